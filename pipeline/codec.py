@@ -1,0 +1,31 @@
+"""Model ⇄ JSON. One cached pydantic adapter for each type: reading checks the shape, nothing is unpickled."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def dump(value: Any) -> str:
+    """The value as one line of JSON."""
+    return _adapter(type(value)).dump_json(value).decode()
+
+
+def plain(value: Any) -> Any:
+    """The value as dicts, lists, strings and numbers."""
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+def load(kind: type[T], text: str | bytes) -> T:
+    """The value of ``kind`` that ``dump`` wrote. Raises pydantic.ValidationError on anything else."""
+    value: T = _adapter(kind).validate_json(text)
+    return value

@@ -1,0 +1,227 @@
+"""``pipelines.yaml`` as typed, frozen models. ``pipeline.loader`` reads the file and finds the lines.
+
+Field descriptions are the documentation: ``docs/configuration.md`` and ``pipelines.schema.json`` are
+generated from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from pipeline.units import Cpu, Duration, Size
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32)]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+Host = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", max_length=253
+    ),
+]
+UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^\s#]*$", max_length=1024)]
+RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Budget(Model):
+    """How long it may take before it is said loudly. Neither ends a run."""
+
+    deploy: Duration = 300.0
+    """From "image ready" to "live verified", machine time."""
+    whole: Duration = 600.0
+    """From the push to live; beyond it the run is marked serious."""
+
+
+class Source(Model):
+    """Where the pushes come from."""
+
+    repository: str = ""
+    """A repository's name on the built-in git server. Default: the pipeline's name, unless `url` is given."""
+    url: str = ""
+    """A repository elsewhere, whose webhook tells of pushes: `https://…` or `ssh://…`."""
+    branch: str = "main"
+    """The branch whose pushes are deployed."""
+
+
+class Build(Model):
+    """How the image is made."""
+
+    context: RelativePath = "."
+    """The folder in the repository that is the build's context."""
+    dockerfile: RelativePath = "Dockerfile"
+    """The Dockerfile's path, relative to the context."""
+    args: dict[EnvName, str] = {}
+    """Build arguments (`ARG`)."""
+    target: str = ""
+    """The stage of a multi-stage Dockerfile to build. Default: the last one."""
+    platform: str = ""
+    """For example `linux/amd64`. Default: the Engine's own."""
+    timeout: Duration = 600.0
+    """A build that takes longer is ended."""
+
+
+class HttpCheck(Model):
+    """Ask the new release over HTTP, through the proxy, before any traffic goes there."""
+
+    get: UrlPath
+    """The path to ask for."""
+    status: int = Field(default=200, ge=100, le=599)
+    """The status that must come back. Redirects are not followed."""
+    headers: dict[str, str] = {}
+    """Headers that the answer must have with these values."""
+    contains: str = ""
+    """Text that the body must contain."""
+    json_path: dict[str, str | int | float | bool | None] = Field(default={}, alias="json")
+    """Values in a JSON body by path: `{"status.database": "ok", "items.0.id": 7}`."""
+    within: Duration = 5.0
+    """The answer must come within this time."""
+    retry: Duration = 10.0
+    """A failing check is repeated for so long before it counts as failed."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+class TcpCheck(Model):
+    """Open a TCP connection to the new release's port."""
+
+    tcp: int = Field(ge=1, le=65535)
+    """The port inside the container."""
+    within: Duration = 2.0
+    """The connection must stand within this time."""
+    retry: Duration = 10.0
+    """A failing check is repeated for so long before it counts as failed."""
+
+
+class RunCheck(Model):
+    """Run a command in a container of the same image, on the environment's network."""
+
+    run: tuple[str, ...] = Field(min_length=1)
+    """The command and its arguments; exit status 0 passes. `PUSHLIVE_URL` names the new release's address."""
+    within: Duration = 60.0
+    """A command that takes longer has failed."""
+
+
+SmokeCheck = HttpCheck | TcpCheck | RunCheck
+
+
+class Service(Model):
+    """What runs. Anything here can be set differently for one environment, under its name."""
+
+    port: int = Field(default=8080, ge=1, le=65535)
+    """The port that the application listens on, on 0.0.0.0."""
+    health: UrlPath = "/"
+    """A path that answers 2xx or 3xx once the application is ready."""
+    ready: Duration = 60.0
+    """How long the application may take to become ready."""
+    replicas: int = Field(default=1, ge=1, le=12)
+    """How many containers share the traffic."""
+    cpu: Cpu = 1.0
+    """The CPU limit of each replica."""
+    memory: Size = 256 * 2**20
+    """The memory limit of each replica."""
+    env: dict[EnvName, str] = {}
+    """Environment variables. Under an environment they are added to these."""
+    command: tuple[str, ...] = ()
+    """Instead of the image's own command."""
+    release: tuple[str, ...] = ()
+    """A command run once in each environment before the release starts there, such as a migration."""
+    drain: Duration = 30.0
+    """How long open requests and connections of the old release may go on before it is stopped."""
+    stop: Duration = 10.0
+    """How long the application may take to end after SIGTERM."""
+    keep_warm: Duration = 600.0
+    """How long the previous release is kept running after a switch, for an instant revert."""
+
+
+class Environment(Service):
+    """One environment: all that is not set here is the same as in every other."""
+
+    host: Host | None = None
+    """A host name of its own, beside `<pipeline>-<environment>.localhost`."""
+    hosts: tuple[Host, ...] = ()
+    """More host names."""
+    promote: Literal["auto", "manual"] = "auto"
+    """`manual`: a run waits before this environment until somebody presses the button."""
+    smoke: tuple[SmokeCheck, ...] | None = None
+    """Instead of the pipeline's smoke checks."""
+
+
+class Rendered(Model):
+    """One environment's configuration, complete: what a release remembers."""
+
+    service: Service
+    hosts: tuple[Host, ...] = ()
+    smoke: tuple[SmokeCheck, ...] = ()
+
+    def fingerprint(self) -> str:
+        """A short hash: equal for equal configuration."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+class Pipeline(Model):
+    """One application's way from a repository to live."""
+
+    source: Source = Source()
+    build: Build = Build()
+    service: Service = Service()
+    smoke: tuple[SmokeCheck, ...] = ()
+    """Checks that a release must pass in an environment before traffic goes to it."""
+    environments: dict[Name, Environment | None] = Field(min_length=1)
+    """The environments in the order of promotion; the last one is live."""
+    budget: Budget | None = None
+    """Instead of the budget for all pipelines."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return ("build", *self.environments)
+
+    def environment(self, name: str) -> Environment:
+        return self.environments[name] or Environment()
+
+    def render(self, name: str) -> Rendered:
+        """The environment's own settings laid over the pipeline's ``service``; ``env`` is merged."""
+        own = self.environment(name)
+        changed = {k: getattr(own, k) for k in own.model_fields_set if k in Service.model_fields}
+        changed["env"] = {**self.service.env, **own.env}
+        hosts = tuple(dict.fromkeys([*([own.host] if own.host else []), *own.hosts]))
+        smoke = self.smoke if own.smoke is None else own.smoke
+        return Rendered(service=self.service.model_copy(update=changed), hosts=hosts, smoke=smoke)
+
+    @model_validator(mode="after")
+    def _names(self) -> Pipeline:
+        if "build" in self.environments:
+            raise ValueError("an environment cannot be called 'build': that is the first stage's name")
+        if self.source.repository and self.source.url:
+            raise ValueError("source: give either `repository` (built-in git server) or `url`, not both")
+        return self
+
+
+class Config(Model):
+    """The whole file."""
+
+    budget: Budget = Budget()
+    pipelines: dict[Name, Pipeline] = {}
+    """Every pipeline by its name."""
+
+    def budget_of(self, pipeline: str) -> Budget:
+        return self.pipelines[pipeline].budget or self.budget
+
+    def repository_of(self, pipeline: str) -> str:
+        """The name on the built-in git server, or "" for a repository elsewhere."""
+        source = self.pipelines[pipeline].source
+        return "" if source.url else source.repository or pipeline
+
+
+_SAFE_PATH = re.compile(r"^(?!/)(?!.*(^|/)\.\.(/|$))[^\0\n\r]+$")
+
+
+def safe_path(path: str) -> bool:
+    """True for a relative path that stays inside the repository."""
+    return bool(_SAFE_PATH.match(path))

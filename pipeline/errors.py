@@ -1,0 +1,94 @@
+"""Everything that can go wrong, by whose it is to mend.
+
+    PushliveError
+    ├── ConfigError          pipelines.yaml or a setting is wrong: the maintainer mends it
+    ├── RequestError         what was asked cannot be done (unknown run, nothing to revert to): the caller
+    │   └── NotFound
+    ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
+    │   └── WrongRelease     a check was answered by another release than the one it asked
+    ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator mends it, then `retry`
+    │   ├── DoesNotFit       blue and green do not fit into memory together
+    │   └── OutcomeUnknown   a release command may or may not have run: held, never guessed
+    ├── TryAgain             passing trouble: the same step is harmless to repeat
+    │   └── StoreUnavailable
+    └── GaveUp               the run has to stop here, nobody failed
+        ├── Cancelled        a person, or a revert that wins
+        ├── TimedOut         the step's own timeout
+        └── LeaseLost        another worker has this run now: say nothing, commit nothing
+
+A message says what happened, where, and what to do next; `advice` holds the last part.
+"""
+
+from __future__ import annotations
+
+
+class PushliveError(Exception):
+    """The root. ``str(error)`` is the whole message; ``advice`` is what to do next (may be empty)."""
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.advice}".strip()
+
+
+class ConfigError(PushliveError):
+    pass
+
+
+class RequestError(PushliveError):
+    pass
+
+
+class NotFound(RequestError):
+    pass
+
+
+class AppFailed(PushliveError):
+    """``evidence``: lines a person wants to see first (last output, health answer, exit code)."""
+
+    def __init__(self, message: str, *, advice: str = "", evidence: tuple[str, ...] = ()) -> None:
+        super().__init__(message, advice=advice)
+        self.evidence = evidence
+
+
+class WrongRelease(AppFailed):
+    pass
+
+
+class EngineFailed(PushliveError):
+    pass
+
+
+class DoesNotFit(EngineFailed):
+    pass
+
+
+class OutcomeUnknown(EngineFailed):
+    pass
+
+
+class TryAgain(PushliveError):
+    pass
+
+
+class StoreUnavailable(TryAgain):
+    pass
+
+
+class GaveUp(PushliveError):
+    pass
+
+
+class Cancelled(GaveUp):
+    pass
+
+
+class TimedOut(GaveUp):
+    pass
+
+
+class LeaseLost(GaveUp):
+    pass

@@ -1,0 +1,98 @@
+"""Durations, sizes and CPU shares as people write them: ``5m``, ``500ms``, ``128MiB``, ``250m``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from ``5m``, ``1m30s`` or ``500ms``; a bare 0 is allowed, another bare number is not."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    text = str(value).strip()
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text)
+    if not parts or "".join(n + u for n, u in parts) != text:
+        raise ValueError(f"{text!r} is not a duration; write a number with a unit: 500ms, 30s, 5m, 1h30m, 2d")
+    return sum(float(number) * _DURATION[unit] for number, unit in parts)
+
+
+def parse_size(value: object) -> int:
+    """Bytes from ``128MiB`` or ``1GB``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
+    if isinstance(value, bool) or not match or match[2] not in _SIZE:
+        raise ValueError(f"{str(value)!r} is not a size; write a number with a unit: 64MiB, 1GiB, 500MB")
+    return int(float(match[1]) * _SIZE[match[2]])
+
+
+def parse_cpu(value: object) -> float:
+    """Cores from ``250m`` (thousandths) or ``1.5``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value).strip())
+    if isinstance(value, bool) or not match or float(match[1]) == 0:
+        raise ValueError(f"{str(value)!r} is not a CPU share; write cores or thousandths: 250m, 0.5, 2")
+    return float(match[1]) * (0.001 if match[2] else 1)
+
+
+def show_duration(seconds: float) -> str:
+    """``4:58`` for minutes, ``0.34s`` below one: for people, not for parsing."""
+    if seconds < 0:
+        return "-" + show_duration(-seconds)
+    if seconds >= 60:
+        whole = int(seconds)
+        hours, rest = divmod(whole, 3600)
+        return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+    return f"{seconds:.3f}s" if seconds < 0.01 else f"{seconds:.2f}s"
+
+
+def write_duration(seconds: float) -> str:
+    """The shortest text that ``parse_duration`` reads back as the same: ``5m``, ``90s``, ``500ms``."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _DURATION[unit] == 0:
+            return f"{int(seconds / _DURATION[unit])}{unit}"
+    return f"{round(seconds * 1000)}ms" if seconds else "0s"
+
+
+def show_size(count: float) -> str:
+    """``128 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if count % 1 == 0 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+# Values are kept as numbers; JSON from the store comes back as numbers, so those are let through.
+def _duration(value: object) -> float:
+    return value if isinstance(value, float) else parse_duration(value)
+
+
+def _size(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else parse_size(value)
+
+
+def _cpu(value: object) -> float:
+    return value if isinstance(value, float) else parse_cpu(value)
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    PlainSerializer(float, return_type=float),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s", "5m"]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Za-z]*$", "examples": ["128MiB"]}),
+]
+Cpu = Annotated[
+    float,
+    BeforeValidator(_cpu),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["250m", 1.5]}),
+]

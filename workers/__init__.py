@@ -1,0 +1,1 @@
+"""RQ workers: they are woken by the bell and ask the store what is due."""
