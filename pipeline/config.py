@@ -7,23 +7,50 @@ generated from them.
 from __future__ import annotations
 
 import hashlib
-import re
+import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from pipeline.units import Cpu, Duration, Size
+from pipeline import rules
+from pipeline.units import Cpu, Duration, Size, Words
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32)]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+Text = Annotated[str, AfterValidator(rules.plain)]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32),
+    Words("a name: at most 32 lower-case letters, digits and single hyphens, beginning with a letter"),
+]
+StageName = Annotated[Name, AfterValidator(rules.environment_name)]
+EnvName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128),
+    Words("a variable's name: letters, digits and `_`, not beginning with a digit"),
+]
 Host = Annotated[
     str,
     StringConstraints(
         pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", max_length=253
     ),
+    Words("a host name in lower case without scheme, port or path, such as www.example.com"),
 ]
-UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^\s#]*$", max_length=1024)]
-RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+UrlPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^/[!\x22$-~]*$", max_length=1024),
+    Words("a path that begins with `/`, in ASCII without spaces and `#`, such as /healthz"),
+]
+HeaderName = Annotated[str, AfterValidator(rules.header_name)]
+RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    AfterValidator(rules.path),
+    Words("a path inside the repository, such as docker/Dockerfile"),
+]
+Branch = Annotated[str, AfterValidator(rules.branch), Words("a branch such as main or release/2.x")]
+# Docker refuses less than these two.
+CpuLimit = Annotated[Cpu, Field(ge=0.01, le=1024)]
+MemoryLimit = Annotated[Size, Field(ge=6 * 2**20, le=2**40)]
+Limit = Annotated[Duration, Field(gt=0)]  # a duration for which "none" would make no sense
 
 
 class Model(BaseModel):
@@ -33,21 +60,27 @@ class Model(BaseModel):
 class Budget(Model):
     """How long it may take before it is said loudly. Neither ends a run."""
 
-    deploy: Duration = 300.0
+    deploy: Limit = 300.0
     """From "image ready" to "live verified", machine time."""
-    whole: Duration = 600.0
+    whole: Limit = 600.0
     """From the push to live; beyond it the run is marked serious."""
 
 
 class Source(Model):
     """Where the pushes come from."""
 
-    repository: str = ""
+    repository: Annotated[str, AfterValidator(rules.repository), Words("a repository's name")] = ""
     """A repository's name on the built-in git server. Default: the pipeline's name, unless `url` is given."""
-    url: str = ""
+    url: Annotated[str, AfterValidator(rules.url), Words("an address")] = ""
     """A repository elsewhere, whose webhook tells of pushes: `https://…` or `ssh://…`."""
-    branch: str = "main"
+    branch: Branch = "main"
     """The branch whose pushes are deployed."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if self.repository and self.url:
+            raise ValueError("give either `repository` (built-in git server) or `url` (elsewhere), not both")
+        return self
 
 
 class Build(Model):
@@ -57,13 +90,13 @@ class Build(Model):
     """The folder in the repository that is the build's context."""
     dockerfile: RelativePath = "Dockerfile"
     """The Dockerfile's path, relative to the context."""
-    args: dict[EnvName, str] = {}
+    args: dict[EnvName, Text] = {}
     """Build arguments (`ARG`)."""
-    target: str = ""
+    target: Annotated[str, AfterValidator(rules.stage), Words("a stage's name")] = ""
     """The stage of a multi-stage Dockerfile to build. Default: the last one."""
-    platform: str = ""
+    platform: Annotated[str, AfterValidator(rules.platform), Words("os/architecture")] = ""
     """For example `linux/amd64`. Default: the Engine's own."""
-    timeout: Duration = 600.0
+    timeout: Limit = 600.0
     """A build that takes longer is ended."""
 
 
@@ -74,13 +107,13 @@ class HttpCheck(Model):
     """The path to ask for."""
     status: int = Field(default=200, ge=100, le=599)
     """The status that must come back. Redirects are not followed."""
-    headers: dict[str, str] = {}
+    headers: dict[HeaderName, Text] = {}
     """Headers that the answer must have with these values."""
-    contains: str = ""
+    contains: Text = ""
     """Text that the body must contain."""
-    json_path: dict[str, str | int | float | bool | None] = Field(default={}, alias="json")
+    json_path: dict[Text, Text | int | float | bool | None] = Field(default={}, alias="json")
     """Values in a JSON body by path: `{"status.database": "ok", "items.0.id": 7}`."""
-    within: Duration = 5.0
+    within: Limit = 5.0
     """The answer must come within this time."""
     retry: Duration = 10.0
     """A failing check is repeated for so long before it counts as failed."""
@@ -93,7 +126,7 @@ class TcpCheck(Model):
 
     tcp: int = Field(ge=1, le=65535)
     """The port inside the container."""
-    within: Duration = 2.0
+    within: Limit = 2.0
     """The connection must stand within this time."""
     retry: Duration = 10.0
     """A failing check is repeated for so long before it counts as failed."""
@@ -102,9 +135,9 @@ class TcpCheck(Model):
 class RunCheck(Model):
     """Run a command in a container of the same image, on the environment's network."""
 
-    run: tuple[str, ...] = Field(min_length=1)
+    run: tuple[Text, ...] = Field(min_length=1)
     """The command and its arguments; exit status 0 passes. `PUSHLIVE_URL` names the new release's address."""
-    within: Duration = 60.0
+    within: Limit = 60.0
     """A command that takes longer has failed."""
 
 
@@ -118,19 +151,19 @@ class Service(Model):
     """The port that the application listens on, on 0.0.0.0."""
     health: UrlPath = "/"
     """A path that answers 2xx or 3xx once the application is ready."""
-    ready: Duration = 60.0
+    ready: Limit = 60.0
     """How long the application may take to become ready."""
     replicas: int = Field(default=1, ge=1, le=12)
     """How many containers share the traffic."""
-    cpu: Cpu = 1.0
+    cpu: CpuLimit = 1.0
     """The CPU limit of each replica."""
-    memory: Size = 256 * 2**20
+    memory: MemoryLimit = 256 * 2**20
     """The memory limit of each replica."""
-    env: dict[EnvName, str] = {}
+    env: dict[EnvName, Text] = {}
     """Environment variables. Under an environment they are added to these."""
-    command: tuple[str, ...] = ()
+    command: tuple[Text, ...] = ()
     """Instead of the image's own command."""
-    release: tuple[str, ...] = ()
+    release: tuple[Text, ...] = ()
     """A command run once in each environment before the release starts there, such as a migration."""
     drain: Duration = 30.0
     """How long open requests and connections of the old release may go on before it is stopped."""
@@ -162,7 +195,8 @@ class Rendered(Model):
 
     def fingerprint(self) -> str:
         """A short hash: equal for equal configuration."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)  # the order of env says nothing
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Pipeline(Model):
@@ -173,7 +207,7 @@ class Pipeline(Model):
     service: Service = Service()
     smoke: tuple[SmokeCheck, ...] = ()
     """Checks that a release must pass in an environment before traffic goes to it."""
-    environments: dict[Name, Environment | None] = Field(min_length=1)
+    environments: dict[StageName, Environment | None] = Field(min_length=1)
     """The environments in the order of promotion; the last one is live."""
     budget: Budget | None = None
     """Instead of the budget for all pipelines."""
@@ -194,14 +228,6 @@ class Pipeline(Model):
         smoke = self.smoke if own.smoke is None else own.smoke
         return Rendered(service=self.service.model_copy(update=changed), hosts=hosts, smoke=smoke)
 
-    @model_validator(mode="after")
-    def _names(self) -> Pipeline:
-        if "build" in self.environments:
-            raise ValueError("an environment cannot be called 'build': that is the first stage's name")
-        if self.source.repository and self.source.url:
-            raise ValueError("source: give either `repository` (built-in git server) or `url`, not both")
-        return self
-
 
 class Config(Model):
     """The whole file."""
@@ -219,9 +245,6 @@ class Config(Model):
         return "" if source.url else source.repository or pipeline
 
 
-_SAFE_PATH = re.compile(r"^(?!/)(?!.*(^|/)\.\.(/|$))[^\0\n\r]+$")
-
-
 def safe_path(path: str) -> bool:
     """True for a relative path that stays inside the repository."""
-    return bool(_SAFE_PATH.match(path))
+    return rules.is_safe_path(path)

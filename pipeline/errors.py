@@ -13,6 +13,7 @@
     │   └── StoreUnavailable
     └── GaveUp               the run has to stop here, nobody failed
         ├── Cancelled        a person, or a revert that wins
+        ├── Superseded       a newer head took its place
         ├── TimedOut         the step's own timeout
         └── LeaseLost        another worker has this run now: say nothing, commit nothing
 
@@ -83,6 +84,10 @@ class GaveUp(PushliveError):
 
 
 class Cancelled(GaveUp):
+    pass
+
+
+class Superseded(GaveUp):
     pass
 
 

@@ -127,6 +127,8 @@ class Run:
     attempts: int = 0  # how many workers have taken it up
     cancel: str = ""  # why it is to stop, once somebody asked
     rebuild: bool = False
+    from_release: int | None = None  # take that release's image instead of building one
+    by: str = ""  # who asked, for a deploy or a revert
     failure: Failure | None = None
 
     @property

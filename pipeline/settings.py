@@ -5,10 +5,13 @@ A secret can be given as a file: ``PUSHLIVE_GITHUB_SECRET_FILE=/run/secrets/gith
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,9 @@ class Secret:
     __str__ = __repr__
 
 
+NO_SECRET = Secret("")
+
+
 def _default_data() -> Path:
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(home).expanduser() / "pushlive"
@@ -47,18 +53,18 @@ def _default_data() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """Each field is read from PUSHLIVE_<FIELD>; the comment gives unit and reason."""
+    """Each field is read from PUSHLIVE_<FIELD>; the comment gives unit and reason (the documentation too)."""
 
     data: Path = field(default_factory=_default_data)  # everything that Pushlive keeps
     config: Path = Path("pipelines.yaml")  # the maintainers' file
     instance: str = "pushlive"  # prefix of container, network and image names: one for each installation
-    redis_url: str = ""  # "" : the embedded Valkey, in the data folder
+    redis_url: str = field(default="", repr=False)  # default: the embedded Valkey, in the data folder
     listen: str = "127.0.0.1:7070"  # page, API, git server and webhooks
     public_url: str = ""  # how people reach it, for links; default http://<listen>
     proxy_http: str = "127.0.0.1:7080"  # where the applications' host names are served
     proxy_https: str = ""  # e.g. 0.0.0.0:443; certificates come from <data>/certificates
     proxy_image: str = "haproxy:2.6"  # the proxy container's image
-    ports: str = "20000-20119"  # each environment has one stable loopback port out of these
+    ports: str = "20000-20119"  # each environment has one stable loopback port out of these, at most 1000
     preview_port: int = 7081  # loopback only: checks reach the idle slot here
     subnets: str = "10.213.0.0/16"  # each environment has a /27 out of this
     workers: int = 4  # runs at once; one more is kept free for reverts
@@ -72,10 +78,10 @@ class Settings:
     push_limit: int = 2 << 30  # bytes of a git push
     git_allow: tuple[str, ...] = ()  # hosts or URL prefixes allowed though private, file:// or http://
     hosts: tuple[str, ...] = ()  # further Host names that the page answers to
-    github_secret: Secret = Secret("")  # the webhook's secret
-    github_secret_old: Secret = Secret("")  # accepted as well, during a rotation
-    gitea_secret: Secret = Secret("")
-    gitea_secret_old: Secret = Secret("")
+    github_secret: Secret = NO_SECRET  # the webhook's secret
+    github_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
+    gitea_secret: Secret = NO_SECRET  # the webhook's secret, of Gitea and of Forgejo
+    gitea_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
 
     @property
     def url(self) -> str:
@@ -87,52 +93,158 @@ class Settings:
         return range(int(first), int(last or first) + 1)
 
 
+# Set for others than the service: the command line, the git server's hooks, applications, tests.
+_FOREIGN = re.compile(
+    r"PUSHLIVE_(TOKEN|TOKEN_FILE|URL|COMMIT|RELEASE|ENVIRONMENT"
+    r"|INTERNAL|PYTHON|REPOSITORY|HOOK(_\w*)?|TEST_\w*)"
+)
+SIZES = ("build_memory", "disk_free", "log_limit", "body_limit", "push_limit")
+LISTS = ("git_allow", "hosts")
+
+
 def _convert(name: str, kind: Any, text: str) -> Any:
-    if name in ("build_memory", "disk_free", "log_limit", "body_limit", "push_limit"):
+    if name in SIZES:
         return parse_size(text)
     if name == "failed_for":
         return parse_duration(text)
-    if name in ("git_allow", "hosts"):
+    if name in LISTS:
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    converters = {"Path": lambda t: Path(t).expanduser(), "int": int, "float": float, "Secret": Secret}
+    converters: dict[str, Callable[[str], Any]]
+    converters = {"Path": lambda t: Path(t).expanduser(), "int": _whole, "float": _number, "Secret": Secret}
     return converters.get(str(kind), str)(text)
 
 
-def _check(settings: Settings) -> list[str]:
-    problems = []
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise ValueError(f"{text[:40]!r} is not a whole number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return number
+
+
+def _endpoint(value: str) -> tuple[str, int] | None:
+    """(address, port) of ``address:port``, or None where it is something else."""
+    host, _, port = value.rpartition(":")
+    good = host and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536
+    return (host, int(port)) if good else None
+
+
+def _port_problems(settings: Settings) -> Iterator[str]:
+    """Addresses that are none, and ports that two things would listen on."""
+    taken: list[tuple[str, str, int]] = []
     for name in ("listen", "proxy_http", "proxy_https"):
         value = getattr(settings, name)
-        host, _, port = value.rpartition(":")
-        if value and not (host and port.isdigit() and 0 < int(port) < 65536):
-            problems.append(f"PUSHLIVE_{name.upper()}={value!r}: write ADDRESS:PORT, e.g. 127.0.0.1:7070")
+        endpoint = _endpoint(value)
+        if endpoint:
+            taken.append((f"PUSHLIVE_{name.upper()}", *endpoint))
+        elif value or name != "proxy_https":
+            yield f"PUSHLIVE_{name.upper()}={value!r}: write ADDRESS:PORT, e.g. 127.0.0.1:7070"
+    if 1 <= settings.preview_port <= 65535:
+        taken.append(("PUSHLIVE_PREVIEW_PORT", "127.0.0.1", settings.preview_port))
+    else:
+        yield f"PUSHLIVE_PREVIEW_PORT={settings.preview_port}: between 1 and 65535"
+    for number, (name, host, port) in enumerate(taken):
+        for other, other_host, other_port in taken[:number]:
+            if port == other_port and (host == other_host or {host, other_host} & {"0.0.0.0", "[::]", "*"}):  # noqa: S104
+                yield f"{name} and {other} both want port {port}: give one of them another port"
+    yield from _range_problems(settings, [(name, port) for name, _, port in taken])
+
+
+def _range_problems(settings: Settings, taken: list[tuple[str, int]]) -> Iterator[str]:
+    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", settings.ports)
+    if not match:
+        yield f"PUSHLIVE_PORTS={settings.ports!r}: write FIRST-LAST, e.g. 20000-20119"
+        return
+    ports = settings.port_range
+    if not ports or ports[0] < 1024 or ports[-1] > 65535 or len(ports) > 1000:
+        yield f"PUSHLIVE_PORTS={settings.ports!r}: at most 1000 ports from 1024 to 65535, lower one first"
+        return
+    for name, port in taken:
+        if port in ports:
+            yield f"{name} has port {port}, which is in PUSHLIVE_PORTS={settings.ports}: move one of them"
+
+
+def _subnet_problems(settings: Settings) -> Iterator[str]:
     try:
-        ipaddress.IPv4Network(settings.subnets)
-        if not settings.port_range:
-            raise ValueError(f"{settings.ports!r} is an empty range of ports")
+        subnet = ipaddress.IPv4Network(settings.subnets)
     except ValueError as error:
-        problems.append(f"PUSHLIVE_SUBNETS or PUSHLIVE_PORTS: {error}")
-    if not 1 <= settings.workers <= 64:
-        problems.append(f"PUSHLIVE_WORKERS={settings.workers}: between 1 and 64")
-    return problems
+        yield f"PUSHLIVE_SUBNETS={settings.subnets!r}: {error}; write a private range, e.g. 10.213.0.0/16"
+        return
+    if subnet.prefixlen > 27:
+        yield f"PUSHLIVE_SUBNETS={settings.subnets}: one environment takes a /27; give e.g. 10.213.0.0/16"
+    if subnet.is_global or subnet.is_loopback or subnet.is_multicast or subnet.is_link_local:
+        yield f"PUSHLIVE_SUBNETS={settings.subnets}: must be a private range, e.g. 10.213.0.0/16"
+
+
+def _value_problems(settings: Settings) -> Iterator[str]:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,20}", settings.instance):
+        yield (
+            f"PUSHLIVE_INSTANCE={settings.instance!r}: at most 21 lower-case letters, digits and hyphens, "
+            "beginning with a letter"
+        )
+    for name, low, high in (("workers", 1, 64), ("keep_releases", 1, 1000)):
+        if not low <= getattr(settings, name) <= high:
+            yield f"PUSHLIVE_{name.upper()}={getattr(settings, name)}: between {low} and {high}"
+    if not 0 <= settings.build_cpu <= 1024:
+        yield f"PUSHLIVE_BUILD_CPU={settings.build_cpu}: cores, between 0 (all but a half) and 1024"
+    for name in ("log_limit", "body_limit", "push_limit"):
+        if getattr(settings, name) == 0:
+            yield f"PUSHLIVE_{name.upper()}=0: nothing would get through; give a size, e.g. 16MiB"
+    for name, schemes in (("redis_url", ("redis", "rediss", "unix")), ("public_url", ("http", "https"))):
+        value = getattr(settings, name)
+        if value and not re.fullmatch(rf"({'|'.join(schemes)})://\S+", value):
+            yield f"PUSHLIVE_{name.upper()}: must begin with {' or '.join(s + '://' for s in schemes)}"
+
+
+def _text(name: str, env: Mapping[str, str]) -> str:
+    """A setting's text, its file's content where ``NAME_FILE`` is given. Raises ValueError or OSError."""
+    text, file = env.get(name, ""), env.get(f"{name}_FILE", "")
+    if not file:
+        return text
+    if text:
+        raise ValueError(f"given twice, as {name} and as {name}_FILE; take one of them away")
+    text = Path(file).read_text(encoding="utf-8").strip()
+    if not text:
+        raise ValueError(f"{file} is empty; write the value into it, or take {name}_FILE away")
+    return text
+
+
+def _unknown(env: Mapping[str, str], known: Mapping[str, object]) -> Iterator[str]:
+    for name in sorted(env):
+        plain = name.removesuffix("_FILE")
+        if not name.startswith("PUSHLIVE_") or plain in known or _FOREIGN.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(plain[:60], known, 1)
+        advice = f"did you mean {near[0]}?" if near else "docs/configuration.md lists them all"
+        yield f"{name[:80]}: no such setting; {advice}"
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. Raises ConfigError that lists every problem at once."""
     env = os.environ if environ is None else environ
     values: dict[str, Any] = {}
-    problems: list[str] = []
-    known = {f"PUSHLIVE_{f.name.upper()}": f for f in fields(Settings)}
+    known: dict[str, Field[Any]] = {f"PUSHLIVE_{f.name.upper()}": f for f in fields(Settings)}
+    problems = list(_unknown(env, known))
     for name, spec in known.items():
-        text = env.get(name)
         try:
-            if f"{name}_FILE" in env:
-                text = Path(env[f"{name}_FILE"]).read_text().strip()
+            text = _text(name, env)
             if text:
                 values[spec.name] = _convert(spec.name, spec.type, text)
+        except UnicodeDecodeError:
+            problems.append(f"{name}: the file is not UTF-8 text")
         except (ValueError, OSError) as error:
             problems.append(f"{name}: {error}")
     settings = Settings(**values)
-    problems += _check(settings)
+    for check in (_value_problems, _port_problems, _subnet_problems):
+        problems += check(settings)
     if problems:
         raise ConfigError("settings in the environment are wrong:\n  " + "\n  ".join(problems))
     return settings

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+_NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"  # so long that nothing becomes infinite
 _DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
+@dataclass(frozen=True)
+class Words:
+    """What a type allows, for people: problems and the documentation quote it. pydantic passes it over.
+
+    ``kind`` is duration, size or cpu for the types of this file.
+    """
+
+    text: str
+    kind: str = ""
+
+
 def parse_duration(value: object) -> float:
     """Seconds from ``5m``, ``1m30s`` or ``500ms``; a bare 0 is allowed, another bare number is not."""
-    if value == 0 and not isinstance(value, bool):
-        return 0.0
     text = str(value).strip()
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text)
+    if text in ("0", "0.0"):
+        return 0.0
+    parts = re.findall(rf"({_NUMBER})(ms|s|m|h|d)", text)
     if not parts or "".join(n + u for n, u in parts) != text:
-        raise ValueError(f"{text!r} is not a duration; write a number with a unit: 500ms, 30s, 5m, 1h30m, 2d")
+        raise ValueError(
+            f"{text[:40]!r} is not a duration; write numbers with units: 500ms, 30s, 5m, 1h30m, 2d"
+        )
     return sum(float(number) * _DURATION[unit] for number, unit in parts)
 
 
 def parse_size(value: object) -> int:
     """Bytes from ``128MiB`` or ``1GB``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
+    match = re.fullmatch(rf"({_NUMBER})\s*([A-Za-z]*)", str(value).strip())
     if isinstance(value, bool) or not match or match[2] not in _SIZE:
-        raise ValueError(f"{str(value)!r} is not a size; write a number with a unit: 64MiB, 1GiB, 500MB")
+        raise ValueError(f"{str(value)[:40]!r} is not a size; write a number with a unit: 64MiB, 1GiB, 500MB")
     return int(float(match[1]) * _SIZE[match[2]])
 
 
 def parse_cpu(value: object) -> float:
     """Cores from ``250m`` (thousandths) or ``1.5``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value).strip())
+    match = re.fullmatch(rf"({_NUMBER})(m?)", str(value).strip())
     if isinstance(value, bool) or not match or float(match[1]) == 0:
-        raise ValueError(f"{str(value)!r} is not a CPU share; write cores or thousandths: 250m, 0.5, 2")
+        raise ValueError(f"{str(value)[:40]!r} is not a CPU share; write cores or thousandths: 250m, 0.5, 2")
     return float(match[1]) * (0.001 if match[2] else 1)
 
 
@@ -84,15 +99,20 @@ Duration = Annotated[
     float,
     BeforeValidator(_duration),
     PlainSerializer(float, return_type=float),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", "examples": ["30s", "5m"]}),
+    WithJsonSchema(
+        {"type": ["string", "integer"], "pattern": r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$", "maximum": 0}
+    ),
+    Words("a duration such as 500ms, 30s, 5m or 1h30m", "duration"),
 ]
 Size = Annotated[
     int,
     BeforeValidator(_size),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Za-z]*$", "examples": ["128MiB"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKMG]B|[KMG]iB?)$"}),
+    Words("a size such as 128MiB or 1GiB", "size"),
 ]
 Cpu = Annotated[
     float,
     BeforeValidator(_cpu),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["250m", 1.5]}),
+    WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?m?$"}),
+    Words("cores or thousandths of one, such as 0.5, 2 or 250m", "cpu"),
 ]

@@ -1,0 +1,71 @@
+"""What builds may take of the machine: disk, memory, processors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import EngineFailed
+from pipeline.units import show_size
+
+CGROUPS = Path("/sys/fs/cgroup")
+_PERIOD = 100_000  # microseconds of the CPU quota's period
+_BUILDS = "docker/buildkit"  # the cgroup above every build's own, with the cgroupfs driver
+
+
+def free_disk(root: str) -> int | None:
+    """Bytes that are free where the Engine keeps its images, None when that cannot be seen from here."""
+    try:
+        found = os.statvfs(root)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def check_disk(root: str, wanted: int) -> None:
+    """Raises EngineFailed, with the figures, when less than ``wanted`` bytes are free (FAULTS 22)."""
+    free = free_disk(root) if root else None
+    if free is not None and free < wanted:
+        raise EngineFailed(
+            f"The build was not begun: {show_size(free)} are free in {root}, {show_size(wanted)} are wanted.",
+            advice="Free disk space (`pushlive gc`, `docker builder prune`), then retry.",
+        )
+
+
+def cap(info: dict[str, Any], memory: int, cpu: float, cgroups: Path = CGROUPS) -> str:
+    """Writes the limits of all builds together. ``info`` is the Engine's; 0 bytes: half of the machine;
+    0 cores: all but a half. Returns "", or why it cannot be done."""
+    memory = memory or int(info.get("MemTotal", 0)) // 2
+    cpu = cpu or max(0.5, float(info.get("NCPU", 1)) - 0.5)
+    if info.get("CgroupDriver") != "cgroupfs":
+        return (
+            f"Builds are not limited: the Engine's cgroup driver is {info.get('CgroupDriver')!r}, and only "
+            "with 'cgroupfs' are all builds in one group. A heavy build can slow down what is live."
+        )
+    version_2 = str(info.get("CgroupVersion", "1")) == "2"
+    limits = _limits_2(cgroups, memory, cpu) if version_2 else _limits_1(cgroups, memory, cpu)
+    try:
+        for path, value in limits:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(value)
+    except OSError as error:
+        return (
+            f"Builds are not limited: {error.filename or cgroups} cannot be written ({error.strerror}). Run "
+            "the service as root on the Engine's machine, or a heavy build can slow down what is live."
+        )
+    return ""
+
+
+def _limits_1(cgroups: Path, memory: int, cpu: float) -> Iterable[tuple[Path, str]]:
+    yield cgroups / "memory" / _BUILDS / "memory.limit_in_bytes", str(memory)
+    yield cgroups / "cpu" / _BUILDS / "cpu.cfs_period_us", str(_PERIOD)
+    yield cgroups / "cpu" / _BUILDS / "cpu.cfs_quota_us", str(int(cpu * _PERIOD))
+
+
+def _limits_2(cgroups: Path, memory: int, cpu: float) -> Iterable[tuple[Path, str]]:
+    for folder in (cgroups, cgroups / "docker"):
+        yield folder / "cgroup.subtree_control", "+cpu +memory"
+    yield cgroups / _BUILDS / "memory.max", str(memory)
+    yield cgroups / _BUILDS / "cpu.max", f"{int(cpu * _PERIOD)} {_PERIOD}"

@@ -1,0 +1,182 @@
+"""From a SlotSpec to what the Docker Engine is told: plain data in the Engine API's own terms. Pure.
+
+An environment's index deals its addresses: the index-th /27 of ``settings.subnets``; in it ``.1`` the
+gateway, ``.2``–``.13`` blue's replicas, ``.14``–``.15`` for commands, ``.17``–``.28`` green's replicas.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from typing import Any
+
+from pipeline.errors import EngineFailed
+from pipeline.model import Place, SlotSpec
+from pipeline.settings import Settings
+
+Body = dict[str, Any]
+
+INSTANCE = "pushlive.instance"
+PIPELINE = "pushlive.pipeline"
+ENVIRONMENT = "pushlive.environment"
+INDEX = "pushlive.index"
+SLOT = "pushlive.slot"
+RELEASE = "pushlive.release"
+RUN = "pushlive.run"
+COMMIT = "pushlive.commit"
+REPLICA = "pushlive.replica"
+COMMAND = "pushlive.command"
+ROLE = "pushlive.role"
+ADDRESS = "pushlive.address"
+PORT = "pushlive.port"
+MEMORY = "pushlive.memory"  # bytes
+STOP = "pushlive.stop"  # whole seconds
+SPEC = "pushlive.spec"  # hash of all that makes a container what it is
+
+PIDS = 512
+LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+# Docker's default set without what an application behind a proxy has no use for: raw sockets, device nodes,
+# file capabilities, the kernel's audit log. The rest stays, so that images that start as root and drop work.
+CAP_DROP = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
+
+
+def subnet(settings: Settings, index: int) -> ipaddress.IPv4Network:
+    """The environment's /27. Raises EngineFailed when the range has no index-th one."""
+    whole = ipaddress.IPv4Network(settings.subnets)
+    first = int(whole.network_address) + 32 * index
+    if first + 32 > int(whole.broadcast_address) + 1:
+        raise EngineFailed(
+            f"{settings.subnets} has no room for environment number {index + 1}.",
+            advice="Give PUSHLIVE_SUBNETS a larger range; each environment takes 32 addresses.",
+        )
+    return ipaddress.IPv4Network((first, 27))
+
+
+def address(settings: Settings, place: Place, replica: int) -> str:
+    """The fixed address of a replica (1…12)."""
+    first = 1 if place.slot == "blue" else 16
+    return str(subnet(settings, place.index).network_address + first + replica)
+
+
+def network_name(settings: Settings, place: Place) -> str:
+    return f"{settings.instance}-{place.pipeline}-{place.environment}"
+
+
+def network_body(settings: Settings, place: Place) -> Body:
+    """The network; Docker itself deals addresses (for commands) only from .14 and .15."""
+    net = subnet(settings, place.index)
+    pool = {
+        "Subnet": str(net),
+        "Gateway": str(net.network_address + 1),
+        "IPRange": f"{net.network_address + 14}/31",
+    }
+    return {
+        "Name": network_name(settings, place),
+        "CheckDuplicate": True,
+        "Driver": "bridge",
+        "IPAM": {"Driver": "default", "Config": [pool]},
+        "Labels": {
+            INSTANCE: settings.instance,
+            PIPELINE: place.pipeline,
+            ENVIRONMENT: place.environment,
+            INDEX: str(place.index),
+        },
+    }
+
+
+def container_name(settings: Settings, spec: SlotSpec, replica: int) -> str:
+    return f"{network_name(settings, spec.place)}-{spec.place.slot}-r{spec.release}-{replica}"
+
+
+def command_name(settings: Settings, spec: SlotSpec, name: str) -> str:
+    return f"{network_name(settings, spec.place)}-{spec.place.slot}-r{spec.release}-command-{name}"
+
+
+def labels(settings: Settings, spec: SlotSpec) -> dict[str, str]:
+    """What every container of the spec carries."""
+    place = spec.place
+    return {
+        INSTANCE: settings.instance,
+        PIPELINE: place.pipeline,
+        ENVIRONMENT: place.environment,
+        INDEX: str(place.index),
+        SLOT: place.slot,
+        RELEASE: str(spec.release),
+        RUN: str(spec.run),
+        COMMIT: spec.commit,
+        MEMORY: str(spec.config.service.memory),
+        STOP: str(stop_seconds(spec)),
+    }
+
+
+def stop_seconds(spec: SlotSpec) -> int:
+    """The Engine takes whole seconds only; 0 would be a kill without SIGTERM."""
+    return max(1, round(spec.config.service.stop))
+
+
+def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
+    """``env`` of the configuration, then ours, which it cannot replace."""
+    ours = {
+        "PUSHLIVE_COMMIT": spec.commit,
+        "PUSHLIVE_RELEASE": f"r{spec.release}",
+        "PUSHLIVE_ENVIRONMENT": spec.place.environment,
+    }
+    return [f"{key}={value}" for key, value in {**spec.config.service.env, **more, **ours}.items()]
+
+
+def limits(spec: SlotSpec) -> Body:
+    """The part of HostConfig that bounds a container."""
+    service = spec.config.service
+    return {
+        "Init": True,
+        "Memory": service.memory,
+        "MemorySwap": service.memory,  # equal: no swap, so that the limit is the limit
+        "NanoCpus": round(service.cpu * 1e9),
+        "PidsLimit": PIDS,
+        "LogConfig": LOGS,
+        "SecurityOpt": ["no-new-privileges"],
+        "CapDrop": CAP_DROP,
+    }
+
+
+def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
+    """One replica. It starts without a restart policy, so that an exit is seen as one."""
+    network = network_name(settings, spec.place)
+    fixed = address(settings, spec.place, replica)
+    service = spec.config.service
+    body: Body = {
+        "Image": spec.image,
+        "Env": environment(spec, {}),
+        "StopTimeout": stop_seconds(spec),
+        "HostConfig": {**limits(spec), "NetworkMode": network, "RestartPolicy": {"Name": "no"}},
+        "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": fixed}}}},
+    }
+    if service.command:
+        body["Cmd"] = list(service.command)
+    own = {REPLICA: str(replica), ADDRESS: fixed, PORT: str(service.port), SPEC: fingerprint(body)}
+    return {**body, "Labels": {**labels(settings, spec), **own}}
+
+
+def command_body(
+    settings: Settings, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str]
+) -> Body:
+    """A command in a container of the release; its result stays until it is forgotten."""
+    return {
+        "Image": spec.image,
+        "Entrypoint": list(argv[:1]),
+        "Cmd": list(argv[1:]),
+        "Env": environment(spec, env),
+        "StopTimeout": stop_seconds(spec),
+        "Labels": {**labels(settings, spec), COMMAND: name},
+        "HostConfig": {
+            **limits(spec),
+            "NetworkMode": network_name(settings, spec.place),
+            "RestartPolicy": {"Name": "no"},
+        },
+    }
+
+
+def fingerprint(body: Body) -> str:
+    """A short hash, equal for equal bodies."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]

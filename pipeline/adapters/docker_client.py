@@ -1,0 +1,68 @@
+"""The Docker SDK's client, and its exceptions turned into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+import urllib3
+from docker.errors import APIError, DockerException
+
+import docker
+from pipeline.errors import EngineFailed, PushliveError, TryAgain
+
+_ADVICE = "Look whether the Docker daemon runs (`docker info`) and whether DOCKER_HOST names its socket."
+_BROKEN = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+def client(timeout: float = 30.0) -> docker.DockerClient:
+    """A client of the Engine that the environment names (DOCKER_HOST …), its version negotiated.
+
+    ``timeout``: seconds for any single read. May be used by several threads. Raises TryAgain when the
+    Engine does not answer.
+    """
+    with translate("connecting to Docker"):
+        return docker.DockerClient.from_env(timeout=int(max(1, timeout)), max_pool_size=32)
+
+
+def status_of(error: BaseException) -> int:
+    """The Engine's HTTP status in an SDK exception, or in the one that ours was made from; 0 for none."""
+    source = error.__cause__ if isinstance(error, PushliveError) else error
+    return int(source.status_code or 0) if isinstance(source, APIError) else 0
+
+
+def explanation(error: BaseException) -> str:
+    """What the Engine itself said, in one line."""
+    said = error.explanation if isinstance(error, APIError) else None
+    return " ".join(str(said or error).split())
+
+
+def as_error(doing: str, error: Exception) -> PushliveError:
+    """Our error for an exception of the SDK or of the libraries below it."""
+    if isinstance(error, APIError):
+        status = error.status_code or 0
+        return EngineFailed(f"{doing}: Docker answered {status}: {explanation(error)}.")
+    broken = isinstance(error, _BROKEN) or isinstance(error.__cause__, _BROKEN)
+    if broken or "fetching server API version" in str(error):
+        return TryAgain(f"{doing}: Docker does not answer ({explanation(error)}).", advice=_ADVICE)
+    return EngineFailed(f"{doing}: {explanation(error)}.")
+
+
+@contextmanager
+def translate(doing: str = "talking to Docker") -> Iterator[None]:
+    """SDK exceptions raised inside leave as ours: TryAgain where the connection failed, EngineFailed where
+    the Engine refused (``status_of`` still knows the status). ``doing`` begins the message."""
+    try:
+        yield
+    except (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise as_error(doing, error) from error
+    except (ConnectionError, TimeoutError) as error:
+        raise as_error(doing, error) from error

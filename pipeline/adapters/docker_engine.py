@@ -1,0 +1,302 @@
+"""The Engine on one machine: containers on Docker, traffic through the proxy. Implements ports.Engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from pipeline.adapters import containers as made
+from pipeline.adapters import docker_command, readiness
+from pipeline.adapters.docker_calls import (
+    Calls,
+    ClientFactory,
+    Found,
+    memory_of,
+    name_of,
+    replica_of,
+    together,
+)
+from pipeline.adapters.proxy import Proxy
+from pipeline.adapters.proxy_config import backend, server_name
+from pipeline.errors import DoesNotFit, EngineFailed, RequestError
+from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
+from pipeline.ports import Clock, Emit, Probe, Watch
+from pipeline.settings import Settings
+from pipeline.units import show_size
+
+
+class DockerEngine:
+    """See ``ports.Engine`` for every method's promise."""
+
+    def __init__(
+        self, client_factory: ClientFactory, proxy: Proxy, settings: Settings, probe: Probe, clock: Clock
+    ) -> None:
+        self._calls = Calls(client_factory)
+        self._proxy = proxy
+        self._settings = settings
+        self._probe = probe
+        self._clock = clock
+
+    # --- before
+
+    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
+        self._proxy.add_environment(place.index, _name(place), (f"{_name(place)}.localhost", *hosts))
+        body = made.network_body(self._settings, place)
+        found = self._calls.network(body["Name"])
+        if found and not _same_network(found, body):
+            self._replace_network(found, place)
+            found = None
+        if not found:
+            self._calls.create_network(body)
+
+    def _replace_network(self, found: Found, place: Place) -> None:
+        """A network of that name with other addresses: ours and empty, or a clear error."""
+        theirs = (found.get("Labels") or {}).get(made.INSTANCE) != self._settings.instance
+        if theirs or found.get("Containers"):
+            raise EngineFailed(
+                f"A Docker network {found['Name']} is there with other addresses or another owner.",
+                advice="Remove it, or restore PUSHLIVE_SUBNETS and PUSHLIVE_INSTANCE as they were.",
+            )
+        together([partial(self._calls.end, one) for one in self._of_environment(place)])
+        self._calls.remove_network(found["Name"])
+
+    def fits(self, spec: SlotSpec) -> None:
+        service = spec.config.service
+        wanted, total = service.memory * service.replicas, self._calls.memory()
+        held = memory_of(
+            one
+            for one in self._calls.list(self._ours, all=False)
+            if not _in(one, spec.place) and made.SLOT in one["Labels"]
+        )
+        if wanted + held > total:
+            raise DoesNotFit(
+                f"{_name(spec.place)}: {service.replicas} × {show_size(service.memory)} for "
+                f"{spec.place.slot} do not fit beside {show_size(held)} that is promised already: "
+                f"the machine has {show_size(total)}.",
+                advice="Lower `memory` or `replicas`, shorten `keep_warm`, or take a larger machine.",
+            )
+
+    # --- the slot
+
+    def start(self, spec: SlotSpec, watch: Watch) -> None:
+        watch.check()
+        self._fill(spec, watch)
+
+    def _fill(self, spec: SlotSpec, watch: Watch | None) -> bool:
+        """Makes the slot hold just the spec's containers, started; True if it acted."""
+        wanted = self._bodies(spec)
+        found = self._containers(spec.place)
+        kept = {name_of(one): one for one in found if self._keeps(one, wanted)}
+        unfit = [one for one in found if name_of(one) not in kept]
+        # A serving slot may lose a container that has died, never one that works.
+        if any(one["State"] == "running" for one in unfit):
+            self._refuse_serving(spec.place, "filled anew")
+            self._proxy.set_servers(spec.place.index, spec.place.slot, [])
+        together([partial(self._calls.end, one) for one in unfit], watch)
+        acts = [
+            partial(self._begin, name, body, kept.get(name))
+            for name, body in wanted.items()
+            if name not in kept or kept[name]["State"] != "running"
+        ]
+        together(list(acts), watch)
+        return bool(unfit or acts)
+
+    def _keeps(self, one: Found, wanted: dict[str, made.Body]) -> bool:
+        body = wanted.get(name_of(one))
+        same = body is not None and body["Labels"][made.SPEC] == one["Labels"].get(made.SPEC)
+        return same and one["State"] in ("running", "created", "restarting")
+
+    def _begin(self, name: str, body: made.Body, there: Found | None) -> None:
+        if there is None:
+            self._calls.create(name, body)
+        self._calls.start(name)
+
+    def _bodies(self, spec: SlotSpec) -> dict[str, made.Body]:
+        numbers = range(1, spec.config.service.replicas + 1)
+        return {
+            made.container_name(self._settings, spec, n): made.slot_body(self._settings, spec, n)
+            for n in numbers
+        }
+
+    def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
+        names = list(self._bodies(spec))
+        waiting = readiness.Waiting(self._calls, self._probe, self._clock, self._settings, spec)
+        waiting.until_ready(names, emit, watch)
+        together([partial(self._calls.restart_always, name) for name in names])
+        return self.replicas(spec.place)
+
+    def replicas(self, place: Place) -> tuple[Replica, ...]:
+        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))
+        ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
+        return tuple(
+            replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None) for one in found
+        )
+
+    def revive(self, spec: SlotSpec) -> bool:
+        acted = self._fill(spec, None)
+        for name, body in self._bodies(spec).items():
+            self._verify(name, body)
+            if acted:
+                self._calls.restart_always(name)
+        if self._proxy.servers(spec.place.index, spec.place.slot) != tuple(self._servers(spec)):
+            self.expose(spec)
+            acted = True
+        return acted
+
+    def _verify(self, name: str, body: made.Body) -> None:
+        """The container really has the address under which the proxy knows it."""
+        found = self._calls.inspect(name)
+        networks = found["NetworkSettings"]["Networks"] if found else {}
+        has = networks.get(body["HostConfig"]["NetworkMode"], {}).get("IPAddress", "")
+        if found and found["State"]["Running"] and has != body["Labels"][made.ADDRESS]:
+            raise EngineFailed(
+                f"{name} has the address {has or 'none'} instead of {body['Labels'][made.ADDRESS]}.",
+                advice=f"`docker rm -f {name}`; reconciliation makes it anew.",
+            )
+
+    # --- traffic
+
+    def expose(self, spec: SlotSpec) -> None:
+        self._proxy.set_servers(spec.place.index, spec.place.slot, self._servers(spec))
+
+    def preview(self, spec: SlotSpec) -> Route:
+        place = spec.place
+        return Route(
+            f"http://127.0.0.1:{self._settings.preview_port}",
+            {"Host": f"{_name(place)}.localhost", "X-Pushlive-Slot": backend(place.index, place.slot)},
+            self._expected(spec),
+        )
+
+    def public(self, spec: SlotSpec) -> Route:
+        place = spec.place
+        return Route(
+            f"http://127.0.0.1:{self._settings.port_range[place.index]}",
+            {"Host": f"{_name(place)}.localhost", "X-Pushlive-Probe": self._proxy.token},
+            self._expected(spec),
+        )
+
+    def switch(self, spec: SlotSpec) -> None:
+        place, wanted = spec.place, self._servers(spec)
+        if self._proxy.servers(place.index, place.slot) != tuple(wanted):
+            raise RequestError(
+                f"{_name(place)}: the proxy does not know r{spec.release} in {place.slot}.",
+                advice="It has to be started, ready and exposed before traffic goes there.",
+            )
+        self._proxy.switch(place.index, place.slot)
+
+    def unroute(self, place: Place) -> None:
+        self._proxy.switch(place.index, None)
+
+    def serving(self, place: Place) -> Slot | None:
+        return self._proxy.serving(place.index)
+
+    def open_sessions(self, place: Place) -> int:
+        return self._proxy.sessions(place.index, place.slot)
+
+    def drain(self, place: Place, limit: float, watch: Watch) -> int:
+        self._refuse_serving(place, "drained")
+        end = self._clock.monotonic() + limit
+        while count := self.open_sessions(place):
+            left = end - self._clock.monotonic()
+            if left <= 0:
+                self._proxy.shutdown_sessions(place.index, place.slot)
+                return count
+            watch.wait(min(0.05, left))
+        return 0
+
+    def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
+        service = spec.config.service
+        numbers = range(1, service.replicas + 1)
+        return [(made.address(self._settings, spec.place, n), service.port) for n in numbers]
+
+    def _expected(self, spec: SlotSpec) -> tuple[str, ...]:
+        return tuple(server_name(spec.place.index, spec.place.slot, one) for one in self._servers(spec))
+
+    # --- after
+
+    def stop(self, place: Place) -> None:
+        found = self._containers(place)
+        self._refuse_serving(place, "stopped")
+        self._proxy.set_servers(place.index, place.slot, [])
+        together([partial(self._calls.end, one) for one in found])
+
+    def _refuse_serving(self, place: Place, what: str) -> None:
+        if self.serving(place) == place.slot:
+            raise RequestError(
+                f"{_name(place)}: {place.slot} takes the traffic, it cannot be {what}.",
+                advice="Switch to the other slot first.",
+            )
+
+    def command(
+        self,
+        spec: SlotSpec,
+        name: str,
+        argv: tuple[str, ...],
+        env: dict[str, str],
+        emit: Emit,
+        watch: Watch,
+    ) -> CommandResult:
+        full = made.command_name(self._settings, spec, name)
+        body = made.command_body(self._settings, spec, name, argv, env)
+        return docker_command.run(self._calls, self._clock, full, body, emit, watch)
+
+    def forget_command(self, spec: SlotSpec, name: str) -> None:
+        self._calls.remove(made.command_name(self._settings, spec, name))
+
+    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))
+        merged: list[tuple[str, str]] = []
+        for one in found:
+            prefix = f"{one['Labels'][made.REPLICA]}: " if len(found) > 1 else ""
+            stamped = (line.partition(" ") for line in self._calls.output(one["Id"], lines, times=True))
+            merged += [(at, prefix + text) for at, _, text in stamped]
+        merged.sort(key=lambda pair: pair[0])
+        return tuple(text for _, text in merged[-lines:])
+
+    def remove(self, place: Place) -> None:
+        self.unroute(place)
+        for slot in SLOTS:
+            self._proxy.set_servers(place.index, slot, [])
+        together([partial(self._calls.end, one) for one in self._of_environment(place)])
+        self._proxy.remove_environment(place.index)
+        self._calls.remove_network(made.network_name(self._settings, place))
+
+    def slots(self) -> Iterable[Place]:
+        return sorted({_place(one) for one in self._calls.list(self._ours, made.REPLICA)}, key=str)
+
+    # --- what is there
+
+    @property
+    def _ours(self) -> str:
+        return f"{made.INSTANCE}={self._settings.instance}"
+
+    def _of_environment(self, place: Place) -> list[Found]:
+        return self._calls.list(
+            self._ours, f"{made.PIPELINE}={place.pipeline}", f"{made.ENVIRONMENT}={place.environment}"
+        )
+
+    def _containers(self, place: Place) -> list[Found]:
+        """The slot's replicas, without containers of commands."""
+        return [one for one in self._of_environment(place) if _in(one, place)]
+
+
+def _name(place: Place) -> str:
+    return f"{place.pipeline}-{place.environment}"
+
+
+def _in(one: Found, place: Place) -> bool:
+    return made.REPLICA in one["Labels"] and _place(one) == place
+
+
+def _place(one: Found) -> Place:
+    labels = one["Labels"]
+    return Place(
+        labels[made.PIPELINE], labels[made.ENVIRONMENT], int(labels.get(made.INDEX) or 0), labels[made.SLOT]
+    )
+
+
+def _same_network(found: Found, body: made.Body) -> bool:
+    pools = found["IPAM"]["Config"] or [{}]
+    same_addresses = pools[0].get("Subnet") == body["IPAM"]["Config"][0]["Subnet"]
+    labels = found.get("Labels") or {}
+    return same_addresses and all(labels.get(key) == value for key, value in body["Labels"].items())

@@ -1,0 +1,159 @@
+"""Running git: one fixed set of arguments and environment, one way to end it with everything it started.
+
+Nothing that a repository or the surroundings hold is obeyed: no system or user configuration, no hooks, no
+prompts, no replaced objects. ``GitPython`` starts the processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from git import Git
+from git.exc import GitError
+
+from pipeline.errors import EngineFailed, TimedOut
+from pipeline.ports import Watch
+
+Popen = subprocess.Popen[bytes]
+
+_POLL = 0.2  # seconds between two looks at the watch
+_LOCAL_LIMIT = 120.0  # seconds for a command that touches no network
+_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.attributesFile": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.quotePath": "false",
+    "credential.helper": "",
+    "fetch.fsckObjects": "true",
+    "fetch.unpackLimit": "1",
+    "gc.autoDetach": "false",
+    "http.followRedirects": "false",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "30",
+    "i18n.logOutputEncoding": "UTF-8",
+    "log.mailmap": "false",
+    "protocol.allow": "never",
+    "safe.directory": "*",
+    "submodule.recurse": "false",
+    "tar.umask": "0022",  # the modes of a usual checkout
+}
+_ENVIRONMENT = {
+    "GIT_ASKPASS": "",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oForwardAgent=no",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+
+
+class GitRefused(EngineFailed):
+    """git ended with an error; ``stderr`` is what it said, ``status`` its exit status."""
+
+    def __init__(self, message: str, status: int, stderr: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.stderr = stderr
+
+
+def start(
+    repository: Path,
+    arguments: list[str],
+    *,
+    settings: Mapping[str, str] | None = None,
+    secret: Mapping[str, str] | None = None,
+    stdin: int | None = None,
+    hold: tuple[int, ...] = (),
+) -> Popen:
+    """git on a bare repository, as the leader of its own process group, with pipes for both outputs.
+
+    ``settings`` are added to the fixed ones; ``secret`` ones too, but by the environment, so that no process
+    list shows them. ``hold``: file descriptors that it keeps open, such as a lock's.
+    """
+    fixed = [part for item in {**_SETTINGS, **(settings or {})}.items() for part in ("-c", "=".join(item))]
+    environment = dict(_ENVIRONMENT)
+    for number, (name, value) in enumerate((secret or {}).items()):
+        environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+        environment["GIT_CONFIG_COUNT"] = str(number + 1)
+    inherited = [n for n in os.environ if n.startswith(("GIT_", "SSH_ASKPASS")) and n not in environment]
+    strip = ["env", *(part for name in inherited for part in ("-u", name))] if inherited else []
+    command = [*strip, "git", f"--git-dir={repository}", *fixed, *arguments]
+    kwargs = {"start_new_session": True, "pass_fds": hold, "env": environment, "istream": stdin}
+    try:
+        process = Git("/").execute(command, as_process=True, **kwargs)  # type: ignore[call-overload]
+    except (GitError, OSError) as error:
+        raise EngineFailed(
+            f"git cannot be started: {error}.", advice="Install git on this machine."
+        ) from error
+    popen: Popen = process.proc
+    process.proc = None  # its finalizer would end one process; ``end`` ends the group
+    return popen
+
+
+def end(process: Popen) -> None:
+    """Ends git and everything it started, reaps it and closes its pipes. Twice."""
+    for number in (signal.SIGTERM, signal.SIGKILL):  # on SIGTERM git removes its lock files
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def finish(
+    process: Popen,
+    watch: Watch | None = None,
+    *,
+    doing: str,
+    given: bytes | None = None,
+    each: Callable[[], None] | None = None,
+) -> bytes:
+    """The process's whole output, once it has ended well.
+
+    ``each`` is called with every look at the watch and may raise. Raises GitRefused on an exit status that is
+    not 0, and what the watch raises; git is ended then.
+    """
+    deadline = time.monotonic() + _LOCAL_LIMIT
+    try:
+        while True:
+            try:
+                out, err = process.communicate(given, timeout=_POLL)
+                break
+            except subprocess.TimeoutExpired:
+                given = None
+                if watch:
+                    watch.check()
+                elif time.monotonic() > deadline:
+                    raise TimedOut(f"{doing}: git took more than {_LOCAL_LIMIT:.0f} seconds.") from None
+                if each:
+                    each()
+    finally:
+        end(process)
+    if process.returncode:
+        raise refused(doing, process.returncode, err)
+    return out
+
+
+def run(repository: Path, *arguments: str, doing: str, given: bytes | None = None) -> bytes:
+    """The output of a short command that needs no network. Raises GitRefused."""
+    stdin = subprocess.PIPE if given is not None else None
+    return finish(start(repository, list(arguments), stdin=stdin), doing=doing, given=given)
+
+
+def refused(doing: str, status: int, stderr: bytes) -> GitRefused:
+    said = stderr.decode("utf-8", "replace").strip()
+    last = "; ".join(line for line in said.splitlines() if line.strip())[-600:]
+    return GitRefused(f"{doing}: git ended with status {status}: {last or 'it said nothing'}.", status, said)

@@ -1,0 +1,184 @@
+"""Which repository addresses and branch names are let near git at all. Pure, but for one DNS question."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pipeline.errors import EngineFailed, RequestError
+
+Resolve = Callable[[str, int], Iterable[str]]
+
+_PORTS = {"https": 443, "http": 80, "ssh": 22}
+_SCP = re.compile(r"^(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?P<path>(?!//)[^:]+)$", re.ASCII)
+_HOST = re.compile(r"^[A-Za-z0-9_.:%-]+$")
+_ALLOW_ADVICE = "If it is meant to be used, name its host or the beginning of its URL in PUSHLIVE_GIT_ALLOW."
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An address that may be fetched from. ``url`` has no password in it."""
+
+    url: str
+    scheme: str
+    host: str = ""
+    port: int = 0
+    addresses: tuple[str, ...] = ()  # what the host resolved to when it was checked
+    authorization: str = field(default="", repr=False)  # an HTTP header's value
+
+
+def check_url(url: str, allow: tuple[str, ...] = (), resolve: Resolve | None = None) -> Remote:
+    """The address, taken apart and found harmless (FAULTS 14).
+
+    ``https://``, ``ssh://`` and ``user@host:path`` to public addresses pass; ``http://``, ``file://`` and
+    private addresses only when ``allow`` names the host (``git.internal`` or ``git.internal:3000``) or the
+    beginning of the URL (``file:///srv/git/``). Raises RequestError, or EngineFailed when the host's name
+    cannot be resolved.
+    """
+    parts = _split(url)
+    shown = _shown(parts)
+    allowed = _is_allowed(parts, allow)
+    if parts.scheme == "file":
+        if not allowed:
+            raise _refused(shown, "file:// addresses are not fetched from")
+        return Remote(shown, "file")
+    if parts.scheme not in _PORTS:
+        raise _refused(shown, f"git over {parts.scheme!r} is not supported", "Use https:// or ssh://.")
+    if parts.scheme == "http" and not allowed:
+        raise _refused(shown, "http:// is readable and changeable on its way")
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    addresses = tuple((resolve or _resolve)(host, port))
+    private = [address for address in addresses if not is_public(address)]
+    if private and not allowed:
+        raise _refused(shown, f"{host} is the private address {private[0]}")
+    return Remote(shown, parts.scheme, host, port, addresses, _authorization(parts))
+
+
+def is_public(address: str) -> bool:
+    """False for loopback, private, link-local and other special addresses, also when wrapped in IPv6."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        wrapped = ip.ipv4_mapped or ip.sixtofour
+        if ip in _NAT64:
+            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if wrapped is not None:
+            return is_public(str(wrapped))
+    return ip.is_global and not ip.is_multicast
+
+
+def check_ref(branch: str) -> str:
+    """``refs/heads/<branch>`` for a branch name that git accepts and that cannot be taken for an option or a
+    path (FAULTS 13, 15). Raises RequestError."""
+    problem = _ref_problem(branch)
+    if problem:
+        raise RequestError(
+            f"The branch name {branch[:80]!r} {problem}.",
+            advice="Give the branch another name and push that.",
+        )
+    return f"refs/heads/{branch}"
+
+
+def safe_tag(branch: str) -> str:
+    """A Docker tag, and one safe path component, for any branch name; no two names get the same.
+
+    Short plain names stay as they are. All others, and those that look like our own tags (``r17``, a commit's
+    id, ``latest``) or like the result of this function, get 16 hex digits of their hash appended.
+    """
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", branch)
+    ours = re.search(r"^r\d+$|^[0-9a-f]{7,64}$|^latest$|-[0-9a-f]{16}$", branch)
+    if plain and not ours:
+        return branch
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", branch).strip("-_")[:40] or "branch"
+    return f"{slug}-{hashlib.sha256(branch.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def _split(url: str) -> SplitResult:
+    if not url or url.startswith("-") or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise _refused(url[:80], "it is empty, starts with a dash or holds spaces or control characters")
+    scp = _SCP.match(url)
+    if scp:
+        url = f"ssh://{scp['user']}@{scp['host']}/{scp['path'].lstrip('/')}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _refused("the URL", f"it is malformed: {error}") from error
+    if "::" in url.partition("/")[0] or not parts.scheme:
+        raise _refused(url[:80], "it is no URL", "Write https://… or ssh://…")
+    host = parts.hostname or ""
+    if parts.scheme != "file" and (not _HOST.match(host) or host.startswith("-") or port == 0):
+        raise _refused(_shown(parts), "it names no valid host")
+    if parts.path.startswith("/-") or (parts.username or "").startswith("-"):
+        raise _refused(_shown(parts), "a part of it starts with a dash")
+    return parts
+
+
+def _shown(parts: SplitResult) -> str:
+    """The URL without its password; a user name stays for ssh, where it is no secret."""
+    place = parts.netloc.rpartition("@")[2]
+    if parts.scheme == "ssh" and parts.username:
+        place = f"{parts.username}@{place}"
+    return parts._replace(netloc=place, fragment="").geturl()
+
+
+def _authorization(parts: SplitResult) -> str:
+    if parts.scheme == "ssh" or parts.username is None:
+        return ""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def _is_allowed(parts: SplitResult, allow: tuple[str, ...]) -> bool:
+    url, host = _shown(parts), (parts.hostname or "").lower()
+    climbs = ".." in unquote(parts.path).split("/")
+    for entry in allow:
+        if "://" in entry:
+            prefix = entry.rstrip("/")
+            if not climbs and (url == prefix or url.startswith(prefix + "/")):
+                return True
+        elif (
+            host
+            and parts.scheme != "file"
+            and entry.lower() in (host, f"{host}:{parts.port or _PORTS.get(parts.scheme)}")
+        ):
+            return True
+    return False
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise EngineFailed(
+            f"The repository's host {host} cannot be resolved ({error}).",
+            advice="Look at the name and at DNS.",
+        ) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _refused(shown: str, why: str, advice: str = _ALLOW_ADVICE) -> RequestError:
+    return RequestError(f"The repository address {shown!r} is refused: {why}.", advice=advice)
+
+
+def _ref_problem(branch: str) -> str:
+    parts = branch.split("/")
+    if not branch or branch.startswith("-") or branch == "@":
+        return "is empty or could be taken for an option"
+    if re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", branch):
+        return "holds a character or a pair that git allows in no branch name"
+    if any(not part or part.startswith(".") or part.endswith((".", ".lock")) for part in parts):
+        return "has a part that is empty, starts or ends with a dot, or ends with .lock"
+    if any(len(part.encode("utf-8", "replace")) > 240 for part in parts) or len(branch) > 1000:
+        return "is longer than a file name can be"
+    try:
+        branch.encode()
+    except UnicodeEncodeError:
+        return "is not valid UTF-8"
+    return ""

@@ -1,0 +1,88 @@
+"""Questions to an application over HTTP and TCP: one fresh connection each, nothing repeated or followed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+
+from pipeline.errors import TryAgain
+from pipeline.model import Answer, Route
+
+BODY = 1 << 20  # bytes of a body that are read
+SERVED_BY = "x-pushlive-server"
+
+
+class HttpProbe:
+    """The Probe. Stateless, fit for any thread."""
+
+    def get(self, route: Route, path: str, timeout: float) -> Answer:
+        """One GET, answered in full within ``timeout`` seconds. Raises TryAgain when no answer came."""
+        parts = urlsplit(route.url)
+        began = time.monotonic()
+        late = threading.Event()
+        connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+        # A socket's own timeout starts again with each byte; this one does not.
+        timer = threading.Timer(timeout, _cut, (connection, late))
+        timer.daemon = True
+        timer.start()
+        try:
+            return _ask(connection, route, path, began)
+        except (HTTPError, OSError, ValueError) as error:
+            why = f"no whole answer within {timeout:g} s" if _is_late(error, late) else _reason(error)
+            raise TryAgain(f"GET {route.url}{path}: {why}.") from error
+        finally:
+            timer.cancel()
+            connection.close()
+
+    def tcp(self, address: str, port: int, timeout: float) -> float:
+        """Opens and closes a connection; returns the seconds it took to stand. Raises TryAgain."""
+        began = time.monotonic()
+        try:
+            socket.create_connection((address, port), timeout=timeout).close()
+        except OSError as error:
+            raise TryAgain(f"TCP {address}:{port}: {_reason(error)}.") from error
+        return time.monotonic() - began
+
+
+def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> Answer:
+    headers = {"User-Agent": "pushlive", "Accept": "*/*", "Connection": "close", **route.headers}
+    connection.request("GET", path, headers=headers, preload_content=False, decode_content=False)
+    response = connection.getresponse()
+    body = response.read(BODY)
+    names = {name.lower(): value for name, value in response.headers.items()}
+    seconds = time.monotonic() - began
+    return Answer(response.status, names, body, seconds, served_by=names.get(SERVED_BY, ""))
+
+
+def _cut(connection: HTTPConnection, late: threading.Event) -> None:
+    late.set()
+    if connection.sock is not None:
+        try:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it has ended by itself meanwhile
+            return
+
+
+def _is_late(error: Exception, late: threading.Event) -> bool:
+    return late.is_set() or isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError))
+
+
+def _reason(error: Exception) -> str:
+    """What happened in a person's words."""
+    cause = error.__cause__ or error.__context__ or error
+    for one in (error, cause):
+        if isinstance(one, ConnectionRefusedError):
+            return "connection refused, nothing listens there"
+        if isinstance(one, TimeoutError):
+            return "no answer in time"
+        if isinstance(one, ConnectionResetError):
+            return "the connection was reset"
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror.lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,203 @@
+"""The proxy in front of every environment: one HAProxy container, changed while it runs, never reloaded.
+
+Each change is written to the folder first and told to HAProxy second, so that whenever the container is
+killed it comes back with what was last wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import docker
+from pipeline.adapters.proxy_config import MAPS, Routes, Server, State, backend, maps, server_name
+from pipeline.adapters.proxy_container import ProxyContainer
+from pipeline.adapters.proxy_control import Control
+from pipeline.adapters.proxy_files import Folder
+from pipeline.adapters.proxy_plan import map_commands, server_commands
+from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.model import SLOTS, Slot
+from pipeline.ports import Clock
+from pipeline.settings import Settings
+
+ClientFactory = Callable[[], docker.DockerClient]
+
+
+class Proxy:
+    """Routes of all environments, by index. Every method may be called twice; all raise TryAgain when HAProxy
+    does not answer in time and EngineFailed when it cannot be started or its folder not be written."""
+
+    def __init__(self, client_factory: ClientFactory, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._folder = Folder(settings)
+        self._control = Control(self._folder.path)
+        self._container = ProxyContainer(client_factory, settings, clock, self._folder, self._control)
+        self._seen = False
+
+    # --- the container
+
+    def ensure(self) -> None:
+        """Starts the container where it does not run, waits until it answers; names a port that is taken."""
+        if self._seen and self._control.answers():
+            return
+        with self._folder.locked("start.lock"):
+            with self._locked():
+                self._folder.save(self._folder.load())
+            if self._container.ensure():
+                self._sync()
+        self._seen = True
+
+    def stop(self) -> None:
+        """Ends and removes the container; the folder stays."""
+        self._seen = False
+        self._container.remove()
+
+    @property
+    def token(self) -> str:
+        """The value of ``X-Pushlive-Probe`` with which the public routes say who answered."""
+        with self._locked():
+            return self._folder.load().token
+
+    # --- environments
+
+    def add_environment(self, index: int, name: str, hosts: tuple[str, ...]) -> None:
+        """Routes these hosts and the index's loopback port to the environment. Costs no connection.
+
+        Raises EngineFailed where a host is another environment's or the ports are all dealt.
+        """
+        if not 0 <= index < len(self._settings.port_range):
+            raise EngineFailed(
+                f"All {len(self._settings.port_range)} loopback ports are dealt, {name} gets none.",
+                advice="Widen PUSHLIVE_PORTS (now " + self._settings.ports + ") and restart the proxy.",
+            )
+        known = self._state().environments.get(index)
+        if known and (known.name, known.hosts) == (name, hosts):
+            return self.ensure()
+        return self._change(index, lambda state: _added(state, index, name, hosts))
+
+    def remove_environment(self, index: int) -> None:
+        """Forgets the environment; its port answers 404 again."""
+        if index in self._state().environments:
+            self._change(index, lambda state: state.without(index))
+
+    def set_servers(self, index: int, slot: Slot, servers: list[Server]) -> None:
+        """Where the slot's containers are; an empty list takes the slot out."""
+
+        def change(state: State) -> State:
+            routes = _routes(state, index)
+            return state.with_routes(index, replace(routes, servers={**routes.servers, slot: tuple(servers)}))
+
+        if servers or index in self._state().environments:
+            self._change(index, change)
+
+    def switch(self, index: int, slot: Slot | None) -> None:
+        """The one atomic act: the environment's traffic goes to this slot, or to the explained 503.
+
+        Raises RequestError where the slot has no servers.
+        """
+
+        def change(state: State) -> State:
+            routes = _routes(state, index)
+            if slot and not routes.servers.get(slot):
+                raise RequestError(
+                    f"{routes.name}: {slot} has no containers that the proxy knows.",
+                    advice="Start the release there first.",
+                )
+            return state.with_routes(index, replace(routes, active=slot))
+
+        if slot is None and index not in self._state().environments:
+            return
+        try:
+            self._change(index, change)
+        except TryAgain:  # the answer was lost, not necessarily the switch: read it again
+            if self.serving(index) != slot:
+                raise
+        if self.serving(index) != slot:
+            raise TryAgain(f"The proxy did not take up the switch of e{index} to {slot}.")
+
+    # --- what is
+
+    def serving(self, index: int) -> Slot | None:
+        """The slot that HAProxy itself says it sends the environment's traffic to."""
+        value = self._control.map("active.map").get(f"e{index}", "none")
+        return next((slot for slot in SLOTS if value == backend(index, slot)), None)
+
+    def servers(self, index: int, slot: Slot) -> tuple[Server, ...]:
+        """The slot's servers that HAProxy may use."""
+        running = self._control.servers(backend(index, slot))
+        return tuple(running[number][0] for number in sorted(running) if running[number][1])
+
+    def names(self, index: int, slot: Slot) -> tuple[str, ...]:
+        """The slot's servers as ``X-Pushlive-Server`` names them."""
+        servers = _routes(self._state(), index).servers.get(slot, ())
+        return tuple(server_name(index, slot, server) for server in servers)
+
+    def sessions(self, index: int, slot: Slot) -> int:
+        """How many requests and tunnels the slot serves at this moment."""
+        return self._control.sessions(backend(index, slot))
+
+    def shutdown_sessions(self, index: int, slot: Slot) -> None:
+        """Closes what the slot still serves."""
+        name = backend(index, slot)
+        self._control.ask(";".join(f"shutdown sessions server {name}/s{n}" for n in range(1, 13)))
+
+    # --- changing
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return self._folder.locked()
+
+    def _state(self) -> State:
+        with self._locked():
+            return self._folder.load()
+
+    def _change(self, index: int, change: Callable[[State], State]) -> None:
+        self.ensure()
+        with self._locked():
+            state = self._folder.load()
+            wanted = change(state)
+            if wanted != state:
+                self._folder.save(wanted)
+            self._apply(wanted, [index])
+
+    def _sync(self) -> None:
+        """Brings a HAProxy that ran all the while to the state."""
+        with self._locked():
+            state = self._folder.load()
+            self._apply(state, list(state.environments))
+
+    def _apply(self, state: State, indexes: list[int]) -> None:
+        """Servers before maps: a route never leads to a slot whose servers are not known yet."""
+        for index in indexes:
+            routes = state.environments.get(index)
+            for slot in SLOTS:
+                self._apply_servers(backend(index, slot), routes.servers.get(slot, ()) if routes else ())
+        for name in MAPS:
+            wanted = maps(state, self._settings)[name]
+            for command in map_commands(name, wanted, self._control.map(name)):
+                self._control.ask(command)
+
+    def _apply_servers(self, name: str, wanted: tuple[Server, ...]) -> None:
+        commands = server_commands(name, wanted, self._control.servers(name))
+        if not commands:
+            return
+        self._control.ask(";".join(commands))
+        if refused := server_commands(name, wanted, self._control.servers(name)):
+            raise TryAgain(f"The proxy did not take up the servers of {name} ({refused[0]}).")
+
+
+def _routes(state: State, index: int) -> Routes:
+    if index not in state.environments:
+        raise RequestError(f"The proxy knows no environment number {index}.", advice="Prepare it first.")
+    return state.environments[index]
+
+
+def _added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:
+    for number, routes in state.environments.items():
+        if number != index and (taken := set(routes.hosts) & set(hosts)):
+            raise EngineFailed(
+                f"{name}: the host name {min(taken)} is served by {routes.name}.",
+                advice=f"Take it from {routes.name} in pipelines.yaml and deploy that first.",
+            )
+    known = state.environments.get(index, Routes(name))
+    return state.with_routes(index, replace(known, name=name, hosts=hosts))

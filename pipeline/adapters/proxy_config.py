@@ -1,0 +1,212 @@
+"""HAProxy's configuration and maps as text, made from the proxy's state. Pure: no file, no socket.
+
+Every environment index has its loopback port and two backends (``e3-blue``, ``e3-green``) from the start, so
+nothing that happens later needs a reload: a new environment is a line in three maps, a slot's containers
+are addresses set on spare servers, and the switch is one value in ``active.map``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from pipeline.model import SLOTS, Slot
+from pipeline.settings import Settings
+
+Server = tuple[str, int]  # address and port
+
+FOLDER = "/proxy"  # the state's folder inside the container
+CERTIFICATES = "/certificates"
+SERVERS = 12  # for each slot; as many as a service may have replicas
+SPARE: Server = ("127.0.0.1", 1)  # where a server without a container points: nothing listens there
+MAPS = ("hosts.map", "ports.map", "names.map", "active.map")
+
+
+@dataclass(frozen=True)
+class Routes:
+    """One environment: who comes in, and where each slot's containers are."""
+
+    name: str  # "hello-live"
+    hosts: tuple[str, ...] = ()
+    active: Slot | None = None
+    servers: dict[Slot, tuple[Server, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the proxy must come back to after a restart. ``token`` lets a check ask who answered."""
+
+    token: str
+    environments: dict[int, Routes] = field(default_factory=dict)
+
+    def with_routes(self, index: int, routes: Routes) -> State:
+        return replace(self, environments={**self.environments, index: routes})
+
+    def without(self, index: int) -> State:
+        return replace(self, environments={i: r for i, r in self.environments.items() if i != index})
+
+
+def backend(index: int, slot: Slot | None) -> str:
+    """``e3-green``; ``none`` is the backend that answers the explained 503."""
+    return f"e{index}-{slot}" if slot else "none"
+
+
+def server_name(index: int, slot: Slot, server: Server) -> str:
+    """What the response header ``X-Pushlive-Server`` says when this server has answered."""
+    return f"{backend(index, slot)}/{server[0]}:{server[1]}"
+
+
+def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
+    """The maps by file name; keys of ``ports.map`` and ``active.map`` exist for every index beforehand."""
+    indexes = range(len(settings.port_range))
+    known = state.environments
+    return {
+        "hosts.map": {host: f"e{i}" for i in sorted(known) for host in known[i].hosts},
+        "ports.map": {str(settings.port_range[i]): f"e{i}" for i in indexes},
+        "names.map": {f"e{i}": known[i].name for i in sorted(known)},
+        "active.map": {f"e{i}": backend(i, known[i].active if i in known else None) for i in indexes},
+    }
+
+
+def files(state: State, settings: Settings, drop: tuple[int, int] | None = None) -> dict[str, str]:
+    """Every file of the folder by name. ``drop``: the uid and gid that HAProxy takes on once it has bound,
+    None where it is started as the service's own user."""
+    texts = {
+        name: "".join(f"{key} {value}\n" for key, value in entries.items())
+        for name, entries in maps(state, settings).items()
+    }
+    backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
+    parts = [_head(drop), _frontends(settings, state.token), _NONE.format(**_TEXTS), *backends]
+    return {"haproxy.cfg": "\n".join(parts) + "\n", **texts}
+
+
+def _head(drop: tuple[int, int] | None) -> str:
+    owner = f" uid {drop[0]} gid {drop[1]}" if drop else ""
+    identity = f"    uid {drop[0]}\n    gid {drop[1]}\n" if drop else ""
+    return _HEAD.format(identity=identity, owner=owner, **_TEXTS)
+
+
+def _frontends(settings: Settings, token: str) -> str:
+    ports = settings.port_range
+    binds = [f"bind {settings.proxy_http}"]
+    if settings.proxy_https:
+        # strict-sni lets HAProxy start before there is any certificate, and never shows a foreign one.
+        binds.append(f"bind {settings.proxy_https} ssl crt {CERTIFICATES} strict-sni alpn h2,http/1.1")
+    return _FRONTENDS.format(
+        binds="\n    ".join(binds),
+        ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
+        preview=f"127.0.0.1:{settings.preview_port}",
+        inside=_INSIDE.format(token=token, **_TEXTS).strip(),
+    )
+
+
+def _backends(index: int, routes: Routes | None) -> str:
+    return "\n".join(_backend(index, slot, routes.servers.get(slot, ()) if routes else ()) for slot in SLOTS)
+
+
+def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
+    lines = [f"backend {backend(index, slot)}"]
+    lines += [f"    server s{j} {address}:{port}" for j, (address, port) in enumerate(servers, 1)]
+    if len(servers) < SERVERS:
+        spare = f"{len(servers) + 1}-{SERVERS}"
+        lines.append(f"    server-template s {spare} {SPARE[0]}:{SPARE[1]} disabled")
+    return "\n".join(lines)
+
+
+# What a person reads instead of an application's answer.
+_TEXTS = {
+    "text": 'content-type "text/plain; charset=utf-8"',
+    "later": "hdr Retry-After 5",
+    "broken": "502: the application broke off its answer. Its log says why: pushlive logs",
+    "silent": "503: the application does not answer on any of its containers. See: pushlive status",
+    "slow": "504: the application took longer than 60 seconds to answer.",
+    "unknown": "404: no environment is served under this name. The names are listed by: pushlive status",
+    "empty": "503: %[var(txn.name)] has no release yet, or its traffic was taken off. See: pushlive status",
+    "nowhere": "404: name a slot in the header X-Pushlive-Slot, for example e3-green",
+}
+
+_HEAD = """\
+# Written by Pushlive with every change. Do not edit: it is read only when the proxy starts.
+global
+{identity}    maxconn 8192
+    nbthread 2
+    log stdout format raw daemon notice
+    stats socket /proxy/admin.sock mode 600{owner} level admin
+    stats timeout 30s
+    tune.ssl.default-dh-param 2048
+    ssl-default-bind-options ssl-min-ver TLSv1.2
+
+defaults
+    mode http
+    log global
+    option httplog
+    option dontlog-normal
+    option dontlognull
+    option forwardfor
+    # A dead replica costs a request one more attempt at another one, and then nobody anything: an error
+    # makes its checks fast, two failed checks take it out.
+    option redispatch 1
+    retries 4
+    retry-on conn-failure empty-response
+    # The checks end with FIN, not RST: applications do not log those. Rare, because errors make them fast.
+    option tcp-check
+    tcp-check connect linger
+    default-server check inter 30s fastinter 250ms downinter 500ms fall 2 rise 1
+    default-server observe layer4 error-limit 1 on-error fastinter
+    http-reuse safe
+    timeout connect 1s
+    timeout check 1s
+    timeout client 60s
+    timeout server 60s
+    timeout queue 10s
+    timeout tunnel 1h
+    timeout http-keep-alive 60s
+    timeout http-request 10s
+    http-error status 502 {text} {later} string "{broken}\\n"
+    http-error status 503 {text} {later} string "{silent}\\n"
+    http-error status 504 {text} string "{slow}\\n"
+"""
+
+# What all public ways in share. Our own headers never pass in from outside nor out from an application.
+_INSIDE = """
+    http-request set-var(txn.probe) bool(true) if {{ req.hdr(X-Pushlive-Probe) -m str {token} }}
+    http-request del-header X-Pushlive- -m beg
+    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
+    http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
+    http-request set-var(txn.name) var(txn.env),map(/proxy/names.map)
+    http-request return status 404 {text} string "{unknown}\\n" unless {{ var(txn.name) -m found }}
+    # Repeating a request that may have had an effect is not the proxy's to decide.
+    http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
+    http-response del-header X-Pushlive- -m beg
+    http-response set-header X-Pushlive-Server %b/%[bc_dst]:%[bc_dst_port] if {{ var(txn.probe) -m bool }}
+    use_backend %[var(txn.env),map(/proxy/active.map,none)]
+"""
+
+_FRONTENDS = """\
+frontend hosts
+    {binds}
+    http-request set-var(txn.env) req.hdr(host),host_only,lower,rtrim(.),map(/proxy/hosts.map)
+    {inside}
+
+frontend ports
+    bind {ports}
+    http-request set-var(txn.env) dst_port,map(/proxy/ports.map)
+    {inside}
+
+frontend preview
+    bind {preview}
+    http-request set-var(txn.slot) req.hdr(X-Pushlive-Slot)
+    http-request del-header X-Pushlive- -m beg
+    http-request set-header X-Forwarded-Proto http
+    http-response del-header X-Pushlive- -m beg
+    http-response set-header X-Pushlive-Server %b/%[bc_dst]:%[bc_dst_port]
+    use_backend %[var(txn.slot)] if {{ var(txn.slot) -m reg ^e[0-9]+-(blue|green)$ }}
+    default_backend nowhere
+"""
+
+_NONE = """\
+backend none
+    http-request return status 503 {text} {later} lf-string "{empty}\\n"
+
+backend nowhere
+    http-request return status 404 {text} string "{nowhere}\\n"
+"""

@@ -1,0 +1,174 @@
+"""HAProxy's container: made once for each instance, found again, and looked at when it does not come up."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import docker
+from pipeline.adapters.containers import INSTANCE, LOGS, ROLE, SPEC, Body, fingerprint
+from pipeline.adapters.docker_client import status_of, translate
+from pipeline.adapters.proxy_config import CERTIFICATES, FOLDER
+from pipeline.adapters.proxy_control import Control
+from pipeline.adapters.proxy_files import Folder, drops_to, service_user
+from pipeline.errors import EngineFailed
+from pipeline.ports import Clock
+from pipeline.settings import Settings
+
+STARTUP = 15.0  # seconds until it must answer; it takes about 0.4
+LISTENS = "pushlive.listens"
+_ROOT_CAPS = ["NET_BIND_SERVICE", "SETUID", "SETGID", "CHOWN", "FOWNER", "DAC_OVERRIDE"]
+
+
+def listens(settings: Settings) -> dict[str, str]:
+    """Every ADDRESS:PORT that the proxy binds, with the setting that says so."""
+    found = {settings.proxy_http: "PUSHLIVE_PROXY_HTTP"}
+    if settings.proxy_https:
+        found[settings.proxy_https] = "PUSHLIVE_PROXY_HTTPS"
+    found[f"127.0.0.1:{settings.preview_port}"] = "PUSHLIVE_PREVIEW_PORT"
+    found.update({f"127.0.0.1:{port}": "PUSHLIVE_PORTS" for port in settings.port_range})
+    return found
+
+
+def proxy_body(settings: Settings, drop: tuple[int, int] | None, user: tuple[int, int]) -> Body:
+    """The container. ``drop``: HAProxy starts as root and becomes that; else it starts as ``user``."""
+    folders = [f"{settings.data / 'proxy'}:{FOLDER}", f"{settings.data / 'certificates'}:{CERTIFICATES}:ro"]
+    body: Body = {
+        "Image": settings.proxy_image,
+        "Entrypoint": ["haproxy"],
+        "Cmd": ["-db", "-f", f"{FOLDER}/haproxy.cfg"],
+        "User": "0:0" if drop else f"{user[0]}:{user[1]}",
+        "HostConfig": {
+            "NetworkMode": "host",
+            "Init": True,
+            "Binds": folders,
+            "RestartPolicy": {"Name": "unless-stopped"},
+            "LogConfig": LOGS,
+            "SecurityOpt": ["no-new-privileges"],
+            "CapDrop": ["ALL"],
+            "CapAdd": _ROOT_CAPS if drop else [],
+        },
+    }
+    bound = ",".join(listens(settings))
+    own = {INSTANCE: settings.instance, ROLE: "proxy", LISTENS: bound, SPEC: fingerprint({**body, "": bound})}
+    return {**body, "Labels": own}
+
+
+class ProxyContainer:
+    """``<instance>-proxy``."""
+
+    def __init__(
+        self,
+        client_factory: Callable[[], docker.DockerClient],
+        settings: Settings,
+        clock: Clock,
+        folder: Folder,
+        control: Control,
+    ) -> None:
+        self._client = client_factory
+        self._settings = settings
+        self._clock = clock
+        self._folder = folder
+        self._control = control
+        self.name = f"{settings.instance}-proxy"
+
+    def ensure(self) -> bool:
+        """Makes it run. True where it ran already, on files that may be older than the state.
+
+        Raises EngineFailed that names a port taken by somebody else, a missing image, or HAProxy's own words.
+        """
+        body = proxy_body(self._settings, drops_to(self._settings), service_user())
+        (self._settings.data / "certificates").mkdir(parents=True, exist_ok=True)
+        found = self._find()
+        ran = bool(found and found["State"]["Running"])
+        held = found["Config"]["Labels"].get(LISTENS, "").split(",") if found and ran else []
+        if not ran or (found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]):
+            refuse_taken(self._settings, held)
+        if found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]:
+            self.remove()
+            found, ran = None, False
+        if not ran:
+            self._start(found, body)
+        self._await()
+        return ran
+
+    def remove(self) -> None:
+        """Ends it at once and removes it. Silent about what is gone already."""
+        found = self._find()
+        if found is None:
+            return
+        with translate(f"removing the proxy's container {self.name}"):
+            self._client().api.remove_container(found["Id"], force=True, v=True)
+
+    def _find(self) -> dict[str, Any] | None:
+        try:
+            with translate(f"looking for the proxy's container {self.name}"):
+                found: dict[str, Any] = self._client().api.inspect_container(self.name)
+        except EngineFailed as error:
+            if status_of(error) == 404:
+                return None
+            raise
+        if found["Config"]["Labels"].get(INSTANCE) != self._settings.instance:
+            raise EngineFailed(
+                f"There is a container {self.name} that is not Pushlive's.",
+                advice="Rename it, or give this installation another name with PUSHLIVE_INSTANCE.",
+            )
+        return found
+
+    def _start(self, found: dict[str, Any] | None, body: Body) -> None:
+        api = self._client().api
+        try:
+            with translate("starting the proxy"):
+                made = found or api.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
+                api.start(made["Id"])
+        except EngineFailed as error:
+            if status_of(error) != 404:
+                raise
+            raise EngineFailed(
+                f"The proxy's image {self._settings.proxy_image} is not on this machine.",
+                advice=f"Run scripts/images, or `docker pull {self._settings.proxy_image}`.",
+            ) from error
+
+    def _await(self) -> None:
+        """Polls until it answers; an exit or the end of patience says what HAProxy said."""
+        end = self._clock.monotonic() + STARTUP
+        while not self._control.answers():
+            found = self._find()
+            dead = not found or found["RestartCount"] > 0 or not found["State"]["Running"]
+            if dead or self._clock.monotonic() > end:
+                raise EngineFailed(
+                    f"The proxy {self.name} does not come up. It said: {self._last_words() or 'nothing'}",
+                    advice=f"`docker logs {self.name}` has all of it; its files are in {self._folder.path}.",
+                )
+            self._clock.sleep(0.02)
+
+    def _last_words(self) -> str:
+        with translate("reading the proxy's log"):
+            output = self._client().api.logs(self.name, tail=20)
+        lines = output.decode(errors="replace").splitlines()
+        return " · ".join(line for line in lines if "NOTICE" not in line)[-600:]
+
+
+def refuse_taken(settings: Settings, held: list[str]) -> None:
+    """Raises EngineFailed naming a port that somebody else has. ``held``: what our own container binds."""
+    for where, setting in listens(settings).items():
+        if where not in held and _taken(where):
+            raise EngineFailed(
+                f"{where} is taken by another program (`ss -ltnp` names it).",
+                advice=f"End that program, or set {setting} to something else.",
+            )
+
+
+def _taken(where: str) -> bool:
+    host, _, port = where.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("" if host == "*" else host, int(port)))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE  # ports below 1024 are refused to us, not to the container
+    return False

@@ -1,0 +1,58 @@
+"""Tar streams changed on their way: members left out or renamed, no file ever held in memory."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import IO
+
+Change = Callable[[tarfile.TarInfo], tarfile.TarInfo | None]
+
+_CHUNK = 1 << 18
+
+
+def chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """The stream in pieces of at most 256 KiB."""
+    while piece := stream.read(_CHUNK):
+        yield piece
+
+
+def rewrite(stream: IO[bytes], change: Change) -> Iterator[bytes]:
+    """The tar archive with each member as ``change`` returns it; None leaves it out. Hard links point at
+    renamed members only if ``change`` sees to it. Raises tarfile.TarError on a broken archive."""
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # or every header would be kept
+            changed = change(member)
+            if changed is None:
+                continue
+            changed.pax_headers = {}  # they name the old path; tobuf makes them anew where they are needed
+            yield changed.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+            content = archive.extractfile(member) if member.isreg() else None
+            if content:
+                yield from chunks(content)
+                yield b"\0" * (-member.size % tarfile.BLOCKSIZE)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+class Reader(io.RawIOBase):
+    """A readable file made of an iterator's pieces."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count

@@ -1,0 +1,84 @@
+"""What becomes a run: pushes, each exactly once; deploys and reverts asked for by a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.model import Event, Kind, Outcome, Push, Run, State
+from pipeline.states import end
+from pipeline.store import Transaction
+
+
+@dataclass(frozen=True)
+class Accepted:
+    run: Run
+    duplicate: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def accept(transaction: Transaction, push: Push, config: Config, digest: str, now: float) -> Accepted:
+    """One transaction: the delivery is remembered, the run is made and due, queued older ones are superseded."""
+    known = transaction.delivery(push.delivery)
+    if known is not None:
+        return Accepted(transaction.run(known), True, ("this delivery was accepted before",))
+    same = _same(transaction, push)
+    if same is not None:
+        transaction.put_delivery(push.delivery, same.number)
+        return Accepted(same, True, (f"{same.id} is on its way with this commit already",))
+    number = transaction.next_run()
+    notes = _supersede_queued(transaction, push, number, now)
+    run = Run(
+        pipeline=push.pipeline,
+        number=number,
+        kind=Kind.PUSH,
+        commit=push.commit,
+        ref=push.ref,
+        config=digest,
+        stages=config.pipelines[push.pipeline].stages,
+        accepted=now,
+        pusher=push.pusher,
+        message=push.message,
+        delivery=push.delivery,
+        repository=push.repository,
+    )
+    put(transaction, run, f"{run.id} accepted · {run.short} {run.message}".rstrip())
+    transaction.put_delivery(push.delivery, number)
+    return Accepted(run, False, notes)
+
+
+def put(transaction: Transaction, run: Run, text: str) -> None:
+    """Writes a new run, due, with its first event."""
+    by = run.pusher or run.by
+    transaction.put_run(run)
+    transaction.event(run.number, Event("accepted", run.accepted, text + (f" · by {by}" if by else "")))
+    transaction.due(run.number)
+
+
+def _same(transaction: Transaction, push: Push) -> Run | None:
+    """The newest push run, where it has this very ref and commit and has not failed."""
+    for number in transaction.newest(50):
+        run = transaction.run(number)
+        if run.kind == Kind.PUSH and run.ref == push.ref:
+            good = run.state != State.ENDED or run.outcome == Outcome.LIVE
+            return run if run.commit == push.commit and good else None
+    return None
+
+
+def _supersede_queued(transaction: Transaction, push: Push, number: int, now: float) -> tuple[str, ...]:
+    notes = []
+    for run in transaction.open():
+        if run.state == State.QUEUED and run.kind == Kind.PUSH and run.ref == push.ref:
+            reason = f"{push.pipeline}#{number} is newer"
+            transaction.put_run(end(run, Outcome.SUPERSEDED, reason, now))
+            transaction.event(run.number, Event("end", now, f"{run.id} superseded: {reason}"))
+            notes.append(f"{run.id} had not started and is superseded")
+    return tuple(notes)
+
+
+def ask(transaction: Transaction, template: Run, text: str, **changes: Any) -> Run:
+    """A run that a person asked for: ``template`` with a number of its own."""
+    run = replace(template, number=transaction.next_run(), **changes)
+    put(transaction, run, f"{run.id} {text}")
+    return run

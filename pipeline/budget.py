@@ -1,0 +1,71 @@
+"""The 5:00 from image ready to live verified, and the 10:00 from push to live. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from pipeline.config import Budget
+from pipeline.model import Run, StepResult
+
+
+def spent(run: Run, now: float) -> float:
+    """Seconds of the deploy budget used so far; 0 before the image is ready. Human waiting is not counted."""
+    if not run.image_ready:
+        return 0.0
+    waiting = now - run.gate_since if run.gate and not run.ended else 0.0
+    return max(0.0, (run.ended or now) - run.image_ready - run.human - waiting)
+
+
+def left(run: Run, budget: Budget, now: float) -> float:
+    """Seconds of the deploy budget that are left; negative when it is overspent."""
+    return budget.deploy - spent(run, now)
+
+
+def overspender(steps: tuple[StepResult, ...]) -> str:
+    """The step that took longest after the build, as ``qa/smoke``."""
+    deploying = [step for step in steps if step.stage != "build"]
+    if not deploying:
+        return ""
+    worst = max(deploying, key=lambda step: step.seconds)
+    return f"{worst.stage}/{worst.step}"
+
+
+def stages(run: Run) -> list[dict[str, Any]]:
+    """The timing table: every stage in order with its steps, in seconds."""
+    steps: dict[str, list[StepResult]] = defaultdict(list)
+    for step in run.steps:
+        steps[step.stage].append(step)
+    return [
+        {
+            "stage": stage,
+            "seconds": sum(step.seconds for step in steps[stage]),
+            "steps": [
+                {"step": s.step, "seconds": s.seconds, "ok": s.ok, "detail": s.detail} for s in steps[stage]
+            ],
+        }
+        for stage in run.stages
+        if stage in steps
+    ]
+
+
+def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
+    """All figures of one run, in seconds: queue, human and machine time apart."""
+    end = run.ended or now
+    waiting = now - run.gate_since if run.gate and not run.ended else 0.0
+    human = run.human + waiting
+    queue = (run.started or end) - run.accepted
+    whole = end - run.accepted - human
+    rest = left(run, budget, now)
+    return {
+        "queue": queue,
+        "human": human,
+        "machine": whole - queue,
+        "deploy": spent(run, now),
+        "whole": whole,
+        "budget": {"deploy": budget.deploy, "whole": budget.whole},
+        "left": rest,
+        "over": overspender(run.steps) if rest < 0 else "",
+        "serious": whole > budget.whole,
+        "stages": stages(run),
+    }

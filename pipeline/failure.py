@@ -1,0 +1,59 @@
+"""The card a failed run prints: what, where, whose, what was seen, what differs, what next."""
+
+from __future__ import annotations
+
+from pipeline.errors import AppFailed, ConfigError, NotFound, PushliveError, RequestError, TimedOut
+from pipeline.model import Failure, Release, Run
+from pipeline.plan import differences
+from pipeline.store import Store
+
+_NEXT = {
+    "application": "Push a fix; nothing else moved.",
+    "engine": "Mend the cause (`pushlive doctor`), then `pushlive retry {run}`.",
+    "configuration": "Correct pipelines.yaml (`pushlive check`), then `pushlive retry {run}`.",
+}
+
+
+def whose(error: PushliveError) -> str:
+    """Who can mend it: "application", "configuration" or "engine"."""
+    if isinstance(error, AppFailed | TimedOut):
+        return "application"
+    if isinstance(error, ConfigError | RequestError):
+        return "configuration"
+    return "engine"
+
+
+def card(run: Run, error: PushliveError, store: Store) -> Failure:
+    """The card of that error, with what differs from the last good release of the environment it failed in."""
+    step = next((s for s in reversed(run.steps) if not s.ok), None)
+    stage = step.stage if step else run.stage or run.stages[0]
+    kind = whose(error)
+    evidence = error.evidence if isinstance(error, AppFailed) else ()
+    advice = error.advice or _NEXT[kind].format(run=run.id)
+    name = step.step if step else "enter"
+    return Failure(stage, name, kind, error.message, advice, evidence, _differs(run, stage, store))
+
+
+def _differs(run: Run, stage: str, store: Store) -> tuple[str, ...]:
+    environment = store.environment(run.pipeline, stage if stage != "build" else run.stages[-1])
+    if environment is None or environment.serving is None:
+        return ()
+    try:
+        good = store.release(run.pipeline, environment.serving)
+        bad = store.release(run.pipeline, run.release) if run.release else None
+    except NotFound:
+        return ()
+    found = []
+    if good.commit != run.commit:
+        found.append(f"commit {good.commit[:7]} → {run.short}  {run.message}".rstrip())
+    if bad:
+        found += _image_and_configuration(good, bad, stage)
+    return tuple(found)
+
+
+def _image_and_configuration(good: Release, bad: Release, stage: str) -> list[str]:
+    same = good.image == bad.image
+    found = ["the image is the same" if same else f"image {good.name} → {bad.name}"]
+    if stage in good.environments and stage in bad.environments:
+        found += differences(good.environments[stage], bad.environments[stage])
+    return found

@@ -1,0 +1,116 @@
+"""The types of ``pipeline.config``'s models, taken apart: for reading YAML, for the schema, for the docs."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from pipeline.units import Words, show_size, write_duration
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One type without its ``Annotated`` and its ``None``.
+
+    shape: model · check (one of several models) · mapping · list · any (one of several plain types) · value
+    """
+
+    base: Any
+    metadata: tuple[Any, ...] = ()
+    optional: bool = False
+
+    @property
+    def annotated(self) -> Any:
+        """The type again, as pydantic wants it."""
+        return Annotated[self.base, *self.metadata] if self.metadata else self.base
+
+    @cached_property
+    def shape(self) -> str:
+        origin = get_origin(self.base)
+        if origin in (Union, types.UnionType):
+            return "check" if all(hint.shape == "model" for hint in self.parts) else "any"
+        if isinstance(self.base, type) and issubclass(self.base, BaseModel):
+            return "model"
+        return {dict: "mapping", tuple: "list"}.get(origin, "value") if origin else "value"
+
+    @property
+    def has_parts(self) -> bool:
+        return self.shape in ("model", "mapping", "list")
+
+    @cached_property
+    def parts(self) -> tuple[Hint, ...]:
+        """The types inside: of a union's members, a list's entries, a mapping's keys and values."""
+        return tuple(hint_of(part) for part in get_args(self.base) if part is not Ellipsis)
+
+    @property
+    def kind(self) -> str:
+        return next((m.kind for m in self.metadata if isinstance(m, Words)), "")
+
+    @cached_property
+    def words(self) -> str:
+        """What is allowed here, to go after "write"."""
+        named = next((m.text for m in self.metadata if isinstance(m, Words)), "")
+        if self.shape == "mapping":
+            return f"names with {self.parts[1].words} each"
+        if self.shape == "list":
+            inner = self.parts[0].words
+            return "a list of texts" if inner == "text" else f"a list, each of it {inner}"
+        if self.shape in ("model", "check"):
+            return "checks" if self.shape == "check" else "keys"
+        if get_origin(self.base) is Literal:
+            return " or ".join(get_args(self.base))
+        if self.shape == "any":
+            return "text, a number, true, false or null"
+        return (named or {str: "text", int: "a whole number"}.get(self.base, "a number")) + self._range()
+
+    def _range(self) -> str:
+        show = {"duration": write_duration, "size": show_size}.get(self.kind, str)
+        found = {name: getattr(m, name) for m in self.metadata for name in ("ge", "le") if hasattr(m, name)}
+        if {"ge", "le"} <= set(found):
+            comma = "," if self.kind else ""
+            return f"{comma} from {show(found['ge'])} to {show(found['le'])}"
+        return ", more than 0" if any(hasattr(m, "gt") for m in self.metadata) else ""
+
+
+def hint_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Hint:
+    """The annotation taken apart; ``metadata`` is what stands beside it already."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return hint_of(inner, (*more, *metadata))
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [part for part in get_args(annotation) if part is not type(None)]
+        optional = len(members) < len(get_args(annotation))
+        if len(members) == 1:
+            inner_hint = hint_of(members[0], metadata)
+            return Hint(inner_hint.base, inner_hint.metadata, optional)
+        return Hint(Union[tuple(members)], metadata, optional)  # noqa: UP007 - made at run time
+    return Hint(annotation, metadata)
+
+
+def key_of(name: str, spec: FieldInfo) -> str:
+    """The key in the file: a field's alias, or its name."""
+    return spec.alias or name
+
+
+@cache
+def keys_of(model: type[BaseModel]) -> dict[str, Hint]:
+    """Every key that is allowed in a model, with its type, in the order of declaration."""
+    return {
+        key_of(name, spec): hint_of(spec.annotation, tuple(spec.metadata))
+        for name, spec in model.model_fields.items()
+    }
+
+
+def check_kinds(hint: Hint) -> dict[str, type[BaseModel]]:
+    """The models of a union by the one key that each cannot do without: get, tcp, run."""
+    found = {}
+    for part in hint.parts:
+        for name, spec in part.base.model_fields.items():
+            if spec.is_required():
+                found[key_of(name, spec)] = part.base
+    return found

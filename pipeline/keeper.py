@@ -1,0 +1,306 @@
+"""The keeper: rings for what nobody carries, and brings the Engine and the proxy to what the store says.
+
+``tick`` is called about once a second by every worker process; a lease lets one of them act.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from pipeline import views
+from pipeline.admission import Accepted
+from pipeline.builds import repository
+from pipeline.clock import Deadline
+from pipeline.config import Config
+from pipeline.configs import Configs
+from pipeline.errors import ConfigError, NotFound, PushliveError
+from pipeline.model import Environment, Kind, Place, Push, Release, Run, SlotSpec, SlotState, State
+from pipeline.ports import Parts
+from pipeline.settings import Settings
+from pipeline.store import Lease, Store, Transaction
+
+RECONCILE_EVERY = 5.0  # seconds
+HEADS_EVERY = 3.0
+TIDY_EVERY = 300.0
+LEASE = 20.0  # seconds: longer than any one act here
+DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
+
+
+@dataclass
+class _Due:
+    """When something was last done, on the monotonic clock."""
+
+    at: float = -1e9
+
+    def now(self, monotonic: float, every: float) -> bool:
+        if monotonic - self.at < every:
+            return False
+        self.at = monotonic
+        return True
+
+
+class Keeper:
+    """``heads`` tells the branch heads of a repository on the built-in git server; ``accept`` takes a push;
+    ``ensure`` makes sure that the proxy runs."""
+
+    def __init__(
+        self,
+        store: Store,
+        parts: Parts,
+        settings: Settings,
+        accept: Callable[[Push], Accepted],
+        heads: Callable[[str], dict[str, str]],
+        ensure: Callable[[], None],
+    ) -> None:
+        self._store, self._parts, self._settings = store, parts, settings
+        self._accept, self._heads, self._ensure = accept, heads, ensure
+        self._configs = Configs(store, settings.config)
+        self._lease: Lease | None = None
+        self._reconciled, self._looked, self._tidied = _Due(), _Due(), _Due()
+
+    def tick(self) -> list[str]:
+        """One round; returns what it did that a person may want to know."""
+        if not self._ours():
+            return []
+        now = self._parts.clock.monotonic()
+        said: list[str] = []
+        self._configs.refresh()
+        self._sweep()
+        if self._looked.now(now, HEADS_EVERY):
+            said += self._find_heads()
+        if self._reconciled.now(now, RECONCILE_EVERY):
+            self._ensure()
+            said += self.reconcile()
+            self._look_for_images()
+        if self._tidied.now(now, TIDY_EVERY):
+            said += self.tidy()
+        return said
+
+    def _ours(self) -> bool:
+        leases = self._store.leases
+        if self._lease is None or not leases.renew(self._lease, LEASE):
+            self._lease = leases.take("keeper", "keeper", LEASE)
+        return self._lease is not None
+
+    # ── the sweep ────────────────────────────────────────────────────────────
+
+    def _sweep(self) -> None:
+        """Rings for every run that is due and in nobody's hands."""
+        for pipeline in self._store.pipelines():
+            for number in self._store.due(pipeline):
+                if self._store.leases.free(f"run:{pipeline}#{number}"):
+                    urgent = self._store.run(pipeline, number).kind == Kind.REVERT
+                    self._parts.bell.ring(pipeline, urgent=urgent)
+
+    def _find_heads(self) -> list[str]:
+        """Branch heads on the built-in server that no run knows: the crash came between ref and record."""
+        try:
+            _, config = self._configs.current()
+        except ConfigError:
+            return []
+        found = []
+        for name in config.pipelines:
+            head = self._unknown_head(config, name)
+            if head:
+                accepted = self._accept(head)
+                if not accepted.duplicate:
+                    found.append(f"{accepted.run.id}: {head.commit[:7]} was pushed, but not recorded; taken up now")
+        return found
+
+    def _unknown_head(self, config: Config, name: str) -> Push | None:
+        repository_name = config.repository_of(name)
+        branch = config.pipelines[name].source.branch
+        head = self._heads(repository_name).get(branch) if repository_name else None
+        if head is None:
+            return None
+        pushes = (run for run in self._store.recent(name, 50) if run.kind == Kind.PUSH)
+        newest = next(pushes, None)
+        if newest and (newest.commit == head or newest.state != State.ENDED):
+            return None
+        delivery = f"sweep:{head}:{newest.number if newest else 0}"
+        return Push(name, repository_name, f"refs/heads/{branch}", head, delivery)
+
+    # ── reconciliation ───────────────────────────────────────────────────────
+
+    def reconcile(self) -> list[str]:
+        """Every environment that nobody works in is brought to what the store says."""
+        said: list[str] = []
+        known: set[tuple[str, str]] = set()
+        for environment in self._environments():
+            known.add((environment.pipeline, environment.name))
+            lease = self._store.leases.take(f"env:{environment.id}", "keeper", LEASE)
+            if lease is None:
+                continue
+            try:
+                said += self._reconcile_one(environment.pipeline, environment.name)
+                self._problem(environment, "")
+            except PushliveError as error:
+                self._problem(environment, str(error))
+            finally:
+                self._store.leases.drop(lease)
+        said += self._strangers(known)
+        return said
+
+    def _environments(self) -> Iterator[Environment]:
+        for pipeline in self._store.pipelines():
+            yield from self._store.environments(pipeline).values()
+
+    def _reconcile_one(self, pipeline: str, name: str) -> list[str]:
+        environment = self._store.environment(pipeline, name)  # again: the lease is ours only now
+        if environment is None:
+            return []
+        said = self._serve(environment)
+        said += self._clear_expired(environment)
+        said += self._clear_abandoned(environment)
+        return said
+
+    def _serve(self, environment: Environment) -> list[str]:
+        """The active slot runs, and the proxy sends the traffic there."""
+        engine = self._parts.engine
+        if environment.active is None:
+            return []
+        spec = self._spec(environment, environment.active)
+        said = []
+        engine.prepare(spec.place, spec.config.hosts)
+        if engine.revive(spec):
+            said.append(f"{environment.id}: {environment.active} (r{spec.release}) was not running and was started")
+        if engine.serving(spec.place) != environment.active:
+            engine.switch(spec)
+            said.append(f"{environment.id}: the proxy was brought back to {environment.active} (r{spec.release})")
+        return said
+
+    def _clear_expired(self, environment: Environment) -> list[str]:
+        """Warm and failed slots whose time is over; a warm one is drained in slices."""
+        said = []
+        now = self._parts.clock.now()
+        for slot in views.expired(environment, now):
+            record = environment.slots[slot]
+            place = self._place(environment, slot)
+            if record.state == SlotState.WARM and self._still_busy(environment, slot, now):
+                continue
+            self._parts.engine.stop(place)
+            self._forget_slot(environment, slot)
+            said.append(f"{environment.id}: {record.state} slot {slot} (r{record.release}) was cleared")
+        return said
+
+    def _still_busy(self, environment: Environment, slot: str, now: float) -> bool:
+        record = environment.slots[slot]
+        place = self._place(environment, slot)
+        spec = self._spec(environment, slot)
+        if self._parts.engine.open_sessions(place) and now < record.until + spec.config.service.drain:
+            return True
+        watch = Deadline(self._parts.clock, 5.0, "drain")
+        self._parts.engine.drain(place, DRAIN_SLICE, watch)
+        return False
+
+    def _clear_abandoned(self, environment: Environment) -> list[str]:
+        """Slots that a run began and, having ended, will never finish; containers without a record."""
+        said = []
+        for slot, record in environment.slots.items():
+            if record.state == SlotState.STARTING and self._ended(environment.pipeline, record.run):
+                self._parts.engine.stop(self._place(environment, slot))
+                self._forget_slot(environment, slot)
+                said.append(f"{environment.id}: {slot} was left behind by #{record.run} and was cleared")
+        for slot in ("blue", "green"):
+            place = self._place(environment, slot)
+            if slot not in environment.slots and self._parts.engine.replicas(place):
+                self._parts.engine.stop(place)
+                said.append(f"{environment.id}: {slot} held containers that nobody knew; they were removed")
+        return said
+
+    def _strangers(self, known: set[tuple[str, str]]) -> list[str]:
+        """Containers of ours in environments that have no record at all."""
+        said = []
+        for place in self._parts.engine.slots():
+            if (place.pipeline, place.environment) not in known:
+                self._parts.engine.stop(place)
+                said.append(f"{place.pipeline}/{place.environment} is unknown; its {place.slot} containers were removed")
+        return said
+
+    # ── tidying ──────────────────────────────────────────────────────────────
+
+    def tidy(self) -> list[str]:
+        """Images beyond the releases kept for a revert, environments that the configuration has no more."""
+        said = []
+        for pipeline in self._store.pipelines():
+            said += self._tidy_images(pipeline)
+        return said
+
+    def gc(self) -> tuple[str, ...]:
+        """``tidy``, and what belongs to pipelines and environments that are in pipelines.yaml no more."""
+        _, config = self._configs.current()
+        said = self.tidy()
+        for environment in tuple(self._environments()):
+            pipeline = config.pipelines.get(environment.pipeline)
+            if pipeline is None or environment.name not in pipeline.environments:
+                self._parts.engine.remove(self._place(environment, environment.active or "blue"))
+                self._store.forget_environment(environment.pipeline, environment.name)
+                said.append(f"{environment.id} is not in pipelines.yaml any more and was removed")
+        return tuple(said) or ("nothing to clean up",)
+
+    def _tidy_images(self, pipeline: str) -> list[str]:
+        name = repository(self._settings.instance, pipeline)
+        releases = self._store.releases(pipeline)
+        keep = self._kept(pipeline, releases)
+        here = self._parts.builder.images(name)
+        said = []
+        for release in releases:
+            if release.number in keep or release.image not in here:
+                continue
+            self._parts.builder.untag(name, release.name)
+            if not any(r.commit == release.commit and r.number in keep for r in releases):
+                self._parts.builder.untag(name, release.commit[:7])
+            said.append(f"{release.tag}: the image is kept no longer")
+        return said
+
+    def _look_for_images(self) -> None:
+        """Which releases have no image any more: `status` knows before a revert asks."""
+        for pipeline in self._store.pipelines():
+            here = self._parts.builder.images(repository(self._settings.instance, pipeline))
+            missing = json.dumps([r.number for r in self._store.releases(pipeline) if r.image not in here])
+            if self._store.get(f"missing:{pipeline}") != missing:
+                self._store.set(f"missing:{pipeline}", missing)
+
+    def _kept(self, pipeline: str, releases: tuple[Release, ...]) -> set[int]:
+        """The newest releases, all that is in a slot or that a revert would need, and what open runs carry."""
+        keep = {release.number for release in releases[-self._settings.keep_releases :]}
+        for environment in self._store.environments(pipeline).values():
+            keep |= {record.release for record in environment.slots.values()}
+            keep |= set(environment.good[-self._settings.keep_releases :])
+        keep |= {run.release for run in self._store.recent(pipeline, 100) if not run.ended and run.release}
+        return keep
+
+    # ── small helpers ────────────────────────────────────────────────────────
+
+    def _ended(self, pipeline: str, number: int) -> bool:
+        try:
+            run: Run = self._store.run(pipeline, number)
+        except NotFound:
+            return True
+        return run.state == State.ENDED
+
+    def _place(self, environment: Environment, slot: str) -> Place:
+        return Place(environment.pipeline, environment.name, environment.index, slot)
+
+    def _spec(self, environment: Environment, slot: str) -> SlotSpec:
+        record = environment.slots[slot]
+        release = self._store.release(environment.pipeline, record.release)
+        config = release.environments[environment.name]
+        place = self._place(environment, slot)
+        return SlotSpec(place, release.number, record.run, release.commit, release.image, config)
+
+    def _forget_slot(self, environment: Environment, slot: str) -> None:
+        def act(transaction: Transaction) -> None:
+            found = transaction.environment(environment.name)
+            slots = {key: record for key, record in found.slots.items() if key != slot}
+            transaction.put_environment(replace(found, slots=slots))
+
+        self._store.transact(environment.pipeline, act)
+
+    def _problem(self, environment: Environment, text: str) -> None:
+        if self._store.get(f"problem:{environment.id}") != text:
+            self._store.set(f"problem:{environment.id}", text)
+
+

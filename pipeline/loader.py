@@ -1,0 +1,119 @@
+"""``pipelines.yaml`` → Config: every problem at once, each with its line and what is allowed there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.hints import hint_of
+from pipeline.shape import WRONG, Reader
+from pipeline.yaml_nodes import Problem, Tree, compose, line_of, show_path
+
+SHOWN = 100  # problems in one message; nobody reads more
+
+__all__ = ["Problem", "load", "problems", "show"]
+
+
+def load(text: str, name: str = "pipelines.yaml") -> Config:
+    """The configuration in ``text``; an empty file has no pipelines.
+
+    Raises ConfigError that lists every problem, one a line: ``name:line: path: what is wrong; what to do``.
+    """
+    config, found = _read(text)
+    if config is None or found:
+        lines = [show(problem, name) for problem in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"{name}: and {len(found) - SHOWN} more; correct these first")
+        raise ConfigError("\n".join(lines))
+    return config
+
+
+def problems(text: str, name: str = "pipelines.yaml") -> tuple[Problem, ...]:
+    """All that is wrong with ``text``, by line; empty when ``load`` would succeed. Never raises."""
+    del name  # a problem has its line; show() puts the file's name before it
+    return tuple(_read(text)[1])
+
+
+def show(problem: Problem, name: str = "pipelines.yaml") -> str:
+    """``pipelines.yaml:12: pipelines.hello.service.memory: what is wrong; what is allowed there``."""
+    place = f"{name}:{problem.line}"
+    return f"{place}: {problem.path}: {problem.message}" if problem.path else f"{place}: {problem.message}"
+
+
+def _read(text: str) -> tuple[Config | None, list[Problem]]:
+    tree = compose(text)
+    if tree.root is None:
+        return (None if tree.problems else Config()), tree.problems
+    reader = Reader()
+    config = reader.read(tree.root, hint_of(Config), ())
+    found = sorted({*tree.problems, *reader.problems, *_clashes(tree), *_reserved(tree)})
+    return (None if config is WRONG else config), found
+
+
+# -- what no single value shows
+
+
+def _entries(node: Node | None) -> Iterator[tuple[str, Node, Node]]:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield key.value, key, value
+
+
+def _child(node: Node | None, name: str) -> Node | None:
+    return next((value for key, _, value in _entries(node) if key == name), None)
+
+
+def _environments(tree: Tree) -> Iterator[tuple[str, str, Node, Node]]:
+    """(pipeline, environment, the environment's key, its settings)."""
+    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
+        for name, key, settings in _entries(_child(body, "environments")):
+            yield pipeline, name, key, settings
+
+
+def _claims(tree: Tree) -> Iterator[tuple[str, str, Node, str]]:
+    """Every (host, environment, node, path) that a host name is claimed by."""
+    for pipeline, name, key, settings in _environments(tree):
+        owner = f"{pipeline}/{name}"
+        path = show_path(("pipelines", pipeline, "environments", name))
+        yield f"{pipeline}-{name}.localhost", owner, key, path
+        host = _child(settings, "host")
+        if isinstance(host, ScalarNode):
+            yield host.value, owner, host, f"{path}.host"
+        more = _child(settings, "hosts")
+        for number, item in enumerate(more.value if isinstance(more, SequenceNode) else ()):
+            if isinstance(item, ScalarNode):
+                yield item.value, owner, item, f"{path}.hosts[{number}]"
+
+
+def _clashes(tree: Tree) -> Iterator[Problem]:
+    """Host names that two environments claim, or that are too long for the name service."""
+    first: dict[str, tuple[str, int]] = {}
+    for host, owner, node, path in _claims(tree):
+        label = host.partition(".")[0]
+        if host.endswith(".localhost") and len(label) > 63:
+            yield Problem(
+                line_of(node), path, f"its host name {label[:80]}… is longer than 63 characters; shorten it"
+            )
+        other, line = first.setdefault(host, (owner, line_of(node)))
+        if host and other != owner:
+            message = f"{host[:80]!r} belongs to {other} already (line {line}); give each its own"
+            yield Problem(line_of(node), path, message)
+
+
+def _reserved(tree: Tree) -> Iterator[Problem]:
+    """Environment variables that Pushlive sets itself."""
+    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
+        path: tuple[str, ...] = ("pipelines", pipeline, "service", "env")
+        yield from _own_names(_child(_child(body, "service"), "env"), path)
+    for pipeline, name, _, settings in _environments(tree):
+        yield from _own_names(_child(settings, "env"), ("pipelines", pipeline, "environments", name, "env"))
+
+
+def _own_names(env: Node | None, path: tuple[str, ...]) -> Iterator[Problem]:
+    for name, key, _ in _entries(env):
+        if name.startswith("PUSHLIVE_"):
+            message = "names that begin with PUSHLIVE_ are set by Pushlive itself; choose another name"
+            yield Problem(line_of(key), show_path((*path, name)), message)

@@ -1,0 +1,57 @@
+"""A run's log: a plain text file, bounded, appended to as things happen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.model import Event
+from pipeline.narrate import lines
+from pipeline.units import show_size
+
+
+def path(data: Path, pipeline: str, number: int) -> Path:
+    return data / "logs" / pipeline / f"{number}.log"
+
+
+class RunLog:
+    """Writes ``12:00:01.123 build   │ text``. Beyond ``limit`` bytes output lines are left out, and said so."""
+
+    def __init__(self, file: Path, limit: int) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file.open("a", encoding="utf-8", errors="replace", buffering=1)
+        self._left = limit - self._file.tell()
+        self._limit = limit
+
+    def write(self, event: Event) -> None:
+        if event.kind in ("line", "vertex") and self._left <= 0:
+            return
+        stamp = time.strftime("%H:%M:%S", time.gmtime(event.at)) + f".{int(event.at % 1 * 1000):03}"
+        for line in lines(event) or _quiet(event):
+            text = f"{stamp} {line}\n"
+            self._left -= len(text)
+            self._file.write(text)
+        if event.kind == "line" and self._left <= 0:
+            self._file.write(f"{stamp} … the output is cut here: more than {show_size(self._limit)}\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _quiet(event: Event) -> tuple[str, ...]:
+    # What says nothing on a screen is evidence in a log.
+    if event.kind in ("step", "check"):
+        seconds = float(event.data.get("seconds") or 0)
+        return (f"{event.stage:<7} {event.step or 'check'} {seconds:.3f}s {event.text}".rstrip(),)
+    return ()
+
+
+def read(file: Path, stage: str = "") -> Iterator[str]:
+    """The log's lines, or those of one stage."""
+    if not file.exists():
+        return
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        for line in opened:
+            if not stage or line[13:].startswith(f"{stage} "):
+                yield line

@@ -1,0 +1,101 @@
+"""Events as lines for people: git's own output, the page, the command line and the log all say the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pipeline.model import Event
+from pipeline.units import show_duration
+
+_CONTROL = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_WIDTH = 7
+
+
+def harmless(text: str) -> str:
+    """The text without terminal escapes and control characters; tabs become spaces."""
+    return _CONTROL.sub("", text.replace("\t", "    ").replace("\n", " "))
+
+
+def lines(event: Event) -> tuple[str, ...]:
+    """The event as plain lines without a newline, or nothing where it says nothing to a person."""
+    render = _RENDERERS.get(event.kind, _plain)
+    return tuple(harmless(line) for line in render(event))
+
+
+def _label(event: Event) -> str:
+    return f"{event.stage:<{_WIDTH}} " if event.stage else ""
+
+
+def _plain(event: Event) -> tuple[str, ...]:
+    return (f"{_label(event)}{event.text}",) if event.text else ()
+
+
+def _vertex(event: Event) -> tuple[str, ...]:
+    cached = "cached" if event.data.get("cached") else show_duration(float(event.data.get("seconds") or 0))
+    return (f"{_label(event)}{event.text}  {cached}",)
+
+
+def _line(event: Event) -> tuple[str, ...]:
+    return (f"{_label(event)}│ {event.text}",)
+
+
+def _step(event: Event) -> tuple[str, ...]:
+    # A quick step is told with its stage; a slow or a failed one at once.
+    seconds = float(event.data.get("seconds") or 0)
+    if event.data.get("ok", True) and seconds < 2:
+        return ()
+    mark = "" if event.data.get("ok", True) else "  ✗ " + event.text
+    return (f"{_label(event)}{event.step} {show_duration(seconds)}{mark}",)
+
+
+def _stage(event: Event) -> tuple[str, ...]:
+    parts = [f"{s['step']} {show_duration(s['seconds'])}" for s in event.data.get("steps", [])]
+    total = show_duration(float(event.data.get("seconds") or 0))
+    rest = f"   {event.text}" if event.text else ""
+    return (f"{_label(event)}{total:>6}  {' · '.join(parts)}{rest}",)
+
+
+def _check(event: Event) -> tuple[str, ...]:
+    if event.data.get("ok"):
+        return ()
+    return (f"{_label(event)}✗ {event.text}",)
+
+
+def _warning(event: Event) -> tuple[str, ...]:
+    return (f"{_label(event)}! {event.text}",)
+
+
+def _end(event: Event) -> tuple[str, ...]:
+    found = [event.text]
+    card: dict[str, Any] | None = event.data.get("failure")
+    if card:
+        found += failure_card(card)
+    found += [str(line) for line in event.data.get("more", [])]
+    return tuple(found)
+
+
+def failure_card(card: dict[str, Any]) -> list[str]:
+    """What went wrong, what was seen, what differs, what to do next. ``card``: a plain model.Failure."""
+    whose = {"application": "the application", "engine": "Pushlive's side", "configuration": "the configuration"}
+    found = [
+        f"┌─ {card['stage']}/{card['step']} failed · {whose.get(card['whose'], card['whose'])}",
+        f"│ {card['message']}",
+    ]
+    for title, part in (("seen", card.get("evidence")), ("differs from the last good release", card.get("differs"))):
+        if part:
+            found += [f"├─ {title}", *(f"│ {line}" for line in part)]
+    if card.get("advice"):
+        found += ["├─ next", f"│ {card['advice']}"]
+    return [*found, "└─"]
+
+
+_RENDERERS = {
+    "vertex": _vertex,
+    "line": _line,
+    "step": _step,
+    "stage": _stage,
+    "check": _check,
+    "warning": _warning,
+    "end": _end,
+}

@@ -1,0 +1,197 @@
+"""What a changed configuration would change, in lines for people. Spelling out a default changes nothing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.config import Config, HttpCheck, Pipeline, Rendered, SmokeCheck, TcpCheck
+from pipeline.hints import Hint, key_of, keys_of
+from pipeline.units import show_size, write_duration
+
+HIDDEN = "•••"
+_SECRET_NAME = re.compile(r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
+_SHOWN = 200  # characters of one value
+
+Lines = tuple[str, ...]
+REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
+
+
+def plan(old: Config, new: Config) -> dict[str, dict[str, Lines]]:
+    """What differs, by pipeline and then by environment; what does not differ has no entry.
+
+    Beside the environments stand the keys source, build, environments (their order) and budget, for what
+    belongs to the whole pipeline.
+    """
+    result = {}
+    for name in dict.fromkeys([*new.pipelines, *old.pipelines]):
+        found = _pipeline(name, old, new)
+        if found:
+            result[name] = found
+    return result
+
+
+def differences(a: Rendered, b: Rendered) -> Lines:
+    """What differs from ``a`` to ``b``: ``memory: 128 MiB → 256 MiB``, ``env GREETING: 'hello' → 'hi'``."""
+    plain = [line for line in _fields(a.service, b.service) if line]
+    hosts = [f"hosts: + {host}" for host in b.hosts if host not in a.hosts]
+    hosts += [f"hosts: − {host}" for host in a.hosts if host not in b.hosts]
+    return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))
+
+
+def show_check(check: SmokeCheck) -> str:
+    """``GET /healthz``, ``TCP 8080`` or ``run ./smoke.sh``."""
+    if isinstance(check, HttpCheck):
+        return f"GET {check.get}"
+    return f"TCP {check.tcp}" if isinstance(check, TcpCheck) else f"run {_command(check.run)}"
+
+
+def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
+    before, after = old.pipelines.get(name), new.pipelines.get(name)
+    if after is None:
+        return dict.fromkeys(before.environments if before else (), REMOVED)
+    if before is None:
+        return dict.fromkeys(
+            after.environments, (f"added: deployed with the first push to {_origin(name, new)}",)
+        )
+    found: dict[str, Lines] = {
+        "source": _source(name, old, new),
+        "build": tuple(f"{line}, from the next build on" for line in _fields(before.build, after.build))
+        + _entries("argument", before.build.args, after.build.args),
+    }
+    for env in dict.fromkeys([*after.environments, *before.environments]):
+        found[env] = (*found.get(env, ()), *_environment(env, before, after))
+    found["environments"] = (*found.get("environments", ()), *_order(before, after))
+    budget = tuple(_fields(old.budget_of(name), new.budget_of(name)))
+    found["budget"] = (*found.get("budget", ()), *budget)
+    return {key: lines for key, lines in found.items() if lines}
+
+
+def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
+    if name not in after.environments:
+        return REMOVED
+    if name not in before.environments:
+        names = list(after.environments)
+        place = names.index(name)
+        where = f"after {names[place - 1]}" if place else "as the first one"
+        return (f"environment {name}: added {where}",)
+    promote = (before.environment(name).promote, after.environment(name).promote)
+    gate = () if promote[0] == promote[1] else (f"promote: {promote[0]} → {promote[1]}",)
+    return (*gate, *differences(before.render(name), after.render(name)))
+
+
+def _order(before: Pipeline, after: Pipeline) -> Lines:
+    old = [name for name in before.environments if name in after.environments]
+    new = [name for name in after.environments if name in before.environments]
+    return (
+        ()
+        if old == new
+        else (f"order: {' ▶ '.join(before.environments)} → {' ▶ '.join(after.environments)}",)
+    )
+
+
+def _origin(name: str, config: Config) -> str:
+    source = config.pipelines[name].source
+    return f"{clean(source.branch)} of {clean(source.url or config.repository_of(name))}"
+
+
+def _source(name: str, old: Config, new: Config) -> Lines:
+    before, after = _origin(name, old), _origin(name, new)
+    return () if before == after else (f"{before} → {after}, from the next push on",)
+
+
+def _fields(before: BaseModel, after: BaseModel) -> list[str]:
+    """One line for each plain field that differs; mappings (env, args) have lines of their own."""
+    lines = []
+    for name, spec in type(after).model_fields.items():
+        old, new = getattr(before, name), getattr(after, name)
+        key = key_of(name, spec)
+        hint = keys_of(type(after))[key]
+        if old != new and not (hint.shape == "mapping" and key in ("env", "args")):
+            lines.append(f"{key}: {_value(old, hint)} → {_value(new, hint)}")
+    return lines
+
+
+def _value(value: Any, hint: Hint) -> str:
+    if hint.kind == "duration":
+        return write_duration(value)
+    if hint.kind == "size":
+        return show_size(value)
+    if hint.kind == "cpu":
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return _command(value) if value else "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{clean(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
+    return clean(str(value)) if value != "" else "none"
+
+
+def _env(before: dict[str, str], after: dict[str, str]) -> Lines:
+    return _entries("env", before, after)
+
+
+def _entries(word: str, before: dict[str, str], after: dict[str, str]) -> Lines:
+    lines = []
+    for name in dict.fromkeys([*after, *before]):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if old is None:
+            lines.append(f"{word} {name}: + {_secretive(name, new)}")
+        elif new is None:
+            lines.append(f"{word} {name}: − {_secretive(name, old)}")
+        else:
+            lines.append(f"{word} {name}: {_secretive(name, old)} → {_secretive(name, new)}")
+    return tuple(lines)
+
+
+def _secretive(name: str, value: str | None) -> str:
+    """The value quoted; ••• where the name says that it is a secret, or for a password within an address."""
+    if _SECRET_NAME.search(name):
+        return HIDDEN
+    return f"'{clean(value or '')}'"
+
+
+def _smoke(before: tuple[SmokeCheck, ...], after: tuple[SmokeCheck, ...]) -> Lines:
+    if before == after:
+        return ()
+    gone, come = _without(before, after), _without(after, before)
+    lines = []
+    for check in come:
+        same = next((other for other in gone if show_check(other) == show_check(check)), None)
+        if same is None:
+            lines.append(f"smoke: + {show_check(check)}")
+        else:
+            gone.remove(same)
+            lines += [f"smoke: {show_check(check)}: {line}" for line in _fields(same, check)]
+    lines += [f"smoke: − {show_check(check)}" for check in gone]
+    return tuple(lines) or ("smoke: the order of the checks",)
+
+
+def _without(checks: tuple[SmokeCheck, ...], others: tuple[SmokeCheck, ...]) -> list[SmokeCheck]:
+    """The checks that are not among the others, each counted as often as it stands there."""
+    left = Counter(check.model_dump_json() for check in others)
+    result = []
+    for check in checks:
+        key = check.model_dump_json()
+        if left[key]:
+            left[key] -= 1
+        else:
+            result.append(check)
+    return result
+
+
+def _command(words: tuple[str, ...]) -> str:
+    return clean(shlex.join(words))
+
+
+def clean(text: str) -> str:
+    """On one line, without control characters, without a password in an address, and not without end."""
+    text = _PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", text)
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_SHOWN])
+    return shown + ("…" if len(text) > _SHOWN else "")

@@ -1,0 +1,139 @@
+"""Who may go where: slots, gates, holds, quarantine and the order of runs. Pure rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.config import Pipeline
+from pipeline.model import (
+    Environment,
+    Hold,
+    Kind,
+    Quarantined,
+    Release,
+    Run,
+    Slot,
+    SlotRecord,
+    SlotState,
+    State,
+    other,
+)
+
+
+def slot_for(environment: Environment, run: Run, release: int) -> Slot:
+    """The slot this run uses: the one it used before a crash, the warm one that holds the release, or the idle
+    one."""
+    for slot, record in environment.slots.items():
+        if record.run == run.number and record.release == release and record.state != SlotState.FAILED:
+            return slot
+    return other(environment.active) if environment.active else "blue"
+
+
+def switched(environment: Environment, run: Run, slot: Slot) -> bool:
+    """True when this run's switch was recorded already (it is being taken up again after a crash)."""
+    record = environment.slots.get(slot)
+    return environment.active == slot and record is not None and record.run == run.number
+
+
+def is_warm(environment: Environment, slot: Slot, release: int) -> bool:
+    record = environment.slots.get(slot)
+    return record is not None and record.state == SlotState.WARM and record.release == release
+
+
+def overtaken(environment: Environment, run: Run) -> bool:
+    """Forward only: a newer push serves here already."""
+    return run.kind != Kind.REVERT and environment.newest_run > run.number
+
+
+def gate(pipeline: Pipeline, environment: Environment, run: Run) -> str:
+    """Why the run has to wait before this environment, or ""."""
+    if run.kind == Kind.REVERT or environment.name in run.promoted:
+        return ""
+    if environment.hold:
+        return f"{environment.name} is held: {environment.hold.reason} (by {environment.hold.by})"
+    if pipeline.environment(environment.name).promote == "manual":
+        return f"{environment.name} is entered by hand"
+    return ""
+
+
+def quarantined(environment: Environment, release: Release) -> Quarantined | None:
+    """The entry that forbids this release here; a corrected configuration or a new image is another pair."""
+    pair = (release.image, release.environments[environment.name].fingerprint())
+    return next((q for q in environment.quarantine if (q.image, q.fingerprint) == pair), None)
+
+
+def with_quarantine(environment: Environment, release: Release, reason: str, now: float) -> Environment:
+    """The environment with that release's pair in quarantine (once)."""
+    if quarantined(environment, release):
+        return environment
+    fingerprint = release.environments[environment.name].fingerprint()
+    entry = Quarantined(release.image, fingerprint, release.number, reason, now)
+    return replace(environment, quarantine=(*environment.quarantine, entry))
+
+
+def starting(environment: Environment, slot: Slot, run: Run, release: int, now: float) -> Environment:
+    """The slot is taken by this run."""
+    record = SlotRecord(release, run.number, SlotState.STARTING, now)
+    return replace(environment, slots={**environment.slots, slot: record})
+
+
+def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_warm: float) -> Environment:
+    """The switch has happened: the slot serves, the other one is warm."""
+    slots = dict(environment.slots)
+    slots[slot] = replace(slots[slot], state=SlotState.SERVING, since=now, until=0.0, run=run.number)
+    old = other(slot)
+    if environment.active == old and old in slots:
+        slots[old] = replace(slots[old], state=SlotState.WARM, since=now, until=now + keep_warm)
+    newest = environment.newest_run if run.kind == Kind.REVERT else max(environment.newest_run, run.number)
+    return replace(environment, active=slot, slots=slots, switching=None, newest_run=newest)
+
+
+def verified(environment: Environment, release: int) -> Environment:
+    """The release is good here: what a later revert goes back to."""
+    good = (*(number for number in environment.good if number != release), release)
+    return replace(environment, good=good[-50:], interrupt=0)
+
+
+def switched_back(environment: Environment, slot: Slot, now: float, keep: float) -> Environment:
+    """The verification failed after the switch: the old slot serves again, or nothing does."""
+    slots = dict(environment.slots)
+    slots[slot] = replace(slots[slot], state=SlotState.FAILED, since=now, until=now + keep)
+    old = other(slot)
+    back = old if old in slots and slots[old].state == SlotState.WARM else None
+    if back:
+        slots[back] = replace(slots[back], state=SlotState.SERVING, since=now, until=0.0)
+    return replace(environment, active=back, slots=slots, switching=None)
+
+
+def failed(environment: Environment, slot: Slot, run: Run, now: float, keep: float) -> Environment:
+    """The slot is kept for inspection for ``keep`` seconds, unless it serves or belongs to somebody else."""
+    record = environment.slots.get(slot)
+    cleared = replace(environment, switching=None, interrupt=_cleared(environment, run))
+    if record is None or record.run != run.number or environment.active == slot:
+        return cleared
+    kept = replace(record, state=SlotState.FAILED, since=now, until=now + keep)
+    return replace(cleared, slots={**environment.slots, slot: kept})
+
+
+def _cleared(environment: Environment, run: Run) -> int:
+    return 0 if environment.interrupt == run.number else environment.interrupt
+
+
+def revert_target(environment: Environment) -> int | None:
+    """The newest release that was good here before the one that serves, and is not in quarantine."""
+    bad = {entry.release for entry in environment.quarantine}
+    serving_now = environment.serving
+    before = environment.good
+    if serving_now in before:
+        before = before[: before.index(serving_now)]
+    candidates = [number for number in before if number not in bad and number != serving_now]
+    return candidates[-1] if candidates else None
+
+
+def hold(environment: Environment, reason: str, by: str, now: float) -> Environment:
+    return replace(environment, hold=Hold(reason, by, now))
+
+
+def waiting_at(runs: tuple[Run, ...], gate_name: str) -> tuple[Run, ...]:
+    """Runs that wait before that environment, oldest first."""
+    return tuple(run for run in runs if run.state == State.WAITING and run.gate == gate_name)

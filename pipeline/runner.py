@@ -1,0 +1,286 @@
+"""The story of one run: build ▶ dev ▶ qa ▶ live.
+
+``Runner.work`` is what a worker does when the bell rings for a pipeline: take up one run that is due, carry it as
+far as it goes, and ring again if more is due.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pipeline import budget as budgets
+from pipeline import codec, log, promotion, states
+from pipeline.builds import BuildStage
+from pipeline.config import Config, Pipeline
+from pipeline.errors import (
+    AppFailed,
+    Cancelled,
+    ConfigError,
+    LeaseLost,
+    NotFound,
+    PushliveError,
+    StoreUnavailable,
+    Superseded,
+    TryAgain,
+)
+from pipeline.failure import card
+from pipeline.model import Environment, Event, Kind, Outcome, Push, Release, Run, State
+from pipeline.ports import Parts
+from pipeline.rollout import Rollout
+from pipeline.settings import Settings
+from pipeline.store import Lease, Store, Transaction
+from pipeline.units import show_duration
+from pipeline.work import Renewer, Work
+
+MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside
+REVERT_PATIENCE = 30.0  # seconds that a revert waits for whoever acts in its environment to give up
+Configured = Callable[[str], Config]
+
+
+class Parked(PushliveError):
+    """The run has to wait for somebody else's lease or for a person; it stays as it is recorded."""
+
+
+class Runner:
+    """``configured`` turns a configuration's hash into the configuration; ``accept`` takes a push that a fetch
+    found; ``stopping`` says that this worker is to hand its run back at the next stage."""
+
+    def __init__(
+        self,
+        store: Store,
+        parts: Parts,
+        settings: Settings,
+        configured: Configured,
+        accept: Callable[[Push], object],
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store, self._parts, self._settings = store, parts, settings
+        self._configured, self._accept, self._stopping = configured, accept, stopping
+
+    def work(self, pipeline: str, *, urgent: bool = False, worker: str = "") -> Run | None:
+        """Takes up one due run and carries it; None where nothing is due or all of it is in other hands."""
+        for number in self._store.due(pipeline):
+            if urgent and self._store.run(pipeline, number).kind != Kind.REVERT:
+                continue
+            lease = self._store.leases.take(f"run:{pipeline}#{number}", worker)
+            if lease:
+                run = self._hold(pipeline, number, lease)
+                if run:
+                    return run
+        return None
+
+    def _hold(self, pipeline: str, number: int, lease: Lease) -> Run | None:
+        """The run as this worker left it; None where it could do nothing for it now."""
+        with Renewer(self._store) as renewer:
+            renewer.hold(lease)
+            try:
+                run = self._claim(pipeline, number, lease)
+            except NotFound:
+                return None
+            if run is None:
+                return None
+            file = log.RunLog(log.path(self._settings.data, pipeline, number), self._settings.log_limit)
+            work = Work(self._store, self._parts.clock, run, lease, renewer, file)
+            try:
+                self._carry(work)
+            except Parked:
+                return None
+            except (LeaseLost, TryAgain):
+                return work.run  # still due: the sweep rings for it
+            finally:
+                file.close()
+        if self._store.due(pipeline):
+            self._parts.bell.ring(pipeline)
+        return work.run
+
+    def _claim(self, pipeline: str, number: int, lease: Lease) -> Run | None:
+        def act(transaction: Transaction) -> Run | None:
+            run = transaction.run(number)
+            if run.state not in (State.QUEUED, State.RUNNING):
+                transaction.not_due(number)
+                return None
+            now = self._parts.clock.now()
+            run = states.move(run, State.RUNNING, started=run.started or now, attempts=run.attempts + 1)
+            transaction.put_run(run)
+            return run
+
+        return self._store.transact(pipeline, act, fence=lease)
+
+    # ── the story ────────────────────────────────────────────────────────────
+
+    def _carry(self, work: Work) -> None:
+        try:
+            pipeline = self._pipeline(work.run)
+            self._not_too_often(work.run)
+            release = self._release(work, pipeline)
+            for name in work.run.stages[1:] if work.run.stages[0] == "build" else work.run.stages:
+                if not self._passed(work.run, name):
+                    self._environment(work, pipeline, release, name)
+            self._finish(work, pipeline, release)
+        except (Parked, LeaseLost, StoreUnavailable):
+            raise
+        except PushliveError as error:
+            self._fail(work, error)
+
+    def _pipeline(self, run: Run) -> Pipeline:
+        config = self._configured(run.config)
+        if run.pipeline not in config.pipelines:
+            raise ConfigError(f"{run.pipeline} is not in pipelines.yaml any more.", advice="Put it back, then retry.")
+        return config.pipelines[run.pipeline]
+
+    def _not_too_often(self, run: Run) -> None:
+        if run.attempts > MAX_ATTEMPTS:
+            raise TryAgain(
+                f"{run.id} was taken up {run.attempts - 1} times and its worker died each time; it is set aside.",
+                advice="See the workers' output for the cause, then `pushlive retry`.",
+            )
+
+    def _release(self, work: Work, pipeline: Pipeline) -> Release:
+        run = work.run
+        if run.stages[0] == "build" and not any(s.step == "push" and s.ok for s in run.steps):
+            stage = BuildStage(work, self._parts, pipeline, self._settings)
+            try:
+                stage.go()
+            except Superseded:
+                self._take_head(run, stage.head)
+                raise
+            self._stage_done(work, pipeline, "build", f"r{work.run.release} ready")
+        assert work.run.release is not None
+        return self._store.release(run.pipeline, work.run.release)
+
+    def _take_head(self, run: Run, head: str) -> None:
+        """Its commit is the head no more: the head gets a run, should its own delivery be lost."""
+        push = Push(run.pipeline, run.repository, run.ref, head, f"head:{run.id}", run.pusher, received=time.time())
+        self._accept(push)
+
+    def _passed(self, run: Run, name: str) -> bool:
+        return any(step.stage == name and step.step == "verify" and step.ok for step in run.steps)
+
+    def _environment(self, work: Work, pipeline: Pipeline, release: Release, name: str) -> None:
+        """One environment: the gate, the lease, the rollout."""
+        if self._stopping():
+            raise self._parked(work)
+        limit = len(self._settings.port_range)
+        environment = self._store.ensure_environment(work.run.pipeline, name, limit)
+        self._may_enter(work, pipeline, environment, release)
+        lease = self._take_environment(work, environment)
+        work.hold_lease(lease)
+        work.environment = name
+        try:
+            if work.run.stage != name:
+                work.update(stage=name)
+            last = name == pipeline.stages[-1]
+            rollout = Rollout(work, self._parts, release, name, last=last, failed_for=self._settings.failed_for)
+            rollout.go()
+        finally:
+            work.environment = ""
+            work.drop_lease(lease)
+        self._stage_done(work, pipeline, name, f"http://127.0.0.1:{self._settings.port_range[environment.index]}")
+
+    def _may_enter(self, work: Work, pipeline: Pipeline, environment: Environment, release: Release) -> None:
+        run = work.run
+        if promotion.overtaken(environment, run):
+            raise Superseded(f"{run.pipeline}#{environment.newest_run} is newer and serves {environment.name} already.")
+        entry = promotion.quarantined(environment, release)
+        if entry:
+            raise AppFailed(
+                f"r{release.number} has the image and configuration of r{entry.release}, which is in quarantine in "
+                f"{environment.name}: {entry.reason}",
+                advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} "
+                f"--env {environment.name}`, then `pushlive retry {run.id}`.",
+            )
+        why = promotion.gate(pipeline, environment, run)
+        if why:
+            self._wait_at(work, environment.name, why)
+            raise Parked(why)
+
+    def _wait_at(self, work: Work, name: str, why: str) -> None:
+        now = self._parts.clock.now()
+        run = work.run
+        act = "resume" if "held" in why else "promote"
+        command = f"pushlive {act} {run.pipeline}"
+        event = Event("gate", now, f"waits before {name}: {why}. To go on with r{run.release}: {command}", name)
+
+        def wait(transaction: Transaction, current: Run) -> Run:
+            for older in promotion.waiting_at(transaction.open(), name):
+                if older.number < current.number:
+                    reason = f"{current.id} waits before {name} instead"
+                    transaction.put_run(states.end(older, Outcome.SUPERSEDED, reason, now))
+                    transaction.event(older.number, Event("end", now, f"{older.id} superseded: {reason}"))
+            transaction.not_due(current.number)
+            return states.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
+
+        work.change(wait, event)
+
+    def _take_environment(self, work: Work, environment: Environment) -> Lease:
+        until = self._parts.clock.monotonic() + (REVERT_PATIENCE if work.run.kind == Kind.REVERT else 0.3)
+        while True:
+            lease = self._store.leases.take(f"env:{environment.id}", work.run.id)
+            if lease:
+                return lease
+            if self._parts.clock.monotonic() >= until:
+                raise self._parked(work)
+            work.still_wanted()
+            self._parts.clock.sleep(0.02)
+
+    def _parked(self, work: Work) -> Parked:
+        # A clean hand-back is no crashed attempt.
+        work.update(attempts=0)
+        return Parked(f"{work.run.id} waits for its turn")
+
+    # ── ends ─────────────────────────────────────────────────────────────────
+
+    def _stage_done(self, work: Work, pipeline: Pipeline, name: str, text: str) -> None:
+        run, now = work.run, self._parts.clock.now()
+        steps = [{"step": s.step, "seconds": s.seconds, "ok": s.ok} for s in run.steps if s.stage == name]
+        budget = self._configured(run.config).budget_of(run.pipeline)
+        rest = budgets.left(run, budget, now)
+        seconds = sum(float(str(step["seconds"])) for step in steps)
+        data = {"steps": steps, "seconds": seconds, "left": rest, "done": True}
+        work.emit(Event("stage", now, f"{text} · {show_duration(rest)} left", name, data=data))
+        if rest < 0:
+            over = budgets.overspender(run.steps)
+            work.note(f"over the {show_duration(budget.deploy)} budget; most went to {over}", name, "warning")
+
+    def _finish(self, work: Work, pipeline: Pipeline, release: Release) -> None:
+        run, now = work.run, self._parts.clock.now()
+        budget = self._configured(run.config).budget_of(run.pipeline)
+        spent, whole = budgets.spent(run, now), now - run.accepted - run.human
+        where = run.stages[-1]
+        text = f"{where} serves {release.name} ({run.short}) after {show_duration(whole)}"
+        if run.kind != Kind.REVERT:
+            text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
+        if whole > budget.whole:
+            text += f" · SERIOUS: over {show_duration(budget.whole)} from push to live"
+        more = self._next_words(run, where)
+        event = Event("end", now, f"{run.id} live: {text}", data={"outcome": "live", "more": more})
+        work.change(lambda _, current: states.end(current, Outcome.LIVE, text, now), event)
+
+    def _next_words(self, run: Run, where: str) -> list[str]:
+        environment = self._store.environment(run.pipeline, where)
+        if run.kind == Kind.REVERT:
+            return [f"{where} is held; when the fix may go there: pushlive resume {run.pipeline}"]
+        target = promotion.revert_target(environment) if environment else None
+        if target is None:
+            return ["the first release here: there is nothing to revert to yet"]
+        return [f"to go back to r{target}: pushlive revert {run.pipeline}"]
+
+    def _fail(self, work: Work, error: PushliveError) -> None:
+        outcome = _OUTCOMES.get(type(error), Outcome.FAILED)
+        now = self._parts.clock.now()
+        failure = None
+        if outcome == Outcome.FAILED:
+            failure = card(work.run, error, self._store)
+        text = f"{work.run.id} {outcome}: {error.message}"
+        data = {"outcome": outcome.value}
+        if failure:
+
+
+            data["failure"] = codec.plain(failure)
+        event = Event("end", now, text, work.run.stage, data=data)
+        work.change(lambda _, run: states.end(run, outcome, error.message, now, failure=failure), event)
+
+
+_OUTCOMES: dict[type[PushliveError], Outcome] = {Superseded: Outcome.SUPERSEDED, Cancelled: Outcome.CANCELLED}
+

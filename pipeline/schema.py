@@ -1,0 +1,220 @@
+"""``pipelines.schema.json`` for editors and ``docs/configuration.md`` for people, both from the models.
+
+``python -m pipeline.schema`` writes both; a test fails while the committed ones are stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from pipeline.config import Config, Environment, HttpCheck, Pipeline, RunCheck, Service, TcpCheck
+from pipeline.hints import Hint, check_kinds, key_of, keys_of
+from pipeline.settings import SIZES, Secret, Settings
+from pipeline.units import show_size, write_duration
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA_FILE = ROOT / "pipelines.schema.json"
+DOCUMENTATION_FILE = ROOT / "docs" / "configuration.md"
+_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The whole file", Config),
+    ("`pipelines.<name>`", Pipeline),
+    ("`budget`", keys_of(Config)["budget"].base),
+    ("`source`", keys_of(Pipeline)["source"].base),
+    ("`build`", keys_of(Pipeline)["build"].base),
+    ("`service`", Service),
+    ("`smoke`: `get`", HttpCheck),
+    ("`smoke`: `tcp`", TcpCheck),
+    ("`smoke`: `run`", RunCheck),
+    ("`environments.<name>`", Environment),
+)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of ``pipelines.yaml`` as people write it: durations are text."""
+    schema = Config.model_json_schema(by_alias=True)
+    definitions: dict[str, Any] = schema.pop("$defs")
+    models = {model.__name__: model for _, model in _SECTIONS}
+    for name, definition in [*definitions.items(), ("Config", schema)]:
+        _as_written(definition, models[name])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pipelines.yaml",
+        **{key: value for key, value in schema.items() if key != "title"},
+        "$defs": {name: definitions[name] for name in sorted(definitions)},
+    }
+
+
+def _as_written(definition: dict[str, Any], model: type[BaseModel]) -> None:
+    """Turns one model's schema from what Python holds into what people write."""
+    definition.pop("title", None)
+    for name, spec in model.model_fields.items():
+        key = key_of(name, spec)
+        hint = keys_of(model)[key]
+        entry = definition["properties"][key]
+        entry.pop("title", None)
+        if "default" in entry:
+            entry["default"] = _written(spec.default, hint)
+            nothing = entry["default"] in ("", [], {}, None) or isinstance(spec.default, BaseModel)
+            if nothing or (model is Environment and name in Service.model_fields):
+                del entry["default"]  # in an environment the default is what `service` says
+        if hint.kind == "duration" and any(hasattr(m, "gt") for m in hint.metadata):
+            del entry["maximum"]
+            entry |= {"type": "string", "pattern": entry["pattern"].replace("0|", "", 1)}
+        if hint.shape == "mapping":
+            _closed(entry, hint)
+        if hint.has_parts:
+            definition["properties"][key] = _or_empty(entry)
+
+
+def _closed(entry: dict[str, Any], hint: Hint) -> None:
+    """Refuses names that do not match; allows ``PORT: 8080``, which is read as the text that is written."""
+    if "patternProperties" in entry:
+        entry["additionalProperties"] = False
+    for values in (*entry.get("patternProperties", {}).values(), entry.get("additionalProperties")):
+        if isinstance(values, dict) and hint.parts[1].base is str:
+            values["type"] = ["string", "number"]
+
+
+def _or_empty(entry: dict[str, Any]) -> dict[str, Any]:
+    """The same, or nothing: a block whose lines are all commented out."""
+    if "anyOf" in entry:
+        return entry
+    outer: dict[str, Any] = {key: entry.pop(key) for key in ("description", "default") if key in entry}
+    return outer | {"anyOf": [entry, {"type": "null"}]}
+
+
+def _written(value: Any, hint: Hint) -> Any:
+    if hint.kind == "duration":
+        return write_duration(value)
+    if hint.kind == "size":
+        return show_size(value).replace(" ", "")
+    return list(value) if isinstance(value, tuple) else value
+
+
+# -- documentation
+
+
+def documentation() -> str:
+    """The text of ``docs/configuration.md``."""
+    return "\n".join([*_head(), *_file_sections(), *_setting_section()]) + "\n"
+
+
+def _head() -> Iterator[str]:
+    yield "# Configuration"
+    yield ""
+    yield "<!-- Written by `python -m pipeline.schema` from pipeline/config.py and pipeline/settings.py. -->"
+    yield ""
+    yield "`pipelines.yaml` says what happens to a push; `PUSHLIVE_…` variables set up the service itself."
+    yield "`pushlive init` writes a first file, `pushlive check` finds every problem with its line, and"
+    yield "`pushlive plan` shows what a changed file would change. Editors that know"
+    yield "[`pipelines.schema.json`](../pipelines.schema.json) complete and check while one types."
+    yield "The commented example is [`pipelines.yaml`](../pipelines.yaml)."
+    yield ""
+    yield "Durations are written with units (`500ms`, `30s`, `1h30m`), and so are sizes (`128MiB`, `1GB`)."
+    yield "Tags, anchors and aliases, keys given twice, keys that nobody knows and keys that would do nothing"
+    yield "are refused. YAML reads `on`, `off`, `yes` and `no` as truth values: put them in quotes."
+    yield ""
+    yield "## `pipelines.yaml`"
+
+
+def _file_sections() -> Iterator[str]:
+    for title, model in _SECTIONS:
+        yield from ("", f"### {title}", "", *(() if model is Config else (_about(model), "")))
+        yield from ("| key | what to write | default | meaning |", "| --- | --- | --- | --- |")
+        inherited = Service.model_fields if model is Environment else {}
+        if inherited:
+            yield "| *every key of `service`* | | as in `service` | For this one alone; `env` is added to. |"
+        for name, spec in model.model_fields.items():
+            if name not in inherited:
+                yield _row(key_of(name, spec), spec, keys_of(model)[key_of(name, spec)])
+
+
+def _about(model: type[BaseModel]) -> str:
+    return " ".join((inspect.getdoc(model) or "").split())
+
+
+def _row(key: str, spec: FieldInfo, hint: Hint) -> str:
+    default = "**needed**" if spec.is_required() else _default(spec.default, hint)
+    return f"| `{key}` | {_cell(_type(hint))} | {default} | {_cell(spec.description or _about(hint.base))} |"
+
+
+def _type(hint: Hint) -> str:
+    if hint.shape == "model":
+        return f"see [`{hint.base.__name__.lower()}`](#{hint.base.__name__.lower()})"
+    if hint.shape == "check":
+        return " or ".join(f"`{kind}`" for kind in check_kinds(hint)) + " checks"
+    if hint.shape == "list":
+        inner = hint.parts[0]
+        return f"a list of {_type(inner)}" if inner.shape == "check" else hint.words
+    if hint.shape == "mapping":
+        inner = hint.parts[1]
+        return "names, with keys under each" if inner.shape == "model" else f"names, each with {inner.words}"
+    return hint.words
+
+
+def _default(value: Any, hint: Hint) -> str:
+    written = _written(value, hint)
+    if isinstance(value, BaseModel) or written in ("", [], {}, None):
+        return ""
+    return f"`{written:g}`" if isinstance(written, float) else f"`{written}`"
+
+
+def _cell(text: str) -> str:
+    parts = " ".join(text.replace("|", "\\|").split()).split("`")
+    return "`".join(part if n % 2 else part.replace("<", "&lt;") for n, part in enumerate(parts))
+
+
+def _setting_section() -> Iterator[str]:
+    yield from ("", "## Settings of the service", "")
+    yield "Read from the environment when a process starts. Any of them can be given as a file instead, named"
+    yield "by the same variable with `_FILE` after it: `PUSHLIVE_GITHUB_SECRET_FILE=/run/secrets/github`."
+    yield "A variable that begins with `PUSHLIVE_` and is no setting is refused."
+    yield from ("", "| variable | default | meaning |", "| --- | --- | --- |")
+    for name, (default, meaning) in settings_table().items():
+        shown = f"`{default}`" if default else ""
+        yield f"| `{name}` | {shown} | {_cell(meaning)} |"
+    yield ""
+    yield "The command line reads `PUSHLIVE_URL` and `PUSHLIVE_TOKEN` (or `PUSHLIVE_TOKEN_FILE`) instead."
+
+
+def settings_table() -> dict[str, tuple[str, str]]:
+    """Variable → (default as it would be written, meaning): the meaning is the comment after each field."""
+    comments = dict(re.findall(r"^    (\w+): .*?  # (.+)$", inspect.getsource(Settings), re.MULTILINE))
+    table = {}
+    for spec in fields(Settings):
+        default = "~/.local/share/pushlive" if spec.default is MISSING else _setting(spec.name, spec.default)
+        table[f"PUSHLIVE_{spec.name.upper()}"] = (default, comments.get(spec.name, ""))
+    return table
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, Secret) or value == ():
+        return ""
+    if name in SIZES:
+        return show_size(value).replace(" ", "") if value else "0"
+    if name == "failed_for":
+        return write_duration(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def schema_text() -> str:
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Writes both files."""
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+    DOCUMENTATION_FILE.write_text(documentation(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Smoke checks: ask the new release, by a way that proves who answered, before and after it takes traffic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pipeline.config import HttpCheck, RunCheck, SmokeCheck, TcpCheck
+from pipeline.errors import AppFailed, TryAgain, WrongRelease
+from pipeline.model import Answer, Check, Event, Replica, Route, SlotSpec
+from pipeline.narrate import harmless
+from pipeline.ports import Clock, Emit, Engine, Probe, Watch
+from pipeline.units import show_duration
+
+_PAUSE = 0.1  # seconds between two tries of a failing check
+
+
+class Checker:
+    """Runs the checks of one release in one slot."""
+
+    def __init__(self, engine: Engine, probe: Probe, clock: Clock, emit: Emit, watch: Watch) -> None:
+        self._engine, self._probe, self._clock = engine, probe, clock
+        self._emit, self._watch = emit, watch
+
+    def run(self, spec: SlotSpec, checks: Iterable[SmokeCheck]) -> tuple[Check, ...]:
+        """Every check in order, the first failure last. The caller looks at ``ok`` of each."""
+        results: list[Check] = []
+        for number, check in enumerate(checks):
+            results.append(self._one(spec, check, number))
+            if not results[-1].ok:
+                break
+        return tuple(results)
+
+    def identity(self, spec: SlotSpec, route: Route, times: int = 1) -> tuple[Check, ...]:
+        """Asks the health path over fresh connections; every answer must come from this very release."""
+        check = HttpCheck(get=spec.config.service.health, within=5.0, retry=5.0)
+        return tuple(self._http(route, check, healthy) for _ in range(times))
+
+    def _one(self, spec: SlotSpec, check: SmokeCheck, number: int) -> Check:
+        if isinstance(check, HttpCheck):
+            return self._http(self._engine.preview(spec), check, expectations)
+        if isinstance(check, TcpCheck):
+            return self._tcp(self._engine.replicas(spec.place), check)
+        return self._command(spec, check, number)
+
+    def _http(self, route: Route, check: HttpCheck, judge: Callable[[HttpCheck, Answer], str]) -> Check:
+        def ask() -> str:
+            answer = self._probe.get(route, check.get, check.within)
+            if route.expect and answer.served_by not in route.expect:
+                asked, got = ", ".join(route.expect), answer.served_by or "nobody known"
+                return f"{WRONG}: asked {asked}, answered by {got}"
+            return judge(check, answer)
+
+        return self._repeat(f"GET {check.get}", ask, check.retry)
+
+    def _tcp(self, replicas: tuple[Replica, ...], check: TcpCheck) -> Check:
+        def ask() -> str:
+            for replica in replicas:
+                self._probe.tcp(replica.address, check.tcp, check.within)
+            return "" if replicas else "no container is running"
+
+        return self._repeat(f"TCP {check.tcp}", ask, check.retry)
+
+    def _command(self, spec: SlotSpec, check: RunCheck, number: int) -> Check:
+        name = f"smoke-{number}-{spec.run}"
+        route = self._engine.preview(spec)
+        env = {"PUSHLIVE_URL": inside_url(self._engine.replicas(spec.place), route)}
+        self._engine.forget_command(spec, name)
+        began = self._clock.monotonic()
+        result = self._engine.command(spec, name, check.run, env, self._emit, self._watch)
+        self._engine.forget_command(spec, name)
+        seconds = self._clock.monotonic() - began
+        last = harmless(result.output.strip().splitlines()[-1]) if result.output.strip() else ""
+        answer = f"exit {result.exit_code}" + (f": {last}" if last else "")
+        if seconds > check.within:
+            answer += f", after {show_duration(seconds)} (allowed: {show_duration(check.within)})"
+        ok = result.exit_code == 0 and seconds <= check.within
+        return self._told(Check(f"run {' '.join(check.run)}", ok, answer, seconds))
+
+    def _repeat(self, asked: str, ask: Callable[[], str], patience: float) -> Check:
+        began = self._clock.monotonic()
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                problem = ask()
+            except TryAgain as error:
+                problem = error.message
+            seconds = self._clock.monotonic() - began
+            if not problem or seconds + _PAUSE > patience:
+                return self._told(Check(asked, not problem, problem or "as expected", seconds, attempts))
+            self._watch.wait(_PAUSE)
+
+    def _told(self, check: Check) -> Check:
+        text = f"{check.asked}: {check.answer}"
+        self._emit(Event("check", self._clock.now(), text, data={"ok": check.ok, "seconds": check.seconds}))
+        return check
+
+
+WRONG = "another release answered"
+
+
+def inside_url(replicas: tuple[Replica, ...], route: Route) -> str:
+    """The address a command on the environment's own network uses."""
+    if replicas:
+        return f"http://{replicas[0].address}:{replicas[0].port}"
+    return route.url
+
+
+def healthy(_check: HttpCheck, answer: Answer) -> str:
+    """"" for 2xx and 3xx."""
+    return "" if 200 <= answer.status < 400 else f"status {answer.status}, expected 2xx or 3xx"
+
+
+def expectations(check: HttpCheck, answer: Answer) -> str:
+    """What is wrong with the answer, or ""."""
+    body = answer.body.decode("utf-8", "replace")
+    if answer.status != check.status:
+        where = answer.headers.get("location", "")
+        return f"status {answer.status}{f' (to {where})' if where else ''}, expected {check.status}{_excerpt(body)}"
+    if answer.seconds > check.within:
+        return f"took {show_duration(answer.seconds)}, allowed {show_duration(check.within)}"
+    for name, wanted in check.headers.items():
+        got = answer.headers.get(name.lower())
+        if got != wanted:
+            return f"header {name} is {got!r}, expected {wanted!r}"
+    if check.contains and check.contains not in body:
+        return f"the body does not contain {check.contains!r}{_excerpt(body)}"
+    return _json_problem(check.json_path, body) if check.json_path else ""
+
+
+def _excerpt(body: str) -> str:
+    first = harmless(body.strip()[:200])
+    return f"; body begins {first!r}" if first else ""
+
+
+def _json_problem(wanted: dict[str, Any], body: str) -> str:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return f"the body is not JSON{_excerpt(body)}"
+    for path, value in wanted.items():
+        try:
+            got = json_at(document, path)
+        except LookupError:
+            return f"JSON has no {path!r}"
+        if got != value or isinstance(got, bool) != isinstance(value, bool):
+            return f"JSON {path} is {got!r}, expected {value!r}"
+    return ""
+
+
+def json_at(document: Any, path: str) -> Any:
+    """The value at a dotted path, list indices being numbers. Raises LookupError."""
+    for part in path.split("."):
+        if isinstance(document, dict):
+            document = document[part]
+        elif isinstance(document, list) and part.isdigit():
+            document = document[int(part)]
+        else:
+            raise LookupError(path)
+    return document
+
+
+def must_pass(results: tuple[Check, ...], where: str, logs: Callable[[], tuple[str, ...]]) -> None:
+    """Raises AppFailed (WrongRelease) with the failing check and the container's last lines."""
+    bad = next((check for check in results if not check.ok), None)
+    if bad is None:
+        return
+    kind = WrongRelease if bad.answer.startswith(WRONG) else AppFailed
+    tried = f" ({bad.attempts} tries in {show_duration(bad.seconds)})" if bad.attempts > 1 else ""
+    raise kind(
+        f"{where}: {bad.asked} → {bad.answer}{tried}.",
+        advice="No traffic went there. Fix it and push again; the container is kept for a while: `pushlive logs`.",
+        evidence=logs(),
+    )

@@ -1,0 +1,166 @@
+"""A first ``pipelines.yaml`` for the repository one stands in: what can be read there is filled in."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline import rules
+from pipeline.config import Name, UrlPath
+from pipeline.errors import ConfigError
+
+_TEMPLATE = Path(__file__).parent / "templates" / "pipelines.yaml"
+_LARGEST = 1 << 20
+_PLACES = (".", "docker", "build", "deploy", "app", "src")
+_INSTRUCTION = re.compile(r"^\s*([A-Za-z]+)\s+(.*)$")
+_PLAIN = re.compile(r"/?[A-Za-z][A-Za-z0-9_./-]*|/")
+_YAML_WORDS = {"on", "off", "yes", "no", "true", "false", "null", "y", "n"}
+
+
+def starter(folder: Path, name: str | None = None) -> str:
+    """The text of a commented ``pipelines.yaml`` that loads without a problem.
+
+    ``name`` is the pipeline's name; by default it is made from the folder's. Raises ConfigError for a given
+    name that is none.
+    """
+    folder = folder.resolve()
+    branch = current_branch(folder)
+    dockerfile = find_dockerfile(folder)
+    text = _read(folder / dockerfile) if dockerfile else ""
+    port, health = exposed_port(text), health_path(text)
+    pipeline = pipeline_name(folder.name) if name is None else _given(name)
+    values = {
+        "name": _scalar(pipeline),
+        "host": pipeline,
+        "branch": _scalar(branch or "main"),
+        "dockerfile": _scalar(dockerfile or "Dockerfile"),
+        "dockerfile_note": "" if dockerfile else " There is none here yet.",
+        "port": str(port or 8080),
+        "port_note": "from EXPOSE in the Dockerfile"
+        if port
+        else "what the application listens on, on 0.0.0.0",
+        "health": _scalar(health or "/"),
+        "health_note": "from the HEALTHCHECK"
+        if health
+        else "a path that answers 2xx or 3xx once it is ready",
+    }
+    return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+
+
+def pipeline_name(text: str) -> str:
+    """The text made a valid name: ``My Shop_2`` → ``my-shop-2``; "app" where nothing of it can stay."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if words and not words[0].isalpha():
+        words = f"app-{words}"
+    return words[:32].strip("-") or "app"
+
+
+def current_branch(folder: Path) -> str:
+    """The branch that is checked out; "" outside of a repository, off every branch, or for an odd name."""
+    git = next((place / ".git" for place in (folder, *folder.parents) if (place / ".git").exists()), None)
+    if git is None:
+        return ""
+    if git.is_file():  # a worktree or a submodule: the file says where its own folder is
+        where = _read(git).partition("gitdir:")[2].strip()
+        git = git.parent / where
+    head = _read(git / "HEAD").strip()
+    name = head.removeprefix("ref: refs/heads/")
+    try:
+        return rules.branch(name) if name != head and name.isprintable() else ""
+    except ValueError:
+        return ""
+
+
+def find_dockerfile(folder: Path) -> str:
+    """The Dockerfile's path relative to the folder, "" where there is none: the nearest to the top."""
+    for place in _PLACES:
+        for name in ("Dockerfile", "Containerfile"):
+            if (folder / place / name).is_file():
+                return name if place == "." else f"{place}/{name}"
+    others = sorted(path for path in folder.glob("*/Dockerfile") if path.is_file())
+    for path in (*others, *sorted(folder.glob("Dockerfile.*"))):
+        relative = path.relative_to(folder).as_posix()
+        usable = rules.is_safe_path(relative) and relative.isprintable() and len(relative) < 200
+        if usable and not relative.endswith(".dockerignore"):
+            return relative
+    return ""
+
+
+def exposed_port(dockerfile: str) -> int | None:
+    """The first TCP port of the last stage's EXPOSE; ``$PORT`` is looked up among ENV and ARG."""
+    found: int | None = None
+    variables: dict[str, str] = {}
+    for word, rest in _instructions(dockerfile):
+        if word == "FROM":
+            found = None
+        elif word in ("ENV", "ARG"):
+            variables |= re.findall(r"(\w+)=\"?([^\s\"]+)", rest)
+            variables |= re.findall(r"^(\w+)\s+(\S+)$", rest)
+        elif word == "EXPOSE" and found is None:
+            found = _first_port(rest, variables)
+    return found
+
+
+def _first_port(exposed: str, variables: dict[str, str]) -> int | None:
+    text = re.sub(r"\$\{?(\w+)\}?", lambda match: variables.get(match[1], ""), exposed)
+    ports = [int(port) for port in re.findall(r"(?<!\S)(\d{1,5})(?:/tcp)?(?!\S)", text)]
+    return next((port for port in ports if 0 < port < 65536), None)
+
+
+def health_path(dockerfile: str) -> str:
+    """The path of the address in the last HEALTHCHECK, "" where none can be read."""
+    found = ""
+    for word, rest in _instructions(dockerfile):
+        if word == "FROM":
+            found = ""
+        match = re.search(r"https?://[^/\s\"']+(/[^\s\"'|;,)\]#$]*)", rest) if word == "HEALTHCHECK" else None
+        if match and _is(UrlPath, match[1]):
+            found = match[1]
+    return found
+
+
+def _instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
+    lines = (line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
+    for line in re.sub(r"\\[ \t]*\n", " ", "\n".join(lines)).splitlines():
+        match = _INSTRUCTION.match(line)
+        if match:
+            yield match[1].upper(), match[2].strip()
+
+
+def _given(name: str) -> str:
+    if not _is(Name, name):
+        raise ConfigError(
+            f"{name[:80]!r} is not a pipeline's name.",
+            advice=f"Write at most 32 lower-case letters, digits and hyphens, such as {pipeline_name(name)}.",
+        )
+    return name
+
+
+def _is(kind: Any, text: str) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _scalar(text: str) -> str:
+    """The text as YAML: plain where every reader takes it for text, quoted otherwise."""
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _YAML_WORDS
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _read(path: Path) -> str:
+    """The file's text, "" where it cannot be read, is no file, or is unreasonably large."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= _LARGEST else ""
+    except OSError:
+        return ""

@@ -1,0 +1,31 @@
+"""The states of a run and the one transition table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pipeline.model import Outcome, Run, State
+
+ALLOWED: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.ENDED}),
+    State.RUNNING: frozenset({State.RUNNING, State.WAITING, State.ENDED}),
+    State.WAITING: frozenset({State.RUNNING, State.ENDED}),
+    State.ENDED: frozenset(),
+}
+
+
+class IllegalTransition(AssertionError):
+    """A bug of ours: somebody moved a run where the table does not lead."""
+
+
+def move(run: Run, state: State, **changes: Any) -> Run:
+    """The run in its new state. Raises IllegalTransition where the table does not allow it."""
+    if state not in ALLOWED[run.state]:
+        raise IllegalTransition(f"{run.id} cannot go from {run.state} to {state}; this is a bug in Pushlive")
+    return replace(run, state=state, **changes)
+
+
+def end(run: Run, outcome: Outcome, reason: str, at: float, **changes: Any) -> Run:
+    """The run with its one recorded end."""
+    return move(run, State.ENDED, outcome=outcome, reason=reason, ended=at, **changes)

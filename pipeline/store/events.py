@@ -1,0 +1,54 @@
+"""A run's events: a bounded stream in Redis, read by whoever follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pipeline import codec
+from pipeline.model import Event
+from pipeline.store.connection import Client, translate
+
+LIMIT = 20_000  # events of one run; everything is in its log file, too
+KEEP = 30 * 86400  # seconds
+
+
+class Events:
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    def key(self, run: str) -> str:
+        return f"{self._prefix}events:{run}"
+
+    def append(self, run: str, events: Iterable[Event]) -> None:
+        with translate():
+            pipe = self._client.pipeline(transaction=False)
+            for event in events:
+                self.queue(pipe, run, event)
+            pipe.execute()
+
+    def queue(self, pipe: Client, run: str, event: Event) -> None:
+        """Adds the event as a part of somebody's transaction."""
+        pipe.xadd(self.key(run), {"e": codec.dump(event)}, maxlen=LIMIT, approximate=True)
+        if event.kind in ("accepted", "end"):
+            pipe.expire(self.key(run), KEEP)
+
+    def read(self, run: str, after: str = "0", block: float = 0.0) -> list[tuple[str, Event]]:
+        """Events behind that id, oldest first; waits up to ``block`` seconds for the first."""
+        wait = max(1, int(block * 1000)) if block else None
+        with translate():
+            answer = self._client.xread({self.key(run): after}, count=500, block=wait)
+        found: list[tuple[str, Event]] = []
+        for _, entries in _streams(answer):
+            found += [(entry, codec.load(Event, fields["e"])) for entry, fields in entries]
+        return found
+
+
+def _streams(answer: object) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
+    # RESP2 answers a list of pairs, RESP3 a mapping whose values are lists of lists of entries.
+    if isinstance(answer, dict):
+        for name, entries in answer.items():
+            flat = entries[0] if entries and isinstance(entries[0], list) else entries
+            yield name, flat
+    elif isinstance(answer, list):
+        yield from answer

@@ -1,0 +1,267 @@
+"""``pushlive up``: store, proxy, web and workers under one process; and what ends them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from argparse import Namespace
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from pipeline import settings as settings_module
+from pipeline import wiring
+from pipeline.configs import Configs
+from pipeline.embedded import Embedded
+from pipeline.errors import ConfigError, RequestError
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+READY = 30.0  # seconds until the web side has to answer
+WEB_STOP = 5.0
+WORKER_STOP = 30.0
+_FAST = 2.0  # seconds: a child that ends sooner than this is started again more slowly
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+def _token(settings: Settings, store: Store) -> Path:
+    """The first maintainer's token, written where the command line finds it."""
+    file = settings.data / "token"
+    if file.exists() and store.tokens.find(file.read_text().strip()):
+        return file
+    if any(token["name"] == "first" for token in store.tokens.all()):
+        store.tokens.revoke("first")
+    text = store.tokens.create("first", "maintainer")
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(text + "\n")
+    return file
+
+
+class Child:
+    """One process of the service, in a session of its own so that Ctrl-C reaches only the supervisor."""
+
+    def __init__(self, name: str, module: str) -> None:
+        self.name, self._module = name, module
+        self._began = 0.0
+        self._again = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", self._module], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def tend(self) -> None:
+        """Starts it again where it ended; more slowly when it ends at once."""
+        if self.process is None or self.process.poll() is None:
+            return
+        if not self._again:
+            quick = time.monotonic() - self._began < _FAST
+            self._again = time.monotonic() + (2.0 if quick else 0.0)
+            say(f"! the {self.name} process ended with {self.process.returncode} and is started again")
+        if time.monotonic() >= self._again:
+            self._again = 0.0
+            self.start()
+
+    def stop(self, patience: float) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Service:
+    """The whole service on this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = None if settings.redis_url else Embedded(settings.data)
+        self._web = Child("web", "webhooks")
+        self._workers = Child("workers", "workers")
+        self._stop = False
+
+    def run(self) -> int:
+        lock = self._lock()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        try:
+            self._start()
+            while not self._stop:
+                self._tend()
+                time.sleep(0.2)
+        finally:
+            self._end()
+            lock.close()
+        return 0
+
+    def _lock(self) -> IO[str]:
+        self._settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (self._settings.data / "up.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RequestError(
+                f"the service is running already with the data folder {self._settings.data}.",
+                advice="Use it, end it with Ctrl-C or `pushlive down`, or set PUSHLIVE_DATA to another folder.",
+            ) from error
+        (self._settings.data / "up.pid").write_text(str(os.getpid()))
+        return lock
+
+    def _start(self) -> None:
+        if self._store:
+            self._store.start()
+        store = wiring.store(self._settings)
+        self._take_up_config(store)
+        token = _token(self._settings, store)
+        wiring.proxy(self._settings).ensure()
+        if self._stop:
+            return
+        self._web.start()
+        self._workers.start()
+        self._wait_for_web()
+        if not self._stop:
+            self._greet(store, token)
+
+    def _take_up_config(self, store: Store) -> None:
+        configs = Configs(store, self._settings.config)
+        configs.current()  # raises where there is none and never was
+        problem = configs.problem()
+        if problem:
+            say(f"! {problem}\n! The last good configuration stays in force until it is corrected.")
+
+    def _wait_for_web(self) -> None:
+        deadline = time.monotonic() + READY
+        while not self._stop and time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"http://{self._settings.listen}/healthz", timeout=2).close()  # noqa: S310
+                return
+            except (urllib.error.URLError, OSError):
+                self._web.tend()
+                time.sleep(0.05)
+        if not self._stop:
+            raise ConfigError(f"the web side does not answer on {self._settings.listen}.", advice="See its messages above.")
+
+    def _greet(self, store: Store, token: Path) -> None:
+        _, config = Configs(store, self._settings.config).current()
+        say(f"Pushlive is up: {self._settings.url}  (token: {token})")
+        for name in config.pipelines:
+            repository = config.repository_of(name)
+            if repository:
+                say(f"  {name}: git push {self._settings.url}/git/{repository}.git {config.pipelines[name].source.branch}")
+        say("Ctrl-C ends the service; the applications and their proxy go on serving.")
+
+    def _tend(self) -> None:
+        if self._store and self._store.revive():
+            say("! the embedded Valkey had ended and was started again; nothing acknowledged is lost")
+        self._web.tend()
+        self._workers.tend()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop = True
+
+    def _end(self) -> None:
+        say("Ending: web, workers, store. The applications go on serving.")
+        self._web.stop(WEB_STOP)
+        self._workers.stop(WORKER_STOP)
+        if self._store:
+            self._store.stop()
+
+
+# ── what the command line calls; each returns an exit code ───────────────────
+
+
+def _settings(config: str | None = None) -> Settings:
+    settings = settings_module.load()
+    file = Path(config or settings.config).absolute()
+    os.environ["PUSHLIVE_CONFIG"] = str(file)  # the children read it, too, wherever they stand
+    os.environ["PUSHLIVE_DATA"] = str(settings.data.absolute())
+    return settings_module.load()
+
+
+def up(args: Namespace) -> int:
+    return Service(_settings(getattr(args, "config", None))).run()
+
+
+def web() -> int:
+    return _become("webhooks")
+
+
+def worker() -> int:
+    return _become("workers")
+
+
+def _become(module: str) -> int:
+    _settings()
+    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 - the same interpreter, fixed arguments
+
+
+def down(everything: bool) -> int:
+    """Ends a service that runs on this machine; with ``everything`` also the applications and their proxy."""
+    settings = _settings()
+    _end_service(settings)
+    if everything:
+        _remove_everything(settings)
+    return 0
+
+
+def _end_service(settings: Settings) -> None:
+    pid_file = settings.data / "up.pid"
+    pid = int(pid_file.read_text()) if pid_file.exists() else 0
+    if not pid or not _locked(settings):
+        say("no service is running here.")
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + WEB_STOP + WORKER_STOP + 20
+    while _locked(settings):
+        if time.monotonic() > deadline:
+            raise RequestError(f"the service (pid {pid}) does not end.", advice=f"See what it does, then kill {pid}.")
+        time.sleep(0.05)
+    say("the service has ended.")
+
+
+def _locked(settings: Settings) -> bool:
+    try:
+        with (settings.data / "up.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _remove_everything(settings: Settings) -> None:
+    parts: Any = wiring.parts(settings)
+    for place in tuple(parts.engine.slots()):
+        parts.engine.remove(place)
+        say(f"removed {place.pipeline}/{place.environment}/{place.slot}")
+    wiring.proxy(settings).stop()
+    say("removed the proxy. Data, repositories and images are kept in " + str(settings.data))
+
+
+def doctor() -> int:
+    """A look without the service: the parts it would need."""
+    from pipeline.doctor import without_service
+
+    bad = 0
+    for check in without_service(_settings()):
+        say(f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['text']} {check['advice']}".rstrip())
+        bad += not check["ok"]
+    return 1 if bad else 0
+
+

@@ -1,0 +1,203 @@
+"""What people see on a terminal: text made harmless, tables, spans of time, colours where they are wanted.
+
+Only the standard library, and little of it: the command line starts with this.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+Paint = Callable[[str, str], str]
+Cell = str | tuple[str, str]  # text, or text and the name of its style
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+# Whole colour and title sequences go without a trace; what is left of other controls becomes visible.
+_SEQUENCE = re.compile(r"\x1b\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_VISIBLE: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20)}
+_VISIBLE |= {0x7F: "␡", 0x09: "    "}
+_VISIBLE |= dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], "\ufffd")
+# These reorder or hide what is written beside them.
+_VISIBLE |= dict.fromkeys(
+    [0x61C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
+)
+
+
+def clean(text: str) -> str:
+    """One line without anything that a terminal would obey: controls are shown, not sent."""
+    return _SEQUENCE.sub("", text).translate(_VISIBLE)
+
+
+def clean_lines(text: str) -> list[str]:
+    """The same for text that may have several lines."""
+    return [clean(line) for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def cleaned(value: Any) -> Any:
+    """The same for every string (and key) of a decoded JSON value."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): cleaned(item) for key, item in value.items()}
+    return value
+
+
+def plain(text: str, style: str = "") -> str:
+    """A Paint without colours."""
+    del style
+    return text
+
+
+def _coloured(text: str, style: str) -> str:
+    codes = ";".join(_STYLES[name] for name in style.split())
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
+
+
+def span(seconds: float) -> str:
+    """A measured time: ``4:58`` for minutes, ``0.34s`` below one."""
+    if seconds < 0:
+        return "-" + span(-seconds)
+    if seconds < 60:
+        return f"{seconds:.3f}s" if 0 < seconds < 0.01 else f"{seconds:.2f}s"
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def clock(seconds: float) -> str:
+    """A running time, without fractions that flicker: ``0:07``, ``4:58``."""
+    sign, whole = ("-", int(-seconds)) if seconds < 0 else ("", int(seconds))
+    return f"{sign}{whole // 60}:{whole % 60:02}"
+
+
+def age(seconds: float) -> str:
+    """How long ago, in one unit: ``12s``, ``3m``, ``5h``, ``2d``."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def columns(text: str) -> int:
+    """How many columns the text takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) or c == "\u200d" else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def cut(text: str, width: int) -> str:
+    """The text, ended by … where it would take more than ``width`` columns."""
+    if columns(text) <= width:
+        return text
+    kept = ""
+    for character in text:
+        if columns(kept + character) > width - 1:
+            break
+        kept += character
+    return kept.rstrip() + "…" if width > 0 else ""
+
+
+def waterfall(before: float, length: float, whole: float, width: int) -> tuple[str, str]:
+    """The indentation and the bar of a part that began ``before`` seconds into ``whole``."""
+    if whole <= 0:
+        return "", ""
+    start = min(width - 1, int(before / whole * width))
+    end = min(width, max(start + 1, round((before + length) / whole * width)))
+    return " " * start, "━" * (end - start)
+
+
+def _split(cell: Cell) -> tuple[str, str]:
+    return (cell, "") if isinstance(cell, str) else cell
+
+
+def _fit(sizes: dict[int, int], width: int, flexible: int, spare: Sequence[int]) -> None:
+    def excess() -> int:
+        return sum(sizes.values()) + 2 * (len(sizes) - 1) - width
+
+    if flexible in sizes:
+        sizes[flexible] = min(sizes[flexible], max(12, sizes[flexible] - max(0, excess())))
+    for column in spare:
+        if excess() > 0:
+            sizes.pop(column, None)
+
+
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    paint: Paint,
+    *,
+    width: int = 0,
+    flexible: int = -1,
+    spare: Sequence[int] = (),
+    right: Sequence[int] = (),
+    indent: str = "  ",
+) -> list[str]:
+    """Lines of a table. Empty columns are left out; where ``width`` (0: unlimited) is not enough, the column
+    ``flexible`` is cut, down to 12, then those in ``spare`` go, in that order. ``right``: aligned so."""
+    cells = [[_split(cell) for cell in row] for row in rows]
+    used = [i for i in range(len(head)) if any(row[i][0] for row in cells)]
+    sizes = {i: max([columns(head[i]), *(columns(row[i][0]) for row in cells)]) for i in used}
+    if width:
+        _fit(sizes, width - len(indent), flexible, spare)
+
+    def line(row: Sequence[tuple[str, str]]) -> str:
+        parts = []
+        for i in sizes:
+            text = cut(row[i][0], sizes[i])
+            gap = " " * (sizes[i] - columns(text))
+            parts.append(gap + paint(text, row[i][1]) if i in right else paint(text, row[i][1]) + gap)
+        return (indent + "  ".join(parts)).rstrip()
+
+    titles = [line([(title, "dim") for title in head])] if any(head[i] for i in sizes) else []
+    return titles + [line(row) for row in cells]
+
+
+def _width(out: TextIO) -> int:
+    try:
+        return os.get_terminal_size(out.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+class Terminal:
+    """Where output goes, and what it may look like there."""
+
+    def __init__(self, environ: Mapping[str, str], *, quiet: bool = False, out: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.quiet = quiet
+        self._environ = environ
+        capable = self.out.isatty() and environ.get("TERM", "") != "dumb"
+        self.live = capable and not quiet
+        self.paint: Paint = _coloured if capable and not environ.get("NO_COLOR") else plain
+        # A pipe gets every word; only a terminal's lines are cut.
+        self.width = _width(self.out) if self.out.isatty() else 0
+
+    def data(self, *lines: str) -> None:
+        """What was asked for: always written."""
+        self.out.write("".join(f"{line}\n" for line in lines))
+        self.out.flush()
+
+    def say(self, *lines: str) -> None:
+        """What is good to know: not written when quiet."""
+        if not self.quiet:
+            self.data(*lines)
+
+    def note(self, *lines: str) -> None:
+        """Good to know, beside output that a script reads: to standard error, unless quiet."""
+        if not self.quiet:
+            self.complain(*lines)
+
+    def complain(self, *lines: str) -> None:
+        """What went wrong: to standard error, always."""
+        self.out.flush()
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()

@@ -1,0 +1,125 @@
+"""What is shown: plain dicts made from the records, for the page, the command line and scripts alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pipeline import budget, codec, promotion
+from pipeline.config import Config
+from pipeline.errors import NotFound
+from pipeline.model import Environment, Release, Run, SlotState, State, other
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+
+def same_repository(url: str) -> str:
+    """A URL in a form in which https, ssh and scp-like ways to one repository are equal."""
+    text = re.sub(r"^[a-z+]+://", "", url.strip().lower())
+    text = re.sub(r"^[^@/]*@", "", text)
+    text = re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)
+    return re.sub(r"(\.git)?/*$", "", text)
+
+
+def summary(run: Run, now: float) -> dict[str, Any]:
+    """A run for lists: its data with id, short commit and seconds so far."""
+    return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": (run.ended or now) - run.accepted}
+
+
+def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
+    """One run, its timing table and its release."""
+    limits = config.budget_of(run.pipeline) if run.pipeline in config.pipelines else config.budget
+    timing = budget.timing(run, limits, now)
+    release = codec.plain(store.release(run.pipeline, run.release)) if run.release else None
+    return {"run": {**summary(run, now), "timing": timing}, "timing": timing, "release": release}
+
+
+def missing_images(store: Store, pipeline: str) -> frozenset[int]:
+    """Releases whose image the keeper did not find on the Engine."""
+    return frozenset(json.loads(store.get(f"missing:{pipeline}") or "[]"))
+
+
+def revert_readiness(
+    environment: Environment | None, missing: frozenset[int], held_back: str = ""
+) -> dict[str, Any]:
+    """``{"ready", "release", "how", "text"}``: what `pushlive revert` would do now."""
+    target = promotion.revert_target(environment) if environment else None
+    if environment is None or target is None:
+        return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
+    if target in missing:
+        return {"ready": False, "release": target, "how": "", "text": f"not ready: the image of r{target} is gone"}
+    slot = other(environment.active) if environment.active else ""
+    warm = bool(slot) and promotion.is_warm(environment, slot, target)
+    how = "warm" if warm else "cold"
+    text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
+    return {"ready": True, "release": target, "how": how, "text": text + held_back}
+
+
+class Views:
+    """One look at the store, for the status of several pipelines."""
+
+    def __init__(self, store: Store, settings: Settings, config: Config, now: float) -> None:
+        self._store, self._settings, self._config, self._now = store, settings, config, now
+
+    def pipeline(self, name: str) -> dict[str, Any]:
+        pipeline = self._config.pipelines[name]
+        records = self._store.environments(name)
+        missing = missing_images(self._store, name)
+        recent = self._store.recent(name, 20)
+        waiting = next((run for run in recent if run.state == State.WAITING), None)
+        return {
+            "name": name,
+            "branch": pipeline.source.branch,
+            "source": pipeline.source.url or self.repository_url(name),
+            "environments": [
+                self.environment(name, env, records.get(env), missing) for env in pipeline.environments
+            ],
+            "run": summary(recent[0], self._now) if recent else None,
+            "waiting": summary(waiting, self._now) if waiting else None,
+        }
+
+    def repository_url(self, name: str) -> str:
+        return f"{self._settings.url}/git/{self._config.repository_of(name)}.git"
+
+    def environment(
+        self, pipeline: str, name: str, record: Environment | None, missing: frozenset[int]
+    ) -> dict[str, Any]:
+        release = self._release(pipeline, record)
+        slot = record.slots.get(record.active) if record and record.active else None
+        port = self._settings.port_range[record.index] if record else None
+        proxy = self._settings.proxy_http.rpartition(":")[2]
+        return {
+            "name": name,
+            "release": release.number if release else None,
+            "commit": release.commit if release else "",
+            "message": release.message if release else "",
+            "since": slot.since if slot else None,
+            "slot": record.active if record else None,
+            "slots": {
+                key: {"release": r.release, "state": r.state.value, "until": r.until}
+                for key, r in (record.slots.items() if record else ())
+            },
+            "hold": codec.plain(record.hold) if record and record.hold else None,
+            "revert": revert_readiness(record, missing),
+            "url": f"http://127.0.0.1:{port}" if port else "",
+            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if port else "",
+            "hosts": list(self._config.pipelines[pipeline].render(name).hosts),
+            "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine] if record else [],
+            "manual": self._config.pipelines[pipeline].environment(name).promote == "manual",
+            "problem": self._store.get(f"problem:{pipeline}/{name}"),
+        }
+
+    def _release(self, pipeline: str, record: Environment | None) -> Release | None:
+        if record is None or record.serving is None:
+            return None
+        try:
+            return self._store.release(pipeline, record.serving)
+        except NotFound:
+            return None
+
+
+def expired(environment: Environment, now: float) -> tuple[str, ...]:
+    """Slots that are kept no longer."""
+    kept = (SlotState.WARM, SlotState.FAILED)
+    return tuple(slot for slot, r in environment.slots.items() if r.state in kept and r.until <= now)

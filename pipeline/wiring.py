@@ -1,0 +1,124 @@
+"""The only place where adapters are made and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline import embedded
+from pipeline.adapters.bell import RqBell
+from pipeline.clock import SystemClock
+from pipeline.configs import Configs
+from pipeline.desk import Desk
+from pipeline.keeper import Keeper
+from pipeline.ports import Parts
+from pipeline.runner import Runner
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+
+def redis_url(settings: Settings) -> str:
+    return settings.redis_url or embedded.url(settings.data)
+
+
+def store(settings: Settings) -> Store:
+    return Store(redis_url(settings), settings.instance)
+
+
+def _bell(settings: Settings) -> RqBell:
+    return RqBell(redis_url(settings), settings.instance)
+
+
+@cache
+def proxy(settings: Settings) -> Any:
+    from pipeline.adapters.docker_client import client
+    from pipeline.adapters.proxy import Proxy
+
+    return Proxy(client, settings, SystemClock())
+
+
+def parts(settings: Settings) -> Parts:
+    """The real parts: git, the Docker Engine, HAProxy."""
+    from pipeline.adapters.docker_build import DockerBuilder
+    from pipeline.adapters.docker_client import client
+    from pipeline.adapters.docker_engine import DockerEngine
+    from pipeline.adapters.git import GitSource
+    from pipeline.adapters.http_probe import HttpProbe
+
+    clock, probe = SystemClock(), HttpProbe()
+    source = GitSource(repositories(settings), settings.data / "mirrors", clock, settings.git_allow)
+    builder = DockerBuilder(
+        client,
+        clock,
+        instance=settings.instance,
+        disk_free=settings.disk_free,
+        memory=settings.build_memory,
+        cpu=settings.build_cpu,
+    )
+    engine = DockerEngine(client, proxy(settings), settings, probe, clock)
+    return Parts(source, builder, engine, probe, clock, _bell(settings))
+
+
+def repositories(settings: Settings) -> Path:
+    return settings.data / "git"
+
+
+def desk(settings: Settings) -> Desk:
+    kept = store(settings)
+    return Desk(
+        kept,
+        settings,
+        _bell(settings),
+        SystemClock(),
+        doctor=lambda: _doctor(settings, kept),
+        gc=lambda: keeper(settings).gc(),
+    )
+
+
+def _doctor(settings: Settings, kept: Store) -> list[dict[str, Any]]:
+    from pipeline.doctor import examine
+
+    return examine(settings, kept, parts(settings))
+
+
+def runner(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Runner:
+    kept = store(settings)
+    configs = Configs(kept, settings.config)
+    accept = Desk(kept, settings, _bell(settings), SystemClock()).accept
+    return Runner(kept, parts(settings), settings, configs.by_hash, accept, stopping)
+
+
+def keeper(settings: Settings) -> Keeper:
+    from pipeline.adapters.git import heads
+
+    kept = store(settings)
+    accept = Desk(kept, settings, _bell(settings), SystemClock()).accept
+
+    def heads_of(name: str) -> dict[str, str]:
+        folder = repositories(settings) / f"{name}.git"
+        return heads(folder) if folder.exists() else {}
+
+    return Keeper(kept, parts(settings), settings, accept, heads_of, lambda: proxy(settings).ensure())
+
+
+@dataclass(frozen=True)
+class Web:
+    """What the web side needs."""
+
+    desk: Desk
+    ensure_repository: Callable[[str], Path]
+
+
+def web(settings: Settings) -> Web:
+    from pipeline.adapters.git import init_repository
+
+    def ensure(name: str) -> Path:
+        folder = repositories(settings) / f"{name}.git"
+        if not (folder / "HEAD").exists():
+            init_repository(folder)
+        return folder
+
+    return Web(desk(settings), ensure)

@@ -1,0 +1,213 @@
+"""A run in a worker's hands: its lease, its patience, its log, and the only way to change its record."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, TimedOut
+from pipeline.log import RunLog
+from pipeline.model import Event, Run, StepResult
+from pipeline.ports import Clock
+from pipeline.store import Lease, Store, Transaction
+
+T = TypeVar("T")
+RENEW_EVERY = 2.0  # seconds; a lease lives for 8
+LOOK_EVERY = 0.1  # seconds between two looks whether the run is still wanted
+FLUSH_EVERY = 0.1  # seconds that a line of output may wait for others
+LINES = 4000  # lines of output of one run that go to followers; all of them go to the log
+
+
+class Renewer:
+    """Renews leases in a thread; ``lost`` is set once one of them is somebody else's or nobody answers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._leases: dict[str, Lease] = {}
+        self._stop = threading.Event()
+        self.lost = False
+        self._thread = threading.Thread(target=self._loop, name="renew-leases", daemon=True)
+
+    def __enter__(self) -> Renewer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+        for lease in tuple(self._leases.values()):
+            self.drop(lease)
+
+    def hold(self, lease: Lease) -> None:
+        self._leases[lease.key] = lease
+
+    def drop(self, lease: Lease) -> None:
+        self._leases.pop(lease.key, None)
+        try:
+            self._store.leases.drop(lease)
+        except StoreUnavailable:
+            return  # it ends by itself
+
+    def _loop(self) -> None:
+        failing_since = 0.0
+        while not self._stop.wait(RENEW_EVERY):
+            try:
+                if not all(self._store.leases.renew(lease) for lease in tuple(self._leases.values())):
+                    # A lease dropped while we were renewing is no loss.
+                    self.lost = self.lost or any(not self._store.leases.renew(v) for v in [*self._leases.values()])
+                failing_since = 0.0
+            except StoreUnavailable:
+                failing_since = failing_since or time.monotonic()
+                self.lost = self.lost or time.monotonic() - failing_since > 6.0
+
+
+@dataclass
+class Step:
+    """What a step tells of itself while it runs."""
+
+    watch: RunWatch
+    detail: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class RunWatch:
+    """ports.Watch for one step of one run."""
+
+    def __init__(self, work: Work, timeout: float, what: str) -> None:
+        self._work, self._what, self._timeout = work, what, timeout
+        self._deadline = work.clock.monotonic() + timeout
+        self._looked = -1.0
+
+    def remaining(self) -> float:
+        return max(0.0, self._deadline - self._work.clock.monotonic())
+
+    def check(self) -> None:
+        if self.remaining() <= 0:
+            raise TimedOut(
+                f"{self._what} took longer than its {self._timeout:.0f} s and was ended.",
+                advice="Raise its timeout in pipelines.yaml if it needs longer.",
+            )
+        now = time.monotonic()
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            self._work.still_wanted()
+
+    def wait(self, seconds: float) -> None:
+        self._work.clock.sleep(min(seconds, self.remaining()))
+        self.check()
+
+
+class Work:
+    """One claimed run. ``run`` is the record as this worker last saw it."""
+
+    def __init__(self, store: Store, clock: Clock, run: Run, lease: Lease, renewer: Renewer, log: RunLog) -> None:
+        self.store, self.clock, self.run, self.lease = store, clock, run, lease
+        self._renewer, self._log = renewer, log
+        self._buffer: list[Event] = []
+        self._flushed = 0.0
+        self._lines = 0
+        self.environment = ""  # where it acts now: a revert may interrupt it there
+
+    # ── changing the record ──────────────────────────────────────────────────
+
+    def change(self, act: Callable[[Transaction, Run], Run], *events: Event) -> Run:
+        """One transaction, fenced by the lease: the run as the store has it now → the run to keep."""
+        self.flush()
+
+        def whole(transaction: Transaction) -> Run:
+            run = act(transaction, transaction.run(self.run.number))
+            transaction.put_run(run)
+            for event in events:
+                transaction.event(run.number, event)
+            return run
+
+        self._ours()
+        self.run = self.store.transact(self.run.pipeline, whole, fence=self.lease)
+        for event in events:
+            self._log.write(event)
+        return self.run
+
+    def update(self, *events: Event, **changes: Any) -> Run:
+        return self.change(lambda _, run: replace(run, **changes), *events)
+
+    @contextmanager
+    def step(self, stage: str, name: str, timeout: float) -> Iterator[Step]:
+        """Times a step and keeps its result, also when it fails."""
+        started, began = self.clock.now(), self.clock.monotonic()
+        step = Step(RunWatch(self, timeout, f"{stage}/{name}"))
+        try:
+            step.watch.check()
+            yield step
+        except LeaseLost:
+            raise
+        except PushliveError as error:
+            seconds = self.clock.monotonic() - began
+            self._keep(StepResult(stage, name, started, seconds, False, error.message, step.data))
+            raise
+        self._keep(StepResult(stage, name, started, self.clock.monotonic() - began, True, step.detail, step.data))
+
+    def _keep(self, result: StepResult) -> None:
+        data = {"seconds": result.seconds, "ok": result.ok, "detail": result.detail}
+        event = Event("step", self.clock.now(), result.detail, result.stage, result.step, data)
+
+        def act(_: Transaction, run: Run) -> Run:
+            # A step that is done again after a crash replaces what it said before.
+            before = (s for s in run.steps if (s.stage, s.step) != (result.stage, result.step))
+            return replace(run, steps=(*before, result))
+
+        self.change(act, event)
+
+    # ── telling ──────────────────────────────────────────────────────────────
+
+    def emit(self, event: Event) -> None:
+        """Tells followers and the log; output lines are sent in bundles and bounded in number."""
+        self._log.write(event)
+        if event.kind == "line":
+            self._lines += 1
+            if self._lines > LINES:
+                return
+        self._buffer.append(event)
+        if event.kind != "line" or time.monotonic() - self._flushed > FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._buffer:
+            buffer, self._buffer = self._buffer, []
+            self.store.events.append(self.run.id, buffer)
+            self._flushed = time.monotonic()
+
+    def teller(self, stage: str) -> Callable[[Event], None]:
+        """An Emit that puts the stage's name on every event."""
+        return lambda event: self.emit(replace(event, stage=event.stage or stage))
+
+    def note(self, text: str, stage: str = "", kind: str = "note", **data: Any) -> None:
+        self.emit(Event(kind, self.clock.now(), text, stage, data=data))
+
+    # ── still ours, still wanted ─────────────────────────────────────────────
+
+    def _ours(self) -> None:
+        if self._renewer.lost:
+            raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
+
+    def still_wanted(self) -> None:
+        """Raises LeaseLost, or Cancelled when a person or a revert says stop."""
+        self._ours()
+        try:
+            run = self.store.run(self.run.pipeline, self.run.number)
+            place = self.store.environment(run.pipeline, self.environment) if self.environment else None
+        except StoreUnavailable:
+            return  # waiting for the store is not a reason to give up; the lease decides
+        if run.cancel:
+            raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
+        if place and place.interrupt and place.interrupt != run.number:
+            raise Cancelled(f"{run.pipeline}#{place.interrupt} reverts {place.name}; it wins over {run.id}.")
+
+    def hold_lease(self, lease: Lease) -> None:
+        self._renewer.hold(lease)
+
+    def drop_lease(self, lease: Lease) -> None:
+        self._renewer.drop(lease)

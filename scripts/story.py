@@ -1,0 +1,282 @@
+"""The story that ``scripts/demo`` tells, on real parts, with an expectation behind every act."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+SAMPLE = TOP / "docker" / "sample"
+PUSHLIVE = TOP / ".venv" / "bin" / "pushlive"
+
+CONFIG = """\
+pipelines:
+  hello:
+    service: {port: 8080, health: /healthz, cpu: 500m, memory: 64MiB, env: {GREETING: hello}}
+    smoke:
+      - {get: /, status: 200, contains: Pushlive}
+      - {run: [./smoke.sh]}
+    environments:
+      dev:
+      qa:
+      live: {replicas: 2, keep_warm: 30m}
+"""
+
+
+class Failed(Exception):
+    """An expectation did not hold."""
+
+
+def title(text: str) -> None:
+    print(f"\n\033[1m── {text} ──\033[0m" if sys.stdout.isatty() else f"\n── {text} ──", flush=True)
+
+
+def expect(held: bool, what: str) -> None:
+    print(f"  {'✓' if held else '✗'} {what}", flush=True)
+    if not held:
+        raise Failed(what)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def free_range(count: int) -> str:
+    """A range of loopback ports that nothing listens on, below the ephemeral ones."""
+    for first in range(20000, 32000, count):
+        taken = 0
+        for port in range(first, first + count):
+            with socket.socket() as probe:
+                taken += probe.connect_ex(("127.0.0.1", port)) == 0
+        if not taken:
+            return f"{first}-{first + count - 1}"
+    raise Failed("no free range of ports between 20000 and 32000")
+
+
+class Demo:
+    def __init__(self, folder: Path, once: bool) -> None:
+        self.folder, self.once = folder, once
+        self.app = folder / "hello"
+        self.environment = self._environment()
+        self.service: subprocess.Popen[bytes] | None = None
+
+    def _environment(self) -> dict[str, str]:
+        """The demonstration keeps to itself: its own data, ports, subnet and names."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PUSHLIVE_", "GIT_"))}
+        listen = f"127.0.0.1:{free_port()}" if self.once else "127.0.0.1:7070"
+        own = {
+            "PUSHLIVE_DATA": str(self.folder / "data"),
+            "PUSHLIVE_CONFIG": str(self.folder / "pipelines.yaml"),
+            "PUSHLIVE_INSTANCE": "demo",
+            "PUSHLIVE_LISTEN": listen,
+            "PUSHLIVE_URL": f"http://{listen}",
+            "PUSHLIVE_PROXY_HTTP": f"127.0.0.1:{free_port() if self.once else 7080}",
+            "PUSHLIVE_PREVIEW_PORT": str(free_port()),
+            "PUSHLIVE_PORTS": free_range(30),
+            "PUSHLIVE_SUBNETS": "10.214.0.0/20",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+        }
+        return clean | own
+
+    def pushlive(self, *arguments: str, code: int | None = 0) -> str:
+        print(f"  $ pushlive {' '.join(arguments)}", flush=True)
+        done = subprocess.run([PUSHLIVE, *arguments], env=self.environment, capture_output=True, text=True, timeout=120)
+        output = done.stdout + done.stderr
+        print("".join(f"    {line}\n" for line in output.splitlines()), end="", flush=True)
+        if code is not None:
+            expect(done.returncode == code, f"pushlive {arguments[0]} ended with {done.returncode}")
+        return output
+
+    def data(self, *arguments: str) -> dict:
+        done = subprocess.run([PUSHLIVE, *arguments, "--json"], env=self.environment, capture_output=True, text=True, timeout=60)
+        return json.loads(done.stdout)
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=self.app, env=self.environment, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise Failed(f"git {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def push(self, message: str) -> str:
+        """A commit and a real ``git push`` whose output is shown as it comes."""
+        self.git("add", "-A")
+        self.git("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "commit", "-qm", message)
+        print("  $ git push pushlive main", flush=True)
+        began = time.monotonic()
+        running = subprocess.Popen(
+            ["git", "push", "pushlive", "main"], cwd=self.app, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )
+        assert running.stdout
+        seen = []
+        for line in running.stdout:
+            seen.append(line)
+            print(f"    {line}", end="", flush=True)
+        expect(running.wait() == 0, f"git push was accepted ({time.monotonic() - began:.1f} s)")
+        return "".join(seen)
+
+    # ── the acts ─────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        title("the service")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "pipelines.yaml").write_text(CONFIG)
+        print("  $ pushlive up", flush=True)
+        self.service = subprocess.Popen([PUSHLIVE, "up"], env=self.environment, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while self.service.poll() is None and time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.environment['PUSHLIVE_URL']}/healthz", timeout=2).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        expect(self.service.poll() is None, "it is up")
+
+    def repository(self) -> None:
+        title("a sample application, in a repository of its own")
+        if self.app.exists():
+            shutil.rmtree(self.app)
+        shutil.copytree(SAMPLE, self.app)
+        token = (self.folder / "data" / "token").read_text().strip()
+        self.git("init", "-q", "-b", "main")
+        url = self.environment["PUSHLIVE_URL"].replace("://", f"://ann:{token}@")
+        self.git("remote", "add", "pushlive", f"{url}/git/hello.git")
+        print("  " + ", ".join(sorted(p.name for p in self.app.iterdir() if p.name != ".git")))
+
+    def environments(self) -> dict[str, dict]:
+        return {e["name"]: e for e in self.data("status", "hello")["pipelines"][0]["environments"]}
+
+    def page(self, environment: dict) -> str:
+        with urllib.request.urlopen(environment["url"], timeout=10) as answer:
+            return answer.read().decode()
+
+    def releases(self) -> dict[str, int | None]:
+        return {name: e["release"] for name, e in self.environments().items()}
+
+    def first(self) -> None:
+        title("the first push: build → dev → qa → live")
+        output = self.push("The first version")
+        expect("remote:" in output and "live" in output, "the stages came as git's own output")
+        found = self.environments()
+        for name in ("dev", "qa", "live"):
+            expect(found[name]["release"] == 1 and "Pushlive" in self.page(found[name]), f"{name:<5} {found[name]['url']}  {found[name]['host_url']}")
+        self.pushlive("show", "hello#1")
+
+    def second(self) -> None:
+        title("a second version")
+        self.change("Pushlive", "Pushlive, again")
+        self.push("The second version")
+        found = self.environments()
+        expect(self.releases() == {"dev": 2, "qa": 2, "live": 2}, "r2 serves everywhere")
+        expect("Pushlive, again" in self.page(found["live"]), f"live shows it: {found['live']['url']}")
+
+    def revert(self) -> None:
+        title("back in a second")
+        began = time.monotonic()
+        self.pushlive("revert", "hello", "--reason", "we liked the first one better")
+        took = time.monotonic() - began
+        found = self.environments()
+        expect(self.releases() == {"dev": 2, "qa": 2, "live": 1}, f"live serves r1 again, {took:.2f} s for the whole command")
+        expect("Pushlive, again" not in self.page(found["live"]), "and shows it")
+        expect(found["live"]["hold"] is not None, "live is held until somebody resumes it")
+
+    def third(self) -> None:
+        title("a version that fails its smoke checks in dev")
+        before = self.releases()
+        self.change("Pushlive, again", "Broken")
+        output = self.push("The third version, broken")
+        expect("failed" in output, "the pusher is told why")
+        expect(self.releases() == before, "nothing else moved")
+        self.pushlive("follow", "hello#4", code=1)
+
+    def change(self, old: str, new: str) -> None:
+        changed = 0
+        for file in self.app.rglob("*"):
+            if file.is_file() and ".git" not in file.parts and old in file.read_text(errors="ignore"):
+                file.write_text(file.read_text().replace(old, new))
+                changed += 1
+        expect(changed > 0, f"{changed} file(s) changed: {old!r} → {new!r}")
+
+    def end(self) -> None:
+        title("the end")
+        if self.service and self.service.poll() is None:
+            self.service.send_signal(signal.SIGINT)
+            self.service.wait(60)
+        if self.once:
+            self.serving_without_us()
+
+    def serving_without_us(self) -> None:
+        port = self.environment["PUSHLIVE_PORTS"].partition("-")[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
+            expect(answer.status == 200, "the service has ended, the application still serves")
+
+    def clean(self) -> None:
+        if self.service and self.service.poll() is None:
+            self.service.send_signal(signal.SIGTERM)
+            self.service.wait(60)
+        subprocess.run([PUSHLIVE, "down", "--all"], env=self.environment, check=False, timeout=120)
+        images = subprocess.run(["docker", "images", "-q", "--filter", "label=pushlive.instance=demo"], capture_output=True, text=True, check=True)
+        for image in set(images.stdout.split()):
+            subprocess.run(["docker", "rmi", "-f", image], check=False, capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end and clean up afterwards; exit 0 only if all held")
+    once = parser.parse_args().once
+    folder = Path(tempfile.mkdtemp(prefix="pl-demo-")) if once else Path.home() / ".cache" / "pushlive" / "demo"
+    demo = Demo(folder, once)
+    if not once and folder.exists():
+        demo.clean()  # what an earlier demonstration left
+    try:
+        demo.start()
+        demo.repository()
+        demo.first()
+        demo.second()
+        demo.revert()
+        demo.third()
+        if not once:
+            play(demo)
+        demo.end()
+    except Failed as error:
+        print(f"\nscripts/demo: an expectation did not hold: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if once:
+            demo.clean()
+    title("every expectation held" if once else "ended; `scripts/demo` begins anew")
+    return 0
+
+
+def play(demo: Demo) -> None:
+    title("yours to play with")
+    token = demo.folder / "data" / "token"
+    print(f"""  the page:          {demo.environment["PUSHLIVE_URL"]}   (token: cat {token})
+  the application:   {demo.app}   change something, commit, git push pushlive main
+  the command line:  export PUSHLIVE_URL={demo.environment["PUSHLIVE_URL"]} PUSHLIVE_TOKEN=$(cat {token})
+                     {PUSHLIVE} status
+  Ctrl-C ends the service.""", flush=True)
+    assert demo.service
+    try:
+        demo.service.wait()
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

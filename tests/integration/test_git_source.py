@@ -1,0 +1,409 @@
+"""GitSource on the real git, with remotes that are files, a web server, and servers that misbehave."""
+
+import http.server
+import io
+import os
+import socket
+import subprocess
+import tarfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.git import GitSource, heads, init_repository
+from pipeline.clock import Deadline, SystemClock
+from pipeline.config import Source
+from pipeline.errors import EngineFailed, NotFound, RequestError, TimedOut
+
+CLOCK = SystemClock()
+ME = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "protocol.file.allow=always")
+
+
+def git(where, *arguments, **kwargs):
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(
+        ["git", "-C", str(where), *ME, *arguments], capture_output=True, check=True, env=environment, **kwargs
+    )
+    return done.stdout.decode().strip()
+
+
+class World:
+    """One repository on the built-in server, a work tree that pushes to it, and sources."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bare = folder / "git" / "hello.git"
+        init_repository(self.bare)
+        self.work = folder / "work"
+        self.work.mkdir()
+        git(self.work, "init", "-q", "-b", "main")
+        self.source = GitSource(folder / "git", folder / "mirrors", CLOCK, (f"file://{folder}", "127.0.0.1"))
+        self.here = Source(repository="hello")
+        self.away = Source(url=f"file://{self.bare}")
+
+    def commit(self, message="change", branch="main", **files):
+        for name, content in files.items():
+            path = self.work / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        git(self.work, "add", "-A")
+        git(self.work, "commit", "-q", "--allow-empty", "-F", "-", input=message.encode())
+        git(self.work, "push", "-q", "-f", str(self.bare), f"HEAD:refs/heads/{branch}")
+        return git(self.work, "rev-parse", "HEAD")
+
+    def fetch(self, source, seconds=20.0):
+        return self.source.fetch("hello", source, Deadline(CLOCK, seconds, "The fetch"))
+
+    def left_running(self):
+        found = []
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = process.read_bytes()
+            except OSError:
+                continue
+            if str(self.folder).encode() in command and b"git" in command:
+                found.append(command)
+        return found
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+@contextmanager
+def served(handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def answering(status, **headers):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+@pytest.mark.parametrize("kind", ["here", "away"])
+def test_the_way_of_a_commit(world, kind):
+    source = getattr(world, kind)
+    first = world.commit("first\n\nbody", **{"Dockerfile": b"FROM x\n", "app/main.py": b"1\n"})
+    assert world.fetch(source) == world.fetch(source) == first
+    second = world.commit("second", **{"app/main.py": b"2\n"})
+    assert world.fetch(source) == second
+    git_source = world.source
+    found = git_source.commit("hello", source, first)
+    assert (found.id, found.message, found.author) == (first, "first", "Ada")
+    assert git_source.commit("hello", source, first[:8]).id == first
+    assert git_source.tree("hello", source, second, ".") == git(world.work, "rev-parse", "HEAD^{tree}")
+    assert git_source.tree("hello", source, second, "./app/") == git(world.work, "rev-parse", "HEAD:app")
+    assert git_source.read("hello", source, first, "app/main.py") == b"1\n"
+    assert git_source.read("hello", source, second, "./app/main.py") == b"2\n"
+    assert git_source.read("hello", source, first, "nothing") is None
+    assert git_source.read("hello", source, first, "app") is None
+    assert git_source.unsupported("hello", source, second) == ""
+    git_source.keep("hello", source, first, "r1")
+    git_source.keep("hello", source, first, "r1")
+
+
+def test_a_forced_push_to_an_older_commit_is_the_new_head(world):
+    first = world.commit("first", a=b"1")
+    world.commit("second", a=b"2")
+    world.fetch(world.away)
+    git(world.work, "push", "-q", "-f", str(world.bare), f"{first}:refs/heads/main")
+    assert world.fetch(world.away) == world.fetch(world.here) == first
+    assert heads(world.bare) == {"main": first}
+
+
+def test_kept_commits_outlive_gits_clean_up(world):
+    first = world.commit("first", a=b"1")
+    world.fetch(world.here)
+    world.source.keep("hello", world.here, first, "run-1")
+    git(world.work, "checkout", "-q", "--orphan", "other")
+    world.commit("other", b=b"2")
+    git(world.bare, "gc", "-q", "--prune=now")
+    assert world.source.commit("hello", world.here, first).message == "first"
+
+
+def test_kept_refs_are_hidden_from_pushers(world):
+    first = world.commit("first", a=b"1")
+    world.source.keep("hello", world.here, first, "run-1")
+    assert "pushlive" not in git(world.work, "ls-remote", str(world.bare))
+
+
+def test_what_is_missing_is_named(world):
+    commit = world.commit(a=b"1")
+    for source in (world.here, world.away):
+        with pytest.raises(RequestError, match="no branch 'other'"):
+            world.fetch(source.model_copy(update={"branch": "other"}))
+    with pytest.raises(NotFound):
+        world.source.commit("hello", world.here, "0" * 40)
+    with pytest.raises(NotFound):
+        world.source.commit("hello", world.here, "--all")
+    with pytest.raises(NotFound):
+        world.source.keep("hello", world.here, "0" * 40, "r1")
+    with pytest.raises(RequestError, match="folder 'nope'"):
+        world.source.tree("hello", world.here, commit, "nope")
+    with pytest.raises(NotFound, match="'elsewhere'"):
+        world.fetch(Source(repository="elsewhere"))
+    for name in ("../hello", "a/b", "-x"):
+        with pytest.raises(RequestError):
+            world.fetch(Source(repository=name))
+    for path in ("../x", "/etc/passwd", "a/../../b"):
+        with pytest.raises(RequestError, match="leads out"):
+            world.source.read("hello", world.here, commit, path)
+
+
+def test_fault_13_a_branch_like_an_option_is_refused(world):
+    world.commit(a=b"1")
+    for source in (world.here, world.away):
+        with pytest.raises(RequestError, match="option"):
+            world.fetch(source.model_copy(update={"branch": f"--upload-pack=touch {world.folder}/pwned"}))
+    assert not (world.folder / "pwned").exists()
+
+
+def test_fault_15_branches_that_exclude_each_other_as_files(world):
+    for branch in ("a", "b/c", "🚀/ü", "x" * 230):
+        commit = world.commit(branch, branch=branch)
+        assert world.fetch(world.away.model_copy(update={"branch": branch})) == commit
+    git(world.bare, "update-ref", "-d", "refs/heads/a")
+    commit = world.commit("below", branch="a/b")
+    assert world.fetch(world.away.model_copy(update={"branch": "a/b"})) == commit
+
+
+def test_messages_are_one_clean_line(world):
+    commit = world.commit("evil \x1b[31mred\x07\u202e\t" + "x" * 500)
+    message = world.source.commit("hello", world.here, commit).message
+    assert message.startswith("evil [31mred x")
+    assert len(message) == 200
+    assert message.isprintable()
+
+
+def unpack(data, where):
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        archive.extractall(where, filter="fully_trusted")
+    return listing(where)
+
+
+def listing(where):
+    found = {}
+    for path in sorted(where.rglob("*")):
+        name = str(path.relative_to(where))
+        if name.split("/")[0] == ".git":
+            continue
+        if path.is_symlink():
+            found[name] = path.readlink()
+        else:
+            found[name] = (path.stat().st_mode & 0o777, path.read_bytes() if path.is_file() else None)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["here", "away"])
+@pytest.mark.parametrize("folder", [".", "sub", "sub/deep"])
+def test_an_archive_equals_a_checkout(world, kind, folder):
+    attributes = b"[attr]private export-ignore\n*.key private\nsub export-ignore\n*.txt export-subst\n"
+    attributes += b"*.bat text eol=crlf\n/sub/anchored.sh text eol=crlf\n"
+    (world.work / "sub").mkdir()
+    (world.work / "sub" / "link").symlink_to("../../../../etc/passwd")
+    (world.work / "sub" / "run.sh").write_bytes(b"#!/bin/sh\n")
+    (world.work / "sub" / "run.sh").chmod(0o755)
+    (world.work / ".gitattributes").write_bytes(attributes)
+    commit = world.commit(**{
+        "a.txt": b"$Format:%H$\n", "b.key": b"k\n", "sub/x.bat": b"1\n2\n", "sub/anchored.sh": b"1\n", "top.bat": b"1\n",
+        "sub/.gitattributes": b"c.md export-ignore\n", "sub/c.md": b"c\n", "sub/deep/ü.bat": b"1\n",
+        "sub/deep/" + "n" * 120 + "/" + "m" * 120: b"long\n",
+    })  # fmt: skip
+    world.fetch(getattr(world, kind))
+    with world.source.archive("hello", getattr(world, kind), commit, folder) as stream:
+        archived = unpack(stream.read(), world.folder / "unpacked")
+    checkout = world.folder / "checkout"
+    git(world.folder, "clone", "-q", str(world.bare), str(checkout))
+    assert archived == listing(checkout / folder)
+    assert archived
+    assert world.left_running() == []
+
+
+def test_an_archive_left_early_leaves_no_process(world):
+    commit = world.commit(big=os.urandom(8 << 20))
+    with world.source.archive("hello", world.here, commit, ".") as stream:
+        assert len(stream.read(1000)) == 1000
+    with pytest.raises(ZeroDivisionError), world.source.archive("hello", world.here, commit, "."):
+        _ = 1 / 0
+    assert world.left_running() == []
+
+
+def test_an_archive_that_git_could_not_finish_is_an_error(world):
+    commit = world.commit(a=b"1")
+    with (
+        pytest.raises(EngineFailed, match=r"git ended with status 128"),
+        world.source.archive("hello", world.here, commit[::-1], ".") as stream,
+    ):
+        assert stream.read() == b""
+
+
+def test_fault_16_symbolic_links_are_not_followed(world):
+    (world.work / "Dockerfile").symlink_to("/etc/passwd")
+    (world.work / "out").symlink_to("/etc")
+    commit = world.commit()
+    with pytest.raises(RequestError, match="symbolic link"):
+        world.source.read("hello", world.here, commit, "Dockerfile")
+    assert world.source.read("hello", world.here, commit, "out/passwd") is None
+    with pytest.raises(RequestError):
+        world.source.tree("hello", world.here, commit, "out")
+
+
+def test_fault_16_submodules_are_refused(world):
+    other = world.folder / "other"
+    git(world.folder, "init", "-q", "-b", "main", str(other))
+    git(other, "commit", "-q", "--allow-empty", "-m", "x")
+    git(world.work, "submodule", "--quiet", "add", str(other), "vendor/other")
+    commit = world.commit()
+    for source in (world.here, world.away):
+        world.fetch(source)
+        assert "submodule" in world.source.unsupported("hello", source, commit)
+
+
+def test_fault_16_hooks_and_configuration_of_repositories_are_not_executed(world):
+    commit = world.commit(a=b"1")
+    world.fetch(world.away)
+    mark = world.folder / "pwned"
+    for bare in (world.bare, world.folder / "mirrors" / "hello.git"):
+        for name in ("reference-transaction", "post-checkout", "pre-auto-gc", "post-rewrite"):
+            hook = bare / "hooks" / name
+            hook.write_text(f"#!/bin/sh\ntouch {mark}\n")
+            hook.chmod(0o755)
+    world.commit(a=b"2")
+    for source in (world.here, world.away):
+        world.fetch(source)
+        world.source.keep("hello", source, commit, "r1")
+    assert not mark.exists()
+
+
+def test_fault_17_lfs_pointers_are_refused_and_unused_rules_are_not(world):
+    commit = world.commit(**{".gitattributes": b"*.psd filter=lfs diff=lfs merge=lfs -text\n", "a": b"1"})
+    assert world.source.unsupported("hello", world.here, commit) == ""
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+    commit = world.commit(**{"x.psd": pointer})
+    assert "'x.psd' is kept in Git LFS" in world.source.unsupported("hello", world.here, commit)
+
+
+def test_fault_17_a_repository_over_the_limit_is_refused(world):
+    world.commit(big=os.urandom(3 << 20))
+    small = GitSource(world.folder / "git", world.folder / "m2", CLOCK, (f"file://{world.folder}",), 1 << 20)
+    with pytest.raises(EngineFailed, match=r"larger than the limit of 1 MiB"):
+        small.fetch("hello", world.away, Deadline(CLOCK, 20))
+
+
+def test_fault_17_a_large_file_is_not_read(world):
+    commit = world.commit(Dockerfile=b"#" * ((1 << 20) + 1))
+    with pytest.raises(RequestError, match="at most 1 MiB"):
+        world.source.read("hello", world.here, commit, "Dockerfile")
+
+
+def test_fault_17_a_remote_that_hangs_is_given_up_in_time(world):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
+        began = time.monotonic()
+        with pytest.raises(TimedOut):
+            world.fetch(Source(url=url), seconds=0.5)
+        assert time.monotonic() - began < 2.5
+    assert world.left_running() == []
+
+
+def test_fault_17_a_remote_that_asks_for_a_password_gets_no_prompt(world):
+    handler = answering(401, WWW_Authenticate='Basic realm="x"')
+    with served(handler) as url, pytest.raises(EngineFailed, match="asks for a login"):
+        world.fetch(Source(url=f"{url}/x.git"), seconds=5)
+
+
+def test_fault_14_a_redirect_is_not_followed(world):
+    asked = []
+
+    class Target(answering(404)):
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+    with (
+        served(Target) as target,
+        served(answering(302, Location=f"{target}/info/refs?service=git-upload-pack")) as url,
+        pytest.raises(EngineFailed, match="redirect"),
+    ):
+        world.fetch(Source(url=f"{url}/x.git"), seconds=5)
+    assert asked == []
+
+
+def test_over_http_with_a_password_that_no_process_list_shows(world):
+    commit = world.commit(a=b"1")
+    git(world.bare, "update-server-info")
+    seen, listed = set(), []
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(world.folder / "git"))
+
+        def do_GET(self):
+            seen.add(self.headers["Authorization"])
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    listed.append(process.read_bytes())
+                except OSError:
+                    continue
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    with served(Files) as url:
+        address = url.replace("http://", "http://ada:t0psecret@") + "/hello.git"
+        assert world.fetch(Source(url=address)) == commit
+    assert seen == {"Basic YWRhOnQwcHNlY3JldA=="}
+    assert listed
+    assert not any(b"t0psecret" in command or b"YWRhOnQ" in command for command in listed)
+
+
+def test_what_a_killed_git_left_behind_does_not_block(world):
+    world.commit(a=b"1")
+    world.fetch(world.away)
+    mirror = world.folder / "mirrors" / "hello.git"
+    for left in ("refs/mirrored/main.lock", "packed-refs.lock", "shallow.lock", "objects/pack/tmp_pack_x"):
+        (mirror / left).write_bytes(b"")
+    commit = world.commit(a=b"2")
+    assert world.fetch(world.away) == commit
+    assert not (mirror / "objects/pack/tmp_pack_x").exists()
+
+
+def test_fetches_at_once_wait_for_each_other(world):
+    commit = world.commit(a=b"1")
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(world.fetch(world.away))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [commit] * 4
+
+
+def test_the_server_checks_what_is_pushed(world):
+    assert git(world.bare, "config", "receive.fsckObjects") == "true"
+    assert git(world.bare, "config", "receive.maxInputSize") == str(2 << 30)
+    init_repository(world.bare)
+    assert (world.bare / "HEAD").read_text() == "ref: refs/heads/main\n"

@@ -1,0 +1,185 @@
+"""Commands that change something: what they ask the service for, and what they say."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli_stub import FAILURE, Stub, Told, event, run
+
+pytest_plugins = ["tests.unit.cli_stub"]
+
+
+def _posted(stub: Stub) -> list[tuple[str, Any]]:
+    return [(path, body) for method, path, body in stub.asked if method == "POST"]
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        ([], {}),
+        (["hello"], {}),
+        (["hello", "--commit", "3f2a9c1"], {"commit": "3f2a9c1"}),
+        (["--release", "r16"], {"release": 16}),
+        (["--rebuild"], {"rebuild": True}),
+    ],
+)
+def test_deploy_asks_and_follows(
+    words: list[str], body: dict[str, Any], stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    told = pushlive("deploy", *words)
+    assert told.code == 0
+    assert told.out.endswith("hello#42 live in 1.80s\n")
+    assert _posted(stub) == [("/api/pipelines/hello/deploy", body)]
+
+
+def test_deploy_sends_the_file(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    Path("new.yaml").write_text("pipelines: {}\n# grün\n")
+    assert pushlive("deploy", "hello", "--config", "new.yaml").code == 0
+    assert _posted(stub)[0][1] == {"config": "pipelines: {}\n# grün\n"}
+    told = pushlive("deploy", "hello", "--config", "nowhere.yaml")
+    assert told.code == 2
+    assert "there is no file 'nowhere.yaml'" in told.err
+    Path("binary.yaml").write_bytes(b"\xff\xfe")
+    assert pushlive("deploy", "hello", "--config", "binary.yaml").code == 2
+
+
+def test_deploy_without_waiting(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    told = pushlive("deploy", "--no-wait")
+    assert told == (0, "hello#42 is accepted; `pushlive follow 'hello#42'` watches it.\n", "")
+    assert not any("events" in path for _, path, _ in stub.asked)
+    assert pushlive("deploy", "--no-wait", "--json").json == {"run": "hello#42"}
+
+
+def test_deploy_fails_with_the_run(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    card = ["hello#42 failed", "┌─ dev/smoke failed · the application", "│ 500", "└─"]
+    stub.events[-2:] = [
+        {"id": "9-0", "event": event("end", failure=FAILURE), "lines": card},
+        {"end": {"state": "ended", "outcome": "failed"}},
+    ]
+    told = pushlive("deploy")
+    assert told.code == 1
+    assert told.out.endswith("\n".join(card) + "\n")
+    assert pushlive("deploy", "--json").json["run"]["number"] == 42
+
+
+@pytest.mark.parametrize(
+    "words", [["--commit", "a", "--release", "r1"], ["--rebuild", "--release", "r1"], ["Hello"]]
+)
+def test_deploy_refuses_what_makes_no_sense(
+    words: list[str], stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    assert pushlive("deploy", *words).code == 2
+    assert not _posted(stub)
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        ([], {}),
+        (["hello", "--to", "r15"], {"to": 15}),
+        (["--env", "qa", "--reason", "slow"], {"environment": "qa", "reason": "slow"}),
+    ],
+)
+def test_revert_says_how_long_it_took(
+    words: list[str], body: dict[str, Any], stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    told = pushlive("revert", *words)
+    assert told.code == 0
+    assert "hello#42 reverted in 0." in told.out
+    assert _posted(stub) == [("/api/pipelines/hello/revert", body)]
+
+
+def test_a_revert_that_failed_says_what_to_look_at(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.events[-1] = {"end": {"state": "ended", "outcome": "failed"}}
+    told = pushlive("revert")
+    assert told.code == 1
+    assert "hello#42 did not revert (failed) after 0." in told.err
+    assert "pushlive status" in told.err
+
+
+def test_promote_binds_the_release_that_is_shown(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.waits()
+    full = list(stub.events)
+    stub.events = [*full[:3], {"end": {"state": "waiting", "outcome": None}}]
+
+    def promoted(handler: Any) -> None:
+        stub.events = full
+        handler.answer(202, {"run": "hello#42"})
+
+    stub.answers["POST", "/api/pipelines/hello/promote"] = promoted
+    told = pushlive("promote")
+    assert told.code == 0
+    assert told.out == "hello#42 → live: r17 3f2a9c1 Say hello in two languages\nhello#42 live in 1.80s\n"
+    body = {"run": 42, "environment": "live", "release": 17}
+    assert _posted(stub) == [("/api/pipelines/hello/promote", body)]
+
+
+def test_promote_by_the_runs_name(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.waits()
+    assert pushlive("promote", "hello#42", "--no-wait").code == 0
+    assert _posted(stub)[0][1]["run"] == 42
+
+
+def test_nothing_to_promote(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    told = pushlive("promote", "hello")
+    assert told.code == 3
+    assert "no run of hello waits for a person" in told.err
+    told = pushlive("promote", "hello#42")
+    assert told.code == 3
+    assert "it is live" in told.err
+    assert not _posted(stub)
+
+
+def test_retry_and_cancel_act_on_the_run_that_was_the_latest(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    assert pushlive("retry", "hello").code == 0
+    assert pushlive("cancel", "hello").code == 0
+    assert (
+        pushlive("cancel", "hello", "7").out == "hello#42 is being cancelled; what serves goes on serving.\n"
+    )
+    assert [path for path, _ in _posted(stub)] == [
+        "/api/runs/hello/42/retry",
+        "/api/runs/hello/42/cancel",
+        "/api/runs/hello/7/cancel",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "body"),
+    [
+        (["hold"], "hold", {}),
+        (["hold", "hello", "--env", "qa", "--reason", "why"], "hold", {"environment": "qa", "reason": "why"}),
+        (["resume"], "resume", {}),
+        (["resume", "--env", "qa"], "resume", {"environment": "qa"}),
+        (["unquarantine", "hello", "r17"], "unquarantine", {"release": 17}),
+        (["unquarantine", "17", "--env", "qa"], "unquarantine", {"release": 17, "environment": "qa"}),
+    ],
+)
+def test_acts_on_an_environment(
+    words: list[str], path: str, body: dict[str, Any], stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    assert pushlive(*words) == (0, f"{path} done\n", "")
+    assert _posted(stub) == [(f"/api/pipelines/hello/{path}", body)]
+
+
+def test_unquarantine_wants_a_release(pushlive: Callable[..., Told]) -> None:
+    assert pushlive("unquarantine", "hello").code == 2
+    assert pushlive("unquarantine", "hello", "to", "r17").code == 2
+
+
+def test_a_run_of_another_version(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.answers["POST", "/api/pipelines/hello/deploy"] = (202, {"run": "\x1b[2Jhello"})
+    told = pushlive("deploy")
+    assert told.code == 2
+    assert "\x1b" not in told.err
+
+
+def test_a_waiting_run_ends_the_wait_with_7(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.shown["run"] = run(state="waiting", gate="live", outcome=None)
+    stub.events[-2:] = [{"end": {"state": "waiting", "outcome": None}}]
+    told = pushlive("deploy")
+    assert told.code == 7
+    assert told.out.endswith("hello#42 waits for a person: pushlive promote 'hello#42'\n")

@@ -1,0 +1,228 @@
+"""Following a run: in a pipe, on a terminal, over a broken connection, interrupted."""
+
+import json
+import os
+import pty
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+import pytest
+
+from pipeline import cli_follow, cli_live
+from pipeline.cli import main
+from pipeline.cli_live import Progress
+from pipeline.terminal import plain
+from tests.unit.cli_stub import FAILURE, TOKEN, Handler, Stub, Told, event, run
+
+pytest_plugins = ["tests.unit.cli_stub"]
+
+
+def _ends(stub: Stub, state: str, outcome: str | None, lines: list[str], kind: str = "end") -> None:
+    stub.events[-2:] = [
+        {"id": "9-0", "event": event(kind, failure=FAILURE if outcome == "failed" else None), "lines": lines},
+        {"end": {"state": state, "outcome": outcome}},
+    ]
+
+
+def test_piped_it_is_the_plain_lines(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("follow", "hello#42")
+    assert told == (
+        0,
+        "hello#42 accepted: 3f2a9c1 Say hello\nbuild    0.44s  fetch 0.03s\nhello#42 live in 1.80s\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "code"),
+    [
+        ("ended", "live", 0),
+        ("ended", "failed", 1),
+        ("ended", "superseded", 1),
+        ("ended", "cancelled", 1),
+        ("waiting", None, 7),
+    ],
+)
+def test_it_exits_by_the_runs_result(
+    state: str, outcome: str | None, code: int, stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    _ends(stub, state, outcome, ["the end"])
+    assert pushlive("follow", "hello").code == code
+    assert pushlive("follow", "hello", "--quiet") == (code, "", "")
+
+
+def test_an_end_that_nobody_told_is_said(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    _ends(stub, "ended", "superseded", [])
+    assert pushlive("follow").out.endswith("hello#42 superseded\n")
+    _ends(stub, "waiting", None, [])
+    assert pushlive("follow").out.endswith("hello#42 waits for a person: pushlive promote 'hello#42'\n")
+
+
+def test_json_is_the_messages_a_line_each(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    told = pushlive("follow", "hello#42", "--json")
+    assert [json.loads(line) for line in told.out.splitlines()] == stub.events
+
+
+def test_fault_47_events_cannot_steer_the_terminal(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.events[0]["lines"] = ["\x1b[2J\x1b]0;evil\x07a\rb\x9b1A"]
+    assert pushlive("follow").out.startswith("a␍b\ufffd1A\n")
+
+
+def test_a_broken_stream_is_taken_up_where_it_broke(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    def breaks(handler: Handler) -> None:
+        handler.begin()
+        handler.chunk(json.dumps(stub.events[0]).encode() + b"\n")
+        handler.wfile.write(b"40\r\nhalf a chunk")
+        handler.close_connection = True
+        del stub.answers["GET", "/api/runs/hello/42/events"]
+
+    stub.answers["GET", "/api/runs/hello/42/events"] = breaks
+    told = pushlive("follow", "hello#42")
+    assert told.code == 0
+    assert told.out.count("accepted") == 1
+    assert "trying again" in told.err
+    assert stub.asked[-1][1] == "/api/runs/hello/42/events?after=1-0"
+
+
+def test_a_stream_that_stays_broken_ends_as_not_reachable(
+    stub: Stub, pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_follow, "PATIENCE", 0.05)
+    del stub.events[-1]
+    told = pushlive("follow", "hello#42")
+    assert told.code == 5
+    assert "pushlive runs" in told.err
+
+
+@pytest.mark.parametrize("raw", [b"<html>\n", b"[1]\n", b"[" * 9999 + b"\n"])
+def test_events_that_are_none(raw: bytes, stub: Stub, pushlive: Callable[..., Told]) -> None:
+    def strange(handler: Handler) -> None:
+        handler.raw(200, raw)
+
+    stub.answers["GET", "/api/runs/hello/42/events"] = strange
+    assert pushlive("follow", "hello#42").code == 5
+
+
+def test_ctrl_c_detaches_and_says_how_to_come_back(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    def interrupted(handler: Handler) -> None:
+        handler.begin()
+        handler.chunk(json.dumps(stub.events[0]).encode() + b"\n")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    stub.answers["GET", "/api/runs/hello/42/events"] = interrupted
+    told = pushlive("follow", "hello#42")
+    assert told.code == 130
+    assert "detached; hello#42 goes on. `pushlive follow 'hello#42'` watches it again." in told.err
+    assert all(method == "GET" for method, _, _ in stub.asked), "the run itself is left alone"
+
+
+def test_ctrl_c_elsewhere(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.answers["GET", "/api/runs"] = lambda _: signal.pthread_kill(
+        threading.main_thread().ident or 0, signal.SIGINT
+    )
+    assert pushlive("runs") == (130, "", "interrupted.\n")
+
+
+def test_logs_are_streamed_and_harmless(pushlive: Callable[..., Told]) -> None:
+    assert pushlive("logs", "hello#42").out == "build   │ made\ndev     │ started \ufffd2J\n"
+    assert pushlive("logs", "hello", "42", "--stage", "build").out == "build   │ made\n"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Standard output is a real terminal, 100 columns wide; called, it returns what was written there."""
+    controller, terminal = pty.openpty()
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    seen: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while part := os.read(controller, 1 << 16):
+                seen.append(part)
+        except OSError:
+            pass  # Linux says so when the other side is closed
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    out: TextIO = open(terminal, "w", encoding="utf-8")  # noqa: SIM115
+    monkeypatch.setattr("sys.stdout", out)
+
+    def finished() -> str:
+        out.close()
+        thread.join()
+        return b"".join(seen).decode().replace("\r\n", "\n")
+
+    yield finished
+    if not out.closed:
+        out.close()
+        thread.join()
+    os.close(controller)
+
+
+def _main(stub: Stub, *words: str, **environ: str) -> int:
+    return main(words, {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": TOKEN, "TERM": "xterm"} | environ)
+
+
+def test_a_terminal_has_one_redrawn_line_below(
+    stub: Stub, terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_live, "REDRAW", 0.01)
+    stub.pause = 0.03
+    assert _main(stub, "follow", "hello#42") == 0
+    text = terminal()
+    assert "\r\x1b[K\x1b[1m● build\x1b[0m" in text
+    assert "\x1b[32m✓ build\x1b[0m  \x1b[1m● dev\x1b[0m" in text
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", re.sub(r"[^\n]*\r\x1b\[K", "", text))
+    assert shown == (
+        "hello#42 accepted: 3f2a9c1 Say hello\n✓ build    0.44s  fetch 0.03s\nhello#42 live in 1.80s\n"
+    ), "what is left behind is the lines alone"
+
+
+def test_no_color_still_redraws_but_without_colours(
+    stub: Stub, terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_live, "REDRAW", 0.01)
+    stub.pause = 0.03
+    assert _main(stub, "follow", "hello#42", NO_COLOR="1") == 0
+    text = terminal()
+    assert "\x1b[K" in text
+    assert not re.search(r"\x1b\[[0-9;]*m", text)
+
+
+def test_a_dumb_terminal_gets_plain_lines(stub: Stub, terminal: Callable[[], str]) -> None:
+    assert _main(stub, "follow", "hello#42", TERM="dumb") == 0
+    assert "\x1b" not in terminal()
+
+
+def _progress(*events: dict[str, Any], **changes: Any) -> Progress:
+    progress = Progress(run(**{"image_ready": 0.0, "started": 100.0, "budget": {"deploy": 300.0}} | changes))
+    for item in events:
+        progress.take(item)
+    return progress
+
+
+def test_progress_goes_through_the_stages() -> None:
+    step = {"kind": "step", "stage": "build", "step": "fetch", "at": 101.0}
+    assert _progress(step).line(103.0, plain) == "● build fetch ✓  ○ dev  ○ qa  ○ live    0:03"
+    built = {"kind": "stage", "stage": "build", "at": 110.0}
+    assert _progress(step, built).line(115.0, plain) == (
+        "✓ build  ● dev  ○ qa  ○ live    0:15   4:55 left of 5:00"
+    )
+
+
+def test_the_countdown_leaves_out_what_people_took_and_says_when_it_is_over() -> None:
+    progress = _progress(image_ready=110.0, human=1000.0, gate="live")
+    assert progress.line(1120.0, plain).startswith("✓ build  ✓ dev  ✓ qa  ● live ")
+    assert progress.line(1120.0, plain).endswith("4:50 left of 5:00")
+    assert progress.line(1420.0, plain).endswith("0:10 over 5:00")
+
+
+def test_progress_of_a_run_of_which_nothing_is_known() -> None:
+    assert Progress({}).line(50.0, plain) == "●     0:00"

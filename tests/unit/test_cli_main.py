@@ -1,0 +1,204 @@
+"""The entry point: usage, help, exit codes, and what it costs to start."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import cli_common
+from pipeline.cli import COMMANDS, main
+from pipeline.cli_common import UsageError, reference, release_number
+from tests.unit.cli_stub import Stub, Told
+
+pytest_plugins = ["tests.unit.cli_stub"]
+ROOT = Path(cli_common.__file__).parent.parent
+HEAVY = {"pydantic", "docker", "flask", "redis", "urllib3", "yaml", "kubernetes", "git", "rq", "http", "ssl"}
+
+
+def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in COMMANDS)
+    codes = [value for name, value in vars(cli_common).items() if name.isupper() and type(value) is int]
+    assert sorted(codes) == [0, 1, 2, 3, 4, 5, 6, 7, 130]
+    assert all(f"\n  {code} " in text for code in codes)
+
+
+def test_without_a_word_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "going live" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_helps_and_leads_somewhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib import import_module
+
+    assert main([name, "--help"]) == 0
+    assert f"pushlive {name}" in capsys.readouterr().out
+    module, _, function = COMMANDS[name].where.partition(":")
+    assert callable(getattr(import_module(f"pipeline.{module}"), function))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("pushlive ")
+
+
+def test_an_unknown_command_suggests_a_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stauts"]) == 2
+    assert "Did you mean `pushlive status`?" in capsys.readouterr().err
+    assert main(["frobnicate\x1b[2J"]) == 2
+    text = capsys.readouterr().err
+    assert "lists the commands" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    "words", [["show", "--nonsense"], ["token"], ["token", "create"], ["runs", "--limit", "x"]]
+)
+def test_wrong_usage_says_where_to_look(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "--help`" in capsys.readouterr().err
+
+
+def test_it_starts_with_nothing_heavy() -> None:
+    script = "import sys, pipeline.cli as c; c._parser('status'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not HEAVY & set(loaded.split())
+
+
+def test_talking_to_the_service_needs_nothing_heavy_either() -> None:
+    script = (
+        "import sys\n"
+        "from pipeline import cli_act, cli_care, cli_follow, cli_live, cli_local, cli_show, cli_status\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not (HEAVY - {"http", "ssl"}) & set(loaded.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["hello#42"], ("hello", 42)),
+        (["hello", "42"], ("hello", 42)),
+        (["hello"], ("hello", None)),
+        (["my-app2", "#7"], ("my-app2", 7)),
+        (["42"], ("", 42)),
+        (["#42"], ("", 42)),
+        ([], ("", None)),
+    ],
+)
+def test_the_name_of_a_run(words: list[str], found: tuple[str, int | None]) -> None:
+    assert reference(words) == found
+
+
+@pytest.mark.parametrize(
+    "words", [["Hello"], ["hello", "x"], ["hello#"], ["#"], ["../x"], ["a", "1", "2"], ["a?b"]]
+)
+def test_what_is_no_name_of_a_run(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="hello#42"):
+        reference(words)
+
+
+def test_the_name_of_a_release() -> None:
+    assert (release_number("r17"), release_number("17")) == (17, 17)
+    with pytest.raises(UsageError, match="not a release"):
+        release_number("v17")
+
+
+CALLS = [
+    ["deploy"], ["retry"], ["cancel"], ["runs"], ["show"], ["follow"], ["logs"], ["promote"], ["revert"],
+    ["hold"], ["resume"], ["unquarantine", "r1"], ["status"], ["gc"], ["token", "list"],
+    ["token", "create", "x"], ["token", "revoke", "x"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", CALLS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("status", "answer", "code"),
+    [
+        (400, {"error": "bad input", "advice": "do so"}, 2),
+        (409, {"error": "not now", "advice": "do so"}, 3),
+        (404, {"error": "not here", "advice": "do so"}, 4),
+        (503, {"error": "store down", "advice": "do so"}, 5),
+        (403, {"error": "too low a role", "advice": "do so"}, 6),
+    ],
+)
+def test_every_command_exits_by_the_error(
+    words: list[str], status: int, answer: Any, code: int, stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    stub.usual = lambda method, path: (status, answer)  # type: ignore[method-assign]
+    told = pushlive(*words)
+    assert (told.code, told.out) == (code, "")
+    assert answer["error"] in told.err
+    assert "do so" in told.err
+
+
+def test_a_wrong_token(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("status", PUSHLIVE_TOKEN="wrong")
+    assert told.code == 6
+    assert "PUSHLIVE_TOKEN" in told.err
+    assert "pushlive token create" in told.err
+
+
+def test_fault_47_an_error_with_escapes_is_inert(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.answers["GET", "/api/runs"] = (409, {"error": "one\n\x1b[2Jtwo\x9b", "advice": "\x1b]0;x\x07next"})
+    told = pushlive("runs")
+    assert told.err == "pushlive runs: one\ntwo\ufffd\n  next\n"
+
+
+@pytest.mark.parametrize("words", [["--quiet", "cancel", "hello"], ["cancel", "hello", "-q"]])
+def test_quiet_before_and_after_the_command(words: list[str], pushlive: Callable[..., Told]) -> None:
+    assert pushlive(*words) == (0, "", "")
+
+
+def test_with_several_pipelines_one_must_be_named(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    entries: Any = stub.status["pipelines"]
+    entries.append({**entries[0], "name": "shop"})
+    told = pushlive("show")
+    assert told.code == 2
+    assert "hello, shop" in told.err
+    entries.clear()
+    told = pushlive("show")
+    assert told.code == 4
+    assert "pushlive init" in told.err
+
+
+def test_a_reader_that_went_away_is_no_news(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    environ = {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": "pl_secret", "PATH": "/usr/bin:/bin"}
+    script = [sys.executable, "-m", "pipeline.cli", "runs"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(script, **pipes, env=environ, cwd=ROOT) as process:  # type: ignore[call-overload]
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+JSON_CALLS = [
+    ["status"], ["runs"], ["show"], ["deploy"], ["deploy", "--no-wait"], ["revert"], ["retry"], ["cancel"],
+    ["hold"], ["resume"], ["unquarantine", "r1"], ["doctor"], ["gc"], ["token", "list"],
+    ["token", "create", "x"], ["token", "revoke", "ci"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", JSON_CALLS, ids=" ".join)
+def test_json_is_one_json_value_and_nothing_else(words: list[str], pushlive: Callable[..., Told]) -> None:
+    told = pushlive(*words, "--json")
+    assert told.code == 0
+    assert isinstance(told.json, dict)
+    assert told.err == ""
+
+
+def test_fault_47_json_is_inert(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.shown["run"] |= {"message": "\x1b[2J\x9b\u202e"}
+    told = pushlive("show", "--json")
+    assert told.out.isascii()
+    assert "\x1b" not in told.out
+    assert json.loads(told.out)["run"]["message"] == "\x1b[2J\x9b\u202e"

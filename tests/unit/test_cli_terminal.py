@@ -1,0 +1,99 @@
+import io
+
+import pytest
+
+from pipeline.terminal import Terminal, age, clean, cleaned, columns, cut, plain, span, table, waterfall
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07x", "x"),
+        ("\x1b]8;;http://evil\x1b\\link", "link"),
+        ("\x1b\x1b[31m[2Jx", "␛[2Jx"),  # what is left after taking a sequence out is no sequence
+        ("\x1bcreset", "␛creset"),
+        ("\x9b2J", "\ufffd2J"),
+        ("a\rb\nc\x08", "a␍b␊c␈"),
+        ("\u202eevil", "\ufffdevil"),
+        ("tab\there", "tab    here"),
+        ("Grüße 👋🏽 漢字", "Grüße 👋🏽 漢字"),
+        ("\ud800", "\ufffd"),
+    ],
+)
+def test_fault_47_controls_are_shown_and_not_sent(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+def test_fault_47_nothing_that_a_terminal_obeys_survives() -> None:
+    every = "".join(chr(code) for code in range(0x3000))
+    assert not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in clean(every))
+
+
+def test_cleaning_reaches_every_string_of_a_value() -> None:
+    assert cleaned({"a\x1b[m": ["\r", {"b": "\x00"}, 1, None]}) == {"a": ["␍", {"b": "␀"}, 1, None]}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.00s"), (0.004, "0.004s"), (1.5, "1.50s"), (298, "4:58"), (3725, "1:02:05"), (-61, "-1:01")],
+)
+def test_a_span_of_time(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_an_age_has_one_unit() -> None:
+    assert [age(s) for s in (-1, 59, 60, 7200, 200000)] == ["0s", "59s", "1m", "2h", "2d"]
+
+
+def test_wide_characters_take_two_columns() -> None:
+    assert (columns("漢字"), columns("e\u0301")) == (4, 1)
+    assert cut("漢字漢字", 5) == "漢字…"
+    assert cut("short", 5) == "short"
+
+
+def test_bars_follow_one_another() -> None:
+    assert waterfall(0, 1, 4, 8) == ("", "━━")
+    assert waterfall(3, 1, 4, 8) == ("      ", "━━")
+    assert waterfall(4, 0, 4, 8) == ("       ", "━"), "what took no time is still to be seen"
+    assert waterfall(0, 0, 0, 8) == ("", "")
+
+
+def test_a_table_leaves_out_empty_columns_and_aligns() -> None:
+    lines = table(("name", "", "age"), [("a", "", "1m"), ("long", "", "10m")], plain, right=(2,), indent="")
+    assert lines == ["name  age", "a      1m", "long  10m"]
+
+
+def test_a_table_fits_the_terminal() -> None:
+    rows = [("live", "x" * 50, "http://127.0.0.1:20000")]
+    wide = table(("", "", ""), rows, plain, width=60, flexible=1, spare=(2,))
+    assert columns(wide[0]) == 60
+    assert "http" in wide[0]
+    narrow = table(("", "", ""), rows, plain, width=30, flexible=1, spare=(2,))
+    assert narrow == ["  live  xxxxxxxxxxx…"]
+    assert "x" * 50 in table(("", "", ""), rows, plain)[0], "a pipe gets every word"
+
+
+class _Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise OSError("no such file")
+
+
+def test_colours_only_where_they_are_wanted() -> None:
+    assert Terminal({}, out=_Tty()).paint("x", "red bold") == "\x1b[31;1mx\x1b[0m"
+    assert Terminal({"NO_COLOR": "1"}, out=_Tty()).paint("x", "red") == "x"
+    assert Terminal({"TERM": "dumb"}, out=_Tty()).paint("x", "red") == "x"
+    assert Terminal({}, out=io.StringIO()).paint("x", "red") == "x"
+    assert Terminal({}, out=_Tty()).width == 80
+
+
+def test_quiet_keeps_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = Terminal({}, quiet=True)
+    quiet.say("chat")
+    quiet.note("chat")
+    quiet.data("result")
+    quiet.complain("trouble")
+    assert tuple(capsys.readouterr()) == ("result\n", "trouble\n")

@@ -1,0 +1,137 @@
+"""The models of the configuration: what an environment inherits, and what is accepted at all."""
+
+import subprocess
+
+import pytest
+
+from pipeline import codec, rules
+from pipeline.config import Config, Environment, HttpCheck, Pipeline, Rendered, Service, TcpCheck, safe_path
+from pipeline.loader import load
+
+TEXT = """
+budget: {deploy: 4m}
+pipelines:
+  hello:
+    service: {port: 9000, env: {A: pipeline, B: pipeline}, replicas: 2}
+    smoke: [{get: /healthz}]
+    environments:
+      dev:
+      qa: {env: {B: qa, C: qa}, replicas: 1, smoke: []}
+      live: {host: a.example, hosts: [b.example, a.example], promote: manual}
+  other:
+    source: {url: "https://git.example.com/other.git"}
+    environments: {live: {}}
+    budget: {deploy: 1m}
+"""
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load(TEXT)
+
+
+def test_an_environment_differs_only_in_what_is_written_under_it(config: Config) -> None:
+    pipeline = config.pipelines["hello"]
+    assert pipeline.render("dev").service == pipeline.service
+    assert pipeline.render("qa").service == Service(
+        port=9000, replicas=1, env={"A": "pipeline", "B": "qa", "C": "qa"}
+    )
+
+
+def test_smoke_checks_are_the_pipelines_unless_an_environment_has_its_own(config: Config) -> None:
+    pipeline = config.pipelines["hello"]
+    assert pipeline.render("dev").smoke == (HttpCheck(get="/healthz"),)
+    assert pipeline.render("qa").smoke == ()
+
+
+def test_host_and_hosts_are_one_list_without_repetition(config: Config) -> None:
+    assert config.pipelines["hello"].render("live").hosts == ("a.example", "b.example")
+
+
+def test_stages_budget_and_repository(config: Config) -> None:
+    assert config.pipelines["hello"].stages == ("build", "dev", "qa", "live")
+    assert (config.budget_of("hello").deploy, config.budget_of("other").deploy) == (240, 60)
+    assert (config.repository_of("hello"), config.repository_of("other")) == ("hello", "")
+
+
+def test_equal_configuration_has_an_equal_fingerprint_whatever_the_order() -> None:
+    one = Rendered(service=Service(env={"A": "1", "B": "2"}))
+    two = Rendered(service=Service(env={"B": "2", "A": "1"}, port=8080))
+    other = Rendered(service=Service(env={"A": "1", "B": "3"}))
+    assert one.fingerprint() == two.fingerprint()
+    assert one.fingerprint() != other.fingerprint()
+    assert len(one.fingerprint()) == 16
+
+
+def test_rendered_configuration_survives_the_store(config: Config) -> None:
+    rendered = Rendered(
+        service=config.pipelines["hello"].render("qa").service,
+        hosts=("a.example",),
+        smoke=(HttpCheck(get="/", json_path={"a.0": 1, "b": None}), TcpCheck(tcp=80)),
+    )
+    again = codec.load(Rendered, codec.dump(rendered))
+    assert again == rendered
+    assert again.fingerprint() == rendered.fingerprint()
+
+
+def test_what_is_frozen_stays_as_it_is(config: Config) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        config.pipelines["hello"].service.port = 1  # type: ignore[misc]
+
+
+def test_the_models_refuse_what_the_file_may_not_say() -> None:
+    with pytest.raises(ValueError, match="first stage"):
+        Pipeline(environments={"build": Environment()})
+    with pytest.raises(ValueError, match="not inside|not a path inside"):
+        Pipeline.model_validate({"build": {"dockerfile": "../x"}, "environments": {"dev": None}})
+    with pytest.raises(ValueError, match="not both"):
+        Pipeline.model_validate(
+            {"source": {"repository": "a", "url": "https://h/a"}, "environments": {"dev": None}}
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "safe"),
+    [
+        (".", True), ("a/b", True), ("./a", True), ("a..b", True), ("..a/b", True), (".docker/x", True),
+        ("..", False), ("../a", False), ("a/..", False), ("a/../b", False), ("/a", False), ("", False),
+        ("a\nb", False), ("a\0b", False), ("a\\..\\b", False), ("..\n", False), ("\u00e9/\u4e2d", True),
+    ],
+)  # fmt: skip
+def test_fault_18_safe_paths(path: str, safe: bool) -> None:
+    assert safe_path(path) is safe
+
+
+BRANCHES = """
+main|a/b|release/2.x|feature#1|a.b|a-b|é|日本|a@b|@a|a{b|a}b|a+b|a,b|x.lockx|a!b|a$b|a'b|(a)|a=b
+a..b|a b|a~b|a^b|a:b|a?b|a*b|a[b|a\\b|/a|a/|a//b|.a|a/.b|a.|a.lock|a.lock/b|a@{b|@|-a|--upload-pack=x|HEAD
+"""
+
+
+@pytest.mark.parametrize("line", [0, 1])
+def test_branch_names_are_judged_as_git_judges_them(line: int) -> None:
+    names = BRANCHES.strip().splitlines()[line].split("|")
+    script = 'for name; do if git check-ref-format --branch "$name" >/dev/null 2>&1; then echo y; else echo n; fi; done'
+    said = subprocess.run(["sh", "-c", script, "sh", *names], capture_output=True, text=True, check=True)
+    ours = ["y" if _accepted(name) else "n" for name in names]
+    theirs = said.stdout.split()
+    different = {name for name, us, git in zip(names, ours, theirs, strict=True) if us != git}
+    assert different <= {"@", "HEAD"}  # where git's versions differ, we refuse
+    assert set(ours) == {"yn"[line]}
+
+
+def _accepted(name: str) -> bool:
+    try:
+        return rules.branch(name) == name
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\x7fb", "refs/heads/main", "a" * 1001])
+def test_fault_13_other_branch_names_that_are_refused(name: str) -> None:
+    assert not _accepted(name)
+
+
+def test_fault_15_long_and_foreign_branch_names_are_accepted() -> None:
+    assert _accepted("x" * 255)
+    assert _accepted("feature/🚀")

@@ -1,0 +1,96 @@
+import pytest
+
+from pipeline.adapters.dockerfile import images, needed, parse, refuse_unsupported
+from pipeline.errors import AppFailed
+
+MANY = """\
+# syntax=docker/dockerfile:1
+# a comment
+ARG VERSION=3.19
+ARG BASE=alpine:${VERSION}
+FROM --platform=$BUILDPLATFORM golang:1.22 AS Build
+RUN echo FROM nothing \\
+    # a comment in between
+    && make
+FROM ${BASE} as small
+COPY --from=build /out /out
+COPY --from=nginx:1 /etc/nginx /etc/nginx
+FROM scratch
+COPY --chown=1:1 --from=small / /
+RUN --mount=type=bind,from=tools:2,target=/x true
+"""
+
+
+def test_images_of_all_needed_stages_in_order():
+    file = parse(MANY)
+    assert file.syntax == "docker/dockerfile:1"
+    assert images(file) == ("golang:1.22", "alpine:3.19", "nginx:1", "tools:2")
+
+
+def test_a_target_needs_only_what_it_is_made_from():
+    file = parse(MANY)
+    assert images(file, "build") == ("golang:1.22",)
+    assert images(file, "SMALL") == ("golang:1.22", "alpine:3.19", "nginx:1")
+    assert [stage.name for stage in needed(file, "0")] == ["build"]
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "found"),
+    [
+        ("ARG V\nFROM a:$V", {"V": "1"}, ("a:1",)),
+        ("ARG V=2\nFROM a:$V", {"V": "1"}, ("a:1",)),
+        ("ARG V=2 W=3\nFROM a:${V}.${W}", {}, ("a:2.3",)),
+        ("FROM a:${V:-9}", {}, ("a:9",)),
+        ("ARG V=1\nFROM a${V:+-debug}", {}, ("a-debug",)),
+        ('FROM "a:1"', {}, ("a:1",)),
+        ("from a:1 As x\nfrom x\ncopy --from=0 / /", {}, ("a:1",)),
+        ("# escape=`\nFROM a `\n  AS b", {}, ("a",)),
+        ("\ufeffFROM\ta:1", {}, ("a:1",)),
+        ("FROM a\r\nRUN x\r\n", {}, ("a",)),
+        ("FROM a\nRUN <<EOF\nFROM b\nEOF\nFROM c", {}, ("c",)),
+        ("FROM a\nRUN cat <<EOF > x\nCOPY --from=b / /\nEOF", {}, ("a",)),
+        ("FROM scratch", {}, ()),
+        ("FROM a AS a", {}, ("a",)),
+        ("FROM a\n# syntax=later/than:allowed", {}, ("a",)),
+    ],
+)
+def test_images(text, args, found):
+    file = parse(text, args)
+    assert images(file) == found
+    assert file.syntax == ""
+
+
+@pytest.mark.parametrize("text", ["", "RUN x", "FROM", "FROM $EMPTY", "FROM a AS", "FROM a b c d"])
+def test_a_dockerfile_without_a_base_says_so(text):
+    with pytest.raises(AppFailed, match="FROM"):
+        parse(text)
+
+
+def test_an_unknown_target_lists_the_stages():
+    with pytest.raises(AppFailed, match="build, small"):
+        images(parse(MANY), "tests")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("RUN --mount=type=secret,id=x cat /run/secrets/x", "secret and SSH"),
+        ("RUN --mount=id=x,type=secret cat /run/secrets/x", "secret and SSH"),
+        ("RUN --mount=type=ssh git clone x", "secret and SSH"),
+        ("RUN --mount=type=cache,target=/c --mount=type=ssh x", "secret and SSH"),
+        ("RUN --network=host curl x", "network=host"),
+        ("RUN --security=insecure mount", "insecure"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_its_line(line, why):
+    file = parse(f"FROM a\n\n{line}\n")
+    with pytest.raises(AppFailed, match=why) as caught:
+        refuse_unsupported(file)
+    assert "line 3" in str(caught.value)
+
+
+def test_what_only_looks_like_it_passes():
+    refuse_unsupported(
+        parse("FROM a\nRUN --mount=type=cache,target=/x echo --network=host --mount=type=secret")
+    )
+    refuse_unsupported(parse("FROM a AS x\nRUN --mount=type=ssh y\nFROM b"))

@@ -1,0 +1,99 @@
+import io
+import tarfile
+
+import pytest
+
+from pipeline.adapters.dockerignore import filtered, ignored, parse
+from pipeline.adapters.tar_stream import Reader
+from pipeline.errors import AppFailed
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "gone"),
+    [
+        ("node_modules", "node_modules/a/b.js", True),
+        ("node_modules", "src/node_modules/a", False),
+        ("**/node_modules", "src/node_modules/a", True),
+        ("**/node_modules", "node_modules/a", True),
+        ("*.md", "README.md", True),
+        ("*.md", "docs/README.md", False),
+        ("**/*.md", "docs/deep/README.md", True),
+        ("*/temp*", "somedir/temporary.txt", True),
+        ("*/*/temp*", "somedir/sub/temporary", True),
+        ("*/*/temp*", "somedir/temporary", False),
+        ("temp?", "tempa", True),
+        ("temp?", "temp", False),
+        ("/foo/bar", "foo/bar", True),
+        ("foo/", "foo/x", True),
+        ("./foo", "foo", True),
+        ("a/../foo", "foo", True),
+        ("foo/**", "foo/a/b", True),
+        ("foo/**", "foo", False),
+        ("a/**/z", "a/z", True),
+        ("a/**/z", "a/b/c/z", True),
+        ("[a-c].txt", "b.txt", True),
+        ("[^a-c].txt", "b.txt", False),
+        ("[^a-c].txt", "z.txt", True),
+        (r"\*.txt", "*.txt", True),
+        (r"\*.txt", "a.txt", False),
+        ("a+b(1).txt", "a+b(1).txt", True),
+        ("*.md\n!README.md", "README.md", False),
+        ("*.md\n!README*.md\nREADME-secret.md", "README-secret.md", True),
+        ("*.md\nREADME-secret.md\n!README*.md", "README-secret.md", False),
+        ("*\n!src", "src/a/b.py", False),
+        ("*\n!src", "other", True),
+        ("*\n!src\nsrc/*.log", "src/x.log", True),
+        ("# *\n\n  \n", "a", False),
+        (" # no comment", "# no comment", True),
+        ("  *.tmp  ", "a.tmp", True),
+        ("**", "a/b", True),
+        ("\ufeff*.tmp", "a.tmp", True),
+    ],
+)
+def test_docker_rules(rules, path, gone):
+    assert ignored(parse(rules), path) is gone
+
+
+@pytest.mark.parametrize("line", ["!", "a[b", "a\\"])
+def test_a_broken_pattern_is_named_with_its_line(line):
+    with pytest.raises(AppFailed, match="line 2"):
+        parse(f"*.md\n{line}\n")
+
+
+def tar(**files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    out.seek(0)
+    return out
+
+
+def names(data):
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return {m.name: archive.extractfile(m).read() for m in archive.getmembers()}
+
+
+def test_the_stream_loses_what_is_ignored_and_nothing_else():
+    long = "d/" * 80 + "ü.txt"
+    files = {"Dockerfile": b"FROM x", ".dockerignore": b"*", "a.log": b"1" * 5000, long: b"2" * 513, "e": b""}
+    left = names(b"".join(filtered(tar(**files), "*.log", "Dockerfile")))
+    assert left == {name: content for name, content in files.items() if name != "a.log"}
+
+
+def test_dockerfile_and_dockerignore_are_always_sent():
+    files = {"docker/Dockerfile": b"FROM x", ".dockerignore": b"*", "a": b"1"}
+    left = names(b"".join(filtered(tar(**files), "*", "./docker/Dockerfile")))
+    assert set(left) == {"docker/Dockerfile", ".dockerignore"}
+
+
+def test_without_rules_the_stream_is_untouched():
+    raw = tar(a=b"1").getvalue()
+    assert b"".join(filtered(io.BytesIO(raw), "# nothing\n", "Dockerfile")) == raw
+
+
+def test_a_reader_gives_what_the_pieces_hold():
+    reader = io.BufferedReader(Reader(iter([b"ab", b"", b"cde"])))
+    assert (reader.read(3), reader.read(), reader.read()) == (b"abc", b"de", b"")

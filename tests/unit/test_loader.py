@@ -1,0 +1,346 @@
+"""pipelines.yaml: every problem at once, each with its line, its path and what is allowed there."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import Config, HttpCheck
+from pipeline.errors import ConfigError
+from pipeline.loader import load, problems, show
+
+EXAMPLE = Path(__file__).parents[2] / "pipelines.yaml"
+
+
+def hello(*lines: str) -> str:
+    """A file with one pipeline; the lines are its keys, from line 3 on."""
+    return "\n".join(["pipelines:", "  hello:", *(f"    {line}" for line in lines)])
+
+
+def only(text: str) -> str:
+    """The one problem of the text, as it is shown."""
+    found = problems(text)
+    assert len(found) == 1, [show(problem) for problem in found]
+    return show(found[0])
+
+
+def test_the_commented_example_loads() -> None:
+    config = load(EXAMPLE.read_text(encoding="utf-8"))
+    assert list(config.pipelines["hello"].environments) == ["dev", "qa", "live"]
+    assert config.pipelines["hello"].render("live").hosts == ("hello.example.com",)
+    assert config.pipelines["hello"].render("live").service.keep_warm == 1800
+
+
+def test_what_is_commented_out_in_the_example_would_be_allowed() -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        before, mark, after = line.partition("# ")
+        if number > 6 and mark and not before.strip() and ":" in after.split("  ")[0]:
+            changed = [*lines[:number], before + after, *lines[number + 1 :]]
+            if after.startswith("url:"):  # instead of the line above
+                changed[number - 1] = ""
+            assert problems("\n".join(changed)) == (), line
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", "pipelines:\n", "{}"])
+def test_an_empty_file_has_no_pipelines(text: str) -> None:
+    assert load(text) == Config()
+
+
+def test_every_problem_is_reported_at_once_in_the_order_of_lines() -> None:
+    text = hello(
+        "source: {brnch: main}",
+        "service: {port: 80800, memory: 128, health: healthz}",
+        "environments: {dev: {promote: never}}",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(text, "my.yaml")
+    assert str(caught.value).splitlines() == [
+        "my.yaml:3: pipelines.hello.source.brnch: unknown key; did you mean `branch`? "
+        "allowed here: repository, url, branch",
+        "my.yaml:4: pipelines.hello.service.health: 'healthz' is not allowed; write a path that begins with `/`, "
+        "in ASCII without spaces and `#`, such as /healthz",
+        "my.yaml:4: pipelines.hello.service.memory: '128' is too little; write a size such as 128MiB or 1GiB, "
+        "from 6 MiB to 1024 GiB",
+        "my.yaml:4: pipelines.hello.service.port: 80800 is too much; write a whole number from 1 to 65535",
+        "my.yaml:5: pipelines.hello.environments.dev.promote: 'never' is not allowed; write auto or manual",
+    ]
+
+
+def test_a_hundred_problems_are_shown_and_the_rest_counted() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("\n".join(f"x{number}: 1" for number in range(150)))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 101
+    assert lines[-1] == "pipelines.yaml: and 50 more; correct these first"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("a: &x 1\n", 1, "anchor"),
+        ("budget:\n  deploy: *x\n", 2, "alias"),
+        ("budget: !!python/object/apply:os.system [id]\n", 1, "tag"),
+        ("\nbudget: !secret x\n", 2, "tag"),
+        ("budget: !!map {}\n", 1, "tag"),
+        ("budget: {}\npipelines: {}\nbudget: {}\n", 3, "given twice, first in line 1"),
+        ("budget:\n  deploy: 5m\n  deploy: 6m\n", 3, "given twice, first in line 2"),
+        ("pipelines: {<<: {a: 1}}\n", 1, "merging"),
+        ("pipelines: {}\n---\npipelines: {}\n", 2, "second document"),
+        ("pipelines:\n  ? [a]\n  : {}\n", 2, "a key must be plain text"),
+        ("pipelines:\n\thello: {}\n", 2, "a tab where spaces are needed"),
+        ("pipelines: {\n", 2, "not YAML"),
+        ("pipelines: {}\n\x07\n", 2, "U+0007 is not allowed"),
+        ('pipelines:\n  "\\UFFFFFFFF": 1\n', 2, "stands for no character"),
+        ("[" * 10_000, 1, "nested more than 20 deep"),
+        ("{" * 10_000, 1, "nested more than 20 deep"),
+        ("\n" + "[{" * 40 + "x" + "}]" * 40, 2, "nested more than 20 deep"),
+        ("#" * (1 << 20) + "\n", 1, "larger than 1 MiB"),
+        ("pipelines: [" + "1," * 25_000 + "]", 1, "too many entries"),
+    ],
+)
+def test_fault_18_what_a_configuration_has_no_use_for_is_refused_with_its_line(
+    text: str, line: int, says: str
+) -> None:
+    assert (line, True) in [(problem.line, says in problem.message) for problem in problems(text)]
+    with pytest.raises(ConfigError):
+        load(text)
+
+
+def test_fault_18_an_alias_bomb_is_refused_without_being_expanded() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    found = [problem for problem in problems("\n".join(lines)) if "alias" in problem.message]
+    assert len(found) == 9 * 29
+    assert found[-1].line == 30
+
+
+@pytest.mark.parametrize("path", ["../Dockerfile", "a/../../b", "/etc/passwd", "..", "a\\\\..", "a\\nb"])
+@pytest.mark.parametrize("key", ["dockerfile", "context"])
+def test_fault_18_a_path_out_of_the_repository_is_refused(key: str, path: str) -> None:
+    text = hello(f'build: {{{key}: "{path}"}}', "environments: {dev: }")
+    assert only(text).startswith(f"pipelines.yaml:3: pipelines.hello.build.{key}: ")
+    assert "not a path inside the repository" in only(text)
+
+
+@pytest.mark.parametrize(
+    "branch", ["--upload-pack=touch /tmp/x", "-x", "a..b", "a b", "a~1", "refs/heads/a", "@"]
+)
+def test_fault_13_a_branch_named_like_an_option_or_that_git_refuses(branch: str) -> None:
+    text = hello(f'source: {{branch: "{branch}"}}', "environments: {dev: }")
+    assert only(text).startswith("pipelines.yaml:3: pipelines.hello.source.branch: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ext::sh -c id",
+        "-oProxyCommand=x",
+        "ssh://-oProxyCommand=x/y",
+        "ftp://a/b",
+        "/srv/a.git",
+        "a.git",
+        "git@-x:y",
+    ],
+)
+def test_fault_14_an_address_that_git_would_execute_is_refused(url: str) -> None:
+    text = hello(f'source: {{url: "{url}"}}', "environments: {dev: }")
+    assert "not an accepted repository address; https://" in only(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://git.example.com/a/b.git",
+        "ssh://git@h:22/a",
+        "git@example.com:a/b.git",
+        "http://h/a",
+        "file:///srv/a",
+    ],
+)
+def test_addresses_of_the_accepted_kinds(url: str) -> None:
+    text = hello(f'source: {{url: "{url}"}}', "environments: {dev: }")
+    assert load(text).pipelines["hello"].source.url == url
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    text = hello("source: {url: 'https://me:hunter2@example.com/a'}", "environments: {dev: }")
+    assert "holds a password" in only(text)
+    assert "hunter2" not in only(text)
+    text = hello("source: {url: 'ftp://me:hunter2@example.com/a'}", "environments: {dev: }")
+    assert "hunter2" not in only(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "source: {branch: on}",
+            'source.branch: YAML reads on as a truth value, not as text; put it in quotes: "on"',
+        ),
+        ("service: {env: {DEBUG: true}}", "service.env.DEBUG: YAML reads true as a truth value, not as text"),
+        ("service: {env: {A: }}", 'service.env.A: is empty; write text (write "" for an empty text)'),
+        (
+            "service: {ready: 5:00}",
+            "service.ready: '5:00': YAML may read a time with a colon as one number; write 5m",
+        ),
+        ("service: {ready: 1:30}", "write 1m30s"),
+        ("service: {ready: 5}", "'5' is not a duration; write numbers with units"),
+        ("service: {ready: 5.0}", "'5.0' is not a duration"),
+        ("service: {ready: 0s}", "service.ready: '0s' is too little; write a duration"),
+        ("service: {port: 010}", "service.port: '010' is no plain number"),
+        ("service: {port: 80.5}", "'80.5' is no plain number; write a whole number from 1 to 65535"),
+        ("service: {port: " + "9" * 5000 + "}", "is no plain number"),
+        ("service: {port: [80]}", "service.port: a list stands where one value is wanted"),
+        ("service: {memory: 1e400MiB}", "is not a size"),
+        ("service: {cpu: 0.001}", "service.cpu: '0.001' is too little"),
+        ("service: {command: ./run.sh --fast}", "a list is wanted: write [./run.sh, --fast]"),
+        ("service: [a]", "service: a list stands where keys are wanted; allowed here: port, health"),
+        ("service: {env: {1A: x}}", "service.env.1A: '1A' is not allowed; write a variable's name"),
+        (
+            "service: {env: {PUSHLIVE_COMMIT: x}}",
+            "service.env.PUSHLIVE_COMMIT: names that begin with PUSHLIVE_",
+        ),
+        ('service: {env: {A: "a\\0b"}}', "service.env.A: there is a NUL character"),
+        ('service: {env: {A: "\\ud800"}}', "service.env.A: there is half a character"),
+        ("service: {secrets: {A: b}}", "service.secrets: not available yet; allowed here: port"),
+        ("service: {healthcheck: /}", "unknown key; did you mean `health`?"),
+        ("source: {repository: a, url: 'https://h/a'}", "source: give either `repository`"),
+        ("source: {repository: ../a}", "source.repository: '../a' is not a repository name"),
+        ("smoke: [{get: /, tcp: 80}]", "smoke[0]: has `get` and `tcp` in one check; write a check for each"),
+        (
+            "smoke: [{get: /}, {path: /a}]",
+            "smoke[1]: has neither `get` nor `tcp` nor `run`; did you mean `get`",
+        ),
+        ("smoke: [{tcp: 80, status: 200}]", "smoke[0].status: unknown key; allowed here: tcp, within, retry"),
+        ("smoke: [{run: []}]", "smoke[0].run: must not be empty; write a list of texts"),
+        (
+            "smoke: [{get: /, json: {a: yes}}]",
+            'smoke[0].json.a: YAML reads yes as a truth value; write true, false or "yes"',
+        ),
+        ("smoke: [{get: /, headers: {'a b': c}}]", "smoke[0].headers.'a b': 'a b' is not a header's name"),
+        ("smoke: [/healthz]", "smoke[0]: '/healthz' is no check; a check is one of {get: /path}"),
+        ("smoke: {get: /}", "smoke: a mapping stands where a list is wanted; put `- ` before each entry"),
+        ("budget: {deploy: soon}", "budget.deploy: 'soon' is not a duration"),
+    ],
+)
+def test_one_problem_in_plain_words(line: str, says: str) -> None:
+    text = hello(line, "environments: {dev: }")
+    assert only(text).startswith("pipelines.yaml:3: pipelines.hello.")
+    assert says in only(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("engine: kubernetes", "engine: not available yet; allowed here: budget, pipelines"),
+        (
+            "pipelines: {hello: }",
+            "pipelines.hello: `environments` is missing: for example `{dev: {}, qa: {}, live: {}}`",
+        ),
+        ("pipelines: {hello: {environments: {}}}", "pipelines.hello.environments: must not be empty"),
+        (
+            "pipelines: {Hello: {environments: {a: }}}",
+            "pipelines.Hello: 'Hello' is not allowed; write a name: at most 32",
+        ),
+        ("pipelines: {h: {environments: {build: }}}", "an environment cannot be called 'build'"),
+        (
+            "pipelines: {h: {environments: {a: {host: 'http://x'}}}}",
+            "pipelines.h.environments.a.host: 'http://x' is not",
+        ),
+        ("just text", "'just text' stands where keys are wanted; allowed here: budget, pipelines"),
+    ],
+)
+def test_problems_of_the_whole(text: str, says: str) -> None:
+    assert says in only(text)
+
+
+def test_one_host_leads_to_one_environment() -> None:
+    text = "pipelines:\n  a: {environments: {dev: {host: x.example}}}\n  b: {environments: {dev: {hosts: [y.example, x.example]}}}"
+    assert only(text) == (
+        "pipelines.yaml:3: pipelines.b.environments.dev.hosts[1]: 'x.example' belongs to a/dev already (line 2); "
+        "give each its own"
+    )
+
+
+def test_two_pipelines_whose_localhost_names_are_the_same() -> None:
+    text = "pipelines:\n  a-b: {environments: {c: }}\n  a: {environments: {b-c: }}"
+    assert only(text).startswith(
+        "pipelines.yaml:3: pipelines.a.environments.b-c: 'a-b-c.localhost' belongs to a-b/c"
+    )
+
+
+def test_a_clash_is_found_although_something_else_is_wrong_too() -> None:
+    text = (
+        "pipelines:\n  a: {x: 1, environments: {d: {host: h}}}\n  b: {environments: {d: {host: h, port: x}}}"
+    )
+    assert [problem.path for problem in problems(text)] == [
+        "pipelines.a.x",
+        "pipelines.b.environments.d.host",
+        "pipelines.b.environments.d.port",
+    ]
+
+
+def test_a_name_too_long_for_the_name_service() -> None:
+    long = "a" * 32
+    assert "longer than 63 characters" in only(f"pipelines: {{{long}: {{environments: {{{long}: }}}}}}")
+
+
+def test_two_pipelines_may_share_a_repository_and_branch() -> None:
+    text = "pipelines: {a: {source: &x {repository: r}, environments: {d: }}}".replace("&x ", "")
+    text += "\n"
+    both = "pipelines:\n" + "".join(
+        f"  {n}: {{source: {{repository: r}}, environments: {{d: }}}}\n" for n in "ab"
+    )
+    assert problems(text) == ()
+    assert list(load(both).pipelines) == ["a", "b"]
+
+
+def test_text_stays_the_text_that_was_written() -> None:
+    text = hello(
+        "source: {branch: 1.10}",
+        "service: {env: {PORT: 8080, V: 1.10, T: 5:00, D: 2024-01-01, O: 010, E: '', Q: 'yes'}, command: [sleep, 5]}",
+        "environments: {dev: }",
+    )
+    pipeline = load(text).pipelines["hello"]
+    assert pipeline.source.branch == "1.10"
+    assert pipeline.service.command == ("sleep", "5")
+    assert pipeline.service.env == {
+        "PORT": "8080", "V": "1.10", "T": "5:00", "D": "2024-01-01", "O": "010", "E": "", "Q": "yes",
+    }  # fmt: skip
+
+
+def test_values_of_a_json_check_keep_their_types() -> None:
+    text = hello(
+        "smoke: [{get: /, json: {a: true, b: 1, c: 1.5, d: x, e: null, f: '1'}}]", "environments: {dev: }"
+    )
+    check = load(text).pipelines["hello"].smoke[0]
+    assert isinstance(check, HttpCheck)
+    assert check.json_path == {"a": True, "b": 1, "c": 1.5, "d": "x", "e": None, "f": "1"}
+    assert [type(value) for value in check.json_path.values()] == [bool, int, float, str, type(None), str]
+
+
+def test_an_empty_block_is_as_good_as_none() -> None:
+    text = hello(
+        "build:", "service:", "smoke:", "environments:", "  dev:", "  live: {smoke: , env: , command: }"
+    )
+    pipeline = load(text).pipelines["hello"]
+    assert pipeline.render("live") == pipeline.render("dev")
+    assert pipeline.environment("live").model_fields_set == set()
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(alphabet="ab:-{}[]\"'&*!?|>#%@`,. \n\t0x\\U\u00e9\ud800\x00", max_size=60))
+def test_no_text_at_all_makes_the_loader_fall_over(text: str) -> None:
+    found = problems(text)
+    if not found:
+        load(text)
+    lines = text.count("\n") + text.count("\r") + text.count("\x85") + 1
+    assert all(1 <= problem.line <= lines and problem.message for problem in found)
+
+
+def test_terminal_escapes_in_a_key_or_value_are_shown_inert() -> None:
+    found = problems('"\\e[31mred": 1\nbudget: {deploy: "\\e[2J"}')
+    assert len(found) == 2
+    assert all("\x1b" not in show(problem) for problem in found)

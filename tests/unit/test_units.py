@@ -1,0 +1,78 @@
+"""Durations, sizes and CPU shares as people write them."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.units import (
+    parse_cpu,
+    parse_duration,
+    parse_size,
+    show_duration,
+    show_size,
+    write_duration,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("30s", 30),
+        ("5m", 300),
+        ("1m30s", 90),
+        ("1h30m", 5400),
+        ("2d", 172800),
+        ("0", 0),
+        ("1.5s", 1.5),
+    ],
+)
+def test_durations_are_read_in_seconds(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["5", "5:00", "", "s", "5 m", "-5m", "5m!", "9" * 400 + "s", "nan", True])
+def test_what_is_no_duration_is_refused_with_an_example(text: object) -> None:
+    with pytest.raises(ValueError, match="write numbers with units: 500ms"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("128MiB", 2**27), ("128Mi", 2**27), ("1GB", 10**9), ("1.5KiB", 1536), ("12", 12), ("3 kB", 3000)],
+)
+def test_sizes_are_read_in_bytes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "1TB", "-1MiB", True, "9" * 400])
+def test_what_is_no_size_is_refused_with_an_example(text: object) -> None:
+    with pytest.raises(ValueError, match="64MiB, 1GiB"):
+        parse_size(text)
+
+
+def test_cpu_shares_are_read_in_cores() -> None:
+    assert parse_cpu("250m") == 0.25
+    assert parse_cpu(2) == 2.0
+    for text in ("0", "m", "-1", True, "one"):
+        with pytest.raises(ValueError, match="250m, 0.5, 2"):
+            parse_cpu(text)
+
+
+@given(st.integers(0, 10**9))
+def test_a_written_duration_is_read_back_as_the_same(milliseconds: int) -> None:
+    seconds = milliseconds / 1000
+    assert math.isclose(parse_duration(write_duration(seconds)), seconds, abs_tol=1e-9)
+
+
+def test_what_people_are_shown() -> None:
+    assert [show_duration(s) for s in (298, 0.34, 3725, -2, 0.0012)] == [
+        "4:58",
+        "0.34s",
+        "1:02:05",
+        "-2.00s",
+        "0.001s",
+    ]
+    assert [show_size(s) for s in (2**27, 1536, 5, 3 * 2**30)] == ["128 MiB", "1.5 KiB", "5 B", "3 GiB"]

@@ -1,0 +1,252 @@
+"""A strict desk in memory: what the web side asks of the domain, and nothing behind it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline import codec
+from pipeline.errors import NotFound, RequestError, StoreUnavailable
+from pipeline.model import Event, Failure, Kind, Outcome, Push, Run, State, StepResult
+
+STAGES = ("build", "dev", "qa", "live")
+ROLES = {"viewer-token": "viewer", "developer-token": "developer", "maintainer-token": "maintainer"}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    run: Run
+    duplicate: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Token:
+    name: str
+    role: str
+
+
+class FakeDesk:
+    """``pace``: seconds between two events of a followed run. ``down``: the store does not answer."""
+
+    def __init__(self, pace: float = 0.0, outcome: Outcome = Outcome.LIVE) -> None:
+        self.pace, self.outcome, self.down = pace, outcome, False
+        self.pipelines = {"hello": ("hello", "main"), "shop": ("https://code.example/shop.git", "release")}
+        self.pushes: list[Push] = []
+        self.made: dict[str, Run] = {}
+        self.acts: list[tuple[Any, ...]] = []
+        self.traces: Counter[str] = Counter()
+        self.texts = {text: Token(role, role) for text, role in ROLES.items()}
+        self.environments = [environment("dev"), environment("qa"), environment("live")]
+        self.message = "Greet the world"
+        self.events: Callable[[Run], list[Event]] = story
+        self._lock = threading.Lock()
+
+    # Pushes
+
+    def _up(self) -> None:
+        if self.down:
+            raise StoreUnavailable("the store does not answer", advice="Try again in a moment.")
+
+    def accept(self, push: Push) -> Accepted:
+        with self._lock:
+            self._up()
+            for run in self.made.values():
+                if (run.pipeline, run.delivery) == (push.pipeline, push.delivery):
+                    return Accepted(run, True, (f"this delivery is {run.id} already",))
+            self.pushes.append(push)
+            return Accepted(self._new(push.pipeline, Kind.PUSH, push.commit, push.pusher, push))
+
+    def _new(self, pipeline: str, kind: Kind, commit: str, by: str, push: Push | None = None) -> Run:
+        run = Run(
+            pipeline=pipeline,
+            number=42 + len(self.made),
+            kind=kind,
+            commit=commit,
+            ref=push.ref if push else "refs/heads/main",
+            config="c0ffee",
+            stages=STAGES,
+            accepted=time.time(),
+            pusher=by,
+            delivery=push.delivery if push else "",
+            message=self.message,
+        )
+        self.made[run.id] = run
+        return run
+
+    def pipelines_of_repository(self, name: str) -> tuple[str, ...]:
+        self._up()
+        return tuple(p for p, (source, _) in self.pipelines.items() if source == name)
+
+    def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
+        self._up()
+        return tuple(p for p, (source, _) in self.pipelines.items() if source in urls)
+
+    def branch_of(self, pipeline: str) -> str:
+        return self.pipelines[pipeline][1]
+
+    # Acts
+
+    def _act(self, *what: Any) -> None:
+        self._up()
+        if what[1] not in self.pipelines:
+            raise NotFound(f"there is no pipeline {what[1]!r}", advice="See `pushlive status`.")
+        self.acts.append(what)
+
+    def deploy(self, pipeline: str, by: str, *, commit: str = "", release: int | None = None,
+               config: str = "", rebuild: bool = False) -> Run:  # fmt: skip
+        self._act("deploy", pipeline, by, commit, release, config, rebuild)
+        return self._new(pipeline, Kind.DEPLOY, commit or "a" * 40, by)
+
+    def revert(self, pipeline: str, by: str, *, environment: str = "", to: int | None = None,
+               reason: str = "") -> Run:  # fmt: skip
+        self._act("revert", pipeline, by, environment, to, reason)
+        return self._new(pipeline, Kind.REVERT, "b" * 40, by)
+
+    def promote(self, pipeline: str, by: str, *, run: int | None = None, environment: str = "",
+                release: int | None = None) -> Run:  # fmt: skip
+        self._act("promote", pipeline, by, run, environment, release)
+        return self.made[f"{pipeline}#{run}"] if run else next(iter(self.made.values()))
+
+    def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
+        self._act("hold", pipeline, by, environment, reason)
+        return ("held",)
+
+    def resume(self, pipeline: str, by: str, *, environment: str = "") -> tuple[str, ...]:
+        self._act("resume", pipeline, by, environment)
+        return ("resumed",)
+
+    def unquarantine(self, pipeline: str, by: str, release: int, *, environment: str = "") -> tuple[str, ...]:
+        self._act("unquarantine", pipeline, by, release, environment)
+        return ("released",)
+
+    def cancel(self, pipeline: str, number: int, by: str) -> Run:
+        self._act("cancel", pipeline, number, by)
+        run = self.run(pipeline, number)
+        if run.state is State.ENDED:
+            raise RequestError(f"{run.id} has ended", advice="There is nothing to cancel.")
+        return run
+
+    def retry(self, pipeline: str, number: int, by: str) -> Run:
+        self._act("retry", pipeline, number, by)
+        return self._new(pipeline, Kind.DEPLOY, self.run(pipeline, number).commit, by)
+
+    def plan(self, text: str) -> dict[str, Any]:
+        return {"problems": [], "warnings": [], "pipelines": {}}
+
+    # Looking
+
+    def status(self, pipeline: str = "") -> dict[str, Any]:
+        self._up()
+        runs = self.runs()
+        waiting = next((r for r in runs if r["state"] == "waiting"), None)
+        hello = {"name": "hello", "branch": "main", "source": "built-in: hello", "run": runs[0] if runs else None,
+                 "waiting": waiting, "environments": self.environments}  # fmt: skip
+        return {"pipelines": [hello], "config_error": ""}
+
+    def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
+        self._up()
+        return [summary(run) for run in reversed(self.made.values())][:limit]
+
+    def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
+        number = number or max((r.number for r in self.made.values()), default=0)
+        return {"run": summary(self.run(pipeline, number)), "timing": {}, "release": None}
+
+    def run(self, pipeline: str, number: int) -> Run:
+        self._up()
+        if run := self.made.get(f"{pipeline}#{number}"):
+            return run
+        raise NotFound(f"there is no run {pipeline}#{number}", advice="See `pushlive runs`.")
+
+    def follow(
+        self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
+    ) -> Iterator[tuple[str, Event] | None]:
+        run = self.run(pipeline, number)
+        for key, event in enumerate(self.events(run), 1):
+            if key <= int(after):
+                continue
+            time.sleep(self.pace)
+            yield f"{key}", event
+        if run.state is not State.WAITING:
+            self.made[run.id] = replace(run, state=State.ENDED, outcome=self.outcome, ended=time.time())
+
+    def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]:
+        yield from ("#1 FROM scratch", "#2 COPY . /", f"stage {stage or 'all'}")
+
+    # Keeping
+
+    def create_token(self, name: str, role: str) -> str:
+        self.texts["fresh"] = Token(name, role)
+        return "fresh"
+
+    def token(self, text: str) -> Token | None:
+        self._up()
+        return self.texts.get(text)
+
+    def tokens(self) -> list[dict[str, Any]]:
+        self._up()
+        return [{"name": t.name, "role": t.role, "created": 1.0} for t in self.texts.values()]
+
+    def revoke_token(self, name: str) -> None:
+        self.texts = {text: token for text, token in self.texts.items() if token.name != name}
+
+    def count(self, what: str) -> None:
+        self.traces[what] += 1
+
+    def counts(self) -> dict[str, int]:
+        return dict(self.traces)
+
+    def doctor(self) -> list[dict[str, Any]]:
+        return [{"name": "store", "ok": True, "text": "answers", "advice": ""}]
+
+    def gc(self) -> tuple[str, ...]:
+        return ("nothing to remove",)
+
+    def healthy(self) -> bool:
+        return not self.down
+
+
+def summary(run: Run) -> dict[str, Any]:
+    seconds = sum(step.seconds for step in run.steps)
+    return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds}
+
+
+def environment(name: str, **changes: Any) -> dict[str, Any]:
+    """What ``Desk.status`` says of one environment."""
+    ready = {"ready": True, "release": 16, "how": "warm", "text": "revert ready: r16, warm"}
+    return {
+        "name": name, "release": 17, "commit": "c" * 40, "message": "Say hello louder",
+        "since": time.time() - 400, "slot": "blue", "hold": None, "revert": ready,
+        "url": "http://127.0.0.1:20003", "host_url": f"http://hello-{name}.localhost:7080",
+        "quarantine": [], "manual": False, "problem": "",
+    } | changes  # fmt: skip
+
+
+def story(run: Run) -> list[Event]:
+    now = time.time()
+    told = [Event("accepted", now, f"{run.id} {run.short} accepted")]
+    told += [Event("note", now, f"{stage} is done", stage) for stage in run.stages]
+    return [*told, Event("end", now, "live")]
+
+
+def steps() -> tuple[StepResult, ...]:
+    now, made = time.time(), []
+    for stage, names in (
+        ("build", ("fetch", "build", "push")),
+        ("dev", ("start", "smoke", "switch", "verify")),
+    ):
+        made += [
+            StepResult(stage, name, now, 0.11 * (i + 1), detail=f"{name} went well")
+            for i, name in enumerate(names)
+        ]
+    return tuple(made)
+
+
+FAILURE = Failure(
+    "dev", "smoke", "application", "GET /healthz answered 500 instead of 200", "Push a fix.",
+    ("Traceback (most recent call last):", "KeyError: 'GREETING'"), ("env GREETING: hello → (gone)",),
+)  # fmt: skip

@@ -1,0 +1,32 @@
+"""The real server on a fake desk: ``python -m tests.web.serve DATA PORT PACE``. Used by test_server.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from flask import Flask
+
+from pipeline.settings import Secret, Settings
+from tests.web.fake_desk import FakeDesk
+from webhooks import limits, patience
+from webhooks.app import create_app
+from webhooks.server import Server
+
+
+def make_app(data: Path, listen: str, pace: float) -> Flask:
+    def ensure(name: str) -> Path:
+        path = data / "repositories" / f"{name}.git"
+        if not path.exists():
+            subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True)
+        return path
+
+    settings = Settings(data=data, listen=listen, github_secret=Secret("new secret"), push_limit=64 << 20)
+    return create_app(FakeDesk(pace), settings, ensure)
+
+
+if __name__ == "__main__":
+    patience.HEAD_SECONDS = limits.BODY_SECONDS = 2.0  # so that the tests of slow clients are quick
+    folder, address, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    Server(address, lambda: make_app(folder, address, seconds)).run()

@@ -1,0 +1,40 @@
+"""``python -m webhooks``: the page, the API, the receivers and the git server in one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import partial
+
+from flask import Flask
+
+from pipeline import settings as settings_module
+from pipeline import wiring
+from pipeline.errors import PushliveError
+from pipeline.settings import Settings
+from webhooks.app import create_app
+from webhooks.server import Server
+
+
+def make_app(settings: Settings) -> Flask:
+    """The application on real parts."""
+    parts = wiring.web(settings)
+    return create_app(parts.desk, settings, parts.ensure_repository)
+
+
+def main() -> int:
+    """Serves until SIGINT or SIGTERM; 2 for wrong settings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    os.umask(0o077)  # what is kept is nobody else's
+    try:
+        settings = settings_module.load()
+        Server(settings.listen, partial(make_app, settings)).run()
+    except PushliveError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the log may not be looked at
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

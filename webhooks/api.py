@@ -1,0 +1,222 @@
+"""The HTTP API: ``docs/api.md`` is its reference. Thin: each call is one act of the desk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from pipeline import codec
+from pipeline.errors import NotFound, PushliveError
+from pipeline.model import Run
+from webhooks import telling
+from webhooks.answers import Refused
+from webhooks.auth import ROLES, bearer
+from webhooks.limits import Incomplete, TooLarge, received
+from webhooks.site import Site
+
+BODY_LIMIT = 1 << 20  # bytes; the largest body is a pipelines.yaml
+RUNS_AT_MOST = 1000
+
+
+def blueprint(site: Site) -> Blueprint:
+    api = Blueprint("api", __name__)
+    _reading(api, site)
+    _acting(api, site)
+    _keeping(api, site)
+    return api
+
+
+def number_of(site: Site, pipeline: str, text: str) -> int:
+    """A run's number from a URL, where ``latest`` is allowed. Raises NotFound."""
+    if text == "latest":
+        return int(site.desk.show(pipeline, None)["run"]["number"])
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise NotFound(f"{text[:20]!r} is not a run's number", advice="Write e.g. 42, or latest.")
+    return int(text)
+
+
+def _reading(api: Blueprint, site: Site) -> None:
+    @api.get("/api/status")
+    def status() -> ResponseReturnValue:
+        bearer(site, "viewer")
+        return site.desk.status(request.args.get("pipeline", ""))
+
+    @api.get("/api/runs")
+    def runs() -> ResponseReturnValue:
+        bearer(site, "viewer")
+        limit = request.args.get("limit", 50, type=int)
+        if not 1 <= limit <= RUNS_AT_MOST:
+            raise Refused(400, f"limit={limit}: write a number between 1 and {RUNS_AT_MOST}")
+        return {"runs": site.desk.runs(request.args.get("pipeline", ""), limit)}
+
+    @api.get("/api/runs/<pipeline>/<number>")
+    def show(pipeline: str, number: str) -> ResponseReturnValue:
+        bearer(site, "viewer")
+        return site.desk.show(pipeline, None if number == "latest" else number_of(site, pipeline, number))
+
+    @api.get("/api/runs/<pipeline>/<number>/events")
+    def events(pipeline: str, number: str) -> ResponseReturnValue:
+        bearer(site, "viewer")
+        run = site.desk.run(pipeline, number_of(site, pipeline, number))
+        return Response(_events(site, run, request.args.get("after", "0")), mimetype="application/x-ndjson")
+
+    @api.get("/api/runs/<pipeline>/<number>/log")
+    def log(pipeline: str, number: str) -> ResponseReturnValue:
+        bearer(site, "viewer")
+        return log_of(site, pipeline, number)
+
+    @api.get("/api/doctor")
+    def doctor() -> ResponseReturnValue:
+        bearer(site, "viewer")
+        return {"checks": site.desk.doctor()}
+
+    @api.post("/api/plan")
+    def plan() -> ResponseReturnValue:
+        bearer(site, "viewer")
+        return site.desk.plan(_fields(site, {"config": str}, required=("config",))["config"])
+
+
+def log_of(site: Site, pipeline: str, number: str) -> Response:
+    """The kept log as plain text, streamed."""
+    run = site.desk.run(pipeline, number_of(site, pipeline, number))
+    kept = site.desk.log(pipeline, run.number, request.args.get("stage", ""))
+    return Response((f"{text.rstrip()}\n" for text in kept), mimetype="text/plain")
+
+
+def _events(site: Site, run: Run, after: str) -> Iterator[str]:
+    yield "\n"  # sends the head at once, before anything happens
+    try:
+        for item in site.desk.follow(run.pipeline, run.number, after):
+            if item is None:
+                yield "\n"
+                continue
+            event = {"id": item[0], "event": codec.plain(item[1]), "lines": telling.lines(item[1])}
+            yield json.dumps(event, ensure_ascii=False) + "\n"
+        now = site.desk.run(run.pipeline, run.number)
+        yield json.dumps({"end": {"state": now.state, "outcome": now.outcome, "gate": now.gate}}) + "\n"
+    except PushliveError as error:  # the status has been sent already
+        yield json.dumps({"error": error.message, "advice": error.advice}) + "\n"
+
+
+def _acting(api: Blueprint, site: Site) -> None:
+    desk = site.desk
+
+    @api.post("/api/pipelines/<pipeline>/deploy")
+    def deploy(pipeline: str) -> ResponseReturnValue:
+        by = bearer(site, "developer").name
+        wanted = _fields(site, {"commit": str, "release": int, "config": str, "rebuild": bool})
+        return _run(desk.deploy(pipeline, by, **wanted))
+
+    @api.post("/api/pipelines/<pipeline>/revert")
+    def revert(pipeline: str) -> ResponseReturnValue:
+        by = bearer(site, "developer").name
+        return _run(
+            desk.revert(pipeline, by, **_fields(site, {"environment": str, "to": int, "reason": str}))
+        )
+
+    @api.post("/api/pipelines/<pipeline>/promote")
+    def promote(pipeline: str) -> ResponseReturnValue:
+        by = bearer(site, "developer").name
+        return _run(
+            desk.promote(pipeline, by, **_fields(site, {"run": int, "environment": str, "release": int}))
+        )
+
+    @api.post("/api/pipelines/<pipeline>/hold")
+    def hold(pipeline: str) -> ResponseReturnValue:
+        by = bearer(site, "developer").name
+        return _said(desk.hold(pipeline, by, **_fields(site, {"environment": str, "reason": str})))
+
+    @api.post("/api/pipelines/<pipeline>/resume")
+    def resume(pipeline: str) -> ResponseReturnValue:
+        by = bearer(site, "developer").name
+        return _said(desk.resume(pipeline, by, **_fields(site, {"environment": str})))
+
+    @api.post("/api/pipelines/<pipeline>/unquarantine")
+    def unquarantine(pipeline: str) -> ResponseReturnValue:
+        by = bearer(site, "maintainer").name
+        wanted = _fields(site, {"release": int, "environment": str}, required=("release",))
+        return _said(desk.unquarantine(pipeline, by, **wanted))
+
+    @api.post("/api/runs/<pipeline>/<number>/cancel")
+    def cancel(pipeline: str, number: str) -> ResponseReturnValue:
+        by = bearer(site, "developer").name
+        return _run(desk.cancel(pipeline, number_of(site, pipeline, number), by))
+
+    @api.post("/api/runs/<pipeline>/<number>/retry")
+    def retry(pipeline: str, number: str) -> ResponseReturnValue:
+        by = bearer(site, "developer").name
+        return _run(desk.retry(pipeline, number_of(site, pipeline, number), by))
+
+
+def _keeping(api: Blueprint, site: Site) -> None:
+    @api.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        healthy = site.desk.healthy()
+        return {"ok": healthy}, 200 if healthy else 503
+
+    @api.post("/api/gc")
+    def gc() -> ResponseReturnValue:
+        bearer(site, "maintainer")
+        return _said(site.desk.gc())
+
+    @api.get("/api/tokens")
+    def tokens() -> ResponseReturnValue:
+        bearer(site, "maintainer")
+        return {"tokens": site.desk.tokens()}
+
+    @api.post("/api/tokens")
+    def create_token() -> ResponseReturnValue:
+        bearer(site, "maintainer")
+        wanted = _fields(site, {"name": str, "role": str}, required=("name", "role"))
+        if wanted["role"] not in ROLES:
+            raise Refused(400, f"no such role: {wanted['role'][:40]!r}", advice=f"Roles: {', '.join(ROLES)}.")
+        return {**wanted, "token": site.desk.create_token(**wanted)}, 201
+
+    @api.delete("/api/tokens/<name>")
+    def revoke_token(name: str) -> ResponseReturnValue:
+        bearer(site, "maintainer")
+        site.desk.revoke_token(name)
+        return _said((f"the token {name!r} is revoked",))
+
+
+def _run(run: Run) -> ResponseReturnValue:
+    return {"run": run.id}, 202
+
+
+def _said(messages: tuple[str, ...]) -> ResponseReturnValue:
+    return {"messages": list(messages)}
+
+
+def _fields(site: Site, kinds: dict[str, type], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The JSON body's fields, each of its kind; null is as good as absent. Raises Refused (400, 413, 408)."""
+    values = {name: value for name, value in _object(site).items() if value is not None}
+    wrong = [f"unknown field {name[:40]!r}" for name in values if name not in kinds]
+    wrong += [
+        f"{name!r} must be {kind.__name__}"
+        for name, kind in kinds.items()
+        if name in values and type(values[name]) is not kind
+    ]
+    wrong += [f"{name!r} is missing" for name in required if name not in values]
+    if wrong:
+        raise Refused(400, "; ".join(wrong), advice=f"Known fields: {', '.join(kinds) or 'none'}.")
+    return values
+
+
+def _object(site: Site) -> dict[str, Any]:
+    try:
+        with received(request, BODY_LIMIT, site.deadlines) as body:
+            raw = body.read()
+        value = json.loads(raw or b"{}")
+    except TooLarge as error:
+        raise Refused(413, f"the body is larger than {BODY_LIMIT} bytes") from error
+    except Incomplete as error:
+        raise Refused(408, "the body did not come in time, or broke off") from error
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "the body is not JSON") from error
+    if not isinstance(value, dict):
+        raise Refused(400, "the JSON is not an object")
+    return value

@@ -1,0 +1,131 @@
+"""The Flask application: who answers what, and how errors look."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
+
+from pipeline.errors import PushliveError
+from pipeline.settings import Secret, Settings
+from webhooks import api, git_server, pages, post_receive, receive
+from webhooks.answers import as_json, status_of
+from webhooks.auth import check_host
+from webhooks.desk import DeskPort
+from webhooks.site import Site
+from webhooks.text import clean
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+MACHINES = ("/api/", "/hooks/", "/internal/", "/healthz")  # these get JSON, people get pages
+
+log = logging.getLogger("pushlive.web")
+
+
+def create_app(desk: DeskPort, settings: Settings, ensure_repository: Callable[[str], Path]) -> Flask:
+    """The whole web side. ``ensure_repository(name)`` makes a bare repository if need be; its path."""
+    app = Flask(__name__)
+    app.secret_key = _key(settings.data / "web.key")
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_options = {"finalize": _harmless, "trim_blocks": True, "lstrip_blocks": True}
+    app.config.update(
+        SESSION_COOKIE_NAME="pushlive",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        SESSION_COOKIE_SECURE=settings.url.startswith("https:"),
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+    )
+    hooks = git_server.install_hooks((settings.data / "hooks").absolute())
+    site = Site(desk, settings, ensure_repository, Secret(secrets.token_urlsafe(32)), hooks)
+    app.extensions["pushlive"] = site
+    for part in (receive, git_server, post_receive, api, pages):
+        app.register_blueprint(part.blueprint(site))
+    _guard(app, site)
+    _errors(app)
+    return app
+
+
+def _harmless(value: Any) -> Any:
+    """Every text that goes into a page loses its control characters; Jinja escapes the markup."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return clean(value)
+    return "" if value is None else value
+
+
+def _key(path: Path) -> bytes:
+    """What signs the session cookies: made once, readable by us alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(file, "wb") as opened:
+        key = secrets.token_bytes(32)
+        opened.write(key)
+    return key
+
+
+def _guard(app: Flask, site: Site) -> None:
+    @app.before_request
+    def known_host() -> None:
+        check_host(site.settings, request.headers.get("Host", ""))
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if request.endpoint != "static":
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def _errors(app: Flask) -> None:
+    @app.errorhandler(PushliveError)
+    def refused(error: PushliveError) -> ResponseReturnValue:
+        status = status_of(error)
+        if status >= 500:
+            log.warning("%s %s: %s", request.method, request.path, error)
+        return _shown(error.message, error.advice, as_json(error))
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> ResponseReturnValue:
+        advice = "See docs/api.md for what there is." if error.code in (404, 405) else ""
+        answer = jsonify(error=(error.name or "error").lower(), advice=advice)
+        answer.status_code = error.code or 500
+        for name, value in error.get_headers():
+            if name in ("Allow", "Location", "Retry-After"):
+                answer.headers[name] = value
+        return _shown(error.name or "Error", advice, answer)
+
+
+def _shown(message: str, advice: str, answer: Response) -> ResponseReturnValue:
+    """JSON for programs, a line of text for git, a page for people."""
+    if request.path.startswith(MACHINES):
+        return answer
+    if request.path.startswith("/git/"):
+        text = Response(f"{clean(message)}. {clean(advice)}\n".replace(".. ", ". "), mimetype="text/plain")
+        kept = {n: v for n, v in answer.headers.items() if n not in ("Content-Type", "Content-Length")}
+        text.headers.update(kept)
+        if answer.status_code == 401:
+            text.headers["WWW-Authenticate"] = 'Basic realm="Pushlive", charset="UTF-8"'
+        text.status_code = answer.status_code
+        return text
+    return pages.problem(message, advice, answer.status_code, answer.headers.get("Retry-After", ""))

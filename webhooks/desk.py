@@ -1,0 +1,116 @@
+"""What the web side asks of the domain: every act goes through a desk, which is injected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from pipeline.model import Event, Push, Run
+
+
+class AcceptedPort(Protocol):
+    """A push that is durably stored."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def duplicate(self) -> bool: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+class TokenPort(Protocol):
+    """Who asks. ``role`` is viewer, developer or maintainer."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+
+
+class DeskPort(Protocol):
+    """Everything may raise StoreUnavailable; acts raise RequestError (409) or NotFound (404)."""
+
+    def accept(self, push: Push) -> AcceptedPort:
+        """Returns once the run is on disk. The same delivery to the same pipeline makes one run."""
+
+    def pipelines_of_repository(self, name: str) -> tuple[str, ...]:
+        """The pipelines whose source is that repository of the built-in git server."""
+
+    def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
+        """The pipelines whose source is the repository with any of these URLs."""
+
+    def branch_of(self, pipeline: str) -> str: ...
+
+    def deploy(
+        self,
+        pipeline: str,
+        by: str,
+        *,
+        commit: str = "",
+        release: int | None = None,
+        config: str = "",
+        rebuild: bool = False,
+    ) -> Run: ...
+
+    def revert(
+        self, pipeline: str, by: str, *, environment: str = "", to: int | None = None, reason: str = ""
+    ) -> Run: ...
+
+    def promote(
+        self,
+        pipeline: str,
+        by: str,
+        *,
+        run: int | None = None,
+        environment: str = "",
+        release: int | None = None,
+    ) -> Run: ...
+
+    def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]: ...
+
+    def resume(self, pipeline: str, by: str, *, environment: str = "") -> tuple[str, ...]: ...
+
+    def unquarantine(
+        self, pipeline: str, by: str, release: int, *, environment: str = ""
+    ) -> tuple[str, ...]: ...
+
+    def cancel(self, pipeline: str, number: int, by: str) -> Run: ...
+
+    def retry(self, pipeline: str, number: int, by: str) -> Run: ...
+
+    def plan(self, text: str) -> dict[str, Any]: ...
+
+    def status(self, pipeline: str = "") -> dict[str, Any]: ...
+
+    def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]: ...
+
+    def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
+        """``None``: the latest run."""
+
+    def run(self, pipeline: str, number: int) -> Run: ...
+
+    def follow(
+        self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
+    ) -> Iterator[tuple[str, Event] | None]:
+        """Event ids and events; None after ``idle`` seconds of nothing. Ends with the run, or at a gate."""
+
+    def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]: ...
+
+    def create_token(self, name: str, role: str) -> str: ...
+
+    def token(self, text: str) -> TokenPort | None: ...
+
+    def tokens(self) -> list[dict[str, Any]]: ...
+
+    def revoke_token(self, name: str) -> None: ...
+
+    def count(self, what: str) -> None: ...
+
+    def counts(self) -> dict[str, int]: ...
+
+    def doctor(self) -> list[dict[str, Any]]: ...
+
+    def gc(self) -> tuple[str, ...]: ...
+
+    def healthy(self) -> bool: ...

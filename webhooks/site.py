@@ -1,0 +1,27 @@
+"""What the parts of the web side share, made once by ``create_app``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from pipeline.settings import Secret, Settings
+from webhooks.desk import DeskPort
+from webhooks.limits import Deadlines
+
+PUSHES_AT_ONCE = 24  # each holds two of the server's 64 threads: its own, and its hook's
+
+
+@dataclass(frozen=True)
+class Site:
+    """``ensure_repository`` makes the bare repository of that name if need be, and returns its path."""
+
+    desk: DeskPort
+    settings: Settings
+    ensure_repository: Callable[[str], Path]
+    internal: Secret  # what our own git hook proves itself with; new in each process
+    hooks: Path  # the folder with our hooks: git runs no others
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    pushes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(PUSHES_AT_ONCE))

@@ -1,0 +1,38 @@
+"""A run's events for the browser's EventSource."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from pipeline.errors import PushliveError
+from pipeline.model import Run
+from webhooks import telling
+from webhooks.desk import DeskPort
+
+
+def stream(desk: DeskPort, run: Run, after: str) -> Iterator[str]:
+    """``message`` events {"kind", "stage", "lines"}, comments while nothing happens, one ``end`` at last."""
+    yield ": following\n\n"  # the browser knows at once that it is connected
+    try:
+        for item in desk.follow(run.pipeline, run.number, after):
+            if item is None:
+                yield ": still here\n\n"
+                continue
+            key, event = item
+            data: dict[str, object] = {
+                "kind": event.kind,
+                "stage": event.stage,
+                "lines": telling.lines(event),
+            }
+            yield _message(data, key)
+        now = desk.run(run.pipeline, run.number)
+        yield _message({"state": now.state, "outcome": now.outcome}, name="end")
+    except PushliveError as error:
+        yield _message({"state": "unknown", "error": str(error)}, name="end")
+
+
+def _message(data: dict[str, object], key: str = "", name: str = "") -> str:
+    head = f"id: {key}\n" if key and key.isprintable() else ""
+    head += f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data)}\n\n"

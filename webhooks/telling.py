@@ -1,0 +1,12 @@
+"""A run's events as people see them."""
+
+from __future__ import annotations
+
+from pipeline import narrate
+from pipeline.model import Event
+from webhooks.text import clean
+
+
+def lines(event: Event) -> tuple[str, ...]:
+    """What ``pipeline.narrate`` says, with nothing in it that a terminal or a page would obey."""
+    return tuple(clean(one).replace("\n", " ") for one in narrate.lines(event))

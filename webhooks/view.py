@@ -1,0 +1,112 @@
+"""What the pages show, as plain data made of ``Desk.status`` and ``Desk.show``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.units import show_duration
+
+_AGES = ((86400 * 2, 86400, "days"), (3600 * 2, 3600, "hours"), (120, 60, "minutes"), (0, 1, "seconds"))
+
+
+def age(since: float | None, now: float | None = None) -> str:
+    """``5 minutes ago``; "" for nothing. Times are seconds since the epoch."""
+    if not since:
+        return ""
+    seconds = max(0.0, (time.time() if now is None else now) - since)
+    if seconds < 5:
+        return "just now"
+    unit, name = next((unit, name) for least, unit, name in _AGES if seconds >= least)
+    return f"{int(seconds // unit)} {name} ago"
+
+
+def moment(at: float | None) -> str:
+    """An ISO time in UTC, for ``<time datetime>``."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) if at else ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One step. ``left`` and ``width`` are percent of all machine time of this run."""
+
+    name: str
+    seconds: float
+    ok: bool
+    detail: str
+    left: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    state: str  # done, failed, now, waiting, due, skipped
+    seconds: float
+    bars: tuple[Bar, ...]
+    checks: tuple[dict[str, Any], ...]
+
+
+def stages(run: dict[str, Any]) -> tuple[Stage, ...]:
+    """The timing table: the steps laid end to end, human waiting left out."""
+    total = sum(step["seconds"] for step in run["steps"]) or 1.0
+    left = 0.0
+    rows: dict[str, list[Bar]] = {name: [] for name in run["stages"]}
+    for step in run["steps"]:
+        width = 100 * step["seconds"] / total
+        bar = Bar(step["step"], step["seconds"], step["ok"], step["detail"], left, max(width, 0.4))
+        rows.setdefault(step["stage"], []).append(bar)
+        left += width
+    checks = run.get("checks") or {}
+    return tuple(
+        Stage(
+            name,
+            _state(run, name, bars),
+            sum(bar.seconds for bar in bars),
+            tuple(bars),
+            tuple(checks.get(name, ())),
+        )
+        for name, bars in rows.items()
+    )
+
+
+def _state(run: dict[str, Any], stage: str, bars: list[Bar]) -> str:
+    failure = run.get("failure") or {}
+    if failure.get("stage") == stage or any(not bar.ok for bar in bars):
+        return "failed"
+    if run["state"] == "waiting" and run.get("gate") == stage:
+        return "waiting"
+    if run["state"] == "running" and run.get("stage") == stage:
+        return "now"
+    if bars:
+        return "done"
+    return "skipped" if run["state"] == "ended" else "due"
+
+
+@dataclass(frozen=True)
+class Meter:
+    """How much of a budget is used. ``percent`` is cut at 100; ``over`` says that it is exceeded."""
+
+    text: str
+    percent: float
+    over: bool
+
+
+def meter(used: float, budget: float) -> Meter:
+    """Both in seconds."""
+    text = f"{show_duration(used)} of {show_duration(budget)}"
+    return Meter(text, min(100.0, 100 * used / budget), used > budget)
+
+
+def deploy_seconds(run: dict[str, Any], now: float | None = None) -> float:
+    """Machine time from "image ready" on; 0 before. Waiting for a person does not count."""
+    if not run.get("image_ready"):
+        return 0.0
+    until = run.get("ended") or run.get("gate_since") or (time.time() if now is None else now)
+    return max(0.0, float(until) - float(run["image_ready"]) - float(run.get("human") or 0.0))
+
+
+def badge(run: dict[str, Any]) -> str:
+    """The one word for a run: its outcome once it has one, else its state."""
+    return str(run.get("outcome") or run["state"])

@@ -1,0 +1,25 @@
+"""``python -m workers``: the workers and the keeper, until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from pipeline import settings
+from pipeline.errors import PushliveError
+from workers import pool, recovery
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        own = settings.load()
+    except PushliveError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    pool.die_with_parent()
+    return pool.Pool(pool.children(own, lambda: recovery.loop(own))).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

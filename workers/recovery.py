@@ -1,0 +1,32 @@
+"""The keeper's loop: sweep, reconcile, tidy. One of all that run acts at a time, by a lease."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+from pipeline import wiring
+from pipeline.errors import PushliveError
+from pipeline.settings import Settings
+
+EVERY = 1.0  # seconds
+
+log = logging.getLogger("pushlive.keeper")
+
+
+def loop(settings: Settings) -> None:
+    """Ticks until SIGTERM."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    keeper = wiring.keeper(settings)
+    said = ""
+    while not stop.wait(EVERY):
+        try:
+            for line in keeper.tick():
+                log.warning("%s", line)
+            said = ""
+        except PushliveError as error:
+            if str(error) != said:  # once for each change, not every second
+                log.warning("%s", error)
+            said = str(error)
