@@ -15,11 +15,11 @@ from typing import IO, cast
 
 from pipeline.adapters import git_mirror, git_process
 from pipeline.adapters.git_process import GitRefused
-from pipeline.adapters.git_urls import check_ref, check_url
+from pipeline.adapters.git_urls import check_ref, check_url, with_login
 from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config import Source as SourceConfig
 from pipeline.config import safe_path
-from pipeline.errors import NotFound, RequestError
+from pipeline.errors import EngineFailed, NotFound, RequestError
 from pipeline.ports import Clock, Commit, Watch
 from pipeline.units import show_size
 
@@ -72,6 +72,7 @@ class GitSource:
     """``ports.Source`` on git.
 
     ``repositories``: the folder of the built-in server's ``<name>.git``; ``mirrors``: ours, one for each key;
+    beside that folder a file ``git-credentials`` may hold logins, ``https://user:token@host`` in each line;
     ``allow``: see ``git_urls.check_url``; ``size_limit``: bytes of a mirror's packs.
     """
 
@@ -89,7 +90,7 @@ class GitSource:
         """See ``ports.Source``."""
         ref, path = check_ref(source.branch), self._path(key, source)
         if source.url:
-            remote = check_url(source.url, self._allow)
+            remote = with_login(check_url(source.url, self._allow), self._logins())
             git_mirror.fetch(path, remote, source.branch, self._size_limit, self._clock, watch)
             ref = git_mirror.local_ref(source.branch)
         watch.check()
@@ -202,6 +203,17 @@ class GitSource:
             if status:
                 raise git_process.refused(f"Reading commit {commit[:7]} of {repository.stem}", status, said)
 
+    def _logins(self) -> list[str]:
+        """The lines of ``git-credentials`` beside the mirrors: ``https://user:token@host``."""
+        try:
+            return (self._mirrors.parent / "git-credentials").read_text().split()
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise EngineFailed(
+                f"The file of logins cannot be read: {error}.", advice="Look at its rights."
+            ) from error
+
     def _pointer(self, repository: Path, small: list[_Entry]) -> str:
         for entry, content in zip(small, self._contents(repository, [e.id for e in small]), strict=True):
             if content.startswith(_POINTER):
@@ -267,7 +279,7 @@ def clean_line(text: str) -> str:
 
 
 def _hex(commit: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+    if not re.fullmatch(r"[0-9a-f]{7,64}", commit) or not commit.strip("0"):  # all zeros mean "delete" to git
         raise NotFound(
             f"{commit[:80]!r} is no commit id.", advice="Give its hexadecimal digits, at least seven."
         )

@@ -8,7 +8,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline.errors import EngineFailed, RequestError
@@ -59,6 +59,16 @@ def check_url(url: str, allow: tuple[str, ...] = (), resolve: Resolve | None = N
     if private and not allowed:
         raise _refused(shown, f"{host} is the private address {private[0]}")
     return Remote(shown, parts.scheme, host, port, addresses, _authorization(parts))
+
+
+def with_login(remote: Remote, logins: Iterable[str]) -> Remote:
+    """The remote with the login of the first line, ``https://user:token@host``, for its host and port."""
+    for line in logins if remote.scheme in ("http", "https") and not remote.authorization else ():
+        parts = urlsplit(line)
+        same = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
+        if same == (remote.scheme, remote.host, remote.port):
+            return replace(remote, authorization=_authorization(parts))
+    return remote
 
 
 def is_public(address: str) -> bool:

@@ -16,14 +16,15 @@ Client = redis.Redis
 
 def connect(url: str, *, timeout: float = 5.0) -> Client:
     """A client with a pool. ``timeout`` (seconds) bounds every call: a black hole is noticed, too."""
+    network = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        socket_keepalive=True,
         health_check_interval=15,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
         decode_responses=True,
+        **network,
     )
 
 

@@ -144,8 +144,9 @@ class FakeDesk:
         self._up()
         runs = self.runs()
         waiting = next((r for r in runs if r["state"] == "waiting"), None)
-        hello = {"name": "hello", "branch": "main", "source": "built-in: hello", "run": runs[0] if runs else None,
-                 "waiting": waiting, "environments": self.environments}  # fmt: skip
+        hello = {"name": "hello", "branch": "main", "source": "built-in: hello",
+                 "run": runs[0] if runs else None, "waiting": waiting,
+                 "environments": self.environments}  # fmt: skip
         return {"pipelines": [hello], "config_error": ""}
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
@@ -234,16 +235,12 @@ def story(run: Run) -> list[Event]:
 
 
 def steps() -> tuple[StepResult, ...]:
-    now, made = time.time(), []
-    for stage, names in (
-        ("build", ("fetch", "build", "push")),
-        ("dev", ("start", "smoke", "switch", "verify")),
-    ):
-        made += [
-            StepResult(stage, name, now, 0.11 * (i + 1), detail=f"{name} went well")
-            for i, name in enumerate(names)
-        ]
-    return tuple(made)
+    done = (("build", ("fetch", "build", "push")), ("dev", ("start", "smoke", "switch", "verify")))
+    return tuple(
+        StepResult(stage, name, time.time(), 0.11 * (i + 1), detail=f"{name} went well")
+        for stage, names in done
+        for i, name in enumerate(names)
+    )
 
 
 FAILURE = Failure(

@@ -1,0 +1,279 @@
+"""DockerBuilder on the real Engine."""
+
+import threading
+import time
+from pathlib import Path
+
+import docker
+import pytest
+
+from pipeline.adapters.docker_build import DockerBuilder
+from pipeline.adapters.docker_client import client
+from pipeline.clock import Deadline
+from pipeline.errors import AppFailed, Cancelled, EngineFailed, PushliveError, TimedOut, TryAgain
+from tests.integration.build_images import CLOCK, Relay, Workshop
+
+
+@pytest.fixture(scope="module")
+def workshop():
+    made = Workshop()
+    yield made
+    made.close()
+
+
+def running(mark):
+    """Processes on this machine whose arguments hold the mark."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = process.read_bytes()
+        except OSError:
+            continue
+        if mark.encode() in command:
+            found.append(command)
+    return found
+
+
+def wait_until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.02)
+
+
+class Cut:
+    """A watch that is cancelled as soon as a condition holds."""
+
+    def __init__(self, condition):
+        self._condition = condition
+        self.looks = []
+
+    def check(self):
+        self.looks.append(time.monotonic())
+        if self._condition():
+            raise Cancelled("Somebody cancelled it.")
+
+    def remaining(self):
+        return 60.0
+
+    def wait(self, seconds):
+        time.sleep(seconds)
+        self.check()
+
+
+def test_steps_and_output_are_told_as_they_happen(workshop):
+    image = workshop.build(
+        workshop.request("FROM BASE\nCOPY a /a\nRUN cat /a && echo there\n"), {"a": b"hi\n"}
+    )
+    assert (image.reused, image.steps) == (False, 3)
+    assert [text.partition("] ")[2].partition(" ")[0] for text in workshop.texts("vertex")] == [
+        "FROM",
+        "COPY",
+        "RUN",
+    ]
+    lines = [event for event in workshop.events if event.kind == "line"]
+    assert [line.text for line in lines] == ["hi", "there"]
+    assert lines[0].data == {"vertex": "[3/3] RUN cat /a && echo there"}
+    run = [event for event in workshop.events if event.kind == "vertex"][-1]
+    assert run.data["cached"] is False
+    assert run.data["seconds"] > 0
+    labels = workshop.client.images.get(image.digest).labels
+    assert set(labels) == {"pushlive.instance", "pushlive.pipeline", "pushlive.key"}
+
+
+def test_the_same_key_and_base_reuse_the_image_fast_and_rebuild_does_not(workshop):
+    request = workshop.request("FROM BASE\nRUN echo once\n")
+    first = workshop.build(request)
+
+    def fail():
+        raise AssertionError("the context was opened")
+
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        found = workshop.builder.build(request, fail, workshop.events.append, Deadline(CLOCK, 10))
+        times.append(time.perf_counter() - began)
+        assert (found.digest, found.reused) == (first.digest, True)
+    assert min(times) < 0.05
+    again = workshop.build(workshop.request("FROM BASE\nRUN echo once\n", key=request.key, rebuild=True))
+    assert not again.reused
+    assert workshop.texts("line") == ["once"]
+
+
+def test_another_base_under_the_same_name_is_another_image(workshop):
+    request = workshop.request(f"FROM {workshop.name}-moving:1\nRUN echo x\n")
+    workshop.client.images.get(workshop.base).tag(f"{workshop.name}-moving", "1")
+    first = workshop.build(request)
+    other = workshop.build(workshop.request("FROM BASE\nRUN echo other\n"))
+    workshop.builder.tag(other.digest, f"{workshop.name}-moving", "1")
+    second = workshop.build(request)
+    assert not second.reused
+    assert second.digest != first.digest
+    workshop.client.api.remove_image(f"{workshop.name}-moving:1", noprune=True)
+
+
+def test_arguments_target_dockerfile_and_ignored_files(workshop):
+    text = "ARG B=none\nFROM $B AS one\nARG WHO\nRUN echo hello $WHO\nCOPY . /c\nRUN ls /c\nFROM nowhere/at/all\n"
+    request = workshop.request(
+        text, ignore="*.log\n!keep.log\n", dockerfile="docker/File", target="one",
+        args={"B": workshop.base, "WHO": "you"},
+    )  # fmt: skip
+    workshop.build(request, {"a": b"", "x.log": b"", "keep.log": b""})
+    assert workshop.texts("line") == ["hello you", "a", "docker", "keep.log"]
+
+
+def test_fault_18_a_dockerfile_outside_of_the_context_is_refused(workshop):
+    for path in ("../Dockerfile", "/etc/Dockerfile", "a/../../Dockerfile"):
+        request = workshop.request("FROM BASE\n", dockerfile="Dockerfile")
+        request = type(request)(
+            **{**vars(request), "build": request.build.model_copy(update={"dockerfile": path})}
+        )
+        with pytest.raises(AppFailed, match="outside"):
+            workshop.build(request)
+
+
+def test_fault_19_a_failing_step_is_named_with_its_last_lines(workshop):
+    with pytest.raises(AppFailed, match=r"\[2/3\] RUN seq 1 30; exit 3.*exit code: 3") as caught:
+        workshop.build(workshop.request("FROM BASE\nRUN seq 1 30; exit 3\nRUN echo never\n"))
+    assert caught.value.evidence == tuple(str(n) for n in range(11, 31))
+    assert workshop.events[-1].data["error"]
+
+
+def test_fault_19_nonsense_in_the_dockerfile_is_the_applications(workshop):
+    with pytest.raises(AppFailed, match=r"(?i)unknown instruction"):
+        workshop.build(workshop.request("FROM BASE\nNONSENSE x\n"))
+    with pytest.raises(AppFailed, match="missing"):
+        workshop.build(workshop.request("FROM BASE\nCOPY missing /\n"))
+
+
+def test_fault_19_a_hanging_build_is_ended_in_time_and_nothing_is_left(workshop):
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        workshop.build(
+            workshop.request("FROM BASE\nRUN sleep 98761\n"), watch=Deadline(CLOCK, 1.5, "The build")
+        )
+    assert time.monotonic() - began < 5
+    wait_until(lambda: not running("98761"), 5)
+
+
+def test_a_cancelled_build_is_ended_and_the_watch_is_asked_often(workshop):
+    watch = Cut(lambda: running("98762"))
+    with pytest.raises(Cancelled):
+        workshop.build(workshop.request("FROM BASE\nRUN sleep 98762\n"), watch=watch)
+    wait_until(lambda: not running("98762"), 5)
+    gaps = [b - a for a, b in zip(watch.looks, watch.looks[1:], strict=False)]
+    assert sorted(gaps)[len(gaps) // 2] <= 0.25
+    assert not [t for t in threading.enumerate() if t.name.startswith("build-") and t.is_alive()]
+
+
+def test_fault_20_a_flood_of_output_is_cut_with_a_note(workshop):
+    text = "FROM BASE\nRUN yes 0123456789012345678901234567890123456789 | head -c 30000000; echo; echo the end; exit 1\n"
+    seen = [0, 0]
+
+    def emit(event):
+        seen[0] += len(event.text) if event.kind == "line" else 0
+        seen[1] += event.kind == "note"
+
+    request = workshop.request(text)
+    workshop.events.append = None if False else workshop.events.append
+    with pytest.raises(AppFailed) as caught:
+        workshop.build(request)
+    for event in workshop.events:
+        emit(event)
+    assert seen[0] <= 16 << 20
+    if seen[0] > 15 << 20:
+        assert seen[1] == 1
+    assert len(caught.value.evidence) <= 20
+
+
+def test_fault_22_too_little_disk_is_refused_before_the_build(workshop):
+    full = DockerBuilder(client, CLOCK, instance=workshop.name, disk_free=1 << 60)
+    with pytest.raises(EngineFailed, match=r"are free in /.*are wanted"):
+        workshop.build(workshop.request("FROM BASE\nRUN echo x\n"), builder=full)
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_fault_23_a_connection_that_breaks_is_tried_once_more(workshop, tmp_path, cuts):
+    relay = Relay(tmp_path / "docker.sock")
+    made = docker.DockerClient(base_url=relay.url, version="auto", max_pool_size=8)
+    builder = DockerBuilder(lambda: made, CLOCK, instance=workshop.name)
+    mark = f"0.9876{cuts}"
+    left = [cuts]
+
+    class Watch(Cut):
+        def check(self):
+            if left[0] and running(mark) and len(workshop.texts("warning")) == cuts - left[0]:
+                left[0] -= 1
+                relay.cut()
+
+    request = workshop.request(f"FROM BASE\nRUN sleep {mark}; echo done\n")
+    try:
+        if cuts == 1:
+            assert workshop.build(request, builder=builder, watch=Watch(None)).digest
+            assert workshop.texts("line") == ["done"]
+        else:
+            with pytest.raises(EngineFailed, match="cut off twice"):
+                workshop.build(request, builder=builder, watch=Watch(None))
+        assert "tried once more" in workshop.texts("warning")[0]
+    finally:
+        made.close()
+        relay.close()
+    wait_until(lambda: not running(mark), 5)
+
+
+def test_fault_25_a_base_image_that_is_not_to_be_had_is_named(workshop):
+    with pytest.raises(PushliveError, match=r"base image 'localhost:1/no/such:7'.*refused") as caught:
+        workshop.build(workshop.request("FROM localhost:1/no/such:7\n"))
+    assert isinstance(caught.value, EngineFailed | AppFailed)
+    with pytest.raises(PushliveError, match=r"`# syntax=` line"):
+        workshop.build(workshop.request("# syntax=localhost:1/front:1\nFROM BASE\n"))
+    with pytest.raises(AppFailed, match="no image name"):
+        workshop.build(workshop.request("FROM UPPER/Case\n"))
+
+
+def test_what_needs_a_session_is_refused_before_the_build(workshop):
+    with pytest.raises(AppFailed, match="line 2: secret and SSH mounts"):
+        workshop.build(workshop.request("FROM BASE\nRUN --mount=type=secret,id=x true\n"))
+
+
+def test_tags_come_and_go_and_the_last_one_takes_the_image_along(workshop):
+    builder, repository = workshop.builder, f"{workshop.name}/hello"
+    image = workshop.build(workshop.request("FROM BASE\nRUN echo tags\n"))
+    for _ in range(2):
+        builder.tag(image.digest, repository, "r1")
+        builder.tag(image.digest, repository, "abc1234")
+    assert {d: set(t) for d, t in builder.images(repository).items()} == {image.digest: {"r1", "abc1234"}}
+    container = workshop.client.api.create_container(image.digest, ["sh"])
+    builder.untag(repository, "r1")
+    builder.untag(repository, "r1")
+    assert builder.images(repository) == {image.digest: ("abc1234",)}
+    builder.untag(repository, "abc1234")
+    assert builder.exists(image.digest)
+    workshop.client.api.remove_container(container["Id"], force=True)
+    builder.untag(repository, "abc1234")
+    assert not builder.exists(image.digest)
+    with pytest.raises(EngineFailed):
+        builder.tag(image.digest, repository, "r1")
+
+
+def test_fault_24_what_is_not_ours_is_not_removed(workshop):
+    name, _, tag = workshop.base.partition(":")
+    workshop.builder.untag(name, tag)
+    assert workshop.builder.exists(workshop.base)
+    assert workshop.builder.images(name) == {}
+
+
+def test_builds_are_capped_or_it_is_said_why(workshop):
+    said = DockerBuilder(client, CLOCK, instance=workshop.name, memory=3 << 30, cpu=1.5).cap_builds()
+    written = Path("/sys/fs/cgroup/memory/docker/buildkit/memory.limit_in_bytes")
+    if said:
+        assert "Builds are not limited" in said
+    elif written.exists():
+        assert int(written.read_text()) == 3 << 30
+    workshop.builder.cap_builds()
+
+
+def test_an_engine_that_does_not_answer(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
+    with pytest.raises(TryAgain, match="does not answer"):
+        client()
