@@ -17,9 +17,10 @@ def doctor(context: Context) -> int:
     except Unreachable as error:
         context.terminal.complain(*(clean(text) for text in (error.message, error.advice) if text))
         context.terminal.note("Looking at this machine instead.", "")
-        from pipeline import supervisor
+        from pipeline import settings
+        from pipeline.doctor import without_service
 
-        checks = supervisor.doctor()
+        checks = without_service(settings.load())
     if context.json:
         context.print_json({"checks": checks})
     else:

@@ -83,32 +83,43 @@ def watch(
     return end
 
 
+class Garbled(Unreachable):
+    """What came are no events: to try again would bring the same."""
+
+    def __init__(self) -> None:
+        super().__init__("the service's events are not readable.", advice="Is PUSHLIVE_URL right?")
+
+
 def messages(context: Context, path: str, after: str) -> Iterator[dict[str, Any]]:
     """The stream's messages, up to and with its end. A broken stream is taken up again where it broke off;
-    raises Unreachable when that fails for PATIENCE seconds."""
-    heard, pause, said = time.monotonic(), 0.2, False
+    raises Unreachable when that fails for PATIENCE seconds, or when the stream cannot be begun at all."""
+    begun, broken, pause = False, 0.0, 0.2
     while True:
+        trouble = Unreachable(
+            "the events ended before the run.", advice="`pushlive runs` shows how it goes on."
+        )
         try:
-            for line in context.client.lines(path + (f"?after={after}" if after else "")):
-                heard, pause, said = time.monotonic(), 0.2, False
-                if not line.strip():
-                    continue
-                message = _decoded(line)
-                after = str(message.get("id") or after)
-                yield message
-                if "end" in message:
-                    return
-        except Unreachable:
-            if time.monotonic() - heard > PATIENCE or not after:
+            for number, line in enumerate(context.client.lines(path + (f"?after={after}" if after else ""))):
+                begun = True
+                if line.strip():
+                    message = _decoded(line)
+                    after = str(message.get("id") or after)
+                    yield message
+                    if "end" in message:
+                        return
+                if number:  # the first line only opens the stream
+                    broken, pause = 0.0, 0.2
+        except Garbled:
+            raise
+        except Unreachable as error:
+            if not begun:
                 raise
-        if time.monotonic() - heard > PATIENCE:
-            raise Unreachable(
-                "the run's events ended without its end.",
-                advice="The run goes on; `pushlive runs` shows how.",
-            )
-        if not said:
+            trouble = error
+        if not broken:
+            broken = time.monotonic()
             context.terminal.note("… the connection broke; trying again (the run goes on)")
-            said = True
+        if time.monotonic() - broken > PATIENCE:
+            raise trouble
         time.sleep(pause)
         pause = min(2.0, pause * 2)
 
@@ -117,11 +128,11 @@ def _decoded(line: str) -> dict[str, Any]:
     try:
         message = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise Unreachable(
-            "the service's events are not readable.", advice="Is PUSHLIVE_URL right?"
-        ) from error
+        raise Garbled from error
     if not isinstance(message, dict):
-        raise Unreachable("the service's events are not readable.", advice="Is PUSHLIVE_URL right?")
+        raise Garbled
+    if "error" in message:  # the service lost its store in the middle
+        raise Unreachable(str(message["error"]), advice=str(message.get("advice") or ""))
     return message
 
 

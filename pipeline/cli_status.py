@@ -98,7 +98,7 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             again = paint(f"pushlive resume {name} --env {place}", "bold")
             lines.append(paint(f"  ! {place} is held: {hold['reason']}{by}", "yellow") + "  → " + again)
         for item in environment.get("quarantine") or []:
-            free = f"pushlive unquarantine {name} r{item['release']}"
+            free = f"pushlive unquarantine {name} r{item['release']} --env {place}"
             lines.append(
                 paint(f"  · {place}: r{item['release']} in quarantine: {item['reason']}  → {free}", "dim")
             )

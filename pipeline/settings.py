@@ -222,8 +222,9 @@ def _unknown(env: Mapping[str, str], known: Mapping[str, object]) -> Iterator[st
         plain = name.removesuffix("_FILE")
         if not name.startswith("PUSHLIVE_") or plain in known or _FOREIGN.fullmatch(name):
             continue
-        near = difflib.get_close_matches(plain[:60], known, 1)
-        advice = f"did you mean {near[0]}?" if near else "docs/configuration.md lists them all"
+        short = {key.removeprefix("PUSHLIVE_"): key for key in known}
+        near = difflib.get_close_matches(plain.removeprefix("PUSHLIVE_")[:60], short, 1)
+        advice = f"did you mean {short[near[0]]}?" if near else "docs/configuration.md lists them all"
         yield f"{name[:80]}: no such setting; {advice}"
 
 

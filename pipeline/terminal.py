@@ -199,5 +199,7 @@ class Terminal:
     def complain(self, *lines: str) -> None:
         """What went wrong: to standard error, always."""
         self.out.flush()
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        text = "".join(f"{line}\n" for line in lines)
+        # The colours are those of standard output, which may be a terminal where standard error is a file.
+        sys.stderr.write(text if sys.stderr.isatty() else _SEQUENCE.sub("", text))
         sys.stderr.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from pipeline.ports import Parts
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.store import Store
+
+
+def preload() -> None:
+    """Imports every adapter now, so that processes forked from this one start at once."""
+    for name in ("docker_build", "docker_engine", "git", "http_probe", "proxy"):
+        import_module(f"pipeline.adapters.{name}")
 
 
 def redis_url(settings: Settings) -> str:

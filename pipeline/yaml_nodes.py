@@ -20,7 +20,7 @@ from yaml.scanner import Scanner
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
-MAX_NODES = 20_000
+MAX_NODES = 10_000  # a pipeline has about a hundred
 REFUSED = "!refused"  # the tag of a node that has its problem already
 
 Path = tuple[str | int, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from pipeline import settings
+from pipeline import settings, wiring
 from pipeline.errors import PushliveError
 from workers import pool, recovery
 
@@ -18,6 +18,7 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     pool.die_with_parent()
+    wiring.preload()
     return pool.Pool(pool.children(own, lambda: recovery.loop(own))).run()
 
 

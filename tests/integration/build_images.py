@@ -54,9 +54,9 @@ class Workshop:
         self.events = []
 
     def request(
-        self, dockerfile: str, *, ignore: str = "", rebuild: bool = False, key: str = "", **build: object
+        self, content: str, *, ignore: str = "", rebuild: bool = False, key: str = "", **build: object
     ):
-        text = dockerfile.replace("BASE", self.base)
+        text = content.replace("BASE", self.base)
         return BuildRequest("hello", "c" * 40, key or uuid.uuid4().hex, Build(**build), text, ignore, rebuild)
 
     def build(

@@ -1,13 +1,17 @@
 """Following a run: in a pipe, on a terminal, over a broken connection, interrupted."""
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
 import re
 import signal
+import struct
+import termios
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -97,6 +101,17 @@ def test_a_stream_that_stays_broken_ends_as_not_reachable(
     assert "pushlive runs" in told.err
 
 
+def test_an_error_in_the_middle_is_tried_again(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    def fails(handler: Handler) -> None:
+        handler.raw(200, b'\n{"error": "the store does not answer.", "advice": "wait"}\n')
+        del stub.answers["GET", "/api/runs/hello/42/events"]
+
+    stub.answers["GET", "/api/runs/hello/42/events"] = fails
+    told = pushlive("follow", "hello#42")
+    assert told.code == 0
+    assert "trying again" in told.err
+
+
 @pytest.mark.parametrize("raw", [b"<html>\n", b"[1]\n", b"[" * 9999 + b"\n"])
 def test_events_that_are_none(raw: bytes, stub: Stub, pushlive: Callable[..., Told]) -> None:
     def strange(handler: Handler) -> None:
@@ -131,52 +146,40 @@ def test_logs_are_streamed_and_harmless(pushlive: Callable[..., Told]) -> None:
     assert pushlive("logs", "hello", "42", "--stage", "build").out == "build   │ made\n"
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Standard output is a real terminal, 100 columns wide; called, it returns what was written there."""
+def on_a_terminal(stub: Stub, *words: str, **environ: str) -> tuple[int, str]:
+    """The command with a real terminal, 100 columns wide, as its standard output: exit code and output."""
     controller, terminal = pty.openpty()
-    import fcntl
-    import struct
-    import termios
-
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     seen: list[bytes] = []
 
     def read() -> None:
-        try:
+        with contextlib.suppress(OSError):  # so Linux says that the other side is closed
             while part := os.read(controller, 1 << 16):
                 seen.append(part)
-        except OSError:
-            pass  # Linux says so when the other side is closed
 
     thread = threading.Thread(target=read)
     thread.start()
-    out: TextIO = open(terminal, "w", encoding="utf-8")  # noqa: SIM115
-    monkeypatch.setattr("sys.stdout", out)
-
-    def finished() -> str:
-        out.close()
+    surroundings = {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": TOKEN, "TERM": "xterm"} | environ
+    try:
+        with open(terminal, "w", encoding="utf-8") as out, contextlib.redirect_stdout(out):
+            code = main(words, surroundings)
+    finally:
         thread.join()
-        return b"".join(seen).decode().replace("\r\n", "\n")
-
-    yield finished
-    if not out.closed:
-        out.close()
-        thread.join()
-    os.close(controller)
+        os.close(controller)
+    return code, b"".join(seen).decode().replace("\r\n", "\n")
 
 
-def _main(stub: Stub, *words: str, **environ: str) -> int:
-    return main(words, {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": TOKEN, "TERM": "xterm"} | environ)
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, stub: Stub) -> Stub:
+    """A run that goes on for a while, and a display that is redrawn more often."""
+    monkeypatch.setattr(cli_live, "REDRAW", 0.005)
+    stub.pause = 0.02
+    return stub
 
 
-def test_a_terminal_has_one_redrawn_line_below(
-    stub: Stub, terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cli_live, "REDRAW", 0.01)
-    stub.pause = 0.03
-    assert _main(stub, "follow", "hello#42") == 0
-    text = terminal()
+def test_a_terminal_has_one_redrawn_line_below(quick: Stub) -> None:
+    code, text = on_a_terminal(quick, "follow", "hello#42")
+    assert code == 0
     assert "\r\x1b[K\x1b[1m● build\x1b[0m" in text
     assert "\x1b[32m✓ build\x1b[0m  \x1b[1m● dev\x1b[0m" in text
     shown = re.sub(r"\x1b\[[0-9;]*m", "", re.sub(r"[^\n]*\r\x1b\[K", "", text))
@@ -185,20 +188,36 @@ def test_a_terminal_has_one_redrawn_line_below(
     ), "what is left behind is the lines alone"
 
 
-def test_no_color_still_redraws_but_without_colours(
-    stub: Stub, terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cli_live, "REDRAW", 0.01)
-    stub.pause = 0.03
-    assert _main(stub, "follow", "hello#42", NO_COLOR="1") == 0
-    text = terminal()
+def test_no_color_still_redraws_but_without_colours(quick: Stub) -> None:
+    code, text = on_a_terminal(quick, "follow", "hello#42", NO_COLOR="1")
+    assert code == 0
     assert "\x1b[K" in text
     assert not re.search(r"\x1b\[[0-9;]*m", text)
 
 
-def test_a_dumb_terminal_gets_plain_lines(stub: Stub, terminal: Callable[[], str]) -> None:
-    assert _main(stub, "follow", "hello#42", TERM="dumb") == 0
-    assert "\x1b" not in terminal()
+def test_a_dumb_terminal_gets_plain_lines(stub: Stub) -> None:
+    code, text = on_a_terminal(stub, "follow", "hello#42", TERM="dumb")
+    assert (code, "\x1b" in text) == (0, False)
+
+
+def test_a_terminal_gets_the_whole_run_after_a_deploy(quick: Stub) -> None:
+    code, text = on_a_terminal(quick, "deploy")
+    assert code == 0
+    assert "○ live" in text, "the stages are known from the start"
+
+
+def test_a_file_of_errors_has_no_colours(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = on_a_terminal(stub, "show", "hello#")
+    assert code == 2
+    assert capsys.readouterr().err.startswith("pushlive show: 'hello#' is not")
+
+
+def test_status_and_show_fit_the_terminal(stub: Stub) -> None:
+    for words in (["status"], ["show"], ["runs"]):
+        code, text = on_a_terminal(stub, *words)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+        assert code == 0
+        assert max(map(len, lines)) <= 100
 
 
 def _progress(*events: dict[str, Any], **changes: Any) -> Progress:

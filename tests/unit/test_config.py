@@ -82,7 +82,7 @@ def test_what_is_frozen_stays_as_it_is(config: Config) -> None:
 def test_the_models_refuse_what_the_file_may_not_say() -> None:
     with pytest.raises(ValueError, match="first stage"):
         Pipeline(environments={"build": Environment()})
-    with pytest.raises(ValueError, match="not inside|not a path inside"):
+    with pytest.raises(ValueError, match="not a path inside"):
         Pipeline.model_validate({"build": {"dockerfile": "../x"}, "environments": {"dev": None}})
     with pytest.raises(ValueError, match="not both"):
         Pipeline.model_validate(
@@ -111,7 +111,7 @@ a..b|a b|a~b|a^b|a:b|a?b|a*b|a[b|a\\b|/a|a/|a//b|.a|a/.b|a.|a.lock|a.lock/b|a@{b
 @pytest.mark.parametrize("line", [0, 1])
 def test_branch_names_are_judged_as_git_judges_them(line: int) -> None:
     names = BRANCHES.strip().splitlines()[line].split("|")
-    script = 'for name; do if git check-ref-format --branch "$name" >/dev/null 2>&1; then echo y; else echo n; fi; done'
+    script = 'for n; do git check-ref-format --branch "$n" >/dev/null 2>&1 && echo y || echo n; done'
     said = subprocess.run(["sh", "-c", script, "sh", *names], capture_output=True, text=True, check=True)
     ours = ["y" if _accepted(name) else "n" for name in names]
     theirs = said.stdout.split()

@@ -59,10 +59,10 @@ def test_every_problem_is_reported_at_once_in_the_order_of_lines() -> None:
     assert str(caught.value).splitlines() == [
         "my.yaml:3: pipelines.hello.source.brnch: unknown key; did you mean `branch`? "
         "allowed here: repository, url, branch",
-        "my.yaml:4: pipelines.hello.service.health: 'healthz' is not allowed; write a path that begins with `/`, "
-        "in ASCII without spaces and `#`, such as /healthz",
-        "my.yaml:4: pipelines.hello.service.memory: '128' is too little; write a size such as 128MiB or 1GiB, "
-        "from 6 MiB to 1024 GiB",
+        "my.yaml:4: pipelines.hello.service.health: 'healthz' is not allowed; write a path that begins with "
+        "`/`, in ASCII without spaces and `#`, such as /healthz",
+        "my.yaml:4: pipelines.hello.service.memory: '128' is too little; write a size such as 128MiB "
+        "or 1GiB, from 6 MiB to 1024 GiB",
         "my.yaml:4: pipelines.hello.service.port: 80800 is too much; write a whole number from 1 to 65535",
         "my.yaml:5: pipelines.hello.environments.dev.promote: 'never' is not allowed; write auto or manual",
     ]
@@ -93,11 +93,12 @@ def test_a_hundred_problems_are_shown_and_the_rest_counted() -> None:
         ("pipelines: {\n", 2, "not YAML"),
         ("pipelines: {}\n\x07\n", 2, "U+0007 is not allowed"),
         ('pipelines:\n  "\\UFFFFFFFF": 1\n', 2, "stands for no character"),
-        ("[" * 10_000, 1, "nested more than 20 deep"),
-        ("{" * 10_000, 1, "nested more than 20 deep"),
+        ("[" * 300, 1, "nested more than 20 deep"),
+        ("{" * 300, 1, "nested more than 20 deep"),
+        ("- " * 10_000, 1, "nested more than 20 deep"),
         ("\n" + "[{" * 40 + "x" + "}]" * 40, 2, "nested more than 20 deep"),
         ("#" * (1 << 20) + "\n", 1, "larger than 1 MiB"),
-        ("pipelines: [" + "1," * 25_000 + "]", 1, "too many entries"),
+        ("pipelines: [" + "1," * 10_001 + "]", 1, "too many entries"),
     ],
 )
 def test_fault_18_what_a_configuration_has_no_use_for_is_refused_with_its_line(
@@ -257,10 +258,11 @@ def test_problems_of_the_whole(text: str, says: str) -> None:
 
 
 def test_one_host_leads_to_one_environment() -> None:
-    text = "pipelines:\n  a: {environments: {dev: {host: x.example}}}\n  b: {environments: {dev: {hosts: [y.example, x.example]}}}"
+    text = "pipelines:\n  a: {environments: {dev: {host: x.example}}}\n"
+    text += "  b: {environments: {dev: {hosts: [y.example, x.example]}}}"
     assert only(text) == (
-        "pipelines.yaml:3: pipelines.b.environments.dev.hosts[1]: 'x.example' belongs to a/dev already (line 2); "
-        "give each its own"
+        "pipelines.yaml:3: pipelines.b.environments.dev.hosts[1]: 'x.example' belongs to a/dev already "
+        "(line 2); give each its own"
     )
 
 
@@ -288,19 +290,16 @@ def test_a_name_too_long_for_the_name_service() -> None:
 
 
 def test_two_pipelines_may_share_a_repository_and_branch() -> None:
-    text = "pipelines: {a: {source: &x {repository: r}, environments: {d: }}}".replace("&x ", "")
-    text += "\n"
-    both = "pipelines:\n" + "".join(
-        f"  {n}: {{source: {{repository: r}}, environments: {{d: }}}}\n" for n in "ab"
-    )
-    assert problems(text) == ()
-    assert list(load(both).pipelines) == ["a", "b"]
+    lines = [f"  {name}: {{source: {{repository: r}}, environments: {{d: }}}}" for name in "ab"]
+    assert list(load("\n".join(["pipelines:", *lines])).pipelines) == ["a", "b"]
 
 
 def test_text_stays_the_text_that_was_written() -> None:
     text = hello(
         "source: {branch: 1.10}",
-        "service: {env: {PORT: 8080, V: 1.10, T: 5:00, D: 2024-01-01, O: 010, E: '', Q: 'yes'}, command: [sleep, 5]}",
+        "service:",
+        "  env: {PORT: 8080, V: 1.10, T: 5:00, D: 2024-01-01, O: 010, E: '', Q: 'yes'}",
+        "  command: [sleep, 5]",
         "environments: {dev: }",
     )
     pipeline = load(text).pipelines["hello"]

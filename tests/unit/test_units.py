@@ -57,7 +57,7 @@ def test_cpu_shares_are_read_in_cores() -> None:
     assert parse_cpu("250m") == 0.25
     assert parse_cpu(2) == 2.0
     for text in ("0", "m", "-1", True, "one"):
-        with pytest.raises(ValueError, match="250m, 0.5, 2"):
+        with pytest.raises(ValueError, match=r"250m, 0\.5, 2"):
             parse_cpu(text)
 
 

@@ -1,0 +1,181 @@
+"""What tests on real parts share. Every session has its own instance name, ports and addresses, so that many
+may go on at once on one machine, and takes away whatever carries its instance's label at the end."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import random
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from docker.errors import APIError, NotFound
+
+import docker
+from pipeline.adapters.docker_client import client
+from pipeline.adapters.docker_engine import DockerEngine
+from pipeline.adapters.http_probe import HttpProbe
+from pipeline.adapters.proxy import Proxy
+from pipeline.clock import Deadline, SystemClock
+from pipeline.config import Rendered, Service
+from pipeline.model import Event, Place, SlotSpec
+from pipeline.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PORTS = 24  # loopback ports, so environments at once, of one session
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Polls until the condition holds; an AssertionError when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not true within {seconds} s"
+        time.sleep(0.01)
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free loopback ports in a row, below those that the kernel deals by itself."""
+    for _ in range(200):
+        first = random.randrange(20200, 32700 - count)
+        with suppress(OSError):
+            for port in range(first, first + count):
+                with socket.socket() as attempt:
+                    attempt.bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no free ports in a row")
+
+
+def free_subnet(api: docker.APIClient) -> str:
+    """A /22 out of 10.214.0.0–10.219.255.255 that no Docker network uses."""
+    pools = [pool for net in api.networks() for pool in net["IPAM"]["Config"] or []]
+    used = [ipaddress.ip_network(pool["Subnet"]) for pool in pools if "." in pool.get("Subnet", "")]
+    while True:
+        one = ipaddress.ip_network(f"10.{random.randrange(214, 220)}.{random.randrange(0, 256, 4)}.0/22")
+        if not any(one.overlaps(other) for other in used):
+            return str(one)
+
+
+@pytest.fixture(scope="session")
+def instance() -> str:
+    return f"t{os.getpid()}-{secrets.token_hex(2)}"
+
+
+@pytest.fixture(scope="session")
+def docker_client(instance: str) -> Iterator[docker.DockerClient]:
+    """The Engine. Whatever carries the instance's label is removed at the end."""
+    one = client()
+    yield one
+    sweep(one, instance)
+    one.close()
+
+
+def sweep(one: docker.DockerClient, instance: str) -> None:
+    """Removes the instance's containers, networks and images."""
+    mine = {"label": f"pushlive.instance={instance}"}
+    for container in one.api.containers(all=True, filters=mine):
+        with suppress(NotFound, APIError):
+            one.api.remove_container(container["Id"], force=True, v=True)
+    for network in one.api.networks(filters=mine):
+        with suppress(NotFound, APIError):
+            one.api.remove_network(network["Id"])
+    for image in one.api.images(filters=mine):
+        with suppress(NotFound, APIError):
+            one.api.remove_image(image["Id"], force=True)
+
+
+@pytest.fixture(scope="session")
+def base_images() -> None:
+    """busybox:1.36 and haproxy:2.6 are here (scripts/images)."""
+    subprocess.run([ROOT / "scripts" / "images"], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def app_image(docker_client: docker.DockerClient, instance: str, base_images: None) -> str:
+    """The sample application's image id."""
+    labels = {"pushlive.instance": instance}
+    path = str(ROOT / "docker" / "sample")
+    image, _ = docker_client.images.build(path=path, tag=f"{instance}-app:1", labels=labels, rm=True)
+    return str(image.id)
+
+
+@pytest.fixture(scope="session")
+def settings(
+    tmp_path_factory: pytest.TempPathFactory,
+    instance: str,
+    docker_client: docker.DockerClient,
+    base_images: None,
+) -> Settings:
+    first = free_ports(PORTS + 2)
+    return Settings(
+        data=tmp_path_factory.mktemp("data"),
+        instance=instance,
+        proxy_http=f"127.0.0.1:{first + PORTS}",
+        preview_port=first + PORTS + 1,
+        ports=f"{first}-{first + PORTS - 1}",
+        subnets=free_subnet(docker_client.api),
+    )
+
+
+@pytest.fixture(scope="session")
+def proxy(settings: Settings) -> Iterator[Proxy]:
+    one = Proxy(client, settings, SystemClock())
+    one.ensure()
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings, proxy: Proxy) -> DockerEngine:
+    return DockerEngine(client, proxy, settings, HttpProbe(), SystemClock())
+
+
+_numbers = itertools.count()
+
+
+@dataclass
+class Bench:
+    """One environment of its own on the real Engine, with what tests say over and over."""
+
+    engine: DockerEngine
+    image: str
+    name: str
+    index: int
+    hosts: tuple[str, ...] = ()
+    events: list[Event] = field(default_factory=list)
+
+    def place(self, slot: str = "blue") -> Place:
+        return Place(self.name, "live", self.index, slot)
+
+    def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
+        values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
+        config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
+        return SlotSpec(self.place(slot), release, run, f"{release:040x}", self.image, config)
+
+    def watch(self, seconds: float = 30.0) -> Deadline:
+        return Deadline(SystemClock(), seconds)
+
+    def deploy(self, spec: SlotSpec) -> None:
+        """The story's happy way, without checks."""
+        self.engine.prepare(spec.place, self.hosts)
+        self.engine.fits(spec)
+        self.engine.start(spec, self.watch())
+        self.engine.ready(spec, self.events.append, self.watch())
+        self.engine.expose(spec)
+        self.engine.switch(spec)
+
+
+@pytest.fixture
+def bench(engine: DockerEngine, app_image: str) -> Iterator[Bench]:
+    """An environment of one's own; removed afterwards."""
+    number = next(_numbers)
+    one = Bench(engine, app_image, f"app{number}", number % PORTS)
+    yield one
+    engine.remove(one.place())

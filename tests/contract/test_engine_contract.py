@@ -1,0 +1,229 @@
+"""What every Engine promises, asked of the strict fake and of Docker alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
+from pipeline.adapters.http_probe import HttpProbe
+from pipeline.clock import Deadline, SystemClock
+from pipeline.config import Rendered, Service
+from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
+from pipeline.model import CommandResult, Event, Place, Replica, SlotSpec
+from pipeline.ports import Engine, Probe
+
+REFUSED = (RequestError, IllegalOrder)
+
+
+@dataclass
+class Kit:
+    """An Engine, a Probe for its routes, and an environment of its own."""
+
+    engine: Engine
+    probe: Probe
+    name: str
+    index: int
+    image: str
+    kill: Callable[[SlotSpec], None]  # the release's containers end, with exit code 3 where it can be chosen
+
+    def place(self, slot: str = "blue") -> Place:
+        return Place(self.name, "live", self.index, slot)
+
+    def spec(self, slot: str = "blue", release: int = 1, **service: object) -> SlotSpec:
+        values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "replicas": 2, **service}
+        config = Rendered(service=Service(**values))  # type: ignore[arg-type]
+        return SlotSpec(self.place(slot), release, release, f"{release:040x}", self.image, config)
+
+    def watch(self, seconds: float = 30.0) -> Deadline:
+        return Deadline(SystemClock(), seconds)
+
+    def stand(self, spec: SlotSpec) -> tuple[Replica, ...]:
+        self.engine.start(spec, self.watch())
+        replicas = self.engine.ready(spec, ignore, self.watch())
+        self.engine.expose(spec)
+        return replicas
+
+    def command(self, spec: SlotSpec, name: str, *argv: str) -> CommandResult:
+        return self.engine.command(spec, name, argv, {"MORE": "yes"}, ignore, self.watch())
+
+
+def ignore(_event: Event) -> None:
+    pass
+
+
+@pytest.fixture(params=["fake", "docker"])
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    if request.param == "fake":
+        fake = FakeEngine()
+        fake.commands = lambda spec, argv: CommandResult(4 if "exit 4" in argv else 0, "one\ntwo\n", 0.001)
+        yield Kit(fake, FakeProbe(fake), "app", 3, "sha256:1", lambda spec: fake.exit(spec.place, 3))
+        return
+    bench = request.getfixturevalue("bench")
+    api = request.getfixturevalue("docker_client").api
+
+    def kill(spec: SlotSpec) -> None:
+        for replica in bench.engine.replicas(spec.place):
+            api.kill(replica.name)
+
+    yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, kill)
+
+
+@pytest.fixture
+def prepared(kit: Kit) -> Kit:
+    kit.engine.prepare(kit.place(), ())
+    return kit
+
+
+def test_the_whole_way_twice_over(prepared: Kit) -> None:
+    engine, probe = prepared.engine, prepared.probe
+    blue, green = prepared.spec("blue", 1), prepared.spec("green", 2)
+    assert engine.serving(blue.place) is None
+    assert probe.get(engine.public(blue), "/", 5).status == 503
+
+    for spec, others in ((blue, None), (green, "blue")):
+        engine.fits(spec)
+        replicas = prepared.stand(spec)
+        assert [r.state for r in replicas] == ["running", "running"]
+        assert {r.release for r in replicas} == {spec.release}
+        assert len({r.address for r in replicas}) == 2
+        assert engine.serving(spec.place) == others
+        answer = probe.get(engine.preview(spec), "/healthz", 5)
+        assert answer.status == 200
+        assert answer.served_by in engine.preview(spec).expect
+        engine.switch(spec)
+        assert engine.serving(spec.place) == spec.place.slot
+        answer = probe.get(engine.public(spec), "/healthz", 5)
+        assert answer.served_by in engine.public(spec).expect
+
+    assert engine.drain(blue.place, 5, prepared.watch()) == 0
+    engine.switch(blue)  # back, while it is warm
+    assert probe.get(engine.public(blue), "/healthz", 5).served_by in engine.public(blue).expect
+    engine.stop(green.place)
+    assert engine.replicas(green.place) == ()
+    assert [p for p in engine.slots() if p.pipeline == prepared.name] == [blue.place]
+
+
+def test_every_repetition_is_harmless(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec()
+    engine.prepare(spec.place, ())
+    first = prepared.stand(spec)
+    assert prepared.stand(spec) == first
+    assert prepared.stand(replace(spec, run=7)) == first
+    engine.switch(spec)
+    engine.switch(spec)
+    engine.unroute(spec.place)
+    engine.unroute(spec.place)
+    assert engine.serving(spec.place) is None
+    for _ in range(2):
+        engine.stop(spec.place)
+    for _ in range(2):
+        engine.remove(spec.place)
+    assert engine.replicas(spec.place) == ()
+
+
+def test_a_different_release_in_the_slot_is_replaced(prepared: Kit) -> None:
+    prepared.stand(prepared.spec(release=1))
+    assert {r.release for r in prepared.stand(prepared.spec(release=2))} == {2}
+
+
+def test_switch_to_a_slot_that_was_not_exposed_is_refused(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec()
+    with pytest.raises(REFUSED):
+        engine.switch(spec)
+    engine.start(spec, prepared.watch())
+    engine.ready(spec, ignore, prepared.watch())
+    with pytest.raises(REFUSED):
+        engine.switch(spec)
+    assert engine.serving(spec.place) is None
+
+
+def test_the_serving_slot_is_not_stopped_drained_or_filled_anew(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec()
+    prepared.stand(spec)
+    engine.switch(spec)
+    for act in (
+        lambda: engine.stop(spec.place),
+        lambda: engine.drain(spec.place, 1, prepared.watch()),
+        lambda: engine.start(prepared.spec(release=2), prepared.watch()),
+    ):
+        with pytest.raises(REFUSED):
+            act()
+    assert {r.release for r in engine.replicas(spec.place)} == {1}
+
+
+def test_start_before_prepare_is_refused(kit: Kit) -> None:
+    with pytest.raises((EngineFailed, IllegalOrder)):
+        kit.engine.start(kit.spec(), kit.watch())
+
+
+def test_fault_27_a_slot_that_died_is_not_ready(prepared: Kit) -> None:
+    spec = prepared.spec()
+    prepared.engine.start(spec, prepared.watch())
+    prepared.kill(spec)
+    with pytest.raises(AppFailed, match="exit"):
+        prepared.engine.ready(spec, ignore, prepared.watch())
+
+
+def test_fault_39_a_slot_that_died_is_revived(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec()
+    prepared.stand(spec)
+    engine.switch(spec)
+    assert engine.revive(spec) is False
+    prepared.kill(spec)
+    assert engine.revive(spec) is True
+    engine.ready(spec, ignore, prepared.watch())
+    assert prepared.probe.get(engine.public(spec), "/healthz", 5).status == 200
+    assert engine.revive(spec) is False
+
+
+def test_blue_and_green_that_do_not_fit_are_refused(prepared: Kit) -> None:
+    with pytest.raises(DoesNotFit):
+        prepared.engine.fits(prepared.spec(memory=1 << 40))
+    assert prepared.engine.replicas(prepared.place()) == ()
+
+
+def test_a_watch_that_has_had_enough_ends_the_start(prepared: Kit) -> None:
+    with pytest.raises(TimedOut):
+        prepared.engine.start(prepared.spec(), prepared.watch(0.0))
+
+
+def test_a_command_runs_once_and_is_remembered(prepared: Kit) -> None:
+    spec, lines = prepared.spec(), []
+    engine = prepared.engine
+    argv = ("sh", "-c", "echo one; echo two")
+    first = engine.command(spec, "migrate", argv, {}, lines.append, prepared.watch())
+    assert (first.exit_code, first.output) == (0, "one\ntwo\n")
+    assert [e.text for e in lines] == ["one", "two"]
+    again = prepared.command(spec, "migrate", "sh", "-c", "exit 4")
+    assert again.exit_code == 0
+    engine.forget_command(spec, "migrate")
+    engine.forget_command(spec, "migrate")
+    assert prepared.command(spec, "migrate", "sh", "-c", "exit 4").exit_code == 4
+
+
+def test_an_empty_environment_is_silent(kit: Kit) -> None:
+    engine, place = kit.engine, kit.place()
+    assert engine.replicas(place) == ()
+    assert engine.logs(place, 5) == ()
+    assert engine.open_sessions(place) == 0
+    engine.stop(place)
+    engine.unroute(place)
+    engine.remove(place)
+
+
+def test_fault_33_the_fake_knows_a_command_that_died_midway() -> None:
+    fake = FakeEngine()
+    kit = Kit(fake, FakeProbe(fake), "app", 0, "sha256:1", lambda spec: None)
+    fake.prepare(kit.place(), ())
+
+    def die(_spec: SlotSpec, _argv: tuple[str, ...]) -> CommandResult:
+        raise KeyboardInterrupt
+
+    fake.commands = die
+    with pytest.raises(KeyboardInterrupt):
+        kit.command(kit.spec(), "migrate", "true")
+    with pytest.raises(OutcomeUnknown):
+        kit.command(kit.spec(), "migrate", "true")

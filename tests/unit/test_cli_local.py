@@ -1,0 +1,119 @@
+"""init, check, plan, and what is handed to the supervisor."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli_local import plan_lines
+from pipeline.terminal import plain
+from tests.unit.cli_stub import Stub, Told
+
+pytest_plugins = ["tests.unit.cli_stub"]
+GOOD = "pipelines:\n  hello:\n    environments:\n      live: {}\n"
+BAD = "pipelines:\n  hello:\n    service: {port: 99999, colour: red}\n    environments:\n      live: {}\n"
+
+
+def test_init_writes_a_file_that_check_accepts(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("init", "--name", "shop")
+    assert told.code == 0
+    assert "pipelines.yaml written" in told.out
+    assert "shop" in Path("pipelines.yaml").read_text()
+    assert pushlive("check").code == 0
+
+
+def test_init_overwrites_nothing(pushlive: Callable[..., Told]) -> None:
+    Path("pipelines.yaml").write_text("mine")
+    told = pushlive("init")
+    assert told.code == 3
+    assert "was not touched" in told.err
+    assert Path("pipelines.yaml").read_text() == "mine"
+
+
+def test_init_where_nothing_can_be_written(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("init", PUSHLIVE_CONFIG="missing/pipelines.yaml")
+    assert told.code == 2
+    assert "cannot be written" in told.err
+
+
+def test_check_prints_every_problem_with_its_line(pushlive: Callable[..., Told]) -> None:
+    Path("pipelines.yaml").write_text(BAD)
+    told = pushlive("check")
+    assert told.code == 2
+    assert told.out == ""
+    assert "pipelines.yaml:3: pipelines.hello.service.port" in told.err
+    assert "colour" in told.err
+    assert told.err.endswith("2 problems in pipelines.yaml.\n")
+
+
+def test_check_warns_and_passes(pushlive: Callable[..., Told]) -> None:
+    Path("other.yaml").write_text(GOOD)
+    told = pushlive("check", "other.yaml")
+    assert told.code == 0
+    assert "other.yaml has no problem" in told.out
+    assert told.out.startswith("! "), "no smoke check is worth a warning"
+
+
+def test_check_as_json(pushlive: Callable[..., Told]) -> None:
+    Path("pipelines.yaml").write_text(BAD)
+    told = pushlive("check", "--json")
+    assert told.code == 2
+    assert {problem["line"] for problem in told.json["problems"]} == {3}
+
+
+def test_check_without_a_file(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("check")
+    assert told.code == 2
+    assert "pushlive init" in told.err
+
+
+def test_plan_looks_here_first_and_then_asks(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    Path("pipelines.yaml").write_text(BAD)
+    assert pushlive("plan").code == 2
+    assert pushlive("plan", "--json").json["problems"]
+    assert not stub.asked
+    Path("pipelines.yaml").write_text(GOOD)
+    told = pushlive("plan")
+    assert told == (0, "hello\n  dev        memory: 128 MiB → 256 MiB\n", "")
+    assert stub.asked == [("POST", "/api/plan", {"config": GOOD})]
+    assert pushlive("plan", "--json").json["pipelines"]
+
+
+def test_plan_says_when_the_service_sees_a_problem(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    Path("pipelines.yaml").write_text(GOOD)
+    stub.answers["POST", "/api/plan"] = (200, {"problems": ["port taken"], "warnings": [], "pipelines": {}})
+    told = pushlive("plan")
+    assert told == (2, "✗ port taken\n", "")
+
+
+def test_a_plan_without_changes() -> None:
+    assert plan_lines({"pipelines": {"hello": {"dev": []}}}, plain) == ["Nothing would change."]
+
+
+@pytest.mark.parametrize(
+    ("words", "call"),
+    [
+        (["up", "--config", "x.yaml"], ("up", "x.yaml")),
+        (["web"], ("web", None)),
+        (["worker"], ("worker", None)),
+        (["down"], ("down", False)),
+        (["down", "--all"], ("down", True)),
+    ],
+)
+def test_the_service_is_the_supervisors(
+    words: list[str], call: tuple[str, Any], pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import supervisor
+
+    calls: list[tuple[str, Any]] = []
+
+    def taken(name: str, *arguments: Any) -> int:
+        given = arguments[0] if arguments else None
+        calls.append((name, getattr(given, "config", given)))
+        return 3
+
+    for name in ("up", "web", "worker", "down"):
+        monkeypatch.setattr(supervisor, name, lambda *arguments, name=name: taken(name, *arguments))
+    assert pushlive(*words).code == 3
+    assert calls == [call]

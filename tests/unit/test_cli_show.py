@@ -1,0 +1,94 @@
+"""What show prints of a run."""
+
+from collections.abc import Callable
+
+from pipeline.cli_show import card, header, next_lines, stage_lines, time_lines
+from pipeline.terminal import plain
+from tests.unit.cli_stub import FAILURE, Stub, Told, run, timing
+
+pytest_plugins = ["tests.unit.cli_stub"]
+
+
+def test_show_has_steps_times_and_checks(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("show", "hello#42")
+    assert told.code == 0
+    lines = [" ".join(line.split()) for line in told.out.splitlines()]
+    assert lines[0] == "hello#42 live"
+    assert lines[1] == "3f2a9c1 Say hello in two languages"
+    assert "release r17, image abababababab" in lines[2]
+    assert "build 0.44s ━━━━━━━━" in lines
+    assert "switch 0.004s ━" in lines
+    assert "queue wait 0.02s" in lines
+    assert "image ready → live 1.30s of 5:00 4:58 left" in lines
+    assert "push → live 1.80s of 10:00" in lines
+    assert "qa ✓ GET /healthz 200 in 2 ms 0.002s 2 attempts" in lines
+    assert lines[-1] == "pushlive revert hello puts the release before it back"
+
+
+def test_the_overspender_is_named() -> None:
+    late = timing(deploy=320.0, left=-20.0, over="qa/smoke", serious=True, whole=700.0)
+    lines = [" ".join(line.split()) for line in time_lines(late, plain)]
+    assert "image ready → live 5:20 of 5:00 20.00s over, most of it in qa/smoke" in lines
+    assert "push → live 11:40 of 10:00 serious: more than the whole may take" in lines
+    assert sum("over the budget" in line for line in stage_lines(late, plain, 0)) == 1
+
+
+def test_a_failed_run_shows_its_card(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.shown["run"] = run(outcome="failed", failure=FAILURE, reason=FAILURE["message"])
+    out = pushlive("show").out
+    assert out.startswith("hello#42  failed\n"), "the reason is on the card and is not said twice"
+    assert "\n".join(card(FAILURE, plain)) in out
+    assert card(FAILURE, plain) == [
+        "┌─ dev/smoke failed · the application",
+        "│ GET /healthz answered 500 instead of 200.",
+        "├─ seen",
+        "│ hello-dev-blue-r18-1 │ KeyError: 'GREETING'",
+        "│ exit code: still running",
+        "├─ differs from the last good release",
+        "│ env GREETING: 'hello' → (not set)",
+        "├─ next",
+        "│ Push a fix; nothing moved. The failed container is kept for ten minutes.",
+        "└─",
+    ]
+
+
+def test_a_failed_step_is_marked() -> None:
+    stages = [
+        {
+            "stage": "dev",
+            "seconds": 1.0,
+            "steps": [{"step": "smoke", "seconds": 1.0, "ok": False, "detail": "500"}],
+        }
+    ]
+    assert stage_lines(timing(stages=stages), plain, 0)[-1].split() == [
+        "✗",
+        "smoke",
+        "1.00s",
+        "━" * 28,
+        "500",
+    ]
+
+
+def test_a_run_that_has_just_begun(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.shown = {
+        "run": run(state="queued", outcome=None, release=None, checks={}, stage="", seconds=0.0),
+        "timing": timing(stages=[], deploy=0.0, left=None),
+        "release": None,
+    }
+    told = pushlive("show")
+    assert told.code == 0
+    assert told.out.endswith("pushlive follow 'hello#42' watches it\n")
+
+
+def test_the_header_names_who_and_why() -> None:
+    lines = header(
+        run(kind="revert", by="ben", outcome="superseded", reason="hello#43 is newer"), None, plain
+    )
+    assert lines[0] == "hello#42  superseded  hello#43 is newer"
+    assert lines[2].startswith("revert · by ben · ")
+
+
+def test_what_to_do_next() -> None:
+    assert "promote 'hello#42'" in next_lines(run(state="waiting", gate="live"), plain)[0]
+    assert "logs 'hello#42'" in next_lines(run(outcome="failed"), plain)[0]
+    assert next_lines(run(kind="revert"), plain) == []

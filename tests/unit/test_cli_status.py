@@ -1,0 +1,102 @@
+"""What status and runs print."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.cli_status import environment_row, pipeline_lines, run_state
+from pipeline.terminal import plain
+from tests.unit.cli_stub import NOW, Stub, Told, environment, run
+
+pytest_plugins = ["tests.unit.cli_stub"]
+
+
+def _entry(**changes: Any) -> dict[str, Any]:
+    environments = [environment("dev", 0), environment("live", 1, **changes)]
+    return {
+        "name": "hello",
+        "branch": "main",
+        "source": "",
+        "environments": environments,
+        "run": None,
+        "waiting": None,
+    }
+
+
+def test_status_is_a_table(pushlive: Callable[..., Told]) -> None:
+    told = pushlive("status")
+    assert told.code == 0
+    lines = told.out.splitlines()
+    assert lines[0].startswith("hello  built-in git server · main  hello#42 live 3m ago")
+    assert " ".join(lines[2].split()) == (
+        "dev r17 3f2a9c1 Say hello in two languages 3m ● blue serving revert ready: r16, warm "
+        "http://127.0.0.1:20000"
+    )
+    assert len(lines) == 5
+
+
+def test_what_needs_a_person_stands_below_with_its_command() -> None:
+    hold = {"reason": "reverted from r18", "by": "ana", "since": NOW}
+    entry = _entry(hold=hold, quarantine=[{"release": 18, "reason": "slow"}], problem="no container")
+    entry["waiting"] = run(state="waiting", gate="live")
+    text = "\n".join(pipeline_lines(entry, NOW, plain, 0))
+    assert "✗ live: no container" in text
+    assert "! live is held: reverted from r18 (ana)  → pushlive resume hello --env live" in text
+    assert "live: r18 in quarantine: slow  → pushlive unquarantine hello r18 --env live" in text
+    assert "hello#42 (r17, 3f2a9c1) waits before live  → pushlive promote hello" in text
+
+
+def test_an_environment_where_nothing_was_yet() -> None:
+    empty = environment("qa", 1, release=None, commit="", message="", since=None, slot=None)
+    empty["revert"] = {"ready": False, "text": "not ready: no earlier good release"}
+    texts = [cell if isinstance(cell, str) else cell[0] for cell in environment_row(empty, NOW)]
+    assert texts[:7] == ["qa", "–", "", "", "", "", "empty"]
+    assert texts[7] == "not ready: no earlier good release"
+
+
+def test_a_wrong_configuration_is_said_loudly(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.status["config_error"] = "pipelines.yaml:3: nonsense\x1b[2J\npipelines.yaml:4: more"
+    told = pushlive("status")
+    assert told.err == (
+        "! pipelines.yaml is wrong; the last good one is in force.\n"
+        "  pipelines.yaml:3: nonsense\n  pipelines.yaml:4: more\n\n"
+    )
+    assert told.code == 0
+
+
+def test_status_of_one_pipeline(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    assert pushlive("status", "hello").code == 0
+    assert stub.asked[-1][1] == "/api/status?pipeline=hello"
+    told = pushlive("status", "shop")
+    assert told.code == 4
+    assert "no pipeline shop" in told.err
+
+
+def test_nothing_yet(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.status["pipelines"] = []
+    assert "pushlive init" in pushlive("status").out
+    stub.answers["GET", "/api/runs"] = (200, {"runs": []})
+    assert "git push" in pushlive("runs").out
+
+
+def test_runs_is_a_table(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    told = pushlive("runs", "hello", "--limit", "5")
+    assert stub.asked[-1][1] == "/api/runs?pipeline=hello&limit=5"
+    row = " ".join(told.out.splitlines()[1].split())
+    assert row == "hello#42 live r17 3f2a9c1 Say hello in two languages ana 3m ago 1.80s"
+
+
+def test_a_runs_state_in_words() -> None:
+    assert run_state(run()) == ("live", "green")
+    assert run_state(run(state="waiting", gate="live"))[0] == "waits before live"
+    assert run_state(run(state="running", stage="qa"))[0] == "running qa"
+    assert run_state(run(state="queued", stage=""))[0] == "queued"
+
+
+def test_fault_47_a_commit_message_cannot_steer_the_terminal(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    entries: Any = stub.status["pipelines"]
+    entries[0]["environments"][0]["message"] = "\x1b[2Jevil\nline\x9b"
+    told = pushlive("status")
+    assert "evil␊line\ufffd" in told.out
+    assert "\x1b" not in told.out

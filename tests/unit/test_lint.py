@@ -1,0 +1,93 @@
+"""What is allowed and yet unwise."""
+
+import pytest
+
+from pipeline.lint import warnings
+from pipeline.loader import load
+
+WISE = """
+pipelines:
+  hello:
+    service: {health: /healthz, replicas: 2}
+    smoke: [{get: /healthz}]
+    environments: {dev: {}, live: {}}
+"""
+
+
+def test_a_configuration_that_has_thought_of_all_gets_no_warning() -> None:
+    assert warnings(load(WISE)) == ()
+    assert warnings(load("")) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("smoke: [{get: /healthz}]", "", "pipelines.hello.smoke: there are no smoke checks"),
+        ("live: {}", "live: {smoke: []}", "environments.live.smoke: is empty"),
+        ("health: /healthz, ", "", "environments.live.health: `/` often answers before"),
+        (
+            "live: {}",
+            "live: {keep_warm: 0}",
+            "environments.live.keep_warm: 0 in live; a revert is no single switch",
+        ),
+        ("live: {}", "live: {drain: 1h}", "environments.live.drain: 1h is longer than keep_warm (10m)"),
+        ("live: {}", "live: {stop: 31s}", "environments.live.stop: 31s is long"),
+        ("live: {}", "live: {env: {PORT: 3000}}", "environments.live.env.PORT: is 3000 but port is 8080"),
+        (
+            "live: {}",
+            "live: {memory: 1GiB}",
+            "environments.dev: unlike live: memory 256 MiB instead of 1 GiB",
+        ),
+        ("live: {}", "live: {cpu: 2}", "environments.dev: unlike live: cpu 1 instead of 2"),
+        ("dev: {}", "dev: {command: [a]}", "environments.dev: unlike live: another command"),
+        ("dev: {}", "dev: {replicas: 1}", "live.replicas: 2 here and 1 everywhere before"),
+        ("dev: {}", "dev: {promote: manual}", "environments.dev.promote: a person has to let in every push"),
+        ("dev: {}, ", "", "pipelines.hello.environments: live is the only one"),
+        (
+            "live: {}",
+            "live: {smoke: [{tcp: 8080}]}",
+            "environments.live: its only smoke check opens port 8080",
+        ),
+        ("live: {}", "live: {smoke: [{get: /, retry: 2m}]}", "environments.live: smoke[0] may fail for 2m"),
+        ("\npipelines", "\nbudget: {whole: 1m}\npipelines", "budget: deploy (5m) is longer than whole (1m)"),
+        (
+            "    smoke",
+            "    budget: {deploy: 11m}\n    smoke",
+            "pipelines.hello.budget: deploy (11m) is longer than",
+        ),
+        (
+            "    smoke",
+            "    build: {timeout: 1h}\n    smoke",
+            "pipelines.hello.build.timeout: 1h is more than the whole",
+        ),
+        (
+            "    smoke",
+            "    source: {url: 'http://h/a'}\n    smoke",
+            "hello.source.url: http:// is not encrypted",
+        ),
+    ],
+)
+def test_what_is_unwise_is_said_with_its_place(old: str, new: str, says: str) -> None:
+    assert old in WISE
+    found = warnings(load(WISE.replace(old, new, 1)))
+    assert any(says in line for line in found), found
+
+
+def test_one_replica_in_live_is_said_of_live_alone() -> None:
+    found = warnings(load(WISE.replace(", replicas: 2", "")))
+    assert [line.split(":")[0] for line in found] == ["pipelines.hello.environments.live.replicas"]
+
+
+def test_little_memory() -> None:
+    found = warnings(load(WISE.replace("replicas: 2", "replicas: 2, memory: 8MiB")))
+    assert [line.split(":")[0].rpartition(".")[2] for line in found] == ["memory", "memory"]
+
+
+def test_two_pipelines_of_one_branch() -> None:
+    twice = WISE + WISE.partition("pipelines:\n")[2].replace(
+        "hello:", "again:\n    source: {repository: hello}", 1
+    )
+    assert warnings(load(twice)) == (
+        "pipelines.again.source: the same repository and branch as hello; "
+        "one push starts both, which is fine if that is meant",
+    )

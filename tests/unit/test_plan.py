@@ -1,0 +1,129 @@
+"""What a changed pipelines.yaml would change, in lines for people."""
+
+import pytest
+
+from pipeline.config import Rendered, Service
+from pipeline.loader import load
+from pipeline.plan import differences, plan
+
+OLD = """
+pipelines:
+  hello:
+    service: {memory: 128MiB, cpu: 250m, env: {GREETING: hello, API_TOKEN: old}}
+    smoke: [{get: /healthz}, {run: [./smoke.sh]}]
+    environments: {dev: {}, qa: {}, live: {host: a.example, keep_warm: 30m}}
+"""
+ALL = ("dev", "qa", "live")
+
+
+def changed(old: str, new: str, text: str = OLD) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The plan for the file in which ``old`` was replaced."""
+    assert old in text
+    return plan(load(text), load(text.replace(old, new)))
+
+
+def test_the_same_file_changes_nothing() -> None:
+    assert plan(load(OLD), load(OLD)) == {}
+
+
+def test_defaults_spelled_out_change_nothing() -> None:
+    spelled = OLD.replace("dev: {}", "dev: {port: 8080, replicas: 1, drain: 30s, memory: 128MiB}")
+    spelled = spelled.replace("{get: /healthz}", "{get: /healthz, status: 200, within: 5000ms}")
+    spelled = spelled.replace(
+        "  hello:\n", "  hello:\n    source: {repository: hello, branch: main}\n    budget: {deploy: 5m}\n"
+    )
+    assert plan(load(OLD), load(spelled)) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("128MiB", "256MiB", "memory: 128 MiB → 256 MiB"),
+        ("250m", "1.5", "cpu: 0.25 → 1.5"),
+        ("GREETING: hello", "GREETING: hi", "env GREETING: 'hello' → 'hi'"),
+        ("GREETING: hello, ", "", "env GREETING: − 'hello'"),
+        ("GREETING: hello", "GREETING: hello, MORE: x", "env MORE: + 'x'"),
+        ("API_TOKEN: old", "API_TOKEN: new", "env API_TOKEN: ••• → •••"),
+        ("API_TOKEN: old", "API_TOKEN: old, DB_PASSWORD: x", "env DB_PASSWORD: + •••"),
+        ("{get: /healthz}, ", "", "smoke: − GET /healthz"),
+        ("{get: /healthz}", "{get: /healthz}, {tcp: 9090}", "smoke: + TCP 9090"),
+        ("{get: /healthz}", "{get: /healthz, within: 1s}", "smoke: GET /healthz: within: 5s → 1s"),
+        ("{get: /healthz}", "{get: /healthz, json: {a: 1}}", "smoke: GET /healthz: json: none → a: '1'"),
+        (
+            "{get: /healthz}, {run: [./smoke.sh]}",
+            "{run: [./smoke.sh]}, {get: /healthz}",
+            "smoke: the order of the checks",
+        ),
+        ("cpu:", "command: [./a b, c], cpu:", "command: none → './a b' c"),
+        ("cpu:", "drain: 90s, cpu:", "drain: 30s → 90s"),
+    ],
+)
+def test_a_change_of_the_service_shows_in_every_environment(old: str, new: str, line: str) -> None:
+    assert changed(old, new) == {"hello": dict.fromkeys(ALL, (line,))}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("30m", "1h", ("keep_warm: 30m → 1h",)),
+        ("a.example", "b.example", ("hosts: + b.example", "hosts: − a.example")),
+        ("keep_warm: 30m", "keep_warm: 30m, promote: manual", ("promote: auto → manual",)),
+        ("keep_warm: 30m", "keep_warm: 30m, smoke: []", ("smoke: − GET /healthz", "smoke: − run ./smoke.sh")),
+    ],
+)
+def test_a_change_under_an_environment_shows_there_alone(old: str, new: str, lines: tuple[str, ...]) -> None:
+    assert changed(old, new) == {"hello": {"live": lines}}
+
+
+def test_environments_added_removed_and_in_another_order() -> None:
+    removed = {"hello": {"qa": ("removed: its containers go with `pushlive gc`",)}}
+    assert changed("qa: {}, ", "") == removed
+    assert changed("qa: {}", "qa: {}, stage: {}")["hello"]["stage"] == ("environment stage: added after qa",)
+    assert changed("dev: {}", "first: {}, dev: {}")["hello"]["first"] == (
+        "environment first: added as the first one",
+    )
+    assert changed("dev: {}, qa: {}", "qa: {}, dev: {}") == {
+        "hello": {"environments": ("order: dev ▶ qa ▶ live → qa ▶ dev ▶ live",)}
+    }
+
+
+def test_pipelines_added_and_removed() -> None:
+    both = OLD + "  new: {source: {branch: next}, environments: {a: {}, b: {}}}\n"
+    assert plan(load(OLD), load(both)) == {
+        "new": dict.fromkeys("ab", ("added: deployed with the first push to next of new",))
+    }
+    assert plan(load(both), load(OLD)) == {
+        "new": dict.fromkeys("ab", ("removed: its containers go with `pushlive gc`",))
+    }
+
+
+def test_what_belongs_to_the_whole_pipeline() -> None:
+    source = "    source: {branch: release}\n    build: {target: prod, args: {V: '1'}}\n    service"
+    result = changed("    service", source)["hello"]
+    assert result == {
+        "source": ("main of hello → release of hello, from the next push on",),
+        "build": ("target: none → prod, from the next build on", "argument V: + '1'"),
+    }
+    assert changed("\npipelines", "\nbudget: {deploy: 2m}\npipelines") == {
+        "hello": {"budget": ("deploy: 5m → 2m",)}
+    }
+
+
+def test_an_environment_called_source_does_not_hide_the_source() -> None:
+    text = "pipelines: {h: {source: {branch: a}, environments: {source: {port: 1}}}}"
+    new = text.replace("branch: a", "branch: b").replace("port: 1", "port: 2")
+    assert plan(load(text), load(new)) == {
+        "h": {"source": ("a of h → b of h, from the next push on", "port: 1 → 2")}
+    }
+
+
+def test_values_are_shown_inert_short_and_without_passwords() -> None:
+    before, after = (
+        Rendered(service=Service()),
+        Rendered(service=Service(env={"A": "\x1b[31m\nx" + "y" * 500, "URL": "postgres://me:hunter2@db/x"})),
+    )
+    lines = differences(before, after)
+    assert lines[0].startswith("env A: + '\\x1b[31m\\nxyy")
+    assert len(lines[0]) < 230
+    assert lines[1] == "env URL: + 'postgres://me:•••@db/x'"
+    assert differences(before, before) == ()

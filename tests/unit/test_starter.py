@@ -1,0 +1,136 @@
+"""The first pipelines.yaml, for the repository one stands in."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import Pipeline
+from pipeline.errors import ConfigError
+from pipeline.loader import load, problems
+from pipeline.starter import exposed_port, health_path, pipeline_name, starter
+
+DOCKERFILE = """
+ARG PORT=9000
+FROM node:20 AS build
+EXPOSE 1234
+FROM node:20
+# EXPOSE 1
+ENV PORT=3000 MODE="production"
+expose 53/udp ${PORT}/tcp 4000
+HEALTHCHECK --interval=5s \\
+  CMD curl -fsS "http://localhost:3000/ready?deep=1" || exit 1
+"""
+
+
+BRANCHES = ["on", "1.0", "null", "a:b", "-x", "refs", "\x85"]
+FOLDERS = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40
+).filter(lambda text: text not in (".", ".."))
+
+
+def made(folder: Path, name: str | None = None) -> tuple[str, Pipeline]:
+    """The only pipeline of the starter's text: its name and what it says."""
+    ((key, pipeline),) = load(starter(folder, name)).pipelines.items()
+    return key, pipeline
+
+
+def test_what_the_repository_says_is_filled_in(tmp_path: Path) -> None:
+    folder = tmp_path / "My Shop_2"
+    subprocess.run(["git", "init", "-q", "-b", "release/1.x", str(folder)], check=True)
+    (folder / "docker").mkdir()
+    (folder / "docker" / "Dockerfile").write_text(DOCKERFILE)
+    name, pipeline = made(folder)
+    assert name == "my-shop-2"
+    assert pipeline.source.branch == "release/1.x"
+    assert pipeline.build.dockerfile == "docker/Dockerfile"
+    assert pipeline.service.port == 3000
+    assert pipeline.service.health == "/ready?deep=1"
+    assert list(pipeline.environments) == ["dev", "qa", "live"]
+
+
+def test_without_a_repository_and_a_dockerfile_the_defaults_are_written(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    name, pipeline = made(tmp_path / "x")
+    assert (name, pipeline.source.branch, pipeline.build.dockerfile) == ("x", "main", "Dockerfile")
+    assert (pipeline.service.port, pipeline.service.health) == (8080, "/")
+    assert "There is none here yet" in starter(tmp_path / "x")
+
+
+def test_the_branch_of_a_worktree_and_off_every_branch(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (tmp_path / "store").mkdir()
+    work.mkdir()
+    (work / ".git").write_text("gitdir: ../store\n")
+    (tmp_path / "store" / "HEAD").write_text("ref: refs/heads/topic\n")
+    assert made(work)[1].source.branch == "topic"
+    (tmp_path / "store" / "HEAD").write_text("a" * 40 + "\n")
+    assert made(work)[1].source.branch == "main"
+
+
+def test_a_given_name_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
+    assert made(tmp_path, "shop")[0] == "shop"
+    with pytest.raises(ConfigError, match="such as my-shop"):
+        starter(tmp_path, "My Shop")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("hello", "hello"), ("Hello World", "hello-world"), ("2048", "app-2048"), ("---", "app"),
+        ("日本", "app"),
+        ("Café", "cafe"), ("a" * 50, "a" * 32), ("a" * 31 + "-b", "a" * 31), ("on", "on"), ("a__b", "a-b"),
+    ],
+)  # fmt: skip
+def test_a_folder_becomes_a_name(folder: str, name: str) -> None:
+    assert pipeline_name(folder) == name
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "port"),
+    [
+        ("", None), ("FROM a\nEXPOSE 80", 80), ("FROM a\nEXPOSE 53/udp", None), ("FROM a\nEXPOSE $P", None),
+        ("FROM a\nARG P=81\nEXPOSE $P", 81), ("FROM a\nENV P 82\nEXPOSE ${P}", 82),
+        ("FROM a\nEXPOSE 99999 83", 83),
+        ("FROM a\nEXPOSE 80\nFROM b", None), (DOCKERFILE, 3000),
+    ],
+)  # fmt: skip
+def test_the_port_comes_from_expose(dockerfile: str, port: int | None) -> None:
+    assert exposed_port(dockerfile) == port
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "path"),
+    [
+        ("HEALTHCHECK CMD wget -q -O- http://127.0.0.1:8080/up", "/up"),
+        ('HEALTHCHECK CMD ["curl", "-f", "http://localhost/a/b"]', "/a/b"),
+        ("HEALTHCHECK CMD curl -f http://localhost:1/ || exit 1", "/"),
+        ("HEALTHCHECK CMD ./check", ""), ("HEALTHCHECK NONE", ""), ("RUN curl http://h/x", ""),
+    ],
+)  # fmt: skip
+def test_the_health_path_comes_from_healthcheck(dockerfile: str, path: str) -> None:
+    assert health_path(dockerfile) == path
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    folder=FOLDERS,
+    branch=st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(BRANCHES),
+    dockerfile=st.text(max_size=60) | st.just(DOCKERFILE),
+)  # fmt: skip
+def test_whatever_the_folder_is_called_the_result_loads(folder: str, branch: str, dockerfile: str) -> None:
+    with tempfile.TemporaryDirectory() as top:
+        place = Path(top) / folder
+        (place / ".git").mkdir(parents=True)
+        (place / ".git" / "HEAD").write_text(f"ref: refs/heads/{branch}\n", encoding="utf-8")
+        (place / "Dockerfile").write_text(dockerfile, encoding="utf-8", errors="replace")
+        assert problems(starter(place)) == ()
+
+
+@given(st.sampled_from(["on", "off", "yes", "no", "true", "false", "null", "y", "n", "x", "a-b"]))
+def test_names_that_yaml_would_take_for_something_else(name: str) -> None:
+    assert made(Path("/nonexistent"), name)[0] == name
+    assert made(Path("/nonexistent"), name)[1].source.repository == name

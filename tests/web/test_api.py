@@ -1,0 +1,170 @@
+"""The API of docs/api.md: who may call what, what comes back, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.web.fake_desk import FakeDesk
+
+CALLS = [
+    ("GET", "/api/status", "viewer"),
+    ("GET", "/api/runs", "viewer"),
+    ("GET", "/api/runs/hello/42", "viewer"),
+    ("GET", "/api/runs/hello/latest/events", "viewer"),
+    ("GET", "/api/runs/hello/42/log", "viewer"),
+    ("GET", "/api/doctor", "viewer"),
+    ("POST", "/api/pipelines/hello/deploy", "developer"),
+    ("POST", "/api/pipelines/hello/revert", "developer"),
+    ("POST", "/api/pipelines/hello/promote", "developer"),
+    ("POST", "/api/pipelines/hello/hold", "developer"),
+    ("POST", "/api/pipelines/hello/resume", "developer"),
+    ("POST", "/api/runs/hello/42/cancel", "developer"),
+    ("POST", "/api/runs/hello/42/retry", "developer"),
+    ("POST", "/api/gc", "maintainer"),
+    ("GET", "/api/tokens", "maintainer"),
+    ("DELETE", "/api/tokens/viewer", "maintainer"),
+]
+ROLES = ("viewer", "developer", "maintainer")
+
+
+def call(client, method, path, role="maintainer", body=None, **headers):
+    given = {"Authorization": f"Bearer {role}-token"} if role else {}
+    data = None if body is None else json.dumps(body)
+    return client.open(path, method=method, data=data, headers=given | headers)
+
+
+@pytest.fixture
+def run(desk: FakeDesk):
+    return desk.deploy("hello", "somebody")
+
+
+@pytest.mark.parametrize(("method", "path", "least"), CALLS)
+def test_fault_48_each_call_needs_its_role(client, run, method, path, least):
+    for role in ROLES:
+        enough = ROLES.index(role) >= ROLES.index(least)
+        status = call(client, method, path, role).status_code
+        assert (status in (200, 202)) if enough else (status == 403), (role, status)
+
+
+@pytest.mark.parametrize(("method", "path", "least"), CALLS)
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer wrong", "Basic dmlld2VyOnZpZXdlci10b2tlbg==", "Bearer \xe4"]
+)
+def test_fault_48_no_or_wrong_token(client, run, method, path, least, authorization):
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = client.open(path, method=method, headers=headers)
+    assert answer.status_code == 401
+    assert answer.json["error"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "evil.example:7070", ""])
+def test_fault_48_foreign_host(client, desk, host):
+    answer = call(client, "GET", "/api/status", Host=host)
+    assert answer.status_code == 421
+    assert "PUSHLIVE_HOSTS" in answer.json["advice"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost:7070",
+        "127.0.0.1:7070",
+        "[::1]:7070",
+        "10.0.0.7",
+        "deploy.example.com",
+        "DEPLOY.example.com.",
+    ],
+)
+def test_own_hosts(client, host):
+    assert call(client, "GET", "/api/status", Host=host).status_code == 200
+
+
+def test_acts_reach_the_desk(client, desk, run):
+    desk.acts.clear()
+    body = {"environment": "live", "to": 16, "reason": "slow"}
+    assert call(client, "POST", "/api/pipelines/hello/revert", body=body).json == {"run": "hello#43"}
+    call(
+        client,
+        "POST",
+        "/api/pipelines/hello/deploy",
+        body={"commit": "a" * 40, "rebuild": True, "release": None},
+    )
+    call(client, "POST", "/api/pipelines/hello/promote", body={"run": 42, "release": 17})
+    call(client, "POST", "/api/pipelines/hello/hold", body={"reason": "exam week"})
+    call(client, "POST", "/api/pipelines/hello/resume")
+    call(client, "POST", "/api/pipelines/hello/unquarantine", body={"release": 17})
+    call(client, "POST", "/api/runs/hello/42/cancel")
+    assert desk.acts == [
+        ("revert", "hello", "maintainer", "live", 16, "slow"),
+        ("deploy", "hello", "maintainer", "a" * 40, None, "", True),
+        ("promote", "hello", "maintainer", 42, "", 17),
+        ("hold", "hello", "maintainer", "", "exam week"),
+        ("resume", "hello", "maintainer", ""),
+        ("unquarantine", "hello", "maintainer", 17, ""),
+        ("cancel", "hello", 42, "maintainer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("revert", {"to": "16"}, "'to' must be int"),
+        ("revert", {"to": True}, "'to' must be int"),
+        ("deploy", {"rebuild": 1}, "'rebuild' must be bool"),
+        ("deploy", {"pipeline": "x"}, "unknown field 'pipeline'"),
+        ("unquarantine", {}, "'release' is missing"),
+        ("hold", [], "not an object"),
+    ],
+)
+def test_bad_input(client, desk, path, body, said):
+    answer = call(client, "POST", f"/api/pipelines/hello/{path}", body=body)
+    assert answer.status_code == 400
+    assert said in answer.json["error"]
+    assert desk.acts == []
+
+
+def test_bad_json_and_large_bodies(client):
+    headers = {"Authorization": "Bearer maintainer-token"}
+    for data, status in ((b"{", 400), (b"[" * 100_000, 400), (b" " * (1 << 20) + b" ", 413)):
+        assert client.post("/api/pipelines/hello/hold", data=data, headers=headers).status_code == status
+
+
+def test_errors(client, desk, run):
+    assert call(client, "GET", "/api/runs/hello/7").status_code == 404
+    assert call(client, "GET", "/api/runs/hello/x").status_code == 404
+    assert call(client, "GET", "/api/runs/hello/7/events").status_code == 404
+    assert call(client, "POST", "/api/pipelines/nobody/hold").status_code == 404
+    assert call(client, "GET", "/api/runs?limit=0").status_code == 400
+    assert call(client, "GET", "/api/nothing").json["error"] == "not found"
+    assert call(client, "DELETE", "/api/status").status_code == 405
+    list(desk.follow("hello", 42))
+    assert call(client, "POST", "/api/runs/hello/42/cancel").status_code == 409
+    desk.down = True
+    answer = call(client, "GET", "/api/status")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert client.get("/healthz").status_code == 503
+
+
+def test_events_from_a_place_on(client, run):
+    answer = call(client, "GET", "/api/runs/hello/42/events?after=3")
+    *events, end = [json.loads(line) for line in answer.text.splitlines() if line]
+    assert [event["id"] for event in events] == ["4", "5", "6"]
+    assert events[0]["event"]["kind"] == "note"
+    assert events[0]["lines"] == ["qa      qa is done"]
+    assert end == {"end": {"state": "ended", "outcome": "live", "gate": ""}}
+
+
+def test_log(client, run):
+    answer = call(client, "GET", "/api/runs/hello/latest/log?stage=build")
+    assert answer.mimetype == "text/plain"
+    assert answer.text.splitlines()[-1] == "stage build"
+
+
+def test_tokens(client, desk):
+    made = call(client, "POST", "/api/tokens", body={"name": "ci", "role": "developer"})
+    assert (made.status_code, made.json) == (201, {"name": "ci", "role": "developer", "token": "fresh"})
+    assert call(client, "POST", "/api/tokens", body={"name": "x", "role": "king"}).status_code == 400
+    call(client, "DELETE", "/api/tokens/ci")
+    assert desk.token("fresh") is None

@@ -1,0 +1,265 @@
+"""The pages: who sees them, what a button is bound to, and that nothing from outside becomes markup."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from pipeline.model import Event, Outcome, State
+from tests.web.fake_desk import FAILURE, FakeDesk, environment, steps
+from webhooks import view
+from webhooks.text import clean
+
+EVIL = "<script>alert(1)</script>\x1b[31m\x1b]0;title\x07 \u202e\x9b2J'\"&"
+INERT = "&lt;script&gt;alert(1)&lt;/script&gt;"
+
+
+def log_in(client: FlaskClient, role: str = "developer") -> FlaskClient:
+    assert client.post("/login", data={"token": f"{role}-token"}).status_code == 302
+    return client
+
+
+@pytest.fixture
+def inside(client: FlaskClient) -> FlaskClient:
+    return log_in(client)
+
+
+def csrf(client: FlaskClient) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)
+    assert found
+    return found[1]
+
+
+def hidden(text: str) -> dict[str, str]:
+    return dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', text))
+
+
+def waiting(desk: FakeDesk):
+    run = replace(desk.deploy("hello", "ada"), state=State.WAITING, gate="live", release=18)
+    desk.made[run.id] = run
+    desk.acts.clear()
+    return run
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/runs", "/runs/hello", "/runs/hello/42", "/runs/hello/42/log", "/runs/hello/42/events",
+     "/environments/hello/live/revert", "/runs/hello/42/promote"],
+)  # fmt: skip
+def test_fault_48_nothing_is_shown_before_the_login(client, desk, path):
+    desk.deploy("hello", "ada")
+    answer = client.get(path)
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/login")
+    assert "hello" not in answer.text.replace("%2F", "/").replace(path, "")
+
+
+def test_login(client, desk):
+    assert client.post("/login", data={"token": "wrong"}).status_code == 401
+    answer = client.post("/login", data={"token": "viewer-token", "back": "/runs"})
+    assert answer.headers["Location"] == "/runs"
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "viewer-token" not in cookie
+    assert client.get("/").status_code == 200
+    assert desk.traces == {"page: wrong token": 1}
+
+
+@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil"])
+def test_fault_48_the_login_leads_nowhere_else(client, back):
+    answer = client.post("/login", data={"token": "viewer-token", "back": back})
+    assert answer.headers["Location"] == "/"
+
+
+def test_a_revoked_token_ends_its_sessions(inside, desk):
+    desk.revoke_token("developer")
+    assert inside.get("/").status_code == 302
+
+
+def test_a_forged_cookie_is_worth_nothing(client):
+    client.set_cookie("pushlive", "eyJuYW1lIjoibWFpbnRhaW5lciIsIm1hcmsiOiIxLjAifQ.aaaaaa.bbbbbbbbbbbbbbbbb")
+    assert client.get("/").status_code == 302
+
+
+def test_logout(inside):
+    inside.post("/logout", data={"csrf": csrf(inside)})
+    assert inside.get("/").status_code == 302
+
+
+def test_status_shows_every_environment(inside, desk):
+    desk.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
+    page = inside.get("/").text
+    for said in (
+        "r17",
+        "Say hello louder",
+        "6 minutes ago",
+        "revert ready: r16, warm",
+        "hello-qa.localhost:7080",
+    ):
+        assert said in page
+    assert page.count('<span class="slot blue"') == 3
+    assert "Resume…" in page
+
+
+def test_viewers_have_no_buttons(client, desk):
+    waiting(desk)
+    page = log_in(client, "viewer").get("/").text
+    assert "Revert to" not in page
+    assert "Promote r18" not in page
+    answer = client.post(
+        "/environments/hello/live/revert", data={"csrf": csrf(client), "from": "17", "to": "16"}
+    )
+    assert answer.status_code == 403
+    assert desk.acts == []
+
+
+def test_revert_says_what_it_does_and_does_that(inside, desk):
+    page = inside.get("/environments/hello/live/revert").text
+    assert "live goes from r17 (ccccccc “Say hello louder”) back to r16" in page
+    assert "quarantined" in page
+    answer = inside.post("/environments/hello/live/revert", data=hidden(page) | {"reason": "slow"})
+    assert answer.headers["Location"] == "/runs/hello/42"
+    assert desk.acts == [("revert", "hello", "developer", "live", 16, "slow")]
+
+
+def test_a_button_is_bound_to_what_was_shown(inside, desk):
+    fields = hidden(inside.get("/environments/hello/live/revert").text)
+    desk.environments[2] = environment("live", release=18)
+    assert inside.post("/environments/hello/live/revert", data=fields).status_code == 409
+    run = waiting(desk)
+    fields = hidden(inside.get(f"/runs/hello/{run.number}/promote").text)
+    desk.made[run.id] = replace(run, release=19)
+    assert inside.post(f"/runs/hello/{run.number}/promote", data=fields).status_code == 409
+    assert desk.acts == []
+
+
+def test_promote_hold_resume_cancel_retry(inside, desk):
+    run = waiting(desk)
+    for path in (
+        f"/runs/hello/{run.number}/promote",
+        "/environments/hello/live/hold",
+        f"/runs/hello/{run.number}/cancel",
+    ):
+        assert inside.post(path, data=hidden(inside.get(path).text)).status_code == 303
+    desk.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
+    path = "/environments/hello/live/resume"
+    inside.post(path, data=hidden(inside.get(path).text))
+    desk.made[run.id] = replace(run, state=State.ENDED, outcome=Outcome.FAILED)
+    path = f"/runs/hello/{run.number}/retry"
+    inside.post(path, data=hidden(inside.get(path).text))
+    assert [act[0] for act in desk.acts] == ["promote", "hold", "cancel", "resume", "retry"]
+    assert desk.acts[0] == ("promote", "hello", "developer", 42, "live", 18)
+
+
+def test_what_cannot_be_done_is_not_offered(inside, desk):
+    desk.environments[2] = environment(
+        "live", revert={"ready": False, "release": None, "how": "", "text": "not ready"}
+    )
+    assert inside.get("/environments/hello/live/revert").status_code == 409
+    assert inside.get("/environments/hello/live/resume").status_code == 409
+    assert inside.get("/environments/hello/nowhere/hold").status_code == 404
+
+
+@pytest.mark.parametrize("changes", [{"csrf": ""}, {"csrf": "wrong"}, {"csrf": "ä"}])
+def test_fault_48_forged_forms(inside, desk, changes):
+    fields = hidden(inside.get("/environments/hello/live/revert").text) | changes
+    assert inside.post("/environments/hello/live/revert", data=fields).status_code == 403
+    assert desk.acts == []
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:20003"])
+def test_fault_48_forms_from_elsewhere(inside, desk, origin):
+    fields = hidden(inside.get("/environments/hello/live/revert").text)
+    answer = inside.post("/environments/hello/live/revert", data=fields, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert (
+        inside.post("/login", data={"token": "viewer-token"}, headers={"Origin": origin}).status_code == 403
+    )
+    assert desk.acts == []
+
+
+def test_fault_47_markup_and_escapes_are_inert(inside, desk):
+    desk.message = EVIL
+    run = desk.deploy("hello", EVIL)
+    failure = replace(FAILURE, message=EVIL, evidence=(EVIL,), differs=(EVIL,), advice=EVIL)
+    desk.made[run.id] = replace(
+        run,
+        ref=f"refs/heads/{EVIL}",
+        steps=steps(),
+        state=State.ENDED,
+        outcome=Outcome.FAILED,
+        failure=failure,
+    )
+    desk.environments[0] = environment(
+        "dev", message=EVIL, problem=EVIL, hold={"reason": EVIL, "by": EVIL, "since": 1}
+    )
+    desk.log = lambda *_: iter([EVIL])
+    for path in ("/", "/runs", "/runs/hello/42", "/environments/hello/dev/revert", "/runs/hello/42/retry"):
+        page = inside.get(path).text
+        assert INERT in page, path
+        assert "<script>alert" not in page
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page), path
+
+
+def test_fault_47_in_the_event_stream(inside, desk):
+    desk.deploy("hello", "ada")
+    desk.events = lambda run: [Event("line", 1.0, EVIL + "\nid: 9\n\n")]
+    text = inside.get("/runs/hello/42/events").text
+    assert "\x1b" not in text
+    assert "\\u001b" not in text
+    assert text.count("\nid: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("\x1b[1;31mred\x1b[0m", "red"), ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x07", "link"),
+        ("a\rb\bc", "abc"), ("\x1b", ""), ("é…▶", "é…▶"),
+        ("tab\tand\nline", "tab\tand\nline"), ("\x9b31mx", "x"), ("\x1bPq#1\x1b\\y", "y"),
+    ],
+)  # fmt: skip
+def test_fault_47_clean(text, left):
+    assert clean(text) == left
+
+
+def test_pages_carry_a_strict_policy(inside):
+    answer = inside.get("/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert not re.search(r"\son\w+=|style=|<script>|https?://(?!hello-)", answer.text)
+
+
+def test_a_problem_is_a_page(inside, desk):
+    assert "<h1>" in inside.get("/runs/hello/7").text
+    assert inside.get("/nothing").status_code == 404
+    desk.down = True
+    answer = inside.get("/")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+
+
+def test_the_key_is_kept_and_private(make_app, settings):
+    first, second = make_app(), make_app()
+    assert first.secret_key == second.secret_key
+    assert (settings.data / "web.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_timing_table():
+    run = {
+        "stages": ["build", "dev", "live"], "state": "running", "stage": "dev", "failure": None, "gate": "",
+        "steps": [{"stage": "build", "step": "build", "seconds": 3.0, "ok": True, "detail": ""},
+                  {"stage": "dev", "step": "start", "seconds": 1.0, "ok": True, "detail": ""}],
+    }  # fmt: skip
+    build, dev, live = view.stages(run)
+    assert [(s.name, s.state, s.seconds) for s in (build, dev, live)] == [
+        ("build", "done", 3.0), ("dev", "now", 1.0), ("live", "due", 0),
+    ]  # fmt: skip
+    assert (dev.bars[0].left, dev.bars[0].width) == (75.0, 25.0)
+    assert view.meter(330.0, 300.0) == view.Meter("5:30 of 5:00", 100.0, True)
+    assert view.deploy_seconds({"image_ready": 100.0, "ended": 180.0, "human": 30.0}) == 50.0
+    assert view.age(1000.0, 1000.0 + 7300) == "2 hours ago"
