@@ -61,7 +61,9 @@ class BuildStage:
             self.head = source.fetch(self._key, config, step.watch)
             run = self._work.run
             if run.kind == Kind.PUSH and self.head != run.commit:
-                raise Superseded(f"{run.short} is not the head of {config.branch} any more; {self.head[:7]} is.")
+                raise Superseded(
+                    f"{run.short} is not the head of {config.branch} any more; {self.head[:7]} is."
+                )
             commit = source.commit(self._key, config, run.commit or self.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
             self._work.update(commit=commit.id, message=commit.message, pusher=run.pusher or commit.author)
@@ -109,7 +111,8 @@ class BuildStage:
             release = self._work.store.release(self._key, number)
             if not self._parts.builder.exists(release.image):
                 raise AppFailed(
-                    f"the image of {release.name} is not here any more.", advice="Deploy its commit: it is built anew."
+                    f"the image of {release.name} is not here any more.",
+                    advice="Deploy its commit: it is built anew.",
                 )
             self._work.update(commit=release.commit, message=release.message)
             step.detail = f"the image of {release.name}"

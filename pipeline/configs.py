@@ -30,7 +30,9 @@ class Configs:
         self.refresh()
         digest = self._store.get(_CURRENT)
         if not digest:
-            raise ConfigError(self.problem() or f"{self._file}: there is no such file.", advice="`pushlive init`.")
+            raise ConfigError(
+                self.problem() or f"{self._file}: there is no such file.", advice="`pushlive init`."
+            )
         return digest, self.by_hash(digest)
 
     def by_hash(self, digest: str) -> Config:

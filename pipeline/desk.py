@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline import admission, loader, log, plan, promotion, views
 from pipeline.admission import Accepted
-from pipeline.config import Config
+from pipeline.config import Config, Pipeline
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, NotFound, RequestError
 from pipeline.lint import warnings
@@ -84,12 +84,18 @@ class Desk:
         stages = self._known(current, pipeline).stages
         base = self._template(pipeline, Kind.DEPLOY, digest, stages, by)
         if config:
-            base = replace(base, config=self._store.put_config(config), from_release=release or self._live(pipeline))
+            base = replace(
+                base, config=self._store.put_config(config), from_release=release or self._live(pipeline)
+            )
             text = f"a changed configuration with the image of r{base.from_release}"
         elif release is not None:
             found = self._store.release(pipeline, release)
             base = replace(
-                base, release=release, commit=found.commit, stages=stages[1:], message=found.message,
+                base,
+                release=release,
+                commit=found.commit,
+                stages=stages[1:],
+                message=found.message,
                 image_ready=self._clock.now(),
             )
             text = f"release r{release} again"
@@ -116,16 +122,33 @@ class Desk:
                     advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
                 )
             if target == place.serving:
-                raise RequestError(f"{pipeline}/{name} serves r{target} already.", advice="`pushlive status` shows it.")
+                raise RequestError(
+                    f"{pipeline}/{name} serves r{target} already.", advice="`pushlive status` shows it."
+                )
             release = tx.release(target)
             if name not in release.environments:
-                raise RequestError(f"r{target} was made without the environment {name}.", advice="Choose another.")
+                raise RequestError(
+                    f"r{target} was made without the environment {name}.", advice="Choose another."
+                )
             run = Run(
-                pipeline, tx.next_run(), Kind.REVERT, release.commit, "", digest, (name,), now,
-                message=release.message, release=target, image_ready=now, by=by, reason=reason,
+                pipeline,
+                tx.next_run(),
+                Kind.REVERT,
+                release.commit,
+                "",
+                digest,
+                (name,),
+                now,
+                message=release.message,
+                release=target,
+                image_ready=now,
+                by=by,
+                reason=reason,
             )
             from_release = f"r{place.serving} → r{target}" if place.serving else f"r{target}"
-            admission.put(tx, run, f"{run.id} revert {name} {from_release}" + (f": {reason}" if reason else ""))
+            admission.put(
+                tx, run, f"{run.id} revert {name} {from_release}" + (f": {reason}" if reason else "")
+            )
             tx.put_environment(self._reverting(tx, place, run, by, reason))
             return run
 
@@ -143,7 +166,13 @@ class Desk:
         return replace(held, interrupt=run.number)
 
     def promote(
-        self, pipeline: str, by: str, *, run: int | None = None, environment: str = "", release: int | None = None
+        self,
+        pipeline: str,
+        by: str,
+        *,
+        run: int | None = None,
+        environment: str = "",
+        release: int | None = None,
     ) -> Run:
         """Lets the run that waits at a gate go on, with exactly the release that was shown. Raises RequestError
         where none waits, where another release waits now, or where the environment is held."""
@@ -153,7 +182,10 @@ class Desk:
             waiting = [r for r in tx.open() if r.state == State.WAITING]
             waiting = [r for r in waiting if run in (None, r.number) and environment in ("", r.gate)]
             if not waiting:
-                raise RequestError(f"no run of {pipeline} waits for a promotion.", advice="`pushlive status` shows what is where.")
+                raise RequestError(
+                    f"no run of {pipeline} waits for a promotion.",
+                    advice="`pushlive status` shows what is where.",
+                )
             chosen = waiting[-1]
             if release is not None and chosen.release != release:
                 raise RequestError(
@@ -174,7 +206,11 @@ class Desk:
 
     def _go_on(self, tx: Transaction, run: Run, by: str, now: float) -> Run:
         on = move(
-            run, State.RUNNING, promoted=(*run.promoted, run.gate), human=run.human + now - run.gate_since, gate=""
+            run,
+            State.RUNNING,
+            promoted=(*run.promoted, run.gate),
+            human=run.human + now - run.gate_since,
+            gate="",
         )
         tx.put_run(on)
         tx.due(run.number)
@@ -229,7 +265,9 @@ class Desk:
             place = tx.environment(name)
             kept = tuple(entry for entry in place.quarantine if entry.release != release)
             if kept == place.quarantine:
-                raise NotFound(f"r{release} is not in quarantine in {pipeline}/{name}.", advice="`pushlive status`.")
+                raise NotFound(
+                    f"r{release} is not in quarantine in {pipeline}/{name}.", advice="`pushlive status`."
+                )
             tx.put_environment(replace(place, quarantine=kept))
             return (f"r{release} may go to {pipeline}/{name} again (by {by}).",)
 
@@ -248,7 +286,9 @@ class Desk:
                 run = replace(run, cancel=why)
             else:
                 run = end(run, Outcome.CANCELLED, why, now)
-                tx.event(number, Event("end", now, f"{run.id} cancelled {why}", data={"outcome": "cancelled"}))
+                tx.event(
+                    number, Event("end", now, f"{run.id} cancelled {why}", data={"outcome": "cancelled"})
+                )
             tx.put_run(run)
             return run
 
@@ -354,7 +394,7 @@ class Desk:
     def _config(self) -> Config:
         return self._configs.current()[1]
 
-    def _known(self, config: Config, pipeline: str) -> Any:
+    def _known(self, config: Config, pipeline: str) -> Pipeline:
         if pipeline not in config.pipelines:
             known = ", ".join(config.pipelines) or "none yet"
             raise NotFound(f"there is no pipeline {pipeline!r}.", advice=f"In pipelines.yaml are: {known}.")
@@ -365,7 +405,9 @@ class Desk:
         digest, config = self._configs.current()
         names = list(self._known(config, pipeline).environments)
         if environment and environment not in names:
-            raise NotFound(f"{pipeline} has no environment {environment!r}.", advice=f"It has: {', '.join(names)}.")
+            raise NotFound(
+                f"{pipeline} has no environment {environment!r}.", advice=f"It has: {', '.join(names)}."
+            )
         return digest, environment or names[-1]
 
     def _live(self, pipeline: str) -> int:

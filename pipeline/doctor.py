@@ -75,7 +75,9 @@ def _configuration(settings: Settings, store: Store) -> Check:
     found = _tried("configuration", look)
     problem = configs.problem()
     if problem:
-        return _check("configuration", False, problem, "The last good one stays in force until it is corrected.")
+        return _check(
+            "configuration", False, problem, "The last good one stays in force until it is corrected."
+        )
     return found
 
 
@@ -92,8 +94,15 @@ def _engine() -> Iterator[Check]:
     yield _tried("engine", look)
     if info:
         live = bool(info.get("LiveRestoreEnabled"))
-        text = "live-restore is on" if live else "live-restore is off: a restart of the Docker daemon stops every container"
-        yield {**_check("live-restore", True, text), "advice": "" if live else "Set it in /etc/docker/daemon.json."}
+        text = (
+            "live-restore is on"
+            if live
+            else "live-restore is off: a restart of the Docker daemon stops every container"
+        )
+        yield {
+            **_check("live-restore", True, text),
+            "advice": "" if live else "Set it in /etc/docker/daemon.json.",
+        }
 
 
 def _build_caps(parts: Parts) -> Check:
@@ -116,11 +125,15 @@ def _environment(environment: Any, parts: Parts) -> Iterator[Check]:
         serving = parts.engine.serving(place)
         if serving != environment.active:
             wanted = environment.active or "nothing"
-            raise PushliveError(f"the proxy serves {serving or 'nothing'}, it should serve {wanted}.", advice=_MENDS)
+            raise PushliveError(
+                f"the proxy serves {serving or 'nothing'}, it should serve {wanted}.", advice=_MENDS
+            )
         running = [r for r in parts.engine.replicas(place) if r.state == "running"]
         if environment.active and not running:
             raise PushliveError(f"{environment.active} has no running container.", advice=_MENDS)
-        return f"{environment.active or 'nothing'} serves" + (f", {len(running)} running" if environment.active else "")
+        return f"{environment.active or 'nothing'} serves" + (
+            f", {len(running)} running" if environment.active else ""
+        )
 
     yield _tried(environment.id, look)
 

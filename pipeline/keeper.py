@@ -106,7 +106,9 @@ class Keeper:
             if head:
                 accepted = self._accept(head)
                 if not accepted.duplicate:
-                    found.append(f"{accepted.run.id}: {head.commit[:7]} was pushed, but not recorded; taken up now")
+                    found.append(
+                        f"{accepted.run.id}: {head.commit[:7]} was pushed, but not recorded; taken up now"
+                    )
         return found
 
     def _unknown_head(self, config: Config, name: str) -> Push | None:
@@ -165,10 +167,14 @@ class Keeper:
         said = []
         engine.prepare(spec.place, spec.config.hosts)
         if engine.revive(spec):
-            said.append(f"{environment.id}: {environment.active} (r{spec.release}) was not running and was started")
+            said.append(
+                f"{environment.id}: {environment.active} (r{spec.release}) was not running and was started"
+            )
         if engine.serving(spec.place) != environment.active:
             engine.switch(spec)
-            said.append(f"{environment.id}: the proxy was brought back to {environment.active} (r{spec.release})")
+            said.append(
+                f"{environment.id}: the proxy was brought back to {environment.active} (r{spec.release})"
+            )
         return said
 
     def _clear_expired(self, environment: Environment) -> list[str]:
@@ -216,7 +222,9 @@ class Keeper:
         for place in self._parts.engine.slots():
             if (place.pipeline, place.environment) not in known:
                 self._parts.engine.stop(place)
-                said.append(f"{place.pipeline}/{place.environment} is unknown; its {place.slot} containers were removed")
+                said.append(
+                    f"{place.pipeline}/{place.environment} is unknown; its {place.slot} containers were removed"
+                )
         return said
 
     # ── tidying ──────────────────────────────────────────────────────────────
@@ -302,5 +310,3 @@ class Keeper:
     def _problem(self, environment: Environment, text: str) -> None:
         if self._store.get(f"problem:{environment.id}") != text:
             self._store.set(f"problem:{environment.id}", text)
-
-

@@ -8,7 +8,9 @@ from typing import Any
 from pipeline.model import Event
 from pipeline.units import show_duration
 
-_CONTROL = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(
+    r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 _WIDTH = 7
 
 
@@ -77,12 +79,19 @@ def _end(event: Event) -> tuple[str, ...]:
 
 def failure_card(card: dict[str, Any]) -> list[str]:
     """What went wrong, what was seen, what differs, what to do next. ``card``: a plain model.Failure."""
-    whose = {"application": "the application", "engine": "Pushlive's side", "configuration": "the configuration"}
+    whose = {
+        "application": "the application",
+        "engine": "Pushlive's side",
+        "configuration": "the configuration",
+    }
     found = [
         f"┌─ {card['stage']}/{card['step']} failed · {whose.get(card['whose'], card['whose'])}",
         f"│ {card['message']}",
     ]
-    for title, part in (("seen", card.get("evidence")), ("differs from the last good release", card.get("differs"))):
+    for title, part in (
+        ("seen", card.get("evidence")),
+        ("differs from the last good release", card.get("differs")),
+    ):
         if part:
             found += [f"├─ {title}", *(f"│ {line}" for line in part)]
     if card.get("advice"):

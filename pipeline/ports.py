@@ -115,8 +115,13 @@ class BuildRequest:
 
 
 class Builder(Protocol):
-    def build(self, request: BuildRequest, context: Callable[[], AbstractContextManager[IO[bytes]]],
-              emit: Emit, watch: Watch) -> Image:
+    def build(
+        self,
+        request: BuildRequest,
+        context: Callable[[], AbstractContextManager[IO[bytes]]],
+        emit: Emit,
+        watch: Watch,
+    ) -> Image:
         """Makes the image, or finds the one made from the same key and bases. Twice.
 
         ``context`` opens the unfiltered tar stream; it is not called where the image is reused. Emits
@@ -195,8 +200,9 @@ class Engine(Protocol):
     def stop(self, place: Place) -> None:
         """Empties the slot: containers ended (bounded) and removed, addresses taken from the proxy. Twice."""
 
-    def command(self, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str],
-                emit: Emit, watch: Watch) -> CommandResult:
+    def command(
+        self, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str], emit: Emit, watch: Watch
+    ) -> CommandResult:
         """Runs a command in a container of the release, on the environment's network. ``name`` makes it
         unique: called again, it finds the earlier container and returns or awaits its result. Raises
         OutcomeUnknown when one was begun and its result is not to be had."""

@@ -48,7 +48,9 @@ class Rollout:
     """One release into one environment. ``last`` marks the environment that is live: a failure there puts the
     release in quarantine. ``failed_for``: seconds that a failed slot is kept."""
 
-    def __init__(self, work: Work, parts: Parts, release: Release, name: str, *, last: bool, failed_for: float):
+    def __init__(
+        self, work: Work, parts: Parts, release: Release, name: str, *, last: bool, failed_for: float
+    ) -> None:
         self._work, self._parts, self._release, self._name = work, parts, release, name
         self._last, self._failed_for = last, failed_for
         self._config = release.environments[name]
@@ -143,7 +145,9 @@ class Rollout:
         warm = promotion.is_warm(before, slot, self._release.number)
         taken = before.slots.get(slot)
         if taken and not warm and taken.state == SlotState.WARM:
-            self._work.note(f"takes the warm slot {slot} of r{taken.release}; a revert to it is a cold start", self._name)
+            self._work.note(
+                f"takes the warm slot {slot} of r{taken.release}; a revert to it is a cold start", self._name
+            )
         if not warm:
             now = self._parts.clock.now()
             self._change(lambda _, run, env: promotion.starting(env, slot, run, self._release.number, now))
@@ -151,9 +155,13 @@ class Rollout:
 
     def _intend(self, _: Transaction, run: Run, environment: Environment) -> Environment:
         if environment.interrupt and environment.interrupt != run.number:
-            raise Cancelled(f"{run.pipeline}#{environment.interrupt} reverts {self._name}; it wins over {run.id}.")
+            raise Cancelled(
+                f"{run.pipeline}#{environment.interrupt} reverts {self._name}; it wins over {run.id}."
+            )
         if promotion.overtaken(environment, run):
-            raise Superseded(f"{run.pipeline}#{environment.newest_run} is newer and serves {self._name} already.")
+            raise Superseded(
+                f"{run.pipeline}#{environment.newest_run} is newer and serves {self._name} already."
+            )
         if environment.hold and run.kind != Kind.REVERT and self._name not in run.promoted:
             raise Cancelled(f"{self._name} was held meanwhile: {environment.hold.reason}.")
         return replace(environment, switching=self._spec.place.slot)
@@ -210,7 +218,9 @@ class Rollout:
     def _environment(self) -> Environment:
         found = self._work.store.environment(self._work.run.pipeline, self._name)
         if found is None:
-            raise EngineFailed(f"{self._work.run.pipeline}/{self._name} has no record any more.", advice="Push again.")
+            raise EngineFailed(
+                f"{self._work.run.pipeline}/{self._name} has no record any more.", advice="Push again."
+            )
         return found
 
     def _change(self, act: Callable[[Transaction, Run, Environment], Environment]) -> None:
@@ -242,5 +252,3 @@ class Rollout:
 
     def _logs(self) -> tuple[str, ...]:
         return self._parts.engine.logs(self._spec.place, LOG_LINES)
-
-

@@ -117,7 +117,7 @@ class Runner:
             for name in work.run.stages[1:] if work.run.stages[0] == "build" else work.run.stages:
                 if not self._passed(work.run, name):
                     self._environment(work, pipeline, release, name)
-            self._finish(work, pipeline, release)
+            self._finish(work, release)
         except (Parked, LeaseLost, StoreUnavailable):
             raise
         except PushliveError as error:
@@ -126,7 +126,9 @@ class Runner:
     def _pipeline(self, run: Run) -> Pipeline:
         config = self._configured(run.config)
         if run.pipeline not in config.pipelines:
-            raise ConfigError(f"{run.pipeline} is not in pipelines.yaml any more.", advice="Put it back, then retry.")
+            raise ConfigError(
+                f"{run.pipeline} is not in pipelines.yaml any more.", advice="Put it back, then retry."
+            )
         return config.pipelines[run.pipeline]
 
     def _not_too_often(self, run: Run) -> None:
@@ -145,13 +147,14 @@ class Runner:
             except Superseded:
                 self._take_head(run, stage.head)
                 raise
-            self._stage_done(work, pipeline, "build", f"r{work.run.release} ready")
-        assert work.run.release is not None
-        return self._store.release(run.pipeline, work.run.release)
+            self._stage_done(work, "build", f"r{work.run.release} ready")
+        return self._store.release(run.pipeline, work.run.release or 0)
 
     def _take_head(self, run: Run, head: str) -> None:
         """Its commit is the head no more: the head gets a run, should its own delivery be lost."""
-        push = Push(run.pipeline, run.repository, run.ref, head, f"head:{run.id}", run.pusher, received=time.time())
+        push = Push(
+            run.pipeline, run.repository, run.ref, head, f"head:{run.id}", run.pusher, received=time.time()
+        )
         self._accept(push)
 
     def _passed(self, run: Run, name: str) -> bool:
@@ -171,17 +174,22 @@ class Runner:
             if work.run.stage != name:
                 work.update(stage=name)
             last = name == pipeline.stages[-1]
-            rollout = Rollout(work, self._parts, release, name, last=last, failed_for=self._settings.failed_for)
+            rollout = Rollout(
+                work, self._parts, release, name, last=last, failed_for=self._settings.failed_for
+            )
             rollout.go()
         finally:
             work.environment = ""
             work.drop_lease(lease)
-        self._stage_done(work, pipeline, name, f"http://127.0.0.1:{self._settings.port_range[environment.index]}")
+        self._stage_done(work, name, f"http://127.0.0.1:{self._settings.port_range[environment.index]}"
+        )
 
     def _may_enter(self, work: Work, pipeline: Pipeline, environment: Environment, release: Release) -> None:
         run = work.run
         if promotion.overtaken(environment, run):
-            raise Superseded(f"{run.pipeline}#{environment.newest_run} is newer and serves {environment.name} already.")
+            raise Superseded(
+                f"{run.pipeline}#{environment.newest_run} is newer and serves {environment.name} already."
+            )
         entry = promotion.quarantined(environment, release)
         if entry:
             raise AppFailed(
@@ -200,7 +208,9 @@ class Runner:
         run = work.run
         act = "resume" if "held" in why else "promote"
         command = f"pushlive {act} {run.pipeline}"
-        event = Event("gate", now, f"waits before {name}: {why}. To go on with r{run.release}: {command}", name)
+        event = Event(
+            "gate", now, f"waits before {name}: {why}. To go on with r{run.release}: {command}", name
+        )
 
         def wait(transaction: Transaction, current: Run) -> Run:
             for older in promotion.waiting_at(transaction.open(), name):
@@ -231,7 +241,7 @@ class Runner:
 
     # ── ends ─────────────────────────────────────────────────────────────────
 
-    def _stage_done(self, work: Work, pipeline: Pipeline, name: str, text: str) -> None:
+    def _stage_done(self, work: Work, name: str, text: str) -> None:
         run, now = work.run, self._parts.clock.now()
         steps = [{"step": s.step, "seconds": s.seconds, "ok": s.ok} for s in run.steps if s.stage == name]
         budget = self._configured(run.config).budget_of(run.pipeline)
@@ -243,7 +253,7 @@ class Runner:
             over = budgets.overspender(run.steps)
             work.note(f"over the {show_duration(budget.deploy)} budget; most went to {over}", name, "warning")
 
-    def _finish(self, work: Work, pipeline: Pipeline, release: Release) -> None:
+    def _finish(self, work: Work, release: Release) -> None:
         run, now = work.run, self._parts.clock.now()
         budget = self._configured(run.config).budget_of(run.pipeline)
         spent, whole = budgets.spent(run, now), now - run.accepted - run.human
@@ -275,12 +285,9 @@ class Runner:
         text = f"{work.run.id} {outcome}: {error.message}"
         data = {"outcome": outcome.value}
         if failure:
-
-
             data["failure"] = codec.plain(failure)
         event = Event("end", now, text, work.run.stage, data=data)
         work.change(lambda _, run: states.end(run, outcome, error.message, now, failure=failure), event)
 
 
 _OUTCOMES: dict[type[PushliveError], Outcome] = {Superseded: Outcome.SUPERSEDED, Cancelled: Outcome.CANCELLED}
-

@@ -109,7 +109,7 @@ def inside_url(replicas: tuple[Replica, ...], route: Route) -> str:
 
 
 def healthy(_check: HttpCheck, answer: Answer) -> str:
-    """"" for 2xx and 3xx."""
+    """ "" for 2xx and 3xx."""
     return "" if 200 <= answer.status < 400 else f"status {answer.status}, expected 2xx or 3xx"
 
 

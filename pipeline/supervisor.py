@@ -148,13 +148,15 @@ class Service:
         deadline = time.monotonic() + READY
         while not self._stop and time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"http://{self._settings.listen}/healthz", timeout=2).close()  # noqa: S310
+                urllib.request.urlopen(f"http://{self._settings.listen}/healthz", timeout=2).close()
                 return
             except (urllib.error.URLError, OSError):
                 self._web.tend()
                 time.sleep(0.05)
         if not self._stop:
-            raise ConfigError(f"the web side does not answer on {self._settings.listen}.", advice="See its messages above.")
+            raise ConfigError(
+                f"the web side does not answer on {self._settings.listen}.", advice="See its messages above."
+            )
 
     def _greet(self, store: Store, token: Path) -> None:
         _, config = Configs(store, self._settings.config).current()
@@ -162,7 +164,8 @@ class Service:
         for name in config.pipelines:
             repository = config.repository_of(name)
             if repository:
-                say(f"  {name}: git push {self._settings.url}/git/{repository}.git {config.pipelines[name].source.branch}")
+                branch = config.pipelines[name].source.branch
+                say(f"  {name}: git push {self._settings.url}/git/{repository}.git {branch}")
         say("Ctrl-C ends the service; the applications and their proxy go on serving.")
 
     def _tend(self) -> None:
@@ -229,7 +232,9 @@ def _end_service(settings: Settings) -> None:
     deadline = time.monotonic() + WEB_STOP + WORKER_STOP + 20
     while _locked(settings):
         if time.monotonic() > deadline:
-            raise RequestError(f"the service (pid {pid}) does not end.", advice=f"See what it does, then kill {pid}.")
+            raise RequestError(
+                f"the service (pid {pid}) does not end.", advice=f"See what it does, then kill {pid}."
+            )
         time.sleep(0.05)
     say("the service has ended.")
 
@@ -263,5 +268,3 @@ def doctor() -> int:
         say(f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['text']} {check['advice']}".rstrip())
         bad += not check["ok"]
     return 1 if bad else 0
-
-

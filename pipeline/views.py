@@ -24,7 +24,12 @@ def same_repository(url: str) -> str:
 
 def summary(run: Run, now: float) -> dict[str, Any]:
     """A run for lists: its data with id, short commit and seconds so far."""
-    return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": (run.ended or now) - run.accepted}
+    return {
+        **codec.plain(run),
+        "id": run.id,
+        "short": run.short,
+        "seconds": (run.ended or now) - run.accepted,
+    }
 
 
 def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
@@ -48,7 +53,12 @@ def revert_readiness(
     if environment is None or target is None:
         return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
     if target in missing:
-        return {"ready": False, "release": target, "how": "", "text": f"not ready: the image of r{target} is gone"}
+        return {
+            "ready": False,
+            "release": target,
+            "how": "",
+            "text": f"not ready: the image of r{target} is gone",
+        }
     slot = other(environment.active) if environment.active else ""
     warm = bool(slot) and promotion.is_warm(environment, slot, target)
     how = "warm" if warm else "cold"
@@ -105,7 +115,9 @@ class Views:
             "url": f"http://127.0.0.1:{port}" if port else "",
             "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if port else "",
             "hosts": list(self._config.pipelines[pipeline].render(name).hosts),
-            "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine] if record else [],
+            "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
+            if record
+            else [],
             "manual": self._config.pipelines[pipeline].environment(name).promote == "manual",
             "problem": self._store.get(f"problem:{pipeline}/{name}"),
         }

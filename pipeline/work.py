@@ -58,7 +58,9 @@ class Renewer:
             try:
                 if not all(self._store.leases.renew(lease) for lease in tuple(self._leases.values())):
                     # A lease dropped while we were renewing is no loss.
-                    self.lost = self.lost or any(not self._store.leases.renew(v) for v in [*self._leases.values()])
+                    self.lost = self.lost or any(
+                        not self._store.leases.renew(v) for v in [*self._leases.values()]
+                    )
                 failing_since = 0.0
             except StoreUnavailable:
                 failing_since = failing_since or time.monotonic()
@@ -104,7 +106,9 @@ class RunWatch:
 class Work:
     """One claimed run. ``run`` is the record as this worker last saw it."""
 
-    def __init__(self, store: Store, clock: Clock, run: Run, lease: Lease, renewer: Renewer, log: RunLog) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, run: Run, lease: Lease, renewer: Renewer, log: RunLog
+    ) -> None:
         self.store, self.clock, self.run, self.lease = store, clock, run, lease
         self._renewer, self._log = renewer, log
         self._buffer: list[Event] = []
@@ -148,7 +152,9 @@ class Work:
             seconds = self.clock.monotonic() - began
             self._keep(StepResult(stage, name, started, seconds, False, error.message, step.data))
             raise
-        self._keep(StepResult(stage, name, started, self.clock.monotonic() - began, True, step.detail, step.data))
+        self._keep(
+            StepResult(stage, name, started, self.clock.monotonic() - began, True, step.detail, step.data)
+        )
 
     def _keep(self, result: StepResult) -> None:
         data = {"seconds": result.seconds, "ok": result.ok, "detail": result.detail}

@@ -94,7 +94,9 @@ class Demo:
 
     def pushlive(self, *arguments: str, code: int | None = 0) -> str:
         print(f"  $ pushlive {' '.join(arguments)}", flush=True)
-        done = subprocess.run([PUSHLIVE, *arguments], env=self.environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [PUSHLIVE, *arguments], env=self.environment, capture_output=True, text=True, timeout=120
+        )
         output = done.stdout + done.stderr
         print("".join(f"    {line}\n" for line in output.splitlines()), end="", flush=True)
         if code is not None:
@@ -102,11 +104,20 @@ class Demo:
         return output
 
     def data(self, *arguments: str) -> dict:
-        done = subprocess.run([PUSHLIVE, *arguments, "--json"], env=self.environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [PUSHLIVE, *arguments, "--json"], env=self.environment, capture_output=True, text=True, timeout=60
+        )
         return json.loads(done.stdout)
 
     def git(self, *arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=self.app, env=self.environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=self.app,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         if done.returncode:
             raise Failed(f"git {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout + done.stderr
@@ -118,8 +129,13 @@ class Demo:
         print("  $ git push pushlive main", flush=True)
         began = time.monotonic()
         running = subprocess.Popen(
-            ["git", "push", "pushlive", "main"], cwd=self.app, env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            ["git", "push", "pushlive", "main"],
+            cwd=self.app,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         )
         assert running.stdout
         seen = []
@@ -173,7 +189,10 @@ class Demo:
         expect("remote:" in output and "live" in output, "the stages came as git's own output")
         found = self.environments()
         for name in ("dev", "qa", "live"):
-            expect(found[name]["release"] == 1 and "Pushlive" in self.page(found[name]), f"{name:<5} {found[name]['url']}  {found[name]['host_url']}")
+            expect(
+                found[name]["release"] == 1 and "Pushlive" in self.page(found[name]),
+                f"{name:<5} {found[name]['url']}  {found[name]['host_url']}",
+            )
         self.pushlive("show", "hello#1")
 
     def second(self) -> None:
@@ -190,7 +209,10 @@ class Demo:
         self.pushlive("revert", "hello", "--reason", "we liked the first one better")
         took = time.monotonic() - began
         found = self.environments()
-        expect(self.releases() == {"dev": 2, "qa": 2, "live": 1}, f"live serves r1 again, {took:.2f} s for the whole command")
+        expect(
+            self.releases() == {"dev": 2, "qa": 2, "live": 1},
+            f"live serves r1 again, {took:.2f} s for the whole command",
+        )
         expect("Pushlive, again" not in self.page(found["live"]), "and shows it")
         expect(found["live"]["hold"] is not None, "live is held until somebody resumes it")
 
@@ -229,7 +251,12 @@ class Demo:
             self.service.send_signal(signal.SIGTERM)
             self.service.wait(60)
         subprocess.run([PUSHLIVE, "down", "--all"], env=self.environment, check=False, timeout=120)
-        images = subprocess.run(["docker", "images", "-q", "--filter", "label=pushlive.instance=demo"], capture_output=True, text=True, check=True)
+        images = subprocess.run(
+            ["docker", "images", "-q", "--filter", "label=pushlive.instance=demo"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         for image in set(images.stdout.split()):
             subprocess.run(["docker", "rmi", "-f", image], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -237,9 +264,13 @@ class Demo:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("--once", action="store_true", help="end and clean up afterwards; exit 0 only if all held")
+    parser.add_argument(
+        "--once", action="store_true", help="end and clean up afterwards; exit 0 only if all held"
+    )
     once = parser.parse_args().once
-    folder = Path(tempfile.mkdtemp(prefix="pl-demo-")) if once else Path.home() / ".cache" / "pushlive" / "demo"
+    folder = (
+        Path(tempfile.mkdtemp(prefix="pl-demo-")) if once else Path.home() / ".cache" / "pushlive" / "demo"
+    )
     demo = Demo(folder, once)
     if not once and folder.exists():
         demo.clean()  # what an earlier demonstration left
@@ -266,11 +297,14 @@ def main() -> int:
 def play(demo: Demo) -> None:
     title("yours to play with")
     token = demo.folder / "data" / "token"
-    print(f"""  the page:          {demo.environment["PUSHLIVE_URL"]}   (token: cat {token})
+    print(
+        f"""  the page:          {demo.environment["PUSHLIVE_URL"]}   (token: cat {token})
   the application:   {demo.app}   change something, commit, git push pushlive main
   the command line:  export PUSHLIVE_URL={demo.environment["PUSHLIVE_URL"]} PUSHLIVE_TOKEN=$(cat {token})
                      {PUSHLIVE} status
-  Ctrl-C ends the service.""", flush=True)
+  Ctrl-C ends the service.""",
+        flush=True,
+    )
     assert demo.service
     try:
         demo.service.wait()

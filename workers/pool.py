@@ -84,7 +84,7 @@ class Pool:
             sys.stdout.flush()
             sys.stderr.flush()
             if code:
-                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+                sys.excepthook(*sys.exc_info())
             os._exit(code)
 
     def _reap(self) -> None:

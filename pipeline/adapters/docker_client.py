@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,7 +32,19 @@ def client(timeout: float = 30.0) -> docker.DockerClient:
     Engine does not answer.
     """
     with translate("connecting to Docker"):
+        _knock(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
         return docker.DockerClient.from_env(timeout=int(max(1, timeout)), max_pool_size=32)
+
+
+def _knock(host: str) -> None:
+    """Fails fast and cleanly where nobody listens: the SDK leaves the socket of a refused connection open."""
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as knock:
+            knock.settimeout(5.0)
+            try:
+                knock.connect(host.removeprefix("unix://"))
+            except OSError as error:
+                raise ConnectionError(f"{host}: {error.strerror or error}") from error
 
 
 def status_of(error: BaseException) -> int:

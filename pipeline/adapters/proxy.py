@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import docker
+from pipeline.adapters.certificates import Certificates
 from pipeline.adapters.proxy_config import MAPS, Routes, Server, State, backend, maps, server_name
 from pipeline.adapters.proxy_container import ProxyContainer
 from pipeline.adapters.proxy_control import Control
@@ -58,6 +59,15 @@ class Proxy:
         """The value of ``X-Pushlive-Probe`` with which the public routes say who answered."""
         with self._locked():
             return self._folder.load().token
+
+    def refresh_certificates(self) -> tuple[list[str], list[str]]:
+        """Takes up new and changed PEM files of ``<data>/certificates``, gives up those that are gone: the
+        file names, and a line for each file that cannot be used. Nothing restarts, no connection ends."""
+        if not self._settings.proxy_https:
+            return [], []
+        self.ensure()
+        with self._locked():
+            return Certificates(self._settings.data / "certificates", self._control).refresh()
 
     # --- environments
 

@@ -9,7 +9,9 @@ from pipeline.store.connection import Client, translate
 
 TTL = 8.0  # seconds; with a sweep every 2 a dead worker's run goes on elsewhere within 15
 
-_RENEW = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) end return 0"
+_RENEW = (
+    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) end return 0"
+)
 _DROP = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0"
 
 

@@ -73,7 +73,9 @@ class Transaction:
 
     def put_run(self, run: Run) -> None:
         store = self._store
-        self._writes.append(lambda p: p.hset(store.key("runs", self.pipeline), str(run.number), codec.dump(run)))
+        self._writes.append(
+            lambda p: p.hset(store.key("runs", self.pipeline), str(run.number), codec.dump(run))
+        )
         change = "srem" if run.ended else "sadd"
         self._writes.append(lambda p: getattr(p, change)(store.key("open", self.pipeline), run.number))
         if run.ended:
@@ -150,7 +152,7 @@ class Store:
         for _ in range(ATTEMPTS):
             with translate(), self.client.pipeline() as pipe:
                 try:
-                    pipe.watch(self.key("version", pipeline), *([fence.key] if fence else []))
+                    pipe.watch(self.key("version", pipeline), *([fence.key] if fence else []))  # type: ignore[no-untyped-call]
                     if fence and pipe.get(fence.key) != fence.token:
                         raise LeaseLost(f"another worker has taken over {fence.key}; this one stops.")
                     transaction = Transaction(self, pipeline, pipe)
@@ -167,7 +169,9 @@ class Store:
     def read_run(self, client: Any, pipeline: str, number: int) -> Run:
         text = client.hget(self.key("runs", pipeline), str(number))
         if not text:
-            raise NotFound(f"there is no run {pipeline}#{number}.", advice=f"`pushlive runs {pipeline}` lists them.")
+            raise NotFound(
+                f"there is no run {pipeline}#{number}.", advice=f"`pushlive runs {pipeline}` lists them."
+            )
         return codec.load(Run, text)
 
     def read_environment(self, client: Any, pipeline: str, name: str) -> Environment:
@@ -254,7 +258,7 @@ class Store:
         while True:
             with translate(), self.client.pipeline() as pipe:
                 try:
-                    pipe.watch(key)
+                    pipe.watch(key)  # type: ignore[no-untyped-call]
                     dealt = {str(name): int(index) for name, index in pipe.hgetall(key).items()}
                     if environment in dealt:
                         return dealt[environment]

@@ -45,7 +45,9 @@ class Tokens:
         text = "pl_" + secrets.token_urlsafe(20)
         with translate():
             if not self._client.hsetnx(self._by_name, name, _digest(text)):
-                raise RequestError(f"a token named {name!r} exists.", advice=f"`pushlive token revoke {name}` first.")
+                raise RequestError(
+                    f"a token named {name!r} exists.", advice=f"`pushlive token revoke {name}` first."
+                )
             self._client.hset(self._by_hash, _digest(text), codec.dump(Token(name, role, time.time())))
         return text
 
@@ -65,6 +67,8 @@ class Tokens:
         with translate():
             digest = self._client.hget(self._by_name, name)
             if not digest:
-                raise NotFound(f"there is no token named {name!r}.", advice="`pushlive token list` shows them.")
+                raise NotFound(
+                    f"there is no token named {name!r}.", advice="`pushlive token list` shows them."
+                )
             self._client.hdel(self._by_hash, str(digest))
             self._client.hdel(self._by_name, name)

@@ -31,9 +31,9 @@ def tar(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def busybox() -> bytes:
-    """The tar of a root file system that is nothing but busybox."""
-    raw = io.BytesIO(tar({"bin/busybox": Path("/bin/busybox").read_bytes()}))
+def busybox(mark: str) -> bytes:
+    """The tar of a root file system: busybox and a mark, so that nothing built on it is cached already."""
+    raw = io.BytesIO(tar({"bin/busybox": Path("/bin/busybox").read_bytes(), "mark": mark.encode()}))
     with tarfile.open(fileobj=raw, mode="a") as archive:
         for name in APPLETS:
             link = tarfile.TarInfo(f"bin/{name}")
@@ -49,7 +49,8 @@ class Workshop:
         self.name = f"pushlive-test-{uuid.uuid4().hex[:8]}"
         self.base = f"{self.name}-base:1"
         self.client = client()
-        self.client.api.import_image_from_data(busybox(), repository=self.base.split(":")[0], tag="1")
+        root = busybox(self.name)
+        self.client.api.import_image_from_data(root, repository=self.base.split(":")[0], tag="1")
         self.builder = DockerBuilder(client, CLOCK, instance=self.name)
         self.events = []
 

@@ -94,7 +94,7 @@ def test_the_same_key_and_base_reuse_the_image_fast_and_rebuild_does_not(worksho
         found = workshop.builder.build(request, fail, workshop.events.append, Deadline(CLOCK, 10))
         times.append(time.perf_counter() - began)
         assert (found.digest, found.reused) == (first.digest, True)
-    assert min(times) < 0.05
+    assert min(times) < 0.05  # about 0.008 on an idle machine
     again = workshop.build(workshop.request("FROM BASE\nRUN echo once\n", key=request.key, rebuild=True))
     assert not again.reused
     assert workshop.texts("line") == ["once"]
@@ -113,7 +113,7 @@ def test_another_base_under_the_same_name_is_another_image(workshop):
 
 
 def test_arguments_target_dockerfile_and_ignored_files(workshop):
-    text = "ARG B=none\nFROM $B AS one\nARG WHO\nRUN echo hello $WHO\nCOPY . /c\nRUN ls /c\nFROM nowhere/at/all\n"
+    text = "ARG B=none\nFROM $B AS one\nARG WHO\nRUN echo hello $WHO\nCOPY . /c\nRUN ls /c\nFROM no/where\n"
     request = workshop.request(
         text, ignore="*.log\n!keep.log\n", dockerfile="docker/File", target="one",
         args={"B": workshop.base, "WHO": "you"},
@@ -166,18 +166,15 @@ def test_a_cancelled_build_is_ended_and_the_watch_is_asked_often(workshop):
     assert not [t for t in threading.enumerate() if t.name.startswith("build-") and t.is_alive()]
 
 
-def test_fault_20_a_flood_of_output_is_cut_with_a_note(workshop):
-    flood = "yes 01234567890123456789012345678901234567890123456789012345678901234567890123456789"
-    text = f"FROM BASE\nRUN {flood} | head -c 30000000; echo; echo the end; exit 1\n"
+def test_fault_20_a_flood_of_output_stays_bounded_and_says_where_it_was_cut(workshop):
+    flood = "yes 0123456789012345678901234567890123456789 | head -c 30000000; exit 1"
     with pytest.raises(AppFailed) as caught:
-        workshop.build(workshop.request(text))
+        workshop.build(workshop.request(f"FROM BASE\nRUN {flood}\n"))
     assert sum(len(line) for line in workshop.texts("line")) <= 16 << 20
-    assert len(caught.value.evidence) == 20
-    assert [
-        text
-        for text in workshop.texts("note") + workshop.texts("line")
-        if "cut here" in text or "limit" in text
-    ]
+    assert 0 < len(caught.value.evidence) <= 20
+    assert any(
+        "clipped" in text or "cut here" in text for text in workshop.texts("line") + workshop.texts("note")
+    )
 
 
 def test_fault_22_too_little_disk_is_refused_before_the_build(workshop):

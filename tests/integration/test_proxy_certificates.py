@@ -1,0 +1,123 @@
+"""TLS certificates come and go while the proxy runs."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import docker
+import pytest
+
+from pipeline.adapters.docker_client import client
+from pipeline.adapters.proxy import Proxy
+from pipeline.clock import SystemClock
+from pipeline.settings import Settings
+from tests.conftest import free_ports
+
+
+@pytest.fixture(scope="module")
+def secure(
+    settings: Settings, docker_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Proxy, Settings]]:
+    first = free_ports(4)
+    own = replace(
+        settings,
+        data=tmp_path_factory.mktemp("tls"),
+        instance=f"{settings.instance}-tls",
+        ports=f"{first}-{first}",
+        proxy_http=f"127.0.0.1:{first + 1}",
+        preview_port=first + 2,
+        proxy_https=f"127.0.0.1:{first + 3}",
+    )
+    proxy = Proxy(client, own, SystemClock())
+    proxy.ensure()
+    yield proxy, own
+    proxy.stop()
+
+
+def make(folder: Path, host: str) -> None:
+    key, certificate = folder / f"{host}.key", folder / f"{host}.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    (folder / f"{host}.pem").write_text(certificate.read_text() + "\n" + key.read_text())
+
+
+def shown(settings: Settings, host: str) -> bytes | None:
+    """The certificate with which the proxy answers for that host."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    address, _, port = settings.proxy_https.rpartition(":")
+    try:
+        with (
+            socket.create_connection((address, int(port)), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            return secured.getpeercert(binary_form=True)
+    except (ssl.SSLError, ConnectionError):
+        return None
+
+
+def test_certificates_are_taken_up_changed_and_given_up(secure: tuple[Proxy, Settings]) -> None:
+    proxy, settings = secure
+    folder = settings.data / "certificates"
+    assert shown(settings, "one.example.com") is None
+    assert proxy.refresh_certificates() == ([], [])
+
+    make(folder, "one.example.com")
+    assert proxy.refresh_certificates() == (["one.example.com.pem"], [])
+    first = shown(settings, "one.example.com")
+    assert first
+    assert shown(settings, "two.example.com") is None
+    assert proxy.refresh_certificates() == ([], [])
+
+    make(folder, "one.example.com")
+    make(folder, "two.example.com")
+    assert proxy.refresh_certificates() == (["one.example.com.pem", "two.example.com.pem"], [])
+    second = shown(settings, "one.example.com")
+    assert second
+    assert second != first
+    assert shown(settings, "two.example.com") not in (None, second)
+
+    (folder / "one.example.com.pem").unlink()
+    assert proxy.refresh_certificates() == (["one.example.com.pem"], [])
+    assert shown(settings, "one.example.com") is None
+    assert shown(settings, "two.example.com")
+
+
+def test_a_certificate_that_cannot_be_used_is_named_and_takes_nothing_away(
+    secure: tuple[Proxy, Settings],
+) -> None:
+    proxy, settings = secure
+    folder = settings.data / "certificates"
+    make(folder, "good.example.com")
+    make(folder, "other.example.com")
+    proxy.refresh_certificates()
+    good = shown(settings, "good.example.com")
+    foreign = (folder / "other.example.com.key").read_text()
+    (folder / "good.example.com.pem").write_text((folder / "good.example.com.crt").read_text())
+    (folder / "bad.example.com.pem").write_text((folder / "good.example.com.crt").read_text() + foreign)
+    changed, problems = proxy.refresh_certificates()
+    assert changed == []
+    assert len(problems) == 2
+    assert "bad.example.com.pem" in problems[0]
+    assert "good.example.com.pem" in problems[1]
+    assert shown(settings, "good.example.com") == good
+    for name in ("good.example.com.pem", "bad.example.com.pem"):
+        (folder / name).unlink()
+    proxy.refresh_certificates()
+
+
+def test_a_restart_comes_back_with_the_certificates(
+    secure: tuple[Proxy, Settings], docker_client: docker.DockerClient
+) -> None:
+    proxy, settings = secure
+    make(settings.data / "certificates", "three.example.com")
+    proxy.refresh_certificates()
+    docker_client.api.restart(f"{settings.instance}-proxy", timeout=1)
+    proxy.ensure()
+    assert shown(settings, "three.example.com")
