@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
-from pipeline.errors import PushliveError
+from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.settings import Secret, Settings
 from webhooks import api, git_server, pages, post_receive, receive
 from webhooks.answers import as_json, status_of
@@ -103,6 +103,8 @@ def _errors(app: Flask) -> None:
         status = status_of(error)
         if status >= 500:
             log.warning("%s %s: %s", request.method, request.path, error)
+        if status == 503 and request.path.startswith("/hooks/"):  # whoever sent it need not know why
+            error = StoreUnavailable("nothing was kept", advice="Deliver it again.")
         return _shown(error.message, error.advice, as_json(error))
 
     @app.errorhandler(HTTPException)

@@ -23,7 +23,6 @@ from webhooks.text import clean
 
 FORM_LIMIT = 16 << 10  # bytes
 LOG_LINES = 2000  # on the page; the whole log is one click away
-BUDGET = 300.0  # seconds, until `Desk.show` says otherwise
 
 
 def blueprint(site: Site) -> Blueprint:
@@ -118,12 +117,12 @@ def _run_page(site: Site, shown: dict[str, Any]) -> dict[str, Any]:
     run = shown["run"]
     ended = run["state"] == "ended"
     kept = deque(site.desk.log(run["pipeline"], run["number"]), LOG_LINES) if ended else ()
-    budget = float((shown.get("timing") or {}).get("budget") or BUDGET)
     return {
         "run": run,
         "release": shown.get("release"),
         "stages": view.stages(run),
-        "meter": view.meter(view.deploy_seconds(run), budget),
+        "meters": view.meters(shown["timing"]),
+        "timing": shown["timing"],
         "ended": ended,
         "log": [clean(text.rstrip("\n")) for text in kept],
     }

@@ -44,7 +44,7 @@ def log_in(site: Site, text: str) -> bool:
 def person(site: Site) -> Person:
     """Who looks at the page. Raises LoginNeeded; a revoked token ends its sessions at once."""
     name = str(session.get("name", ""))
-    found = _row(site, name)
+    found = _row(site, name) if name else {}
     if not found or _mark(found) != session.get("mark"):
         session.clear()
         raise LoginNeeded
@@ -52,7 +52,7 @@ def person(site: Site) -> Person:
 
 
 def _row(site: Site, name: str) -> dict[str, Any]:
-    return next((token for token in site.desk.tokens() if name and token["name"] == name), {})
+    return next((token for token in site.desk.tokens() if token["name"] == name), {})
 
 
 def _mark(row: dict[str, Any]) -> str:

@@ -88,23 +88,22 @@ def _state(run: dict[str, Any], stage: str, bars: list[Bar]) -> str:
 class Meter:
     """How much of a budget is used. ``percent`` is cut at 100; ``over`` says that it is exceeded."""
 
+    name: str
     text: str
     percent: float
     over: bool
 
 
-def meter(used: float, budget: float) -> Meter:
+def meters(timing: dict[str, Any]) -> tuple[Meter, ...]:
+    """The two budgets of ``pipeline.budget.timing``: seconds of machine time."""
+    names = {"deploy": "Image ready → live", "whole": "Push → live"}
+    return tuple(meter(name, timing[key], timing["budget"][key]) for key, name in names.items())
+
+
+def meter(name: str, used: float, budget: float) -> Meter:
     """Both in seconds."""
-    text = f"{show_duration(used)} of {show_duration(budget)}"
-    return Meter(text, min(100.0, 100 * used / budget), used > budget)
-
-
-def deploy_seconds(run: dict[str, Any], now: float | None = None) -> float:
-    """Machine time from "image ready" on; 0 before. Waiting for a person does not count."""
-    if not run.get("image_ready"):
-        return 0.0
-    until = run.get("ended") or run.get("gate_since") or (time.time() if now is None else now)
-    return max(0.0, float(until) - float(run["image_ready"]) - float(run.get("human") or 0.0))
+    text = f"{show_duration(max(used, 0.0))} of {show_duration(budget)}"
+    return Meter(name, text, min(100.0, 100 * max(used, 0.0) / budget) if budget else 100.0, used > budget)
 
 
 def badge(run: dict[str, Any]) -> str:

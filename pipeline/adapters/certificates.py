@@ -1,6 +1,7 @@
 """TLS certificates: PEM files in ``<data>/certificates``, taken up by the running HAProxy without a restart.
 
-Each file holds a certificate, its chain and its private key. Which one answers is chosen by host name.
+Each file holds a certificate, its chain and its private key. Which one answers is chosen by host name. HAProxy
+would not start beside a file that it cannot use, so what it reads at its start are copies of accepted ones.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from pipeline.adapters.proxy_config import CERTIFICATES
 from pipeline.adapters.proxy_control import Control
+from pipeline.adapters.proxy_files import write
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.S)
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -32,10 +34,11 @@ def payload(pem: str) -> str:
 
 
 class Certificates:
-    """The folder on one side, HAProxy's memory on the other."""
+    """The folder on one side, HAProxy's memory and its folder of copies on the other."""
 
-    def __init__(self, folder: Path, control: Control) -> None:
+    def __init__(self, folder: Path, copies: Path, control: Control) -> None:
         self._folder = folder
+        self._copies = copies
         self._control = control
 
     def refresh(self) -> tuple[list[str], list[str]]:
@@ -43,6 +46,7 @@ class Certificates:
         problems, one line for each file that cannot be used. Raises TryAgain when HAProxy does not answer."""
         held = self._held()
         changed, problems = [], []
+        self._copies.mkdir(mode=0o700, exist_ok=True)
         wanted = sorted(self._folder.glob("*.pem"))
         for path in wanted:
             try:
@@ -64,6 +68,7 @@ class Certificates:
         text = path.read_text()
         mark, name = fingerprint(text), f"{CERTIFICATES}/{path.name}"
         if path.name in held and self._mark(name) == mark:
+            write(self._copies / path.name, text)
             return False
         if path.name not in held:
             self._control.ask(f"new ssl cert {name}")
@@ -76,9 +81,11 @@ class Certificates:
             raise ValueError(f"the proxy refuses it: {' '.join(said.split())}")
         if path.name not in held:
             self._control.ask(f"add ssl crt-list {CERTIFICATES} {name}")
+        write(self._copies / path.name, text)
         return True
 
     def _give_up(self, name: str) -> None:
+        (self._copies / name).unlink(missing_ok=True)
         self._control.ask(f"del ssl crt-list {CERTIFICATES} {CERTIFICATES}/{name}")
         self._control.ask(f"del ssl cert {CERTIFICATES}/{name}")
 

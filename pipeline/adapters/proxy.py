@@ -67,7 +67,8 @@ class Proxy:
             return [], []
         self.ensure()
         with self._locked():
-            return Certificates(self._settings.data / "certificates", self._control).refresh()
+            copies = self._folder.path / "certificates"
+            return Certificates(self._settings.data / "certificates", copies, self._control).refresh()
 
     # --- environments
 

@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 Server = tuple[str, int]  # address and port
 
 FOLDER = "/proxy"  # the state's folder inside the container
-CERTIFICATES = "/certificates"
+CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has accepted
 SERVERS = 12  # for each slot; as many as a service may have replicas
 SPARE: Server = ("127.0.0.1", 1)  # where a server without a container points: nothing listens there
 MAPS = ("hosts.map", "ports.map", "names.map", "active.map")

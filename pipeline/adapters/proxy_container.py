@@ -10,7 +10,7 @@ from typing import Any
 import docker
 from pipeline.adapters.containers import INSTANCE, LOGS, ROLE, SPEC, Body, fingerprint
 from pipeline.adapters.docker_client import status_of, translate
-from pipeline.adapters.proxy_config import CERTIFICATES, FOLDER
+from pipeline.adapters.proxy_config import FOLDER
 from pipeline.adapters.proxy_control import Control
 from pipeline.adapters.proxy_files import Folder, drops_to, service_user
 from pipeline.errors import EngineFailed
@@ -34,7 +34,6 @@ def listens(settings: Settings) -> dict[str, str]:
 
 def proxy_body(settings: Settings, drop: tuple[int, int] | None, user: tuple[int, int]) -> Body:
     """The container. ``drop``: HAProxy starts as root and becomes that; else it starts as ``user``."""
-    folders = [f"{settings.data / 'proxy'}:{FOLDER}", f"{settings.data / 'certificates'}:{CERTIFICATES}:ro"]
     body: Body = {
         "Image": settings.proxy_image,
         "Entrypoint": ["haproxy"],
@@ -42,8 +41,8 @@ def proxy_body(settings: Settings, drop: tuple[int, int] | None, user: tuple[int
         "User": "0:0" if drop else f"{user[0]}:{user[1]}",
         "HostConfig": {
             "NetworkMode": "host",
-            "Init": True,
-            "Binds": folders,
+            # No init: HAProxy handles its signals, and an init as root could not pass them on to it.
+            "Binds": [f"{settings.data / 'proxy'}:{FOLDER}"],
             "RestartPolicy": {"Name": "unless-stopped"},
             "LogConfig": LOGS,
             "SecurityOpt": ["no-new-privileges"],
@@ -80,7 +79,6 @@ class ProxyContainer:
         Raises EngineFailed that names a port taken by somebody else, a missing image, or HAProxy's own words.
         """
         body = proxy_body(self._settings, drops_to(self._settings), service_user())
-        (self._settings.data / "certificates").mkdir(parents=True, exist_ok=True)
         found = self._find()
         ran = bool(found and found["State"]["Running"])
         held = found["Config"]["Labels"].get(LISTENS, "").split(",") if found and ran else []
@@ -134,9 +132,11 @@ class ProxyContainer:
     def _await(self) -> None:
         """Polls until it answers; an exit or the end of patience says what HAProxy said."""
         end = self._clock.monotonic() + STARTUP
+        restarts = None
         while not self._control.answers():
             found = self._find()
-            dead = not found or found["RestartCount"] > 0 or not found["State"]["Running"]
+            restarts = found["RestartCount"] if found and restarts is None else restarts
+            dead = not found or found["RestartCount"] > (restarts or 0) + 1 or not found["State"]["Running"]
             if dead or self._clock.monotonic() > end:
                 raise EngineFailed(
                     f"The proxy {self.name} does not come up. It said: {self._last_words() or 'nothing'}",

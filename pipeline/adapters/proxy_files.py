@@ -59,7 +59,7 @@ class Folder:
     @contextmanager
     def locked(self, name: str = "lock") -> Iterator[None]:
         """Holds the lock against every other process of this service."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.path / "certificates").mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.path / name, "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

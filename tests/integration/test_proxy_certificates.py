@@ -35,6 +35,7 @@ def secure(
     )
     proxy = Proxy(client, own, SystemClock())
     proxy.ensure()
+    (own.data / "certificates").mkdir()
     yield proxy, own
     proxy.stop()
 
@@ -117,6 +118,7 @@ def test_a_restart_comes_back_with_the_certificates(
 ) -> None:
     proxy, settings = secure
     make(settings.data / "certificates", "three.example.com")
+    (settings.data / "certificates" / "unusable.pem").write_text("nothing")
     proxy.refresh_certificates()
     docker_client.api.restart(f"{settings.instance}-proxy", timeout=1)
     proxy.ensure()

@@ -245,6 +245,7 @@ def test_fault_10_store_down(client, desk):
     answer = send(client, github())
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json == {"error": "nothing was kept", "advice": "Deliver it again."}
     assert desk.pushes == []
 
 

@@ -1,0 +1,143 @@
+"""Whatever ends the proxy or the machine, traffic comes back to the right containers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import docker
+import pytest
+
+from pipeline.adapters.containers import INSTANCE
+from pipeline.adapters.docker_engine import DockerEngine
+from pipeline.adapters.http_probe import HttpProbe
+from pipeline.adapters.proxy import Proxy
+from pipeline.errors import TryAgain
+from pipeline.model import Route
+from pipeline.settings import Settings
+from tests.conftest import Bench, until
+from tests.integration.load import Load, environment_of
+
+
+def pid_of(client: docker.DockerClient, settings: Settings) -> int:
+    return int(client.api.inspect_container(f"{settings.instance}-proxy")["State"]["Pid"])
+
+
+def send(client: docker.DockerClient, settings: Settings, number: int) -> None:
+    """Sends the proxy a signal from outside of Docker, as the kernel would."""
+    os.kill(pid_of(client, settings), number)
+
+
+def test_fault_34_a_proxy_killed_after_a_switch_comes_back_on_the_new_slot(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient
+) -> None:
+    engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    bench.deploy(green)
+    before = pid_of(docker_client, settings)
+    send(docker_client, settings, signal.SIGKILL)
+    # Docker brings it back; nobody of ours does anything
+    until(lambda: pid_of(docker_client, settings) not in (0, before))
+    answer = ask(engine.public(green))
+    assert answer in engine.public(green).expect
+    assert engine.serving(green.place) == "green"
+    # what was warm is still exposed
+    assert ask(engine.preview(blue)) in engine.preview(blue).expect
+
+
+def ask(route: Route) -> str:
+    """Who answers, as soon as somebody does."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return HttpProbe().get(route, "/healthz", 2).served_by
+        except TryAgain:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+
+def test_fault_34_a_proxy_taken_away_is_brought_back(bench: Bench, proxy: Proxy) -> None:
+    spec = bench.spec()
+    bench.deploy(spec)
+    proxy.stop()
+    bench.engine.prepare(spec.place, ())
+    assert ask(bench.engine.public(spec)) in bench.engine.public(spec).expect
+
+
+def test_fault_34_a_control_socket_that_hangs_is_given_up_and_read_again(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient
+) -> None:
+    engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    engine.start(green, bench.watch())
+    engine.ready(green, bench.events.append, bench.watch())
+    engine.expose(green)
+    send(docker_client, settings, signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        with pytest.raises(TryAgain, match="socket"):
+            engine.switch(green)
+        assert time.monotonic() - began < 5
+    finally:
+        send(docker_client, settings, signal.SIGCONT)
+    until(lambda: engine.serving(green.place) in ("blue", "green"))
+    engine.switch(green)
+    assert ask(engine.public(green)) in engine.public(green).expect
+
+
+def test_fault_34_a_switch_whose_answer_comes_late_is_found_done(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient
+) -> None:
+    engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    bench.deploy(green)
+    send(docker_client, settings, signal.SIGSTOP)
+    timer = threading.Timer(1.0, send, (docker_client, settings, signal.SIGCONT))
+    timer.start()
+    engine.switch(blue)
+    timer.join()
+    assert engine.serving(blue.place) == "blue"
+
+
+def test_fault_46_after_a_reboot_no_request_reaches_another_environment(
+    engine: DockerEngine,
+    app_image: str,
+    settings: Settings,
+    docker_client: docker.DockerClient,
+    proxy: Proxy,
+) -> None:
+    count = 4
+    benches = [Bench(engine, app_image, f"reboot{n}", 20 + n) for n in range(count)]
+    specs = [one.spec("blue", n + 1, env={"GREETING": one.name}) for n, one in enumerate(benches)]
+    try:
+        for one, spec in zip(benches, specs, strict=True):
+            one.deploy(spec)
+        loads = [Load(settings.port_range[one.index], environment_of).fresh(1) for one in benches]
+        for load in loads:
+            load.__enter__()
+        reboot(docker_client, settings)
+        proxy.ensure()
+        for one in benches:
+            until(lambda one=one: ask(engine.public(one.spec())))
+        for load in loads:
+            until(lambda load=load: load.answers.total() > 30, 30)
+            load.__exit__()
+        for one, load in zip(benches, loads, strict=True):
+            assert set(load.answers) == {one.name}
+        for spec in specs:
+            assert engine.revive(spec) is False
+    finally:
+        for one in benches:
+            engine.remove(one.place())
+
+
+def reboot(client: docker.DockerClient, settings: Settings) -> None:
+    """Stops every container of the instance and starts them in reverse order, as Docker may after a reboot."""
+    mine = {"label": f"{INSTANCE}={settings.instance}"}
+    ids = [one["Id"] for one in client.api.containers(filters=mine)]
+    for one in ids:
+        client.api.stop(one, timeout=1)
+    for one in reversed(ids):
+        client.api.start(one)

@@ -1,0 +1,64 @@
+"""No request is lost in a switch, a revert or the adding of a pipeline."""
+
+from __future__ import annotations
+
+from pipeline.model import Place
+from pipeline.settings import Settings
+from tests.conftest import PORTS, Bench, until
+from tests.integration.load import Load, release_of
+
+SWITCHES = 20
+
+
+def test_fault_30_switches_and_reverts_under_load_lose_nothing(bench: Bench, settings: Settings) -> None:
+    engine = bench.engine
+    blue, green = bench.spec("blue", 1, replicas=2), bench.spec("green", 2, replicas=2)
+    bench.deploy(blue)
+    load = Load(settings.port_range[bench.index], release_of)
+    load.kept_alive(4).fresh(2).kept_alive(2, "/cgi-bin/slow.cgi?1").fresh(1, "/cgi-bin/slow.cgi?2")
+    with load:
+        engine.start(green, bench.watch())
+        engine.ready(green, bench.events.append, bench.watch())
+        engine.expose(green)
+        for number in range(SWITCHES):
+            to = (green, blue)[number % 2]
+            until(load.reached(20), 20)
+            engine.switch(to)
+        # a new pipeline comes and goes meanwhile
+        other = Place("newcomer", "live", (bench.index + PORTS // 2) % PORTS, "blue")
+        engine.prepare(other, ("newcomer.example.com",))
+        until(load.reached(20), 20)
+        engine.remove(other)
+        # and at last the old slot is drained of its slow requests and stopped
+        engine.switch(green)
+        assert engine.drain(blue.place, 10, bench.watch()) == 0
+        engine.stop(blue.place)
+        until(load.reached(50), 20)
+    assert load.failures == []
+    assert load.answers["r1"] > 100
+    assert load.answers["r2"] > 100
+
+
+def test_fault_30_what_does_not_end_in_time_is_closed(bench: Bench, settings: Settings) -> None:
+    engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    load = Load(settings.port_range[bench.index], release_of).fresh(3, "/cgi-bin/slow.cgi?10")
+    with load:
+        until(lambda: engine.open_sessions(blue.place) == 3)
+        bench.deploy(green)
+        assert engine.drain(blue.place, 0.3, bench.watch()) == 3
+        until(lambda: engine.open_sessions(blue.place) == 0)
+        engine.stop(blue.place)
+        load._over.set()
+    assert len(load.failures) == 3
+
+
+def test_a_dead_replica_is_not_noticed(bench: Bench, settings: Settings) -> None:
+    spec = bench.spec(replicas=2)
+    bench.deploy(spec)
+    victim = bench.engine.replicas(spec.place)[0]
+    with Load(settings.port_range[bench.index], release_of).kept_alive(2).fresh(2) as load:
+        until(load.reached(50), 20)
+        bench.engine._calls.api.stop(victim.name, timeout=1)
+        until(load.reached(300), 30)
+    assert load.failures == []
