@@ -115,7 +115,7 @@ class HttpCheck(Model):
     """Values in a JSON body by path: `{"status.database": "ok", "items.0.id": 7}`."""
     within: Limit = 5.0
     """The answer must come within this time."""
-    retry: Duration = 10.0
+    retry: Duration = 3.0
     """A failing check is repeated for so long before it counts as failed."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -128,7 +128,7 @@ class TcpCheck(Model):
     """The port inside the container."""
     within: Limit = 2.0
     """The connection must stand within this time."""
-    retry: Duration = 10.0
+    retry: Duration = 3.0
     """A failing check is repeated for so long before it counts as failed."""
 
 

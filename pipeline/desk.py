@@ -340,7 +340,11 @@ class Desk:
 
     def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
         """One run with its timing and release; ``None``: the latest."""
-        run = self._store.run(pipeline, number or self._store.last_run(pipeline))
+        number = number or self._store.last_run(pipeline)
+        if not number:
+            self._known(self._config(), pipeline)
+            raise NotFound(f"{pipeline} has had no run yet.", advice="The first push makes one.")
+        run = self._store.run(pipeline, number)
         config = self._configs.by_hash(run.config)
         return views.show(self._store, config, run, self._clock.now())
 
@@ -420,7 +424,10 @@ class Desk:
     def _image_is_there(self, pipeline: str, name: str, to: int | None) -> None:
         found = self._store.environment(pipeline, name)
         if found is None:
-            raise RequestError(f"nothing was deployed to {pipeline}/{name} yet: nothing to revert.")
+            raise RequestError(
+                f"nothing was deployed to {pipeline}/{name} yet: there is nothing to revert.",
+                advice="Push first.",
+            )
         target = to if to is not None else promotion.revert_target(found)
         if target is not None and target in views.missing_images(self._store, pipeline):
             raise RequestError(

@@ -43,12 +43,11 @@ def _line(event: Event) -> tuple[str, ...]:
 
 
 def _step(event: Event) -> tuple[str, ...]:
-    # A quick step is told with its stage; a slow or a failed one at once.
+    # A quick step is told with its stage, a failed one with the card; a slow one at once.
     seconds = float(event.data.get("seconds") or 0)
-    if event.data.get("ok", True) and seconds < 2:
+    if not event.data.get("ok", True) or seconds < 2:
         return ()
-    mark = "" if event.data.get("ok", True) else "  ✗ " + event.text
-    return (f"{_label(event)}{event.step} {show_duration(seconds)}{mark}",)
+    return (f"{_label(event)}{event.step} {show_duration(seconds)}",)
 
 
 def _stage(event: Event) -> tuple[str, ...]:

@@ -166,13 +166,13 @@ class Runner:
             raise self._parked(work)
         limit = len(self._settings.port_range)
         environment = self._store.ensure_environment(work.run.pipeline, name, limit)
+        if work.run.stage != name:
+            work.update(stage=name)
         self._may_enter(work, pipeline, environment, release)
         lease = self._take_environment(work, environment)
         work.hold_lease(lease)
         work.environment = name
         try:
-            if work.run.stage != name:
-                work.update(stage=name)
             last = name == pipeline.stages[-1]
             rollout = Rollout(
                 work, self._parts, release, name, last=last, failed_for=self._settings.failed_for
@@ -181,8 +181,7 @@ class Runner:
         finally:
             work.environment = ""
             work.drop_lease(lease)
-        self._stage_done(work, name, f"http://127.0.0.1:{self._settings.port_range[environment.index]}"
-        )
+        self._stage_done(work, name, f"http://127.0.0.1:{self._settings.port_range[environment.index]}")
 
     def _may_enter(self, work: Work, pipeline: Pipeline, environment: Environment, release: Release) -> None:
         run = work.run
@@ -258,13 +257,14 @@ class Runner:
         budget = self._configured(run.config).budget_of(run.pipeline)
         spent, whole = budgets.spent(run, now), now - run.accepted - run.human
         where = run.stages[-1]
-        text = f"{where} serves {release.name} ({run.short}) after {show_duration(whole)}"
+        text = f"{release.name} ({run.short}) serves {where}, {show_duration(whole)} after "
+        text += "it was asked for" if run.kind == Kind.REVERT else "the push"
         if run.kind != Kind.REVERT:
             text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
         if whole > budget.whole:
             text += f" · SERIOUS: over {show_duration(budget.whole)} from push to live"
         more = self._next_words(run, where)
-        event = Event("end", now, f"{run.id} live: {text}", data={"outcome": "live", "more": more})
+        event = Event("end", now, f"{run.id} is live: {text}", data={"outcome": "live", "more": more})
         work.change(lambda _, current: states.end(current, Outcome.LIVE, text, now), event)
 
     def _next_words(self, run: Run, where: str) -> list[str]:
@@ -282,7 +282,7 @@ class Runner:
         failure = None
         if outcome == Outcome.FAILED:
             failure = card(work.run, error, self._store)
-        text = f"{work.run.id} {outcome}: {error.message}"
+        text = f"{work.run.id} {outcome}" + ("" if failure else f": {error.message}")
         data = {"outcome": outcome.value}
         if failure:
             data["failure"] = codec.plain(failure)

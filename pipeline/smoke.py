@@ -22,6 +22,7 @@ class Checker:
     def __init__(self, engine: Engine, probe: Probe, clock: Clock, emit: Emit, watch: Watch) -> None:
         self._engine, self._probe, self._clock = engine, probe, clock
         self._emit, self._watch = emit, watch
+        self._seen = ""  # the last answer, as it is kept
 
     def run(self, spec: SlotSpec, checks: Iterable[SmokeCheck]) -> tuple[Check, ...]:
         """Every check in order, the first failure last. The caller looks at ``ok`` of each."""
@@ -47,6 +48,7 @@ class Checker:
     def _http(self, route: Route, check: HttpCheck, judge: Callable[[HttpCheck, Answer], str]) -> Check:
         def ask() -> str:
             answer = self._probe.get(route, check.get, check.within)
+            self._seen = f"{answer.status} in {answer.seconds * 1000:.0f} ms"
             if route.expect and answer.served_by not in route.expect:
                 asked, got = ", ".join(route.expect), answer.served_by or "nobody known"
                 return f"{WRONG}: asked {asked}, answered by {got}"
@@ -57,7 +59,8 @@ class Checker:
     def _tcp(self, replicas: tuple[Replica, ...], check: TcpCheck) -> Check:
         def ask() -> str:
             for replica in replicas:
-                self._probe.tcp(replica.address, check.tcp, check.within)
+                seconds = self._probe.tcp(replica.address, check.tcp, check.within)
+                self._seen = f"connected in {seconds * 1000:.0f} ms"
             return "" if replicas else "no container is running"
 
         return self._repeat(f"TCP {check.tcp}", ask, check.retry)
@@ -89,7 +92,7 @@ class Checker:
                 problem = error.message
             seconds = self._clock.monotonic() - began
             if not problem or seconds + _PAUSE > patience:
-                return self._told(Check(asked, not problem, problem or "as expected", seconds, attempts))
+                return self._told(Check(asked, not problem, problem or self._seen, seconds, attempts))
             self._watch.wait(_PAUSE)
 
     def _told(self, check: Check) -> Check:

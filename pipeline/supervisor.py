@@ -257,14 +257,3 @@ def _remove_everything(settings: Settings) -> None:
         say(f"removed {place.pipeline}/{place.environment}/{place.slot}")
     wiring.proxy(settings).stop()
     say("removed the proxy. Data, repositories and images are kept in " + str(settings.data))
-
-
-def doctor() -> int:
-    """A look without the service: the parts it would need."""
-    from pipeline.doctor import without_service
-
-    bad = 0
-    for check in without_service(_settings()):
-        say(f"{'✓' if check['ok'] else '✗'} {check['name']}: {check['text']} {check['advice']}".rstrip())
-        bad += not check["ok"]
-    return 1 if bad else 0

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import docker
 from pipeline.adapters.certificates import Certificates
-from pipeline.adapters.proxy_config import MAPS, Routes, Server, State, backend, maps, server_name
+from pipeline.adapters.proxy_config import MAPS, SERVERS, Routes, Server, State, backend, maps, server_name
 from pipeline.adapters.proxy_container import ProxyContainer
 from pipeline.adapters.proxy_control import Control
 from pipeline.adapters.proxy_files import Folder
@@ -21,6 +21,8 @@ from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import SLOTS, Slot
 from pipeline.ports import Clock
 from pipeline.settings import Settings
+
+SHUTDOWN = 2.0  # seconds until sessions that were told to end must have ended
 
 ClientFactory = Callable[[], docker.DockerClient]
 
@@ -31,6 +33,7 @@ class Proxy:
 
     def __init__(self, client_factory: ClientFactory, settings: Settings, clock: Clock) -> None:
         self._settings = settings
+        self._clock = clock
         self._folder = Folder(settings)
         self._control = Control(self._folder.path)
         self._container = ProxyContainer(client_factory, settings, clock, self._folder, self._control)
@@ -57,8 +60,7 @@ class Proxy:
     @property
     def token(self) -> str:
         """The value of ``X-Pushlive-Probe`` with which the public routes say who answered."""
-        with self._locked():
-            return self._folder.load().token
+        return self._state().token
 
     def refresh_certificates(self) -> tuple[list[str], list[str]]:
         """Takes up new and changed PEM files of ``<data>/certificates``, gives up those that are gone: the
@@ -149,9 +151,20 @@ class Proxy:
         return self._control.sessions(backend(index, slot))
 
     def shutdown_sessions(self, index: int, slot: Slot) -> None:
-        """Closes what the slot still serves."""
+        """Closes what the slot still serves.
+
+        Its servers are away meanwhile: else HAProxy would repeat a GET that was cut off, on the same slot.
+        """
         name = backend(index, slot)
-        self._control.ask(";".join(f"shutdown sessions server {name}/s{n}" for n in range(1, 13)))
+        with self._locked():
+            servers = self._state().environments.get(index, Routes("")).servers.get(slot, ())
+            self._apply_servers(name, ())
+            end = self._clock.monotonic() + SHUTDOWN
+            while self._control.sessions(name) and self._clock.monotonic() < end:
+                numbers = range(1, SERVERS + 1)
+                self._control.ask(";".join(f"shutdown sessions server {name}/s{n}" for n in numbers))
+                self._clock.sleep(0.01)
+            self._apply_servers(name, servers)
 
     # --- changing
 
@@ -159,8 +172,7 @@ class Proxy:
         return self._folder.locked()
 
     def _state(self) -> State:
-        with self._locked():
-            return self._folder.load()
+        return self._folder.load()  # files are replaced as a whole: no lock is needed to read one
 
     def _change(self, index: int, change: Callable[[State], State]) -> None:
         self.ensure()

@@ -3,8 +3,10 @@
 . /www/version
 greeting=${GREETING:-Hello}
 if [ "$QUERY_STRING" = text ]; then
-    printf 'Content-Type: text/plain; charset=utf-8\r\n\r\n'
-    echo "$greeting release=$PUSHLIVE_RELEASE environment=$PUSHLIVE_ENVIRONMENT commit=$PUSHLIVE_COMMIT version=$VERSION"
+    line="$greeting release=$PUSHLIVE_RELEASE environment=$PUSHLIVE_ENVIRONMENT commit=$PUSHLIVE_COMMIT version=$VERSION"
+    # With its length said, the connection can be kept for the next request.
+    length=$(printf '%s\n' "$line" | wc -c)
+    printf 'Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s\n' "$length" "$line"
     exit
 fi
 # A colour for each release, so that a switch is seen at a glance.

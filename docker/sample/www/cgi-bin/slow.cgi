@@ -5,5 +5,6 @@ case "$QUERY_STRING" in
     *) seconds=2 ;;
 esac
 sleep "$seconds"
-printf 'Content-Type: text/plain; charset=utf-8\r\n\r\n'
-echo "slow release=$PUSHLIVE_RELEASE environment=$PUSHLIVE_ENVIRONMENT seconds=$seconds"
+line="slow release=$PUSHLIVE_RELEASE environment=$PUSHLIVE_ENVIRONMENT seconds=$seconds"
+length=$(printf '%s\n' "$line" | wc -c)
+printf 'Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s\n' "$length" "$line"

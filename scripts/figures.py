@@ -1,0 +1,138 @@
+"""The figures that ``scripts/bench`` prints. Both sides of a pair run in turn on the same machine, so that what
+else the machine does falls on both; the figure is the median of the pairs' ratios."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from story import Demo
+
+TOP = Path(__file__).resolve().parent.parent
+BY_HAND = "bench-by-hand"
+CONFIG = """\
+pipelines:
+  hello:
+    service: {port: 8080, health: /healthz}
+    environments: {dev: , qa: , live: }
+"""
+DOCKERFILE = 'FROM busybox:1.36\nCOPY www /www\nCMD ["httpd", "-f", "-p", "0.0.0.0:8080", "-h", "/www"]\n'
+
+
+class Bench(Demo):
+    """The demonstration's service with the tiniest of applications."""
+
+    def begin(self) -> None:
+        self.environment["PUSHLIVE_INSTANCE"] = "bench"
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.start()
+        (self.folder / "pipelines.yaml").write_text(CONFIG)
+        (self.app / "www").mkdir(parents=True)
+        (self.app / "www" / "healthz").write_text("ok\n")
+        (self.app / "Dockerfile").write_text(DOCKERFILE)
+        token = (self.folder / "data" / "token").read_text().strip()
+        self.git("init", "-q", "-b", "main")
+        url = self.environment["PUSHLIVE_URL"].replace("://", f"://ann:{token}@")
+        self.git("remote", "add", "pushlive", f"{url}/git/hello.git")
+
+    def commit(self, number: int) -> None:
+        (self.app / "www" / "index.html").write_text(f"version {number}\n")
+        self.git("add", "-A")
+        self.git(
+            "-c", "user.name=Ann", "-c", "user.email=a@example.com", "commit", "-qm", f"version {number}"
+        )
+
+    def push_to_live(self) -> float:
+        began = time.monotonic()
+        output = self.git("push", "pushlive", "main")
+        took = time.monotonic() - began
+        if "is live" not in output:
+            raise SystemExit(f"the push did not go live:\n{output}")
+        return took
+
+    def by_hand(self) -> float:
+        began = time.monotonic()
+        subprocess.run([TOP / "scripts" / "byhand", self.app, BY_HAND, "8080"], check=True, timeout=120)
+        return time.monotonic() - began
+
+    def finish(self) -> None:
+        mine = ["--filter", f"label=pushlive.instance={BY_HAND}"]
+        for listing, remove in (("ps -aq", "rm -f"), ("images -q", "rmi -f")):
+            found = subprocess.run(
+                ["docker", *listing.split(), *mine], capture_output=True, text=True, check=True
+            )
+            if found.stdout.split():
+                arguments = ["docker", *remove.split(), *sorted(set(found.stdout.split()))]
+                subprocess.run(arguments, check=False, capture_output=True)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.clean()
+
+
+def push_to_live(pairs: int) -> dict[str, object]:
+    bench = Bench(Path(tempfile.mkdtemp(prefix="pl-bench-")), once=True)
+    ours, other = [], []
+    try:
+        bench.begin()
+        for number in range(pairs + 2):
+            bench.commit(number)
+            hand, push = bench.by_hand(), bench.push_to_live()
+            if number >= 2:  # the first two fill caches and both slots
+                other.append(hand)
+                ours.append(push)
+                print(
+                    f"  pair {number - 1}: push {push:.2f} s, by hand {hand:.2f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    finally:
+        bench.finish()
+        shutil.rmtree(bench.folder, ignore_errors=True)
+    return figure("push-to-live", ours, other)
+
+
+def figure(name: str, ours: list[float], other: list[float]) -> dict[str, object]:
+    ratio = statistics.median(a / b for a, b in zip(ours, other, strict=True))
+    return {
+        "name": name,
+        "ours": round(statistics.median(ours), 3),
+        "other": round(statistics.median(other), 3),
+        "ratio": round(ratio, 3),
+        "pairs": len(ours),
+    }
+
+
+FIGURES: dict[str, Callable[[int], dict[str, object]]] = {"push-to-live": push_to_live}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--only", choices=sorted(FIGURES), help="one figure")
+    parser.add_argument("--json", action="store_true", help="figures in seconds, as JSON")
+    parser.add_argument(
+        "--pairs", type=int, default=9, help="how many pairs (at least 9 for a figure that counts)"
+    )
+    arguments = parser.parse_args()
+    names = [arguments.only] if arguments.only else list(FIGURES)
+    figures = [FIGURES[name](arguments.pairs) for name in names]
+    if arguments.json:
+        print(json.dumps({"figures": figures}))
+    else:
+        for found in figures:
+            print(
+                "{name}: {ours} s, by hand {other} s, ratio {ratio} (median of {pairs} pairs)".format(**found)
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
