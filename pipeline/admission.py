@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,13 +58,21 @@ def put(transaction: Transaction, run: Run, text: str) -> None:
 
 
 def _same(transaction: Transaction, push: Push) -> Run | None:
-    """The newest push run, where it has this very ref and commit and has not failed."""
-    for number in transaction.newest(50):
-        run = transaction.run(number)
-        if run.kind == Kind.PUSH and run.ref == push.ref:
-            good = run.state != State.ENDED or run.outcome == Outcome.LIVE
-            return run if run.commit == push.commit and good else None
-    return None
+    runs = (transaction.run(number) for number in transaction.newest(50))
+    return carrying(runs, push.ref, push.commit)
+
+
+def newest_push(runs: Iterable[Run], ref: str) -> Run | None:
+    """The newest push run of that ref that was not superseded, out of runs that are newest first."""
+    pushes = (run for run in runs if run.kind == Kind.PUSH and run.ref == ref)
+    return next((run for run in pushes if run.outcome != Outcome.SUPERSEDED), None)
+
+
+def carrying(runs: Iterable[Run], ref: str, commit: str) -> Run | None:
+    """The newest push run of that ref, where it has this very commit and has not failed."""
+    run = newest_push(runs, ref)
+    good = run is not None and (run.state != State.ENDED or run.outcome == Outcome.LIVE)
+    return run if run is not None and good and run.commit == commit else None
 
 
 def _supersede_queued(transaction: Transaction, push: Push, number: int, now: float) -> tuple[str, ...]:

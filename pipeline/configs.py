@@ -58,9 +58,9 @@ class Configs:
             self._seen = stamp
             self._store.set(_ERROR, str(error))
             return False
-        self._seen = stamp
         digest = self._store.put_config(text)
         changed = digest != self._store.get(_CURRENT)
         self._store.set(_CURRENT, digest)
         self._store.set(_ERROR, "")
+        self._seen = stamp  # last: another thread that finds it seen must find it stored
         return changed

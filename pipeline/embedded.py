@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from pipeline.errors import ConfigError, StoreUnavailable
 
@@ -112,8 +114,13 @@ class Embedded:
                 self._process.kill()
                 self._process.wait()
 
+    def _client(self) -> redis.Redis:
+        # By default the client tries for seconds before it says that nobody is there.
+        path = str(socket_path(self._data))
+        return redis.Redis(unix_socket_path=path, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+
     def _answers(self) -> bool:
-        client = redis.Redis(unix_socket_path=str(socket_path(self._data)), socket_timeout=2)
+        client = self._client()
         try:
             return bool(client.ping())
         except redis.RedisError:
@@ -122,7 +129,7 @@ class Embedded:
             client.close()
 
     def _pid(self) -> int | None:
-        client = redis.Redis(unix_socket_path=str(socket_path(self._data)), socket_timeout=2)
+        client = self._client()
         try:
             return int(client.info("server")["process_id"])
         except redis.RedisError:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline import views
-from pipeline.admission import Accepted
+from pipeline.admission import Accepted, newest_push
 from pipeline.builds import repository
 from pipeline.clock import Deadline
 from pipeline.config import Config
@@ -117,8 +117,7 @@ class Keeper:
         head = self._heads(repository_name).get(branch) if repository_name else None
         if head is None:
             return None
-        pushes = (run for run in self._store.recent(name, 50) if run.kind == Kind.PUSH)
-        newest = next(pushes, None)
+        newest = newest_push(self._store.recent(name, 50), f"refs/heads/{branch}")
         if newest and (newest.commit == head or newest.state != State.ENDED):
             return None
         delivery = f"sweep:{head}:{newest.number if newest else 0}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from pipeline import admission, codec, log, promotion, states
 from pipeline import budget as budgets
-from pipeline import codec, log, promotion, states
 from pipeline.builds import BuildStage
 from pipeline.config import Config, Pipeline
 from pipeline.errors import (
@@ -152,6 +152,9 @@ class Runner:
 
     def _take_head(self, run: Run, head: str) -> None:
         """Its commit is the head no more: the head gets a run, should its own delivery be lost."""
+        others = (one for one in self._store.recent(run.pipeline, 50) if one.number != run.number)
+        if admission.carrying(others, run.ref, head):
+            return  # the head's own delivery came first
         push = Push(
             run.pipeline, run.repository, run.ref, head, f"head:{run.id}", run.pusher, received=time.time()
         )

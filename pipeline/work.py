@@ -93,7 +93,7 @@ class RunWatch:
                 f"{self._what} took longer than its {self._timeout:.0f} s and was ended.",
                 advice="Raise its timeout in pipelines.yaml if it needs longer.",
             )
-        now = time.monotonic()
+        now = self._work.clock.monotonic()
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
             self._work.still_wanted()

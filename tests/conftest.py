@@ -125,16 +125,16 @@ def settings(
 
 
 @pytest.fixture(scope="session")
-def proxy(settings: Settings) -> Iterator[Proxy]:
-    one = Proxy(client, settings, SystemClock())
+def proxy(settings: Settings, docker_client: docker.DockerClient) -> Iterator[Proxy]:
+    one = Proxy(lambda: docker_client, settings, SystemClock())
     one.ensure()
     yield one
     one.stop()
 
 
 @pytest.fixture(scope="session")
-def engine(settings: Settings, proxy: Proxy) -> DockerEngine:
-    return DockerEngine(client, proxy, settings, HttpProbe(), SystemClock())
+def engine(settings: Settings, proxy: Proxy, docker_client: docker.DockerClient) -> DockerEngine:
+    return DockerEngine(lambda: docker_client, proxy, settings, HttpProbe(), SystemClock())
 
 
 _numbers = itertools.count()

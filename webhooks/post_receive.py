@@ -118,6 +118,6 @@ def _one(site: Site, run: Run) -> Iterator[bytes]:
             continue
         for last in telling.lines(item[1]):
             yield f"{last}\n".encode()
-    command = f"pushlive revert {run.pipeline}"
-    if site.desk.run(run.pipeline, run.number).outcome is Outcome.LIVE and command not in last:
-        yield f"To take it back: {command}\n".encode()
+    # The end says by itself how to revert, or that there is nothing to revert to yet.
+    if site.desk.run(run.pipeline, run.number).outcome is Outcome.LIVE and "revert" not in last:
+        yield f"To take it back: pushlive revert {run.pipeline}\n".encode()

@@ -142,7 +142,7 @@ class Calls:
         except EngineFailed as error:
             if status_of(error) == 409:
                 return
-            if status_of(error) == 403:
+            if status_of(error) in (403, 500):  # an overlapping pool, an address in use
                 raise EngineFailed(
                     f"The network {body['Name']} cannot have {pools[0]['Subnet']}: "
                     f"{explanation(error.__cause__ or error)}.",

@@ -7,9 +7,9 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-import urllib3
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from pipeline.errors import TryAgain
 from pipeline.model import Answer, Route
@@ -70,7 +70,9 @@ def _cut(connection: HTTPConnection, late: threading.Event) -> None:
 
 
 def _is_late(error: Exception, late: threading.Event) -> bool:
-    return late.is_set() or isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError))
+    # urllib3 counts a refused connection among its timeouts
+    timed_out = isinstance(error, (TimeoutError, UrllibTimeout)) and not isinstance(error, NewConnectionError)
+    return late.is_set() or timed_out
 
 
 def _reason(error: Exception) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-import docker
 from pipeline.adapters.certificates import Certificates
+from pipeline.adapters.docker_calls import ClientFactory
 from pipeline.adapters.proxy_config import MAPS, SERVERS, Routes, Server, State, backend, maps, server_name
 from pipeline.adapters.proxy_container import ProxyContainer
 from pipeline.adapters.proxy_control import Control
@@ -23,8 +23,6 @@ from pipeline.ports import Clock
 from pipeline.settings import Settings
 
 SHUTDOWN = 2.0  # seconds until sessions that were told to end must have ended
-
-ClientFactory = Callable[[], docker.DockerClient]
 
 
 class Proxy:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
 from typing import Any
 
-import docker
 from pipeline.adapters.containers import INSTANCE, LOGS, ROLE, SPEC, Body, fingerprint
+from pipeline.adapters.docker_calls import Calls, ClientFactory
 from pipeline.adapters.docker_client import status_of, translate
 from pipeline.adapters.proxy_config import FOLDER
 from pipeline.adapters.proxy_control import Control
@@ -60,13 +59,13 @@ class ProxyContainer:
 
     def __init__(
         self,
-        client_factory: Callable[[], docker.DockerClient],
+        client_factory: ClientFactory,
         settings: Settings,
         clock: Clock,
         folder: Folder,
         control: Control,
     ) -> None:
-        self._client = client_factory
+        self._calls = Calls(client_factory)
         self._settings = settings
         self._clock = clock
         self._folder = folder
@@ -98,12 +97,12 @@ class ProxyContainer:
         if found is None:
             return
         with translate(f"removing the proxy's container {self.name}"):
-            self._client().api.remove_container(found["Id"], force=True, v=True)
+            self._calls.api.remove_container(found["Id"], force=True, v=True)
 
     def _find(self) -> dict[str, Any] | None:
         try:
             with translate(f"looking for the proxy's container {self.name}"):
-                found: dict[str, Any] = self._client().api.inspect_container(self.name)
+                found: dict[str, Any] = self._calls.api.inspect_container(self.name)
         except EngineFailed as error:
             if status_of(error) == 404:
                 return None
@@ -116,7 +115,7 @@ class ProxyContainer:
         return found
 
     def _start(self, found: dict[str, Any] | None, body: Body) -> None:
-        api = self._client().api
+        api = self._calls.api
         try:
             with translate("starting the proxy"):
                 made = found or api.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
@@ -146,7 +145,7 @@ class ProxyContainer:
 
     def _last_words(self) -> str:
         with translate("reading the proxy's log"):
-            output = self._client().api.logs(self.name, tail=20)
+            output = self._calls.api.logs(self.name, tail=20)
         lines = output.decode(errors="replace").splitlines()
         return " · ".join(line for line in lines if "NOTICE" not in line)[-600:]
 

@@ -70,7 +70,7 @@ class Folder:
         try:
             return codec.load(State, path.read_text())
         except FileNotFoundError:
-            return State(token=secrets.token_urlsafe(16))
+            return State(token=secrets.token_hex(16))
         except (OSError, ValidationError) as error:
             raise EngineFailed(
                 f"The proxy's state in {path} cannot be read: {error}.",

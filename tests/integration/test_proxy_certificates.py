@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import docker
 import pytest
 
-from pipeline.adapters.docker_client import client
+import docker
 from pipeline.adapters.proxy import Proxy
 from pipeline.clock import SystemClock
 from pipeline.settings import Settings
@@ -33,7 +32,7 @@ def secure(
         preview_port=first + 2,
         proxy_https=f"127.0.0.1:{first + 3}",
     )
-    proxy = Proxy(client, own, SystemClock())
+    proxy = Proxy(lambda: docker_client, own, SystemClock())
     proxy.ensure()
     (own.data / "certificates").mkdir()
     yield proxy, own
@@ -42,7 +41,16 @@ def secure(
 
 def make(folder: Path, host: str) -> None:
     key, certificate = folder / f"{host}.key", folder / f"{host}.crt"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
     command += ["-days", "2", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
     subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     (folder / f"{host}.pem").write_text(certificate.read_text() + "\n" + key.read_text())

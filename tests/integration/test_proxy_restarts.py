@@ -7,9 +7,9 @@ import signal
 import threading
 import time
 
-import docker
 import pytest
 
+import docker
 from pipeline.adapters.containers import INSTANCE
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe

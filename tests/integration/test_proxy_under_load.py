@@ -42,7 +42,7 @@ def test_fault_30_switches_and_reverts_under_load_lose_nothing(bench: Bench, set
 def test_fault_30_what_does_not_end_in_time_is_closed(bench: Bench, settings: Settings) -> None:
     engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
     bench.deploy(blue)
-    load = Load(settings.port_range[bench.index], release_of).fresh(3, "/cgi-bin/slow.cgi?10")
+    load = Load(settings.port_range[bench.index], release_of).fresh(3, "/cgi-bin/slow.cgi?4")
     with load:
         until(lambda: engine.open_sessions(blue.place) == 3)
         bench.deploy(green)

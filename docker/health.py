@@ -1,0 +1,51 @@
+"""The health checks of the service's containers: ``python health.py web|worker|store`` ends with 0 or says why not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import urllib.request
+
+
+def web() -> str:
+    """It answers, and the store behind it takes writes."""
+    from pipeline.client import where
+
+    try:
+        urllib.request.urlopen(where(os.environ).url + "/healthz", timeout=4).close()  # noqa: S310 - our own
+    except OSError as error:
+        return f"the web side does not answer: {error}"
+    return ""
+
+
+def store() -> str:
+    """It answers on its socket; only what is in the language itself, as this is asked every few seconds."""
+    path = os.path.join(os.environ["PUSHLIVE_DATA"], "store", "valkey.sock")
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(4)
+            connection.connect(path)
+            connection.sendall(b"PING\r\n")
+            said = connection.recv(64)
+    except OSError as error:
+        return f"the store does not answer on {path}: {error}"
+    return "" if said.startswith(b"+PONG") else f"the store says {said!r}"
+
+
+def worker() -> str:
+    """Somebody keeps house: rings for what is due, brings Engine and proxy to what the store says."""
+    from pipeline import settings, wiring
+    from pipeline.errors import PushliveError
+
+    try:
+        free = wiring.store(settings.load()).leases.free("keeper")
+    except PushliveError as error:
+        return str(error)
+    return "no keeper holds its lease" if free else ""
+
+
+if __name__ == "__main__":
+    problem = {"web": web, "store": store, "worker": worker}[sys.argv[1]]()
+    print(problem or "well")  # noqa: T201 - docker inspect shows it
+    sys.exit(bool(problem))

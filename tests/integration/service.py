@@ -1,0 +1,317 @@
+"""A whole service of a test module's own: ``pushlive up`` with its data, instance, ports and subnet, and what a
+developer and a maintainer do with it (real ``git push``, the command line, the API, requests to the applications).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import docker
+from tests.conftest import ROOT, free_ports, free_subnet, sweep, until
+
+SAMPLE = ROOT / "docker" / "sample"
+PUSHLIVE = (sys.executable, "-m", "pipeline.cli")
+ME = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com")
+SECRET = "the webhook's secret"
+PLACES = 32  # environments of one service: as many as its subnet has room for
+Files = Mapping[str, str | None]  # path → text; None takes the file away
+
+
+class Done(NamedTuple):
+    """A process that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+def web(content: str = "version 1", command: str = "", port: int = 8080) -> dict[str, str | None]:
+    """The files of an application that serves one static page: it builds faster than the sample."""
+    run = command or f"httpd -f -p 0.0.0.0:{port} -h /www"
+    dockerfile = f"FROM busybox:1.36\nCOPY index.html /www/index.html\nCMD {json.dumps(['sh', '-c', run])}\n"
+    return {"Dockerfile": dockerfile, "index.html": content + "\n"}
+
+
+def sample(version: str = "1", **more: str) -> dict[str, str | None]:
+    """The sample application's files, in that version; ``?text`` tells its environment and release."""
+    files: dict[str, str | None] = {
+        str(path.relative_to(SAMPLE)): path.read_text() for path in SAMPLE.rglob("*") if path.is_file()
+    }
+    text = str(files["www/version"])
+    return {**files, "www/version": text.replace("VERSION=1", f"VERSION={version}"), **more}
+
+
+class Repository:
+    """A developer's clone; its remote ``pushlive`` is the built-in git server."""
+
+    def __init__(self, folder: Path, url: str, environ: Mapping[str, str]) -> None:
+        self.folder, self._environ = folder, environ
+        folder.mkdir()
+        self.git("init", "-q", "-b", "main")
+        self.git("remote", "add", "pushlive", url)
+
+    def git(self, *arguments: str) -> str:
+        """What git printed, on both streams. An AssertionError where it failed."""
+        done = self.started(*arguments)
+        out, _ = done.communicate(timeout=120)
+        assert done.returncode == 0, out
+        return out
+
+    def started(self, *arguments: str) -> subprocess.Popen[str]:
+        """git at work, in a process group of its own."""
+        return subprocess.Popen(
+            ["git", *ME, *arguments], cwd=self.folder, env=dict(self._environ), text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def commit(self, files: Files, message: str) -> str:
+        """Writes the files, commits everything and returns the commit's id."""
+        for name, text in files.items():
+            path = self.folder / name
+            if text is None:
+                path.unlink()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.head
+
+    @property
+    def head(self) -> str:
+        return self.git("rev-parse", "HEAD").strip()
+
+
+class Service:
+    """The service and its surroundings; ``running`` makes one and takes everything away at the end."""
+
+    def __init__(self, folder: Path, api: docker.APIClient, config: str, more: Mapping[str, str]) -> None:
+        self.folder, self.engine = folder, api
+        self.instance = f"i{os.getpid()}-{secrets.token_hex(2)}"
+        first = free_ports(PLACES + 3)
+        self.ports = range(first, first + PLACES)
+        self.listen, self.proxy, preview = (f"127.0.0.1:{first + PLACES + n}" for n in range(3))
+        self.data = folder / "data"
+        self.config = folder / "pipelines.yaml"
+        self.config.write_text(config.replace("FOLDER", str(folder)))
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PUSHLIVE_", "GIT_"))}
+        self.environ = {
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "PUSHLIVE_DATA": str(self.data),
+            "PUSHLIVE_CONFIG": str(self.config),
+            "PUSHLIVE_INSTANCE": self.instance,
+            "PUSHLIVE_LISTEN": self.listen,
+            "PUSHLIVE_PROXY_HTTP": self.proxy,
+            "PUSHLIVE_PREVIEW_PORT": preview.partition(":")[2],
+            "PUSHLIVE_PORTS": f"{self.ports[0]}-{self.ports[-1]}",
+            "PUSHLIVE_SUBNETS": free_subnet(api),
+            "PUSHLIVE_GITHUB_SECRET": SECRET,
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            **{name: text.replace("FOLDER", str(folder)) for name, text in more.items()},
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self._repositories: dict[str, Repository] = {}
+
+    # ── the service itself ───────────────────────────────────────────────────
+
+    @property
+    def output(self) -> str:
+        """What ``pushlive up`` and its children have said so far."""
+        return (self.folder / "up.log").read_text(errors="replace")
+
+    def up(self) -> None:
+        with (self.folder / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*PUSHLIVE, "up"], env=self.environ, cwd=self.folder, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        until(self._answers, 40)
+
+    def _answers(self) -> bool:
+        assert self.process is None or self.process.poll() is None, self.output
+        with suppress(OSError, http.client.HTTPException):
+            return self.api("GET", "/healthz")[0] == 200
+        return False
+
+    def end(self) -> None:
+        """Ctrl-C, and its patience."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
+    def kill(self) -> None:
+        """SIGKILL of every process of the service at once: the supervisor, web, workers and store."""
+        assert self.process
+        os.kill(self.process.pid, signal.SIGSTOP)  # so that it starts nobody anew meanwhile
+        for pid in [*descendants(self.process.pid), self.process.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def close(self) -> None:
+        self.end()
+        subprocess.run([*PUSHLIVE, "down", "--all"], env=self.environ, capture_output=True, timeout=120)
+
+    # ── the command line and the API ─────────────────────────────────────────
+
+    @property
+    def token(self) -> str:
+        return (self.data / "token").read_text().strip()
+
+    def pushlive(self, *arguments: str, code: int | None = 0, **environ: str) -> Done:
+        """One command; an AssertionError where its exit code is another one (None: whatever it is)."""
+        done = subprocess.run(
+            [*PUSHLIVE, *arguments], env={**self.environ, **environ}, cwd=self.folder, capture_output=True,
+            text=True, timeout=120,
+        )  # fmt: skip
+        found = Done(done.returncode, done.stdout, done.stderr)
+        assert code in (None, found.code), f"{arguments} ended with {found.code}:\n{found.text}"
+        return found
+
+    def api(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and decoded JSON of one call."""
+        headers = {"Content-Type": "application/json"}
+        if path != "/healthz":
+            headers["Authorization"] = f"Bearer {self.token}"
+        return self.http(method, path, None if body is None else json.dumps(body).encode(), headers)
+
+    def http(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection(self.listen, timeout=30)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
+        finally:
+            connection.close()
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """The same, where it must succeed."""
+        status, answer = self.api(method, path, body)
+        assert 200 <= status < 300, answer
+        return answer
+
+    # ── pushes and runs ──────────────────────────────────────────────────────
+
+    def repository(self, name: str = "hello") -> Repository:
+        """The developer's clone of that repository, made at first."""
+        if name not in self._repositories:
+            url = f"http://ann:{self.token}@{self.listen}/git/{name}.git"
+            self._repositories[name] = Repository(self.folder / f"clone-{name}", url, self.environ)
+        return self._repositories[name]
+
+    def push(self, files: Files, message: str = "A change", name: str = "hello", *more: str) -> str:
+        """A commit and a real ``git push`` to main; what it printed."""
+        one = self.repository(name)
+        one.commit(files, message)
+        return one.git("push", *more, "pushlive", "main")
+
+    def show(self, run: str = "hello") -> dict[str, Any]:
+        """The run (``hello#3``; ``hello``: the latest) with timing and release."""
+        name, _, number = run.partition("#")
+        found: dict[str, Any] = self.ask("GET", f"/api/runs/{name}/{number or 'latest'}")
+        return found
+
+    def run(self, run: str = "hello") -> dict[str, Any]:
+        found: dict[str, Any] = self.show(run)["run"]
+        return found
+
+    def runs(self, name: str = "hello") -> list[dict[str, Any]]:
+        """Oldest first."""
+        found: list[dict[str, Any]] = self.ask("GET", f"/api/runs?pipeline={name}&limit=200")["runs"]
+        return found[::-1]
+
+    def wait(self, run: str, *states: str, seconds: float = 60) -> dict[str, Any]:
+        """The run once it is in one of the states (default: ended)."""
+        until(lambda: self.run(run)["state"] in (states or ("ended",)), seconds)
+        return self.run(run)
+
+    def reached(self, run: str, stage: str, seconds: float = 30) -> None:
+        """Waits until the run is in that stage."""
+        until(lambda: self.run(run)["stage"] == stage, seconds)
+
+    def log(self, run: str) -> str:
+        name, _, number = run.partition("#")
+        url = f"http://{self.listen}/api/runs/{name}/{number}/log"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return str(answer.read().decode())
+
+    # ── what runs ────────────────────────────────────────────────────────────
+
+    def environments(self, name: str = "hello") -> dict[str, dict[str, Any]]:
+        status = self.ask("GET", f"/api/status?pipeline={name}")
+        return {one["name"]: one for one in status["pipelines"][0]["environments"]}
+
+    def releases(self, name: str = "hello") -> dict[str, int | None]:
+        """The release that serves in each environment."""
+        return {key: one["release"] for key, one in self.environments(name).items()}
+
+    def page(self, environment: str = "live", path: str = "/", name: str = "hello") -> str:
+        """The body on the environment's stable port; an AssertionError where it is not 200."""
+        status, body = get(self.environments(name)[environment]["url"] + path)
+        assert status == 200, body
+        return body
+
+    def containers(self, name: str = "hello", environment: str = "live", **labels: str) -> list[Any]:
+        """What ``docker inspect`` says of each of its containers, running or not, without commands."""
+        wanted = {"instance": self.instance, "pipeline": name, "environment": environment, **labels}
+        filters = {"label": ["pushlive.replica", *(f"pushlive.{k}={v}" for k, v in wanted.items())]}
+        found = self.engine.containers(all=True, filters=filters)
+        return [self.engine.inspect_container(one["Id"]) for one in found]
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    """Status and body."""
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below that one, from /proc."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+@contextmanager
+def running(client: docker.DockerClient, config: str, **environ: str) -> Iterator[Service]:
+    """A service with that pipelines.yaml; ``environ``: further settings. In both FOLDER stands for its folder."""
+    folder = Path(tempfile.mkdtemp(prefix="pl-"))  # short: a Unix socket is in it
+    one = Service(folder, client.api, config, environ)
+    try:
+        one.up()
+        yield one
+    finally:
+        one.close()
+        sweep(client, one.instance)
+        shutil.rmtree(folder, ignore_errors=True)

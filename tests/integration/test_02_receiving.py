@@ -1,0 +1,253 @@
+"""Point 2: receiving a push, from the built-in git server and by webhooks."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import docker
+from tests.conftest import until
+from tests.integration.service import SECRET, Files, Repository, Service, running, web
+
+CONFIG = """
+pipelines:
+  hello: {service: {memory: 32MiB, stop: 1s}, environments: {live: }}
+  gated: {service: {memory: 32MiB, stop: 1s}, environments: {live: {promote: manual}}}
+  slow:
+    service: {memory: 32MiB, stop: 1s}
+    smoke: [{run: [sleep, "2"]}]
+    environments: {live: }
+  away:
+    source: {url: "file://FOLDER/away.git"}
+    service: {memory: 32MiB, stop: 1s}
+    environments: {live: }
+  burst:
+    source: {url: "file://FOLDER/burst.git"}
+    service: {memory: 32MiB, stop: 1s}
+    environments: {live: }
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG, PUSHLIVE_GIT_ALLOW="file://FOLDER/") as one:
+        yield one
+
+
+class Elsewhere:
+    """A repository on another server (a folder here), and the webhooks that server sends."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self.service, self.name = service, name
+        self.url = f"file://{service.folder}/{name}.git"
+        self.clone = Repository(service.folder / f"away-{name}", self.url, service.environ)
+        self.clone.git("init", "-q", "--bare", "-b", "main", str(service.folder / f"{name}.git"))
+
+    def push(self, files: Files, message: str) -> str:
+        commit = self.clone.commit(files, message)
+        self.clone.git("push", "-q", "-f", "pushlive", "main")
+        return commit
+
+    def deliver(self, commit: str, delivery: str = "", **more: Any) -> tuple[int, Any]:
+        payload = {
+            "ref": "refs/heads/main", "before": "0" * 40, "after": commit, "deleted": False, "forced": False,
+            "repository": {"clone_url": self.url}, "pusher": {"name": "ann"}, "head_commit": {"message": "Hi"},
+            **more,
+        }  # fmt: skip
+        body = json.dumps(payload).encode()
+        signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "Content-Type": "application/json",
+            "X-GitHub-Event": "push",
+            "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
+            "X-Hub-Signature-256": f"sha256={signature}",
+        }
+        return self.service.http("POST", "/hooks/github", body, headers)
+
+    def live_at(self, commit: str) -> bool:
+        return self.service.environments(self.name)["live"]["commit"] == commit
+
+
+@pytest.fixture(scope="module")
+def away(service: Service) -> Elsewhere:
+    return Elsewhere(service, "away")
+
+
+# ── (a) the built-in git server ──────────────────────────────────────────────
+
+
+def test_02_a_push_streams_its_stages_and_ends_with_the_command_that_reverts_it(service: Service) -> None:
+    first = service.push(web("version 1"), "The first")
+    assert "nothing to revert to yet" in first
+    assert "pushlive revert" not in first
+    said = service.push(web("version 2"), "The second")
+    remote = [line.removeprefix("remote: ").rstrip() for line in said.splitlines() if "remote:" in line]
+    told = [line.split()[0] for line in remote if line]
+    assert told.index("hello#2") < told.index("build") < told.index("live")
+    assert any(line.startswith("live ") and "start" in line and "4:5" in line for line in remote)
+    assert any("hello#2 live: live serves r2" in line for line in remote)
+    assert remote[-1] == "to go back to r1: pushlive revert hello"
+    assert service.page() == "version 2\n"
+
+
+def test_02_ctrl_c_detaches_and_the_run_goes_on(service: Service) -> None:
+    clone = service.repository("slow")
+    clone.commit(web(), "Slow to check")
+    pushing = clone.started("push", "pushlive", "main")
+    assert pushing.stdout
+    assert any("slow#1 accepted" in line for line in pushing.stdout)
+    os.killpg(pushing.pid, signal.SIGINT)
+    pushing.communicate(timeout=10)
+    assert service.run("slow")["state"] != "ended"
+    assert service.wait("slow#1")["outcome"] == "live"
+    assert service.page(name="slow") == "version 1\n"
+
+
+def test_02_a_push_to_another_branch_says_what_to_push(service: Service) -> None:
+    clone = service.repository("hello")
+    clone.commit({"index.html": "a feature\n"}, "A feature")
+    runs = len(service.runs())
+    said = clone.git("push", "pushlive", "HEAD:refs/heads/feature")
+    assert "feature is kept, but not deployed" in said
+    assert "git push <remote> feature:main" in said
+    assert "A tag" not in said
+    assert "only branches are deployed" in clone.git("push", "pushlive", "HEAD:refs/tags/v1")
+    assert "was deleted" in clone.git("push", "pushlive", ":refs/heads/feature")
+    assert len(service.runs()) == runs
+
+
+def test_02_at_a_gate_the_stream_ends_and_says_how_to_promote(service: Service) -> None:
+    said = service.push(web(), "To be let in", "gated")
+    assert "waits before live" in said
+    assert "pushlive promote gated" in said
+    assert service.run("gated")["state"] == "waiting"
+    assert service.pushlive("follow", "gated#1", code=7).out
+    service.pushlive("promote", "gated")
+    assert service.page(name="gated") == "version 1\n"
+
+
+def test_02_git_says_accepted_and_follow_exits_by_the_result(service: Service) -> None:
+    said = service.push(web(command="exit 3"), "Broken")  # git itself ends with 0
+    number = service.run()["number"]
+    assert f"hello#{number} failed" in said
+    assert "exited with code 3" in service.pushlive("follow", f"hello#{number}", code=1).text
+    service.pushlive("follow", "hello#1", code=0)
+    service.pushlive("follow", "hello#999", code=4)
+
+
+def test_02_a_wrong_token_is_refused(service: Service) -> None:
+    clone = service.repository("hello")
+    bad = clone.started("push", f"http://ann:wrong@{service.listen}/git/hello.git", "main")
+    out, _ = bad.communicate(timeout=20)
+    assert bad.returncode
+    assert "Authentication failed" in out
+
+
+# ── (b) webhooks ─────────────────────────────────────────────────────────────
+
+
+def test_02_a_signed_webhook_makes_it_live(service: Service, away: Elsewhere) -> None:
+    commit = away.push(web("from elsewhere"), "From elsewhere")
+    status, answer = away.deliver(commit)
+    assert (status, answer["runs"]) == (202, ["away#1"])
+    run = service.wait("away#1")
+    assert (run["outcome"], run["commit"], run["pusher"]) == ("live", commit, "ann")
+    assert service.page(name="away") == "from elsewhere\n"
+
+
+def test_02_what_is_no_push_to_the_branch_is_ignored_and_says_why(away: Elsewhere) -> None:
+    commit = away.clone.head
+    status, answer = away.deliver(commit, ref="refs/tags/v1")
+    assert (status, answer["ignored"]) == (200, "a tag was pushed; only branches are deployed")
+    status, answer = away.deliver("0" * 40, deleted=True)
+    assert (status, answer["ignored"]) == (200, "a branch was deleted; there is nothing to deploy")
+    status, answer = away.deliver(commit, ref="refs/heads/other")
+    assert (status, answer["ignored"]) == (200, "another branch was pushed; deployed are: main")
+    status, answer = away.deliver(commit, repository={"clone_url": "https://example.com/not/ours.git"})
+    assert (status, answer["error"]) == (404, "unknown repository")
+
+
+def test_fault_5_the_same_delivery_a_hundred_times_at_once_makes_one_run(
+    service: Service, away: Elsewhere
+) -> None:
+    before = len(service.runs("away"))
+    commit = away.push(web("once"), "Once")
+    delivery = str(uuid.uuid4())
+    with ThreadPoolExecutor(25) as pool:
+        answers = list(pool.map(lambda _: away.deliver(commit, delivery), range(100)))
+    assert {status for status, _ in answers} == {202}
+    assert len({tuple(answer["runs"]) for _, answer in answers}) == 1
+    service.wait("away")
+    assert len(service.runs("away")) == before + 1
+
+
+def test_fault_6_a_new_delivery_of_the_same_commit_is_coalesced(service: Service, away: Elsewhere) -> None:
+    before = service.wait("away")
+    status, answer = away.deliver(away.clone.head)
+    assert (status, answer["runs"]) == (202, [before["id"]])
+    assert "with this commit already" in answer["notes"][0]
+
+
+def test_fault_8_deliveries_in_the_wrong_order_end_at_the_head(service: Service, away: Elsewhere) -> None:
+    a = away.push(web("A"), "A")
+    b = away.push(web("B"), "B")
+    (late,) = away.deliver(b)[1]["runs"]
+    service.wait(late)
+    (early,) = away.deliver(a)[1]["runs"]
+    run = service.wait(early)
+    assert run["outcome"] == "superseded"
+    assert f"{a[:7]} is not the head of main any more; {b[:7]} is" in run["reason"]
+    until(lambda: all(one["state"] == "ended" for one in service.runs("away")), 30)
+    assert away.live_at(b)
+    assert service.runs("away")[-1]["id"] == early  # the head was live already: no run for it again
+
+
+def test_fault_8_a_forced_push_to_an_older_commit_goes_live(service: Service, away: Elsewhere) -> None:
+    away.clone.git("reset", "-q", "--hard", "HEAD~1")
+    older = away.clone.head
+    away.clone.git("push", "-q", "-f", "pushlive", "main")
+    (run,) = away.deliver(older, forced=True)[1]["runs"]
+    assert service.wait(run)["outcome"] == "live"
+    assert away.live_at(older)
+    assert service.page(name="away") == "A\n"
+
+
+def test_fault_9_every_push_of_a_burst_is_kept_and_the_head_goes_live(service: Service) -> None:
+    burst = Elsewhere(service, "burst")
+    head = burst.push(web("the last one"), "The last one")
+    made_up = [hashlib.sha1(str(n).encode(), usedforsecurity=False).hexdigest() for n in range(150)]
+    with ThreadPoolExecutor(15) as pool:
+        answers = list(pool.map(burst.deliver, [*made_up, head]))
+    assert {status for status, _ in answers} == {202}
+    kept = {run for _, answer in answers for run in answer["runs"]}
+    assert len(kept) == 151
+    until(lambda: all(run["state"] == "ended" for run in service.runs("burst")[-60:]), 90)
+    until(lambda: burst.live_at(head), 30)
+    runs = service.ask("GET", "/api/runs?pipeline=burst&limit=400")["runs"]
+    assert kept <= {run["id"] for run in runs}
+    assert {run["outcome"] for run in runs} <= {"live", "superseded"}
+
+
+def test_fault_11_what_was_answered_202_survives_a_kill_of_everything(
+    service: Service, away: Elsewhere
+) -> None:
+    commit = away.push(web("after the crash"), "After the crash")
+    delivery = str(uuid.uuid4())
+    status, answer = away.deliver(commit, delivery)
+    service.kill()
+    assert status == 202
+    service.up()
+    (run,) = answer["runs"]
+    assert service.wait(run)["outcome"] == "live"
+    assert service.page(name="away") == "after the crash\n"
+    assert away.deliver(commit, delivery)[1]["runs"] == [run]  # fault 5: known after a restart, too
+    assert sum(one["commit"] == commit for one in service.runs("away")) == 1

@@ -1,0 +1,225 @@
+"""What goes wrong in a slot is said exactly, soon, and touches no traffic."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+import docker
+from pipeline.adapters import diagnosis
+from pipeline.adapters.containers import network_body
+from pipeline.adapters.docker_calls import Calls
+from pipeline.adapters.docker_engine import DockerEngine
+from pipeline.adapters.http_probe import HttpProbe
+from pipeline.clock import SystemClock
+from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
+from pipeline.model import Place, SlotSpec
+from pipeline.settings import Settings
+from tests.conftest import Bench
+
+HTTPD = "httpd -f -h /www -p"
+
+
+def fails(bench: Bench, spec: SlotSpec, watch: float = 30.0) -> tuple[AppFailed, float]:
+    """The error with which the slot does not become ready, and the seconds it took to say so."""
+    bench.engine.prepare(spec.place, ())
+    began = time.monotonic()
+    with pytest.raises(AppFailed) as raised:
+        bring_up(bench, spec, watch)
+    return raised.value, time.monotonic() - began
+
+
+def bring_up(bench: Bench, spec: SlotSpec, watch: float = 30.0) -> None:
+    bench.engine.start(spec, bench.watch())
+    bench.engine.ready(spec, bench.events.append, bench.watch(watch))
+
+
+def shell(*lines: str) -> tuple[str, ...]:
+    return ("sh", "-c", "; ".join(lines))
+
+
+def test_fault_26_an_exit_at_start_is_said_within_seconds(bench: Bench) -> None:
+    error, seconds = fails(bench, bench.spec(command=shell("echo no database >&2", "exit 3")))
+    assert "exited with code 3" in str(error)
+    assert error.evidence == ("exit code 3", "no database")
+    assert seconds < 4
+
+
+def test_fault_26_one_of_two_replicas_that_exits_is_enough(bench: Bench) -> None:
+    second = "ip -4 addr show eth0 | sed -n 's/.*inet [0-9.]*[.]\\([0-9]*\\).*/\\1/p'"
+    lines = (f"[ $(( $({second}) % 32 )) != 3 ] || {{ sleep 0.3; exit 9; }}", f"exec {HTTPD} 8080")
+    error, _ = fails(bench, bench.spec(command=shell(*lines), replicas=2))
+    assert "live-blue-r1-2" in str(error)
+    assert "code 9" in str(error)
+
+
+def test_fault_26_too_little_memory_is_named(bench: Bench) -> None:
+    error, _ = fails(
+        bench, bench.spec(command=shell("dd if=/dev/zero of=/dev/null bs=200M"), memory=16 << 20)
+    )
+    assert "for want of memory" in str(error)
+    assert "`memory`" in error.advice
+
+
+def test_fault_26_a_command_that_cannot_be_executed_is_named(bench: Bench) -> None:
+    error, _ = fails(bench, bench.spec(command=("/no/such/program",)))
+    assert "cannot be executed" in str(error) or "exited with code 127" in str(error)
+    assert "/no/such/program" in " ".join(error.evidence)
+
+
+def test_an_application_on_another_port_is_told_which(bench: Bench) -> None:
+    error, seconds = fails(bench, bench.spec(command=shell(f"{HTTPD} 9090")), watch=2.0)
+    assert "listens on port 9090, not on 8080" in str(error)
+    assert "`port: 9090`" in error.advice
+    assert seconds < 5
+
+
+def test_an_application_that_clearly_listens_elsewhere_does_not_use_up_the_deadline(bench: Bench) -> None:
+    error, seconds = fails(bench, bench.spec(command=shell(f"{HTTPD} 9090"), ready=60.0), watch=60)
+    assert "listens on port 9090" in str(error)
+    assert seconds < 15
+
+
+def test_an_application_on_the_loopback_address_alone_is_told_so(bench: Bench) -> None:
+    error, _ = fails(bench, bench.spec(command=shell(f"{HTTPD} 127.0.0.1:8080")), watch=2.0)
+    assert "127.0.0.1:8080 only" in str(error)
+    assert "0.0.0.0:8080" in error.advice
+
+
+def test_an_application_that_listens_nowhere_is_told_so(bench: Bench) -> None:
+    error, _ = fails(bench, bench.spec(command=shell("echo thinking", "sleep 60"), ready=1.0))
+    assert "listens on no port at all" in str(error)
+    assert "thinking" in error.evidence
+
+
+def test_an_unhealthy_application_is_quoted(bench: Bench) -> None:
+    error, _ = fails(bench, bench.spec(health="/nothing/here", ready=1.0))
+    assert "GET /nothing/here answered 404" in str(error)
+
+
+def test_the_diagnosis_needs_no_access_to_the_processes(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient
+) -> None:
+    spec = bench.spec(command=shell(f"{HTTPD} 9090"))
+    bench.engine.prepare(spec.place, ())
+    bench.engine.start(spec, bench.watch())
+    calls = Calls(lambda: docker_client)
+    found = calls.inspect(bench.engine.replicas(spec.place)[0].name)
+    assert found
+    from_helper = diagnosis._from_helper(calls, settings, found["Id"])
+    assert (False, 9090) in diagnosis.listeners(from_helper)
+    assert diagnosis.listeners(from_helper) == diagnosis.listeners(diagnosis._from_proc(found))
+
+
+def test_fault_31_a_process_that_ignores_sigterm_is_ended_in_time(bench: Bench) -> None:
+    spec = bench.spec(
+        command=shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done"), stop=1.0
+    )
+    bench.engine.prepare(spec.place, ())
+    bench.engine.start(spec, bench.watch())
+    bench.engine.ready(spec, bench.events.append, bench.watch())
+    began = time.monotonic()
+    bench.engine.stop(spec.place)
+    assert 0.9 < time.monotonic() - began < 4
+    assert bench.engine.replicas(spec.place) == ()
+
+
+def test_fault_32_a_network_that_is_not_ours_is_a_clear_error(
+    bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    name = network_body(settings, bench.place())["Name"]
+    foreign = docker_client.networks.create(name, labels={"pushlive.instance": "somebody else"})
+    try:
+        with pytest.raises(EngineFailed, match="another owner"):
+            bench.engine.prepare(bench.place(), ())
+    finally:
+        foreign.remove()
+
+
+def test_fault_32_addresses_in_use_are_named(
+    bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    body = network_body(settings, bench.place())
+    pool = docker.types.IPAMPool(subnet=body["IPAM"]["Config"][0]["Subnet"])
+    ipam = docker.types.IPAMConfig(pool_configs=[pool])
+    foreign = docker_client.networks.create(f"{settings.instance}-foreign", ipam=ipam)
+    try:
+        with pytest.raises(EngineFailed, match="PUSHLIVE_SUBNETS"):
+            bench.engine.prepare(bench.place(), ())
+    finally:
+        foreign.remove()
+
+
+def test_fault_32_a_container_name_taken_by_somebody_else_is_a_clear_error(
+    bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    spec = bench.spec()
+    bench.engine.prepare(spec.place, ())
+    name = f"{settings.instance}-{bench.name}-live-blue-r1-1"
+    foreign = docker_client.api.create_container(bench.image, name=name)
+    try:
+        with pytest.raises(EngineFailed, match=name):
+            bench.engine.start(spec, bench.watch())
+    finally:
+        docker_client.api.remove_container(foreign["Id"])
+
+
+def test_fault_36_a_missing_image_is_said_before_anything_starts(bench: Bench) -> None:
+    spec = replace(bench.spec(), image="sha256:" + "0" * 64)
+    bench.engine.prepare(spec.place, ())
+    with pytest.raises(EngineFailed, match="not on this machine"):
+        bench.engine.start(spec, bench.watch())
+
+
+def test_fault_33_a_command_removed_in_the_middle_has_an_unknown_outcome(
+    bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    spec = bench.spec()
+    bench.engine.prepare(spec.place, ())
+    with pytest.raises(TimedOut):
+        command(bench, spec, 0.6, "sleep 20")
+    name = f"{settings.instance}-{bench.name}-live-blue-r1-command-migrate"
+    events: list[object] = []
+
+    def remove(event: object) -> None:
+        events.append(event)
+        docker_client.api.remove_container(name, force=True)
+
+    docker_client.api.remove_container(name, force=True)
+    with pytest.raises(OutcomeUnknown):
+        bench.engine.command(spec, "migrate", shell("echo begun", "sleep 20"), {}, remove, bench.watch())
+    assert len(events) == 1
+
+
+def test_fault_33_a_command_is_awaited_by_whoever_comes_after(bench: Bench) -> None:
+    spec = bench.spec()
+    bench.engine.prepare(spec.place, ())
+    with pytest.raises(TimedOut):
+        command(bench, spec, 0.6, "sleep 2; echo done; exit 5")
+    began = time.monotonic()
+    result = command(bench, spec, 10, "echo never run")
+    assert (result.exit_code, result.output) == (5, "done\n")
+    assert time.monotonic() - began < 4
+
+
+def command(bench: Bench, spec: SlotSpec, seconds: float, *lines: str):
+    return bench.engine.command(spec, "migrate", shell(*lines), {}, bench.events.append, bench.watch(seconds))
+
+
+def test_two_environments_whose_names_run_together_are_kept_apart(bench: Bench, engine: DockerEngine) -> None:
+    bench.engine.prepare(bench.place(), ())
+    twin = Place(bench.name, "live", bench.index + 1, "blue")
+    with pytest.raises(EngineFailed, match="is served by"):
+        engine.prepare(twin, ())
+
+
+def test_an_engine_that_does_not_answer_is_said_so(bench: Bench, settings: Settings) -> None:
+    def nowhere() -> docker.DockerClient:
+        return docker.DockerClient(base_url="unix:///nowhere.sock", version="1.41")
+
+    lost = DockerEngine(nowhere, bench.engine._proxy, settings, HttpProbe(), SystemClock())
+    with pytest.raises(Exception, match="Docker") as raised:
+        lost.replicas(bench.place())
+    assert type(raised.value).__name__ in ("TryAgain", "EngineFailed")

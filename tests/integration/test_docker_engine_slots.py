@@ -1,0 +1,80 @@
+"""A slot on the real Docker Engine: what its containers are, and that starting them is quick."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+
+import docker
+from pipeline.adapters.containers import CAP_DROP
+from pipeline.adapters.http_probe import HttpProbe
+from pipeline.settings import Settings
+from tests.conftest import Bench
+
+
+def test_a_container_is_bounded_labelled_and_told_who_it_is(
+    bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    spec = bench.spec(replicas=2, cpu=0.5, env={"GREETING": "hi", "PUSHLIVE_RELEASE": "mine"})
+    bench.deploy(spec)
+    names = [r.name for r in bench.engine.replicas(spec.place)]
+    assert names == [f"{settings.instance}-{bench.name}-live-blue-r1-{n}" for n in (1, 2)]
+    found = docker_client.api.inspect_container(names[1])
+    host = found["HostConfig"]
+    assert host["Memory"] == host["MemorySwap"] == 32 << 20
+    assert host["NanoCpus"] == 500_000_000
+    assert host["Init"] is True
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert {cap.removeprefix("CAP_") for cap in host["CapDrop"]} == set(CAP_DROP)
+    assert host["LogConfig"]["Config"]["max-size"]
+    labels = found["Config"]["Labels"]
+    assert labels["pushlive.instance"] == settings.instance
+    assert labels["pushlive.commit"] == spec.commit
+    body = HttpProbe().get(bench.engine.public(spec), "/?text", 5).body.decode()
+    assert body == f"hi release=r1 environment=live commit={spec.commit} version=1\n"
+
+
+def test_logs_of_several_replicas_come_in_order_with_their_number(bench: Bench) -> None:
+    say = "echo first; sleep 0.2; echo second; exec httpd -f -h /www -p 8080"
+    spec = bench.spec(command=("sh", "-c", say), replicas=2)
+    bench.deploy(spec)
+    lines = bench.engine.logs(spec.place, 10)
+    assert sorted(lines) == ["1: first", "1: second", "2: first", "2: second"]
+    assert {line[3:] for line in lines[:2]} == {"first"}
+    assert bench.engine.logs(spec.place, 1)[0].endswith("second")
+
+
+def test_fault_39_one_of_two_replicas_removed_by_hand_is_restored_beside_the_other(
+    bench: Bench, docker_client: docker.DockerClient
+) -> None:
+    spec = bench.spec(replicas=2)
+    bench.deploy(spec)
+    first, second = bench.engine.replicas(spec.place)
+    kept = docker_client.api.inspect_container(second.name)["Id"]
+    docker_client.api.remove_container(first.name, force=True)
+    assert bench.engine.revive(spec) is True
+    assert [r.state for r in bench.engine.replicas(spec.place)] == ["running", "running"]
+    assert docker_client.api.inspect_container(second.name)["Id"] == kept
+    assert bench.engine.serving(spec.place) == "blue"
+
+
+def test_a_start_takes_no_longer_than_docker_run(bench: Bench, settings: Settings) -> None:
+    """Both on the environment's network with the same limits; the median of five pairs."""
+    bench.engine.prepare(bench.place(), ())
+    network = f"{settings.instance}-{bench.name}-live"
+    options = ["-d", "--init", "--memory=32m", "--memory-swap=32m", "--cpus=1", "--pids-limit=512"]
+    options += [f"--network={network}", f"--label=pushlive.instance={settings.instance}"]
+    ours, theirs = [], []
+    for release in range(1, 6):
+        began = time.monotonic()
+        command = ["docker", "run", *options, bench.image]
+        made = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        theirs.append(time.monotonic() - began)
+        subprocess.run(["docker", "rm", "-f", made], check=True, capture_output=True)
+        spec = bench.spec(release=release)
+        began = time.monotonic()
+        bench.engine.start(spec, bench.watch())
+        ours.append(time.monotonic() - began)
+        bench.engine.stop(spec.place)
+    assert statistics.median(ours) < statistics.median(theirs) * 1.15 + 0.02, (ours, theirs)

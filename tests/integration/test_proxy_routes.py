@@ -1,0 +1,136 @@
+"""What a visitor gets: by host name, by port, and where nothing is served yet."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import docker
+from pipeline.adapters.http_probe import HttpProbe
+from pipeline.adapters.proxy import Proxy
+from pipeline.clock import SystemClock
+from pipeline.errors import EngineFailed
+from pipeline.model import Answer, Place, Route
+from pipeline.settings import Settings
+from tests.conftest import Bench, free_ports
+
+
+def by_host(settings: Settings, host: str, path: str = "/?text", **headers: str) -> Answer:
+    return HttpProbe().get(Route(f"http://{settings.proxy_http}", {"Host": host, **headers}), path, 5)
+
+
+def test_host_names_lead_to_their_environment(bench: Bench, settings: Settings) -> None:
+    bench.hosts = ("shop.example.com",)
+    spec = bench.spec()
+    bench.deploy(spec)
+    port = settings.proxy_http.rpartition(":")[2]
+    for host in ("shop.example.com", f"SHOP.example.com.:{port}", f"{bench.name}-live.localhost:{port}"):
+        answer = by_host(settings, host)
+        assert (answer.status, b"environment=live" in answer.body) == (200, True)
+    unknown = by_host(settings, "elsewhere.example.com")
+    assert unknown.status == 404
+    assert b"pushlive status" in unknown.body
+
+
+def test_before_the_first_switch_the_route_says_so(bench: Bench, settings: Settings) -> None:
+    bench.engine.prepare(bench.place(), ())
+    answer = by_host(settings, f"{bench.name}-live.localhost")
+    assert answer.status == 503
+    assert f"{bench.name}-live has no release yet".encode() in answer.body
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_who_answered_is_told_to_checks_alone(bench: Bench, settings: Settings) -> None:
+    spec = bench.spec()
+    bench.deploy(spec)
+    public = bench.engine.public(spec)
+    assert HttpProbe().get(public, "/healthz", 5).served_by in public.expect
+    host = f"{bench.name}-live.localhost"
+    assert by_host(settings, host).served_by == ""
+    assert by_host(settings, host, **{"X-Pushlive-Probe": "guess"}).served_by == ""
+
+
+def test_a_host_name_cannot_be_taken_from_another_environment(bench: Bench) -> None:
+    bench.engine.prepare(bench.place(), ("shop.example.com",))
+    other = Place(bench.name, "qa", bench.index + 1, "blue")
+    with pytest.raises(EngineFailed, match=r"shop\.example\.com is served by"):
+        bench.engine.prepare(other, ("shop.example.com",))
+
+
+def test_a_host_name_taken_out_answers_404(bench: Bench, settings: Settings) -> None:
+    bench.engine.prepare(bench.place(), ("old.example.com",))
+    assert by_host(settings, "old.example.com").status == 503
+    bench.engine.prepare(bench.place(), ("new.example.com",))
+    assert by_host(settings, "old.example.com").status == 404
+    assert by_host(settings, "new.example.com").status == 503
+
+
+def test_fault_32_a_taken_port_is_named_before_anything_starts(
+    settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    first = free_ports(3)
+    own = replace(
+        settings,
+        data=tmp_path,
+        instance=f"{settings.instance}-taken",
+        ports=f"{first}-{first}",
+        proxy_http=f"127.0.0.1:{first + 1}",
+        preview_port=first + 2,
+    )
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first + 1))
+        other.listen()
+        with pytest.raises(EngineFailed, match=rf"127.0.0.1:{first + 1} is taken.*PUSHLIVE_PROXY_HTTP"):
+            Proxy(lambda: docker_client, own, SystemClock()).ensure()
+    mine = {"label": f"pushlive.instance={own.instance}"}
+    assert docker_client.api.containers(all=True, filters=mine) == []
+
+
+def test_a_proxy_that_does_not_come_up_is_quoted(
+    settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    first = free_ports(3)
+    own = replace(
+        settings,
+        data=tmp_path,
+        instance=f"{settings.instance}-broken",
+        ports=f"{first}-{first}",
+        proxy_http=f"192.0.2.1:{first + 1}",
+        preview_port=first + 2,
+    )
+    proxy = Proxy(lambda: docker_client, own, SystemClock())
+    try:
+        with pytest.raises(EngineFailed, match=r"does not come up.*192\.0\.2\.1"):
+            proxy.ensure()
+    finally:
+        proxy.stop()
+
+
+def test_a_long_data_path_and_changed_settings_are_no_trouble(
+    settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    first = free_ports(4)
+    data = tmp_path / ("long" * 30) / "data"
+    own = replace(
+        settings,
+        data=data,
+        instance=f"{settings.instance}-long",
+        ports=f"{first}-{first}",
+        proxy_http=f"127.0.0.1:{first + 1}",
+        preview_port=first + 2,
+    )
+    proxy = Proxy(lambda: docker_client, own, SystemClock())
+    try:
+        proxy.add_environment(0, "hello-live", ())
+        moved = replace(own, proxy_http=f"127.0.0.1:{first + 3}")
+        again = Proxy(lambda: docker_client, moved, SystemClock())
+        again.ensure()
+        assert by_host(moved, "nobody").status == 404
+        assert again.serving(0) is None
+        route = Route(f"http://127.0.0.1:{first}")
+        assert b"hello-live has no release" in HttpProbe().get(route, "/", 5).body
+    finally:
+        proxy.stop()

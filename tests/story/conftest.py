@@ -1,0 +1,124 @@
+"""The domain's story on strict fakes and a real store: every rule of who goes where, without Docker."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.fake import FakeBell, FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeSource
+from pipeline.configs import Configs
+from pipeline.desk import Desk
+from pipeline.embedded import Embedded, url
+from pipeline.keeper import Keeper
+from pipeline.model import Environment, Event, Push, Run
+from pipeline.ports import Parts
+from pipeline.runner import Runner
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+CONFIG = """\
+pipelines:
+  hello:
+    service: {health: /healthz}
+    smoke: [{get: /, contains: r}]
+    environments: {dev: , qa: , live: {replicas: 2}}
+"""
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real store for the whole session; every test has a prefix of its own in it."""
+    folder = tmp_path_factory.mktemp("v")
+    embedded = Embedded(folder)
+    embedded.start()
+    yield url(folder)
+    embedded.stop()
+
+
+class World:
+    """A service without processes: what workers and the keeper would do is done by calling ``work``."""
+
+    def __init__(self, redis: str, data: Path, config: str = CONFIG) -> None:
+        self.settings = Settings(data=data, config=data / "pipelines.yaml", instance=f"t{secrets.token_hex(4)}")
+        self.configure(config)
+        self.store = Store(redis, self.settings.instance)
+        self.clock, self.bell = FakeClock(), FakeBell()
+        self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
+        self.probe = FakeProbe(self.engine)
+        parts = Parts(self.source, self.builder, self.engine, self.probe, self.clock, self.bell)
+        self.desk = Desk(self.store, self.settings, self.bell, self.clock)
+        configs = Configs(self.store, self.settings.config)
+        self.runner = Runner(self.store, parts, self.settings, configs.by_hash, self.desk.accept)
+        self.keeper = Keeper(
+            self.store, parts, self.settings, self.desk.accept, self.heads, lambda: None
+        )
+
+    def configure(self, text: str) -> None:
+        self.settings.config.write_text(text)
+
+    def heads(self, repository: str) -> dict[str, str]:
+        found = self.source.repositories.get(repository)
+        return dict(found.heads) if found else {}
+
+    def commit(self, text: str = "", pipeline: str = "hello", files: dict[str, bytes] | None = None) -> str:
+        content = {"Dockerfile": b"FROM scratch\n", "text": text.encode()}
+        return self.source.push(pipeline, content if files is None else files, text or "a change")
+
+    def accept(self, commit: str, pipeline: str = "hello", delivery: str = "") -> Run:
+        push = Push(pipeline, pipeline, "refs/heads/main", commit, delivery or secrets.token_hex(8), "ann")
+        return self.desk.accept(push).run
+
+    def push(self, text: str = "", pipeline: str = "hello") -> Run:
+        """A commit, accepted, and carried as far as it goes."""
+        number = self.accept(self.commit(text or secrets.token_hex(4), pipeline), pipeline).number
+        self.work(pipeline)
+        return self.run(number, pipeline)
+
+    def work(self, pipeline: str = "hello") -> None:
+        while self.runner.work(pipeline) is not None:
+            pass
+
+    def run(self, number: int, pipeline: str = "hello") -> Run:
+        return self.store.run(pipeline, number)
+
+    def environment(self, name: str, pipeline: str = "hello") -> Environment:
+        found = self.store.environment(pipeline, name)
+        assert found is not None
+        return found
+
+    def serving(self, pipeline: str = "hello") -> dict[str, int | None]:
+        return {name: e.serving for name, e in self.store.environments(pipeline).items()}
+
+    def events(self, run: Run, kind: str = "") -> list[Event]:
+        found = [event for _, event in self.store.events.read(run.id)]
+        return [event for event in found if kind in ("", event.kind)]
+
+    def revert(self, **what: object) -> Run:
+        run = self.desk.revert("hello", "ann", **what)  # type: ignore[arg-type]
+        self.work()
+        return self.run(run.number)
+
+    def break_app(self, release: int, path: str = "/") -> None:
+        """From now on that release answers 500 there."""
+        before = self.engine.answers
+
+        def answers(spec: object, asked: str) -> object:
+            answer = before(spec, asked)  # type: ignore[arg-type]
+            bad = spec.release == release and asked == path  # type: ignore[attr-defined]
+            return replace(answer, status=500, body=b"oops") if bad else answer
+
+        self.engine.answers = answers  # type: ignore[assignment]
+
+
+@pytest.fixture
+def world(valkey: str, tmp_path: Path) -> World:
+    return World(valkey, tmp_path)
+
+
+@pytest.fixture
+def make_world(valkey: str, tmp_path: Path):
+    return lambda config: World(valkey, tmp_path, config)

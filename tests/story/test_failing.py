@@ -1,0 +1,205 @@
+"""A failure leaves the traffic as it was, and says why; whatever dies, a run goes on and ends once."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.adapters.fake import Killed
+from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown
+from pipeline.model import CommandResult, Outcome, Place, SlotState, State
+
+
+def test_fault_29_failing_smoke_in_dev_leaves_everything_else(world):
+    world.push("one")
+    world.break_app(2)
+    run = world.push("two")
+    assert run.outcome == Outcome.FAILED
+    assert world.serving() == {"dev": 1, "qa": 1, "live": 1}
+    assert (run.failure.stage, run.failure.step, run.failure.whose) == ("dev", "smoke", "application")
+    assert "GET / → status 500, expected 200" in run.failure.message
+    assert any("commit" in line for line in run.failure.differs)
+    dev = world.environment("dev")
+    assert dev.slots["green"].state == SlotState.FAILED
+    assert dev.slots["green"].until == pytest.approx(world.clock.now() + 600, abs=5)
+
+
+def test_fault_28_a_check_answered_by_the_old_release_is_found_out(world):
+    world.push("one")
+    preview = world.engine.preview
+    old = Place("hello", "dev", 0, "blue")
+
+    def wrong(spec):
+        route = preview(spec)
+        name = f"e{old.index}-{old.slot}"
+        return type(route)(route.url, {"X-Pushlive-Slot": name}, route.expect)
+
+    world.engine.preview = wrong
+    run = world.push("two")
+    assert "another release answered" in run.failure.message
+    assert world.serving() == {"dev": 1, "qa": 1, "live": 1}
+
+
+def test_a_verification_that_fails_after_the_switch_goes_back(world):
+    world.push("one")
+    gone = world.engine.public
+    world.engine.public = lambda spec: (
+        gone(spec) if spec.place.environment != "live" else type(gone(spec))("http://e9.fake", {}, ("x",))
+    )
+    run = world.push("two")
+    assert (run.outcome, run.failure.step) == (Outcome.FAILED, "verify")
+    live = world.environment("live")
+    assert (live.serving, live.active) == (1, "blue")
+    assert world.engine.active["hello", "live"] == "blue"
+    assert [q.release for q in live.quarantine] == [2]
+
+
+def test_a_first_release_that_fails_after_the_switch_leaves_the_explained_503(world):
+    world.engine.public = lambda spec: type(world.engine.preview(spec))("http://e9.fake", {}, ("x",))
+    run = world.push("one")
+    assert run.outcome == Outcome.FAILED
+    assert world.environment("dev").active is None
+    assert world.engine.active["hello", "dev"] is None
+
+
+def test_a_release_that_failed_in_live_is_in_quarantine_there_a_new_one_is_not(world):
+    world.push("one")
+    ok = world.engine.answers
+    world.break_app(2)
+    bad = world.engine.answers
+    world.engine.answers = lambda spec, path: (bad if spec.place.environment == "live" else ok)(spec, path)
+    run = world.push("two")
+    assert (run.outcome, run.failure.stage) == (Outcome.FAILED, "live")
+    again = world.desk.deploy("hello", "ann", release=2)
+    world.work()
+    ended = world.run(again.number)
+    assert "quarantine" in ended.failure.message
+    assert (ended.failure.stage, ended.failure.step) == ("live", "enter")
+    assert world.push("three").outcome == Outcome.LIVE
+
+
+def test_fault_26_an_exit_at_start_is_never_switched_to(world):
+    world.push("one")
+    world.engine.fail("ready", AppFailed("it exited with 3.", evidence=("boom",)))
+    run = world.push("two")
+    assert run.failure.evidence == ("boom",)
+    assert world.serving()["dev"] == 1
+
+
+def test_an_engine_failure_says_whose_it_is_and_how_to_retry(world):
+    world.builder.fail("build", EngineFailed("the disk is full."))
+    run = world.push("one")
+    assert (run.failure.whose, run.failure.stage) == ("engine", "build")
+    assert f"pushlive retry {run.id}" in run.failure.advice
+    again = world.desk.retry("hello", run.number, "ann")
+    world.work()
+    assert world.run(again.number).outcome == Outcome.LIVE
+
+
+def test_fault_37_a_timeout_in_qa_ends_cleanly(world):
+    world.push("one")
+
+    def hang() -> None:
+        world.engine.hang("ready")
+
+    starts = iter([None, hang])
+    world.engine.before("start", lambda: (next(starts) or (lambda: None))(), times=2)
+    run = world.push("two")
+    assert (run.outcome, run.failure.stage) == (Outcome.FAILED, "qa")
+    assert "took longer than" in run.failure.message
+    assert world.serving() == {"dev": 2, "qa": 1, "live": 1}
+
+
+CALLS = ["prepare", "fits", "start", "ready", "expose", "preview", "switch", "public"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", CALLS)
+def test_fault_33_killed_at_every_engine_call_the_run_converges(world, call, after):
+    world.push("one")
+    number = world.accept(world.commit("two")).number
+    world.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.work()
+    assert world.run(number).state == State.RUNNING
+    world.work()
+    assert world.run(number).outcome == Outcome.LIVE
+    assert world.serving() == {"dev": 2, "qa": 2, "live": 2}
+    for name in ("dev", "qa", "live"):
+        place = world.environment(name)
+        assert world.engine.active["hello", name] == place.active
+        assert {s.state for s in place.slots.values()} == {SlotState.SERVING, SlotState.WARM}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["fetch", "keep", "archive"])
+def test_fault_33_killed_at_every_source_call(world, call, after):
+    number = world.accept(world.commit("two")).number
+    world.source.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.work()
+    world.work()
+    assert world.run(number).outcome == Outcome.LIVE
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["build", "tag"])
+def test_fault_33_killed_at_every_builder_call_makes_one_release(world, call, after):
+    number = world.accept(world.commit("two")).number
+    world.builder.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.work()
+    world.work()
+    assert world.run(number).outcome == Outcome.LIVE
+    assert [r.number for r in world.store.releases("hello")] == [1]
+    assert ("r1" in {tag for _, tag in world.builder.tags}) is True
+
+
+def test_fault_44_a_run_that_always_kills_its_worker_is_set_aside(world):
+    number = world.accept(world.commit("one")).number
+    for _ in range(5):
+        world.engine.kill("start")
+        with pytest.raises(Killed):
+            world.work()
+    world.work()
+    run = world.run(number)
+    assert run.outcome == Outcome.FAILED
+    assert "was taken up 5 times" in run.failure.message
+    assert "pushlive retry" in run.failure.advice
+
+
+def test_a_release_command_runs_once_before_the_start_and_never_on_a_revert(make_world):
+    world = make_world("pipelines: {hello: {service: {release: [./migrate]}, environments: {live: }}}")
+    world.push("one")
+    names = [name for name in world.engine.names() if name in ("command", "start")]
+    assert names == ["command", "start"]
+    world.push("two")
+    world.revert()
+    assert world.engine.names().count("command") == 2
+
+
+def test_a_failing_release_command_starts_nothing(make_world):
+    world = make_world("pipelines: {hello: {service: {release: [./migrate]}, environments: {live: }}}")
+    world.engine.commands = lambda spec, argv: CommandResult(3, "no such table\n", 0.1)
+    run = world.push("one")
+    assert run.failure.evidence == ("no such table",)
+    assert "start" not in world.engine.names()
+
+
+def test_an_unknown_outcome_of_a_release_command_holds_the_environment(make_world):
+    world = make_world("pipelines: {hello: {service: {release: [./migrate]}, environments: {live: }}}")
+    world.engine.fail("command", OutcomeUnknown("it may or may not have run."))
+    run = world.push("one")
+    assert run.failure.whose == "engine"
+    assert world.environment("live").hold.by == run.id
+
+
+def test_cancel_ends_a_run_at_its_next_safe_point(world):
+    world.push("one")
+    number = world.accept(world.commit("two")).number
+    world.engine.before("start", lambda: world.desk.cancel("hello", number, "ann"))
+    world.engine.hang("ready")
+    world.work()
+    run = world.run(number)
+    assert run.outcome == Outcome.CANCELLED
+    assert "by ann" in run.reason
+    assert world.serving() == {"dev": 1, "qa": 1, "live": 1}

@@ -1,0 +1,194 @@
+"""Revert, hold, quarantine, gates."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import RequestError
+from pipeline.model import Kind, Outcome, State
+
+MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
+
+
+def test_revert_takes_the_warm_slot_and_starts_nothing(world):
+    world.push("one")
+    world.push("two")
+    held = dict(world.engine.held)
+    run = world.revert(reason="slow")
+    assert (run.kind, run.outcome, run.release, run.stages) == (Kind.REVERT, Outcome.LIVE, 1, ("live",))
+    assert world.serving() == {"dev": 2, "qa": 2, "live": 1}
+    assert world.engine.held == held
+    live = world.environment("live")
+    assert live.hold.reason == "slow"
+    assert [q.release for q in live.quarantine] == [2]
+    assert live.slots["green"].state == "warm"
+
+
+def test_a_cold_revert_starts_the_retained_image_with_its_own_configuration(world):
+    world.push("one")
+    world.configure(world.settings.config.read_text().replace("replicas: 2", "replicas: 3"))
+    world.push("two")
+    world.push("three")
+    run = world.revert(to=1)
+    assert run.outcome == Outcome.LIVE
+    place = world.environment("live")
+    [spec] = [s.spec for p, s in world.engine.held.items() if p.environment == "live" and p.slot == place.active]
+    assert (spec.release, spec.config.service.replicas) == (1, 2)
+
+
+def test_without_a_release_before_it_a_revert_is_refused(world):
+    world.push("one")
+    with pytest.raises(RequestError, match="no earlier good release"):
+        world.desk.revert("hello", "ann")
+    assert world.environment("live").hold is None
+
+
+def test_a_revert_goes_on_back_and_never_to_what_is_in_quarantine(world):
+    for text in ("one", "two", "three"):
+        world.push(text)
+    assert world.revert().release == 2
+    assert world.revert().release == 1
+    with pytest.raises(RequestError, match="no earlier good release"):
+        world.desk.revert("hello", "ann")
+
+
+def test_a_hold_stops_the_next_push_before_live_until_it_is_resumed(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    run = world.push("three")
+    assert (run.state, run.gate) == (State.WAITING, "live")
+    assert world.serving() == {"dev": 3, "qa": 3, "live": 1}
+    [gate] = world.events(run, "gate")
+    assert "pushlive resume hello" in gate.text
+    said = world.desk.resume("hello", "ann")
+    assert any("goes on to live" in line for line in said)
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+    assert world.serving()["live"] == 3
+
+
+def test_a_held_environment_promotes_by_resume_only(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    world.push("three")
+    with pytest.raises(RequestError, match="live is held"):
+        world.desk.promote("hello", "ann")
+
+
+def test_fault_36_a_revert_during_a_deploy_wins(world):
+    world.push("one")
+    world.push("two")
+    number = world.accept(world.commit("three")).number
+    asked = []
+
+    def revert() -> None:
+        if len(world.engine.calls) and world.engine.calls[-1][1][0].place.environment == "live":
+            asked.append(world.desk.revert("hello", "ann").number)
+
+    world.engine.before("start", revert, times=3)
+    world.work()
+    assert len(asked) == 1
+    deploy, reverted = world.run(number), world.run(asked[0])
+    assert deploy.outcome == Outcome.CANCELLED
+    assert "it wins" in deploy.reason
+    assert reverted.outcome == Outcome.LIVE
+    assert world.serving()["live"] == 1
+    assert world.environment("live").interrupt == 0
+
+
+def test_a_manual_gate_waits_and_promotes_exactly_what_was_shown(make_world):
+    world = make_world(MANUAL)
+    run = world.push("one")
+    assert (run.state, run.gate) == (State.WAITING, "live")
+    with pytest.raises(RequestError, match="r1 waits before live now, not r7"):
+        world.desk.promote("hello", "ann", release=7)
+    world.clock.sleep(100)
+    world.desk.promote("hello", "ann", release=1)
+    world.work()
+    ended = world.run(run.number)
+    assert ended.outcome == Outcome.LIVE
+    assert ended.human == pytest.approx(100, abs=1)
+    assert world.desk.show("hello", run.number)["timing"]["deploy"] < 50
+
+
+def test_a_newer_run_at_the_gate_supersedes_the_older(make_world):
+    world = make_world(MANUAL)
+    first, second = world.push("one"), world.push("two")
+    assert world.run(first.number).outcome == Outcome.SUPERSEDED
+    assert second.state == State.WAITING
+
+
+def test_a_failing_newer_run_takes_nothing_from_the_one_that_waits(make_world):
+    world = make_world(MANUAL)
+    first = world.push("one")
+    world.builder.fail("build", RequestError("no"))
+    assert world.push("two").outcome == Outcome.FAILED
+    assert world.run(first.number).state == State.WAITING
+    world.desk.promote("hello", "ann")
+    world.work()
+    assert world.run(first.number).outcome == Outcome.LIVE
+
+
+def test_nothing_older_follows_a_newer_release(make_world):
+    world = make_world(MANUAL)
+    world.push("one")
+    newer = world.desk.deploy("hello", "ann", release=1)
+    world.work()
+    world.desk.promote("hello", "ann", run=newer.number)
+    world.work()
+    assert world.run(newer.number).outcome == Outcome.LIVE
+    assert world.run(1).outcome == Outcome.SUPERSEDED
+
+
+def test_unquarantine_lets_the_release_in_again(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    world.desk.resume("hello", "ann")
+    refused = world.desk.deploy("hello", "ann", release=2)
+    world.work()
+    assert "quarantine" in world.run(refused.number).reason
+    world.desk.unquarantine("hello", "ann", 2)
+    again = world.desk.deploy("hello", "ann", release=2)
+    world.work()
+    assert world.run(again.number).outcome == Outcome.LIVE
+    assert world.serving()["live"] == 2
+
+
+def test_a_corrected_configuration_may_go_where_the_image_was_reverted(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    world.desk.resume("hello", "ann")
+    text = world.settings.config.read_text().replace("replicas: 2", "replicas: 4")
+    run = world.desk.deploy("hello", "ann", config=text, release=2)
+    world.work()
+    ended = world.run(run.number)
+    assert ended.outcome == Outcome.LIVE
+    release = world.store.release("hello", ended.release)
+    assert release.image == world.store.release("hello", 2).image
+    assert release.environments["live"].service.replicas == 4
+
+
+def test_a_missing_image_is_known_and_refused_at_once(world):
+    world.push("one")
+    world.push("two")
+    digest = world.store.release("hello", 1).image
+    for key in [k for k, v in world.builder.tags.items() if v == digest]:
+        del world.builder.tags[key]
+    world.keeper._look_for_images()
+    [hello] = world.desk.status("hello")["pipelines"]
+    assert hello["environments"][2]["revert"]["text"] == "not ready: the image of r1 is gone"
+    with pytest.raises(RequestError, match="image of r1 is not on the Engine"):
+        world.desk.revert("hello", "ann")
+
+
+def test_cancel_at_a_gate_ends_the_run(make_world):
+    world = make_world(MANUAL)
+    run = world.push("one")
+    world.desk.cancel("hello", run.number, "ann")
+    assert world.run(run.number).outcome == Outcome.CANCELLED
+    with pytest.raises(RequestError, match="no run of hello waits"):
+        world.desk.promote("hello", "ann")

@@ -1,0 +1,168 @@
+"""The keeper puts right what nobody else does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.model import Outcome, Place, SlotState
+
+
+def test_a_due_run_in_nobodys_hands_is_rung_for(world):
+    world.accept(world.commit("one"))
+    world.bell.rings.clear()
+    world.keeper.tick()
+    assert world.bell.rings == [("hello", False)]
+
+
+def test_a_run_in_somebodys_hands_is_not(world):
+    run = world.accept(world.commit("one"))
+    lease = world.store.leases.take(f"run:{run.id}", "somebody")
+    world.bell.rings.clear()
+    world.keeper.tick()
+    assert world.bell.rings == []
+    world.store.leases.drop(lease)
+
+
+def test_a_ref_pushed_just_before_a_crash_is_found(world):
+    world.push("one")
+    commit = world.commit("two")
+    said = world.keeper.tick()
+    world.work()
+    assert any("pushed, but not recorded" in line for line in said)
+    assert world.run(2).commit == commit
+    assert world.run(2).outcome == Outcome.LIVE
+    world.clock.sleep(10)
+    world.keeper.tick()
+    assert world.store.last_run("hello") == 2
+
+
+def test_a_failed_head_is_not_pushed_again_and_again(world):
+    world.break_app(1)
+    world.push("bad")
+    world.clock.sleep(60)
+    world.keeper.tick()
+    assert world.store.last_run("hello") == 1
+
+
+def test_fault_34_the_proxy_is_brought_back_to_the_stores_word(world):
+    world.push("one")
+    world.push("two")
+    world.engine.active["hello", "live"] = "blue"
+    said = world.keeper.reconcile()
+    assert world.engine.active["hello", "live"] == "green"
+    assert any("brought back to green (r2)" in line for line in said)
+    assert world.keeper.reconcile() == []
+
+
+def test_fault_39_a_removed_container_is_restored(world):
+    world.push("one")
+    place = next(p for p in world.engine.held if p.environment == "live")
+    world.engine.vanish(place)
+    said = world.keeper.reconcile()
+    assert place in world.engine.held
+    assert any("was not running and was started" in line for line in said)
+
+
+def test_a_warm_slot_is_stopped_when_its_time_is_over(world):
+    world.push("one")
+    world.push("two")
+    world.clock.sleep(601)
+    world.keeper.reconcile()
+    assert {p.slot for p in world.engine.held} == {"green"}
+    assert set(world.environment("live").slots) == {"green"}
+    assert world.environment("live").serving == 2
+
+
+def test_a_busy_warm_slot_is_drained_first_but_not_for_ever(world):
+    world.push("one")
+    world.push("two")
+    place = next(p for p in world.engine.held if p.environment == "live" and p.slot == "blue")
+    world.engine.sessions(place, 10_000)
+    world.clock.sleep(601)
+    world.keeper.reconcile()
+    assert place in world.engine.held
+    world.clock.sleep(60)
+    world.keeper.reconcile()
+    assert place not in world.engine.held
+
+
+def test_a_failed_slot_is_kept_for_a_while_and_then_cleared(world):
+    world.break_app(1)
+    world.push("one")
+    assert {p.environment for p in world.engine.held} == {"dev"}
+    world.keeper.reconcile()
+    assert world.engine.held
+    world.clock.sleep(601)
+    world.keeper.reconcile()
+    assert not world.engine.held
+    assert world.environment("dev").slots == {}
+
+
+def test_a_slot_left_behind_by_a_run_that_ended_is_cleared(world):
+    world.push("one")
+    place = world.environment("dev")
+    left = replace(place.slots["blue"], run=1, release=1, state=SlotState.STARTING)
+    world.store.change_environment("hello", "dev", slots={**place.slots, "green": left})
+    said = world.keeper.reconcile()
+    assert any("green was left behind by #1" in line for line in said)
+    assert set(world.environment("dev").slots) == {"blue"}
+
+
+def test_containers_in_an_environment_nobody_knows_are_removed(world):
+    world.push("one")
+    spec = next(s.spec for p, s in world.engine.held.items() if p.environment == "dev")
+    stranger = Place("ghost", "dev", 9, "blue")
+    world.engine.held[stranger] = type(world.engine.held[spec.place])(replace(spec, place=stranger))
+    world.engine.active["ghost", "dev"] = None
+    said = world.keeper.reconcile()
+    assert stranger not in world.engine.held
+    assert any("ghost/dev is unknown" in line for line in said)
+
+
+def test_nobody_reconciles_where_a_run_is_at_work(world):
+    world.push("one")
+    lease = world.store.leases.take("env:hello/live", "somebody")
+    world.engine.active["hello", "live"] = None
+    world.keeper.reconcile()
+    assert world.engine.active["hello", "live"] is None
+    world.store.leases.drop(lease)
+
+
+def test_fault_24_old_images_go_but_never_what_a_revert_needs(world):
+    world.settings = world.keeper._settings = replace(world.settings, keep_releases=2)
+    for n in range(6):
+        world.push(str(n))
+    world.keeper.tidy()
+    kept = {int(tag[1:]) for _, tag in world.builder.tags if tag.startswith("r") and tag[1:].isdigit()}
+    assert kept == {5, 6}
+    world.revert()
+    assert world.serving()["live"] == 5
+
+
+def test_gc_removes_what_is_not_configured_any_more(world):
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
+    said = world.keeper.gc()
+    assert any("hello/qa is not in pipelines.yaml any more" in line for line in said)
+    assert {p.environment for p in world.engine.held} == {"dev", "live"}
+    assert set(world.store.environments("hello")) == {"dev", "live"}
+
+
+def test_one_keeper_acts_at_a_time(world):
+    other = type(world.keeper)(
+        world.store, world.keeper._parts, world.settings, world.desk.accept, world.heads, lambda: None
+    )
+    world.accept(world.commit("one"))
+    world.bell.rings.clear()
+    world.keeper.tick()
+    other.tick()
+    assert len(world.bell.rings) == 1
+
+
+def test_a_changed_file_is_taken_up_and_a_wrong_one_keeps_the_last_good(world):
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {only: }}}")
+    assert world.push("two").stages == ("build", "only")
+    world.configure("pipelines: {hello: {environments: {only: {replicas: many}}}}")
+    assert world.push("three").outcome == Outcome.LIVE
+    assert "replicas" in world.desk.status()["config_error"]

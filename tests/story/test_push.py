@@ -1,0 +1,140 @@
+"""A push's way, what supersedes it, and that each has exactly one end."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline.errors import NotFound
+from pipeline.model import Outcome, Push, State
+
+
+def test_a_push_goes_live_through_every_environment(world):
+    run = world.push("one")
+    assert (run.state, run.outcome, run.release) == (State.ENDED, Outcome.LIVE, 1)
+    assert world.serving() == {"dev": 1, "qa": 1, "live": 1}
+    assert [s.step for s in run.steps if s.stage == "build"] == ["fetch", "build", "push"]
+    assert [s.step for s in run.steps if s.stage == "live"] == ["start", "smoke", "switch", "verify"]
+    assert all(step.ok for step in run.steps)
+    assert {check.ok for checks in run.checks.values() for check in checks} == {True}
+    assert [event.kind for event in world.events(run)][0] == "accepted"
+    assert [event.kind for event in world.events(run)][-1] == "end"
+
+
+def test_the_digest_travels_and_is_built_once(world):
+    world.push("one")
+    assert world.builder.names().count("build") == 1
+    images = {spec.image for name, (spec, *_) in world.engine.calls if name == "start"}
+    assert len(images) == 1
+
+
+def test_tags_carry_commit_and_release(world):
+    run = world.push("one")
+    repository = f"{world.settings.instance}/hello"
+    assert set(world.builder.tags) == {(repository, run.short), (repository, "r1")}
+
+
+def test_a_second_push_keeps_the_first_warm(world):
+    world.push("one")
+    world.push("two")
+    live = world.environment("live")
+    assert (live.active, live.serving) == ("green", 2)
+    assert (live.slots["blue"].state, live.slots["blue"].release) == ("warm", 1)
+    assert live.good == (1, 2)
+
+
+def test_fault_05_a_delivery_a_hundred_times_at_once_makes_one_run(world):
+    commit = world.commit("one")
+    push = Push("hello", "hello", "refs/heads/main", commit, "github:1")
+    with ThreadPoolExecutor(16) as pool:
+        accepted = list(pool.map(lambda _: world.desk.accept(push), range(100)))
+    assert {one.run.number for one in accepted} == {1}
+    assert sum(not one.duplicate for one in accepted) == 1
+    assert world.store.last_run("hello") == 1
+
+
+def test_fault_06_another_delivery_of_the_same_commit_is_coalesced(world):
+    commit = world.commit("one")
+    first, second = world.accept(commit), world.accept(commit)
+    assert first.number == second.number
+
+
+def test_fault_08_the_later_head_goes_live_when_its_delivery_comes_first(world):
+    a = world.commit("a")
+    b = world.commit("b")
+    run_b, run_a = world.accept(b), world.accept(a)
+    world.work()
+    ends = {n: world.run(n) for n in range(1, world.store.last_run("hello") + 1)}
+    assert ends[run_a.number].outcome == Outcome.SUPERSEDED
+    assert all(run.state == State.ENDED for run in ends.values())
+    live = world.environment("live").serving
+    assert world.store.release("hello", live).commit == b
+    assert [r.commit for r in ends.values() if r.outcome == Outcome.LIVE] == [b]
+    assert run_b.commit == b
+
+
+def test_fault_08_a_forced_push_back_to_an_older_commit_goes_live(world):
+    a = world.commit("a")
+    world.accept(a)
+    world.work()
+    world.push("b")
+    world.source.repositories["hello"].heads["main"] = a
+    run = world.accept(a)
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+    live = world.store.release("hello", world.environment("live").serving)
+    assert live.commit == a
+
+
+def test_fault_09_five_hundred_pushes_are_each_kept_and_have_one_end(world):
+    commits = [world.commit(str(n)) for n in range(500)]
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(world.accept, commits))
+    assert sorted(run.number for run in runs) == list(range(1, 501))
+    world.work()
+    last = world.store.last_run("hello")
+    ended = [world.run(n) for n in range(1, last + 1)]
+    assert all(run.state == State.ENDED and run.outcome for run in ended)
+    assert [run.commit for run in ended if run.outcome == Outcome.LIVE] == [commits[-1]]
+
+
+def test_a_queued_run_is_superseded_by_a_newer_head_and_says_so(world):
+    first = world.accept(world.commit("a"))
+    second = world.desk.accept(
+        Push("hello", "hello", "refs/heads/main", world.commit("b"), "d2")
+    )
+    assert second.notes == (f"{first.id} had not started and is superseded",)
+    assert world.run(first.number).outcome == Outcome.SUPERSEDED
+
+
+def test_an_unknown_pipeline_is_refused_and_nothing_is_stored(world):
+    with pytest.raises(NotFound, match="no pipeline 'nobody'"):
+        world.desk.accept(Push("nobody", "x", "refs/heads/main", "a" * 40, "d"))
+    assert world.store.pipelines() == ()
+
+
+def test_no_dockerfile_is_said_with_a_minimal_one(world):
+    run = world.accept(world.commit(files={"README": b"nothing"}))
+    world.work()
+    ended = world.run(run.number)
+    assert ended.outcome == Outcome.FAILED
+    assert "there is no Dockerfile" in ended.failure.message
+    assert "FROM python" in ended.failure.message
+    assert (ended.failure.stage, ended.failure.step, ended.failure.whose) == ("build", "build", "application")
+
+
+def test_environments_of_any_name_and_number(make_world):
+    names = ["one", "two", "three", "four", "five"]
+    world = make_world("pipelines: {hello: {environments: {" + ", ".join(f"{n}: " for n in names) + "}}}")
+    world.push("x")
+    assert world.serving() == dict.fromkeys(names, 1)
+
+
+def test_a_run_goes_on_where_another_pipeline_fails(make_world):
+    world = make_world("pipelines: {a: {environments: {live: }}, b: {environments: {live: }}}")
+    world.push("x", "a")
+    world.source.fail("fetch", RuntimeError("unexpected"))
+    with pytest.raises(RuntimeError):
+        world.push("y", "b")
+    assert world.push("z", "a").outcome == Outcome.LIVE
