@@ -73,7 +73,7 @@ def url(text: str) -> str:
     if ":" in user:
         raise ValueError(
             "the address holds a password, which would be seen wherever the file is; "
-            "take it out and give git an SSH key or a credential helper"
+            "take it out; put https://user:token@host into <data>/git-credentials, or use SSH"
         )
     if user.startswith("-"):
         raise ValueError(f"{text[:120]!r}: the user begins with `-`, which ssh would take for an option")

@@ -129,6 +129,7 @@ class Service:
         self._take_up_config(store)
         token = _token(self._settings, store)
         wiring.proxy(self._settings).ensure()
+        self._cap_builds()
         if self._stop:
             return
         self._web.start()
@@ -143,6 +144,11 @@ class Service:
         problem = configs.problem()
         if problem:
             say(f"! {problem}\n! The last good configuration stays in force until it is corrected.")
+
+    def _cap_builds(self) -> None:
+        why_not = wiring.builder(self._settings).cap_builds()
+        if why_not:
+            say(f"! {why_not}")
 
     def _wait_for_web(self) -> None:
         deadline = time.monotonic() + READY
@@ -201,15 +207,23 @@ def up(args: Namespace) -> int:
 
 
 def web() -> int:
+    """The web side alone. It makes the first token, as ``up`` does; the workers look after the proxy.
+
+    Raises StoreUnavailable: whoever started it starts it again.
+    """
+    settings = _settings()
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _token(settings, wiring.store(settings))
     return _become("webhooks")
 
 
 def worker() -> int:
+    """The workers and the keeper alone."""
+    _settings()
     return _become("workers")
 
 
 def _become(module: str) -> int:
-    _settings()
     os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 - the same interpreter, fixed arguments
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import embedded
 from pipeline.adapters.bell import RqBell
@@ -19,6 +19,9 @@ from pipeline.ports import Parts
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.adapters.docker_build import DockerBuilder
 
 
 def preload() -> None:
@@ -49,24 +52,31 @@ def proxy(settings: Settings) -> Any:
 
 def parts(settings: Settings) -> Parts:
     """The real parts: git, the Docker Engine, HAProxy."""
-    from pipeline.adapters.docker_build import DockerBuilder
     from pipeline.adapters.docker_client import client
     from pipeline.adapters.docker_engine import DockerEngine
     from pipeline.adapters.git import GitSource
     from pipeline.adapters.http_probe import HttpProbe
 
     clock, probe = SystemClock(), HttpProbe()
-    source = GitSource(repositories(settings), settings.data / "mirrors", clock, settings.git_allow)
-    builder = DockerBuilder(
+    source = GitSource(
+        repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit
+    )
+    engine = DockerEngine(client, proxy(settings), settings, probe, clock)
+    return Parts(source, builder(settings), engine, probe, clock, _bell(settings))
+
+
+def builder(settings: Settings) -> DockerBuilder:
+    from pipeline.adapters.docker_build import DockerBuilder
+    from pipeline.adapters.docker_client import client
+
+    return DockerBuilder(
         client,
-        clock,
+        SystemClock(),
         instance=settings.instance,
         disk_free=settings.disk_free,
         memory=settings.build_memory,
         cpu=settings.build_cpu,
     )
-    engine = DockerEngine(client, proxy(settings), settings, probe, clock)
-    return Parts(source, builder, engine, probe, clock, _bell(settings))
 
 
 def repositories(settings: Settings) -> Path:
@@ -125,7 +135,7 @@ def web(settings: Settings) -> Web:
     def ensure(name: str) -> Path:
         folder = repositories(settings) / f"{name}.git"
         if not (folder / "HEAD").exists():
-            init_repository(folder)
+            init_repository(folder, push_limit=settings.push_limit)
         return folder
 
     return Web(desk(settings), ensure)

@@ -23,7 +23,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     (
         r"could not read Username|Authentication failed|Permission denied|prompts disabled|error: 40[13]",
         "it asks for a login, or refuses ours",
-        "Give the URL a token (https://user:token@…), or this service's SSH key read access.",
+        "Put https://user:token@host into <data>/git-credentials, or give this service's SSH key read access.",
     ),
     (
         r"Host key verification failed",
