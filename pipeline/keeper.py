@@ -128,9 +128,7 @@ class Keeper:
     def reconcile(self) -> list[str]:
         """Every environment that nobody works in is brought to what the store says."""
         said: list[str] = []
-        known: set[tuple[str, str]] = set()
         for environment in self._environments():
-            known.add((environment.pipeline, environment.name))
             lease = self._store.leases.take(f"env:{environment.id}", "keeper", LEASE)
             if lease is None:
                 continue
@@ -141,7 +139,6 @@ class Keeper:
                 self._problem(environment, str(error))
             finally:
                 self._store.leases.drop(lease)
-        said += self._strangers(known)
         return said
 
     def _environments(self) -> Iterator[Environment]:
@@ -215,12 +212,14 @@ class Keeper:
                 said.append(f"{environment.id}: {slot} held containers that nobody knew; they were removed")
         return said
 
-    def _strangers(self, known: set[tuple[str, str]]) -> list[str]:
-        """Containers of ours in environments that have no record at all."""
+    def _strangers(self) -> list[str]:
+        """Containers of ours in environments that have no record. Only `gc` removes them: a store that was lost
+        must not take down what still serves."""
         said = []
+        known = {(e.pipeline, e.name) for e in self._environments()}
         for place in self._parts.engine.slots():
             if (place.pipeline, place.environment) not in known:
-                self._parts.engine.stop(place)
+                self._parts.engine.remove(place)
                 said.append(
                     f"{place.pipeline}/{place.environment} is unknown; its {place.slot} containers were removed"
                 )
@@ -238,7 +237,7 @@ class Keeper:
     def gc(self) -> tuple[str, ...]:
         """``tidy``, and what belongs to pipelines and environments that are in pipelines.yaml no more."""
         _, config = self._configs.current()
-        said = self.tidy()
+        said = self.tidy() + self._strangers()
         for environment in tuple(self._environments()):
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:

@@ -43,11 +43,14 @@ class Done(NamedTuple):
         return self.out + self.err
 
 
-def web(content: str = "version 1", command: str = "", port: int = 8080) -> dict[str, str | None]:
-    """The files of an application that serves one static page: it builds faster than the sample."""
+def web(
+    content: str = "version 1", *, command: str = "", port: int = 8080, **more: str | None
+) -> dict[str, str | None]:
+    """The files of an application that serves one static page: it builds faster than the sample. ``more``:
+    further files; ``command``: what runs instead of the server."""
     run = command or f"httpd -f -p 0.0.0.0:{port} -h /www"
-    dockerfile = f"FROM busybox:1.36\nCOPY index.html /www/index.html\nCMD {json.dumps(['sh', '-c', run])}\n"
-    return {"Dockerfile": dockerfile, "index.html": content + "\n"}
+    dockerfile = f"FROM busybox:1.36\nCOPY www /www\nCMD {json.dumps(['sh', '-c', f'exec {run}'])}\n"
+    return {"Dockerfile": dockerfile, "www/index.html": content + "\n", **more}
 
 
 def sample(version: str = "1", **more: str) -> dict[str, str | None]:
@@ -91,6 +94,7 @@ class Repository:
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
+                path.chmod(0o755 if "cgi-bin" in name or name.endswith(".sh") else 0o644)
         self.git("add", "-A")
         self.git("commit", "-q", "--allow-empty", "-m", message)
         return self.head

@@ -114,7 +114,7 @@ def test_02_ctrl_c_detaches_and_the_run_goes_on(service: Service) -> None:
 
 def test_02_a_push_to_another_branch_says_what_to_push(service: Service) -> None:
     clone = service.repository("hello")
-    clone.commit({"index.html": "a feature\n"}, "A feature")
+    clone.commit({"www/index.html": "a feature\n"}, "A feature")
     runs = len(service.runs())
     said = clone.git("push", "pushlive", "HEAD:refs/heads/feature")
     assert "feature is kept, but not deployed" in said

@@ -108,13 +108,15 @@ def test_a_slot_left_behind_by_a_run_that_ended_is_cleared(world):
     assert set(world.environment("dev").slots) == {"blue"}
 
 
-def test_containers_in_an_environment_nobody_knows_are_removed(world):
+def test_containers_that_a_lost_store_does_not_know_go_on_until_gc(world):
     world.push("one")
     spec = next(s.spec for p, s in world.engine.held.items() if p.environment == "dev")
     stranger = Place("ghost", "dev", 9, "blue")
     world.engine.held[stranger] = type(world.engine.held[spec.place])(replace(spec, place=stranger))
     world.engine.active["ghost", "dev"] = None
-    said = world.keeper.reconcile()
+    assert world.keeper.reconcile() == []
+    assert stranger in world.engine.held
+    said = world.keeper.gc()
     assert stranger not in world.engine.held
     assert any("ghost/dev is unknown" in line for line in said)
 

@@ -1,0 +1,137 @@
+"""Point 3: the build, from a commit to a release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.integration.service import Service, get, running, web
+
+CONFIG = """
+pipelines:
+  hello:
+    build: {timeout: 3s}
+    service: {memory: 32MiB, stop: 1s}
+    environments: {dev: , live: }
+  tuned:
+    build: {context: app, dockerfile: deploy/Dockerfile, args: {WHO: world}, target: ready}
+    service: {memory: 32MiB, stop: 1s}
+    environments: {live: }
+"""
+TUNED = """\
+ARG WHO=nobody
+FROM busybox:1.36 AS ready
+ARG WHO
+RUN mkdir /www && echo "hello $WHO" > /www/index.html
+CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]
+FROM ready AS unwanted
+RUN exit 1
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        one.push(web(), "The first")
+        yield one
+
+
+def tags(service: Service, digest: str) -> list[str]:
+    return sorted(service.engine.inspect_image(digest)["RepoTags"])
+
+
+def test_03_the_digest_travels_under_the_tags_of_commit_and_release(service: Service) -> None:
+    found = service.show("hello#1")
+    release, name = found["release"], f"{service.instance}/hello"
+    assert release["image"].startswith("sha256:")
+    assert tags(service, release["image"]) == sorted([f"{name}:{found['run']['short']}", f"{name}:r1"])
+    for environment in ("dev", "live"):
+        (container,) = service.containers(environment=environment)
+        assert container["Image"] == release["image"]
+    labels = service.engine.inspect_image(release["image"])["Config"]["Labels"]
+    assert not any(release["commit"] in value for value in labels.values())  # one tree gives one image
+
+
+def test_03_each_step_and_its_output_reach_pusher_and_log(service: Service) -> None:
+    dockerfile = web()["Dockerfile"] or ""
+    files = web("seen", Dockerfile=dockerfile.replace("COPY", 'RUN echo "a word from" $((6 * 7))\nCOPY'))
+    said = service.push(files, "With output")
+    for text in (said, service.log("hello#2")):
+        assert "│ a word from 42" in text
+        assert "[2/3] RUN echo" in text
+        assert "[3/3] COPY www /www  0." in text or "[3/3] COPY www /www  cached" in text
+
+
+def test_03_an_image_of_the_same_tree_is_reused_and_said_so(service: Service) -> None:
+    before = service.show()
+    said = service.push({}, "Nothing changed")
+    after = service.show()
+    assert "an image of the same tree and settings is there already: reused" in said
+    assert after["release"]["image"] == before["release"]["image"]
+    assert after["release"]["number"] == before["release"]["number"] + 1
+    assert f"{service.instance}/hello:{after['run']['short']}" in tags(service, after["release"]["image"])
+
+
+def test_03_rebuild_does_not_reuse(service: Service) -> None:
+    service.pushlive("deploy", "hello", "--rebuild")
+    steps = {step["step"]: step for step in service.run()["steps"] if step["stage"] == "build"}
+    assert steps["build"]["detail"] == "3 steps, 0 cached"
+
+
+def test_03_without_a_dockerfile_a_minimal_one_is_shown(service: Service) -> None:
+    before = service.releases()
+    said = service.push({"Dockerfile": None}, "No Dockerfile")
+    assert "there is no Dockerfile in commit" in said
+    assert "FROM python" in said
+    assert 'CMD ["python", "-m", "app"]' in said
+    assert service.releases() == before
+
+
+def test_03_dockerignore_is_honoured(service: Service) -> None:
+    ignore = {".dockerignore": "www/*.txt\n!www/kept.txt\n", "www/left.txt": "no\n", "www/kept.txt": "yes\n"}
+    service.push({**web(), **ignore}, "With a .dockerignore")
+    assert service.page(path="/kept.txt") == "yes\n"
+    assert get(service.environments()["live"]["url"] + "/left.txt")[0] == 404
+
+
+def test_03_arguments_target_context_and_dockerfile(service: Service) -> None:
+    service.push({"app/deploy/Dockerfile": TUNED, "outside": "no part of the context\n"}, "Tuned", "tuned")
+    assert service.page(name="tuned") == "hello world\n"
+    service.push({"outside": "changed\n"}, "Outside of the context", "tuned")
+    steps = {step["step"]: step for step in service.run("tuned")["steps"] if step["stage"] == "build"}
+    assert steps["build"]["detail"] == "reused"
+
+
+def test_fault_19_a_broken_build_leaves_everything_untouched(service: Service) -> None:
+    before = service.environments()
+    files = web(Dockerfile='FROM busybox:1.36\nRUN echo "line one" && echo "that is it" && false\n')
+    said = service.push(files, "Broken")
+    assert "┌─ build/build failed · the application" in said
+    assert "that is it" in said
+    assert service.environments() == before
+    assert service.run()["outcome"] == "failed"
+    assert service.run()["release"] is None
+
+
+def test_fault_19_a_build_that_hangs_is_ended_in_time(service: Service) -> None:
+    said = service.push(web(Dockerfile="FROM busybox:1.36\nRUN sleep 60\n"), "Hanging")
+    assert "build/build took longer than its 3 s and was ended" in said
+    assert service.run()["outcome"] == "failed"
+
+
+def test_fault_25_a_base_image_that_is_not_to_be_had_is_named(service: Service) -> None:
+    said = service.push(web(Dockerfile="FROM 127.0.0.1:9/nobody/nothing:1\n"), "No base")
+    assert "The base image '127.0.0.1:9/nobody/nothing:1' is not on this machine" in said
+    assert service.run()["failure"]["whose"] == "engine"
+
+
+def test_03_a_submodule_is_refused_clearly(service: Service) -> None:
+    clone = service.repository()
+    head = clone.commit(web("with a submodule"), "Before")
+    clone.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib/theirs")
+    clone.git("commit", "-q", "-m", "A submodule")
+    said = clone.git("push", "pushlive", "main")
+    assert "The repository uses a submodule ('lib/theirs'); those are not fetched yet" in said
+    clone.git("reset", "-q", "--hard", "HEAD~1")
