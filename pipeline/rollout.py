@@ -98,7 +98,7 @@ class Rollout:
             warm = self._take_slot()
             if not warm:
                 engine.fits(spec)
-                self._clear(step.watch)
+                self._drain(step.watch)
             engine.start(spec, step.watch)
             replicas = engine.ready(spec, self._work.teller(self._name), step.watch)
             engine.expose(spec)
@@ -230,15 +230,13 @@ class Rollout:
 
         self._work.change(both)
 
-    def _clear(self, watch: Watch) -> None:
-        """Empties the slot of what it held before, its open requests first."""
+    def _drain(self, watch: Watch) -> None:
+        """Lets what the slot held before end its open requests; the engine removes it when it starts ours."""
         engine, spec = self._parts.engine, self._spec
-        held = [r for r in engine.replicas(spec.place) if r.release != spec.release]
-        if held:
+        if any(replica.release != spec.release for replica in engine.replicas(spec.place)):
             closed = engine.drain(spec.place, self._config.service.drain, watch)
             if closed:
                 self._work.note(f"{closed} connections to the old {spec.place.slot} were closed", self._name)
-            engine.stop(spec.place)
 
     def _checker(self, watch: Watch) -> Checker:
         parts = self._parts

@@ -66,7 +66,7 @@ class Settings:
     proxy_image: str = "haproxy:2.6"  # the proxy container's image
     ports: str = "20000-20119"  # each environment has one stable loopback port out of these, at most 1000
     preview_port: int = 7081  # loopback only: checks reach the idle slot here
-    subnets: str = "10.213.0.0/16"  # each environment has a /27 out of this
+    subnets: str = "10.213.0.0/16"  # each environment has a /26 out of this
     workers: int = 4  # runs at once; one more is kept free for reverts
     build_memory: int = 0  # bytes that builds may use together; 0: half of the machine
     build_cpu: float = 0.0  # cores that builds may use together; 0: all but a half
@@ -178,8 +178,8 @@ def _subnet_problems(settings: Settings) -> Iterator[str]:
     except ValueError as error:
         yield f"PUSHLIVE_SUBNETS={settings.subnets!r}: {error}; write a private range, e.g. 10.213.0.0/16"
         return
-    if subnet.prefixlen > 27:
-        yield f"PUSHLIVE_SUBNETS={settings.subnets}: one environment takes a /27; give e.g. 10.213.0.0/16"
+    if subnet.prefixlen > 26:
+        yield f"PUSHLIVE_SUBNETS={settings.subnets}: one environment takes a /26; give e.g. 10.213.0.0/16"
     if subnet.is_global or subnet.is_loopback or subnet.is_multicast or subnet.is_link_local:
         yield f"PUSHLIVE_SUBNETS={settings.subnets}: must be a private range, e.g. 10.213.0.0/16"
 

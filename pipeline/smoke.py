@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pipeline.clock import Deadline
 from pipeline.config import HttpCheck, RunCheck, SmokeCheck, TcpCheck
-from pipeline.errors import AppFailed, TryAgain, WrongRelease
+from pipeline.errors import AppFailed, TimedOut, TryAgain, WrongRelease
 from pipeline.model import Answer, Check, Event, Replica, Route, SlotSpec
 from pipeline.narrate import harmless
 from pipeline.ports import Clock, Emit, Engine, Probe, Watch
@@ -71,14 +72,17 @@ class Checker:
         env = {"PUSHLIVE_URL": inside_url(self._engine.replicas(spec.place), route)}
         self._engine.forget_command(spec, name)
         began = self._clock.monotonic()
-        result = self._engine.command(spec, name, check.run, env, self._emit, self._watch)
-        self._engine.forget_command(spec, name)
+        watch = _Within(self._watch, self._clock, check.within)
+        try:
+            result = self._engine.command(spec, name, check.run, env, self._emit, watch)
+            last = harmless(result.output.strip().splitlines()[-1]) if result.output.strip() else ""
+            ok, answer = result.exit_code == 0, f"exit {result.exit_code}" + (f": {last}" if last else "")
+        except TimedOut:
+            self._watch.check()  # the step's own end is another thing
+            ok, answer = False, f"did not end within {show_duration(check.within)} and was ended"
+        finally:
+            self._engine.forget_command(spec, name)
         seconds = self._clock.monotonic() - began
-        last = harmless(result.output.strip().splitlines()[-1]) if result.output.strip() else ""
-        answer = f"exit {result.exit_code}" + (f": {last}" if last else "")
-        if seconds > check.within:
-            answer += f", after {show_duration(seconds)} (allowed: {show_duration(check.within)})"
-        ok = result.exit_code == 0 and seconds <= check.within
         return self._told(Check(f"run {' '.join(check.run)}", ok, answer, seconds))
 
     def _repeat(self, asked: str, ask: Callable[[], str], patience: float) -> Check:
@@ -99,6 +103,24 @@ class Checker:
         text = f"{check.asked}: {check.answer}"
         self._emit(Event("check", self._clock.now(), text, data={"ok": check.ok, "seconds": check.seconds}))
         return check
+
+
+class _Within:
+    """A Watch whose deadline is a check's own, where that comes first."""
+
+    def __init__(self, watch: Watch, clock: Clock, seconds: float) -> None:
+        self._watch, self._own = watch, Deadline(clock, seconds, "The command")
+
+    def check(self) -> None:
+        self._watch.check()
+        self._own.check()
+
+    def remaining(self) -> float:
+        return min(self._watch.remaining(), self._own.remaining())
+
+    def wait(self, seconds: float) -> None:
+        self._watch.wait(min(seconds, self._own.remaining()))
+        self._own.check()
 
 
 WRONG = "another release answered"

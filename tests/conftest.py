@@ -54,11 +54,11 @@ def free_ports(count: int) -> int:
 
 
 def free_subnet(api: docker.APIClient) -> str:
-    """A /22 out of 10.214.0.0–10.219.255.255 that no Docker network uses."""
+    """A /21 out of 10.214.0.0–10.219.255.255 that no Docker network uses."""
     pools = [pool for net in api.networks() for pool in net["IPAM"]["Config"] or []]
     used = [ipaddress.ip_network(pool["Subnet"]) for pool in pools if "." in pool.get("Subnet", "")]
     while True:
-        one = ipaddress.ip_network(f"10.{random.randrange(214, 220)}.{random.randrange(0, 256, 4)}.0/22")
+        one = ipaddress.ip_network(f"10.{random.randrange(214, 220)}.{random.randrange(0, 256, 8)}.0/21")
         if not any(one.overlaps(other) for other in used):
             return str(one)
 

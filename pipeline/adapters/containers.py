@@ -1,7 +1,8 @@
 """From a SlotSpec to what the Docker Engine is told: plain data in the Engine API's own terms. Pure.
 
-An environment's index deals its addresses: the index-th /27 of ``settings.subnets``; in it ``.1`` the
-gateway, ``.2``–``.13`` blue's replicas, ``.14``–``.15`` for commands, ``.17``–``.28`` green's replicas.
+An environment's index deals its addresses: the index-th /26 of ``settings.subnets``; in it ``.1`` the
+gateway, ``.2``–``.13`` blue's replicas, ``.14``–``.15`` for commands, ``.17``–``.28`` green's replicas; the upper half
+is dealt alike. A slot's releases take the halves in turn, so that a new one starts while the one before it ends.
 """
 
 from __future__ import annotations
@@ -42,21 +43,22 @@ CAP_DROP = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
 
 
 def subnet(settings: Settings, index: int) -> ipaddress.IPv4Network:
-    """The environment's /27. Raises EngineFailed when the range has no index-th one."""
+    """The environment's /26. Raises EngineFailed when the range has no index-th one."""
     whole = ipaddress.IPv4Network(settings.subnets)
-    first = int(whole.network_address) + 32 * index
-    if first + 32 > int(whole.broadcast_address) + 1:
+    first = int(whole.network_address) + 64 * index
+    if first + 64 > int(whole.broadcast_address) + 1:
         raise EngineFailed(
             f"{settings.subnets} has no room for environment number {index + 1}.",
-            advice="Give PUSHLIVE_SUBNETS a larger range; each environment takes 32 addresses.",
+            advice="Give PUSHLIVE_SUBNETS a larger range; each environment takes 64 addresses.",
         )
-    return ipaddress.IPv4Network((first, 27))
+    return ipaddress.IPv4Network((first, 26))
 
 
-def address(settings: Settings, place: Place, replica: int) -> str:
-    """The fixed address of a replica (1…12)."""
+def address(settings: Settings, place: Place, release: int, replica: int) -> str:
+    """The fixed address of a replica (1…12) of that release."""
+    half = 32 * (release // 2 % 2)
     first = 1 if place.slot == "blue" else 16
-    return str(subnet(settings, place.index).network_address + first + replica)
+    return str(subnet(settings, place.index).network_address + half + first + replica)
 
 
 def network_name(settings: Settings, place: Place) -> str:
@@ -143,7 +145,7 @@ def limits(spec: SlotSpec) -> Body:
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     """One replica. It starts without a restart policy, so that an exit is seen as one."""
     network = network_name(settings, spec.place)
-    fixed = address(settings, spec.place, replica)
+    fixed = address(settings, spec.place, spec.release, replica)
     service = spec.config.service
     body: Body = {
         "Image": spec.image,

@@ -92,14 +92,18 @@ class DockerEngine:
         if any(one["State"] == "running" for one in unfit):
             self._refuse_serving(spec.place, "filled anew")
             self._proxy.set_servers(spec.place.index, spec.place.slot, [])
-        together([partial(self._calls.end, one) for one in unfit], watch)
+        ends = [partial(self._calls.end, one) for one in unfit]
         acts = [
             partial(self._begin, name, body, kept.get(name))
             for name, body in wanted.items()
             if name not in kept or kept[name]["State"] != "running"
         ]
-        together(list(acts), watch)
-        return bool(unfit or acts)
+        if _clash(unfit, wanted):
+            together([*ends], watch)
+            together([*acts], watch)
+        else:
+            together([*ends, *acts], watch)
+        return bool(ends or acts)
 
     def _keeps(self, one: Found, wanted: dict[str, made.Body]) -> bool:
         body = wanted.get(name_of(one))
@@ -133,6 +137,7 @@ class DockerEngine:
         )
 
     def revive(self, spec: SlotSpec) -> bool:
+        self._proxy.ensure()
         acted = self._fill(spec, None)
         for name, body in self._bodies(spec).items():
             self._verify(name, body)
@@ -188,6 +193,7 @@ class DockerEngine:
         self._proxy.switch(place.index, None)
 
     def serving(self, place: Place) -> Slot | None:
+        self._proxy.ensure()
         return self._proxy.serving(place.index)
 
     def open_sessions(self, place: Place) -> int:
@@ -207,7 +213,7 @@ class DockerEngine:
     def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
         service = spec.config.service
         numbers = range(1, service.replicas + 1)
-        return [(made.address(self._settings, spec.place, n), service.port) for n in numbers]
+        return [(made.address(self._settings, spec.place, spec.release, n), service.port) for n in numbers]
 
     def _expected(self, spec: SlotSpec) -> tuple[str, ...]:
         return tuple(server_name(spec.place.index, spec.place.slot, one) for one in self._servers(spec))
@@ -286,6 +292,12 @@ def _name(place: Place) -> str:
 
 def _in(one: Found, place: Place) -> bool:
     return made.REPLICA in one["Labels"] and _place(one) == place
+
+
+def _clash(there: list[Found], wanted: dict[str, made.Body]) -> bool:
+    """True when the new containers want a name or an address that the old ones have until they are gone."""
+    addresses = {body["Labels"][made.ADDRESS] for body in wanted.values()}
+    return any(name_of(one) in wanted or one["Labels"].get(made.ADDRESS) in addresses for one in there)
 
 
 def _place(one: Found) -> Place:

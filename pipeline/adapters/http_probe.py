@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection
@@ -32,8 +33,11 @@ class HttpProbe:
         timer.daemon = True
         timer.start()
         try:
-            return _ask(connection, route, path, began)
-        except (HTTPError, OSError, ValueError) as error:
+            answer = _ask(connection, route, path, began)
+            if late.is_set():  # to the parser a cut looks like an answer's end
+                raise TimeoutError
+            return answer
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             why = f"no whole answer within {timeout:g} s" if _is_late(error, late) else _reason(error)
             raise TryAgain(f"GET {route.url}{path}: {why}.") from error
         finally:
@@ -55,6 +59,8 @@ def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> A
     connection.request("GET", path, headers=headers, preload_content=False, decode_content=False)
     response = connection.getresponse()
     body = response.read(BODY)
+    if len(body) < BODY:
+        response.read(1)  # raises where less came than was announced
     names = {name.lower(): value for name, value in response.headers.items()}
     seconds = time.monotonic() - began
     return Answer(response.status, names, body, seconds, served_by=names.get(SERVED_BY, ""))
@@ -87,4 +93,4 @@ def _reason(error: Exception) -> str:
             return "the connection was reset"
         if isinstance(one, OSError) and one.strerror:
             return one.strerror.lower()
-    return str(error) or type(error).__name__
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

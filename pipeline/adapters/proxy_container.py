@@ -12,11 +12,12 @@ from pipeline.adapters.docker_client import status_of, translate
 from pipeline.adapters.proxy_config import FOLDER
 from pipeline.adapters.proxy_control import Control
 from pipeline.adapters.proxy_files import Folder, drops_to, service_user
-from pipeline.errors import EngineFailed
+from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports import Clock
 from pipeline.settings import Settings
 
 STARTUP = 15.0  # seconds until it must answer; it takes about 0.4
+HANGS = 3.0  # seconds that one which runs already is given before it counts as hanging
 LISTENS = "pushlive.listens"
 _ROOT_CAPS = ["NET_BIND_SERVICE", "SETUID", "SETGID", "CHOWN", "FOWNER", "DAC_OVERRIDE"]
 
@@ -88,7 +89,10 @@ class ProxyContainer:
             found, ran = None, False
         if not ran:
             self._start(found, body)
-        self._await()
+        if ran:
+            self._await_again()
+        else:
+            self._await()
         return ran
 
     def remove(self) -> None:
@@ -127,6 +131,17 @@ class ProxyContainer:
                 f"The proxy's image {self._settings.proxy_image} is not on this machine.",
                 advice=f"Run scripts/images, or `docker pull {self._settings.proxy_image}`.",
             ) from error
+
+    def _await_again(self) -> None:
+        """It runs: it is left alone, as it may serve well though its socket hangs."""
+        end = self._clock.monotonic() + HANGS
+        while not self._control.answers():
+            if self._clock.monotonic() > end:
+                raise TryAgain(
+                    f"The proxy {self.name} runs, but its control socket does not answer.",
+                    advice=f"The service repeats it. If it stays so: `docker restart {self.name}`.",
+                )
+            self._clock.sleep(0.02)
 
     def _await(self) -> None:
         """Polls until it answers; an exit or the end of patience says what HAProxy said."""

@@ -217,7 +217,7 @@ def test_two_environments_whose_names_run_together_are_kept_apart(bench: Bench, 
 
 def test_an_engine_that_does_not_answer_is_said_so(bench: Bench, settings: Settings) -> None:
     def nowhere() -> docker.DockerClient:
-        return docker.DockerClient(base_url="unix:///nowhere.sock", version="1.41")
+        return docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.41")
 
     lost = DockerEngine(nowhere, bench.engine._proxy, settings, HttpProbe(), SystemClock())
     with pytest.raises(Exception, match="Docker") as raised:

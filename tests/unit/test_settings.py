@@ -120,7 +120,7 @@ def test_variables_of_the_command_line_the_tests_and_applications_are_let_be() -
         ("SUBNETS", "10.213.0.1/16", "has host bits set"),
         ("SUBNETS", "8.0.0.0/8", "must be a private range"),
         ("SUBNETS", "127.0.0.0/8", "must be a private range"),
-        ("SUBNETS", "10.0.0.0/28", "one environment takes a /27"),
+        ("SUBNETS", "10.0.0.0/28", "one environment takes a /26"),
         ("REDIS_URL", "localhost:6379", "must begin with redis:// or rediss:// or unix://"),
         ("PUBLIC_URL", "deploy.example.com", "must begin with http:// or https://"),
     ],

@@ -1,0 +1,9 @@
+"""Prints what the service is built with and what it needs, from pyproject.toml: one requirement a line."""
+
+import sys
+import tomllib
+
+with open("pyproject.toml", "rb") as opened:
+    project = tomllib.load(opened)
+for requirement in (*project["build-system"]["requires"], *project["project"]["dependencies"]):
+    sys.stdout.write(requirement + "\n")

@@ -1,0 +1,101 @@
+"""Point 6: promotion, by itself or by a person, through any number of environments of any name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.conftest import until
+from tests.integration.service import Service, running, web
+
+CONFIG = """
+pipelines:
+  gated:
+    service: {memory: 32MiB, stop: 1s}
+    environments: {dev: , qa: {promote: manual}, live: {promote: manual}}
+  one:
+    service: {memory: 32MiB, stop: 1s}
+    environments: {production: }
+  five:
+    service: {memory: 16MiB, stop: 1s}
+    environments: {alpha: , beta: , gamma-2: , shadow: , world: }
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        yield one
+
+
+def test_06_one_environment_only(service: Service) -> None:
+    service.push(web(), "One", "one")
+    assert service.releases("one") == {"production": 1}
+
+
+def test_06_five_environments_of_other_names_in_order(service: Service) -> None:
+    service.push(web(), "Five", "five")
+    names = ["alpha", "beta", "gamma-2", "shadow", "world"]
+    assert service.releases("five") == dict.fromkeys(names, 1)
+    steps = [step for step in service.run("five")["steps"] if step["step"] == "switch"]
+    assert [step["stage"] for step in steps] == names
+
+
+def test_06_a_manual_gate_lets_exactly_the_shown_release_in(service: Service) -> None:
+    said = service.push(web("version 1"), "Wanted", "gated")
+    assert "waits before qa: qa is entered by hand. To go on with r1: pushlive promote gated" in said
+    assert service.releases("gated") == {"dev": 1, "qa": None, "live": None}
+    status = service.ask("GET", "/api/status?pipeline=gated")["pipelines"][0]["waiting"]
+    assert (status["id"], status["gate"], status["release"]) == ("gated#1", "qa", 1)
+    code, answer = service.api("POST", "/api/pipelines/gated/promote", {"release": 2})
+    assert code == 409
+    assert answer["error"] == "r1 waits before qa now, not r2."
+    code, answer = service.api("POST", "/api/pipelines/gated/promote", {"environment": "live"})
+    assert code == 409
+    assert service.releases("gated")["qa"] is None
+    done = service.pushlive("promote", "gated", code=7)  # to qa, and then it waits before live
+    assert "gated#1 → qa: r1" in done.text
+    assert "waits before live" in done.text
+    service.pushlive("promote", "gated#1")
+    assert service.releases("gated") == {"dev": 1, "qa": 1, "live": 1}
+    assert service.run("gated")["promoted"] == ["qa", "live"]
+    assert "r1 promoted to live by first" in service.pushlive("follow", "gated#1").out
+
+
+def test_06_nothing_waits(service: Service) -> None:
+    assert "no run of gated waits for a person" in service.pushlive("promote", "gated", code=3).err
+    assert service.api("POST", "/api/pipelines/gated/promote", {})[0] == 409
+    assert "does not wait at a gate; it is live" in service.pushlive("promote", "one#1", code=3).err
+
+
+def test_06_a_newer_run_takes_the_place_at_the_gate_only_once_it_is_there(service: Service) -> None:
+    service.push(web("version 2"), "Two", "gated")
+    service.push(web(command="exit 1"), "Broken", "gated")  # fails in dev: takes nothing away from run 2
+    assert service.run("gated#3")["outcome"] == "failed"
+    assert service.run("gated#2")["state"] == "waiting"
+    service.push(web("version 3"), "Three", "gated")
+    assert service.run("gated#4")["state"] == "waiting"
+    older = service.run("gated#2")
+    assert (older["outcome"], older["reason"]) == ("superseded", "gated#4 waits before qa instead")
+    code, answer = service.api("POST", "/api/pipelines/gated/promote", {"run": 2, "release": 2})
+    assert code == 409
+
+
+def test_06_a_run_at_a_gate_can_be_cancelled(service: Service) -> None:
+    service.pushlive("cancel", "gated#4")
+    assert service.run("gated#4")["outcome"] == "cancelled"
+    assert service.releases("gated")["qa"] == 1
+    service.pushlive("promote", "gated", code=3)
+
+
+def test_06_a_gate_outlives_a_restart_of_the_service(service: Service) -> None:
+    service.push(web("version 4"), "Four", "gated")
+    run = service.run("gated")["id"]
+    service.end()
+    service.up()
+    assert service.run(run)["state"] == "waiting"
+    service.pushlive("promote", run, code=7)
+    until(lambda: service.releases("gated")["qa"] == service.run(run)["release"])
+    service.pushlive("cancel", run)

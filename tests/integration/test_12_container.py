@@ -1,0 +1,157 @@
+"""Issue point 12: the service's own image and its composition, on the real Engine, from a push to its end."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docker
+from tests.conftest import ROOT, sweep, until
+from tests.integration.service import SECRET, Service, get, web
+
+CONFIG = """\
+pipelines:
+  hello:
+    service: {memory: 32MiB, cpu: 500m, drain: 2s, stop: 1s}
+    environments: {dev: {}, live: {}}
+"""
+
+
+def compose_command() -> list[str]:
+    """`docker compose`, or the older docker-compose; scripts/setup --dev installs one of them."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True)
+    return ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
+
+
+class Composed(Service):
+    """The same service, its parts in containers."""
+
+    def __init__(self, folder: Path, api: docker.APIClient, image: str) -> None:
+        super().__init__(folder, api, CONFIG, {"IMAGE": image, "STORE_IMAGE": image, "SECRETS": str(folder)})
+        del self.environ["PUSHLIVE_GITHUB_SECRET"], self.environ["PUSHLIVE_CONFIG"]
+        (folder / "github").write_text(SECRET + "\n")
+        (folder / "gitea").write_text(secrets.token_hex() + "\n")
+        self.data.mkdir(mode=0o700)
+        (self.data / "pipelines.yaml").write_text(CONFIG)
+        self._base = [*compose_command(), "-p", self.instance, "-f", str(ROOT / "docker" / "compose.yaml")]
+
+    def compose(self, *arguments: str) -> str:
+        """What it printed; an AssertionError where it failed."""
+        done = subprocess.run(
+            [*self._base, *arguments], env=self.environ, capture_output=True, text=True, timeout=180
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def up(self) -> None:
+        self.compose("up", "-d", "--no-build")
+        until(lambda: (self.data / "token").exists() and self._answers(), 40)
+
+    def inside(self, *arguments: str) -> str:
+        """The command line as it is used on a server."""
+        return self.compose("exec", "-T", "web", "pushlive", *arguments)
+
+    def part(self, name: str) -> dict[str, Any]:
+        """What the Engine says of one of the composition's containers."""
+        filters = {"label": [f"com.docker.compose.project={self.instance}", f"com.docker.compose.service={name}"]}
+        (found,) = self.engine.containers(all=True, filters=filters)
+        return dict(self.engine.inspect_container(found["Id"]))
+
+    def healthy(self) -> bool:
+        return all(self.part(one)["State"]["Health"]["Status"] == "healthy" for one in ("web", "worker", "store"))
+
+    def left(self) -> list[str]:
+        """Everything on the Engine that is the service's or the composition's."""
+        api, found = self.engine, []
+        for label in (f"pushlive.instance={self.instance}", f"com.docker.compose.project={self.instance}"):
+            mine = {"label": label}
+            found += [str(one["Names"]) for one in api.containers(all=True, filters=mine)]
+            found += [str(one["Name"]) for one in api.networks(filters=mine)]
+            found += [str(one["Name"]) for one in api.volumes(filters=mine)["Volumes"] or []]
+        return found
+
+    def close(self) -> None:
+        self.compose("down", "--timeout", "40")
+        self.compose("run", "--rm", "--no-deps", "worker", "pushlive", "down", "--all")
+
+
+@pytest.fixture(scope="module")
+def composed(docker_client: docker.DockerClient, base_images: None) -> Iterator[Composed]:
+    built = subprocess.run([ROOT / "scripts" / "image"], capture_output=True, text=True, timeout=600)
+    assert built.returncode == 0, built.stdout + built.stderr
+    folder = Path(tempfile.mkdtemp(prefix="pl-"))  # short: a Unix socket is in it
+    one = Composed(folder, docker_client.api, built.stdout.split()[-1])
+    try:
+        one.up()
+        yield one
+    finally:
+        one.compose("down", "--timeout", "5")
+        sweep(docker_client, one.instance)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_12_the_composition_takes_a_push_live(composed: Composed) -> None:
+    output = composed.push(web("version 1"))
+    assert composed.run("hello#1")["outcome"] == "live", output
+    assert "r1 ready" in output
+    assert composed.page("live") == "version 1\n"
+    assert "hello" in composed.inside("status")
+    composed.push(web("version 2"))
+    assert composed.page("live") == "version 2\n"
+
+
+def test_12_a_revert_from_inside_the_container(composed: Composed) -> None:
+    composed.inside("revert", "hello", "--reason", "a look back")
+    assert composed.page("live") == "version 1\n"
+    composed.inside("resume", "hello")
+
+
+def test_12_every_part_says_that_it_is_well(composed: Composed) -> None:
+    until(composed.healthy, 60)
+
+
+def test_12_secrets_come_from_files_and_are_in_no_environment(composed: Composed) -> None:
+    body = json.dumps({"zen": "Design for failure."}).encode()
+    signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    headers = {
+        "Content-Type": "application/json",
+        "X-GitHub-Event": "ping",
+        "X-GitHub-Delivery": secrets.token_hex(),
+        "X-Hub-Signature-256": f"sha256={signature}",
+    }
+    assert composed.http("POST", "/hooks/github", body, headers)[0] == 200
+    wrong = {**headers, "X-Hub-Signature-256": f"sha256={'0' * 64}"}
+    assert composed.http("POST", "/hooks/github", body, wrong)[0] == 401
+    for name in ("web", "worker", "store"):
+        assert SECRET not in json.dumps(composed.part(name))
+
+
+def test_12_killed_parts_come_back_and_lose_nothing(composed: Composed) -> None:
+    before = composed.releases()
+    for name in ("store", "web", "worker"):
+        # The process itself, as a crash would end it: one that `docker kill` ends is not started again.
+        subprocess.run(["kill", "-9", str(composed.part(name)["State"]["Pid"])], check=True)
+    until(composed._answers, 40)
+    assert composed.releases() == before
+    composed.push(web("version 3"))
+    assert composed.page("live") == "version 3\n"
+
+
+def test_12_down_touches_no_traffic_and_down_all_leaves_nothing(composed: Composed) -> None:
+    url = composed.environments()["live"]["url"]
+    composed.compose("down", "--timeout", "40")
+    assert get(url) == (200, "version 3\n")
+    composed.up()
+    assert composed.releases()["live"] is not None
+    composed.close()
+    assert composed.left() == []

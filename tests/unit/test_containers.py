@@ -1,0 +1,140 @@
+"""From a SlotSpec to plain data for Docker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from pipeline.adapters import containers as made
+from pipeline.adapters.diagnosis import explain, listeners
+from pipeline.adapters.readiness import exited
+from pipeline.config import Rendered, Service
+from pipeline.errors import EngineFailed
+from pipeline.model import SLOTS, Place, SlotSpec
+from pipeline.settings import Settings
+
+SETTINGS = Settings(instance="pl", subnets="10.213.0.0/16")
+
+
+def spec(slot: str = "blue", index: int = 3, **service: object) -> SlotSpec:
+    config = Rendered(service=Service(**service))  # type: ignore[arg-type]
+    return SlotSpec(Place("hello", "live", index, slot), 17, 42, "c" * 40, "sha256:" + "1" * 64, config)
+
+
+def test_no_two_containers_of_any_environments_share_an_address() -> None:
+    places = [Place("p", "e", index, slot) for index, slot in product(range(120), SLOTS)]
+    addresses = [
+        made.address(SETTINGS, place, r, n) for place in places for r in (1, 3) for n in range(1, 13)
+    ]
+    assert len(set(addresses)) == len(addresses) == 120 * 48
+    pools = {made.network_body(SETTINGS, place)["IPAM"]["Config"][0]["IPRange"] for place in places}
+    dealt = {str(host) for pool in pools for host in ipaddress_hosts(pool)}
+    assert not dealt & set(addresses)
+
+
+def test_a_release_starts_beside_the_one_that_its_slot_held() -> None:
+    place = Place("p", "e", 0, "blue")
+    assert made.address(SETTINGS, place, 16, 1) != made.address(SETTINGS, place, 18, 1)
+
+
+def ipaddress_hosts(pool: str) -> list[str]:
+    first, _, _ = pool.partition("/")
+    head, _, last = first.rpartition(".")
+    return [f"{head}.{int(last) + n}" for n in range(2)]
+
+
+def test_an_environment_beyond_the_range_is_refused() -> None:
+    small = replace(SETTINGS, subnets="10.213.0.0/25")
+    assert str(made.subnet(small, 1)) == "10.213.0.64/26"
+    with pytest.raises(EngineFailed, match=r"10\.213\.0\.0/25 has no room"):
+        made.subnet(small, 2)
+
+
+def test_the_spec_label_changes_with_what_a_container_is_and_with_nothing_else() -> None:
+    def label(one: SlotSpec) -> str:
+        return str(made.slot_body(SETTINGS, one, 1)["Labels"][made.SPEC])
+
+    plain = label(spec())
+    assert label(replace(spec(), run=99)) == plain
+    assert label(spec(drain=99.0, keep_warm=1.0, replicas=3)) == plain
+    for other in (
+        spec(memory=64 << 20),
+        spec(env={"A": "b"}),
+        spec(command=("x",)),
+        spec("green"),
+        spec(stop=3.0),
+        replace(spec(), image="sha256:2"),
+        replace(spec(), release=18),
+    ):
+        assert label(other) != plain
+
+
+def test_our_variables_cannot_be_replaced_by_configuration() -> None:
+    env = made.environment(spec(env={"PUSHLIVE_RELEASE": "r1", "A": "1"}), {"A": "2"})
+    assert sorted(env) == [
+        "A=2",
+        f"PUSHLIVE_COMMIT={'c' * 40}",
+        "PUSHLIVE_ENVIRONMENT=live",
+        "PUSHLIVE_RELEASE=r17",
+    ]
+
+
+def test_a_command_overrides_the_entrypoint_and_is_no_replica() -> None:
+    body = made.command_body(
+        SETTINGS, spec(), "migrate", ("./migrate", "--all"), {"PUSHLIVE_URL": "http://x"}
+    )
+    assert (body["Entrypoint"], body["Cmd"]) == (["./migrate"], ["--all"])
+    assert made.REPLICA not in body["Labels"]
+    assert "PUSHLIVE_URL=http://x" in body["Env"]
+    assert body["HostConfig"]["Memory"] == 256 << 20
+
+
+@pytest.mark.parametrize(("stop", "seconds"), [(0.0, 1), (0.4, 1), (2.6, 3), (300.0, 300)])
+def test_the_stop_limit_is_in_whole_seconds_and_never_a_kill(stop: float, seconds: int) -> None:
+    assert made.slot_body(SETTINGS, spec(stop=stop), 1)["StopTimeout"] == seconds
+
+
+# Rows as the kernel writes them: 0.0.0.0:8080, 127.0.0.1:9090, Docker's name server, an open connection
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 51193 1 0 100 0 0 10 0
+   1: 0100007F:2382 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 51194 1 0 100 0 0 10 0
+   2: 0B00007F:A3B1 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 51195 1 0 100 0 0 10 0
+   3: 0300D50A:1F91 0100D50A:C350 01 00000000:00000000 00:00000000 00000000     0        0 51196 1 0 20 4 30 10 -1
+"""
+TCP6 = """\
+  sl  local_address                         remote_address                        st
+   0: 00000000000000000000000000000000:1F92 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 1
+   1: 00000000000000000000000001000000:1F93 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 1
+   2: 0000000000000000FFFF00000100007F:1F94 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 1
+"""
+
+
+def test_listening_sockets_are_read_from_the_kernels_tables() -> None:
+    assert listeners(TCP) == {(False, 8080), (True, 9090)}
+    assert listeners(TCP6) == {(False, 8082), (True, 8083), (True, 8084)}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({(False, 8080)}, ""),
+        ({(True, 8080)}, "127.0.0.1:8080 only"),
+        ({(False, 9090), (True, 5)}, "port 9090, not on 8080"),
+        ({(True, 9090)}, "port 9090, not on 8080"),
+        (set(), "no port at all"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(found: set[tuple[bool, int]], said: str) -> None:
+    assert said in explain(found, 8080)[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "oom", "said"), [(137, True, "want of memory"), (137, False, "killed"), (2, False, "code 2")]
+)
+def test_fault_26_an_exit_is_said_in_words(code: int, oom: bool, said: str) -> None:
+    error = exited({"State": {"ExitCode": code, "OOMKilled": oom}}, "hello-1", ("last words",))
+    assert said in str(error)
+    assert error.evidence == (f"exit code {code}", "last words")

@@ -1,0 +1,110 @@
+"""The probe against real sockets on the loopback address."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from pipeline.adapters.http_probe import BODY, HttpProbe
+from pipeline.errors import TryAgain
+from pipeline.model import Route
+
+
+@contextmanager
+def server(talk: Callable[[socket.socket, bytes], None]) -> Iterator[Route]:
+    """Answers one connection after the other; ``talk`` gets the request's bytes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    talk(connection, connection.recv(4096))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield Route(f"http://127.0.0.1:{listener.getsockname()[1]}", {"Host": "hello.localhost"})
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(2)
+
+
+def test_an_answer_with_who_gave_it() -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        asked.append(request)
+        connection.sendall(
+            b"HTTP/1.1 302 Found\r\nX-Pushlive-Server: e3-green/10.0.0.1:80\r\nLocation: /a\r\n\r\nhi"
+        )
+
+    with server(talk) as route:
+        answer = HttpProbe().get(route, "/path?q=1", 1)
+    assert (answer.status, answer.body, answer.headers["location"]) == (302, b"hi", "/a")
+    assert answer.served_by == "e3-green/10.0.0.1:80"
+    assert len(asked) == 1
+    assert asked[0].startswith(b"GET /path?q=1 HTTP/1.1\r\n")
+    assert asked[0].count(b"Host:") == 1
+    assert b"Host: hello.localhost\r\n" in asked[0]
+    assert b"Connection: close\r\n" in asked[0]
+
+
+def test_a_body_is_cut() -> None:
+    def talk(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (BODY + 5000))
+
+    with server(talk) as route:
+        assert len(HttpProbe().get(route, "/", 5).body) == BODY
+
+
+def drip(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    for _ in range(100):
+        connection.sendall(b"X: y\r\n")
+        time.sleep(0.02)
+
+
+def reset(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi")
+
+
+@pytest.mark.parametrize(
+    ("talk", "said"),
+    [
+        (drip, "no whole answer within 0.2 s"),
+        (lambda connection, _: time.sleep(0.4), "no whole answer within 0.2 s"),
+        (lambda connection, _: connection.sendall(b"SSH-2.0-nonsense\r\n"), "SSH-2.0"),
+        (lambda connection, _: None, "closed|reset|aborted"),
+        (reset, "IncompleteRead|incomplete|broken"),
+    ],
+    ids=["drips", "hangs", "other-protocol", "closes", "breaks-off"],
+)
+def test_no_whole_answer_is_try_again_with_the_reason(
+    talk: Callable[[socket.socket, bytes], None], said: str
+) -> None:
+    began = time.monotonic()
+    with server(talk) as route, pytest.raises(TryAgain, match=f"(?i){said}"):
+        HttpProbe().get(route, "/", 0.2)
+    assert time.monotonic() - began < 3
+
+
+def test_nobody_there_is_said_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(TryAgain, match=f"127.0.0.1:{port}/: connection refused, nothing listens there"):
+        HttpProbe().get(Route(f"http://127.0.0.1:{port}"), "/", 1)
+    with pytest.raises(TryAgain, match=f"TCP 127.0.0.1:{port}: connection refused"):
+        HttpProbe().tcp("127.0.0.1", port, 1)
+
+
+def test_tcp_opens_and_closes() -> None:
+    with server(lambda connection, _: None) as route:
+        assert 0 <= HttpProbe().tcp("127.0.0.1", int(route.url.rpartition(":")[2]), 1) < 1

@@ -1,0 +1,128 @@
+"""HAProxy's files and commands from the proxy's state; HAProxy itself reads them in the integration tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import codec
+from pipeline.adapters.certificates import payload
+from pipeline.adapters.proxy_config import MAPS, SERVERS, SPARE, Routes, Server, State, files, maps
+from pipeline.adapters.proxy_files import write
+from pipeline.adapters.proxy_plan import map_commands, server_commands
+from pipeline.settings import Settings
+
+SETTINGS = Settings(ports="20000-20003")
+LIVE = Routes("hello-live", ("hello-live.localhost",), "green", {"green": (("10.213.0.113", 8080),)})
+STATE = State("0123", {3: LIVE})
+
+
+def test_a_restart_would_come_back_on_the_right_slot_with_the_right_servers() -> None:
+    text = files(STATE, SETTINGS)
+    assert "e3 e3-green\n" in text["active.map"]
+    assert text["hosts.map"] == "hello-live.localhost e3\n"
+    green = text["haproxy.cfg"].split("backend e3-green\n")[1]
+    assert green.splitlines()[0].strip() == "server s1 10.213.0.113:8080"
+    assert green.splitlines()[1].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
+
+
+def test_every_index_is_there_beforehand() -> None:
+    text = files(State("0123"), SETTINGS)
+    assert text["active.map"] == "e0 none\ne1 none\ne2 none\ne3 none\n"
+    assert text["ports.map"] == "20000 e0\n20001 e1\n20002 e2\n20003 e3\n"
+    assert text["haproxy.cfg"].count("backend e") == 8
+
+
+def test_a_switch_changes_one_line_of_one_file() -> None:
+    before = files(STATE, SETTINGS)
+    after = files(STATE.with_routes(3, replace(LIVE, active="blue")), SETTINGS)
+    assert [name for name in before if before[name] != after[name]] == ["active.map"]
+
+
+def test_privileges_are_dropped_where_haproxy_starts_as_root() -> None:
+    assert "    uid 65534\n    gid 65534\n" in files(STATE, SETTINGS, (65534, 65534))["haproxy.cfg"]
+    assert "uid " not in files(STATE, SETTINGS)["haproxy.cfg"]
+
+
+def test_tls_is_bound_only_where_it_is_asked_for() -> None:
+    assert " ssl " not in files(STATE, SETTINGS)["haproxy.cfg"]
+    secure = replace(SETTINGS, proxy_https="0.0.0.0:443")
+    assert "bind 0.0.0.0:443 ssl crt /proxy/certificates strict-sni" in files(STATE, secure)["haproxy.cfg"]
+
+
+def test_the_state_survives_its_file() -> None:
+    assert codec.load(State, codec.dump(STATE)) == STATE
+
+
+servers = st.lists(
+    st.tuples(st.ip_addresses(v=4).map(str), st.integers(1, 65535)), max_size=SERVERS, unique=True
+).map(tuple)
+
+
+def carried_out(
+    running: dict[int, tuple[Server, bool]], commands: list[str]
+) -> dict[int, tuple[Server, bool]]:
+    """What HAProxy makes of ``set server`` commands; an address never changes under a server that takes
+    requests."""
+    now = dict(running)
+    for command in commands:
+        _, _, name, what, *rest = command.split()
+        number = int(name.rpartition("/s")[2])
+        address, on = now[number]
+        if what == "state":
+            now[number] = (address, rest == ["ready"])
+        else:
+            assert not on, command
+            now[number] = ((rest[0], int(rest[2])), False)
+    return now
+
+
+@given(servers, servers)
+def test_server_commands_lead_from_any_servers_to_any_others(
+    old: tuple[Server, ...], new: tuple[Server, ...]
+) -> None:
+    empty = dict.fromkeys(range(1, SERVERS + 1), (SPARE, False))
+    before = carried_out(empty, server_commands("e3-green", old, empty))
+    after = carried_out(before, server_commands("e3-green", new, before))
+    assert tuple(after[n][0] for n in after if after[n][1]) == new
+    assert server_commands("e3-green", new, after) == []
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.text("xyz", min_size=1)), st.data())
+def test_map_commands_lead_from_any_map_to_any_other(wanted: dict[str, str], data: st.DataObject) -> None:
+    running = data.draw(st.dictionaries(st.text("abc", min_size=1), st.text("xyz", min_size=1)))
+    now = dict(running)
+    for command in map_commands("hosts.map", wanted, running):
+        act, _, _, key, *value = command.split()
+        assert (act == "add") == (key not in now)
+        if act == "del":
+            del now[key]
+        else:
+            now[key] = value[0]
+    assert now == wanted
+
+
+def test_a_switch_is_one_command() -> None:
+    before = maps(STATE, SETTINGS)
+    after = maps(STATE.with_routes(3, replace(LIVE, active="blue")), SETTINGS)
+    commands = [c for name in MAPS for c in map_commands(name, after[name], before[name])]
+    assert commands == ["set map /proxy/active.map e3 e3-blue"]
+
+
+def test_files_are_replaced_as_a_whole_and_left_alone_when_equal(tmp_path: Path) -> None:
+    path = tmp_path / "active.map"
+    assert write(path, "one\n") is True
+    first = path.stat().st_ino
+    assert write(path, "one\n") is False
+    assert path.stat().st_ino == first
+    assert write(path, "two\n") is True
+    assert path.read_text() == "two\n"
+    assert path.stat().st_ino != first
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_certificate_holds_no_line_that_would_end_it_on_the_socket() -> None:
+    assert payload("-----BEGIN\r\n\r\nabc\n\n-----END\n\n") == "-----BEGIN\nabc\n-----END"
