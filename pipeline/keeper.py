@@ -43,7 +43,7 @@ class _Due:
 
 class Keeper:
     """``heads`` tells the branch heads of a repository on the built-in git server; ``accept`` takes a push;
-    ``ensure`` makes sure that the proxy runs."""
+    ``ensure`` makes sure that the proxy runs, and says what it did."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Keeper:
         settings: Settings,
         accept: Callable[[Push], Accepted],
         heads: Callable[[str], dict[str, str]],
-        ensure: Callable[[], None],
+        ensure: Callable[[], list[str]],
     ) -> None:
         self._store, self._parts, self._settings = store, parts, settings
         self._accept, self._heads, self._ensure = accept, heads, ensure
@@ -71,7 +71,7 @@ class Keeper:
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
         if self._reconciled.now(now, RECONCILE_EVERY):
-            self._ensure()
+            said += self._ensure()
             said += self.reconcile()
             self._look_for_images()
         if self._tidied.now(now, TIDY_EVERY):

@@ -85,7 +85,7 @@ def failure_card(card: dict[str, Any]) -> list[str]:
     }
     found = [
         f"┌─ {card['stage']}/{card['step']} failed · {whose.get(card['whose'], card['whose'])}",
-        f"│ {card['message']}",
+        *(f"│ {line}" for line in str(card["message"]).splitlines()),
     ]
     for title, part in (
         ("seen", card.get("evidence")),

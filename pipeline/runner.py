@@ -148,7 +148,17 @@ class Runner:
                 self._take_head(run, stage.head)
                 raise
             self._stage_done(work, "build", f"r{work.run.release} ready")
+            self._forecast(work)
         return self._store.release(run.pipeline, work.run.release or 0)
+
+    def _forecast(self, work: Work) -> None:
+        """Says ahead of time what the last runs let expect."""
+        recent = self._store.recent(work.run.pipeline, 20)
+        usual = budgets.usual(recent, work.run.stages)
+        budget = self._configured(work.run.config).budget_of(work.run.pipeline)
+        if usual > budget.deploy:
+            text = f"the last deploys took about {show_duration(usual)}; the budget is {show_duration(budget.deploy)}"
+            work.note(text, "build", "warning")
 
     def _take_head(self, run: Run, head: str) -> None:
         """Its commit is the head no more: the head gets a run, should its own delivery be lost."""

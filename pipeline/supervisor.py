@@ -20,6 +20,7 @@ from pipeline import wiring
 from pipeline.configs import Configs
 from pipeline.embedded import Embedded
 from pipeline.errors import ConfigError, RequestError
+from pipeline.processes import SUPERVISED
 from pipeline.settings import Settings
 from pipeline.store import Store
 
@@ -59,7 +60,7 @@ class Child:
     def start(self) -> None:
         self._began = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", self._module], stdin=subprocess.DEVNULL, start_new_session=True
+            [sys.executable, "-m", self._module, SUPERVISED], stdin=subprocess.DEVNULL, start_new_session=True
         )
 
     def tend(self) -> None:
@@ -123,6 +124,7 @@ class Service:
         return lock
 
     def _start(self) -> None:
+        wiring.refuse_taken(self._settings.listen)
         if self._store:
             self._store.start()
         store = wiring.store(self._settings)

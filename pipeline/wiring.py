@@ -14,6 +14,7 @@ from pipeline.adapters.bell import RqBell
 from pipeline.clock import SystemClock
 from pipeline.configs import Configs
 from pipeline.desk import Desk
+from pipeline.errors import ConfigError
 from pipeline.keeper import Keeper
 from pipeline.ports import Parts
 from pipeline.runner import Runner
@@ -79,6 +80,25 @@ def builder(settings: Settings) -> DockerBuilder:
     )
 
 
+def refuse_taken(listen: str) -> None:
+    """Raises ConfigError where somebody else has the page's port already."""
+    from pipeline.adapters.proxy_container import taken
+
+    if taken(listen):
+        raise ConfigError(
+            f"{listen} is taken by another program (`ss -ltnp` names it).",
+            advice="End that program, or set PUSHLIVE_LISTEN to something else.",
+        )
+
+
+def _keep_proxy(settings: Settings) -> list[str]:
+    """The proxy runs, and serves the certificates that are in the folder; what there is to say of it."""
+    one = proxy(settings)
+    one.ensure()
+    taken_up, refused = one.refresh_certificates()
+    return [*(f"certificate {name} was taken up" for name in taken_up), *refused]
+
+
 def repositories(settings: Settings) -> Path:
     return settings.data / "git"
 
@@ -118,7 +138,7 @@ def keeper(settings: Settings) -> Keeper:
         folder = repositories(settings) / f"{name}.git"
         return heads(folder) if folder.exists() else {}
 
-    return Keeper(kept, parts(settings), settings, accept, heads_of, lambda: proxy(settings).ensure())
+    return Keeper(kept, parts(settings), settings, accept, heads_of, lambda: _keep_proxy(settings))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from flask import Flask
 from pipeline import settings as settings_module
 from pipeline import wiring
 from pipeline.errors import PushliveError
+from pipeline.processes import SUPERVISED, die_with_parent
 from pipeline.settings import Settings
 from webhooks.app import create_app
 from webhooks.server import Server
@@ -26,6 +27,8 @@ def make_app(settings: Settings) -> Flask:
 def main() -> int:
     """Serves until SIGINT or SIGTERM; 2 for wrong settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    if SUPERVISED in sys.argv:
+        die_with_parent()
     os.umask(0o077)  # what is kept is nobody else's
     try:
         settings = settings_module.load()

@@ -7,6 +7,7 @@ import sys
 
 from pipeline import settings, wiring
 from pipeline.errors import PushliveError
+from pipeline.processes import SUPERVISED, die_with_parent
 from workers import pool, recovery
 
 
@@ -17,7 +18,8 @@ def main() -> int:
     except PushliveError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    pool.die_with_parent()
+    if SUPERVISED in sys.argv:
+        die_with_parent()
     wiring.preload()
     return pool.Pool(pool.children(own, lambda: recovery.loop(own))).run()
 

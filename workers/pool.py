@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -16,13 +15,13 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from pipeline.adapters.bell import queue_names
+from pipeline.processes import die_with_parent
 from pipeline.settings import Settings
 from pipeline.wiring import redis_url
 from workers.jobs import STOPPING, OnlyOurJob
 
 GRACE = 25.0  # seconds that runs get to reach the end of their stage when the service stops
 WORKER_TTL = 30  # seconds; bounds how long a dead connection goes unnoticed
-_PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("pushlive.workers")
 
@@ -111,14 +110,6 @@ class Pool:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
-
-
-def die_with_parent() -> None:
-    """SIGTERM for this process when its parent dies (Linux; elsewhere the sweep copes with leftovers)."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    except (OSError, AttributeError):
-        return
 
 
 def children(settings: Settings, keep: Callable[[], None]) -> dict[str, Callable[[], None]]:

@@ -83,7 +83,7 @@ class ProxyContainer:
         ran = bool(found and found["State"]["Running"])
         held = found["Config"]["Labels"].get(LISTENS, "").split(",") if found and ran else []
         if not ran or (found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]):
-            refuse_taken(self._settings, held)
+            refusetaken(self._settings, held)
         if found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]:
             self.remove()
             found, ran = None, False
@@ -165,17 +165,18 @@ class ProxyContainer:
         return " · ".join(line for line in lines if "NOTICE" not in line)[-600:]
 
 
-def refuse_taken(settings: Settings, held: list[str]) -> None:
+def refusetaken(settings: Settings, held: list[str]) -> None:
     """Raises EngineFailed naming a port that somebody else has. ``held``: what our own container binds."""
     for where, setting in listens(settings).items():
-        if where not in held and _taken(where):
+        if where not in held and taken(where):
             raise EngineFailed(
                 f"{where} is taken by another program (`ss -ltnp` names it).",
                 advice=f"End that program, or set {setting} to something else.",
             )
 
 
-def _taken(where: str) -> bool:
+def taken(where: str) -> bool:
+    """True when somebody listens on that ADDRESS:PORT already."""
     host, _, port = where.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -43,7 +43,9 @@ class World:
     """A service without processes: what workers and the keeper would do is done by calling ``work``."""
 
     def __init__(self, redis: str, data: Path, config: str = CONFIG) -> None:
-        self.settings = Settings(data=data, config=data / "pipelines.yaml", instance=f"t{secrets.token_hex(4)}")
+        self.settings = Settings(
+            data=data, config=data / "pipelines.yaml", instance=f"t{secrets.token_hex(4)}"
+        )
         self.configure(config)
         self.store = Store(redis, self.settings.instance)
         self.clock, self.bell = FakeClock(), FakeBell()
@@ -53,9 +55,7 @@ class World:
         self.desk = Desk(self.store, self.settings, self.bell, self.clock)
         configs = Configs(self.store, self.settings.config)
         self.runner = Runner(self.store, parts, self.settings, configs.by_hash, self.desk.accept)
-        self.keeper = Keeper(
-            self.store, parts, self.settings, self.desk.accept, self.heads, lambda: None
-        )
+        self.keeper = Keeper(self.store, parts, self.settings, self.desk.accept, self.heads, list)
 
     def configure(self, text: str) -> None:
         self.settings.config.write_text(text)

@@ -32,7 +32,9 @@ def test_a_cold_revert_starts_the_retained_image_with_its_own_configuration(worl
     run = world.revert(to=1)
     assert run.outcome == Outcome.LIVE
     place = world.environment("live")
-    [spec] = [s.spec for p, s in world.engine.held.items() if p.environment == "live" and p.slot == place.active]
+    [spec] = [
+        s.spec for p, s in world.engine.held.items() if p.environment == "live" and p.slot == place.active
+    ]
     assert (spec.release, spec.config.service.replicas) == (1, 2)
 
 

@@ -152,7 +152,7 @@ def test_gc_removes_what_is_not_configured_any_more(world):
 
 def test_one_keeper_acts_at_a_time(world):
     other = type(world.keeper)(
-        world.store, world.keeper._parts, world.settings, world.desk.accept, world.heads, lambda: None
+        world.store, world.keeper._parts, world.settings, world.desk.accept, world.heads, list
     )
     world.accept(world.commit("one"))
     world.bell.rings.clear()

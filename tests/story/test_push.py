@@ -18,8 +18,8 @@ def test_a_push_goes_live_through_every_environment(world):
     assert [s.step for s in run.steps if s.stage == "live"] == ["start", "smoke", "switch", "verify"]
     assert all(step.ok for step in run.steps)
     assert {check.ok for checks in run.checks.values() for check in checks} == {True}
-    assert [event.kind for event in world.events(run)][0] == "accepted"
-    assert [event.kind for event in world.events(run)][-1] == "end"
+    kinds = [event.kind for event in world.events(run)]
+    assert (kinds[0], kinds[-1]) == ("accepted", "end")
 
 
 def test_the_digest_travels_and_is_built_once(world):
@@ -101,9 +101,7 @@ def test_fault_09_five_hundred_pushes_are_each_kept_and_have_one_end(world):
 
 def test_a_queued_run_is_superseded_by_a_newer_head_and_says_so(world):
     first = world.accept(world.commit("a"))
-    second = world.desk.accept(
-        Push("hello", "hello", "refs/heads/main", world.commit("b"), "d2")
-    )
+    second = world.desk.accept(Push("hello", "hello", "refs/heads/main", world.commit("b"), "d2"))
     assert second.notes == (f"{first.id} had not started and is superseded",)
     assert world.run(first.number).outcome == Outcome.SUPERSEDED
 

@@ -1,0 +1,84 @@
+"""What people read: plain lines, with nothing in them that a terminal or a page would obey."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.model import Event
+from pipeline.narrate import harmless, lines
+
+
+@pytest.mark.parametrize(
+    ("hostile", "plain"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://evil\x1b\\link", "link"),
+        ("a\rb\x08c\x00", "abc"),
+        ("tab\there", "tab    here"),
+        ("two\nlines", "two lines"),
+        ("\x9b31mcsi", "31mcsi"),
+        ("<script>ümlaut ▶</script>", "<script>ümlaut ▶</script>"),
+    ],
+)
+def test_fault_47_terminal_escapes_are_inert(hostile, plain):
+    assert harmless(hostile) == plain
+    assert lines(Event("line", 0.0, hostile, "build")) == (f"build   │ {plain}",)
+
+
+def test_quick_and_failed_steps_are_told_elsewhere_slow_ones_at_once():
+    assert lines(Event("step", 0.0, "", "qa", "smoke", {"seconds": 0.1, "ok": True})) == ()
+    assert lines(Event("step", 0.0, "no", "qa", "smoke", {"seconds": 9.0, "ok": False})) == ()
+    assert lines(Event("step", 0.0, "", "qa", "smoke", {"seconds": 9.0, "ok": True})) == (
+        "qa      smoke 9.00s",
+    )
+
+
+def test_a_stage_names_its_steps_and_what_is_left():
+    data = {
+        "seconds": 1.5,
+        "steps": [{"step": "start", "seconds": 1.25}, {"step": "switch", "seconds": 0.004}],
+    }
+    [line] = lines(Event("stage", 0.0, "4:58 left", "live", data=data))
+    assert line == "live     1.50s  start 1.25s · switch 0.004s   4:58 left"
+
+
+def test_a_passed_check_is_quiet_a_failed_one_is_not():
+    assert lines(Event("check", 0.0, "GET /: 200", "dev", data={"ok": True})) == ()
+    assert lines(Event("check", 0.0, "GET /: status 500", "dev", data={"ok": False})) == (
+        "dev     ✗ GET /: status 500",
+    )
+
+
+def test_a_failure_card_says_what_was_seen_what_differs_and_what_next():
+    card = {
+        "stage": "dev", "step": "start", "whose": "application", "message": "it exited with 3.",
+        "evidence": ["boom"], "differs": ["commit a → b"], "advice": "Push a fix.",
+    }  # fmt: skip
+    assert lines(Event("end", 0.0, "hello#4 failed", data={"failure": card})) == (
+        "hello#4 failed",
+        "┌─ dev/start failed · the application",
+        "│ it exited with 3.",
+        "├─ seen",
+        "│ boom",
+        "├─ differs from the last good release",
+        "│ commit a → b",
+        "├─ next",
+        "│ Push a fix.",
+        "└─",
+    )
+
+
+def test_a_message_of_several_lines_stays_readable():
+    card = {
+        "stage": "build",
+        "step": "build",
+        "whose": "application",
+        "message": "no Dockerfile:\n\n    FROM x\n",
+    }
+    assert lines(Event("end", 0.0, "failed", data={"failure": card}))[2:6] == (
+        "│ no Dockerfile:",
+        "│ ",
+        "│     FROM x",
+        "└─",
+    )
