@@ -37,7 +37,10 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
     limits = config.budget_of(run.pipeline) if run.pipeline in config.pipelines else config.budget
     timing = budget.timing(run, limits, now)
     release = codec.plain(store.release(run.pipeline, run.release)) if run.release else None
-    return {"run": {**summary(run, now), "timing": timing}, "timing": timing, "release": release}
+    gate = store.environment(run.pipeline, run.gate) if run.gate else None
+    held = bool(gate and gate.hold)
+    shown = {**summary(run, now), "timing": timing, "held": held}
+    return {"run": shown, "timing": timing, "release": release}
 
 
 def missing_images(store: Store, pipeline: str) -> frozenset[int]:
@@ -86,8 +89,13 @@ class Views:
                 self.environment(name, env, records.get(env), missing) for env in pipeline.environments
             ],
             "run": summary(recent[0], self._now) if recent else None,
-            "waiting": summary(waiting, self._now) if waiting else None,
+            "waiting": self._waiting(waiting, records) if waiting else None,
         }
+
+    def _waiting(self, run: Run, records: dict[str, Environment]) -> dict[str, Any]:
+        """A run that waits; ``held``: for the end of a hold, not for a promotion."""
+        gate = records.get(run.gate)
+        return {**summary(run, self._now), "held": bool(gate and gate.hold)}
 
     def repository_url(self, name: str) -> str:
         return f"{self._settings.url}/git/{self._config.repository_of(name)}.git"

@@ -1,0 +1,146 @@
+"""The pages in a real browser, on the real desk and store: log in, look, press the button, see it live."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from pipeline.embedded import Embedded, url
+from tests.story.conftest import World
+from webhooks.app import create_app
+
+SHY = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1200,900",
+]
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for argument in SHY:
+        options.add_argument(argument)
+    one = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    one.implicitly_wait(5)
+    yield one
+    one.quit()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    embedded = Embedded(tmp_path)
+    embedded.start()
+    config = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
+    yield World(url(tmp_path), tmp_path, config)
+    embedded.stop()
+
+
+@pytest.fixture
+def address(world: World, tmp_path: Path) -> Iterator[str]:
+    app = create_app(world.desk, world.settings, lambda name: tmp_path / name)
+    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def press(browser: webdriver.Chrome, text: str) -> None:
+    """The button or link that begins with that text."""
+    found = browser.find_elements(By.CSS_SELECTOR, "a.button, button")
+    next(one for one in found if one.text.startswith(text)).click()
+
+
+def log_in(browser: webdriver.Chrome, address: str, token: str) -> None:
+    browser.get(address)
+    browser.find_element(By.CSS_SELECTOR, "input[type=password]").send_keys(token)
+    press(browser, "Log in")
+
+
+def page(browser: webdriver.Chrome) -> str:
+    return browser.find_element(By.TAG_NAME, "main").text
+
+
+def see(browser: webdriver.Chrome, text: str) -> None:
+    """Waits until the page says so: it refreshes itself."""
+    deadline = time.monotonic() + 10
+    while text not in page(browser):
+        assert time.monotonic() < deadline, f"{text!r} is not in:\n{page(browser)}"
+        time.sleep(0.05)
+
+
+def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, world, address):
+    world.push("The first version")
+    world.desk.promote("hello", "ann")
+    world.work()
+    world.push("The second version")
+    log_in(browser, address, world.desk.create_token("bo", "developer"))
+    see(browser, "hello#2 waits before live")
+    press(browser, "Promote r2")
+    see(browser, "live gets r2")
+    press(browser, "Send r2 to live")
+    world.work()
+    browser.get(address)
+    see(browser, "revert ready: r1, warm")
+    assert world.serving()["live"] == 2
+    cards = browser.find_elements(By.CSS_SELECTOR, ".card")
+    next(a for a in cards[1].find_elements(By.CSS_SELECTOR, "a.button") if "Revert" in a.text).click()
+    see(browser, "A hold is set")
+    press(browser, "Revert")
+    world.work()
+    browser.get(address)
+    see(browser, "Held by bo")
+    assert world.serving()["live"] == 1
+
+
+def test_a_viewer_sees_and_has_no_buttons_that_act(browser, world, address):
+    world.push("The first version")
+    browser.delete_all_cookies()
+    log_in(browser, address, world.desk.create_token("eve", "viewer"))
+    see(browser, "hello#1 waits before live")
+    assert [b.text for b in browser.find_elements(By.CSS_SELECTOR, "main a.button, main button")] == []
+
+
+def test_fault_47_markup_in_a_commit_is_text_on_the_page(browser, world, address):
+    world.push("<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m")
+    browser.delete_all_cookies()
+    log_in(browser, address, world.desk.create_token("cy", "viewer"))
+    see(browser, "<script>alert(2)</script>")
+    assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
+    browser.get(f"{address}/runs/hello/1")
+    see(browser, "<script>alert(2)</script>")
+
+
+def test_a_run_that_waits_for_the_end_of_a_hold_offers_resume(browser, world, address):
+    world.desk.hold("hello", "ann", environment="dev", reason="a freeze")
+    world.push("The first version")
+    browser.delete_all_cookies()
+    log_in(browser, address, world.desk.create_token("di", "developer"))
+    see(browser, "hello#1 waits before dev")
+    press(browser, "Resume dev")
+    press(browser, "Resume")
+    world.work()
+    browser.get(address)
+    see(browser, "hello#1 waits before live")
