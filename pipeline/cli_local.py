@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.cli_act import read_config
 from pipeline.cli_common import DONE, USAGE, Context
-from pipeline.errors import ConfigError, RequestError
+from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.terminal import Paint, clean, cleaned
 
 
@@ -65,7 +65,20 @@ def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
     from pipeline import lint, loader
 
     found = [{"line": p.line, "path": p.path, "message": p.message} for p in loader.problems(text, name)]
-    return found, [] if found else list(lint.warnings(loader.load(text, name)))
+    if found:
+        return found, []
+    return [], [*lint.warnings(loader.load(text, name)), *_machine_warnings()]
+
+
+def _machine_warnings() -> list[str]:
+    """What this machine's Engine cannot do for the configuration; nothing where there is none to ask."""
+    from pipeline import settings, wiring
+
+    try:
+        why_not = wiring.builder(settings.load()).why_uncapped()
+    except PushliveError:
+        return []
+    return [why_not] if why_not else []
 
 
 def check(context: Context) -> int:

@@ -40,10 +40,7 @@ def cap(info: dict[str, Any], memory: int, cpu: float, cgroups: Path = CGROUPS) 
     memory = memory or int(info.get("MemTotal", 0)) // 2
     cpu = cpu or max(0.5, float(info.get("NCPU", 1)) - 0.5)
     if info.get("CgroupDriver") != "cgroupfs":
-        return (
-            f"Builds are not limited: the Engine's cgroup driver is {info.get('CgroupDriver')!r}, and only "
-            "with 'cgroupfs' are all builds in one group. A heavy build can slow down what is live."
-        )
+        return _other_driver(info)
     version_2 = str(info.get("CgroupVersion", "1")) == "2"
     limits = _limits_2(cgroups, memory, cpu) if version_2 else _limits_1(cgroups, memory, cpu)
     try:
@@ -51,11 +48,35 @@ def cap(info: dict[str, Any], memory: int, cpu: float, cgroups: Path = CGROUPS) 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(value)
     except OSError as error:
-        return (
-            f"Builds are not limited: {error.filename or cgroups} cannot be written ({error.strerror}). Run "
-            "the service as root on the Engine's machine, or a heavy build can slow down what is live."
-        )
+        return _not_written(error.filename or cgroups, error.strerror or "")
     return ""
+
+
+def why_uncapped(info: dict[str, Any], cgroups: Path = CGROUPS) -> str:
+    """What ``cap`` would say, without writing anything."""
+    if info.get("CgroupDriver") != "cgroupfs":
+        return _other_driver(info)
+    version_2 = str(info.get("CgroupVersion", "1")) == "2"
+    limits = _limits_2(cgroups, 0, 1.0) if version_2 else _limits_1(cgroups, 0, 1.0)
+    for path, _ in limits:
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not os.access(there, os.W_OK):
+            return _not_written(there, "no permission")
+    return ""
+
+
+def _other_driver(info: dict[str, Any]) -> str:
+    return (
+        f"Builds are not limited: the Engine's cgroup driver is {info.get('CgroupDriver')!r}, and only "
+        "with 'cgroupfs' are all builds in one group. A heavy build can slow down what is live."
+    )
+
+
+def _not_written(where: object, why: str) -> str:
+    return (
+        f"Builds are not limited: {where} cannot be written ({why}). Run "
+        "the service as root on the Engine's machine, or a heavy build can slow down what is live."
+    )
 
 
 def _limits_1(cgroups: Path, memory: int, cpu: float) -> Iterable[tuple[Path, str]]:

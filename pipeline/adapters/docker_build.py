@@ -102,6 +102,10 @@ class DockerBuilder:
         sentence that says why it cannot be done."""
         return build_limits.cap(self._info(), self._memory, self._cpu)
 
+    def why_uncapped(self) -> str:
+        """What ``cap_builds`` would say, without changing anything."""
+        return build_limits.why_uncapped(self._info())
+
     def _twice(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
         """A build cut off by a restart of the Engine is tried once more (FAULTS 23)."""
         try:

@@ -48,8 +48,8 @@ def web(
 ) -> dict[str, str | None]:
     """The files of an application that serves one static page: it builds faster than the sample. ``more``:
     further files; ``command``: what runs instead of the server."""
-    run = command or f"httpd -f -p 0.0.0.0:{port} -h /www"
-    dockerfile = f"FROM busybox:1.36\nCOPY www /www\nCMD {json.dumps(['sh', '-c', f'exec {run}'])}\n"
+    run = command or f"exec httpd -f -p 0.0.0.0:{port} -h /www"
+    dockerfile = f"FROM busybox:1.36\nCOPY www /www\nCMD {json.dumps(['sh', '-c', run])}\n"
     return {"Dockerfile": dockerfile, "www/index.html": content + "\n", **more}
 
 
@@ -182,11 +182,13 @@ class Service:
     def token(self) -> str:
         return (self.data / "token").read_text().strip()
 
-    def pushlive(self, *arguments: str, code: int | None = 0, **environ: str) -> Done:
+    def pushlive(
+        self, *arguments: str, code: int | None = 0, cwd: Path | None = None, **environ: str
+    ) -> Done:
         """One command; an AssertionError where its exit code is another one (None: whatever it is)."""
         done = subprocess.run(
-            [*PUSHLIVE, *arguments], env={**self.environ, **environ}, cwd=self.folder, capture_output=True,
-            text=True, timeout=120,
+            [*PUSHLIVE, *arguments], env={**self.environ, **environ}, cwd=cwd or self.folder, text=True,
+            capture_output=True, timeout=120,
         )  # fmt: skip
         found = Done(done.returncode, done.stdout, done.stderr)
         assert code in (None, found.code), f"{arguments} ended with {found.code}:\n{found.text}"

@@ -129,7 +129,6 @@ def test_04_before_the_first_deploy_the_route_explains_itself(service: Service) 
         status, body = get(url, Host="brief-live.localhost")
         assert status == 503
         assert "brief-live" in body
-    assert "nothing was switched" not in said
 
 
 def test_04_a_taken_port_is_named_before_anything_starts(docker_client: docker.DockerClient) -> None:
@@ -223,7 +222,7 @@ def test_fault_46_after_a_reboot_nobody_gets_anothers_answer(service: Service) -
     }
     service.end()
     mine = {"label": f"pushlive.instance={service.instance}"}
-    names = sorted(one["Names"][0] for one in service.engine.containers(filters=mine))
+    names = sorted(one["Names"][0][1:] for one in service.engine.containers(filters=mine))
     over, answers, misrouted = threading.Event(), Counter[str](), []
 
     def keep_asking() -> None:

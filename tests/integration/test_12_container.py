@@ -63,12 +63,16 @@ class Composed(Service):
 
     def part(self, name: str) -> dict[str, Any]:
         """What the Engine says of one of the composition's containers."""
-        filters = {"label": [f"com.docker.compose.project={self.instance}", f"com.docker.compose.service={name}"]}
+        filters = {
+            "label": [f"com.docker.compose.project={self.instance}", f"com.docker.compose.service={name}"]
+        }
         (found,) = self.engine.containers(all=True, filters=filters)
         return dict(self.engine.inspect_container(found["Id"]))
 
     def healthy(self) -> bool:
-        return all(self.part(one)["State"]["Health"]["Status"] == "healthy" for one in ("web", "worker", "store"))
+        return all(
+            self.part(one)["State"]["Health"]["Status"] == "healthy" for one in ("web", "worker", "store")
+        )
 
     def left(self) -> list[str]:
         """Everything on the Engine that is the service's or the composition's."""

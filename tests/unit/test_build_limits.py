@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.adapters.build_limits import cap, check_disk, free_disk
+from pipeline.adapters.build_limits import cap, check_disk, free_disk, why_uncapped
 from pipeline.errors import EngineFailed
 
 INFO = {"CgroupDriver": "cgroupfs", "CgroupVersion": "1", "MemTotal": 8 << 30, "NCPU": 4}
@@ -33,3 +33,9 @@ def test_fault_22_too_little_disk_is_refused_with_figures(tmp_path):
         check_disk(str(tmp_path), 1 << 60)
     check_disk("", 1 << 60)
     assert free_disk(str(tmp_path / "elsewhere")) is None
+
+
+def test_what_cannot_be_capped_is_known_without_writing(tmp_path):
+    assert why_uncapped(INFO, tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+    assert "'systemd'" in why_uncapped({**INFO, "CgroupDriver": "systemd"}, tmp_path)

@@ -1,0 +1,199 @@
+"""Point 9: the command line, and a configuration that changes while the service runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.conftest import until
+from tests.integration.service import Service, get, running, web
+
+CONFIG = """
+pipelines:
+  hello:
+    service: {{memory: 32MiB, stop: 1s, env: {{GREETING: {greeting}}}}}
+    environments: {{dev: , live: }}
+  slow:
+    service: {{memory: 32MiB, stop: 1s}}
+    smoke: [{{run: [sleep, "20"]}}]
+    environments: {{live: }}
+"""
+BAD = """\
+pipelines:
+  hello:
+    service: {prt: 8080, memory: lots}
+    environments: {build: }
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG.format(greeting="hello")) as one:
+        one.push(web("version 1"), "One")
+        one.push(web(command="exit 9"), "Two, broken")
+        yield one
+
+
+def greeting(service: Service, environment: str = "live") -> str:
+    slot = service.environments()[environment]["slot"]
+    (one,) = service.containers(environment=environment, slot=slot)
+    return next(e for e in one["Config"]["Env"] if e.startswith("GREETING=")).partition("=")[2]
+
+
+def test_09_init_writes_a_file_that_check_has_nothing_against(service: Service) -> None:
+    folder = service.folder / "new-app"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM busybox:1.36\nEXPOSE 3000\n")
+    file = str(folder / "pipelines.yaml")
+    service.pushlive("init", cwd=folder, PUSHLIVE_CONFIG=file)
+    text = (folder / "pipelines.yaml").read_text()
+    assert "new-app:" in text
+    assert "port: 3000" in text
+    assert "#" in text
+    assert "has no problem" in service.pushlive("check", cwd=folder, PUSHLIVE_CONFIG=file).out
+    assert "is here already" in service.pushlive("init", cwd=folder, PUSHLIVE_CONFIG=file, code=3).err
+
+
+def test_09_check_reports_every_problem_with_its_line(service: Service) -> None:
+    (service.folder / "bad.yaml").write_text(BAD)
+    done = service.pushlive("check", "bad.yaml", code=2)
+    assert "bad.yaml:3:" in done.err
+    assert "bad.yaml:4:" in done.err
+    assert "prt" in done.err
+    assert "port" in done.err
+    problems = json.loads(service.pushlive("check", "bad.yaml", "--json", code=2).out)["problems"]
+    assert [problem["line"] for problem in problems] == [3, 3, 4]
+
+
+def test_09_plan_shows_what_would_change_where(service: Service) -> None:
+    text = CONFIG.format(greeting="goodbye").replace("live: }", "live: {replicas: 2}}", 1)
+    (service.folder / "new.yaml").write_text(text)
+    done = service.pushlive("plan", "new.yaml")
+    assert "env GREETING: 'hello' → 'goodbye'" in done.out
+    data = json.loads(service.pushlive("plan", "new.yaml", "--json").out)
+    assert list(data["pipelines"]) == ["hello"]
+    assert data["pipelines"]["hello"]["dev"] == ["env GREETING: 'hello' → 'goodbye'"]
+    assert "replicas: 1 → 2" in data["pipelines"]["hello"]["live"]
+    assert greeting(service) == "hello"  # a plan changes nothing
+
+
+def test_09_deploy_config_sends_it_with_the_same_image_through_all_stages(service: Service) -> None:
+    before = service.show("hello#1")["release"]
+    (service.folder / "new.yaml").write_text(CONFIG.format(greeting="goodbye"))
+    service.pushlive("deploy", "hello", "--config", "new.yaml")
+    after = service.show()["release"]
+    assert after["image"] == before["image"]
+    assert after["number"] > before["number"]
+    assert (greeting(service, "dev"), greeting(service)) == ("goodbye", "goodbye")
+    service.pushlive("revert", "hello")
+    assert greeting(service) == "hello"
+    service.pushlive("resume", "hello")
+
+
+def test_09_runs_show_logs_and_follow_tell_the_same(service: Service) -> None:
+    listed = service.pushlive("runs", "hello").out
+    assert "hello#2" in listed
+    assert "Two, broken" in listed
+    runs = json.loads(service.pushlive("runs", "hello", "--json").out)["runs"]
+    assert [run["id"] for run in runs] == [run["id"] for run in service.runs()[::-1]]
+    for command, code in (("show", 0), ("follow", 1), ("logs", 0)):
+        assert "exited with code 9" in service.pushlive(command, "hello#2", code=code).out
+    build = service.pushlive("logs", "hello#2", "--stage", "build").out
+    assert "[2/2] COPY" in build
+    assert "exited with code 9" not in build
+    assert "r1" in service.pushlive("status").out
+    lines = service.pushlive("follow", "hello#1", "--json").out.splitlines()
+    assert json.loads(lines[-1])["end"] == {"state": "ended", "outcome": "live"}
+
+
+def test_09_retry_is_the_same_once_more(service: Service) -> None:
+    done = service.pushlive("retry", "hello#2", code=1)
+    run = service.run()
+    assert (run["kind"], run["commit"]) == ("deploy", service.run("hello#2")["commit"])
+    assert "exited with code 9" in done.out
+
+
+def test_09_cancel_ends_a_run_and_what_serves_serves_on(service: Service) -> None:
+    clone = service.repository("slow")
+    clone.commit(web(), "Slow")
+    pushing = clone.started("push", "pushlive", "main")
+    until(lambda: "slow" in {run["pipeline"] for run in service.runs("slow")}, 20)
+    service.reached("slow#1", "live")
+    service.pushlive("cancel", "slow#1")
+    assert service.wait("slow#1")["outcome"] == "cancelled"
+    out, _ = pushing.communicate(timeout=20)
+    assert "slow#1 cancelled" in out
+    assert "has ended already: cancelled" in service.pushlive("cancel", "slow#1", code=3).err
+
+
+def test_09_tokens_have_roles_and_end(service: Service) -> None:
+    viewer = service.pushlive("token", "create", "looker", "--role", "viewer").out.strip()
+    developer = service.pushlive("token", "create", "builder").out.strip()
+    assert "looker" in service.pushlive("token", "list").out
+    assert service.pushlive("status", PUSHLIVE_TOKEN=viewer).out
+    service.pushlive("deploy", "hello", code=6, PUSHLIVE_TOKEN=viewer)
+    service.pushlive("status", code=6, PUSHLIVE_TOKEN="wrong")
+    clone = service.repository()
+    clone.commit(web("version 3"), "Three")
+    url = f"@{service.listen}/git/hello.git"
+    refused = clone.started("push", f"http://x:{viewer}{url}", "main")
+    out, _ = refused.communicate(timeout=20)
+    assert refused.returncode, out
+    assert "by builder" in clone.git("push", f"http://x:{developer}{url}", "main")
+    service.pushlive("token", "revoke", "builder")
+    service.pushlive("status", code=6, PUSHLIVE_TOKEN=developer)
+    service.pushlive("token", "revoke", "looker")
+
+
+def test_09_a_changed_file_is_taken_up_without_a_restart(service: Service) -> None:
+    service.config.write_text(CONFIG.format(greeting="changed"))
+    service.push(web("version 4"), "Four")
+    assert (greeting(service, "dev"), greeting(service)) == ("changed", "changed")
+
+
+def test_09_a_wrong_file_is_said_loudly_and_the_last_good_one_stays(service: Service) -> None:
+    service.config.write_text(BAD)
+    until(lambda: "prt" in service.ask("GET", "/api/status")["config_error"], 10)
+    status = service.pushlive("status")
+    assert "prt" in status.text
+    until(lambda: "prt" in service.output, 10)
+    said = service.push(web("version 5"), "Five")
+    assert "live serves" in said
+    assert "prt" in said  # the pusher is told as well
+    assert greeting(service) == "changed"
+    service.config.write_text(CONFIG.format(greeting="mended"))
+    until(lambda: not service.ask("GET", "/api/status")["config_error"], 10)
+
+
+def test_09_gc_removes_what_the_configuration_has_no_more(service: Service) -> None:
+    assert service.containers(environment="dev")
+    service.config.write_text(CONFIG.format(greeting="mended").replace("dev: , ", ""))
+    said = service.pushlive("gc").out
+    assert "hello/dev is not in pipelines.yaml any more and was removed" in said
+    assert service.containers(environment="dev") == []
+    assert service.page() == "version 5\n"
+
+
+def test_09_doctor_finds_nothing_wrong(service: Service) -> None:
+    checks = json.loads(service.pushlive("doctor", "--json", code=None).out)["checks"]
+    wrong = [check for check in checks if not check["ok"]]
+    assert wrong == []
+
+
+def test_09_ctrl_c_and_down(service: Service) -> None:
+    url = service.environments()["live"]["url"]
+    service.end()
+    assert service.process
+    assert service.process.returncode == 0
+    done = service.pushlive("status", code=5)
+    assert "`pushlive up` starts it" in done.err
+    assert get(url)[1] == "version 5\n"  # the applications serve on
+    service.up()
+    assert service.page() == "version 5\n"
+    assert "the service has ended" in service.pushlive("down").out
+    assert get(url)[1] == "version 5\n"
+    assert "removed hello/live" in service.pushlive("down", "--all").out
+    assert service.containers() == []

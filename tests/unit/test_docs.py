@@ -1,0 +1,111 @@
+"""The documents say what is: links lead somewhere, commands, settings and dependencies are those of the code."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.cli import COMMANDS
+from pipeline.embedded import _command
+from pipeline.settings import _FOREIGN, Settings
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SETTINGS = {f"PUSHLIVE_{field.name.upper()}": field for field in fields(Settings)}
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def names(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    return found
+
+
+@pytest.mark.parametrize("path", DOCS, ids=names)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=names)
+def test_commands_and_scripts_exist(path: Path) -> None:
+    text = path.read_text()
+    words = re.findall(r"(?:`|\$ |^)pushlive ([a-z]+)\b", "\n".join(code(text)), re.M)
+    assert [word for word in words if word not in COMMANDS] == []
+    for script in re.findall(r"`scripts/([a-z]+)", text):
+        assert (ROOT / "scripts" / script).exists(), script
+
+
+def code(text: str) -> list[str]:
+    """What stands in backticks or in blocks."""
+    return re.findall(r"```.*?```|`[^`\n]+`", text, re.S)
+
+
+def test_the_readme_names_every_command() -> None:
+    text = " ".join(code((ROOT / "README.md").read_text()))
+    assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("path", [*DOCS, ROOT / "docker" / "compose.yaml"], ids=names)
+def test_settings_exist(path: Path) -> None:
+    found = set(re.findall(r"PUSHLIVE_[A-Z_]*[A-Z]", path.read_text()))
+    plain = {name.removesuffix("_FILE") for name in found if not _FOREIGN.fullmatch(name)}
+    assert plain <= set(SETTINGS)
+
+
+def test_the_composition_hands_every_setting_on(compose: dict[str, Any]) -> None:
+    secrets = {name for name, field in SETTINGS.items() if field.type == "Secret"}
+    assert set(compose["services"]["worker"]["environment"]) == set(SETTINGS) - secrets
+    web = {name.removesuffix("_FILE") for name in compose["services"]["web"]["environment"]}
+    assert web == set(SETTINGS)
+
+
+def test_secrets_reach_the_composition_as_files_alone(compose: dict[str, Any]) -> None:
+    secrets = {name for name, field in SETTINGS.items() if field.type == "Secret"}
+    for service in compose["services"].values():
+        assert not secrets & set(service["environment"])
+
+
+def test_the_compositions_store_keeps_what_the_embedded_one_keeps(compose: dict[str, Any]) -> None:
+    words = _command(Path("/var/lib/pushlive"), Path("valkey-server"))[1:]
+    wanted = dict(zip(words[::2], words[1::2], strict=True))
+    said = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in compose["services"]["store"]["command"]]
+    del wanted["--logfile"]  # Docker keeps the container's output
+    assert dict(zip(said[::2], said[1::2], strict=True)) == wanted
+
+
+def test_the_image_has_the_projects_version(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        assert service["image"].endswith(f":-pushlive:{PROJECT['version']}}}")
+
+
+def test_the_base_image_is_the_one_that_can_be_made() -> None:
+    base = re.search(r"^ARG PYTHON=(\S+)", (ROOT / "docker" / "Dockerfile").read_text(), re.M)
+    assert base
+    assert f'PYTHON = "{base[1]}"' in (ROOT / "scripts" / "images").read_text()
+
+
+def test_every_dependency_is_explained() -> None:
+    text = (ROOT / "docs" / "decisions" / "0006-dependencies.md").read_text()
+    explained = set(re.findall(r"^\| ([a-z][a-z0-9-]*) \|", text, re.M)) - {"package"}
+    assert explained == {re.split(r"[<>=]", one)[0] for one in PROJECT["dependencies"]}
