@@ -46,6 +46,10 @@ class Desk:
             push.pipeline, lambda tx: admission.accept(tx, push, config, digest, now)
         )
         self._bell.ring(push.pipeline)
+        problem = self._configs.problem()
+        if problem:
+            warning = "pipelines.yaml is wrong, the last good one stays in force: " + " · ".join(problem.split("\n"))
+            accepted = replace(accepted, notes=(*accepted.notes, warning))
         return accepted
 
     def pipelines_of_repository(self, name: str) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ class Keeper:
         self._accept, self._heads, self._ensure = accept, heads, ensure
         self._configs = Configs(store, settings.config)
         self._lease: Lease | None = None
+        self._config_problem = ""
         self._reconciled, self._looked, self._tidied = _Due(), _Due(), _Due()
 
     def tick(self) -> list[str]:
@@ -66,7 +67,7 @@ class Keeper:
             return []
         now = self._parts.clock.monotonic()
         said: list[str] = []
-        self._configs.refresh()
+        said += self._take_up_config()
         self._sweep()
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
@@ -77,6 +78,16 @@ class Keeper:
         if self._tidied.now(now, TIDY_EVERY):
             said += self.tidy()
         return said
+
+    def _take_up_config(self) -> list[str]:
+        """Looks at pipelines.yaml; says what is wrong with it once for each change."""
+        self._configs.refresh()
+        before, self._config_problem = self._config_problem, self._configs.problem()
+        if self._config_problem == before:
+            return []
+        if not self._config_problem:
+            return ["pipelines.yaml is right again and in force"]
+        return [f"{self._config_problem}\nThe last good configuration stays in force until it is corrected."]
 
     def _ours(self) -> bool:
         leases = self._store.leases

@@ -283,7 +283,11 @@ class Service:
         wanted = {"instance": self.instance, "pipeline": name, "environment": environment, **labels}
         filters = {"label": ["pushlive.replica", *(f"pushlive.{k}={v}" for k, v in wanted.items())]}
         found = self.engine.containers(all=True, filters=filters)
-        return [self.engine.inspect_container(one["Id"]) for one in found]
+        inspected = []
+        for one in found:
+            with suppress(docker.errors.NotFound):  # it went away in between
+                inspected.append(self.engine.inspect_container(one["Id"]))
+        return inspected
 
 
 def get(url: str, **headers: str) -> tuple[int, str]:

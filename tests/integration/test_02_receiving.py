@@ -94,7 +94,7 @@ def test_02_a_push_streams_its_stages_and_ends_with_the_command_that_reverts_it(
     told = [line.split()[0] for line in remote if line]
     assert told.index("hello#2") < told.index("build") < told.index("live")
     assert any(line.startswith("live ") and "start" in line and "4:5" in line for line in remote)
-    assert any("hello#2 live: live serves r2" in line for line in remote)
+    assert any(line.startswith("hello#2 is live: r2 ") for line in remote)
     assert remote[-1] == "to go back to r1: pushlive revert hello"
     assert service.page() == "version 2\n"
 

@@ -80,12 +80,15 @@ def test_05_each_kind_passes_and_its_result_is_kept(service: Service) -> None:
         ("{get: /cgi-bin/moved, retry: 0}", "status 302 (to http://elsewhere.example.com/), expected 200"),
         ("{get: /cgi-bin/status, headers: {X-Mark: no-no}, retry: 0}", "'yes', expected 'no-no'"),
         ("{get: /, contains: something else, retry: 0}", "body begins 'version 1'"),
-        ("{get: /cgi-bin/status, json: {db.state: down}, retry: 0}", "JSON db.state is 'ok', expected 'down'"),
+        (
+            "{get: /cgi-bin/status, json: {db.state: down}, retry: 0}",
+            "JSON db.state is 'ok', expected 'down'",
+        ),
         ("{get: /, json: {db.state: down}, retry: 0}", "the body is not JSON"),
         ("{get: /cgi-bin/slow, within: 200ms, retry: 0}", "0.2"),
         ("{tcp: 9, retry: 0}", "refused"),
         ('{run: [sh, -c, "echo the last word; exit 4"]}', "exit 4: the last word"),
-        ('{run: [no-such-command]}', "no-such-command"),
+        ("{run: [no-such-command]}", "no-such-command"),
     ],
 )
 def test_05_each_kind_fails_and_says_what_came_back(service: Service, check: str, answer: str) -> None:
@@ -120,5 +123,3 @@ def test_05_a_failing_check_is_repeated_within_its_time(service: Service) -> Non
     found = next(check for check in service.run()["checks"]["live"] if check["asked"] == "GET /late")
     assert found["ok"]
     assert found["attempts"] > 1
-
-

@@ -57,14 +57,17 @@ def test_10_the_failed_container_is_kept_and_then_removed(service: Service) -> N
     release = str(service.run()["release"])
     (failed,) = service.containers(environment="dev", release=release)
     assert failed["State"]["ExitCode"] == 42
-    assert service.environments()["dev"]["slots"][failed["Config"]["Labels"]["pushlive.slot"]]["state"] == "failed"
+    assert (
+        service.environments()["dev"]["slots"][failed["Config"]["Labels"]["pushlive.slot"]]["state"]
+        == "failed"
+    )
     until(lambda: not service.containers(environment="dev", release=release), 25)
     assert service.releases() == {"dev": 1, "live": 1}
     assert service.page("dev") == "version 1\n"
 
 
 def test_10_the_health_answer_is_shown(service: Service) -> None:
-    said = service.push(web(command="exec httpd -f -p 8080 -h /nowhere"), "No page")
+    said = service.push({**web(), "www/index.html": None, "www/other.html": "no index"}, "No page")
     assert "GET / answered 404" in said
     assert "┌─ dev/start failed · the application" in said
 

@@ -1,0 +1,108 @@
+"""What lies in the queue is not obeyed: real RQ, a real store."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import secrets
+
+import pytest
+import redis
+from rq import Queue, Worker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from pipeline.adapters.bell import JOB, RqBell, queue_names
+from workers import jobs
+from workers.jobs import OnlyOurJob
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (touch, ("pickle",))
+
+
+done: list[str] = []
+
+
+def touch(what: str = "called") -> None:
+    """What must never be called."""
+    done.append(what)
+
+
+@pytest.fixture
+def instance() -> str:
+    return f"q{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def queue(valkey: str, instance: str) -> Queue:
+    done.clear()
+    return Queue(queue_names(instance)[1], connection=redis.Redis.from_url(valkey), serializer=JSONSerializer)
+
+
+def work(queue: Queue) -> None:
+    logging.getLogger("rq.worker").setLevel(logging.CRITICAL)
+    worker = Worker(
+        [queue.name], connection=queue.connection, job_class=OnlyOurJob, serializer=JSONSerializer
+    )
+    worker.fork_work_horse = lambda job, q: worker.perform_job(job, q, worker.execution)  # in this process
+    worker.wait_for_horse = lambda: (None, 0, None)
+    worker.work(burst=True)
+
+
+def test_a_ring_is_one_job_that_names_a_pipeline(valkey, queue, instance, monkeypatch):
+    rung: list[tuple[str, bool]] = []
+    monkeypatch.setattr(jobs, "work", lambda pipeline, urgent: rung.append((pipeline, urgent)))
+    bell = RqBell(valkey, instance)
+    bell.ring("hello")
+    bell.ring("hello", urgent=True)
+    assert (len(queue), len(Queue(queue_names(instance)[0], connection=queue.connection))) == (1, 1)
+    work(queue)
+    assert rung == [("hello", False)]
+    assert len(queue) == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs"),
+    [
+        (f"{__name__}.touch", (), {}),
+        ("os.system", ("touch /tmp/never",), {}),
+        (JOB, ("hello",), {}),
+        (JOB, ("hello", "yes"), {}),
+        (JOB, ("hello", False), {"more": 1}),
+    ],
+    ids=["ours-not", "os-system", "too-few", "wrong-type", "keywords"],
+)
+def test_fault_45_another_job_is_never_executed(queue, monkeypatch, function, args, kwargs):
+    monkeypatch.setattr(jobs, "work", lambda *a, **k: touch("work"))
+    job = queue.enqueue(function, *args, **kwargs)
+    with pytest.raises(PermissionError, match="is not executed"):
+        OnlyOurJob.fetch(job.id, connection=queue.connection, serializer=JSONSerializer).perform()
+    work(queue)
+    assert done == []
+    assert Job.fetch(job.id, connection=queue.connection, serializer=JSONSerializer).is_failed
+
+
+def test_fault_45_callbacks_that_a_job_names_are_not_called(queue, monkeypatch):
+    monkeypatch.setattr(jobs, "work", lambda *_: None)
+    job = queue.enqueue(JOB, "hello", False)
+    queue.connection.hset(job.key, "success_callback_name", f"{__name__}.touch")
+    work(queue)
+    assert done == []
+
+
+def test_fault_45_a_pickled_job_is_never_unpickled(queue):
+    job = queue.enqueue(JOB, "hello", False)
+    queue.connection.hset(job.key, "data", pickle.dumps((JOB, None, (Bomb(),), {})))
+    work(queue)
+    assert done == []
+    assert pickle.loads(pickle.dumps(Bomb())) is None  # noqa: S301 - the bomb is live
+    assert done == ["pickle"]
+
+
+def test_a_bell_without_a_store_is_silent_the_sweep_rings_again(tmp_path):
+    nowhere = f"unix://{tmp_path}/nobody.sock"
+    with pytest.raises(redis.ConnectionError):
+        redis.Redis.from_url(nowhere).ping()
+    RqBell(nowhere, "x").ring("hello")  # raises nothing

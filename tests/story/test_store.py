@@ -1,0 +1,175 @@
+"""The store on a real Valkey: transactions, fences, leases, events, tokens, and what a crash leaves."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.embedded import Embedded, url
+from pipeline.errors import ConfigError, LeaseLost, NotFound, RequestError, StoreUnavailable
+from pipeline.model import Event, Kind, Run
+from pipeline.store import Store
+
+RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
+
+
+@pytest.fixture
+def store(valkey: str) -> Store:
+    return Store(valkey, secrets.token_hex(4))
+
+
+def add(store: Store) -> Run:
+    def act(transaction):
+        run = replace(RUN, number=transaction.next_run())
+        transaction.put_run(run)
+        transaction.due(run.number)
+        return run
+
+    return store.transact("hello", act)
+
+
+def test_transactions_at_once_lose_nothing(store):
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: add(store), range(100)))
+    assert sorted(run.number for run in runs) == list(range(1, 101))
+    assert store.due("hello") == tuple(range(1, 101))
+    assert [run.number for run in store.recent("hello", 3)] == [100, 99, 98]
+
+
+def test_an_act_that_raises_writes_nothing(store):
+    def act(transaction):
+        transaction.put_run(replace(RUN, number=transaction.next_run()))
+        raise RequestError("no")
+
+    with pytest.raises(RequestError):
+        store.transact("hello", act)
+    assert store.last_run("hello") == 0
+
+
+def test_fault_41_a_stale_worker_commits_nothing(store):
+    run = add(store)
+    mine = store.leases.take("run:hello#1", "one", ttl=0.05)
+    deadline = time.monotonic() + 5
+    while (theirs := store.leases.take("run:hello#1", "two")) is None:
+        assert time.monotonic() < deadline
+    with pytest.raises(LeaseLost):
+        store.transact("hello", lambda t: t.put_run(replace(run, reason="stale")), fence=mine)
+    assert store.run("hello", 1).reason == ""
+    store.transact("hello", lambda t: t.put_run(replace(run, reason="fresh")), fence=theirs)
+    assert store.run("hello", 1).reason == "fresh"
+    assert store.leases.renew(mine) is False
+    store.leases.drop(mine)
+    assert store.leases.holder("run:hello#1") == "two"
+
+
+def test_events_are_read_from_where_one_left_off_and_waited_for(store):
+    store.events.append("hello#1", [Event("note", 1.0, "a"), Event("note", 2.0, "b")])
+    [(first, a), (second, b)] = store.events.read("hello#1")
+    assert (a.text, b.text) == ("a", "b")
+    assert store.events.read("hello#1", first) == [(second, b)]
+    threading.Timer(0.05, lambda: store.events.append("hello#1", [Event("end", 3.0, "c")])).start()
+    [(_, late)] = store.events.read("hello#1", second, block=5.0)
+    assert late.text == "c"
+
+
+def test_indices_are_dealt_once_and_freed(store):
+    def deal(name):
+        return store.ensure_environment("hello", name, 10).index
+
+    with ThreadPoolExecutor(8) as pool:
+        dealt = list(pool.map(deal, [f"e{n % 8}" for n in range(32)]))
+    assert set(dealt) == set(range(8))
+    store.forget_environment("hello", "e3")
+    freed = set(range(8)) - {e.index for e in store.environments("hello").values()}
+    assert {store.ensure_environment("hello", "new", 10).index} == freed
+
+
+def test_when_all_places_are_dealt_it_is_said(store):
+    store.ensure_environment("hello", "one", 1)
+    with pytest.raises(Exception, match="all 1 places for environments are taken"):
+        store.ensure_environment("hello", "two", 1)
+
+
+def test_a_token_is_shown_once_kept_as_a_hash_and_revocable(store):
+    text = store.tokens.create("ann", "developer")
+    found = store.tokens.find(text)
+    assert found is not None
+    assert (found.name, found.role) == ("ann", "developer")
+    assert (found.may("viewer"), found.may("maintainer")) == (True, False)
+    kept = [store.client.hgetall(key) for key in (store.key("tokens"), store.key("token-names"))]
+    assert text not in str(kept)
+    with pytest.raises(RequestError, match="exists"):
+        store.tokens.create("ann", "viewer")
+    store.tokens.revoke("ann")
+    assert store.tokens.find(text) is None
+    with pytest.raises(NotFound):
+        store.tokens.revoke("ann")
+    with pytest.raises(RequestError, match="no role"):
+        store.tokens.create("bo", "god")
+
+
+def test_fault_43_what_was_acknowledged_survives_a_sigkill(tmp_path: Path):
+    embedded = Embedded(tmp_path)
+    embedded.start()
+    store = Store(url(tmp_path))
+    for _ in range(20):
+        add(store)
+    os.kill(embedded._pid() or 0, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while embedded.alive():
+        assert time.monotonic() < deadline
+    assert embedded.revive() is True
+    assert store.last_run("hello") == 20
+    assert store.due("hello") == tuple(range(1, 21))
+    embedded.stop()
+
+
+def test_fault_43_a_torn_last_write_costs_only_itself(tmp_path: Path):
+    embedded = Embedded(tmp_path)
+    embedded.start()
+    store = Store(url(tmp_path))
+    for _ in range(5):
+        add(store)
+    store.set("marker", "the last write")
+    embedded.stop()
+    [log] = (tmp_path / "store" / "appendonlydir").glob("*.incr.aof")
+    with log.open("r+b") as opened:
+        opened.truncate(log.stat().st_size - 7)
+    again = Embedded(tmp_path)
+    again.start()
+    assert Store(url(tmp_path)).last_run("hello") == 5
+    again.stop()
+
+
+def test_fault_10_a_store_that_is_gone_is_told_as_such(tmp_path: Path):
+    store = Store(url(tmp_path), timeout=0.5)
+    assert store.healthy() is False
+    with pytest.raises(StoreUnavailable, match="store does not answer"):
+        store.transact("hello", lambda t: t.newest())
+    with pytest.raises(StoreUnavailable):
+        store.run("hello", 1)
+
+
+def test_fault_10_a_store_that_is_full_takes_nothing(tmp_path: Path):
+    embedded = Embedded(tmp_path)
+    embedded.start()
+    store = Store(url(tmp_path))
+    store.client.config_set("maxmemory", "1")
+    with pytest.raises(StoreUnavailable):
+        add(store)
+    store.client.config_set("maxmemory", "0")
+    assert add(store).number == 1
+    embedded.stop()
+
+
+def test_a_data_folder_too_deep_for_a_socket_is_said(tmp_path: Path):
+    with pytest.raises(ConfigError, match="too long for a socket"):
+        Embedded(tmp_path / ("x" * 120)).start()
