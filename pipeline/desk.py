@@ -48,7 +48,9 @@ class Desk:
         self._bell.ring(push.pipeline)
         problem = self._configs.problem()
         if problem:
-            warning = "pipelines.yaml is wrong, the last good one stays in force: " + " · ".join(problem.split("\n"))
+            warning = "pipelines.yaml is wrong, the last good one stays in force: " + " · ".join(
+                problem.split("\n")
+            )
             accepted = replace(accepted, notes=(*accepted.notes, warning))
         return accepted
 
@@ -94,6 +96,12 @@ class Desk:
             text = f"a changed configuration with the image of r{base.from_release}"
         elif release is not None:
             found = self._store.release(pipeline, release)
+            missing = [name for name in stages[1:] if name not in found.environments]
+            if missing:
+                raise RequestError(
+                    f"r{release} was made without the environment {missing[0]}.",
+                    advice=f"`pushlive deploy {pipeline} --commit {found.commit[:7]}` makes a release with it.",
+                )
             base = replace(
                 base,
                 release=release,
@@ -165,8 +173,9 @@ class Desk:
         if place.serving is not None:
             bad = tx.release(place.serving)
             place = promotion.with_quarantine(place, bad, why, run.accepted)
-        good = [q for q in place.quarantine if q.release != run.release]
-        held = promotion.hold(replace(place, quarantine=tuple(good)), why, by, run.accepted)
+        target = promotion.quarantined(place, tx.release(run.release or 0))
+        others = tuple(entry for entry in place.quarantine if entry != target)
+        held = promotion.hold(replace(place, quarantine=others), why, by, run.accepted)
         return replace(held, interrupt=run.number)
 
     def promote(

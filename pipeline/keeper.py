@@ -58,6 +58,7 @@ class Keeper:
         self._accept, self._heads, self._ensure = accept, heads, ensure
         self._configs = Configs(store, settings.config)
         self._lease: Lease | None = None
+        self._pace = RECONCILE_EVERY
         self._config_problem = ""
         self._reconciled, self._looked, self._tidied = _Due(), _Due(), _Due()
 
@@ -71,10 +72,12 @@ class Keeper:
         self._sweep()
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
-        if self._reconciled.now(now, RECONCILE_EVERY):
+        if self._reconciled.now(now, self._pace):
             said += self._ensure()
             said += self.reconcile()
             self._look_for_images()
+            # With many environments a round takes longer; it never takes more than a fifth of a processor.
+            self._pace = max(RECONCILE_EVERY, 5 * (self._parts.clock.monotonic() - now))
         if self._tidied.now(now, TIDY_EVERY):
             said += self.tidy()
         return said

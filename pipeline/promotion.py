@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pipeline.config import Pipeline
@@ -47,10 +48,12 @@ def overtaken(environment: Environment, run: Run) -> bool:
 
 def gate(pipeline: Pipeline, environment: Environment, run: Run) -> str:
     """Why the run has to wait before this environment, or ""."""
-    if run.kind == Kind.REVERT or environment.name in run.promoted:
+    if run.kind == Kind.REVERT:
         return ""
     if environment.hold:
         return f"{environment.name} is held: {environment.hold.reason} (by {environment.hold.by})"
+    if environment.name in run.promoted:
+        return ""
     if pipeline.environment(environment.name).promote == "manual":
         return f"{environment.name} is entered by hand"
     return ""
@@ -88,10 +91,16 @@ def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_war
     return replace(environment, active=slot, slots=slots, switching=None, newest_run=newest)
 
 
-def verified(environment: Environment, release: int) -> Environment:
+def interrupted(environment: Environment, run: Run, open_runs: Iterable[Run]) -> bool:
+    """True when another run, one that still goes on, is to revert this environment."""
+    number = environment.interrupt
+    return number not in (0, run.number) and any(other.number == number for other in open_runs)
+
+
+def verified(environment: Environment, release: int, run: Run) -> Environment:
     """The release is good here: what a later revert goes back to."""
     good = (*(number for number in environment.good if number != release), release)
-    return replace(environment, good=good[-50:], interrupt=0)
+    return replace(environment, good=good[-50:], interrupt=_cleared(environment, run))
 
 
 def switched_back(environment: Environment, slot: Slot, now: float, keep: float) -> Environment:

@@ -16,8 +16,10 @@ from pipeline.errors import (
     AppFailed,
     Cancelled,
     EngineFailed,
+    LeaseLost,
     OutcomeUnknown,
     PushliveError,
+    StoreUnavailable,
     Superseded,
 )
 from pipeline.model import (
@@ -70,6 +72,8 @@ class Rollout:
                 self._smoke()
                 self._switch()
             self._verify()
+        except (LeaseLost, StoreUnavailable):
+            raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
             self._abandon(error)
             raise
@@ -134,7 +138,9 @@ class Rollout:
             self._keep_checks(results)
             step.detail = f"{sum(check.ok for check in results)}/{len(results)}"
             must_pass(results, f"{self._name} {self._release.name}, after the switch", self._logs)
-        self._change(lambda _, __, environment: promotion.verified(environment, self._release.number))
+        self._change(
+            lambda _, __, environment: promotion.verified(environment, self._release.number, self._work.run)
+        )
 
     # ── deciding what the record says ────────────────────────────────────────
 
@@ -153,8 +159,8 @@ class Rollout:
             self._change(lambda _, run, env: promotion.starting(env, slot, run, self._release.number, now))
         return warm
 
-    def _intend(self, _: Transaction, run: Run, environment: Environment) -> Environment:
-        if environment.interrupt and environment.interrupt != run.number:
+    def _intend(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
+        if promotion.interrupted(environment, run, transaction.open()):
             raise Cancelled(
                 f"{run.pipeline}#{environment.interrupt} reverts {self._name}; it wins over {run.id}."
             )
@@ -162,7 +168,7 @@ class Rollout:
             raise Superseded(
                 f"{run.pipeline}#{environment.newest_run} is newer and serves {self._name} already."
             )
-        if environment.hold and run.kind != Kind.REVERT and self._name not in run.promoted:
+        if environment.hold and run.kind != Kind.REVERT:
             raise Cancelled(f"{self._name} was held meanwhile: {environment.hold.reason}.")
         return replace(environment, switching=self._spec.place.slot)
 

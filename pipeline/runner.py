@@ -17,6 +17,7 @@ from pipeline.errors import (
     AppFailed,
     Cancelled,
     ConfigError,
+    EngineFailed,
     LeaseLost,
     NotFound,
     PushliveError,
@@ -34,6 +35,7 @@ from pipeline.units import show_duration
 from pipeline.work import Renewer, Work
 
 MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside
+PAUSES = (1.0, 3.0, 10.0)  # seconds between tries when a part does not answer
 REVERT_PATIENCE = 30.0  # seconds that a revert waits for whoever acts in its environment to give up
 Configured = Callable[[str], Config]
 
@@ -111,17 +113,33 @@ class Runner:
 
     def _carry(self, work: Work) -> None:
         try:
-            pipeline = self._pipeline(work.run)
             self._not_too_often(work.run)
-            release = self._release(work, pipeline)
-            for name in work.run.stages[1:] if work.run.stages[0] == "build" else work.run.stages:
-                if not self._passed(work.run, name):
-                    self._environment(work, pipeline, release, name)
-            self._finish(work, release)
+            self._patiently(work)
         except (Parked, LeaseLost, StoreUnavailable):
             raise
         except PushliveError as error:
             self._fail(work, error)
+
+    def _patiently(self, work: Work) -> None:
+        """The whole way; passing trouble is met by going it again, since every step finds what is there."""
+        for pause in (*PAUSES, None):
+            try:
+                return self._through(work)
+            except StoreUnavailable:
+                raise
+            except TryAgain as error:
+                if pause is None:
+                    raise
+                work.note(f"{error.message} Tried again in {pause:g} s.", work.run.stage, "warning")
+                self._parts.clock.sleep(pause)
+
+    def _through(self, work: Work) -> None:
+        pipeline = self._pipeline(work.run)
+        release = self._release(work, pipeline)
+        for name in work.run.stages[1:] if work.run.stages[0] == "build" else work.run.stages:
+            if not self._passed(work.run, name):
+                self._environment(work, pipeline, release, name)
+        self._finish(work, release)
 
     def _pipeline(self, run: Run) -> Pipeline:
         config = self._configured(run.config)
@@ -133,7 +151,7 @@ class Runner:
 
     def _not_too_often(self, run: Run) -> None:
         if run.attempts > MAX_ATTEMPTS:
-            raise TryAgain(
+            raise EngineFailed(
                 f"{run.id} was taken up {run.attempts - 1} times and its worker died each time; it is set aside.",
                 advice="See the workers' output for the cause, then `pushlive retry`.",
             )
@@ -186,6 +204,9 @@ class Runner:
         work.hold_lease(lease)
         work.environment = name
         try:
+            # Again, now that nobody else acts here: whoever was waited for may have changed the answer.
+            environment = self._store.ensure_environment(work.run.pipeline, name, limit)
+            self._may_enter(work, pipeline, environment, release)
             last = name == pipeline.stages[-1]
             rollout = Rollout(
                 work, self._parts, release, name, last=last, failed_for=self._settings.failed_for

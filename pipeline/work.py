@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, TimedOut
 from pipeline.log import RunLog
-from pipeline.model import Event, Run, StepResult
+from pipeline.model import Environment, Event, Run, State, StepResult
 from pipeline.ports import Clock
 from pipeline.store import Lease, Store, Transaction
 
@@ -209,8 +209,13 @@ class Work:
             return  # waiting for the store is not a reason to give up; the lease decides
         if run.cancel:
             raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
-        if place and place.interrupt and place.interrupt != run.number:
+        if place and self._interrupted(place, run):
             raise Cancelled(f"{run.pipeline}#{place.interrupt} reverts {place.name}; it wins over {run.id}.")
+
+    def _interrupted(self, place: Environment, run: Run) -> bool:
+        if place.interrupt in (0, run.number):
+            return False
+        return self.store.run(run.pipeline, place.interrupt).state != State.ENDED
 
     def hold_lease(self, lease: Lease) -> None:
         self._renewer.hold(lease)

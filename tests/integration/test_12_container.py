@@ -124,6 +124,12 @@ def test_12_every_part_says_that_it_is_well(composed: Composed) -> None:
     until(composed.healthy, 60)
 
 
+def test_12_builds_are_limited_from_inside_the_container(composed: Composed) -> None:
+    checks = {one["name"]: one for one in json.loads(composed.inside("doctor", "--json"))["checks"]}
+    driver = composed.engine.info()["CgroupDriver"]
+    assert ("not limited" in checks["builds"]["text"]) == (driver != "cgroupfs")
+
+
 def test_12_secrets_come_from_files_and_are_in_no_environment(composed: Composed) -> None:
     body = json.dumps({"zen": "Design for failure."}).encode()
     signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()

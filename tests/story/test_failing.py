@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake import Killed
-from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown
+from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.model import CommandResult, Outcome, Place, SlotState, State
 
 
@@ -203,3 +203,42 @@ def test_cancel_ends_a_run_at_its_next_safe_point(world):
     assert run.outcome == Outcome.CANCELLED
     assert "by ann" in run.reason
     assert world.serving() == {"dev": 1, "qa": 1, "live": 1}
+
+
+def test_fault_23_passing_trouble_is_met_by_trying_again(world):
+    world.engine.fail("start", TryAgain("Docker does not answer."), times=2)
+    run = world.push("one")
+    assert run.outcome == Outcome.LIVE
+    said = [event.text for event in world.events(run, "warning")]
+    assert said == [
+        "Docker does not answer. Tried again in 1 s.",
+        "Docker does not answer. Tried again in 3 s.",
+    ]
+
+
+def test_fault_23_trouble_that_does_not_pass_fails_with_its_cause(world):
+    world.engine.fail("start", TryAgain("Docker does not answer."), times=99)
+    run = world.push("one")
+    assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "engine")
+    assert "Docker does not answer" in run.failure.message
+
+
+def test_fault_41_a_lease_lost_in_the_middle_acts_no_more(world):
+    world.push("one")
+    number = world.accept(world.commit("two")).number
+    stale = []
+
+    def steal() -> None:
+        world.store.client.set(
+            f"{world.settings.instance}:lease:run:hello#{number}", "somebody:else", px=60_000
+        )
+        stale.append(len(world.engine.calls))
+
+    world.engine.before("ready", steal)
+    world.work()
+    acted = [name for name, _ in world.engine.calls[stale[0] :] if name in ("switch", "stop", "unroute")]
+    assert acted == []
+    assert world.run(number).state == State.RUNNING
+    world.store.client.delete(f"{world.settings.instance}:lease:run:hello#{number}")
+    world.work()
+    assert world.run(number).outcome == Outcome.LIVE

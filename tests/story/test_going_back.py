@@ -194,3 +194,50 @@ def test_cancel_at_a_gate_ends_the_run(make_world):
     assert world.run(run.number).outcome == Outcome.CANCELLED
     with pytest.raises(RequestError, match="no run of hello waits"):
         world.desk.promote("hello", "ann")
+
+
+def test_a_revert_that_was_cancelled_blocks_nobody(world):
+    world.push("one")
+    world.push("two")
+    asked = world.desk.revert("hello", "ann")
+    world.desk.cancel("hello", asked.number, "ann")
+    world.desk.resume("hello", "ann")
+    assert world.push("three").outcome == Outcome.LIVE
+    assert world.serving()["live"] == 3
+
+
+def test_a_revert_that_fails_leaves_the_traffic_and_blocks_nobody(world):
+    world.push("one")
+    world.push("two")
+    world.break_app(1)
+    run = world.revert()
+    assert run.outcome == Outcome.FAILED
+    assert world.serving()["live"] == 2
+    world.desk.resume("hello", "ann")
+    assert world.push("three").outcome == Outcome.LIVE
+
+
+def test_a_hold_set_after_the_promotion_still_holds(make_world):
+    world = make_world(MANUAL)
+    run = world.push("one")
+    world.desk.promote("hello", "ann")
+    world.desk.hold("hello", "bo", reason="a freeze")
+    world.work()
+    assert world.run(run.number).state == State.WAITING
+    assert world.environment("live").serving is None
+
+
+def test_revert_to_a_release_by_name_lifts_its_own_quarantine(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    run = world.revert(to=2)
+    assert run.outcome == Outcome.LIVE
+    assert [q.release for q in world.environment("live").quarantine] == [1]
+
+
+def test_a_release_made_without_an_environment_is_refused_for_it(world):
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {dev: , qa: , live: , extra: }}}")
+    with pytest.raises(RequestError, match="without the environment extra"):
+        world.desk.deploy("hello", "ann", release=1)
