@@ -172,6 +172,6 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
         return [f"{paint('pushlive follow', 'bold')} '{run['id']}' watches it"]
     if outcome == "failed":
         return [paint(f"pushlive logs '{run['id']}' prints everything it said", "dim")]
-    if outcome == "live" and run.get("kind") != "revert":
+    if outcome == "live" and run.get("revert"):
         return [paint(f"pushlive revert {name} puts the release before it back", "dim")]
     return []

@@ -70,7 +70,7 @@ def _configuration(settings: Settings, store: Store) -> Check:
 
     def look() -> str:
         _, config = configs.current()
-        return f"{len(config.pipelines)} pipelines from {settings.config}"
+        return f"{len(config.pipelines)} pipeline(s) from {settings.config}"
 
     found = _tried("configuration", look)
     problem = configs.problem()

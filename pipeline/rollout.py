@@ -8,6 +8,7 @@ written before, outcome after. A failure leaves the traffic as it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -44,6 +45,7 @@ START_MARGIN = 60.0  # seconds for the engine itself, on top of the application'
 RELEASE_TIMEOUT = 1800.0  # seconds; a release command is not cut before
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 LOG_LINES = 20
+_FIGURES = re.compile(r"\d+")
 
 
 class Rollout:
@@ -255,4 +257,14 @@ class Rollout:
         )
 
     def _logs(self) -> tuple[str, ...]:
-        return self._parts.engine.logs(self._spec.place, LOG_LINES)
+        return collapsed(self._parts.engine.logs(self._spec.place, 10 * LOG_LINES))[-LOG_LINES:]
+
+
+def collapsed(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Neighbours that differ in figures alone (an access log's health checks) as one line with their number."""
+    found: list[tuple[str, str, int]] = []
+    for line in lines:
+        shape = _FIGURES.sub("#", line)
+        count = found.pop()[2] if found and found[-1][1] == shape else 0
+        found.append((line, shape, count + 1))
+    return tuple(line + (f"  (×{count})" if count > 1 else "") for line, _, count in found)

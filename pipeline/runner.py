@@ -122,16 +122,16 @@ class Runner:
 
     def _patiently(self, work: Work) -> None:
         """The whole way; passing trouble is met by going it again, since every step finds what is there."""
-        for pause in (*PAUSES, None):
+        for pause in PAUSES:
             try:
-                return self._through(work)
+                self._through(work)
+                return
             except StoreUnavailable:
                 raise
             except TryAgain as error:
-                if pause is None:
-                    raise
                 work.note(f"{error.message} Tried again in {pause:g} s.", work.run.stage, "warning")
                 self._parts.clock.sleep(pause)
+        self._through(work)
 
     def _through(self, work: Work) -> None:
         pipeline = self._pipeline(work.run)

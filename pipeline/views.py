@@ -39,8 +39,14 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
     release = codec.plain(store.release(run.pipeline, run.release)) if run.release else None
     gate = store.environment(run.pipeline, run.gate) if run.gate else None
     held = bool(gate and gate.hold)
-    shown = {**summary(run, now), "timing": timing, "held": held}
+    shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
     return {"run": shown, "timing": timing, "release": release}
+
+
+def _can_revert(store: Store, run: Run) -> bool:
+    """True while this run's release serves where the run ended, and there is one to go back to."""
+    last = store.environment(run.pipeline, run.stages[-1])
+    return bool(last and last.serving == run.release and promotion.revert_target(last))
 
 
 def missing_images(store: Store, pipeline: str) -> frozenset[int]:

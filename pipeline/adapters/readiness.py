@@ -18,6 +18,7 @@ FIRST, SLOWEST = 0.02, 0.25  # seconds between two questions
 ANSWER = 5.0  # seconds that one question may take
 LOOK = 0.1  # seconds between two looks at the containers' states
 CLEAR = 8.0  # seconds after which listening elsewhere is no passing state any more
+SILENCE = 5.0  # seconds after which whoever follows is told what is waited for; then twice as many
 LINES = 20
 
 
@@ -55,6 +56,7 @@ class Waiting:
     def _oversee(self, waits: dict[Future[None], _Pending], emit: Emit, watch: Watch) -> None:
         began = looked = self._clock.monotonic()
         ready: set[str] = set()
+        told = SILENCE
         while True:
             for future, one in waits.items():
                 if future.done() and one.name not in ready:
@@ -68,6 +70,11 @@ class Waiting:
             if len(ready) == len(waits):
                 return
             left = [one for one in waits.values() if one.name not in ready]
+            if now - began >= told:
+                told *= 2
+                rest = max(0.0, self._service.ready - (now - began))
+                text = f"{left[0].name} is not ready yet: {left[0].said}; {rest:.0f} s are left of `ready`"
+                emit(Event("note", self._clock.now(), text))
             self._patience(left, now - began, watch)
 
     def _patience(self, left: list[_Pending], waited: float, watch: Watch) -> None:

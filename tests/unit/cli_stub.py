@@ -61,6 +61,7 @@ def run(**changes: Any) -> dict[str, Any]:
         "message": "Say hello in two languages",
         "state": "ended",
         "outcome": "live",
+        "revert": True,
         "reason": "",
         "release": 17,
         "stage": "live",
