@@ -80,10 +80,16 @@ def _supersede_queued(transaction: Transaction, push: Push, number: int, now: fl
     for run in transaction.open():
         if run.state == State.QUEUED and run.kind == Kind.PUSH and run.ref == push.ref:
             reason = f"{push.pipeline}#{number} is newer"
-            transaction.put_run(end(run, Outcome.SUPERSEDED, reason, now))
-            transaction.event(run.number, Event("end", now, f"{run.id} superseded: {reason}"))
+            supersede(transaction, run, reason, now)
             notes.append(f"{run.id} had not started and is superseded")
     return tuple(notes)
+
+
+def supersede(tx: Transaction, run: Run, reason: str, now: float) -> None:
+    """The run's end, recorded and told."""
+    tx.put_run(end(run, Outcome.SUPERSEDED, reason, now))
+    text = f"{run.id} superseded: {reason}"
+    tx.event(run.number, Event("end", now, text, data={"outcome": Outcome.SUPERSEDED.value}))
 
 
 def ask(transaction: Transaction, template: Run, text: str, **changes: Any) -> Run:

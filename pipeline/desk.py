@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pipeline import admission, loader, log, plan, promotion, views
+from pipeline import acts, admission, loader, log, plan, promotion, views
 from pipeline.admission import Accepted
 from pipeline.config import Config, Pipeline
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, NotFound, RequestError
 from pipeline.lint import warnings
-from pipeline.model import Environment, Event, Kind, Outcome, Push, Run, State
+from pipeline.model import Event, Kind, Push, Run, State
 from pipeline.ports import Bell, Clock
 from pipeline.settings import Settings
-from pipeline.states import end, move
-from pipeline.store import Store, Token, Transaction
+from pipeline.store import Store, Token
 
 
 class Desk:
@@ -124,59 +123,11 @@ class Desk:
         digest, name = self._place(pipeline, environment)
         self._image_is_there(pipeline, name, to)
         now = self._clock.now()
-
-        def act(tx: Transaction) -> Run:
-            place = tx.environment(name)
-            target = to if to is not None else promotion.revert_target(place)
-            if target is None:
-                raise RequestError(
-                    f"{pipeline}/{name}: there is no earlier good release to revert to.",
-                    advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
-                )
-            if target == place.serving:
-                raise RequestError(
-                    f"{pipeline}/{name} serves r{target} already.", advice="`pushlive status` shows it."
-                )
-            release = tx.release(target)
-            if name not in release.environments:
-                raise RequestError(
-                    f"r{target} was made without the environment {name}.", advice="Choose another."
-                )
-            run = Run(
-                pipeline,
-                tx.next_run(),
-                Kind.REVERT,
-                release.commit,
-                "",
-                digest,
-                (name,),
-                now,
-                message=release.message,
-                release=target,
-                image_ready=now,
-                by=by,
-                reason=reason,
-            )
-            from_release = f"r{place.serving} → r{target}" if place.serving else f"r{target}"
-            admission.put(
-                tx, run, f"{run.id} revert {name} {from_release}" + (f": {reason}" if reason else "")
-            )
-            tx.put_environment(self._reverting(tx, place, run, by, reason))
-            return run
-
-        run = self._store.transact(pipeline, act)
+        run = self._store.transact(
+            pipeline, lambda tx: acts.revert(tx, name, to, by=by, reason=reason, digest=digest, now=now)
+        )
         self._bell.ring(pipeline, urgent=True)
         return run
-
-    def _reverting(self, tx: Transaction, place: Environment, run: Run, by: str, reason: str) -> Environment:
-        why = reason or f"reverted to r{run.release} by {run.id}"
-        if place.serving is not None:
-            bad = tx.release(place.serving)
-            place = promotion.with_quarantine(place, bad, why, run.accepted)
-        target = promotion.quarantined(place, tx.release(run.release or 0))
-        others = tuple(entry for entry in place.quarantine if entry != target)
-        held = promotion.hold(replace(place, quarantine=others), why, by, run.accepted)
-        return replace(held, interrupt=run.number)
 
     def promote(
         self,
@@ -190,45 +141,12 @@ class Desk:
         """Lets the run that waits at a gate go on, with exactly the release that was shown. Raises RequestError
         where none waits, where another release waits now, or where the environment is held."""
         now = self._clock.now()
-
-        def act(tx: Transaction) -> Run:
-            waiting = [r for r in tx.open() if r.state == State.WAITING]
-            waiting = [r for r in waiting if run in (None, r.number) and environment in ("", r.gate)]
-            if not waiting:
-                raise RequestError(
-                    f"no run of {pipeline} waits for a promotion.",
-                    advice="`pushlive status` shows what is where.",
-                )
-            chosen = waiting[-1]
-            if release is not None and chosen.release != release:
-                raise RequestError(
-                    f"r{chosen.release} waits before {chosen.gate} now, not r{release}.",
-                    advice="Look at it, then promote that one.",
-                )
-            place = tx.environment(chosen.gate)
-            if place.hold:
-                raise RequestError(
-                    f"{chosen.gate} is held: {place.hold.reason} (by {place.hold.by}).",
-                    advice=f"`pushlive resume {pipeline}` lifts the hold.",
-                )
-            return self._go_on(tx, chosen, by, now)
-
-        found = self._store.transact(pipeline, act)
+        found = self._store.transact(
+            pipeline,
+            lambda tx: acts.promote(tx, by=by, run=run, environment=environment, release=release, now=now),
+        )
         self._bell.ring(pipeline)
         return found
-
-    def _go_on(self, tx: Transaction, run: Run, by: str, now: float) -> Run:
-        on = move(
-            run,
-            State.RUNNING,
-            promoted=(*run.promoted, run.gate),
-            human=run.human + now - run.gate_since,
-            gate="",
-        )
-        tx.put_run(on)
-        tx.due(run.number)
-        tx.event(run.number, Event("note", now, f"r{run.release} promoted to {run.gate} by {by}", run.gate))
-        return on
 
     def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
         """No automatic promotion into that environment until somebody resumes it."""
@@ -249,71 +167,34 @@ class Desk:
         _, name = self._place(pipeline, environment)
         now = self._clock.now()
         manual = self._config().pipelines[pipeline].environment(name).promote == "manual"
-
-        def act(tx: Transaction) -> tuple[str, ...]:
-            place = tx.environment(name)
-            if place.hold is None:
-                return (f"{pipeline}/{name} is not held.",)
-            tx.put_environment(replace(place, hold=None))
-            messages = [f"{pipeline}/{name} takes promotions again."]
-            waiting = promotion.waiting_at(tx.open(), name)
-            for run in waiting[:-1]:
-                tx.put_run(end(run, Outcome.SUPERSEDED, f"{waiting[-1].id} is newer", now))
-            if waiting and manual:
-                messages.append(f"{waiting[-1].id} still waits there: `pushlive promote {pipeline}`.")
-            elif waiting:
-                self._go_on(tx, waiting[-1], by, now)
-                messages.append(f"{waiting[-1].id} (r{waiting[-1].release}) goes on to {name}.")
-            return tuple(messages)
-
-        found = self._store.transact(pipeline, act)
+        found = self._store.transact(
+            pipeline, lambda tx: acts.resume(tx, name, by=by, manual=manual, now=now)
+        )
         self._bell.ring(pipeline)
         return found
 
     def unquarantine(self, pipeline: str, by: str, release: int, *, environment: str = "") -> tuple[str, ...]:
         """The release may go to that environment again."""
         _, name = self._place(pipeline, environment)
-
-        def act(tx: Transaction) -> tuple[str, ...]:
-            place = tx.environment(name)
-            kept = tuple(entry for entry in place.quarantine if entry.release != release)
-            if kept == place.quarantine:
-                raise NotFound(
-                    f"r{release} is not in quarantine in {pipeline}/{name}.", advice="`pushlive status`."
-                )
-            tx.put_environment(replace(place, quarantine=kept))
-            return (f"r{release} may go to {pipeline}/{name} again (by {by}).",)
-
-        return self._store.transact(pipeline, act)
+        return self._store.transact(pipeline, lambda tx: acts.unquarantine(tx, name, release, by=by))
 
     def cancel(self, pipeline: str, number: int, by: str) -> Run:
         """A waiting or queued run ends at once, a running one at its next safe point."""
         now = self._clock.now()
-
-        def act(tx: Transaction) -> Run:
-            run = tx.run(number)
-            if run.state == State.ENDED:
-                raise RequestError(f"{run.id} has ended already: {run.outcome}.")
-            why = f"by {by}"
-            if run.state == State.RUNNING:
-                run = replace(run, cancel=why)
-            else:
-                run = end(run, Outcome.CANCELLED, why, now)
-                tx.event(
-                    number, Event("end", now, f"{run.id} cancelled {why}", data={"outcome": "cancelled"})
-                )
-            tx.put_run(run)
-            return run
-
-        return self._store.transact(pipeline, act)
+        return self._store.transact(pipeline, lambda tx: acts.cancel(tx, number, by=by, now=now))
 
     def retry(self, pipeline: str, number: int, by: str) -> Run:
-        """The same once more, as a new run: the same commit, or the same revert."""
+        """The same once more, as a new run: the same commit, release, configuration or revert."""
         run = self._store.run(pipeline, number)
         if run.state != State.ENDED:
             raise RequestError(f"{run.id} has not ended yet.", advice=f"`pushlive follow {run.id}`.")
         if run.kind == Kind.REVERT:
             return self.revert(pipeline, by, environment=run.stages[0], to=run.release)
+        if run.from_release is not None:
+            config = self._store.config(run.config)
+            return self.deploy(pipeline, by, release=run.from_release, config=config)
+        if run.stages[0] != "build":
+            return self.deploy(pipeline, by, release=run.release)
         return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild)
 
     # ── looking ──────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline import promotion
+from pipeline.admission import supersede
 from pipeline.errors import (
     AppFailed,
     Cancelled,
@@ -26,9 +27,7 @@ from pipeline.errors import (
 from pipeline.model import (
     Check,
     Environment,
-    Event,
     Kind,
-    Outcome,
     Place,
     Release,
     Run,
@@ -37,7 +36,6 @@ from pipeline.model import (
 )
 from pipeline.ports import Parts, Watch
 from pipeline.smoke import Checker, must_pass
-from pipeline.states import end
 from pipeline.store import Transaction
 from pipeline.work import Work
 
@@ -178,9 +176,7 @@ class Rollout:
         now = self._parts.clock.now()
         for older in promotion.waiting_at(transaction.open(), self._name):
             if older.number < run.number and run.kind != Kind.REVERT:
-                reason = f"{run.id} went to {self._name} before it"
-                transaction.put_run(end(older, Outcome.SUPERSEDED, reason, now))
-                transaction.event(older.number, Event("end", now, f"{older.id} superseded: {reason}"))
+                supersede(transaction, older, f"{run.id} went to {self._name} before it", now)
         keep = self._config.service.keep_warm
         return promotion.serving(environment, self._spec.place.slot, run, now, keep)
 

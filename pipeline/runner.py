@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from pipeline import admission, codec, log, promotion, states
 from pipeline import budget as budgets
+from pipeline.admission import supersede
 from pipeline.builds import BuildStage
 from pipeline.config import Config, Pipeline
 from pipeline.errors import (
@@ -248,9 +249,7 @@ class Runner:
         def wait(transaction: Transaction, current: Run) -> Run:
             for older in promotion.waiting_at(transaction.open(), name):
                 if older.number < current.number:
-                    reason = f"{current.id} waits before {name} instead"
-                    transaction.put_run(states.end(older, Outcome.SUPERSEDED, reason, now))
-                    transaction.event(older.number, Event("end", now, f"{older.id} superseded: {reason}"))
+                    supersede(transaction, older, f"{current.id} waits before {name} instead", now)
             transaction.not_due(current.number)
             return states.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
 

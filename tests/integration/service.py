@@ -22,13 +22,11 @@ from typing import Any, NamedTuple
 
 import docker
 from tests.conftest import ROOT, free_ports, free_subnet, sweep, until
+from tests.integration.developer import Files, Repository
 
-SAMPLE = ROOT / "docker" / "sample"
 PUSHLIVE = (sys.executable, "-m", "pipeline.cli")
-ME = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com")
 SECRET = "the webhook's secret"
 PLACES = 32  # environments of one service: as many as its subnet has room for
-Files = Mapping[str, str | None]  # path → text; None takes the file away
 
 
 class Done(NamedTuple):
@@ -43,72 +41,12 @@ class Done(NamedTuple):
         return self.out + self.err
 
 
-def web(
-    content: str = "version 1", *, command: str = "", port: int = 8080, **more: str | None
-) -> dict[str, str | None]:
-    """The files of an application that serves one static page: it builds faster than the sample. ``more``:
-    further files; ``command``: what runs instead of the server."""
-    run = command or f"exec httpd -f -p 0.0.0.0:{port} -h /www"
-    dockerfile = f"FROM busybox:1.36\nCOPY www /www\nCMD {json.dumps(['sh', '-c', run])}\n"
-    return {"Dockerfile": dockerfile, "www/index.html": content + "\n", **more}
-
-
-def sample(version: str = "1", **more: str) -> dict[str, str | None]:
-    """The sample application's files, in that version; ``?text`` tells its environment and release."""
-    files: dict[str, str | None] = {
-        str(path.relative_to(SAMPLE)): path.read_text() for path in SAMPLE.rglob("*") if path.is_file()
-    }
-    text = str(files["www/version"])
-    return {**files, "www/version": text.replace("VERSION=1", f"VERSION={version}"), **more}
-
-
-class Repository:
-    """A developer's clone; its remote ``pushlive`` is the built-in git server."""
-
-    def __init__(self, folder: Path, url: str, environ: Mapping[str, str]) -> None:
-        self.folder, self._environ = folder, environ
-        folder.mkdir()
-        self.git("init", "-q", "-b", "main")
-        self.git("remote", "add", "pushlive", url)
-
-    def git(self, *arguments: str) -> str:
-        """What git printed, on both streams. An AssertionError where it failed."""
-        done = self.started(*arguments)
-        out, _ = done.communicate(timeout=120)
-        assert done.returncode == 0, out
-        return out
-
-    def started(self, *arguments: str) -> subprocess.Popen[str]:
-        """git at work, in a process group of its own."""
-        return subprocess.Popen(
-            ["git", *ME, *arguments], cwd=self.folder, env=dict(self._environ), text=True, errors="replace",
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-    def commit(self, files: Files, message: str) -> str:
-        """Writes the files, commits everything and returns the commit's id."""
-        for name, text in files.items():
-            path = self.folder / name
-            if text is None:
-                path.unlink()
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-                path.chmod(0o755 if "cgi-bin" in name or name.endswith(".sh") else 0o644)
-        self.git("add", "-A")
-        self.git("commit", "-q", "--allow-empty", "-m", message)
-        return self.head
-
-    @property
-    def head(self) -> str:
-        return self.git("rev-parse", "HEAD").strip()
-
-
 class Service:
     """The service and its surroundings; ``running`` makes one and takes everything away at the end."""
 
     def __init__(self, folder: Path, api: docker.APIClient, config: str, more: Mapping[str, str]) -> None:
-        self.folder, self.engine = folder, api
+        self.folder = folder
+        self.engine: Any = api  # what types there are for it know little
         self.instance = f"i{os.getpid()}-{secrets.token_hex(2)}"
         first = free_ports(PLACES + 3)
         self.ports = range(first, first + PLACES)

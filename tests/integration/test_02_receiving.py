@@ -16,7 +16,8 @@ import pytest
 
 import docker
 from tests.conftest import until
-from tests.integration.service import SECRET, Files, Repository, Service, running, web
+from tests.integration.developer import Files, Repository, web
+from tests.integration.service import SECRET, Service, running
 
 CONFIG = """
 pipelines:
@@ -24,7 +25,7 @@ pipelines:
   gated: {service: {memory: 32MiB, stop: 1s}, environments: {live: {promote: manual}}}
   slow:
     service: {memory: 32MiB, stop: 1s}
-    smoke: [{run: [sleep, "2"]}]
+    smoke: [{run: [sleep, "5"]}]
     environments: {live: }
   away:
     source: {url: "file://FOLDER/away.git"}
@@ -74,7 +75,7 @@ class Elsewhere:
         return self.service.http("POST", "/hooks/github", body, headers)
 
     def live_at(self, commit: str) -> bool:
-        return self.service.environments(self.name)["live"]["commit"] == commit
+        return bool(self.service.environments(self.name)["live"]["commit"] == commit)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ import pytest
 import docker
 from pipeline.adapters.proxy_config import backend
 from tests.conftest import until
+from tests.integration.developer import sample, web
 from tests.integration.load import Load, environment_of, release_of
-from tests.integration.service import Service, get, running, sample, web
+from tests.integration.service import Service, get, running
 
 CONFIG = """
 pipelines:

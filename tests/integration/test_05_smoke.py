@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import docker
-from tests.integration.service import Service, running, web
+from tests.integration.developer import web
+from tests.integration.service import Service, running
 
 CONFIG = """
 pipelines:

@@ -9,7 +9,8 @@ import pytest
 
 import docker
 from tests.conftest import until
-from tests.integration.service import Service, running, web
+from tests.integration.developer import web
+from tests.integration.service import Service, running
 
 CONFIG = """
 pipelines:

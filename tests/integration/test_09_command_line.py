@@ -9,7 +9,8 @@ import pytest
 
 import docker
 from tests.conftest import until
-from tests.integration.service import Service, get, running, web
+from tests.integration.developer import web
+from tests.integration.service import Service, get, running
 
 CONFIG = """
 pipelines:
@@ -40,7 +41,7 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
 def greeting(service: Service, environment: str = "live") -> str:
     slot = service.environments()[environment]["slot"]
     (one,) = service.containers(environment=environment, slot=slot)
-    return next(e for e in one["Config"]["Env"] if e.startswith("GREETING=")).partition("=")[2]
+    return next(str(e) for e in one["Config"]["Env"] if e.startswith("GREETING=")).partition("=")[2]
 
 
 def test_09_init_writes_a_file_that_check_has_nothing_against(service: Service) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 import docker
 from tests.conftest import until
-from tests.integration.service import Service, running, web
+from tests.integration.developer import web
+from tests.integration.service import Service, running
 
 CONFIG = """
 pipelines:
@@ -19,7 +20,7 @@ pipelines:
     service: {{memory: 32MiB, stop: 1s, release: [sh, -c, "echo migrating; cat /migration"]}}
     environments: {{live: }}
 """
-CRASH = "echo starting; echo 'database: connection refused' >&2; exit 42"
+CRASH = "echo starting; echo 'database: connection refused'; exit 42"
 
 
 @pytest.fixture(scope="module")

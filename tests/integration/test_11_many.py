@@ -22,7 +22,8 @@ from pipeline.clock import SystemClock
 from pipeline.model import Place
 from pipeline.settings import Settings
 from tests.conftest import free_ports, sweep, until
-from tests.integration.service import Service, get, running, web
+from tests.integration.developer import web
+from tests.integration.service import Service, get, running
 
 NAMES = ("one", "two", "three", "four")
 CONFIG = "pipelines:\n" + "".join(

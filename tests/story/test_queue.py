@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import secrets
+import signal
 
 import pytest
 import redis
@@ -48,7 +49,10 @@ def work(queue: Queue) -> None:
     )
     worker.fork_work_horse = lambda job, q: worker.perform_job(job, q, worker.execution)  # in this process
     worker.wait_for_horse = lambda: (None, 0, None)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     worker.work(burst=True)
+    for number, handler in before.items():  # RQ puts its own there and leaves them
+        signal.signal(number, handler)
 
 
 def test_a_ring_is_one_job_that_names_a_pipeline(valkey, queue, instance, monkeypatch):

@@ -92,4 +92,3 @@ def test_what_to_do_next() -> None:
     assert "promote 'hello#42'" in next_lines(run(state="waiting", gate="live"), plain)[0]
     assert "logs 'hello#42'" in next_lines(run(outcome="failed"), plain)[0]
     assert next_lines(run(revert=False), plain) == []
-
