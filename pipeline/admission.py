@@ -21,13 +21,14 @@ class Accepted:
 
 def accept(transaction: Transaction, push: Push, config: Config, digest: str, now: float) -> Accepted:
     """One transaction: the delivery is remembered, the run is made and due, queued older ones are superseded."""
+    transaction.put_head(push.ref, push.commit)
     known = transaction.delivery(push.delivery)
     if known is not None:
         return Accepted(transaction.run(known), True, ("this delivery was accepted before",))
     same = _same(transaction, push)
     if same is not None:
         transaction.put_delivery(push.delivery, same.number)
-        return Accepted(same, True, (f"{same.id} is on its way with this commit already",))
+        return Accepted(same, True, (f"{same.id} carries this commit already",))
     number = transaction.next_run()
     notes = _supersede_queued(transaction, push, number, now)
     run = Run(
@@ -44,7 +45,8 @@ def accept(transaction: Transaction, push: Push, config: Config, digest: str, no
         delivery=push.delivery,
         repository=push.repository,
     )
-    put(transaction, run, f"{run.id} accepted · {run.short} {run.message}".rstrip())
+    forced = " (forced)" if push.forced else ""
+    put(transaction, run, f"{run.id} accepted · {run.short}{forced} {run.message}".rstrip())
     transaction.put_delivery(push.delivery, number)
     return Accepted(run, False, notes)
 

@@ -16,7 +16,11 @@ def spent(run: Run, now: float) -> float:
     if not run.image_ready:
         return 0.0
     waiting = now - run.gate_since if run.gate and not run.ended else 0.0
-    return max(0.0, (run.ended or now) - run.image_ready - run.human - waiting)
+    return max(0.0, (run.ended or now) - run.image_ready - run.human - waiting - _queued(run, now))
+
+
+def _queued(run: Run, now: float) -> float:
+    return run.queued + (now - run.parked if run.parked and not run.ended else 0.0)
 
 
 def left(run: Run, budget: Budget, now: float) -> float:
@@ -63,7 +67,7 @@ def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
     end = run.ended or now
     waiting = now - run.gate_since if run.gate and not run.ended else 0.0
     human = run.human + waiting
-    queue = (run.started or end) - run.accepted
+    queue = (run.started or end) - run.accepted + _queued(run, now)
     whole = end - run.accepted - human
     rest = left(run, budget, now)
     return {

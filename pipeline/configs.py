@@ -52,6 +52,7 @@ class Configs:
             text = self._file.read_text(encoding="utf-8")
             loader.load(text, str(self._file))
         except (OSError, UnicodeDecodeError) as error:
+            self._seen = None
             self._store.set(_ERROR, f"{self._file} cannot be read: {error}")
             return False
         except ConfigError as error:

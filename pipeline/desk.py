@@ -95,6 +95,7 @@ class Desk:
             text = f"a changed configuration with the image of r{base.from_release}"
         elif release is not None:
             found = self._store.release(pipeline, release)
+            self._image_is_here(pipeline, release)
             missing = [name for name in stages[1:] if name not in found.environments]
             if missing:
                 raise RequestError(
@@ -323,10 +324,14 @@ class Desk:
                 advice="Push first.",
             )
         target = to if to is not None else promotion.revert_target(found)
-        if target is not None and target in views.missing_images(self._store, pipeline):
+        if target is not None:
+            self._image_is_here(pipeline, target)
+
+    def _image_is_here(self, pipeline: str, release: int) -> None:
+        if release in views.missing_images(self._store, pipeline):
             raise RequestError(
-                f"the image of r{target} is not on the Engine any more.",
-                advice="Choose another with `--to rN`, or deploy its commit: it is built anew.",
+                f"the image of r{release} is not on the Engine any more.",
+                advice="Choose another release, or deploy its commit: it is built anew.",
             )
 
     def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:

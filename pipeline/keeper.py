@@ -10,21 +10,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline import views
-from pipeline.admission import Accepted, newest_push
+from pipeline.admission import Accepted
 from pipeline.builds import repository
 from pipeline.clock import Deadline
 from pipeline.config import Config
 from pipeline.configs import Configs
-from pipeline.errors import ConfigError, NotFound, PushliveError
+from pipeline.errors import ConfigError, LeaseLost, NotFound, PushliveError
 from pipeline.model import Environment, Kind, Place, Push, Release, Run, SlotSpec, SlotState, State
 from pipeline.ports import Parts
 from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Transaction
+from pipeline.work import Renewer
 
 RECONCILE_EVERY = 5.0  # seconds
 HEADS_EVERY = 3.0
 TIDY_EVERY = 300.0
-LEASE = 20.0  # seconds: longer than any one act here
+RING_AGAIN = 5.0  # seconds: a ring that woke nobody is repeated no faster
+LEASE = 8.0  # seconds; renewed while it acts
+RECENT = 100  # releases whose images are looked for
 DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
 
 
@@ -59,17 +62,19 @@ class Keeper:
         self._configs = Configs(store, settings.config)
         self._lease: Lease | None = None
         self._pace = RECONCILE_EVERY
+        self._rung: dict[str, float] = {}  # when this keeper last rang for a run
+        self._seen: dict[str, str] = {}  # heads that no run knew at the last look
         self._config_problem = ""
         self._reconciled, self._looked, self._tidied = _Due(), _Due(), _Due()
 
     def tick(self) -> list[str]:
         """One round; returns what it did that a person may want to know."""
+        self.sweep()  # by every keeper: ringing twice is harmless, ringing late is not
         if not self._ours():
             return []
         now = self._parts.clock.monotonic()
         said: list[str] = []
         said += self._take_up_config()
-        self._sweep()
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
         if self._reconciled.now(now, self._pace):
@@ -100,13 +105,22 @@ class Keeper:
 
     # ── the sweep ────────────────────────────────────────────────────────────
 
-    def _sweep(self) -> None:
-        """Rings for every run that is due and in nobody's hands."""
+    def sweep(self) -> None:
+        """Rings for every run that is due and in nobody's hands; again for the same one only after a while."""
+        now = self._parts.clock.monotonic()
+        self._rung = {run: at for run, at in self._rung.items() if now - at < RING_AGAIN}
         for pipeline in self._store.pipelines():
             for number in self._store.due(pipeline):
-                if self._store.leases.free(f"run:{pipeline}#{number}"):
+                run = f"{pipeline}#{number}"
+                if run not in self._rung and self._store.leases.free(f"run:{run}"):
+                    self._rung[run] = now
                     urgent = self._store.run(pipeline, number).kind == Kind.REVERT
                     self._parts.bell.ring(pipeline, urgent=urgent)
+
+    def stop(self) -> None:
+        """Lets another keeper begin at once."""
+        if self._lease:
+            self._store.leases.drop(self._lease)
 
     def _find_heads(self) -> list[str]:
         """Branch heads on the built-in server that no run knows: the crash came between ref and record."""
@@ -131,11 +145,15 @@ class Keeper:
         head = self._heads(repository_name).get(branch) if repository_name else None
         if head is None:
             return None
-        newest = newest_push(self._store.recent(name, 50), f"refs/heads/{branch}")
-        if newest and (newest.commit == head or newest.state != State.ENDED):
+        ref = f"refs/heads/{branch}"
+        known = self._store.head(name, ref)
+        if known == head:
             return None
-        delivery = f"sweep:{head}:{newest.number if newest else 0}"
-        return Push(name, repository_name, f"refs/heads/{branch}", head, delivery)
+        # The hook tells of a push within milliseconds: a head is taken for forgotten at the second look.
+        if self._seen.get(name) != head:
+            self._seen[name] = head
+            return None
+        return Push(name, repository_name, ref, head, f"sweep:{known}:{head}")
 
     # ── reconciliation ───────────────────────────────────────────────────────
 
@@ -143,36 +161,39 @@ class Keeper:
         """Every environment that nobody works in is brought to what the store says."""
         said: list[str] = []
         for environment in self._environments():
-            lease = self._store.leases.take(f"env:{environment.id}", "keeper", LEASE)
+            lease = self._store.leases.take(f"env:{environment.id}", "keeper")
             if lease is None:
                 continue
-            try:
-                said += self._reconcile_one(environment.pipeline, environment.name)
-                self._problem(environment, "")
-            except PushliveError as error:
-                self._problem(environment, str(error))
-            finally:
-                self._store.leases.drop(lease)
+            with Renewer(self._store) as renewer:
+                renewer.hold(lease)
+                try:
+                    said += self._reconcile_one(environment.pipeline, environment.name, lease)
+                    self._problem(environment, "")
+                except LeaseLost:
+                    continue
+                except PushliveError as error:
+                    self._problem(environment, str(error))
+            self.sweep()
         return said
 
     def _environments(self) -> Iterator[Environment]:
         for pipeline in self._store.pipelines():
             yield from self._store.environments(pipeline).values()
 
-    def _reconcile_one(self, pipeline: str, name: str) -> list[str]:
+    def _reconcile_one(self, pipeline: str, name: str, lease: Lease) -> list[str]:
         environment = self._store.environment(pipeline, name)  # again: the lease is ours only now
         if environment is None:
             return []
-        said = self._serve(environment)
-        said += self._clear_expired(environment)
-        said += self._clear_abandoned(environment)
+        said = self._serve(environment, lease)
+        said += self._clear_expired(environment, lease)
+        said += self._clear_abandoned(environment, lease)
         return said
 
-    def _serve(self, environment: Environment) -> list[str]:
-        """The active slot runs, and the proxy sends the traffic there."""
+    def _serve(self, environment: Environment, lease: Lease) -> list[str]:
+        """The active slot runs, and the proxy sends the traffic there; nowhere where none is active."""
         engine = self._parts.engine
         if environment.active is None:
-            return []
+            return self._serve_nothing(environment)
         spec = self._spec(environment, environment.active)
         said = []
         engine.prepare(spec.place, spec.config.hosts)
@@ -180,6 +201,7 @@ class Keeper:
             said.append(
                 f"{environment.id}: {environment.active} (r{spec.release}) was not running and was started"
             )
+            self._still_ours(lease)  # that may have taken long
         if engine.serving(spec.place) != environment.active:
             engine.switch(spec)
             said.append(
@@ -187,19 +209,36 @@ class Keeper:
             )
         return said
 
-    def _clear_expired(self, environment: Environment) -> list[str]:
+    def _serve_nothing(self, environment: Environment) -> list[str]:
+        place = self._place(environment, "blue")
+        if not environment.slots or self._parts.engine.serving(place) is None:
+            return []
+        self._parts.engine.unroute(place)
+        return [f"{environment.id}: the proxy served a slot that was never recorded; it answers 503 again"]
+
+    def _clear_expired(self, environment: Environment, lease: Lease) -> list[str]:
         """Warm and failed slots whose time is over; a warm one is drained in slices."""
         said = []
         now = self._parts.clock.now()
         for slot in views.expired(environment, now):
             record = environment.slots[slot]
-            place = self._place(environment, slot)
             if record.state == SlotState.WARM and self._still_busy(environment, slot, now):
                 continue
-            self._parts.engine.stop(place)
-            self._forget_slot(environment, slot)
+            self._clear(environment, slot, lease)
             said.append(f"{environment.id}: {record.state} slot {slot} (r{record.release}) was cleared")
         return said
+
+    def _clear(self, environment: Environment, slot: str, lease: Lease) -> None:
+        self._parts.engine.stop(self._place(environment, slot))
+        record = environment.slots.get(slot)
+
+        def act(transaction: Transaction) -> None:
+            found = transaction.environment(environment.name)
+            if found.slots.get(slot) == record:  # somebody else's by now, if it is another
+                slots = {key: kept for key, kept in found.slots.items() if key != slot}
+                transaction.put_environment(replace(found, slots=slots))
+
+        self._store.transact(environment.pipeline, act, fence=lease)
 
     def _still_busy(self, environment: Environment, slot: str, now: float) -> bool:
         record = environment.slots[slot]
@@ -211,20 +250,22 @@ class Keeper:
         self._parts.engine.drain(place, DRAIN_SLICE, watch)
         return False
 
-    def _clear_abandoned(self, environment: Environment) -> list[str]:
+    def _clear_abandoned(self, environment: Environment, lease: Lease) -> list[str]:
         """Slots that a run began and, having ended, will never finish; containers without a record."""
         said = []
         for slot, record in environment.slots.items():
             if record.state == SlotState.STARTING and self._ended(environment.pipeline, record.run):
-                self._parts.engine.stop(self._place(environment, slot))
-                self._forget_slot(environment, slot)
+                self._clear(environment, slot, lease)
                 said.append(f"{environment.id}: {slot} was left behind by #{record.run} and was cleared")
         for slot in ("blue", "green"):
-            place = self._place(environment, slot)
-            if slot not in environment.slots and self._parts.engine.replicas(place):
-                self._parts.engine.stop(place)
+            if slot not in environment.slots and self._parts.engine.replicas(self._place(environment, slot)):
+                self._clear(environment, slot, lease)
                 said.append(f"{environment.id}: {slot} held containers that nobody knew; they were removed")
         return said
+
+    def _still_ours(self, lease: Lease) -> None:
+        if not self._store.leases.renew(lease):
+            raise LeaseLost(f"{lease.key} is somebody else's now.")
 
     def _strangers(self) -> list[str]:
         """Containers of ours in environments that have no record. Only `gc` removes them: a store that was lost
@@ -255,10 +296,19 @@ class Keeper:
         for environment in tuple(self._environments()):
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:
+                if not self._store.leases.free(f"env:{environment.id}") or self._awaited(environment):
+                    said.append(
+                        f"{environment.id} is not in pipelines.yaml any more, but a run is at work there"
+                    )
+                    continue
                 self._parts.engine.remove(self._place(environment, environment.active or "blue"))
                 self._store.forget_environment(environment.pipeline, environment.name)
                 said.append(f"{environment.id} is not in pipelines.yaml any more and was removed")
         return tuple(said) or ("nothing to clean up",)
+
+    def _awaited(self, environment: Environment) -> bool:
+        """True while a run that has not ended goes there."""
+        return any(environment.name in run.stages for run in self._store.open_runs(environment.pipeline))
 
     def _tidy_images(self, pipeline: str) -> list[str]:
         name = repository(self._settings.instance, pipeline)
@@ -279,7 +329,8 @@ class Keeper:
         """Which releases have no image any more: `status` knows before a revert asks."""
         for pipeline in self._store.pipelines():
             here = self._parts.builder.images(repository(self._settings.instance, pipeline))
-            missing = json.dumps([r.number for r in self._store.releases(pipeline) if r.image not in here])
+            recent = self._store.releases(pipeline)[-RECENT:]
+            missing = json.dumps([r.number for r in recent if r.image not in here])
             if self._store.get(f"missing:{pipeline}") != missing:
                 self._store.set(f"missing:{pipeline}", missing)
 
@@ -289,7 +340,8 @@ class Keeper:
         for environment in self._store.environments(pipeline).values():
             keep |= {record.release for record in environment.slots.values()}
             keep |= set(environment.good[-self._settings.keep_releases :])
-        keep |= {run.release for run in self._store.recent(pipeline, 100) if not run.ended and run.release}
+        for run in self._store.open_runs(pipeline):
+            keep |= {number for number in (run.release, run.from_release) if number}
         return keep
 
     # ── small helpers ────────────────────────────────────────────────────────
@@ -310,14 +362,6 @@ class Keeper:
         config = release.environments[environment.name]
         place = self._place(environment, slot)
         return SlotSpec(place, release.number, record.run, release.commit, release.image, config)
-
-    def _forget_slot(self, environment: Environment, slot: str) -> None:
-        def act(transaction: Transaction) -> None:
-            found = transaction.environment(environment.name)
-            slots = {key: record for key, record in found.slots.items() if key != slot}
-            transaction.put_environment(replace(found, slots=slots))
-
-        self._store.transact(environment.pipeline, act)
 
     def _problem(self, environment: Environment, text: str) -> None:
         if self._store.get(f"problem:{environment.id}") != text:

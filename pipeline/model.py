@@ -121,6 +121,8 @@ class Run:
     gate: str = ""  # the environment it waits before, when state is waiting
     gate_since: float = 0.0
     human: float = 0.0  # seconds spent waiting for a person, taken out of the budget
+    queued: float = 0.0  # seconds spent waiting for another run's environment, taken out as well
+    parked: float = 0.0  # since when it waits so, 0 while it does not
     started: float = 0.0
     image_ready: float = 0.0  # the budget's start
     ended: float = 0.0
@@ -206,6 +208,7 @@ class Environment:
     hold: Hold | None = None
     quarantine: tuple[Quarantined, ...] = ()
     good: tuple[int, ...] = ()  # releases that were verified here, oldest first
+    pairs: dict[int, tuple[str, str]] = field(default_factory=dict)  # of the good ones: image, fingerprint
     newest_run: int = 0  # the newest push or deploy run that came to serve here: nothing older follows it
     interrupt: int = 0  # a revert's run number: whoever else works here gives up
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from pipeline.config import Build
 from pipeline.config import Source as SourceConfig
@@ -239,4 +239,3 @@ class Parts:
     probe: Probe
     clock: Clock
     bell: Bell
-    extra: Any = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pipeline.config import Pipeline
 from pipeline.model import (
@@ -22,8 +22,10 @@ from pipeline.model import (
 
 
 def slot_for(environment: Environment, run: Run, release: int) -> Slot:
-    """The slot this run uses: the one it used before a crash, the warm one that holds the release, or the idle
-    one."""
+    """The slot this run uses: the one that serves the release already, the one it used before a crash, or the
+    idle one (where the release may be warm)."""
+    if environment.active and environment.serving == release:
+        return environment.active
     for slot, record in environment.slots.items():
         if record.run == run.number and record.release == release and record.state != SlotState.FAILED:
             return slot
@@ -36,6 +38,14 @@ def switched(environment: Environment, run: Run, slot: Slot) -> bool:
     return environment.active == slot and record is not None and record.run == run.number
 
 
+def unfinished(environment: Environment, run: Run) -> bool:
+    """True when this run began something here that was not verified: a slot taken, or traffic moved."""
+    verified_here = any(s.stage == environment.name and s.step == "verify" and s.ok for s in run.steps)
+    mine = [slot for slot, record in environment.slots.items() if record.run == run.number]
+    begun = [slot for slot in mine if environment.slots[slot].state == SlotState.STARTING]
+    return bool(begun) or (environment.active in mine and not verified_here)
+
+
 def is_warm(environment: Environment, slot: Slot, release: int) -> bool:
     record = environment.slots.get(slot)
     return record is not None and record.state == SlotState.WARM and record.release == release
@@ -46,22 +56,29 @@ def overtaken(environment: Environment, run: Run) -> bool:
     return run.kind != Kind.REVERT and environment.newest_run > run.number
 
 
-def gate(pipeline: Pipeline, environment: Environment, run: Run) -> str:
-    """Why the run has to wait before this environment, or ""."""
+@dataclass(frozen=True)
+class Gate:
+    """Why a run has to wait, and the command that lets it go on."""
+
+    why: str
+    command: str
+
+
+def gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None:
+    """What keeps the run out of this environment until a person acts, or None."""
     if run.kind == Kind.REVERT:
-        return ""
+        return None
     if environment.hold:
-        return f"{environment.name} is held: {environment.hold.reason} (by {environment.hold.by})"
-    if environment.name in run.promoted:
-        return ""
-    if pipeline.environment(environment.name).promote == "manual":
-        return f"{environment.name} is entered by hand"
-    return ""
+        why = f"{environment.name} is held: {environment.hold.reason} (by {environment.hold.by})"
+        return Gate(why, "resume")
+    if environment.name in run.promoted or pipeline.environment(environment.name).promote == "auto":
+        return None
+    return Gate(f"{environment.name} is entered by hand", "promote")
 
 
 def quarantined(environment: Environment, release: Release) -> Quarantined | None:
     """The entry that forbids this release here; a corrected configuration or a new image is another pair."""
-    pair = (release.image, release.environments[environment.name].fingerprint())
+    pair = _pair(environment, release)
     return next((q for q in environment.quarantine if (q.image, q.fingerprint) == pair), None)
 
 
@@ -69,8 +86,7 @@ def with_quarantine(environment: Environment, release: Release, reason: str, now
     """The environment with that release's pair in quarantine (once)."""
     if quarantined(environment, release):
         return environment
-    fingerprint = release.environments[environment.name].fingerprint()
-    entry = Quarantined(release.image, fingerprint, release.number, reason, now)
+    entry = Quarantined(*_pair(environment, release), release.number, reason, now)
     return replace(environment, quarantine=(*environment.quarantine, entry))
 
 
@@ -87,8 +103,7 @@ def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_war
     old = other(slot)
     if environment.active == old and old in slots:
         slots[old] = replace(slots[old], state=SlotState.WARM, since=now, until=now + keep_warm)
-    newest = environment.newest_run if run.kind == Kind.REVERT else max(environment.newest_run, run.number)
-    return replace(environment, active=slot, slots=slots, switching=None, newest_run=newest)
+    return replace(environment, active=slot, slots=slots, switching=None)
 
 
 def interrupted(environment: Environment, run: Run, open_runs: Iterable[Run]) -> bool:
@@ -97,13 +112,21 @@ def interrupted(environment: Environment, run: Run, open_runs: Iterable[Run]) ->
     return number not in (0, run.number) and any(other.number == number for other in open_runs)
 
 
-def verified(environment: Environment, release: int, run: Run) -> Environment:
-    """The release is good here: what a later revert goes back to."""
-    good = (*(number for number in environment.good if number != release), release)
-    return replace(environment, good=good[-50:], interrupt=_cleared(environment, run))
+def verified(environment: Environment, release: Release, run: Run) -> Environment:
+    """The release is good here: what a later revert goes back to, and what nothing older follows."""
+    good = (*(number for number in environment.good if number != release.number), release.number)[-50:]
+    pairs = {number: pair for number, pair in environment.pairs.items() if number in good}
+    pairs[release.number] = _pair(environment, release)
+    newest = environment.newest_run if run.kind == Kind.REVERT else max(environment.newest_run, run.number)
+    interrupt = _cleared(environment, run)
+    return replace(environment, good=good, pairs=pairs, newest_run=newest, interrupt=interrupt)
 
 
-def switched_back(environment: Environment, slot: Slot, now: float, keep: float) -> Environment:
+def _pair(environment: Environment, release: Release) -> tuple[str, str]:
+    return release.image, release.environments[environment.name].fingerprint()
+
+
+def switched_back(environment: Environment, slot: Slot, run: Run, now: float, keep: float) -> Environment:
     """The verification failed after the switch: the old slot serves again, or nothing does."""
     slots = dict(environment.slots)
     slots[slot] = replace(slots[slot], state=SlotState.FAILED, since=now, until=now + keep)
@@ -111,7 +134,8 @@ def switched_back(environment: Environment, slot: Slot, now: float, keep: float)
     back = old if old in slots and slots[old].state == SlotState.WARM else None
     if back:
         slots[back] = replace(slots[back], state=SlotState.SERVING, since=now, until=0.0)
-    return replace(environment, active=back, slots=slots, switching=None)
+    interrupt = _cleared(environment, run)
+    return replace(environment, active=back, slots=slots, switching=None, interrupt=interrupt)
 
 
 def failed(environment: Environment, slot: Slot, run: Run, now: float, keep: float) -> Environment:
@@ -129,13 +153,16 @@ def _cleared(environment: Environment, run: Run) -> int:
 
 
 def revert_target(environment: Environment) -> int | None:
-    """The newest release that was good here before the one that serves, and is not in quarantine."""
-    bad = {entry.release for entry in environment.quarantine}
+    """The newest release that was good here before the one that serves; never one with the image and configuration
+    of that one, or of one in quarantine."""
     serving_now = environment.serving
+    bad = {(entry.image, entry.fingerprint) for entry in environment.quarantine}
+    if serving_now in environment.pairs:
+        bad.add(environment.pairs[serving_now])
     before = environment.good
     if serving_now in before:
         before = before[: before.index(serving_now)]
-    candidates = [number for number in before if number not in bad and number != serving_now]
+    candidates = [number for number in before if environment.pairs.get(number) not in bad]
     return candidates[-1] if candidates else None
 
 

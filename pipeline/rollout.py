@@ -18,14 +18,18 @@ from pipeline.errors import (
     AppFailed,
     Cancelled,
     EngineFailed,
+    Held,
     LeaseLost,
     OutcomeUnknown,
     PushliveError,
     StoreUnavailable,
     Superseded,
+    TimedOut,
+    WrongRelease,
 )
 from pipeline.model import (
     Check,
+    CommandResult,
     Environment,
     Kind,
     Place,
@@ -66,7 +70,7 @@ class Rollout:
         """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper."""
         try:
             self._parts.engine.prepare(self._spec.place, self._config.hosts)
-            if not promotion.switched(self._environment(), self._work.run, self._spec.place.slot):
+            if self._environment().serving != self._release.number:
                 self._release_command()
                 self._start()
                 self._smoke()
@@ -75,7 +79,7 @@ class Rollout:
         except (LeaseLost, StoreUnavailable):
             raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
-            self._abandon(error)
+            self.abandon(error)
             raise
 
     # ── the steps ────────────────────────────────────────────────────────────
@@ -85,9 +89,9 @@ class Rollout:
         if not service.release or self._work.run.kind == Kind.REVERT:
             return  # a revert never runs a migration again
         name = f"release-{self._work.run.number}"
-        with self._work.step(self._name, "release", RELEASE_TIMEOUT) as step:
-            tell, watch = self._work.teller(self._name), step.watch
-            result = self._parts.engine.command(self._spec, name, service.release, {}, tell, watch)
+        # Nobody's wish cuts it: half of a migration helps no one. What was wished is looked at afterwards.
+        with self._work.step(self._name, "release", RELEASE_TIMEOUT, heed=False) as step:
+            result = self._run_to_its_end(name, service.release, step.watch)
             step.detail = f"exit {result.exit_code}"
             if result.exit_code:
                 raise AppFailed(
@@ -95,6 +99,17 @@ class Rollout:
                     advice="Nothing was started. See that it may run again, then push a fix or `pushlive retry`.",
                     evidence=tuple(result.output.splitlines()[-LOG_LINES:]),
                 )
+        self._parts.engine.forget_command(self._spec, name)
+
+    def _run_to_its_end(self, name: str, argv: tuple[str, ...], watch: Watch) -> CommandResult:
+        tell = self._work.teller(self._name)
+        try:
+            return self._parts.engine.command(self._spec, name, argv, {}, tell, watch)
+        except TimedOut as error:
+            raise OutcomeUnknown(
+                f"{self._name}: the release command {' '.join(argv)} has not ended: {error.message}",
+                advice=f"See what it did, then `pushlive resume {self._spec.place.pipeline} --env {self._name}`.",
+            ) from error
 
     def _start(self) -> None:
         engine, spec = self._parts.engine, self._spec
@@ -118,29 +133,34 @@ class Rollout:
             results = checker.identity(self._spec, route)
             if results[0].ok:
                 results += checker.run(self._spec, self._config.smoke)
-            self._keep_checks(results)
+            self._keep_checks((), results)
             step.detail = f"{sum(check.ok for check in results)}/{len(self._config.smoke) + 1}"
-            must_pass(results, f"{self._name} {self._release.name}", self._logs)
+            must_pass(results, f"{self._name} {self._release.name}", self._logs, "No traffic went there.")
 
     def _switch(self) -> None:
         with self._work.step(self._name, "switch", 60.0) as step:
             self._work.still_wanted()
             self._change(self._intend)
+            self._work.still_ours()
             self._parts.engine.switch(self._spec)
             before = self._environment().active
-            self._change(self._switched)
-            step.detail = f"{before or 'nothing'} → {self._spec.place.slot}"
+            now, keep = self._parts.clock.now(), self._config.service.keep_warm
+            slot = self._spec.place.slot
+            self._change(lambda _, run, env: promotion.serving(env, slot, run, now, keep))
+            step.detail = f"{before or 'nothing'} → {slot}"
 
     def _verify(self) -> None:
         with self._work.step(self._name, "verify", 60.0) as step:
+            before = self._work.run.checks.get(self._name, ())
             route = self._parts.engine.public(self._spec)
             results = self._checker(step.watch).identity(self._spec, route, VERIFY_REQUESTS)
-            self._keep_checks(results)
+            self._keep_checks(before, results)
             step.detail = f"{sum(check.ok for check in results)}/{len(results)}"
-            must_pass(results, f"{self._name} {self._release.name}, after the switch", self._logs)
-        self._change(
-            lambda _, __, environment: promotion.verified(environment, self._release.number, self._work.run)
-        )
+            where = f"{self._name} {self._release.name}, after the switch"
+            must_pass(
+                results, where, self._logs, "Traffic goes back to the release before it, where there is one."
+            )
+            self._change(self._verified)  # inside the step: a crash before its record verifies again
 
     # ── deciding what the record says ────────────────────────────────────────
 
@@ -169,46 +189,55 @@ class Rollout:
                 f"{run.pipeline}#{environment.newest_run} is newer and serves {self._name} already."
             )
         if environment.hold and run.kind != Kind.REVERT:
-            raise Cancelled(f"{self._name} was held meanwhile: {environment.hold.reason}.")
+            raise Held(f"{self._name} was held meanwhile: {environment.hold.reason}.")
         return replace(environment, switching=self._spec.place.slot)
 
-    def _switched(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
+    def _verified(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
         now = self._parts.clock.now()
         for older in promotion.waiting_at(transaction.open(), self._name):
             if older.number < run.number and run.kind != Kind.REVERT:
                 supersede(transaction, older, f"{run.id} went to {self._name} before it", now)
-        keep = self._config.service.keep_warm
-        return promotion.serving(environment, self._spec.place.slot, run, now, keep)
+        return promotion.verified(environment, self._release, run)
 
-    def _abandon(self, error: PushliveError) -> None:
-        """Leaves the traffic as it was: back to the old slot if it had moved, the new slot kept for a while."""
+    def abandon(self, error: PushliveError) -> None:
+        """Leaves the traffic as it was: back to the old slot if it had moved, the new slot kept for a while. The
+        record comes first: should the proxy not follow now, the keeper brings it there."""
         slot, now = self._spec.place.slot, self._parts.clock.now()
-        if promotion.switched(self._environment(), self._work.run, slot):
-            self._switch_back()
-        keep = self._failed_for if isinstance(error, AppFailed | EngineFailed) else 0.0
+        moved = promotion.switched(self._environment(), self._work.run, slot)
+        keep = self._failed_for if isinstance(error, AppFailed | EngineFailed | TimedOut) else 0.0
+        # A check that another release answered says nothing against this one.
+        bad = self._last and isinstance(error, AppFailed) and not isinstance(error, WrongRelease)
 
         def act(_: Transaction, run: Run, environment: Environment) -> Environment:
-            changed = promotion.failed(environment, slot, run, now, keep)
-            if isinstance(error, AppFailed) and self._last:
+            back = promotion.switched_back if moved else promotion.failed
+            changed = back(environment, slot, run, now, keep)
+            if bad:
                 changed = promotion.with_quarantine(changed, self._release, error.message, now)
             if isinstance(error, OutcomeUnknown):
                 changed = promotion.hold(changed, error.message, f"{run.id}", now)
             return changed
 
         self._change(act)
+        if moved:
+            self._follow_the_record()
 
-    def _switch_back(self) -> None:
-        environment, slot = self._environment(), self._spec.place.slot
-        back = promotion.switched_back(environment, slot, self._parts.clock.now(), self._failed_for)
-        if back.active:
-            old = self._old_spec(environment, back.active)
-            self._parts.engine.switch(old)
-            self._work.note(f"traffic is back on r{old.release} ({back.active})", self._name, "warning")
-        else:
-            self._parts.engine.unroute(self._spec.place)
-            self._work.note("nothing to go back to: the route answers 503 again", self._name, "warning")
-        now, keep = self._parts.clock.now(), self._failed_for
-        self._change(lambda _, __, env: promotion.switched_back(env, slot, now, keep))
+    def _follow_the_record(self) -> None:
+        environment = self._environment()
+        try:
+            if environment.active:
+                old = self._old_spec(environment, environment.active)
+                self._parts.engine.switch(old)
+                text = f"traffic is back on r{old.release} ({environment.active})"
+            else:
+                self._parts.engine.unroute(self._spec.place)
+                text = "nothing to go back to: the route answers 503 again"
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except PushliveError as error:
+            text = (
+                f"the proxy does not follow yet ({error.message}); the service brings it there within seconds"
+            )
+        self._work.note(text, self._name, "warning")
 
     def _old_spec(self, environment: Environment, slot: str) -> SlotSpec:
         record = environment.slots[slot]
@@ -246,11 +275,9 @@ class Rollout:
         parts = self._parts
         return Checker(parts.engine, parts.probe, parts.clock, self._work.teller(self._name), watch)
 
-    def _keep_checks(self, results: tuple[Check, ...]) -> None:
-        stage = self._name
-        self._work.change(
-            lambda _, run: replace(run, checks={**run.checks, stage: (*run.checks.get(stage, ()), *results)})
-        )
+    def _keep_checks(self, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
+        checks = {self._name: (*before, *results)}
+        self._work.change(lambda _, run: replace(run, checks={**run.checks, **checks}))
 
     def _logs(self) -> tuple[str, ...]:
         return collapsed(self._parts.engine.logs(self._spec.place, 10 * LOG_LINES))[-LOG_LINES:]

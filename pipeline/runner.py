@@ -19,6 +19,7 @@ from pipeline.errors import (
     Cancelled,
     ConfigError,
     EngineFailed,
+    Held,
     LeaseLost,
     NotFound,
     PushliveError,
@@ -27,7 +28,7 @@ from pipeline.errors import (
     TryAgain,
 )
 from pipeline.failure import card
-from pipeline.model import Environment, Event, Kind, Outcome, Push, Release, Run, State
+from pipeline.model import SLOTS, Environment, Event, Kind, Outcome, Push, Release, Run, State
 from pipeline.ports import Parts
 from pipeline.rollout import Rollout
 from pipeline.settings import Settings
@@ -64,6 +65,8 @@ class Runner:
     def work(self, pipeline: str, *, urgent: bool = False, worker: str = "") -> Run | None:
         """Takes up one due run and carries it; None where nothing is due or all of it is in other hands."""
         for number in self._store.due(pipeline):
+            if self._stopping():
+                return None
             if urgent and self._store.run(pipeline, number).kind != Kind.REVERT:
                 continue
             lease = self._store.leases.take(f"run:{pipeline}#{number}", worker)
@@ -89,7 +92,10 @@ class Runner:
                 self._carry(work)
             except Parked:
                 return None
-            except (LeaseLost, TryAgain):
+            except LeaseLost:
+                return work.run
+            except TryAgain:
+                self._give_back(work)
                 return work.run  # still due: the sweep rings for it
             finally:
                 file.close()
@@ -104,11 +110,26 @@ class Runner:
                 transaction.not_due(number)
                 return None
             now = self._parts.clock.now()
-            run = states.move(run, State.RUNNING, started=run.started or now, attempts=run.attempts + 1)
+            queued = run.queued + (now - run.parked if run.parked else 0.0)
+            run = states.move(
+                run,
+                State.RUNNING,
+                started=run.started or now,
+                attempts=run.attempts + 1,
+                queued=queued,
+                parked=0.0,
+            )
             transaction.put_run(run)
             return run
 
         return self._store.transact(pipeline, act, fence=lease)
+
+    def _give_back(self, work: Work) -> None:
+        """A store that did not answer is no worker that died: the attempt does not count."""
+        try:
+            work.update(attempts=max(0, work.run.attempts - 1))
+        except (TryAgain, LeaseLost):
+            return
 
     # ── the story ────────────────────────────────────────────────────────────
 
@@ -119,7 +140,26 @@ class Runner:
         except (Parked, LeaseLost, StoreUnavailable):
             raise
         except PushliveError as error:
+            self._leave(work, error)
             self._fail(work, error)
+
+    def _leave(self, work: Work, error: PushliveError) -> None:
+        """What earlier workers of this run began and could not finish is put back before the run ends."""
+        run = work.run
+        environment = self._store.environment(run.pipeline, run.stage) if run.stage else None
+        if environment is None or run.release is None or not promotion.unfinished(environment, run):
+            return
+        release = self._store.release(run.pipeline, run.release)
+        lease = self._take_environment(work, environment)
+        work.hold_lease(lease)
+        try:
+            self._rollout(work, release, run.stage).abandon(error)
+        finally:
+            work.drop_lease(lease)
+
+    def _rollout(self, work: Work, release: Release, name: str) -> Rollout:
+        last = name == work.run.stages[-1]
+        return Rollout(work, self._parts, release, name, last=last, failed_for=self._settings.failed_for)
 
     def _patiently(self, work: Work) -> None:
         """The whole way; passing trouble is met by going it again, since every step finds what is there."""
@@ -187,7 +227,10 @@ class Runner:
         push = Push(
             run.pipeline, run.repository, run.ref, head, f"head:{run.id}", run.pusher, received=time.time()
         )
-        self._accept(push)
+        try:
+            self._accept(push)
+        except NotFound:
+            return  # the pipeline was taken out of the configuration meanwhile
 
     def _passed(self, run: Run, name: str) -> bool:
         return any(step.stage == name and step.step == "verify" and step.ok for step in run.steps)
@@ -208,11 +251,10 @@ class Runner:
             # Again, now that nobody else acts here: whoever was waited for may have changed the answer.
             environment = self._store.ensure_environment(work.run.pipeline, name, limit)
             self._may_enter(work, pipeline, environment, release)
-            last = name == pipeline.stages[-1]
-            rollout = Rollout(
-                work, self._parts, release, name, last=last, failed_for=self._settings.failed_for
-            )
-            rollout.go()
+            self._rollout(work, release, name).go()
+        except Held:
+            self._wait_at(work, pipeline, name)
+            raise self._parked(work) from None  # the hold is lifted already: in again
         finally:
             work.environment = ""
             work.drop_lease(lease)
@@ -220,6 +262,8 @@ class Runner:
 
     def _may_enter(self, work: Work, pipeline: Pipeline, environment: Environment, release: Release) -> None:
         run = work.run
+        if any(promotion.switched(environment, run, slot) for slot in SLOTS):
+            return  # it is in already, and was taken up again after a crash: what is left is to verify
         if promotion.overtaken(environment, run):
             raise Superseded(
                 f"{run.pipeline}#{environment.newest_run} is newer and serves {environment.name} already."
@@ -232,28 +276,33 @@ class Runner:
                 advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} "
                 f"--env {environment.name}`, then `pushlive retry {run.id}`.",
             )
-        why = promotion.gate(pipeline, environment, run)
-        if why:
-            self._wait_at(work, environment.name, why)
-            raise Parked(why)
+        if promotion.gate(pipeline, environment, run):
+            self._wait_at(work, pipeline, environment.name)
 
-    def _wait_at(self, work: Work, name: str, why: str) -> None:
+    def _wait_at(self, work: Work, pipeline: Pipeline, name: str) -> None:
+        """Records that the run waits and raises Parked; returns where nothing keeps it out any more."""
         now = self._parts.clock.now()
-        run = work.run
-        act = "resume" if "held" in why else "promote"
-        command = f"pushlive {act} {run.pipeline}"
-        event = Event(
-            "gate", now, f"waits before {name}: {why}. To go on with r{run.release}: {command}", name
-        )
+        gates: list[promotion.Gate] = []
 
         def wait(transaction: Transaction, current: Run) -> Run:
+            gate = promotion.gate(pipeline, transaction.environment(name), current)
+            gates[:] = [gate] if gate else []
+            if current.cancel:
+                raise Cancelled(f"{current.id} was cancelled: {current.cancel}.")
+            if gate is None:
+                return current
             for older in promotion.waiting_at(transaction.open(), name):
                 if older.number < current.number:
                     supersede(transaction, older, f"{current.id} waits before {name} instead", now)
             transaction.not_due(current.number)
+            text = f"waits before {name}: {gate.why}. To go on with r{current.release}: "
+            text += f"pushlive {gate.command} {current.pipeline}"
+            transaction.event(current.number, Event("gate", now, text, name))
             return states.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
 
-        work.change(wait, event)
+        work.change(wait)
+        if gates:
+            raise Parked(gates[0].why)
 
     def _take_environment(self, work: Work, environment: Environment) -> Lease:
         until = self._parts.clock.monotonic() + (REVERT_PATIENCE if work.run.kind == Kind.REVERT else 0.3)
@@ -268,7 +317,7 @@ class Runner:
 
     def _parked(self, work: Work) -> Parked:
         # A clean hand-back is no crashed attempt.
-        work.update(attempts=0)
+        work.update(attempts=0, parked=self._parts.clock.now() if work.run.image_ready else 0.0)
         return Parked(f"{work.run.id} waits for its turn")
 
     # ── ends ─────────────────────────────────────────────────────────────────

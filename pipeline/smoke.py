@@ -187,8 +187,11 @@ def json_at(document: Any, path: str) -> Any:
     return document
 
 
-def must_pass(results: tuple[Check, ...], where: str, logs: Callable[[], tuple[str, ...]]) -> None:
-    """Raises AppFailed (WrongRelease) with the failing check and the container's last lines."""
+def must_pass(
+    results: tuple[Check, ...], where: str, logs: Callable[[], tuple[str, ...]], traffic: str
+) -> None:
+    """Raises AppFailed (WrongRelease) with the failing check and the container's last lines. ``traffic`` says
+    where the traffic is now."""
     bad = next((check for check in results if not check.ok), None)
     if bad is None:
         return
@@ -196,6 +199,6 @@ def must_pass(results: tuple[Check, ...], where: str, logs: Callable[[], tuple[s
     tried = f" ({bad.attempts} tries in {show_duration(bad.seconds)})" if bad.attempts > 1 else ""
     raise kind(
         f"{where}: {bad.asked} → {bad.answer}{tried}.",
-        advice="No traffic went there. Fix it and push again; the container is kept for a while: `pushlive logs`.",
+        advice=f"{traffic} Fix it and push again; the container is kept for a while: `pushlive logs`.",
         evidence=logs(),
     )

@@ -19,7 +19,7 @@ from pipeline import settings as settings_module
 from pipeline import wiring
 from pipeline.configs import Configs
 from pipeline.embedded import Embedded
-from pipeline.errors import ConfigError, RequestError
+from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.processes import SUPERVISED
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -95,6 +95,7 @@ class Service:
         self._web = Child("web", "webhooks")
         self._workers = Child("workers", "workers")
         self._stop = False
+        self._said = ""
 
     def run(self) -> int:
         lock = self._lock()
@@ -177,10 +178,19 @@ class Service:
         say("Ctrl-C ends the service; the applications and their proxy go on serving.")
 
     def _tend(self) -> None:
-        if self._store and self._store.revive():
-            say("! the embedded Valkey had ended and was started again; nothing acknowledged is lost")
+        self._tend_store()
         self._web.tend()
         self._workers.tend()
+
+    def _tend_store(self) -> None:
+        try:
+            if self._store and self._store.revive():
+                say("! the embedded Valkey had ended and was started again; nothing acknowledged is lost")
+            self._said = ""
+        except PushliveError as error:  # pushes are answered 503 meanwhile, what is live serves on
+            if str(error) != self._said:
+                say(f"! {error} It is tried again.")
+            self._said = str(error)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop = True

@@ -54,9 +54,7 @@ def missing_images(store: Store, pipeline: str) -> frozenset[int]:
     return frozenset(json.loads(store.get(f"missing:{pipeline}") or "[]"))
 
 
-def revert_readiness(
-    environment: Environment | None, missing: frozenset[int], held_back: str = ""
-) -> dict[str, Any]:
+def revert_readiness(environment: Environment | None, missing: frozenset[int]) -> dict[str, Any]:
     """``{"ready", "release", "how", "text"}``: what `pushlive revert` would do now."""
     target = promotion.revert_target(environment) if environment else None
     if environment is None or target is None:
@@ -72,7 +70,7 @@ def revert_readiness(
     warm = bool(slot) and promotion.is_warm(environment, slot, target)
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
-    return {"ready": True, "release": target, "how": how, "text": text + held_back}
+    return {"ready": True, "release": target, "how": how, "text": text}
 
 
 class Views:

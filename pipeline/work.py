@@ -14,9 +14,10 @@ from pipeline.log import RunLog
 from pipeline.model import Environment, Event, Run, State, StepResult
 from pipeline.ports import Clock
 from pipeline.store import Lease, Store, Transaction
+from pipeline.store.leases import TTL
 
 T = TypeVar("T")
-RENEW_EVERY = 2.0  # seconds; a lease lives for 8
+RENEW_EVERY = 2.0  # seconds
 LOOK_EVERY = 0.1  # seconds between two looks whether the run is still wanted
 FLUSH_EVERY = 0.1  # seconds that a line of output may wait for others
 LINES = 4000  # lines of output of one run that go to followers; all of them go to the log
@@ -29,8 +30,14 @@ class Renewer:
         self._store = store
         self._leases: dict[str, Lease] = {}
         self._stop = threading.Event()
-        self.lost = False
+        self._refused = False
+        self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._loop, name="renew-leases", daemon=True)
+
+    @property
+    def lost(self) -> bool:
+        """True once a lease is somebody else's, or may be: nobody has answered for almost a lease's life."""
+        return self._refused or time.monotonic() - self._renewed > TTL - 1.0
 
     def __enter__(self) -> Renewer:
         self._thread.start()
@@ -53,18 +60,17 @@ class Renewer:
             return  # it ends by itself
 
     def _loop(self) -> None:
-        failing_since = 0.0
         while not self._stop.wait(RENEW_EVERY):
+            began = time.monotonic()
             try:
-                if not all(self._store.leases.renew(lease) for lease in tuple(self._leases.values())):
-                    # A lease dropped while we were renewing is no loss.
-                    self.lost = self.lost or any(
-                        not self._store.leases.renew(v) for v in [*self._leases.values()]
-                    )
-                failing_since = 0.0
+                held = [
+                    lease for lease in tuple(self._leases.values()) if not self._store.leases.renew(lease)
+                ]
             except StoreUnavailable:
-                failing_since = failing_since or time.monotonic()
-                self.lost = self.lost or time.monotonic() - failing_since > 6.0
+                continue
+            self._renewed = began
+            # A lease dropped while we were renewing is no loss.
+            self._refused = self._refused or any(lease.key in self._leases for lease in held)
 
 
 @dataclass
@@ -79,8 +85,8 @@ class Step:
 class RunWatch:
     """ports.Watch for one step of one run."""
 
-    def __init__(self, work: Work, timeout: float, what: str) -> None:
-        self._work, self._what, self._timeout = work, what, timeout
+    def __init__(self, work: Work, timeout: float, what: str, heed: bool) -> None:
+        self._work, self._what, self._timeout, self._heed = work, what, timeout, heed
         self._deadline = work.clock.monotonic() + timeout
         self._looked = -1.0
 
@@ -96,7 +102,11 @@ class RunWatch:
         now = self._work.clock.monotonic()
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
-            self._work.still_wanted()
+            self._work.flush()
+            if self._heed:
+                self._work.still_wanted()
+            else:
+                self._work.still_ours()
 
     def wait(self, seconds: float) -> None:
         self._work.clock.sleep(min(seconds, self.remaining()))
@@ -129,7 +139,7 @@ class Work:
                 transaction.event(run.number, event)
             return run
 
-        self._ours()
+        self.still_ours()
         self.run = self.store.transact(self.run.pipeline, whole, fence=self.lease)
         for event in events:
             self._log.write(event)
@@ -139,10 +149,10 @@ class Work:
         return self.change(lambda _, run: replace(run, **changes), *events)
 
     @contextmanager
-    def step(self, stage: str, name: str, timeout: float) -> Iterator[Step]:
-        """Times a step and keeps its result, also when it fails."""
+    def step(self, stage: str, name: str, timeout: float, *, heed: bool = True) -> Iterator[Step]:
+        """Times a step and keeps its result, also when it fails. ``heed=False``: no wish of a person cuts it."""
         started, began = self.clock.now(), self.clock.monotonic()
-        step = Step(RunWatch(self, timeout, f"{stage}/{name}"))
+        step = Step(RunWatch(self, timeout, f"{stage}/{name}", heed))
         try:
             step.watch.check()
             yield step
@@ -174,6 +184,8 @@ class Work:
         self._log.write(event)
         if event.kind == "line":
             self._lines += 1
+            if self._lines == LINES:
+                event = replace(event, text="… more output is in the log: pushlive logs " + self.run.id)
             if self._lines > LINES:
                 return
         self._buffer.append(event)
@@ -195,13 +207,14 @@ class Work:
 
     # ── still ours, still wanted ─────────────────────────────────────────────
 
-    def _ours(self) -> None:
+    def still_ours(self) -> None:
+        """Raises LeaseLost."""
         if self._renewer.lost:
             raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
 
     def still_wanted(self) -> None:
         """Raises LeaseLost, or Cancelled when a person or a revert says stop."""
-        self._ours()
+        self.still_ours()
         try:
             run = self.store.run(self.run.pipeline, self.run.number)
             place = self.store.environment(run.pipeline, self.environment) if self.environment else None

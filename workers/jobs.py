@@ -11,6 +11,7 @@ from rq.job import Job
 
 from pipeline import settings, wiring
 from pipeline.adapters.bell import JOB
+from pipeline.processes import die_with_parent
 
 # One byte shared with every process forked from the parent: 1 once the service is to stop.
 STOPPING = mmap.mmap(-1, 1)
@@ -22,6 +23,7 @@ def stopping() -> bool:
 
 def work(pipeline: str, urgent: bool = False) -> None:
     """Takes up one run of this pipeline that is due, if there is one."""
+    die_with_parent()  # a worker that was killed takes its job along; another takes the run up
     runner = wiring.runner(settings.load(), stopping)
     runner.work(pipeline, urgent=urgent, worker=f"worker-{os.getpid()}")
 

@@ -8,6 +8,7 @@ import threading
 
 from pipeline import wiring
 from pipeline.errors import PushliveError
+from pipeline.keeper import Keeper
 from pipeline.settings import Settings
 
 EVERY = 1.0  # seconds
@@ -20,6 +21,8 @@ def loop(settings: Settings) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     keeper = wiring.keeper(settings)
+    sweeper = threading.Thread(target=_sweep, args=(wiring.keeper(settings), stop), daemon=True)
+    sweeper.start()
     said = ""
     while not stop.wait(EVERY):
         try:
@@ -30,3 +33,16 @@ def loop(settings: Settings) -> None:
             if str(error) != said:  # once for each change, not every second
                 log.warning("%s", error)
             said = str(error)
+    try:
+        keeper.stop()
+    except PushliveError:
+        return  # its lease ends by itself
+
+
+def _sweep(keeper: Keeper, stop: threading.Event) -> None:
+    """Rings in time also while the other thread waits for a container that does not end."""
+    while not stop.wait(EVERY):
+        try:
+            keeper.sweep()
+        except PushliveError:
+            continue  # the other thread says so

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from pipeline.errors import StoreUnavailable
@@ -14,15 +14,15 @@ from pipeline.errors import StoreUnavailable
 Client = redis.Redis
 
 
-def connect(url: str, *, timeout: float = 5.0) -> Client:
+def connect(url: str, *, timeout: float = 3.0) -> Client:
     """A client with a pool. ``timeout`` (seconds) bounds every call: a black hole is noticed, too."""
     network = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
         socket_timeout=timeout,
-        socket_connect_timeout=timeout,
+        socket_connect_timeout=min(timeout, 1.0),
         health_check_interval=15,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+        retry=Retry(ConstantBackoff(0.05), retries=1),
         decode_responses=True,
         **network,
     )

@@ -45,12 +45,6 @@ class Leases:
         with translate():
             self._drop(keys=[lease.key], args=[lease.token])
 
-    def holder(self, name: str) -> str:
-        """Who holds it, as given to ``take``; "" where nobody does."""
-        with translate():
-            value = self._client.get(f"{self._prefix}lease:{name}")
-        return str(value or "").rpartition(":")[0] or ("?" if value else "")
-
     def free(self, name: str) -> bool:
         with translate():
             return not self._client.exists(f"{self._prefix}lease:{name}")

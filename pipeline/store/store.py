@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import secrets
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
@@ -41,9 +41,6 @@ class Transaction:
     def run(self, number: int) -> Run:
         return self._store.read_run(self._pipe, self.pipeline, number)
 
-    def runs(self, numbers: Iterable[int]) -> tuple[Run, ...]:
-        return tuple(self.run(number) for number in numbers)
-
     def newest(self, count: int = 1) -> tuple[int, ...]:
         """The highest run numbers, newest first."""
         return tuple(range(self._last("runs"), max(0, self._last("runs") - count), -1))
@@ -51,7 +48,7 @@ class Transaction:
     def open(self) -> tuple[Run, ...]:
         """Runs without an end, oldest first."""
         members = self._pipe.smembers(self._store.key("open", self.pipeline))
-        return self.runs(sorted(int(member) for member in members))
+        return tuple(self.run(number) for number in sorted(int(member) for member in members))
 
     def environment(self, name: str) -> Environment:
         return self._store.read_environment(self._pipe, self.pipeline, name)
@@ -93,6 +90,10 @@ class Transaction:
         key = self._store.key("delivery", self.pipeline, _short(delivery))
         self._writes.append(lambda p: p.set(key, number, ex=DELIVERY_KEPT))
 
+    def put_head(self, ref: str, commit: str) -> None:
+        key = self._store.key("heads", self.pipeline)
+        self._writes.append(lambda p: p.hset(key, ref, commit))
+
     def due(self, number: int) -> None:
         """Somebody has to take this run up."""
         self._writes.append(lambda p: p.sadd(self._store.key("due", self.pipeline), number))
@@ -105,11 +106,12 @@ class Transaction:
         run = f"{self.pipeline}#{number}"
         self._writes.append(lambda p: self._store.events.queue(p, run, event))
 
-    def apply(self) -> None:
+    def apply(self, mark: str) -> None:
+        """Everything at once; ``mark`` is left as the pipeline's version."""
         self._pipe.multi()
         for write in self._writes:
             write(self._pipe)
-        self._pipe.incr(self._store.key("version", self.pipeline))
+        self._pipe.set(self._store.key("version", self.pipeline), mark)
         self._pipe.execute()
 
     def _last(self, what: str) -> int:
@@ -128,7 +130,7 @@ def _short(text: str) -> str:
 class Store:
     """``url``: a Redis URL. ``prefix`` keeps several installations on one server apart."""
 
-    def __init__(self, url: str, prefix: str = "pushlive", *, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, prefix: str = "pushlive", *, timeout: float = 3.0) -> None:
         self.client: Client = connect(url, timeout=timeout)
         self._prefix = f"{prefix}:"
         self.leases = Leases(self.client, self._prefix)
@@ -149,18 +151,22 @@ class Store:
     def transact(self, pipeline: str, act: Callable[[Transaction], T], *, fence: Lease | None = None) -> T:
         """Runs ``act`` until its reads and writes were one. With a ``fence``, raises LeaseLost where that
         lease is not ours any more: then nothing was written. Raises StoreUnavailable, and whatever act does."""
+        version = self.key("version", pipeline)
         for _ in range(ATTEMPTS):
+            mark = secrets.token_hex(8)
             with translate(), self.client.pipeline() as pipe:
                 try:
-                    pipe.watch(self.key("version", pipeline), *([fence.key] if fence else []))  # type: ignore[no-untyped-call]
+                    pipe.watch(version, *([fence.key] if fence else []))  # type: ignore[no-untyped-call]
                     if fence and pipe.get(fence.key) != fence.token:
                         raise LeaseLost(f"another worker has taken over {fence.key}; this one stops.")
                     transaction = Transaction(self, pipeline, pipe)
                     result = act(transaction)
-                    transaction.apply()
+                    transaction.apply(mark)
                     return result
                 except redis.WatchError:
-                    pass
+                    # Somebody was quicker; or it was done, and only the answer was lost on the way.
+                    if self.client.get(version) == mark:
+                        return result
             time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads contenders
         raise TryAgain(f"{pipeline}: too many changes at once; try again in a moment.")
 
@@ -209,6 +215,17 @@ class Store:
         with translate():
             found = self.client.hgetall(self.key("environments", pipeline))
         return {str(name): codec.load(Environment, text) for name, text in found.items()}
+
+    def open_runs(self, pipeline: str) -> tuple[Run, ...]:
+        """Runs without an end, oldest first."""
+        with translate():
+            numbers = sorted(int(n) for n in self.client.smembers(self.key("open", pipeline)))
+        return tuple(self.run(pipeline, number) for number in numbers)
+
+    def head(self, pipeline: str, ref: str) -> str:
+        """The commit that was last accepted on that ref, "" where there was none."""
+        with translate():
+            return str(self.client.hget(self.key("heads", pipeline), ref) or "")
 
     def last_run(self, pipeline: str) -> int:
         with translate():
@@ -280,20 +297,10 @@ class Store:
         with translate(), self.client.pipeline() as pipe:
             pipe.hdel(self.key("environments", pipeline), name)
             pipe.hdel(self.key("indices"), f"{pipeline}/{name}")
-            pipe.incr(self.key("version", pipeline))
+            pipe.set(self.key("version", pipeline), secrets.token_hex(8))
             pipe.execute()
 
     # ── small things ─────────────────────────────────────────────────────────
-
-    def change_environment(
-        self, pipeline: str, name: str, *, fence: Lease | None = None, **changes: Any
-    ) -> Environment:
-        def act(transaction: Transaction) -> Environment:
-            environment = replace(transaction.environment(name), **changes)
-            transaction.put_environment(environment)
-            return environment
-
-        return self.transact(pipeline, act, fence=fence)
 
     def put_config(self, text: str) -> str:
         """Keeps a configuration's text under its hash, which is returned."""

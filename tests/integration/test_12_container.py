@@ -17,7 +17,8 @@ import pytest
 
 import docker
 from tests.conftest import ROOT, sweep, until
-from tests.integration.service import SECRET, Service, get, web
+from tests.integration.developer import web
+from tests.integration.service import SECRET, Service, get
 
 CONFIG = """\
 pipelines:

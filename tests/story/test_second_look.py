@@ -1,0 +1,628 @@
+"""What a second pair of eyes found: races, crashes between two lines, wishes that were lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from dataclasses import replace
+
+import pytest
+import redis
+
+from pipeline import log as logs
+from pipeline import promotion
+from pipeline.adapters.fake import Killed
+from pipeline.embedded import Embedded
+from pipeline.errors import EngineFailed, StoreUnavailable
+from pipeline.keeper import Keeper
+from pipeline.model import Event, Outcome, Place, SlotState, State
+from pipeline.store import Lease, Store
+from pipeline.work import Renewer, Work
+
+MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
+RELEASE = "pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}"
+ONE = "pipelines: {hello: {environments: {live: }}}"
+
+
+def test_crash_between_verify_step_and_verified_loses_good(world, monkeypatch):
+    world.push("one")
+    real = promotion.verified
+    seen = []
+
+    def verified(env, *rest):
+        if env.name == "live" and not seen:
+            seen.append(1)
+            raise Killed("x")
+        return real(env, *rest)
+
+    monkeypatch.setattr(promotion, "verified", verified)
+    with pytest.raises(Killed):
+        world.push("two")
+    world.work()
+    assert world.run(2).outcome == Outcome.LIVE
+    assert world.environment("live").good == (1, 2)
+
+
+def test_newer_run_that_fails_verification_takes_older_run_away(world):
+    world.push("one")
+    a = world.desk.deploy("hello", "ann")  # #2
+    b = world.desk.deploy("hello", "ann", rebuild=True)  # #3, newer
+    # #3 is quicker than #2: another worker holds #2 at this moment
+    lease = world.store.leases.take(f"run:hello#{a.number}")
+    real = world.engine.public
+
+    def broken(spec):
+        route = real(spec)
+        return replace(route, expect=("nobody",)) if spec.run == b.number else route
+
+    world.engine.public = broken
+    world.work()
+    assert world.run(b.number).outcome == Outcome.FAILED
+    world.store.leases.drop(lease)
+    world.work()
+    assert world.run(a.number).outcome == Outcome.LIVE, world.run(a.number).reason
+
+
+def test_a_killed_keeper_is_replaced_within_15_seconds(world):
+    world.push("one")
+    world.keeper.tick()  # and now it is SIGKILLed, together with the worker
+    left = world.store.client.pttl(f"{world.settings.instance}:lease:keeper") / 1000
+    assert left <= 15, left
+
+
+def test_keeper_whose_lease_ended_in_stop_forgets_the_new_slot(world):
+    world.push("one")
+    world.push("two")
+    world.clock.sleep(3600)
+
+    def lease_ends():
+        for env in ("dev", "qa", "live"):
+            world.store.client.delete(f"{world.settings.instance}:lease:env:hello/{env}")
+        if not done:
+            done.append(1)
+            world.push("three")
+
+    done = []
+    real_stop = world.engine.stop
+
+    def stop(place):
+        # the stop itself is over; the record is written after it
+        real_stop(place)
+        lease_ends()
+
+    world.engine.stop = stop
+    world.keeper.reconcile()
+    world.engine.stop = real_stop
+    env = world.environment("dev")
+    assert env.active in env.slots, env
+
+
+def lose_reply(monkeypatch, when):
+    real = redis.client.Pipeline._execute_transaction
+    done = []
+
+    def lost(self, conn, commands, raise_on_error):
+        answer = real(self, conn, commands, raise_on_error)
+        if not done and when(commands):
+            done.append(1)
+            self.watching = True  # as it is until the answer to EXEC has been read
+            raise redis.ConnectionError("the reply is lost")
+        return answer
+
+    monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", lost)
+    return done
+
+
+def test_lost_reply_of_exec_makes_two_runs(world, monkeypatch):
+    world.push("one")
+    done = lose_reply(monkeypatch, lambda c: True)
+    run = world.desk.deploy("hello", "ann")
+    assert done
+    assert run.number == 2
+    assert world.store.last_run("hello") == 2
+
+
+def test_lost_reply_at_the_gate_crashes_the_worker(make_world, monkeypatch):
+    world = make_world(MANUAL)
+    done = lose_reply(monkeypatch, lambda c: any("waiting" in str(x) for x in c))
+    run = world.push("one")
+    assert done
+    assert run.state == State.WAITING
+
+
+def test_lost_reply_at_the_end(world, monkeypatch):
+    done = lose_reply(monkeypatch, lambda c: any('"state":"ended"' in str(x).replace(" ", "") for x in c))
+    world.push("one")
+    assert done
+
+
+def test_switch_back_that_fails_once_leaves_traffic_on_the_failed(world):
+    world.push("one")
+    real = world.engine.public
+    world.engine.public = lambda spec: (
+        replace(real(spec), expect=("nobody",))
+        if spec.release == 2 and spec.place.environment == "live"
+        else real(spec)
+    )
+
+    def arm():
+        pass
+
+    real_switch = world.engine.switch
+    n = []
+
+    def switch(spec):
+        if spec.place.environment == "live" and spec.release == 1:
+            n.append(1)
+            if len(n) == 1:
+                raise EngineFailed("the proxy hangs")
+        real_switch(spec)
+
+    world.engine.switch = switch
+    run = world.push("two")
+    assert run.outcome == Outcome.FAILED
+    world.clock.sleep(10)
+    world.keeper.reconcile()
+    assert world.environment("live").serving == 1
+    assert world.engine.active["hello", "live"] == "blue"
+
+
+def test_set_aside_after_the_switch_leaves_unverified_traffic(world):
+    world.push("one")
+    run = world.accept(world.commit("two"))
+    real = world.engine.public
+
+    def public(spec):
+        if spec.place.environment == "live":
+            raise Killed("x")
+        return real(spec)
+
+    world.engine.public = public
+    for _ in range(8):
+        with contextlib.suppress(Killed):
+            world.work()
+    world.engine.public = real
+    world.clock.sleep(700)
+    world.keeper.reconcile()
+    world.keeper.reconcile()
+    assert world.run(run.number).outcome == Outcome.FAILED
+    assert world.environment("live").serving == 1
+
+
+def test_sweep_undoes_a_deploy_by_hand(world):
+    world.push("one")
+    world.push("two")
+    world.desk.hold("hello", "ann")
+    three = world.push("three")
+    assert three.state == State.WAITING
+    by_hand = world.desk.deploy("hello", "ann", release=1)
+    world.work()
+    assert world.run(three.number).outcome == Outcome.SUPERSEDED
+    world.clock.sleep(10)
+    said = world.keeper.tick()
+    world.work()
+    assert world.run(by_hand.number).state == State.WAITING, (said, world.run(by_hand.number).reason)
+    assert world.store.last_run("hello") == by_hand.number
+
+
+def test_config_file_away_and_back(world):
+    file = world.settings.config
+    world.keeper.tick()
+    aside = file.with_suffix(".x")
+    file.rename(aside)
+    world.keeper.tick()
+    aside.rename(file)
+    world.keeper.tick()
+    assert world.desk._configs.problem() == ""
+
+
+def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
+    world = make_world(MANUAL)
+    real = world.runner._wait_at
+
+    def wait(work, *rest):
+        world.desk.cancel("hello", work.run.number, "ann")
+        real(work, *rest)
+
+    monkeypatch.setattr(world.runner, "_wait_at", wait)
+    run = world.push("one")
+    assert run.outcome == Outcome.CANCELLED, run.state
+
+
+def test_resume_between_gate_and_wait(world, monkeypatch):
+    world.push("one")
+    world.desk.hold("hello", "ann")
+    real = world.runner._wait_at
+
+    def wait(work, *rest):
+        world.desk.resume("hello", "ann")
+        real(work, *rest)
+
+    monkeypatch.setattr(world.runner, "_wait_at", wait)
+    run = world.push("two")
+    world.desk.resume("hello", "ann")
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).state
+
+
+def test_first_deploy_cancelled_after_crash_proxy_put_right(make_world):
+    world = make_world(ONE)
+    world.engine.kill("switch", after=True)
+    with pytest.raises(Killed):
+        world.push("one")
+    world.desk.cancel("hello", 1, "ann")
+    world.work()
+    assert world.run(1).outcome == Outcome.CANCELLED
+    world.clock.sleep(10)
+    world.keeper.reconcile()
+    env = world.environment("live")
+    assert env.active is None
+    assert world.engine.serving(Place("hello", "live", env.index, "blue")) is None, world.store.get(
+        "problem:hello/live"
+    )
+
+
+def test_retry_of_a_configuration_deploy_keeps_the_configuration(world):
+    world.push("one")
+    text = world.settings.config.read_text().replace("replicas: 2", "replicas: 3")
+    run = world.desk.deploy("hello", "ann", config=text)
+    world.work()
+    again = world.desk.retry("hello", run.number, "ann")
+    assert (again.config, again.from_release) == (run.config, run.from_release)
+
+
+def test_retry_of_a_release_deploy(world):
+    world.push("one")
+    run = world.desk.deploy("hello", "ann", release=1)
+    world.work()
+    again = world.desk.retry("hello", run.number, "ann")
+    assert again.release == 1
+
+
+def test_cancel_does_not_cut_a_release_command(make_world):
+    world = make_world(RELEASE)
+    world.engine.hang("command")
+    run = world.accept(world.commit("one"))
+
+    def cancel():
+        world.desk.cancel("hello", run.number, "ann")
+        world.clock.sleep(1)
+
+    world.engine.before("command", cancel)
+    world.work()
+    env = world.environment("live")
+    # begun, cut, its outcome unknown: then there must be a hold
+    assert world.run(run.number).outcome != Outcome.CANCELLED or env.hold
+
+
+def test_release_command_containers_are_forgotten(make_world):
+    world = make_world(RELEASE)
+    world.push("one")
+    world.push("two")
+    world.clock.sleep(7200)
+    world.keeper.reconcile()
+    world.keeper.tidy()
+    assert not world.engine.done
+
+
+def test_sweep_rings_without_bound(world):
+    world.accept(world.commit("one"))
+    world.bell.rings.clear()
+    for _ in range(60):
+        world.clock.sleep(1)
+        world.keeper.tick()
+    assert len(world.bell.rings) < 30, len(world.bell.rings)
+
+
+def test_revert_to_an_identical_release(world):
+    world.push("good")
+    world.push("bad")
+    world.desk.deploy("hello", "ann")
+    world.work()  # the same commit again: r3 is r2's image and configuration
+    assert world.environment("live").good == (1, 2, 3)
+    run = world.revert()
+    assert run.release == 1, run
+
+
+def test_timed_out_in_live_is_kept_for_inspection(world):
+    world.push("one")
+
+    def hang():
+        world.engine.hang("ready")
+
+    run = world.accept(world.commit("two"))
+    world.engine.before("fits", lambda: None, times=2)
+    real = world.engine.fits
+
+    def fits(spec):
+        if spec.place.environment == "live":
+            world.engine.hang("ready")
+        real(spec)
+
+    world.engine.fits = fits
+    world.work()
+    assert world.run(run.number).outcome == Outcome.FAILED
+    env = world.environment("live")
+    slot = next(s for s in env.slots.values() if s.state == SlotState.FAILED)
+    assert slot.until - slot.since == 600, slot
+
+
+def test_hold_after_crash_after_switch(world):
+    world.push("one")
+    real = world.engine.public
+
+    def public(spec):
+        if spec.place.environment == "live":
+            raise Killed("x")
+        return real(spec)
+
+    world.engine.public = public
+    with pytest.raises(Killed):
+        world.push("two")
+    world.engine.public = real
+    world.desk.hold("hello", "ann")
+    world.work()
+    run = world.run(2)
+    # it serves live and waits before live
+    assert not (world.environment("live").serving == 2 and run.state == State.WAITING), run.gate
+
+
+def test_sweep_pushes_the_head_again_after_fifty_other_runs(world):
+    world.push("one")
+    world.push("two")
+    world.desk.revert("hello", "ann")
+    world.work()
+    for _ in range(50):
+        r = world.desk.deploy("hello", "ann", release=1)
+        world.desk.cancel("hello", r.number, "ann")
+    last = world.store.last_run("hello")
+    world.clock.sleep(10)
+    said = world.keeper.tick()
+    assert world.store.last_run("hello") == last, said
+
+
+def test_double_revert_click(world):
+    for t in ("one", "two", "three"):
+        world.push(t)
+    world.desk.revert("hello", "ann")
+    world.desk.revert("hello", "ann")
+    world.work()
+    assert world.environment("live").serving == 2
+    starts = [
+        a
+        for n, a in world.engine.calls
+        if n == "start" and a[0].place.environment == "live" and a[0].release == 2
+    ]
+    assert len(starts) <= 2, len(starts)
+
+
+def test_hold_during_rollout_waits_not_cancels(world):
+    world.push("one")
+    real = world.engine.preview
+
+    def preview(spec):
+        if spec.place.environment == "live" and not world.environment("live").hold:
+            world.desk.hold("hello", "ann")
+        return real(spec)
+
+    world.engine.preview = preview
+    run = world.push("two")
+    assert run.state == State.WAITING, run.outcome
+
+
+def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
+    world.push("one")
+    place = Place("hello", "dev", world.environment("dev").index, "blue")
+    world.engine.vanish(place)
+    real = world.engine.revive
+    done = []
+
+    def revive(spec):
+        acted = real(spec)
+        if not done:
+            done.append(1)  # it took 25 s: the lease is over, a deploy comes by
+            world.store.client.delete(f"{world.settings.instance}:lease:env:hello/dev")
+            world.push("two")
+        return acted
+
+    world.engine.revive = revive
+    world.keeper.reconcile()
+    assert world.environment("dev").active == world.engine.serving(place)
+
+
+def test_waiting_for_another_run_counts_as_machine_time(world):
+    world.push("one")
+    lease = world.store.leases.take("env:hello/dev", ttl=60)
+    run = world.push("two")
+    assert run.state == State.RUNNING
+    world.clock.sleep(1200)
+    world.store.leases.drop(lease)
+    world.work()
+    run = world.run(run.number)
+    timing = world.desk.show("hello", run.number)["timing"]
+    assert timing["machine"] < 300
+    assert timing["deploy"] < 300
+    assert timing["queue"] >= 1200
+
+
+def test_the_last_line_before_a_silence_reaches_followers(world, tmp_path):
+    world.push("one")
+    run = world.desk.deploy("hello", "ann")
+    lease = world.store.leases.take(f"run:{run.id}")
+    with Renewer(world.store) as renewer:
+        renewer.hold(lease)
+        log = logs.RunLog(tmp_path / "x.log", 1000)
+        work = Work(world.store, world.clock, run, lease, renewer, log)
+        work.environment = ""
+        with work.step("live", "release", 1800) as step:
+            work.emit(Event("line", 0.0, "first"))
+            work.emit(Event("line", 0.0, "waiting for the lock on table users"))
+            for _ in range(100):
+                step.watch.wait(0.2)
+            time.sleep(0.3)
+            step.watch.check()
+            seen = [e.text for _, e in world.store.events.read(run.id)]
+            assert "waiting for the lock on table users" in seen
+    log.close()
+
+
+def test_revert_while_the_deploy_verifies_is_one_switch(world):
+    world.push("one")
+    real = world.engine.public
+    reverts = []
+
+    def public(spec):
+        if spec.place.environment == "live" and not reverts:
+            reverts.append(world.desk.revert("hello", "ann"))
+            world.clock.sleep(1)
+        return real(spec)
+
+    world.engine.public = public
+    world.push("two")
+    world.work()
+    assert world.run(reverts[0].number).outcome == Outcome.LIVE
+    assert world.environment("live").serving == 1
+    starts = [
+        a[0].place.slot
+        for n, a in world.engine.calls
+        if n == "start" and a[0].place.environment == "live" and a[0].release == 1
+    ]
+    assert set(starts) == {"blue"}
+
+
+def test_clean_restart_sweeps_at_once(world):
+    world.push("one")
+    world.keeper.tick()
+    new = Keeper(world.store, world.keeper._parts, world.settings, world.desk.accept, world.heads, list)
+    world.accept(world.commit("two"))
+    world.bell.rings.clear()
+    deadline = time.monotonic() + 15
+    while not world.bell.rings and time.monotonic() < deadline:
+        new.tick()
+        time.sleep(0.5)
+    assert world.bell.rings
+
+
+def test_advice_after_the_switch_tells_the_truth(world):
+    world.push("one")
+    real = world.engine.public
+    world.engine.public = lambda spec: (
+        replace(real(spec), expect=("nobody",)) if spec.release == 2 else real(spec)
+    )
+    run = world.push("two")
+    assert "No traffic went there" not in run.failure.advice, run.failure
+
+
+def test_wrong_route_puts_a_good_release_in_quarantine(world):
+    world.push("one")
+    real = world.engine.public
+    world.engine.public = lambda spec: (
+        replace(real(spec), expect=("nobody",))
+        if spec.release == 2 and spec.place.environment == "live"
+        else real(spec)
+    )
+    world.push("two")
+    assert not world.environment("live").quarantine
+
+
+def test_resume_tells_those_it_supersedes(world):
+    # two runs wait at different times through a crash: the older is ended by resume, without an end event
+    world.push("one")
+    world.desk.hold("hello", "ann")
+    a = world.push("two")
+    world.push("three")
+    # put a back as a waiting one, as happens when it comes to the gate after b
+    world.store.transact(
+        "hello",
+        lambda tx: tx.put_run(
+            replace(world.run(a.number), state=State.WAITING, outcome=None, ended=0.0, gate="live")
+        ),
+    )
+    before = len(world.events(a, "end"))
+    world.desk.resume("hello", "ann")
+    assert world.run(a.number).outcome == Outcome.SUPERSEDED
+    assert len(world.events(a, "end")) == before + 1
+
+
+def test_retaken_checks_are_not_doubled(world):
+    world.engine.kill("switch")
+    with pytest.raises(Killed):
+        world.push("one")
+    world.work()
+    run = world.run(1)
+    assert len(run.checks["dev"]) == len(run.checks["qa"]), {k: len(v) for k, v in run.checks.items()}
+
+
+def test_a_stopping_worker_takes_up_nothing_new(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: }}}")
+    world.push("one")
+    world.desk.deploy("hello", "ann")
+    b = world.desk.deploy("hello", "ann")
+    # a reaches its environment, is asked to stop there and parks; b must not be begun
+    world.runner._stopping = lambda: True
+    world.runner.work("hello")
+    assert world.run(b.number).state == State.QUEUED, world.run(b.number).state
+
+
+def test_gc_takes_nothing_from_a_run_at_work(make_world):
+    world = make_world("pipelines: {hello: {environments: {dev: , live: }}}")
+    world.push("one")
+    real = world.engine.ready
+    done = []
+
+    def ready(spec, emit, watch):
+        if spec.place.environment == "dev" and not done:
+            done.append(1)
+            world.configure("pipelines: {hello: {environments: {live: }}}")
+            world.keeper.gc()
+        return real(spec, emit, watch)
+
+    world.engine.ready = ready
+    run = world.push("two")
+    assert run.outcome == Outcome.LIVE, run
+
+
+def test_fault_43_a_black_hole_costs_the_lease_in_time(world):
+    """Accepts and never answers: the worker must count its lease as lost before another one takes it."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    store = Store(f"redis://127.0.0.1:{sock.getsockname()[1]}/0", timeout=0.5)
+    renewer = Renewer(store)
+    with pytest.raises(StoreUnavailable):
+        store.leases.renew(Lease("x", "y"))
+    assert renewer.lost is False
+    renewer._renewed -= 7.5  # so long ago did it last get an answer
+    assert renewer.lost is True
+    sock.close()
+    store.client.close()
+
+
+def test_store_blips_set_a_run_aside_as_if_its_workers_died(world, monkeypatch):
+    run = world.accept(world.commit("one"))
+    world.builder.fail("build", StoreUnavailable("blip"), times=5)
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).reason
+
+
+def test_a_survivor_that_is_slow_gets_a_rival_on_the_same_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("w")
+    first = Embedded(folder)
+    first.start()
+    pid = first._process.pid
+    # the supervisor was SIGKILLed, its Valkey lives on; now a new one starts while Valkey is stalled (disk) or loading
+    os.kill(pid, signal.SIGSTOP)
+    second = Embedded(folder)
+    try:
+        with contextlib.suppress(Exception):
+            second.start()
+        rival = second._process.pid if second._process and second._process.poll() is None else None
+        assert rival is None, (pid, rival)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        if second._process:
+            second._process.kill()
+            second._process.wait()
+        first._process.kill()
+        first._process.wait()
