@@ -66,7 +66,9 @@ class BuildStage:
                 )
             commit = source.commit(self._key, config, run.commit or self.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
-            self._work.update(commit=commit.id, message=commit.message, pusher=run.pusher or commit.author)
+            self._work.update(
+                commit=commit.id, message=commit.message, pusher=run.pusher or run.by or commit.author
+            )
             why_not = source.unsupported(self._key, config, commit.id)
             if why_not:
                 raise AppFailed(why_not)

@@ -117,9 +117,15 @@ COMMANDS: dict[str, Command] = {
     ),
     "logs": Command(
         _LOOK,
-        "a run's whole log",
+        "a run's whole log; --app: what the application itself printed",
         "cli_follow:logs",
-        (_RUN, _arg("--stage", default="", metavar="NAME", help="only build, or one environment")),
+        (
+            _RUN,
+            _arg("--stage", default="", metavar="NAME", help="only build, or one environment"),
+            _arg("--app", action="store_true", help="the application's own last output, where it runs"),
+            _ENV,
+            _arg("--lines", type=int, default=200, metavar="N", help="with --app: how many (default 200)"),
+        ),
     ),
     "hold": Command(
         _CARE, "let nothing into an environment by itself", "cli_act:hold", (_PIPELINE, _ENV, _REASON, _JSON)

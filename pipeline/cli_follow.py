@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pipeline.cli_common import AT_GATE, DONE, FAILED, Context, Detached
+from pipeline.cli_common import AT_GATE, DONE, FAILED, Context, Detached, reference
 from pipeline.cli_live import Display
 from pipeline.client import Unreachable
 from pipeline.terminal import Paint, clean, cleaned, plain
@@ -43,9 +43,22 @@ def known(context: Context, path: str) -> dict[str, Any]:
 def logs(context: Context) -> int:
     from urllib.parse import quote
 
+    if context.args.app:
+        return _output(context)
     _, path = context.run_path(context.args.run)
     stage = context.args.stage
     for line in context.client.lines(f"{path}/log" + (f"?stage={quote(stage, safe='')}" if stage else "")):
+        context.terminal.data(clean(line))
+    return DONE
+
+
+def _output(context: Context) -> int:
+    """The application's own output, where it runs."""
+    from urllib.parse import urlencode
+
+    pipeline = context.pipeline(reference(context.args.run)[0])
+    query = urlencode({"environment": context.args.env, "lines": context.args.lines})
+    for line in context.client.lines(f"/api/pipelines/{pipeline}/output?{query}"):
         context.terminal.data(clean(line))
     return DONE
 

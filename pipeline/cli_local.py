@@ -90,10 +90,20 @@ def check(context: Context) -> int:
     terminal = context.terminal
     terminal.complain(*_problem_lines(name, found, terminal.paint))
     terminal.say(*(paint_warning(text, terminal.paint) for text in warnings))
-    if not found:
+    if not found and not warnings and not _pipelines(name):
+        terminal.say(
+            f"{paint_warning('', terminal.paint)}{clean(name)} has no pipeline in it; `pushlive init` writes one."
+        )
+    elif not found:
         rest = f", {_count(len(warnings), 'warning')}" if warnings else ""
         terminal.say(f"{terminal.paint('✓', 'green')} {clean(name)} has no problem{rest}.")
     return USAGE if found else DONE
+
+
+def _pipelines(name: str) -> tuple[str, ...]:
+    from pipeline import loader
+
+    return tuple(loader.load(read_config(name), name).pipelines)
 
 
 def _problem_lines(name: str, found: list[dict[str, Any]], paint: Paint) -> list[str]:

@@ -104,8 +104,9 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             )
     if waiting := entry.get("waiting"):
         release = f"r{waiting['release']}, " if waiting.get("release") else ""
+        act = "resume" if waiting.get("held") else "promote"
         text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
-        lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive promote {name}", "bold"))
+        lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive {act} {name}", "bold"))
     return lines
 
 

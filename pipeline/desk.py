@@ -12,14 +12,14 @@ from pipeline.config import Config, Pipeline
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, NotFound, RequestError
 from pipeline.lint import warnings
-from pipeline.model import Event, Kind, Push, Run, State
+from pipeline.model import Event, Kind, Place, Push, Run, State
 from pipeline.ports import Bell, Clock
 from pipeline.settings import Settings
 from pipeline.store import Store, Token
 
 
 class Desk:
-    """``doctor`` and ``gc`` look at the real parts and are injected."""
+    """``doctor``, ``gc`` and ``output`` look at the real parts and are injected."""
 
     def __init__(
         self,
@@ -29,10 +29,11 @@ class Desk:
         clock: Clock,
         doctor: Callable[[], list[dict[str, Any]]] = list,
         gc: Callable[[], tuple[str, ...]] = tuple,
+        output: Callable[[Place, int], tuple[str, ...]] = lambda *_: (),
     ) -> None:
         self._store, self._settings, self._bell, self._clock = store, settings, bell, clock
         self._configs = Configs(store, settings.config)
-        self.doctor, self.gc = doctor, gc
+        self.doctor, self.gc, self._output = doctor, gc, output
 
     # ── pushes ───────────────────────────────────────────────────────────────
 
@@ -210,7 +211,28 @@ class Desk:
             _, old = self._configs.current()
         except ConfigError:
             old = Config()
-        return {"problems": [], "warnings": list(warnings(new)), "pipelines": plan.plan(old, new)}
+        changes = {name: dict(found) for name, found in plan.plan(old, new).items()}
+        for name in new.pipelines:
+            changes[name] = self._against_what_runs(name, new.pipelines[name], changes.get(name, {}))
+        changes = {name: found for name, found in changes.items() if found}
+        return {"problems": [], "warnings": list(warnings(new)), "pipelines": changes}
+
+    def _against_what_runs(
+        self, name: str, pipeline: Pipeline, found: dict[str, tuple[str, ...]]
+    ) -> dict[str, tuple[str, ...]]:
+        """An environment is compared with the release that serves there, not with the file as it was."""
+        changes = dict(found)
+        for environment, record in self._store.environments(name).items():
+            if environment not in pipeline.environments:
+                text = "is not in pipelines.yaml any more; it serves on until `pushlive gc` removes it"
+                changes[environment] = (text,)
+            elif record.serving is not None:
+                release = self._store.release(name, record.serving)
+                lines = plan.differences(release.environments[environment], pipeline.render(environment))
+                changes.pop(environment, None)
+                if lines:
+                    changes[environment] = lines
+        return changes
 
     def status(self, pipeline: str = "") -> dict[str, Any]:
         try:
@@ -264,6 +286,19 @@ class Desk:
     def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]:
         self._store.run(pipeline, number)
         return log.read(log.path(self._settings.data, pipeline, number), stage)
+
+    def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
+        """What the application itself has printed last in that environment (default: the last one): the slot
+        that serves, and before it a failed one that is still kept, each under a heading."""
+        _, name = self._place(pipeline, environment)
+        found = self._store.environment(pipeline, name)
+        if found is None or not found.slots:
+            raise NotFound(f"nothing runs in {pipeline}/{name}.", advice="Push first.")
+        said: list[str] = []
+        for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
+            said.append(f"── {name} r{record.release} ({slot}, {record.state})")
+            said += self._output(Place(pipeline, name, found.index, slot), lines)
+        return tuple(said)
 
     # ── tokens, counts, health ───────────────────────────────────────────────
 

@@ -60,9 +60,21 @@ def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
         _disk(settings),
         _build_caps(parts),
     ]
+    configured = _configured(settings, store)
     for environment in _environments(store):
         checks += _environment(environment, parts)
+        if environment.id not in configured:
+            text = "is not in pipelines.yaml any more and serves on"
+            checks.append(_check(environment.id, False, text, "`pushlive gc` removes it for good."))
     return checks
+
+
+def _configured(settings: Settings, store: Store) -> set[str]:
+    try:
+        _, config = Configs(store, settings.config).current()
+    except PushliveError:
+        return {environment.id for environment in _environments(store)}
+    return {f"{name}/{env}" for name, pipeline in config.pipelines.items() for env in pipeline.environments}
 
 
 def _configuration(settings: Settings, store: Store) -> Check:

@@ -12,6 +12,7 @@ _CONTROL = re.compile(
     r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
 _WIDTH = 7
+_LINE = 1000  # characters of one line of output
 
 
 def harmless(text: str) -> str:
@@ -39,7 +40,8 @@ def _vertex(event: Event) -> tuple[str, ...]:
 
 
 def _line(event: Event) -> tuple[str, ...]:
-    return (f"{_label(event)}│ {event.text}",)
+    cut = event.text if len(event.text) <= _LINE else f"{event.text[:_LINE]} … ({len(event.text)} characters)"
+    return (f"{_label(event)}│ {cut}",)
 
 
 def _step(event: Event) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ START_MARGIN = 60.0  # seconds for the engine itself, on top of the application'
 RELEASE_TIMEOUT = 1800.0  # seconds; a release command is not cut before
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 LOG_LINES = 20
+SLOW_END = 4.0  # seconds after which a start says what it waited for
 _FIGURES = re.compile(r"\d+")
 
 
@@ -118,12 +119,20 @@ class Rollout:
             if not warm:
                 engine.fits(spec)
                 self._drain(step.watch)
-            engine.start(spec, step.watch)
+            self._start_watching_the_time(step.watch)
             replicas = engine.ready(spec, self._work.teller(self._name), step.watch)
             engine.expose(spec)
             step.detail = f"{spec.place.slot}, {'warm' if warm else 'new'}"
             if len(replicas) > 1:
                 step.detail += f", {len(replicas)} replicas"
+
+    def _start_watching_the_time(self, watch: Watch) -> None:
+        began = self._parts.clock.monotonic()
+        self._parts.engine.start(self._spec, watch)
+        took = self._parts.clock.monotonic() - began
+        if took > SLOW_END:
+            text = f"{took:.0f} s went into ending what {self._spec.place.slot} held before; does it ignore SIGTERM? "
+            self._work.note(text + "`stop` in pipelines.yaml bounds it", self._name)
 
     def _smoke(self) -> None:
         timeout = 60.0 + sum(check.within + getattr(check, "retry", 0.0) for check in self._config.smoke)

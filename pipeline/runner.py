@@ -340,7 +340,7 @@ class Runner:
         spent, whole = budgets.spent(run, now), now - run.accepted - run.human
         where = run.stages[-1]
         text = f"{release.name} ({run.short}) serves {where}, {show_duration(whole)} after "
-        text += "it was asked for" if run.kind == Kind.REVERT else "the push"
+        text += "the push" if run.kind == Kind.PUSH else "it was asked for"
         if run.kind != Kind.REVERT:
             text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
         if whole > budget.whole:

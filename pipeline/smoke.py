@@ -199,6 +199,6 @@ def must_pass(
     tried = f" ({bad.attempts} tries in {show_duration(bad.seconds)})" if bad.attempts > 1 else ""
     raise kind(
         f"{where}: {bad.asked} → {bad.answer}{tried}.",
-        advice=f"{traffic} Fix it and push again; the container is kept for a while: `pushlive logs`.",
+        advice=f"{traffic} Fix it and push again; the container is kept for a while: `pushlive logs --app`.",
         evidence=logs(),
     )

@@ -106,6 +106,7 @@ class Service:
             while not self._stop:
                 self._tend()
                 time.sleep(0.2)
+            say("Ending: web, workers, store. The applications go on serving.")
         finally:
             self._end()
             lock.close()
@@ -196,7 +197,6 @@ class Service:
         self._stop = True
 
     def _end(self) -> None:
-        say("Ending: web, workers, store. The applications go on serving.")
         self._web.stop(WEB_STOP)
         self._workers.stop(WORKER_STOP)
         if self._store:

@@ -24,12 +24,9 @@ def same_repository(url: str) -> str:
 
 def summary(run: Run, now: float) -> dict[str, Any]:
     """A run for lists: its data with id, short commit and seconds so far."""
-    return {
-        **codec.plain(run),
-        "id": run.id,
-        "short": run.short,
-        "seconds": (run.ended or now) - run.accepted,
-    }
+    seconds = (run.ended or now) - run.accepted
+    who = run.pusher or run.by
+    return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds, "pusher": who}
 
 
 def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
@@ -84,6 +81,7 @@ class Views:
         records = self._store.environments(name)
         missing = missing_images(self._store, name)
         recent = self._store.recent(name, 20)
+        newest = next((run for run in recent if run.state == State.RUNNING), recent[0] if recent else None)
         waiting = next((run for run in recent if run.state == State.WAITING), None)
         return {
             "name": name,
@@ -92,7 +90,7 @@ class Views:
             "environments": [
                 self.environment(name, env, records.get(env), missing) for env in pipeline.environments
             ],
-            "run": summary(recent[0], self._now) if recent else None,
+            "run": summary(newest, self._now) if newest else None,
             "waiting": self._waiting(waiting, records) if waiting else None,
         }
 

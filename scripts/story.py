@@ -56,14 +56,14 @@ def free_port() -> int:
 
 def free_range(count: int) -> str:
     """A range of loopback ports that nothing listens on, below the ephemeral ones."""
-    for first in range(20000, 32000, count):
+    for first in range(24000, 32000, count):
         taken = 0
         for port in range(first, first + count):
             with socket.socket() as probe:
                 taken += probe.connect_ex(("127.0.0.1", port)) == 0
         if not taken:
             return f"{first}-{first + count - 1}"
-    raise Failed("no free range of ports between 20000 and 32000")
+    raise Failed("no free range of ports between 24000 and 32000")
 
 
 class Demo:
@@ -76,16 +76,16 @@ class Demo:
     def _environment(self) -> dict[str, str]:
         """The demonstration keeps to itself: its own data, ports, subnet and names."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PUSHLIVE_", "GIT_"))}
-        listen = f"127.0.0.1:{free_port()}" if self.once else "127.0.0.1:7070"
+        listen = f"127.0.0.1:{free_port()}" if self.once else "127.0.0.1:7170"
         own = {
             "PUSHLIVE_DATA": str(self.folder / "data"),
             "PUSHLIVE_CONFIG": str(self.folder / "pipelines.yaml"),
             "PUSHLIVE_INSTANCE": "demo",
             "PUSHLIVE_LISTEN": listen,
             "PUSHLIVE_URL": f"http://{listen}",
-            "PUSHLIVE_PROXY_HTTP": f"127.0.0.1:{free_port() if self.once else 7080}",
+            "PUSHLIVE_PROXY_HTTP": f"127.0.0.1:{free_port() if self.once else 7180}",
             "PUSHLIVE_PREVIEW_PORT": str(free_port()),
-            "PUSHLIVE_PORTS": free_range(30),
+            "PUSHLIVE_PORTS": free_range(30),  # never those of an installation with the defaults
             "PUSHLIVE_SUBNETS": "10.214.0.0/20",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_CONFIG_GLOBAL": os.devnull,
@@ -300,7 +300,8 @@ def play(demo: Demo) -> None:
   the application:   {demo.app}   change something, commit, git push pushlive main
   the command line:  export PUSHLIVE_URL={demo.environment["PUSHLIVE_URL"]} PUSHLIVE_TOKEN=$(cat {token})
                      {PUSHLIVE} status
-  Ctrl-C ends the service.""",
+  Ctrl-C ends the service; the applications go on serving. To remove them, too:
+                     PUSHLIVE_DATA={demo.folder}/data PUSHLIVE_INSTANCE=demo {PUSHLIVE} down --all""",
         flush=True,
     )
     assert demo.service

@@ -97,6 +97,9 @@ class DeskPort(Protocol):
 
     def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]: ...
 
+    def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
+        """What the application itself printed last there."""
+
     def create_token(self, name: str, role: str) -> str: ...
 
     def token(self, text: str) -> TokenPort | None: ...

@@ -32,6 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SERVER_SETTINGS = {
     "http.receivepack": "true",
     "receive.advertisePushOptions": "true",
+    "receive.denyDeleteCurrent": "ignore",  # what a deletion means is said by us, in our words
     "receive.fsckObjects": "true",
     "transfer.hideRefs": "refs/pushlive",
 }

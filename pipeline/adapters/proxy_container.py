@@ -83,7 +83,7 @@ class ProxyContainer:
         ran = bool(found and found["State"]["Running"])
         held = found["Config"]["Labels"].get(LISTENS, "").split(",") if found and ran else []
         if not ran or (found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]):
-            refusetaken(self._settings, held)
+            refuse_taken(self._settings, held, self._neighbours())
         if found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]:
             self.remove()
             found, ran = None, False
@@ -94,6 +94,11 @@ class ProxyContainer:
         else:
             self._await()
         return ran
+
+    def _neighbours(self) -> dict[str, str]:
+        """What other installations' proxies bind, by their instance."""
+        found = self._calls.list(f"{ROLE}=proxy", all=False)
+        return {one["Labels"].get(INSTANCE, "?"): one["Labels"].get(LISTENS, "") for one in found}
 
     def remove(self) -> None:
         """Ends it at once and removes it. Silent about what is gone already."""
@@ -165,13 +170,16 @@ class ProxyContainer:
         return " · ".join(line for line in lines if "NOTICE" not in line)[-600:]
 
 
-def refusetaken(settings: Settings, held: list[str]) -> None:
-    """Raises EngineFailed naming a port that somebody else has. ``held``: what our own container binds."""
+def refuse_taken(settings: Settings, held: list[str], neighbours: dict[str, str]) -> None:
+    """Raises EngineFailed naming a port that somebody else has. ``held``: what our own container binds;
+    ``neighbours``: the same of other installations, by instance."""
     for where, setting in listens(settings).items():
         if where not in held and taken(where):
+            other = next((name for name, binds in neighbours.items() if where in binds.split(",")), "")
+            who = f"the Pushlive installation {other!r}" if other else "another program (`ss -ltnp` names it)"
             raise EngineFailed(
-                f"{where} is taken by another program (`ss -ltnp` names it).",
-                advice=f"End that program, or set {setting} to something else.",
+                f"{where} is taken by {who}.",
+                advice=f"End that one, or set {setting} to something else.",
             )
 
 

@@ -241,3 +241,32 @@ def test_a_release_made_without_an_environment_is_refused_for_it(world):
     world.configure("pipelines: {hello: {environments: {dev: , qa: , live: , extra: }}}")
     with pytest.raises(RequestError, match="without the environment extra"):
         world.desk.deploy("hello", "ann", release=1)
+
+
+def test_plan_compares_with_what_runs_not_with_the_file_as_it_was(world):
+    world.push("one")
+    text = world.settings.config.read_text().replace("replicas: 2", "replicas: 3")
+    assert world.desk.plan(text)["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
+    world.configure(text)
+    assert world.desk.plan(text)["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
+    world.push("two")
+    assert world.desk.plan(text)["pipelines"] == {}
+
+
+def test_plan_says_what_serves_on_without_being_configured(world):
+    world.push("one")
+    text = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {dev: }}}"
+    world.configure(text)
+    found = world.desk.plan(text)["pipelines"]["hello"]
+    assert "serves on until `pushlive gc`" in found["live"][0]
+
+
+def test_output_shows_the_application_of_each_slot(world):
+    world.push("one")
+    world.push("two")
+    world.desk._output = world.engine.logs
+    said = world.desk.output("hello")
+    assert [line for line in said if line.startswith("──")] == [
+        "── live r1 (blue, warm)",
+        "── live r2 (green, serving)",
+    ]

@@ -245,3 +245,16 @@ def test_the_countdown_leaves_out_what_people_took_and_says_when_it_is_over() ->
 
 def test_progress_of_a_run_of_which_nothing_is_known() -> None:
     assert Progress({}).line(50.0, plain) == "●     0:00"
+
+
+def test_the_applications_own_output_is_shown(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    def output(handler: Any) -> None:
+        handler.begin()
+        for key, value in sorted(handler.query.items()):
+            handler.chunk(f"{key}={value}\n".encode())
+        handler.chunk(b"\x1b[31mboom\n")
+        handler.chunk(b"")
+
+    stub.answers["GET", "/api/pipelines/hello/output"] = output
+    told = pushlive("logs", "hello", "--app", "--env", "qa", "--lines", "7")
+    assert told.out == "environment=qa\nlines=7\nboom\n"

@@ -182,6 +182,9 @@ class FakeDesk:
 
     # Keeping
 
+    def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
+        return (f"── {environment or 'live'} r1 (blue, serving)", f"the last {lines} lines of {pipeline}")
+
     def create_token(self, name: str, role: str) -> str:
         self.texts["fresh"] = Token(name, role)
         return "fresh"

@@ -14,6 +14,7 @@ CALLS = [
     ("GET", "/api/runs/hello/42", "viewer"),
     ("GET", "/api/runs/hello/latest/events", "viewer"),
     ("GET", "/api/runs/hello/42/log", "viewer"),
+    ("GET", "/api/pipelines/hello/output", "viewer"),
     ("GET", "/api/doctor", "viewer"),
     ("POST", "/api/pipelines/hello/deploy", "developer"),
     ("POST", "/api/pipelines/hello/revert", "developer"),
@@ -160,6 +161,13 @@ def test_log(client, run):
     answer = call(client, "GET", "/api/runs/hello/latest/log?stage=build")
     assert answer.mimetype == "text/plain"
     assert answer.text.splitlines()[-1] == "stage build"
+
+
+def test_output_is_the_applications_own(client):
+    answer = call(client, "GET", "/api/pipelines/hello/output?environment=qa&lines=5")
+    assert answer.text.splitlines() == ["── qa r1 (blue, serving)", "the last 5 lines of hello"]
+    for wrong in ("0", "-1", "many", "99999"):
+        assert call(client, "GET", f"/api/pipelines/hello/output?lines={wrong}").status_code == 400
 
 
 def test_tokens(client, desk):
