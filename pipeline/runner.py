@@ -305,7 +305,7 @@ class Runner:
             raise Parked(gates[0].why)
 
     def _take_environment(self, work: Work, environment: Environment) -> Lease:
-        until = self._parts.clock.monotonic() + (REVERT_PATIENCE if work.run.kind == Kind.REVERT else 0.3)
+        until = self._parts.clock.monotonic() + (REVERT_PATIENCE if work.run.kind == Kind.REVERT else 1.0)
         while True:
             lease = self._store.leases.take(f"env:{environment.id}", work.run.id)
             if lease:
