@@ -195,7 +195,7 @@ def test_fault_6_a_new_delivery_of_the_same_commit_is_coalesced(service: Service
     before = service.wait("away")
     status, answer = away.deliver(away.clone.head)
     assert (status, answer["runs"]) == (202, [before["id"]])
-    assert "with this commit already" in answer["notes"][0]
+    assert "carries this commit already" in answer["notes"][0]
 
 
 def test_fault_8_deliveries_in_the_wrong_order_end_at_the_head(service: Service, away: Elsewhere) -> None:
