@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from socketserver import ThreadingMixIn
+from typing import TypeVar
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 
 from pipeline.embedded import Embedded, url
 from tests.story.conftest import World
 from webhooks.app import create_app
 
+T = TypeVar("T")
 SHY = [
     "--headless",
     "--no-sandbox",
@@ -27,6 +31,12 @@ SHY = [
     "--disable-sync",
     "--window-size=1200,900",
 ]
+
+
+class Threaded(ThreadingMixIn, WSGIServer):
+    """A browser opens connections in advance: one of them must not keep the others waiting."""
+
+    daemon_threads = True
 
 
 class Quiet(WSGIRequestHandler):
@@ -41,7 +51,7 @@ def browser() -> Iterator[webdriver.Chrome]:
     for argument in SHY:
         options.add_argument(argument)
     one = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-    one.implicitly_wait(5)
+    one.set_page_load_timeout(30)
     yield one
     one.quit()
 
@@ -58,7 +68,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def address(world: World, tmp_path: Path) -> Iterator[str]:
     app = create_app(world.desk, world.settings, lambda name: tmp_path / name)
-    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+    server = make_server("127.0.0.1", 0, app, server_class=Threaded, handler_class=Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -67,20 +77,39 @@ def address(world: World, tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
-def press(browser: webdriver.Chrome, text: str) -> None:
+def patiently(act: Callable[[], T]) -> T:
+    """Does it again while the page, which refreshes itself, takes the element away under one's hands."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return act()
+        except (StaleElementReferenceException, NoSuchElementException):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def press(browser: webdriver.Chrome, text: str, within: str = "body") -> None:
     """The button or link that begins with that text."""
-    found = browser.find_elements(By.CSS_SELECTOR, "a.button, button")
-    next(one for one in found if one.text.startswith(text)).click()
+
+    def once() -> None:
+        for one in browser.find_elements(By.CSS_SELECTOR, f"{within} a.button, {within} button"):
+            if one.text.startswith(text):
+                one.click()
+                return
+        raise NoSuchElementException(f"no button {text!r} in:\n{page(browser)}")
+
+    patiently(once)
 
 
 def log_in(browser: webdriver.Chrome, address: str, token: str) -> None:
     browser.get(address)
-    browser.find_element(By.CSS_SELECTOR, "input[type=password]").send_keys(token)
+    patiently(lambda: browser.find_element(By.CSS_SELECTOR, "input[type=password]").send_keys(token))
     press(browser, "Log in")
 
 
 def page(browser: webdriver.Chrome) -> str:
-    return browser.find_element(By.TAG_NAME, "main").text
+    return patiently(lambda: browser.find_element(By.TAG_NAME, "main").text)
 
 
 def see(browser: webdriver.Chrome, text: str) -> None:
@@ -100,15 +129,14 @@ def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, worl
     see(browser, "hello#2 waits before live")
     press(browser, "Promote r2")
     see(browser, "live gets r2")
-    press(browser, "Send r2 to live")
+    press(browser, "Send r2 to live", within="main form")
     world.work()
     browser.get(address)
     see(browser, "revert ready: r1, warm")
     assert world.serving()["live"] == 2
-    cards = browser.find_elements(By.CSS_SELECTOR, ".card")
-    next(a for a in cards[1].find_elements(By.CSS_SELECTOR, "a.button") if "Revert" in a.text).click()
+    press(browser, "Revert to r1", within=".card:nth-child(2)")
     see(browser, "A hold is set")
-    press(browser, "Revert")
+    press(browser, "Revert", within="main form")
     world.work()
     browser.get(address)
     see(browser, "Held by bo")
@@ -140,7 +168,7 @@ def test_a_run_that_waits_for_the_end_of_a_hold_offers_resume(browser, world, ad
     log_in(browser, address, world.desk.create_token("di", "developer"))
     see(browser, "hello#1 waits before dev")
     press(browser, "Resume dev")
-    press(browser, "Resume")
+    press(browser, "Resume", within="main form")
     world.work()
     browser.get(address)
     see(browser, "hello#1 waits before live")
