@@ -120,6 +120,14 @@ def see(browser: webdriver.Chrome, text: str) -> None:
         time.sleep(0.05)
 
 
+def carry(world: World, done: Callable[[], bool]) -> None:
+    """Works until what the pressed button asks for has arrived and is done."""
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline, world.serving()
+        world.work()
+
+
 def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, world, address):
     world.push("The first version")
     world.desk.promote("hello", "ann")
@@ -130,14 +138,14 @@ def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, worl
     press(browser, "Promote r2")
     see(browser, "live gets r2")
     press(browser, "Send r2 to live", within="main form")
-    world.work()
+    carry(world, lambda: world.serving()["live"] == 2)
     browser.get(address)
     see(browser, "revert ready: r1, warm")
     assert world.serving()["live"] == 2
     press(browser, "Revert to r1", within=".card:nth-child(2)")
     see(browser, "A hold is set")
     press(browser, "Revert", within="main form")
-    world.work()
+    carry(world, lambda: world.serving()["live"] == 1)
     browser.get(address)
     see(browser, "Held by bo")
     assert world.serving()["live"] == 1
@@ -169,6 +177,6 @@ def test_a_run_that_waits_for_the_end_of_a_hold_offers_resume(browser, world, ad
     see(browser, "hello#1 waits before dev")
     press(browser, "Resume dev")
     press(browser, "Resume", within="main form")
-    world.work()
+    carry(world, lambda: world.run(1).gate == "live")
     browser.get(address)
     see(browser, "hello#1 waits before live")
