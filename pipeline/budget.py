@@ -15,8 +15,11 @@ def spent(run: Run, now: float) -> float:
     """Seconds of the deploy budget used so far; 0 before the image is ready. Human waiting is not counted."""
     if not run.image_ready:
         return 0.0
-    waiting = now - run.gate_since if run.gate and not run.ended else 0.0
-    return max(0.0, (run.ended or now) - run.image_ready - run.human - waiting - _queued(run, now))
+    return max(0.0, (run.ended or now) - run.image_ready - _human(run, now) - _queued(run, now))
+
+
+def _human(run: Run, now: float) -> float:
+    return run.human + (now - run.gate_since if run.gate and not run.ended else 0.0)
 
 
 def _queued(run: Run, now: float) -> float:
@@ -65,8 +68,7 @@ def stages(run: Run) -> list[dict[str, Any]]:
 def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
     """All figures of one run, in seconds: queue, human and machine time apart."""
     end = run.ended or now
-    waiting = now - run.gate_since if run.gate and not run.ended else 0.0
-    human = run.human + waiting
+    human = _human(run, now)
     queue = (run.started or end) - run.accepted + _queued(run, now)
     whole = end - run.accepted - human
     rest = left(run, budget, now)

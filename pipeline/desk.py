@@ -297,7 +297,7 @@ class Desk:
         said: list[str] = []
         for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
             said.append(f"── {name} r{record.release} ({slot}, {record.state})")
-            said += self._output(Place(pipeline, name, found.index, slot), lines)
+            said += self._output(promotion.place_of(found, slot), lines)
         return tuple(said)
 
     # ── tokens, counts, health ───────────────────────────────────────────────

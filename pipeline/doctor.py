@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline.configs import Configs
 from pipeline.errors import PushliveError
-from pipeline.model import Place
 from pipeline.ports import Parts
+from pipeline.promotion import place_of
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.units import show_size
@@ -131,7 +131,7 @@ def _environments(store: Store) -> Iterator[Any]:
 
 def _environment(environment: Any, parts: Parts) -> Iterator[Check]:
     """The store's word against what the proxy and the Engine really have."""
-    place = Place(environment.pipeline, environment.name, environment.index, environment.active or "blue")
+    place = place_of(environment, environment.active or "blue")
 
     def look() -> str:
         serving = parts.engine.serving(place)

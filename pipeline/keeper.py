@@ -9,14 +9,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from pipeline import views
+from pipeline import promotion, views
 from pipeline.admission import Accepted
 from pipeline.builds import repository
 from pipeline.clock import Deadline
 from pipeline.config import Config
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, LeaseLost, NotFound, PushliveError
-from pipeline.model import Environment, Kind, Place, Push, Release, Run, SlotSpec, SlotState, State
+from pipeline.model import SLOTS, Environment, Kind, Push, Release, Run, SlotSpec, SlotState, State
 from pipeline.ports import Parts
 from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Transaction
@@ -210,7 +210,7 @@ class Keeper:
         return said
 
     def _serve_nothing(self, environment: Environment) -> list[str]:
-        place = self._place(environment, "blue")
+        place = promotion.place_of(environment, "blue")
         if not environment.slots or self._parts.engine.serving(place) is None:
             return []
         self._parts.engine.unroute(place)
@@ -229,7 +229,7 @@ class Keeper:
         return said
 
     def _clear(self, environment: Environment, slot: str, lease: Lease) -> None:
-        self._parts.engine.stop(self._place(environment, slot))
+        self._parts.engine.stop(promotion.place_of(environment, slot))
         record = environment.slots.get(slot)
 
         def act(transaction: Transaction) -> None:
@@ -242,7 +242,7 @@ class Keeper:
 
     def _still_busy(self, environment: Environment, slot: str, now: float) -> bool:
         record = environment.slots[slot]
-        place = self._place(environment, slot)
+        place = promotion.place_of(environment, slot)
         spec = self._spec(environment, slot)
         if self._parts.engine.open_sessions(place) and now < record.until + spec.config.service.drain:
             return True
@@ -257,8 +257,10 @@ class Keeper:
             if record.state == SlotState.STARTING and self._ended(environment.pipeline, record.run):
                 self._clear(environment, slot, lease)
                 said.append(f"{environment.id}: {slot} was left behind by #{record.run} and was cleared")
-        for slot in ("blue", "green"):
-            if slot not in environment.slots and self._parts.engine.replicas(self._place(environment, slot)):
+        for slot in SLOTS:
+            if slot not in environment.slots and self._parts.engine.replicas(
+                promotion.place_of(environment, slot)
+            ):
                 self._clear(environment, slot, lease)
                 said.append(f"{environment.id}: {slot} held containers that nobody knew; they were removed")
         return said
@@ -301,7 +303,7 @@ class Keeper:
                         f"{environment.id} is not in pipelines.yaml any more, but a run is at work there"
                     )
                     continue
-                self._parts.engine.remove(self._place(environment, environment.active or "blue"))
+                self._parts.engine.remove(promotion.place_of(environment, environment.active or "blue"))
                 self._store.forget_environment(environment.pipeline, environment.name)
                 said.append(f"{environment.id} is not in pipelines.yaml any more and was removed")
         return tuple(said) or ("nothing to clean up",)
@@ -353,15 +355,10 @@ class Keeper:
             return True
         return run.state == State.ENDED
 
-    def _place(self, environment: Environment, slot: str) -> Place:
-        return Place(environment.pipeline, environment.name, environment.index, slot)
-
     def _spec(self, environment: Environment, slot: str) -> SlotSpec:
         record = environment.slots[slot]
         release = self._store.release(environment.pipeline, record.release)
-        config = release.environments[environment.name]
-        place = self._place(environment, slot)
-        return SlotSpec(place, release.number, record.run, release.commit, release.image, config)
+        return promotion.spec_of(promotion.place_of(environment, slot), release, record.run)
 
     def _problem(self, environment: Environment, text: str) -> None:
         if self._store.get(f"problem:{environment.id}") != text:

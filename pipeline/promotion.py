@@ -10,15 +10,27 @@ from pipeline.model import (
     Environment,
     Hold,
     Kind,
+    Place,
     Quarantined,
     Release,
     Run,
     Slot,
     SlotRecord,
+    SlotSpec,
     SlotState,
     State,
     other,
 )
+
+
+def place_of(environment: Environment, slot: Slot) -> Place:
+    return Place(environment.pipeline, environment.name, environment.index, slot)
+
+
+def spec_of(place: Place, release: Release, run: int) -> SlotSpec:
+    """That release in that slot, as the engine is told."""
+    config = release.environments[place.environment]
+    return SlotSpec(place, release.number, run, release.commit, release.image, config)
 
 
 def slot_for(environment: Environment, run: Run, release: int) -> Slot:

@@ -32,7 +32,6 @@ from pipeline.model import (
     CommandResult,
     Environment,
     Kind,
-    Place,
     Release,
     Run,
     SlotSpec,
@@ -63,9 +62,7 @@ class Rollout:
         self._config = release.environments[name]
         environment = self._environment()
         slot = promotion.slot_for(environment, work.run, release.number)
-        place = Place(environment.pipeline, name, environment.index, slot)
-        run = work.run.number
-        self._spec = SlotSpec(place, release.number, run, release.commit, release.image, self._config)
+        self._spec = promotion.spec_of(promotion.place_of(environment, slot), release, work.run.number)
 
     def go(self) -> None:
         """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper."""
@@ -251,9 +248,7 @@ class Rollout:
     def _old_spec(self, environment: Environment, slot: str) -> SlotSpec:
         record = environment.slots[slot]
         release = self._work.store.release(environment.pipeline, record.release)
-        place = replace(self._spec.place, slot=slot)
-        config = release.environments[self._name]
-        return SlotSpec(place, release.number, record.run, release.commit, release.image, config)
+        return promotion.spec_of(promotion.place_of(environment, slot), release, record.run)
 
     # ── small helpers ────────────────────────────────────────────────────────
 

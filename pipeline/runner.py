@@ -6,7 +6,6 @@ far as it goes, and ring again if more is due.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from pipeline import admission, codec, log, promotion, states
@@ -225,7 +224,13 @@ class Runner:
         if admission.carrying(others, run.ref, head):
             return  # the head's own delivery came first
         push = Push(
-            run.pipeline, run.repository, run.ref, head, f"head:{run.id}", run.pusher, received=time.time()
+            run.pipeline,
+            run.repository,
+            run.ref,
+            head,
+            f"head:{run.id}",
+            run.pusher,
+            received=self._parts.clock.now(),
         )
         try:
             self._accept(push)
