@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,13 +32,18 @@ pipelines:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real store for the whole session; every test has a prefix of its own in it."""
-    folder = tmp_path_factory.mktemp("v")
-    embedded = Embedded(folder)
-    embedded.start()
-    yield url(folder)
-    embedded.stop()
+def valkey() -> Iterator[str]:
+    """A real store for the whole session; every test has a prefix of its own in it. Its files are in memory where
+    the machine allows it: what is on disk after a crash is asked in test_store.py."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(
+        prefix="pl-", dir=memory if os.access(memory, os.W_OK) else None
+    ) as name:
+        folder = Path(name)
+        embedded = Embedded(folder)
+        embedded.start()
+        yield url(folder)
+        embedded.stop()
 
 
 class World:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import redis
 
+from pipeline import embedded as embedded_module
 from pipeline import log as logs
 from pipeline import promotion
 from pipeline.adapters.fake import Killed
@@ -606,7 +607,8 @@ def test_store_blips_set_a_run_aside_as_if_its_workers_died(world, monkeypatch):
     assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).reason
 
 
-def test_a_survivor_that_is_slow_gets_a_rival_on_the_same_files(tmp_path_factory):
+def test_a_survivor_that_is_slow_gets_a_rival_on_the_same_files(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(embedded_module, "START", 4.0)  # the patience that ends, not how long it is, is asked here
     folder = tmp_path_factory.mktemp("w")
     first = Embedded(folder)
     first.start()
