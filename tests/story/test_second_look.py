@@ -608,7 +608,7 @@ def test_store_blips_set_a_run_aside_as_if_its_workers_died(world, monkeypatch):
 
 
 def test_a_survivor_that_is_slow_gets_a_rival_on_the_same_files(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(embedded_module, "START", 4.0)  # the patience that ends, not how long it is, is asked here
+    monkeypatch.setattr(embedded_module, "START", 4.0)
     folder = tmp_path_factory.mktemp("w")
     first = Embedded(folder)
     first.start()
