@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from pipeline import promotion, views
+from pipeline import jumps, promotion, views
 from pipeline.admission import Accepted
 from pipeline.builds import repository
 from pipeline.clock import Deadline
@@ -19,14 +19,13 @@ from pipeline.errors import ConfigError, LeaseLost, NotFound, PushliveError
 from pipeline.model import SLOTS, Environment, Kind, Push, Release, Run, SlotSpec, SlotState, State
 from pipeline.ports import Parts
 from pipeline.settings import Settings
-from pipeline.store import Lease, Store, Transaction
+from pipeline.store import Lease, Store, Transaction, Watchman
 from pipeline.work import Renewer
 
 RECONCILE_EVERY = 5.0  # seconds
 HEADS_EVERY = 3.0
 TIDY_EVERY = 300.0
 RING_AGAIN = 5.0  # seconds: a ring that woke nobody is repeated no faster
-LEASE = 8.0  # seconds; renewed while it acts
 RECENT = 100  # releases whose images are looked for
 DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
 
@@ -61,6 +60,9 @@ class Keeper:
         self._accept, self._heads, self._ensure = accept, heads, ensure
         self._configs = Configs(store, settings.config)
         self._lease: Lease | None = None
+        self._watchman = Watchman(store.leases)
+        self._jumps = jumps.JumpWatch(parts.clock)
+        self._unmoved = 0.0  # seconds of a jump that the records do not know yet
         self._pace = RECONCILE_EVERY
         self._rung: dict[str, float] = {}  # when this keeper last rang for a run
         self._seen: dict[str, str] = {}  # heads that no run knew at the last look
@@ -70,10 +72,12 @@ class Keeper:
     def tick(self) -> list[str]:
         """One round; returns what it did that a person may want to know."""
         self.sweep()  # by every keeper: ringing twice is harmless, ringing late is not
+        self._unmoved += self._jumps.moved()  # every keeper sees a jump, the one that acts heeds it
         if not self._ours():
+            self._unmoved = 0.0
             return []
         now = self._parts.clock.monotonic()
-        said: list[str] = []
+        said: list[str] = self._heed_the_clock()
         said += self._take_up_config()
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
@@ -99,15 +103,30 @@ class Keeper:
 
     def _ours(self) -> bool:
         leases = self._store.leases
-        if self._lease is None or not leases.renew(self._lease, LEASE):
-            self._lease = leases.take("keeper", "keeper", LEASE)
+        if self._lease is None or not leases.renew(self._lease):
+            self._lease = leases.take("keeper", "keeper")
         return self._lease is not None
+
+    def _heed_the_clock(self) -> list[str]:
+        moved = self._unmoved
+        if not moved:
+            return []
+        for pipeline in self._store.pipelines():
+            names = tuple(self._store.environments(pipeline))
+            self._store.transact(pipeline, lambda tx, names=names: jumps.move(tx, names, moved))  # type: ignore[misc]
+        self._unmoved = 0.0
+        way = "forward" if moved > 0 else "back"
+        return [
+            f"the clock was set {way} by {abs(moved):.0f} s; what is kept for a while is kept for as long as before"
+        ]
 
     # ── the sweep ────────────────────────────────────────────────────────────
 
     def sweep(self) -> None:
-        """Rings for every run that is due and in nobody's hands; again for the same one only after a while."""
+        """Frees the leases of the dead, and rings for every run that is due and in nobody's hands; again for the same
+        one only after a while."""
         now = self._parts.clock.monotonic()
+        self._watchman.look(now)
         self._rung = {run: at for run, at in self._rung.items() if now - at < RING_AGAIN}
         for pipeline in self._store.pipelines():
             for number in self._store.due(pipeline):

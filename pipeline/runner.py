@@ -342,7 +342,7 @@ class Runner:
     def _finish(self, work: Work, release: Release) -> None:
         run, now = work.run, self._parts.clock.now()
         budget = self._configured(run.config).budget_of(run.pipeline)
-        spent, whole = budgets.spent(run, now), now - run.accepted - run.human
+        spent, whole = budgets.spent(run, now), max(0.0, now - run.accepted - run.human)
         where = run.stages[-1]
         text = f"{release.name} ({run.short}) serves {where}, {show_duration(whole)} after "
         text += "the push" if run.kind == Kind.PUSH else "it was asked for"

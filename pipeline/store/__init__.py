@@ -1,7 +1,7 @@
 """All that is kept: runs, releases, environments, events, leases, tokens. The only place that knows Redis."""
 
-from pipeline.store.leases import Lease
+from pipeline.store.leases import Lease, Watchman
 from pipeline.store.store import Store, Transaction
 from pipeline.store.tokens import Token
 
-__all__ = ["Lease", "Store", "Token", "Transaction"]
+__all__ = ["Lease", "Store", "Token", "Transaction", "Watchman"]

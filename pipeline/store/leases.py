@@ -1,50 +1,108 @@
-"""Leases: who works on a run, who may act in an environment. They end by themselves when nobody renews."""
+"""Leases: who works on a run, who may act in an environment. Whoever holds one says so every few seconds; one whose
+holder has fallen silent is freed by whoever watches.
+
+No wall clock decides: a server's expiry would end every lease at once, or none for an hour, when somebody sets the
+clock. Each renewal takes the next number of a counter, and a watcher frees a lease whose number has not changed for
+``TTL`` seconds of the watcher's own monotonic clock.
+"""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.store.connection import Client, translate
 
-TTL = 8.0  # seconds; with a sweep every 2 a dead worker's run goes on elsewhere within 15
+TTL = 8.0  # seconds of silence; with a look every second a dead worker's run goes on elsewhere within 15
 
-_RENEW = (
-    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) end return 0"
-)
-_DROP = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0"
+# KEYS: the lease, the hash of beats, the counter. ARGV: the token, the lease's name.
+_BEAT = "redis.call('hset',KEYS[2],ARGV[2],redis.call('incr',KEYS[3])) return 1"
+_TAKE = f"if redis.call('exists',KEYS[1])==1 then return 0 end redis.call('set',KEYS[1],ARGV[1]) {_BEAT}"
+_RENEW = f"if redis.call('get',KEYS[1])~=ARGV[1] then return 0 end {_BEAT}"
+_END = "redis.call('hdel',KEYS[2],ARGV[2]) return redis.call('del',KEYS[1])"
+_DROP = f"if redis.call('get',KEYS[1])~=ARGV[1] then return 0 end {_END}"
+# ARGV[1] is the beat that the watcher saw.
+_FREE = f"if redis.call('hget',KEYS[2],ARGV[2])~=ARGV[1] then return 0 end {_END}"
 
 
 @dataclass(frozen=True)
 class Lease:
     key: str
     token: str
+    name: str = ""
 
 
 class Leases:
     def __init__(self, client: Client, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
-        self._renew = client.register_script(_RENEW)
-        self._drop = client.register_script(_DROP)
+        scripts = (_TAKE, _RENEW, _DROP, _FREE)
+        self._take, self._renew, self._drop, self._free = map(client.register_script, scripts)
 
-    def take(self, name: str, holder: str = "", ttl: float = TTL) -> Lease | None:
+    def take(self, name: str, holder: str = "") -> Lease | None:
         """The lease of that name, or None where somebody has it."""
-        lease = Lease(f"{self._prefix}lease:{name}", f"{holder}:{secrets.token_hex(8)}")
+        lease = Lease(self._key(name), f"{holder}:{secrets.token_hex(8)}", name)
         with translate():
-            taken = self._client.set(lease.key, lease.token, nx=True, px=int(ttl * 1000))
+            taken = self._take(keys=self._keys(name), args=[lease.token, name])
         return lease if taken else None
 
-    def renew(self, lease: Lease, ttl: float = TTL) -> bool:
+    def renew(self, lease: Lease) -> bool:
         """False when it is not ours any more."""
         with translate():
-            return bool(self._renew(keys=[lease.key], args=[lease.token, int(ttl * 1000)]))
+            return bool(self._renew(keys=self._keys(lease.name), args=[lease.token, lease.name]))
 
     def drop(self, lease: Lease) -> None:
         """Gives it back. Twice."""
         with translate():
-            self._drop(keys=[lease.key], args=[lease.token])
+            self._drop(keys=self._keys(lease.name), args=[lease.token, lease.name])
 
     def free(self, name: str) -> bool:
+        """True where nobody has it."""
         with translate():
-            return not self._client.exists(f"{self._prefix}lease:{name}")
+            return not self._client.exists(self._key(name))
+
+    def holder(self, name: str) -> str:
+        """Who has it, as ``take`` was told; "" where nobody has."""
+        with translate():
+            return str(self._client.get(self._key(name)) or "").rpartition(":")[0]
+
+    def beats(self) -> dict[str, str]:
+        """Every lease that is held, with the number of its last renewal."""
+        with translate():
+            return {str(name): str(beat) for name, beat in self._client.hgetall(self._beats).items()}
+
+    def free_silent(self, name: str, beat: str) -> bool:
+        """Takes the lease from whoever has it, unless it was renewed since that beat; True if it did."""
+        with translate():
+            return bool(self._free(keys=self._keys(name), args=[beat, name]))
+
+    @property
+    def _beats(self) -> str:
+        return f"{self._prefix}beats"
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}lease:{name}"
+
+    def _keys(self, name: str) -> list[str]:
+        return [self._key(name), self._beats, f"{self._prefix}last-beat"]
+
+
+@dataclass
+class Watchman:
+    """Frees the leases of the dead. One for each process that looks; several at once are harmless."""
+
+    leases: Leases
+    _seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # by name: the beat, and since when
+
+    def look(self, monotonic: float) -> tuple[str, ...]:
+        """Frees what has been silent for ``TTL`` seconds since this watchman first saw its beat; the names.
+        ``monotonic``: this process's own clock, in seconds. Raises StoreUnavailable."""
+        before, self._seen = (
+            self._seen,
+            {},
+        )  # should the store not answer, silence is counted anew from the next look
+        for name, beat in self.leases.beats().items():
+            known, since = before.get(name, ("", monotonic))
+            self._seen[name] = (beat, since if known == beat else monotonic)
+        silent = [(name, beat) for name, (beat, since) in self._seen.items() if monotonic - since >= TTL]
+        return tuple(name for name, beat in silent if self.leases.free_silent(name, beat))

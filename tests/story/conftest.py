@@ -63,6 +63,11 @@ class World:
         configs = Configs(self.store, self.settings.config)
         self.runner = Runner(self.store, parts, self.settings, configs.by_hash, self.desk.accept)
         self.keeper = Keeper(self.store, parts, self.settings, self.desk.accept, self.heads, list)
+        self._parts = parts
+
+    def another_keeper(self) -> Keeper:
+        """That of another process."""
+        return Keeper(self.store, self._parts, self.settings, self.desk.accept, self.heads, list)
 
     def configure(self, text: str) -> None:
         self.settings.config.write_text(text)
