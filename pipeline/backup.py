@@ -23,10 +23,10 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from pipeline import loader, wiring
+from pipeline import wiring
 from pipeline.adapters import git_bundle
 from pipeline.embedded import Embedded
-from pipeline.errors import EngineFailed, PushliveError, RequestError
+from pipeline.errors import EngineFailed, RequestError
 from pipeline.processes import RESTORING
 from pipeline.settings import Settings
 from pipeline.store import Store, snapshot
@@ -73,7 +73,9 @@ def backup(settings: Settings, file: Path) -> Told:
                 os.fsync(opened.fileno())
         part.rename(file)
     except (OSError, tarfile.TarError) as error:
-        raise EngineFailed(f"{file} cannot be written: {error}.", advice="Look at the disk and the folder.") from error
+        raise EngineFailed(
+            f"{file} cannot be written: {error}.", advice="Look at the disk and the folder."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return Told(file, count, file.stat().st_size, time.time())
@@ -85,7 +87,12 @@ def _write(settings: Settings, opened: IO[bytes], folder: Path) -> int:
         for name, source in _sources(settings, folder):
             with suppress(FileNotFoundError):  # it went away in between
                 files[name] = _add(archive, name, source)
-        about = {"pushlive": FORMAT, "version": _version(), "instance": settings.instance, "made": time.time()}
+        about = {
+            "pushlive": FORMAT,
+            "version": _version(),
+            "instance": settings.instance,
+            "made": time.time(),
+        }
         text = json.dumps({**about, "files": files}, indent=1, sort_keys=True)
         (folder / MANIFEST).write_text(text)
         _add(archive, MANIFEST, folder / MANIFEST)
@@ -187,19 +194,22 @@ def _examine(file: Path) -> dict[str, Any]:
     """The manifest of an archive in which everything is as the manifest says. Nothing is written."""
     seen: dict[str, dict[str, Any]] = {}
     manifest: dict[str, Any] | None = None
-    for member, content in _members(file):
-        if manifest is not None or member.name in seen or len(seen) > FILES_AT_MOST:
-            raise _foreign(file, f"{member.name[:80]!r} is more than the manifest lists")
-        if member.name == MANIFEST:
-            manifest = _manifest(file, content.read(MANIFEST_LIMIT))
-            continue
-        reader = _Hashing(content)
-        while reader.read(_PIECE):
-            pass
-        seen[member.name] = {"sha256": reader.digest.hexdigest(), "size": member.size}
+    with _readable(file):
+        for member, content in _members(file):
+            if manifest is not None or member.name in seen or len(seen) > FILES_AT_MOST:
+                raise _foreign(file, f"{member.name[:80]!r} is more than the manifest lists")
+            if member.name == MANIFEST:
+                manifest = _manifest(file, content.read(MANIFEST_LIMIT))
+                continue
+            reader = _Hashing(content)
+            while reader.read(_PIECE):
+                pass
+            seen[member.name] = {"sha256": reader.digest.hexdigest(), "size": member.size}
     if manifest is None:
         raise _foreign(file, "it has no manifest; it was cut off, or is something else")
-    wrong = sorted(name for name in {*seen, *manifest["files"]} if seen.get(name) != manifest["files"].get(name))
+    wrong = sorted(
+        name for name in {*seen, *manifest["files"]} if seen.get(name) != manifest["files"].get(name)
+    )
     if wrong:
         raise _foreign(file, f"{wrong[0][:80]!r} is missing or is not what was saved ({len(wrong)} in all)")
     if STORE not in seen:
@@ -209,18 +219,24 @@ def _examine(file: Path) -> dict[str, Any]:
 
 def _members(file: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
     """Every member, in order; each has to be a plain file at a place that a backup has. Raises RequestError."""
+    with _readable(file), tarfile.open(file, "r|gz") as archive:
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # or every header would be kept
+            if not member.isreg() or not _expected(member.name):
+                raise _foreign(file, f"{member.name[:80]!r} has no place in a backup")
+            content = archive.extractfile(member)
+            if content is not None:
+                yield member, content
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """What reading a broken archive raises becomes RequestError."""
     try:
-        with tarfile.open(file, "r|gz") as archive:
-            for member in archive:
-                archive.members = []  # type: ignore[attr-defined]  # or every header would be kept
-                if not member.isreg() or not _expected(member.name):
-                    raise _foreign(file, f"{member.name[:80]!r} has no place in a backup")
-                content = archive.extractfile(member)
-                if content is not None:
-                    yield member, content
+        yield
     except FileNotFoundError as error:
         raise RequestError(f"there is no file {file}.", advice="Look at its name.") from error
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:  # zlib.error is a ValueError's cousin
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         raise _foreign(file, f"it cannot be read ({error})") from error
 
 
@@ -233,7 +249,9 @@ def _expected(name: str) -> bool:
         return name in (MANIFEST, STORE, CONFIG)
     if parts[0] == "git":
         stem = parts[1].removesuffix(".bundle")
-        return len(parts) == 2 and parts[1].endswith(".bundle") and stem.strip(".") != "" and stem[0] not in "-."
+        return (
+            len(parts) == 2 and parts[1].endswith(".bundle") and stem.strip(".") != "" and stem[0] not in "-."
+        )
     return parts[0] == "data" and parts[1] not in LEFT_OUT
 
 
@@ -257,7 +275,8 @@ def _manifest(file: Path, text: bytes) -> dict[str, Any]:
 
 def _foreign(file: Path, why: str) -> RequestError:
     return RequestError(
-        f"{file} is damaged or is no backup of Pushlive: {why}.", advice="Nothing was restored; take another one."
+        f"{file} is damaged or is no backup of Pushlive: {why}.",
+        advice="Nothing was restored; take another one.",
     )
 
 

@@ -139,6 +139,15 @@ COMMANDS: dict[str, Command] = {
     ),
     "doctor": Command(_CARE, "look at every part, and say what to mend", "cli_care:doctor", (_JSON,)),
     "gc": Command(_CARE, "remove what nothing needs any more", "cli_care:gc", (_JSON,)),
+    "backup": Command(
+        _CARE, "everything that is kept, in one file", "cli_local:backup", (_arg("file", metavar="FILE"),)
+    ),
+    "restore": Command(
+        _CARE,
+        "an empty data folder, filled from a backup",
+        "cli_local:restore",
+        (_arg("file", metavar="FILE"),),
+    ),
     "token": Command(_CARE, "access tokens: create NAME, list, revoke NAME", "cli_care:token"),
     "web": Command(_CARE, "only the web part, as in its container", "cli_local:web"),
     "worker": Command(_CARE, "only the workers, as in their container", "cli_local:worker"),

@@ -35,6 +35,18 @@ def down(context: Context) -> int:
     return supervisor.down(bool(context.args.all))
 
 
+def backup(context: Context) -> int:
+    from pipeline import supervisor
+
+    return supervisor.backup(context.args.file)
+
+
+def restore(context: Context) -> int:
+    from pipeline import supervisor
+
+    return supervisor.restore(context.args.file)
+
+
 def init(context: Context) -> int:
     from pipeline.starter import starter
 

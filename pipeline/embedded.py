@@ -94,6 +94,11 @@ class Embedded:
             )
         return True
 
+    @property
+    def ours(self) -> bool:
+        """True where this process started the server."""
+        return self._process is not None
+
     def alive(self) -> bool:
         return self._process is None or self._process.poll() is None
 

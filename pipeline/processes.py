@@ -6,6 +6,7 @@ import ctypes
 import signal
 
 SUPERVISED = "--supervised"  # given by `pushlive up`: this process is to end with it
+RESTORING = "restoring"  # a file in a data folder that is being restored: nothing may start on it yet
 _PR_SET_PDEATHSIG = 1
 
 

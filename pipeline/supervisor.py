@@ -20,9 +20,10 @@ from pipeline import wiring
 from pipeline.configs import Configs
 from pipeline.embedded import Embedded
 from pipeline.errors import ConfigError, PushliveError, RequestError
-from pipeline.processes import SUPERVISED
+from pipeline.processes import RESTORING, SUPERVISED
 from pipeline.settings import Settings
 from pipeline.store import Store
+from pipeline.units import show_size
 
 READY = 30.0  # seconds until the web side has to answer
 WEB_STOP = 5.0
@@ -114,6 +115,11 @@ class Service:
 
     def _lock(self) -> IO[str]:
         self._settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (self._settings.data / RESTORING).exists():
+            raise RequestError(
+                f"a restore into {self._settings.data} is at work, or was cut off.",
+                advice="Wait for it; or take the folder away and restore again.",
+            )
         lock = (self._settings.data / "up.lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -245,6 +251,42 @@ def down(everything: bool) -> int:
     _end_service(settings)
     if everything:
         _remove_everything(settings)
+    return 0
+
+
+def backup(file: str) -> int:
+    """Everything that is kept, into one file; the service may run."""
+    from pipeline.backup import backup as save
+
+    told = save(_settings(), Path(file).absolute())
+    say(f"{told.file}: {told.files} files, {show_size(told.size)}.")
+    say(
+        "It holds tokens, keys and secrets: whoever reads it can do what this service can. Keep it accordingly."
+    )
+    return 0
+
+
+def restore(file: str) -> int:
+    """An empty data folder filled from such a file."""
+    from pipeline.backup import restore as take_up
+
+    settings = _settings()
+    if _locked(settings):
+        raise RequestError(
+            f"the service is running with the data folder {settings.data}.", advice="`pushlive down` first."
+        )
+    there = sorted(path.name for path in settings.data.iterdir()) if settings.data.exists() else []
+    if there:
+        raise RequestError(
+            f"the data folder {settings.data} is not empty ({', '.join(there[:3])} …); nothing was restored.",
+            advice="Move it away, or set PUSHLIVE_DATA to another one.",
+        )
+    told = take_up(settings, Path(file).absolute())
+    made = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(told.made))
+    say(f"{settings.data} is as it was at {made} UTC ({told.files} files, {show_size(told.size)}).")
+    for note in told.notes:
+        say(note + ".")
+    say("`pushlive up` starts it; `pushlive status` then says which images are missing.")
     return 0
 
 

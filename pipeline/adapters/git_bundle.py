@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.adapters import git_process
 from pipeline.adapters.git import init_repository
 from pipeline.clock import Deadline, SystemClock
+from pipeline.errors import EngineFailed
 
 PATIENCE = 3600.0  # seconds for one repository, however large
 
@@ -30,7 +31,10 @@ def load(file: Path, repository: Path, *, push_limit: int) -> None:
         [*arguments, "--", str(file), "+refs/*:refs/*"],
         settings={"protocol.file.allow": "always"},
     )
-    git_process.finish(process, _patience(), doing=f"Restoring the repository {repository.stem}")
+    doing = f"Restoring the repository {repository.stem}"
+    git_process.finish(process, _patience(), doing=doing)
+    if not git_process.run(repository, "for-each-ref", "--count=1", doing=doing):
+        raise EngineFailed(f"{doing}: the bundle holds no ref.", advice="Take another backup.")
 
 
 def _patience() -> Deadline:

@@ -17,7 +17,7 @@ from pipeline.store.store import Store
 
 ATTEMPTS = 20
 TOGETHER = 500  # members written by one command
-NOT_KEPT = ("lease:", "heartbeat")  # who works now is not worth remembering
+NOT_KEPT = ("lease:", "beats", "last-beat", "heartbeat")  # who works now is not worth remembering
 APART = "events:"  # large, and read by followers alone: not part of the one moment
 
 _READ: dict[str, Callable[[Any, str], Any]] = {
@@ -28,7 +28,14 @@ _READ: dict[str, Callable[[Any, str], Any]] = {
     "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
     "stream": lambda pipe, key: pipe.xrange(key),
 }
-_SHAPES: dict[str, type] = {"string": str, "hash": dict, "set": list, "list": list, "zset": list, "stream": list}
+_SHAPES: dict[str, type] = {
+    "string": str,
+    "hash": dict,
+    "set": list,
+    "list": list,
+    "zset": list,
+    "stream": list,
+}
 
 
 def dump(store: Store) -> Iterator[str]:
@@ -119,7 +126,9 @@ def _checked(text: str, number: int) -> tuple[str, str, Any, int]:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         good = False
     if not good:
-        raise RequestError(f"line {number} of the backup's store is no record; nothing can be restored from it.")
+        raise RequestError(
+            f"line {number} of the backup's store is no record; nothing can be restored from it."
+        )
     return key, kind, value, ttl
 
 

@@ -1,0 +1,87 @@
+"""scripts/audit: a known hole fails, and what could not be asked is never taken for good."""
+
+from __future__ import annotations
+
+import json
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+LOADER = SourceFileLoader("audit", str(ROOT / "scripts" / "audit"))
+SPEC = spec_from_loader("audit", LOADER)
+assert SPEC
+audit = module_from_spec(SPEC)
+LOADER.exec_module(audit)
+
+GOOD = {"name": "flask", "version": "3.1", "vulns": []}
+BAD = {
+    "name": "rq", "version": "3.0",
+    "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["3.1"], "description": "x"}],
+}  # fmt: skip
+UNKNOWN = {"name": "docker", "skip_reason": "Dependency not found on PyPI"}
+
+
+def said(*dependencies: dict[str, object]) -> str:
+    return json.dumps({"dependencies": dependencies, "fixes": []})
+
+
+def run(monkeypatch, capsys, *reports, wrong=(), argv=()):
+    left = list(reports)
+    monkeypatch.setattr(audit, "ask", lambda _: left.pop(0))
+    monkeypatch.setattr(audit, "offline", lambda *_: list(wrong))
+    monkeypatch.setattr(audit.sys, "argv", ["audit", *argv])
+    code = audit.main()
+    return code, capsys.readouterr().out
+
+
+def test_a_known_hole_fails_and_is_named(monkeypatch, capsys):
+    code, out = run(monkeypatch, capsys, audit.parse(said(GOOD, BAD, UNKNOWN)))
+    assert code == 1
+    assert "✗ rq 3.0: PYSEC-1, CVE-1; mended in 3.1" in out
+    assert "audited: 2 packages, 1 known hole(s); not listed there: docker" in out
+
+
+def test_no_hole_is_good(monkeypatch, capsys):
+    code, out = run(monkeypatch, capsys, audit.parse(said(GOOD)))
+    assert (code, "NOTHING" in out) == (0, False)
+
+
+def test_where_nothing_can_be_asked_it_says_that_nothing_was_audited(monkeypatch, capsys):
+    reports = audit.parse(said(UNKNOWN)), audit.Report(error="no route")
+    code, out = run(monkeypatch, capsys, *reports)
+    assert code == 0
+    assert "NOTHING WAS AUDITED" in out
+    assert "pypi: knows none of 1 packages" in out
+    assert "osv: no route" in out
+    assert run(monkeypatch, capsys, *reports, argv=["--strict"])[0] == 1
+
+
+def test_the_second_source_is_asked_where_the_first_knows_nothing(monkeypatch, capsys):
+    code, out = run(monkeypatch, capsys, audit.Report(error="403"), audit.parse(said(BAD)))
+    assert code == 1
+    assert "rq 3.0" in out
+
+
+def test_what_is_seen_offline_fails_too(monkeypatch, capsys):
+    code, out = run(monkeypatch, capsys, audit.parse(said(GOOD)), wrong=["x is not explained"])
+    assert (code, "✗ x is not explained" in out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("dependency", "why"),
+    [("nosuchthing>=1,<2", "not installed"), ("flask>=99,<100", "is installed, pyproject.toml wants"),
+     ("flask>=3", "no upper bound"), ("urllib3>=2,<3", "not explained")],
+)  # fmt: skip
+def test_offline_checks(dependency, why):
+    found = audit.offline({"dependencies": [dependency]}, {"nosuchthing", "flask"})
+    assert any(why in one for one in found), found
+
+
+def test_this_project_passes_what_can_be_checked_offline():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert audit.offline(project, audit.explained()) == []

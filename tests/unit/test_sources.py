@@ -1,0 +1,151 @@
+"""What our own sources may not hold: nothing that turns data into code, and no git that obeys its surroundings."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = [
+    path for folder in ("pipeline", "webhooks", "workers") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+SCRIPTS = [path for path in (ROOT / "docker", ROOT / "scripts") for path in sorted(path.rglob("*.py"))]
+EXECUTED = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "marshal.loads", "marshal.load",
+    "shelve.open", "yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "yaml.unsafe_load_all",
+    "yaml.full_load_all", "runpy.run_path", "runpy.run_module", "code.interact", "subprocess.getoutput",
+    "subprocess.getstatusoutput", "os.spawnlp", "os.execlp", "os.execvp",
+}  # fmt: skip
+UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "jsonpickle"}
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def names(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *SCRIPTS], ids=names)
+def test_fault_45_nothing_that_is_read_is_executed_or_unpickled(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [*(alias.name for alias in node.names), getattr(node, "module", None) or ""]
+    }
+    assert not imported & UNPICKLERS
+    for name, call in calls(path):
+        assert name not in EXECUTED, f"line {call.lineno}: {name}"
+        shell = next((k.value for k in call.keywords if k.arg == "shell"), None)
+        assert shell is None, f"line {call.lineno}: a shell"
+
+
+def test_fault_45_the_search_finds_what_it_is_for(tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    for text in (
+        "import pickle",
+        "from pickle import loads",
+        "eval(x)",
+        "yaml.load(x)",
+        "run(x, shell=True)",
+    ):
+        file.write_text(text + "\n")
+        with pytest.raises(AssertionError):
+            test_fault_45_nothing_that_is_read_is_executed_or_unpickled(file)
+
+
+def test_modules_named_by_text_are_our_own_constants() -> None:
+    """``import_module`` takes names from tables in the code, never from outside."""
+    found = {names(path) for path in SOURCES for name, _ in calls(path) if name.endswith("import_module")}
+    assert found == {"pipeline/cli.py", "pipeline/wiring.py"}
+
+
+# ── git ──────────────────────────────────────────────────────────────────────
+
+
+def starters() -> Iterator[tuple[Path, str, ast.Call]]:
+    """Every call that starts a process, by whichever name."""
+    for path in SOURCES:
+        for name, call in calls(path):
+            if name.startswith(("subprocess.", "os.exec", "os.spawn", "os.posix_spawn")) or "Popen" in name:
+                yield path, name, call
+
+
+def test_git_is_started_in_two_places_alone() -> None:
+    """All of git's work goes through ``git_process.start``; the server's through ``git http-backend``."""
+    users = {names(path) for path in SOURCES if any(name in ("Git", "Repo") for name, _ in calls(path))}
+    assert users == {"pipeline/adapters/git_process.py"}
+    by_hand = {
+        names(path) for path, _, call in starters() if call.args and "'git'" in ast.unparse(call.args[0])
+    }
+    assert by_hand == {"webhooks/git_cgi.py"}
+
+
+def test_the_servers_git_has_no_argument_from_outside() -> None:
+    (command,) = [
+        ast.unparse(call.args[0]) for path, _, call in starters() if names(path) == "webhooks/git_cgi.py"
+    ]
+    assert command == "['git', 'http-backend']"
+
+
+def test_git_asks_nobody_obeys_nobodys_configuration_and_speaks_no_protocol_by_itself() -> None:
+    from pipeline.adapters.git_process import _ENVIRONMENT, _SETTINGS
+
+    assert _SETTINGS["protocol.allow"] == "never"
+    assert _SETTINGS["core.hooksPath"] == "/dev/null"
+    assert _SETTINGS["core.fsmonitor"] == "false"
+    assert _SETTINGS["http.followRedirects"] == "false"
+    assert _ENVIRONMENT["GIT_TERMINAL_PROMPT"] == "0"
+    assert _ENVIRONMENT["GIT_CONFIG_GLOBAL"] == "/dev/null"
+    assert "BatchMode=yes" in _ENVIRONMENT["GIT_SSH_COMMAND"]
+
+
+# What may stand in git's arguments without `--` or `--end-of-options` before it, because it is checked to be
+# nothing but hexadecimal digits, a ref that begins with refs/, or our own constant.
+CHECKED = {
+    "_hex(commit)", "entry.id", "ref", "name", "value", "commit", "*options",
+    "*(['--', path] if path else [])", "*(['--', f':(literal){folder}'] if folder else [])",
+    "f'{_hex(commit)}^{{tree}}'", "*arguments", "form",
+}  # fmt: skip
+GIT = sorted((ROOT / "pipeline" / "adapters").glob("git*.py"))
+
+
+def invocations(path: Path) -> Iterator[list[ast.expr]]:
+    """The arguments of every git command in that file, as they are written."""
+    for name, call in calls(path):
+        if name in ("git_process.run", "self._git", "self._bytes"):
+            yield list(call.args[1:])
+        elif name == "git_process.start" and isinstance(call.args[1], ast.List):
+            yield list(call.args[1].elts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        named = isinstance(node, ast.Assign | ast.AugAssign) and ast.unparse(node).startswith("arguments ")
+        if named and isinstance(node.value, ast.List):
+            yield list(node.value.elts)
+
+
+@pytest.mark.parametrize("path", GIT, ids=names)
+def test_fault_13_what_comes_from_outside_stands_behind_the_end_of_options(path: Path) -> None:
+    for arguments in invocations(path):
+        ended = False
+        for one in arguments:
+            if isinstance(one, ast.Constant):
+                ended = ended or one.value in ("--", "--end-of-options", "--stdin")
+                continue
+            text = ast.unparse(one)
+            known = text in CHECKED or text.startswith("f'--")
+            assert ended or known, (
+                f"{path.name}: {text} could be an option in {[ast.unparse(a) for a in arguments]}"
+            )
+
+
+def test_the_walk_over_gits_arguments_sees_them_all() -> None:
+    """Else the test before it would say nothing."""
+    assert sum(len(list(invocations(path))) for path in GIT) >= 15
