@@ -1,4 +1,4 @@
-"""What a person asks for, each as one transaction: revert, promote, resume, unquarantine, cancel.
+"""What a person asks for, each as one transaction: revert, hold, promote, resume, unquarantine, cancel.
 
 Every function reads and writes through its transaction alone, so that it can be run again on what others left.
 ``now``: seconds since the epoch. Raises RequestError or NotFound where it cannot be done now.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline import admission, promotion
+from pipeline import admission, notices, promotion
 from pipeline.errors import NotFound, RequestError
 from pipeline.model import Environment, Event, Kind, Outcome, Release, Run, State
 from pipeline.states import end, move
@@ -39,8 +39,14 @@ def revert(
     )
     what = f"r{place.serving} → {release.name}" if place.serving else release.name
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
-    tx.put_environment(_reverting(tx, place, run, release))
+    tx.put_environment(notices.held(tx, _reverting(tx, place, run, release), digest, run))
     return run
+
+
+def hold(tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float) -> None:
+    """No promotion goes there by itself any more, until somebody resumes it."""
+    place = promotion.hold(tx.environment(name), reason or "held by hand", by, now)
+    tx.put_environment(notices.held(tx, place, digest))
 
 
 def _target(tx: Transaction, place: Environment, to: int | None) -> Release:
@@ -143,7 +149,7 @@ def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
     if run.state == State.RUNNING:
         run = replace(run, cancel=why)
     else:
-        run = end(run, Outcome.CANCELLED, why, now)
+        run = notices.ended(tx, end(run, Outcome.CANCELLED, why, now))
         data = {"outcome": Outcome.CANCELLED.value}
         tx.event(number, Event("end", now, f"{run.id} cancelled {why}", data=data))
     tx.put_run(run)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline import notices
 from pipeline.config import Config
 from pipeline.model import Event, Kind, Outcome, Push, Run, State
 from pipeline.states import end
@@ -89,7 +90,7 @@ def _supersede_queued(transaction: Transaction, push: Push, number: int, now: fl
 
 def supersede(tx: Transaction, run: Run, reason: str, now: float) -> None:
     """The run's end, recorded and told."""
-    tx.put_run(end(run, Outcome.SUPERSEDED, reason, now))
+    tx.put_run(notices.ended(tx, end(run, Outcome.SUPERSEDED, reason, now)))
     text = f"{run.id} superseded: {reason}"
     tx.event(run.number, Event("end", now, text, data={"outcome": Outcome.SUPERSEDED.value}))
 

@@ -21,6 +21,8 @@ def status(context: Context) -> int:
     terminal = context.terminal
     if answer.get("config_error"):
         terminal.complain(*config_warning(str(answer["config_error"]), terminal.paint))
+    for text in answer.get("undelivered") or ():
+        terminal.complain(*(terminal.paint(line, "yellow") for line in clean_lines(f"! {text}")))
     entries = [entry for entry in cleaned(answer["pipelines"]) if not name or entry["name"] == name]
     if name and not entries:
         raise NotFound(f"there is no pipeline {name}.", advice="`pushlive status` lists the pipelines.")

@@ -66,6 +66,26 @@ class Budget(Model):
     """From the push to live; beyond it the run is marked serious."""
 
 
+Occasion = Literal["live", "failed", "superseded", "cancelled", "waiting", "reverted", "held", "serious"]
+
+
+class Notify(Model):
+    """One receiver: it is told by a POST of JSON, see [notifications](notifications.md)."""
+
+    url: Annotated[
+        str, AfterValidator(rules.receiver), Words("an address such as https://hooks.example.com/…")
+    ] = Field(repr=False)
+    """Where to send it. `http://` is for receivers on this machine alone."""
+    when: tuple[Occasion, ...] = Field(
+        default=("failed", "waiting", "reverted", "held", "serious"), min_length=1
+    )
+    """What to tell: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
+    that ended beyond `budget.whole`."""
+
+
+Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
+
+
 class Source(Model):
     """Where the pushes come from."""
 
@@ -211,6 +231,8 @@ class Pipeline(Model):
     """The environments in the order of promotion; the last one is live."""
     budget: Budget | None = None
     """Instead of the budget for all pipelines."""
+    notify: Receivers | None = None
+    """Instead of the receivers for all pipelines; `[]` for none."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -233,11 +255,18 @@ class Config(Model):
     """The whole file."""
 
     budget: Budget = Budget()
+    notify: Receivers = ()
+    """Who is told what becomes of the runs, at most 20."""
     pipelines: dict[Name, Pipeline] = {}
     """Every pipeline by its name."""
 
     def budget_of(self, pipeline: str) -> Budget:
         return self.pipelines[pipeline].budget or self.budget
+
+    def notify_of(self, pipeline: str) -> tuple[Notify, ...]:
+        """Nobody for a pipeline that is not there."""
+        own = self.pipelines[pipeline].notify if pipeline in self.pipelines else ()
+        return self.notify if own is None else own
 
     def repository_of(self, pipeline: str) -> str:
         """The name on the built-in git server, or "" for a repository elsewhere."""

@@ -10,11 +10,12 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 
-_CURRENT, _ERROR = "config", "config-error"
+CURRENT, _ERROR = "config", "config-error"
 
 
 @lru_cache(maxsize=64)
-def _parsed(text: str) -> Config:
+def parsed(text: str) -> Config:
+    """The configuration in a text that was found good once. Raises ConfigError."""
     return loader.load(text)
 
 
@@ -28,7 +29,7 @@ class Configs:
     def current(self) -> tuple[str, Config]:
         """The hash and the configuration in force. Raises ConfigError where there never was a good one."""
         self.refresh()
-        digest = self._store.get(_CURRENT)
+        digest = self._store.get(CURRENT)
         if not digest:
             raise ConfigError(
                 self.problem() or f"{self._file}: there is no such file.", advice="`pushlive init`."
@@ -36,7 +37,7 @@ class Configs:
         return digest, self.by_hash(digest)
 
     def by_hash(self, digest: str) -> Config:
-        return _parsed(self._store.config(digest))
+        return parsed(self._store.config(digest))
 
     def problem(self) -> str:
         """What is wrong with the file now, or ""."""
@@ -60,8 +61,8 @@ class Configs:
             self._store.set(_ERROR, str(error))
             return False
         digest = self._store.put_config(text)
-        changed = digest != self._store.get(_CURRENT)
-        self._store.set(_CURRENT, digest)
+        changed = digest != self._store.get(CURRENT)
+        self._store.set(CURRENT, digest)
         self._store.set(_ERROR, "")
         self._seen = stamp  # last: another thread that finds it seen must find it stored
         return changed

@@ -12,6 +12,7 @@ from pipeline.config import Config, Pipeline
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, NotFound, RequestError
 from pipeline.lint import warnings
+from pipeline.messenger import undelivered
 from pipeline.model import Event, Kind, Place, Push, Run, State
 from pipeline.ports import Bell, Clock
 from pipeline.settings import Settings
@@ -19,7 +20,7 @@ from pipeline.store import Store, Token
 
 
 class Desk:
-    """``doctor``, ``gc``, ``fix`` and ``output`` look at the real parts and are injected."""
+    """``doctor``, ``gc`` and ``output`` look at the real parts and are injected."""
 
     def __init__(
         self,
@@ -29,12 +30,11 @@ class Desk:
         clock: Clock,
         doctor: Callable[[], list[dict[str, Any]]] = list,
         gc: Callable[[], tuple[str, ...]] = tuple,
-        fix: Callable[[], tuple[str, ...]] = tuple,
         output: Callable[[Place, int], tuple[str, ...]] = lambda *_: (),
     ) -> None:
         self._store, self._settings, self._bell, self._clock = store, settings, bell, clock
         self._configs = Configs(store, settings.config)
-        self.doctor, self.gc, self.fix, self._output = doctor, gc, fix, output
+        self.doctor, self.gc, self._output = doctor, gc, output
 
     # ── pushes ───────────────────────────────────────────────────────────────
 
@@ -153,16 +153,11 @@ class Desk:
 
     def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
         """No automatic promotion into that environment until somebody resumes it."""
-        _, name = self._place(pipeline, environment)
+        digest, name = self._place(pipeline, environment)
         limit = len(self._settings.port_range)
         self._store.ensure_environment(pipeline, name, limit)
         now = self._clock.now()
-        self._store.transact(
-            pipeline,
-            lambda tx: tx.put_environment(
-                promotion.hold(tx.environment(name), reason or "held by hand", by, now)
-            ),
-        )
+        self._store.transact(pipeline, lambda tx: acts.hold(tx, name, reason, by=by, digest=digest, now=now))
         return (f"{pipeline}/{name} is held; `pushlive resume {pipeline}` lifts it.",)
 
     def resume(self, pipeline: str, by: str, *, environment: str = "") -> tuple[str, ...]:
@@ -245,7 +240,8 @@ class Desk:
             self._known(config, name)
         view = views.Views(self._store, self._settings, config, self._clock.now())
         found = [view.pipeline(name) for name in names]
-        return {"pipelines": found, "config_error": self._configs.problem(), "config": digest}
+        problem, messages = self._configs.problem(), list(undelivered(self._store))
+        return {"pipelines": found, "config_error": problem, "config": digest, "undelivered": messages}
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
         names = [pipeline] if pipeline else self._store.pipelines()

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from pipeline.config import Config, HttpCheck, Pipeline, Rendered, SmokeCheck, TcpCheck
 from pipeline.hints import Hint, key_of, keys_of
+from pipeline.rules import without_path
 from pipeline.units import show_size, write_duration
 
 HIDDEN = "•••"
@@ -25,7 +26,7 @@ REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
 def plan(old: Config, new: Config) -> dict[str, dict[str, Lines]]:
     """What differs, by pipeline and then by environment; what does not differ has no entry.
 
-    Beside the environments stand the keys source, build, environments (their order) and budget, for what
+    Beside the environments stand the keys source, build, environments (their order), budget and notify, for what
     belongs to the whole pipeline.
     """
     result = {}
@@ -69,7 +70,17 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
     found["environments"] = (*found.get("environments", ()), *_order(before, after))
     budget = tuple(_fields(old.budget_of(name), new.budget_of(name)))
     found["budget"] = (*found.get("budget", ()), *budget)
+    found["notify"] = (*found.get("notify", ()), *_receivers(name, old, new))
     return {key: lines for key, lines in found.items() if lines}
+
+
+def _receivers(name: str, old: Config, new: Config) -> Lines:
+    """Never with the address's path, which is often its secret."""
+    before, after = old.notify_of(name), new.notify_of(name)
+    return (
+        *(f"+ {without_path(one.url)}: {', '.join(one.when)}" for one in after if one not in before),
+        *(f"− {without_path(one.url)}: {', '.join(one.when)}" for one in before if one not in after),
+    )
 
 
 def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline import promotion
+from pipeline import notices, promotion
 from pipeline.admission import supersede
 from pipeline.errors import (
     AppFailed,
@@ -214,13 +214,14 @@ class Rollout:
         # A check that another release answered says nothing against this one.
         bad = self._last and isinstance(error, AppFailed) and not isinstance(error, WrongRelease)
 
-        def act(_: Transaction, run: Run, environment: Environment) -> Environment:
+        def act(tx: Transaction, run: Run, environment: Environment) -> Environment:
             back = promotion.switched_back if moved else promotion.failed
             changed = back(environment, slot, run, now, keep)
             if bad:
                 changed = promotion.with_quarantine(changed, self._release, error.message, now)
             if isinstance(error, OutcomeUnknown):
                 changed = promotion.hold(changed, error.message, f"{run.id}", now)
+                notices.held(tx, changed, run.config, run)
             return changed
 
         self._change(act)

@@ -11,6 +11,11 @@ _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])(:\d{1,5})?"
 _WEB = re.compile(rf"(https?|ssh)://(?P<user>[^@/\s]+@)?{_HOST}/\S+")
 _SCP = re.compile(r"(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*@)[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s:-]\S*")
+_RECEIVER = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])"
+    r"(:(?P<port>[0-9]{1,5}))?(?P<path>/[!\x22$-\[\]-~]*)?"
+)
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]", re.IGNORECASE)
 _FILE = re.compile(r"file:///\S+")
 _ALLOWED = "https://…, ssh://…, git@host:path; http:// and file:// where PUSHLIVE_GIT_ALLOW names them"
 _SAFE_PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.(/|$))[^\0-\x1f\x7f\\]+")
@@ -78,6 +83,27 @@ def url(text: str) -> str:
     if user.startswith("-"):
         raise ValueError(f"{text[:120]!r}: the user begins with `-`, which ssh would take for an option")
     return text
+
+
+def receiver(text: str) -> str:
+    """Where messages are sent. The address is never quoted: its path is often the secret."""
+    match = _RECEIVER.fullmatch(text)
+    if not match or len(text) > 2000 or not 0 < int(match["port"] or 443) < 65536:
+        raise ValueError(
+            "is no address that messages can be sent to; write https://host/path in ASCII, at most 2000 "
+            "characters, without user, password, `#` and `\\`"
+        )
+    if match["scheme"] == "http" and not _LOOPBACK.fullmatch(match["host"]):
+        raise ValueError(
+            "http:// can be read on its way, the address's secret too; write https://… "
+            "(http:// is for receivers on this machine: localhost, 127.0.0.1, [::1])"
+        )
+    return text
+
+
+def without_path(text: str) -> str:
+    """The text with only scheme and host of the web addresses in it."""
+    return re.sub(r"(?i)(https?://)(?:[^/?#\s'\"]*@)?([^/?#\s'\"]*)[/?#][^\s'\"]*", r"\1\2/…", text)
 
 
 def platform(text: str) -> str:

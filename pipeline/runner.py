@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline import admission, codec, log, promotion, states
+from pipeline import admission, codec, log, notices, promotion, states
 from pipeline import budget as budgets
 from pipeline.admission import supersede
 from pipeline.builds import BuildStage
@@ -303,7 +303,10 @@ class Runner:
             text = f"waits before {name}: {gate.why}. To go on with r{current.release}: "
             text += f"pushlive {gate.command} {current.pipeline}"
             transaction.event(current.number, Event("gate", now, text, name))
-            return states.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
+            waiting = states.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
+            return notices.waits(
+                transaction, waiting, gate.why, f"pushlive {gate.command} {current.pipeline}"
+            )
 
         work.change(wait)
         if gates:
@@ -352,7 +355,9 @@ class Runner:
             text += f" · SERIOUS: over {show_duration(budget.whole)} from push to live"
         more = self._next_words(run, where)
         event = Event("end", now, f"{run.id} is live: {text}", data={"outcome": "live", "more": more})
-        work.change(lambda _, current: states.end(current, Outcome.LIVE, text, now), event)
+        work.change(
+            lambda tx, current: notices.ended(tx, states.end(current, Outcome.LIVE, text, now)), event
+        )
 
     def _next_words(self, run: Run, where: str) -> list[str]:
         environment = self._store.environment(run.pipeline, where)
@@ -374,7 +379,11 @@ class Runner:
         if failure:
             data["failure"] = codec.plain(failure)
         event = Event("end", now, text, work.run.stage, data=data)
-        work.change(lambda _, run: states.end(run, outcome, error.message, now, failure=failure), event)
+
+        def end(tx: Transaction, run: Run) -> Run:
+            return notices.ended(tx, states.end(run, outcome, error.message, now, failure=failure))
+
+        work.change(end, event)
 
 
 _OUTCOMES: dict[type[PushliveError], Outcome] = {Superseded: Outcome.SUPERSEDED, Cancelled: Outcome.CANCELLED}

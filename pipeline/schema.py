@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.config import Config, Environment, HttpCheck, Pipeline, RunCheck, Service, TcpCheck
+from pipeline.config import Config, Environment, HttpCheck, Notify, Pipeline, RunCheck, Service, TcpCheck
 from pipeline.hints import Hint, check_kinds, key_of, keys_of
 from pipeline.settings import SIZES, Secret, Settings
 from pipeline.units import show_size, write_duration
@@ -28,6 +28,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The whole file", Config),
     ("`pipelines.<name>`", Pipeline),
     ("`budget`", keys_of(Config)["budget"].base),
+    ("`notify`", Notify),
     ("`source`", keys_of(Pipeline)["source"].base),
     ("`build`", keys_of(Pipeline)["build"].base),
     ("`service`", Service),
@@ -154,6 +155,8 @@ def _type(hint: Hint) -> str:
         return " or ".join(f"`{kind}`" for kind in check_kinds(hint)) + " checks"
     if hint.shape == "list":
         inner = hint.parts[0]
+        if inner.shape == "model":
+            return f"a list of [`{inner.base.__name__.lower()}`](#{inner.base.__name__.lower()})"
         return f"a list of {_type(inner)}" if inner.shape == "check" else hint.words
     if hint.shape == "mapping":
         inner = hint.parts[1]
@@ -165,6 +168,8 @@ def _default(value: Any, hint: Hint) -> str:
     written = _written(value, hint)
     if isinstance(value, BaseModel) or written in ("", [], {}, None):
         return ""
+    if isinstance(written, list):
+        return f"`[{', '.join(written)}]`"
     return f"`{written:g}`" if isinstance(written, float) else f"`{written}`"
 
 

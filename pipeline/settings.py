@@ -82,6 +82,7 @@ class Settings:
     github_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
     gitea_secret: Secret = NO_SECRET  # the webhook's secret, of Gitea and of Forgejo
     gitea_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
+    notify_secret: Secret = NO_SECRET  # signs the notifications that are sent
 
     @property
     def url(self) -> str:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline.hints import Hint, check_kinds, key_of, keys_of
+from pipeline.rules import without_path
 from pipeline.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
 
 WRONG: Final = object()  # stands for a value whose problem has been noted
@@ -190,10 +191,12 @@ def _is_null(node: Node) -> bool:
 def _shown(node: Node) -> str:
     if isinstance(node, MappingNode):
         return "a mapping"
-    return "a list" if isinstance(node, SequenceNode) else repr(node.value[:60])
+    return "a list" if isinstance(node, SequenceNode) else repr(without_path(node.value)[:60])
 
 
 def _as_list(text: str, hint: Hint) -> str:
+    if hint.parts[0].shape == "model":
+        return f": write [{{{', '.join(keys_of(hint.parts[0].base))}}}] with a value for each key"
     if not text or hint.parts[0].base is not str:
         return "; put `- ` before each entry"
     try:

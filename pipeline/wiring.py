@@ -16,6 +16,7 @@ from pipeline.configs import Configs
 from pipeline.desk import Desk
 from pipeline.errors import ConfigError
 from pipeline.keeper import Keeper
+from pipeline.messenger import Messenger
 from pipeline.ports import Parts
 from pipeline.runner import Runner
 from pipeline.settings import Settings
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def preload() -> None:
     """Imports every adapter now, so that processes forked from this one start at once."""
-    for name in ("docker_build", "docker_engine", "git", "http_probe", "proxy"):
+    for name in ("docker_build", "docker_engine", "git", "http_post", "http_probe", "proxy"):
         import_module(f"pipeline.adapters.{name}")
 
 
@@ -112,7 +113,6 @@ def desk(settings: Settings) -> Desk:
         SystemClock(),
         doctor=lambda: _doctor(settings, kept),
         gc=lambda: keeper(settings).gc(),
-        fix=lambda: keeper(settings).fix(),
         output=lambda place, lines: parts(settings).engine.logs(place, lines),
     )
 
@@ -141,6 +141,12 @@ def keeper(settings: Settings) -> Keeper:
         return heads(folder) if folder.exists() else {}
 
     return Keeper(kept, parts(settings), settings, accept, heads_of, lambda: _keep_proxy(settings))
+
+
+def messenger(settings: Settings) -> Messenger:
+    from pipeline.adapters.http_post import HttpPost
+
+    return Messenger(store(settings), HttpPost(), SystemClock(), settings)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
 from pipeline.settings import Secret
-
-
-def sign(body: bytes, secret: Secret) -> str:
-    """The 64 hex digits that a provider sends."""
-    return hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest()
+from pipeline.signing import sign
 
 
 def valid(signature: str, body: bytes, secrets: tuple[Secret, ...]) -> bool:

@@ -8,7 +8,7 @@ import sys
 from pipeline import settings, wiring
 from pipeline.errors import PushliveError
 from pipeline.processes import SUPERVISED, die_with_parent
-from workers import pool, recovery
+from workers import messages, pool, recovery
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     if SUPERVISED in sys.argv:
         die_with_parent()
     wiring.preload()
-    return pool.Pool(pool.children(own, lambda: recovery.loop(own))).run()
+    return pool.Pool(pool.children(own, lambda: recovery.loop(own), lambda: messages.loop(own))).run()
 
 
 if __name__ == "__main__":

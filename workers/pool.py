@@ -112,10 +112,12 @@ class Pool:
                 continue
 
 
-def children(settings: Settings, keep: Callable[[], None]) -> dict[str, Callable[[], None]]:
-    """The workers, one more that is kept free for reverts, and the keeper."""
+def children(
+    settings: Settings, keep: Callable[[], None], tell: Callable[[], None]
+) -> dict[str, Callable[[], None]]:
+    """The workers, one more that is kept free for reverts, the keeper, and the messenger."""
     urgent, work = queue_names(settings.instance)
-    found: dict[str, Callable[[], None]] = {"keeper": keep}
+    found: dict[str, Callable[[], None]] = {"keeper": keep, "messenger": tell}
     found["reverts"] = lambda: rq_worker(settings, "reverts", (urgent,))
     for number in range(settings.workers):
         name = f"worker-{number + 1}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +24,7 @@ __all__ = [
     "FakeBuilder",
     "FakeClock",
     "FakeEngine",
+    "FakePost",
     "FakeProbe",
     "FakeSource",
     "IllegalOrder",
@@ -59,6 +61,29 @@ class FakeBell:
 
     def ring(self, pipeline: str, *, urgent: bool = False) -> None:
         self.rings.append((pipeline, urgent))
+
+
+class FakePost(Script):
+    """See ``ports.Post``. ``answers``: status by address (default 200). ``taken``: what each address was told with a
+    2xx, as ids. It insists on one id for one message, always with the same body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: dict[str, int] = {}
+        self.taken: dict[str, list[str]] = {}
+        self.bodies: dict[str, bytes] = {}
+
+    def send(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
+        with self.call("send", url):
+            name = headers["X-Pushlive-Delivery"]
+            insist(headers["Content-Type"] == "application/json", "a body of another type")
+            insist(json.loads(body)["id"] == name, "another id in the head than in the body")
+            insist(self.bodies.setdefault(name, body) == body, "one id for two messages")
+            insist(0 < timeout < 60, "no patience, or too much of it")
+            status = self.answers.get(url, 200)
+            if 200 <= status < 300:
+                self.taken.setdefault(url, []).append(name)
+        return status
 
 
 @dataclass

@@ -29,7 +29,7 @@ class HttpProbe:
         late = threading.Event()
         connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
         # A socket's own timeout starts again with each byte; this one does not.
-        timer = threading.Timer(timeout, _cut, (connection, late))
+        timer = threading.Timer(timeout, cut, (connection, late))
         timer.daemon = True
         timer.start()
         try:
@@ -38,7 +38,7 @@ class HttpProbe:
                 raise TimeoutError
             return answer
         except (HTTPError, HTTPException, OSError, ValueError) as error:
-            why = f"no whole answer within {timeout:g} s" if _is_late(error, late) else _reason(error)
+            why = f"no whole answer within {timeout:g} s" if is_late(error, late) else reason(error)
             raise TryAgain(f"GET {route.url}{path}: {why}.") from error
         finally:
             timer.cancel()
@@ -50,7 +50,7 @@ class HttpProbe:
         try:
             socket.create_connection((address, port), timeout=timeout).close()
         except OSError as error:
-            raise TryAgain(f"TCP {address}:{port}: {_reason(error)}.") from error
+            raise TryAgain(f"TCP {address}:{port}: {reason(error)}.") from error
         return time.monotonic() - began
 
 
@@ -66,7 +66,8 @@ def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> A
     return Answer(response.status, names, body, seconds, served_by=names.get(SERVED_BY, ""))
 
 
-def _cut(connection: HTTPConnection, late: threading.Event) -> None:
+def cut(connection: HTTPConnection, late: threading.Event) -> None:
+    """Ends whatever is under way on that connection, and says so."""
     late.set()
     if connection.sock is not None:
         try:
@@ -75,13 +76,14 @@ def _cut(connection: HTTPConnection, late: threading.Event) -> None:
             return
 
 
-def _is_late(error: Exception, late: threading.Event) -> bool:
+def is_late(error: Exception, late: threading.Event) -> bool:
+    """True where that error means that the time was over."""
     # urllib3 counts a refused connection among its timeouts
     timed_out = isinstance(error, (TimeoutError, UrllibTimeout)) and not isinstance(error, NewConnectionError)
     return late.is_set() or timed_out
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What happened in a person's words."""
     cause = error.__cause__ or error.__context__ or error
     for one in (error, cause):

@@ -1,7 +1,8 @@
-"""All that is kept: runs, releases, environments, events, leases, tokens. The only place that knows Redis."""
+"""All that is kept: runs, releases, environments, events, leases, tokens, messages. The only place that knows Redis."""
 
 from pipeline.store.leases import Lease, Watchman
+from pipeline.store.outbox import Box, Trouble
 from pipeline.store.store import Store, Transaction
 from pipeline.store.tokens import Token
 
-__all__ = ["Lease", "Store", "Token", "Transaction", "Watchman"]
+__all__ = ["Box", "Lease", "Store", "Token", "Transaction", "Trouble", "Watchman"]

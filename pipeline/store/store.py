@@ -22,6 +22,7 @@ from pipeline.model import Environment, Event, Release, Run
 from pipeline.store.connection import Client, connect, translate
 from pipeline.store.events import Events
 from pipeline.store.leases import Lease, Leases
+from pipeline.store.outbox import Outbox
 from pipeline.store.tokens import Tokens
 
 T = TypeVar("T")
@@ -106,6 +107,19 @@ class Transaction:
         run = f"{self.pipeline}#{number}"
         self._writes.append(lambda p: self._store.events.queue(p, run, event))
 
+    def config(self, digest: str) -> str:
+        """A configuration's text by its hash, "" where it is not kept."""
+        return str(self._pipe.hget(self._store.key("configs"), digest) or "")
+
+    def fact(self, name: str) -> str:
+        return str(self._pipe.get(self._store.key("fact", name)) or "")
+
+    def message(self, url: str, text: str) -> None:
+        """Leaves a message for that receiver in the outbox."""
+        outbox = self._store.outbox
+        full = outbox.is_full(self._pipe, url)
+        self._writes.append(lambda p: outbox.queue(p, url, text, full=full))
+
     def apply(self, mark: str) -> None:
         """Everything at once; ``mark`` is left as the pipeline's version."""
         self._pipe.multi()
@@ -136,6 +150,7 @@ class Store:
         self.leases = Leases(self.client, self._prefix)
         self.events = Events(self.client, self._prefix)
         self.tokens = Tokens(self.client, self._prefix)
+        self.outbox = Outbox(self.client, self._prefix)
 
     def key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)

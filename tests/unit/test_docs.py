@@ -18,6 +18,7 @@ from pipeline.settings import _FOREIGN, Settings
 ROOT = Path(__file__).parent.parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = {f"PUSHLIVE_{field.name.upper()}": field for field in fields(Settings)}
+SENDING = {"PUSHLIVE_NOTIFY_SECRET"}
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -75,9 +76,13 @@ def test_settings_exist(path: Path) -> None:
 
 def test_the_composition_hands_every_setting_on(compose: dict[str, Any]) -> None:
     secrets = {name for name, field in SETTINGS.items() if field.type == "Secret"}
-    assert set(compose["services"]["worker"]["environment"]) == set(SETTINGS) - secrets
-    web = {name.removesuffix("_FILE") for name in compose["services"]["web"]["environment"]}
-    assert web == set(SETTINGS)
+    web, worker = (
+        {name.removesuffix("_FILE") for name in compose["services"][one]["environment"]}
+        for one in ("web", "worker")
+    )
+    # Each side gets the secrets that it needs, and no others.
+    assert worker == set(SETTINGS) - (secrets - SENDING)
+    assert web == set(SETTINGS) - SENDING
 
 
 def test_secrets_reach_the_composition_as_files_alone(compose: dict[str, Any]) -> None:

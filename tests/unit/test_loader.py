@@ -235,7 +235,7 @@ def test_one_problem_in_plain_words(line: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("engine: kubernetes", "engine: not available yet; allowed here: budget, pipelines"),
+        ("engine: kubernetes", "engine: not available yet; allowed here: budget, notify, pipelines"),
         (
             "pipelines: {hello: }",
             "pipelines.hello: `environments` is missing: for example `{dev: {}, qa: {}, live: {}}`",
@@ -250,7 +250,7 @@ def test_one_problem_in_plain_words(line: str, says: str) -> None:
             "pipelines: {h: {environments: {a: {host: 'http://x'}}}}",
             "pipelines.h.environments.a.host: 'http://x' is not",
         ),
-        ("just text", "'just text' stands where keys are wanted; allowed here: budget, pipelines"),
+        ("just text", "'just text' stands where keys are wanted; allowed here: budget, notify, pipelines"),
     ],
 )
 def test_problems_of_the_whole(text: str, says: str) -> None:
