@@ -137,7 +137,12 @@ COMMANDS: dict[str, Command] = {
         "cli_act:unquarantine",
         (_arg("words", nargs="+", metavar="PIPELINE rN", help="for example hello r17"), _ENV, _JSON),
     ),
-    "doctor": Command(_CARE, "look at every part, and say what to mend", "cli_care:doctor", (_JSON,)),
+    "doctor": Command(
+        _CARE,
+        "look at every part, and say what to mend",
+        "cli_care:doctor",
+        (_arg("--fix", action="store_true", help="mend what is not as the store says"), _JSON),
+    ),
     "gc": Command(_CARE, "remove what nothing needs any more", "cli_care:gc", (_JSON,)),
     "backup": Command(
         _CARE, "everything that is kept, in one file", "cli_local:backup", (_arg("file", metavar="FILE"),)

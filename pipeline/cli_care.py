@@ -12,8 +12,10 @@ from pipeline.terminal import Paint, clean, cleaned, table
 
 def doctor(context: Context) -> int:
     """Every part looked at by the service; where that is not there, by this command itself."""
+    mended: list[str] = []
     try:
-        checks = context.ask("GET", "/api/doctor")["checks"]
+        answer = context.ask("POST" if context.args.fix else "GET", "/api/doctor")
+        checks, mended = answer["checks"], answer.get("mended", [])
     except Unreachable as error:
         context.terminal.complain(*(clean(text) for text in (error.message, error.advice) if text))
         context.terminal.note("Looking at this machine instead.", "")
@@ -22,8 +24,10 @@ def doctor(context: Context) -> int:
 
         checks = without_service(settings.load())
     if context.json:
-        context.print_json({"checks": checks})
+        context.print_json({"checks": checks, **({"mended": mended} if context.args.fix else {})})
     else:
+        if context.args.fix:
+            context.terminal.say(*(cleaned(mended) or ["There was nothing to mend."]))
         context.terminal.data(*check_lines(cleaned(checks), context.terminal.paint))
     return DONE if all(check["ok"] for check in checks) else FAILED
 

@@ -20,7 +20,7 @@ from pipeline.store import Store, Token
 
 
 class Desk:
-    """``doctor``, ``gc`` and ``output`` look at the real parts and are injected."""
+    """``doctor``, ``gc``, ``fix`` and ``output`` look at the real parts and are injected."""
 
     def __init__(
         self,
@@ -30,11 +30,12 @@ class Desk:
         clock: Clock,
         doctor: Callable[[], list[dict[str, Any]]] = list,
         gc: Callable[[], tuple[str, ...]] = tuple,
+        fix: Callable[[], tuple[str, ...]] = tuple,
         output: Callable[[Place, int], tuple[str, ...]] = lambda *_: (),
     ) -> None:
         self._store, self._settings, self._bell, self._clock = store, settings, bell, clock
         self._configs = Configs(store, settings.config)
-        self.doctor, self.gc, self._output = doctor, gc, output
+        self.doctor, self.gc, self.fix, self._output = doctor, gc, fix, output
 
     # ── pushes ───────────────────────────────────────────────────────────────
 

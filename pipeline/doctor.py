@@ -9,8 +9,9 @@ from typing import Any
 from pipeline.configs import Configs
 from pipeline.errors import PushliveError
 from pipeline.messenger import shown, undelivered
+from pipeline.model import Environment
 from pipeline.ports import Parts
-from pipeline.promotion import place_of
+from pipeline.reconcile import Reconciler
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.units import show_size
@@ -57,6 +58,7 @@ def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
     checks = [
         _check("store", store.healthy(), "takes writes", "See <data>/store/valkey.log."),
         _configuration(settings, store),
+        _keeper(store),
         *_engine(),
         _disk(settings),
         _build_caps(parts),
@@ -64,7 +66,7 @@ def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
     ]
     configured = _configured(settings, store)
     for environment in _environments(store):
-        checks += _environment(environment, parts)
+        checks += _environment(environment, settings, store, parts)
         if environment.id not in configured:
             text = "is not in pipelines.yaml any more and serves on"
             checks.append(_check(environment.id, False, text, "`pushlive gc` removes it for good."))
@@ -126,6 +128,12 @@ def _build_caps(parts: Parts) -> Check:
     return {**_check("builds", True, text), "advice": ""}
 
 
+def _keeper(store: Store) -> Check:
+    there = not store.leases.free("keeper")
+    text = "the keeper is at work" if there else "no keeper is at work: nothing that is due is carried"
+    return _check("workers", there, text, "Start the workers (`pushlive up`), and see their output.")
+
+
 def _receivers(store: Store) -> Iterator[Check]:
     """Those that do not take their messages, or have lost some."""
     for text in undelivered(store):
@@ -137,30 +145,21 @@ def _receivers(store: Store) -> Iterator[Check]:
             yield {**_check("notifications", True, text), "advice": "`pushlive runs` has what they told."}
 
 
-def _environments(store: Store) -> Iterator[Any]:
+def _environments(store: Store) -> Iterator[Environment]:
     for pipeline in store.pipelines():
         yield from store.environments(pipeline).values()
 
 
-def _environment(environment: Any, parts: Parts) -> Iterator[Check]:
-    """The store's word against what the proxy and the Engine really have."""
-    place = place_of(environment, environment.active or "blue")
-
-    def look() -> str:
-        serving = parts.engine.serving(place)
-        if serving != environment.active:
-            wanted = environment.active or "nothing"
-            raise PushliveError(
-                f"the proxy serves {serving or 'nothing'}, it should serve {wanted}.", advice=_MENDS
-            )
-        running = [r for r in parts.engine.replicas(place) if r.state == "running"]
-        if environment.active and not running:
-            raise PushliveError(f"{environment.active} has no running container.", advice=_MENDS)
-        return f"{environment.active or 'nothing'} serves" + (
-            f", {len(running)} running" if environment.active else ""
-        )
-
-    yield _tried(environment.id, look)
+def _environment(environment: Environment, settings: Settings, store: Store, parts: Parts) -> Iterator[Check]:
+    """The store's word against what the proxy and the Engine really have: a line for each difference."""
+    looker = Reconciler(store, parts, environment, settings.failed_for, None)
+    try:
+        found = [_check(environment.id, False, one.found + ".", _MENDS) for one in looker.differences()]
+    except PushliveError as error:
+        found = [_check(environment.id, False, error.message, error.advice)]
+    yield from found or [
+        _check(environment.id, True, f"{environment.active or 'nothing'} serves, as recorded")
+    ]
 
 
-_MENDS = "The service mends this by itself within seconds; if it does not, see its output."
+_MENDS = "The service mends this within seconds; `pushlive doctor --fix` does it now."

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from pipeline import jumps, promotion, views
+from pipeline import jumps, promotion
 from pipeline.admission import Accepted
 from pipeline.builds import repository
-from pipeline.clock import Deadline
 from pipeline.config import Config
 from pipeline.configs import Configs
-from pipeline.errors import ConfigError, LeaseLost, NotFound, PushliveError
-from pipeline.model import SLOTS, Environment, Kind, Push, Release, Run, SlotSpec, SlotState, State
+from pipeline.errors import ConfigError, LeaseLost, PushliveError
+from pipeline.model import Environment, Kind, Push, Release
 from pipeline.ports import Parts
+from pipeline.reconcile import Reconciler
 from pipeline.settings import Settings
-from pipeline.store import Lease, Store, Transaction, Watchman
+from pipeline.store import Lease, Store, Watchman
 from pipeline.work import Renewer
 
 RECONCILE_EVERY = 5.0  # seconds
@@ -27,7 +27,6 @@ HEADS_EVERY = 3.0
 TIDY_EVERY = 300.0
 RING_AGAIN = 5.0  # seconds: a ring that woke nobody is repeated no faster
 RECENT = 100  # releases whose images are looked for
-DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
 
 
 @dataclass
@@ -176,12 +175,14 @@ class Keeper:
 
     # ── reconciliation ───────────────────────────────────────────────────────
 
-    def reconcile(self) -> list[str]:
-        """Every environment that nobody works in is brought to what the store says."""
+    def reconcile(self, busy: Callable[[Environment], list[str]] = lambda _: []) -> list[str]:
+        """Every environment that nobody works in is brought to what the store says; what was done. ``busy`` says what
+        there is to say of the others."""
         said: list[str] = []
         for environment in self._environments():
             lease = self._store.leases.take(f"env:{environment.id}", "keeper")
             if lease is None:
+                said += busy(environment)
                 continue
             with Renewer(self._store) as renewer:
                 renewer.hold(lease)
@@ -195,6 +196,16 @@ class Keeper:
             self.sweep()
         return said
 
+    def fix(self) -> tuple[str, ...]:
+        """What a round of the keeper does, at once and for a person: what was done, and what could not be."""
+        said = self._ensure()
+        said += self.reconcile(
+            lambda e: [f"{e.id}: a run is at work there; what it leaves is looked at then"]
+        )
+        self._look_for_images()
+        problems = ((e.id, self._store.get(f"problem:{e.id}")) for e in self._environments())
+        return (*said, *(f"{name}: {text}" for name, text in problems if text))
+
     def _environments(self) -> Iterator[Environment]:
         for pipeline in self._store.pipelines():
             yield from self._store.environments(pipeline).values()
@@ -203,90 +214,7 @@ class Keeper:
         environment = self._store.environment(pipeline, name)  # again: the lease is ours only now
         if environment is None:
             return []
-        said = self._serve(environment, lease)
-        said += self._clear_expired(environment, lease)
-        said += self._clear_abandoned(environment, lease)
-        return said
-
-    def _serve(self, environment: Environment, lease: Lease) -> list[str]:
-        """The active slot runs, and the proxy sends the traffic there; nowhere where none is active."""
-        engine = self._parts.engine
-        if environment.active is None:
-            return self._serve_nothing(environment)
-        spec = self._spec(environment, environment.active)
-        said = []
-        engine.prepare(spec.place, spec.config.hosts)
-        if engine.revive(spec):
-            said.append(
-                f"{environment.id}: {environment.active} (r{spec.release}) was not running and was started"
-            )
-            self._still_ours(lease)  # that may have taken long
-        if engine.serving(spec.place) != environment.active:
-            engine.switch(spec)
-            said.append(
-                f"{environment.id}: the proxy was brought back to {environment.active} (r{spec.release})"
-            )
-        return said
-
-    def _serve_nothing(self, environment: Environment) -> list[str]:
-        place = promotion.place_of(environment, "blue")
-        if not environment.slots or self._parts.engine.serving(place) is None:
-            return []
-        self._parts.engine.unroute(place)
-        return [f"{environment.id}: the proxy served a slot that was never recorded; it answers 503 again"]
-
-    def _clear_expired(self, environment: Environment, lease: Lease) -> list[str]:
-        """Warm and failed slots whose time is over; a warm one is drained in slices."""
-        said = []
-        now = self._parts.clock.now()
-        for slot in views.expired(environment, now):
-            record = environment.slots[slot]
-            if record.state == SlotState.WARM and self._still_busy(environment, slot, now):
-                continue
-            self._clear(environment, slot, lease)
-            said.append(f"{environment.id}: {record.state} slot {slot} (r{record.release}) was cleared")
-        return said
-
-    def _clear(self, environment: Environment, slot: str, lease: Lease) -> None:
-        self._parts.engine.stop(promotion.place_of(environment, slot))
-        record = environment.slots.get(slot)
-
-        def act(transaction: Transaction) -> None:
-            found = transaction.environment(environment.name)
-            if found.slots.get(slot) == record:  # somebody else's by now, if it is another
-                slots = {key: kept for key, kept in found.slots.items() if key != slot}
-                transaction.put_environment(replace(found, slots=slots))
-
-        self._store.transact(environment.pipeline, act, fence=lease)
-
-    def _still_busy(self, environment: Environment, slot: str, now: float) -> bool:
-        record = environment.slots[slot]
-        place = promotion.place_of(environment, slot)
-        spec = self._spec(environment, slot)
-        if self._parts.engine.open_sessions(place) and now < record.until + spec.config.service.drain:
-            return True
-        watch = Deadline(self._parts.clock, 5.0, "drain")
-        self._parts.engine.drain(place, DRAIN_SLICE, watch)
-        return False
-
-    def _clear_abandoned(self, environment: Environment, lease: Lease) -> list[str]:
-        """Slots that a run began and, having ended, will never finish; containers without a record."""
-        said = []
-        for slot, record in environment.slots.items():
-            if record.state == SlotState.STARTING and self._ended(environment.pipeline, record.run):
-                self._clear(environment, slot, lease)
-                said.append(f"{environment.id}: {slot} was left behind by #{record.run} and was cleared")
-        for slot in SLOTS:
-            if slot not in environment.slots and self._parts.engine.replicas(
-                promotion.place_of(environment, slot)
-            ):
-                self._clear(environment, slot, lease)
-                said.append(f"{environment.id}: {slot} held containers that nobody knew; they were removed")
-        return said
-
-    def _still_ours(self, lease: Lease) -> None:
-        if not self._store.leases.renew(lease):
-            raise LeaseLost(f"{lease.key} is somebody else's now.")
+        return Reconciler(self._store, self._parts, environment, self._settings.failed_for, lease).mend()
 
     def _strangers(self) -> list[str]:
         """Containers of ours in environments that have no record. Only `gc` removes them: a store that was lost
@@ -366,18 +294,6 @@ class Keeper:
         return keep
 
     # ── small helpers ────────────────────────────────────────────────────────
-
-    def _ended(self, pipeline: str, number: int) -> bool:
-        try:
-            run: Run = self._store.run(pipeline, number)
-        except NotFound:
-            return True
-        return run.state == State.ENDED
-
-    def _spec(self, environment: Environment, slot: str) -> SlotSpec:
-        record = environment.slots[slot]
-        release = self._store.release(environment.pipeline, record.release)
-        return promotion.spec_of(promotion.place_of(environment, slot), release, record.run)
 
     def _problem(self, environment: Environment, text: str) -> None:
         if self._store.get(f"problem:{environment.id}") != text:

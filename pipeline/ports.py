@@ -187,6 +187,10 @@ class Engine(Protocol):
     def replicas(self, place: Place) -> tuple[Replica, ...]:
         """What is in the slot now."""
 
+    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+        """What keeps that slot from running and being exposed as the spec says, in words; empty when all is there.
+        Changes nothing."""
+
     def revive(self, spec: SlotSpec) -> bool:
         """A slot that should run is made to run again (restart, or start anew), exposed; True if it acted."""
 
@@ -209,6 +213,12 @@ class Engine(Protocol):
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         """Removes a finished command's container. Twice."""
+
+    def command_runs(self, place: Place) -> frozenset[int]:
+        """The runs of which containers of commands are still in that environment."""
+
+    def forget_commands(self, place: Place, run: int) -> None:
+        """Removes that run's containers of commands from the environment. Twice."""
 
     def logs(self, place: Place, lines: int) -> tuple[str, ...]:
         """The slot's last output lines, oldest first, prefixed with the replica where there are several."""

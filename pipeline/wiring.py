@@ -113,6 +113,7 @@ def desk(settings: Settings) -> Desk:
         SystemClock(),
         doctor=lambda: _doctor(settings, kept),
         gc=lambda: keeper(settings).gc(),
+        fix=lambda: keeper(settings).fix(),
         output=lambda place, lines: parts(settings).engine.logs(place, lines),
     )
 

@@ -83,6 +83,11 @@ def _reading(api: Blueprint, site: Site) -> None:
         bearer(site, "viewer")
         return {"checks": site.desk.doctor()}
 
+    @api.post("/api/doctor")
+    def fix() -> ResponseReturnValue:
+        bearer(site, "maintainer")
+        return {"mended": list(site.desk.fix()), "checks": site.desk.doctor()}
+
     @api.post("/api/plan")
     def plan() -> ResponseReturnValue:
         bearer(site, "viewer")

@@ -116,4 +116,7 @@ class DeskPort(Protocol):
 
     def gc(self) -> tuple[str, ...]: ...
 
+    def fix(self) -> tuple[str, ...]:
+        """Brings Engine and proxy to what the store says; what was done."""
+
     def healthy(self) -> bool: ...

@@ -136,6 +136,27 @@ class DockerEngine:
             replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None) for one in found
         )
 
+    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+        wanted = self._bodies(spec)
+        found = {name_of(one): one for one in self._containers(spec.place)}
+        problems = [f"{name} does not belong there" for name in found if name not in wanted]
+        for name, body in wanted.items():
+            problems += self._wrong(found.get(name), name, body)
+        if not problems and self._proxy.servers(spec.place.index, spec.place.slot) != tuple(
+            self._servers(spec)
+        ):
+            problems.append("the proxy does not know its containers")
+        return tuple(problems)
+
+    def _wrong(self, one: Found | None, name: str, body: made.Body) -> list[str]:
+        if one is None:
+            return [f"{name} is missing"]
+        if one["State"] not in ("running", "restarting"):
+            return [f"{name} is {one['State']}"]
+        if not self._keeps(one, {name: body}):
+            return [f"{name} was made otherwise"]
+        return self._elsewhere(name, body)
+
     def revive(self, spec: SlotSpec) -> bool:
         self._proxy.ensure()
         acted = self._fill(spec, None)
@@ -150,14 +171,16 @@ class DockerEngine:
 
     def _verify(self, name: str, body: made.Body) -> None:
         """The container really has the address under which the proxy knows it."""
+        for problem in self._elsewhere(name, body):
+            raise EngineFailed(f"{problem}.", advice=f"`docker rm -f {name}`; reconciliation makes it anew.")
+
+    def _elsewhere(self, name: str, body: made.Body) -> list[str]:
         found = self._calls.inspect(name)
         networks = found["NetworkSettings"]["Networks"] if found else {}
         has = networks.get(body["HostConfig"]["NetworkMode"], {}).get("IPAddress", "")
-        if found and found["State"]["Running"] and has != body["Labels"][made.ADDRESS]:
-            raise EngineFailed(
-                f"{name} has the address {has or 'none'} instead of {body['Labels'][made.ADDRESS]}.",
-                advice=f"`docker rm -f {name}`; reconciliation makes it anew.",
-            )
+        wanted = body["Labels"][made.ADDRESS]
+        wrong = bool(found and found["State"]["Running"] and has != wanted)
+        return [f"{name} has the address {has or 'none'} instead of {wanted}"] if wrong else []
 
     # --- traffic
 
@@ -248,6 +271,17 @@ class DockerEngine:
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         self._calls.remove(made.command_name(self._settings, spec, name))
+
+    def command_runs(self, place: Place) -> frozenset[int]:
+        return frozenset(int(one["Labels"][made.RUN]) for one in self._commands(place))
+
+    def forget_commands(self, place: Place, run: int) -> None:
+        for one in self._commands(place):
+            if one["Labels"][made.RUN] == str(run):
+                self._calls.remove(one["Id"])
+
+    def _commands(self, place: Place) -> list[Found]:
+        return [one for one in self._of_environment(place) if made.COMMAND in one["Labels"]]
 
     def logs(self, place: Place, lines: int) -> tuple[str, ...]:
         found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))

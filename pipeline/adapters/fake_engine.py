@@ -59,6 +59,7 @@ class FakeEngine(Script):
         self.active: dict[Key, Slot | None] = {}
         self.held: dict[Place, _Slot] = {}
         self.done: dict[tuple[Place, int, str], CommandResult | None] = {}
+        self.begun: dict[tuple[Place, int, str], tuple[Place, int]] = {}  # of the same: place and run
 
     # --- what a test does to it
 
@@ -144,6 +145,17 @@ class FakeEngine(Script):
         with self.call("replicas", place):
             return self._replicas(place)
 
+    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("lacks", spec):
+            there = self.held.get(spec.place)
+            if there is None or not _same(there.spec, spec):
+                return ("its containers are missing",)
+            found = [
+                (there.alive, "its containers have ended"),
+                (there.exposed, "the proxy does not know it"),
+            ]
+            return tuple(text for well, text in found if not well)
+
     def revive(self, spec: SlotSpec) -> bool:
         with self.call("revive", spec):
             self._insist_prepared(spec.place)
@@ -192,7 +204,7 @@ class FakeEngine(Script):
             self._insist_prepared(spec.place)
             if not begun:
                 self._insist_image(spec)
-                self.done[key] = None
+                self.done[key], self.begun[key] = None, (spec.place, spec.run)
                 result = self.commands(spec, argv)
                 for line in result.output.splitlines():
                     emit(Event("line", 0.0, line))
@@ -205,6 +217,18 @@ class FakeEngine(Script):
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         with self.call("forget_command", spec, name):
             self.done.pop((spec.place, spec.release, name), None)
+            self.begun.pop((spec.place, spec.release, name), None)
+
+    def command_runs(self, place: Place) -> frozenset[int]:
+        with self.call("command_runs", place):
+            return frozenset(run for held, run in self.begun.values() if _key(held) == _key(place))
+
+    def forget_commands(self, place: Place, run: int) -> None:
+        with self.call("forget_commands", place, run):
+            for key, (held, of) in tuple(self.begun.items()):
+                if of == run and _key(held) == _key(place):
+                    del self.begun[key]
+                    self.done.pop(key, None)
 
     def logs(self, place: Place, lines: int) -> tuple[str, ...]:
         with self.call("logs", place, lines):

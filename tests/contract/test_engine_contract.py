@@ -179,6 +179,37 @@ def test_fault_39_a_slot_that_died_is_revived(prepared: Kit) -> None:
     assert engine.revive(spec) is False
 
 
+def test_fault_39_what_a_slot_lacks_is_said_without_touching_it(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec()
+    assert engine.lacks(spec) != ()
+    assert engine.replicas(spec.place) == ()
+    engine.start(spec, prepared.watch())
+    engine.ready(spec, ignore, prepared.watch())
+    [unknown] = engine.lacks(spec)
+    assert "the proxy does not know" in unknown
+    engine.expose(spec)
+    assert engine.lacks(spec) == ()
+    assert engine.lacks(prepared.spec(release=2)) != ()
+    engine.switch(spec)
+    prepared.kill(spec)
+    assert engine.lacks(spec) != ()
+    assert {replica.state for replica in engine.replicas(spec.place)} == {"exited"}
+    engine.revive(spec)
+    engine.ready(spec, ignore, prepared.watch())
+    assert engine.lacks(spec) == ()
+
+
+def test_commands_are_forgotten_by_their_run(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec()
+    prepared.command(spec, "smoke-0-1", "true")
+    prepared.command(replace(spec, run=2), "smoke-0-2", "true")
+    assert engine.command_runs(spec.place) == {1, 2}
+    engine.forget_commands(spec.place, 1)
+    engine.forget_commands(spec.place, 1)
+    assert engine.command_runs(spec.place) == {2}
+    assert engine.replicas(spec.place) == ()
+
+
 def test_blue_and_green_that_do_not_fit_are_refused(prepared: Kit) -> None:
     with pytest.raises(DoesNotFit):
         prepared.engine.fits(prepared.spec(memory=1 << 40))

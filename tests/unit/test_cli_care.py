@@ -57,3 +57,15 @@ def test_tokens_are_listed_and_revoked(stub: Stub, pushlive: Callable[..., Told]
     assert "is revoked" in pushlive("token", "revoke", "ci").out
     assert pushlive("token", "revoke", "no/body").code == 4
     assert stub.asked[-1][:2] == ("DELETE", "/api/tokens/no%2Fbody")
+
+
+def test_doctor_fix_says_what_was_mended_and_how_it_is_now(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    checks = [{"name": "hello/live", "ok": True, "text": "blue serves, as recorded", "advice": ""}]
+    mended = ["hello/live: the proxy was brought back to blue (r1)"]
+    stub.answers["POST", "/api/doctor"] = (200, {"mended": mended, "checks": checks})
+    told = pushlive("doctor", "--fix")
+    assert told.code == 0
+    assert told.out.splitlines() == [mended[0], "✓ hello/live  blue serves, as recorded"]
+    assert pushlive("doctor", "--fix", "--json").json["mended"] == mended
+    stub.answers["POST", "/api/doctor"] = (200, {"mended": [], "checks": checks})
+    assert "nothing to mend" in pushlive("doctor", "--fix").out

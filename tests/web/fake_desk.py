@@ -206,6 +206,9 @@ class FakeDesk:
     def counts(self) -> dict[str, int]:
         return dict(self.traces)
 
+    def fix(self) -> tuple[str, ...]:
+        return ("hello/live: the proxy was brought back to blue (r1)",)
+
     def doctor(self) -> list[dict[str, Any]]:
         return [{"name": "store", "ok": True, "text": "answers", "advice": ""}]
 

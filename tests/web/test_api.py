@@ -16,6 +16,7 @@ CALLS = [
     ("GET", "/api/runs/hello/42/log", "viewer"),
     ("GET", "/api/pipelines/hello/output", "viewer"),
     ("GET", "/api/doctor", "viewer"),
+    ("POST", "/api/doctor", "maintainer"),
     ("POST", "/api/pipelines/hello/deploy", "developer"),
     ("POST", "/api/pipelines/hello/revert", "developer"),
     ("POST", "/api/pipelines/hello/promote", "developer"),

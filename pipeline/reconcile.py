@@ -1,0 +1,206 @@
+"""What the store says against what Engine and proxy really have, in one environment.
+
+``differences`` finds them one after the other and changes nothing by itself; each brings the act that mends it. So
+`pushlive doctor` says just what the keeper would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from pipeline import promotion, views
+from pipeline.clock import Deadline
+from pipeline.errors import LeaseLost, NotFound, PushliveError
+from pipeline.model import SLOTS, Environment, Slot, SlotSpec, SlotState, State
+from pipeline.ports import Parts
+from pipeline.store import Lease, Store, Transaction
+
+DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``found``: what is not as the store says; ``mended``: what is said once ``mend`` has been called."""
+
+    found: str
+    mended: str
+    mend: Callable[[], None]
+
+
+class Reconciler:
+    """One environment. ``lease``: that of the environment, for mending; None where nobody will mend."""
+
+    def __init__(
+        self, store: Store, parts: Parts, environment: Environment, failed_for: float, lease: Lease | None
+    ) -> None:
+        self._store, self._parts, self._engine = store, parts, parts.engine
+        self._environment, self._failed_for, self._lease = environment, failed_for, lease
+
+    def mend(self) -> list[str]:
+        """Brings everything to what the store says; what was done. Raises LeaseLost, and what the engine raises."""
+        active = self._environment.active
+        if active:
+            spec = self._spec(active)
+            self._engine.prepare(spec.place, spec.config.hosts)
+        said = []
+        for one in self.differences():
+            self._still_ours()
+            one.mend()
+            said.append(f"{self._environment.id}: {one.mended}")
+        return said + self._clear_expired()
+
+    def differences(self) -> Iterator[Difference]:
+        """In the order in which they have to be mended: traffic first."""
+        yield from self._serving()
+        yield from self._warm()
+        yield from self._left_behind()
+        yield from self._commands()
+
+    # ── traffic ──────────────────────────────────────────────────────────────
+
+    def _serving(self) -> Iterator[Difference]:
+        """The active slot runs, and the proxy sends the traffic there; nowhere where none is active."""
+        active = self._environment.active
+        if active is None:
+            yield from self._serving_nothing()
+            return
+        spec = self._spec(active)
+        if lacks := self._engine.lacks(spec):
+            what = f"{active} (r{spec.release})"
+            yield Difference(
+                f"{what} should serve, but {'; '.join(lacks)}",
+                f"{what} was not running and was started: {'; '.join(lacks)}",
+                lambda: self._revive(spec),
+            )
+        yield from self._traffic(spec)
+
+    def _traffic(self, spec: SlotSpec) -> Iterator[Difference]:
+        active, serves = spec.place.slot, self._engine.serving(spec.place)
+        if serves != active:
+            what = f"{active} (r{spec.release})"
+            yield Difference(
+                f"the proxy serves {serves or 'nothing'}, it should serve {what}",
+                f"the proxy was brought back to {what}",
+                lambda: self._engine.switch(spec),
+            )
+
+    def _serving_nothing(self) -> Iterator[Difference]:
+        place = promotion.place_of(self._environment, "blue")
+        if self._environment.slots and (serves := self._engine.serving(place)):
+            yield Difference(
+                f"the proxy serves {serves}, which was never recorded",
+                "the proxy served a slot that was never recorded; it answers 503 again",
+                lambda: self._engine.unroute(place),
+            )
+
+    def _revive(self, spec: SlotSpec) -> None:
+        self._engine.revive(spec)
+        self._still_ours()  # that may have taken long
+
+    # ── the other slot ───────────────────────────────────────────────────────
+
+    def _warm(self) -> Iterator[Difference]:
+        """A warm slot is there for an instant revert: it runs, or the record does not claim it."""
+        now = self._parts.clock.now()
+        for slot, record in self._environment.slots.items():
+            if record.state != SlotState.WARM or record.until <= now:
+                continue
+            spec = self._spec(slot)
+            if lacks := self._engine.lacks(spec):
+                what = f"the warm slot {slot} (r{record.release})"
+                yield Difference(
+                    f"{what} is kept for an instant revert, but {'; '.join(lacks)}",
+                    f"{what} was not running and was started, or given up: {'; '.join(lacks)}",
+                    lambda spec=spec: self._revive_or_forget(spec),  # type: ignore[misc]
+                )
+
+    def _revive_or_forget(self, spec: SlotSpec) -> None:
+        try:
+            self._engine.revive(spec)
+        except LeaseLost:
+            raise
+        except PushliveError:
+            self._clear(spec.place.slot)  # a revert starts it anew, and says so, or that its image is gone
+
+    def _left_behind(self) -> Iterator[Difference]:
+        """Slots that a run began and, having ended, will never finish; containers without a record."""
+        for slot, record in self._environment.slots.items():
+            if record.state == SlotState.STARTING and self._ended(record.run):
+                yield Difference(
+                    f"{slot} was left behind by #{record.run}, which has ended",
+                    f"{slot} was left behind by #{record.run} and was cleared",
+                    lambda slot=slot: self._clear(slot),  # type: ignore[misc]
+                )
+        for slot in SLOTS:
+            place = promotion.place_of(self._environment, slot)
+            if slot not in self._environment.slots and self._engine.replicas(place):
+                yield Difference(
+                    f"{slot} holds containers that no record knows",
+                    f"{slot} held containers that nobody knew; they were removed",
+                    lambda slot=slot: self._clear(slot),  # type: ignore[misc]
+                )
+
+    def _commands(self) -> Iterator[Difference]:
+        """Commands of runs that have ended. Those of a failed run are kept for inspection as its slot is."""
+        place = promotion.place_of(self._environment, "blue")
+        for run in sorted(self._engine.command_runs(place)):
+            if self._ended(run, self._failed_for):
+                yield Difference(
+                    f"containers of commands of #{run} are left over",
+                    f"containers of commands of #{run} were left over and were removed",
+                    lambda run=run: self._engine.forget_commands(place, run),  # type: ignore[misc]
+                )
+
+    # ── what is kept for a while ─────────────────────────────────────────────
+
+    def _clear_expired(self) -> list[str]:
+        """Warm and failed slots whose time is over; a warm one is drained in slices."""
+        said = []
+        now = self._parts.clock.now()
+        for slot in views.expired(self._environment, now):
+            record = self._environment.slots[slot]
+            if record.state == SlotState.WARM and self._still_busy(slot, now):
+                continue
+            self._clear(slot)
+            said.append(f"{self._environment.id}: {record.state} slot {slot} (r{record.release}) was cleared")
+        return said
+
+    def _still_busy(self, slot: Slot, now: float) -> bool:
+        record, spec = self._environment.slots[slot], self._spec(slot)
+        if self._engine.open_sessions(spec.place) and now < record.until + spec.config.service.drain:
+            return True
+        watch = Deadline(self._parts.clock, 5.0, "drain")
+        self._engine.drain(spec.place, DRAIN_SLICE, watch)
+        return False
+
+    def _clear(self, slot: Slot) -> None:
+        self._engine.stop(promotion.place_of(self._environment, slot))
+        record = self._environment.slots.get(slot)
+
+        def act(transaction: Transaction) -> None:
+            found = transaction.environment(self._environment.name)
+            if found.slots.get(slot) == record:  # somebody else's by now, if it is another
+                slots = {key: kept for key, kept in found.slots.items() if key != slot}
+                transaction.put_environment(replace(found, slots=slots))
+
+        self._store.transact(self._environment.pipeline, act, fence=self._lease)
+
+    # ── small helpers ────────────────────────────────────────────────────────
+
+    def _still_ours(self) -> None:
+        if self._lease is None or not self._store.leases.renew(self._lease):
+            raise LeaseLost(f"{self._environment.id} is somebody else's now.")
+
+    def _ended(self, number: int, since: float = 0.0) -> bool:
+        """True where that run has ended, so many seconds ago at least."""
+        try:
+            run = self._store.run(self._environment.pipeline, number)
+        except NotFound:
+            return True
+        return run.state == State.ENDED and run.ended + since <= self._parts.clock.now()
+
+    def _spec(self, slot: Slot) -> SlotSpec:
+        record = self._environment.slots[slot]
+        release = self._store.release(self._environment.pipeline, record.release)
+        return promotion.spec_of(promotion.place_of(self._environment, slot), release, record.run)

@@ -1,0 +1,139 @@
+"""`doctor` says every difference between the records and what is really there; `--fix` and the keeper mend them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.errors import AppFailed
+from pipeline.model import Environment, Place, SlotState
+from pipeline.reconcile import Reconciler
+
+
+def found(world, name="live") -> list[str]:
+    environment = world.environment(name)
+    parts = world.keeper._parts
+    return [one.found for one in Reconciler(world.store, parts, environment, 600.0, None).differences()]
+
+
+def live(world, slot="blue") -> Place:
+    return next(p for p in world.engine.held if p.environment == "live" and p.slot == slot)
+
+
+def change(world, act) -> None:
+    def both(tx):
+        tx.put_environment(act(tx.environment("live")))
+
+    world.store.transact("hello", both)
+
+
+@pytest.fixture
+def two(world):
+    world.push("one")
+    world.push("two")
+    assert found(world) == []
+    return world
+
+
+def proxy_is_elsewhere(world):
+    world.engine.active["hello", "live"] = "blue"
+    return "the proxy serves blue, it should serve green (r2)"
+
+
+def serving_is_gone(world):
+    world.engine.vanish(live(world, "green"))
+    return "green (r2) should serve, but its containers are missing"
+
+
+def serving_has_died(world):
+    world.engine.exit(live(world, "green"))
+    return "green (r2) should serve, but its containers have ended"
+
+
+def warm_is_gone(world):
+    world.engine.vanish(live(world, "blue"))
+    return "the warm slot blue (r1) is kept for an instant revert, but its containers are missing"
+
+
+def nobody_knows_a_slot(world):
+    change(world, lambda e: replace(e, slots={"green": e.slots["green"]}))
+    return "blue holds containers that no record knows"
+
+
+def a_slot_was_left_behind(world):
+    def left(environment: Environment) -> Environment:
+        blue = replace(environment.slots["blue"], state=SlotState.STARTING, run=1, until=0.0)
+        return replace(environment, slots={**environment.slots, "blue": blue})
+
+    change(world, left)
+    return "blue was left behind by #1, which has ended"
+
+
+DIFFERENCES = [
+    proxy_is_elsewhere,
+    serving_is_gone,
+    serving_has_died,
+    warm_is_gone,
+    nobody_knows_a_slot,
+    a_slot_was_left_behind,
+]
+
+
+@pytest.mark.parametrize("break_it", DIFFERENCES, ids=lambda act: act.__name__)
+def test_every_difference_is_said_by_looking_and_mended_by_fix(two, break_it):
+    said = break_it(two)
+    before = len(two.engine.calls)
+    assert said in found(two)
+    looks = {"lacks", "serving", "replicas", "command_runs"}
+    assert {name for name, _ in two.engine.calls[before:]} <= looks
+    assert two.keeper.fix() != ()
+    assert found(two) == []
+    assert two.keeper.fix() == ()
+    assert two.environment("live").serving == 2
+    assert two.engine.active["hello", "live"] == "green"
+
+
+def test_a_warm_slot_that_cannot_run_any_more_is_not_claimed(two):
+    two.engine.vanish(live(two, "blue"))
+    two.engine.gone.add(two.store.release("hello", 1).image)
+    two.keeper.reconcile()
+    assert set(two.environment("live").slots) == {"green"}
+    assert found(two) == []
+
+
+def test_what_a_run_holds_is_left_to_it_and_that_is_said(two):
+    lease = two.store.leases.take("env:hello/live", "somebody")
+    two.engine.active["hello", "live"] = "blue"
+    assert two.keeper.fix() == ("hello/live: a run is at work there; what it leaves is looked at then",)
+    assert two.engine.active["hello", "live"] == "blue"
+    two.store.leases.drop(lease)
+
+
+def test_what_cannot_be_mended_is_said(two):
+    two.engine.vanish(live(two, "green"))
+    two.engine.gone.add(two.store.release("hello", 2).image)
+    assert any("is not on this machine any more" in line for line in two.keeper.fix())
+
+
+def test_fault_33_a_check_of_a_run_that_died_is_removed_in_time(world):
+    world.push("one")
+    place = live(world)
+    world.engine.begun[place, 1, "smoke-0-1"] = place, 1  # what a SIGKILL in the middle of a check leaves
+    world.keeper.reconcile()
+    assert world.engine.command_runs(place) == {1}
+    world.clock.sleep(601)
+    world.keeper.reconcile()
+    assert world.engine.command_runs(place) == frozenset()
+
+
+def test_a_failed_release_command_is_kept_for_inspection_as_its_slot_is(make_world):
+    world = make_world("pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}")
+    world.engine.fail("command", AppFailed("it ended."), after=True)
+    run = world.push("one")
+    place = Place("hello", "live", 0, "blue")
+    world.keeper.reconcile()
+    assert world.engine.command_runs(place) == {run.number}
+    world.clock.sleep(601)
+    world.keeper.reconcile()
+    assert world.engine.command_runs(place) == frozenset()
