@@ -85,8 +85,10 @@ class Rollout:
     def _release_command(self) -> None:
         service = self._config.service
         if not service.release or self._work.run.kind == Kind.REVERT:
-            return  # a revert never runs a migration again
+            return None  # a revert never runs a migration again
         name = f"release-{self._work.run.number}"
+        if self._released():
+            return self._parts.engine.forget_command(self._spec, name)
         # Nobody's wish cuts it: half of a migration helps no one. What was wished is looked at afterwards.
         with self._work.step(self._name, "release", RELEASE_TIMEOUT, heed=False) as step:
             result = self._run_to_its_end(name, service.release, step.watch)
@@ -97,7 +99,12 @@ class Rollout:
                     advice="Nothing was started. See that it may run again, then push a fix or `pushlive retry`.",
                     evidence=tuple(result.output.splitlines()[-LOG_LINES:]),
                 )
-        self._parts.engine.forget_command(self._spec, name)
+        return self._parts.engine.forget_command(self._spec, name)
+
+    def _released(self) -> bool:
+        """True where an earlier worker of this run saw the command succeed: it is gone from the engine by then."""
+        steps = self._work.run.steps
+        return any((step.stage, step.step, step.ok) == (self._name, "release", True) for step in steps)
 
     def _run_to_its_end(self, name: str, argv: tuple[str, ...], watch: Watch) -> CommandResult:
         tell = self._work.teller(self._name)

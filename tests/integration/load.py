@@ -12,11 +12,14 @@ from collections.abc import Callable
 class Load:
     """Use as a context manager; ``answers`` counts each kind of answer, ``failures`` holds all that went wrong.
 
-    ``ask``: from a body to what is counted; it raises ValueError where the body is not as it must be.
+    ``count``: from a body to what is counted; it raises ValueError where the body is not as it must be.
+    ``pause``: seconds between two requests of one client.
     """
 
-    def __init__(self, port: int, count: Callable[[str], str], host: str = "127.0.0.1") -> None:
-        self._port, self._count, self._host = port, count, host
+    def __init__(
+        self, port: int, count: Callable[[str], str], host: str = "127.0.0.1", pause: float = 0.0
+    ) -> None:
+        self._port, self._count, self._host, self._pause = port, count, host, pause
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self.answers: Counter[str] = Counter()
@@ -55,6 +58,7 @@ class Load:
         first = connection.sock
         while not self._over.is_set():
             self._ask(connection, path)
+            self._over.wait(self._pause)
             if connection.sock is not first:
                 self.failures.append("a kept-alive connection was ended")
                 return
@@ -65,6 +69,7 @@ class Load:
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
             self._ask(connection, path)
             connection.close()
+            self._over.wait(self._pause)
 
     def _ask(self, connection: http.client.HTTPConnection, path: str) -> None:
         began = time.monotonic()

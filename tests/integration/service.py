@@ -42,10 +42,18 @@ class Done(NamedTuple):
 
 
 class Service:
-    """The service and its surroundings; ``running`` makes one and takes everything away at the end."""
+    """The service and its surroundings; ``running`` makes one and takes everything away at the end. ``command``
+    is what starts it."""
 
-    def __init__(self, folder: Path, api: docker.APIClient, config: str, more: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        api: docker.APIClient,
+        config: str,
+        more: Mapping[str, str],
+        command: tuple[str, ...] = (*PUSHLIVE, "up"),
+    ) -> None:
+        self.folder, self.command = folder, command
         self.engine: Any = api  # what types there are for it know little
         self.instance = f"i{os.getpid()}-{secrets.token_hex(2)}"
         first = free_ports(PLACES + 3)
@@ -84,7 +92,7 @@ class Service:
     def up(self) -> None:
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*PUSHLIVE, "up"], env=self.environ, cwd=self.folder, start_new_session=True,
+                self.command, env=self.environ, cwd=self.folder, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         until(self._answers, 40)
@@ -252,10 +260,12 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def running(client: docker.DockerClient, config: str, **environ: str) -> Iterator[Service]:
+def running(
+    client: docker.DockerClient, config: str, command: tuple[str, ...] = (*PUSHLIVE, "up"), **environ: str
+) -> Iterator[Service]:
     """A service with that pipelines.yaml; ``environ``: further settings. In both FOLDER stands for its folder."""
     folder = Path(tempfile.mkdtemp(prefix="pl-"))  # short: a Unix socket is in it
-    one = Service(folder, client.api, config, environ)
+    one = Service(folder, client.api, config, environ, command)
     try:
         one.up()
         yield one

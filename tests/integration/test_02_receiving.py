@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
-import json
 import os
 import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 import docker
 from tests.conftest import until
-from tests.integration.developer import Files, Repository, web
-from tests.integration.service import SECRET, Service, running
+from tests.integration.developer import web
+from tests.integration.elsewhere import Elsewhere
+from tests.integration.service import Service, running
 
 CONFIG = """
 pipelines:
@@ -42,40 +40,6 @@ pipelines:
 def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
     with running(docker_client, CONFIG, PUSHLIVE_GIT_ALLOW="file://FOLDER/") as one:
         yield one
-
-
-class Elsewhere:
-    """A repository on another server (a folder here), and the webhooks that server sends."""
-
-    def __init__(self, service: Service, name: str) -> None:
-        self.service, self.name = service, name
-        self.url = f"file://{service.folder}/{name}.git"
-        self.clone = Repository(service.folder / f"away-{name}", self.url, service.environ)
-        self.clone.git("init", "-q", "--bare", "-b", "main", str(service.folder / f"{name}.git"))
-
-    def push(self, files: Files, message: str) -> str:
-        commit = self.clone.commit(files, message)
-        self.clone.git("push", "-q", "-f", "pushlive", "main")
-        return commit
-
-    def deliver(self, commit: str, delivery: str = "", **more: Any) -> tuple[int, Any]:
-        payload = {
-            "ref": "refs/heads/main", "before": "0" * 40, "after": commit, "deleted": False, "forced": False,
-            "repository": {"clone_url": self.url}, "pusher": {"name": "ann"}, "head_commit": {"message": "Hi"},
-            **more,
-        }  # fmt: skip
-        body = json.dumps(payload).encode()
-        signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-        headers = {
-            "Content-Type": "application/json",
-            "X-GitHub-Event": "push",
-            "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
-            "X-Hub-Signature-256": f"sha256={signature}",
-        }
-        return self.service.http("POST", "/hooks/github", body, headers)
-
-    def live_at(self, commit: str) -> bool:
-        return bool(self.service.environments(self.name)["live"]["commit"] == commit)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +141,7 @@ def test_02_what_is_no_push_to_the_branch_is_ignored_and_says_why(away: Elsewher
     assert (status, answer["error"]) == (404, "unknown repository")
 
 
-def test_fault_5_the_same_delivery_a_hundred_times_at_once_makes_one_run(
+def test_fault_05_the_same_delivery_a_hundred_times_at_once_makes_one_run(
     service: Service, away: Elsewhere
 ) -> None:
     before = len(service.runs("away"))
@@ -191,14 +155,14 @@ def test_fault_5_the_same_delivery_a_hundred_times_at_once_makes_one_run(
     assert len(service.runs("away")) == before + 1
 
 
-def test_fault_6_a_new_delivery_of_the_same_commit_is_coalesced(service: Service, away: Elsewhere) -> None:
+def test_fault_06_a_new_delivery_of_the_same_commit_is_coalesced(service: Service, away: Elsewhere) -> None:
     before = service.wait("away")
     status, answer = away.deliver(away.clone.head)
     assert (status, answer["runs"]) == (202, [before["id"]])
     assert "carries this commit already" in answer["notes"][0]
 
 
-def test_fault_8_deliveries_in_the_wrong_order_end_at_the_head(service: Service, away: Elsewhere) -> None:
+def test_fault_08_deliveries_in_the_wrong_order_end_at_the_head(service: Service, away: Elsewhere) -> None:
     a = away.push(web("A"), "A")
     b = away.push(web("B"), "B")
     (late,) = away.deliver(b)[1]["runs"]
@@ -212,7 +176,7 @@ def test_fault_8_deliveries_in_the_wrong_order_end_at_the_head(service: Service,
     assert service.runs("away")[-1]["id"] == early  # the head was live already: no run for it again
 
 
-def test_fault_8_a_forced_push_to_an_older_commit_goes_live(service: Service, away: Elsewhere) -> None:
+def test_fault_08_a_forced_push_to_an_older_commit_goes_live(service: Service, away: Elsewhere) -> None:
     away.clone.git("reset", "-q", "--hard", "HEAD~1")
     older = away.clone.head
     away.clone.git("push", "-q", "-f", "pushlive", "main")
@@ -222,7 +186,7 @@ def test_fault_8_a_forced_push_to_an_older_commit_goes_live(service: Service, aw
     assert service.page(name="away") == "A\n"
 
 
-def test_fault_9_every_push_of_a_burst_is_kept_and_the_head_goes_live(service: Service) -> None:
+def test_fault_09_every_push_of_a_burst_is_kept_and_the_head_goes_live(service: Service) -> None:
     burst = Elsewhere(service, "burst")
     head = burst.push(web("the last one"), "The last one")
     made_up = [hashlib.sha1(str(n).encode(), usedforsecurity=False).hexdigest() for n in range(150)]

@@ -179,6 +179,19 @@ def test_a_release_command_runs_once_before_the_start_and_never_on_a_revert(make
     assert world.engine.names().count("command") == 2
 
 
+def test_fault_33_a_release_command_is_not_run_again_by_the_worker_that_takes_over(make_world):
+    world = make_world("pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}")
+    ran = []
+    done = world.engine.commands
+    world.engine.commands = lambda spec, argv: ran.append(argv) or done(spec, argv)
+    world.engine.kill("switch", after=True)
+    with pytest.raises(Killed):
+        world.push("one")
+    world.work()
+    assert world.run(1).outcome == Outcome.LIVE
+    assert ran == [("migrate",)]
+
+
 def test_a_failing_release_command_starts_nothing(make_world):
     world = make_world("pipelines: {hello: {service: {release: [./migrate]}, environments: {live: }}}")
     world.engine.commands = lambda spec, argv: CommandResult(3, "no such table\n", 0.1)

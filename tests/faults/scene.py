@@ -1,0 +1,143 @@
+"""A whole service to try faults on: its pipelines, what is asked of them all the while, and what it really has."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+from pipeline import embedded
+from pipeline.model import Environment, Run
+from pipeline.store import Store
+from tests.faults.traps import FOLDER, clear
+from tests.integration.developer import web
+from tests.integration.elsewhere import Elsewhere
+from tests.integration.load import Load
+from tests.integration.service import Service, running
+
+NAMES = tuple(f"app{number}" for number in range(1, 7))  # pushed to the built-in git server
+AWAY = ("away1", "away2", "away3", "away4", "away5")  # repositories elsewhere, told of by webhooks
+SERVICE = "{memory: 16MiB, stop: 1s, ready: 20s, release: [sh, -c, 'echo migrating; sleep 0.3']}"
+UP = ("-m", "tests.faults.up")
+WORKERS = 4
+PAUSE = 0.1  # seconds between two requests of one client
+
+
+def config() -> str:
+    lines = ["pipelines:"]
+    for name in (*NAMES, *AWAY):
+        source = f'source: {{url: "file://FOLDER/{name}.git"}}, ' if name in AWAY else ""
+        smoke = "smoke: [{get: /, contains: version}]"
+        service = SERVICE if name in NAMES else "{memory: 16MiB, stop: 1s}"
+        lines.append(f"  {name}: {{{source}service: {service}, {smoke}, environments: {{live: }}}}")
+    return "\n".join(lines) + "\n"
+
+
+def application(version: str) -> dict[str, str | None]:
+    """The application's files; building it takes half a second and says something in the midst."""
+    files = web(version)
+    files["Dockerfile"] = str(files["Dockerfile"]).replace("CMD", "RUN echo building; sleep 0.5\nCMD")
+    return files
+
+
+class Scene:
+    def __init__(self, service: Service, python: str) -> None:
+        self.service, self.python = service, python
+        self.traps = Path(service.environ[FOLDER])
+        self.traps.mkdir()
+        self._away: dict[str, Elsewhere] = {}
+        self.away_heads: dict[str, str] = {}
+        self.store = Store(embedded.url(service.data), service.instance, timeout=5.0)
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """A first good release of each."""
+        pushing = []
+        for name in names:
+            clone = self.service.repository(name)
+            clone.commit(application("version 0"), "The first")
+            pushing.append(clone.started("push", "pushlive", "main"))
+        for one in pushing:
+            out, _ = one.communicate(timeout=120)
+            assert "is live: r1" in out, out
+
+    def away(self, name: str) -> Elsewhere:
+        if name not in self._away:
+            self._away[name] = Elsewhere(self.service, name)
+        return self._away[name]
+
+    def load(self, name: str) -> Load:
+        """Two clients that keep asking for the live page, over one connection and over fresh ones."""
+
+        def count(body: str) -> str:
+            if not body.startswith("version"):
+                raise ValueError(f"not the application's page: {body[:80]!r}")
+            return body.strip()
+
+        port = int(self.service.environments(name)["live"]["url"].rpartition(":")[2])
+        return Load(port, count, pause=PAUSE).kept_alive(1, "/").fresh(1, "/")
+
+    # ── what is recorded, and what is there ──────────────────────────────────
+
+    def runs(self, name: str) -> tuple[Run, ...]:
+        """Every run, oldest first."""
+        return self.store.recent(name, 2000)[::-1]
+
+    def live(self, name: str) -> Environment:
+        found = self.store.environment(name, "live")
+        assert found, f"{name} has no live environment"
+        return found
+
+    def ends(self, run: Run) -> int:
+        """How many ends the run was told to have."""
+        return sum(event.kind == "end" for _, event in self._events(run))
+
+    def _events(self, run: Run) -> Iterator[tuple[str, Any]]:
+        after = "0"
+        while found := self.store.events.read(run.id, after):
+            yield from found
+            after = found[-1][0]
+
+    def orphans(self, name: str) -> list[str]:
+        """Containers of live that no record owns, and recorded ones that do not run."""
+        environment = self.live(name)
+        owned = {(slot, str(record.release)) for slot, record in environment.slots.items()}
+        labels = [one["Config"]["Labels"] for one in self.service.containers(name)]
+        there = {(one["pushlive.slot"], one["pushlive.release"]) for one in labels}
+        serving = {(environment.active, str(environment.serving))}
+        return [
+            *(f"nobody owns {slot} r{release} of {name}" for slot, release in sorted(there - owned)),
+            *(f"{slot} r{release} of {name} does not run" for slot, release in serving - there),
+        ]
+
+    def commands_started(self, since: float, until: float) -> dict[str, int]:
+        """How often each container of a command was started between two moments (the wall clock's)."""
+        labels = [f"pushlive.instance={self.service.instance}", "pushlive.command"]
+        filters = {"type": "container", "event": "start", "label": labels}
+        found: dict[str, int] = {}
+        for event in self.service.engine.events(since=since, until=until, filters=filters, decode=True):
+            name = event["Actor"]["Attributes"]["name"]
+            found[name] = found.get(name, 0) + 1
+        return found
+
+    def forget(self, name: str) -> None:
+        clear(self.traps, name)
+
+
+@contextmanager
+def scene(
+    client: docker.DockerClient, python: str, names: tuple[str, ...] = NAMES, **environ: str
+) -> Iterator[Scene]:
+    """A service with every application live."""
+    environ = {
+        "PUSHLIVE_GIT_ALLOW": "file://FOLDER/",
+        "PUSHLIVE_WORKERS": str(WORKERS),
+        FOLDER: f"FOLDER/traps-{secrets.token_hex(2)}",
+        **environ,
+    }
+    with running(client, config(), (python, *UP), **environ) as service:
+        one = Scene(service, python)
+        one.begin(names)
+        yield one

@@ -1,0 +1,186 @@
+"""Traps at named calls of a run's way: whoever comes there dies, or stands still. In the service's processes.
+
+A trap is a file, ``<folder>/<pipeline>.trap``, that says where and whom it catches. It catches once: who comes
+first renames it, and leaves ``<pipeline>.sprung`` with who it was and when.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.ports import Parts
+
+FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the folder
+
+
+@dataclass(frozen=True)
+class Trap:
+    """``call``: ``part.method``. ``when``: before · inside · after. ``nth``: which call of that name in one process.
+    ``who``: job · worker · both · orphan (the worker dies, its job lives on) · pool (all workers and the keeper)
+    · stop (the job stands still) · stop-both."""
+
+    call: str
+    when: str = "before"
+    who: str = "job"
+    nth: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.who} {self.when} {self.call}" + (f" #{self.nth}" if self.nth > 1 else "")
+
+    def write(self, folder: Path, pipeline: str) -> None:
+        unfinished = folder / f".{pipeline}"
+        unfinished.write_text(json.dumps(asdict(self)))
+        unfinished.rename(folder / f"{pipeline}.trap")
+
+
+@dataclass(frozen=True)
+class Sprung:
+    job: int
+    worker: int
+    at: float  # seconds on the machine's monotonic clock, which all processes share
+
+
+def sprung(folder: Path, pipeline: str) -> Sprung | None:
+    """Who was caught, or None so far."""
+    try:
+        return Sprung(**json.loads((folder / f"{pipeline}.sprung").read_text()))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def clear(folder: Path, pipeline: str) -> None:
+    for ending in ("trap", "taken", "sprung"):
+        (folder / f"{pipeline}.{ending}").unlink(missing_ok=True)
+
+
+# ── in the job's process ─────────────────────────────────────────────────────
+
+
+class Traps:
+    """What one job's process meets. It works for one pipeline, whose name the calls tell."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._calls: Counter[str] = Counter()
+
+    def count(self, call: str) -> int:
+        self._calls[call] += 1
+        return self._calls[call]
+
+    def pass_by(self, pipeline: str, call: str, when: str, nth: int) -> None:
+        """Springs the trap that is set here, if one is."""
+        file = self._folder / f"{pipeline}.trap"
+        try:
+            trap = Trap(**json.loads(file.read_text()))
+        except (FileNotFoundError, ValueError):
+            return
+        if (trap.call, trap.when, trap.nth) != (call, when, nth):
+            return
+        try:
+            file.rename(self._folder / f"{pipeline}.taken")
+        except FileNotFoundError:
+            return
+        caught = Sprung(os.getpid(), os.getppid(), time.monotonic())
+        unfinished = self._folder / f".{pipeline}.sprung"
+        unfinished.write_text(json.dumps(asdict(caught)))
+        unfinished.rename(self._folder / f"{pipeline}.sprung")
+        catch(trap.who)
+
+
+def catch(who: str) -> None:
+    """What happens to this job's process and to the worker above it."""
+    me, worker = os.getpid(), os.getppid()
+    if who == "orphan":
+        ctypes.CDLL(None).prctl(1, 0)  # PR_SET_PDEATHSIG: not ended with its worker
+    if who == "pool":
+        os.kill(parent_of(worker), signal.SIGKILL)
+    if who in ("worker", "both", "orphan", "pool"):
+        os.kill(worker, signal.SIGKILL)
+    if who == "stop-both":
+        os.kill(worker, signal.SIGSTOP)
+    if who in ("job", "both", "pool"):
+        os.kill(me, signal.SIGKILL)
+    if who in ("stop", "stop-both"):
+        os.kill(me, signal.SIGSTOP)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+class Trapped:
+    """A part whose calls pass by the traps. ``inside`` is where an output line comes, where the time is looked at,
+    or a point between two acts that ``INSIDE`` names."""
+
+    def __init__(self, part: Any, name: str, traps: Traps, pipeline: str) -> None:
+        self._part, self._name, self._traps, self._pipeline = part, name, traps, pipeline
+
+    def __getattr__(self, method: str) -> Any:
+        found = getattr(self._part, method)
+        if not callable(found):
+            return found
+        return lambda *args, **more: self._call(method, found, args, more)
+
+    def _call(self, method: str, act: Callable[..., Any], args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+        call = f"{self._name}.{method}"
+        nth = self._traps.count(call)
+
+        def at(when: str) -> None:
+            self._traps.pass_by(self._pipeline, call, when, nth)
+
+        at("before")
+        undo = self._between(call, lambda: at("inside"))
+        try:
+            result = act(*(_listening(one, lambda: at("inside")) for one in args), **more)
+        finally:
+            undo()
+        at("after")
+        return result
+
+    def _between(self, call: str, passing: Callable[[], None]) -> Callable[[], None]:
+        """Sets a point between two acts of that call; returns what takes it away again."""
+        owner, name = {
+            "engine.start": lambda: (self._part._calls, "start"),  # made, not yet started
+            "engine.switch": lambda: (self._part._proxy, "_apply"),  # in the folder, not yet in the proxy
+        }.get(call, lambda: (None, ""))()
+        if owner is None:
+            return lambda: None
+        real = getattr(owner, name)
+
+        def passed(*args: Any) -> Any:
+            passing()
+            return real(*args)
+
+        setattr(owner, name, passed)
+        return lambda: setattr(owner, name, real)
+
+
+def _listening(argument: Any, passing: Callable[[], None]) -> Any:
+    """An Emit that passes by at each line of output; everything else as it is."""
+    is_emit = callable(argument) and getattr(argument, "__qualname__", "").startswith("Work.teller")
+    if not is_emit:
+        return argument
+
+    def emit(event: Any) -> None:
+        argument(event)
+        if event.kind in ("line", "vertex"):
+            passing()
+
+    return emit
+
+
+def trapped(parts: Parts, pipeline: str) -> Parts:
+    """The same parts, with the traps of that folder on the way of that pipeline's run."""
+    traps = Traps(Path(os.environ[FOLDER]))
+    names = ("source", "builder", "engine", "probe")
+    return replace(parts, **{name: Trapped(getattr(parts, name), name, traps, pipeline) for name in names})

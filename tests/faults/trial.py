@@ -1,0 +1,170 @@
+"""One try of one fault: pushes, waiting with deadlines, and the judgement."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import secrets
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.errors import PushliveError
+from pipeline.model import Run, State
+from tests.conftest import until
+from tests.faults.judge import Accepted, Ended, judge, twice_live
+from tests.faults.registry import Fault
+from tests.faults.scene import Scene, application
+from tests.faults.traps import Sprung, Trap, sprung
+from tests.integration.load import Load
+from tests.integration.service import get
+
+_versions = itertools.count(1)
+TAKEN_OVER = 30.0  # seconds; 15 is the promise, and a busy machine is given twice that
+SETTLED = 90.0  # seconds until everything that was accepted has ended
+
+
+@dataclass
+class Pushing:
+    """A ``git push`` at work."""
+
+    commit: str
+    version: str
+    process: subprocess.Popen[str]
+
+
+@dataclass
+class Trial:
+    """``name``: the application that it is tried on. ``expected``: the page that must be live at the end."""
+
+    scene: Scene
+    name: str
+    random: random.Random
+    load: Load | None = None
+    accepted: list[Accepted] = field(default_factory=list)
+    pushing: list[Pushing] = field(default_factory=list)
+    recovery: float = 0.0
+    expected: str = ""
+    began: float = field(default_factory=time.time)
+
+    # ── acting ───────────────────────────────────────────────────────────────
+
+    def push(self) -> Pushing:
+        """A new version, pushed in the background; expected to be live at the end."""
+        version = f"version {next(_versions)} {secrets.token_hex(4)}"  # never seen by the build cache
+        clone = self.scene.service.repository(self.name)
+        commit = clone.commit(application(version), version)
+        one = Pushing(commit, version, clone.started("push", "pushlive", "main"))
+        self.pushing.append(one)
+        self.expected = version
+        return one
+
+    def pushed(self, seconds: float = 60.0) -> None:
+        """Waits until every push has returned; those that git took are accepted."""
+        while self.pushing:
+            one = self.pushing.pop()
+            out, _ = one.process.communicate(timeout=seconds)
+            if one.process.returncode == 0:
+                self.accepted.append(Accepted(self.name, one.commit))
+            else:
+                assert "pre-receive" in out or "rejected" in out or "unable to access" in out, out
+
+    def run_of(self, one: Pushing) -> Run | None:
+        return next((run for run in self.scene.runs(self.name) if run.commit == one.commit), None)
+
+    def in_stage(self, one: Pushing, stage: str, seconds: float = 60.0) -> None:
+        until(lambda: (run := self.run_of(one)) and run.stage == stage, seconds)
+
+    def trapped(self, trap: Trap) -> tuple[Pushing, Sprung]:
+        """Sets the trap, pushes, and waits until somebody was caught."""
+        trap.write(self.scene.traps, self.name)
+        one = self.push()
+        until(lambda: sprung(self.scene.traps, self.name), 60)
+        caught = sprung(self.scene.traps, self.name)
+        assert caught
+        return one, caught
+
+    def taken_over(self, one: Pushing, since: float) -> None:
+        """Another worker has the run; how long that took since the moment counts as the recovery."""
+
+        def again() -> bool:
+            run = self.run_of(one)
+            return bool(run and (run.attempts >= 2 or run.state == State.ENDED))
+
+        until(lambda: _calm(again), TAKEN_OVER)
+        self.recovered(since)
+
+    def recovered(self, since: float) -> None:
+        """``since``: on the monotonic clock."""
+        self.recovery = max(self.recovery, time.monotonic() - since)
+
+    # ── the end ──────────────────────────────────────────────────────────────
+
+    def settle(self) -> None:
+        """All that was accepted has ended, the right page is live, and nothing is left over."""
+        self.pushed(SETTLED)
+        for name in sorted({self.name, *(one.pipeline for one in self.accepted)}):
+            until(lambda name=name: _calm(lambda: not self.scene.store.open_runs(name)), SETTLED)  # type: ignore[misc]
+        if self.expected:
+            until(lambda: self.page() == self.expected, 30)
+        until(lambda: not self.scene.orphans(self.name), 40)
+
+    def page(self) -> str:
+        try:
+            return get(self.scene.service.environments(self.name)["live"]["url"])[1].strip()
+        except (OSError, AssertionError):
+            return ""
+
+    def verdict(self) -> tuple[list[str], list[str]]:
+        """What was lost and what was doubled."""
+        names = {self.name, *(one.pipeline for one in self.accepted)}
+        recorded = {
+            name: [self._ended(run) for run in self.scene.runs(name) if run.delivery] for name in names
+        }
+        again = self.scene.commands_started(self.began, time.time())
+        lost, doubled = judge(self.accepted, recorded, again)
+        return lost, doubled + twice_live(recorded[self.name])
+
+    def _ended(self, run: Run) -> Ended:
+        ends = self.scene.ends(run) if run.state == State.ENDED and run.accepted >= self.began - 1 else 1
+        return Ended(run.id, run.commit, run.outcome.value if run.outcome else "", ends)
+
+
+def _calm(condition: Callable[[], bool]) -> bool:
+    """False while the store does not answer."""
+    try:
+        return condition()
+    except PushliveError:
+        return False
+
+
+@dataclass(frozen=True)
+class Result:
+    fault: Fault
+    failure: str
+    lost: list[str]
+    doubled: list[str]
+    recovery: float
+
+
+def attempt(fault: Fault, scene: Scene, name: str, seed: str) -> Result:
+    """Injects the fault once and judges what came of it."""
+    trial = Trial(scene, name, random.Random(seed))
+    failure = ""
+    with scene.load(name) as load:
+        trial.load = load
+        try:
+            fault.act(trial)
+            trial.settle()
+        except (AssertionError, PushliveError, OSError, subprocess.TimeoutExpired) as error:
+            failure = f"{type(error).__name__}: {error}"
+        finally:
+            scene.forget(name)
+    if fault.quiet and load.failures and not failure:
+        failure = f"{len(load.failures)} of {load.answers.total()} requests failed: {load.failures[0]}"
+    try:
+        lost, doubled = trial.verdict()
+    except (PushliveError, OSError) as error:
+        lost, doubled, failure = [], [], failure or f"nothing could be judged: {error}"
+    return Result(fault, failure, lost, doubled, trial.recovery)

@@ -1,0 +1,31 @@
+"""``python -m tests.faults.worker``: the service's workers, with traps on the way of every run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import workers.__main__
+from pipeline import wiring
+from pipeline.runner import Runner
+from tests.faults.traps import trapped
+
+_runner, _parts = wiring.runner, wiring.parts
+
+
+class _Caught:
+    """Gives a job's runner its parts once it is known for which pipeline it works."""
+
+    def __init__(self, *args: Any) -> None:
+        self._args = args
+
+    def work(self, pipeline: str, **more: Any) -> Any:
+        # Each job has a process of its own, so that this reaches no other job and not the keeper.
+        wiring.parts = lambda settings: trapped(_parts(settings), pipeline)
+        runner: Runner = _runner(*self._args)
+        return runner.work(pipeline, **more)
+
+
+if __name__ == "__main__":
+    wiring.runner = _Caught  # type: ignore[assignment, misc]
+    sys.exit(workers.__main__.main())
