@@ -15,6 +15,8 @@ from pipeline.model import Image, Kind, Release, Run
 from pipeline.ports import BuildRequest, Parts
 from pipeline.settings import Settings
 from pipeline.store import Transaction
+from pipeline.vault import Vault
+from pipeline.versions import newest
 from pipeline.work import Work
 
 FETCH_TIMEOUT = 300.0  # seconds
@@ -37,18 +39,25 @@ def repository(instance: str, pipeline: str) -> str:
 class BuildStage:
     """``head`` is the branch's head as the fetch found it."""
 
-    def __init__(self, work: Work, parts: Parts, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(
+        self, work: Work, parts: Parts, pipeline: Pipeline, settings: Settings, vault: Vault
+    ) -> None:
         self._work, self._parts, self._pipeline, self._settings = work, parts, pipeline, settings
+        self._vault = vault
         self._key = work.run.pipeline
         self.head = ""
 
     def go(self) -> None:
-        """Leaves ``run.release`` set. Raises Superseded when the commit is not the head any more."""
+        """Leaves ``run.release`` set. Raises Superseded when the commit is not the head any more, and what
+        ``Vault.ready`` does before anything is fetched."""
         if self._work.run.stage != "build":
             self._work.update(stage="build")
         if self._work.run.release is not None:  # taken up again after a crash: only the tag may be missing
             image = Image(self._work.store.release(self._key, self._work.run.release).image, True)
-        elif self._work.run.from_release is None:
+            self._push(image)
+            return
+        self._vault.ready(self._key, self._pipeline, tuple(self._pipeline.environments))
+        if self._work.run.from_release is None:
             self._fetch()
             image = self._build()
         else:
@@ -136,10 +145,21 @@ class BuildStage:
         made: list[Release] = []
 
         def act(transaction: Transaction, run: Run) -> Run:
+            wanted = {env: one.service.secrets for env, one in rendered.items()}
+            versions = newest(transaction.secrets(), self._key, wanted)
             number = transaction.next_release()
             tag = f"{name}:r{number}"
             release = Release(
-                self._key, number, run.commit, image.digest, tag, run.number, now, rendered, run.message
+                self._key,
+                number,
+                run.commit,
+                image.digest,
+                tag,
+                run.number,
+                now,
+                rendered,
+                run.message,
+                versions,
             )
             transaction.put_release(release)
             made[:] = [release]

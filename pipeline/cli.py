@@ -143,6 +143,7 @@ COMMANDS: dict[str, Command] = {
         "cli_care:doctor",
         (_arg("--fix", action="store_true", help="mend what is not as the store says"), _JSON),
     ),
+    "secret": Command(_CARE, "secrets: set, list, versions, rm PIPELINE NAME", "cli_secret:secret"),
     "gc": Command(_CARE, "remove what nothing needs any more", "cli_care:gc", (_JSON,)),
     "backup": Command(
         _CARE, "everything that is kept, in one file", "cli_local:backup", (_arg("file", metavar="FILE"),)
@@ -224,6 +225,10 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
             own.add_argument(*names, **options)
         if chosen == "token":
             _token_parser(own, quiet)
+        if chosen == "secret":
+            from pipeline import cli_secret
+
+            cli_secret.parser(own, quiet)
     return parser
 
 

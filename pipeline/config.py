@@ -181,6 +181,8 @@ class Service(Model):
     """The memory limit of each replica."""
     env: dict[EnvName, Text] = {}
     """Environment variables. Under an environment they are added to these."""
+    secrets: tuple[EnvName, ...] = ()
+    """Environment variables with values from `pushlive secret set`. Under an environment they are added to these."""
     command: tuple[Text, ...] = ()
     """Instead of the image's own command."""
     release: tuple[Text, ...] = ()
@@ -215,7 +217,10 @@ class Rendered(Model):
 
     def fingerprint(self) -> str:
         """A short hash: equal for equal configuration."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)  # the order of env says nothing
+        facts = self.model_dump(mode="json")
+        if not self.service.secrets:  # so that what was kept before there were any is still recognised
+            del facts["service"]["secrets"]
+        text = json.dumps(facts, sort_keys=True)  # the order of env says nothing
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -242,10 +247,11 @@ class Pipeline(Model):
         return self.environments[name] or Environment()
 
     def render(self, name: str) -> Rendered:
-        """The environment's own settings laid over the pipeline's ``service``; ``env`` is merged."""
+        """The environment's own settings laid over the pipeline's ``service``; ``env`` and ``secrets`` are merged."""
         own = self.environment(name)
         changed = {k: getattr(own, k) for k in own.model_fields_set if k in Service.model_fields}
         changed["env"] = {**self.service.env, **own.env}
+        changed["secrets"] = tuple(dict.fromkeys([*self.service.secrets, *own.secrets]))
         hosts = tuple(dict.fromkeys([*([own.host] if own.host else []), *own.hosts]))
         smoke = self.smoke if own.smoke is None else own.smoke
         return Rendered(service=self.service.model_copy(update=changed), hosts=hosts, smoke=smoke)

@@ -15,8 +15,10 @@ from pipeline.lint import warnings
 from pipeline.messenger import undelivered
 from pipeline.model import Event, Kind, Place, Push, Run, State
 from pipeline.ports import Bell, Clock
+from pipeline.secret import Secret
 from pipeline.settings import Settings
 from pipeline.store import Store, Token
+from pipeline.vault import Vault, check_name
 
 
 class Desk:
@@ -36,6 +38,7 @@ class Desk:
         self._store, self._settings, self._bell, self._clock = store, settings, bell, clock
         self._configs = Configs(store, settings.config)
         self.doctor, self.gc, self.fix, self._output = doctor, gc, fix, output
+        self._vault = Vault(store, settings.secrets_key)
 
     # ── pushes ───────────────────────────────────────────────────────────────
 
@@ -212,7 +215,16 @@ class Desk:
         for name in new.pipelines:
             changes[name] = self._against_what_runs(name, new.pipelines[name], changes.get(name, {}))
         changes = {name: found for name, found in changes.items() if found}
-        return {"problems": [], "warnings": list(warnings(new)), "pipelines": changes}
+        found = [*warnings(new), *self._not_set(new)]
+        return {"problems": [], "warnings": found, "pipelines": changes}
+
+    def _not_set(self, config: Config) -> Iterator[str]:
+        for name, pipeline in config.pipelines.items():
+            for environment, secret in self._vault.missing(name, pipeline):
+                yield (
+                    f"pipelines.{name}.environments.{environment}.secrets: {secret} is not set, no run will start; "
+                    f"`pushlive secret set {name} {secret} --env {environment}`"
+                )
 
     def _against_what_runs(
         self, name: str, pipeline: Pipeline, found: dict[str, tuple[str, ...]]
@@ -292,11 +304,59 @@ class Desk:
         found = self._store.environment(pipeline, name)
         if found is None or not found.slots:
             raise NotFound(f"nothing runs in {pipeline}/{name}.", advice="Push first.")
-        said: list[str] = []
+        mask, unread = self._vault.mask(pipeline)
+        said: list[str] = [f"! {name} cannot be read, so it is not masked here" for name in unread]
         for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
             said.append(f"── {name} r{record.release} ({slot}, {record.state})")
-            said += self._output(promotion.place_of(found, slot), lines)
+            said += mask.lines(self._output(promotion.place_of(found, slot), lines))
         return tuple(said)
+
+    # ── secrets: no value ever comes back ────────────────────────────────────
+
+    def set_secret(
+        self, pipeline: str, by: str, name: str, value: Secret, *, environment: str = ""
+    ) -> dict[str, Any]:
+        """A new version, for that environment or for every one: ``{"name", "environment", "version",
+        "messages"}``. Raises ConfigError for what cannot be a secret, EngineFailed where the key is not right."""
+        check_name(name)
+        known = self._known(self._config(), pipeline)
+        self._place(pipeline, environment)
+        now = self._clock.now()
+        version = self._vault.put(pipeline, name, value, environment=environment, by=by, now=now)
+        where = environment or "every environment"
+        messages = [
+            f"version {version.number} of {name} is set for {where}; the next release of {pipeline} gets it "
+            f"(`pushlive deploy {pipeline}` makes one of what is live now)."
+        ]
+        places = [environment] if environment else list(known.environments)
+        if not any(name in known.render(place).service.secrets for place in places):
+            messages.append(
+                f"pipelines.yaml does not name it there yet: write `secrets: [{name}]` under `service:`."
+            )
+        return {"name": name, "environment": environment, "version": version.number, "messages": messages}
+
+    def remove_secret(
+        self, pipeline: str, by: str, name: str, *, environment: str = "", version: int | None = None
+    ) -> tuple[str, ...]:
+        """Forgets the values of that version, or of all for that environment. Raises NotFound."""
+        now = self._clock.now()
+        gone = self._vault.revoke(pipeline, name, environment=environment, number=version, by=by, now=now)
+        which = ", ".join(str(number) for number in gone)
+        return (
+            f"version {which} of {name} is revoked: no container gets it any more.",
+            f"What runs with it keeps it until the next release (`pushlive deploy {pipeline}`).",
+        )
+
+    def secrets(self, pipeline: str) -> list[dict[str, Any]]:
+        """Names, environments, newest versions, when and by whom."""
+        found = self._vault.names(pipeline)
+        if not found:
+            self._known(self._config(), pipeline)
+        return found
+
+    def secret(self, pipeline: str, name: str, environment: str = "") -> list[dict[str, Any]]:
+        """Every kept version of one secret, newest first. Raises NotFound."""
+        return self._vault.versions(pipeline, name, environment)
 
     # ── tokens, counts, health ───────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ from pipeline.reconcile import Reconciler
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.units import show_size
+from pipeline.vault import Vault
 
 Check = dict[str, Any]
 
@@ -59,6 +60,7 @@ def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
         _check("store", store.healthy(), "takes writes", "See <data>/store/valkey.log."),
         _configuration(settings, store),
         _keeper(store),
+        _tried("secrets", Vault(store, settings.secrets_key).examine),
         *_engine(),
         _disk(settings),
         _build_caps(parts),
@@ -152,7 +154,8 @@ def _environments(store: Store) -> Iterator[Environment]:
 
 def _environment(environment: Environment, settings: Settings, store: Store, parts: Parts) -> Iterator[Check]:
     """The store's word against what the proxy and the Engine really have: a line for each difference."""
-    looker = Reconciler(store, parts, environment, settings.failed_for, None)
+    vault = Vault(store, settings.secrets_key)
+    looker = Reconciler(store, parts, environment, settings.failed_for, None, vault)
     try:
         found = [_check(environment.id, False, one.found + ".", _MENDS) for one in looker.differences()]
     except PushliveError as error:

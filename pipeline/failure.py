@@ -66,4 +66,13 @@ def _image_and_configuration(good: Release, bad: Release, stage: str) -> list[st
     found = ["the image is the same" if same else f"image {good.name} → {bad.name}"]
     if stage in good.environments and stage in bad.environments:
         found += differences(good.environments[stage], bad.environments[stage])
+        found += _versions(good.secrets.get(stage, {}), bad.secrets.get(stage, {}))
     return found
+
+
+def _versions(good: dict[str, int], bad: dict[str, int]) -> list[str]:
+    return [
+        f"secret {name}: version {good[name]} → {number}"
+        for name, number in bad.items()
+        if good.get(name, number) != number
+    ]

@@ -20,6 +20,7 @@ from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Watchman
+from pipeline.vault import Vault
 from pipeline.work import Renewer
 
 RECONCILE_EVERY = 5.0  # seconds
@@ -58,6 +59,7 @@ class Keeper:
         self._store, self._parts, self._settings = store, parts, settings
         self._accept, self._heads, self._ensure = accept, heads, ensure
         self._configs = Configs(store, settings.config)
+        self._vault = Vault(store, settings.secrets_key)
         self._lease: Lease | None = None
         self._watchman = Watchman(store.leases)
         self._jumps = jumps.JumpWatch(parts.clock)
@@ -192,7 +194,8 @@ class Keeper:
                 except LeaseLost:
                     continue
                 except PushliveError as error:
-                    self._problem(environment, str(error))
+                    mask, _ = self._vault.mask(environment.pipeline)
+                    self._problem(environment, mask.text(str(error)))
             self.sweep()
         return said
 
@@ -214,7 +217,8 @@ class Keeper:
         environment = self._store.environment(pipeline, name)  # again: the lease is ours only now
         if environment is None:
             return []
-        return Reconciler(self._store, self._parts, environment, self._settings.failed_for, lease).mend()
+        failed_for = self._settings.failed_for
+        return Reconciler(self._store, self._parts, environment, failed_for, lease, self._vault).mend()
 
     def _strangers(self) -> list[str]:
         """Containers of ours in environments that have no record. Only `gc` removes them: a store that was lost

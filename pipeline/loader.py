@@ -12,6 +12,7 @@ from pipeline.hints import hint_of
 from pipeline.shape import WRONG, Reader
 from pipeline.yaml_nodes import Problem, Tree, compose, line_of, show_path
 
+_OWN = "names that begin with PUSHLIVE_ are set by Pushlive itself; choose another name"
 SHOWN = 100  # problems in one message; nobody reads more
 
 __all__ = ["Problem", "load", "problems", "show"]
@@ -49,7 +50,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         return (None if tree.problems else Config()), tree.problems
     reader = Reader()
     config = reader.read(tree.root, hint_of(Config), ())
-    found = sorted({*tree.problems, *reader.problems, *_clashes(tree), *_reserved(tree)})
+    found = sorted({*tree.problems, *reader.problems, *_clashes(tree), *_reserved(tree), *_doubled(tree)})
     return (None if config is WRONG else config), found
 
 
@@ -110,10 +111,54 @@ def _reserved(tree: Tree) -> Iterator[Problem]:
         yield from _own_names(_child(_child(body, "service"), "env"), path)
     for pipeline, name, _, settings in _environments(tree):
         yield from _own_names(_child(settings, "env"), ("pipelines", pipeline, "environments", name, "env"))
+    for _, place, node, name in _secrets(tree):
+        if name.startswith("PUSHLIVE_"):
+            yield Problem(line_of(node), show_path(place), _OWN)
+
+
+def _secrets(tree: Tree) -> Iterator[tuple[tuple[str, str], tuple[str | int, ...], Node, str]]:
+    """Every name under ``secrets``: (pipeline, environment or ""), path, node and the name itself."""
+    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
+        yield from _names(_child(body, "service"), (pipeline, ""), ("pipelines", pipeline, "service"))
+    for pipeline, name, _, settings in _environments(tree):
+        yield from _names(settings, (pipeline, name), ("pipelines", pipeline, "environments", name))
+
+
+def _names(
+    block: Node | None, owner: tuple[str, str], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, str], tuple[str | int, ...], Node, str]]:
+    found = _child(block, "secrets")
+    for number, item in enumerate(found.value if isinstance(found, SequenceNode) else ()):
+        if isinstance(item, ScalarNode):
+            yield owner, (*path, "secrets", number), item, item.value
+
+
+def _plain(tree: Tree) -> Iterator[tuple[tuple[str, str], Node, str]]:
+    """Every name under ``env``: (pipeline, environment or ""), node and the name itself."""
+    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
+        for name, key, _ in _entries(_child(_child(body, "service"), "env")):
+            yield (pipeline, ""), key, name
+    for pipeline, environment, _, settings in _environments(tree):
+        for name, key, _ in _entries(_child(settings, "env")):
+            yield (pipeline, environment), key, name
+
+
+def _doubled(tree: Tree) -> Iterator[Problem]:
+    """Variables that one container would get twice: from ``env`` and from ``secrets``."""
+    plain = [(owner, line_of(node), name) for owner, node, name in _plain(tree)]
+    seen: set[tuple[tuple[str, str], str]] = set()
+    for owner, path, node, name in _secrets(tree):
+        if (owner, name) in seen:
+            yield Problem(line_of(node), show_path(path), f"{name} is named twice here; once is enough")
+        seen.add((owner, name))
+        for (pipeline, environment), line, other in plain:
+            meet = pipeline == owner[0] and ("" in (environment, owner[1]) or environment == owner[1])
+            if name == other and meet:
+                message = f"{name} is under `env` already (line {line}); take one of the two away"
+                yield Problem(line_of(node), show_path(path), message)
 
 
 def _own_names(env: Node | None, path: tuple[str, ...]) -> Iterator[Problem]:
     for name, key, _ in _entries(env):
         if name.startswith("PUSHLIVE_"):
-            message = "names that begin with PUSHLIVE_ are set by Pushlive itself; choose another name"
-            yield Problem(line_of(key), show_path((*path, name)), message)
+            yield Problem(line_of(key), show_path((*path, name)), _OWN)

@@ -6,11 +6,15 @@ monotonic clock. Everything here is stored as JSON through ``pipeline.codec``.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from pipeline.config import Rendered
+from pipeline.secret import Secret
 
 Slot = str  # "blue" or "green"
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
@@ -155,10 +159,21 @@ class Release:
     created: float
     environments: dict[str, Rendered]
     message: str = ""
+    secrets: dict[str, dict[str, int]] = field(
+        default_factory=dict
+    )  # version numbers by environment and name
 
     @property
     def name(self) -> str:
         return f"r{self.number}"
+
+    def fingerprint(self, environment: str) -> str:
+        """Equal for what runs alike there: the same configuration, with the same versions of its secrets."""
+        plain, versions = self.environments[environment].fingerprint(), self.secrets.get(environment)
+        if not versions:
+            return plain
+        text = json.dumps([plain, versions], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class SlotState(StrEnum):
@@ -177,6 +192,7 @@ class SlotRecord:
     state: SlotState
     since: float
     until: float = 0.0  # when a warm or failed slot is to be cleared
+    secrets: dict[str, int] = field(default_factory=dict)  # the versions that its containers were given
 
 
 @dataclass(frozen=True)
@@ -189,7 +205,7 @@ class Hold:
 @dataclass(frozen=True)
 class Quarantined:
     image: str
-    fingerprint: str  # of that environment's rendered configuration
+    fingerprint: str  # of that environment's rendered configuration and its secrets' versions
     release: int
     reason: str
     since: float
@@ -258,6 +274,11 @@ class SlotSpec:
     commit: str
     image: str
     config: Rendered
+    secrets: dict[str, int] = field(
+        default_factory=dict
+    )  # versions by name: a part of what the containers are
+    reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
+    """The values, for whoever makes a container; raises what ``Vault.reveal`` does."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ def place_of(environment: Environment, slot: Slot) -> Place:
     return Place(environment.pipeline, environment.name, environment.index, slot)
 
 
-def spec_of(place: Place, release: Release, run: int) -> SlotSpec:
-    """That release in that slot, as the engine is told."""
+def spec_of(place: Place, release: Release, run: int, secrets: dict[str, int] | None = None) -> SlotSpec:
+    """That release in that slot, as the engine is told. ``secrets``: the versions, where the slot has others than
+    the release's own."""
     config = release.environments[place.environment]
-    return SlotSpec(place, release.number, run, release.commit, release.image, config)
+    versions = release.secrets.get(place.environment, {}) if secrets is None else secrets
+    return SlotSpec(place, release.number, run, release.commit, release.image, config, versions)
 
 
 def slot_for(environment: Environment, run: Run, release: int) -> Slot:
@@ -58,9 +60,13 @@ def unfinished(environment: Environment, run: Run) -> bool:
     return bool(begun) or (environment.active in mine and not verified_here)
 
 
-def is_warm(environment: Environment, slot: Slot, release: int) -> bool:
+def is_warm(
+    environment: Environment, slot: Slot, release: int, secrets: dict[str, int] | None = None
+) -> bool:
+    """True where the slot holds that release, ready to serve; with those versions of its secrets, if given."""
     record = environment.slots.get(slot)
-    return record is not None and record.state == SlotState.WARM and record.release == release
+    same = record is not None and record.state == SlotState.WARM and record.release == release
+    return same and (secrets is None or (record is not None and record.secrets == secrets))
 
 
 def overtaken(environment: Environment, run: Run) -> bool:
@@ -102,9 +108,9 @@ def with_quarantine(environment: Environment, release: Release, reason: str, now
     return replace(environment, quarantine=(*environment.quarantine, entry))
 
 
-def starting(environment: Environment, slot: Slot, run: Run, release: int, now: float) -> Environment:
-    """The slot is taken by this run."""
-    record = SlotRecord(release, run.number, SlotState.STARTING, now)
+def starting(environment: Environment, slot: Slot, run: Run, spec: SlotSpec, now: float) -> Environment:
+    """The slot is taken by this run, for what the spec says."""
+    record = SlotRecord(spec.release, run.number, SlotState.STARTING, now, secrets=spec.secrets)
     return replace(environment, slots={**environment.slots, slot: record})
 
 
@@ -135,7 +141,7 @@ def verified(environment: Environment, release: Release, run: Run) -> Environmen
 
 
 def _pair(environment: Environment, release: Release) -> tuple[str, str]:
-    return release.image, release.environments[environment.name].fingerprint()
+    return release.image, release.fingerprint(environment.name)
 
 
 def switched_back(environment: Environment, slot: Slot, run: Run, now: float, keep: float) -> Environment:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pipeline import promotion, views
 from pipeline.clock import Deadline
@@ -15,6 +16,7 @@ from pipeline.errors import LeaseLost, NotFound, PushliveError
 from pipeline.model import SLOTS, Environment, Slot, SlotSpec, SlotState, State
 from pipeline.ports import Parts
 from pipeline.store import Lease, Store, Transaction
+from pipeline.vault import Vault
 
 DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
 
@@ -32,8 +34,15 @@ class Reconciler:
     """One environment. ``lease``: that of the environment, for mending; None where nobody will mend."""
 
     def __init__(
-        self, store: Store, parts: Parts, environment: Environment, failed_for: float, lease: Lease | None
+        self,
+        store: Store,
+        parts: Parts,
+        environment: Environment,
+        failed_for: float,
+        lease: Lease | None,
+        vault: Vault,
     ) -> None:
+        self._vault = vault
         self._store, self._parts, self._engine = store, parts, parts.engine
         self._environment, self._failed_for, self._lease = environment, failed_for, lease
 
@@ -68,9 +77,10 @@ class Reconciler:
         spec = self._spec(active)
         if lacks := self._engine.lacks(spec):
             what = f"{active} (r{spec.release})"
+            notes = self._vault.substitutes(spec.place.pipeline, spec.place.environment, spec.secrets)
             yield Difference(
                 f"{what} should serve, but {'; '.join(lacks)}",
-                f"{what} was not running and was started: {'; '.join(lacks)}",
+                f"{what} was not running and was started: {'; '.join([*lacks, *notes])}",
                 lambda: self._revive(spec),
             )
         yield from self._traffic(spec)
@@ -203,4 +213,7 @@ class Reconciler:
     def _spec(self, slot: Slot) -> SlotSpec:
         record = self._environment.slots[slot]
         release = self._store.release(self._environment.pipeline, record.release)
-        return promotion.spec_of(promotion.place_of(self._environment, slot), release, record.run)
+        place = promotion.place_of(self._environment, slot)
+        # With the versions of its secrets that its containers have: their release's own may be revoked by now.
+        reveal = partial(self._vault.reveal, place.pipeline, place.environment, record.secrets)
+        return replace(promotion.spec_of(place, release, record.run, record.secrets), reveal=reveal)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from pipeline import notices, promotion
 from pipeline.admission import supersede
@@ -40,6 +41,7 @@ from pipeline.model import (
 from pipeline.ports import Parts, Watch
 from pipeline.smoke import Checker, must_pass
 from pipeline.store import Transaction
+from pipeline.vault import Vault
 from pipeline.work import Work
 
 START_MARGIN = 60.0  # seconds for the engine itself, on top of the application's own `ready`
@@ -55,9 +57,18 @@ class Rollout:
     release in quarantine. ``failed_for``: seconds that a failed slot is kept."""
 
     def __init__(
-        self, work: Work, parts: Parts, release: Release, name: str, *, last: bool, failed_for: float
+        self,
+        work: Work,
+        parts: Parts,
+        release: Release,
+        name: str,
+        *,
+        vault: Vault,
+        last: bool,
+        failed_for: float,
     ) -> None:
         self._work, self._parts, self._release, self._name = work, parts, release, name
+        self._vault = vault
         self._last, self._failed_for = last, failed_for
         self._config = release.environments[name]
         environment = self._environment()
@@ -69,6 +80,7 @@ class Rollout:
         try:
             self._parts.engine.prepare(self._spec.place, self._config.hosts)
             if self._environment().serving != self._release.number:
+                self._secrets()
                 self._release_command()
                 self._start()
                 self._smoke()
@@ -81,6 +93,17 @@ class Rollout:
             raise
 
     # ── the steps ────────────────────────────────────────────────────────────
+
+    def _secrets(self) -> None:
+        """Which versions of its secrets the release gets. What cannot be had is said before anything is started;
+        a warm slot that was given the same ones needs no values."""
+        place, chosen = self._spec.place, self._vault.choose(self._release, self._name)
+        for note in chosen.notes:
+            self._work.note(note, self._name, "warning")
+        reveal = partial(self._vault.reveal, place.pipeline, self._name, chosen.versions)
+        self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal)
+        if not promotion.is_warm(self._environment(), place.slot, self._release.number, chosen.versions):
+            self._work.hide_also(reveal().values())
 
     def _release_command(self) -> None:
         service = self._config.service
@@ -181,7 +204,7 @@ class Rollout:
         """Writes that the slot is ours; True when it holds this release already, warm."""
         slot = self._spec.place.slot
         before = self._environment()
-        warm = promotion.is_warm(before, slot, self._release.number)
+        warm = promotion.is_warm(before, slot, self._release.number, self._spec.secrets)
         taken = before.slots.get(slot)
         if taken and not warm and taken.state == SlotState.WARM:
             self._work.note(
@@ -189,7 +212,7 @@ class Rollout:
             )
         if not warm:
             now = self._parts.clock.now()
-            self._change(lambda _, run, env: promotion.starting(env, slot, run, self._release.number, now))
+            self._change(lambda _, run, env: promotion.starting(env, slot, run, self._spec, now))
         return warm
 
     def _intend(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
@@ -221,13 +244,15 @@ class Rollout:
         # A check that another release answered says nothing against this one.
         bad = self._last and isinstance(error, AppFailed) and not isinstance(error, WrongRelease)
 
+        why = self._work.masked(error.message)
+
         def act(tx: Transaction, run: Run, environment: Environment) -> Environment:
             back = promotion.switched_back if moved else promotion.failed
             changed = back(environment, slot, run, now, keep)
             if bad:
-                changed = promotion.with_quarantine(changed, self._release, error.message, now)
+                changed = promotion.with_quarantine(changed, self._release, why, now)
             if isinstance(error, OutcomeUnknown):
-                changed = promotion.hold(changed, error.message, f"{run.id}", now)
+                changed = promotion.hold(changed, why, f"{run.id}", now)
                 notices.held(tx, changed, run.config, run)
             return changed
 
@@ -256,7 +281,7 @@ class Rollout:
     def _old_spec(self, environment: Environment, slot: str) -> SlotSpec:
         record = environment.slots[slot]
         release = self._work.store.release(environment.pipeline, record.release)
-        return promotion.spec_of(promotion.place_of(environment, slot), release, record.run)
+        return promotion.spec_of(promotion.place_of(environment, slot), release, record.run, record.secrets)
 
     # ── small helpers ────────────────────────────────────────────────────────
 
@@ -285,7 +310,8 @@ class Rollout:
 
     def _checker(self, watch: Watch) -> Checker:
         parts = self._parts
-        return Checker(parts.engine, parts.probe, parts.clock, self._work.teller(self._name), watch)
+        tell, mask = self._work.teller(self._name), self._work.masked
+        return Checker(parts.engine, parts.probe, parts.clock, tell, watch, mask)
 
     def _keep_checks(self, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
         checks = {self._name: (*before, *results)}

@@ -33,6 +33,7 @@ from pipeline.rollout import Rollout
 from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Transaction
 from pipeline.units import show_duration
+from pipeline.vault import Vault
 from pipeline.work import Renewer, Work
 
 MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside
@@ -60,6 +61,7 @@ class Runner:
     ) -> None:
         self._store, self._parts, self._settings = store, parts, settings
         self._configured, self._accept, self._stopping = configured, accept, stopping
+        self._vault = Vault(store, settings.secrets_key)
 
     def work(self, pipeline: str, *, urgent: bool = False, worker: str = "") -> Run | None:
         """Takes up one due run and carries it; None where nothing is due or all of it is in other hands."""
@@ -134,6 +136,7 @@ class Runner:
 
     def _carry(self, work: Work) -> None:
         try:
+            self._mask(work)
             self._not_too_often(work.run)
             self._patiently(work)
         except (Parked, LeaseLost, StoreUnavailable):
@@ -141,6 +144,14 @@ class Runner:
         except PushliveError as error:
             self._leave(work, error)
             self._fail(work, error)
+
+    def _mask(self, work: Work) -> None:
+        """Nothing that this run says has a secret's value in it."""
+        mask, unread = self._vault.mask(work.run.pipeline)
+        work.hide(mask)
+        if unread:
+            text = f"the values of {', '.join(unread)} cannot be read, so they are not masked in what this run says"
+            work.note(text, work.run.stage, "warning")
 
     def _leave(self, work: Work, error: PushliveError) -> None:
         """What earlier workers of this run began and could not finish is put back before the run ends."""
@@ -158,7 +169,8 @@ class Runner:
 
     def _rollout(self, work: Work, release: Release, name: str) -> Rollout:
         last = name == work.run.stages[-1]
-        return Rollout(work, self._parts, release, name, last=last, failed_for=self._settings.failed_for)
+        failed_for, vault = self._settings.failed_for, self._vault
+        return Rollout(work, self._parts, release, name, vault=vault, last=last, failed_for=failed_for)
 
     def _patiently(self, work: Work) -> None:
         """The whole way; passing trouble is met by going it again, since every step finds what is there."""
@@ -199,7 +211,7 @@ class Runner:
     def _release(self, work: Work, pipeline: Pipeline) -> Release:
         run = work.run
         if run.stages[0] == "build" and not any(s.step == "push" and s.ok for s in run.steps):
-            stage = BuildStage(work, self._parts, pipeline, self._settings)
+            stage = BuildStage(work, self._parts, pipeline, self._settings, self._vault)
             try:
                 stage.go()
             except Superseded:
@@ -207,7 +219,11 @@ class Runner:
                 raise
             self._stage_done(work, "build", f"r{work.run.release} ready")
             self._forecast(work)
-        return self._store.release(run.pipeline, work.run.release or 0)
+        release = self._store.release(run.pipeline, work.run.release or 0)
+        for name in run.stages:
+            if name != "build" and not self._passed(work.run, name):
+                self._vault.choose(release, name)  # what is missing is said before the first environment
+        return release
 
     def _forecast(self, work: Work) -> None:
         """Says ahead of time what the last runs let expect."""

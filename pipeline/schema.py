@@ -133,7 +133,8 @@ def _file_sections() -> Iterator[str]:
         yield from ("| key | what to write | default | meaning |", "| --- | --- | --- | --- |")
         inherited = Service.model_fields if model is Environment else {}
         if inherited:
-            yield "| *every key of `service`* | | as in `service` | For this one alone; `env` is added to. |"
+            meaning = "For this one alone; `env` and `secrets` are added to."
+            yield f"| *every key of `service`* | | as in `service` | {meaning} |"
         for name, spec in model.model_fields.items():
             if name not in inherited:
                 yield _row(key_of(name, spec), spec, keys_of(model)[key_of(name, spec)])

@@ -16,34 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.secret import NO_SECRET, Secret
 from pipeline.units import parse_duration, parse_size
 
-
-class Secret:
-    """Text that prints as •••; ``reveal()`` where it is really needed."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __repr__(self) -> str:
-        return "•••"
-
-    __str__ = __repr__
-
-
-NO_SECRET = Secret("")
+__all__ = ["NO_SECRET", "Secret", "Settings", "load"]
 
 
 def _default_data() -> Path:
@@ -71,6 +47,7 @@ class Settings:
     build_memory: int = 0  # bytes that builds may use together; 0: half of the machine
     build_cpu: float = 0.0  # cores that builds may use together; 0: all but a half
     disk_free: int = 1 << 30  # bytes that must be free before a build
+    secrets_key_path: str = ""  # the key file of secrets; default: secrets.key in the data folder
     keep_releases: int = 10  # releases whose images are kept for a revert
     failed_for: float = 600.0  # seconds that a failed container is kept for inspection
     log_limit: int = 16 << 20  # bytes of one run's log
@@ -87,6 +64,10 @@ class Settings:
     @property
     def url(self) -> str:
         return self.public_url or f"http://{self.listen}"
+
+    @property
+    def secrets_key(self) -> Path:
+        return Path(self.secrets_key_path or self.data / "secrets.key").expanduser()
 
     @property
     def port_range(self) -> range:

@@ -22,7 +22,7 @@ from pipeline.rules import without_path
 from pipeline.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
 
 WRONG: Final = object()  # stands for a value whose problem has been noted
-FUTURE = ("secrets", "engine", "registry")
+FUTURE = ("engine", "registry")
 _TAG = "tag:yaml.org,2002:"
 _MEANT = {"healthcheck": "health", "mem": "memory", "cpus": "cpu", "environment": "env", "ports": "port"}
 _MEANT |= {"cmd": "command", "path": "get", "url": "get", "http": "get", "exec": "run", "timeout": "within"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from pipeline.clock import Deadline
@@ -14,15 +15,20 @@ from pipeline.narrate import harmless
 from pipeline.ports import Clock, Emit, Engine, Probe, Watch
 from pipeline.units import show_duration
 
+Mask = Callable[[str], str]
+_EXCERPT = 200  # characters of a body that are shown
+_MASKED = 1 << 18  # characters that are searched for secrets first: more than the longest of them
 _PAUSE = 0.1  # seconds between two tries of a failing check
 
 
 class Checker:
-    """Runs the checks of one release in one slot."""
+    """Runs the checks of one release in one slot. ``mask`` takes secrets out of a body before it is cut."""
 
-    def __init__(self, engine: Engine, probe: Probe, clock: Clock, emit: Emit, watch: Watch) -> None:
+    def __init__(
+        self, engine: Engine, probe: Probe, clock: Clock, emit: Emit, watch: Watch, mask: Mask = str
+    ) -> None:
         self._engine, self._probe, self._clock = engine, probe, clock
-        self._emit, self._watch = emit, watch
+        self._emit, self._watch, self._mask = emit, watch, mask
         self._seen = ""  # the last answer, as it is kept
 
     def run(self, spec: SlotSpec, checks: Iterable[SmokeCheck]) -> tuple[Check, ...]:
@@ -41,7 +47,7 @@ class Checker:
 
     def _one(self, spec: SlotSpec, check: SmokeCheck, number: int) -> Check:
         if isinstance(check, HttpCheck):
-            return self._http(self._engine.preview(spec), check, expectations)
+            return self._http(self._engine.preview(spec), check, partial(expectations, mask=self._mask))
         if isinstance(check, TcpCheck):
             return self._tcp(self._engine.replicas(spec.place), check)
         return self._command(spec, check, number)
@@ -138,12 +144,13 @@ def healthy(_check: HttpCheck, answer: Answer) -> str:
     return "" if 200 <= answer.status < 400 else f"status {answer.status}, expected 2xx or 3xx"
 
 
-def expectations(check: HttpCheck, answer: Answer) -> str:
+def expectations(check: HttpCheck, answer: Answer, mask: Mask = str) -> str:
     """What is wrong with the answer, or ""."""
     body = answer.body.decode("utf-8", "replace")
     if answer.status != check.status:
-        where = answer.headers.get("location", "")
-        return f"status {answer.status}{f' (to {where})' if where else ''}, expected {check.status}{_excerpt(body)}"
+        to = answer.headers.get("location", "")
+        status = f"status {answer.status}{f' (to {to})' if to else ''}"
+        return f"{status}, expected {check.status}{_excerpt(body, mask)}"
     if answer.seconds > check.within:
         return f"took {show_duration(answer.seconds)}, allowed {show_duration(check.within)}"
     for name, wanted in check.headers.items():
@@ -151,20 +158,20 @@ def expectations(check: HttpCheck, answer: Answer) -> str:
         if got != wanted:
             return f"header {name} is {got!r}, expected {wanted!r}"
     if check.contains and check.contains not in body:
-        return f"the body does not contain {check.contains!r}{_excerpt(body)}"
-    return _json_problem(check.json_path, body) if check.json_path else ""
+        return f"the body does not contain {check.contains!r}{_excerpt(body, mask)}"
+    return _json_problem(check.json_path, body, mask) if check.json_path else ""
 
 
-def _excerpt(body: str) -> str:
-    first = harmless(body.strip()[:200])
+def _excerpt(body: str, mask: Mask) -> str:
+    first = harmless(mask(body.strip()[:_MASKED])[:_EXCERPT])
     return f"; body begins {first!r}" if first else ""
 
 
-def _json_problem(wanted: dict[str, Any], body: str) -> str:
+def _json_problem(wanted: dict[str, Any], body: str, mask: Mask) -> str:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return f"the body is not JSON{_excerpt(body)}"
+        return f"the body is not JSON{_excerpt(body, mask)}"
     for path, value in wanted.items():
         try:
             got = json_at(document, path)

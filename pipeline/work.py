@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, TimedOut
 from pipeline.log import RunLog
+from pipeline.masked import Masker
+from pipeline.masking import Mask
 from pipeline.model import Environment, Event, Run, State, StepResult
 from pipeline.ports import Clock
+from pipeline.secret import Secret
 from pipeline.store import Lease, Store, Transaction
 from pipeline.store.leases import TTL
 
@@ -124,6 +127,7 @@ class Work:
         self._buffer: list[Event] = []
         self._flushed = 0.0
         self._lines = 0
+        self._masker = Masker(Mask())
         self.environment = ""  # where it acts now: a revert may interrupt it there
 
     # ── changing the record ──────────────────────────────────────────────────
@@ -131,17 +135,18 @@ class Work:
     def change(self, act: Callable[[Transaction, Run], Run], *events: Event) -> Run:
         """One transaction, fenced by the lease: the run as the store has it now → the run to keep."""
         self.flush()
+        told = [event for event in map(self._masker.event, events) if event]
 
         def whole(transaction: Transaction) -> Run:
-            run = act(transaction, transaction.run(self.run.number))
+            run = self._masker.run(act(transaction, transaction.run(self.run.number)))
             transaction.put_run(run)
-            for event in events:
+            for event in told:
                 transaction.event(run.number, event)
             return run
 
         self.still_ours()
         self.run = self.store.transact(self.run.pipeline, whole, fence=self.lease)
-        for event in events:
+        for event in told:
             self._log.write(event)
         return self.run
 
@@ -179,8 +184,21 @@ class Work:
 
     # ── telling ──────────────────────────────────────────────────────────────
 
-    def emit(self, event: Event) -> None:
+    def hide(self, mask: Mask) -> None:
+        """From now on nothing that this mask finds is told, nor written into the record."""
+        self._masker.mask = mask
+
+    def hide_also(self, values: Iterable[Secret]) -> None:
+        self._masker.mask = self._masker.mask.also(values)
+
+    def masked(self, text: str) -> str:
+        return self._masker.mask.text(text)
+
+    def emit(self, told: Event) -> None:
         """Tells followers and the log; output lines are sent in bundles and bounded in number."""
+        event = self._masker.event(told)
+        if event is None:
+            return
         self._log.write(event)
         if event.kind == "line":
             self._lines += 1

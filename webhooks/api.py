@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from pipeline import codec
 from pipeline.errors import NotFound, PushliveError
 from pipeline.model import Run
+from pipeline.secret import Secret
 from webhooks import telling
 from webhooks.answers import Refused
 from webhooks.auth import ROLES, bearer
@@ -27,6 +28,7 @@ def blueprint(site: Site) -> Blueprint:
     _reading(api, site)
     _acting(api, site)
     _keeping(api, site)
+    _secrets(api, site)
     return api
 
 
@@ -195,6 +197,37 @@ def _keeping(api: Blueprint, site: Site) -> None:
         bearer(site, "maintainer")
         site.desk.revoke_token(name)
         return _said((f"the token {name!r} is revoked",))
+
+
+def _secrets(api: Blueprint, site: Site) -> None:
+    """Values go in and never come out."""
+
+    @api.get("/api/pipelines/<pipeline>/secrets")
+    def secrets(pipeline: str) -> ResponseReturnValue:
+        bearer(site, "viewer")
+        return {"secrets": site.desk.secrets(pipeline)}
+
+    @api.get("/api/pipelines/<pipeline>/secrets/<name>")
+    def secret(pipeline: str, name: str) -> ResponseReturnValue:
+        bearer(site, "viewer")
+        return {"secrets": site.desk.secret(pipeline, name, request.args.get("environment", ""))}
+
+    @api.put("/api/pipelines/<pipeline>/secrets/<name>")
+    def set_secret(pipeline: str, name: str) -> ResponseReturnValue:
+        by = bearer(site, "maintainer").name
+        wanted = _fields(site, {"value": str, "environment": str}, required=("value",))
+        value, environment = Secret(wanted["value"]), wanted.get("environment", "")
+        return site.desk.set_secret(pipeline, by, name, value, environment=environment), 201
+
+    @api.delete("/api/pipelines/<pipeline>/secrets/<name>")
+    def remove_secret(pipeline: str, name: str) -> ResponseReturnValue:
+        by = bearer(site, "maintainer").name
+        version = request.args.get("version", "")
+        if version and not (version.isascii() and version.isdigit() and len(version) < 10):
+            raise Refused(400, "version= must be a number")
+        environment = request.args.get("environment", "")
+        number = int(version) if version else None
+        return _said(site.desk.remove_secret(pipeline, by, name, environment=environment, version=number))
 
 
 def _run(run: Run) -> ResponseReturnValue:

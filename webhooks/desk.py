@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from pipeline.model import Event, Push, Run
+from pipeline.secret import Secret
 
 
 class AcceptedPort(Protocol):
@@ -99,6 +100,21 @@ class DeskPort(Protocol):
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
         """What the application itself printed last there."""
+
+    def set_secret(
+        self, pipeline: str, by: str, name: str, value: Secret, *, environment: str = ""
+    ) -> dict[str, Any]:
+        """``{"name", "environment", "version", "messages"}``; never the value."""
+
+    def remove_secret(
+        self, pipeline: str, by: str, name: str, *, environment: str = "", version: int | None = None
+    ) -> tuple[str, ...]: ...
+
+    def secrets(self, pipeline: str) -> list[dict[str, Any]]:
+        """The newest version of each; never a value."""
+
+    def secret(self, pipeline: str, name: str, environment: str = "") -> list[dict[str, Any]]:
+        """Every kept version of one, newest first; never a value."""
 
     def create_token(self, name: str, role: str) -> str: ...
 

@@ -67,18 +67,33 @@ class Output:
         for line in lines:
             yield from self._line(step, line, at)
         while len(step.rest) > _LINE_LIMIT:
-            yield from self._line(step, step.rest[:_LINE_LIMIT], at)
-            step.rest = step.rest[_LINE_LIMIT:]
+            piece, step.rest = _cut(step.rest)
+            yield from self._piece(step, piece, at, cut=True)
 
     def _line(self, step: _Step, line: bytes, at: float) -> Iterator[Event]:
-        for start in range(0, len(line) or 1, _LINE_LIMIT):
-            text = line[start : start + _LINE_LIMIT].decode("utf-8", "replace").rstrip("\r")
-            step.tail.append(text)
-            before, self._passed = self._passed, self._passed + len(text) + 1
-            if self._passed <= self._limit:
-                yield Event("line", at, text=text, data={"vertex": step.name})
-            elif before <= self._limit:
-                cut = (
-                    f"The build's output is cut here: more than {show_size(self._limit)}. The build goes on."
-                )
-                yield Event("note", at, text=cut)
+        while len(line) > _LINE_LIMIT:
+            piece, line = _cut(line)
+            yield from self._piece(step, piece, at, cut=True)
+        yield from self._piece(step, line, at)
+
+    def _piece(self, step: _Step, piece: bytes, at: float, cut: bool = False) -> Iterator[Event]:
+        """A line, or with ``cut`` a part of one that goes on in the step's next event."""
+        text = piece.decode("utf-8", "replace").rstrip("\r")
+        step.tail.append(text)
+        before, self._passed = self._passed, self._passed + len(text) + 1
+        if self._passed <= self._limit:
+            data = {"vertex": step.name} | ({"cut": True} if cut else {})
+            yield Event("line", at, text=text, data=data)
+        elif before <= self._limit:
+            shown = show_size(self._limit)
+            yield Event(
+                "note", at, text=f"The build's output is cut here: more than {shown}. The build goes on."
+            )
+
+
+def _cut(line: bytes) -> tuple[bytes, bytes]:
+    """The first piece of a long line and the rest of it; no character is torn in two."""
+    end = _LINE_LIMIT
+    while end > _LINE_LIMIT - 4 and line[end] & 0xC0 == 0x80:
+        end -= 1
+    return line[:end], line[end:]

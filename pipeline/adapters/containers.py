@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.errors import EngineFailed
 from pipeline.model import Place, SlotSpec
+from pipeline.secret import Secret
 from pipeline.settings import Settings
 
 Body = dict[str, Any]
@@ -127,6 +128,14 @@ def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in {**spec.config.service.env, **more, **ours}.items()]
 
 
+def given(body: Body, secrets: dict[str, Secret]) -> Body:
+    """The body to create a container from: here, and nowhere else, the values join in. What stands in ``Env``
+    already wins."""
+    names = {entry.partition("=")[0] for entry in body["Env"]}
+    more = [f"{name}={value.reveal()}" for name, value in secrets.items() if name not in names]
+    return {**body, "Env": [*body["Env"], *more]}
+
+
 def limits(spec: SlotSpec) -> Body:
     """The part of HostConfig that bounds a container."""
     service = spec.config.service
@@ -143,7 +152,8 @@ def limits(spec: SlotSpec) -> Body:
 
 
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
-    """One replica. It starts without a restart policy, so that an exit is seen as one."""
+    """One replica, still without its secrets (``given``). It starts without a restart policy, so that an exit is
+    seen as one."""
     network = network_name(settings, spec.place)
     fixed = address(settings, spec.place, spec.release, replica)
     service = spec.config.service
@@ -156,14 +166,17 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     }
     if service.command:
         body["Cmd"] = list(service.command)
-    own = {REPLICA: str(replica), ADDRESS: fixed, PORT: str(service.port), SPEC: fingerprint(body)}
+    # Version numbers stand for the values: a hash of a value would tell whoever guesses it that he is right.
+    what = {**body, "Secrets": spec.secrets} if spec.secrets else body
+    own = {REPLICA: str(replica), ADDRESS: fixed, PORT: str(service.port), SPEC: fingerprint(what)}
     return {**body, "Labels": {**labels(settings, spec), **own}}
 
 
 def command_body(
     settings: Settings, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str]
 ) -> Body:
-    """A command in a container of the release; its result stays until it is forgotten."""
+    """A command in a container of the release, still without its secrets; its result stays until it is
+    forgotten."""
     return {
         "Image": spec.image,
         "Entrypoint": list(argv[:1]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from docker.types import CancellableStream
 
@@ -16,11 +17,15 @@ from pipeline.model import CommandResult, Event
 from pipeline.ports import Clock, Emit, Watch
 
 OUTPUT = 64 << 10  # characters of the output that the result keeps, the last ones
+LINE = 8 << 10  # characters: a longer line is passed on in pieces
 LOST = 255  # what dockerd itself writes for a container that ended while it was not looking
 
 
-def run(calls: Calls, clock: Clock, name: str, body: Body, emit: Emit, watch: Watch) -> CommandResult:
-    """Runs the command, or awaits or looks up the one begun earlier under the same name.
+def run(
+    calls: Calls, clock: Clock, name: str, body: Callable[[], Body], emit: Emit, watch: Watch
+) -> CommandResult:
+    """Runs the command, or awaits or looks up the one begun earlier under the same name. ``body`` makes what a new
+    container is created from.
 
     Each output line is emitted as it comes. Raises OutcomeUnknown where it was begun and its result is not
     to be had; what the watch raises leaves the container as it is, for the next call or ``forget_command``.
@@ -28,7 +33,7 @@ def run(calls: Calls, clock: Clock, name: str, body: Body, emit: Emit, watch: Wa
     began = clock.monotonic()
     earlier = calls.inspect(name)
     if earlier is None:
-        calls.create(name, body)
+        calls.create(name, body())
     if earlier is None or earlier["State"]["StartedAt"] == NEVER:
         calls.start(name)
         earlier = None
@@ -59,14 +64,17 @@ def _follow(calls: Calls, name: str, clock: Clock, emit: Emit, watch: Watch) -> 
     pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(stream, pieces), daemon=True)
     reader.start()
-    text, step = "", {"container": name}
+    kept, size = deque[str](), 0
     try:
-        for line in _lines(pieces, watch):
-            text = (text + line + "\n")[-OUTPUT:]
-            emit(Event("line", clock.now(), line, data=step))
+        for line, cut in _lines(pieces, watch):
+            emit(Event("line", clock.now(), line, data={"container": name} | ({"cut": True} if cut else {})))
+            kept.append(line + ("" if cut else "\n"))
+            size += len(kept[-1])
+            while size > OUTPUT:
+                size -= len(kept.popleft())
     finally:
         stream.close()
-    return text
+    return "".join(kept)
 
 
 def _read(stream: CancellableStream[bytes], pieces: queue.SimpleQueue[bytes | None]) -> None:
@@ -77,7 +85,8 @@ def _read(stream: CancellableStream[bytes], pieces: queue.SimpleQueue[bytes | No
         pieces.put(None)
 
 
-def _lines(pieces: queue.SimpleQueue[bytes | None], watch: Watch) -> Iterator[str]:
+def _lines(pieces: queue.SimpleQueue[bytes | None], watch: Watch) -> Iterator[tuple[str, bool]]:
+    """Lines, a very long one in several pieces: all but the last of them are ``cut``."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     rest = ""
     while True:
@@ -88,9 +97,18 @@ def _lines(pieces: queue.SimpleQueue[bytes | None], watch: Watch) -> Iterator[st
             continue
         rest += decoder.decode(piece or b"", final=piece is None)
         *whole, rest = rest.split("\n")
-        yield from (line.rstrip("\r") for line in whole)
+        for line in whole:
+            *parts, end = _parts(line.rstrip("\r"))
+            yield from ((part, True) for part in parts)
+            yield end, False
+        *parts, rest = _parts(rest)
+        yield from ((part, True) for part in parts)
         if piece is None:
             if rest:
-                yield rest
+                yield rest, False
             return
         watch.check()
+
+
+def _parts(line: str) -> list[str]:
+    return [line[at : at + LINE] for at in range(0, len(line), LINE)] or [""]

@@ -88,13 +88,15 @@ class DockerEngine:
         found = self._containers(spec.place)
         kept = {name_of(one): one for one in found if self._keeps(one, wanted)}
         unfit = [one for one in found if name_of(one) not in kept]
+        # Before anything is ended: values that cannot be had leave the slot as it is.
+        secrets = spec.reveal() if wanted.keys() - kept.keys() else {}
         # A serving slot may lose a container that has died, never one that works.
         if any(one["State"] == "running" for one in unfit):
             self._refuse_serving(spec.place, "filled anew")
             self._proxy.set_servers(spec.place.index, spec.place.slot, [])
         ends = [partial(self._calls.end, one) for one in unfit]
         acts = [
-            partial(self._begin, name, body, kept.get(name))
+            partial(self._begin, name, made.given(body, secrets), kept.get(name))
             for name, body in wanted.items()
             if name not in kept or kept[name]["State"] != "running"
         ]
@@ -267,7 +269,9 @@ class DockerEngine:
     ) -> CommandResult:
         full = made.command_name(self._settings, spec, name)
         body = made.command_body(self._settings, spec, name, argv, env)
-        return docker_command.run(self._calls, self._clock, full, body, emit, watch)
+        return docker_command.run(
+            self._calls, self._clock, full, lambda: made.given(body, spec.reveal()), emit, watch
+        )
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         self._calls.remove(made.command_name(self._settings, spec, name))

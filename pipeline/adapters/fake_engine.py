@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.adapters.fake_script import Script, insist
 from pipeline.adapters.proxy_config import backend, server_name
@@ -20,6 +20,7 @@ from pipeline.model import (
     SlotSpec,
 )
 from pipeline.ports import Emit, Watch
+from pipeline.secret import Secret
 
 Answers = Callable[[SlotSpec, str], Answer]
 Commands = Callable[[SlotSpec, tuple[str, ...]], CommandResult]
@@ -34,6 +35,7 @@ class _Slot:
     alive: bool = True
     exit_code: int | None = None
     sessions: int = 0
+    secrets: dict[str, Secret] = field(default_factory=dict)  # what its containers were given
 
 
 def healthy(spec: SlotSpec, path: str) -> Answer:
@@ -60,6 +62,8 @@ class FakeEngine(Script):
         self.held: dict[Place, _Slot] = {}
         self.done: dict[tuple[Place, int, str], CommandResult | None] = {}
         self.begun: dict[tuple[Place, int, str], tuple[Place, int]] = {}  # of the same: place and run
+        self.given: dict[str, dict[str, Secret]] = {}  # what a command's container was given, by its name
+        self.printed = ("a fake's last words",)  # the applications' own output
 
     # --- what a test does to it
 
@@ -98,7 +102,7 @@ class FakeEngine(Script):
                 not there or not self._serves(spec.place) or not there.alive, "start into the serving slot"
             )
             self._insist_image(spec)
-            self.held[spec.place] = _Slot(spec)
+            self.held[spec.place] = _Slot(spec, secrets=spec.reveal())
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         with self.call("ready", spec, watch=watch):
@@ -163,7 +167,7 @@ class FakeEngine(Script):
             if there and there.alive and there.exposed and _same(there.spec, spec):
                 return False
             self._insist_image(spec)
-            self.held[spec.place] = _Slot(spec, ready=True, exposed=True)
+            self.held[spec.place] = _Slot(spec, ready=True, exposed=True, secrets=spec.reveal())
             return True
 
     def open_sessions(self, place: Place) -> int:
@@ -204,6 +208,7 @@ class FakeEngine(Script):
             self._insist_prepared(spec.place)
             if not begun:
                 self._insist_image(spec)
+                self.given[name] = spec.reveal()
                 self.done[key], self.begun[key] = None, (spec.place, spec.run)
                 result = self.commands(spec, argv)
                 for line in result.output.splitlines():
@@ -232,7 +237,7 @@ class FakeEngine(Script):
 
     def logs(self, place: Place, lines: int) -> tuple[str, ...]:
         with self.call("logs", place, lines):
-            return ("a fake's last words",)[:lines] if place in self.held else ()
+            return self.printed[-lines:] if place in self.held else ()
 
     def remove(self, place: Place) -> None:
         with self.call("remove", place):

@@ -24,6 +24,7 @@ from pipeline.store.events import Events
 from pipeline.store.leases import Lease, Leases
 from pipeline.store.outbox import Outbox
 from pipeline.store.tokens import Tokens
+from pipeline.versions import SecretRecord
 
 T = TypeVar("T")
 DELIVERY_KEPT = 30 * 86400  # seconds: a provider repeats a delivery for days at the most
@@ -54,8 +55,15 @@ class Transaction:
     def environment(self, name: str) -> Environment:
         return self._store.read_environment(self._pipe, self.pipeline, name)
 
+    def environments(self) -> tuple[Environment, ...]:
+        found = self._pipe.hvals(self._store.key("environments", self.pipeline))
+        return tuple(codec.load(Environment, text) for text in found)
+
     def release(self, number: int) -> Release:
         return self._store.read_release(self._pipe, self.pipeline, number)
+
+    def secrets(self) -> dict[str, SecretRecord]:
+        return self._store.read_secrets(self._pipe, self.pipeline)
 
     def delivery(self, delivery: str) -> int | None:
         """The run that this delivery id made."""
@@ -86,6 +94,11 @@ class Transaction:
     def put_release(self, release: Release) -> None:
         key = self._store.key("releases", self.pipeline)
         self._writes.append(lambda p: p.hset(key, str(release.number), codec.dump(release)))
+
+    def put_secret(self, record: SecretRecord) -> None:
+        key = self._store.key("secrets", self.pipeline)
+        self._writes.append(lambda p: p.hset(key, record.name, codec.dump(record)))
+        self._writes.append(lambda p: p.sadd(self._store.key("with-secrets"), self.pipeline))
 
     def put_delivery(self, delivery: str, number: int) -> None:
         key = self._store.key("delivery", self.pipeline, _short(delivery))
@@ -206,6 +219,19 @@ class Store:
         if not text:
             raise NotFound(f"there is no release {pipeline} r{number}.")
         return codec.load(Release, text)
+
+    def read_secrets(self, client: Any, pipeline: str) -> dict[str, SecretRecord]:
+        found = client.hgetall(self.key("secrets", pipeline))
+        return {str(name): codec.load(SecretRecord, text) for name, text in found.items()}
+
+    def secrets(self, pipeline: str) -> dict[str, SecretRecord]:
+        """Every secret of the pipeline by its name; the values are sealed."""
+        with translate():
+            return self.read_secrets(self.client, pipeline)
+
+    def pipelines_with_secrets(self) -> tuple[str, ...]:
+        with translate():
+            return tuple(sorted(str(name) for name in self.client.smembers(self.key("with-secrets"))))
 
     def run(self, pipeline: str, number: int) -> Run:
         with translate():

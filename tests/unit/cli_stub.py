@@ -248,7 +248,7 @@ class Handler(BaseHTTPRequestHandler):
             return found(self)
         return self.answer(*found)
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_PUT = do_DELETE = do_GET
 
     def answer(self, status: int, value: Any, **headers: str) -> None:
         self.raw(status, json.dumps(value).encode(), **headers)

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline import codec
 from pipeline.errors import NotFound, RequestError, StoreUnavailable
 from pipeline.model import Event, Failure, Kind, Outcome, Push, Run, State, StepResult
+from pipeline.secret import Secret
 
 STAGES = ("build", "dev", "qa", "live")
 ROLES = {"viewer-token": "viewer", "developer-token": "developer", "maintainer-token": "maintainer"}
@@ -184,6 +185,26 @@ class FakeDesk:
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
         return (f"── {environment or 'live'} r1 (blue, serving)", f"the last {lines} lines of {pipeline}")
+
+    def set_secret(
+        self, pipeline: str, by: str, name: str, value: Secret, *, environment: str = ""
+    ) -> dict[str, Any]:
+        self._act("set_secret", pipeline, by, name, value, environment)
+        return {"name": name, "environment": environment, "version": 1, "messages": [f"{name} is set"]}
+
+    def remove_secret(
+        self, pipeline: str, by: str, name: str, *, environment: str = "", version: int | None = None
+    ) -> tuple[str, ...]:
+        self._act("remove_secret", pipeline, by, name, environment, version)
+        return (f"{name} is revoked",)
+
+    def secrets(self, pipeline: str) -> list[dict[str, Any]]:
+        self._act("secrets", pipeline)
+        return [{"name": "DATABASE_URL", "environment": "", "version": 1}]
+
+    def secret(self, pipeline: str, name: str, environment: str = "") -> list[dict[str, Any]]:
+        self._act("secret", pipeline, name, environment)
+        return [{"name": name, "environment": environment, "version": 1}]
 
     def create_token(self, name: str, role: str) -> str:
         self.texts["fresh"] = Token(name, role)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pipeline.secret import Secret
 from tests.web.fake_desk import FakeDesk
 
 CALLS = [
@@ -24,6 +25,9 @@ CALLS = [
     ("POST", "/api/pipelines/hello/resume", "developer"),
     ("POST", "/api/runs/hello/42/cancel", "developer"),
     ("POST", "/api/runs/hello/42/retry", "developer"),
+    ("GET", "/api/pipelines/hello/secrets", "viewer"),
+    ("GET", "/api/pipelines/hello/secrets/DATABASE_URL", "viewer"),
+    ("DELETE", "/api/pipelines/hello/secrets/DATABASE_URL", "maintainer"),
     ("POST", "/api/gc", "maintainer"),
     ("GET", "/api/tokens", "maintainer"),
     ("DELETE", "/api/tokens/viewer", "maintainer"),
@@ -177,3 +181,18 @@ def test_tokens(client, desk):
     assert call(client, "POST", "/api/tokens", body={"name": "x", "role": "king"}).status_code == 400
     call(client, "DELETE", "/api/tokens/ci")
     assert desk.token("fresh") is None
+
+
+def test_secrets_go_in_and_never_come_out(client, desk):
+    path = "/api/pipelines/hello/secrets/DATABASE_URL"
+    made = call(client, "PUT", path, body={"value": "hunter22", "environment": "live"})
+    assert made.status_code == 201
+    assert "hunter22" not in made.text
+    assert desk.acts[-1] == ("set_secret", "hello", "maintainer", "DATABASE_URL", Secret("hunter22"), "live")
+    assert call(client, "PUT", path, role="developer", body={"value": "hunter22"}).status_code == 403
+    assert call(client, "PUT", path, role="", body={"value": "hunter22"}).status_code == 401
+    wrong = call(client, "PUT", path, body={"value": ["hunter22"]})
+    assert (wrong.status_code, "hunter22" in wrong.text) == (400, False)
+    assert call(client, "DELETE", path + "?environment=live&version=3").status_code == 200
+    assert desk.acts[-1] == ("remove_secret", "hello", "maintainer", "DATABASE_URL", "live", 3)
+    assert call(client, "DELETE", path + "?version=-1").status_code == 400

@@ -1,0 +1,82 @@
+"""A run's events and records without secrets: the one place through which all that a run says goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pipeline.masking import Mask, Stream
+from pipeline.model import Check, Event, Failure, Run, StepResult
+
+CUT = "cut"  # in a line's data: the line goes on in the next event of the same step or container
+_NAMES = ("outcome", "stage", "step", "whose", CUT)  # entries that programs read: never free text
+
+
+class Masker:
+    """For one run in one worker's hands. ``mask`` may be replaced by one of more values at any time."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self._streams: dict[tuple[str, str], Stream] = {}
+
+    def event(self, event: Event) -> Event | None:
+        """The event as it may be told; None where all of it is held back until the line's next piece."""
+        if not self.mask:
+            return event
+        text = self._piece(event) if event.kind == "line" else self.mask.text(event.text)
+        if not text and event.data.get(CUT):
+            return None
+        return replace(event, text=text, data=_data(self.mask, event.data))
+
+    def _piece(self, event: Event) -> str:
+        key = event.stage, str(event.data.get("vertex") or event.data.get("container") or "")
+        if event.data.get(CUT):
+            return self._streams.setdefault(key, Stream(self.mask)).feed(event.text)
+        stream = self._streams.pop(key, None)
+        return stream.feed(event.text, last=True) if stream else self.mask.text(event.text)
+
+    def run(self, run: Run) -> Run:
+        """The record with nothing in its free texts that is a secret."""
+        if not self.mask:
+            return run
+        checks = {
+            stage: tuple(_check(self.mask, one) for one in found) for stage, found in run.checks.items()
+        }
+        failure = _failure(self.mask, run.failure) if run.failure else None
+        steps = tuple(_step(self.mask, step) for step in run.steps)
+        reason, message = self.mask.text(run.reason), self.mask.text(run.message)
+        return replace(run, steps=steps, checks=checks, failure=failure, reason=reason, message=message)
+
+
+def _step(mask: Mask, step: StepResult) -> StepResult:
+    return replace(step, detail=mask.text(step.detail), data=_data(mask, step.data))
+
+
+def _check(mask: Mask, check: Check) -> Check:
+    return replace(check, asked=mask.text(check.asked), answer=mask.text(check.answer))
+
+
+def _failure(mask: Mask, failure: Failure) -> Failure:
+    return replace(
+        failure,
+        message=mask.text(failure.message),
+        advice=mask.text(failure.advice),
+        evidence=mask.lines(failure.evidence),
+        differs=tuple(mask.text(line) for line in failure.differs),
+    )
+
+
+def _data(mask: Mask, data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value if key in _NAMES else _any(mask, value) for key, value in data.items()}
+
+
+def _any(mask: Mask, value: Any) -> Any:
+    if isinstance(value, str):
+        return mask.text(value)
+    if isinstance(value, dict):
+        return _data(mask, value)
+    if isinstance(value, list | tuple):
+        if value and all(isinstance(one, str) for one in value):
+            return list(mask.lines(value))  # evidence: lines that belong together
+        return [_any(mask, one) for one in value]
+    return value

@@ -1,0 +1,42 @@
+"""Text that must not be shown: a type of its own, so that showing it by accident is not possible."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+HIDDEN = "•••"
+
+
+class Secret:
+    """Text that prints as •••; ``reveal()`` where it is really needed.
+
+    It cannot be copied into a pickle, and neither ``json`` nor ``pipeline.codec`` knows how to write it.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    __str__ = __repr__
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("a Secret is not to be copied or written anywhere")
+
+
+NO_SECRET = Secret("")

@@ -1,0 +1,164 @@
+"""Which version of a secret goes where. Plain data and pure rules; the values are sealed.
+
+A secret's versions are numbered together, whatever environment they are for: a number is one value for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from pipeline.errors import ConfigError, NotFound
+from pipeline.model import Release
+
+KEPT = 10  # versions of one secret for one environment (or for all of them)
+EVERY = ""  # in the place of an environment's name: for those that have none of their own
+
+Records = Mapping[str, "SecretRecord"]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One value. ``sealed`` and ``key`` are empty once it is revoked."""
+
+    number: int
+    environment: str  # or EVERY
+    created: float
+    by: str
+    sealed: str = ""
+    key: str = ""  # the id of the key that it is sealed with
+    revoked: float = 0.0
+    revoked_by: str = ""
+
+    @property
+    def good(self) -> bool:
+        return bool(self.sealed)
+
+
+@dataclass(frozen=True)
+class SecretRecord:
+    """One secret of one pipeline: the versions that are kept, oldest first."""
+
+    name: str
+    last: int = 0  # the highest number that was dealt
+    versions: tuple[Version, ...] = ()
+
+    def version(self, number: int) -> Version | None:
+        return next((one for one in self.versions if one.number == number), None)
+
+    def newest(self, environment: str) -> Version | None:
+        """What that environment gets now: its own newest one, else the newest for every environment."""
+        for place in (environment, EVERY):
+            found = [one for one in self.versions if one.environment == place and one.good]
+            if found:
+                return found[-1]
+        return None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Names with their version numbers, and what is to be said about the choice."""
+
+    versions: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def added(record: SecretRecord, version: Version, used: frozenset[int]) -> SecretRecord:
+    """With one version more. Beyond the newest KEPT of its environment they go, except those ``used`` in a slot."""
+    same = [one for one in record.versions if one.environment == version.environment]
+    old = {one.number for one in same[: max(0, len(same) + 1 - KEPT)]} - used
+    kept = tuple(one for one in record.versions if one.number not in old)
+    return replace(record, last=version.number, versions=(*kept, version))
+
+
+def revoked(
+    record: SecretRecord, environment: str, number: int | None, by: str, now: float
+) -> tuple[SecretRecord, tuple[int, ...]]:
+    """Without the values of that version, or of all for that environment; the numbers. Raises NotFound."""
+    gone = [
+        one
+        for one in record.versions
+        if one.good
+        and (one.environment == environment if number is None or environment else True)
+        and number in (None, one.number)
+    ]
+    if not gone:
+        raise NotFound(
+            f"{record.name} has no {f'version {number}' if number else 'version'} to revoke"
+            f"{f' for {environment}' if environment else ''}.",
+            advice="`pushlive secret versions` shows what there is.",
+        )
+    numbers = tuple(one.number for one in gone)
+    versions = tuple(
+        replace(one, sealed="", key="", revoked=now, revoked_by=by) if one.number in numbers else one
+        for one in record.versions
+    )
+    return replace(record, versions=versions), numbers
+
+
+def newest(records: Records, pipeline: str, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, int]]:
+    """For each environment its names with their newest versions. Raises ConfigError that names all that are
+    missing, and the commands that set them."""
+    found: dict[str, dict[str, int]] = {}
+    missing: list[tuple[str, str]] = []
+    for environment, names in wanted.items():
+        for name in names:
+            record = records.get(name)
+            version = record.newest(environment) if record else None
+            if version:
+                found.setdefault(environment, {})[name] = version.number
+            else:
+                missing.append((environment, name))
+    if missing:
+        raise absent(pipeline, missing)
+    return found
+
+
+def absent(pipeline: str, missing: Iterable[tuple[str, str]]) -> ConfigError:
+    """The error for secrets that are not set: (environment, name) each."""
+    which = ", ".join(f"{name} for {environment}" for environment, name in missing)
+    commands = [f"`pushlive secret set {pipeline} {name} --env {env}`" for env, name in missing]
+    return ConfigError(
+        f"{pipeline} has secrets that are not set: {which}. Nothing was built or started.",
+        advice=f"{', '.join(commands)} (without --env: for every environment), then `pushlive retry`.",
+    )
+
+
+def chosen(records: Records, release: Release, environment: str) -> Chosen:
+    """What that release gets there: its own versions; the newest in place of one that was revoked. Raises
+    ConfigError where one is missing, or its own is kept no longer."""
+    own = release.secrets.get(environment, {})
+    versions: dict[str, int] = {}
+    notes: list[str] = []
+    for name in release.environments[environment].service.secrets:
+        record = records.get(name, SecretRecord(name))
+        version = record.version(own.get(name, 0))
+        if version and version.good:
+            versions[name] = version.number
+            continue
+        if version is None and name in own:
+            raise dropped(release.pipeline, environment, name, own[name])
+        newer = record.newest(environment)
+        if newer is None:
+            raise absent(release.pipeline, [(environment, name)])
+        versions[name] = newer.number
+        if version:
+            notes.append(substitute(version, newer, name, environment))
+    return Chosen(versions, tuple(notes))
+
+
+def substitute(old: Version, newer: Version, name: str, environment: str) -> str:
+    """What is said where a version was revoked."""
+    return (
+        f"version {old.number} of the secret {name} was revoked by {old.revoked_by}; "
+        f"version {newer.number}, the newest for {environment}, is taken in its place"
+    )
+
+
+def dropped(pipeline: str, environment: str, name: str, number: int) -> ConfigError:
+    """The error for a version that is kept no longer."""
+    return ConfigError(
+        f"version {number} of the secret {name}, which {pipeline}/{environment} needs, is kept no longer: "
+        f"the last {KEPT} are. Nothing was started.",
+        advice=f"`pushlive deploy {pipeline}` makes a release with the newest version.",
+    )

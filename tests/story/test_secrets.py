@@ -1,0 +1,331 @@
+"""Secrets on their way: set, chosen, given to containers alone, remembered by a release, masked in all it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.model import CommandResult, Kind, Outcome, Release
+from pipeline.secret import Secret
+
+CONFIG = """\
+pipelines:
+  hello:
+    service: {health: /healthz, secrets: [TOKEN]}
+    smoke: [{get: /, contains: r}]
+    environments: {dev: , live: {secrets: [DATABASE_URL]}}
+"""
+
+
+@pytest.fixture
+def world(make_world):
+    one = make_world(CONFIG)
+    put(one, "TOKEN", "the-first-token")
+    put(one, "DATABASE_URL", "postgres://one", "live")
+    return one
+
+
+def put(world, name: str, value: str, environment: str = "") -> dict:
+    return world.desk.set_secret("hello", "ann", name, Secret(value), environment=environment)
+
+
+def given(world, environment: str = "live") -> dict[str, str]:
+    """What the containers that serve there were given."""
+    active = world.environment(environment).active
+    [slot] = [s for p, s in world.engine.held.items() if (p.environment, p.slot) == (environment, active)]
+    return {name: value.reveal() for name, value in slot.secrets.items()}
+
+
+def everything(world) -> str:
+    """All that the store and the logs have."""
+    found = [path.read_text() for path in (world.settings.data / "logs").rglob("*.log")]
+    client = world.store.client
+    for key in client.scan_iter(f"{world.settings.instance}:*"):
+        kind = client.type(key)
+        read = {"string": client.get, "hash": client.hgetall, "set": client.smembers, "stream": client.xrange}
+        found.append(repr(read[kind](key)))
+    return "\n".join(found)
+
+
+def test_containers_get_the_values_and_the_release_remembers_their_versions(world):
+    run = world.push("one")
+    assert run.outcome == Outcome.LIVE
+    assert given(world, "dev") == {"TOKEN": "the-first-token"}
+    assert given(world) == {"TOKEN": "the-first-token", "DATABASE_URL": "postgres://one"}
+    release = world.store.release("hello", 1)
+    assert release.secrets == {"dev": {"TOKEN": 1}, "live": {"TOKEN": 1, "DATABASE_URL": 1}}
+    assert world.environment("live").slots["blue"].secrets == release.secrets["live"]
+    for value in ("the-first-token", "postgres://one"):
+        assert value not in everything(world)
+
+
+def test_a_missing_secret_stops_the_run_before_anything_is_built(world):
+    world.configure(CONFIG.replace("[TOKEN]", "[TOKEN, API_KEY]"))
+    run = world.push("one")
+    assert (run.outcome, run.failure.whose, run.failure.stage) == (Outcome.FAILED, "configuration", "build")
+    assert "API_KEY for dev, API_KEY for live" in run.failure.message
+    assert "`pushlive secret set hello API_KEY --env dev`" in run.failure.advice
+    assert world.builder.calls == world.source.calls == []
+    [warning] = [
+        w for w in world.desk.plan(CONFIG.replace("TOKEN", "OTHER"))["warnings"] if "dev.secrets" in w
+    ]
+    assert "OTHER is not set" in warning
+    put(world, "API_KEY", "now-it-is-there")
+    world.desk.retry("hello", run.number, "ann")
+    world.work()
+    assert given(world)["API_KEY"] == "now-it-is-there"
+
+
+def test_commands_in_containers_of_the_image_get_them_too_and_builds_do_not(world):
+    world.configure(CONFIG.replace("secrets: [TOKEN]", "secrets: [TOKEN], release: [migrate]").replace(
+        "[{get: /, contains: r}]", "[{run: [./check]}]"))  # fmt: skip
+    world.push("one")
+    assert {name.partition("-")[0] for name in world.engine.given} == {"release", "smoke"}
+    assert all(value["TOKEN"].reveal() == "the-first-token" for value in world.engine.given.values())
+    assert "the-first-token" not in repr(world.builder.calls)
+
+
+def test_a_rotated_secret_goes_live_with_the_same_image_and_a_revert_takes_the_old_one(world):
+    world.push("one")
+    world.push("two")
+    put(world, "TOKEN", "the-second-token")
+    world.desk.deploy("hello", "ann")
+    world.work()
+    assert given(world)["TOKEN"] == "the-second-token"
+    run = world.revert()
+    assert (run.outcome, run.release) == (Outcome.LIVE, 2)
+    assert given(world)["TOKEN"] == "the-first-token"
+    assert not world.events(run, "warning")
+    assert world.revert(to=3).outcome == Outcome.LIVE
+    assert given(world)["TOKEN"] == "the-second-token"
+
+
+def test_one_commit_with_another_secret_is_another_release_to_go_back_to(world):
+    """Image and configuration are the same: only the secret's version tells the good one from the bad one."""
+    first = world.push("one")
+    put(world, "TOKEN", "a-wrong-token")
+    world.desk.deploy("hello", "ann", commit=first.commit)
+    world.work()
+    assert world.serving()["live"] == 2
+    run = world.revert()
+    assert (run.release, given(world)["TOKEN"]) == (1, "the-first-token")
+    put(world, "TOKEN", "a-right-token")  # the same image may enter again with it
+    world.desk.resume("hello", "ann")
+    world.desk.deploy("hello", "ann", commit=first.commit)
+    world.work()
+    assert (world.serving()["live"], given(world)["TOKEN"]) == (3, "a-right-token")
+
+
+def test_a_revert_takes_the_newest_in_place_of_a_revoked_one_and_says_so(world):
+    world.push("one")
+    put(world, "TOKEN", "the-second-token")
+    world.push("two")
+    world.desk.remove_secret("hello", "bob", "TOKEN", version=1)
+    run = world.revert()  # its slot is warm, but with the revoked one
+    assert (run.outcome, run.release) == (Outcome.LIVE, 1)
+    assert given(world) == {"TOKEN": "the-second-token", "DATABASE_URL": "postgres://one"}
+    assert (
+        "version 1 of the secret TOKEN was revoked by bob; version 2" in world.events(run, "warning")[0].text
+    )
+    assert not next(step for step in run.steps if step.step == "start").detail.endswith("warm")
+
+
+def test_a_warm_revert_needs_no_value_and_a_cold_one_says_what_it_lacks_before_it_starts(world):
+    world.push("one")
+    world.push("two")
+    world.settings.secrets_key.rename(world.settings.data / "lost")
+    run = world.revert()
+    assert (run.outcome, run.release) == (Outcome.LIVE, 1)
+    started = world.engine.names().count("start")
+    world.desk.unquarantine("hello", "ann", 2)
+    world.environment("live")
+    world.engine.vanish(next(p for p in world.engine.held if p.environment == "live" and p.slot == "green"))
+    place = world.environment("live")
+    world.store.transact("hello", lambda tx: tx.put_environment(
+        type(place)(**{**vars(place), "slots": {"blue": place.slots["blue"]}})))  # fmt: skip
+    run = world.revert(to=2)
+    assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "engine")
+    assert "is not there" in run.failure.message
+    assert "Restore it from a backup" in run.failure.advice
+    assert world.engine.names().count("start") == started
+    assert world.serving()["live"] == 1
+
+
+def test_a_version_that_is_kept_no_longer_is_said_before_anything_is_started(world):
+    world.push("one")
+    for number in range(2, 14):
+        put(world, "TOKEN", f"token-number-{number}")
+        if number in (3, 4):
+            world.push(f"push {number}")
+    # Version 1 is used nowhere any more; those that a slot has are kept beyond the ten.
+    numbers = [one["version"] for one in world.desk.secret("hello", "TOKEN")]
+    assert numbers == [13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3]
+    started = world.engine.names().count("start")
+    run = world.revert(to=1)
+    assert run.outcome == Outcome.FAILED
+    assert "version 1 of the secret TOKEN, which hello/live needs, is kept no longer" in run.failure.message
+    assert world.engine.names().count("start") == started
+
+
+def test_the_keeper_makes_containers_again_with_the_versions_they_had(world):
+    world.push("one")
+    put(world, "TOKEN", "the-second-token")
+    place = next(place for place in world.engine.held if place.environment == "live")
+    world.engine.vanish(place)
+    assert any("was not running" in line for line in world.keeper.reconcile())
+    assert given(world)["TOKEN"] == "the-first-token"
+    world.desk.remove_secret("hello", "bob", "TOKEN", version=1)
+    assert world.keeper.reconcile() == []  # what runs is left alone
+    world.engine.vanish(place)
+    assert any("version 2, the newest for live, is taken" in line for line in world.keeper.reconcile())
+    assert given(world)["TOKEN"] == "the-second-token"
+    world.desk.remove_secret("hello", "bob", "TOKEN")
+    world.engine.vanish(place)
+    world.keeper.reconcile()
+    problem = world.store.get("problem:hello/live")
+    assert "TOKEN for live" in problem
+    assert "pushlive secret set hello TOKEN" in problem
+
+
+def test_a_key_that_is_lost_wrong_or_open_is_said_and_nothing_new_is_sealed(world):
+    key = world.settings.secrets_key
+    text = key.read_text()
+    key.unlink()
+    with pytest.raises(EngineFailed, match="is not there"):
+        put(world, "OTHER", "some value")
+    key.write_text("A" * 43 + "=\n")
+    key.chmod(0o600)
+    with pytest.raises(EngineFailed, match="is another key"):
+        put(world, "OTHER", "some value")
+    run = world.push("one")
+    assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "engine")
+    assert "is another key" in run.failure.message
+    assert any("cannot be read, so they are not masked" in e.text for e in world.events(run, "warning"))
+    key.write_text(text)
+    key.chmod(0o640)
+    with pytest.raises(EngineFailed, match="can be read or changed by others"):
+        put(world, "OTHER", "some value")
+    key.chmod(0o600)
+    assert put(world, "OTHER", "some value")["version"] == 1
+    assert world.push("two").outcome == Outcome.LIVE
+
+
+def test_after_a_lost_key_everything_can_be_revoked_and_begun_anew(world):
+    world.settings.secrets_key.unlink()
+    world.desk.remove_secret("hello", "ann", "TOKEN")
+    world.desk.remove_secret("hello", "ann", "DATABASE_URL", environment="live")
+    assert put(world, "TOKEN", "the-second-token")["version"] == 2
+    put(world, "DATABASE_URL", "postgres://two")
+    assert world.push("one").outcome == Outcome.LIVE
+    assert given(world) == {"TOKEN": "the-second-token", "DATABASE_URL": "postgres://two"}
+
+
+def test_a_ciphertext_moved_to_another_secret_is_not_opened(world):
+    record = world.store.secrets("hello")
+    moved = record["TOKEN"].versions[0].sealed
+    own = record["DATABASE_URL"]
+    version = type(own.versions[0])(**{**vars(own.versions[0]), "sealed": moved})
+    swapped = type(own)(own.name, own.last, (version,))
+    world.store.transact("hello", lambda tx: tx.put_secret(swapped))
+    run = world.push("one")
+    assert run.outcome == Outcome.FAILED
+    assert "version 1 of hello's secret DATABASE_URL cannot be read" in run.failure.message
+
+
+def test_names_and_versions_are_listed_and_values_never(world):
+    put(world, "DATABASE_URL", "postgres://two", "live")
+    world.desk.remove_secret("hello", "bob", "TOKEN")
+    found = {(one["name"], one["environment"]): one for one in world.desk.secrets("hello")}
+    assert found["DATABASE_URL", "live"]["version"] == 2
+    assert (found["TOKEN", ""]["revoked_by"], found["TOKEN", ""]["by"]) == ("bob", "ann")
+    assert [one["version"] for one in world.desk.secret("hello", "DATABASE_URL")] == [2, 1]
+    shown = repr([found, world.desk.secret("hello", "DATABASE_URL")])
+    assert "postgres" not in shown
+    assert "sealed" not in shown
+    with pytest.raises(NotFound):
+        world.desk.secret("hello", "NOBODY")
+    with pytest.raises(NotFound, match="no version to revoke"):
+        world.desk.remove_secret("hello", "bob", "TOKEN")
+    with pytest.raises(NotFound):
+        put(world, "TOKEN", "some value", "nowhere")
+    with pytest.raises(RequestError):
+        world.desk.secrets("nobody")
+
+
+def test_releases_from_before_there_were_secrets_still_load_and_revert(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: }}}")
+    world.push("one")
+    world.push("two")
+    key = world.store.key("releases", "hello")
+    for number in ("1", "2"):
+        text = world.store.client.hget(key, number).replace(',"secrets":{}', "").replace(',"secrets":[]', "")
+        assert "secrets" not in text
+        world.store.client.hset(key, number, text)
+    assert isinstance(world.store.release("hello", 1), Release)
+    assert world.revert().release == 1
+
+
+def test_fault_21_nothing_that_a_run_says_has_a_secret_in_it(world):
+    world.configure(CONFIG.replace("secrets: [TOKEN]", "secrets: [TOKEN], release: [migrate]"))
+    put(world, "TOKEN", "line one of it\nline two of it")
+    world.engine.commands = lambda spec, argv: CommandResult(
+        3, f"using {spec.reveal()['TOKEN'].reveal()}\nand postgres://one, the-first-token", 0.1
+    )
+    run = world.push("one")
+    assert run.outcome == Outcome.FAILED
+    assert run.failure.evidence == ("using •••", "•••", "and •••, •••")
+    assert [e.text for e in world.events(run, "line")][1:] == ["using •••", "•••", "and •••, •••"]
+    shown = everything(world)
+    for value in ("line one of it", "line two of it", "postgres://one", "the-first-token"):
+        assert value not in shown
+
+
+def test_fault_21_checks_reasons_and_the_applications_output_are_masked(world):
+    world.push("one")
+    answers = world.engine.answers
+
+    def leaks(spec, path):
+        answer = answers(spec, path)
+        body = b"x" * 190 + b" the-first-token"
+        return answer if path == "/healthz" else type(answer)(500, {}, body, 0.001)
+
+    world.engine.answers = leaks
+    run = world.push("two")
+    assert run.outcome == Outcome.FAILED
+    assert "the-first" not in run.failure.message
+    assert run.failure.message.count("•••") == 1
+    world.engine.printed = ("password: the-first-tok", "en", "fine")
+    world.desk._output = world.engine.logs
+    said = world.desk.output("hello", environment="dev")
+    assert said[-3:] == ("password: •••", "•••", "fine")
+    assert "the-first" not in everything(world)
+
+
+def test_fault_21_the_quarantines_reason_is_masked(world):
+    world.push("one")
+    answers = world.engine.answers
+    world.engine.answers = lambda spec, path: (
+        type(answers(spec, path))(500, {}, b"the-first-token", 0.001)
+        if spec.place.environment == "live" and path == "/"
+        else answers(spec, path)
+    )
+    world.push("two")
+    [entry] = world.environment("live").quarantine
+    assert "•••" in entry.reason
+    assert "the-first-token" not in everything(world)
+
+
+def test_a_release_deployed_again_takes_its_own_versions(world):
+    world.push("one")
+    put(world, "TOKEN", "the-second-token")
+    world.push("two")
+    run = world.desk.deploy("hello", "ann", release=1)
+    world.work()
+    assert (run.kind, world.run(run.number).outcome) == (Kind.DEPLOY, Outcome.LIVE)
+    assert given(world)["TOKEN"] == given(world, "dev")["TOKEN"] == "the-first-token"
+    world.desk.remove_secret("hello", "ann", "DATABASE_URL", environment="live")
+    run = world.desk.deploy("hello", "ann", release=2)
+    world.work()
+    failed = world.run(run.number)
+    assert "DATABASE_URL for live" in failed.failure.message
+    assert [step for step in failed.steps if step.step == "start"] == []  # not even in dev

@@ -1,0 +1,201 @@
+"""The type that prints as •••, the key file, and what is sealed with it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError
+from pydantic_core import PydanticSerializationError
+
+from pipeline import codec, loader, sealing, settings
+from pipeline.errors import ConfigError, EngineFailed
+from pipeline.model import Event
+from pipeline.secret import Secret
+from pipeline.vault import LARGEST, check_name, check_value
+from pipeline.versions import KEPT, SecretRecord, Version, added, newest
+
+VALUE = Secret("hunter22")
+
+
+def test_a_secret_prints_as_dots_everywhere() -> None:
+    @dataclasses.dataclass
+    class Holder:
+        inside: Secret
+
+    shown = f"{VALUE} {VALUE!r} {[VALUE]} {Holder(VALUE)} {VALUE!s:>5}"
+    assert "hunter22" not in shown
+    assert settings.Secret is Secret
+
+
+def test_a_secret_cannot_be_written_by_accident() -> None:
+    for act in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps):
+        with pytest.raises(TypeError):
+            act(VALUE)  # type: ignore[operator]
+    with pytest.raises(PydanticSerializationError):
+        codec.dump(Event("line", 1.0, data={"value": VALUE}))
+    with pytest.raises(PydanticSchemaGenerationError):
+        TypeAdapter(Secret)
+    with pytest.raises(TypeError):
+        vars(VALUE)
+
+
+def test_a_key_is_made_once_and_only_for_us(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "secrets.key"
+    assert sealing.read(path) is None
+    made: list[str] = []
+    threads = [threading.Thread(target=lambda: made.append(sealing.make(path).id)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len(set(made)) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in path.parent.iterdir()] == ["secrets.key"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "said"),
+    [
+        (0o644, None, "can be read or changed by others"),
+        (0o660, None, "chmod 600"),
+        (0o600, "", "does not hold a key"),
+        (0o600, "c2hvcnQ=\n", "does not hold a key"),
+        (0o600, "not base64 !", "does not hold a key"),
+    ],
+)
+def test_a_key_file_that_cannot_be_trusted_is_refused(
+    tmp_path: Path, mode: int, text: str | None, said: str
+) -> None:
+    path = tmp_path / "secrets.key"
+    sealing.make(path)
+    if text is not None:
+        path.write_text(text)
+    path.chmod(mode)
+    with pytest.raises(EngineFailed) as caught:
+        sealing.read(path)
+    assert said in str(caught.value)
+
+
+def test_what_is_sealed_opens_in_its_own_place_alone(tmp_path: Path) -> None:
+    key = sealing.make(tmp_path / "secrets.key")
+    sealed = key.seal(VALUE, "here")
+    assert "hunter22" not in sealed
+    assert key.seal(VALUE, "here") != sealed
+    assert key.open(sealed, "here") == VALUE
+    other = sealing.make(tmp_path / "other.key")
+    changed = ("A" if sealed[30] != "A" else "B").join((sealed[:30], sealed[31:]))
+    for wrong in (lambda: key.open(sealed, "there"), lambda: other.open(sealed, "here"),
+                  lambda: key.open(changed, "here"), lambda: key.open("", "here"),
+                  lambda: key.open("???", "here")):  # fmt: skip
+        with pytest.raises(EngineFailed, match="changed or is another secret's"):
+            wrong()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "is empty"),
+        (" \n\t", "is empty"),
+        ("abc", "fewer than 4 characters"),
+        ("x" * (LARGEST + 1), "larger than 64 KiB"),
+        ("é" * (LARGEST // 2 + 1), "larger than 64 KiB"),
+        ("secret\0value", "NUL byte"),
+        ("secret\ud800value", "not text"),
+    ],
+)
+def test_what_cannot_be_a_value_is_refused_without_repeating_it(value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        check_value("NAME", Secret(value))
+    assert len(value) < 5 or value not in str(caught.value)
+    check_value("NAME", Secret("x" * LARGEST))
+
+
+@pytest.mark.parametrize("name", ["", "A-B", "1A", "A=hunter22", "A B", "É", "A" * 129, "A\n"])
+def test_what_cannot_be_a_name_is_refused_without_repeating_it(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a secret's name") as caught:
+        check_name(name)
+    assert "hunter22" not in str(caught.value)
+
+
+def version(number: int, environment: str = "") -> Version:
+    return Version(number, environment, 1.0, "ann", "sealed", "key")
+
+
+def test_the_last_ten_versions_of_each_environment_are_kept_and_those_in_use() -> None:
+    record = added(SecretRecord("A"), version(1, "live"), frozenset())
+    for number in range(2, KEPT + 5):
+        record = added(record, version(number), frozenset({3}))
+    assert [one.number for one in record.versions] == [1, 3, *range(5, KEPT + 5)]
+    assert record.last == KEPT + 4
+
+
+def test_an_environments_own_version_wins() -> None:
+    records = {"A": SecretRecord("A", 3, (version(1), version(2, "live"), version(3)))}
+    wanted = {"qa": ("A",), "live": ("A",), "none": ()}
+    assert newest(records, "hello", wanted) == {"qa": {"A": 3}, "live": {"A": 2}}
+
+
+def test_all_that_is_missing_is_said_at_once_with_the_commands() -> None:
+    with pytest.raises(ConfigError) as caught:
+        newest({}, "hello", {"qa": ("A", "B"), "live": ("A",)})
+    assert "A for qa, B for qa, A for live" in caught.value.message
+    assert "`pushlive secret set hello B --env qa`" in caught.value.advice
+
+
+CONFIG = """\
+pipelines:
+  hello:
+    service:
+      env: {A: x, PORT: 8080}
+      secrets: [B, C]
+    environments:
+      qa: {secrets: [D, C]}
+      live: {}
+"""
+
+
+def test_secrets_of_an_environment_are_added_to_the_services() -> None:
+    pipeline = loader.load(CONFIG).pipelines["hello"]
+    assert pipeline.render("qa").service.secrets == ("B", "C", "D")
+    assert pipeline.render("live").service.secrets == ("B", "C")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("[B, C]", "[B, A]", 5, "A is under `env` already (line 4)"),
+        ("[D, C]", "[D, A]", 7, "A is under `env` already (line 4)"),
+        ("live: {}", "live: {env: {B: x}}", 5, "B is under `env` already (line 8)"),
+        ("live: {}", "live: {env: {E: x}, secrets: [E]}", 8, "E is under `env` already (line 8)"),
+        ("[B, C]", "[B, B]", 5, "B is named twice here"),
+        ("[B, C]", "[B, PUSHLIVE_X]", 5, "set by Pushlive itself"),
+        ("[B, C]", "[B, not-a-name]", 5, "a variable's name"),
+    ],
+)
+def test_a_variable_that_would_come_twice_is_a_problem_with_its_line(
+    old: str, new: str, line: int, said: str
+) -> None:
+    [problem] = loader.problems(CONFIG.replace(old, new))
+    assert problem.line == line
+    assert said in problem.message
+
+
+def test_another_environments_variable_is_no_clash() -> None:
+    assert loader.problems(CONFIG.replace("live: {}", "live: {env: {D: x}}")) == ()
+
+
+def test_a_configuration_without_secrets_has_the_fingerprint_it_always_had() -> None:
+    from pipeline.config import Rendered, Service
+
+    assert Rendered(service=Service()).fingerprint() == "b4f69f46f7314f41"
+    assert (
+        Rendered(service=Service(secrets=("A",))).fingerprint() != Rendered(service=Service()).fingerprint()
+    )
