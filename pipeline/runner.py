@@ -372,7 +372,8 @@ class Runner:
         more = self._next_words(run, where)
         event = Event("end", now, f"{run.id} is live: {text}", data={"outcome": "live", "more": more})
         work.change(
-            lambda tx, current: notices.ended(tx, states.end(current, Outcome.LIVE, text, now)), event
+            lambda tx, run: notices.ended(tx, work.masked_run(states.end(run, Outcome.LIVE, text, now))),
+            event,
         )
 
     def _next_words(self, run: Run, where: str) -> list[str]:
@@ -397,7 +398,8 @@ class Runner:
         event = Event("end", now, text, work.run.stage, data=data)
 
         def end(tx: Transaction, run: Run) -> Run:
-            return notices.ended(tx, states.end(run, outcome, error.message, now, failure=failure))
+            ended = states.end(run, outcome, error.message, now, failure=failure)
+            return notices.ended(tx, work.masked_run(ended))
 
         work.change(end, event)
 

@@ -194,6 +194,10 @@ class Work:
     def masked(self, text: str) -> str:
         return self._masker.mask.text(text)
 
+    def masked_run(self, run: Run) -> Run:
+        """The record as ``change`` writes it, for what is told of it in the same transaction."""
+        return self._masker.run(run)
+
     def emit(self, told: Event) -> None:
         """Tells followers and the log; output lines are sent in bundles and bounded in number."""
         event = self._masker.event(told)

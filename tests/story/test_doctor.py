@@ -14,7 +14,8 @@ from pipeline.reconcile import Reconciler
 def found(world, name="live") -> list[str]:
     environment = world.environment(name)
     parts = world.keeper._parts
-    return [one.found for one in Reconciler(world.store, parts, environment, 600.0, None).differences()]
+    looker = Reconciler(world.store, parts, environment, 600.0, None, world.keeper._vault)
+    return [one.found for one in looker.differences()]
 
 
 def live(world, slot="blue") -> Place:
