@@ -25,6 +25,7 @@ WRONG: Final = object()  # stands for a value whose problem has been noted
 FUTURE = ("engine", "registry")
 _TAG = "tag:yaml.org,2002:"
 _MEANT = {"healthcheck": "health", "mem": "memory", "cpus": "cpu", "environment": "env", "ports": "port"}
+_MEANT |= {"on": "when", "events": "when"}
 _MEANT |= {"cmd": "command", "path": "get", "url": "get", "http": "get", "exec": "run", "timeout": "within"}
 
 
