@@ -19,14 +19,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from pipeline import wiring
 from pipeline.adapters import git_bundle
 from pipeline.embedded import Embedded
-from pipeline.errors import EngineFailed, RequestError
+from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.processes import RESTORING
 from pipeline.settings import Settings
 from pipeline.store import Store, snapshot
@@ -38,6 +38,7 @@ FILES_AT_MOST = 1_000_000
 PATIENCE = 60.0  # seconds for one answer of the store
 # What each start makes anew, what can be fetched again, and what has a form of its own in the backup.
 LEFT_OUT = ("store", "git", "mirrors", "proxy", "hooks", "up.lock", "up.pid", RESTORING)
+ROUTES = "proxy/state.json"  # of that folder, what the proxy serves: it comes up with it at once
 _PIECE = 1 << 20
 
 
@@ -113,7 +114,8 @@ def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
         yield CONFIG, settings.config
     for path in sorted(settings.data.rglob("*")):
         place = path.relative_to(settings.data)
-        if place.parts[0] not in LEFT_OUT and path.is_file() and not path.is_symlink():
+        ours = _kept(place) and path != settings.config.absolute()
+        if ours and path.is_file() and not path.is_symlink():
             yield f"data/{place}", path
 
 
@@ -177,17 +179,36 @@ def restore(settings: Settings, file: Path) -> Told:
             f"{file} is a backup of the instance {str(manifest['instance'])[:40]!r}, this is {settings.instance!r}.",
             advice="Set PUSHLIVE_INSTANCE to the former: containers, images and addresses carry that name.",
         )
+    before = _refuse_filled(settings)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark = settings.data / RESTORING
     mark.touch(0o600)  # `up` refuses a folder with this in it
     try:
         notes = _take_up(settings, file, manifest["files"])
     except BaseException:
-        _empty(settings.data)
+        _empty(settings, before)
         raise
     mark.unlink()
     size = sum(entry["size"] for entry in manifest["files"].values())
     return Told(file, len(manifest["files"]), size, float(manifest["made"]), notes)
+
+
+def _refuse_filled(settings: Settings) -> set[str]:
+    """What is in the data folder already and may be: a store without records, the maintainers' file."""
+    there = {path.name for path in settings.data.iterdir()} if settings.data.exists() else set()
+    harmless = {"store", "up.lock", "up.pid"}
+    if settings.config.absolute().parent == settings.data.absolute():
+        harmless.add(settings.config.name)
+    if there - harmless:
+        names = ", ".join(sorted(there - harmless)[:3])
+        raise RequestError(
+            f"the data folder {settings.data} is not empty ({names} …); nothing was restored.",
+            advice="Move it away, or set PUSHLIVE_DATA to another one.",
+        )
+    if "store" in there or settings.redis_url:
+        with _store(settings) as store:
+            snapshot.refuse_filled(store)
+    return there
 
 
 def _examine(file: Path) -> dict[str, Any]:
@@ -252,7 +273,12 @@ def _expected(name: str) -> bool:
         return (
             len(parts) == 2 and parts[1].endswith(".bundle") and stem.strip(".") != "" and stem[0] not in "-."
         )
-    return parts[0] == "data" and parts[1] not in LEFT_OUT
+    return parts[0] == "data" and _kept(PurePosixPath(*parts[1:]))
+
+
+def _kept(place: PurePath) -> bool:
+    """Whether that path below the data folder goes into a backup as it is."""
+    return place.parts[0] not in LEFT_OUT or place.as_posix() == ROUTES
 
 
 def _manifest(file: Path, text: bytes) -> dict[str, Any]:
@@ -322,9 +348,14 @@ def _configuration(settings: Settings, kept: Path) -> tuple[str, ...]:
     return (f"{settings.config} is another one than in the backup and stays; that one is {aside}",)
 
 
-def _empty(folder: Path) -> None:
-    """Takes away what a restore that failed has made: the folder was empty before."""
-    for path in folder.iterdir():
+def _empty(settings: Settings, before: set[str]) -> None:
+    """Takes away what a restore that failed has made; a store that was there before had no records."""
+    if "store" in before or settings.redis_url:
+        with suppress(StoreUnavailable), _store(settings) as store:
+            snapshot.clear(store)
+    for path in settings.data.iterdir():
+        if path.name in before:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -275,12 +275,6 @@ def restore(file: str) -> int:
         raise RequestError(
             f"the service is running with the data folder {settings.data}.", advice="`pushlive down` first."
         )
-    there = sorted(path.name for path in settings.data.iterdir()) if settings.data.exists() else []
-    if there:
-        raise RequestError(
-            f"the data folder {settings.data} is not empty ({', '.join(there[:3])} …); nothing was restored.",
-            advice="Move it away, or set PUSHLIVE_DATA to another one.",
-        )
     told = take_up(settings, Path(file).absolute())
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(told.made))
     say(f"{settings.data} is as it was at {made} UTC ({told.files} files, {show_size(told.size)}).")

@@ -10,7 +10,7 @@ from pipeline.adapters.containers import INSTANCE, LOGS, ROLE, SPEC, Body, finge
 from pipeline.adapters.docker_calls import Calls, ClientFactory
 from pipeline.adapters.docker_client import status_of, translate
 from pipeline.adapters.proxy_config import FOLDER
-from pipeline.adapters.proxy_control import Control
+from pipeline.adapters.proxy_control import SOCKET, Control
 from pipeline.adapters.proxy_files import Folder, drops_to, service_user
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports import Clock
@@ -87,13 +87,14 @@ class ProxyContainer:
         if found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]:
             self.remove()
             found, ran = None, False
-        if not ran:
-            self._start(found, body)
-        if ran:
-            self._await_again()
-        else:
-            self._await()
-        return ran
+        if ran and self._await_again():
+            return True
+        if ran:  # its folder is not ours any more: moved away, and another restored in its place
+            self.remove()
+            found = None
+        self._start(found, body)
+        self._await()
+        return False
 
     def _neighbours(self) -> dict[str, str]:
         """What other installations' proxies bind, by their instance."""
@@ -137,16 +138,20 @@ class ProxyContainer:
                 advice=f"Run scripts/images, or `docker pull {self._settings.proxy_image}`.",
             ) from error
 
-    def _await_again(self) -> None:
-        """It runs: it is left alone, as it may serve well though its socket hangs."""
+    def _await_again(self) -> bool:
+        """It runs: it is left alone, as it may serve well though its socket hangs. False where it has no socket
+        in our folder at all: nothing could ever be told to it."""
         end = self._clock.monotonic() + HANGS
         while not self._control.answers():
+            if self._clock.monotonic() > end and not (self._folder.path / SOCKET).exists():
+                return False
             if self._clock.monotonic() > end:
                 raise TryAgain(
                     f"The proxy {self.name} runs, but its control socket does not answer.",
                     advice=f"The service repeats it. If it stays so: `docker restart {self.name}`.",
                 )
             self._clock.sleep(0.02)
+        return True
 
     def _await(self) -> None:
         """Polls until it answers; an exit or the end of patience says what HAProxy said."""

@@ -13,6 +13,9 @@ TIMEOUT = 2.0  # seconds for a whole answer; HAProxy needs less than a milliseco
 _ADVICE = "The service repeats it; if it stays so, `docker logs` of the proxy's container says why."
 
 
+SOCKET = "admin.sock"
+
+
 class Control:
     """Talks to the HAProxy whose socket lies in ``folder``. Everything raises TryAgain when it cannot."""
 
@@ -36,7 +39,7 @@ class Control:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(TIMEOUT)
-                connection.connect(f"/proc/self/fd/{folder}/admin.sock")
+                connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")
                 connection.sendall(command.encode() + b"\n")
                 parts = []
                 while part := connection.recv(1 << 16):

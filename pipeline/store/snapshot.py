@@ -98,15 +98,27 @@ def _lines(values: dict[str, tuple[str, Any, int]], prefix: str) -> Iterator[str
         yield json.dumps(line, ensure_ascii=False, sort_keys=True)
 
 
+def refuse_filled(store: Store) -> None:
+    """Raises RequestError where the store has records of this installation."""
+    if _known(store.client, store.key()):
+        raise RequestError(
+            f"the store holds records of {store.key().rstrip(':')!r} already; nothing was restored.",
+            advice="Restore into an empty one, or set another PUSHLIVE_INSTANCE.",
+        )
+
+
+def clear(store: Store) -> None:
+    """Removes every record of this installation: what a restore that failed has written."""
+    with translate():
+        for key in _known(store.client, store.key()):
+            store.client.delete(key)
+
+
 def load(store: Store, lines: Iterable[str]) -> int:
     """Writes every line into an empty store; how many there were. Raises RequestError (not empty; a line that
     ``dump`` did not write), StoreUnavailable."""
+    refuse_filled(store)
     prefix, count = store.key(), 0
-    if _known(store.client, prefix):
-        raise RequestError(
-            f"the store holds records of {prefix.rstrip(':')!r} already; nothing was restored.",
-            advice="Restore into an empty one, or set another PUSHLIVE_INSTANCE.",
-        )
     for count, text in enumerate(lines, 1):
         key, kind, value, ttl = _checked(text, count)
         with translate():

@@ -19,7 +19,7 @@ import pytest
 from pipeline import backup, supervisor, wiring
 from pipeline.adapters.git import heads, init_repository
 from pipeline.embedded import Embedded
-from pipeline.errors import RequestError, TryAgain
+from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import Event, Kind, Run
 from pipeline.settings import Settings
 from pipeline.store import Store, snapshot
@@ -203,6 +203,28 @@ def test_a_backup_overwrites_nothing(full, folder):
     assert file.read_text() == "mine"
 
 
+def test_a_store_without_records_and_the_maintainers_file_are_no_obstacle(full, folder):
+    """As in the composition, where the store runs already and pipelines.yaml lies in the data folder."""
+    file, other = folder / "b.tgz", replace(elsewhere(full), config=folder / "other" / "pipelines.yaml")
+    inside = replace(full, config=full.data / "pipelines.yaml")
+    inside.config.write_text("pipelines: {}\n")
+    backup.backup(inside, file)
+    assert list(names(file)).count("pipelines.yaml") == 1
+    assert "data/pipelines.yaml" not in names(file)
+    embedded = Embedded(other.data)
+    embedded.start()
+    other.config.write_text("pipelines: {}\n")
+    bad = repacked(file, put("git/hello.bundle", b"# v2 git bundle\nnonsense"))
+    with pytest.raises(EngineFailed):
+        backup.restore(other, bad)
+    assert {path.name for path in other.data.iterdir()} == {"store", "pipelines.yaml"}
+    backup.restore(other, file)
+    assert wiring.store(other).last_run("hello") == 2
+    with pytest.raises(RequestError, match="not empty"):
+        backup.restore(other, file)
+    embedded.stop()
+
+
 def test_restore_refuses_a_folder_that_is_not_empty_and_a_running_service(full, folder, monkeypatch):
     file = folder / "b.tgz"
     backup.backup(full, file)
@@ -366,8 +388,6 @@ def test_a_store_that_is_none_leaves_nothing_behind(full, folder, line):
 
 
 def test_a_bundle_that_is_none_leaves_nothing_behind(full, folder):
-    from pipeline.errors import EngineFailed
-
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     with pytest.raises(EngineFailed, match="hello"):
