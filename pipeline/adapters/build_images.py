@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.config import Build
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.ports import Watch
 
+_ID = re.compile(r"(sha256:)?[0-9a-f]{7,64}")
 _PULL_LIMIT = 300.0  # seconds for one image
 
 
@@ -25,6 +27,19 @@ def base_ids(client: docker.DockerClient, file: Dockerfile, build: Build, watch:
     if file.syntax:
         wanted[file.syntax] = f"The Dockerfile frontend {file.syntax!r} (its `# syntax=` line)"
     return {name: _have(client, name, what, build.platform, watch) for name, what in wanted.items()}
+
+
+def refuse_foreign(client: docker.DockerClient, bases: dict[str, str], pipeline: str) -> None:
+    """Raises AppFailed for an image of another pipeline: whoever may push to one does not read the other's."""
+    for name, id_ in bases.items():
+        labels = ((inspect(client, id_) or {}).get("Config") or {}).get("Labels") or {}
+        owner = labels.get("pushlive.pipeline", pipeline)
+        if owner != pipeline or _ID.fullmatch(name):
+            why = f"belongs to the pipeline {owner}" if owner != pipeline else "is an image's id, no name"
+            raise AppFailed(
+                f"The base image {name[:80]!r} {why}.",
+                advice="Take a base image by its name, from a registry or loaded on this machine.",
+            )
 
 
 def inspect(client: docker.DockerClient, name: str) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from pipeline.adapters.build_output import Output
 from pipeline.adapters.build_stream import records
 from pipeline.adapters.buildkit_trace import decode
 from pipeline.adapters.docker_client import status_of, translate
-from pipeline.adapters.dockerfile import parse, refuse_unsupported
+from pipeline.adapters.dockerfile import parse, refuse_hidden, refuse_unsupported
 from pipeline.adapters.dockerignore import filtered
 from pipeline.config import safe_path
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
@@ -56,7 +56,9 @@ class DockerBuilder:
             raise AppFailed(f"The Dockerfile {path!r} is outside of the context.", advice="Move it inside.")
         file = parse(request.dockerfile, request.build.args)
         refuse_unsupported(file, request.build.target)
+        refuse_hidden(request.dockerfile)
         bases = build_images.base_ids(self._client, file, request.build, watch)
+        build_images.refuse_foreign(self._client, bases, request.pipeline)
         key = _key(request, bases)
         found = "" if request.rebuild else self._find(key)
         if found:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pipeline.errors import AppFailed
 
 _DIRECTIVE = re.compile(r"^#\s*([A-Za-z]+)\s*=\s*(.*?)\s*$")
+_SPACE = re.compile(r"[\t\v\f\r ]+")  # what BuildKit takes for one
+_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?")
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?([-+])([^}]*))?\})")
 
@@ -86,29 +88,62 @@ def refuse_unsupported(file: Dockerfile, target: str = "") -> None:
     beyond the build."""
     for stage in needed(file, target):
         for one in stage.body:
-            why = _unsupported(one)
-            if why:
-                raise AppFailed(f"Dockerfile, line {one.line}: {why}")
+            _refuse(one)
+    if file.syntax and not _FRONTEND.fullmatch(file.syntax):
+        raise AppFailed(
+            f"The Dockerfile is for the frontend {file.syntax[:80]!r}: that is a program of its own, and only "
+            "docker/dockerfile is let in.",
+            advice="Write `# syntax=docker/dockerfile:1`, or leave the line out.",
+        )
+
+
+def refuse_hidden(text: str) -> None:
+    """The same for every line that an Engine without here-documents would take for an instruction. Raises
+    AppFailed."""
+    for one in _instructions(text, _directives(text).get("escape", "\\"), heredocs=False):
+        if one.word in ("RUN", "ONBUILD"):
+            _refuse(one)
+
+
+def _refuse(one: Instruction) -> None:
+    while one.word == "ONBUILD":  # what others build upon this image
+        one = _instruction(one.line, one.rest)
+    why = _unsupported(one)
+    if why:
+        raise AppFailed(f"Dockerfile, line {one.line}: {why}")
 
 
 def _unsupported(one: Instruction) -> str:
+    """Only what is known and written out passes: a value in a variable could be anything."""
     for flag in one.flags if one.word == "RUN" else ():
-        if re.match(r"--mount=(.*,)?type=(secret|ssh)(,|$)", flag):
+        name, _, value = flag.partition("=")
+        if name == "--mount" and not _harmless(value):
             return (
-                "secret and SSH mounts are not available in builds. Fetch what needs them before the "
-                "push, or give a value that is no secret under `args` in `build`."
+                "secret and SSH mounts are not available in builds, nor other than cache, bind and tmpfs, written "
+                "out. Fetch what needs them before the push, or give a value that is no secret under `args` in "
+                "`build`."
             )
-        if flag == "--network=host":
-            return "RUN --network=host is refused: builds keep off the machine's own network. Leave it out."
-        if flag == "--security=insecure":
-            return "RUN --security=insecure is refused: builds have no privileges. Leave it out."
+        if name == "--network" and value not in ("default", "none"):
+            return f"RUN {flag[:40]} is refused: builds keep off the machine's own network. Leave it out."
+        if name == "--security" and value != "sandbox":
+            return f"RUN {flag[:40]} is refused: an insecure build is one with privileges. Leave it out."
+        if name not in ("--mount", "--network", "--security"):
+            return f"RUN {flag[:40]} is not known here, and refused. Leave it out."
     return ""
+
+
+def _harmless(mount: str) -> bool:
+    """Whether it is a mount of the build's own: not a client's secret, agent or anything hidden in quotes."""
+    if not re.fullmatch(r"[^\\\"']*", mount):
+        return False
+    kinds = [part.partition("=")[2] for part in mount.split(",") if part.partition("=")[0].lower() == "type"]
+    return all(kind in ("cache", "bind", "tmpfs") for kind in kinds)
 
 
 def _directives(text: str) -> dict[str, str]:
     """`# syntax=…` and `# escape=…`: only before anything else in the file."""
     found: dict[str, str] = {}
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in _lines(text):
         match = _DIRECTIVE.match(line.strip())
         if not match or match[1].lower() in found:
             break
@@ -116,8 +151,13 @@ def _directives(text: str) -> dict[str, str]:
     return found
 
 
-def _instructions(text: str, escape: str) -> Iterator[Instruction]:
-    lines = text.removeprefix("\ufeff").splitlines()
+def _lines(text: str) -> list[str]:
+    """Ended by a line feed alone, as BuildKit reads them."""
+    return [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+
+
+def _instructions(text: str, escape: str, *, heredocs: bool = True) -> Iterator[Instruction]:
+    lines = _lines(text)
     i = 0
     while i < len(lines):
         first, joined = i + 1, ""
@@ -135,16 +175,16 @@ def _instructions(text: str, escape: str) -> Iterator[Instruction]:
         if not joined.strip():
             continue
         one = _instruction(first, joined.strip())
-        if one.word in ("RUN", "COPY", "ADD"):
+        if heredocs and one.word in ("RUN", "COPY", "ADD"):
             i = _after_heredocs(lines, i, one.rest)
         yield one
 
 
 def _instruction(line: int, text: str) -> Instruction:
-    word, _, rest = text.partition(" ") if " " in text.split("\t")[0] else text.partition("\t")
+    word, rest = [*_SPACE.split(text, maxsplit=1), ""][:2]
     flags = []
     rest = rest.strip()
-    while match := re.match(r"(--[a-z][\w-]*(?:=(?:\"[^\"]*\"|\S*))?)(?:\s+|$)", rest):
+    while match := re.match(r"(--[^\s=]*(?:=(?:\"[^\"]*\"|\S*))?)(?:\s+|$)", rest):
         flags.append(match[1].replace('"', ""))
         rest = rest[match.end() :]
     return Instruction(line, word.upper(), tuple(flags), rest)

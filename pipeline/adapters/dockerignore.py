@@ -8,27 +8,73 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO
+from typing import IO, Protocol
 
 from pipeline.adapters.tar_stream import chunks, rewrite
 from pipeline.errors import AppFailed
 
+RULES_AT_MOST = 1000
+PATH_LIMIT = 4096  # characters; Linux opens no longer one
+_STAR, _ANY, _FOLDERS = "[^/]*", ".*", "(?:.*/)?"
+_FEW = 2  # of these in one pattern; a regular expression with more may take for ever
+
+
+class Pattern(Protocol):
+    def fullmatch(self, text: str, /) -> object: ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A pattern with many wildcards, matched by all its possibilities at once: pieces × characters, never more."""
+
+    pieces: tuple[str, ...]
+
+    def fullmatch(self, text: str) -> bool:
+        places = {0}
+        for piece in self.pieces:
+            places = _step(piece, places, text)
+            if not places:
+                return False
+        return len(text) in places
+
+
+def _step(piece: str, places: set[int], text: str) -> set[int]:
+    """Where the text may stand after the piece, from where it may stand before it."""
+    if piece == _ANY:
+        return set(range(min(places), len(text) + 1))
+    if piece == _FOLDERS:
+        return places | {i + 1 for i in range(min(places), len(text)) if text[i] == "/"}
+    if piece == _STAR:
+        found, going = set[int](), False
+        for i in range(min(places), len(text) + 1):
+            going = i in places or (going and text[i - 1] != "/")
+            if going:
+                found.add(i)
+        return found
+    one = re.compile(piece, re.DOTALL)
+    return {i + 1 for i in places if i < len(text) and one.fullmatch(text[i])}
+
 
 @dataclass(frozen=True)
 class Rule:
-    pattern: re.Pattern[str]
+    pattern: Pattern
     exception: bool  # it began with "!"
 
 
 def parse(text: str) -> tuple[Rule, ...]:
     """The rules in their order. Raises AppFailed, with the line, where one makes no sense."""
-    rules = []
+    rules: list[Rule] = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         pattern = line.strip()
         if line.startswith("#") or not pattern:
             continue
         exception = pattern.startswith("!")
         pattern = pattern.removeprefix("!").strip()
+        if len(rules) == RULES_AT_MOST or len(pattern) > PATH_LIMIT:
+            raise AppFailed(
+                f".dockerignore, line {number}: there are more than {RULES_AT_MOST} rules, or this one is too long.",
+                advice="Leave out whole folders.",
+            )
         try:
             if not pattern:
                 raise ValueError("there is nothing after the !")
@@ -64,6 +110,11 @@ def _change(rules: tuple[Rule, ...], dockerfile: str) -> Callable[[tarfile.TarIn
     always = {".dockerignore", posixpath.normpath(dockerfile)}
 
     def change(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if len(member.name) > PATH_LIMIT:
+            raise AppFailed(
+                f"The path {member.name[:80]!r}… has {len(member.name)} characters, more than {PATH_LIMIT}.",
+                advice="Shorten it, or take it out of the repository.",
+            )
         path = posixpath.normpath(member.name)
         keep = path in always or path == "." or not ignored(rules, path)
         return member if keep else None
@@ -72,26 +123,29 @@ def _change(rules: tuple[Rule, ...], dockerfile: str) -> Callable[[tarfile.TarIn
 
 
 @lru_cache(maxsize=1024)
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> Pattern:
     clean = posixpath.normpath(pattern)
     clean = re.sub(r"^/+", "", clean) or "/"
-    return re.compile(_translate(clean), re.DOTALL)
+    pieces = _translate(clean)
+    if sum(piece in (_STAR, _ANY, _FOLDERS) for piece in pieces) > _FEW:
+        return Steps(pieces)
+    return re.compile("".join(pieces), re.DOTALL)
 
 
-def _translate(pattern: str) -> str:
-    """The pattern as a regular expression for a whole path."""
-    out, i = "", 0
+def _translate(pattern: str) -> tuple[str, ...]:
+    """The pattern as pieces of a regular expression for a whole path; all but three stand for one character."""
+    out, i = list[str](), 0
     while i < len(pattern):
         char = pattern[i]
         if pattern.startswith("**", i):
             i += 2
             if pattern.startswith("/", i):
                 i += 1
-            out += ".*" if i >= len(pattern) else "(?:.*/)?"
+            out.append(_ANY if i >= len(pattern) else _FOLDERS)
             continue
         if char == "[":
             end = _class_end(pattern, i)
-            out += _class(pattern[i + 1 : end])
+            out.append(_class(pattern[i + 1 : end]))
             i = end + 1
             continue
         if char == "\\":
@@ -101,9 +155,9 @@ def _translate(pattern: str) -> str:
             char, escaped = pattern[i], True
         else:
             escaped = False
-        out += {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char)) if not escaped else re.escape(char)
+        out.append({"*": _STAR, "?": "[^/]"}.get(char, re.escape(char)) if not escaped else re.escape(char))
         i += 1
-    return out
+    return tuple(out)
 
 
 def _class_end(pattern: str, start: int) -> int:

@@ -71,6 +71,7 @@ def test_everything_destroyed_comes_back_from_a_backup(service: Service) -> None
     assert service.log("hello#1") == log
 
     # Everything: applications, proxy, images, data.
+    service.end()
     service.pushlive("down", "--all")
     shutil.rmtree(service.data)
     for image in service.engine.images(filters={"label": f"pushlive.instance={service.instance}"}):
@@ -84,12 +85,14 @@ def test_everything_destroyed_comes_back_from_a_backup(service: Service) -> None
     refused = service.pushlive("revert", "hello", code=None)
     assert refused.code != 0
 
-    # A deploy builds anew, under the next number; the hold is still there and is lifted by hand.
+    # A deploy builds anew, under the next number; hold and quarantine are still there and are lifted by hand.
     service.pushlive("resume", "hello")
-    service.pushlive("deploy", "hello")
+    again = service.pushlive("deploy", "hello", code=1)
+    assert "r3, which is in quarantine in live" in again.text  # the same tree gives the same image
+    service.pushlive("unquarantine", "hello", "r3")
+    service.pushlive("retry", "hello")
     latest = service.run("hello")
     assert latest["outcome"] == "live", latest
-    assert latest["number"] == before["hello"][0][-1]["number"] + 1
-    assert latest["release"] == 4
+    assert latest["number"] == before["hello"][0][-1]["number"] + 2
     assert service.page() == "hello 3\n"
     assert os.listdir(service.data / "git")

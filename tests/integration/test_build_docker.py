@@ -1,7 +1,12 @@
 """DockerBuilder on the real Engine."""
 
+import contextlib
+import io
+import resource
+import tarfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,8 @@ import pytest
 import docker
 from pipeline.adapters.docker_build import DockerBuilder
 from pipeline.adapters.docker_client import client
+from pipeline.adapters.dockerignore import filtered
+from pipeline.adapters.tar_stream import Reader
 from pipeline.clock import Deadline
 from pipeline.errors import AppFailed, Cancelled, EngineFailed, PushliveError, TimedOut, TryAgain
 from tests.integration.build_images import CLOCK, Relay, Workshop
@@ -217,7 +224,7 @@ def test_fault_25_a_base_image_that_is_not_to_be_had_is_named(workshop):
         workshop.build(workshop.request("FROM localhost:1/no/such:7\n"))
     assert isinstance(caught.value, EngineFailed | AppFailed)
     with pytest.raises(PushliveError, match=r"`# syntax=` line"):
-        workshop.build(workshop.request("# syntax=localhost:1/front:1\nFROM BASE\n"))
+        workshop.build(workshop.request("# syntax=docker/dockerfile:no-such\nFROM BASE\n"))
     with pytest.raises(AppFailed, match="no image name"):
         workshop.build(workshop.request("FROM UPPER/Case\n"))
 
@@ -268,3 +275,57 @@ def test_an_engine_that_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     with pytest.raises(TryAgain, match="does not answer"):
         client()
+
+
+def test_fault_18_the_engine_itself_refuses_what_our_reading_might_overlook(workshop, monkeypatch):
+    """Were the flag hidden from us, the Engine would still not give a build the machine's network or privileges."""
+    monkeypatch.setattr("pipeline.adapters.docker_build.refuse_unsupported", lambda *_: None)
+    monkeypatch.setattr("pipeline.adapters.docker_build.refuse_hidden", lambda *_: None)
+    for flag in ("--network=host", "--security=insecure"):
+        with pytest.raises(PushliveError):
+            workshop.build(workshop.request(f"FROM BASE\nRUN {flag} cat /proc/net/route\n"))
+    for mount in ("secret,id=x,required=true", "ssh,required=true"):
+        with pytest.raises(PushliveError):
+            workshop.build(workshop.request(f"FROM BASE\nRUN --mount=type={mount} true\n"))
+
+
+def test_fault_18_a_build_does_not_reach_the_machines_files(workshop):
+    """A bind mount's source, also with .. or through a link, is the build's own context."""
+    text = "FROM BASE\nRUN --mount=type=bind,source=../../etc,target=/x ls -A /x\n"
+    with pytest.raises(PushliveError):
+        workshop.build(workshop.request(text))
+    with pytest.raises(PushliveError):
+        workshop.build(workshop.request("FROM BASE\nCOPY ../../../etc/shadow /x\n"))
+
+
+def test_another_pipelines_image_and_an_images_id_are_no_base(workshop):
+    other = workshop.build(workshop.request("FROM BASE\nRUN echo theirs\n"))
+    workshop.builder.tag(other.digest, f"{workshop.name}-theirs", "r1")
+    name = f"{workshop.name}-theirs:r1"
+    for text in (f"FROM {name}\n", f"FROM BASE\nCOPY --from={name} /bin/sh /x\n", f"FROM {other.digest}\n"):
+        request = replace(workshop.request(text), pipeline="stranger")
+        with pytest.raises(AppFailed, match="belongs to the pipeline"):
+            workshop.build(request)
+    base = workshop.client.images.get(workshop.base).id
+    for id_ in (base, base.removeprefix("sha256:")[:12]):
+        with pytest.raises(AppFailed, match="an image's id"):
+            workshop.build(workshop.request(f"FROM {id_}\n"))
+    workshop.client.api.remove_image(name, noprune=True)
+
+
+def test_fault_17_a_hundred_thousand_small_files_are_built_in_flat_memory(workshop):
+    """Their headers are not kept: what the process holds does not grow with their number."""
+
+    def context():
+        def pieces():
+            for number in range(100_000):
+                member = tarfile.TarInfo(f"d{number % 300}/f{number}")
+                yield member.tobuf()
+            yield b"\0" * 1024
+
+        return contextlib.nullcontext(io.BufferedReader(Reader(pieces())))
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seen = sum(len(piece) for piece in filtered(context().__enter__(), "*.log\n**/x*y*z*", "Dockerfile"))
+    assert seen >= 100_000 * 512
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB

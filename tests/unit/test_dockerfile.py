@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.adapters.dockerfile import images, needed, parse, refuse_unsupported
+from pipeline.adapters.dockerfile import images, needed, parse, refuse_hidden, refuse_unsupported
 from pipeline.errors import AppFailed
 
 MANY = """\
@@ -94,3 +94,63 @@ def test_what_only_looks_like_it_passes():
         parse("FROM a\nRUN --mount=type=cache,target=/x echo --network=host --mount=type=secret")
     )
     refuse_unsupported(parse("FROM a AS x\nRUN --mount=type=ssh y\nFROM b"))
+
+
+HOST = "--network=host is refused|--network.* is refused"
+TRICKS = [
+    ("FROM a\nRUN --network='host' x", HOST),
+    ('FROM a\nRUN --network="host" x', HOST),
+    ("FROM a\nRUN --network=HOST x", HOST),
+    ("FROM a\nRUN --network=ho\\st x", HOST),
+    ("FROM a\nARG N=host\nRUN --network=$N x", HOST),
+    ("FROM a\nARG N=host\nRUN --network=${N} x", HOST),
+    ("FROM a\nrun\t--network=host x", HOST),
+    ("FROM a\nRUN\x0c--network=host x", HOST),
+    ("FROM a\n\x0bRUN --network=host x", HOST),
+    ("FROM a\nRUN --network\\\n=host x", HOST),
+    ("FROM a\nRUN \\\n# c\n --network=host x", HOST),
+    ("# escape=`\nFROM a\nRUN `\n--network=host x", HOST),
+    ("FROM a\nONBUILD RUN --network=host x", HOST),
+    ("FROM a\nONBUILD ONBUILD run --network=host x", HOST),
+    ("FROM a\nRUN --NETWORK=host x", "not known"),
+    ("FROM a\nRUN --device=x y", "not known"),
+    ("FROM a\nRUN --security=INSECURE x", "privileges"),
+    ("FROM a\nRUN --security=$S x", "privileges"),
+    ("FROM a\nRUN --mount=type=SECRET,id=x y", "secret and SSH"),
+    ("FROM a\nRUN --mount=id=x,TYPE=secret y", "secret and SSH"),
+    ('FROM a\nRUN --mount="type=secret",id=x y', "secret and SSH"),
+    ("FROM a\nRUN --mount='type=secret,id=x' y", "secret and SSH"),
+    ("FROM a\nRUN --mount=type=$T,id=x y", "secret and SSH"),
+    ("FROM a\nRUN --mount=type=cache,type=ssh,target=/x y", "secret and SSH"),
+    ("FROM a\nRUN --mount=ty\\pe=secret,id=x y", "secret and SSH"),
+    ("# syntax=evil.example/front:1\nFROM a", "docker/dockerfile"),
+    ("# syntax=docker/dockerfile-evil:1\nFROM a", "docker/dockerfile"),
+    ("# syntax=docker/dockerfile:1 # x\nFROM a", "docker/dockerfile"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), TRICKS)
+def test_fault_18_nothing_hides_what_reaches_beyond_the_build(text, why):
+    with pytest.raises(AppFailed, match=why):
+        refuse_unsupported(parse(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["FROM a\nRUN echo <<X\nRUN --network=host y\nX\n", 'FROM a\nRUN x "<<E"\nRUN --network=host y\nE\n',
+     "FROM a\nCOPY <<X /y\nONBUILD RUN --mount=type=ssh y\nX\n"],
+)  # fmt: skip
+def test_fault_18_what_looks_like_a_here_document_hides_nothing_either(text):
+    """An Engine that knows none takes its lines for instructions."""
+    refuse_unsupported(parse(text))
+    with pytest.raises(AppFailed, match="line 3"):
+        refuse_hidden(text)
+
+
+def test_usual_builds_pass():
+    text = (
+        "# syntax=docker/dockerfile:1.4\nFROM a AS b\nRUN --mount=type=cache,target=/c --network=none make\n"
+    )
+    text += "RUN --mount=type=bind,source=x,target=/y,from=b <<E\nset -e\nE\nCMD --network=host\n"
+    refuse_unsupported(parse(text))
+    refuse_hidden(text)

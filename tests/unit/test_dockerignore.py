@@ -1,9 +1,12 @@
 import io
+import re
 import tarfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.adapters.dockerignore import filtered, ignored, parse
+from pipeline.adapters.dockerignore import Steps, _translate, filtered, ignored, parse
 from pipeline.adapters.tar_stream import Reader
 from pipeline.errors import AppFailed
 
@@ -97,3 +100,35 @@ def test_without_rules_the_stream_is_untouched():
 def test_a_reader_gives_what_the_pieces_hold():
     reader = io.BufferedReader(Reader(iter([b"ab", b"", b"cde"])))
     assert (reader.read(3), reader.read(), reader.read()) == (b"abc", b"de", b"")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [("*a" * 30 + "b", "a" * 200), ("**/a" * 20 + "/b", "a/" * 200 + "c"), ("**/*a" * 12 + "c", "a/" * 300 + "b"),
+     ("[a-z]*" * 20 + "9", "a" * 300), ("**" * 500 + "x", "a/" * 500)],
+)  # fmt: skip
+def test_fault_18_a_pattern_made_to_take_for_ever_takes_steps_that_can_be_counted(pattern, path):
+    """A regular expression would not have come back in years; the suite's own timeout would say so."""
+    assert not ignored(parse(pattern), path)
+    assert ignored(parse(pattern + "\n" + path.rstrip("/")), path)
+
+
+@given(st.text("a*/?b[]^-\\", min_size=1, max_size=12), st.text("ab/-", min_size=1, max_size=10))
+def test_both_ways_of_matching_say_the_same(pattern, path):
+    try:
+        pieces = _translate(pattern)
+        expected = re.compile("".join(pieces), re.DOTALL)
+    except (ValueError, re.error):
+        return
+    assert Steps(pieces).fullmatch(path) == bool(expected.fullmatch(path))
+
+
+@pytest.mark.parametrize("rules", ["x\n" * 1001, "x" * 5000])
+def test_fault_18_too_many_or_too_long_rules_are_refused(rules):
+    with pytest.raises(AppFailed, match="more than 1000 rules"):
+        parse(rules)
+
+
+def test_fault_17_a_path_that_is_longer_than_any_can_be_is_refused():
+    with pytest.raises(AppFailed, match="more than 4096"):
+        b"".join(filtered(tar(**{"a/" * 3000 + "x": b"1"}), "*.log", "Dockerfile"))
