@@ -14,13 +14,36 @@ from pipeline.adapters.tar_stream import chunks, rewrite
 from pipeline.errors import AppFailed
 
 RULES_AT_MOST = 1000
+WILDCARDS_AT_MOST = 32
+PIECES_AT_MOST = 1000
 PATH_LIMIT = 4096  # characters; Linux opens no longer one
 _STAR, _ANY, _FOLDERS = "[^/]*", ".*", "(?:.*/)?"
 _FEW = 2  # of these in one pattern; a regular expression with more may take for ever
 
 
 class Pattern(Protocol):
-    def fullmatch(self, text: str, /) -> object: ...
+    def matches(self, path: str) -> bool:
+        """True when it fits the path, or a folder above it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A pattern with few wildcards."""
+
+    expression: re.Pattern[str]
+
+    def matches(self, path: str) -> bool:
+        return any(self.expression.fullmatch(path, 0, end) for end in _ends(path))
+
+
+def _ends(path: str) -> Iterator[int]:
+    """Where the path, and each folder above it, ends."""
+    at = path.find("/")
+    while at >= 0:
+        yield at
+        at = path.find("/", at + 1)
+    yield len(path)
 
 
 @dataclass(frozen=True)
@@ -29,13 +52,17 @@ class Steps:
 
     pieces: tuple[str, ...]
 
-    def fullmatch(self, text: str) -> bool:
+    def matches(self, path: str) -> bool:
+        return not self.reached(path).isdisjoint(_ends(path))
+
+    def reached(self, path: str) -> set[int]:
+        """Every n for which it fits the path's first n characters."""
         places = {0}
         for piece in self.pieces:
-            places = _step(piece, places, text)
+            places = _step(piece, places, path)
             if not places:
-                return False
-        return len(text) in places
+                break
+        return places
 
 
 def _step(piece: str, places: set[int], text: str) -> set[int]:
@@ -70,7 +97,7 @@ def parse(text: str) -> tuple[Rule, ...]:
             continue
         exception = pattern.startswith("!")
         pattern = pattern.removeprefix("!").strip()
-        if len(rules) == RULES_AT_MOST or len(pattern) > PATH_LIMIT:
+        if len(rules) == RULES_AT_MOST or len(pattern) > 2 * PIECES_AT_MOST:
             raise AppFailed(
                 f".dockerignore, line {number}: there are more than {RULES_AT_MOST} rules, or this one is too long.",
                 advice="Leave out whole folders.",
@@ -89,10 +116,8 @@ def parse(text: str) -> tuple[Rule, ...]:
 
 def ignored(rules: tuple[Rule, ...], path: str) -> bool:
     """True when the last rule that matches the path, or a folder above it, is not an exception."""
-    parts = path.split("/")
-    above = ["/".join(parts[: i + 1]) for i in range(len(parts))]
     for rule in reversed(rules):
-        if any(rule.pattern.fullmatch(name) for name in above):
+        if rule.pattern.matches(path):
             return not rule.exception
     return False
 
@@ -127,9 +152,10 @@ def _compile(pattern: str) -> Pattern:
     clean = posixpath.normpath(pattern)
     clean = re.sub(r"^/+", "", clean) or "/"
     pieces = _translate(clean)
-    if sum(piece in (_STAR, _ANY, _FOLDERS) for piece in pieces) > _FEW:
-        return Steps(pieces)
-    return re.compile("".join(pieces), re.DOTALL)
+    wild = sum(piece in (_STAR, _ANY, _FOLDERS) for piece in pieces)
+    if wild > WILDCARDS_AT_MOST or len(pieces) > PIECES_AT_MOST:
+        raise ValueError("it has too many wildcards, or is too long")
+    return Steps(pieces) if wild > _FEW else Expression(re.compile("".join(pieces), re.DOTALL))
 
 
 def _translate(pattern: str) -> tuple[str, ...]:

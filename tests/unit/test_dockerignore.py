@@ -105,7 +105,7 @@ def test_a_reader_gives_what_the_pieces_hold():
 @pytest.mark.parametrize(
     ("pattern", "path"),
     [("*a" * 30 + "b", "a" * 200), ("**/a" * 20 + "/b", "a/" * 200 + "c"), ("**/*a" * 12 + "c", "a/" * 300 + "b"),
-     ("[a-z]*" * 20 + "9", "a" * 300), ("**" * 500 + "x", "a/" * 500)],
+     ("[a-z]*" * 20 + "9", "a" * 300), ("**/x" * 30, "a/" * 400)],
 )  # fmt: skip
 def test_fault_18_a_pattern_made_to_take_for_ever_takes_steps_that_can_be_counted(pattern, path):
     """A regular expression would not have come back in years; the suite's own timeout would say so."""
@@ -120,7 +120,8 @@ def test_both_ways_of_matching_say_the_same(pattern, path):
         expected = re.compile("".join(pieces), re.DOTALL)
     except (ValueError, re.error):
         return
-    assert Steps(pieces).fullmatch(path) == bool(expected.fullmatch(path))
+    reached = Steps(pieces).reached(path)
+    assert reached == {n for n in range(len(path) + 1) if expected.fullmatch(path, 0, n)}
 
 
 @pytest.mark.parametrize("rules", ["x\n" * 1001, "x" * 5000])
