@@ -91,6 +91,8 @@ def _revert(revert: dict[str, Any]) -> Cell:
 
 def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
     name, lines = entry["name"], []
+    if entry.get("problem"):
+        lines.append(paint(f"  ✗ {entry['problem']}", "red"))
     for environment in entry["environments"]:
         place = environment["name"]
         if environment.get("problem"):

@@ -66,6 +66,10 @@ def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
         _build_caps(parts),
         *_receivers(store),
     ]
+    damage = [_tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]
+    checks += (damaged := [check for check in damage if not check["ok"]])
+    if damaged:
+        return checks  # what is compared would be compared with guesses
     configured = _configured(settings, store)
     for environment in _environments(store):
         checks += _environment(environment, settings, store, parts)
@@ -73,6 +77,14 @@ def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
             text = "is not in pipelines.yaml any more and serves on"
             checks.append(_check(environment.id, False, text, "`pushlive gc` removes it for good."))
     return checks
+
+
+def _readable(store: Store, pipeline: str) -> str:
+    """Raises DamagedRecord."""
+    store.environments(pipeline)
+    store.releases(pipeline)
+    store.recent(pipeline, 100)
+    return "every record can be read"
 
 
 def _configured(settings: Settings, store: Store) -> set[str]:

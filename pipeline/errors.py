@@ -8,7 +8,8 @@
     │   └── WrongRelease     a check was answered by another release than the one it asked
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator mends it, then `retry`
     │   ├── DoesNotFit       blue and green do not fit into memory together
-    │   └── OutcomeUnknown   a release command may or may not have run: held, never guessed
+    │   ├── OutcomeUnknown   a release command may or may not have run: held, never guessed
+    │   └── DamagedRecord    a record in the store is none that Pushlive wrote: its key is named
     ├── TryAgain             passing trouble: the same step is harmless to repeat
     │   └── StoreUnavailable
     └── GaveUp               the run has to stop here, nobody failed
@@ -69,6 +70,10 @@ class DoesNotFit(EngineFailed):
 
 
 class OutcomeUnknown(EngineFailed):
+    pass
+
+
+class DamagedRecord(EngineFailed):
     pass
 
 

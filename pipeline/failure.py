@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.errors import (
     AppFailed,
     ConfigError,
+    DamagedRecord,
     NotFound,
     PushliveError,
     RequestError,
@@ -45,13 +46,13 @@ def card(run: Run, error: PushliveError, store: Store) -> Failure:
 
 
 def _differs(run: Run, stage: str, store: Store) -> tuple[str, ...]:
-    environment = store.environment(run.pipeline, stage if stage != "build" else run.stages[-1])
-    if environment is None or environment.serving is None:
-        return ()
     try:
+        environment = store.environment(run.pipeline, stage if stage != "build" else run.stages[-1])
+        if environment is None or environment.serving is None:
+            return ()
         good = store.release(run.pipeline, environment.serving)
         bad = store.release(run.pipeline, run.release) if run.release else None
-    except NotFound:
+    except (NotFound, DamagedRecord):
         return ()
     found = []
     if good.commit != run.commit:

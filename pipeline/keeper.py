@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pipeline import jumps, promotion
 from pipeline.admission import Accepted
 from pipeline.builds import repository
 from pipeline.config import Config
 from pipeline.configs import Configs
-from pipeline.errors import ConfigError, LeaseLost, PushliveError
+from pipeline.errors import ConfigError, DamagedRecord, LeaseLost, PushliveError
 from pipeline.model import Environment, Kind, Push, Release
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
@@ -23,6 +24,7 @@ from pipeline.store import Lease, Store, Watchman
 from pipeline.vault import Vault
 from pipeline.work import Renewer
 
+T = TypeVar("T")
 RECONCILE_EVERY = 5.0  # seconds
 HEADS_EVERY = 3.0
 TIDY_EVERY = 300.0
@@ -68,6 +70,7 @@ class Keeper:
         self._rung: dict[str, float] = {}  # when this keeper last rang for a run
         self._seen: dict[str, str] = {}  # heads that no run knew at the last look
         self._config_problem = ""
+        self._damage: dict[str, bool | None] = {}  # messages of damaged records; True once they were said
         self._reconciled, self._looked, self._tidied = _Due(), _Due(), _Due()
 
     def tick(self) -> list[str]:
@@ -78,7 +81,7 @@ class Keeper:
             self._unmoved = 0.0
             return []
         now = self._parts.clock.monotonic()
-        said: list[str] = self._heed_the_clock()
+        said: list[str] = self._heed_the_clock() + self._damage_news()
         said += self._take_up_config()
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
@@ -112,14 +115,36 @@ class Keeper:
         moved = self._unmoved
         if not moved:
             return []
-        for pipeline in self._store.pipelines():
+
+        def move(pipeline: str) -> tuple[str, ...]:
             names = tuple(self._store.environments(pipeline))
-            self._store.transact(pipeline, lambda tx, names=names: jumps.move(tx, names, moved))  # type: ignore[misc]
+            self._store.transact(pipeline, lambda tx: jumps.move(tx, names, moved))
+            return ()
+
+        self._each(move)
         self._unmoved = 0.0
         way = "forward" if moved > 0 else "back"
         return [
             f"the clock was set {way} by {abs(moved):.0f} s; what is kept for a while is kept for as long as before"
         ]
+
+    # ── what cannot be read ──────────────────────────────────────────────────
+
+    def _each(self, look: Callable[[str], Iterable[T]]) -> list[T]:
+        """What ``look`` finds for each pipeline; one with a damaged record is passed over, the others go on."""
+        found: list[T] = []
+        for pipeline in self._store.pipelines():
+            try:
+                found += look(pipeline)
+            except DamagedRecord as error:
+                self._damage.setdefault(str(error))
+        return found
+
+    def _damage_news(self) -> list[str]:
+        """What was found damaged, each once."""
+        news = [text for text, said in self._damage.items() if not said]
+        self._damage.update(dict.fromkeys(news, True))
+        return news
 
     # ── the sweep ────────────────────────────────────────────────────────────
 
@@ -129,13 +154,17 @@ class Keeper:
         now = self._parts.clock.monotonic()
         self._watchman.look(now)
         self._rung = {run: at for run, at in self._rung.items() if now - at < RING_AGAIN}
-        for pipeline in self._store.pipelines():
-            for number in self._store.due(pipeline):
-                run = f"{pipeline}#{number}"
-                if run not in self._rung and self._store.leases.free(f"run:{run}"):
-                    self._rung[run] = now
-                    urgent = self._store.run(pipeline, number).kind == Kind.REVERT
-                    self._parts.bell.ring(pipeline, urgent=urgent)
+        self._each(lambda pipeline: self._ring_for(pipeline, now))
+
+    def _ring_for(self, pipeline: str, now: float) -> Iterator[str]:
+        """The runs that were rung for."""
+        for number in self._store.due(pipeline):
+            run = f"{pipeline}#{number}"
+            if run not in self._rung and self._store.leases.free(f"run:{run}"):
+                self._rung[run] = now
+                urgent = self._store.run(pipeline, number).kind == Kind.REVERT
+                self._parts.bell.ring(pipeline, urgent=urgent)
+                yield run
 
     def stop(self) -> None:
         """Lets another keeper begin at once."""
@@ -152,7 +181,11 @@ class Keeper:
         for name in config.pipelines:
             head = self._unknown_head(config, name)
             if head:
-                accepted = self._accept(head)
+                try:
+                    accepted = self._accept(head)
+                except DamagedRecord as error:
+                    self._damage.setdefault(str(error))
+                    continue
                 if not accepted.duplicate:
                     found.append(
                         f"{accepted.run.id}: {head.commit[:7]} was pushed, but not recorded; taken up now"
@@ -181,7 +214,7 @@ class Keeper:
         """Every environment that nobody works in is brought to what the store says; what was done. ``busy`` says what
         there is to say of the others."""
         said: list[str] = []
-        for environment in self._environments():
+        for environment in self._each(lambda name: self._store.environments(name).values()):
             lease = self._store.leases.take(f"env:{environment.id}", "keeper")
             if lease is None:
                 said += busy(environment)
@@ -237,10 +270,7 @@ class Keeper:
 
     def tidy(self) -> list[str]:
         """Images beyond the releases kept for a revert, environments that the configuration has no more."""
-        said = []
-        for pipeline in self._store.pipelines():
-            said += self._tidy_images(pipeline)
-        return said
+        return self._each(self._tidy_images)
 
     def gc(self) -> tuple[str, ...]:
         """``tidy``, and what belongs to pipelines and environments that are in pipelines.yaml no more."""
@@ -280,12 +310,15 @@ class Keeper:
 
     def _look_for_images(self) -> None:
         """Which releases have no image any more: `status` knows before a revert asks."""
-        for pipeline in self._store.pipelines():
-            here = self._parts.builder.images(repository(self._settings.instance, pipeline))
-            recent = self._store.releases(pipeline)[-RECENT:]
-            missing = json.dumps([r.number for r in recent if r.image not in here])
-            if self._store.get(f"missing:{pipeline}") != missing:
-                self._store.set(f"missing:{pipeline}", missing)
+        self._each(self._look_for_images_of)
+
+    def _look_for_images_of(self, pipeline: str) -> tuple[str, ...]:
+        here = self._parts.builder.images(repository(self._settings.instance, pipeline))
+        recent = self._store.releases(pipeline)[-RECENT:]
+        missing = json.dumps([r.number for r in recent if r.image not in here])
+        if self._store.get(f"missing:{pipeline}") != missing:
+            self._store.set(f"missing:{pipeline}", missing)
+        return ()
 
     def _kept(self, pipeline: str, releases: tuple[Release, ...]) -> set[int]:
         """The newest releases, all that is in a slot or that a revert would need, and what open runs carry."""

@@ -7,6 +7,7 @@ far as it goes, and ring again if more is due.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from pipeline import admission, codec, log, notices, promotion, states
 from pipeline import budget as budgets
@@ -17,6 +18,7 @@ from pipeline.errors import (
     AppFailed,
     Cancelled,
     ConfigError,
+    DamagedRecord,
     EngineFailed,
     Held,
     LeaseLost,
@@ -68,14 +70,27 @@ class Runner:
         for number in self._store.due(pipeline):
             if self._stopping():
                 return None
-            if urgent and self._store.run(pipeline, number).kind != Kind.REVERT:
+            if urgent and not self._is_revert(pipeline, number):
                 continue
             lease = self._store.leases.take(f"run:{pipeline}#{number}", worker)
             if lease:
-                run = self._hold(pipeline, number, lease)
+                run = self._unless_damaged(pipeline, number, lease)
                 if run:
                     return run
         return None
+
+    def _is_revert(self, pipeline: str, number: int) -> bool:
+        try:
+            return self._store.run(pipeline, number).kind == Kind.REVERT
+        except DamagedRecord:
+            return False
+
+    def _unless_damaged(self, pipeline: str, number: int, lease: Lease) -> Run | None:
+        """``_hold``; a run whose own record cannot be read keeps no other from its turn. The keeper says so."""
+        try:
+            return self._hold(pipeline, number, lease)
+        except DamagedRecord:
+            return None
 
     def _hold(self, pipeline: str, number: int, lease: Lease) -> Run | None:
         """The run as this worker left it; None where it could do nothing for it now."""
@@ -142,7 +157,8 @@ class Runner:
         except (Parked, LeaseLost, StoreUnavailable):
             raise
         except PushliveError as error:
-            self._leave(work, error)
+            with suppress(DamagedRecord):  # then nobody can say what was begun there; the error names it
+                self._leave(work, error)
             self._fail(work, error)
 
     def _mask(self, work: Work) -> None:

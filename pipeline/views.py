@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from pipeline import budget, codec, promotion
-from pipeline.config import Config
-from pipeline.errors import NotFound
+from pipeline.config import Config, Pipeline
+from pipeline.errors import DamagedRecord, NotFound
 from pipeline.model import Environment, Release, Run, SlotState, State, other
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -78,6 +78,14 @@ class Views:
 
     def pipeline(self, name: str) -> dict[str, Any]:
         pipeline = self._config.pipelines[name]
+        try:
+            return self._pipeline(name, pipeline)
+        except DamagedRecord as error:  # the others are shown all the same
+            source = pipeline.source.url or self.repository_url(name)
+            found = {"name": name, "branch": pipeline.source.branch, "source": source, "environments": []}
+            return {**found, "run": None, "waiting": None, "problem": str(error)}
+
+    def _pipeline(self, name: str, pipeline: Pipeline) -> dict[str, Any]:
         records = self._store.environments(name)
         missing = missing_images(self._store, name)
         recent = self._store.recent(name, 20)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline import codec
 from pipeline.model import Event
-from pipeline.store.connection import Client, translate
+from pipeline.store.connection import Client, read, translate
 
 LIMIT = 20_000  # events of one run; everything is in its log file, too
 KEEP = 30 * 86400  # seconds
@@ -40,7 +40,9 @@ class Events:
             answer = self._client.xread({self.key(run): after}, count=500, block=wait)
         found: list[tuple[str, Event]] = []
         for _, entries in _streams(answer):
-            found += [(entry, codec.load(Event, fields["e"])) for entry, fields in entries]
+            found += [
+                (entry, read(Event, fields.get("e", ""), self.key(run), entry)) for entry, fields in entries
+            ]
         return found
 
 

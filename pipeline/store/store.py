@@ -19,7 +19,7 @@ import redis
 from pipeline import codec
 from pipeline.errors import LeaseLost, NotFound, TryAgain
 from pipeline.model import Environment, Event, Release, Run
-from pipeline.store.connection import Client, connect, translate
+from pipeline.store.connection import Client, connect, numbers, read, translate
 from pipeline.store.events import Events
 from pipeline.store.leases import Lease, Leases
 from pipeline.store.outbox import Outbox
@@ -49,15 +49,15 @@ class Transaction:
 
     def open(self) -> tuple[Run, ...]:
         """Runs without an end, oldest first."""
-        members = self._pipe.smembers(self._store.key("open", self.pipeline))
-        return tuple(self.run(number) for number in sorted(int(member) for member in members))
+        key = self._store.key("open", self.pipeline)
+        return tuple(self.run(number) for number in numbers(self._pipe.smembers(key), key))
 
     def environment(self, name: str) -> Environment:
         return self._store.read_environment(self._pipe, self.pipeline, name)
 
     def environments(self) -> tuple[Environment, ...]:
-        found = self._pipe.hvals(self._store.key("environments", self.pipeline))
-        return tuple(codec.load(Environment, text) for text in found)
+        key = self._store.key("environments", self.pipeline)
+        return tuple(read(Environment, text, key, name) for name, text in self._pipe.hgetall(key).items())
 
     def release(self, number: int) -> Release:
         return self._store.read_release(self._pipe, self.pipeline, number)
@@ -206,23 +206,26 @@ class Store:
             raise NotFound(
                 f"there is no run {pipeline}#{number}.", advice=f"`pushlive runs {pipeline}` lists them."
             )
-        return codec.load(Run, text)
+        return read(Run, text, self.key("runs", pipeline), str(number))
 
     def read_environment(self, client: Any, pipeline: str, name: str) -> Environment:
         text = client.hget(self.key("environments", pipeline), name)
         if not text:
             raise NotFound(f"{pipeline}/{name} has no record yet: nothing was deployed there.")
-        return codec.load(Environment, text)
+        return read(Environment, text, self.key("environments", pipeline), name)
 
     def read_release(self, client: Any, pipeline: str, number: int) -> Release:
         text = client.hget(self.key("releases", pipeline), str(number))
         if not text:
             raise NotFound(f"there is no release {pipeline} r{number}.")
-        return codec.load(Release, text)
+        return read(Release, text, self.key("releases", pipeline), str(number))
 
     def read_secrets(self, client: Any, pipeline: str) -> dict[str, SecretRecord]:
         found = client.hgetall(self.key("secrets", pipeline))
-        return {str(name): codec.load(SecretRecord, text) for name, text in found.items()}
+        return {
+            str(name): read(SecretRecord, text, self.key("secrets", pipeline), str(name))
+            for name, text in found.items()
+        }
 
     def secrets(self, pipeline: str) -> dict[str, SecretRecord]:
         """Every secret of the pipeline by its name; the values are sealed."""
@@ -244,24 +247,27 @@ class Store:
     def releases(self, pipeline: str) -> tuple[Release, ...]:
         """Every release, oldest first."""
         with translate():
-            found = self.client.hvals(self.key("releases", pipeline))
-        return tuple(sorted((codec.load(Release, text) for text in found), key=lambda r: r.number))
+            found = self.client.hgetall(self.key("releases", pipeline))
+        key = self.key("releases", pipeline)
+        releases = (read(Release, text, key, str(number)) for number, text in found.items())
+        return tuple(sorted(releases, key=lambda r: r.number))
 
     def environment(self, pipeline: str, name: str) -> Environment | None:
         with translate():
             text = self.client.hget(self.key("environments", pipeline), name)
-        return codec.load(Environment, str(text)) if text else None
+        return read(Environment, str(text), self.key("environments", pipeline), name) if text else None
 
     def environments(self, pipeline: str) -> dict[str, Environment]:
         with translate():
             found = self.client.hgetall(self.key("environments", pipeline))
-        return {str(name): codec.load(Environment, text) for name, text in found.items()}
+        key = self.key("environments", pipeline)
+        return {str(name): read(Environment, text, key, str(name)) for name, text in found.items()}
 
     def open_runs(self, pipeline: str) -> tuple[Run, ...]:
         """Runs without an end, oldest first."""
         with translate():
-            numbers = sorted(int(n) for n in self.client.smembers(self.key("open", pipeline)))
-        return tuple(self.run(pipeline, number) for number in numbers)
+            members = self.client.smembers(self.key("open", pipeline))
+        return tuple(self.run(pipeline, number) for number in numbers(members, self.key("open", pipeline)))
 
     def head(self, pipeline: str, ref: str) -> str:
         """The commit that was last accepted on that ref, "" where there was none."""
@@ -275,12 +281,13 @@ class Store:
     def recent(self, pipeline: str, limit: int) -> tuple[Run, ...]:
         """The newest runs, newest first."""
         last = self.last_run(pipeline)
-        numbers = [str(n) for n in range(last, max(0, last - limit), -1)]
-        if not numbers:
+        wanted = [str(n) for n in range(last, max(0, last - limit), -1)]
+        if not wanted:
             return ()
+        key = self.key("runs", pipeline)
         with translate():
-            found = self.client.hmget(self.key("runs", pipeline), numbers)
-        return tuple(codec.load(Run, text) for text in found if text)
+            found = self.client.hmget(key, wanted)
+        return tuple(read(Run, text, key, number) for number, text in zip(wanted, found, strict=True) if text)
 
     def pipelines(self) -> tuple[str, ...]:
         """Every pipeline that ever had a run."""
@@ -290,7 +297,8 @@ class Store:
     def due(self, pipeline: str) -> tuple[int, ...]:
         """Runs that somebody has to take up, or has taken up, lowest number first."""
         with translate():
-            return tuple(sorted(int(number) for number in self.client.smembers(self.key("due", pipeline))))
+            members = self.client.smembers(self.key("due", pipeline))
+        return tuple(numbers(members, self.key("due", pipeline)))
 
     # ── environments: each has an index of its own ───────────────────────────
 

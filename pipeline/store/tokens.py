@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import codec
 from pipeline.errors import NotFound, RequestError
-from pipeline.store.connection import Client, translate
+from pipeline.store.connection import Client, read, translate
 
 ROLES = ("viewer", "developer", "maintainer")
 
@@ -54,12 +54,14 @@ class Tokens:
     def find(self, text: str) -> Token | None:
         with translate():
             found = self._client.hget(self._by_hash, _digest(text))
-        return codec.load(Token, str(found)) if found else None
+        return read(Token, str(found), self._by_hash) if found else None
 
     def all(self) -> list[dict[str, Any]]:
         with translate():
             found = self._client.hgetall(self._by_hash)
-        tokens = sorted((codec.load(Token, str(text)) for text in found.values()), key=lambda t: t.created)
+        tokens = sorted(
+            (read(Token, str(text), self._by_hash) for text in found.values()), key=lambda t: t.created
+        )
         return [codec.plain(token) for token in tokens]
 
     def revoke(self, name: str) -> None:

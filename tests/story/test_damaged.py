@@ -1,0 +1,125 @@
+"""Records in the store that are none of ours: named, never executed, and nobody else's trouble (FAULTS 45)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.errors import DamagedRecord
+from pipeline.model import Outcome, State
+
+TWO = """\
+pipelines:
+  hello: {service: {health: /healthz}, environments: {live: }}
+  other: {service: {health: /healthz}, environments: {live: }}
+"""
+PICKLE = "cos\nsystem\n(S'touch /tmp/pushlive-pwned'\ntR."
+
+
+def damages(text: str) -> dict[str, str]:
+    """Ways to spoil a record: no JSON, JSON of another type, an unknown word, a field gone, code."""
+    record = json.loads(text)
+    return {
+        "cut": text[: len(text) // 2],
+        "list": "[]",
+        "null": "null",
+        "word": json.dumps({**record, "state": "dancing", "kind": "dancing", "slots": "none", "image": 7}),
+        "gone": json.dumps({"pipeline": "hello"}),
+        "deep": "[" * 100_000,
+        "pickle": PICKLE,
+        "yaml": "!!python/object/apply:os.system ['touch /tmp/pushlive-pwned']",
+    }
+
+
+KINDS = list(damages("{}"))
+
+
+def spoil(world, key: str, field: str, how: str) -> str:
+    name = world.store.key(key, "hello")
+    world.store.client.hset(name, field, damages(world.store.client.hget(name, field))[how])
+    return f"{name} [{field}]"
+
+
+def tick(world) -> list[str]:
+    """A round of the keeper, some seconds later."""
+    world.clock.sleep(6.0)
+    return world.keeper.tick()
+
+
+@pytest.mark.parametrize("how", KINDS)
+@pytest.mark.parametrize(("key", "field"), [("runs", "1"), ("releases", "1"), ("environments", "live")])
+def test_fault_45_a_damaged_record_is_named_and_other_pipelines_go_on(make_world, key, field, how):
+    world = make_world(TWO)
+    world.push("one")
+    name = spoil(world, key, field, how)
+    looks = {
+        "runs": lambda: world.store.run("hello", 1),
+        "releases": lambda: world.store.release("hello", 1),
+        "environments": lambda: world.store.environments("hello"),
+    }
+    with pytest.raises(DamagedRecord) as caught:
+        looks[key]()
+    assert name in str(caught.value)
+    assert "pwned" not in str(caught.value)  # what it holds instead is not repeated
+    said = [line for _ in range(8) for line in tick(world)]
+    assert len([line for line in said if name in line]) <= 1  # once, not every second
+    run = world.push("two", "other")
+    assert run.outcome == Outcome.LIVE
+    status = {entry["name"]: entry for entry in world.desk.status()["pipelines"]}
+    assert status["other"]["environments"][0]["release"] == 1
+    assert [line for line in tick(world) if "other" in line] == []
+
+
+def test_fault_45_a_damaged_run_that_is_due_keeps_no_other_from_an_end(make_world):
+    world = make_world(TWO)
+    first, second = (world.accept(world.commit(text)) for text in ("one", "two"))
+    world.store.client.sadd(world.store.key("due", "hello"), str(first.number))
+    name = spoil(world, "runs", str(first.number), "cut")
+    world.work()
+    run = world.run(second.number)
+    assert run.state == State.ENDED
+    assert name in run.reason  # of its own pipeline nothing goes on until a person has looked
+    assert any(name in line for _ in range(3) for line in tick(world))
+
+
+def test_fault_45_a_run_into_a_damaged_environment_ends_with_its_name(make_world):
+    world = make_world(TWO)
+    world.push("one")
+    name = spoil(world, "environments", "live", "cut")
+    run = world.push("two")
+    assert (run.state, run.outcome) == (State.ENDED, Outcome.FAILED)
+    assert name in run.reason
+
+
+def test_fault_45_a_member_that_is_no_number_is_named(make_world):
+    world = make_world(TWO)
+    world.push("one")
+    key = world.store.key("due", "hello")
+    world.store.client.sadd(key, "__import__('os')")
+    with pytest.raises(DamagedRecord, match="due:hello"):
+        world.store.due("hello")
+    tick(world)
+    assert world.push("two", "other").outcome == Outcome.LIVE
+
+
+def test_fault_45_a_key_of_another_type_is_damage_and_not_a_store_that_is_away(make_world):
+    world = make_world(TWO)
+    world.push("one")
+    key = world.store.key("releases", "hello")
+    world.store.client.delete(key)
+    world.store.client.set(key, "x")
+    with pytest.raises(DamagedRecord):
+        world.store.releases("hello")
+    tick(world)
+    assert world.push("two", "other").outcome == Outcome.LIVE
+
+
+def test_fault_45_a_damaged_token_opens_nothing(make_world):
+    world = make_world(TWO)
+    text = world.desk.create_token("ann", "viewer")
+    key = world.store.key("tokens")
+    (digest,) = world.store.client.hkeys(key)
+    world.store.client.hset(key, digest, '{"name": "ann", "role": ["maintainer"], "created": 1}')
+    with pytest.raises(DamagedRecord, match="tokens"):
+        world.desk.token(text)
