@@ -13,11 +13,11 @@ from queue import SimpleQueue
 
 from pipeline.adapters.docker_client import client
 from tests.faults.registry import FAULTS, Fault, Tally
-from tests.faults.scene import NAMES, Scene, scene
+from tests.faults.scene import NAMES, Scene, own_scene, scene
 from tests.faults.table import table
 from tests.faults.trial import Result, attempt
 
-GROUPS = ("kills",)
+GROUPS = ("kills", "stores", "engines", "daemons")
 AT_ONCE = 4  # tries beside each other, where one does not disturb the other
 
 
@@ -87,9 +87,14 @@ class Session:
 def bounded(session: Session, chosen: list[Fault]) -> None:
     """Each fault once, or as often as it says."""
     every = [fault for fault in chosen for _ in range(fault.times)]
-    with scene(client(), sys.executable) as one:
-        session.beside(one, [fault for fault in every if fault.scene == "main"])
-        session.alone(one, [fault for fault in every if fault.scene == "alone"])
+    of = {name: [fault for fault in every if fault.scene == name] for name in ("main", "alone", "own")}
+    if of["main"] or of["alone"]:
+        with scene(client()) as one:
+            session.beside(one, of["main"])
+            session.alone(one, of["alone"])
+    if of["own"]:
+        with own_scene() as one:
+            session.alone(one, of["own"])
 
 
 def main() -> int:

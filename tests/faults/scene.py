@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import docker
 from pipeline import embedded
 from pipeline.model import Environment, Run
 from pipeline.store import Store
+from tests.faults.own_engine import OwnEngine
 from tests.faults.traps import FOLDER, clear
 from tests.integration.developer import web
 from tests.integration.elsewhere import Elsewhere
@@ -44,12 +47,12 @@ def application(version: str) -> dict[str, str | None]:
 
 
 class Scene:
-    def __init__(self, service: Service, python: str) -> None:
-        self.service, self.python = service, python
+    def __init__(self, service: Service) -> None:
+        self.service = service
         self.traps = Path(service.environ[FOLDER])
         self.traps.mkdir()
+        self.dockerd: OwnEngine | None = None
         self._away: dict[str, Elsewhere] = {}
-        self.away_heads: dict[str, str] = {}
         self.store = Store(embedded.url(service.data), service.instance, timeout=5.0)
 
     def begin(self, names: tuple[str, ...]) -> None:
@@ -90,6 +93,14 @@ class Scene:
         assert found, f"{name} has no live environment"
         return found
 
+    def head(self, name: str) -> str:
+        """The head of main on the built-in git server."""
+        folder = self.service.data / "git" / f"{name}.git"
+        done = subprocess.run(
+            ["git", "--git-dir", folder, "rev-parse", "main"], capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
     def ends(self, run: Run) -> int:
         """How many ends the run was told to have."""
         return sum(event.kind == "end" for _, event in self._events(run))
@@ -127,9 +138,7 @@ class Scene:
 
 
 @contextmanager
-def scene(
-    client: docker.DockerClient, python: str, names: tuple[str, ...] = NAMES, **environ: str
-) -> Iterator[Scene]:
+def scene(client: docker.DockerClient, **environ: str) -> Iterator[Scene]:
     """A service with every application live."""
     environ = {
         "PUSHLIVE_GIT_ALLOW": "file://FOLDER/",
@@ -137,7 +146,22 @@ def scene(
         FOLDER: f"FOLDER/traps-{secrets.token_hex(2)}",
         **environ,
     }
-    with running(client, config(), (python, *UP), **environ) as service:
-        one = Scene(service, python)
-        one.begin(names)
+    with running(client, config(), (sys.executable, *UP), **environ) as service:
+        one = Scene(service)
+        one.begin(NAMES)
         yield one
+
+
+@contextmanager
+def own_scene() -> Iterator[Scene]:
+    """The same on a Docker daemon of its own, which may be restarted and whose disk is small."""
+    with OwnEngine() as engine:
+        client = docker.DockerClient(base_url=engine.host)
+        try:
+            with scene(
+                client, DOCKER_HOST=engine.host, PUSHLIVE_SUBNETS=engine.subnets, PUSHLIVE_DISK_FREE="1MiB"
+            ) as one:
+                one.dockerd = engine
+                yield one
+        finally:
+            client.close()

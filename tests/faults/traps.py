@@ -26,7 +26,7 @@ FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the fold
 class Trap:
     """``call``: ``part.method``. ``when``: before · inside · after. ``nth``: which call of that name in one process.
     ``who``: job · worker · both · orphan (the worker dies, its job lives on) · pool (all workers and the keeper)
-    · stop (the job stands still) · stop-both."""
+    · stop (the job stands still) · nobody (it is only told that the job came by)."""
 
     call: str
     when: str = "before"
@@ -106,11 +106,9 @@ def catch(who: str) -> None:
         os.kill(parent_of(worker), signal.SIGKILL)
     if who in ("worker", "both", "orphan", "pool"):
         os.kill(worker, signal.SIGKILL)
-    if who == "stop-both":
-        os.kill(worker, signal.SIGSTOP)
     if who in ("job", "both", "pool"):
         os.kill(me, signal.SIGKILL)
-    if who in ("stop", "stop-both"):
+    if who == "stop":
         os.kill(me, signal.SIGSTOP)
 
 

@@ -17,11 +17,13 @@ from tests.faults.judge import Accepted, Ended, judge, twice_live
 from tests.faults.registry import Fault
 from tests.faults.scene import Scene, application
 from tests.faults.traps import Sprung, Trap, sprung
+from tests.integration.developer import Files
 from tests.integration.load import Load
 from tests.integration.service import get
 
 _versions = itertools.count(1)
 TAKEN_OVER = 30.0  # seconds; 15 is the promise, and a busy machine is given twice that
+REFUSED = ("rejected", "unable to access", "RPC failed")  # git's words where nothing was taken
 SETTLED = 90.0  # seconds until everything that was accepted has ended
 
 
@@ -50,31 +52,38 @@ class Trial:
 
     # ── acting ───────────────────────────────────────────────────────────────
 
-    def push(self) -> Pushing:
-        """A new version, pushed in the background; expected to be live at the end."""
+    def push(self, files: Files | None = None) -> Pushing:
+        """A new version, pushed in the background; expected to be live at the end. ``files``: other ones."""
         version = f"version {next(_versions)} {secrets.token_hex(4)}"  # never seen by the build cache
         clone = self.scene.service.repository(self.name)
-        commit = clone.commit(application(version), version)
+        commit = clone.commit(files or application(version), version)
         one = Pushing(commit, version, clone.started("push", "pushlive", "main"))
         self.pushing.append(one)
         self.expected = version
         return one
 
     def pushed(self, seconds: float = 60.0) -> None:
-        """Waits until every push has returned; those that git took are accepted."""
+        """Waits until every push has returned; those that git took are accepted, also where the connection
+        broke while it told the story."""
         while self.pushing:
             one = self.pushing.pop()
             out, _ = one.process.communicate(timeout=seconds)
-            if one.process.returncode == 0:
+            if one.process.returncode == 0 or self.scene.head(self.name) == one.commit:
                 self.accepted.append(Accepted(self.name, one.commit))
             else:
-                assert "pre-receive" in out or "rejected" in out or "unable to access" in out, out
+                assert any(word in out for word in REFUSED), out
 
     def run_of(self, one: Pushing) -> Run | None:
         return next((run for run in self.scene.runs(self.name) if run.commit == one.commit), None)
 
     def in_stage(self, one: Pushing, stage: str, seconds: float = 60.0) -> None:
         until(lambda: (run := self.run_of(one)) and run.stage == stage, seconds)
+
+    def ended(self, one: Pushing, seconds: float = SETTLED) -> Run:
+        until(lambda: _calm(lambda: bool((run := self.run_of(one)) and run.ended)), seconds)
+        found = self.run_of(one)
+        assert found
+        return found
 
     def trapped(self, trap: Trap) -> tuple[Pushing, Sprung]:
         """Sets the trap, pushes, and waits until somebody was caught."""

@@ -27,6 +27,11 @@ class Elsewhere:
         return commit
 
     def deliver(self, commit: str, delivery: str = "", **more: Any) -> tuple[int, Any]:
+        """A webhook: status and decoded JSON."""
+        return self.service.http("POST", "/hooks/github", *self.signed(commit, delivery, **more))
+
+    def signed(self, commit: str, delivery: str = "", **more: Any) -> tuple[bytes, dict[str, str]]:
+        """The webhook's body and headers."""
         payload = {
             "ref": "refs/heads/main", "before": "0" * 40, "after": commit, "deleted": False, "forced": False,
             "repository": {"clone_url": self.url}, "pusher": {"name": "ann"}, "head_commit": {"message": "Hi"},
@@ -34,13 +39,12 @@ class Elsewhere:
         }  # fmt: skip
         body = json.dumps(payload).encode()
         signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-        headers = {
+        return body, {
             "Content-Type": "application/json",
             "X-GitHub-Event": "push",
             "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
             "X-Hub-Signature-256": f"sha256={signature}",
         }
-        return self.service.http("POST", "/hooks/github", body, headers)
 
     def live_at(self, commit: str) -> bool:
         return bool(self.service.environments(self.name)["live"]["commit"] == commit)

@@ -148,11 +148,18 @@ class Service:
         return self.http(method, path, None if body is None else json.dumps(body).encode(), headers)
 
     def http(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
+        status, _, text = self.request(method, path, body, headers)
+        return status, json.loads(text or b"null")
+
+    def request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body."""
         connection = http.client.HTTPConnection(self.listen, timeout=30)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read() or b"null")
+            return answer.status, answer.headers, answer.read()
         finally:
             connection.close()
 
