@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -22,6 +23,8 @@ ClientFactory = Callable[[], docker.DockerClient]
 # Until somebody stops it. (The SDK's stubs know a narrower type than the SDK takes.)
 ALWAYS: Any = {"Name": "unless-stopped"}
 NEVER = "0001-01-01T00:00:00Z"
+ENTRY = 16 << 10  # bytes: the Engine keeps a longer line in several entries
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
 _STATES = {"created": "created", "running": "running", "restarting": "starting", "paused": "starting"}
 
 
@@ -103,11 +106,16 @@ class Calls:
             self.api.update_container(name, restart_policy=ALWAYS)
 
     def output(self, name: str, lines: int, times: bool = False) -> tuple[str, ...]:
-        """Its last output lines; with ``times`` each begins with its time."""
+        """Its last output lines, each whole; with ``times`` each begins with its time."""
         raw = self._unless_gone(
-            f"reading the output of {name}", lambda: self.api.logs(name, tail=lines, timestamps=times)
+            f"reading the output of {name}", lambda: self.api.logs(name, tail=lines + 1, timestamps=True)
         )
-        return tuple((raw or b"").decode(errors="replace").splitlines())
+        found = [_entries(line) for line in (raw or b"").split(b"\n") if line]
+        if sum(len(entries) for entries in found) > lines:
+            del found[0]  # where more was left behind, this may be the end of a line only
+        texts = (b"".join(entries) for entries in found)
+        whole = (text if times else text.partition(b" ")[2] for text in texts)
+        return tuple(text.decode(errors="replace").rstrip("\r") for text in whole)
 
     def follow(self, name: str) -> CancellableStream[bytes]:
         """Its output as it comes, in pieces of bytes; ends with the container."""
@@ -162,6 +170,20 @@ class Calls:
             if status_of(error) in (304, 404):
                 return None
             raise
+
+
+def _entries(line: bytes) -> list[bytes]:
+    """What the Engine keeps one line in, the time before the first alone: with times asked for it puts one before
+    each, in the middle of the text."""
+    stamp, space, text = line.partition(b" ")
+    pieces = [stamp + space + text[:ENTRY]]
+    rest = text[ENTRY:]
+    while rest:
+        time = _STAMP.match(rest)
+        rest = rest[time.end() :] if time else rest
+        pieces.append(rest[:ENTRY])
+        rest = rest[ENTRY:]
+    return pieces
 
 
 def name_of(found: Found) -> str:

@@ -42,7 +42,14 @@ def everything(world) -> str:
     client = world.store.client
     for key in client.scan_iter(f"{world.settings.instance}:*"):
         kind = client.type(key)
-        read = {"string": client.get, "hash": client.hgetall, "set": client.smembers, "stream": client.xrange}
+        read = {
+            "string": client.get,
+            "hash": client.hgetall,
+            "set": client.smembers,
+            "stream": client.xrange,
+            "list": lambda name: client.lrange(name, 0, -1),
+            "zset": lambda name: client.zrange(name, 0, -1),
+        }
         found.append(repr(read[kind](key)))
     return "\n".join(found)
 
@@ -313,6 +320,22 @@ def test_fault_21_the_quarantines_reason_is_masked(world):
     [entry] = world.environment("live").quarantine
     assert "•••" in entry.reason
     assert "the-first-token" not in everything(world)
+
+
+def test_fault_21_what_is_told_to_receivers_is_masked(world):
+    told = "notify: [{url: 'https://chat.example/hook', when: [failed]}]\n"
+    world.configure(told + CONFIG.replace("secrets: [TOKEN]", "secrets: [TOKEN], release: [migrate]"))
+    world.engine.commands = lambda spec, argv: CommandResult(0, "fine\n", 0.1)
+    answers = world.engine.answers
+    world.engine.answers = lambda spec, path: (
+        type(answers(spec, path))(500, {}, b"the-first-token", 0.001) if path == "/" else answers(spec, path)
+    )
+    run = world.push("one")
+    assert run.outcome == Outcome.FAILED
+    shown = everything(world)
+    assert "chat.example" in shown
+    assert shown.count("body begins '•••'") >= 2  # in the run's record and in the message
+    assert "the-first-token" not in shown
 
 
 def test_a_release_deployed_again_takes_its_own_versions(world):
