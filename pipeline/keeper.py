@@ -227,8 +227,7 @@ class Keeper:
                 except LeaseLost:
                     continue
                 except PushliveError as error:
-                    mask, _ = self._vault.mask(environment.pipeline)
-                    self._problem(environment, mask.text(str(error)))
+                    self._problem(environment, self._masked(environment.pipeline, str(error)))
             self.sweep()
         return said
 
@@ -241,6 +240,13 @@ class Keeper:
         self._look_for_images()
         problems = ((e.id, self._store.get(f"problem:{e.id}")) for e in self._environments())
         return (*said, *(f"{name}: {text}" for name, text in problems if text))
+
+    def _masked(self, pipeline: str, text: str) -> str:
+        try:
+            mask, _ = self._vault.mask(pipeline)
+        except PushliveError as error:
+            return str(error)  # what cannot be masked is not told; this is to be mended first
+        return mask.text(text)
 
     def _environments(self) -> Iterator[Environment]:
         for pipeline in self._store.pipelines():

@@ -352,3 +352,18 @@ def test_a_release_deployed_again_takes_its_own_versions(world):
     failed = world.run(run.number)
     assert "DATABASE_URL for live" in failed.failure.message
     assert [step for step in failed.steps if step.step == "start"] == []  # not even in dev
+
+
+def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
+    world = make_world(CONFIG + "  other: {service: {health: /healthz}, environments: {live: }}\n")
+    put(world, "TOKEN", "the-first-token")
+    put(world, "DATABASE_URL", "postgres://one", "live")
+    for pipeline in ("hello", "other"):
+        assert world.push("one", pipeline).outcome == Outcome.LIVE
+    for place in [place for place in world.engine.held if place.environment == "live"]:
+        world.engine.vanish(place)
+    world.store.client.hset(world.store.key("secrets", "hello"), "TOKEN", "[]")
+    assert any(line.startswith("other/live") for line in world.keeper.reconcile())
+    assert "secrets:hello [TOKEN]" in world.store.get("problem:hello/live")
+    assert world.push("two").outcome == Outcome.FAILED
+    assert world.push("two", "other").outcome == Outcome.LIVE
