@@ -33,6 +33,7 @@ from pipeline.store import Store, snapshot
 
 FORMAT = 1
 MANIFEST, STORE, CONFIG = "manifest.json", "store.jsonl", "pipelines.yaml"
+HEAD = "audit.head"
 MANIFEST_LIMIT = 64 << 20  # bytes
 FILES_AT_MOST = 1_000_000
 PATIENCE = 60.0  # seconds for one answer of the store
@@ -102,6 +103,11 @@ def _write(settings: Settings, opened: IO[bytes], folder: Path) -> int:
 
 def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
     """Names in the archive and files, in the order in which they have to be read."""
+    head = folder / HEAD
+    # Before the store: the entry that it remembers has to be in the store's copy.
+    with suppress(FileNotFoundError):
+        shutil.copyfile(settings.data / HEAD, head)
+        yield f"data/{HEAD}", head
     with _store(settings) as store, (folder / STORE).open("w", encoding="utf-8") as out:
         out.writelines(f"{line}\n" for line in snapshot.dump(store))
     yield STORE, folder / STORE
@@ -114,7 +120,7 @@ def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
         yield CONFIG, settings.config
     for path in sorted(settings.data.rglob("*")):
         place = path.relative_to(settings.data)
-        ours = _kept(place) and path != settings.config.absolute()
+        ours = _kept(place) and str(place) != HEAD and path != settings.config.absolute()
         if ours and path.is_file() and not path.is_symlink():
             yield f"data/{place}", path
 

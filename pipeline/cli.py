@@ -154,6 +154,18 @@ COMMANDS: dict[str, Command] = {
         "cli_local:restore",
         (_arg("file", metavar="FILE"),),
     ),
+    "audit": Command(
+        _CARE,
+        "who did what, from where and why; --verify: is the record whole",
+        "cli_audit:audit",
+        (
+            _arg("pipeline", nargs="?", default="", help="only this one's (default: everything)"),
+            _arg("--limit", type=int, default=50, metavar="N", help="how many (default: 50)"),
+            _arg("--verify", action="store_true", help="walk the whole chain; exits by the result"),
+            _arg("--head", default="", metavar="HASH", help="with --verify: this noted hash must be in it"),
+            _JSON,
+        ),
+    ),
     "token": Command(_CARE, "access tokens: create NAME, list, revoke NAME", "cli_care:token"),
     "web": Command(_CARE, "only the web part, as in its container", "cli_local:web"),
     "worker": Command(_CARE, "only the workers, as in their container", "cli_local:worker"),
@@ -237,7 +249,10 @@ def _token_parser(parser: argparse.ArgumentParser, quiet: argparse.ArgumentParse
     create = acts.add_parser("create", parents=[quiet], description="Create a token and print it, once.")
     create.add_argument("name", help="whose it is, or what for")
     create.add_argument("--role", default="developer", choices=("viewer", "developer", "maintainer"))
-    listing = acts.add_parser("list", parents=[quiet], description="The tokens' names and roles.")
+    create.add_argument(
+        "--expires", default="365d", metavar="TIME", help="for how long: 12h, 90d, never (default: 365d)"
+    )
+    listing = acts.add_parser("list", parents=[quiet], description="The tokens, their roles and ends.")
     revoke = acts.add_parser("revoke", parents=[quiet], description="End a token.")
     revoke.add_argument("name")
     for own in (create, listing, revoke):

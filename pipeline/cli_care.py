@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.cli_common import DONE, FAILED, Context
 from pipeline.client import Unreachable
-from pipeline.terminal import Paint, clean, cleaned, table
+from pipeline.terminal import Cell, Paint, age, clean, cleaned, table
+
+SOON = 14 * 86400.0  # seconds: an end so near is shown in another colour
 
 
 def doctor(context: Context) -> int:
@@ -60,7 +63,9 @@ def token(context: Context) -> int:
 
 
 def _create(context: Context) -> int:
-    answer = context.ask("POST", "/api/tokens", {"name": context.args.name, "role": context.args.role})
+    args = context.args
+    wanted = {"name": args.name, "role": args.role, "expires": args.expires}
+    answer = context.ask("POST", "/api/tokens", wanted)
     if context.json:
         context.print_json(answer)
         return DONE
@@ -68,10 +73,16 @@ def _create(context: Context) -> int:
     context.terminal.data(clean(str(answer["token"])))
     said = cleaned(answer)
     context.terminal.note(
-        f"{said['name']} is a {said['role']}. It is shown this once. It is the password for `git push`; "
-        "this command reads it from PUSHLIVE_TOKEN or ~/.config/pushlive/token."
+        f"{said['name']} is a {said['role']}, {_ends(float(said.get('lasts') or 0))}. It is shown this once. It is the "
+        "password for `git push`; this command reads it from PUSHLIVE_TOKEN or ~/.config/pushlive/token."
     )
     return DONE
+
+
+def _ends(seconds: float) -> str:
+    """``seconds`` from now; 0: never."""
+    when = time.strftime("%Y-%m-%d", time.localtime(time.time() + seconds))
+    return f"until {when}" if seconds else "for as long as it is not revoked"
 
 
 def _list(context: Context) -> int:
@@ -79,9 +90,27 @@ def _list(context: Context) -> int:
     if context.json:
         context.print_json(answer)
         return DONE
-    rows = [((str(item["name"]), "bold"), str(item["role"])) for item in cleaned(answer["tokens"])]
-    context.terminal.data(*table(("name", "role"), rows, context.terminal.paint, indent=""))
+    now = context.client.now()
+    rows = [_row(item, now) for item in cleaned(answer["tokens"])]
+    head = ("name", "role", "made", "ends", "used")
+    context.terminal.data(*table(head, rows, context.terminal.paint, indent=""))
     return DONE
+
+
+def _row(item: dict[str, Any], now: float) -> tuple[Cell, ...]:
+    """name, role, made, ends, used: times in seconds since the epoch, 0 for never"""
+    made, ends, used = (float(item.get(key) or 0) for key in ("created", "expires", "used"))
+    left = ends - now
+    end: Cell = "never"
+    if ends:
+        end = (f"in {age(left)}", "yellow" if left < SOON else "") if left > 0 else ("expired", "red")
+    return (
+        (str(item["name"]), "bold"),
+        str(item["role"]),
+        (f"{age(now - made)} ago", "dim") if made else "",
+        end,
+        (f"{age(now - used)} ago", "dim") if used else ("never", "dim"),
+    )
 
 
 def _revoke(context: Context) -> int:

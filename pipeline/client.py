@@ -120,18 +120,18 @@ def refusal(status: int, retry: str, raw: bytes, place: Where) -> PushliveError:
         had = (
             f"does not take the token from {place.found}" if place.token else "wants a token, none was found"
         )
-        looked = "" if place.token else f" (looked at {place.found})"
+        looked = (f": {text}" if text else "") if place.token else f" (looked at {place.found})"
         return NotAllowed(f"{place.url} {had}{looked}.", advice=_TO_GET_IN)
     if status == 403:
         return NotAllowed(text or f"{place.url} does not allow this.", advice=advice or _TO_GET_IN)
     if not text and status in (400, 404, 421):
         return _stranger(status, place)
-    if status == 503:
+    if status in (429, 503):
         soon = (
             advice
             or f"Try again in {retry if retry.isdigit() else 'a few'} seconds; `pushlive doctor` says more."
         )
-        return Unreachable(text or f"{place.url} cannot answer now (503).", advice=soon)
+        return Unreachable(text or f"{place.url} cannot answer now ({status}).", advice=soon)
     kind = _KINDS.get(status, PushliveError)
     if not text:
         text = f"{place.url} answered {status}."
@@ -204,7 +204,7 @@ class Client:
             connection.close()
 
     def _headers(self, has_body: bool) -> dict[str, str]:
-        headers = {"Accept": "application/json", "Connection": "close"}
+        headers = {"Accept": "application/json", "Connection": "close", "User-Agent": "pushlive"}
         if self.place.token:
             headers["Authorization"] = f"Bearer {self.place.token}"
         if has_body:

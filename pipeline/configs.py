@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline import loader
+from pipeline import audit, loader
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.store import Store
@@ -17,6 +18,12 @@ CURRENT, _ERROR = "config", "config-error"
 def parsed(text: str) -> Config:
     """The configuration in a text that was found good once. Raises ConfigError."""
     return loader.load(text)
+
+
+def _entry(before: str, after: str) -> audit.Entry:
+    """Who saved the file is not known here: its folder's access says who could."""
+    who = audit.Actor("pipelines.yaml", way="file")
+    return audit.entry(who, "configuration", time.time(), detail=f"{before or 'none'} → {after}")
 
 
 class Configs:
@@ -61,8 +68,7 @@ class Configs:
             self._store.set(_ERROR, str(error))
             return False
         digest = self._store.put_config(text)
-        changed = digest != self._store.get(CURRENT)
-        self._store.set(CURRENT, digest)
+        changed = self._store.take_up(CURRENT, digest, lambda before: _entry(before, digest))
         self._store.set(_ERROR, "")
         self._seen = stamp  # last: another thread that finds it seen must find it stored
         return changed

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from pipeline import acts, admission, loader, log, plan, promotion, views
+from pipeline import acts, admission, audit, loader, log, plan, promotion, views
 from pipeline.admission import Accepted
+from pipeline.audit import Entry, Report, Who
+from pipeline.chainer import Chainer
 from pipeline.config import Config, Pipeline
 from pipeline.configs import Configs
-from pipeline.errors import ConfigError, NotFound, RequestError
+from pipeline.errors import ConfigError, NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lint import warnings
 from pipeline.messenger import undelivered
 from pipeline.model import Event, Kind, Place, Push, Run, State
 from pipeline.ports import Bell, Clock
 from pipeline.secret import Secret
 from pipeline.settings import Settings
-from pipeline.store import Store, Token
+from pipeline.store import Store, Token, Transaction
 from pipeline.vault import Vault, check_name
 
 
 class Desk:
-    """``doctor``, ``gc``, ``fix`` and ``output`` look at the real parts and are injected."""
+    """``doctor``, ``gc``, ``fix`` and ``output`` look at the real parts and are injected.
+
+    Every act goes into the audit log, in the act's own transaction: ``by`` says who acts, and where the request came
+    from."""
 
     def __init__(
         self,
@@ -37,20 +44,29 @@ class Desk:
     ) -> None:
         self._store, self._settings, self._bell, self._clock = store, settings, bell, clock
         self._configs = Configs(store, settings.config)
-        self.doctor, self.gc, self.fix, self._output = doctor, gc, fix, output
+        self._chainer = Chainer(store, settings.data)
+        self.doctor, self._gc, self._fix, self._output = doctor, gc, fix, output
         self._vault = Vault(store, settings.secrets_key)
 
     # ── pushes ───────────────────────────────────────────────────────────────
 
-    def accept(self, push: Push) -> Accepted:
+    def accept(self, push: Push, by: Who = "") -> Accepted:
         """Returns once the run is on disk. Raises NotFound (unknown pipeline) or StoreUnavailable."""
         digest, config = self._configs.current()
         self._known(config, push.pipeline)
         now = self._clock.now()
-        accepted = self._store.transact(
-            push.pipeline, lambda tx: admission.accept(tx, push, config, digest, now)
-        )
+        who = by or audit.Actor(push.pusher, way=push.delivery.partition(":")[0])
+
+        def act(tx: Transaction) -> Accepted:
+            found = admission.accept(tx, push, config, digest, now)
+            if not found.duplicate:
+                detail = f"{push.ref} {found.run.short}" + (" (forced)" if push.forced else "")
+                tx.record(self._entry(who, "push", found.run, detail=detail))
+            return found
+
+        accepted = self._store.transact(push.pipeline, act)
         self._bell.ring(push.pipeline)
+        self._chain()
         problem = self._configs.problem()
         if problem:
             warning = "pipelines.yaml is wrong, the last good one stays in force: " + " · ".join(
@@ -80,20 +96,21 @@ class Desk:
     def deploy(
         self,
         pipeline: str,
-        by: str,
+        by: Who,
         *,
         commit: str = "",
         release: int | None = None,
         config: str = "",
         rebuild: bool = False,
+        again: str = "",
     ) -> Run:
         """A run by hand: the branch's head, a commit, a release as it is, or a changed configuration (its text)
-        with the image of that release (default: the one that is live)."""
+        with the image of that release (default: the one that is live). ``again``: the run that this repeats."""
         digest, current = self._configs.current()
         if config:
             current = loader.load(config)
         stages = self._known(current, pipeline).stages
-        base = self._template(pipeline, Kind.DEPLOY, digest, stages, by)
+        base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit.actor(by).name)
         if config:
             base = replace(
                 base, config=self._store.put_config(config), from_release=release or self._live(pipeline)
@@ -120,26 +137,40 @@ class Desk:
         else:
             base = replace(base, commit=commit, rebuild=rebuild)
             text = f"deploy {commit[:7] or 'the branch head'}"
-        return self._ask(base, text)
+        return self._ask(base, text, by, again)
 
     def revert(
-        self, pipeline: str, by: str, *, environment: str = "", to: int | None = None, reason: str = ""
+        self,
+        pipeline: str,
+        by: Who,
+        *,
+        environment: str = "",
+        to: int | None = None,
+        reason: str = "",
+        again: str = "",
     ) -> Run:
         """The previous good release, or ``to``, live again. Sets a hold and a quarantine; interrupts whoever
         works in that environment. Raises RequestError where there is nothing to go back to."""
         digest, name = self._place(pipeline, environment)
         self._image_is_there(pipeline, name, to)
-        now = self._clock.now()
-        run = self._store.transact(
-            pipeline, lambda tx: acts.revert(tx, name, to, by=by, reason=reason, digest=digest, now=now)
-        )
+        now, who = self._clock.now(), audit.actor(by).name
+
+        def act(tx: Transaction) -> Run:
+            run = acts.revert(tx, name, to, by=who, reason=reason, digest=digest, now=now)
+            tx.record(
+                self._entry(by, "retry" if again else "revert", run, environment=name, detail=_repeats(again))
+            )
+            return run
+
+        run = self._store.transact(pipeline, act)
         self._bell.ring(pipeline, urgent=True)
+        self._chain()
         return run
 
     def promote(
         self,
         pipeline: str,
-        by: str,
+        by: Who,
         *,
         run: int | None = None,
         environment: str = "",
@@ -147,57 +178,126 @@ class Desk:
     ) -> Run:
         """Lets the run that waits at a gate go on, with exactly the release that was shown. Raises RequestError
         where none waits, where another release waits now, or where the environment is held."""
-        now = self._clock.now()
-        found = self._store.transact(
-            pipeline,
-            lambda tx: acts.promote(tx, by=by, run=run, environment=environment, release=release, now=now),
-        )
+        now, who = self._clock.now(), audit.actor(by).name
+
+        def act(tx: Transaction) -> Run:
+            found = acts.promote(tx, by=who, run=run, environment=environment, release=release, now=now)
+            tx.record(self._entry(by, "promote", found, environment=found.promoted[-1]))
+            return found
+
+        found = self._store.transact(pipeline, act)
         self._bell.ring(pipeline)
+        self._chain()
         return found
 
-    def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
+    def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
         """No automatic promotion into that environment until somebody resumes it."""
         digest, name = self._place(pipeline, environment)
         limit = len(self._settings.port_range)
         self._store.ensure_environment(pipeline, name, limit)
-        now = self._clock.now()
-        self._store.transact(pipeline, lambda tx: acts.hold(tx, name, reason, by=by, digest=digest, now=now))
+        now, who = self._clock.now(), audit.actor(by).name
+
+        def act(tx: Transaction) -> None:
+            acts.hold(tx, name, reason, by=who, digest=digest, now=now)
+            tx.record(self._entry(by, "hold", pipeline=pipeline, environment=name, why=reason))
+
+        self._store.transact(pipeline, act)
+        self._chain()
         return (f"{pipeline}/{name} is held; `pushlive resume {pipeline}` lifts it.",)
 
-    def resume(self, pipeline: str, by: str, *, environment: str = "") -> tuple[str, ...]:
+    def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
         """Lifts the hold; the newest run that waited there goes on, unless the gate is manual."""
         _, name = self._place(pipeline, environment)
-        now = self._clock.now()
+        now, who = self._clock.now(), audit.actor(by).name
         manual = self._config().pipelines[pipeline].environment(name).promote == "manual"
-        found = self._store.transact(
-            pipeline, lambda tx: acts.resume(tx, name, by=by, manual=manual, now=now)
-        )
+
+        def act(tx: Transaction) -> tuple[str, ...]:
+            hold = tx.environment(name).hold
+            if hold:
+                why = f"the hold was: {hold.reason}"
+                tx.record(self._entry(by, "resume", pipeline=pipeline, environment=name, detail=why))
+            return acts.resume(tx, name, by=who, manual=manual, now=now)
+
+        found = self._store.transact(pipeline, act)
         self._bell.ring(pipeline)
+        self._chain()
         return found
 
-    def unquarantine(self, pipeline: str, by: str, release: int, *, environment: str = "") -> tuple[str, ...]:
+    def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
         """The release may go to that environment again."""
         _, name = self._place(pipeline, environment)
-        return self._store.transact(pipeline, lambda tx: acts.unquarantine(tx, name, release, by=by))
 
-    def cancel(self, pipeline: str, number: int, by: str) -> Run:
+        def act(tx: Transaction) -> tuple[str, ...]:
+            said = acts.unquarantine(tx, name, release, by=audit.actor(by).name)
+            entry = self._entry(by, "unquarantine", pipeline=pipeline, environment=name, release=release)
+            tx.record(entry)
+            return said
+
+        said = self._store.transact(pipeline, act)
+        self._chain()
+        return said
+
+    def cancel(self, pipeline: str, number: int, by: Who) -> Run:
         """A waiting or queued run ends at once, a running one at its next safe point."""
-        now = self._clock.now()
-        return self._store.transact(pipeline, lambda tx: acts.cancel(tx, number, by=by, now=now))
+        now, who = self._clock.now(), audit.actor(by).name
 
-    def retry(self, pipeline: str, number: int, by: str) -> Run:
+        def act(tx: Transaction) -> Run:
+            run = acts.cancel(tx, number, by=who, now=now)
+            tx.record(self._entry(by, "cancel", run, why=""))
+            return run
+
+        run = self._store.transact(pipeline, act)
+        self._chain()
+        return run
+
+    def retry(self, pipeline: str, number: int, by: Who) -> Run:
         """The same once more, as a new run: the same commit, release, configuration or revert."""
         run = self._store.run(pipeline, number)
         if run.state != State.ENDED:
             raise RequestError(f"{run.id} has not ended yet.", advice=f"`pushlive follow {run.id}`.")
         if run.kind == Kind.REVERT:
-            return self.revert(pipeline, by, environment=run.stages[0], to=run.release)
+            return self.revert(pipeline, by, environment=run.stages[0], to=run.release, again=run.id)
         if run.from_release is not None:
             config = self._store.config(run.config)
-            return self.deploy(pipeline, by, release=run.from_release, config=config)
+            return self.deploy(pipeline, by, release=run.from_release, config=config, again=run.id)
         if run.stages[0] != "build":
-            return self.deploy(pipeline, by, release=run.release)
-        return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild)
+            return self.deploy(pipeline, by, release=run.release, again=run.id)
+        return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild, again=run.id)
+
+    def gc(self, by: Who) -> tuple[str, ...]:
+        """Removes what nothing needs any more; what it did."""
+        self.record(by, "gc")
+        return self._gc()
+
+    def fix(self, by: Who) -> tuple[str, ...]:
+        """Brings Engine and proxy to what the store says; what it mended."""
+        self.record(by, "doctor --fix")
+        return self._fix()
+
+    # ── the audit log ────────────────────────────────────────────────────────
+
+    def record(self, by: Who, act: str, **what: Any) -> None:
+        """An act that has no transaction of its own, recorded before it is done. ``what``: see ``audit.entry``."""
+        self._store.audit.record(self._entry(by, act, **what))
+        self._chain()
+
+    def audit_log(self, pipeline: str = "", limit: int = 50) -> list[Entry]:
+        """The newest entries, newest first."""
+        return self._chainer.newest(limit, pipeline)
+
+    def verify_audit(self, noted: str = "") -> Report:
+        """Walks the whole log; ``noted``: a hash that must be in it."""
+        return self._chainer.verify(noted)
+
+    def _entry(self, by: Who, act: str, run: Run | None = None, **what: Any) -> Entry:
+        if run is not None:
+            of_run = {"pipeline": run.pipeline, "run": run.id, "release": run.release, "why": run.reason}
+            what = of_run | what
+        return audit.entry(by, act, self._clock.now(), **what)
+
+    def _chain(self) -> None:
+        with suppress(StoreUnavailable):  # the act is done and recorded; the keeper moves its entry later
+            self._chainer.move()
 
     # ── looking ──────────────────────────────────────────────────────────────
 
@@ -314,7 +414,7 @@ class Desk:
     # ── secrets: no value ever comes back ────────────────────────────────────
 
     def set_secret(
-        self, pipeline: str, by: str, name: str, value: Secret, *, environment: str = ""
+        self, pipeline: str, by: Who, name: str, value: Secret, *, environment: str = ""
     ) -> dict[str, Any]:
         """A new version, for that environment or for every one: ``{"name", "environment", "version",
         "messages"}``. Raises ConfigError for what cannot be a secret, EngineFailed where the key is not right."""
@@ -323,6 +423,7 @@ class Desk:
         self._place(pipeline, environment)
         now = self._clock.now()
         version = self._vault.put(pipeline, name, value, environment=environment, by=by, now=now)
+        self._chain()
         where = environment or "every environment"
         messages = [
             f"version {version.number} of {name} is set for {where}; the next release of {pipeline} gets it "
@@ -336,11 +437,12 @@ class Desk:
         return {"name": name, "environment": environment, "version": version.number, "messages": messages}
 
     def remove_secret(
-        self, pipeline: str, by: str, name: str, *, environment: str = "", version: int | None = None
+        self, pipeline: str, by: Who, name: str, *, environment: str = "", version: int | None = None
     ) -> tuple[str, ...]:
         """Forgets the values of that version, or of all for that environment. Raises NotFound."""
         now = self._clock.now()
         gone = self._vault.revoke(pipeline, name, environment=environment, number=version, by=by, now=now)
+        self._chain()
         which = ", ".join(str(number) for number in gone)
         return (
             f"version {which} of {name} is revoked: no container gets it any more.",
@@ -360,17 +462,32 @@ class Desk:
 
     # ── tokens, counts, health ───────────────────────────────────────────────
 
-    def create_token(self, name: str, role: str) -> str:
-        return self._store.tokens.create(name, role)
+    def create_token(self, name: str, role: str, by: Who, *, lasts: float = 0.0) -> str:
+        """The new token's text. ``lasts``: seconds; 0: it does not expire."""
+        expires = self._clock.now() + lasts if lasts else 0.0
+        text = self._store.tokens.create(name, role, by=by, expires=expires)
+        self._chain()
+        return text
 
     def token(self, text: str) -> Token | None:
-        return self._store.tokens.find(text)
+        """Whose token that is, None for nobody's. Raises TokenExpired."""
+        found = self._store.tokens.find(text)
+        if found and found.expired(self._clock.now()):
+            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.expires))
+            raise TokenExpired(
+                f"the token {found.name!r} expired on {when}",
+                advice="A maintainer makes another: `pushlive token create NAME`.",
+            )
+        return found
 
     def tokens(self) -> list[dict[str, Any]]:
-        return self._store.tokens.all()
+        """Oldest first: name, role, created, expires and used (0: never), expired (true or false)."""
+        now = self._clock.now()
+        return [row | {"expired": 0 < row["expires"] <= now} for row in self._store.tokens.all()]
 
-    def revoke_token(self, name: str) -> None:
-        self._store.tokens.revoke(name)
+    def revoke_token(self, name: str, by: Who) -> None:
+        self._store.tokens.revoke(name, by=by)
+        self._chain()
 
     def count(self, what: str) -> None:
         self._store.count(what)
@@ -430,7 +547,17 @@ class Desk:
     def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:
         return Run(pipeline, 0, kind, "", "", digest, stages, self._clock.now(), by=by)
 
-    def _ask(self, template: Run, text: str) -> Run:
-        run = self._store.transact(template.pipeline, lambda tx: admission.ask(tx, template, text))
+    def _ask(self, template: Run, text: str, by: Who, again: str = "") -> Run:
+        def act(tx: Transaction) -> Run:
+            run = admission.ask(tx, template, text)
+            tx.record(self._entry(by, "retry" if again else "deploy", run, detail=_repeats(again) or text))
+            return run
+
+        run = self._store.transact(template.pipeline, act)
         self._bell.ring(template.pipeline)
+        self._chain()
         return run
+
+
+def _repeats(run: str) -> str:
+    return f"as {run} was" if run else ""

@@ -3,7 +3,8 @@
     PushliveError
     ├── ConfigError          pipelines.yaml or a setting is wrong: the maintainer mends it
     ├── RequestError         what was asked cannot be done (unknown run, nothing to revert to): the caller
-    │   └── NotFound
+    │   ├── NotFound
+    │   └── TokenExpired     was right once: a maintainer makes another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
     │   └── WrongRelease     a check was answered by another release than the one it asked
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator mends it, then `retry`
@@ -46,6 +47,10 @@ class RequestError(PushliveError):
 
 
 class NotFound(RequestError):
+    pass
+
+
+class TokenExpired(RequestError):
     pass
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from pipeline import jumps, promotion
 from pipeline.admission import Accepted
 from pipeline.builds import repository
+from pipeline.chainer import Chainer
 from pipeline.config import Config
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, DamagedRecord, LeaseLost, PushliveError
@@ -62,6 +63,7 @@ class Keeper:
         self._accept, self._heads, self._ensure = accept, heads, ensure
         self._configs = Configs(store, settings.config)
         self._vault = Vault(store, settings.secrets_key)
+        self._chainer, self._chain_problem = Chainer(store, settings.data), ""
         self._lease: Lease | None = None
         self._watchman = Watchman(store.leases)
         self._jumps = jumps.JumpWatch(parts.clock)
@@ -83,6 +85,7 @@ class Keeper:
         now = self._parts.clock.monotonic()
         said: list[str] = self._heed_the_clock() + self._damage_news()
         said += self._take_up_config()
+        said += self._chain()
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
         if self._reconciled.now(now, self._pace):
@@ -104,6 +107,11 @@ class Keeper:
         if not self._config_problem:
             return ["pipelines.yaml is right again and in force"]
         return [f"{self._config_problem}\nThe last good configuration stays in force until it is corrected."]
+
+    def _chain(self) -> list[str]:
+        """Moves what was done into the audit log; says what is wrong with it once."""
+        before, self._chain_problem = self._chain_problem, self._chainer.move()
+        return [self._chain_problem] if self._chain_problem not in ("", before) else []
 
     def _ours(self) -> bool:
         leases = self._store.leases

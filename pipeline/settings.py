@@ -55,6 +55,7 @@ class Settings:
     push_limit: int = 2 << 30  # bytes of a git push
     git_allow: tuple[str, ...] = ()  # hosts or URL prefixes allowed though private, file:// or http://
     hosts: tuple[str, ...] = ()  # further Host names that the page answers to
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-For is believed
     github_secret: Secret = NO_SECRET  # the webhook's secret
     github_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
     gitea_secret: Secret = NO_SECRET  # the webhook's secret, of Gitea and of Forgejo
@@ -81,7 +82,7 @@ _FOREIGN = re.compile(
     r"|INTERNAL|PYTHON|REPOSITORY|HOOK(_\w*)?|TEST_\w*)"
 )
 SIZES = ("build_memory", "disk_free", "log_limit", "body_limit", "push_limit")
-LISTS = ("git_allow", "hosts")
+LISTS = ("git_allow", "hosts", "trusted_proxies")
 
 
 def _convert(name: str, kind: Any, text: str) -> Any:
@@ -177,6 +178,11 @@ def _value_problems(settings: Settings) -> Iterator[str]:
             yield f"PUSHLIVE_{name.upper()}={getattr(settings, name)}: between {low} and {high}"
     if not 0 <= settings.build_cpu <= 1024:
         yield f"PUSHLIVE_BUILD_CPU={settings.build_cpu}: cores, between 0 (all but a half) and 1024"
+    for proxy in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            yield f"PUSHLIVE_TRUSTED_PROXIES={proxy[:60]!r}: {error}; write e.g. 127.0.0.1 or 10.0.0.0/8"
     for name in ("log_limit", "body_limit", "push_limit"):
         if getattr(settings, name) == 0:
             yield f"PUSHLIVE_{name.upper()}=0: nothing would get through; give a size, e.g. 16MiB"

@@ -38,11 +38,10 @@ def say(text: str) -> None:
 def _token(settings: Settings, store: Store) -> Path:
     """The first maintainer's token, written where the command line finds it."""
     file = settings.data / "token"
-    if file.exists() and store.tokens.find(file.read_text().strip()):
+    found = store.tokens.find(file.read_text().strip()) if file.exists() else None
+    if found and not found.expired(time.time()):
         return file
-    if any(token["name"] == "first" for token in store.tokens.all()):
-        store.tokens.revoke("first")
-    text = store.tokens.create("first", "maintainer")
+    text = store.tokens.create("first", "maintainer", replace=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text + "\n")

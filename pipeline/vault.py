@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import sealing, versions
+from pipeline import audit, sealing, versions
+from pipeline.audit import Who
 from pipeline.config import Pipeline
 from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
 from pipeline.masking import SHORTEST, Mask
@@ -38,7 +39,7 @@ class Vault:
     # ── what a person asks for ───────────────────────────────────────────────
 
     def put(
-        self, pipeline: str, name: str, value: Secret, *, environment: str, by: str, now: float
+        self, pipeline: str, name: str, value: Secret, *, environment: str, by: Who, now: float
     ) -> Version:
         """A new version, for that environment or ("") for every one. Raises ConfigError for what cannot be a
         secret, EngineFailed where the key is lost, wrong or open to others."""
@@ -53,14 +54,15 @@ class Vault:
                 raise ConfigError(f"{pipeline} has {NAMES} secrets already; one more is not taken.")
             number = record.last + 1
             sealed = key.seal(value, _bound(pipeline, environment, name, number))
-            version = Version(number, environment, now, by, sealed, key.id)
+            version = Version(number, environment, now, audit.actor(by).name, sealed, key.id)
             tx.put_secret(versions.added(record, version, _in_use(tx, name)))
+            _record(tx, by, "secret set", environment, f"{name} version {number}", now)
             return version
 
         return self._store.transact(pipeline, act)
 
     def revoke(
-        self, pipeline: str, name: str, *, environment: str, number: int | None, by: str, now: float
+        self, pipeline: str, name: str, *, environment: str, number: int | None, by: Who, now: float
     ) -> tuple[int, ...]:
         """Forgets the values of one version, or of all for that environment; their numbers."""
 
@@ -70,8 +72,10 @@ class Vault:
                 raise NotFound(
                     f"{pipeline} has no secret {name[:128]}.", advice=f"`pushlive secret list {pipeline}`."
                 )
-            left, numbers = versions.revoked(record, environment, number, by, now)
+            left, numbers = versions.revoked(record, environment, number, audit.actor(by).name, now)
             tx.put_secret(left)
+            gone = ", ".join(str(one) for one in numbers)
+            _record(tx, by, "secret rm", environment, f"{name} version {gone}", now)
             return numbers
 
         return self._store.transact(pipeline, act)
@@ -217,6 +221,10 @@ class Vault:
             f"{self._path} is another key ({has}) than the one that secrets are encrypted with ({wanted}).",
             advice="Put the right one back from a backup, or `pushlive secret rm` what it encrypted.",
         )
+
+
+def _record(tx: Transaction, by: Who, act: str, environment: str, what: str, now: float) -> None:
+    tx.record(audit.entry(by, act, now, pipeline=tx.pipeline, environment=environment, detail=what))
 
 
 def check_name(name: str) -> None:

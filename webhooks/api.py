@@ -13,6 +13,7 @@ from pipeline import codec
 from pipeline.errors import NotFound, PushliveError
 from pipeline.model import Run
 from pipeline.secret import Secret
+from pipeline.units import parse_duration
 from webhooks import telling
 from webhooks.answers import Refused
 from webhooks.auth import ROLES, bearer
@@ -21,6 +22,8 @@ from webhooks.site import Site
 
 BODY_LIMIT = 1 << 20  # bytes; the largest body is a pipelines.yaml
 RUNS_AT_MOST = 1000
+DEFAULT_LIFE = "365d"  # of a token: long enough not to surprise, and none is forgotten for ever
+LONGEST_LIFE = 10 * 366 * 86400.0  # seconds
 
 
 def blueprint(site: Site) -> Blueprint:
@@ -87,8 +90,8 @@ def _reading(api: Blueprint, site: Site) -> None:
 
     @api.post("/api/doctor")
     def fix() -> ResponseReturnValue:
-        bearer(site, "maintainer")
-        return {"mended": list(site.desk.fix()), "checks": site.desk.doctor()}
+        by = bearer(site, "maintainer")
+        return {"mended": list(site.desk.fix(by)), "checks": site.desk.doctor()}
 
     @api.post("/api/plan")
     def plan() -> ResponseReturnValue:
@@ -123,48 +126,48 @@ def _acting(api: Blueprint, site: Site) -> None:
 
     @api.post("/api/pipelines/<pipeline>/deploy")
     def deploy(pipeline: str) -> ResponseReturnValue:
-        by = bearer(site, "developer").name
+        by = bearer(site, "developer")
         wanted = _fields(site, {"commit": str, "release": int, "config": str, "rebuild": bool})
         return _run(desk.deploy(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/revert")
     def revert(pipeline: str) -> ResponseReturnValue:
-        by = bearer(site, "developer").name
+        by = bearer(site, "developer")
         return _run(
             desk.revert(pipeline, by, **_fields(site, {"environment": str, "to": int, "reason": str}))
         )
 
     @api.post("/api/pipelines/<pipeline>/promote")
     def promote(pipeline: str) -> ResponseReturnValue:
-        by = bearer(site, "developer").name
+        by = bearer(site, "developer")
         return _run(
             desk.promote(pipeline, by, **_fields(site, {"run": int, "environment": str, "release": int}))
         )
 
     @api.post("/api/pipelines/<pipeline>/hold")
     def hold(pipeline: str) -> ResponseReturnValue:
-        by = bearer(site, "developer").name
+        by = bearer(site, "developer")
         return _said(desk.hold(pipeline, by, **_fields(site, {"environment": str, "reason": str})))
 
     @api.post("/api/pipelines/<pipeline>/resume")
     def resume(pipeline: str) -> ResponseReturnValue:
-        by = bearer(site, "developer").name
+        by = bearer(site, "developer")
         return _said(desk.resume(pipeline, by, **_fields(site, {"environment": str})))
 
     @api.post("/api/pipelines/<pipeline>/unquarantine")
     def unquarantine(pipeline: str) -> ResponseReturnValue:
-        by = bearer(site, "maintainer").name
+        by = bearer(site, "maintainer")
         wanted = _fields(site, {"release": int, "environment": str}, required=("release",))
         return _said(desk.unquarantine(pipeline, by, **wanted))
 
     @api.post("/api/runs/<pipeline>/<number>/cancel")
     def cancel(pipeline: str, number: str) -> ResponseReturnValue:
-        by = bearer(site, "developer").name
+        by = bearer(site, "developer")
         return _run(desk.cancel(pipeline, number_of(site, pipeline, number), by))
 
     @api.post("/api/runs/<pipeline>/<number>/retry")
     def retry(pipeline: str, number: str) -> ResponseReturnValue:
-        by = bearer(site, "developer").name
+        by = bearer(site, "developer")
         return _run(desk.retry(pipeline, number_of(site, pipeline, number), by))
 
 
@@ -176,8 +179,22 @@ def _keeping(api: Blueprint, site: Site) -> None:
 
     @api.post("/api/gc")
     def gc() -> ResponseReturnValue:
+        return _said(site.desk.gc(bearer(site, "maintainer")))
+
+    @api.get("/api/audit")
+    def audit() -> ResponseReturnValue:
         bearer(site, "maintainer")
-        return _said(site.desk.gc())
+        limit = request.args.get("limit", 50, type=int)
+        if not 1 <= limit <= RUNS_AT_MOST:
+            raise Refused(400, f"limit={limit}: write a number between 1 and {RUNS_AT_MOST}")
+        return {"entries": site.desk.audit_log(request.args.get("pipeline", ""), limit)}
+
+    @api.get("/api/audit/verify")
+    def verify() -> ResponseReturnValue:
+        bearer(site, "maintainer")
+        report = site.desk.verify_audit(request.args.get("head", ""))
+        newest = {"number": report.newest.number, "hash": report.newest.hash}
+        return {"ok": not report.problems, "entries": report.entries, **newest, "problems": report.problems}
 
     @api.get("/api/tokens")
     def tokens() -> ResponseReturnValue:
@@ -186,16 +203,16 @@ def _keeping(api: Blueprint, site: Site) -> None:
 
     @api.post("/api/tokens")
     def create_token() -> ResponseReturnValue:
-        bearer(site, "maintainer")
-        wanted = _fields(site, {"name": str, "role": str}, required=("name", "role"))
+        by = bearer(site, "maintainer")
+        wanted = _fields(site, {"name": str, "role": str, "expires": str}, required=("name", "role"))
+        lasts = _lasts(wanted.pop("expires", DEFAULT_LIFE))
         if wanted["role"] not in ROLES:
             raise Refused(400, f"no such role: {wanted['role'][:40]!r}", advice=f"Roles: {', '.join(ROLES)}.")
-        return {**wanted, "token": site.desk.create_token(**wanted)}, 201
+        return {**wanted, "token": site.desk.create_token(**wanted, by=by, lasts=lasts), "lasts": lasts}, 201
 
     @api.delete("/api/tokens/<name>")
     def revoke_token(name: str) -> ResponseReturnValue:
-        bearer(site, "maintainer")
-        site.desk.revoke_token(name)
+        site.desk.revoke_token(name, bearer(site, "maintainer"))
         return _said((f"the token {name!r} is revoked",))
 
 
@@ -214,20 +231,33 @@ def _secrets(api: Blueprint, site: Site) -> None:
 
     @api.put("/api/pipelines/<pipeline>/secrets/<name>")
     def set_secret(pipeline: str, name: str) -> ResponseReturnValue:
-        by = bearer(site, "maintainer").name
+        by = bearer(site, "maintainer")
         wanted = _fields(site, {"value": str, "environment": str}, required=("value",))
         value, environment = Secret(wanted["value"]), wanted.get("environment", "")
         return site.desk.set_secret(pipeline, by, name, value, environment=environment), 201
 
     @api.delete("/api/pipelines/<pipeline>/secrets/<name>")
     def remove_secret(pipeline: str, name: str) -> ResponseReturnValue:
-        by = bearer(site, "maintainer").name
+        by = bearer(site, "maintainer")
         version = request.args.get("version", "")
         if version and not (version.isascii() and version.isdigit() and len(version) < 10):
             raise Refused(400, "version= must be a number")
         environment = request.args.get("environment", "")
         number = int(version) if version else None
         return _said(site.desk.remove_secret(pipeline, by, name, environment=environment, version=number))
+
+
+def _lasts(text: str) -> float:
+    """Seconds from ``90d``; 0 for ``never``. Raises Refused (400)."""
+    if text == "never":
+        return 0.0
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise Refused(400, f"expires: {error}", advice="Write e.g. 90d, or never.") from error
+    if not 1 <= seconds <= LONGEST_LIFE:
+        raise Refused(400, f"expires={text[:40]!r}: from a second to ten years", advice="Or write never.")
+    return seconds
 
 
 def _run(run: Run) -> ResponseReturnValue:

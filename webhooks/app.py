@@ -51,6 +51,7 @@ def create_app(desk: DeskPort, settings: Settings, ensure_repository: Callable[[
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         SESSION_COOKIE_SECURE=settings.url.startswith("https:"),
+        PROVIDE_AUTOMATIC_OPTIONS=False,  # nothing is answered to whom nobody knows
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
     hooks = git_server.install_hooks((settings.data / "hooks").absolute())

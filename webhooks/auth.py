@@ -7,12 +7,18 @@ from urllib.parse import urlsplit
 
 from flask import request
 
+from pipeline.audit import Actor
+from pipeline.errors import TokenExpired
 from pipeline.settings import Settings
+from webhooks import failures
 from webhooks.answers import Refused
 from webhooks.desk import TokenPort
 from webhooks.site import Site
 
 ROLES = ("viewer", "developer", "maintainer")  # each may do what the ones before it may
+
+NO_TOKEN = "no token, or a wrong one"  # noqa: S105 - a sentence
+GET_ONE = "Set PUSHLIVE_TOKEN; see `pushlive token`."
 
 
 def may(token: TokenPort, role: str) -> bool:
@@ -20,15 +26,47 @@ def may(token: TokenPort, role: str) -> bool:
     return token.role in ROLES and ROLES.index(token.role) >= ROLES.index(role)
 
 
-def bearer(site: Site, role: str) -> TokenPort:
-    """The token in the Authorization header. Raises Refused: 401, or 403 for too low a role."""
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    token = site.desk.token(text.strip()) if scheme.lower() == "bearer" and text.strip() else None
+def address(site: Site) -> str:
+    """Where this request came from, as far as it can be believed."""
+    forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
+    return failures.sender(request.remote_addr or "", forwarded, site.settings.trusted_proxies)
+
+
+def whose(site: Site, text: str, trace: str, advice: str = GET_ONE) -> TokenPort:
+    """Whose token that is. Raises Refused: 401 for a wrong or expired one, 429 once that address has failed too often;
+    a right one passes even then. No token at all is no failure: git and browsers ask first without one."""
+    if not text:
+        raise Refused(401, NO_TOKEN, advice=advice)
+    try:
+        token = site.desk.token(text)
+    except TokenExpired as error:
+        failed(site, trace)
+        raise Refused(401, error.message, advice=error.advice) from error
     if token is None:
-        site.desk.count("api: no token")
-        raise Refused(401, "no token, or a wrong one", advice="Set PUSHLIVE_TOKEN; see `pushlive token`.")
-    allowed(token, role)
+        failed(site, trace)
+        raise Refused(401, NO_TOKEN, advice=advice)
     return token
+
+
+def failed(site: Site, trace: str) -> None:
+    """Counts a failure to prove who it is. Raises Refused (429) where there were too many: then nothing is written."""
+    where = address(site)
+    wait = site.failures.failed(where)
+    if wait:
+        raise Refused(
+            429, f"too many wrong tokens or signatures from {where}", advice=f"Try again in {wait} s.", trace="",
+            retry_after=wait,
+        )  # fmt: skip
+    site.desk.count(trace)
+
+
+def bearer(site: Site, role: str) -> Actor:
+    """Who holds the token in the Authorization header. Raises Refused: 401, 429, or 403 for too low a role."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    token = whose(site, text.strip() if scheme.lower() == "bearer" else "", "api: no token")
+    allowed(token, role)
+    ours = request.headers.get("User-Agent", "").startswith("pushlive")  # as it says of itself
+    return Actor(token.name, token.role, address(site), "cli" if ours else "api")
 
 
 def allowed(token: TokenPort, role: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.audit import Actor
 from pipeline.errors import NotFound, RequestError
 from webhooks.desk import DeskPort
 
@@ -121,7 +122,7 @@ def still_so(shown: Mapping[str, str], now: Confirm) -> None:
 
 
 def perform_on_environment(
-    desk: DeskPort, pipeline: str, name: str, act: str, by: str, form: Mapping[str, str]
+    desk: DeskPort, pipeline: str, name: str, act: str, by: Actor, form: Mapping[str, str]
 ) -> str:
     """Does it; the new run's id, or "" where there is none."""
     now = on_environment(pipeline, environment_of(desk, pipeline, name), act)
@@ -137,7 +138,7 @@ def perform_on_environment(
     return ""
 
 
-def perform_on_run(desk: DeskPort, run: dict[str, Any], act: str, by: str, form: Mapping[str, str]) -> str:
+def perform_on_run(desk: DeskPort, run: dict[str, Any], act: str, by: Actor, form: Mapping[str, str]) -> str:
     """Does it; the run's id to look at."""
     now = on_run(run, act)
     still_so(form, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from pipeline.audit import Actor, Entry, Report
 from pipeline.model import Event, Push, Run
 from pipeline.secret import Secret
 
@@ -32,7 +33,7 @@ class TokenPort(Protocol):
 class DeskPort(Protocol):
     """Everything may raise StoreUnavailable; acts raise RequestError (409) or NotFound (404)."""
 
-    def accept(self, push: Push) -> AcceptedPort:
+    def accept(self, push: Push, by: Actor) -> AcceptedPort:
         """Returns once the run is on disk. The same delivery to the same pipeline makes one run."""
 
     def pipelines_of_repository(self, name: str) -> tuple[str, ...]:
@@ -46,7 +47,7 @@ class DeskPort(Protocol):
     def deploy(
         self,
         pipeline: str,
-        by: str,
+        by: Actor,
         *,
         commit: str = "",
         release: int | None = None,
@@ -55,30 +56,32 @@ class DeskPort(Protocol):
     ) -> Run: ...
 
     def revert(
-        self, pipeline: str, by: str, *, environment: str = "", to: int | None = None, reason: str = ""
+        self, pipeline: str, by: Actor, *, environment: str = "", to: int | None = None, reason: str = ""
     ) -> Run: ...
 
     def promote(
         self,
         pipeline: str,
-        by: str,
+        by: Actor,
         *,
         run: int | None = None,
         environment: str = "",
         release: int | None = None,
     ) -> Run: ...
 
-    def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]: ...
-
-    def resume(self, pipeline: str, by: str, *, environment: str = "") -> tuple[str, ...]: ...
-
-    def unquarantine(
-        self, pipeline: str, by: str, release: int, *, environment: str = ""
+    def hold(
+        self, pipeline: str, by: Actor, *, environment: str = "", reason: str = ""
     ) -> tuple[str, ...]: ...
 
-    def cancel(self, pipeline: str, number: int, by: str) -> Run: ...
+    def resume(self, pipeline: str, by: Actor, *, environment: str = "") -> tuple[str, ...]: ...
 
-    def retry(self, pipeline: str, number: int, by: str) -> Run: ...
+    def unquarantine(
+        self, pipeline: str, by: Actor, release: int, *, environment: str = ""
+    ) -> tuple[str, ...]: ...
+
+    def cancel(self, pipeline: str, number: int, by: Actor) -> Run: ...
+
+    def retry(self, pipeline: str, number: int, by: Actor) -> Run: ...
 
     def plan(self, text: str) -> dict[str, Any]: ...
 
@@ -102,12 +105,12 @@ class DeskPort(Protocol):
         """What the application itself printed last there."""
 
     def set_secret(
-        self, pipeline: str, by: str, name: str, value: Secret, *, environment: str = ""
+        self, pipeline: str, by: Actor, name: str, value: Secret, *, environment: str = ""
     ) -> dict[str, Any]:
         """``{"name", "environment", "version", "messages"}``; never the value."""
 
     def remove_secret(
-        self, pipeline: str, by: str, name: str, *, environment: str = "", version: int | None = None
+        self, pipeline: str, by: Actor, name: str, *, environment: str = "", version: int | None = None
     ) -> tuple[str, ...]: ...
 
     def secrets(self, pipeline: str) -> list[dict[str, Any]]:
@@ -116,13 +119,24 @@ class DeskPort(Protocol):
     def secret(self, pipeline: str, name: str, environment: str = "") -> list[dict[str, Any]]:
         """Every kept version of one, newest first; never a value."""
 
-    def create_token(self, name: str, role: str) -> str: ...
+    def create_token(self, name: str, role: str, by: Actor, *, lasts: float = 0.0) -> str:
+        """``lasts``: seconds; 0: it does not expire."""
 
-    def token(self, text: str) -> TokenPort | None: ...
+    def token(self, text: str) -> TokenPort | None:
+        """Whose token that is, None for nobody's. Raises TokenExpired."""
 
-    def tokens(self) -> list[dict[str, Any]]: ...
+    def tokens(self) -> list[dict[str, Any]]:
+        """name, role, created, expires, used, expired"""
 
-    def revoke_token(self, name: str) -> None: ...
+    def revoke_token(self, name: str, by: Actor) -> None: ...
+
+    def record(self, by: Actor, act: str, **what: Any) -> None:
+        """Into the audit log, for what no other method does."""
+
+    def audit_log(self, pipeline: str = "", limit: int = 50) -> list[Entry]:
+        """Newest first."""
+
+    def verify_audit(self, noted: str = "") -> Report: ...
 
     def count(self, what: str) -> None: ...
 
@@ -130,9 +144,9 @@ class DeskPort(Protocol):
 
     def doctor(self) -> list[dict[str, Any]]: ...
 
-    def gc(self) -> tuple[str, ...]: ...
+    def gc(self, by: Actor) -> tuple[str, ...]: ...
 
-    def fix(self) -> tuple[str, ...]:
+    def fix(self, by: Actor) -> tuple[str, ...]:
         """Brings Engine and proxy to what the store says; what was done."""
 
     def healthy(self) -> bool: ...

@@ -18,7 +18,7 @@ from flask.typing import ResponseReturnValue
 from pipeline.errors import NotFound
 from pipeline.settings import Settings
 from webhooks.answers import RETRY_AFTER, Refused
-from webhooks.auth import allowed
+from webhooks.auth import address, allowed, whose
 from webhooks.desk import TokenPort
 from webhooks.git_cgi import BackendFailed, Body, Exchange
 from webhooks.site import Site
@@ -94,11 +94,7 @@ def _basic(site: Site) -> TokenPort:
     """The token given as password; any user name will do."""
     given = request.authorization
     text = (given.password or "") if given is not None and given.type == "basic" else ""
-    token = site.desk.token(text) if text else None
-    if token is None:
-        site.desk.count("git: no token")
-        raise Refused(401, "no token, or a wrong one", advice="The token is the password; any user name.")
-    return token
+    return whose(site, text, "git: no token", advice="The token is the password; any user name.")
 
 
 def _repository(site: Site, name: str) -> Path:
@@ -134,7 +130,8 @@ def _environment(site: Site, repository: Path, path: str, token: TokenPort) -> d
         "PATH_INFO": f"/{repository.name}/{path}",
         "QUERY_STRING": f"service={request.args['service']}" if path == "info/refs" else "",
         "REMOTE_USER": token.name,
-        "REMOTE_ADDR": request.remote_addr or "",
+        "REMOTE_ADDR": address(site),
+        "PUSHLIVE_ROLE": token.role,
         "CONTENT_TYPE": request.content_type or "",
         "CONTENT_LENGTH": str(request.content_length) if request.content_length is not None else "",
         "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),

@@ -23,6 +23,7 @@ def request(environ: "os._Environ[str]", refs: bytes) -> bytes:
         "POST /internal/post-receive HTTP/1.0\r\n"
         f"Host: {environ['PUSHLIVE_LISTEN']}\r\n"
         f"X-Pushlive-Internal: {environ['PUSHLIVE_INTERNAL']}\r\n"
+        f"X-Pushlive-Pusher: {environ.get('PUSHLIVE_ROLE', '')} {environ.get('REMOTE_ADDR', '')}\r\n"
         f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

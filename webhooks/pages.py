@@ -62,9 +62,15 @@ def _door(pages: Blueprint, site: Site) -> None:
     def enter() -> ResponseReturnValue:
         _small_form(site)
         check_origin(site)
-        if log_in(site, request.form.get("token", "")):
-            return redirect(_inside(request.form.get("back", "")))
-        return render_template("login.html", wrong=True, back=_inside(request.form.get("back", ""))), 401
+        back = _inside(request.form.get("back", ""))
+        try:
+            log_in(site, request.form.get("token", ""))
+        except Refused as error:
+            answer = Response(render_template("login.html", wrong=error, back=back), error.status)
+            if error.retry_after:
+                answer.headers["Retry-After"] = str(error.retry_after)
+            return answer
+        return redirect(back)
 
     @pages.post("/logout")
     def leave() -> ResponseReturnValue:
@@ -139,7 +145,7 @@ def _pressing(pages: Blueprint, site: Site) -> None:
     def do_environment(pipeline: str, name: str, act: str) -> ResponseReturnValue:
         _small_form(site)
         who = acting(site)
-        run = confirm.perform_on_environment(site.desk, pipeline, name, act, who.name, request.form)
+        run = confirm.perform_on_environment(site.desk, pipeline, name, act, who, request.form)
         return _go(run)
 
     @pages.get("/runs/<pipeline>/<number>/<any('promote', 'cancel', 'retry'):act>")
@@ -154,7 +160,7 @@ def _pressing(pages: Blueprint, site: Site) -> None:
         _small_form(site)
         who = acting(site)
         run = site.desk.show(pipeline, number_of(site, pipeline, number))["run"]
-        return _go(confirm.perform_on_run(site.desk, run, act, who.name, request.form))
+        return _go(confirm.perform_on_run(site.desk, run, act, who, request.form))
 
 
 def _ask(site: Site, who: Any, asked: Confirm, back: str) -> ResponseReturnValue:

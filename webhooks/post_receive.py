@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.audit import Actor
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable
 from pipeline.model import Outcome, Push, Run
 from webhooks import telling
@@ -41,13 +42,14 @@ def blueprint(site: Site) -> Blueprint:
         with received(request, BODY_LIMIT, site.deadlines) as body:
             repository, pusher, *refs = body.read().decode("utf-8", "replace").splitlines()
         updates = [Update(*ref.split(" ", 2)) for ref in refs]
-        said, runs = _accept(site, repository, pusher, updates)
+        role, _, where = request.headers.get("X-Pushlive-Pusher", "").partition(" ")
+        said, runs = _accept(site, repository, Actor(pusher, role, where, "git"), updates)
         return Response(_story(site, said, runs), mimetype="text/plain")
 
     return internal
 
 
-def _accept(site: Site, repository: str, pusher: str, updates: list[Update]) -> tuple[list[str], list[Run]]:
+def _accept(site: Site, repository: str, pusher: Actor, updates: list[Update]) -> tuple[list[str], list[Run]]:
     """Stores every push before anything is said. The sweep finds what the store could not take now."""
     said: list[str] = []
     runs: list[Run] = []
@@ -60,7 +62,7 @@ def _accept(site: Site, repository: str, pusher: str, updates: list[Update]) -> 
                 other.append(_why_not(update, branches))
                 continue
             for pipeline in wanted:
-                accepted = site.desk.accept(_push(pipeline, repository, pusher, update))
+                accepted = site.desk.accept(_push(pipeline, repository, pusher.name, update), pusher)
                 runs.append(accepted.run)
                 said += accepted.notes
     except StoreUnavailable as error:

@@ -17,10 +17,12 @@ from urllib.parse import parse_qs
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.audit import Actor
 from pipeline.errors import NotFound
 from pipeline.model import Push
 from pipeline.settings import Secret
 from webhooks.answers import Refused, pushlive_clock
+from webhooks.auth import address, failed
 from webhooks.limits import Incomplete, TooLarge, received
 from webhooks.receivers import Ignored, Malformed, Parsed, Pushed, Receiver
 from webhooks.receivers.gitea import Gitea
@@ -66,7 +68,8 @@ def _traced(site: Site, provider: str) -> Iterator[None]:
         site.desk.count(f"{provider}: malformed")
         raise Refused(400, str(error)) from error
     except Refused as error:
-        site.desk.count(f"{provider}: {error.trace}")
+        if error.trace:
+            site.desk.count(f"{provider}: {error.trace}")
         raise
 
 
@@ -74,11 +77,13 @@ def _understand(site: Site, receiver: Receiver, body: IO[bytes]) -> Parsed:
     secrets = _secrets(site, receiver.name)
     raw = body.read()
     if not receiver.verify(request.headers, raw, secrets):
+        # Only now: a provider's addresses are everybody's who uses it, so a right signature has to pass always.
+        failed(site, f"{receiver.name}: signature")
         raise Refused(
             401,
             "the signature is missing or wrong",
             advice=f"Set the webhook's secret to the one in PUSHLIVE_{receiver.name.upper()}_SECRET.",
-            trace="signature",
+            trace="",
         )
     return receiver.parse(request.headers, _payload(raw))
 
@@ -120,7 +125,8 @@ def _answer(site: Site, provider: str, parsed: Parsed) -> ResponseReturnValue:
     if reason := _irrelevant(parsed, branches):
         return {"ignored": reason}
     wanted = [name for name, branch in branches.items() if parsed.ref == f"refs/heads/{branch}"]
-    accepted = [site.desk.accept(_push(provider, name, parsed)) for name in wanted]
+    by = Actor(parsed.pusher, "", address(site), f"webhook:{provider}")
+    accepted = [site.desk.accept(_push(provider, name, parsed), by) for name in wanted]
     notes = [note for one in accepted for note in one.notes]
     return {"runs": [one.run.id for one in accepted], "notes": notes}, 202
 

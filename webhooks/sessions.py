@@ -4,51 +4,50 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import request, session
 
+from pipeline.audit import Actor
 from webhooks.answers import Refused
-from webhooks.auth import allowed
+from webhooks.auth import address, allowed, whose
 from webhooks.site import Site
 
 LOGIN_HOURS = 12
-
-
-@dataclass(frozen=True)
-class Person:
-    name: str
-    role: str
 
 
 class LoginNeeded(Exception):
     """The page asks for a login and comes back."""
 
 
-def log_in(site: Site, text: str) -> bool:
-    """Remembers whose token that is, never the token itself. False for a wrong one."""
-    token = site.desk.token(text.strip()) if text.strip() else None
-    if token is None:
-        site.desk.count("page: wrong token")
-        return False
+def log_in(site: Site, text: str) -> None:
+    """Remembers whose token that is, never the token itself. Raises Refused: 401 for a wrong or expired one, 429 after
+    too many."""
+    text = text.strip()
+    where = address(site)
+    try:
+        token = whose(site, text, "page: wrong token", "It may have been revoked.")
+    except Refused as error:
+        if text and error.status == 401 and site.failures.worth_telling():
+            site.desk.record(Actor("", "", where, "page"), "log-in failed")
+        raise
+    site.desk.record(Actor(token.name, token.role, where, "page"), "log-in")
     session.clear()
     session["name"] = token.name
     session["mark"] = _mark(_row(site, token.name))
     session["csrf"] = secrets.token_urlsafe(24)
     session.permanent = True  # ends after LOGIN_HOURS, also when the browser stays open
-    return True
 
 
-def person(site: Site) -> Person:
-    """Who looks at the page. Raises LoginNeeded; a revoked token ends its sessions at once."""
+def person(site: Site) -> Actor:
+    """Who looks at the page. Raises LoginNeeded; a token that is revoked or has expired ends its sessions at once."""
     name = str(session.get("name", ""))
     found = _row(site, name) if name else {}
-    if not found or _mark(found) != session.get("mark"):
+    if not found or found.get("expired") or _mark(found) != session.get("mark"):
         session.clear()
         raise LoginNeeded
-    return Person(name, str(found["role"]))
+    return Actor(name, str(found["role"]), address(site), "page")
 
 
 def _row(site: Site, name: str) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def _mark(row: dict[str, Any]) -> str:
     return str(row.get("created", ""))
 
 
-def acting(site: Site, role: str = "developer") -> Person:
+def acting(site: Site, role: str = "developer") -> Actor:
     """Who pressed a button. Raises Refused (403) for a forged request or too low a role."""
     who = person(site)
     check_origin(site)

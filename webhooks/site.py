@@ -9,6 +9,7 @@ from threading import BoundedSemaphore
 
 from pipeline.settings import Secret, Settings
 from webhooks.desk import DeskPort
+from webhooks.failures import Failures
 from webhooks.limits import Deadlines
 
 PUSHES_AT_ONCE = 24  # each holds two of the server's 64 threads: its own, and its hook's
@@ -24,4 +25,5 @@ class Site:
     internal: Secret  # what our own git hook proves itself with; new in each process
     hooks: Path  # the folder with our hooks: git runs no others
     deadlines: Deadlines = field(default_factory=Deadlines)
+    failures: Failures = field(default_factory=Failures)
     pushes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(PUSHES_AT_ONCE))

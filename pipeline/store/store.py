@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 import redis
 
 from pipeline import codec
+from pipeline.audit import Entry
 from pipeline.errors import LeaseLost, NotFound, TryAgain
 from pipeline.model import Environment, Event, Release, Run
+from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate
 from pipeline.store.events import Events
 from pipeline.store.leases import Lease, Leases
@@ -133,6 +135,10 @@ class Transaction:
         full = outbox.is_full(self._pipe, url)
         self._writes.append(lambda p: outbox.queue(p, url, text, full=full))
 
+    def record(self, entry: Entry) -> None:
+        """The act and its entry in the audit log are one."""
+        self._writes.append(lambda p: self._store.audit.queue(p, entry))
+
     def apply(self, mark: str) -> None:
         """Everything at once; ``mark`` is left as the pipeline's version."""
         self._pipe.multi()
@@ -162,7 +168,8 @@ class Store:
         self._prefix = f"{prefix}:"
         self.leases = Leases(self.client, self._prefix)
         self.events = Events(self.client, self._prefix)
-        self.tokens = Tokens(self.client, self._prefix)
+        self.audit = AuditLog(self.client, self._prefix)
+        self.tokens = Tokens(self.client, self._prefix, self.audit)
         self.outbox = Outbox(self.client, self._prefix)
 
     def key(self, *parts: str) -> str:
@@ -361,6 +368,24 @@ class Store:
     def config(self, digest: str) -> str:
         with translate():
             return str(self.client.hget(self.key("configs"), digest) or "")
+
+    def take_up(self, name: str, value: str, entry: Callable[[str], Entry]) -> bool:
+        """Sets a fact; where that changes it, ``entry(before)`` goes into the audit log with it: True."""
+        key = self.key("fact", name)
+        while True:
+            with translate(), self.client.pipeline() as pipe:
+                try:
+                    pipe.watch(key)  # type: ignore[no-untyped-call]
+                    before = str(pipe.get(key) or "")
+                    if before == value:
+                        return False
+                    pipe.multi()
+                    pipe.set(key, value)
+                    self.audit.queue(pipe, entry(before))
+                    pipe.execute()
+                    return True
+                except redis.WatchError:
+                    continue
 
     def set(self, name: str, value: str, ttl: float | None = None) -> None:
         """A small fact: the current configuration's hash, what the sweep saw, …"""

@@ -5,72 +5,165 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import codec
-from pipeline.errors import NotFound, RequestError
+import redis
+
+from pipeline import audit, codec
+from pipeline.audit import Who
+from pipeline.errors import NotFound, RequestError, StoreUnavailable
+from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, read, translate
 
 ROLES = ("viewer", "developer", "maintainer")
+USED_EVERY = 3600.0  # seconds: when a token was last used is noted no more often
 
 
 @dataclass(frozen=True)
 class Token:
+    """``expires``: seconds since the epoch; 0: never."""
+
     name: str
     role: str
     created: float
+    expires: float = 0.0
 
     def may(self, role: str) -> bool:
         """True where this token's role includes that one."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
+    def expired(self, now: float) -> bool:
+        return 0 < self.expires <= now
+
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Tokens:
-    def __init__(self, client: Client, prefix: str) -> None:
-        self._client = client
+    def __init__(self, client: Client, prefix: str, log: AuditLog) -> None:
+        self._client, self._log = client, log
         self._by_hash = prefix + "tokens"
         self._by_name = prefix + "token-names"
+        self._used = prefix + "token-used"
+        self._noted: dict[
+            str, float
+        ] = {}  # when this process last noted a use, by hash: of right tokens alone
 
-    def create(self, name: str, role: str) -> str:
-        """A new token's text. Raises RequestError on a name in use or an unknown role."""
+    def create(
+        self, name: str, role: str, *, by: Who = "the service", expires: float = 0.0, replace: bool = False
+    ) -> str:
+        """A new token's text. Raises RequestError on an unknown role, and on a name in use unless it is to be
+        replaced. ``expires``: seconds since the epoch; 0: never."""
         if role not in ROLES:
             raise RequestError(f"there is no role {role!r}.", advice=f"Roles are {', '.join(ROLES)}.")
         if not name or len(name) > 64 or not name.isprintable():
             raise RequestError("a token needs a name of 1 to 64 printable characters.")
         text = "pl_" + secrets.token_urlsafe(20)
-        with translate():
-            if not self._client.hsetnx(self._by_name, name, _digest(text)):
+        token = Token(name, role, time.time(), expires)
+
+        def make(pipe: Any) -> Callable[[], None]:
+            old = pipe.hget(self._by_name, name)
+            if old == _digest(text):
+                return lambda: None  # done already: only the answer was lost
+            if old and not replace:
                 raise RequestError(
                     f"a token named {name!r} exists.", advice=f"`pushlive token revoke {name}` first."
                 )
-            self._client.hset(self._by_hash, _digest(text), codec.dump(Token(name, role, time.time())))
+            return lambda: self._put(pipe, text, token, str(old or ""), by)
+
+        self._change(make)
         return text
 
+    def _put(self, pipe: Any, text: str, token: Token, old: str, by: Who) -> None:
+        if old:
+            self._take_away(pipe, token.name, old)
+        pipe.hset(self._by_name, token.name, _digest(text))
+        pipe.hset(self._by_hash, _digest(text), codec.dump(token))
+        end = (
+            time.strftime("expires %Y-%m-%d", time.gmtime(token.expires))
+            if token.expires
+            else "never expires"
+        )
+        detail = f"{token.name} ({token.role}), {end}"
+        self._log.queue(pipe, audit.entry(by, "token create", token.created, detail=detail))
+
+    def _take_away(self, pipe: Any, name: str, digest: str) -> None:
+        pipe.hdel(self._by_name, name)
+        pipe.hdel(self._by_hash, digest)
+        pipe.hdel(self._used, digest)
+
+    def _change(self, act: Callable[[Any], Callable[[], None]]) -> None:
+        """``act`` reads and decides; what it returns writes, all at once and on what was read."""
+        while True:
+            with translate(), self._client.pipeline() as pipe:
+                try:
+                    pipe.watch(self._by_name, self._by_hash)  # type: ignore[no-untyped-call]
+                    write = act(pipe)
+                    pipe.multi()
+                    write()
+                    pipe.execute()
+                    return
+                except redis.WatchError:
+                    continue
+
     def find(self, text: str) -> Token | None:
+        """Whose text that is; also where it has expired."""
+        digest = _digest(text)
         with translate():
-            found = self._client.hget(self._by_hash, _digest(text))
-        return read(Token, str(found), self._by_hash) if found else None
+            found = self._client.hget(self._by_hash, digest)
+        if not found:
+            return None
+        self._note_use(digest)
+        return read(Token, str(found), self._by_hash)
+
+    def _note_use(self, digest: str) -> None:
+        now = time.time()
+        if abs(now - self._noted.get(digest, 0.0)) < USED_EVERY:
+            return
+        self._noted[digest] = now
+        with suppress(StoreUnavailable), translate():  # no reason to refuse anybody
+            self._client.hset(self._used, digest, f"{now:.0f}")
 
     def all(self) -> list[dict[str, Any]]:
+        """Oldest first: name, role, created, expires, used (0: never; all in seconds since the epoch)."""
         with translate():
             found = self._client.hgetall(self._by_hash)
-        tokens = sorted(
-            (read(Token, str(text), self._by_hash) for text in found.values()), key=lambda t: t.created
-        )
-        return [codec.plain(token) for token in tokens]
+            used = self._client.hgetall(self._used)
+        rows = [
+            codec.plain(read(Token, str(text), self._by_hash)) | {"used": float(used.get(digest) or 0)}
+            for digest, text in found.items()
+        ]
+        return sorted(rows, key=lambda row: float(row["created"]))
 
-    def revoke(self, name: str) -> None:
-        """Raises NotFound where no token has that name."""
-        with translate():
-            digest = self._client.hget(self._by_name, name)
-            if not digest:
+    def revoke(self, name: str, *, by: Who = "the service") -> None:
+        """Raises NotFound where no token has that name, RequestError for the last maintainer's."""
+
+        def end(pipe: Any) -> Callable[[], None]:
+            digest = str(pipe.hget(self._by_name, name) or "")
+            tokens = {
+                key: read(Token, text, self._by_hash) for key, text in pipe.hgetall(self._by_hash).items()
+            }
+            if digest not in tokens:
                 raise NotFound(
                     f"there is no token named {name!r}.", advice="`pushlive token list` shows them."
                 )
-            self._client.hdel(self._by_hash, str(digest))
-            self._client.hdel(self._by_name, name)
+            now = time.time()
+            others = (token for key, token in tokens.items() if key != digest)
+            if tokens[digest].role == "maintainer" and not any(
+                other.role == "maintainer" and not other.expired(now) for other in others
+            ):
+                raise RequestError(
+                    f"{name!r} is the last maintainer's token: without it nobody could make another.",
+                    advice="`pushlive token create NAME --role maintainer` first.",
+                )
+            return lambda: self._end(pipe, name, digest, by)
+
+        self._change(end)
+
+    def _end(self, pipe: Any, name: str, digest: str, by: Who) -> None:
+        self._take_away(pipe, name, digest)
+        self._log.queue(pipe, audit.entry(by, "token revoke", time.time(), detail=name))

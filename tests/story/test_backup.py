@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import backup, supervisor, wiring
+from pipeline import audit, backup, supervisor, wiring
 from pipeline.adapters.git import heads, init_repository
+from pipeline.chainer import Chainer
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import Event, Kind, Run
@@ -117,6 +118,32 @@ def test_everything_that_is_kept_comes_back(full):
     assert other.config.read_text() == "pipelines: {}\n"
     assert not (other.data / "hooks").exists()
     assert not (other.data / backup.RESTORING).exists()
+
+
+def test_the_audit_log_comes_back_whole_though_it_went_on_meanwhile(full, monkeypatch):
+    file, other = full.data.parent / "b.tgz", elsewhere(full)
+    real = snapshot.dump
+
+    def dump(store):
+        yield from list(real(store))
+        act(store)
+
+    def act(store):
+        store.audit.record(audit.entry("ann", "hold", 1.0))
+        assert Chainer(store, full.data).move() == ""
+
+    with backup._store(full) as store:
+        act(store)
+    monkeypatch.setattr(snapshot, "dump", dump)
+    backup.backup(full, file)
+    monkeypatch.undo()
+    backup.restore(other, file)
+    with backup._store(other) as store:
+        report = Chainer(store, other.data).verify()
+        assert report.problems == []
+        assert report.entries >= 1
+    with backup._store(full) as store:
+        assert store.audit.last().number == report.entries + 1
 
 
 def test_repositories_come_back_with_every_ref(full):

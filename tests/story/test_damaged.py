@@ -117,7 +117,7 @@ def test_fault_45_a_key_of_another_type_is_damage_and_not_a_store_that_is_away(m
 
 def test_fault_45_a_damaged_token_opens_nothing(make_world):
     world = make_world(TWO)
-    text = world.desk.create_token("ann", "viewer")
+    text = world.desk.create_token("ann", "viewer", "ann")
     key = world.store.key("tokens")
     (digest,) = world.store.client.hkeys(key)
     world.store.client.hset(key, digest, '{"name": "ann", "role": ["maintainer"], "created": 1}')

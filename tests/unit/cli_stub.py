@@ -22,6 +22,13 @@ from pipeline.cli import main
 
 NOW = time.time()
 TOKEN = "pl_secret"
+TOKEN_ROW = {
+    "name": "ci",
+    "role": "developer",
+    "created": NOW - 2.5 * 86400,
+    "expires": NOW + 4.5 * 86400,
+    "used": 0,
+}
 
 
 def environment(name: str, index: int, **changes: Any) -> dict[str, Any]:
@@ -209,7 +216,7 @@ class Stub(ThreadingHTTPServer):
                 200,
                 {"checks": [{"name": "store", "ok": True, "text": "0.2 ms", "advice": ""}]},
             ),
-            ("GET", "/api/tokens"): (200, {"tokens": [{"name": "ci", "role": "developer"}]}),
+            ("GET", "/api/tokens"): (200, {"tokens": [TOKEN_ROW]}),
             ("POST", "/api/tokens"): (201, {"name": "ci", "role": "developer", "token": "pl_new"}),
             ("DELETE", "/api/tokens/ci"): (200, {}),
             ("POST", "/api/plan"): (

@@ -46,14 +46,17 @@ def test_a_new_token_stands_alone_on_standard_output(stub: Stub, pushlive: Calla
     told = pushlive("token", "create", "ci")
     assert (told.code, told.out) == (0, "pl_new\n")
     assert "shown this once" in told.err
-    assert stub.asked[-1][2] == {"name": "ci", "role": "developer"}
-    pushlive("token", "create", "ci", "--role", "viewer")
-    assert stub.asked[-1][2] == {"name": "ci", "role": "viewer"}
+    assert stub.asked[-1][2] == {"name": "ci", "role": "developer", "expires": "365d"}
+    pushlive("token", "create", "ci", "--role", "viewer", "--expires", "never")
+    assert stub.asked[-1][2] == {"name": "ci", "role": "viewer", "expires": "never"}
     assert pushlive("token", "create", "ci", "--role", "king").code == 2
 
 
 def test_tokens_are_listed_and_revoked(stub: Stub, pushlive: Callable[..., Told]) -> None:
-    assert pushlive("token", "list").out == "name  role\nci    developer\n"
+    assert pushlive("token", "list").out.splitlines()[0].split() == ["name", "role", "made", "ends", "used"]
+    assert pushlive("token", "list").out.splitlines()[1].split() == [
+        *("ci", "developer", "2d", "ago", "in", "4d", "never")
+    ]
     assert "is revoked" in pushlive("token", "revoke", "ci").out
     assert pushlive("token", "revoke", "no/body").code == 4
     assert stub.asked[-1][:2] == ("DELETE", "/api/tokens/no%2Fbody")
@@ -69,3 +72,35 @@ def test_doctor_fix_says_what_was_mended_and_how_it_is_now(stub: Stub, pushlive:
     assert pushlive("doctor", "--fix", "--json").json["mended"] == mended
     stub.answers["POST", "/api/doctor"] = (200, {"mended": [], "checks": checks})
     assert "nothing to mend" in pushlive("doctor", "--fix").out
+
+
+ENTRY: dict[str, Any] = {
+    "number": 7, "time": "2026-11-25T11:09:19.123Z", "who": "ann", "role": "developer", "act": "revert",
+    "pipeline": "hello", "environment": "live", "run": "hello#42", "release": "r16", "way": "cli",
+    "address": "10.0.0.9", "why": "slow\x1b[31m", "detail": "", "previous": "0" * 64, "hash": "ab" * 32,
+}  # fmt: skip
+
+
+def test_the_audit_log_is_shown_oldest_first(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.answers["GET", "/api/audit"] = (200, {"entries": [ENTRY, ENTRY | {"number": 6}]})
+    head, six, seven = pushlive("audit", "hello", "--limit", "2").out.splitlines()
+    assert head.split() == ["time", "who", "act", "on", "release", "from", "why"]
+    assert six.split()[0] == "6"
+    assert seven == (
+        "7  2026-11-25 11:09:19  ann (developer)  revert  hello#42 live  r16      cli 10.0.0.9  slow"
+    )
+    assert stub.asked[-1][1] == "/api/audit?pipeline=hello&limit=2"
+    assert pushlive("audit", "--head", "ab").code == 2
+
+
+def test_verify_says_what_is_wrong_and_exits_by_it(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    good = {"ok": True, "entries": 7, "number": 7, "hash": "ab" * 32, "problems": []}
+    stub.answers["GET", "/api/audit/verify"] = (200, good)
+    told = pushlive("audit", "--verify", "--head", "ab" * 32)
+    assert told.code == 0
+    assert f"newest: 7 {'ab' * 32}" in told.out
+    assert stub.asked[-1][1].endswith(f"?head={'ab' * 32}")
+    stub.answers["GET", "/api/audit/verify"] = (200, good | {"ok": False, "problems": ["entry 3 is missing"]})
+    told = pushlive("audit", "--verify")
+    assert (told.code, told.out) == (1, "✗ entry 3 is missing\n")
+    assert pushlive("audit", "--verify", "--json").code == 1

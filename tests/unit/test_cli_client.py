@@ -96,6 +96,14 @@ def test_where_a_missing_and_a_wrong_token_come_from() -> None:
     assert "none was found (looked at PUSHLIVE_TOKEN, /data/token)" in missing
     assert "pushlive token create" in missing
     assert "does not take the token from PUSHLIVE_TOKEN" in str(refusal(401, "", b"{}", PLACE))
+    expired = refusal(401, "", b'{"error": "the token expired"}', PLACE)
+    assert "from PUSHLIVE_TOKEN: the token expired." in str(expired)
+
+
+def test_too_many_failures_say_when_to_try_again() -> None:
+    found = refusal(429, "3", b'{"error": "too many wrong tokens"}', PLACE)
+    assert isinstance(found, Unreachable)
+    assert "Try again in 3 seconds" in str(found)
 
 
 def test_nobody_there() -> None:

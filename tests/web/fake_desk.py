@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import codec
-from pipeline.errors import NotFound, RequestError, StoreUnavailable
+from pipeline.audit import Actor, Entry, Mark, Report, Who, actor, entry
+from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.model import Event, Failure, Kind, Outcome, Push, Run, State, StepResult
 from pipeline.secret import Secret
 
@@ -29,6 +30,7 @@ class Accepted:
 class Token:
     name: str
     role: str
+    expires: float = 0.0
 
 
 class FakeDesk:
@@ -41,6 +43,8 @@ class FakeDesk:
         self.made: dict[str, Run] = {}
         self.acts: list[tuple[Any, ...]] = []
         self.traces: Counter[str] = Counter()
+        self.recorded: list[tuple[Any, ...]] = []
+        self.actors: list[Any] = []
         self.texts = {text: Token(role, role) for text, role in ROLES.items()}
         self.environments = [environment("dev"), environment("qa"), environment("live")]
         self.message = "Greet the world"
@@ -53,7 +57,8 @@ class FakeDesk:
         if self.down:
             raise StoreUnavailable("the store does not answer", advice="Try again in a moment.")
 
-    def accept(self, push: Push) -> Accepted:
+    def accept(self, push: Push, by: Who) -> Accepted:
+        self.actors.append(by)
         with self._lock:
             self._up()
             for run in self.made.values():
@@ -62,7 +67,7 @@ class FakeDesk:
             self.pushes.append(push)
             return Accepted(self._new(push.pipeline, Kind.PUSH, push.commit, push.pusher, push))
 
-    def _new(self, pipeline: str, kind: Kind, commit: str, by: str, push: Push | None = None) -> Run:
+    def _new(self, pipeline: str, kind: Kind, commit: str, by: Who, push: Push | None = None) -> Run:
         run = Run(
             pipeline=pipeline,
             number=42 + len(self.made),
@@ -72,7 +77,7 @@ class FakeDesk:
             config="c0ffee",
             stages=STAGES,
             accepted=time.time(),
-            pusher=by,
+            pusher=actor(by).name,
             delivery=push.delivery if push else "",
             message=self.message,
         )
@@ -96,43 +101,44 @@ class FakeDesk:
         self._up()
         if what[1] not in self.pipelines:
             raise NotFound(f"there is no pipeline {what[1]!r}", advice="See `pushlive status`.")
-        self.acts.append(what)
+        self.actors += [one for one in what if isinstance(one, Actor)]
+        self.acts.append(tuple(one.name if isinstance(one, Actor) else one for one in what))
 
-    def deploy(self, pipeline: str, by: str, *, commit: str = "", release: int | None = None,
+    def deploy(self, pipeline: str, by: Who, *, commit: str = "", release: int | None = None,
                config: str = "", rebuild: bool = False) -> Run:  # fmt: skip
         self._act("deploy", pipeline, by, commit, release, config, rebuild)
         return self._new(pipeline, Kind.DEPLOY, commit or "a" * 40, by)
 
-    def revert(self, pipeline: str, by: str, *, environment: str = "", to: int | None = None,
+    def revert(self, pipeline: str, by: Who, *, environment: str = "", to: int | None = None,
                reason: str = "") -> Run:  # fmt: skip
         self._act("revert", pipeline, by, environment, to, reason)
         return self._new(pipeline, Kind.REVERT, "b" * 40, by)
 
-    def promote(self, pipeline: str, by: str, *, run: int | None = None, environment: str = "",
+    def promote(self, pipeline: str, by: Who, *, run: int | None = None, environment: str = "",
                 release: int | None = None) -> Run:  # fmt: skip
         self._act("promote", pipeline, by, run, environment, release)
         return self.made[f"{pipeline}#{run}"] if run else next(iter(self.made.values()))
 
-    def hold(self, pipeline: str, by: str, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
+    def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
         self._act("hold", pipeline, by, environment, reason)
         return ("held",)
 
-    def resume(self, pipeline: str, by: str, *, environment: str = "") -> tuple[str, ...]:
+    def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
         self._act("resume", pipeline, by, environment)
         return ("resumed",)
 
-    def unquarantine(self, pipeline: str, by: str, release: int, *, environment: str = "") -> tuple[str, ...]:
+    def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
         self._act("unquarantine", pipeline, by, release, environment)
         return ("released",)
 
-    def cancel(self, pipeline: str, number: int, by: str) -> Run:
+    def cancel(self, pipeline: str, number: int, by: Who) -> Run:
         self._act("cancel", pipeline, number, by)
         run = self.run(pipeline, number)
         if run.state is State.ENDED:
             raise RequestError(f"{run.id} has ended", advice="There is nothing to cancel.")
         return run
 
-    def retry(self, pipeline: str, number: int, by: str) -> Run:
+    def retry(self, pipeline: str, number: int, by: Who) -> Run:
         self._act("retry", pipeline, number, by)
         return self._new(pipeline, Kind.DEPLOY, self.run(pipeline, number).commit, by)
 
@@ -187,13 +193,13 @@ class FakeDesk:
         return (f"── {environment or 'live'} r1 (blue, serving)", f"the last {lines} lines of {pipeline}")
 
     def set_secret(
-        self, pipeline: str, by: str, name: str, value: Secret, *, environment: str = ""
+        self, pipeline: str, by: Who, name: str, value: Secret, *, environment: str = ""
     ) -> dict[str, Any]:
         self._act("set_secret", pipeline, by, name, value, environment)
         return {"name": name, "environment": environment, "version": 1, "messages": [f"{name} is set"]}
 
     def remove_secret(
-        self, pipeline: str, by: str, name: str, *, environment: str = "", version: int | None = None
+        self, pipeline: str, by: Who, name: str, *, environment: str = "", version: int | None = None
     ) -> tuple[str, ...]:
         self._act("remove_secret", pipeline, by, name, environment, version)
         return (f"{name} is revoked",)
@@ -206,19 +212,41 @@ class FakeDesk:
         self._act("secret", pipeline, name, environment)
         return [{"name": name, "environment": environment, "version": 1}]
 
-    def create_token(self, name: str, role: str) -> str:
-        self.texts["fresh"] = Token(name, role)
+    def create_token(self, name: str, role: str, by: Who, *, lasts: float = 0.0) -> str:
+        self.texts["fresh"] = Token(name, role, time.time() + lasts if lasts else 0.0)
         return "fresh"
+
+    def expire(self, text: str) -> None:
+        """That token's time is over."""
+        self.texts[text] = replace(self.texts[text], expires=1.0)
 
     def token(self, text: str) -> Token | None:
         self._up()
-        return self.texts.get(text)
+        found = self.texts.get(text)
+        if found and 0 < found.expires <= time.time():
+            raise TokenExpired(f"the token {found.name!r} expired on 1970-01-01", advice="Ask for another.")
+        return found
 
     def tokens(self) -> list[dict[str, Any]]:
         self._up()
-        return [{"name": t.name, "role": t.role, "created": 1.0} for t in self.texts.values()]
+        return [
+            {"name": t.name, "role": t.role, "created": 1.0, "expires": t.expires, "used": 0.0,
+             "expired": 0 < t.expires <= time.time()} for t in self.texts.values()
+        ]  # fmt: skip
 
-    def revoke_token(self, name: str) -> None:
+    def record(self, by: Who, act: str, **what: Any) -> None:
+        self._up()
+        self.recorded.append((by, act, what))
+
+    def audit_log(self, pipeline: str = "", limit: int = 50) -> list[Entry]:
+        return [entry("ann", "hold", 1.0, pipeline=pipeline or "hello")][:limit]
+
+    def verify_audit(self, noted: str = "") -> Report:
+        return Report(1, Mark(1, "ab" * 32), [f"{noted} is not there"] if noted else [])
+
+    def revoke_token(self, name: str, by: Who = "") -> None:
+        self.recorded: list[tuple[Any, ...]] = []
+        self.actors: list[Any] = []
         self.texts = {text: token for text, token in self.texts.items() if token.name != name}
 
     def count(self, what: str) -> None:
@@ -227,13 +255,13 @@ class FakeDesk:
     def counts(self) -> dict[str, int]:
         return dict(self.traces)
 
-    def fix(self) -> tuple[str, ...]:
+    def fix(self, by: Who) -> tuple[str, ...]:
         return ("hello/live: the proxy was brought back to blue (r1)",)
 
     def doctor(self) -> list[dict[str, Any]]:
         return [{"name": "store", "ok": True, "text": "answers", "advice": ""}]
 
-    def gc(self) -> tuple[str, ...]:
+    def gc(self, by: Who) -> tuple[str, ...]:
         return ("nothing to remove",)
 
     def healthy(self) -> bool:

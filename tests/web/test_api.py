@@ -29,6 +29,8 @@ CALLS = [
     ("GET", "/api/pipelines/hello/secrets/DATABASE_URL", "viewer"),
     ("DELETE", "/api/pipelines/hello/secrets/DATABASE_URL", "maintainer"),
     ("POST", "/api/gc", "maintainer"),
+    ("GET", "/api/audit", "maintainer"),
+    ("GET", "/api/audit/verify", "maintainer"),
     ("GET", "/api/tokens", "maintainer"),
     ("DELETE", "/api/tokens/viewer", "maintainer"),
 ]
@@ -177,7 +179,14 @@ def test_output_is_the_applications_own(client):
 
 def test_tokens(client, desk):
     made = call(client, "POST", "/api/tokens", body={"name": "ci", "role": "developer"})
-    assert (made.status_code, made.json) == (201, {"name": "ci", "role": "developer", "token": "fresh"})
+    assert (made.status_code, made.json["token"]) == (201, "fresh")
+    assert made.json["lasts"] == 365 * 86400  # unless it is said otherwise
+    for given, lasts in (("90d", 90 * 86400), ("12h", 12 * 3600), ("never", 0)):
+        made = call(client, "POST", "/api/tokens", body={"name": "ci", "role": "viewer", "expires": given})
+        assert made.json["lasts"] == lasts
+    for wrong in ("", "90", "0s", "-1d", "9999d", "soon"):
+        body = {"name": "ci", "role": "viewer", "expires": wrong}
+        assert call(client, "POST", "/api/tokens", body=body).status_code == 400
     assert call(client, "POST", "/api/tokens", body={"name": "x", "role": "king"}).status_code == 400
     call(client, "DELETE", "/api/tokens/ci")
     assert desk.token("fresh") is None
@@ -196,3 +205,29 @@ def test_secrets_go_in_and_never_come_out(client, desk):
     assert call(client, "DELETE", path + "?environment=live&version=3").status_code == 200
     assert desk.acts[-1] == ("remove_secret", "hello", "maintainer", "DATABASE_URL", "live", 3)
     assert call(client, "DELETE", path + "?version=-1").status_code == 400
+
+
+def test_the_audit_log(client):
+    (entry,) = call(client, "GET", "/api/audit?pipeline=shop&limit=3").json["entries"]
+    assert (entry["act"], entry["pipeline"]) == ("hold", "shop")
+    assert call(client, "GET", "/api/audit?limit=0").status_code == 400
+    assert call(client, "GET", "/api/audit/verify").json == {
+        "ok": True, "entries": 1, "number": 1, "hash": "ab" * 32, "problems": [],
+    }  # fmt: skip
+    assert call(client, "GET", "/api/audit/verify?head=cd").json["problems"] == ["cd is not there"]
+
+
+def test_acts_say_who_and_from_where(client, desk, run):
+    call(client, "POST", "/api/pipelines/hello/hold", "developer")
+    call(client, "POST", "/api/pipelines/hello/hold", **{"User-Agent": "pushlive"})
+    api, cli = desk.actors
+    assert (api.name, api.role, api.address, api.way) == ("developer", "developer", "127.0.0.1", "api")
+    assert (cli.name, cli.way) == ("maintainer", "cli")
+
+
+def test_an_expired_token_is_told_so(client, desk):
+    desk.expire("developer-token")
+    answer = call(client, "GET", "/api/status", "developer")
+    assert answer.status_code == 401
+    assert "expired on" in answer.json["error"]
+    assert "WWW-Authenticate" in answer.headers

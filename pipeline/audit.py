@@ -1,0 +1,238 @@
+"""The audit log: who did what, when, on what, from where and why.
+
+Each entry is a line of canonical JSON (keys sorted, no spaces, ASCII) that holds its number, the hash of the entry
+before it, and its own hash: SHA-256 over the same line without ``hash``. So anybody can check it with other tools, and
+an entry that is changed, taken out, moved or put in is found. What alone is not found this way is an end cut off, or a
+whole log made anew: for that the newest entry's number and hash are kept elsewhere, too (``pipeline.chainer``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+Entry = dict[str, str | int]
+
+WHY_LIMIT = 200  # characters of a reason or a detail
+LIMIT = 100  # of everything else
+SAID_AT_MOST = 20  # problems in one report
+_SECRETS = re.compile(r"\bpl_[A-Za-z0-9_-]{16,}|(?<=://)[^/@\s]+(?=@)")  # our tokens; what an address carries
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts. ``role``: their token's, "" for machines. ``way``: cli, api, page, git, webhook:github, keeper …"""
+
+    name: str
+    role: str = ""
+    address: str = ""
+    way: str = ""
+
+
+Who = Actor | str
+
+
+def actor(who: Who) -> Actor:
+    return Actor(who) if isinstance(who, str) else who
+
+
+def entry(
+    who: Who,
+    act: str,
+    at: float,
+    *,
+    pipeline: str = "",
+    environment: str = "",
+    run: str = "",
+    release: int | None = None,
+    why: str = "",
+    detail: str = "",
+) -> Entry:
+    """An entry that has no number yet. ``at``: seconds since the epoch; ``run``: hello#42. Every text is bounded, and
+    has no control characters and nothing that looks like a token or a password in it."""
+    one = actor(who)
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z",
+        "who": _clean(one.name),
+        "role": _clean(one.role),
+        "address": _clean(one.address),
+        "way": _clean(one.way),
+        "act": _clean(act),
+        "pipeline": _clean(pipeline),
+        "environment": _clean(environment),
+        "run": _clean(run),
+        "release": f"r{release}" if release is not None else "",
+        "why": _clean(why, WHY_LIMIT),
+        "detail": _clean(detail, WHY_LIMIT),
+    }
+
+
+def _clean(text: str, limit: int = LIMIT) -> str:
+    """One line of printable characters: no controls, no marks that turn text around, no lone surrogates."""
+    masked = _SECRETS.sub("•••", text[: 20 * limit])
+    flat = " ".join("".join(c if c.isprintable() else " " for c in masked).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+# ── the chain ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One entry's number and hash."""
+
+    number: int
+    hash: str
+
+
+BEGINNING = Mark(0, "0" * 64)
+_KEYS = {*entry("", "", 0.0), "number", "previous", "hash"}
+
+
+def canonical(value: Entry) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def digest(value: Entry) -> str:
+    """The entry's own hash, which it holds itself."""
+    text = canonical({key: part for key, part in value.items() if key != "hash"})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def link(raw: str, before: Mark) -> tuple[str, Mark]:
+    """The pending entry as a line of the chain, behind ``before``; and its mark."""
+    made = read(raw) or entry("", "unreadable", time.time(), detail=raw)
+    made |= {"number": before.number + 1, "previous": before.hash}
+    made["hash"] = digest(made)
+    return canonical(made), Mark(before.number + 1, str(made["hash"]))
+
+
+def mark_of(line: str, place: int) -> Mark:
+    """The mark of the line at that place (1: the first); one is made up where it cannot be read, so that the log goes
+    on behind it and says so when it is verified."""
+    found = read(line)
+    number, own = (found or {}).get("number"), (found or {}).get("hash")
+    if type(number) is int and isinstance(own, str):
+        return Mark(number, own)
+    return Mark(place, hashlib.sha256(line.encode("utf-8", "replace")).hexdigest())
+
+
+def read(line: str) -> Entry | None:
+    """The entry of that line; None where it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    plain = isinstance(found, dict) and all(type(part) in (str, int) for part in found.values())
+    return found if plain else None
+
+
+# ── verifying ────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Report:
+    """``problems``: what is wrong, in the order of the log; ``newest``: to be noted elsewhere."""
+
+    entries: int = 0
+    newest: Mark = BEGINNING
+    problems: list[str] = field(default_factory=list)
+
+
+def verify(lines: Iterable[str], head: Mark | None = None, noted: str = "") -> Report:
+    """Walks the whole chain. ``head``: the mark that was kept elsewhere; ``noted``: the hash that a person noted, which
+    must be that of an entry."""
+    walk = _Walk(head, noted)
+    for line in lines:
+        walk.step(line)
+    return walk.end()
+
+
+class _Walk:
+    def __init__(self, head: Mark | None, noted: str) -> None:
+        self._head, self._noted = head, noted.strip().lower()
+        self._report = Report()
+        self._last = BEGINNING
+        self._sound = True  # the entry before is what it says
+        self._numbers: set[int] = set()
+        self._highest = 0
+        self._head_found = head is None or head.number == 0
+        self._noted_found = not noted
+
+    def step(self, line: str) -> None:
+        self._report.entries += 1
+        place = self._report.entries
+        found = read(line)
+        if found is None or set(found) != _KEYS or canonical(found) != line:
+            self._bad(
+                f"the entry at place {place} cannot be read: it was changed", Mark(self._last.number + 1, "")
+            )
+        elif found["hash"] != digest(found):
+            self._bad(
+                f"the entry at place {place} was changed: its hash does not fit what it says",
+                Mark(self._last.number + 1, ""),
+            )
+        elif type(found["number"]) is not int:
+            self._bad(f"the entry at place {place} has no number", Mark(self._last.number + 1, ""))
+        else:
+            self._follows(Mark(found["number"], str(found["hash"])), str(found["previous"]))
+
+    def _bad(self, problem: str, mark: Mark) -> None:
+        self._report.problems.append(problem)
+        self._last, self._sound = mark, False
+        self._numbers.add(mark.number)
+        self._highest = max(self._highest, mark.number)
+
+    def _follows(self, mark: Mark, previous: str) -> None:
+        """An entry that is what it says; does it stand where it belongs?"""
+        number, problems = mark.number, self._report.problems
+        if number in self._numbers and self._sound:
+            problems.append(f"entry {number} is there twice: one was put in")
+        elif number < self._highest:
+            problems.append(f"entry {number} stands behind entry {self._highest}: it was moved")
+        elif number == self._last.number + 1 and self._sound and previous != self._last.hash:
+            problems.append(
+                f"entry {number} does not follow from entry {number - 1}: one of the two was replaced"
+            )
+        elif number != self._last.number + 1 and not self._sound:
+            problems.append(f"entry {number} does not follow from the entry before it")
+        self._head_found = self._head_found or mark == self._head
+        self._noted_found = self._noted_found or mark.hash == self._noted
+        self._last, self._sound = mark, True
+        self._numbers.add(number)
+        self._highest = max(self._highest, number)
+
+    def end(self) -> Report:
+        self._missing()
+        report, head = self._report, self._head
+        if head and head.number > self._highest:
+            report.problems.append(
+                f"the log ends with entry {self._highest}, but entry {head.number} was there: its end was cut off"
+            )
+        elif head and not self._head_found:
+            report.problems.append(
+                f"entry {head.number} is not the one that audit.head remembers: the log was cut off there, or made anew"
+            )
+        if not self._noted_found:
+            report.problems.append(
+                f"no entry has the noted hash {_clean(self._noted)}: the log was cut off, or made anew"
+            )
+        more = len(report.problems) - SAID_AT_MOST
+        if more > 0:
+            report.problems = [*report.problems[:SAID_AT_MOST], f"… and {more} more"]
+        report.newest = self._last
+        return report
+
+    def _missing(self) -> None:
+        first, gaps = 0, []
+        for number in sorted(self._numbers):
+            if number > first + 1:
+                gaps.append((first + 1, number - 1))
+            first = max(first, number)
+        for low, high in gaps:
+            what = f"entry {low} is" if low == high else f"entries {low} to {high} are"
+            self._report.problems.append(f"{what} missing")

@@ -1,0 +1,99 @@
+"""The audit log in the store: entries wait in a list, written with the act itself, and are moved from there into the
+chain. Only moving needs an order, so acts never wait for one another."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+from pipeline import audit
+from pipeline.audit import BEGINNING, Entry, Mark
+from pipeline.store.connection import Client, translate
+
+MOVED_AT_ONCE = 500  # entries in one transaction
+READ_AT_ONCE = 500
+
+# A client that lost the answer asks again: the same entry is taken once.
+_RECORD = (
+    "if redis.call('set',KEYS[2],'1','NX','EX',60) then redis.call('rpush',KEYS[1],ARGV[1]) end return 1"
+)
+
+
+class AuditLog:
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._client = client
+        self._pending, self._chain = f"{prefix}audit-pending", f"{prefix}audit"
+        self._record = client.register_script(_RECORD)
+
+    def queue(self, pipe: Any, entry: Entry) -> None:
+        """Adds the entry as a part of somebody's transaction."""
+        pipe.rpush(self._pending, audit.canonical(entry))
+
+    def record(self, entry: Entry) -> None:
+        """For an act that writes nothing else."""
+        once = f"{self._pending}:{secrets.token_hex(8)}"
+        with translate():
+            self._record(keys=[self._pending, once], args=[audit.canonical(entry)])
+
+    def move(self) -> bool:
+        """Moves what waits into the chain, at most ``MOVED_AT_ONCE``, all or nothing, however many do it at once;
+        False once nothing waits."""
+        with translate(), self._client.pipeline() as pipe:
+            try:
+                pipe.watch(self._chain)  # type: ignore[no-untyped-call]
+                waiting = pipe.lrange(self._pending, 0, MOVED_AT_ONCE - 1)
+                if not waiting:
+                    return False
+                last, lines = self._last(pipe), []
+                for raw in waiting:
+                    line, last = audit.link(str(raw), last)
+                    lines.append(line)
+                pipe.multi()
+                pipe.rpush(self._chain, *lines)
+                # Only whoever changes the chain takes from the left; what came meanwhile stays behind these.
+                pipe.ltrim(self._pending, len(waiting), -1)
+                pipe.execute()
+            except redis.WatchError:
+                return True  # somebody was quicker, or it was done and the answer was lost: look again
+        return True
+
+    def last(self) -> Mark:
+        """The newest entry's mark."""
+        with translate():
+            return self._last(self._client)
+
+    def _last(self, client: Any) -> Mark:
+        count = int(client.llen(self._chain))
+        line = client.lindex(self._chain, count - 1) if count else None
+        return audit.mark_of(str(line), count) if line is not None else BEGINNING
+
+    def mark(self, number: int) -> Mark | None:
+        """The mark of the entry that stands where that number belongs."""
+        with translate():
+            line = self._client.lindex(self._chain, number - 1) if number > 0 else None
+        return audit.mark_of(str(line), number) if line is not None else None
+
+    def lines(self) -> Iterator[str]:
+        """The whole chain, oldest first."""
+        start = 0
+        while True:
+            with translate():
+                found = self._client.lrange(self._chain, start, start + READ_AT_ONCE - 1)
+            yield from (str(line) for line in found)
+            if len(found) < READ_AT_ONCE:
+                return
+            start += READ_AT_ONCE
+
+    def newest(self) -> Iterator[str]:
+        """The whole chain, newest first."""
+        with translate():
+            end = int(self._client.llen(self._chain))
+        while end > 0:
+            start = max(0, end - READ_AT_ONCE)
+            with translate():
+                found = self._client.lrange(self._chain, start, end - 1)
+            yield from (str(line) for line in reversed(found))
+            end = start

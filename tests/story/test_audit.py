@@ -1,0 +1,408 @@
+"""Every act is in the audit log exactly once, whatever dies in between; on a real Valkey."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+
+from pipeline import audit
+from pipeline.adapters.fake import Killed
+from pipeline.audit import Actor
+from pipeline.chainer import Chainer
+from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
+from pipeline.model import Push
+from pipeline.store import Store
+from tests.conftest import until
+
+ANN = Actor("ann", "developer", "10.0.0.9", "cli")
+GATED = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
+
+
+@pytest.fixture
+def store(valkey: str) -> Store:
+    return Store(valkey, secrets.token_hex(4))
+
+
+def record(store: Store, *names: str) -> None:
+    for name in names:
+        store.audit.record(audit.entry(name, "hold", 1.0))
+
+
+def whos(store: Store) -> list[str]:
+    return [json.loads(line)["who"] for line in store.audit.lines()]
+
+
+def acts(world) -> list[tuple[str, ...]]:
+    """Oldest first: act, who, way, run or environment, release, why or detail."""
+    return [
+        (e["act"], e["who"], e["way"], e["run"] or e["environment"], e["release"], e["why"] or e["detail"])
+        for e in reversed(world.desk.audit_log(limit=100))
+    ]
+
+
+def test_every_act_says_who_what_where_and_why(make_world):
+    world = make_world(GATED)
+    commit = world.commit("one")
+    world.desk.accept(Push("hello", "hello", "refs/heads/main", commit, "git:1"), Actor("ann", "", "", "git"))
+    world.work()
+    world.desk.promote("hello", ANN)
+    world.work()
+    world.push("two")
+    world.desk.promote("hello", ANN, release=2)
+    world.work()
+    world.desk.revert("hello", ANN, reason="slow")
+    world.work()
+    world.desk.resume("hello", ANN)
+    world.desk.unquarantine("hello", ANN, 2)
+    world.desk.hold("hello", ANN, reason="exams")
+    three = world.accept(world.commit("three"))
+    world.desk.cancel("hello", three.number, ANN)
+    world.desk.retry("hello", three.number, ANN)
+    world.desk.gc(ANN)
+    world.desk.create_token("ci", "developer", ANN, lasts=86400.0)
+    world.desk.revoke_token("ci", ANN)
+    first, *said = acts(world)
+    assert first[:3] == ("configuration", "pipelines.yaml", "file")
+    assert first[5].startswith("none → ")
+    assert [one[:5] for one in said] == [
+        ("push", "ann", "git", "hello#1", ""),
+        ("promote", "ann", "cli", "hello#1", "r1"),
+        ("push", "ann", said[2][2], "hello#2", ""),
+        ("promote", "ann", "cli", "hello#2", "r2"),
+        ("revert", "ann", "cli", "hello#3", "r1"),
+        ("resume", "ann", "cli", "live", ""),
+        ("unquarantine", "ann", "cli", "live", "r2"),
+        ("hold", "ann", "cli", "live", ""),
+        ("push", "ann", said[8][2], "hello#4", ""),
+        ("cancel", "ann", "cli", "hello#4", ""),
+        ("retry", "ann", "cli", "hello#5", ""),
+        ("gc", "ann", "cli", "", ""),
+        ("token create", "ann", "cli", "", ""),
+        ("token revoke", "ann", "cli", "", ""),
+    ]
+    assert said[4][5] == "slow"
+    assert said[7][5] == "exams"
+    assert said[10][5] == "as hello#4 was"
+    assert world.desk.audit_log(limit=1)[0]["address"] == "10.0.0.9"
+    assert world.desk.verify_audit().problems == []
+
+
+def test_what_was_refused_or_known_is_no_act(world):
+    commit = world.commit("one")
+    world.accept(commit, delivery="d")
+    world.accept(commit, delivery="d")
+    world.accept(commit)
+    with pytest.raises(RequestError):
+        world.desk.promote("hello", ANN)
+    with pytest.raises(NotFound):
+        world.desk.cancel("hello", 99, ANN)
+    world.desk.hold("hello", ANN)
+    world.desk.resume("hello", ANN)
+    assert "not held" in world.desk.resume("hello", ANN)[0]
+    assert [act[0] for act in acts(world)] == ["configuration", "push", "hold", "resume"]
+
+
+def test_a_changed_configuration_is_recorded_once_from_hash_to_hash(world):
+    world.keeper.tick()
+    before = world.store.get("config")
+    world.configure(GATED)
+    others = [world.another_keeper()._configs for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda configs: configs.refresh(), others))
+    assert [act[5] for act in acts(world)] == [f"none → {before}", f"{before} → {world.store.get('config')}"]
+
+
+def test_the_log_of_one_pipeline_and_its_limit(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: }}, shop: {environments: {live: }}}")
+    for name in ("hello", "shop", "hello"):
+        world.desk.hold(name, ANN)
+    assert [entry["number"] for entry in world.desk.audit_log("hello")] == [4, 2]
+    assert [entry["number"] for entry in world.desk.audit_log("hello", 1)] == [4]
+
+
+def test_the_keeper_moves_what_a_dead_process_left(world):
+    world.keeper.tick()
+    record(world.store, "left")
+    assert "left" not in whos(world.store)
+    world.keeper.tick()
+    assert whos(world.store)[-1] == "left"
+
+
+# ── exactly once ─────────────────────────────────────────────────────────────
+
+
+def killing(monkeypatch, at: int, after: bool) -> list[str]:
+    """From now on the ``at``-th step towards the store or the disk kills, before or after it is done."""
+    steps: list[str] = []
+
+    def kill_in(kind, name):
+        real = getattr(kind, name)
+
+        def step(*args, **kwargs):
+            steps.append(name)
+            if len(steps) == at and not after:
+                raise Killed(name)
+            done = real(*args, **kwargs)
+            if len(steps) == at:
+                raise Killed(name)
+            return done
+
+        monkeypatch.setattr(kind, name, step)
+
+    kill_in(redis.client.Pipeline, "immediate_execute_command")
+    kill_in(redis.client.Pipeline, "_execute_transaction")
+    kill_in(redis.Redis, "execute_command")
+    kill_in(os, "fsync")
+    kill_in(Path, "rename")
+    return steps
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_between_any_two_steps_each_entry_is_chained_once(valkey, tmp_path, after):
+    killed = 0
+    for at in range(1, 100):
+        store, data = Store(valkey, secrets.token_hex(4)), tmp_path / f"{at}"
+        data.mkdir()
+        record(store, "a")
+        Chainer(store, data).move()
+        record(store, "b", "c")
+        with pytest.MonkeyPatch.context() as patch:
+            steps = killing(patch, at, after)
+            try:
+                Chainer(store, data).move()
+            except Killed:
+                killed += 1
+        assert Chainer(store, data).verify().problems == []
+        record(store, "d")
+        assert Chainer(store, data).verify().problems == []
+        assert whos(store) == ["a", "b", "c", "d"]
+        if len(steps) < at:
+            break
+    assert killed == len(steps) > 8
+
+
+def test_several_chainers_at_once(store, tmp_path):
+    names = [f"n{number}" for number in range(300)]
+    chainers = [Chainer(store, tmp_path) for _ in range(6)]
+    done = threading.Event()
+
+    def move(chainer: Chainer) -> None:
+        while not done.is_set():
+            assert chainer.move() == ""
+
+    with ThreadPoolExecutor(10) as pool:
+        moving = [pool.submit(move, chainer) for chainer in chainers]
+        list(pool.map(lambda part: record(store, *part), [names[start::4] for start in range(4)]))
+        done.set()
+        for one in moving:
+            one.result()
+    report = Chainer(store, tmp_path).verify()
+    assert (report.entries, report.problems) == (300, [])
+    assert sorted(whos(store)) == sorted(names)
+
+
+CHAINING = """
+import sys
+from pathlib import Path
+from pipeline.chainer import Chainer
+from pipeline.store import Store
+chainer = Chainer(Store(sys.argv[1], sys.argv[2]), Path(sys.argv[3]))
+print("ready", flush=True)
+while True:
+    chainer.move()
+"""
+
+
+def test_processes_killed_while_they_chain_lose_and_double_nothing(valkey, store, tmp_path):
+    prefix = store.key("")[:-1]
+    names = [f"n{number}" for number in range(200)]
+    for start in range(0, 200, 50):
+        argv = [sys.executable, "-c", CHAINING, valkey, prefix, str(tmp_path)]
+        process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}
+        )
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        before = store.audit.last().number
+        record(store, *names[start : start + 50])
+        until(lambda before=before: store.audit.last().number > before)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        process.stdout.close()
+    report = Chainer(store, tmp_path).verify()
+    assert (report.entries, report.problems) == (200, [])
+    assert whos(store) == names
+
+
+def test_an_answer_that_is_lost_doubles_nothing(store, tmp_path, monkeypatch):
+    real, lost = redis.client.Pipeline._execute_transaction, []
+
+    def losing(self, *args, **kwargs):
+        answer = real(self, *args, **kwargs)
+        if len(lost) < 2:
+            lost.append(1)
+            self.watching = True  # as it is until the answer to EXEC has been read
+            raise redis.ConnectionError("the reply is lost")
+        return answer
+
+    monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", losing)
+    record(store, "a", "b")
+    Chainer(store, tmp_path).move()
+    text = store.tokens.create("ci", "viewer", by=ANN)
+    assert store.tokens.find(text)
+    Chainer(store, tmp_path).move()
+    assert lost == [1, 1]
+    assert whos(store) == ["a", "b", "ann"]
+
+
+def test_an_act_stands_where_its_entry_cannot_be_moved_yet(world, monkeypatch):
+    def gone(*_):
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(world.store.audit, "move", gone)
+    run = world.accept(world.commit("one"))
+    assert world.run(run.number).id == "hello#1"
+    monkeypatch.undo()
+    assert [act[0] for act in acts(world)] == ["configuration", "push"]
+
+
+# ── altered from outside ─────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def chained(store: Store, tmp_path: Path) -> Chainer:
+    chainer = Chainer(store, tmp_path)
+    record(store, *"abcdef")
+    assert chainer.move() == ""
+    return chainer
+
+
+def test_an_entry_changed_in_the_store_is_found(store, chained):
+    key = store.key("audit")
+    store.client.lset(key, 2, store.client.lindex(key, 2).replace('"who":"c"', '"who":"x"'))
+    assert chained.verify().problems == [
+        "the entry at place 3 was changed: its hash does not fit what it says"
+    ]
+
+
+def test_a_cut_off_end_is_found_also_after_the_log_went_on(store, chained, tmp_path):
+    noted = store.audit.last().hash
+    store.client.ltrim(store.key("audit"), 0, 3)
+    assert "ends with entry 4, but entry 6 was there" in chained.verify().problems[0]
+    assert "ends with entry 4" in chained.move()
+    record(store, *"ghi")
+    assert "is not the one" in Chainer(store, tmp_path).move()
+    assert "entry 6 is not the one that audit.head remembers" in chained.verify().problems[0]
+    (tmp_path / "audit.head").unlink()
+    problems = Chainer(store, tmp_path).verify(noted).problems
+    assert problems == [f"no entry has the noted hash {noted}: the log was cut off, or made anew"]
+
+
+def test_a_missing_head_is_itself_an_entry(store, chained, tmp_path):
+    chained.head.unlink()
+    record(store, "g")
+    Chainer(store, tmp_path).move()
+    told = [json.loads(line) for line in store.audit.lines()]
+    assert "audit.head was missing" in [entry["act"] for entry in told]
+    assert chained.head.stat().st_mode & 0o777 == 0o600
+    assert chained.verify().problems == []
+
+
+def test_a_log_that_was_emptied_is_found(store, chained):
+    store.client.delete(store.key("audit"))
+    assert "ends with entry 0, but entry 6 was there" in chained.verify().problems[0]
+
+
+def test_the_keeper_says_it_once(world):
+    world.desk.hold("hello", ANN)
+    world.desk.resume("hello", ANN)
+    world.keeper.tick()
+    world.store.client.ltrim(world.store.key("audit"), 0, 0)
+    said = [*world.keeper.tick(), *world.keeper.tick()]
+    assert len([text for text in said if "the audit log ends with entry 1" in text]) == 1
+
+
+def test_a_head_that_cannot_be_written_is_said_and_stops_nothing(store, tmp_path):
+    record(store, "a")
+    said = Chainer(store, tmp_path / "nowhere").move()
+    assert "cannot be written" in said
+    assert whos(store) == ["a"]
+
+
+# ── tokens ───────────────────────────────────────────────────────────────────
+
+
+def test_a_token_expires_and_says_so(world):
+    text = world.desk.create_token("ci", "developer", ANN, lasts=60.0)
+    found = world.desk.token(text)
+    assert found
+    assert found.role == "developer"
+    assert world.desk.tokens()[0]["expired"] is False
+    world.clock.sleep(60)
+    with pytest.raises(TokenExpired, match="'ci' expired on "):
+        world.desk.token(text)
+    assert world.desk.tokens()[0]["expired"] is True
+
+
+def test_the_last_maintainers_token_is_not_revoked(world):
+    tokens = world.store.tokens
+    world.desk.create_token("ann", "maintainer", ANN)
+    world.desk.create_token("bob", "developer", ANN)
+    tokens.create("old", "maintainer", expires=1.0)
+    with pytest.raises(RequestError, match="last maintainer"):
+        world.desk.revoke_token("ann", ANN)
+    world.desk.create_token("cid", "maintainer", ANN)
+    world.desk.revoke_token("ann", ANN)
+    world.desk.revoke_token("old", ANN)
+    with pytest.raises(RequestError, match="last maintainer"):
+        world.desk.revoke_token("cid", ANN)
+
+
+def test_two_maintainers_revoked_at_once_leave_one(store):
+    names = [f"m{number}" for number in range(6)]
+    for name in names:
+        store.tokens.create(name, "maintainer")
+
+    def revoke(name: str) -> bool:
+        try:
+            store.tokens.revoke(name)
+        except RequestError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(revoke, names)) == 5
+    assert len(store.tokens.all()) == 1
+
+
+def test_when_a_token_was_used_is_noted_coarsely(store):
+    text = store.tokens.create("ci", "viewer")
+    assert store.tokens.all()[0]["used"] == 0
+    store.tokens.find(text)
+    noted = store.tokens.all()[0]["used"]
+    assert noted > 0
+    writes = store.client.info("commandstats").get("cmdstat_hset", {}).get("calls")
+    for _ in range(50):
+        store.tokens.find(text)
+        store.tokens.find("wrong")
+    assert store.client.info("commandstats")["cmdstat_hset"]["calls"] == writes
+    store.tokens.revoke("ci")
+    assert store.client.hgetall(store.key("token-used")) == {}
+
+
+def test_a_token_can_be_replaced_and_the_old_one_ends(store):
+    old = store.tokens.create("first", "maintainer")
+    new = store.tokens.create("first", "maintainer", replace=True)
+    assert store.tokens.find(old) is None
+    assert store.tokens.find(new)
+    assert len(store.tokens.all()) == 1
