@@ -36,7 +36,7 @@ def test_a_container_is_bounded_labelled_and_told_who_it_is(
 
 
 def test_logs_of_several_replicas_come_in_order_with_their_number(bench: Bench) -> None:
-    say = "echo first; sleep 0.2; echo second; exec httpd -f -h /www -p 8080"
+    say = "echo first; sleep 2; echo second; exec httpd -f -h /www -p 8080"
     spec = bench.spec(command=("sh", "-c", say), replicas=2)
     bench.deploy(spec)
     lines = bench.engine.logs(spec.place, 10)

@@ -332,6 +332,9 @@ def pushlive(
     """``pushlive("show", "hello#42")`` runs the command in this process, in an empty folder and home."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "time.time", lambda: NOW
+    )  # ages are those of the stub's records, however long the suite takes
 
     def command(*words: str, **environ: str) -> Told:
         code = main(words, {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": TOKEN} | environ)
