@@ -8,7 +8,10 @@ import random
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from queue import SimpleQueue
 
 from pipeline.adapters.docker_client import client
@@ -17,7 +20,14 @@ from tests.faults.scene import NAMES, Scene, own_scene, scene
 from tests.faults.table import table
 from tests.faults.trial import Result, attempt
 
-GROUPS = ("kills", "stores", "engines", "daemons")
+GROUPS = ("kills", "stores", "engines", "daemons", "crowd")
+# Which faults are tried on which service; and how many of them before a new one is made.
+SCENES: dict[tuple[str, ...], Callable[[], AbstractContextManager[Scene]]] = {
+    ("main", "alone"): lambda: scene(client()),
+    ("own",): own_scene,
+    ("large",): lambda: scene(client(), 20, PUSHLIVE_WORKERS="8"),
+}
+WEIGHTS: dict[tuple[str, ...], int] = {("main", "alone"): 12, ("own",): 3, ("large",): 1}
 AT_ONCE = 4  # tries beside each other, where one does not disturb the other
 
 
@@ -85,16 +95,29 @@ class Session:
 
 
 def bounded(session: Session, chosen: list[Fault]) -> None:
-    """Each fault once, or as often as it says."""
-    every = [fault for fault in chosen for _ in range(fault.times)]
-    of = {name: [fault for fault in every if fault.scene == name] for name in ("main", "alone", "own")}
-    if of["main"] or of["alone"]:
-        with scene(client()) as one:
-            session.beside(one, of["main"])
-            session.alone(one, of["alone"])
-    if of["own"]:
-        with own_scene() as one:
-            session.alone(one, of["own"])
+    """Each fault as often as it says; one that was asked for by name at least once."""
+    for kind, opened in SCENES.items():
+        faults = [fault for fault in chosen if fault.scene in kind for _ in range(fault.times)]
+        if faults:
+            with opened() as one:
+                session.beside(one, [fault for fault in faults if fault.scene == "main"])
+                session.alone(one, [fault for fault in faults if fault.scene != "main"])
+
+
+def on_and_on(session: Session, chosen: list[Fault], minutes: float) -> None:
+    """In random order until the time is over; a service serves for some faults, then a new one is made."""
+    end = time.monotonic() + 60 * minutes
+    order = random.Random(session.seed)
+    while time.monotonic() < end:
+        kinds = [kind for kind in SCENES if any(fault.scene in kind for fault in chosen)]
+        kind = order.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
+        possible = [fault for fault in chosen if fault.scene in kind]
+        picked = [order.choice(possible) for _ in range(WEIGHTS[kind])]
+        with SCENES[kind]() as one:
+            for fault in picked:
+                if time.monotonic() < end:
+                    batch = [fault] * (AT_ONCE if fault.scene == "main" else 1)
+                    (session.beside if fault.scene == "main" else session.alone)(one, batch)
 
 
 def main() -> int:
@@ -111,11 +134,15 @@ def main() -> int:
             f"scripts/faults: no such fault: {', '.join(sorted(unknown))}; `scripts/faults --list` names them."
         )
         return 2
-    chosen = [FAULTS[name] for name in asked.only] or list(FAULTS.values())
+    chosen = [replace(one, times=max(1, one.times)) for one in map(FAULTS.__getitem__, asked.only)]
+    chosen = chosen or list(FAULTS.values())
     session = Session(asked.seed or secrets.token_hex(4))
     began = time.monotonic()
     say(f"seed {session.seed}")
-    bounded(session, chosen)
+    if asked.minutes:
+        on_and_on(session, chosen, asked.minutes)
+    else:
+        bounded(session, chosen)
     say(f"\n{table(session.tallies)}\n{time.monotonic() - began:.0f} s in all, seed {session.seed}")
     return 0 if all(tally.good for tally in session.tallies.values()) else 1
 

@@ -12,7 +12,7 @@ from pipeline.model import Outcome
 from tests.conftest import until
 from tests.faults.deliveries import Deliveries
 from tests.faults.registry import fault
-from tests.faults.scene import AWAY, application
+from tests.faults.scene import application
 from tests.faults.traps import Trap
 from tests.faults.trial import Trial
 
@@ -119,7 +119,7 @@ def proxy_removed(trial: Trial) -> None:
 def everything(trial: Trial) -> None:
     """In the midst of a deploy and a burst of webhooks."""
     service = trial.scene.service
-    away = trial.scene.away(trial.random.choice(AWAY))
+    away = trial.scene.away(trial.random.choice(trial.scene.away_names))
     head = away.push(application(f"version {time.time_ns()}"), "The head")
     one = trial.push()
     trial.in_stage(one, trial.random.choice(("build", "live")))

@@ -22,17 +22,21 @@ from tests.integration.load import Load
 from tests.integration.service import Service, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))  # pushed to the built-in git server
-AWAY = ("away1", "away2", "away3", "away4", "away5")  # repositories elsewhere, told of by webhooks
+AWAY = 5  # more applications, whose repositories are elsewhere: told of by webhooks
 SERVICE = "{memory: 16MiB, stop: 1s, ready: 20s, release: [sh, -c, 'echo migrating; sleep 0.3']}"
 UP = ("-m", "tests.faults.up")
 WORKERS = 4
 PAUSE = 0.1  # seconds between two requests of one client
 
 
-def config() -> str:
+def away_names(number: int) -> tuple[str, ...]:
+    return tuple(f"away{n + 1}" for n in range(number))
+
+
+def config(away: int) -> str:
     lines = ["pipelines:"]
-    for name in (*NAMES, *AWAY):
-        source = f'source: {{url: "file://FOLDER/{name}.git"}}, ' if name in AWAY else ""
+    for name in (*NAMES, *away_names(away)):
+        source = f'source: {{url: "file://FOLDER/{name}.git"}}, ' if name not in NAMES else ""
         smoke = "smoke: [{get: /, contains: version}]"
         service = SERVICE if name in NAMES else "{memory: 16MiB, stop: 1s}"
         lines.append(f"  {name}: {{{source}service: {service}, {smoke}, environments: {{live: }}}}")
@@ -47,8 +51,8 @@ def application(version: str) -> dict[str, str | None]:
 
 
 class Scene:
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, away: int) -> None:
+        self.service, self.away_names = service, away_names(away)
         self.traps = Path(service.environ[FOLDER])
         self.traps.mkdir()
         self.dockerd: OwnEngine | None = None
@@ -138,16 +142,16 @@ class Scene:
 
 
 @contextmanager
-def scene(client: docker.DockerClient, **environ: str) -> Iterator[Scene]:
-    """A service with every application live."""
+def scene(client: docker.DockerClient, away: int = AWAY, **environ: str) -> Iterator[Scene]:
+    """A service with the applications of ``NAMES`` live; ``away`` more are elsewhere, and not live yet."""
     environ = {
         "PUSHLIVE_GIT_ALLOW": "file://FOLDER/",
         "PUSHLIVE_WORKERS": str(WORKERS),
         FOLDER: f"FOLDER/traps-{secrets.token_hex(2)}",
         **environ,
     }
-    with running(client, config(), (sys.executable, *UP), **environ) as service:
-        one = Scene(service)
+    with running(client, config(away), (sys.executable, *UP), **environ) as service:
+        one = Scene(service, away)
         one.begin(NAMES)
         yield one
 

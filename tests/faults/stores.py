@@ -14,7 +14,7 @@ import redis
 from tests.conftest import until
 from tests.faults.deliveries import Deliveries
 from tests.faults.registry import fault
-from tests.faults.scene import AWAY, application
+from tests.faults.scene import application
 from tests.faults.trial import Trial
 
 GONE = 15.0  # seconds
@@ -28,7 +28,7 @@ def _server(trial: Trial) -> int:
 def _under(trial: Trial, harm: Callable[[], None], *, refuses: bool = True) -> None:
     """A deploy is on its way and webhooks come; then ``harm`` happens, which returns once it is over. Each webhook
     answered 2xx has its run, the others were told to come again."""
-    away = trial.scene.away(trial.random.choice(AWAY))
+    away = trial.scene.away(trial.random.choice(trial.scene.away_names))
     head = away.push(application(f"version {time.time_ns()}"), "The head")
     one = trial.push()
     trial.in_stage(one, trial.random.choice(("build", "live")))
