@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.model import State
 from tests.conftest import until
 from tests.faults.registry import fault
 from tests.faults.traps import Trap
-from tests.faults.trial import Trial
+from tests.faults.trial import TAKEN_OVER, Trial
 
 # Where a run can be cut: each step's beginning, its midst, its end.
 STEPS: dict[str, tuple[tuple[str, str, int], ...]] = {
@@ -59,6 +60,14 @@ def _register(step: str) -> None:
 
 for _step in STEPS:
     _register(_step)
+
+
+@fault("dequeue", 42, words="SIGKILL between taking the job and taking the run", scene="main", times=2)
+def dequeue(trial: Trial) -> None:
+    one, caught = trial.trapped(Trap("job", "before", trial.random.choice(WHO)))
+    until(lambda: (run := trial.run_of(one)) and run.state != State.QUEUED, TAKEN_OVER)
+    trial.recovered(caught.at)
+    trial.pushed()
 
 
 @fault("kill-pool", 41, 33, words="SIGKILL of all workers and the keeper at once", scene="alone")

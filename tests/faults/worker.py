@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import workers.__main__
 from pipeline import wiring
 from pipeline.runner import Runner
-from tests.faults.traps import trapped
+from tests.faults.traps import FOLDER, Traps, trapped
 
 _runner, _parts = wiring.runner, wiring.parts
 
@@ -21,6 +23,7 @@ class _Caught:
 
     def work(self, pipeline: str, **more: Any) -> Any:
         # Each job has a process of its own, so that this reaches no other job and not the keeper.
+        Traps(Path(os.environ[FOLDER])).pass_by(pipeline, "job", "before", 1)
         wiring.parts = lambda settings: trapped(_parts(settings), pipeline)
         runner: Runner = _runner(*self._args)
         return runner.work(pipeline, **more)

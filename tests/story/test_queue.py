@@ -14,6 +14,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from pipeline.adapters.bell import JOB, RqBell, queue_names
+from pipeline.model import Outcome
 from workers import jobs
 from workers.jobs import OnlyOurJob
 
@@ -110,3 +111,31 @@ def test_a_bell_without_a_store_is_silent_the_sweep_rings_again(tmp_path):
     with pytest.raises(redis.ConnectionError):
         redis.Redis.from_url(nowhere).ping()
     RqBell(nowhere, "x").ring("hello")  # raises nothing
+
+
+def test_fault_42_a_ring_that_was_taken_by_a_worker_that_died_is_repeated(world, valkey, instance, queue):
+    """RQ's own list says for minutes that the job is at work; ours is asked, and it is nobody's."""
+    run = world.accept(world.commit("one"))
+    bell = RqBell(valkey, instance)
+    bell.ring("hello")
+    taken = queue.pop_job_id()  # and here the worker is killed
+    assert taken
+    assert len(queue) == 0
+    world.bell.rings.clear()
+    world.keeper.tick()
+    assert world.bell.rings == [("hello", False)]
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+
+
+def test_fault_42_a_worker_that_died_between_the_lease_and_the_run_costs_the_lease_alone(world):
+    run = world.accept(world.commit("one"))
+    assert world.store.leases.take(f"run:{run.id}", "worker-1")  # and here it is killed
+    assert world.runner.work("hello") is None
+    world.keeper.tick()
+    world.clock.sleep(9)
+    world.bell.rings.clear()
+    world.keeper.tick()
+    assert world.bell.rings == [("hello", False)]
+    world.work()
+    assert (world.run(run.number).outcome, world.run(run.number).attempts) == (Outcome.LIVE, 1)
