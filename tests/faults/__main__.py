@@ -144,6 +144,7 @@ def main() -> int:
     else:
         bounded(session, chosen)
     say(f"\n{table(session.tallies)}\n{time.monotonic() - began:.0f} s in all, seed {session.seed}")
+    say("Every row of the faults, with what happens and its tests: docs/faults.md")
     return 0 if all(tally.good for tally in session.tallies.values()) else 1
 
 
