@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pipeline.chainer import Chainer
 from pipeline.configs import Configs
 from pipeline.errors import PushliveError
 from pipeline.messenger import shown, undelivered
@@ -61,6 +62,7 @@ def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
         _configuration(settings, store),
         _keeper(store),
         _tried("secrets", Vault(store, settings.secrets_key).examine),
+        _tried("audit", lambda: _audit(settings, store)),
         *_engine(),
         _disk(settings),
         _build_caps(parts),
@@ -85,6 +87,14 @@ def _readable(store: Store, pipeline: str) -> str:
     store.releases(pipeline)
     store.recent(pipeline, 100)
     return "every record can be read"
+
+
+def _audit(settings: Settings, store: Store) -> str:
+    """The log's end alone: `pushlive audit --verify` walks it all."""
+    problem = Chainer(store, settings.data).move()
+    if problem:
+        raise PushliveError(problem)
+    return f"{store.audit.last().number} entries; the newest is the one that is remembered"
 
 
 def _configured(settings: Settings, store: Store) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from webhooks import api, git_server, pages, post_receive, receive
 from webhooks.answers import as_json, status_of
 from webhooks.auth import check_host
 from webhooks.desk import DeskPort
+from webhooks.failures import Failures
 from webhooks.site import Site
 from webhooks.text import clean
 
@@ -40,8 +42,14 @@ MACHINES = ("/api/", "/hooks/", "/internal/", "/healthz")  # these get JSON, peo
 log = logging.getLogger("pushlive.web")
 
 
-def create_app(desk: DeskPort, settings: Settings, ensure_repository: Callable[[str], Path]) -> Flask:
-    """The whole web side. ``ensure_repository(name)`` makes a bare repository if need be; its path."""
+def create_app(
+    desk: DeskPort,
+    settings: Settings,
+    ensure_repository: Callable[[str], Path],
+    clock: Callable[[], float] = time.monotonic,
+) -> Flask:
+    """The whole web side. ``ensure_repository(name)`` makes a bare repository if need be; its path. ``clock``: what
+    failures are counted by, in seconds."""
     app = Flask(__name__)
     app.secret_key = _key(settings.data / "web.key")
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -55,7 +63,8 @@ def create_app(desk: DeskPort, settings: Settings, ensure_repository: Callable[[
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
     hooks = git_server.install_hooks((settings.data / "hooks").absolute())
-    site = Site(desk, settings, ensure_repository, Secret(secrets.token_urlsafe(32)), hooks)
+    internal = Secret(secrets.token_urlsafe(32))
+    site = Site(desk, settings, ensure_repository, internal, hooks, failures=Failures(clock))
     app.extensions["pushlive"] = site
     for part in (receive, git_server, post_receive, api, pages):
         app.register_blueprint(part.blueprint(site))

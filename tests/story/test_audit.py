@@ -10,16 +10,17 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 import redis
 
-from pipeline import audit
+from pipeline import audit, doctor
 from pipeline.adapters.fake import Killed
 from pipeline.audit import Actor
 from pipeline.chainer import Chainer
-from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
+from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.model import Push
 from pipeline.store import Store
 from tests.conftest import until
@@ -330,6 +331,15 @@ def test_the_keeper_says_it_once(world):
     world.store.client.ltrim(world.store.key("audit"), 0, 0)
     said = [*world.keeper.tick(), *world.keeper.tick()]
     assert len([text for text in said if "the audit log ends with entry 1" in text]) == 1
+
+
+def test_doctor_looks_at_its_end(world):
+    world.desk.hold("hello", ANN)
+    look = partial(doctor._audit, world.settings, world.store)
+    assert look() == "2 entries; the newest is the one that is remembered"
+    world.store.client.rpop(world.store.key("audit"))
+    with pytest.raises(PushliveError, match="ends with entry 1"):
+        look()
 
 
 def test_a_head_that_cannot_be_written_is_said_and_stops_nothing(store, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,14 +34,14 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def make_app(desk: FakeDesk, settings: Settings, tmp_path: Path) -> Callable[..., Flask]:
-    def make(**changes: object) -> Flask:
+    def make(clock: Callable[[], float] = time.monotonic, **changes: object) -> Flask:
         def ensure(name: str) -> Path:
             path = tmp_path / "repositories" / f"{name}.git"
             if not path.exists():
                 subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True)
             return path
 
-        return create_app(desk, replace(settings, **changes), ensure)
+        return create_app(desk, replace(settings, **changes), ensure, clock)
 
     return make
 

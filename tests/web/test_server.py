@@ -322,3 +322,29 @@ def test_the_service_ends_quickly_with_streams_open(tmp_path, number):
             service.process.send_signal(number)
             service.process.wait(10)
         assert time.monotonic() - started < 2
+
+
+def test_fault_48_wrong_tokens_are_bounded_and_lock_nobody_out(tmp_path, work):
+    with serving(tmp_path / "data", 0.0) as service:
+        with ThreadPoolExecutor(16) as pool:
+            wrong = {"Authorization": "Bearer wrong"}
+            answers = list(pool.map(lambda _: service.get("/api/status", **wrong)[0], range(60)))
+        assert 20 <= answers.count(401) <= 25  # a few come back while it goes on
+        assert answers.count(429) == 60 - answers.count(401)
+        assert service.get("/api/status")[0] == 200
+        refused = git("push", service.url("/git/hello.git", "wrong"), "main", cwd=work, check=False)
+        assert refused.returncode != 0
+        assert "429" in refused.stderr
+        git("push", service.url("/git/hello.git", DEVELOPER), "main", cwd=work)
+
+
+def test_fault_48_an_expired_token_is_refused_and_told_so(tmp_path, work):
+    with serving(tmp_path / "data", 0.0) as service:
+        body = json.dumps({"name": "short", "role": "developer", "expires": "1s"}).encode()
+        status, answer = service.get("/api/tokens", body, Authorization="Bearer maintainer-token")
+        assert status == 201
+        mine = {"Authorization": f"Bearer {json.loads(answer)['token']}"}
+        until(lambda: service.get("/api/status", **mine)[0] == 401)
+        assert b"expired" in service.get("/api/status", **mine)[1]
+        url = service.url("/git/hello.git", json.loads(answer)["token"])
+        assert git("push", url, "main", cwd=work, check=False).returncode != 0
