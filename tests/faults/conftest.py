@@ -1,0 +1,7 @@
+"""Faults on the strict fakes use the story's world and its store."""
+
+from __future__ import annotations
+
+from tests.story.conftest import make_world, valkey, world
+
+__all__ = ["make_world", "valkey", "world"]

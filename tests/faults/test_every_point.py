@@ -1,0 +1,198 @@
+"""A worker killed, or robbed of its lease, at every single one of its calls to the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.model import CommandResult, Route
+from tests.faults.picture import at_rest, picture, still_serves
+from tests.faults.points import Points, carry, leases_end, worker
+from tests.story.conftest import World
+
+ONE = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {live: }}}"
+TWO = ONE.replace("{live: }", "{dev: , live: }")
+MANUAL = ONE.replace("{live: }", "{live: {promote: manual}}")
+RELEASE = ONE.replace("service: {", "service: {release: [./migrate], ")
+
+
+@dataclass(frozen=True)
+class Story:
+    """``before`` brings the world to where it begins, ``ask`` makes one run due."""
+
+    name: str
+    config: str
+    before: Callable[[World], object]
+    ask: Callable[[World], object]
+
+
+def nothing(_world: World) -> None:
+    return
+
+
+def one(world: World) -> None:
+    world.push("one")
+
+
+def two(world: World) -> None:
+    world.push("one")
+    world.push("two")
+
+
+def two_and_cold(world: World) -> None:
+    two(world)
+    world.clock.sleep(700)
+    world.keeper.reconcile()
+
+
+def push(world: World) -> None:
+    world.accept(world.commit("next"))
+
+
+def at_the_gate(world: World) -> None:
+    one(world)
+    world.desk.promote("hello", "ann")
+    world.work()
+    world.push("two")
+
+
+def fails_its_smoke(world: World) -> None:
+    one(world)
+    world.break_app(2)
+
+
+def fails_its_release_command(world: World) -> None:
+    one(world)
+    world.engine.commands = lambda spec, argv: CommandResult(3, "no such table\n", 0.1)
+
+
+def fails_its_verification(world: World, first: int = 2) -> None:
+    real = world.engine.public
+
+    def public(spec: object) -> Route:
+        route = real(spec)  # type: ignore[arg-type]
+        return Route(route.url, {}, ("nobody",)) if spec.release >= first else route  # type: ignore[attr-defined]
+
+    world.engine.public = public  # type: ignore[method-assign]
+
+
+def one_and_fails_its_verification(world: World) -> None:
+    one(world)
+    fails_its_verification(world)
+
+
+STORIES = [
+    Story("push", TWO, one, push),
+    Story("first push", ONE, nothing, push),
+    Story("third push", ONE, two, push),
+    Story("revert warm", ONE, two, lambda world: world.desk.revert("hello", "ann")),
+    Story("revert cold", ONE, two_and_cold, lambda world: world.desk.revert("hello", "ann")),
+    Story("waits at the gate", MANUAL, nothing, push),
+    Story("promoted", MANUAL, at_the_gate, lambda world: world.desk.promote("hello", "ann")),
+    Story("the same release", ONE, one, lambda world: world.desk.deploy("hello", "ann", release=1)),
+    Story("release command", RELEASE, one, push),
+    Story("failing release command", RELEASE, fails_its_release_command, push),
+    Story("failing smoke", ONE, fails_its_smoke, push),
+    Story("failing verification", ONE, one_and_fails_its_verification, push),
+    Story("first fails verification", ONE, lambda world: fails_its_verification(world, 1), push),
+]
+
+
+@pytest.fixture(params=STORIES, ids=lambda story: story.name)
+def story(request: pytest.FixtureRequest) -> Story:
+    return request.param  # type: ignore[no-any-return]
+
+
+def begin(story: Story, valkey: str, folder: Path) -> World:
+    world = World(valkey, folder, story.config)
+    story.before(world)
+    story.ask(world)
+    return world
+
+
+def looking(world: World, seen: list[str]) -> Callable[[str], None]:
+    return lambda point: seen.extend(f"{point}: {wrong}" for wrong in still_serves(world))
+
+
+def undisturbed(story: Story, valkey: str, folder: Path) -> tuple[World, list[str]]:
+    """The world as it ends by itself, and the points on the way."""
+    world = begin(story, valkey, folder)
+    seen: list[str] = []
+    points = Points(look=looking(world, seen))
+    carry(worker(world, valkey, points), points)
+    assert seen == []
+    assert at_rest(world) == []
+    assert world.keeper.reconcile() == []
+    return world, points.passed
+
+
+def ends_as(world: World, expected: dict[str, object], where: str, mends: bool = True) -> None:
+    """One reconciliation at most, then everything is as it would have been and nothing is left to do."""
+    said = world.keeper.reconcile()
+    assert at_rest(world) == [], (where, said)
+    assert world.keeper.reconcile() == [], where
+    found = picture(world)
+    assert {key: (found[key], value) for key, value in expected.items() if found[key] != value} == {}, where
+
+
+@pytest.mark.parametrize("keeper_first", [False, True], ids=["worker next", "keeper next"])
+def test_fault_33_killed_at_every_point_it_ends_as_it_would_have(story, valkey, tmp_path, keeper_first):
+    calm, passed = undisturbed(story, valkey, tmp_path)
+    expected = picture(calm)
+    for number, name in enumerate(passed):
+        where = f"killed at {number}, {name}"
+        world = begin(story, valkey, tmp_path)
+        seen: list[str] = []
+        points = Points(number, look=looking(world, seen))
+        points.act = points.die
+        assert carry(worker(world, valkey, points), points) is None, where
+        leases_end(world)
+        world.clock.sleep(10)
+        if keeper_first:
+            world.keeper.reconcile()
+        again = Points(look=looking(world, seen))
+        carry(worker(world, valkey, again), again)
+        assert seen == [], where
+        ends_as(world, expected, where)
+        world.store.client.close()
+
+
+def test_fault_41_a_stale_worker_at_every_point_commits_nothing(story, valkey, tmp_path):
+    calm, passed = undisturbed(story, valkey, tmp_path)
+    expected = picture(calm)
+    for number, name in enumerate(passed):
+        where = f"lost its lease at {number}, {name}"
+        world = begin(story, valkey, tmp_path)
+        seen: list[str] = []
+        left = []
+
+        def another_takes_over(world=world, seen=seen, left=left):
+            leases_end(world)
+            again = Points(look=looking(world, seen))
+            carry(worker(world, valkey, again), again)
+            left.append(everything(world))
+
+        points = Points(number, another_takes_over, looking(world, seen))
+        carry(worker(world, valkey, points), points)
+        assert everything(world) == left[0], where
+        assert seen == [], where
+        ends_as(world, expected, where)
+        world.store.client.close()
+
+
+def everything(world: World) -> dict[str, object]:
+    """All that is committed: records and events, to the letter."""
+    client, prefix = world.store.client, world.settings.instance
+    found: dict[str, object] = {}
+    for key in sorted(client.scan_iter(f"{prefix}:*")):
+        kind = client.type(key)
+        if kind == "hash":
+            found[key] = client.hgetall(key)
+        elif kind == "set":
+            found[key] = client.smembers(key)
+        elif kind == "stream":
+            found[key] = client.xrange(key)
+    return found
