@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.errors import (
     AppFailed,
     ConfigError,
@@ -34,15 +36,20 @@ def whose(error: PushliveError) -> str:
     return "engine"
 
 
-def card(run: Run, error: PushliveError, store: Store) -> Failure:
-    """The card of that error, with what differs from the last good release of the environment it failed in."""
+def card(run: Run, error: PushliveError) -> Failure:
+    """The card of that error; ``compared`` adds what differs."""
     step = next((s for s in reversed(run.steps) if not s.ok), None)
     stage = step.stage if step else run.stage or run.stages[0]
     kind = whose(error)
     evidence = error.evidence if isinstance(error, AppFailed) else ()
     advice = error.advice or _NEXT[kind].format(run=run.id)
     name = step.step if step else "enter"
-    return Failure(stage, name, kind, error.message, advice, evidence, _differs(run, stage, store))
+    return Failure(stage, name, kind, error.message, advice, evidence)
+
+
+def compared(failure: Failure, run: Run, store: Store) -> Failure:
+    """The card with what differs from the last good release of the environment it failed in."""
+    return replace(failure, differs=_differs(run, failure.stage, store))
 
 
 def _differs(run: Run, stage: str, store: Store) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.masking import Mask, Stream
-from pipeline.model import Check, Event, Failure, Run, StepResult
+from pipeline.model import Check, Ending, Event, Failure, Run, StepResult
 
 CUT = "cut"  # in a line's data: the line goes on in the next event of the same step or container
 _NAMES = ("outcome", "stage", "step", "whose", CUT)  # entries that programs read: never free text
@@ -44,8 +44,15 @@ class Masker:
         }
         failure = _failure(self.mask, run.failure) if run.failure else None
         steps = tuple(_step(self.mask, step) for step in run.steps)
+        ending = _ending(self.mask, run.ending) if run.ending else None
         reason, message = self.mask.text(run.reason), self.mask.text(run.message)
-        return replace(run, steps=steps, checks=checks, failure=failure, reason=reason, message=message)
+        kept = replace(run, steps=steps, checks=checks, failure=failure, ending=ending)
+        return replace(kept, reason=reason, message=message)
+
+
+def _ending(mask: Mask, ending: Ending) -> Ending:
+    failure = _failure(mask, ending.failure) if ending.failure else None
+    return replace(ending, reason=mask.text(ending.reason), failure=failure)
 
 
 def _step(mask: Mask, step: StepResult) -> StepResult:

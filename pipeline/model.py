@@ -99,6 +99,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How a run is to end, written together with what its environment's record says of it: whoever takes the run up
+    after a crash has only this left to do."""
+
+    outcome: Outcome
+    reason: str
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """One push's way through a pipeline."""
 
@@ -136,6 +146,7 @@ class Run:
     from_release: int | None = None  # take that release's image instead of building one
     by: str = ""  # who asked, for a deploy or a revert
     failure: Failure | None = None
+    ending: Ending | None = None  # decided, not yet told
 
     @property
     def id(self) -> str:

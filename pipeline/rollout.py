@@ -26,11 +26,13 @@ from pipeline.errors import (
     StoreUnavailable,
     Superseded,
     TimedOut,
+    TryAgain,
     WrongRelease,
 )
 from pipeline.model import (
     Check,
     CommandResult,
+    Ending,
     Environment,
     Kind,
     Release,
@@ -38,17 +40,18 @@ from pipeline.model import (
     SlotSpec,
     SlotState,
 )
-from pipeline.ports import Parts, Watch
+from pipeline.ports import Engine, Parts, Watch
 from pipeline.smoke import Checker, must_pass
 from pipeline.store import Transaction
 from pipeline.vault import Vault
-from pipeline.work import Work
+from pipeline.work import Step, Work
 
 START_MARGIN = 60.0  # seconds for the engine itself, on top of the application's own `ready`
 RELEASE_TIMEOUT = 1800.0  # seconds; a release command is not cut before
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 LOG_LINES = 20
 SLOW_END = 4.0  # seconds after which a start says what it waited for
+Change = Callable[[Transaction, Run, Environment], Environment]
 _FIGURES = re.compile(r"\d+")
 
 
@@ -75,10 +78,11 @@ class Rollout:
         slot = promotion.slot_for(environment, work.run, release.number)
         self._spec = promotion.spec_of(promotion.place_of(environment, slot), release, work.run.number)
 
-    def go(self) -> None:
-        """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper."""
+    def go(self, ending: Callable[[Run, PushliveError], Ending]) -> None:
+        """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper.
+        ``ending`` says how an error ends the run."""
         try:
-            self._parts.engine.prepare(self._spec.place, self._config.hosts)
+            self._acting().prepare(self._spec.place, self._config.hosts)
             if self._environment().serving != self._release.number:
                 self._secrets()
                 self._release_command()
@@ -89,7 +93,8 @@ class Rollout:
         except (LeaseLost, StoreUnavailable):
             raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
-            self.abandon(error)
+            again = isinstance(error, TryAgain | Held)  # the run itself goes on
+            self.abandon(error, None if again else ending(self._work.run, error))
             raise
 
     # ── the steps ────────────────────────────────────────────────────────────
@@ -111,7 +116,7 @@ class Rollout:
             return None  # a revert never runs a migration again
         name = f"release-{self._work.run.number}"
         if self._released():
-            return self._parts.engine.forget_command(self._spec, name)
+            return self._acting().forget_command(self._spec, name)
         # Nobody's wish cuts it: half of a migration helps no one. What was wished is looked at afterwards.
         with self._work.step(self._name, "release", RELEASE_TIMEOUT, heed=False) as step:
             result = self._run_to_its_end(name, service.release, step.watch)
@@ -122,7 +127,7 @@ class Rollout:
                     advice="Nothing was started. See that it may run again, then push a fix or `pushlive retry`.",
                     evidence=tuple(result.output.splitlines()[-LOG_LINES:]),
                 )
-        return self._parts.engine.forget_command(self._spec, name)
+        return self._acting().forget_command(self._spec, name)
 
     def _released(self) -> bool:
         """True where an earlier worker of this run saw the command succeed: it is gone from the engine by then."""
@@ -132,7 +137,7 @@ class Rollout:
     def _run_to_its_end(self, name: str, argv: tuple[str, ...], watch: Watch) -> CommandResult:
         tell = self._work.teller(self._name)
         try:
-            return self._parts.engine.command(self._spec, name, argv, {}, tell, watch)
+            return self._acting().command(self._spec, name, argv, {}, tell, watch)
         except TimedOut as error:
             raise OutcomeUnknown(
                 f"{self._name}: the release command {' '.join(argv)} has not ended: {error.message}",
@@ -148,14 +153,14 @@ class Rollout:
                 self._drain(step.watch)
             self._start_watching_the_time(step.watch)
             replicas = engine.ready(spec, self._work.teller(self._name), step.watch)
-            engine.expose(spec)
+            self._acting().expose(spec)
             step.detail = f"{spec.place.slot}, {'warm' if warm else 'new'}"
             if len(replicas) > 1:
                 step.detail += f", {len(replicas)} replicas"
 
     def _start_watching_the_time(self, watch: Watch) -> None:
         began = self._parts.clock.monotonic()
-        self._parts.engine.start(self._spec, watch)
+        self._acting().start(self._spec, watch)
         took = self._parts.clock.monotonic() - began
         if took > SLOW_END:
             text = f"{took:.0f} s went into ending what {self._spec.place.slot} held before; does it ignore SIGTERM? "
@@ -177,13 +182,12 @@ class Rollout:
         with self._work.step(self._name, "switch", 60.0) as step:
             self._work.still_wanted()
             self._change(self._intend)
-            self._work.still_ours()
-            self._parts.engine.switch(self._spec)
+            self._acting().switch(self._spec)
             before = self._environment().active
             now, keep = self._parts.clock.now(), self._config.service.keep_warm
             slot = self._spec.place.slot
-            self._change(lambda _, run, env: promotion.serving(env, slot, run, now, keep))
             step.detail = f"{before or 'nothing'} → {slot}"
+            self._finish(step, lambda _, run, env: promotion.serving(env, slot, run, now, keep))
 
     def _verify(self) -> None:
         with self._work.step(self._name, "verify", 60.0) as step:
@@ -196,7 +200,7 @@ class Rollout:
             must_pass(
                 results, where, self._logs, "Traffic goes back to the release before it, where there is one."
             )
-            self._change(self._verified)  # inside the step: a crash before its record verifies again
+            self._finish(step, self._verified)
 
     # ── deciding what the record says ────────────────────────────────────────
 
@@ -235,9 +239,9 @@ class Rollout:
                 supersede(transaction, older, f"{run.id} went to {self._name} before it", now)
         return promotion.verified(environment, self._release, run)
 
-    def abandon(self, error: PushliveError) -> None:
+    def abandon(self, error: PushliveError, ending: Ending | None) -> None:
         """Leaves the traffic as it was: back to the old slot if it had moved, the new slot kept for a while. The
-        record comes first: should the proxy not follow now, the keeper brings it there."""
+        record comes first, the run's own with it: should the proxy not follow now, the keeper brings it there."""
         slot, now = self._spec.place.slot, self._parts.clock.now()
         moved = promotion.switched(self._environment(), self._work.run, slot)
         keep = self._failed_for if isinstance(error, AppFailed | EngineFailed | TimedOut) else 0.0
@@ -256,7 +260,8 @@ class Rollout:
                 notices.held(tx, changed, run.config, run)
             return changed
 
-        self._change(act)
+        both = self._both(act)
+        self._work.change(lambda transaction, run: replace(both(transaction, run), ending=ending))
         if moved:
             self._follow_the_record()
 
@@ -265,10 +270,10 @@ class Rollout:
         try:
             if environment.active:
                 old = self._old_spec(environment, environment.active)
-                self._parts.engine.switch(old)
+                self._acting().switch(old)
                 text = f"traffic is back on r{old.release} ({environment.active})"
             else:
-                self._parts.engine.unroute(self._spec.place)
+                self._acting().unroute(self._spec.place)
                 text = "nothing to go back to: the route answers 503 again"
         except (LeaseLost, StoreUnavailable):
             raise
@@ -293,18 +298,29 @@ class Rollout:
             )
         return found
 
-    def _change(self, act: Callable[[Transaction, Run, Environment], Environment]) -> None:
+    def _acting(self) -> Engine:
+        """The engine, for an act on it: only while this worker has the run. Raises LeaseLost."""
+        self._work.still_ours()
+        return self._parts.engine
+
+    def _change(self, act: Change) -> None:
+        self._work.change(self._both(act))
+
+    def _finish(self, step: Step, act: Change) -> None:
+        self._work.finish(step, self._both(act))
+
+    def _both(self, act: Change) -> Callable[[Transaction, Run], Run]:
         def both(transaction: Transaction, run: Run) -> Run:
             transaction.put_environment(act(transaction, run, transaction.environment(self._name)))
             return run
 
-        self._work.change(both)
+        return both
 
     def _drain(self, watch: Watch) -> None:
         """Lets what the slot held before end its open requests; the engine removes it when it starts ours."""
         engine, spec = self._parts.engine, self._spec
         if any(replica.release != spec.release for replica in engine.replicas(spec.place)):
-            closed = engine.drain(spec.place, self._config.service.drain, watch)
+            closed = self._acting().drain(spec.place, self._config.service.drain, watch)
             if closed:
                 self._work.note(f"{closed} connections to the old {spec.place.slot} were closed", self._name)
 

@@ -28,8 +28,8 @@ from pipeline.errors import (
     Superseded,
     TryAgain,
 )
-from pipeline.failure import card
-from pipeline.model import SLOTS, Environment, Event, Kind, Outcome, Push, Release, Run, State
+from pipeline.failure import card, compared
+from pipeline.model import SLOTS, Ending, Environment, Event, Kind, Outcome, Push, Release, Run, State
 from pipeline.ports import Parts
 from pipeline.rollout import Rollout
 from pipeline.settings import Settings
@@ -98,7 +98,7 @@ class Runner:
             renewer.hold(lease)
             try:
                 run = self._claim(pipeline, number, lease)
-            except NotFound:
+            except (NotFound, LeaseLost):
                 return None
             if run is None:
                 return None
@@ -150,6 +150,9 @@ class Runner:
     # ── the story ────────────────────────────────────────────────────────────
 
     def _carry(self, work: Work) -> None:
+        if work.run.ending:  # an earlier worker got that far
+            self._fail(work, work.run.ending)
+            return
         try:
             self._mask(work)
             self._not_too_often(work.run)
@@ -159,7 +162,7 @@ class Runner:
         except PushliveError as error:
             with suppress(DamagedRecord):  # then nobody can say what was begun there; the error names it
                 self._leave(work, error)
-            self._fail(work, error)
+            self._fail(work, work.run.ending or _ending(work.run, error))
 
     def _mask(self, work: Work) -> None:
         """Nothing that this run says has a secret's value in it."""
@@ -179,7 +182,7 @@ class Runner:
         lease = self._take_environment(work, environment)
         work.hold_lease(lease)
         try:
-            self._rollout(work, release, run.stage).abandon(error)
+            self._rollout(work, release, run.stage).abandon(error, _ending(run, error))
         finally:
             work.drop_lease(lease)
 
@@ -288,7 +291,7 @@ class Runner:
             # Again, now that nobody else acts here: whoever was waited for may have changed the answer.
             environment = self._store.ensure_environment(work.run.pipeline, name, limit)
             self._may_enter(work, pipeline, environment, release)
-            self._rollout(work, release, name).go()
+            self._rollout(work, release, name).go(_ending)
         except Held:
             self._wait_at(work, pipeline, name)
             raise self._parked(work) from None  # the hold is lifted already: in again
@@ -401,23 +404,29 @@ class Runner:
             return ["the first release here: there is nothing to revert to yet"]
         return [f"to go back to r{target}: pushlive revert {run.pipeline}"]
 
-    def _fail(self, work: Work, error: PushliveError) -> None:
-        outcome = _OUTCOMES.get(type(error), Outcome.FAILED)
+    def _fail(self, work: Work, ending: Ending) -> None:
+        outcome, reason, failure = ending.outcome, ending.reason, ending.failure
         now = self._parts.clock.now()
-        failure = None
-        if outcome == Outcome.FAILED:
-            failure = card(work.run, error, self._store)
-        text = f"{work.run.id} {outcome}" + ("" if failure else f": {error.message}")
+        if failure:
+            failure = compared(failure, work.run, self._store)
+        text = f"{work.run.id} {outcome}" + ("" if failure else f": {reason}")
         data = {"outcome": outcome.value}
         if failure:
             data["failure"] = codec.plain(failure)
         event = Event("end", now, text, work.run.stage, data=data)
 
         def end(tx: Transaction, run: Run) -> Run:
-            ended = states.end(run, outcome, error.message, now, failure=failure)
+            ended = states.end(run, outcome, reason, now, failure=failure, ending=None)
             return notices.ended(tx, work.masked_run(ended))
 
         work.change(end, event)
+
+
+def _ending(run: Run, error: PushliveError) -> Ending:
+    """The run's end where that error stops it."""
+    outcome = _OUTCOMES.get(type(error), Outcome.FAILED)
+    failure = card(run, error) if outcome == Outcome.FAILED else None
+    return Ending(outcome, error.message, failure)
 
 
 _OUTCOMES: dict[type[PushliveError], Outcome] = {Superseded: Outcome.SUPERSEDED, Cancelled: Outcome.CANCELLED}

@@ -55,6 +55,15 @@ class Renewer:
     def hold(self, lease: Lease) -> None:
         self._leases[lease.key] = lease
 
+    def ours(self) -> bool:
+        """Asks the store whether all that is held here still is ours; where it does not answer, ``lost`` decides."""
+        if self.lost:
+            return False
+        try:
+            return self._store.leases.ours(tuple(self._leases.values()))
+        except StoreUnavailable:
+            return True
+
     def drop(self, lease: Lease) -> None:
         self._leases.pop(lease.key, None)
         try:
@@ -80,9 +89,21 @@ class Renewer:
 class Step:
     """What a step tells of itself while it runs."""
 
+    stage: str
+    name: str
     watch: RunWatch
+    clock: Clock
     detail: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    kept: bool = False  # its result is in the record already, written together with what it did
+
+    def __post_init__(self) -> None:
+        self._started, self._began = self.clock.now(), self.clock.monotonic()
+
+    def result(self, problem: str | None = None) -> StepResult:
+        """How it went: well, unless there is a problem."""
+        seconds, detail = self.clock.monotonic() - self._began, self.detail if problem is None else problem
+        return StepResult(self.stage, self.name, self._started, seconds, problem is None, detail, self.data)
 
 
 class RunWatch:
@@ -124,6 +145,7 @@ class Work:
     ) -> None:
         self.store, self.clock, self.run, self.lease = store, clock, run, lease
         self._renewer, self._log = renewer, log
+        self._fences: tuple[Lease, ...] = (lease,)
         self._buffer: list[Event] = []
         self._flushed = 0.0
         self._lines = 0
@@ -133,7 +155,8 @@ class Work:
     # ── changing the record ──────────────────────────────────────────────────
 
     def change(self, act: Callable[[Transaction, Run], Run], *events: Event) -> Run:
-        """One transaction, fenced by the lease: the run as the store has it now → the run to keep."""
+        """One transaction, fenced by the leases on the run and on where it acts: the run as the store has it now → the
+        run to keep."""
         self.flush()
         told = [event for event in map(self._masker.event, events) if event]
 
@@ -144,8 +167,7 @@ class Work:
                 transaction.event(run.number, event)
             return run
 
-        self.still_ours()
-        self.run = self.store.transact(self.run.pipeline, whole, fence=self.lease)
+        self.run = self.store.transact(self.run.pipeline, whole, fence=self._fences)
         for event in told:
             self._log.write(event)
         return self.run
@@ -156,31 +178,35 @@ class Work:
     @contextmanager
     def step(self, stage: str, name: str, timeout: float, *, heed: bool = True) -> Iterator[Step]:
         """Times a step and keeps its result, also when it fails. ``heed=False``: no wish of a person cuts it."""
-        started, began = self.clock.now(), self.clock.monotonic()
-        step = Step(RunWatch(self, timeout, f"{stage}/{name}", heed))
+        step = Step(stage, name, RunWatch(self, timeout, f"{stage}/{name}", heed), self.clock)
         try:
             step.watch.check()
             yield step
         except LeaseLost:
             raise
         except PushliveError as error:
-            seconds = self.clock.monotonic() - began
-            self._keep(StepResult(stage, name, started, seconds, False, error.message, step.data))
+            self._keep(step.result(error.message))
             raise
-        self._keep(
-            StepResult(stage, name, started, self.clock.monotonic() - began, True, step.detail, step.data)
-        )
+        if not step.kept:
+            self._keep(step.result())
 
-    def _keep(self, result: StepResult) -> None:
+    def finish(self, step: Step, act: Callable[[Transaction, Run], Run]) -> None:
+        """A step's last change, in one transaction with its result: no crash comes between what was done and that
+        it was done."""
+        self._keep(step.result(), act)
+        step.kept = True
+
+    def _keep(self, result: StepResult, act: Callable[[Transaction, Run], Run] = lambda _, run: run) -> None:
         data = {"seconds": result.seconds, "ok": result.ok, "detail": result.detail}
         event = Event("step", self.clock.now(), result.detail, result.stage, result.step, data)
 
-        def act(_: Transaction, run: Run) -> Run:
+        def whole(transaction: Transaction, run: Run) -> Run:
+            run = act(transaction, run)
             # A step that is done again after a crash replaces what it said before.
             before = (s for s in run.steps if (s.stage, s.step) != (result.stage, result.step))
             return replace(run, steps=(*before, result))
 
-        self.change(act, event)
+        self.change(whole, event)
 
     # ── telling ──────────────────────────────────────────────────────────────
 
@@ -217,7 +243,7 @@ class Work:
     def flush(self) -> None:
         if self._buffer:
             buffer, self._buffer = self._buffer, []
-            self.store.events.append(self.run.id, buffer)
+            self.store.events.append(self.run.id, buffer, self.lease)
             self._flushed = time.monotonic()
 
     def teller(self, stage: str) -> Callable[[Event], None]:
@@ -230,8 +256,8 @@ class Work:
     # ── still ours, still wanted ─────────────────────────────────────────────
 
     def still_ours(self) -> None:
-        """Raises LeaseLost."""
-        if self._renewer.lost:
+        """Asked before each act on the outside: engines know no fencing tokens. Raises LeaseLost."""
+        if not self._renewer.ours():
             raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
 
     def still_wanted(self) -> None:
@@ -253,7 +279,10 @@ class Work:
         return self.store.run(run.pipeline, place.interrupt).state != State.ENDED
 
     def hold_lease(self, lease: Lease) -> None:
+        """From now on what this worker writes is fenced by this one as well."""
         self._renewer.hold(lease)
+        self._fences = (*self._fences, lease)
 
     def drop_lease(self, lease: Lease) -> None:
+        self._fences = tuple(one for one in self._fences if one != lease)
         self._renewer.drop(lease)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import redis
+
 from pipeline import codec
 from pipeline.model import Event
 from pipeline.store.connection import Client, read, translate
+from pipeline.store.leases import Lease
 
 LIMIT = 20_000  # events of one run; everything is in its log file, too
 KEEP = 30 * 86400  # seconds
@@ -20,12 +23,25 @@ class Events:
     def key(self, run: str) -> str:
         return f"{self._prefix}events:{run}"
 
-    def append(self, run: str, events: Iterable[Event]) -> None:
-        with translate():
-            pipe = self._client.pipeline(transaction=False)
-            for event in events:
-                self.queue(pipe, run, event)
-            pipe.execute()
+    def append(self, run: str, events: Iterable[Event], fence: Lease | None = None) -> None:
+        """Raises LeaseLost where the fence is not ours any more: who has lost a run tells nothing of it."""
+        with translate(), self._client.pipeline() as pipe:
+            try:
+                if fence:
+                    self._insist(pipe, fence)
+                pipe.multi()
+                for event in events:
+                    self.queue(pipe, run, event)
+                pipe.execute()
+            except redis.WatchError:
+                # It is lost; or the answer was lost, and then the log has what followers may have missed.
+                if fence and self._client.get(fence.key) != fence.token:
+                    raise fence.lost() from None
+
+    def _insist(self, pipe: Client, fence: Lease) -> None:
+        pipe.watch(fence.key)
+        if pipe.get(fence.key) != fence.token:
+            raise fence.lost()
 
     def queue(self, pipe: Client, run: str, event: Event) -> None:
         """Adds the event as a part of somebody's transaction."""

@@ -9,8 +9,10 @@ clock. Each renewal takes the next number of a counter, and a watcher frees a le
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pipeline.errors import LeaseLost
 from pipeline.store.connection import Client, translate
 
 TTL = 8.0  # seconds of silence; with a look every second a dead worker's run goes on elsewhere within 15
@@ -31,6 +33,10 @@ class Lease:
     token: str
     name: str = ""
 
+    def lost(self) -> LeaseLost:
+        """What to raise where it is somebody else's."""
+        return LeaseLost(f"another worker has taken over {self.key}; this one stops.")
+
 
 class Leases:
     def __init__(self, client: Client, prefix: str) -> None:
@@ -50,6 +56,13 @@ class Leases:
         """False when it is not ours any more."""
         with translate():
             return bool(self._renew(keys=self._keys(lease.name), args=[lease.token, lease.name]))
+
+    def ours(self, leases: Iterable[Lease]) -> bool:
+        """True while each of them is still held by whoever took it so."""
+        held = tuple(leases)
+        with translate():
+            found = self._client.mget([lease.key for lease in held]) if held else []
+        return found == [lease.token for lease in held]
 
     def drop(self, lease: Lease) -> None:
         """Gives it back. Twice."""

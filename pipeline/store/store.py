@@ -18,7 +18,7 @@ import redis
 
 from pipeline import codec
 from pipeline.audit import Entry
-from pipeline.errors import LeaseLost, NotFound, TryAgain
+from pipeline.errors import NotFound, TryAgain
 from pipeline.model import Environment, Event, Release, Run
 from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate
@@ -160,6 +160,12 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
+def _insist(pipe: Any, fences: tuple[Lease, ...]) -> None:
+    for fence in fences:
+        if pipe.get(fence.key) != fence.token:
+            raise fence.lost()
+
+
 class Store:
     """``url``: a Redis URL. ``prefix`` keeps several installations on one server apart."""
 
@@ -183,17 +189,23 @@ class Store:
             return False
         return True
 
-    def transact(self, pipeline: str, act: Callable[[Transaction], T], *, fence: Lease | None = None) -> T:
-        """Runs ``act`` until its reads and writes were one. With a ``fence``, raises LeaseLost where that
-        lease is not ours any more: then nothing was written. Raises StoreUnavailable, and whatever act does."""
+    def transact(
+        self,
+        pipeline: str,
+        act: Callable[[Transaction], T],
+        *,
+        fence: Lease | tuple[Lease, ...] | None = None,
+    ) -> T:
+        """Runs ``act`` until its reads and writes were one. Raises LeaseLost where the ``fence``, or one of
+        several, is not ours any more: then nothing was written. Raises StoreUnavailable, and whatever act does."""
         version = self.key("version", pipeline)
+        fences = (fence,) if isinstance(fence, Lease) else fence or ()
         for _ in range(ATTEMPTS):
             mark = secrets.token_hex(8)
             with translate(), self.client.pipeline() as pipe:
                 try:
-                    pipe.watch(version, *([fence.key] if fence else []))  # type: ignore[no-untyped-call]
-                    if fence and pipe.get(fence.key) != fence.token:
-                        raise LeaseLost(f"another worker has taken over {fence.key}; this one stops.")
+                    pipe.watch(version, *(one.key for one in fences))  # type: ignore[no-untyped-call]
+                    _insist(pipe, fences)
                     transaction = Transaction(self, pipeline, pipe)
                     result = act(transaction)
                     transaction.apply(mark)

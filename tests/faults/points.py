@@ -11,15 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.adapters.fake import Killed
-from pipeline.errors import StoreUnavailable
+from pipeline.adapters.fake import IllegalOrder, Killed
+from pipeline.errors import RequestError, StoreUnavailable
 from pipeline.model import Run
 from pipeline.ports import Parts
 from pipeline.runner import Runner
 from pipeline.store import Store
 from tests.story.conftest import World
 
-_READS = {"HGET", "HMGET", "HGETALL", "HVALS", "GET", "SMEMBERS", "EXISTS", "XREAD", "PTTL"}
+_READS = {"MGET", "HGET", "HMGET", "HGETALL", "HVALS", "GET", "SMEMBERS", "EXISTS", "XREAD", "PTTL"}
 
 
 def _nothing() -> None:
@@ -70,7 +70,12 @@ class Pointed:
 
         def call(*arguments: Any, **named: Any) -> Any:
             self._points.point(name)
-            return method(*arguments, **named)
+            try:
+                return method(*arguments, **named)
+            except IllegalOrder as error:
+                if not 0 <= self._points.at < len(self._points.passed):
+                    raise
+                raise RequestError(f"the engine refuses: {error}") from error  # a stale worker's wish
 
         return call
 
@@ -131,3 +136,4 @@ def leases_end(world: World) -> None:
     client = world.store.client
     for key in client.scan_iter(f"{world.settings.instance}:lease:*"):
         client.delete(key)
+    client.delete(f"{world.settings.instance}:beats")
