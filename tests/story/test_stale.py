@@ -1,0 +1,115 @@
+"""What a worker that has lost its lease may still say and do, and what one finds that takes up where another died."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.adapters.fake import Killed
+from pipeline.errors import AppFailed, LeaseLost
+from pipeline.model import Event, Outcome, State
+
+ONE = "pipelines: {hello: {smoke: [{get: /, contains: r}], environments: {live: }}}"
+
+
+def lose(world, name):
+    """Somebody else has that lease now."""
+    world.store.client.set(f"{world.settings.instance}:lease:{name}", "somebody:else")
+
+
+def given_back(world, name):
+    world.store.client.delete(f"{world.settings.instance}:lease:{name}")
+
+
+def test_fault_41_a_lease_lost_before_the_claim_is_no_crash_of_the_job(world, monkeypatch):
+    number = world.accept(world.commit("one")).number
+    real = world.runner._claim
+
+    def claim(*rest):
+        lose(world, f"run:hello#{number}")
+        return real(*rest)
+
+    monkeypatch.setattr(world.runner, "_claim", claim)
+    assert world.runner.work("hello") is None
+    assert world.run(number).state == State.QUEUED
+
+
+def test_fault_41_a_stale_worker_tells_nothing_more(world):
+    number = world.accept(world.commit("one")).number
+    told = []
+
+    def meanwhile():
+        lose(world, f"run:hello#{number}")
+        told.extend(world.events(world.run(number)))
+
+    world.engine.before("start", meanwhile)
+    world.work()
+    assert world.events(world.run(number)) == told
+
+
+def test_fault_41_events_are_fenced(world):
+    lease = world.store.leases.take("run:hello#1")
+    world.store.events.append("hello#1", [Event("note", 1.0, "mine")], lease)
+    lose(world, "run:hello#1")
+    with pytest.raises(LeaseLost):
+        world.store.events.append("hello#1", [Event("note", 1.0, "stale")], lease)
+    assert [event.text for _, event in world.store.events.read("hello#1")] == ["mine"]
+
+
+def test_fault_41_a_lost_environment_stops_the_run_that_still_has_its_own_lease(make_world):
+    world = make_world(ONE)
+    world.push("one")
+    number = world.accept(world.commit("two")).number
+    world.engine.before("expose", lambda: lose(world, "env:hello/live"))
+    acts = len(world.engine.calls)
+    world.work()
+    assert world.environment("live").serving == 1
+    assert "switch" not in [name for name, _ in world.engine.calls[acts:]]
+    given_back(world, "env:hello/live")
+    world.work()
+    assert world.run(number).outcome == Outcome.LIVE
+
+
+@pytest.mark.parametrize("step", ["switch", "verify"])
+def test_fault_33_a_step_is_recorded_with_what_it_did(make_world, monkeypatch, step):
+    world = make_world(ONE)
+    real = world.store.transact
+
+    def transact(*rest, **named):
+        found = real(*rest, **named)
+        steps = getattr(found, "steps", ())
+        if steps and steps[-1].step == step:
+            raise Killed(step)
+        return found
+
+    number = world.accept(world.commit("one")).number
+    monkeypatch.setattr(world.store, "transact", transact)
+    with pytest.raises(Killed):
+        world.work()
+    monkeypatch.undo()
+    world.work()
+    run = world.run(number)
+    assert run.outcome == Outcome.LIVE
+    assert [s.step for s in run.steps] == ["fetch", "build", "push", "start", "smoke", "switch", "verify"]
+
+
+def test_fault_33_a_failure_is_told_as_it_was_by_whoever_takes_the_run_up(make_world, monkeypatch):
+    world = make_world(ONE)
+    world.push("one")
+    number = world.accept(world.commit("two")).number
+    world.engine.fail("ready", AppFailed("it exited with 3.", evidence=("boom",)))
+
+    def die(*_):
+        raise Killed("before the end is recorded")
+
+    monkeypatch.setattr(world.runner, "_fail", die)
+    with pytest.raises(Killed):
+        world.work()
+    monkeypatch.undo()
+    starts = world.engine.names().count("start")
+    world.work()
+    run = world.run(number)
+    assert (run.outcome, run.reason) == (Outcome.FAILED, "it exited with 3.")
+    assert (run.failure.step, run.failure.evidence) == ("start", ("boom",))
+    assert run.ending is None
+    assert world.engine.names().count("start") == starts
+    assert world.environment("live").serving == 1
