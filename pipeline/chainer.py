@@ -29,14 +29,15 @@ class Chainer:
         self.head = data / "audit.head"
         self._turn = threading.Lock()
 
-    def move(self) -> str:
-        """Raises StoreUnavailable; returns what is wrong with the log's end, "" where nothing is."""
+    def move(self, rounds: int = ROUNDS) -> str:
+        """Raises StoreUnavailable; returns what is wrong with the log's end, "" where nothing is. ``rounds``: whoever
+        has just acted moves what waits once, and is not kept by what others do meanwhile."""
         if not self._turn.acquire(blocking=False):
             return ""  # whoever is at it, or the keeper, moves these as well
         try:
             if self._read() is None:
                 self._remember()  # before the first entry, so that a file that is missing later is told
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 if not self._log.move():
                     break
             return self._remember()

@@ -297,7 +297,7 @@ class Desk:
 
     def _chain(self) -> None:
         with suppress(StoreUnavailable):  # the act is done and recorded; the keeper moves its entry later
-            self._chainer.move()
+            self._chainer.move(rounds=1)
 
     # ── looking ──────────────────────────────────────────────────────────────
 
