@@ -133,7 +133,7 @@ def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, worl
     world.desk.promote("hello", "ann")
     world.work()
     world.push("The second version")
-    log_in(browser, address, world.desk.create_token("bo", "developer"))
+    log_in(browser, address, world.desk.create_token("bo", "developer", "ann"))
     see(browser, "hello#2 waits before live")
     press(browser, "Promote r2")
     see(browser, "live gets r2")
@@ -154,7 +154,7 @@ def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, worl
 def test_a_viewer_sees_and_has_no_buttons_that_act(browser, world, address):
     world.push("The first version")
     browser.delete_all_cookies()
-    log_in(browser, address, world.desk.create_token("eve", "viewer"))
+    log_in(browser, address, world.desk.create_token("eve", "viewer", "ann"))
     see(browser, "hello#1 waits before live")
     assert [b.text for b in browser.find_elements(By.CSS_SELECTOR, "main a.button, main button")] == []
 
@@ -162,7 +162,7 @@ def test_a_viewer_sees_and_has_no_buttons_that_act(browser, world, address):
 def test_fault_47_markup_in_a_commit_is_text_on_the_page(browser, world, address):
     world.push("<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m")
     browser.delete_all_cookies()
-    log_in(browser, address, world.desk.create_token("cy", "viewer"))
+    log_in(browser, address, world.desk.create_token("cy", "viewer", "ann"))
     see(browser, "<script>alert(2)</script>")
     assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
     browser.get(f"{address}/runs/hello/1")
@@ -173,7 +173,7 @@ def test_a_run_that_waits_for_the_end_of_a_hold_offers_resume(browser, world, ad
     world.desk.hold("hello", "ann", environment="dev", reason="a freeze")
     world.push("The first version")
     browser.delete_all_cookies()
-    log_in(browser, address, world.desk.create_token("di", "developer"))
+    log_in(browser, address, world.desk.create_token("di", "developer", "ann"))
     see(browser, "hello#1 waits before dev")
     press(browser, "Resume dev")
     press(browser, "Resume", within="main form")
