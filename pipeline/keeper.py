@@ -29,6 +29,7 @@ T = TypeVar("T")
 RECONCILE_EVERY = 5.0  # seconds
 HEADS_EVERY = 3.0
 TIDY_EVERY = 300.0
+LOOKS_FOR_A_LEASE = 50  # a tenth of a second apart
 RING_AGAIN = 5.0  # seconds: a ring that woke nobody is repeated no faster
 RECENT = 100  # releases whose images are looked for
 
@@ -293,15 +294,28 @@ class Keeper:
         for environment in tuple(self._environments()):
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:
-                if not self._store.leases.free(f"env:{environment.id}") or self._awaited(environment):
-                    said.append(
-                        f"{environment.id} is not in pipelines.yaml any more, but a run is at work there"
-                    )
-                    continue
-                self._parts.engine.remove(promotion.place_of(environment, environment.active or "blue"))
-                self._store.forget_environment(environment.pipeline, environment.name)
-                said.append(f"{environment.id} is not in pipelines.yaml any more and was removed")
+                said.append(self._give_up(environment))
         return tuple(said) or ("nothing to clean up",)
+
+    def _give_up(self, environment: Environment) -> str:
+        """Removes the environment under its lease, or a round of reconciliation would start again what was removed."""
+        lease = None if self._awaited(environment) else self._lease_of(environment)
+        if lease is None:
+            return f"{environment.id} is not in pipelines.yaml any more, but a run is at work there"
+        with Renewer(self._store) as renewer:
+            renewer.hold(lease)
+            self._parts.engine.remove(promotion.place_of(environment, environment.active or "blue"))
+            self._store.forget_environment(environment.pipeline, environment.name)
+        return f"{environment.id} is not in pipelines.yaml any more and was removed"
+
+    def _lease_of(self, environment: Environment) -> Lease | None:
+        """Waited for as long as a round of reconciliation may take; a run takes longer."""
+        for _ in range(LOOKS_FOR_A_LEASE):
+            lease = self._store.leases.take(f"env:{environment.id}", "gc")
+            if lease:
+                return lease
+            self._parts.clock.sleep(0.1)
+        return None
 
     def _awaited(self, environment: Environment) -> bool:
         """True while a run that has not ended goes there."""

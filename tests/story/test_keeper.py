@@ -153,6 +153,39 @@ def test_gc_removes_what_is_not_configured_any_more(world):
     assert set(world.store.environments("hello")) == {"dev", "live"}
 
 
+def test_gc_waits_for_a_round_of_reconciliation_and_not_for_a_run(world, monkeypatch):
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
+    lease = world.store.leases.take("env:hello/qa", "somebody")
+    assert world.keeper.gc() == ("hello/qa is not in pipelines.yaml any more, but a run is at work there",)
+    assert world.serving()["qa"] == 1
+    real, looks = world.clock.sleep, []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            world.store.leases.drop(lease)
+        real(seconds)
+
+    monkeypatch.setattr(world.clock, "sleep", sleep)
+    assert "was removed" in world.keeper.gc()[0]
+    assert world.store.leases.free("env:hello/qa")
+
+
+def test_nothing_is_started_again_while_gc_removes_it(world, monkeypatch):
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
+    real = world.engine.remove
+
+    def remove(place):
+        real(place)
+        world.another_keeper().reconcile()
+
+    monkeypatch.setattr(world.engine, "remove", remove)
+    world.keeper.gc()
+    assert {place.environment for place in world.engine.held} == {"dev", "live"}
+
+
 def test_one_keeper_acts_at_a_time(world):
     other = type(world.keeper)(
         world.store, world.keeper._parts, world.settings, world.desk.accept, world.heads, list
