@@ -102,9 +102,9 @@ def _secrets(site: Site, name: str) -> tuple[Secret, ...]:
 
 
 def _payload(raw: bytes) -> dict[str, Any]:
-    if request.mimetype == "application/x-www-form-urlencoded":  # GitHub's other content type
-        raw = parse_qs(raw, max_num_fields=8).get(b"payload", [b""])[0]
     try:
+        if request.mimetype == "application/x-www-form-urlencoded":  # GitHub's other content type
+            raw = parse_qs(raw, max_num_fields=8).get(b"payload", [b""])[0]
         payload = json.loads(raw)
     except RecursionError as error:
         raise Malformed("the JSON is nested too deep") from error
