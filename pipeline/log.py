@@ -30,7 +30,7 @@ class RunLog:
         stamp = time.strftime("%H:%M:%S", time.gmtime(event.at)) + f".{int(event.at % 1 * 1000):03}"
         for line in lines(event) or _quiet(event):
             text = f"{stamp} {line}\n"
-            self._left -= len(text)
+            self._left -= len(text.encode("utf-8", "replace"))  # the limit is of bytes
             self._file.write(text)
         if event.kind == "line" and self._left <= 0:
             self._file.write(f"{stamp} … the output is cut here: more than {show_size(self._limit)}\n")

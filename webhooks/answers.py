@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from threading import BoundedSemaphore
 
 from flask import Response, jsonify
 
@@ -21,6 +22,15 @@ class Refused(PushliveError):
     ) -> None:
         super().__init__(message, advice=advice)
         self.status, self.trace, self.retry_after = status, trace, retry_after
+
+
+def held(response: Response, turns: BoundedSemaphore, what: str) -> Response:
+    """The streamed response, holding one of the turns until it is closed. Raises Refused (503) where none is
+    free; nothing of the response was begun then."""
+    if not turns.acquire(blocking=False):
+        raise Refused(503, f"too many {what} at once", advice=f"Try again in {RETRY_AFTER} s.")
+    response.call_on_close(turns.release)
+    return response
 
 
 def status_of(error: PushliveError) -> int:

@@ -15,7 +15,7 @@ from pipeline.model import Run
 from pipeline.secret import Secret
 from pipeline.units import parse_duration
 from webhooks import telling
-from webhooks.answers import Refused
+from webhooks.answers import Refused, held
 from webhooks.auth import ROLES, bearer
 from webhooks.limits import Incomplete, TooLarge, received
 from webhooks.site import Site
@@ -67,7 +67,8 @@ def _reading(api: Blueprint, site: Site) -> None:
     def events(pipeline: str, number: str) -> ResponseReturnValue:
         bearer(site, "viewer")
         run = site.desk.run(pipeline, number_of(site, pipeline, number))
-        return Response(_events(site, run, request.args.get("after", "0")), mimetype="application/x-ndjson")
+        stream = _events(site, run, request.args.get("after", "0"))
+        return held(Response(stream, mimetype="application/x-ndjson"), site.streams, "runs are watched")
 
     @api.get("/api/runs/<pipeline>/<number>/log")
     def log(pipeline: str, number: str) -> ResponseReturnValue:

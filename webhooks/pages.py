@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.units import show_duration
 from webhooks import confirm, sse, view
-from webhooks.answers import Refused
+from webhooks.answers import Refused, held
 from webhooks.api import log_of, number_of
 from webhooks.auth import may
 from webhooks.confirm import Confirm
@@ -111,7 +111,8 @@ def _looking(pages: Blueprint, site: Site) -> None:
         found = site.desk.run(pipeline, number_of(site, pipeline, number))
         after = request.headers.get("Last-Event-ID") or request.args.get("after", "0")
         stream = sse.stream(site.desk, found, after)
-        return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        response = Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        return held(response, site.streams, "runs are watched")
 
     @pages.get("/runs/<pipeline>/<number>/log")
     def log(pipeline: str, number: str) -> ResponseReturnValue:

@@ -40,8 +40,9 @@ def blueprint(site: Site) -> Blueprint:
         if not hmac.compare_digest(given, site.internal.reveal().encode()):
             raise NotFound("there is nothing here")
         with received(request, BODY_LIMIT, site.deadlines) as body:
-            repository, pusher, *refs = body.read().decode("utf-8", "replace").splitlines()
-        updates = [Update(*ref.split(" ", 2)) for ref in refs]
+            # Not splitlines(): git allows characters in a ref that it takes for the end of a line.
+            repository, pusher, *refs = body.read().decode("utf-8", "replace").split("\n")
+        updates = [Update(*ref.split(" ", 2)) for ref in refs if ref.count(" ") >= 2]
         role, _, where = request.headers.get("X-Pushlive-Pusher", "").partition(" ")
         said, runs = _accept(site, repository, Actor(pusher, role, where, "git"), updates)
         return Response(_story(site, said, runs), mimetype="text/plain")

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
-THREADS = 64
+THREADS = 96  # 2 × 24 pushes and 24 streams at most, and some for everything else
 OPTIONS: dict[str, Any] = {
     "worker_class": "webhooks.patience.PatientWorker",
     "workers": 1,

@@ -12,7 +12,8 @@ from webhooks.desk import DeskPort
 from webhooks.failures import Failures
 from webhooks.limits import Deadlines
 
-PUSHES_AT_ONCE = 24  # each holds two of the server's 64 threads: its own, and its hook's
+PUSHES_AT_ONCE = 24  # each holds two of the server's threads: its own, and its hook's
+STREAMS_AT_ONCE = 24  # runs that are watched; each holds a thread for as long as it likes
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,4 @@ class Site:
     deadlines: Deadlines = field(default_factory=Deadlines)
     failures: Failures = field(default_factory=Failures)
     pushes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(PUSHES_AT_ONCE))
+    streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(STREAMS_AT_ONCE))

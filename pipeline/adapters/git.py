@@ -9,12 +9,12 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from pipeline.adapters import git_mirror, git_process
+from pipeline.adapters import git_mirror, git_process, git_tree
 from pipeline.adapters.git_process import GitRefused
+from pipeline.adapters.git_tree import Entry
 from pipeline.adapters.git_urls import check_ref, check_url, with_login
 from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config import Source as SourceConfig
@@ -27,6 +27,7 @@ _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters
 _REST = 1 << 16  # bytes: more than the padding that may be left of a tar stream
 _POINTER_LIMIT = 1024  # bytes: a Git LFS pointer is smaller
+_RULES_LIMIT = 64 << 10  # bytes of a .gitattributes that is looked at
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SERVER_SETTINGS = {
@@ -36,18 +37,6 @@ _SERVER_SETTINGS = {
     "receive.fsckObjects": "true",
     "transfer.hideRefs": "refs/pushlive",
 }
-
-
-@dataclass(frozen=True)
-class _Entry:
-    mode: str
-    id: str
-    size: int  # -1 for what is no file
-    path: bytes
-
-    @property
-    def is_file(self) -> bool:
-        return self.mode.startswith("100")
 
 
 def init_repository(path: Path, *, push_limit: int = 2 << 30) -> None:
@@ -159,17 +148,19 @@ class GitSource:
         return None
 
     def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
-        """See ``ports.Source``."""
+        """See ``ports.Source``. Raises RequestError for more files or bytes than are built."""
         path = self._path(key, source)
-        entries = list(self._entries(path, commit, "", "-r"))
-        for entry in entries:
+        entries = []
+        for entry in git_tree.walk(path, _hex(commit), self._size_limit):
+            entries.append(entry)
             if entry.mode == "160000" or entry.path == b".gitmodules":
                 where = entry.path.decode("utf-8", "replace")
                 return (
                     f"The repository uses a submodule ({where!r}); those are not fetched yet. "
                     "Put the files into this repository, or fetch them in the Dockerfile."
                 )
-        rules = [e.id for e in entries if e.is_file and e.path.rpartition(b"/")[2] == b".gitattributes"]
+        files = [e for e in entries if e.is_file and e.size < _RULES_LIMIT]
+        rules = [e.id for e in files if e.path.rpartition(b"/")[2] == b".gitattributes"]
         if not any(b"filter=lfs" in content for content in self._contents(path, rules)):
             return ""
         return self._pointer(path, [e for e in entries if e.is_file and 0 < e.size < _POINTER_LIMIT])
@@ -215,7 +206,7 @@ class GitSource:
                 f"The file of logins cannot be read: {error}.", advice="Look at its rights."
             ) from error
 
-    def _pointer(self, repository: Path, small: list[_Entry]) -> str:
+    def _pointer(self, repository: Path, small: list[Entry]) -> str:
         for entry, content in zip(small, self._contents(repository, [e.id for e in small]), strict=True):
             if content.startswith(_POINTER):
                 where = entry.path.decode("utf-8", "replace")
@@ -225,21 +216,10 @@ class GitSource:
                 )
         return ""
 
-    def _entries(self, repository: Path, commit: str, path: str, *options: str) -> Iterator[_Entry]:
-        """The tree's entries: the one at ``path``, or with ``-r`` all."""
-        arguments = [
-            "ls-tree",
-            "-z",
-            "-l",
-            "--full-tree",
-            *options,
-            _hex(commit),
-            *(["--", path] if path else []),
-        ]
-        for line in self._bytes(repository, *arguments).split(b"\0")[:-1]:
-            head, _, name = line.partition(b"\t")
-            mode, _, id_, size = head.decode().split()
-            yield _Entry(mode, id_, int(size) if size != "-" else -1, name)
+    def _entries(self, repository: Path, commit: str, path: str) -> Iterator[Entry]:
+        """The tree's entry at ``path``, if there is one."""
+        out = self._bytes(repository, "ls-tree", "-z", "-l", "--full-tree", _hex(commit), "--", path)
+        return map(git_tree.entry, out.split(b"\0")[:-1])
 
     def _contents(self, repository: Path, ids: list[str]) -> Iterator[bytes]:
         if not ids:

@@ -16,7 +16,7 @@ from pipeline.errors import EngineFailed, PushliveError, RequestError
 from pipeline.ports import Clock, Watch
 from pipeline.units import show_size
 
-_NO_EXPORT_RULES = "# A build gets what a checkout would hold.\n* -export-ignore -export-subst\n"
+_NO_EXPORT_RULES = "# A build gets what a checkout would hold.\n* -export-ignore -export-subst -filter\n"
 
 # What git and ssh print → what it means and what to do. The first that fits counts.
 _REASONS: tuple[tuple[str, str, str], ...] = (

@@ -409,3 +409,121 @@ def test_the_server_checks_what_is_pushed(world):
     assert git(world.bare, "config", "receive.maxInputSize") == str(2 << 30)
     init_repository(world.bare)
     assert (world.bare / "HEAD").read_text() == "ref: refs/heads/main\n"
+
+
+def imported(world, *files: bytes, mark: bytes = b"") -> str:
+    """A commit made by fast-import, of files that a work tree would take long for."""
+    head = (
+        b"commit refs/heads/main\ncommitter a <a@b> 1 +0000\ndata 1\nx\nfrom refs/heads/main^0\ndeleteall\n"
+    )
+    world.commit("first", a=b"1")
+    stream = b"blob\nmark :1\ndata %d\n%b\n" % (len(mark), mark) + head + b"".join(files) + b"\ndone\n"
+    git(world.bare, "fast-import", "--quiet", "--done", "--force", input=stream)
+    return heads(world.bare)["main"]
+
+
+def test_fault_17_a_quarter_of_a_million_files_are_too_many_and_some_less_are_not(world):
+    files = [b"M 100644 :1 d%d/f%d\n" % (number % 500, number) for number in range(250_001)]
+    commit = imported(world, *files)
+    with pytest.raises(RequestError, match="more than 250,000 files"):
+        world.source.unsupported("hello", world.here, commit)
+    commit = imported(world, *files[:50_000])
+    assert world.source.unsupported("hello", world.here, commit) == ""
+    assert world.left_running() == []
+
+
+def test_fault_17_a_tree_that_names_itself_over_and_over_is_given_up_at_once(world):
+    """Ten levels of ten times the same folder: ten thousand million files in a few hundred bytes."""
+    world.commit("first", a=b"1")
+    tree = git(world.bare, "rev-parse", "main^{tree}")
+    for _ in range(10):
+        lines = "".join(f"040000 tree {tree}\td{number}\n" for number in range(10))
+        tree = git(world.bare, "mktree", input=lines.encode())
+    commit = git(world.bare, "commit-tree", "-m", "bomb", tree)
+    began = time.monotonic()
+    with pytest.raises(RequestError, match="more than 250,000 files"):
+        world.source.unsupported("hello", world.here, commit)
+    assert time.monotonic() - began < 60
+    assert world.left_running() == []
+
+
+def test_fault_17_files_that_are_larger_than_they_seem_are_not_built(world):
+    """A blob of nothing but zeros is small in a pack: its size unpacked counts."""
+    small = GitSource(world.folder / "git", world.folder / "m2", CLOCK, (), 1 << 20)
+    commit = world.commit(zeros=bytes(3 << 20))
+    with pytest.raises(RequestError, match="larger than 1 MiB together"):
+        small.unsupported("hello", world.here, commit)
+    assert world.source.unsupported("hello", world.here, commit) == ""
+
+
+def test_fault_16_a_submodule_that_would_run_a_command_is_refused_unread(world):
+    mark = world.folder / "pwned"
+    text = b'[submodule "x"]\n\tpath = x\n\turl = ext::sh -c touch% ' + str(mark).encode() + b"\n"
+    commit = imported(world, b"M 100644 :1 .gitmodules\n", b"M 160000 %b x\n" % (b"a" * 40), mark=text)
+    assert "submodule" in world.source.unsupported("hello", world.here, commit)
+    assert not mark.exists()
+
+
+def reading(stream):
+    return tarfile.open(fileobj=stream, mode="r|")
+
+
+def test_fault_16_filters_and_settings_of_a_repository_run_nothing(world):
+    """What would run on our side if somebody got it into a repository's own configuration."""
+    mark = world.folder / "pwned"
+    rules = b"* filter=evil diff=evil merge=evil export-subst export-ignore ident\n"
+    commit = world.commit(**{".gitattributes": rules, "a": b"$Format:%H$\n"})
+    world.fetch(world.away)
+    touch = f"touch {mark}"
+    for bare in (world.bare, world.folder / "mirrors" / "hello.git"):
+        for name in ("core.fsmonitor", "core.sshCommand", "core.askPass", "core.pager", "core.alternateRefsCommand",
+                     "filter.evil.smudge", "filter.evil.clean", "filter.evil.process", "diff.evil.textconv",
+                     "diff.external", "uploadpack.packObjectsHook"):  # fmt: skip
+            git(bare, "config", name, touch)
+    for source in (world.here, world.away):
+        world.fetch(source)
+        assert world.source.unsupported("hello", source, commit) == ""
+        with world.source.archive("hello", source, commit, ".") as stream, reading(stream) as archive:
+            names = archive.getnames()
+        assert set(names) == {".gitattributes", "a"}
+    assert not mark.exists()
+
+
+def test_fault_16_links_that_lead_out_stay_links_in_the_archive(world):
+    for name, target in (("up", "../../etc/passwd"), ("root", "/etc"), ("loop", "loop")):
+        (world.work / name).symlink_to(target)
+    commit = world.commit()
+    world.fetch(world.here)
+    with world.source.archive("hello", world.here, commit, ".") as stream, reading(stream) as archive:
+        members = list(archive)
+    assert {m.name for m in members if m.issym()} == {"up", "root", "loop"}
+    assert all(m.size == 0 for m in members if m.issym())
+
+
+@pytest.mark.parametrize("branch", ["--upload-pack=touch pwned", "-x", "a..b", "a\nb", "a\0b", "x" * 100_000, "@{-1}",
+                                    "refs/../../x", "a.lock", "~x", "a:b", "\udcff"])  # fmt: skip
+def test_fault_13_no_branch_name_reaches_git_that_could_be_more_than_a_name(world, branch):
+    world.commit(a=b"1")
+    for kind in ("here", "away"):
+        source = getattr(world, kind).model_copy(update={"branch": branch})
+        with pytest.raises(RequestError) as caught:
+            world.fetch(source)
+        assert len(str(caught.value)) < 400
+    assert not list(world.folder.rglob("pwned"))
+
+
+@pytest.mark.parametrize("commit", ["--output=pwned", "-1", "HEAD", "main", "a" * 65, "a" * 100_000, "abc", "0" * 40,
+                                    "aaaaaaa\n", "aaaaaaa;x", "٣٣٣٣٣٣٣"])  # fmt: skip
+def test_fault_13_no_commit_reaches_git_that_is_not_hexadecimal(world, commit):
+    world.commit(a=b"1")
+    for ask in (
+        lambda: world.source.commit("hello", world.here, commit),
+        lambda: world.source.tree("hello", world.here, commit, "."),
+        lambda: world.source.read("hello", world.here, commit, "a"),
+        lambda: world.source.unsupported("hello", world.here, commit),
+        lambda: world.source.keep("hello", world.here, commit, "r1"),
+        lambda: world.source.archive("hello", world.here, commit, "."),
+    ):
+        with pytest.raises(NotFound) as caught:
+            ask()
+        assert len(str(caught.value)) < 300
