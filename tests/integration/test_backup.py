@@ -30,7 +30,8 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
 
 def known(service: Service) -> dict[str, Any]:
     """What a person relies on: numbers, ends, releases, what serves, holds, quarantines, tokens."""
-    found: dict[str, Any] = {"tokens": service.ask("GET", "/api/tokens")["tokens"]}
+    tokens = service.ask("GET", "/api/tokens")["tokens"]
+    found: dict[str, Any] = {"tokens": [{**token, "used": None} for token in tokens]}
     for name in ("hello", "other"):
         runs = [{k: run[k] for k in ("number", "outcome", "release", "commit")} for run in service.runs(name)]
         places = {
@@ -69,6 +70,7 @@ def test_everything_destroyed_comes_back_from_a_backup(service: Service) -> None
     until(lambda: service.page("live", name="other") == "other 1\n", 30)
     assert service.repository().git("ls-remote", "pushlive") == heads
     assert service.log("hello#1") == log
+    service.pushlive("audit", "--verify")
 
     # Everything: applications, proxy, images, data.
     service.end()

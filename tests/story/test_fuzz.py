@@ -41,7 +41,7 @@ class Target:
         changed = replace(world.settings, data=data, **given)  # type: ignore[arg-type]
         self.client: FlaskClient = create_app(world.desk, changed, lambda name: data / name).test_client()
         world.push("first")
-        self.token = world.desk.create_token("fuzz", "maintainer")
+        self.token = world.desk.create_token("fuzz", "maintainer", "ann")
 
     def kept(self) -> dict[str, Any]:
         """All that the store holds, but for counts of refusals and what passes by itself."""
@@ -155,7 +155,7 @@ def test_fault_01_any_signature_that_is_not_right_is_refused(target, signature, 
     before = target.kept()
     headers = {"X-Hub-Signature-256": signature, "X-GitHub-Event": event, "X-GitHub-Delivery": delivery}
     answer = target.client.post("/hooks/github", data=b"{}", headers=headers)
-    assert answer.status_code == 401
+    assert answer.status_code in (401, 429)  # who fails too often is told to wait
     assert target.kept() == before
 
 
