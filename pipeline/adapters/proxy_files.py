@@ -5,16 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
 from pipeline import codec
 from pipeline.adapters.proxy_config import State, files
-from pipeline.errors import EngineFailed
+from pipeline.errors import EngineFailed, TryAgain
 from pipeline.settings import Settings
+
+LOCK = 20.0  # seconds; starting the container, which is done with a lock, takes up to 15
 
 
 def service_user() -> tuple[int, int]:
@@ -49,6 +53,14 @@ def write(path: Path, text: str) -> bool:
     return True
 
 
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class Folder:
     """``<data>/proxy``, mounted into the container. Raises EngineFailed when it cannot be written or read."""
 
@@ -58,10 +70,18 @@ class Folder:
 
     @contextmanager
     def locked(self, name: str = "lock") -> Iterator[None]:
-        """Holds the lock against every other process of this service."""
+        """Holds the lock against every other process of this service. Raises TryAgain where one of them keeps it
+        for too long: a process that stands still must not make all others stand still."""
         (self.path / "certificates").mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.path / name, "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            end = time.monotonic() + LOCK
+            while not _lock(file):
+                if time.monotonic() > end:
+                    raise TryAgain(
+                        f"Another process of the service holds the lock {self.path / name} for {LOCK:.0f} s already.",
+                        advice=f"If it stands still, end it: `fuser {self.path / name}` names it.",
+                    )
+                time.sleep(0.005)
             yield
 
     def load(self) -> State:

@@ -96,7 +96,16 @@ def _together(trial: Trial, pushes: int) -> None:
         trial.scene.forget(name)
 
 
-@fault("crowd", 5, 8, 9, 35, words="40 pushes to 5 applications at once, two workers killed", scene="alone")
+@fault(
+    "crowd",
+    5,
+    8,
+    9,
+    35,
+    words="40 pushes to 5 applications at once, two workers killed",
+    scene="alone",
+    times=0,
+)
 def crowd(trial: Trial) -> None:
     _together(trial, PUSHES)
 
@@ -109,7 +118,6 @@ def crowd(trial: Trial) -> None:
     35,
     words="200 pushes to 20 applications, 8 workers, two killed",
     scene="large",
-    times=0,
 )
 def crowd_large(trial: Trial) -> None:
     _together(trial, 10)

@@ -106,6 +106,23 @@ def stale(trial: Trial) -> None:
     assert _records(trial) == before, "a stale worker changed the records"
 
 
+@fault(
+    "stale-locked", 41, words="a worker stands still in the midst of a switch, with the lock", scene="alone"
+)
+def stale_locked(trial: Trial) -> None:
+    """Nobody else can move traffic meanwhile, and says so; what serves goes on serving."""
+    before = trial.page()
+    one, caught = trial.trapped(Trap("engine.switch", "inside", "stop"))
+    try:
+        trial.taken_over(one, caught.at)
+        trial.said(one, "holds the lock", 60)
+        assert trial.page() in (before, trial.expected)
+    finally:
+        os.kill(caught.job, signal.SIGCONT)
+    trial.pushed()
+    until(lambda: _serves(trial), 30)
+
+
 def _serves(trial: Trial) -> bool:
     """Ten answers in a row are of the release that the store says."""
     return all(trial.page() == trial.expected for _ in range(10))

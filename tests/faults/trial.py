@@ -15,7 +15,7 @@ from pipeline.model import Run, State
 from tests.conftest import until
 from tests.faults.judge import Accepted, Ended, judge, twice_live
 from tests.faults.registry import Fault
-from tests.faults.scene import Scene, application
+from tests.faults.scene import NAMES, Scene, application
 from tests.faults.traps import Sprung, Trap, sprung
 from tests.integration.developer import Files
 from tests.integration.load import Load
@@ -85,6 +85,15 @@ class Trial:
         assert found
         return found
 
+    def said(self, one: Pushing, text: str, seconds: float) -> None:
+        """Waits until the run's log has that text."""
+
+        def found() -> bool:
+            run = self.run_of(one)
+            return bool(run and text in self.scene.service.log(run.id))
+
+        until(lambda: _calm(found), seconds)
+
     def trapped(self, trap: Trap) -> tuple[Pushing, Sprung]:
         """Sets the trap, pushes, and waits until somebody was caught."""
         trap.write(self.scene.traps, self.name)
@@ -118,10 +127,29 @@ class Trial:
         if self.expected:
             until(lambda: self.page() == self.expected, 30)
         until(lambda: not self.scene.orphans(self.name), 40)
+        for name in NAMES:  # whatever was done to one, or to the whole Engine: all of them serve
+            until(lambda name=name: self.page(name).startswith("version"), 60)  # type: ignore[misc]
 
-    def page(self) -> str:
+    def evidence(self) -> str:
+        """What a person wants to see where something went wrong."""
+        said = self.scene.service.output.splitlines()[-15:]
         try:
-            return get(self.scene.service.environments(self.name)["live"]["url"])[1].strip()
+            runs = self.scene.runs(self.name)[-3:]
+            told = [
+                f"{run.id} {run.state.value} {run.outcome} {run.stage} {run.commit[:7]} {run.reason}"
+                for run in runs
+            ]
+            told += self.scene.service.log(runs[-1].id).splitlines()[-15:]
+            told.append(f"{self.scene.store.environment(self.name, 'live')}")
+        except Exception as error:  # noqa: BLE001 - part of it is better than none
+            told = [f"no more to be had: {error}"]
+        shown = f"expected on the page: {self.expected!r}, there is: {self.page()!r}"
+        return "\n".join(f"    {line}" for line in (shown, *told, *said))
+
+    def page(self, name: str = "") -> str:
+        """What an application shows (default: the one that it is tried on), "" where it does not answer."""
+        try:
+            return get(self.scene.service.environments(name or self.name)["live"]["url"])[1].strip()
         except (OSError, AssertionError):
             return ""
 
@@ -166,14 +194,14 @@ def attempt(fault: Fault, scene: Scene, name: str, seed: str) -> Result:
         try:
             fault.act(trial)
             trial.settle()
-        except (AssertionError, PushliveError, OSError, subprocess.TimeoutExpired) as error:
-            failure = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is what the table is for
+            failure = f"{type(error).__name__}: {error}\n{trial.evidence()}"
         finally:
             scene.forget(name)
     if fault.quiet and load.failures and not failure:
         failure = f"{len(load.failures)} of {load.answers.total()} requests failed: {load.failures[0]}"
     try:
         lost, doubled = trial.verdict()
-    except (PushliveError, OSError) as error:
+    except Exception as error:  # noqa: BLE001
         lost, doubled, failure = [], [], failure or f"nothing could be judged: {error}"
     return Result(fault, failure, lost, doubled, trial.recovery)

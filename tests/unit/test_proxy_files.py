@@ -1,0 +1,28 @@
+"""The proxy's folder and its lock."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters import proxy_files
+from pipeline.adapters.proxy_files import Folder
+from pipeline.errors import TryAgain
+from pipeline.settings import Settings
+
+
+def test_fault_41_a_lock_that_a_standing_process_keeps_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(Settings(data=tmp_path))
+    with folder.locked():
+        pass
+    monkeypatch.setattr(proxy_files, "LOCK", 0.05)
+    with (folder.path / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(TryAgain, match="holds the lock"), folder.locked():
+            raise AssertionError("it was let in")
+    with folder.locked():  # it was let go
+        pass
