@@ -62,7 +62,7 @@ def _url(environ: Mapping[str, str]) -> str:
         return environ["PUSHLIVE_URL"].rstrip("/")
     if listen := environ.get("PUSHLIVE_LISTEN", ""):
         host, _, port = listen.rpartition(":")
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '', '[::]') else host}:{port}"  # noqa: S104
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '', '[::]') else host}:{port}"  # noqa: S104 - compared, not bound
     return DEFAULT_URL
 
 

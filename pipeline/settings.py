@@ -136,7 +136,7 @@ def _port_problems(settings: Settings) -> Iterator[str]:
         yield f"PUSHLIVE_PREVIEW_PORT={settings.preview_port}: between 1 and 65535"
     for number, (name, host, port) in enumerate(taken):
         for other, other_host, other_port in taken[:number]:
-            if port == other_port and (host == other_host or {host, other_host} & {"0.0.0.0", "[::]", "*"}):  # noqa: S104
+            if port == other_port and (host == other_host or {host, other_host} & {"0.0.0.0", "[::]", "*"}):  # noqa: S104 - compared
                 yield f"{name} and {other} both want port {port}: give one of them another port"
     yield from _range_problems(settings, [(name, port) for name, _, port in taken])
 

@@ -114,3 +114,13 @@ def test_every_dependency_is_explained() -> None:
     text = (ROOT / "docs" / "decisions" / "0006-dependencies.md").read_text()
     explained = set(re.findall(r"^\| ([a-z][a-z0-9-]*) \|", text, re.M)) - {"package"}
     assert explained == {re.split(r"[<>=]", one)[0] for one in PROJECT["dependencies"]}
+
+
+def test_what_the_threat_model_names_is_there() -> None:
+    """Every test and file that stands for a defence."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    missing = [name for name in set(re.findall(r"`(test_\w+)`", text)) if f"def {name}(" not in sources]
+    files = {path.name for folder in ("pipeline", "webhooks") for path in (ROOT / folder).rglob("*.py")}
+    missing += [name for name in set(re.findall(r"`[\w/]*?(\w+\.py)`", text)) if name not in files]
+    assert missing == []
