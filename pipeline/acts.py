@@ -67,7 +67,7 @@ def _target(tx: Transaction, place: Environment, to: int | None) -> Release:
 
 
 def _reverting(tx: Transaction, place: Environment, run: Run, release: Release) -> Environment:
-    why = run.reason or f"reverted to {release.name} by {run.id}"
+    why = run.reason or f"{run.id} was asked to revert to {release.name}"
     if place.serving is not None:
         place = promotion.with_quarantine(place, tx.release(place.serving), why, run.accepted)
     target = promotion.quarantined(place, release)

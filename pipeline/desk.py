@@ -22,7 +22,7 @@ from pipeline.ports import Bell, Clock
 from pipeline.secret import Secret
 from pipeline.settings import Settings
 from pipeline.store import Store, Token, Transaction
-from pipeline.vault import Vault, check_name
+from pipeline.vault import Vault, check_name, check_word
 
 
 class Desk:
@@ -421,13 +421,14 @@ class Desk:
         check_name(name)
         known = self._known(self._config(), pipeline)
         self._place(pipeline, environment)
+        check_word(name, value, (pipeline, *known.environments))
         now = self._clock.now()
         version = self._vault.put(pipeline, name, value, environment=environment, by=by, now=now)
         self._chain()
         where = environment or "every environment"
         messages = [
             f"version {version.number} of {name} is set for {where}; the next release of {pipeline} gets it "
-            f"(`pushlive deploy {pipeline}` makes one of what is live now)."
+            f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
         ]
         places = [environment] if environment else list(known.environments)
         if not any(name in known.render(place).service.secrets for place in places):
@@ -446,7 +447,8 @@ class Desk:
         which = ", ".join(str(number) for number in gone)
         return (
             f"version {which} of {name} is revoked: no container gets it any more.",
-            f"What runs with it keeps it until the next release (`pushlive deploy {pipeline}`).",
+            "What runs with it keeps it until the next release: "
+            f"`pushlive deploy {pipeline} --config pipelines.yaml` makes one.",
         )
 
     def secrets(self, pipeline: str) -> list[dict[str, Any]]:
@@ -536,6 +538,17 @@ class Desk:
         target = to if to is not None else promotion.revert_target(found)
         if target is not None:
             self._image_is_here(pipeline, target)
+            self._secrets_are_there(pipeline, name, target)
+
+    def _secrets_are_there(self, pipeline: str, name: str, target: int) -> None:
+        """Before the hold and the quarantine are set, not after: a revert that cannot be done changes nothing."""
+        release = self._store.release(pipeline, target)
+        if name not in release.environments:
+            return
+        try:
+            self._vault.choose(release, name)
+        except ConfigError as error:
+            raise RequestError(error.message, advice=error.advice) from error
 
     def _image_is_here(self, pipeline: str, release: int) -> None:
         if release in views.missing_images(self._store, pipeline):

@@ -244,7 +244,7 @@ class Keeper:
         """What a round of the keeper does, at once and for a person: what was done, and what could not be."""
         said = self._ensure()
         said += self.reconcile(
-            lambda e: [f"{e.id}: a run is at work there; what it leaves is looked at then"]
+            lambda e: [f"{e.id}: a run, or the service itself, is at work there; look again in a moment"]
         )
         self._look_for_images()
         problems = ((e.id, self._store.get(f"problem:{e.id}")) for e in self._environments())

@@ -7,10 +7,11 @@ an application makes of it otherwise (turned around, hashed, wrapped at a width)
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from pipeline.secret import HIDDEN, Secret
 
@@ -154,8 +155,15 @@ def hidden(text: str, spans: Iterable[Span]) -> str:
 def forms(value: str) -> set[str]:
     """The ways in which the value is recognised."""
     parts = {value, *(part for line in value.splitlines() for part in (line, line.strip()))}
+    parts |= _passwords(value)
     found = {form for part in parts if len(part) >= SHORTEST for form in _written(part)}
     return {visible(form) for form in found if len(visible(form)) >= SHORTEST}
+
+
+def _passwords(value: str) -> set[str]:
+    """The password in an address, as it is written there and as it is used."""
+    found = re.match(r"[a-z][a-z0-9+.-]*://[^:/?#]*:(.+)@[^@/]", value, re.IGNORECASE)
+    return {found[1], unquote(found[1])} if found else set()
 
 
 def _written(text: str) -> Iterator[str]:
@@ -163,6 +171,10 @@ def _written(text: str) -> Iterator[str]:
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
     yield repr(text)[1:-1]
+    for inside in ("'\"'\"'", "'\\''"):  # as a shell writes it, traced or quoted
+        yield text.replace("'", inside)
+    yield html.escape(text)
+    yield html.escape(text, quote=False)
     for quoted in (quote(text, safe=""), quote(text), quote_plus(text)):
         yield quoted
         yield _PERCENT.sub(lambda match: match[0].lower(), quoted)

@@ -50,6 +50,7 @@ START_MARGIN = 60.0  # seconds for the engine itself, on top of the application'
 RELEASE_TIMEOUT = 1800.0  # seconds; a release command is not cut before
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 LOG_LINES = 20
+LINE_LIMIT = 1000  # characters of one line of evidence
 SLOW_END = 4.0  # seconds after which a start says what it waited for
 Change = Callable[[Transaction, Run, Environment], Environment]
 _FIGURES = re.compile(r"\d+")
@@ -337,10 +338,15 @@ class Rollout:
         return collapsed(self._parts.engine.logs(self._spec.place, 10 * LOG_LINES))[-LOG_LINES:]
 
 
+def _cut(line: str) -> str:
+    """A line as it is kept in a record; the whole of it is in `logs --app`."""
+    return line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]} … ({len(line)} characters)"
+
+
 def collapsed(lines: tuple[str, ...]) -> tuple[str, ...]:
     """Neighbours that differ in figures alone (an access log's health checks) as one line with their number."""
     found: list[tuple[str, str, int]] = []
-    for line in lines:
+    for line in map(_cut, lines):
         shape = _FIGURES.sub("#", line)
         count = found.pop()[2] if found and found[-1][1] == shape else 0
         found.append((line, shape, count + 1))

@@ -265,6 +265,19 @@ def check_value(name: str, value: Secret) -> None:
         )
 
 
+_OURS = "pushlive revert promote deploy release serving blue green build start smoke switch verify fetch"
+
+
+def check_word(name: str, value: Secret, names: tuple[str, ...]) -> None:
+    """Raises ConfigError for what stands in our own messages: masked there, they could not be read, and whoever reads
+    them could tell the value."""
+    if any(value.reveal().strip().lower() in word for word in (*_OURS.split(), *names)):
+        raise ConfigError(
+            f"the value of {name} is a word that Pushlive's own messages have in them.",
+            advice="Write it under `env:` if it is no secret, or take another value.",
+        )
+
+
 def _bound(pipeline: str, environment: str, name: str, number: int) -> str:
     return json.dumps(["pushlive secret", pipeline, environment, name, number])
 

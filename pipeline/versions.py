@@ -160,5 +160,5 @@ def dropped(pipeline: str, environment: str, name: str, number: int) -> ConfigEr
     return ConfigError(
         f"version {number} of the secret {name}, which {pipeline}/{environment} needs, is kept no longer: "
         f"the last {KEPT} are. Nothing was started.",
-        advice=f"`pushlive deploy {pipeline}` makes a release with the newest version.",
+        advice=f"`pushlive deploy {pipeline} --config pipelines.yaml` makes a release with the newest version.",
     )

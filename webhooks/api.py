@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def _reading(api: Blueprint, site: Site) -> None:
     def events(pipeline: str, number: str) -> ResponseReturnValue:
         bearer(site, "viewer")
         run = site.desk.run(pipeline, number_of(site, pipeline, number))
-        stream = _events(site, run, request.args.get("after", "0"))
+        stream = _events(site, run, after_of(request.args.get("after", "0")))
         return held(Response(stream, mimetype="application/x-ndjson"), site.streams, "runs are watched")
 
     @api.get("/api/runs/<pipeline>/<number>/log")
@@ -98,6 +99,15 @@ def _reading(api: Blueprint, site: Site) -> None:
     def plan() -> ResponseReturnValue:
         bearer(site, "viewer")
         return site.desk.plan(_fields(site, {"config": str}, required=("config",))["config"])
+
+
+def after_of(text: str) -> str:
+    """The id of an event, as it was given with it. Raises Refused (400)."""
+    if not re.fullmatch(r"[0-9]{1,20}(-[0-9]{1,20})?", text):
+        raise Refused(
+            400, f"after={text[:40]!r} is not the id of an event", advice="Write 0 for all of them."
+        )
+    return text
 
 
 def log_of(site: Site, pipeline: str, number: str) -> Response:

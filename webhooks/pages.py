@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from pipeline.units import show_duration
 from webhooks import confirm, sse, view
 from webhooks.answers import Refused, held
-from webhooks.api import log_of, number_of
+from webhooks.api import after_of, log_of, number_of
 from webhooks.auth import may
 from webhooks.confirm import Confirm
 from webhooks.limits import Incomplete, TooLarge, received
@@ -109,7 +109,7 @@ def _looking(pages: Blueprint, site: Site) -> None:
     def events(pipeline: str, number: str) -> ResponseReturnValue:
         person(site)
         found = site.desk.run(pipeline, number_of(site, pipeline, number))
-        after = request.headers.get("Last-Event-ID") or request.args.get("after", "0")
+        after = after_of(request.headers.get("Last-Event-ID") or request.args.get("after", "0"))
         stream = sse.stream(site.desk, found, after)
         response = Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
         return held(response, site.streams, "runs are watched")

@@ -19,6 +19,7 @@ from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, read, translate
 
 ROLES = ("viewer", "developer", "maintainer")
+LASTING = 7 * 86400.0  # seconds that another maintainer's token has to last for this one to go
 USED_EVERY = 3600.0  # seconds: when a token was last used is noted no more often
 
 
@@ -140,7 +141,7 @@ class Tokens:
         return sorted(rows, key=lambda row: float(row["created"]))
 
     def revoke(self, name: str, *, by: Who = "the service") -> None:
-        """Raises NotFound where no token has that name, RequestError for the last maintainer's."""
+        """Raises NotFound where no token has that name, RequestError for the last maintainer's that lasts."""
 
         def end(pipe: Any) -> Callable[[], None]:
             digest = str(pipe.hget(self._by_name, name) or "")
@@ -154,10 +155,10 @@ class Tokens:
             now = time.time()
             others = (token for key, token in tokens.items() if key != digest)
             if tokens[digest].role == "maintainer" and not any(
-                other.role == "maintainer" and not other.expired(now) for other in others
+                other.role == "maintainer" and not other.expired(now + LASTING) for other in others
             ):
                 raise RequestError(
-                    f"{name!r} is the last maintainer's token: without it nobody could make another.",
+                    f"{name!r} is the last maintainer's token that lasts a week: soon nobody could make another.",
                     advice="`pushlive token create NAME --role maintainer` first.",
                 )
             return lambda: self._end(pipe, name, digest, by)

@@ -106,7 +106,9 @@ def test_a_warm_slot_that_cannot_run_any_more_is_not_claimed(two):
 def test_what_a_run_holds_is_left_to_it_and_that_is_said(two):
     lease = two.store.leases.take("env:hello/live", "somebody")
     two.engine.active["hello", "live"] = "blue"
-    assert two.keeper.fix() == ("hello/live: a run is at work there; what it leaves is looked at then",)
+    assert two.keeper.fix() == (
+        "hello/live: a run, or the service itself, is at work there; look again in a moment",
+    )
     assert two.engine.active["hello", "live"] == "blue"
     two.store.leases.drop(lease)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.errors import ConfigError, EngineFailed, NotFound, RequestError
 from pipeline.model import CommandResult, Kind, Outcome, Release
 from pipeline.secret import Secret
 
@@ -168,9 +168,15 @@ def test_a_version_that_is_kept_no_longer_is_said_before_anything_is_started(wor
     numbers = [one["version"] for one in world.desk.secret("hello", "TOKEN")]
     assert numbers == [13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3]
     started = world.engine.names().count("start")
-    run = world.revert(to=1)
-    assert run.outcome == Outcome.FAILED
-    assert "version 1 of the secret TOKEN, which hello/live needs, is kept no longer" in run.failure.message
+    gone = "version 1 of the secret TOKEN, which hello/live needs, is kept no longer"
+    with pytest.raises(RequestError, match=gone):
+        world.revert(to=1)
+    live = world.environment("live")
+    assert (live.hold, live.quarantine, live.interrupt) == (
+        None,
+        (),
+        0,
+    )  # nothing was promised that cannot be done
     assert world.engine.names().count("start") == started
 
 
@@ -367,3 +373,10 @@ def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
     assert "secrets:hello [TOKEN]" in world.store.get("problem:hello/live")
     assert world.push("two").outcome == Outcome.FAILED
     assert world.push("two", "other").outcome == Outcome.LIVE
+
+
+@pytest.mark.parametrize("word", ["live", "hello", "Green", "push"])
+def test_a_word_of_our_own_messages_is_no_secret(world, word):
+    with pytest.raises(ConfigError, match="own messages"):
+        world.desk.set_secret("hello", "ann", "MODE", Secret(word))
+    assert "MODE" not in {one["name"] for one in world.desk.secrets("hello")}

@@ -147,3 +147,15 @@ def test_fault_21_a_failures_evidence_is_masked_across_its_lines() -> None:
     card = Failure("live", "start", "application", "no: hunter22", evidence=("a hunt", "er22 b"))
     found = _failure(mask("hunter22"), card)
     assert (found.message, found.evidence) == ("no: •••", ("a •••", "••• b"))
+
+
+def test_fault_21_shells_pages_and_addresses_write_it_in_their_own_way():
+    value = "postgres://shop:Pa55'w0rd&XYZ@db:5432/shop"
+    mask = Mask().also([Secret(value)])
+    for text in (
+        """+ : 'postgres://shop:Pa55'"'"'w0rd&XYZ@db:5432/shop'""",
+        r"quoted 'postgres://shop:Pa55'\''w0rd&XYZ@db:5432/shop'",
+        "password=Pa55'w0rd&XYZ",
+        "<p>postgres://shop:Pa55&#x27;w0rd&amp;XYZ@db:5432/shop</p>",
+    ):
+        assert "w0rd" not in mask.text(text), text
