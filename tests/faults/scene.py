@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import docker
 from pipeline import embedded
-from pipeline.model import Environment, Run
+from pipeline.model import Environment, Event, Run
 from pipeline.store import Store
 from tests.faults.own_engine import OwnEngine
 from tests.faults.traps import FOLDER, clear
@@ -98,8 +97,9 @@ class Scene:
         return found
 
     def head(self, name: str) -> str:
-        """The head of main on the built-in git server."""
-        folder = self.service.data / "git" / f"{name}.git"
+        """The head of main where it is pushed to."""
+        folder = self.service.data / "git" if name in NAMES else self.service.folder
+        folder = folder / f"{name}.git"
         done = subprocess.run(
             ["git", "--git-dir", folder, "rev-parse", "main"], capture_output=True, text=True
         )
@@ -107,12 +107,13 @@ class Scene:
 
     def ends(self, run: Run) -> int:
         """How many ends the run was told to have."""
-        return sum(event.kind == "end" for _, event in self._events(run))
+        return sum(event.kind == "end" for event in self.events(run))
 
-    def _events(self, run: Run) -> Iterator[tuple[str, Any]]:
+    def events(self, run: Run) -> Iterator[Event]:
+        """All that was told of the run, oldest first."""
         after = "0"
         while found := self.store.events.read(run.id, after):
-            yield from found
+            yield from (event for _, event in found)
             after = found[-1][0]
 
     def orphans(self, name: str) -> list[str]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pipeline.errors import PushliveError
 from pipeline.model import Run, State
 from tests.conftest import until
+from tests.faults import checker
+from tests.faults.history import history
 from tests.faults.judge import Accepted, Ended, judge, twice_live
 from tests.faults.registry import Fault
 from tests.faults.scene import NAMES, Scene, application
@@ -163,6 +165,10 @@ class Trial:
         lost, doubled = judge(self.accepted, recorded, again)
         return lost, doubled + twice_live(recorded[self.name])
 
+    def against_the_rules(self) -> list[str]:
+        """What the records, the events and the proxy say that must not be, once everything is over."""
+        return checker.judge(history(self.scene, {self.name, *(one.pipeline for one in self.accepted)}))
+
     def _ended(self, run: Run) -> Ended:
         ends = self.scene.ends(run) if run.state == State.ENDED and run.accepted >= self.began - 1 else 1
         return Ended(run.id, run.commit, run.outcome.value if run.outcome else "", ends)
@@ -194,6 +200,7 @@ def attempt(fault: Fault, scene: Scene, name: str, seed: str) -> Result:
         try:
             fault.act(trial)
             trial.settle()
+            failure = "; ".join(trial.against_the_rules())
         except Exception as error:  # noqa: BLE001 - whatever went wrong is what the table is for
             failure = f"{type(error).__name__}: {error}\n{trial.evidence()}"
         finally:
