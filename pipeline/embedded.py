@@ -65,6 +65,7 @@ class Embedded:
         began = self._launch()
         deadline = time.monotonic() + START
         while not self._answers():
+            began = began or self._launch()  # whoever had the files may have been about to end
             if (began and not self.alive()) or time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"the embedded Valkey does not start; see {self._data}/store/valkey.log.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import signal
@@ -131,6 +132,17 @@ def test_fault_43_what_was_acknowledged_survives_a_sigkill(tmp_path: Path):
     assert embedded.revive() is True
     assert store.last_run("hello") == 20
     assert store.due("hello") == tuple(range(1, 21))
+    embedded.stop()
+
+
+def test_a_server_that_is_about_to_end_is_followed_by_another(tmp_path: Path):
+    (tmp_path / "store").mkdir()
+    with (tmp_path / "store" / "server.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as one that answers no more, and has not ended yet
+        threading.Timer(0.3, lambda: fcntl.flock(lock, fcntl.LOCK_UN)).start()
+        embedded = Embedded(tmp_path)
+        embedded.start()
+    assert Store(url(tmp_path)).healthy()
     embedded.stop()
 
 
