@@ -31,6 +31,7 @@ from pipeline.errors import (
 from pipeline.failure import card, compared
 from pipeline.model import SLOTS, Ending, Environment, Event, Kind, Outcome, Push, Release, Run, State
 from pipeline.ports import Parts
+from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
 from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Transaction
@@ -291,6 +292,7 @@ class Runner:
             # Again, now that nobody else acts here: whoever was waited for may have changed the answer.
             environment = self._store.ensure_environment(work.run.pipeline, name, limit)
             self._may_enter(work, pipeline, environment, release)
+            self._mend(work, environment, lease)
             self._rollout(work, release, name).go(_ending)
         except Held:
             self._wait_at(work, pipeline, name)
@@ -299,6 +301,23 @@ class Runner:
             work.environment = ""
             work.drop_lease(lease)
         self._stage_done(work, name, f"http://127.0.0.1:{self._settings.port_range[environment.index]}")
+
+    def _mend(self, work: Work, environment: Environment, lease: Lease) -> None:
+        """A proxy that lost its state may serve the very slot that is to be emptied: it is brought to the record before
+        anything is begun, as the keeper would have done."""
+        work.still_ours()
+        place = promotion.place_of(environment, SLOTS[0])
+        try:
+            if self._parts.engine.serving(place) == environment.active:
+                return
+            failed_for = self._settings.failed_for
+            one = Reconciler(self._store, self._parts, environment, failed_for, lease, self._vault)
+            for text in one.mend():
+                work.note(text, environment.name, "warning")
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except PushliveError as error:  # the new release may be just what mends it
+            work.note(f"{environment.name}: {error.message}", environment.name, "warning")
 
     def _may_enter(self, work: Work, pipeline: Pipeline, environment: Environment, release: Release) -> None:
         run = work.run

@@ -194,16 +194,23 @@ def heads_arrive(history: History) -> Iterator[str]:
 
 
 def quarantine(history: History) -> Iterator[str]:
-    """Nothing serves that is in quarantine there."""
+    """Nothing serves that is in quarantine there, unless a revert that meant to take it away did not come through."""
     releases = {(row["pipeline"], row["number"]): row for row in history.get("releases", ())}
     for place in history.get("environments", ()):
         record = place["slots"].get(place["active"]) if place["active"] else None
         release = releases.get((place["pipeline"], record["release"])) if record else None
-        if release is None:
+        if record is None or release is None:
             continue
         pair = (release["image"], release["fingerprints"].get(place["name"]))
-        if pair in {(entry["image"], entry["fingerprint"]) for entry in place["quarantine"]}:
+        bad = {(entry["image"], entry["fingerprint"]) for entry in place["quarantine"]}
+        if pair in bad and not _stayed(history, place, record):
             yield f"{place['pipeline']}/{place['name']} serves r{release['number']}, which is in quarantine there"
+
+
+def _stayed(history: History, place: Row, record: Row) -> bool:
+    reverts = [run for run in history["runs"] if run["kind"] == "revert" and run["stages"] == [place["name"]]]
+    mine = [run for run in reverts if run["pipeline"] == place["pipeline"] and run["number"] > record["run"]]
+    return any(run["outcome"] != "live" for run in mine)
 
 
 def forward(history: History) -> Iterator[str]:
