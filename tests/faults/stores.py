@@ -161,7 +161,7 @@ def torn(trial: Trial) -> None:
             with newest.open("ab") as file:
                 file.write(b"*3\r\n$3\r\nSET\r\n$9\r\nhalf-a-wr")
 
-    _under(trial, harm)
+    _under(trial, harm, refuses=False)  # it may be back before a webhook comes
 
 
 def _open_files(pid: int) -> list[str]:
