@@ -116,8 +116,8 @@ def on_and_on(session: Session, chosen: list[Fault], minutes: float) -> None:
         with SCENES[kind]() as one:
             for fault in picked:
                 if time.monotonic() < end:
-                    batch = [fault] * (AT_ONCE if fault.scene == "main" else 1)
-                    (session.beside if fault.scene == "main" else session.alone)(one, batch)
+                    act = session.beside if fault.scene == "main" else session.alone
+                    act(one, [fault] * max(1, fault.times))
 
 
 def main() -> int:

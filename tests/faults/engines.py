@@ -16,6 +16,8 @@ from tests.faults.scene import application
 from tests.faults.traps import Trap
 from tests.faults.trial import Trial
 
+STEADY = 3.0  # seconds
+
 
 def _serving(trial: Trial) -> dict:  # type: ignore[type-arg]
     """What ``docker inspect`` says of the one container that takes the traffic."""
@@ -33,8 +35,19 @@ def _deployed(trial: Trial) -> None:
 
 
 def served_again(trial: Trial, since: float, seconds: float = 30.0) -> None:
+    """The right page is there, and stays: the proxy's own checks may find out about a failure after it is over."""
     until(lambda: trial.page() == trial.expected, seconds)
     trial.recovered(since)
+    bad = time.monotonic()
+
+    def steady() -> bool:
+        nonlocal bad
+        if trial.page() != trial.expected:
+            bad = time.monotonic()
+            trial.recovered(since)
+        return time.monotonic() - bad > STEADY
+
+    until(steady, seconds)
 
 
 @fault(

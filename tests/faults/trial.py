@@ -207,6 +207,7 @@ def attempt(fault: Fault, scene: Scene, name: str, seed: str) -> Result:
             scene.forget(name)
     if fault.quiet and load.failures and not failure:
         failure = f"{len(load.failures)} of {load.answers.total()} requests failed: {load.failures[0]}"
+        failure += f"\n{trial.evidence()}"
     try:
         lost, doubled = trial.verdict()
     except Exception as error:  # noqa: BLE001

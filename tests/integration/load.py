@@ -82,7 +82,8 @@ class Load:
             self.answers[self._count(body)] += 1
         except (OSError, http.client.HTTPException, ValueError) as error:
             after = time.monotonic() - began
-            self.failures.append(f"{path}: {type(error).__name__} {error} after {after:.2f} s")
+            at = time.strftime("%H:%M:%S", time.gmtime())
+            self.failures.append(f"{path}: {type(error).__name__} {error} after {after:.2f} s, at {at}")
             self._over.wait(0.1)
 
 
