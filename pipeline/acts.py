@@ -6,6 +6,7 @@ Every function reads and writes through its transaction alone, so that it can be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline import admission, notices, promotion
@@ -110,8 +111,10 @@ def _go_on(tx: Transaction, run: Run, by: str, now: float) -> Run:
     return on
 
 
-def resume(tx: Transaction, name: str, *, by: str, manual: bool, now: float) -> tuple[str, ...]:
-    """Lifts the hold; the newest run that waited there goes on, unless the gate is manual as well."""
+def resume(
+    tx: Transaction, name: str, *, by: str, manual: Callable[[Run], bool], now: float
+) -> tuple[str, ...]:
+    """Lifts the hold; the newest run that waited there goes on, unless its gate is ``manual`` as well."""
     place = tx.environment(name)
     if place.hold is None:
         return (f"{place.id} is not held.",)
@@ -121,7 +124,7 @@ def resume(tx: Transaction, name: str, *, by: str, manual: bool, now: float) -> 
     for run in older:
         if run and newest:
             admission.supersede(tx, run, f"{newest.id} is newer", now)
-    if newest and manual and name not in newest.promoted:
+    if newest and manual(newest) and name not in newest.promoted:
         messages.append(f"{newest.id} still waits there: `pushlive promote {tx.pipeline}`.")
     elif newest:
         _go_on(tx, newest, by, now)

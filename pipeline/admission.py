@@ -22,10 +22,10 @@ class Accepted:
 
 def accept(transaction: Transaction, push: Push, config: Config, digest: str, now: float) -> Accepted:
     """One transaction: the delivery is remembered, the run is made and due, queued older ones are superseded."""
-    transaction.put_head(push.ref, push.commit)
     known = transaction.delivery(push.delivery)
     if known is not None:
         return Accepted(transaction.run(known), True, ("this delivery was accepted before",))
+    transaction.put_head(push.ref, push.commit)  # not by an old delivery: the head has moved on since
     same = _same(transaction, push)
     if same is not None:
         transaction.put_delivery(push.delivery, same.number)

@@ -209,7 +209,9 @@ class Desk:
         """Lifts the hold; the newest run that waited there goes on, unless the gate is manual."""
         _, name = self._place(pipeline, environment)
         now, who = self._clock.now(), audit.actor(by).name
-        manual = self._config().pipelines[pipeline].environment(name).promote == "manual"
+
+        def manual(run: Run) -> bool:  # by the configuration that the run obeys, as it was stopped
+            return self._configs.by_hash(run.config).pipelines[pipeline].environment(name).promote == "manual"
 
         def act(tx: Transaction) -> tuple[str, ...]:
             hold = tx.environment(name).hold

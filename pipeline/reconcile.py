@@ -97,7 +97,9 @@ class Reconciler:
 
     def _serving_nothing(self) -> Iterator[Difference]:
         place = promotion.place_of(self._environment, "blue")
-        if self._environment.slots and (serves := self._engine.serving(place)):
+        serves = self._engine.serving(place)
+        # A record without any slot may be a new one after the store was lost: what really serves goes on serving.
+        if serves and (self._environment.slots or not self._engine.replicas(replace(place, slot=serves))):
             yield Difference(
                 f"the proxy serves {serves}, which was never recorded",
                 "the proxy served a slot that was never recorded; it answers 503 again",

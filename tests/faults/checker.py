@@ -167,9 +167,11 @@ def newest_good(history: History) -> Iterator[str]:
         if run["release"] != record["release"]:
             yield f"{name} serves r{record['release']} for {_id(run)}, whose release is r{run['release']}"
         same = [one for one in through if (one["kind"] == "revert") == (run["kind"] == "revert")]
-        newest = max(one["number"] for one in same)
-        if run["number"] != newest and not _went_back(history, place, newest):
-            yield f"{name} serves {_id(run)}, and #{newest} is newer and passed there"
+        newest = max(
+            same, key=lambda one: int(one["number"])
+        )  # of the same release again nothing is switched
+        if newest["release"] != run["release"] and not _went_back(history, place, newest["number"]):
+            yield f"{name} serves {_id(run)}, and #{newest['number']} is newer and passed there"
 
 
 def _through(run: Row, place: Row) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -319,6 +319,7 @@ class Machine(RuleBasedStateMachine):
             world.work()
         world.keeper.stop()
         world.keeper.reconcile()
+        self._tell()
         assert at_rest(world) == []
         assert world.keeper.reconcile() == []
         found = history(world.store, ["hello"], self.sent, world.engine)
@@ -328,6 +329,26 @@ class Machine(RuleBasedStateMachine):
         for run in world.store.open_runs("hello"):
             self._waits_for_a_reason(run)
         world.store.client.close()
+
+    def _tell(self) -> None:
+        """What came of it all, for whoever looks at a failure."""
+        for run in self.world.store.recent("hello", 100):
+            at = f" before {run.gate}" if run.gate else ""
+            note(
+                f"{run.id} {run.kind} r{run.release} {run.short} {run.outcome or run.state}{at}: {run.reason}"
+            )
+        for place in self.world.store.environments("hello").values():
+            slots = {slot: f"r{r.release} {r.state} by #{r.run}" for slot, r in place.slots.items()}
+            real = self.world.engine.active.get(("hello", place.name))
+            note(
+                f"{place.id}: {place.active} active, {real} in the proxy, {slots}, {place.hold}, good {place.good}"
+            )
+        calls = [(name, a[0]) for name, a in self.world.engine.calls if name in ("start", "switch", "stop")]
+        note(
+            ", ".join(
+                f"{n} {getattr(a, 'place', a).environment} {getattr(a, 'place', a).slot}" for n, a in calls
+            )
+        )
 
     def _waits_for_a_reason(self, run: Run) -> None:
         assert run.state == State.WAITING

@@ -69,6 +69,51 @@ def test_fault_41_a_lost_environment_stops_the_run_that_still_has_its_own_lease(
     assert world.run(number).outcome == Outcome.LIVE
 
 
+def test_a_resumed_run_goes_on_by_the_configuration_that_it_obeys(make_world):
+    world = make_world(ONE)
+    world.push("one")
+    world.desk.hold("hello", "ann")
+    run = world.push("two")
+    world.configure(ONE.replace("{live: }", "{live: {promote: manual}}"))
+    world.desk.resume("hello", "ann")
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE
+
+
+def test_fault_05_an_old_delivery_again_does_not_start_a_failed_head_anew(world):
+    first = world.commit("one")
+    world.accept(first, delivery="first")
+    world.work()
+    world.break_app(2)
+    assert world.push("two").outcome == Outcome.FAILED
+    world.accept(first, delivery="first")
+    for _ in range(3):
+        world.clock.sleep(10)
+        world.keeper.tick()
+    assert world.store.last_run("hello") == 2
+
+
+def test_fault_34_a_proxy_that_serves_the_idle_slot_is_put_right_before_anything_is_begun(make_world):
+    world = make_world(ONE)
+    world.push("one")
+    world.engine.active["hello", "live"] = "green"
+    run = world.push("two")
+    assert run.outcome == Outcome.LIVE
+    assert any("the proxy was brought back to blue" in event.text for event in world.events(run, "warning"))
+
+
+def test_a_route_to_an_empty_slot_is_taken_away(make_world):
+    world = make_world(ONE)
+    world.break_app(1)
+    world.push("one")
+    world.clock.sleep(700)
+    world.keeper.reconcile()
+    assert world.environment("live").slots == {}
+    world.engine.active["hello", "live"] = "green"
+    world.keeper.reconcile()
+    assert world.engine.active["hello", "live"] is None
+
+
 @pytest.mark.parametrize("step", ["switch", "verify"])
 def test_fault_33_a_step_is_recorded_with_what_it_did(make_world, monkeypatch, step):
     world = make_world(ONE)
