@@ -154,12 +154,7 @@ def _say_time(context: Context, name: str, number: int, end: End, seconds: float
 
 
 def _messages(context: Context, path: str, body: dict[str, Any]) -> int:
-    answer = context.ask("POST", path, body)
-    if context.json:
-        context.print_json(answer)
-    else:
-        context.terminal.say(*cleaned(answer["messages"]))
-    return DONE
+    return context.tell(context.ask("POST", path, body))
 
 
 def hold(context: Context) -> int:

@@ -15,8 +15,7 @@ def audit(context: Context) -> int:
     if context.args.head:
         raise UsageError("--head belongs to --verify.", advice="Write `pushlive audit --verify --head HASH`.")
     name = pipeline_name(context.args.pipeline)
-    query = (f"pipeline={quote(name)}&" if name else "") + f"limit={context.args.limit}"
-    answer = context.ask("GET", f"/api/audit?{query}")
+    answer = context.newest("/api/audit", name)
     if context.json:
         context.print_json(answer)
         return DONE

@@ -50,12 +50,7 @@ def check_lines(checks: list[dict[str, Any]], paint: Paint) -> list[str]:
 
 
 def gc(context: Context) -> int:
-    answer = context.ask("POST", "/api/gc")
-    if context.json:
-        context.print_json(answer)
-    else:
-        context.terminal.say(*(cleaned(answer["messages"]) or ["Nothing to remove."]))
-    return DONE
+    return context.tell(context.ask("POST", "/api/gc"), "Nothing to remove.")
 
 
 def token(context: Context) -> int:

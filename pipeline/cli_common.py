@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.terminal import Terminal, cleaned
@@ -75,6 +76,20 @@ class Context:
         import json
 
         self.terminal.data(json.dumps(value, indent=2))
+
+    def tell(self, answer: Any, otherwise: str = "") -> int:
+        """Shows the messages of an answer, ``otherwise`` where it has none. Returns DONE."""
+        if self.json:
+            self.print_json(answer)
+        else:
+            messages = cleaned(answer["messages"])
+            self.terminal.say(*(messages or [otherwise] * bool(otherwise)))
+        return DONE
+
+    def newest(self, path: str, pipeline: str) -> Any:
+        """The newest entries of a list, of one pipeline or of all; as many as the command was asked for."""
+        only = f"pipeline={quote(pipeline)}&" if pipeline else ""
+        return self.ask("GET", f"{path}?{only}limit={self.args.limit}")
 
     def pipeline(self, name: str) -> str:
         """That name, or the only pipeline's. Raises UsageError when there are several, NotFound when none."""

@@ -63,12 +63,7 @@ def _path(context: Context) -> tuple[str, str, str]:
 def _set(context: Context) -> int:
     path, _, name = _path(context)
     body = {"value": _value(name), "environment": context.args.env}
-    answer = context.ask("PUT", path, body)
-    if context.json:
-        context.print_json(answer)
-    else:
-        context.terminal.say(*cleaned(answer["messages"]))
-    return DONE
+    return context.tell(context.ask("PUT", path, body))
 
 
 def _value(name: str) -> str:
@@ -136,9 +131,4 @@ def _remove(context: Context) -> int:
     path, *_ = _path(context)
     asked = {"environment": context.args.env, "version": context.args.version}
     query = urlencode({key: value for key, value in asked.items() if value not in ("", None)})
-    answer = context.ask("DELETE", f"{path}?{query}" if query else path)
-    if context.json:
-        context.print_json(answer)
-    else:
-        context.terminal.say(*cleaned(answer["messages"]))
-    return DONE
+    return context.tell(context.ask("DELETE", f"{path}?{query}" if query else path))

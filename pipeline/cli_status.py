@@ -127,8 +127,7 @@ def run_state(run: dict[str, Any]) -> tuple[str, str]:
 
 def runs(context: Context) -> int:
     name = pipeline_name(context.args.pipeline)
-    query = (f"pipeline={quote(name)}&" if name else "") + f"limit={context.args.limit}"
-    answer = context.ask("GET", f"/api/runs?{query}")
+    answer = context.newest("/api/runs", name)
     if context.json:
         context.print_json(answer)
         return DONE

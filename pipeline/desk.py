@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline import acts, admission, audit, loader, log, plan, promotion, views
 from pipeline.admission import Accepted
@@ -23,6 +23,8 @@ from pipeline.secret import Secret
 from pipeline.settings import Settings
 from pipeline.store import Store, Token, Transaction
 from pipeline.vault import Vault, check_name, check_word
+
+T = TypeVar("T")
 
 
 class Desk:
@@ -64,9 +66,7 @@ class Desk:
                 tx.record(self._entry(who, "push", found.run, detail=detail))
             return found
 
-        accepted = self._store.transact(push.pipeline, act)
-        self._bell.ring(push.pipeline)
-        self._chain()
+        accepted = self._acted(push.pipeline, act)
         problem = self._configs.problem()
         if problem:
             warning = "pipelines.yaml is wrong, the last good one stays in force: " + " · ".join(
@@ -162,10 +162,7 @@ class Desk:
             )
             return run
 
-        run = self._store.transact(pipeline, act)
-        self._bell.ring(pipeline, urgent=True)
-        self._chain()
-        return run
+        return self._acted(pipeline, act, urgent=True)
 
     def promote(
         self,
@@ -185,10 +182,7 @@ class Desk:
             tx.record(self._entry(by, "promote", found, environment=found.promoted[-1]))
             return found
 
-        found = self._store.transact(pipeline, act)
-        self._bell.ring(pipeline)
-        self._chain()
-        return found
+        return self._acted(pipeline, act)
 
     def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
         """No automatic promotion into that environment until somebody resumes it."""
@@ -201,8 +195,7 @@ class Desk:
             acts.hold(tx, name, reason, by=who, digest=digest, now=now)
             tx.record(self._entry(by, "hold", pipeline=pipeline, environment=name, why=reason))
 
-        self._store.transact(pipeline, act)
-        self._chain()
+        self._acted(pipeline, act, ring=False)
         return (f"{pipeline}/{name} is held; `pushlive resume {pipeline}` lifts it.",)
 
     def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
@@ -220,10 +213,7 @@ class Desk:
                 tx.record(self._entry(by, "resume", pipeline=pipeline, environment=name, detail=why))
             return acts.resume(tx, name, by=who, manual=manual, now=now)
 
-        found = self._store.transact(pipeline, act)
-        self._bell.ring(pipeline)
-        self._chain()
-        return found
+        return self._acted(pipeline, act)
 
     def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
         """The release may go to that environment again."""
@@ -235,9 +225,7 @@ class Desk:
             tx.record(entry)
             return said
 
-        said = self._store.transact(pipeline, act)
-        self._chain()
-        return said
+        return self._acted(pipeline, act, ring=False)
 
     def cancel(self, pipeline: str, number: int, by: Who) -> Run:
         """A waiting or queued run ends at once, a running one at its next safe point."""
@@ -248,9 +236,7 @@ class Desk:
             tx.record(self._entry(by, "cancel", run, why=""))
             return run
 
-        run = self._store.transact(pipeline, act)
-        self._chain()
-        return run
+        return self._acted(pipeline, act, ring=False)
 
     def retry(self, pipeline: str, number: int, by: Who) -> Run:
         """The same once more, as a new run: the same commit, release, configuration or revert."""
@@ -296,6 +282,16 @@ class Desk:
             of_run = {"pipeline": run.pipeline, "run": run.id, "release": run.release, "why": run.reason}
             what = of_run | what
         return audit.entry(by, act, self._clock.now(), **what)
+
+    def _acted(
+        self, pipeline: str, act: Callable[[Transaction], T], *, ring: bool = True, urgent: bool = False
+    ) -> T:
+        """One transaction with its entry in the audit log; then whoever has to work is woken, and the entry moved."""
+        result = self._store.transact(pipeline, act)
+        if ring:
+            self._bell.ring(pipeline, urgent=urgent)
+        self._chain()
+        return result
 
     def _chain(self) -> None:
         with suppress(StoreUnavailable):  # the act is done and recorded; the keeper moves its entry later
@@ -568,10 +564,7 @@ class Desk:
             tx.record(self._entry(by, "retry" if again else "deploy", run, detail=_repeats(again) or text))
             return run
 
-        run = self._store.transact(template.pipeline, act)
-        self._bell.ring(template.pipeline)
-        self._chain()
-        return run
+        return self._acted(template.pipeline, act)
 
 
 def _repeats(run: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ class Vault:
         no longer, none left) or EngineFailed (cannot be read)."""
         if not numbers:
             return {}
-        records, found = self._store.secrets(pipeline), {}
+        records, found, key = self._store.secrets(pipeline), {}, self._reader()
         for name, number in numbers.items():
             record = records.get(name, SecretRecord(name))
             version = record.version(number)
@@ -141,7 +142,7 @@ class Vault:
             version = version if version.good else record.newest(environment)
             if version is None:
                 raise versions.absent(pipeline, [(environment, name)])
-            found[name] = self._open(pipeline, record, version)
+            found[name] = self._open(pipeline, record, version, key)
         return found
 
     def substitutes(self, pipeline: str, environment: str, numbers: Mapping[str, int]) -> tuple[str, ...]:
@@ -161,19 +162,20 @@ class Vault:
         cannot be read."""
         values: list[Secret] = []
         unread: list[str] = []
+        key = self._reader()
         for name, record in self._store.secrets(pipeline).items():
             try:
-                values += [self._open(pipeline, record, one) for one in record.versions if one.good]
+                values += [self._open(pipeline, record, one, key) for one in record.versions if one.good]
             except EngineFailed:
                 unread.append(name)
         return Mask(values), tuple(unread)
 
     def examine(self) -> str:
         """How many secrets there are, each version tried. Raises EngineFailed for the first that fails."""
-        count = 0
+        count, key = 0, self._reader()
         for pipeline in self._store.pipelines_with_secrets():
             for record in self._store.secrets(pipeline).values():
-                kept = [self._open(pipeline, record, one) for one in record.versions if one.good]
+                kept = [self._open(pipeline, record, one, key) for one in record.versions if one.good]
                 count += bool(kept)
         return f"{count} can be read" if count else "none are set"
 
@@ -196,8 +198,14 @@ class Vault:
         records = (record for name in pipelines for record in self._store.secrets(name).values())
         return {one.key for record in records for one in record.versions if one.good}
 
-    def _open(self, pipeline: str, record: SecretRecord, version: Version) -> Secret:
-        key = sealing.read(self._path)
+    def _reader(self) -> Callable[[], Key | None]:
+        """The key, read from its file at most once, and not before it is needed."""
+        return cache(partial(sealing.read, self._path))
+
+    def _open(
+        self, pipeline: str, record: SecretRecord, version: Version, read: Callable[[], Key | None]
+    ) -> Secret:
+        key = read()
         if key is None:
             raise self._lost()
         if key.id != version.key:

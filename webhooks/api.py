@@ -40,9 +40,22 @@ def number_of(site: Site, pipeline: str, text: str) -> int:
     """A run's number from a URL, where ``latest`` is allowed. Raises NotFound."""
     if text == "latest":
         return int(site.desk.show(pipeline, None)["run"]["number"])
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if not _digits(text):
         raise NotFound(f"{text[:20]!r} is not a run's number", advice="Write e.g. 42, or latest.")
     return int(text)
+
+
+def _limit() -> int:
+    """How many entries of a list were asked for. Raises Refused (400)."""
+    limit = request.args.get("limit", 50, type=int)
+    if not 1 <= limit <= RUNS_AT_MOST:
+        raise Refused(400, f"limit={limit}: write a number between 1 and {RUNS_AT_MOST}")
+    return limit
+
+
+def _digits(text: str) -> bool:
+    """True for a number of at most nine digits, as it stands in an address."""
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _reading(api: Blueprint, site: Site) -> None:
@@ -54,10 +67,7 @@ def _reading(api: Blueprint, site: Site) -> None:
     @api.get("/api/runs")
     def runs() -> ResponseReturnValue:
         bearer(site, "viewer")
-        limit = request.args.get("limit", 50, type=int)
-        if not 1 <= limit <= RUNS_AT_MOST:
-            raise Refused(400, f"limit={limit}: write a number between 1 and {RUNS_AT_MOST}")
-        return {"runs": site.desk.runs(request.args.get("pipeline", ""), limit)}
+        return {"runs": site.desk.runs(request.args.get("pipeline", ""), _limit())}
 
     @api.get("/api/runs/<pipeline>/<number>")
     def show(pipeline: str, number: str) -> ResponseReturnValue:
@@ -195,10 +205,7 @@ def _keeping(api: Blueprint, site: Site) -> None:
     @api.get("/api/audit")
     def audit() -> ResponseReturnValue:
         bearer(site, "maintainer")
-        limit = request.args.get("limit", 50, type=int)
-        if not 1 <= limit <= RUNS_AT_MOST:
-            raise Refused(400, f"limit={limit}: write a number between 1 and {RUNS_AT_MOST}")
-        return {"entries": site.desk.audit_log(request.args.get("pipeline", ""), limit)}
+        return {"entries": site.desk.audit_log(request.args.get("pipeline", ""), _limit())}
 
     @api.get("/api/audit/verify")
     def verify() -> ResponseReturnValue:
@@ -251,7 +258,7 @@ def _secrets(api: Blueprint, site: Site) -> None:
     def remove_secret(pipeline: str, name: str) -> ResponseReturnValue:
         by = bearer(site, "maintainer")
         version = request.args.get("version", "")
-        if version and not (version.isascii() and version.isdigit() and len(version) < 10):
+        if version and not _digits(version):
             raise Refused(400, "version= must be a number")
         environment = request.args.get("environment", "")
         number = int(version) if version else None

@@ -72,9 +72,8 @@ class Failures:
             self._by_group[name] = Bucket(PER_ADDRESS, PER_ADDRESS / 60, PER_ADDRESS, now)
         self._by_group.move_to_end(name)
         if len(self._by_group) > REMEMBERED:
-            self._by_group.popitem(
-                last=False
-            )  # forgetting one forgives it; ``_all`` bounds what that can cost
+            # Forgetting one forgives it; ``_all`` bounds what that can cost.
+            self._by_group.popitem(last=False)
         return self._by_group[name]
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ssl
 import threading
-from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
 
-from pipeline.adapters.http_probe import cut, is_late, reason
+from pipeline.adapters.http_probe import BROKEN, is_late, reason, within
 from pipeline.errors import TryAgain
 from pipeline.rules import without_path
 
@@ -20,20 +18,13 @@ class HttpPost:
 
     def send(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
         """The status, within ``timeout`` seconds. Raises TryAgain when no answer came."""
-        late = threading.Event()
         connection = _connection(url, timeout)
-        # A socket's own timeout starts again with each byte; this one does not.
-        timer = threading.Timer(timeout, cut, (connection, late))
-        timer.daemon = True
-        timer.start()
-        try:
-            return _tell(connection, url, body, headers, late)
-        except (HTTPError, HTTPException, OSError, ValueError) as error:
-            why = f"no answer within {timeout:g} s" if is_late(error, late) else reason(error)
-            raise TryAgain(f"{without_path(url)}: {why.replace(_target(url), '/…')}") from None
-        finally:
-            timer.cancel()
-            connection.close()
+        with within(connection, timeout) as late:
+            try:
+                return _tell(connection, url, body, headers, late)
+            except BROKEN as error:
+                why = f"no answer within {timeout:g} s" if is_late(error, late) else reason(error)
+                raise TryAgain(f"{without_path(url)}: {why.replace(_target(url), '/…')}") from None
 
 
 def _connection(url: str, timeout: float) -> HTTPConnection:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ from pipeline.model import Answer, Route
 
 BODY = 1 << 20  # bytes of a body that are read
 SERVED_BY = "x-pushlive-server"
+BROKEN = (HTTPError, HTTPException, OSError, ValueError)  # what an exchange may end with
 
 
 class HttpProbe:
@@ -26,23 +29,16 @@ class HttpProbe:
         """One GET, answered in full within ``timeout`` seconds. Raises TryAgain when no answer came."""
         parts = urlsplit(route.url)
         began = time.monotonic()
-        late = threading.Event()
         connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
-        # A socket's own timeout starts again with each byte; this one does not.
-        timer = threading.Timer(timeout, cut, (connection, late))
-        timer.daemon = True
-        timer.start()
-        try:
-            answer = _ask(connection, route, path, began)
-            if late.is_set():  # to the parser a cut looks like an answer's end
-                raise TimeoutError
-            return answer
-        except (HTTPError, HTTPException, OSError, ValueError) as error:
-            why = f"no whole answer within {timeout:g} s" if is_late(error, late) else reason(error)
-            raise TryAgain(f"GET {route.url}{path}: {why}.") from error
-        finally:
-            timer.cancel()
-            connection.close()
+        with within(connection, timeout) as late:
+            try:
+                answer = _ask(connection, route, path, began)
+                if late.is_set():  # to the parser a cut looks like an answer's end
+                    raise TimeoutError
+                return answer
+            except BROKEN as error:
+                why = f"no whole answer within {timeout:g} s" if is_late(error, late) else reason(error)
+                raise TryAgain(f"GET {route.url}{path}: {why}.") from error
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
         """Opens and closes a connection; returns the seconds it took to stand. Raises TryAgain."""
@@ -66,7 +62,22 @@ def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> A
     return Answer(response.status, names, body, seconds, served_by=names.get(SERVED_BY, ""))
 
 
-def cut(connection: HTTPConnection, late: threading.Event) -> None:
+@contextmanager
+def within(connection: HTTPConnection, timeout: float) -> Iterator[threading.Event]:
+    """Whatever is under way on the connection ends after ``timeout`` seconds, and the event is set then; the
+    connection is closed at the end. A socket's own timeout starts again with each byte; this one does not."""
+    late = threading.Event()
+    timer = threading.Timer(timeout, _cut, (connection, late))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+        connection.close()
+
+
+def _cut(connection: HTTPConnection, late: threading.Event) -> None:
     """Ends whatever is under way on that connection, and says so."""
     late.set()
     if connection.sock is not None:

@@ -9,7 +9,7 @@ import redis
 from pipeline import codec
 from pipeline.model import Event
 from pipeline.store.connection import Client, read, translate
-from pipeline.store.leases import Lease
+from pipeline.store.leases import Lease, insist
 
 LIMIT = 20_000  # events of one run; everything is in its log file, too
 KEEP = 30 * 86400  # seconds
@@ -28,7 +28,8 @@ class Events:
         with translate(), self._client.pipeline() as pipe:
             try:
                 if fence:
-                    self._insist(pipe, fence)
+                    pipe.watch(fence.key)  # type: ignore[no-untyped-call]
+                    insist(pipe, (fence,))
                 pipe.multi()
                 for event in events:
                     self.queue(pipe, run, event)
@@ -37,11 +38,6 @@ class Events:
                 # It is lost; or the answer was lost, and then the log has what followers may have missed.
                 if fence and self._client.get(fence.key) != fence.token:
                     raise fence.lost() from None
-
-    def _insist(self, pipe: Client, fence: Lease) -> None:
-        pipe.watch(fence.key)
-        if pipe.get(fence.key) != fence.token:
-            raise fence.lost()
 
     def queue(self, pipe: Client, run: str, event: Event) -> None:
         """Adds the event as a part of somebody's transaction."""

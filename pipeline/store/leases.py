@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.errors import LeaseLost
 from pipeline.store.connection import Client, translate
@@ -36,6 +37,13 @@ class Lease:
     def lost(self) -> LeaseLost:
         """What to raise where it is somebody else's."""
         return LeaseLost(f"another worker has taken over {self.key}; this one stops.")
+
+
+def insist(pipe: Any, fences: Iterable[Lease]) -> None:
+    """Raises LeaseLost where one of them is somebody else's by now. ``pipe`` watches their keys already."""
+    for fence in fences:
+        if pipe.get(fence.key) != fence.token:
+            raise fence.lost()
 
 
 class Leases:
@@ -110,10 +118,8 @@ class Watchman:
     def look(self, monotonic: float) -> tuple[str, ...]:
         """Frees what has been silent for ``TTL`` seconds since this watchman first saw its beat; the names.
         ``monotonic``: this process's own clock, in seconds. Raises StoreUnavailable."""
-        before, self._seen = (
-            self._seen,
-            {},
-        )  # should the store not answer, silence is counted anew from the next look
+        # Should the store not answer, silence is counted anew from the next look.
+        before, self._seen = self._seen, {}
         for name, beat in self.leases.beats().items():
             known, since = before.get(name, ("", monotonic))
             self._seen[name] = (beat, since if known == beat else monotonic)

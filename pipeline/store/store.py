@@ -23,7 +23,7 @@ from pipeline.model import Environment, Event, Release, Run
 from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate
 from pipeline.store.events import Events
-from pipeline.store.leases import Lease, Leases
+from pipeline.store.leases import Lease, Leases, insist
 from pipeline.store.outbox import Outbox
 from pipeline.store.tokens import Tokens
 from pipeline.versions import SecretRecord
@@ -160,12 +160,6 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _insist(pipe: Any, fences: tuple[Lease, ...]) -> None:
-    for fence in fences:
-        if pipe.get(fence.key) != fence.token:
-            raise fence.lost()
-
-
 class Store:
     """``url``: a Redis URL. ``prefix`` keeps several installations on one server apart."""
 
@@ -205,7 +199,7 @@ class Store:
             with translate(), self.client.pipeline() as pipe:
                 try:
                     pipe.watch(version, *(one.key for one in fences))  # type: ignore[no-untyped-call]
-                    _insist(pipe, fences)
+                    insist(pipe, fences)
                     transaction = Transaction(self, pipeline, pipe)
                     result = act(transaction)
                     transaction.apply(mark)

@@ -1,12 +1,13 @@
-"""A history for the checker, out of a store and what the fakes have."""
+"""What a store says at the end, as ``tests.faults.checker`` wants to see it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline import codec
 from pipeline.adapters.fake import FakeEngine
+from pipeline.model import Event, Release
 from pipeline.store import Store
 
 
@@ -15,26 +16,9 @@ def history(
 ) -> dict[str, Any]:
     """All that the store says of these pipelines, and where the fake's proxy sends their traffic."""
     names = tuple(pipelines)
-    runs = [run for name in names for run in reversed(store.recent(name, 100_000))]
-    places = [place for name in names for place in store.environments(name).values()]
-    told = [(run.id, event) for run in runs for event in _told(store, run.id)]
-    found: dict[str, Any] = {
-        "pushes": list(pushes),
-        "runs": [codec.plain(run) for run in runs],
-        "environments": [codec.plain(place) for place in places],
-        "releases": [
-            {
-                **codec.plain(release),
-                "fingerprints": {name: r.fingerprint() for name, r in release.environments.items()},
-            }
-            for name in names
-            for release in store.releases(name)
-        ],
-        "events": [
-            {"run": run, "kind": event.kind, "outcome": event.data.get("outcome")} for run, event in told
-        ],
-    }
+    found = {"pushes": list(pushes), **recorded(store, names)}
     if engine:
+        places = [place for name in names for place in store.environments(name).values()]
         found["traffic"] = [
             {"pipeline": p.pipeline, "environment": p.name, "slot": engine.active.get((p.pipeline, p.name))}
             for p in places
@@ -42,9 +26,30 @@ def history(
     return found
 
 
-def _told(store: Store, run: str) -> list[Any]:
-    events, after = [], "0"
+def recorded(store: Store, names: Iterable[str]) -> dict[str, Any]:
+    """Runs, releases, environments and events of these pipelines."""
+    found: dict[str, Any] = {"runs": [], "releases": [], "environments": [], "events": []}
+    for name in names:
+        runs = store.recent(name, 100_000)[::-1]
+        found["runs"] += [codec.plain(run) for run in runs]
+        found["events"] += [_event(run.id, event) for run in runs for event in told(store, run.id)]
+        found["releases"] += [_release(release) for release in store.releases(name)]
+        found["environments"] += [codec.plain(place) for place in store.environments(name).values()]
+    return found
+
+
+def told(store: Store, run: str) -> Iterator[Event]:
+    """All that was told of the run, oldest first."""
+    after = "0"
     while found := store.events.read(run, after):
+        yield from (event for _, event in found)
         after = found[-1][0]
-        events += [event for _, event in found]
-    return events
+
+
+def _event(run: str, event: Event) -> dict[str, Any]:
+    return {"run": run, "kind": event.kind, "outcome": event.data.get("outcome")}
+
+
+def _release(release: Release) -> dict[str, Any]:
+    fingerprints = {name: release.fingerprint(name) for name in release.environments}
+    return {**codec.plain(release), "fingerprints": fingerprints}

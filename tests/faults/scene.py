@@ -13,6 +13,7 @@ import docker
 from pipeline import embedded
 from pipeline.model import Environment, Event, Run
 from pipeline.store import Store
+from tests.faults.histories import told
 from tests.faults.own_engine import OwnEngine
 from tests.faults.traps import FOLDER, clear
 from tests.integration.developer import web
@@ -111,10 +112,7 @@ class Scene:
 
     def events(self, run: Run) -> Iterator[Event]:
         """All that was told of the run, oldest first."""
-        after = "0"
-        while found := self.store.events.read(run.id, after):
-            yield from (event for _, event in found)
-            after = found[-1][0]
+        return told(self.store, run.id)
 
     def orphans(self, name: str) -> list[str]:
         """Containers of live that no record owns, and recorded ones that do not run."""
