@@ -10,10 +10,13 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from pipeline import rules
 from pipeline.units import Cpu, Duration, Size, Words
+from pipeline.where import Model
+from pipeline.where import Registry as Registry
+from pipeline.where import Where as Where
 
 Text = Annotated[str, AfterValidator(rules.plain)]
 Name = Annotated[
@@ -51,10 +54,6 @@ Branch = Annotated[str, AfterValidator(rules.branch), Words("a branch such as ma
 CpuLimit = Annotated[Cpu, Field(ge=0.01, le=1024)]
 MemoryLimit = Annotated[Size, Field(ge=6 * 2**20, le=2**40)]
 Limit = Annotated[Duration, Field(gt=0)]  # a duration for which "none" would make no sense
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Budget(Model):
@@ -193,6 +192,8 @@ class Service(Model):
     """How long the application may take to end after SIGTERM."""
     keep_warm: Duration = 600.0
     """How long the previous release is kept running after a switch, for an instant revert."""
+    security: Literal["standard", "strict"] = "standard"
+    """`strict`: a user that is not root (a number in the image), nothing written but to `/tmp`, no capabilities."""
 
 
 class Environment(Service):
@@ -206,6 +207,8 @@ class Environment(Service):
     """`manual`: a run waits before this environment until somebody presses the button."""
     smoke: tuple[SmokeCheck, ...] | None = None
     """Instead of the pipeline's smoke checks."""
+    engine: Where = Where()
+    """On what it runs. Anything but this machine's own Docker Engine takes its images from `registry`."""
 
 
 class Rendered(Model):
@@ -214,12 +217,19 @@ class Rendered(Model):
     service: Service
     hosts: tuple[Host, ...] = ()
     smoke: tuple[SmokeCheck, ...] = ()
+    engine: Where = Where()
+    registry: Registry | None = None
 
     def fingerprint(self) -> str:
-        """A short hash: equal for equal configuration."""
-        facts = self.model_dump(mode="json")
-        if not self.service.secrets:  # so that what was kept before there were any is still recognised
+        """A short hash: equal for what runs alike. Where its image lies says nothing of that."""
+        facts = self.model_dump(mode="json", exclude={"registry"})
+        # What has its default is left out, so that what was kept before there was such a key is still recognised.
+        if not self.service.secrets:
             del facts["service"]["secrets"]
+        if self.service.security == "standard":
+            del facts["service"]["security"]
+        if self.engine == Where():
+            del facts["engine"]
         text = json.dumps(facts, sort_keys=True)  # the order of env says nothing
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -229,6 +239,7 @@ class Pipeline(Model):
 
     source: Source = Source()
     build: Build = Build()
+    registry: Registry | None = None
     service: Service = Service()
     smoke: tuple[SmokeCheck, ...] = ()
     """Checks that a release must pass in an environment before traffic goes to it."""
@@ -254,7 +265,8 @@ class Pipeline(Model):
         changed["secrets"] = tuple(dict.fromkeys([*self.service.secrets, *own.secrets]))
         hosts = tuple(dict.fromkeys([*([own.host] if own.host else []), *own.hosts]))
         smoke = self.smoke if own.smoke is None else own.smoke
-        return Rendered(service=self.service.model_copy(update=changed), hosts=hosts, smoke=smoke)
+        service = self.service.model_copy(update=changed)
+        return Rendered(service=service, hosts=hosts, smoke=smoke, engine=own.engine, registry=self.registry)
 
 
 class Config(Model):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.units import Words, show_size, write_duration
+from pipeline.units import Empty, Words, show_size, write_duration
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class Hint:
     def kind(self) -> str:
         return next((m.kind for m in self.metadata if isinstance(m, Words)), "")
 
+    @property
+    def short(self) -> str:
+        """What a model may be written as instead of its keys, in words; "" where it may not."""
+        return str(getattr(self.base, "SHORT", "")) if self.shape == "model" else ""
+
+    @property
+    def empty(self) -> str | None:
+        """What a key without a value stands for."""
+        return next((m.value for m in self.metadata if isinstance(m, Empty)), None)
+
     @cached_property
     def words(self) -> str:
         """What is allowed here, to go after "write"."""
@@ -60,6 +70,8 @@ class Hint:
         if self.shape == "list":
             inner = self.parts[0].words
             return "a list of texts" if inner == "text" else f"a list, each of it {inner}"
+        if self.short:
+            return self.short
         if self.shape in ("model", "check"):
             return "checks" if self.shape == "check" else "keys"
         if get_origin(self.base) is Literal:

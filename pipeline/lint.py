@@ -99,7 +99,7 @@ def _checks(path: str, service: Service, smoke: tuple[HttpCheck | TcpCheck | Run
 
 def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[str]:
     """For information: where what comes before live is unlike live."""
-    model = pipeline.render(live).service
+    model, engine = pipeline.render(live).service, pipeline.environment(live).engine
     earlier = {name: pipeline.render(name).service for name in list(pipeline.environments)[:-1]}
     if earlier and model.replicas > 1 and all(own.replicas == 1 for own in earlier.values()):
         yield (
@@ -114,6 +114,10 @@ def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[str]:
             different.append(f"cpu {own.cpu:g} instead of {model.cpu:g}")
         if own.command != model.command:
             different.append("another command")
+        if own.security != model.security:
+            different.append(f"security {own.security} instead of {model.security}")
+        if (kind := pipeline.environment(name).engine.kind) != engine.kind:
+            different.append(f"on {kind} instead of {engine.kind}")
         if different:
             what = ", ".join(different)
             yield f"{path}.environments.{name}: unlike {live}: {what}; what works here may fail there"

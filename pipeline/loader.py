@@ -50,7 +50,8 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         return (None if tree.problems else Config()), tree.problems
     reader = Reader()
     config = reader.read(tree.root, hint_of(Config), ())
-    found = sorted({*tree.problems, *reader.problems, *_clashes(tree), *_reserved(tree), *_doubled(tree)})
+    whole = (*_clashes(tree), *_reserved(tree), *_doubled(tree), *_elsewhere(tree))
+    found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found
 
 
@@ -156,6 +157,34 @@ def _doubled(tree: Tree) -> Iterator[Problem]:
             if name == other and meet:
                 message = f"{name} is under `env` already (line {line}); take one of the two away"
                 yield Problem(line_of(node), show_path(path), message)
+
+
+def _elsewhere(tree: Tree) -> Iterator[Problem]:
+    """Environments on another engine, whose pipeline has no registry that it could take its images from."""
+    registries = {
+        name: _child(body, "registry") for name, _, body in _entries(_child(tree.root, "pipelines"))
+    }
+    for pipeline, name, _, settings in _environments(tree):
+        engine = _child(settings, "engine")
+        if engine and not _here(engine) and _is_empty(registries.get(pipeline)):
+            path = ("pipelines", pipeline, "environments", name, "engine")
+            message = (
+                "runs on another machine, which has to take its images from a registry; write "
+                f"`registry: registry.example.com/team/{pipeline}` under pipelines.{pipeline}"
+            )
+            yield Problem(line_of(engine), show_path(path), message)
+
+
+def _here(engine: Node) -> bool:
+    """True for this machine's own Docker Engine, and for what is no engine at all."""
+    if isinstance(engine, ScalarNode):
+        return str(engine.value) != "kubernetes"
+    keys = {key: value for key, _, value in _entries(engine)}
+    return keys.keys().isdisjoint({"kubernetes", "namespace", "ingress"}) and _is_empty(keys.get("docker"))
+
+
+def _is_empty(node: Node | None) -> bool:
+    return node is None or (isinstance(node, ScalarNode) and str(node.value) in ("", "~", "null"))
 
 
 def _own_names(env: Node | None, path: tuple[str, ...]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.config import Config, HttpCheck, Pipeline, Rendered, SmokeCheck, TcpCheck
+from pipeline.config import Config, HttpCheck, Pipeline, Registry, Rendered, SmokeCheck, TcpCheck
 from pipeline.hints import Hint, key_of, keys_of
 from pipeline.rules import without_path
 from pipeline.units import show_size, write_duration
@@ -26,8 +26,8 @@ REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
 def plan(old: Config, new: Config) -> dict[str, dict[str, Lines]]:
     """What differs, by pipeline and then by environment; what does not differ has no entry.
 
-    Beside the environments stand the keys source, build, environments (their order), budget and notify, for what
-    belongs to the whole pipeline.
+    Beside the environments stand the keys source, build, registry, environments (their order), budget and notify,
+    for what belongs to the whole pipeline.
     """
     result = {}
     for name in dict.fromkeys([*new.pipelines, *old.pipelines]):
@@ -42,6 +42,8 @@ def differences(a: Rendered, b: Rendered) -> Lines:
     plain = [line for line in _fields(a.service, b.service) if line]
     hosts = [f"hosts: + {host}" for host in b.hosts if host not in a.hosts]
     hosts += [f"hosts: − {host}" for host in a.hosts if host not in b.hosts]
+    if a.engine != b.engine:
+        plain.append(f"engine: {clean(str(a.engine))} → {clean(str(b.engine))}")
     return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))
 
 
@@ -64,6 +66,7 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
         "source": _source(name, old, new),
         "build": tuple(f"{line}, from the next build on" for line in _fields(before.build, after.build))
         + _entries("argument", before.build.args, after.build.args),
+        "registry": _registry(before.registry, after.registry),
     }
     for env in dict.fromkeys([*after.environments, *before.environments]):
         found[env] = (*found.get(env, ()), *_environment(env, before, after))
@@ -72,6 +75,14 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
     found["budget"] = (*found.get("budget", ()), *budget)
     found["notify"] = (*found.get("notify", ()), *_receivers(name, old, new))
     return {key: lines for key, lines in found.items() if lines}
+
+
+def _registry(before: Registry | None, after: Registry | None) -> Lines:
+    """Its password is a secret's name."""
+    if before is None or after is None:
+        where = [clean(one.repository) if one else "none" for one in (before, after)]
+        return () if before == after else (f"{where[0]} → {where[1]}, from the next build on",)
+    return tuple(f"{line}, from the next build on" for line in _fields(before, after))
 
 
 def _receivers(name: str, old: Config, new: Config) -> Lines:

@@ -143,5 +143,83 @@ def plain(text: str) -> str:
     return text
 
 
+def docker_host(text: str) -> str:
+    """Another machine's Docker Engine, or "" for this one's."""
+    match = re.fullmatch(rf"(ssh://([A-Za-z0-9_][A-Za-z0-9_.-]*@)?|tcp://){_HOST}/?", text)
+    if text and not (match and (match[4] or text.startswith("ssh://"))):
+        raise ValueError(
+            f"{_without_password(text)[:120]!r} is no address of a Docker Engine; "
+            "write ssh://user@host or tcp://host:port"
+        )
+    return text.rstrip("/")
+
+
+def context(text: str) -> str:
+    """A context of a kubeconfig, or "" for the current one."""
+    if not re.fullmatch(r"[!-~]{0,253}", text) or text.startswith("-"):
+        raise ValueError(f"{text[:80]!r} is no context; `kubectl config get-contexts` lists their names")
+    return text
+
+
+def namespace(text: str) -> str:
+    """A namespace of a cluster, or "" for the context's own."""
+    if text and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
+        raise ValueError(
+            f"{text[:80]!r} is no namespace; at most 63 lower-case letters, digits and hyphens, "
+            "a letter or digit at both ends"
+        )
+    return text
+
+
+def ingress_class(text: str) -> str:
+    """An IngressClass of a cluster, or "" for its default."""
+    if text and not (len(text) <= 253 and re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text)):
+        raise ValueError(f"{text[:80]!r} is no IngressClass; `kubectl get ingressclass` lists their names")
+    return text
+
+
+def image_repository(text: str) -> str:
+    """A repository of images with its registry's host, by the rules that Docker has for them."""
+    host, _, path = text.partition("/")
+    if "://" in text:
+        raise ValueError(
+            f"{_without_password(text)[:120]!r} has a scheme; write it without {text.split('://')[0]}://"
+        )
+    if not (path and re.fullmatch(r"localhost|[^/]*[.:][^/]*", host)):
+        raise ValueError(
+            f"{text[:120]!r} names no registry, and would go to a public one by accident; write its host before it, "
+            "such as registry.example.com/team/hello"
+        )
+    if "@" in text or ":" in path:
+        raise ValueError(
+            f"{text[:120]!r} has a tag or digest; write it without: every release is tagged by itself"
+        )
+    part = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+    plain = rf"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.?)+(?::[0-9]{{1,5}})?/{part}(?:/{part})*"
+    if len(text) > 200 or host.partition(":")[0].endswith(".") or not re.fullmatch(plain, text):
+        raise ValueError(
+            f"{text[:120]!r} is no repository that Docker takes; lower-case letters and digits, with single `.`, `_`, "
+            "or `-` between them, in parts divided by `/`, such as registry.example.com:5000/team/hello"
+        )
+    return text
+
+
+def username(text: str) -> str:
+    """Who logs in to a registry, or "" for nobody."""
+    if not re.fullmatch(r"[!-9;-~]{0,200}", text):
+        raise ValueError(f"{text[:80]!r} is no user's name; ASCII without spaces and `:`")
+    return text
+
+
+def secret_name(text: str) -> str:
+    """A secret's name, or "". What stands there may be a password by mistake: it is not repeated."""
+    if text and (not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text) or text.startswith("PUSHLIVE_")):
+        raise ValueError(
+            "is no secret's name; write the name alone, such as REGISTRY_PASSWORD, and give its value to "
+            "`pushlive secret set`"
+        )
+    return text
+
+
 def _without_password(text: str) -> str:
     return re.sub(r"://([^/@\s:]*):[^/@\s]*@", r"://\1:•••@", text)

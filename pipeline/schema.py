@@ -16,7 +16,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.config import Config, Environment, HttpCheck, Notify, Pipeline, RunCheck, Service, TcpCheck
+from pipeline.config import (
+    Config,
+    Environment,
+    HttpCheck,
+    Notify,
+    Pipeline,
+    Registry,
+    RunCheck,
+    Service,
+    TcpCheck,
+    Where,
+)
 from pipeline.hints import Hint, check_kinds, key_of, keys_of
 from pipeline.settings import SIZES, Secret, Settings
 from pipeline.units import show_size, write_duration
@@ -31,11 +42,13 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`notify`", Notify),
     ("`source`", keys_of(Pipeline)["source"].base),
     ("`build`", keys_of(Pipeline)["build"].base),
+    ("`registry`", Registry),
     ("`service`", Service),
     ("`smoke`: `get`", HttpCheck),
     ("`smoke`: `tcp`", TcpCheck),
     ("`smoke`: `run`", RunCheck),
     ("`environments.<name>`", Environment),
+    ("`engine`", Where),
 )
 
 
@@ -73,7 +86,9 @@ def _as_written(definition: dict[str, Any], model: type[BaseModel]) -> None:
         if hint.shape == "mapping":
             _closed(entry, hint)
         if hint.has_parts:
-            definition["properties"][key] = _or_empty(entry)
+            definition["properties"][key] = entry = _or_empty(entry)
+        if hint.short:
+            entry["anyOf"].insert(0, {"type": "string"})
 
 
 def _closed(entry: dict[str, Any], hint: Hint) -> None:
@@ -151,18 +166,25 @@ def _row(key: str, spec: FieldInfo, hint: Hint) -> str:
 
 def _type(hint: Hint) -> str:
     if hint.shape == "model":
-        return f"see [`{hint.base.__name__.lower()}`](#{hint.base.__name__.lower()})"
+        text = f"{hint.short.partition(', or {')[0]}, or " if hint.short else ""
+        return f"{text}see {_link(hint.base)}"
     if hint.shape == "check":
         return " or ".join(f"`{kind}`" for kind in check_kinds(hint)) + " checks"
     if hint.shape == "list":
         inner = hint.parts[0]
         if inner.shape == "model":
-            return f"a list of [`{inner.base.__name__.lower()}`](#{inner.base.__name__.lower()})"
+            return f"a list of {_link(inner.base)}"
         return f"a list of {_type(inner)}" if inner.shape == "check" else hint.words
     if hint.shape == "mapping":
         inner = hint.parts[1]
         return "names, with keys under each" if inner.shape == "model" else f"names, each with {inner.words}"
     return hint.words
+
+
+def _link(model: type[BaseModel]) -> str:
+    """To the model's section, by the section's title."""
+    title = next(title for title, one in _SECTIONS if one is model)
+    return f"[{title}](#{title.strip('`')})"
 
 
 def _default(value: Any, hint: Hint) -> str:

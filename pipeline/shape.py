@@ -22,7 +22,6 @@ from pipeline.rules import without_path
 from pipeline.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
 
 WRONG: Final = object()  # stands for a value whose problem has been noted
-FUTURE = ("engine", "registry")
 _TAG = "tag:yaml.org,2002:"
 _MEANT = {"healthcheck": "health", "mem": "memory", "cpus": "cpu", "environment": "env", "ports": "port"}
 _MEANT |= {"on": "when", "events": "when"}
@@ -49,7 +48,9 @@ class Reader:
         if node.tag == REFUSED:
             return WRONG
         if hint.optional and _is_null(node):
-            return None
+            return hint.empty
+        if hint.short and isinstance(node, ScalarNode):
+            return self._leaf(node, hint, path)
         if hint.shape == "check":
             return self._check(node, hint, path)
         if hint.shape == "model":
@@ -212,8 +213,6 @@ def _as_list(text: str, hint: Hint) -> str:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    if key in FUTURE:
-        return f"not available yet; allowed here: {', '.join(known)}"
     near = difflib.get_close_matches(key[:60], known, 1)
     if not near and _MEANT.get(key) in known:
         near = [_MEANT[key]]

@@ -25,6 +25,13 @@ class Words:
     kind: str = ""
 
 
+@dataclass(frozen=True)
+class Empty:
+    """What a key without a value (``kubernetes:``) stands for. pydantic passes it over."""
+
+    value: str
+
+
 def parse_duration(value: object) -> float:
     """Seconds from ``5m``, ``1m30s`` or ``500ms``; a bare 0 is allowed, another bare number is not."""
     text = str(value).strip()

@@ -12,7 +12,7 @@ import ipaddress
 import json
 from typing import Any
 
-from pipeline.errors import EngineFailed
+from pipeline.errors import AppFailed, EngineFailed
 from pipeline.model import Place, SlotSpec
 from pipeline.secret import Secret
 from pipeline.settings import Settings
@@ -41,6 +41,7 @@ LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 # Docker's default set without what an application behind a proxy has no use for: raw sockets, device nodes,
 # file capabilities, the kernel's audit log. The rest stays, so that images that start as root and drop work.
 CAP_DROP = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
+TMP = "rw,nosuid,nodev,exec,mode=1777"  # counted as the container's memory, so bounded by its limit
 
 
 def subnet(settings: Settings, index: int) -> ipaddress.IPv4Network:
@@ -139,7 +140,7 @@ def given(body: Body, secrets: dict[str, Secret]) -> Body:
 def limits(spec: SlotSpec) -> Body:
     """The part of HostConfig that bounds a container."""
     service = spec.config.service
-    return {
+    bounds: Body = {
         "Init": True,
         "Memory": service.memory,
         "MemorySwap": service.memory,  # equal: no swap, so that the limit is the limit
@@ -149,6 +150,23 @@ def limits(spec: SlotSpec) -> Body:
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": CAP_DROP,
     }
+    if service.security == "strict":  # with Docker's own seccomp profile, which is there without being named
+        bounds |= {"CapDrop": ["ALL"], "ReadonlyRootfs": True, "Tmpfs": {"/tmp": TMP}}  # noqa: S108 - inside
+    return bounds
+
+
+def refuse_root(spec: SlotSpec, user: str) -> None:
+    """``user``: what the image says of whom it runs as. Raises AppFailed where that may be root: with a name only the
+    image's own files know, and Kubernetes refuses one for the same reason."""
+    number = user.partition(":")[0]
+    if not number.isdecimal() or int(number) == 0:
+        said = f"as {user}" if user else "as root, because it names no user"
+        raise AppFailed(
+            f"{spec.place.pipeline}-{spec.place.environment}: the image runs {said}, and `security: strict` wants a "
+            "user that is certainly not root.",
+            advice="End the Dockerfile's last stage with a number, such as `USER 10001`, and give that user what it "
+            "has to read; or take `security: strict` out.",
+        )
 
 
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:

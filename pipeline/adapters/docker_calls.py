@@ -56,6 +56,14 @@ class Calls:
         )
         return found
 
+    def image(self, name: str) -> Found | None:
+        """One image, None where it is not there."""
+        api: Any = self.api
+        found: Found | None = self._unless_gone(
+            f"looking at the image {name[:19]}", lambda: api.inspect_image(name)
+        )
+        return found
+
     def create(self, name: str, body: Body) -> str:
         """Makes a container; its id. Raises EngineFailed where the image is gone or the name is taken."""
         try:

@@ -80,7 +80,14 @@ class DockerEngine:
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()
+        self._refuse_root(spec)
         self._fill(spec, watch)
+
+    def _refuse_root(self, spec: SlotSpec) -> None:
+        """Docker has nothing that would end a container for running as root: so it is asked before. An image that is
+        gone is complained of where a container is made."""
+        if spec.config.service.security == "strict" and (image := self._calls.image(spec.image)):
+            made.refuse_root(spec, str(image["Config"].get("User") or ""))
 
     def _fill(self, spec: SlotSpec, watch: Watch | None) -> bool:
         """Makes the slot hold just the spec's containers, started; True if it acted."""
@@ -267,6 +274,7 @@ class DockerEngine:
         emit: Emit,
         watch: Watch,
     ) -> CommandResult:
+        self._refuse_root(spec)
         full = made.command_name(self._settings, spec, name)
         body = made.command_body(self._settings, spec, name, argv, env)
         return docker_command.run(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 import subprocess
 import time
+from dataclasses import replace
+
+import pytest
 
 import docker
 from pipeline.adapters.containers import CAP_DROP
 from pipeline.adapters.http_probe import HttpProbe
+from pipeline.errors import AppFailed
 from pipeline.settings import Settings
 from tests.conftest import Bench
 
@@ -33,6 +38,39 @@ def test_a_container_is_bounded_labelled_and_told_who_it_is(
     assert labels["pushlive.commit"] == spec.commit
     body = HttpProbe().get(bench.engine.public(spec), "/?text", 5).body.decode()
     assert body == f"hi release=r1 environment=live commit={spec.commit} version=1\n"
+
+
+def test_a_strict_container_has_no_rights_that_it_could_lose(bench: Bench) -> None:
+    look = "id -u; grep CapBnd /proc/self/status; touch /x; touch /tmp/x && echo wrote /tmp; exit 0"
+    spec = bench.spec(security="strict")
+    bench.deploy(spec)
+    assert HttpProbe().get(bench.engine.public(spec), "/healthz", 5).status == 200
+    result = bench.engine.command(spec, "look", ("sh", "-c", look), {}, bench.events.append, bench.watch())
+    assert result.output.splitlines() == [
+        "65534",
+        "CapBnd:\t0000000000000000",
+        "touch: /x: Read-only file system",
+        "wrote /tmp",
+    ]
+
+
+def test_strict_refuses_an_image_that_runs_as_root_before_anything_is_made(
+    bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    rooted = docker_client.images.build(
+        fileobj=io.BytesIO(f"FROM {bench.image}\nUSER root\n".encode()),
+        labels={"pushlive.instance": settings.instance},
+        rm=True,
+    )[0].id
+    spec = replace(bench.spec(security="strict"), image=str(rooted))
+    bench.engine.prepare(spec.place, ())
+    with pytest.raises(AppFailed, match="the image runs as root, and `security: strict`"):
+        bench.engine.start(spec, bench.watch())
+    with pytest.raises(AppFailed, match="the image runs as root"):
+        bench.engine.command(spec, "x", ("true",), {}, bench.events.append, bench.watch())
+    assert bench.engine.replicas(spec.place) == ()
+    assert bench.engine.command_runs(spec.place) == frozenset()
+    bench.deploy(replace(bench.spec(), image=str(rooted)))  # without `strict` it may
 
 
 def test_logs_of_several_replicas_come_in_order_with_their_number(bench: Bench) -> None:

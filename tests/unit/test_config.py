@@ -5,7 +5,18 @@ import subprocess
 import pytest
 
 from pipeline import codec, rules
-from pipeline.config import Config, Environment, HttpCheck, Pipeline, Rendered, Service, TcpCheck, safe_path
+from pipeline.config import (
+    Config,
+    Environment,
+    HttpCheck,
+    Pipeline,
+    Registry,
+    Rendered,
+    Service,
+    TcpCheck,
+    Where,
+    safe_path,
+)
 from pipeline.loader import load
 
 TEXT = """
@@ -61,6 +72,22 @@ def test_equal_configuration_has_an_equal_fingerprint_whatever_the_order() -> No
     assert one.fingerprint() == two.fingerprint()
     assert one.fingerprint() != other.fingerprint()
     assert len(one.fingerprint()) == 16
+
+
+def test_an_engine_counts_and_where_the_image_lies_does_not() -> None:
+    plain = Rendered(service=Service())
+    assert plain.fingerprint() == "b4f69f46f7314f41"  # as before there were engines
+    others = [
+        Rendered(service=Service(), engine=Where(kubernetes="a")),
+        Rendered(service=Service(), engine=Where(kubernetes="a", ingress="nginx")),
+        Rendered(service=Service(), engine=Where(kubernetes="a", namespace="b")),
+        Rendered(service=Service(), engine=Where(docker="ssh://h")),
+        Rendered(service=Service(security="strict")),
+    ]
+    assert len({one.fingerprint() for one in [plain, *others]}) == 6
+    elsewhere = Rendered(service=Service(), registry=Registry(repository="r.example/x"))
+    assert elsewhere.fingerprint() == plain.fingerprint()
+    assert [codec.load(Rendered, codec.dump(one)) for one in [*others, elsewhere]] == [*others, elsewhere]
 
 
 def test_rendered_configuration_survives_the_store(config: Config) -> None:

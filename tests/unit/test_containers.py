@@ -11,7 +11,7 @@ from pipeline.adapters import containers as made
 from pipeline.adapters.diagnosis import explain, listeners
 from pipeline.adapters.readiness import exited
 from pipeline.config import Rendered, Service
-from pipeline.errors import EngineFailed
+from pipeline.errors import AppFailed, EngineFailed
 from pipeline.model import SLOTS, Place, SlotSpec
 from pipeline.settings import Settings
 
@@ -89,6 +89,27 @@ def test_a_command_overrides_the_entrypoint_and_is_no_replica() -> None:
     assert made.REPLICA not in body["Labels"]
     assert "PUSHLIVE_URL=http://x" in body["Env"]
     assert body["HostConfig"]["Memory"] == 256 << 20
+
+
+def test_strict_takes_every_right_away_from_slots_and_commands_alike() -> None:
+    one = spec(security="strict")
+    for body in (made.slot_body(SETTINGS, one, 1), made.command_body(SETTINGS, one, "x", ("a",), {})):
+        host = body["HostConfig"]
+        assert (host["CapDrop"], host["ReadonlyRootfs"], list(host["Tmpfs"])) == (["ALL"], True, ["/tmp"])
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert "ReadonlyRootfs" not in made.slot_body(SETTINGS, spec(), 1)["HostConfig"]
+
+
+@pytest.mark.parametrize("user", ["", "root", "0", "0:0", "00", "root:root", "nobody", "app:1000"])
+def test_strict_wants_a_user_that_is_certainly_not_root(user: str) -> None:
+    with pytest.raises(AppFailed, match=f"runs as {user or 'root, because it names no user'}, and") as raised:
+        made.refuse_root(spec(security="strict"), user)
+    assert "`USER 10001`" in raised.value.advice
+
+
+@pytest.mark.parametrize("user", ["1", "10001:0", "65534:app"])
+def test_strict_takes_a_user_with_a_number(user: str) -> None:
+    made.refuse_root(spec(security="strict"), user)
 
 
 @pytest.mark.parametrize(("stop", "seconds"), [(0.0, 1), (0.4, 1), (2.6, 3), (300.0, 300)])

@@ -40,6 +40,12 @@ def test_a_configuration_that_has_thought_of_all_gets_no_warning() -> None:
         ),
         ("live: {}", "live: {cpu: 2}", "environments.dev: unlike live: cpu 1 instead of 2"),
         ("dev: {}", "dev: {command: [a]}", "environments.dev: unlike live: another command"),
+        ("dev: {}", "dev: {security: strict}", "dev: unlike live: security strict instead of standard"),
+        (
+            "environments: {dev: {}, live: {}}",
+            "registry: r.example/x\n    environments: {dev: {}, live: {engine: kubernetes}}",
+            "environments.dev: unlike live: on docker instead of kubernetes",
+        ),
         ("dev: {}", "dev: {replicas: 1}", "live.replicas: 2 here and 1 everywhere before"),
         ("dev: {}", "dev: {promote: manual}", "environments.dev.promote: a person has to let in every push"),
         ("dev: {}, ", "", "pipelines.hello.environments: live is the only one"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pipeline.config import Config, HttpCheck
 from pipeline.errors import ConfigError
 from pipeline.loader import load, problems, show
+from pipeline.where import Registry, where_of
 
 EXAMPLE = Path(__file__).parents[2] / "pipelines.yaml"
 
@@ -205,7 +206,23 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
         ),
         ('service: {env: {A: "a\\0b"}}', "service.env.A: there is a NUL character"),
         ('service: {env: {A: "\\ud800"}}', "service.env.A: there is half a character"),
-        ("service: {registry: {A: b}}", "service.registry: not available yet; allowed here: port"),
+        ("service: {registry: {A: b}}", "service.registry: unknown key; allowed here: port"),
+        ("registry: team/hello", "registry: 'team/hello' names no registry, and would go to a public one"),
+        ("registry: https://r.example/x", "registry: 'https://r.example/x' has a scheme; write it without"),
+        ("registry: https://me:hunter2@r.example/x", "'https://me:•••@r.example/x' has a scheme"),
+        ("registry: r.example/x:r1", "registry: 'r.example/x:r1' has a tag or digest"),
+        ("registry: r.example/Team", "registry: 'r.example/Team' is no repository that Docker takes"),
+        ("registry: [a]", "registry: a list stands where keys are wanted; allowed here: repository"),
+        ("registry: yes", "registry: YAML reads yes as a truth value; write an address such as"),
+        ("registry: {username: me}", "registry: `repository` is missing"),
+        ("registry: {repository: r.example/x, username: me}", "registry: has `username` without `password`"),
+        ("registry: {repository: r.example/x, password: PW}", "registry: has `password` without `username`"),
+        (
+            "registry: {repository: r.example/x, username: me, password: hunter2!}",
+            "registry.password: is no secret's name; write the name alone",
+        ),
+        ("registry: {repository: r.example/x, username: 'a b', password: P}", "'a b' is no user's name"),
+        ("service: {security: lax}", "service.security: 'lax' is not allowed; write standard or strict"),
         ("service: {secrets: {A: b}}", "service.secrets: a mapping stands where a list is wanted"),
         ("service: {healthcheck: /}", "unknown key; did you mean `health`?"),
         ("source: {repository: a, url: 'https://h/a'}", "source: give either `repository`"),
@@ -236,7 +253,7 @@ def test_one_problem_in_plain_words(line: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("engine: kubernetes", "engine: not available yet; allowed here: budget, notify, pipelines"),
+        ("engine: kubernetes", "engine: unknown key; allowed here: budget, notify, pipelines"),
         (
             "pipelines: {hello: }",
             "pipelines.hello: `environments` is missing: for example `{dev: {}, qa: {}, live: {}}`",
@@ -256,6 +273,87 @@ def test_one_problem_in_plain_words(line: str, says: str) -> None:
 )
 def test_problems_of_the_whole(text: str, says: str) -> None:
     assert says in only(text)
+
+
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [
+        ("k8s", ": 'k8s' is no engine; write docker or kubernetes, or {kubernetes: CONTEXT"),
+        ("on", ": YAML reads on as a truth value; write docker or kubernetes"),
+        ("[docker]", ": a list stands where keys are wanted; allowed here: docker, kubernetes"),
+        ("{kubernetes: a, docker: 'ssh://h'}", ": give either `docker` or `kubernetes`, not both"),
+        ("{docker: , kubernetes: a}", ": give either `docker` or `kubernetes`, not both"),
+        ("{docker: , namespace: shop}", ": `namespace` is for Kubernetes and does nothing on Docker"),
+        ("{docker: 'ssh://h', ingress: nginx}", ": `ingress` is for Kubernetes and does nothing on Docker"),
+        ("{docker: 'tcp://h'}", ".docker: 'tcp://h' is no address of a Docker Engine"),
+        ("{docker: 'unix:///run/x'}", ".docker: 'unix:///run/x' is no address of a Docker Engine"),
+        ("{docker: 'ssh://-oProxyCommand=x'}", ".docker: 'ssh://-oProxyCommand=x' is no address"),
+        ("{docker: 'ssh://me:hunter2@h'}", ".docker: 'ssh://me:•••@h' is no address"),
+        ("{namespace: Shop}", ".namespace: 'Shop' is no namespace"),
+        ("{kubernetes: 'a b'}", ".kubernetes: 'a b' is no context"),
+        ("{ingress: A}", ".ingress: 'A' is no IngressClass"),
+        ("{context: a}", ".context: unknown key; allowed here: docker, kubernetes, namespace, ingress"),
+    ],
+)
+def test_an_engine_that_cannot_be(engine: str, says: str) -> None:
+    text = hello("registry: r.example/x", f"environments: {{live: {{engine: {engine}}}}}")
+    assert only(text).startswith(f"pipelines.yaml:4: pipelines.hello.environments.live.engine{says}")
+
+
+@pytest.mark.parametrize(
+    ("engine", "key"),
+    [
+        ("", "docker"),
+        ("docker", "docker"),
+        ("{docker: }", "docker"),
+        ("{docker: 'ssh://me@h:22'}", "docker:ssh://me@h:22"),
+        ("{docker: 'tcp://10.0.0.1:2375'}", "docker:tcp://10.0.0.1:2375"),
+        ("kubernetes", "kubernetes"),
+        ("{kubernetes: }", "kubernetes"),
+        ("{ingress: nginx}", "kubernetes"),
+        ("{kubernetes: prod, ingress: nginx}", "kubernetes:prod/"),
+        ("{kubernetes: , namespace: shop}", "kubernetes:/shop"),
+        ("{namespace: shop}", "kubernetes:/shop"),
+        (
+            "{kubernetes: 'arn:aws:eks:x:1:cluster/a', namespace: shop}",
+            "kubernetes:arn:aws:eks:x:1:cluster/a/shop",
+        ),
+    ],
+)
+def test_every_way_to_name_an_engine_has_one_key_that_leads_back(engine: str, key: str) -> None:
+    text = hello("registry: r.example/x", f"environments: {{live: {{engine: {engine}}}}}")
+    found = load(text).pipelines["hello"].render("live").engine
+    assert found.key == key
+    assert where_of(key) == found.model_copy(update={"ingress": ""})
+    assert (found.kind, found.here) == (key.partition(":")[0], key == "docker")
+
+
+def test_a_key_of_no_engine_is_refused() -> None:
+    with pytest.raises(ValueError, match="names no engine"):
+        where_of("podman")
+
+
+@pytest.mark.parametrize("engine", ["kubernetes", "{kubernetes: a}", "{namespace: b}", "{docker: 'ssh://h'}"])
+@pytest.mark.parametrize("registry", ["", "registry:\n"])
+def test_another_engine_needs_a_registry(engine: str, registry: str) -> None:
+    text = f"pipelines:\n  hello:\n    {registry}\n    environments:\n      live: {{engine: {engine}}}\n"
+    assert only(text).endswith(
+        "pipelines.hello.environments.live.engine: runs on another machine, which has to take its images from a "
+        "registry; write `registry: registry.example.com/team/hello` under pipelines.hello"
+    )
+    assert load(text.replace(f"engine: {engine}", "engine: docker")).pipelines
+
+
+def test_a_registry_is_written_as_its_address_or_with_a_login() -> None:
+    short = load(hello("registry: localhost:5000/a/b", "environments: {dev: }")).pipelines["hello"]
+    assert short.registry == Registry(repository="localhost:5000/a/b")
+    assert short.registry.host == "localhost:5000"
+    long = load(
+        hello("registry: {repository: r.example/x, username: me, password: PW}", "environments: {dev: }")
+    )
+    assert long.pipelines["hello"].render("dev").registry == Registry(
+        repository="r.example/x", username="me", password="PW"
+    )
 
 
 def test_one_host_leads_to_one_environment() -> None:

@@ -56,6 +56,7 @@ def test_defaults_spelled_out_change_nothing() -> None:
         ),
         ("cpu:", "command: [./a b, c], cpu:", "command: none → './a b' c"),
         ("cpu:", "drain: 90s, cpu:", "drain: 30s → 90s"),
+        ("cpu:", "security: strict, cpu:", "security: standard → strict"),
     ],
 )
 def test_a_change_of_the_service_shows_in_every_environment(old: str, new: str, line: str) -> None:
@@ -66,13 +67,29 @@ def test_a_change_of_the_service_shows_in_every_environment(old: str, new: str, 
     ("old", "new", "lines"),
     [
         ("30m", "1h", ("keep_warm: 30m → 1h",)),
+        ("keep_warm: 30m", "keep_warm: 30m, engine: docker", ()),
         ("a.example", "b.example", ("hosts: + b.example", "hosts: − a.example")),
         ("keep_warm: 30m", "keep_warm: 30m, promote: manual", ("promote: auto → manual",)),
         ("keep_warm: 30m", "keep_warm: 30m, smoke: []", ("smoke: − GET /healthz", "smoke: − run ./smoke.sh")),
     ],
 )
 def test_a_change_under_an_environment_shows_there_alone(old: str, new: str, lines: tuple[str, ...]) -> None:
-    assert changed(old, new) == {"hello": {"live": lines}}
+    assert changed(old, new) == ({"hello": {"live": lines}} if lines else {})
+
+
+def test_where_it_runs_and_where_its_images_lie() -> None:
+    there = OLD.replace("    smoke", "    registry: r.example/x\n    smoke")
+    assert plan(load(OLD), load(there)) == {
+        "hello": {"registry": ("none → r.example/x, from the next build on",)}
+    }
+    login = there.replace("r.example/x", "{repository: r.example/x, username: me, password: PW}")
+    assert plan(load(there), load(login))["hello"]["registry"] == (
+        "username: none → me, from the next build on",
+        "password: none → PW, from the next build on",
+    )
+    moved = there.replace("keep_warm", "engine: {namespace: shop, ingress: nginx}, keep_warm")
+    line = "engine: docker → kubernetes:/shop with ingress nginx"
+    assert plan(load(there), load(moved)) == {"hello": {"live": (line,)}}
 
 
 def test_environments_added_removed_and_in_another_order() -> None:
