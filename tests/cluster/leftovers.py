@@ -1,0 +1,90 @@
+"""What pods leave behind when nobody ends them: processes, shims, mounts, network namespaces, control groups, data."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from tests.cluster.processes import command, gone
+from tests.cluster.where import CGROUP, HOME, NETWORK, RUN, SOCKET
+
+CGROUPS = Path("/sys/fs/cgroup")
+CACHED = Path("/var/lib/cni/results")  # where the network's library notes what it made
+PIDS_LIKE = (HOME, RUN)
+
+
+def groups() -> list[Path]:
+    """The control group that all pods are in: one per controller in version 1, one in version 2."""
+    roots = [CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else sorted(CGROUPS.iterdir())
+    return [root / CGROUP.strip("/") for root in roots if root.is_dir() and not root.is_symlink()]
+
+
+def make_groups() -> None:
+    for group in groups():
+        if group.parent.name == "unified":
+            continue  # version 2 beside version 1: no pod is in there
+        group.mkdir(exist_ok=True)
+        for name in ("cpuset.cpus", "cpuset.mems"):  # in version 1 a new one has none
+            with suppress(FileNotFoundError):
+                if not (group / name).read_text().strip():
+                    (group / name).write_text((group.parent / name).read_text())
+
+
+def clear(keep_images: bool = False) -> None:
+    """Ends every pod and takes everything away, this cluster's alone."""
+    end_processes()
+    unmount()
+    forget_networks()
+    for group in groups():
+        for folder, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):
+                os.rmdir(folder)
+    shutil.rmtree(RUN, ignore_errors=True)
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+def end_processes() -> None:
+    """The shims first: they would report."""
+    numbers = shims()
+    for group in groups():
+        for folder, _, _ in os.walk(group):
+            with suppress(OSError):
+                numbers |= {int(line) for line in (Path(folder) / "cgroup.procs").read_text().split()}
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    gone(numbers, 10)
+
+
+def shims() -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            words = command(int(entry.name))
+            if words and "containerd-shim" in words[0] and str(SOCKET) in words:
+                found.add(int(entry.name))
+    return found
+
+
+def unmount() -> None:
+    """The last mounted first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    for point in reversed(points):
+        if any(Path(point).is_relative_to(folder) for folder in PIDS_LIKE):
+            subprocess.run(["umount", "--lazy", point], capture_output=True)
+
+
+def forget_networks() -> None:
+    for note in CACHED.glob(f"{NETWORK}-*"):
+        with suppress(OSError, ValueError):
+            namespace = json.loads(note.read_text()).get("netns", "")
+            if namespace.startswith(("/run/netns/", "/var/run/netns/")):
+                subprocess.run(["umount", "--lazy", namespace], capture_output=True)
+                Path(namespace).unlink(missing_ok=True)
+        note.unlink(missing_ok=True)

@@ -1,0 +1,3 @@
+module pushlive/tests/cluster/pause
+
+go 1.26.0

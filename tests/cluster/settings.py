@@ -1,0 +1,164 @@
+"""The components' configuration files, as plain data and text."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from tests.cluster import keys
+from tests.cluster.build import PAUSE
+from tests.cluster.where import (
+    ADDRESS,
+    BRIDGE,
+    CGROUP,
+    CNI,
+    CONFIG,
+    HOME,
+    KUBELET,
+    KUBELET_HEALTH,
+    LOCKED_REGISTRY,
+    LOGS,
+    NETWORK,
+    NODE,
+    PODS,
+    PROXY_HEALTH,
+    PROXY_METRICS,
+    REGISTRY,
+    REGISTRY_USER,
+    RUN,
+    SOCKET,
+)
+
+# bcrypt of where.REGISTRY_PASSWORD
+PASSWORD_HASH = "$2b$04$B4bQCtuIYooo/b6TJXXOzeBcjosbfpvbD8Uc/tSw4DwnGKJ9AT5t."
+
+
+def write() -> None:
+    """Writes all of them anew."""
+    network = CONFIG / "cni"
+    network.mkdir(parents=True, exist_ok=True)
+    (network / "10-pushlive.conflist").write_text(json.dumps(cni(), indent=1))
+    (CONFIG / "containerd.toml").write_text(containerd())
+    (CONFIG / "kubelet.yaml").write_text(json.dumps(kubelet(), indent=1))
+    (CONFIG / "kube-proxy.yaml").write_text(json.dumps(proxy(), indent=1))
+    (CONFIG / "htpasswd").write_text(f"{REGISTRY_USER}:{PASSWORD_HASH}\n")
+    (CONFIG / "registry.yaml").write_text(json.dumps(registry("registry", REGISTRY), indent=1))
+    locked = registry("locked-registry", LOCKED_REGISTRY)
+    locked["auth"] = {"htpasswd": {"realm": "pushlive-test", "path": str(CONFIG / "htpasswd")}}
+    (CONFIG / "locked-registry.yaml").write_text(json.dumps(locked, indent=1))
+
+
+def cni() -> dict[str, Any]:
+    """Masquerading and the way through FORWARD are network.py's: one rule for all pods instead of some for each."""
+    bridge = {
+        "type": "bridge",
+        "bridge": BRIDGE,
+        "isGateway": True,
+        "hairpinMode": True,  # a pod that asks its own Service may be answered by itself
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": PODS, "gateway": ADDRESS}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": str(HOME / "addresses"),
+        },
+    }
+    ports = {"type": "portmap", "capabilities": {"portMappings": True}}
+    return {"cniVersion": "1.0.0", "name": NETWORK, "plugins": [bridge, ports]}
+
+
+def containerd() -> str:
+    """An instance of its own beside Docker's. Registries on localhost speak plain HTTP by its own default."""
+    return f"""version = 2
+root = {json.dumps(str(HOME / "containerd"))}
+state = {json.dumps(str(RUN / "containerd"))}
+disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED)}]
+[grpc]
+  address = {json.dumps(str(SOCKET))}
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = {json.dumps(PAUSE)}
+  restrict_oom_score_adj = true # where we may not lower it ourselves, a pod need not fail for it
+  max_concurrent_downloads = 8
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = {json.dumps(str(CNI))}
+    conf_dir = {json.dumps(str(CONFIG / "cni"))}
+"""
+
+
+UNUSED = ("snapshotter.v1.aufs", "snapshotter.v1.btrfs", "snapshotter.v1.devmapper", "snapshotter.v1.zfs")
+
+
+def kubelet() -> dict[str, Any]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": ADDRESS,
+        "port": KUBELET,
+        "healthzBindAddress": "127.0.0.1",
+        "healthzPort": KUBELET_HEALTH,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(keys.crt("authority"))},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": str(keys.crt(keys.SERVER.file)),
+        "tlsPrivateKeyFile": str(keys.key(keys.SERVER.file)),
+        "containerRuntimeEndpoint": f"unix://{SOCKET}",
+        "podLogsDir": str(LOGS / "pods"),
+        "volumePluginDir": str(HOME / "kubelet" / "plugins"),
+        # A machine for tests: control groups of either version, swap, little room.
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": CGROUP,
+        "failCgroupV1": False,
+        "enforceNodeAllocatable": [],
+        "failSwapOn": False,
+        "localStorageCapacityIsolation": False,
+        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,
+        "serializeImagePulls": False,
+        "registryPullQPS": 0,
+        # A dead kubelet is to be noticed in seconds.
+        "nodeStatusUpdateFrequency": "2s",
+        "nodeLeaseDurationSeconds": 8,
+        "syncFrequency": "10s",
+        "shutdownGracePeriod": "0s",
+    }
+
+
+def proxy() -> dict[str, Any]:
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": str(keys.client("kube-proxy"))},
+        "mode": "iptables",
+        "clusterCIDR": PODS,
+        "hostnameOverride": NODE,
+        "bindAddress": ADDRESS,
+        "healthzBindAddress": f"127.0.0.1:{PROXY_HEALTH}",
+        "metricsBindAddress": f"127.0.0.1:{PROXY_METRICS}",
+        "nodePortAddresses": ["primary"],
+        # A changed Service acts at once.
+        "iptables": {"minSyncPeriod": "100ms", "syncPeriod": "30s", "localhostNodePorts": False},
+        # The kernel's own limits stay as they are: in a container they cannot be written.
+        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+    }
+
+
+def registry(name: str, port: int) -> dict[str, Any]:
+    return {
+        "version": 0.1,
+        "log": {"level": "info"},
+        "storage": {
+            "filesystem": {"rootdirectory": str(HOME / name)},
+            "delete": {"enabled": True},
+            "maintenance": {"uploadpurging": {"enabled": False}},
+        },
+        "http": {"addr": f"127.0.0.1:{port}", "secret": os.urandom(16).hex()},
+    }
