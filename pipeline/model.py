@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.config import Rendered
 from pipeline.secret import Secret
 
+DOCKER = "docker"  # the machine's own Engine, as a key of engines
 Slot = str  # "blue" or "green"
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
 
@@ -229,6 +230,7 @@ class Environment:
     pipeline: str
     name: str
     index: int  # deals the loopback port, the subnet and the proxy's backends
+    engine: str = DOCKER  # what it runs on; it changes only while nothing is there
     active: Slot | None = None
     slots: dict[Slot, SlotRecord] = field(default_factory=dict)
     switching: Slot | None = None  # intent, written before the switch
@@ -273,6 +275,15 @@ class Place:
     environment: str
     index: int
     slot: Slot
+    engine: str = DOCKER  # `Where.key` of what it runs on
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who logs in to a registry."""
+
+    username: str
+    password: Secret
 
 
 @dataclass(frozen=True)
@@ -290,6 +301,9 @@ class SlotSpec:
     )  # versions by name: a part of what the containers are
     reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
     """The values, for whoever makes a container; raises what ``Vault.reveal`` does."""
+    remote: str = ""  # the image by digest in a registry, "" where it is on the build machine alone
+    login: Callable[[], Login | None] = field(default=lambda: None, compare=False, repr=False)
+    """Who pulls ``remote``; None for anybody."""
 
 
 @dataclass(frozen=True)
@@ -306,6 +320,8 @@ class Replica:
     state: str
     exit_code: int | None = None
     out_of_memory: bool = False
+    engine: str = DOCKER  # whose probe knows the way there
+    reach: str = ""  # where that probe asks, if it is not the address
 
 
 @dataclass(frozen=True)
@@ -315,6 +331,8 @@ class Route:
     url: str  # "http://127.0.0.1:20003", no trailing slash
     headers: dict[str, str] = field(default_factory=dict)
     expect: tuple[str, ...] = ()
+    engine: str = DOCKER  # whose probe knows the way
+    service: str = ""  # on a cluster, "namespace/name": whose pods answer there
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ Every adapter promises:
   250 ms; it then raises what the watch raises, after leaving things as a second call can find them.
 * **Clean-up**: touches only what carries this instance's labels, and is silent about what is gone already.
 
-``tests/contract`` runs one suite over the strict fake, Docker (and Kubernetes).
+``tests/contract`` runs one suite over the strict fake, Docker and Kubernetes.
 """
 
 from __future__ import annotations
@@ -200,6 +200,11 @@ class Engine(Protocol):
     def drain(self, place: Place, limit: float, watch: Watch) -> int:
         """Waits until the slot serves nothing more, at most ``limit`` seconds, then closes what is left.
         Returns how many were closed."""
+
+    def detach(self, place: Place, mark: str) -> int:
+        """Ends the connections to a slot that outlived a switch away from it, and leaves it warm. ``mark`` names that
+        switch: the same one twice does it once. Returns how many containers had to be replaced for it: 0 where the
+        proxy moves every connection with the switch."""
 
     def stop(self, place: Place) -> None:
         """Empties the slot: containers ended (bounded) and removed, addresses taken from the proxy. Twice."""

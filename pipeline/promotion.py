@@ -24,7 +24,7 @@ from pipeline.model import (
 
 
 def place_of(environment: Environment, slot: Slot) -> Place:
-    return Place(environment.pipeline, environment.name, environment.index, slot)
+    return Place(environment.pipeline, environment.name, environment.index, slot, environment.engine)
 
 
 def spec_of(place: Place, release: Release, run: int, secrets: dict[str, int] | None = None) -> SlotSpec:

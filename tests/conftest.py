@@ -23,11 +23,15 @@ import docker
 from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe
+from pipeline.adapters.kube_calls import Calls
+from pipeline.adapters.kube_client import connect
 from pipeline.adapters.proxy import Proxy
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Rendered, Service
 from pipeline.model import Event, Place, SlotSpec
 from pipeline.settings import Settings
+from tests import clusterbench
+from tests.cluster import where
 
 ROOT = Path(__file__).parent.parent
 PORTS = 24  # loopback ports, so environments at once, of one session
@@ -179,3 +183,52 @@ def bench(engine: DockerEngine, app_image: str) -> Iterator[Bench]:
     one = Bench(engine, app_image, f"app{number}", number % PORTS)
     yield one
     engine.remove(one.place())
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """A real cluster's: the one that PUSHLIVE_TEST_KUBECONFIG names, else that of `scripts/cluster up`. KUBECONFIG
+    names it for as long as the session lasts."""
+    given = os.environ.get("PUSHLIVE_TEST_KUBECONFIG")
+    if not given:
+        subprocess.run([ROOT / "scripts" / "cluster", "up"], check=True, stdin=subprocess.DEVNULL)
+    path = Path(given) if given else where.KUBECONFIG
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(path))
+        yield path
+
+
+@pytest.fixture(scope="session")
+def registry(kubeconfig: Path) -> str:
+    """A registry that the Engine pushes to and the cluster pulls from, ``localhost:15000``."""
+    return os.environ.get("PUSHLIVE_TEST_REGISTRY") or f"localhost:{where.REGISTRY}"
+
+
+@pytest.fixture(scope="session")
+def pushed_app(docker_client: docker.DockerClient, app_image: str, registry: str, instance: str) -> str:
+    """The sample application's image by digest, in the registry."""
+    name = f"{registry}/{instance}"
+    docker_client.api.tag(app_image, name, "1")
+    digest = ""
+    for line in docker_client.api.push(name, "1", stream=True, decode=True):
+        assert "error" not in line, line["error"]
+        digest = line.get("aux", {}).get("Digest") or digest
+    docker_client.api.remove_image(f"{name}:1")
+    return f"{name}@{digest}"
+
+
+@pytest.fixture(scope="session")
+def namespace(kubeconfig: Path, instance: str) -> Iterator[str]:
+    """A namespace of the session's own on the cluster; removed at the end."""
+    calls = Calls(lambda: connect("", ""))
+    clusterbench.make_namespace(calls, instance)
+    yield instance
+    clusterbench.end_namespace(calls, instance)
+
+
+@pytest.fixture
+def cluster_bench(namespace: str, instance: str, pushed_app: str) -> Iterator[clusterbench.ClusterBench]:
+    """An environment of one's own on the cluster; removed afterwards."""
+    one = clusterbench.make(instance, namespace, pushed_app)
+    yield one
+    one.engine.remove(one.place())

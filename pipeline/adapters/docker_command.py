@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
-import queue
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from docker.types import CancellableStream
-
+from pipeline.adapters import output_lines
 from pipeline.adapters.containers import Body
 from pipeline.adapters.docker_calls import NEVER, Calls, Found
 from pipeline.errors import OutcomeUnknown
-from pipeline.model import CommandResult, Event
+from pipeline.model import CommandResult
 from pipeline.ports import Clock, Emit, Watch
 
-OUTPUT = 64 << 10  # characters of the output that the result keeps, the last ones
-LINE = 8 << 10  # characters: a longer line is passed on in pieces
 LOST = 255  # what dockerd itself writes for a container that ended while it was not looking
 
 
@@ -37,7 +30,8 @@ def run(
     if earlier is None or earlier["State"]["StartedAt"] == NEVER:
         calls.start(name)
         earlier = None
-    text = _follow(calls, name, clock, emit, watch)
+    stream = calls.follow(name)
+    text = output_lines.follow(stream, stream.close, name, clock, emit, watch)
     found = _ended(calls, name, watch)
     if found is None or (earlier and _lost(earlier)):
         raise OutcomeUnknown(
@@ -57,58 +51,3 @@ def _ended(calls: Calls, name: str, watch: Watch) -> Found | None:
     while (found := calls.inspect(name)) and found["State"]["Running"]:
         watch.wait(0.01)
     return found
-
-
-def _follow(calls: Calls, name: str, clock: Clock, emit: Emit, watch: Watch) -> str:
-    stream = calls.follow(name)
-    pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    reader = threading.Thread(target=_read, args=(stream, pieces), daemon=True)
-    reader.start()
-    kept, size = deque[str](), 0
-    try:
-        for line, cut in _lines(pieces, watch):
-            emit(Event("line", clock.now(), line, data={"container": name} | ({"cut": True} if cut else {})))
-            kept.append(line + ("" if cut else "\n"))
-            size += len(kept[-1])
-            while size > OUTPUT:
-                size -= len(kept.popleft())
-    finally:
-        stream.close()
-    return "".join(kept)
-
-
-def _read(stream: CancellableStream[bytes], pieces: queue.SimpleQueue[bytes | None]) -> None:
-    try:
-        for piece in stream:
-            pieces.put(piece)
-    finally:
-        pieces.put(None)
-
-
-def _lines(pieces: queue.SimpleQueue[bytes | None], watch: Watch) -> Iterator[tuple[str, bool]]:
-    """Lines, a very long one in several pieces: all but the last of them are ``cut``."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    rest = ""
-    while True:
-        try:
-            piece = pieces.get(timeout=0.2)
-        except queue.Empty:
-            watch.check()
-            continue
-        rest += decoder.decode(piece or b"", final=piece is None)
-        *whole, rest = rest.split("\n")
-        for line in whole:
-            *parts, end = _parts(line.rstrip("\r"))
-            yield from ((part, True) for part in parts)
-            yield end, False
-        *parts, rest = _parts(rest)
-        yield from ((part, True) for part in parts)
-        if piece is None:
-            if rest:
-                yield rest, False
-            return
-        watch.check()
-
-
-def _parts(line: str) -> list[str]:
-    return [line[at : at + LINE] for at in range(0, len(line), LINE)] or [""]

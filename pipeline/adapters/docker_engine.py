@@ -242,6 +242,10 @@ class DockerEngine:
             watch.wait(min(0.05, left))
         return 0
 
+    def detach(self, place: Place, mark: str) -> int:  # noqa: ARG002 - there is nothing to remember
+        self._refuse_serving(place, "detached")
+        return 0  # the proxy sends the next request of every connection to the slot that serves
+
     def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
         service = spec.config.service
         numbers = range(1, service.replicas + 1)

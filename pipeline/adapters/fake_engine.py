@@ -188,6 +188,11 @@ class FakeEngine(Script):
             closed, there.sessions = there.sessions, 0
             return closed
 
+    def detach(self, place: Place, mark: str) -> int:
+        with self.call("detach", place, mark):
+            insist(not self._serves(place), "detach of the serving slot")
+            return 0
+
     def stop(self, place: Place) -> None:
         with self.call("stop", place):
             insist(not self._serves(place), "stop of the serving slot")

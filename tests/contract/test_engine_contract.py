@@ -1,4 +1,4 @@
-"""What every Engine promises, asked of the strict fake and of Docker alike."""
+"""What every Engine promises, asked of the strict fake, of Docker and of a Kubernetes cluster alike."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import pytest
 
 from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http_probe import HttpProbe
+from pipeline.adapters.kube_names import slot_name
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Rendered, Service
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
 from pipeline.model import CommandResult, Event, Place, Replica, SlotSpec
 from pipeline.ports import Engine, Probe
+from tests.clusterbench import ClusterBench
+from tests.conftest import until
 
 REFUSED = (RequestError, IllegalOrder)
 
@@ -28,14 +31,18 @@ class Kit:
     index: int
     image: str
     kill: Callable[[SlotSpec], None]  # the release's containers end, with exit code 3 where it can be chosen
+    key: str = "docker"
+    remote: str = ""
+    heals: bool = False  # the engine starts by itself again what has died: then `kill` takes it away
 
     def place(self, slot: str = "blue") -> Place:
-        return Place(self.name, "live", self.index, slot)
+        return Place(self.name, "live", self.index, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, **service: object) -> SlotSpec:
         values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "replicas": 2, **service}
         config = Rendered(service=Service(**values))  # type: ignore[arg-type]
-        return SlotSpec(self.place(slot), release, release, f"{release:040x}", self.image, config)
+        place, commit = self.place(slot), f"{release:040x}"
+        return SlotSpec(place, release, release, commit, self.image, config, remote=self.remote)
 
     def watch(self, seconds: float = 30.0) -> Deadline:
         return Deadline(SystemClock(), seconds)
@@ -54,12 +61,15 @@ def ignore(_event: Event) -> None:
     pass
 
 
-@pytest.fixture(params=["fake", "docker"])
+@pytest.fixture(params=["fake", "docker", "cluster"])
 def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     if request.param == "fake":
         fake = FakeEngine()
         fake.commands = lambda spec, argv: CommandResult(4 if "exit 4" in argv else 0, "one\ntwo\n", 0.001)
         yield Kit(fake, FakeProbe(fake), "app", 3, "sha256:1", lambda spec: fake.exit(spec.place, 3))
+        return
+    if request.param == "cluster":
+        yield from on_a_cluster(request.getfixturevalue("cluster_bench"))
         return
     bench = request.getfixturevalue("bench")
     api = request.getfixturevalue("docker_client").api
@@ -69,6 +79,25 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
             api.kill(replica.name)
 
     yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, kill)
+
+
+def on_a_cluster(bench: ClusterBench) -> Iterator[Kit]:
+    def take_away(spec: SlotSpec) -> None:
+        name = slot_name(spec.place)
+        bench.calls.merge("Deployment", name, {"spec": {"replicas": 0}})
+        until(lambda: not bench.engine.replicas(spec.place))
+
+    yield Kit(
+        bench.engine,
+        bench.probe,
+        bench.name,
+        0,
+        "sha256:1",
+        take_away,
+        bench.key,
+        bench.remote,
+        heals=True,
+    )
 
 
 @pytest.fixture
@@ -160,9 +189,10 @@ def test_start_before_prepare_is_refused(kit: Kit) -> None:
 
 
 def test_fault_27_a_slot_that_died_is_not_ready(prepared: Kit) -> None:
-    spec = prepared.spec()
+    spec = prepared.spec(command=("sh", "-c", "exit 3"))
     prepared.engine.start(spec, prepared.watch())
-    prepared.kill(spec)
+    if isinstance(prepared.engine, FakeEngine):
+        prepared.kill(spec)  # it runs no command
     with pytest.raises(AppFailed, match="exit"):
         prepared.engine.ready(spec, ignore, prepared.watch())
 
@@ -186,17 +216,37 @@ def test_fault_39_what_a_slot_lacks_is_said_without_touching_it(prepared: Kit) -
     engine.start(spec, prepared.watch())
     engine.ready(spec, ignore, prepared.watch())
     [unknown] = engine.lacks(spec)
-    assert "the proxy does not know" in unknown
+    assert "does not know" in unknown
     engine.expose(spec)
     assert engine.lacks(spec) == ()
     assert engine.lacks(prepared.spec(release=2)) != ()
     engine.switch(spec)
     prepared.kill(spec)
     assert engine.lacks(spec) != ()
-    assert {replica.state for replica in engine.replicas(spec.place)} == {"exited"}
+    states = {replica.state for replica in engine.replicas(spec.place)}
+    assert states == (set() if prepared.heals else {"exited"})
     engine.revive(spec)
     engine.ready(spec, ignore, prepared.watch())
     assert engine.lacks(spec) == ()
+
+
+def test_connections_that_outlive_a_switch_are_ended_once(prepared: Kit) -> None:
+    engine, blue, green = prepared.engine, prepared.spec("blue"), prepared.spec("green", 2)
+    assert engine.detach(blue.place, "1") == 0
+    prepared.stand(blue)
+    engine.switch(blue)
+    with pytest.raises(REFUSED):
+        engine.detach(blue.place, "1")
+    prepared.stand(green)
+    engine.switch(green)
+    before = {replica.name for replica in engine.replicas(blue.place)}
+    ended = engine.detach(blue.place, "1")
+    assert engine.detach(blue.place, "1") == 0
+    engine.ready(blue, ignore, prepared.watch())  # warm again
+    after = {replica.name for replica in engine.replicas(blue.place)}
+    assert len(before & after) == len(before) - ended
+    engine.switch(blue)
+    assert prepared.probe.get(engine.public(blue), "/healthz", 5).status == 200
 
 
 def test_commands_are_forgotten_by_their_run(prepared: Kit) -> None:

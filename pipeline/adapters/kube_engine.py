@@ -1,0 +1,361 @@
+"""The Engine on a Kubernetes cluster: a Deployment for each slot, a Service whose selector is the switch. Implements
+ports.Engine.
+
+What the cluster does by itself is left to it: it starts crashed containers again, moves pods between nodes, and takes
+what is not ready out of a Service. This engine only says what is wanted, and which slot takes the traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.adapters import kube_command, kube_names, kube_room
+from pipeline.adapters.kube_calls import Calls, Found
+from pipeline.adapters.kube_manifests import Maker, Manifest, selected
+from pipeline.adapters.kube_names import (
+    COMMAND,
+    DETACHED,
+    INSTANCE,
+    NOWHERE,
+    RELEASE,
+    RUN,
+    SPEC,
+    base,
+    command_name,
+    environment_labels,
+    slot_labels,
+    slot_name,
+)
+from pipeline.adapters.kube_probe import endpoints, proxy_path
+from pipeline.adapters.kube_ready import Waiting
+from pipeline.adapters.kube_trouble import is_going, is_ready, last_end, of_deployment, of_pod
+from pipeline.errors import ConfigError, EngineFailed, RequestError
+from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
+from pipeline.ports import Clock, Emit, Watch
+
+SETTLE = 5.0  # seconds in which the cluster has a Service's new pods in its endpoints
+LOOK = 0.02  # seconds between two looks at that
+KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "ConfigMap", "Secret")
+
+
+class KubeEngine:
+    """See ``ports.Engine`` for every method's promise. ``key``: which engine this is (``Where.key``)."""
+
+    def __init__(self, calls: Calls, instance: str, key: str, clock: Clock) -> None:
+        self._calls, self._instance, self._key, self._clock = calls, instance, key, clock
+
+    @property
+    def _make(self) -> Maker:
+        return Maker(self._instance, self._calls.namespace)
+
+    # --- before
+
+    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:  # noqa: ARG002 - `expose` leads them here
+        found = self._own("Service", base(place), place)
+        if found is None:
+            self._calls.create(self._make.public(place, NOWHERE))
+            self._own("Service", base(place), place)  # somebody else may have been first
+
+    def fits(self, spec: SlotSpec) -> None:
+        kube_room.insist(self._calls, spec)
+
+    # --- the slot
+
+    def start(self, spec: SlotSpec, watch: Watch) -> None:
+        watch.check()
+        if self._own("Service", base(spec.place), spec.place) is None:
+            raise EngineFailed(
+                f"{base(spec.place)} was not prepared: it has no Service.", advice="Deploy again."
+            )
+        self._fill(spec)
+
+    def _fill(self, spec: SlotSpec) -> bool:
+        """Makes the slot's Deployment what the spec says; True if it acted."""
+        found = self._own("Deployment", slot_name(spec.place), spec.place)
+        if found and self._holds(found, spec):
+            return False
+        if found and self._spec_of(found) != self._make.spec_hash(spec) and self._pods(spec.place):
+            self._refuse_serving(spec.place, "filled anew")
+        if not spec.remote:
+            raise EngineFailed(
+                f"r{spec.release} was made before its pipeline had a `registry:`: no cluster can pull its image.",
+                advice=f"Deploy its commit again: `pushlive deploy {spec.place.pipeline} --commit {spec.commit[:7]}`.",
+            )
+        self._provide(spec)
+        self._calls.apply(self._make.deployment(spec))
+        self._sweep_hashed(spec)
+        return True
+
+    def _provide(self, spec: SlotSpec) -> None:
+        """What the pods take their variables and their image from."""
+        if spec.config.service.env:
+            self._calls.create(self._make.config_map(spec))
+        if spec.secrets:
+            self._calls.create(self._make.secret(spec, spec.reveal()))
+        if login := spec.login():
+            self._calls.apply(self._make.pull_secret(spec, login.username, login.password))
+
+    def _holds(self, found: Found, spec: SlotSpec) -> bool:
+        same = self._spec_of(found) == self._make.spec_hash(spec)
+        return same and found["spec"].get("replicas") == spec.config.service.replicas
+
+    def _spec_of(self, deployment: Found) -> str:
+        return str(deployment["spec"]["template"]["metadata"]["labels"].get(SPEC))
+
+    def _sweep_hashed(self, spec: SlotSpec) -> None:
+        """ConfigMaps and Secrets that neither slot and no command takes its variables from any more."""
+        used = _named(self._make.deployment(spec)["spec"]["template"]["spec"])
+        for slot in SLOTS:
+            found = self._calls.get("Deployment", f"{base(spec.place)}-{slot}")
+            used |= _named(found["spec"]["template"]["spec"]) if found else set()
+        for pod in self._commands(spec.place):
+            used |= _named(pod["spec"])
+        for kind in ("ConfigMap", "Secret"):
+            for one in self._calls.find(kind, environment_labels(self._instance, spec.place)):
+                if one["metadata"]["name"] not in used:
+                    self._calls.delete(kind, one["metadata"]["name"])
+
+    def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
+        labels, spec_hash = slot_labels(self._instance, spec.place), self._make.spec_hash(spec)
+        Waiting(self._calls, self._clock, spec, labels, spec_hash).until_ready(emit, watch)
+        return self.replicas(spec.place)
+
+    def replicas(self, place: Place) -> tuple[Replica, ...]:
+        return tuple(self._replica(pod) for pod in self._pods(place))
+
+    def _replica(self, pod: Found) -> Replica:
+        status, end = pod.get("status", {}), last_end(pod)
+        inside = self._calls.cluster.inside
+        port = next(iter(pod["spec"]["containers"][0].get("ports") or [{}])).get("containerPort", 0)
+        state = "running" if is_ready(pod) else "starting"
+        if status.get("phase") in ("Failed", "Succeeded") or (not is_ready(pod) and of_pod(pod) and end):
+            state = "exited"
+        return Replica(
+            name=pod["metadata"]["name"],
+            address=status.get("podIP", ""),
+            port=int(port),
+            release=int(pod["metadata"]["labels"][RELEASE]),
+            state=state,
+            exit_code=end.get("exitCode") if end and state == "exited" else None,
+            out_of_memory=bool(end and end.get("reason") == "OOMKilled" and state == "exited"),
+            engine=self._key,
+            reach=status.get("podIP", "") if inside else pod["metadata"]["name"],
+        )
+
+    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+        name = slot_name(spec.place)
+        found = self._calls.get("Deployment", name)
+        if found is None:
+            return (f"the Deployment {name} is missing",)
+        if self._spec_of(found) != self._make.spec_hash(spec):
+            return (f"the Deployment {name} was made otherwise",)
+        wanted, has = spec.config.service.replicas, found["spec"].get("replicas")
+        if has != wanted:
+            return (f"the Deployment {name} has {has} replicas instead of {wanted}",)
+        problems = [t.text for t in (of_deployment(found),) if t]
+        late = [pod for pod in self._pods(spec.place) if not is_ready(pod)]
+        problems += [f"{t.pod}: {t.text}" for t in map(of_pod, late) if t]
+        if not self._exposed(spec):
+            problems.append(f"its preview Service {name} does not know its pods")
+        return tuple(problems)
+
+    def revive(self, spec: SlotSpec) -> bool:
+        acted = self._fill(spec)
+        if not self._exposed(spec):
+            self.expose(spec)
+            acted = True
+        return acted
+
+    # --- traffic
+
+    def expose(self, spec: SlotSpec) -> None:
+        self._own("Service", slot_name(spec.place), spec.place)
+        self._calls.apply(self._make.preview(spec))
+        if spec.config.service.replicas > 1:
+            self._calls.apply(self._make.disruption(spec))
+        else:
+            self._calls.delete("PodDisruptionBudget", slot_name(spec.place))
+        if spec.config.hosts:
+            self._own("Ingress", base(spec.place), spec.place)
+            self._calls.apply(self._make.ingress(spec.place, spec.config.hosts, spec.config.engine.ingress))
+        elif self._calls.get("Ingress", base(spec.place)):
+            self._own("Ingress", base(spec.place), spec.place)
+            self._calls.delete("Ingress", base(spec.place))
+
+    def _exposed(self, spec: SlotSpec) -> bool:
+        found = self._calls.get("Service", slot_name(spec.place))
+        chosen = (found or {}).get("spec", {}).get("selector") or {}
+        return bool(chosen.get(SPEC) == self._make.spec_hash(spec))
+
+    def preview(self, spec: SlotSpec) -> Route:
+        return self._route(slot_name(spec.place), spec)
+
+    def public(self, spec: SlotSpec) -> Route:
+        return self._route(base(spec.place), spec)
+
+    def _route(self, service: str, spec: SlotSpec) -> Route:
+        names, full = self._names(spec), f"{self._calls.namespace}/{service}"
+        if not self._calls.cluster.inside:
+            return Route(proxy_path(self._calls, service), {}, names, self._key, full)
+        found = self._calls.get("Service", service) or {}
+        # By its address, which needs no name server; by its name for the application.
+        address = found.get("spec", {}).get("clusterIP") or f"{service}.{self._calls.namespace}.svc"
+        headers = {"Host": f"{service}.{self._calls.namespace}.svc"}
+        return Route(f"http://{address}", headers, names, self._key, full)
+
+    def _names(self, spec: SlotSpec) -> tuple[str, ...]:
+        """The spec's own pods, of whom one has to answer."""
+        wanted = self._make.spec_hash(spec)
+        return tuple(
+            pod["metadata"]["name"]
+            for pod in self._pods(spec.place)
+            if pod["metadata"]["labels"].get(SPEC) == wanted
+        )
+
+    def switch(self, spec: SlotSpec) -> None:
+        if not self._exposed(spec):
+            raise RequestError(
+                f"{base(spec.place)}: the Service {slot_name(spec.place)} does not know r{spec.release}.",
+                advice="It has to be started, ready and exposed before traffic goes there.",
+            )
+        self._own("Service", base(spec.place), spec.place)
+        self._calls.apply(self._make.public(spec.place, spec.place.slot))
+        self._settle(spec)
+
+    def _settle(self, spec: SlotSpec) -> None:
+        """Waits, a bounded time, until the Service's endpoints are those of the slot: a selector is a wish."""
+        end = self._clock.monotonic() + SETTLE
+        ours = set(self._names(spec))
+        while self._clock.monotonic() < end:
+            there = set(endpoints(self._calls, base(spec.place)))
+            if there and there <= ours:
+                return
+            self._clock.sleep(LOOK)
+
+    def unroute(self, place: Place) -> None:
+        if self._calls.get("Service", base(place)):
+            self._own("Service", base(place), place)
+            self._calls.apply(self._make.public(place, NOWHERE))
+
+    def serving(self, place: Place) -> Slot | None:
+        return selected(self._calls.get("Service", base(place)))
+
+    def open_sessions(self, place: Place) -> int:  # noqa: ARG002
+        return 0  # a Service does not tell
+
+    def drain(self, place: Place, limit: float, watch: Watch) -> int:  # noqa: ARG002
+        self._refuse_serving(place, "drained")
+        watch.check()
+        return 0  # whoever ends the pods gives them time to end their requests
+
+    def detach(self, place: Place, mark: str) -> int:
+        self._refuse_serving(place, "detached")
+        found = self._calls.get("Deployment", slot_name(place))
+        if found is None or (found["metadata"].get("annotations") or {}).get(DETACHED) == mark:
+            return 0
+        pods = self._pods(place)
+        for pod in pods:
+            self._calls.delete("Pod", pod["metadata"]["name"])
+        change = {"metadata": {"annotations": {DETACHED: mark}}}
+        self._calls.merge("Deployment", slot_name(place), change)
+        return len(pods)
+
+    # --- after
+
+    def stop(self, place: Place) -> None:
+        self._refuse_serving(place, "stopped")
+        # Kept at zero: what a revert needs is there, and costs nothing.
+        if self._own("Deployment", slot_name(place), place):
+            self._calls.merge("Deployment", slot_name(place), {"spec": {"replicas": 0}})
+        self._calls.delete("Service", slot_name(place))
+
+    def _refuse_serving(self, place: Place, what: str) -> None:
+        if self.serving(place) == place.slot:
+            raise RequestError(
+                f"{base(place)}: {place.slot} takes the traffic, it cannot be {what}.",
+                advice="Switch to the other slot first.",
+            )
+
+    def command(
+        self,
+        spec: SlotSpec,
+        name: str,
+        argv: tuple[str, ...],
+        env: dict[str, str],
+        emit: Emit,
+        watch: Watch,
+    ) -> CommandResult:
+        def made() -> Manifest:
+            self._provide(spec)
+            return self._make.command(spec, name, argv, env)
+
+        full = command_name(spec, name)
+        return kube_command.run(self._calls, self._clock, full, made, emit, watch)
+
+    def forget_command(self, spec: SlotSpec, name: str) -> None:
+        self._calls.delete("Pod", command_name(spec, name), grace=1)
+
+    def command_runs(self, place: Place) -> frozenset[int]:
+        return frozenset(int(pod["metadata"]["labels"][RUN]) for pod in self._commands(place))
+
+    def forget_commands(self, place: Place, run: int) -> None:
+        for pod in self._commands(place):
+            if pod["metadata"]["labels"][RUN] == str(run):
+                self._calls.delete("Pod", pod["metadata"]["name"], grace=1)
+
+    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+        pods = self._pods(place)
+        merged: list[tuple[str, str]] = []
+        for number, pod in enumerate(pods, 1):
+            prefix = f"{number}: " if len(pods) > 1 else ""
+            output = self._calls.output(pod["metadata"]["name"], lines, times=True)
+            merged += [(at, prefix + text) for at, _, text in (line.partition(" ") for line in output)]
+        merged.sort(key=lambda pair: pair[0])
+        return tuple(text for _, text in merged[-lines:])
+
+    def remove(self, place: Place) -> None:
+        labels = environment_labels(self._instance, place)
+        for kind in KINDS:
+            for one in self._calls.find(kind, labels):
+                self._calls.delete(kind, one["metadata"]["name"])
+
+    def slots(self) -> Iterable[Place]:
+        found = self._calls.find("Deployment", {INSTANCE: self._instance})
+        running = [one["metadata"]["labels"] for one in found if one["spec"].get("replicas")]
+        return sorted({kube_names.place_of(labels, self._key) for labels in running}, key=str)
+
+    # --- what is there
+
+    def _pods(self, place: Place) -> list[Found]:
+        """The slot's pods that are to stay, in the order of names."""
+        found = self._calls.find("Pod", slot_labels(self._instance, place))
+        return sorted((p for p in found if not is_going(p)), key=lambda pod: pod["metadata"]["name"])
+
+    def _commands(self, place: Place) -> list[Found]:
+        found = self._calls.find("Pod", environment_labels(self._instance, place))
+        return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not is_going(pod)]
+
+    def _own(self, kind: str, name: str, place: Place) -> Found | None:
+        """The object of that name. Raises ConfigError where it is somebody else's: nothing is taken over unasked."""
+        found = self._calls.get(kind, name)
+        if found is None:
+            return None
+        labels, wanted = found["metadata"].get("labels") or {}, environment_labels(self._instance, place)
+        if all(labels.get(key) == value for key, value in wanted.items()):
+            return found
+        theirs = labels.get(INSTANCE)
+        whose = f"belongs to Pushlive's instance {theirs}" if theirs else "was not made by Pushlive"
+        raise ConfigError(
+            f"{kind} {name} in the namespace {self._calls.namespace} is there already and {whose}; it is left alone.",
+            advice="Give the environment another namespace (`engine: {namespace: …}`), or remove it: "
+            f"`kubectl -n {self._calls.namespace} delete {kind.lower()} {name}`.",
+        )
+
+
+def _named(pod: Found) -> set[str]:
+    """The ConfigMaps and Secrets that a pod's specification names."""
+    names = {one["name"] for one in pod.get("imagePullSecrets") or ()}
+    for container in pod["containers"]:
+        for source in container.get("envFrom") or ():
+            names |= {reference["name"] for reference in source.values() if isinstance(reference, dict)}
+    return names

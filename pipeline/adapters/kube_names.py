@@ -1,0 +1,80 @@
+"""What things are called on a cluster, within Kubernetes' limits for any pipeline's name. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pipeline.model import SLOTS, Place, SlotSpec
+
+MANAGER = "pushlive"  # our name as a field manager
+
+INSTANCE = "pushlive/instance"
+PIPELINE = "pushlive/pipeline"
+ENVIRONMENT = "pushlive/environment"
+INDEX = "pushlive/index"
+SLOT = "pushlive/slot"
+RELEASE = "pushlive/release"
+RUN = "pushlive/run"
+COMMIT = "pushlive/commit"
+SPEC = "pushlive/spec"  # hash of all that makes a pod what it is
+COMMAND = "pushlive/command"
+DETACHED = "pushlive/detached"  # annotation: of which switch the connections were ended
+ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
+
+NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it
+LONGEST = 63  # characters of a Service's name, and of a label's value
+_TAIL = 6  # hex digits
+
+
+def base(place: Place) -> str:
+    """``hello-live``: the environment's own name, the public Service's.
+
+    No two environments have the same one: where the environment's name has a hyphen itself or is a slot's, or the
+    whole would be too long, a hash of both names is added.
+    """
+    plain = f"{place.pipeline}-{place.environment}"
+    room = LONGEST - len("-green")
+    simple = "-" not in place.environment and place.environment not in SLOTS
+    if simple and len(plain) <= room:
+        return plain
+    tail = hashlib.sha256(f"{place.pipeline}/{place.environment}".encode()).hexdigest()[:_TAIL]
+    return f"{plain[: room - _TAIL - 1].rstrip('-')}-{tail}"
+
+
+def slot_name(place: Place) -> str:
+    """``hello-live-blue``: the slot's Deployment, and the preview Service of the same name."""
+    return f"{base(place)}-{place.slot}"
+
+
+def command_name(spec: SlotSpec, name: str) -> str:
+    """The pod of a command of that release, equal for equal names."""
+    whole = f"{slot_name(spec.place)}/r{spec.release}/{name}"
+    tail = hashlib.sha256(whole.encode()).hexdigest()[:10]
+    readable = "".join(c if c.isalnum() else "-" for c in name.lower())
+    return f"{base(spec.place)}-r{spec.release}-{readable}"[: LONGEST - 11].rstrip("-") + f"-{tail}"
+
+
+def hashed(place: Place, what: str, fingerprint: str) -> str:
+    """A ConfigMap's or Secret's name: another content has another one."""
+    return f"{base(place)}-{what}-{fingerprint}"
+
+
+def environment_labels(instance: str, place: Place) -> dict[str, str]:
+    """What everything in the environment carries, and what finds all of it."""
+    return {INSTANCE: instance, PIPELINE: place.pipeline, ENVIRONMENT: place.environment}
+
+
+def slot_labels(instance: str, place: Place) -> dict[str, str]:
+    """What selects the slot's pods, whatever release they are."""
+    return {**environment_labels(instance, place), SLOT: place.slot}
+
+
+def selector(labels: dict[str, str]) -> str:
+    """Labels as the API's query takes them."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def place_of(labels: dict[str, str], engine: str) -> Place:
+    """The place that something of ours belongs to."""
+    index = int(labels.get(INDEX) or 0)
+    return Place(labels[PIPELINE], labels[ENVIRONMENT], index, labels[SLOT], engine)

@@ -1,0 +1,118 @@
+"""Questions to an application on a cluster: from a pod of the cluster to the Service itself, from elsewhere through the
+API server's proxy. Who answered is told by the Service's own endpoints, read before and after."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from kubernetes.client import CoreV1Api
+from kubernetes.stream import portforward
+
+from pipeline.adapters.http_probe import BODY, HttpProbe
+from pipeline.adapters.kube_calls import Calls
+from pipeline.errors import PushliveError, TryAgain
+from pipeline.model import Answer, Route
+
+UNREACHED = "error trying to reach service"  # how the API server begins, where no pod answered it
+
+
+class KubeProbe:
+    """The Probe for one namespace of one cluster."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._plain = HttpProbe()
+
+    def get(self, route: Route, path: str, timeout: float) -> Answer:
+        """See ``ports.Probe``. 503 where the Service has no pod."""
+        before = endpoints(self._calls, route.service)
+        if not before:
+            return Answer(503, {"retry-after": "5"}, b"no pod of this Service is ready", 0.0)
+        answer = (
+            self._plain.get(route, path, timeout)
+            if self._calls.cluster.inside
+            else self._proxied(route, path, timeout)
+        )
+        # One that does not belong there tells against it, whoever answered this time.
+        names = [*before, *endpoints(self._calls, route.service)]
+        served = next((name for name in names if name not in route.expect), names[0])
+        return Answer(answer.status, answer.headers, answer.body, answer.seconds, served)
+
+    def tcp(self, address: str, port: int, timeout: float) -> float:
+        """``address``: a pod's address inside the cluster, its name elsewhere."""
+        if self._calls.cluster.inside:
+            return self._plain.tcp(address, port, timeout)
+        began = time.monotonic()
+        _forwarded(self._calls, address, port, timeout)
+        return time.monotonic() - began
+
+    def _proxied(self, route: Route, path: str, timeout: float) -> Answer:
+        began = time.monotonic()
+        where = f"GET {path} of {route.service}"
+        headers = {"Accept": "*/*", **route.headers}
+        try:
+            answer = self._calls.raw("GET", route.url + path, where, headers=headers, timeout=timeout)
+        except TryAgain as error:
+            raise TryAgain(f"{where}: no whole answer within {timeout:g} s ({error.message})") from error
+        seconds, body = time.monotonic() - began, answer.data
+        if said := _unreached(answer.status, body):
+            raise TryAgain(f"{where}: {said}.")
+        names = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status, names, body[:BODY], seconds)
+
+
+def endpoints(calls: Calls, service: str) -> list[str]:
+    """The names of the pods that a Service sends new connections to."""
+    name = service.rpartition("/")[2]
+    names = []
+    for part in calls.find("EndpointSlice", {"kubernetes.io/service-name": name}):
+        for one in part.get("endpoints") or ():
+            if (one.get("conditions") or {}).get("ready") is not False:
+                names.append(str((one.get("targetRef") or {}).get("name", "")))
+    return sorted(set(names))
+
+
+def proxy_path(calls: Calls, service: str) -> str:
+    """The API server's path to a Service's port."""
+    return f"/api/v1/namespaces/{quote(calls.namespace)}/services/http:{quote(service)}:http/proxy"
+
+
+def _unreached(status: int, body: bytes) -> str:
+    """What the API server says where it could not ask, "" where the application itself answered."""
+    if status not in (500, 502, 503, 504) or UNREACHED.encode() not in body:
+        return ""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace").strip()[:300] if body.startswith(UNREACHED.encode()) else ""
+    return str(document.get("message", ""))[:300] if document.get("kind") == "Status" else ""
+
+
+def _forwarded(calls: Calls, pod: str, port: int, timeout: float) -> None:
+    """Opens a connection to a pod's port through the API server. Raises TryAgain where it does not stand."""
+    connect: Callable[..., Any] = portforward
+    try:
+        way = connect(
+            CoreV1Api(calls.cluster.api).connect_get_namespaced_pod_portforward,
+            pod,
+            calls.namespace,
+            ports=str(port),
+            _request_timeout=timeout,
+        )
+    except (PushliveError, OSError) as error:
+        raise TryAgain(f"TCP {pod}:{port}: {error}.") from error
+    try:
+        sock = way.socket(port)
+        sock.settimeout(0.3)  # a refused connection is told at once; nothing at all means that it stands
+        try:
+            sock.recv(1)
+        except TimeoutError:
+            return
+        if said := way.error(port):
+            raise TryAgain(f"TCP {pod}:{port}: {said.splitlines()[0][:200]}.")
+    finally:
+        way.close()

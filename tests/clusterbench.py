@@ -1,0 +1,79 @@
+"""An environment of one's own on a real cluster, with what tests say over and over."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass, field
+
+from pipeline.adapters.kube_calls import Calls
+from pipeline.adapters.kube_client import connect
+from pipeline.adapters.kube_engine import KubeEngine
+from pipeline.adapters.kube_probe import KubeProbe
+from pipeline.clock import Deadline, SystemClock
+from pipeline.config import Rendered, Service
+from pipeline.model import Event, Place, SlotSpec
+
+_numbers = itertools.count()
+
+
+@dataclass
+class ClusterBench:
+    """``remote``: the sample application's image, by digest in a registry that the cluster pulls from."""
+
+    calls: Calls
+    engine: KubeEngine
+    probe: KubeProbe
+    remote: str
+    name: str
+    key: str = "kubernetes"
+    hosts: tuple[str, ...] = ()
+    events: list[Event] = field(default_factory=list)
+
+    def place(self, slot: str = "blue") -> Place:
+        return Place(self.name, "live", 0, slot, self.key)
+
+    def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
+        values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
+        config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
+        commit = f"{release:040x}"
+        return SlotSpec(self.place(slot), release, run, commit, "sha256:1", config, remote=self.remote)
+
+    def watch(self, seconds: float = 30.0) -> Deadline:
+        return Deadline(SystemClock(), seconds)
+
+    def stand(self, spec: SlotSpec) -> None:
+        """Started, ready and exposed."""
+        self.engine.start(spec, self.watch())
+        self.engine.ready(spec, self.events.append, self.watch())
+        self.engine.expose(spec)
+
+    def deploy(self, spec: SlotSpec) -> None:
+        """The story's happy way, without checks."""
+        self.engine.prepare(spec.place, self.hosts)
+        self.engine.fits(spec)
+        self.stand(spec)
+        self.engine.switch(spec)
+
+
+def make(instance: str, namespace: str, remote: str) -> ClusterBench:
+    """In that namespace of the cluster that KUBECONFIG names."""
+    calls = Calls(lambda: connect("", namespace))
+    engine = KubeEngine(calls, instance, "kubernetes", SystemClock())
+    return ClusterBench(calls, engine, KubeProbe(calls), remote, f"app{next(_numbers)}")
+
+
+def make_namespace(calls: Calls, name: str) -> None:
+    """Harmless where it is there."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    headers = {"Content-Type": "application/json"}
+    answer = calls.raw(
+        "POST", "/api/v1/namespaces", "making it", headers=headers, body=json.dumps(body).encode()
+    )
+    assert answer.status in (201, 409), answer.data
+
+
+def end_namespace(calls: Calls, name: str) -> None:
+    """With all that is in it, in the background."""
+    answer = calls.raw("DELETE", f"/api/v1/namespaces/{name}", "removing it", headers={})
+    assert answer.status in (200, 404), answer.data
