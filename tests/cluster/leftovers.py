@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,8 +13,9 @@ from tests.cluster.processes import command, gone
 from tests.cluster.where import CGROUP, HOME, NETWORK, RUN, SOCKET
 
 CGROUPS = Path("/sys/fs/cgroup")
-CACHED = Path("/var/lib/cni/results")  # where the network's library notes what it made
-PIDS_LIKE = (HOME, RUN)
+NOTES = Path("/var/lib/cni/results")  # the network library's, of what it made
+POD_LOGS = Path("/var/log/containers")
+DEVICES = Path("/var/lib/kubelet/device-plugins")
 
 
 def groups() -> list[Path]:
@@ -35,11 +35,11 @@ def make_groups() -> None:
                     (group / name).write_text((group.parent / name).read_text())
 
 
-def clear(keep_images: bool = False) -> None:
+def clear() -> None:
     """Ends every pod and takes everything away, this cluster's alone."""
     end_processes()
     unmount()
-    forget_networks()
+    forget_notes()
     for group in groups():
         for folder, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):
@@ -76,15 +76,18 @@ def unmount() -> None:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
     for point in reversed(points):
-        if any(Path(point).is_relative_to(folder) for folder in PIDS_LIKE):
+        if any(Path(point).is_relative_to(folder) for folder in (HOME, RUN)):
             subprocess.run(["umount", "--lazy", point], capture_output=True)
 
 
-def forget_networks() -> None:
-    for note in CACHED.glob(f"{NETWORK}-*"):
-        with suppress(OSError, ValueError):
-            namespace = json.loads(note.read_text()).get("netns", "")
-            if namespace.startswith(("/run/netns/", "/var/run/netns/")):
-                subprocess.run(["umount", "--lazy", namespace], capture_output=True)
-                Path(namespace).unlink(missing_ok=True)
+def forget_notes() -> None:
+    """What is written outside of our folders, whatever one configures."""
+    for note in NOTES.glob(f"{NETWORK}-*-eth0"):
+        sandbox = note.name.removeprefix(f"{NETWORK}-").removesuffix("-eth0")
         note.unlink(missing_ok=True)
+        (NOTES / f"cni-loopback-{sandbox}-lo").unlink(missing_ok=True)
+    for link in POD_LOGS.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(HOME):
+            link.unlink()
+    if [entry.name for entry in DEVICES.parent.glob("*")] == [DEVICES.name]:  # no other kubelet lives there
+        shutil.rmtree(DEVICES.parent)

@@ -18,7 +18,7 @@ from tests.cluster.components import Component
 from tests.cluster.where import LOGS, PIDS, fail
 
 PATIENCE = 60.0  # seconds until a component answers, on a busy machine
-FAREWELL = 10.0  # seconds to end before it is killed
+FAREWELL = 5.0  # seconds to end before it is killed
 
 
 def pid(component: Component) -> int | None:

@@ -78,6 +78,7 @@ disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED)}]
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = {json.dumps(PAUSE)}
   restrict_oom_score_adj = true # where we may not lower it ourselves, a pod need not fail for it
+  netns_mounts_under_state_dir = true # where they are found and taken away
   max_concurrent_downloads = 8
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
