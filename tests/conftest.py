@@ -185,13 +185,31 @@ def bench(engine: DockerEngine, app_image: str) -> Iterator[Bench]:
     engine.remove(one.place())
 
 
+def scripts_cluster(*words: str) -> str:
+    """What it printed; an AssertionError with what it said where it failed."""
+    command = [ROOT / "scripts" / "cluster", *words]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert not done.returncode, f"scripts/cluster {' '.join(words)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def push(one: docker.DockerClient, image: str, repository: str, login: dict[str, str] | None = None) -> str:
+    """Puts the image into the repository; answers REPOSITORY@DIGEST."""
+    one.api.tag(image, repository, "1")
+    said = list(one.api.push(repository, "1", stream=True, decode=True, auth_config=login))
+    one.api.remove_image(f"{repository}:1")
+    digests = [line["aux"]["Digest"] for line in said if "Digest" in line.get("aux", {})]
+    assert digests, said
+    return f"{repository}@{digests[0]}"
+
+
 @pytest.fixture(scope="session")
 def kubeconfig() -> Iterator[Path]:
     """A real cluster's: the one that PUSHLIVE_TEST_KUBECONFIG names, else that of `scripts/cluster up`. KUBECONFIG
     names it for as long as the session lasts."""
     given = os.environ.get("PUSHLIVE_TEST_KUBECONFIG")
     if not given:
-        subprocess.run([ROOT / "scripts" / "cluster", "up"], check=True, stdin=subprocess.DEVNULL)
+        scripts_cluster("up")
     path = Path(given) if given else where.KUBECONFIG
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(path))
@@ -201,20 +219,18 @@ def kubeconfig() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def registry(kubeconfig: Path) -> str:
     """A registry that the Engine pushes to and the cluster pulls from, ``localhost:15000``."""
-    return os.environ.get("PUSHLIVE_TEST_REGISTRY") or f"localhost:{where.REGISTRY}"
+    given = os.environ.get("PUSHLIVE_TEST_REGISTRY")
+    if not given and os.environ.get("PUSHLIVE_TEST_KUBECONFIG"):
+        pytest.fail(
+            "PUSHLIVE_TEST_REGISTRY has to name a registry that this cluster can pull from, HOST:PORT"
+        )
+    return given or f"localhost:{where.REGISTRY}"
 
 
 @pytest.fixture(scope="session")
 def pushed_app(docker_client: docker.DockerClient, app_image: str, registry: str, instance: str) -> str:
     """The sample application's image by digest, in the registry."""
-    name = f"{registry}/{instance}"
-    docker_client.api.tag(app_image, name, "1")
-    digest = ""
-    for line in docker_client.api.push(name, "1", stream=True, decode=True):
-        assert "error" not in line, line["error"]
-        digest = line.get("aux", {}).get("Digest") or digest
-    docker_client.api.remove_image(f"{name}:1")
-    return f"{name}@{digest}"
+    return push(docker_client, app_image, f"{registry}/{instance}")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from tests.cluster.where import (
     BIN,
     CONFIG,
     CONTROLLERS,
+    DNS_HEALTH,
     ETCD,
     ETCD_PEERS,
     HOME,
@@ -156,6 +157,12 @@ CLIENTS = (
         "kube-proxy",
         lambda: {"config": CONFIG / "kube-proxy.yaml"},
         f"http://127.0.0.1:{PROXY_HEALTH}/livez",
+    ),
+    Component(
+        "coredns",
+        dict,
+        f"http://127.0.0.1:{DNS_HEALTH}/ready",
+        words=("-conf", str(CONFIG / "Corefile")),
     ),
     Component("kubelet", kubelet, f"http://127.0.0.1:{KUBELET_HEALTH}/healthz"),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 from tests.cluster import keys
@@ -14,6 +16,8 @@ from tests.cluster.where import (
     CGROUP,
     CNI,
     CONFIG,
+    CONTEXT,
+    DNS_HEALTH,
     HOME,
     KUBELET,
     KUBELET_HEALTH,
@@ -30,6 +34,7 @@ from tests.cluster.where import (
     SOCKET,
 )
 
+DOMAIN = "cluster.local"
 # bcrypt of where.REGISTRY_PASSWORD
 PASSWORD_HASH = "$2b$04$B4bQCtuIYooo/b6TJXXOzeBcjosbfpvbD8Uc/tSw4DwnGKJ9AT5t."
 
@@ -42,6 +47,7 @@ def write() -> None:
     (CONFIG / "containerd.toml").write_text(containerd())
     (CONFIG / "kubelet.yaml").write_text(json.dumps(kubelet(), indent=1))
     (CONFIG / "kube-proxy.yaml").write_text(json.dumps(proxy(), indent=1))
+    (CONFIG / "Corefile").write_text(dns())
     (CONFIG / "htpasswd").write_text(f"{REGISTRY_USER}:{PASSWORD_HASH}\n")
     (CONFIG / "registry.yaml").write_text(json.dumps(registry("registry", REGISTRY), indent=1))
     locked = registry("locked-registry", LOCKED_REGISTRY)
@@ -112,6 +118,8 @@ def kubelet() -> dict[str, Any]:
         "tlsCertFile": str(keys.crt(keys.SERVER.file)),
         "tlsPrivateKeyFile": str(keys.key(keys.SERVER.file)),
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
+        "clusterDNS": [ADDRESS],
+        "clusterDomain": DOMAIN,
         "podLogsDir": str(LOGS / "pods"),
         "volumePluginDir": str(HOME / "kubelet" / "plugins"),
         # A machine for tests: control groups of either version, swap, little room.
@@ -150,6 +158,22 @@ def proxy() -> dict[str, Any]:
         # The kernel's own limits stay as they are: in a container they cannot be written.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
+
+
+def dns() -> str:
+    """On the node itself; names of other places are asked of whomever this machine asks."""
+    known = re.search(r"^nameserver", Path("/etc/resolv.conf").read_text(), re.MULTILINE)
+    return f""".:53 {{
+    bind {ADDRESS}
+    errors
+    ready 127.0.0.1:{DNS_HEALTH}
+    kubernetes {DOMAIN} in-addr.arpa {{
+        kubeconfig {keys.client("admin")} {CONTEXT}
+        ttl 1
+    }}
+    {"forward . /etc/resolv.conf" if known else ""}
+}}
+"""
 
 
 def registry(name: str, port: int) -> dict[str, Any]:
