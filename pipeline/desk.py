@@ -188,7 +188,8 @@ class Desk:
         """No automatic promotion into that environment until somebody resumes it."""
         digest, name = self._place(pipeline, environment)
         limit = len(self._settings.port_range)
-        self._store.ensure_environment(pipeline, name, limit)
+        engine = self._configs.current()[1].pipelines[pipeline].environment(name).engine
+        self._store.ensure_environment(pipeline, name, limit, engine.key)
         now, who = self._clock.now(), audit.actor(by).name
 
         def act(tx: Transaction) -> None:

@@ -21,6 +21,7 @@ from typing import IO, Protocol
 from pipeline.config import Build
 from pipeline.config import Source as SourceConfig
 from pipeline.model import (
+    DOCKER,
     Answer,
     CommandResult,
     Event,
@@ -240,8 +241,9 @@ class Probe(Protocol):
         """One GET over a fresh connection; no redirect is followed; the body is cut at 1 MiB. Raises TryAgain
         when no answer came (refused, timed out, broken), with a message fit for a person."""
 
-    def tcp(self, address: str, port: int, timeout: float) -> float:
-        """Opens and closes a connection; returns the seconds. Raises TryAgain."""
+    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:
+        """Opens and closes a connection; returns the seconds. ``address``: where a replica on that engine is reached
+        (``Replica.reach``). Raises TryAgain."""
 
 
 class Post(Protocol):

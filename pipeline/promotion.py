@@ -46,6 +46,11 @@ def slot_for(environment: Environment, run: Run, release: int) -> Slot:
     return other(environment.active) if environment.active else "blue"
 
 
+def mark_of(record: SlotRecord) -> str:
+    """Names the switch that took the traffic away from that slot (``Engine.detach``)."""
+    return f"{record.run}-{record.since:.3f}"
+
+
 def switched(environment: Environment, run: Run, slot: Slot) -> bool:
     """True when this run's switch was recorded already (it is being taken up again after a crash)."""
     record = environment.slots.get(slot)

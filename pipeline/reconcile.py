@@ -57,7 +57,7 @@ class Reconciler:
             self._still_ours()
             one.mend()
             said.append(f"{self._environment.id}: {one.mended}")
-        return said + self._clear_expired()
+        return said + self._detach() + self._clear_expired()
 
     def differences(self) -> Iterator[Difference]:
         """In the order in which they have to be mended: traffic first."""
@@ -163,6 +163,26 @@ class Reconciler:
                     f"containers of commands of #{run} were left over and were removed",
                     lambda run=run: self._engine.forget_commands(place, run),  # type: ignore[misc]
                 )
+
+    # ── connections ──────────────────────────────────────────────────────────
+
+    def _detach(self) -> list[str]:
+        """Once `drain` is over, a warm slot answers nobody any more, however long a connection lives."""
+        said = []
+        now = self._parts.clock.now()
+        for slot, record in self._environment.slots.items():
+            if record.state != SlotState.WARM or record.until <= now:
+                continue
+            spec = self._spec(slot)
+            if now >= record.since + spec.config.service.drain:
+                self._still_ours()
+                count = self._engine.detach(spec.place, promotion.mark_of(record))
+                if count:
+                    text = (
+                        f"{count} pods of the warm slot {slot} were replaced, which ends its old connections"
+                    )
+                    said.append(f"{self._environment.id}: {text}")
+        return said
 
     # ── what is kept for a while ─────────────────────────────────────────────
 

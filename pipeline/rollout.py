@@ -189,6 +189,9 @@ class Rollout:
             slot = self._spec.place.slot
             step.detail = f"{before or 'nothing'} → {slot}"
             self._finish(step, lambda _, run, env: promotion.serving(env, slot, run, now, keep))
+        if before and self._work.run.kind == Kind.REVERT:
+            # Nobody is to be answered by the bad release for longer than it takes.
+            self._detach(before)
 
     def _verify(self) -> None:
         with self._work.step(self._name, "verify", 60.0) as step:
@@ -202,6 +205,17 @@ class Rollout:
                 results, where, self._logs, "Traffic goes back to the release before it, where there is one."
             )
             self._finish(step, self._verified)
+
+    def _detach(self, slot: str) -> None:
+        environment = self._environment()
+        record = environment.slots.get(slot)
+        if slot == self._spec.place.slot or record is None:
+            return
+        mark = promotion.mark_of(record)
+        if count := self._acting().detach(promotion.place_of(environment, slot), mark):
+            self._work.note(
+                f"{count} pods of {slot} were replaced, so that no connection stays on it", self._name
+            )
 
     # ── deciding what the record says ────────────────────────────────────────
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
-from pipeline import admission, codec, log, notices, promotion, states
+from pipeline import admission, codec, engines, log, notices, promotion, states
 from pipeline import budget as budgets
 from pipeline.admission import supersede
 from pipeline.builds import BuildStage
@@ -280,8 +281,7 @@ class Runner:
         """One environment: the gate, the lease, the rollout."""
         if self._stopping():
             raise self._parked(work)
-        limit = len(self._settings.port_range)
-        environment = self._store.ensure_environment(work.run.pipeline, name, limit)
+        environment = self._record(work, release, name)
         if work.run.stage != name:
             work.update(stage=name)
         self._may_enter(work, pipeline, environment, release)
@@ -290,7 +290,7 @@ class Runner:
         work.environment = name
         try:
             # Again, now that nobody else acts here: whoever was waited for may have changed the answer.
-            environment = self._store.ensure_environment(work.run.pipeline, name, limit)
+            environment = self._on_its_engine(work, release, self._record(work, release, name))
             self._may_enter(work, pipeline, environment, release)
             self._mend(work, environment, lease)
             self._rollout(work, release, name).go(_ending)
@@ -300,7 +300,28 @@ class Runner:
         finally:
             work.environment = ""
             work.drop_lease(lease)
-        self._stage_done(work, name, f"http://127.0.0.1:{self._settings.port_range[environment.index]}")
+        hosts = release.environments[name].hosts
+        self._stage_done(work, name, engines.address(self._settings, environment, hosts))
+
+    def _record(self, work: Work, release: Release, name: str) -> Environment:
+        limit, key = len(self._settings.port_range), release.environments[name].engine.key
+        return self._store.ensure_environment(work.run.pipeline, name, limit, key)
+
+    def _on_its_engine(self, work: Work, release: Release, environment: Environment) -> Environment:
+        """The record, on the engine that the release was made for; ConfigError while something is on another one."""
+        key = release.environments[environment.name].engine.key
+        if environment.engine == key:
+            return environment
+        engines.refuse_move(environment, release, key)
+        work.still_ours()
+        self._parts.engine.remove(promotion.place_of(environment, SLOTS[0]))  # its routes, and no slot
+
+        def move(transaction: Transaction, run: Run) -> Run:
+            transaction.put_environment(replace(transaction.environment(environment.name), engine=key))
+            return run
+
+        work.change(move)
+        return self._record(work, release, environment.name)
 
     def _mend(self, work: Work, environment: Environment, lease: Lease) -> None:
         """A proxy that lost its state may serve the very slot that is to be emptied: it is brought to the record before

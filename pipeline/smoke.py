@@ -66,7 +66,9 @@ class Checker:
     def _tcp(self, replicas: tuple[Replica, ...], check: TcpCheck) -> Check:
         def ask() -> str:
             for replica in replicas:
-                seconds = self._probe.tcp(replica.address, check.tcp, check.within)
+                seconds = self._probe.tcp(
+                    replica.reach or replica.address, check.tcp, check.within, replica.engine
+                )
                 self._seen = f"connected in {seconds * 1000:.0f} ms"
             return "" if replicas else "no container is running"
 

@@ -137,7 +137,7 @@ class Service:
         store = wiring.store(self._settings)
         self._take_up_config(store)
         token = _token(self._settings, store)
-        wiring.proxy(self._settings).ensure()
+        wiring.ensure_proxy(self._settings)
         self._cap_builds()
         if self._stop:
             return

@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
-from pipeline import budget, codec, promotion
+from pipeline import budget, codec, engines, promotion
 from pipeline.config import Config, Pipeline
 from pipeline.errors import DamagedRecord, NotFound
-from pipeline.model import Environment, Release, Run, SlotState, State, other
+from pipeline.model import DOCKER, Environment, Release, Run, SlotState, State, other
 from pipeline.settings import Settings
 from pipeline.store import Store
 
@@ -115,8 +115,9 @@ class Views:
     ) -> dict[str, Any]:
         release = self._release(pipeline, record)
         slot = record.slots.get(record.active) if record and record.active else None
-        port = self._settings.port_range[record.index] if record else None
+        hosts = self._config.pipelines[pipeline].render(name).hosts
         proxy = self._settings.proxy_http.rpartition(":")[2]
+        on_docker = record is not None and record.engine == DOCKER
         return {
             "name": name,
             "release": release.number if release else None,
@@ -130,9 +131,10 @@ class Views:
             },
             "hold": codec.plain(record.hold) if record and record.hold else None,
             "revert": revert_readiness(record, missing),
-            "url": f"http://127.0.0.1:{port}" if port else "",
-            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if port else "",
-            "hosts": list(self._config.pipelines[pipeline].render(name).hosts),
+            "engine": record.engine if record else "",
+            "url": engines.url(self._settings, record, hosts) if record else "",
+            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if on_docker else "",
+            "hosts": list(hosts),
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
             if record
             else [],

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import embedded
+from pipeline import embedded, engines
 from pipeline.adapters.bell import RqBell
 from pipeline.clock import SystemClock
 from pipeline.configs import Configs
@@ -17,18 +17,21 @@ from pipeline.desk import Desk
 from pipeline.errors import ConfigError
 from pipeline.keeper import Keeper
 from pipeline.messenger import Messenger
-from pipeline.ports import Parts
+from pipeline.model import DOCKER
+from pipeline.ports import Engine, Parts, Probe
 from pipeline.runner import Runner
 from pipeline.settings import Settings
 from pipeline.store import Store
+from pipeline.where import Where, where_of
 
 if TYPE_CHECKING:
     from pipeline.adapters.docker_build import DockerBuilder
+    from pipeline.adapters.engines import Engines
 
 
 def preload() -> None:
     """Imports every adapter now, so that processes forked from this one start at once."""
-    for name in ("docker_build", "docker_engine", "git", "http_post", "http_probe", "proxy"):
+    for name in ("docker_build", "docker_engine", "git", "http_post", "http_probe", "kube_engine", "proxy"):
         import_module(f"pipeline.adapters.{name}")
 
 
@@ -53,18 +56,55 @@ def proxy(settings: Settings) -> Any:
 
 
 def parts(settings: Settings) -> Parts:
-    """The real parts: git, the Docker Engine, HAProxy."""
-    from pipeline.adapters.docker_client import client
-    from pipeline.adapters.docker_engine import DockerEngine
+    """The real parts: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
     from pipeline.adapters.git import GitSource
-    from pipeline.adapters.http_probe import HttpProbe
 
-    clock, probe = SystemClock(), HttpProbe()
+    clock, every = SystemClock(), _engines(settings)
     source = GitSource(
         repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit
     )
-    engine = DockerEngine(client, proxy(settings), settings, probe, clock)
-    return Parts(source, builder(settings), engine, probe, clock, _bell(settings))
+    return Parts(source, builder(settings), every, every, clock, _bell(settings))
+
+
+@cache
+def _engines(settings: Settings) -> Engines:
+    from pipeline.adapters.engines import Engines
+
+    return Engines(lambda key: _pair(settings, where_of(key)), lambda: sorted(_in_use(settings)))
+
+
+def _pair(settings: Settings, where: Where) -> tuple[Engine, Probe]:
+    """One engine and the probe that knows the way there."""
+    clock = SystemClock()
+    if where.kubernetes is None:
+        from pipeline.adapters.docker_client import client
+        from pipeline.adapters.docker_engine import DockerEngine
+        from pipeline.adapters.http_probe import HttpProbe
+
+        if where.docker:
+            raise ConfigError(
+                f"Deploying to another machine's Docker Engine ({where.docker}) is not available yet.",
+                advice="Take `engine:` out, or run on Kubernetes.",
+            )
+        probe = HttpProbe()
+        return DockerEngine(client, proxy(settings), settings, probe, clock), probe
+    from pipeline.adapters.kube_calls import Calls
+    from pipeline.adapters.kube_client import connect
+    from pipeline.adapters.kube_engine import KubeEngine
+    from pipeline.adapters.kube_probe import KubeProbe
+
+    context, namespace = where.kubernetes, where.namespace
+    calls = Calls(lambda: connect(context, namespace))
+    return KubeEngine(calls, settings.instance, where.key, clock), KubeProbe(calls)
+
+
+def _in_use(settings: Settings) -> frozenset[str]:
+    kept = store(settings)
+    try:
+        _, config = Configs(kept, settings.config).current()
+    except ConfigError:
+        return engines.in_use(kept, None)
+    return engines.in_use(kept, config)
 
 
 def builder(settings: Settings) -> DockerBuilder:
@@ -92,8 +132,16 @@ def refuse_taken(listen: str) -> None:
         )
 
 
+def ensure_proxy(settings: Settings) -> None:
+    """The proxy runs, where any environment needs it."""
+    if DOCKER in _in_use(settings):
+        proxy(settings).ensure()
+
+
 def _keep_proxy(settings: Settings) -> list[str]:
     """The proxy runs, and serves the certificates that are in the folder; what there is to say of it."""
+    if DOCKER not in _in_use(settings):
+        return []
     one = proxy(settings)
     one.ensure()
     taken_up, refused = one.refresh_certificates()

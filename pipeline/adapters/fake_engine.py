@@ -9,6 +9,7 @@ from pipeline.adapters.fake_script import Script, insist
 from pipeline.adapters.proxy_config import backend, server_name
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.model import (
+    DOCKER,
     SLOTS,
     Answer,
     CommandResult,
@@ -315,8 +316,8 @@ class FakeProbe(Script):
             number = int(route.url.removeprefix("http://e").removesuffix(".fake"))
             return self._engine.answer(number, self._engine.active_at(number), path)
 
-    def tcp(self, address: str, port: int, timeout: float) -> float:
-        with self.call("tcp", address, port, timeout):
+    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:
+        with self.call("tcp", address, port, timeout, engine):
             for one in self._engine.held.values():
                 if one.alive and one.spec.config.service.port == port and address in _addresses(one.spec):
                     return 0.001

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from pipeline.errors import TryAgain
-from pipeline.model import Answer, Route
+from pipeline.model import DOCKER, Answer, Route
 
 BODY = 1 << 20  # bytes of a body that are read
 SERVED_BY = "x-pushlive-server"
@@ -40,7 +40,7 @@ class HttpProbe:
                 why = f"no whole answer within {timeout:g} s" if is_late(error, late) else reason(error)
                 raise TryAgain(f"GET {route.url}{path}: {why}.") from error
 
-    def tcp(self, address: str, port: int, timeout: float) -> float:
+    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:  # noqa: ARG002
         """Opens and closes a connection; returns the seconds it took to stand. Raises TryAgain."""
         began = time.monotonic()
         try:

@@ -15,7 +15,7 @@ from kubernetes.stream import portforward
 from pipeline.adapters.http_probe import BODY, HttpProbe
 from pipeline.adapters.kube_calls import Calls
 from pipeline.errors import PushliveError, TryAgain
-from pipeline.model import Answer, Route
+from pipeline.model import DOCKER, Answer, Route
 
 UNREACHED = "error trying to reach service"  # how the API server begins, where no pod answered it
 
@@ -42,7 +42,7 @@ class KubeProbe:
         served = next((name for name in names if name not in route.expect), names[0])
         return Answer(answer.status, answer.headers, answer.body, answer.seconds, served)
 
-    def tcp(self, address: str, port: int, timeout: float) -> float:
+    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:  # noqa: ARG002
         """``address``: a pod's address inside the cluster, its name elsewhere."""
         if self._calls.cluster.inside:
             return self._plain.tcp(address, port, timeout)

@@ -19,7 +19,7 @@ import redis
 from pipeline import codec
 from pipeline.audit import Entry
 from pipeline.errors import NotFound, TryAgain
-from pipeline.model import Environment, Event, Release, Run
+from pipeline.model import DOCKER, Environment, Event, Release, Run
 from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate
 from pipeline.store.events import Events
@@ -315,8 +315,9 @@ class Store:
 
     # ── environments: each has an index of its own ───────────────────────────
 
-    def ensure_environment(self, pipeline: str, name: str, limit: int) -> Environment:
-        """The environment's record; a new one gets the lowest free index below ``limit``. Twice."""
+    def ensure_environment(self, pipeline: str, name: str, limit: int, engine: str = DOCKER) -> Environment:
+        """The environment's record; a new one gets the lowest free index below ``limit``, and is on that engine.
+        Twice."""
         found = self.environment(pipeline, name)
         if found:
             return found
@@ -326,7 +327,7 @@ class Store:
             try:
                 return transaction.environment(name)
             except NotFound:
-                environment = Environment(pipeline, name, index)
+                environment = Environment(pipeline, name, index, engine)
                 transaction.put_environment(environment)
                 return environment
 

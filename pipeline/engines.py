@@ -1,0 +1,55 @@
+"""Which engines there are, and where an environment on one of them is reached. Pure but for the store's records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError, DamagedRecord
+from pipeline.model import DOCKER, Environment, Release
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+
+def in_use(store: Store, config: Config | None) -> frozenset[str]:
+    """The keys (``Where.key``) of all that the configuration names or a record lies on; Docker where nothing is
+    known."""
+    found = set(_recorded(store))
+    for pipeline in config.pipelines.values() if config else ():
+        found |= {pipeline.environment(name).engine.key for name in pipeline.environments}
+    return frozenset(found or {DOCKER})
+
+
+def _recorded(store: Store) -> Iterator[str]:
+    for pipeline in store.pipelines():
+        try:
+            yield from (environment.engine for environment in store.environments(pipeline).values())
+        except DamagedRecord:
+            yield DOCKER  # for what may lie there
+
+
+def url(settings: Settings, environment: Environment, hosts: tuple[str, ...]) -> str:
+    """Where people reach an environment; "" where only its cluster does."""
+    if environment.engine == DOCKER:
+        return f"http://127.0.0.1:{settings.port_range[environment.index]}"
+    return f"http://{hosts[0]}" if hosts else ""
+
+
+def address(settings: Settings, environment: Environment, hosts: tuple[str, ...]) -> str:
+    """The same in words, never empty."""
+    inside = f"Service {environment.pipeline}-{environment.name} on {environment.engine}"
+    return url(settings, environment, hosts) or inside
+
+
+def refuse_move(environment: Environment, release: Release, key: str) -> None:
+    """Raises ConfigError where something of the environment is on another engine: traffic does not move between engines
+    by a switch, so it must not look as if it did."""
+    if environment.engine == key or not environment.slots:
+        return
+    name = environment.name
+    raise ConfigError(
+        f"{environment.id} runs on {environment.engine}, and {release.name} is to run on {key}: an environment does "
+        "not move from one engine to another while it serves.",
+        advice=f"Put the new one beside it under another name (`{name}2: {{engine: …}}`), lead the users there, then "
+        f"take {name} out of pipelines.yaml and run `pushlive gc`.",
+    )
