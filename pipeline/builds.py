@@ -12,7 +12,7 @@ from typing import IO
 from pipeline.config import Pipeline
 from pipeline.errors import AppFailed, Superseded
 from pipeline.model import Image, Kind, Release, Run
-from pipeline.ports import BuildRequest, Parts
+from pipeline.ports import BuildRequest, Parts, Watch
 from pipeline.settings import Settings
 from pipeline.store import Transaction
 from pipeline.vault import Vault
@@ -20,6 +20,7 @@ from pipeline.versions import newest
 from pipeline.work import Work
 
 FETCH_TIMEOUT = 300.0  # seconds
+PUSH_TIMEOUT = 60.0  # seconds; what goes to a registry may take as long as a build
 
 NO_DOCKERFILE = """there is no {path} in commit {commit}. A minimal one:
 
@@ -130,15 +131,33 @@ class BuildStage:
             return Image(release.image, True)
 
     def _push(self, image: Image) -> None:
-        with self._work.step("build", "push", 60.0) as step:
+        """The release is made once its image is where it will be taken from; its own tag is known only then."""
+        timeout = self._pipeline.build.timeout if self._pipeline.registry else PUSH_TIMEOUT
+        with self._work.step("build", "push", timeout) as step:
             name = repository(self._settings.instance, self._key)
             self._parts.builder.tag(image.digest, name, self._work.run.short)
+            remote = self._send(image, self._work.run.short, step.watch)
             number = self._work.run.release
-            release = self._work.store.release(self._key, number) if number else self._make_release(image)
+            release = (
+                self._work.store.release(self._key, number) if number else self._make_release(image, remote)
+            )
             self._parts.builder.tag(image.digest, name, release.name)
+            self._send(image, release.name, step.watch)
+            if remote:
+                self._work.note(f"pushed to {remote}", "build")
             step.detail = release.tag
 
-    def _make_release(self, image: Image) -> Release:
+    def _send(self, image: Image, tag: str, watch: Watch) -> str:
+        """To the pipeline's registry; where the image lies there, "" for a pipeline without one."""
+        registry = self._pipeline.registry
+        if registry is None:
+            return ""
+        login = self._vault.login(self._key, registry)
+        self._work.hide_also([login.password] if login else [])
+        tell = self._work.teller("build")
+        return self._parts.builder.push(image.digest, registry.repository, tag, login, tell, watch)
+
+    def _make_release(self, image: Image, remote: str) -> Release:
         now = self._parts.clock.now()
         name = repository(self._settings.instance, self._key)
         rendered = {env: self._pipeline.render(env) for env in self._pipeline.environments}
@@ -160,6 +179,7 @@ class BuildStage:
                 rendered,
                 run.message,
                 versions,
+                remote,
             )
             transaction.put_release(release)
             made[:] = [release]

@@ -320,9 +320,11 @@ class Desk:
     def _not_set(self, config: Config) -> Iterator[str]:
         for name, pipeline in config.pipelines.items():
             for environment, secret in self._vault.missing(name, pipeline):
+                place = f"environments.{environment}.secrets" if environment else "registry.password"
+                option = f" --env {environment}" if environment else ""
                 yield (
-                    f"pipelines.{name}.environments.{environment}.secrets: {secret} is not set, no run will start; "
-                    f"`pushlive secret set {name} {secret} --env {environment}`"
+                    f"pipelines.{name}.{place}: {secret} is not set, no run will start; "
+                    f"`pushlive secret set {name} {secret}{option}`"
                 )
 
     def _against_what_runs(

@@ -13,6 +13,7 @@ def warnings(config: Config) -> tuple[str, ...]:
     """One line each: the path, what is unwise, and why. Empty for a configuration that has thought of all."""
     lines = list(_budget("budget", config.budget.deploy, config.budget.whole))
     seen: dict[tuple[str, str], str] = {}
+    tagged: dict[str, str] = {}
     for name, pipeline in config.pipelines.items():
         path = f"pipelines.{name}"
         if pipeline.budget:
@@ -24,6 +25,11 @@ def warnings(config: Config) -> tuple[str, ...]:
                 "which is fine if that is meant"
             )
         seen.setdefault(origin, name)
+        if pipeline.registry and tagged.setdefault(pipeline.registry.repository, name) != name:
+            lines.append(
+                f"{path}.registry: the same repository as {tagged[pipeline.registry.repository]}; each overwrites "
+                "the other's tags (r1, r2, …), and a clean-up there may take what the other still needs"
+            )
         lines += _pipeline(path, pipeline, config.budget_of(name).whole)
     return tuple(lines)
 

@@ -174,6 +174,7 @@ class Release:
     secrets: dict[str, dict[str, int]] = field(
         default_factory=dict
     )  # version numbers by environment and name
+    remote: str = ""  # where the image lies in the registry: "HOST/NAME@sha256:…", "" where there is none
 
     @property
     def name(self) -> str:
@@ -284,6 +285,12 @@ class Login:
 
     username: str
     password: Secret
+    name: str = ""  # of the secret it is from, as `pushlive secret set` takes it: "hello REGISTRY_PASSWORD"
+
+
+def nobody() -> Login | None:
+    """The login where there is none."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -302,8 +309,8 @@ class SlotSpec:
     reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
     """The values, for whoever makes a container; raises what ``Vault.reveal`` does."""
     remote: str = ""  # the image by digest in a registry, "" where it is on the build machine alone
-    login: Callable[[], Login | None] = field(default=lambda: None, compare=False, repr=False)
-    """Who pulls ``remote``; None for anybody."""
+    login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
+    """To the registry of ``remote``, for whoever takes the image from there; raises what ``Vault.login`` does."""
 
 
 @dataclass(frozen=True)

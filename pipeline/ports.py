@@ -26,6 +26,7 @@ from pipeline.model import (
     CommandResult,
     Event,
     Image,
+    Login,
     Place,
     Replica,
     Route,
@@ -134,6 +135,17 @@ class Builder(Protocol):
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
         """Twice. Raises EngineFailed when the image is gone."""
+
+    def push(
+        self, digest: str, repository: str, tag: str, login: Login | None, emit: Emit, watch: Watch
+    ) -> str:
+        """Sends the image to ``repository`` (``HOST/NAME``) in a registry, under that tag; where it lies there,
+        by its digest: ``HOST/NAME@sha256:…``. Twice: what the registry has already is not sent again, and the same
+        image has the same digest. Passing trouble is met by trying again for a while; emits ``note`` and
+        ``warning`` events. Leaves no tag of the registry's on an image that
+        has others. Raises ConfigError (the login is refused),
+        TryAgain (not reached for long), EngineFailed (the registry keeps failing, the image is gone), and what
+        the watch raises. Without a login it is as `docker login` left this machine."""
 
     def exists(self, digest: str) -> bool: ...
 

@@ -32,7 +32,9 @@ def spec_of(place: Place, release: Release, run: int, secrets: dict[str, int] | 
     the release's own."""
     config = release.environments[place.environment]
     versions = release.secrets.get(place.environment, {}) if secrets is None else secrets
-    return SlotSpec(place, release.number, run, release.commit, release.image, config, versions)
+    return SlotSpec(
+        place, release.number, run, release.commit, release.image, config, versions, remote=release.remote
+    )
 
 
 def slot_for(environment: Environment, run: Run, release: int) -> Slot:

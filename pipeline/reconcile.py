@@ -238,4 +238,6 @@ class Reconciler:
         place = promotion.place_of(self._environment, slot)
         # With the versions of its secrets that its containers have: their release's own may be revoked by now.
         reveal = partial(self._vault.reveal, place.pipeline, place.environment, record.secrets)
-        return replace(promotion.spec_of(place, release, record.run, record.secrets), reveal=reveal)
+        spec = promotion.spec_of(place, release, record.run, record.secrets)
+        login = partial(self._vault.login, place.pipeline, spec.config.registry)
+        return replace(spec, reveal=reveal, login=login)

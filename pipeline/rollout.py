@@ -35,6 +35,7 @@ from pipeline.model import (
     Ending,
     Environment,
     Kind,
+    Login,
     Release,
     Run,
     SlotSpec,
@@ -107,9 +108,14 @@ class Rollout:
         for note in chosen.notes:
             self._work.note(note, self._name, "warning")
         reveal = partial(self._vault.reveal, place.pipeline, self._name, chosen.versions)
-        self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal)
+        self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal, login=self._login)
         if not promotion.is_warm(self._environment(), place.slot, self._release.number, chosen.versions):
             self._work.hide_also(reveal().values())
+
+    def _login(self) -> Login | None:
+        login = self._vault.login(self._spec.place.pipeline, self._config.registry)
+        self._work.hide_also([login.password] if login else [])
+        return login
 
     def _release_command(self) -> None:
         service = self._config.service

@@ -16,10 +16,10 @@ from typing import Any
 
 from pipeline import audit, sealing, versions
 from pipeline.audit import Who
-from pipeline.config import Pipeline
+from pipeline.config import Pipeline, Registry
 from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
 from pipeline.masking import SHORTEST, Mask
-from pipeline.model import Release
+from pipeline.model import Login, Release
 from pipeline.sealing import Key
 from pipeline.secret import Secret
 from pipeline.store import Store, Transaction
@@ -105,17 +105,34 @@ class Vault:
     def ready(
         self, name: str, pipeline: Pipeline, environments: tuple[str, ...]
     ) -> dict[str, dict[str, int]]:
-        """The newest versions of all that those environments need, each tried. Raises ConfigError (not set) or
-        EngineFailed (cannot be read)."""
+        """The newest versions of all that those environments need, each tried, the registry's password too. Raises
+        ConfigError (not set) or EngineFailed (cannot be read)."""
         wanted = {env: pipeline.render(env).service.secrets for env in environments}
         found = versions.newest(self._store.secrets(name), name, wanted)
         for environment, numbers in found.items():
             self.reveal(name, environment, numbers)
+        self.login(name, pipeline.registry)
         return found
 
+    def login(self, pipeline: str, registry: Registry | None) -> Login | None:
+        """To the registry, with the newest version of its password; None where it is without. Raises ConfigError (not
+        set) or EngineFailed (cannot be read)."""
+        if registry is None or not registry.password:
+            return None
+        record = self._store.secrets(pipeline).get(registry.password)
+        version = record.newest(versions.EVERY) if record else None
+        if record is None or version is None:
+            raise versions.absent(pipeline, [(versions.EVERY, registry.password)])
+        password = self._open(pipeline, record, version, self._reader())
+        return Login(registry.username, password, f"{pipeline} {registry.password}")
+
     def missing(self, name: str, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-        """(environment, secret) of each that the configuration names and nobody has set."""
+        """(environment, secret) of each that the configuration names and nobody has set; the registry's password is
+        for no environment ("")."""
         records = self._store.secrets(name)
+        password = pipeline.registry.password if pipeline.registry else ""
+        if password and not records.get(password, SecretRecord(password)).newest(versions.EVERY):
+            yield versions.EVERY, password
         for environment in pipeline.environments:
             for secret in pipeline.render(environment).service.secrets:
                 record = records.get(secret)

@@ -115,9 +115,11 @@ def newest(records: Records, pipeline: str, wanted: Mapping[str, Iterable[str]])
 
 
 def absent(pipeline: str, missing: Iterable[tuple[str, str]]) -> ConfigError:
-    """The error for secrets that are not set: (environment, name) each."""
-    which = ", ".join(f"{name} for {environment}" for environment, name in missing)
-    commands = [f"`pushlive secret set {pipeline} {name} --env {env}`" for env, name in missing]
+    """The error for secrets that are not set: (environment, name) each; "" stands for the registry."""
+    missing = tuple(missing)
+    which = ", ".join(f"{name} for {environment or 'the registry'}" for environment, name in missing)
+    options = [(name, f" --env {env}" if env else "") for env, name in missing]
+    commands = [f"`pushlive secret set {pipeline} {name}{option}`" for name, option in options]
     return ConfigError(
         f"{pipeline} has secrets that are not set: {which}. Nothing was built or started.",
         advice=f"{', '.join(commands)} (without --env: for every environment), then `pushlive retry`.",

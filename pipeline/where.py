@@ -110,7 +110,7 @@ class Registry(Model):
     ]
     """The repository: `registry.example.com/team/hello`, without scheme and tag."""
     username: Annotated[str, AfterValidator(rules.username), Words("a user's name")] = ""
-    """Who logs in. Default: nobody does."""
+    """Who logs in. Default: what `docker login` left on this machine, or nobody."""
     password: Annotated[str, AfterValidator(rules.secret_name), Words("a secret's name")] = ""
     """The name of the secret with the password or token, set by `pushlive secret set`."""
 

@@ -169,6 +169,11 @@ def refuse_root(spec: SlotSpec, user: str) -> None:
         )
 
 
+def image_of(spec: SlotSpec) -> str:
+    """What the Engine knows the image by: its id where it was made, its reference by digest elsewhere."""
+    return spec.image if spec.config.engine.here else spec.remote
+
+
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     """One replica, still without its secrets (``given``). It starts without a restart policy, so that an exit is
     seen as one."""
@@ -176,7 +181,7 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     fixed = address(settings, spec.place, spec.release, replica)
     service = spec.config.service
     body: Body = {
-        "Image": spec.image,
+        "Image": image_of(spec),
         "Env": environment(spec, {}),
         "StopTimeout": stop_seconds(spec),
         "HostConfig": {**limits(spec), "NetworkMode": network, "RestartPolicy": {"Name": "no"}},
@@ -196,7 +201,7 @@ def command_body(
     """A command in a container of the release, still without its secrets; its result stays until it is
     forgotten."""
     return {
-        "Image": spec.image,
+        "Image": image_of(spec),
         "Entrypoint": list(argv[:1]),
         "Cmd": list(argv[1:]),
         "Env": environment(spec, env),

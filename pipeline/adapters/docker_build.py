@@ -7,11 +7,11 @@ import json
 import posixpath
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import IO, Any
 
 import docker
-from pipeline.adapters import build_images, build_limits
+from pipeline.adapters import build_images, build_limits, registry
 from pipeline.adapters.build_errors import failed
 from pipeline.adapters.build_output import Output
 from pipeline.adapters.build_stream import records
@@ -21,7 +21,7 @@ from pipeline.adapters.dockerfile import parse, refuse_hidden, refuse_unsupporte
 from pipeline.adapters.dockerignore import filtered
 from pipeline.config import safe_path
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
-from pipeline.model import Event, Image
+from pipeline.model import Event, Image, Login
 from pipeline.ports import BuildRequest, Clock, Emit, Watch
 
 Context = Callable[[], AbstractContextManager[IO[bytes]]]
@@ -70,6 +70,23 @@ class DockerBuilder:
         """See ``ports.Builder``."""
         with translate(f"Tagging {digest[:19]} as {repository}:{tag}"):
             self._client.api.tag(digest, repository, tag)
+
+    def push(
+        self, digest: str, repository: str, tag: str, login: Login | None, emit: Emit, watch: Watch
+    ) -> str:
+        """See ``ports.Builder``."""
+        self.tag(digest, repository, tag)
+        try:
+            return registry.push(self._client.api, self._clock, repository, tag, login, emit, watch)
+        finally:
+            with suppress(TryAgain, EngineFailed):  # the Engine is gone: the next push takes the tag away
+                self._let_go(digest, repository, tag)
+
+    def _let_go(self, digest: str, repository: str, tag: str) -> None:
+        """Takes a registry's tag away again, unless the image would go with it as with its last one."""
+        tags = (self._inspect(digest) or {}).get("RepoTags") or ()
+        if len(tags) > 1:
+            self.untag(repository, tag)
 
     def exists(self, digest: str) -> bool:
         """See ``ports.Builder``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from pipeline.adapters import containers as made
-from pipeline.adapters import docker_command, readiness
+from pipeline.adapters import docker_command, docker_images, readiness
 from pipeline.adapters.docker_calls import (
     Calls,
     ClientFactory,
@@ -18,11 +18,14 @@ from pipeline.adapters.docker_calls import (
 )
 from pipeline.adapters.proxy import Proxy
 from pipeline.adapters.proxy_config import backend, server_name
+from pipeline.clock import Deadline
 from pipeline.errors import DoesNotFit, EngineFailed, RequestError
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Probe, Watch
 from pipeline.settings import Settings
 from pipeline.units import show_size
+
+PULL_LIMIT = 60.0  # seconds, where a slot is mended beside others
 
 
 class DockerEngine:
@@ -80,14 +83,7 @@ class DockerEngine:
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()
-        self._refuse_root(spec)
         self._fill(spec, watch)
-
-    def _refuse_root(self, spec: SlotSpec) -> None:
-        """Docker has nothing that would end a container for running as root: so it is asked before. An image that is
-        gone is complained of where a container is made."""
-        if spec.config.service.security == "strict" and (image := self._calls.image(spec.image)):
-            made.refuse_root(spec, str(image["Config"].get("User") or ""))
 
     def _fill(self, spec: SlotSpec, watch: Watch | None) -> bool:
         """Makes the slot hold just the spec's containers, started; True if it acted."""
@@ -95,8 +91,12 @@ class DockerEngine:
         found = self._containers(spec.place)
         kept = {name_of(one): one for one in found if self._keeps(one, wanted)}
         unfit = [one for one in found if name_of(one) not in kept]
-        # Before anything is ended: values that cannot be had leave the slot as it is.
-        secrets = spec.reveal() if wanted.keys() - kept.keys() else {}
+        # Before anything is ended: an image or values that cannot be had leave the slot as it is.
+        secrets = {}
+        if wanted.keys() - kept.keys():
+            patience = watch or Deadline(self._clock, PULL_LIMIT, "Taking the image from its registry")
+            docker_images.have(self._calls, self._clock, spec, patience)
+            secrets = spec.reveal()
         # A serving slot may lose a container that has died, never one that works.
         if any(one["State"] == "running" for one in unfit):
             self._refuse_serving(spec.place, "filled anew")
@@ -278,7 +278,7 @@ class DockerEngine:
         emit: Emit,
         watch: Watch,
     ) -> CommandResult:
-        self._refuse_root(spec)
+        docker_images.have(self._calls, self._clock, spec, watch)
         full = made.command_name(self._settings, spec, name)
         body = made.command_body(self._settings, spec, name, argv, env)
         return docker_command.run(

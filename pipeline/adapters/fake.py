@@ -16,7 +16,7 @@ from pipeline.adapters.fake_engine import FakeEngine, FakeProbe
 from pipeline.adapters.fake_script import IllegalOrder, Killed, Script, insist
 from pipeline.config import Source as SourceConfig
 from pipeline.errors import EngineFailed, NotFound, RequestError
-from pipeline.model import Event, Image
+from pipeline.model import Event, Image, Login
 from pipeline.ports import BuildRequest, Commit, Emit, Watch
 
 __all__ = [
@@ -178,6 +178,8 @@ class FakeBuilder(Script):
         super().__init__()
         self.tags: dict[tuple[str, str], str] = {}  # repository and tag → digest
         self.built: set[str] = set()
+        self.remote: dict[tuple[str, str], str] = {}  # the same in registries
+        self.login: Login | None = None  # that of the last push
 
     def build(
         self,
@@ -203,6 +205,18 @@ class FakeBuilder(Script):
             if digest not in self.built:
                 raise EngineFailed(f"The image {digest[:19]} is not on this machine.")
             self.tags[repository, tag] = digest
+
+    def push(
+        self, digest: str, repository: str, tag: str, login: Login | None, emit: Emit, watch: Watch
+    ) -> str:
+        with self.call("push", digest, repository, tag, watch=watch):
+            insist("/" in repository and "@" not in repository, "no repository of a registry")
+            if digest not in self.built:
+                raise EngineFailed(f"The image {digest[:19]} is not on this machine.")
+            emit(Event("note", 0.0, f"Pushing to {repository}"))
+            self.remote[repository, tag] = digest
+            self.login = login
+            return f"{repository}@sha256:{hashlib.sha256(digest.encode()).hexdigest()}"
 
     def exists(self, digest: str) -> bool:
         with self.call("exists", digest):

@@ -14,6 +14,7 @@ from pipeline.model import (
     Answer,
     CommandResult,
     Event,
+    Login,
     Place,
     Replica,
     Route,
@@ -64,6 +65,7 @@ class FakeEngine(Script):
         self.done: dict[tuple[Place, int, str], CommandResult | None] = {}
         self.begun: dict[tuple[Place, int, str], tuple[Place, int]] = {}  # of the same: place and run
         self.given: dict[str, dict[str, Secret]] = {}  # what a command's container was given, by its name
+        self.logins: dict[str, Login | None] = {}  # with what an image was taken from a registry
         self.printed = ("a fake's last words",)  # the applications' own output
 
     # --- what a test does to it
@@ -283,6 +285,10 @@ class FakeEngine(Script):
     def _insist_image(self, spec: SlotSpec) -> None:
         if spec.image in self.gone:
             raise EngineFailed(f"the image {spec.image[:19]} is not on this machine any more.")
+        if not spec.config.engine.here:
+            if not spec.remote:
+                raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
+            self.logins[spec.remote] = spec.login()
 
     def _replicas(self, place: Place) -> tuple[Replica, ...]:
         there = self.held.get(place)

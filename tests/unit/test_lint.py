@@ -79,6 +79,15 @@ def test_what_is_unwise_is_said_with_its_place(old: str, new: str, says: str) ->
     assert any(says in line for line in found), found
 
 
+def test_two_pipelines_in_one_repository_of_a_registry() -> None:
+    one = WISE.replace("    smoke", "    registry: r.example/x\n    smoke")
+    two = one + one.partition("pipelines:\n")[2].replace("hello", "other")
+    assert warnings(load(one)) == ()
+    assert [line.partition(";")[0] for line in warnings(load(two))] == [
+        "pipelines.other.registry: the same repository as hello"
+    ]
+
+
 def test_one_replica_in_live_is_said_of_live_alone() -> None:
     found = warnings(load(WISE.replace(", replicas: 2", "")))
     assert [line.split(":")[0] for line in found] == ["pipelines.hello.environments.live.replicas"]

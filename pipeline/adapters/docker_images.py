@@ -1,0 +1,38 @@
+"""The image that a slot runs: made on this machine's Engine, or taken from a registry by another one."""
+
+from __future__ import annotations
+
+from pipeline.adapters import registry
+from pipeline.adapters.containers import image_of, refuse_root
+from pipeline.adapters.docker_calls import Calls
+from pipeline.errors import EngineFailed
+from pipeline.model import Event, SlotSpec
+from pipeline.ports import Clock, Watch
+
+
+def have(calls: Calls, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
+    """The image is on the Engine, pulled where it lies in a registry, and may run there. Twice. An image of this
+    machine that is gone is complained of where a container is made."""
+    if not spec.config.engine.here:
+        _pulled(calls, clock, spec, watch)
+    if spec.config.service.security == "strict" and (image := calls.image(image_of(spec))):
+        refuse_root(spec, str(image["Config"].get("User") or ""))
+
+
+def _pulled(calls: Calls, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
+    place = spec.place
+    if not spec.remote:
+        raise EngineFailed(
+            f"r{spec.release} was made before {place.pipeline} had a `registry:`, and {place.environment} runs on "
+            "another machine, which has no other way to its image.",
+            advice=f"Deploy the commit again: `pushlive deploy {place.pipeline} --commit {spec.commit[:7]}`.",
+        )
+    if calls.image(spec.remote):
+        return
+    registry.pull(calls.api, clock, spec.remote, spec.login(), _unheard, watch)
+    if not calls.image(spec.remote):
+        raise EngineFailed(f"{spec.remote} was pulled and is not there.", advice="`pushlive retry`.")
+
+
+def _unheard(_event: Event) -> None:
+    """Starting a slot tells nobody how far it is."""

@@ -1,0 +1,275 @@
+"""Images to a real registry and from it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+import docker
+from pipeline.adapters import registry as adapter
+from pipeline.adapters.docker_build import DockerBuilder
+from pipeline.adapters.docker_client import client
+from pipeline.clock import Deadline
+from pipeline.config import Where
+from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
+from pipeline.model import Event, Login
+from pipeline.secret import Secret
+from pipeline.settings import Settings
+from tests.conftest import Bench, until
+from tests.integration.build_images import CLOCK, Workshop
+from tests.integration.developer import web
+from tests.integration.local_registry import PASSWORD, USER, LocalRegistry, failing, registry, silent
+from tests.integration.service import running
+from tests.integration.test_13_secrets import put, store_dump
+
+ELSEWHERE = Where(
+    docker="tcp://127.0.0.1:1"
+)  # another Engine by its name; what is asked here is ours all the same
+
+
+@pytest.fixture(scope="module")
+def workshop() -> Iterator[Workshop]:
+    made = Workshop()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def local_registry() -> Iterator[LocalRegistry]:
+    with registry() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def closed_registry() -> Iterator[LocalRegistry]:
+    """One that wants a login."""
+    with registry(login=True) as one:
+        yield one
+
+
+def image(workshop: Workshop) -> str:
+    """An image like no other; its id."""
+    built = workshop.build(workshop.request(f"FROM BASE\nRUN echo {uuid.uuid4().hex} >/mark\n"))
+    workshop.events.clear()
+    return str(built.digest)
+
+
+def push(
+    workshop: Workshop, digest: str, repository: str, login: Login | None = None, seconds: float = 60.0
+) -> str:
+    watch = Deadline(CLOCK, seconds, "The push")
+    return workshop.builder.push(digest, repository, "r1", login, workshop.events.append, watch)
+
+
+def local_names(workshop: Workshop, digest: str) -> list[str]:
+    found = workshop.client.api.inspect_image(digest)
+    return [*found["RepoTags"], *found["RepoDigests"]]
+
+
+def test_a_pushed_image_lies_there_under_its_digest_and_the_second_push_changes_nothing(
+    workshop: Workshop, local_registry: LocalRegistry
+) -> None:
+    repository, digest = f"{local_registry.host}/team/hello", image(workshop)
+    workshop.builder.tag(digest, workshop.name, "r1")
+    before = local_names(workshop, digest)
+    reference = push(workshop, digest, repository)
+    assert push(workshop, digest, repository) == reference
+    assert local_registry.tags(repository) == {"r1": reference.partition("@")[2]}
+    assert local_names(workshop, digest) == before  # nothing that would keep it on this machine's disk
+
+
+def test_a_pulled_image_is_the_very_one_that_was_pushed(
+    workshop: Workshop, local_registry: LocalRegistry
+) -> None:
+    digest = image(workshop)
+    reference = push(workshop, digest, f"{local_registry.host}/hello")
+    workshop.client.api.remove_image(digest, force=True)
+    assert not workshop.builder.exists(digest)
+    for _ in range(2):
+        adapter.pull(workshop.client.api, CLOCK, reference, None, print, Deadline(CLOCK, 60))
+        assert workshop.client.api.inspect_image(reference)["Id"] == digest
+
+
+def test_with_its_login_the_image_goes_there_and_comes_back(
+    workshop: Workshop, closed_registry: LocalRegistry
+) -> None:
+    digest = image(workshop)
+    reference = push(workshop, digest, f"{closed_registry.host}/hello", closed_registry.login)
+    workshop.client.api.remove_image(digest, force=True)
+    with pytest.raises(ConfigError):
+        adapter.pull(workshop.client.api, CLOCK, reference, None, print, Deadline(CLOCK, 60))
+    adapter.pull(workshop.client.api, CLOCK, reference, closed_registry.login, print, Deadline(CLOCK, 60))
+    assert workshop.builder.exists(digest)
+
+
+def test_a_push_never_takes_the_image_itself_away(workshop: Workshop, local_registry: LocalRegistry) -> None:
+    digest = image(workshop)
+    push(workshop, digest, f"{local_registry.host}/hello")
+    assert workshop.builder.exists(digest)
+
+
+@pytest.mark.parametrize(
+    ("login", "advice"),
+    [
+        (None, "Give `registry:` in pipelines.yaml a `username`"),
+        (
+            Login(USER, Secret("wrong-word"), "hello REGISTRY"),
+            "the secret with its password (`pushlive secret set hello REGISTRY`)",
+        ),
+    ],
+)
+def test_a_refused_login_is_said_at_once_with_the_secret_to_look_at(
+    workshop: Workshop, closed_registry: LocalRegistry, login: Login | None, advice: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"Pushing to {closed_registry.host}/hello: ") as raised:
+        push(workshop, image(workshop), f"{closed_registry.host}/hello", login)
+    assert advice in raised.value.advice
+    assert "wrong-word" not in str(raised.value)
+    assert workshop.texts("warning") == []  # it was not tried again
+
+
+def test_a_registry_that_is_down_for_a_while_is_waited_for(workshop: Workshop) -> None:
+    with registry(up=False) as one:
+        digest, seen = image(workshop), []
+
+        def emit(event: Event) -> None:
+            seen.append(event)
+            if len(seen) == 2:
+                one.start()
+
+        watch = Deadline(CLOCK, 60)
+        reference = workshop.builder.push(digest, f"{one.host}/hello", "r1", None, emit, watch)
+        assert one.tags(f"{one.host}/hello") == {"r1": reference.partition("@")[2]}
+    assert [event.kind for event in seen] == ["warning", "warning"]
+    assert "connection refused" in seen[0].text
+    assert "Tried again in 0.5 s." in seen[0].text
+
+
+def test_one_that_stays_down_is_passing_trouble_within_the_steps_time(workshop: Workshop) -> None:
+    with registry(up=False) as one, pytest.raises(TryAgain, match="connection refused") as raised:
+        push(workshop, image(workshop), f"{one.host}/hello", seconds=4)
+    assert "Look whether the registry runs" in raised.value.advice
+    assert workshop.texts("warning")
+
+
+def test_one_that_keeps_failing_is_our_side_that_failed(
+    workshop: Workshop, local_registry: LocalRegistry
+) -> None:
+    digest = image(workshop)
+    push(
+        workshop, digest, f"{local_registry.host}/hello"
+    )  # from now on Docker asks whether its layers are there
+    with failing() as host, pytest.raises(EngineFailed, match=r"503 .*Tried [2-9] times") as raised:
+        push(workshop, digest, f"{host}/hello", seconds=5)
+    assert "whether its disk is full" in raised.value.advice
+
+
+def test_what_the_registry_does_not_have_is_not_asked_for_twice(
+    workshop: Workshop, local_registry: LocalRegistry
+) -> None:
+    reference, said = f"{local_registry.host}/hello@sha256:{'0' * 64}", []
+    with pytest.raises(EngineFailed, match=r"Pulling .*hello@sha256:0000") as raised:
+        adapter.pull(workshop.client.api, CLOCK, reference, None, said.append, Deadline(CLOCK, 60))
+    assert "whether the registry still has it" in raised.value.advice
+    assert said == []
+
+
+def test_a_cancelled_push_ends_at_once_and_leaves_nothing_behind(workshop: Workshop) -> None:
+    digest = image(workshop)
+    workshop.builder.tag(digest, workshop.name, "kept")
+
+    class Watch(Deadline):
+        looks = 0
+
+        def check(self) -> None:
+            self.looks += 1
+            if self.looks == 3:
+                raise Cancelled("enough")
+
+    with silent() as host:
+        with pytest.raises(Cancelled):
+            workshop.builder.push(digest, f"{host}/hello", "r1", None, print, Watch(CLOCK, 60))
+        assert not [one for one in threading.enumerate() if one.name.startswith("Pushing to")]
+    assert local_names(workshop, digest) == [f"{workshop.name}:kept"]
+
+
+# ── a slot whose image comes from there ──────────────────────────────────────
+
+
+def test_an_engine_elsewhere_takes_the_image_from_the_registry(
+    bench: Bench, closed_registry: LocalRegistry, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    builder = DockerBuilder(client, CLOCK, instance=settings.instance)  # whose image it is
+    to, watch = f"{closed_registry.host}/app", Deadline(CLOCK, 60)
+    reference = builder.push(bench.image, to, "r1", closed_registry.login, print, watch)
+    here, asked = bench.spec(), []
+
+    def login() -> Login | None:
+        asked.append(1)
+        return closed_registry.login
+
+    config = here.config.model_copy(update={"engine": ELSEWHERE})
+    spec = replace(here, config=config, image="sha256:" + "0" * 64, remote=reference, login=login)
+    bench.deploy(spec)
+    result = bench.engine.command(spec, "look", ("true",), {}, bench.events.append, bench.watch())
+    assert result.exit_code == 0
+    [replica] = bench.engine.replicas(spec.place)
+    assert docker_client.api.inspect_container(replica.name)["Image"] == bench.image
+    assert asked == [1]  # it is there once it was taken
+    assert bench.engine.lacks(spec) == ()
+
+
+def test_an_engine_elsewhere_says_what_it_cannot_take(bench: Bench, closed_registry: LocalRegistry) -> None:
+    config = bench.spec().config.model_copy(update={"engine": ELSEWHERE})
+    spec = replace(bench.spec(), config=config)
+    bench.engine.prepare(spec.place, ())
+    with pytest.raises(EngineFailed, match=r"r1 was made before app\d+ had a `registry:`") as raised:
+        bench.engine.start(spec, bench.watch())
+    assert "pushlive deploy app" in raised.value.advice
+    refused = replace(spec, remote=f"{closed_registry.host}/app@sha256:{'1' * 64}")
+    with pytest.raises(ConfigError, match="Pulling "):
+        bench.engine.start(refused, bench.watch())
+    assert bench.engine.replicas(spec.place) == ()
+
+
+# ── the whole way ────────────────────────────────────────────────────────────
+
+CONFIG = """
+pipelines:
+  hello:
+    registry: {repository: HOST/hello, username: me, password: REGISTRY}
+    service: {memory: 32MiB, stop: 1s}
+    environments: {live: }
+"""
+
+
+def test_a_push_to_the_service_ends_in_the_registry_and_says_so(
+    docker_client: docker.DockerClient, base_images: None
+) -> None:
+    with registry(login=True) as one:
+        repository = f"{one.host}/hello"
+        with running(docker_client, CONFIG.replace("HOST", one.host)) as service:
+            said = service.push(web(), "One")
+            assert "REGISTRY for the registry" in said
+            assert "`pushlive secret set hello REGISTRY`" in said
+            put(service, "not-the-right-one", "hello", "REGISTRY")
+            service.push(web("two"), "Two")
+            run = service.wait("hello#2")
+            assert (run["outcome"], run["failure"]["whose"]) == ("failed", "configuration")
+            assert (run["failure"]["stage"], run["failure"]["step"]) == ("build", "push")
+            put(service, PASSWORD, "hello", "REGISTRY")
+            service.push(web("three"), "Three")
+            assert service.wait("hello#3")["outcome"] == "live"
+            until(lambda: len(one.tags(repository)) == 2)
+            tags = one.tags(repository)
+            assert set(tags) == {service.run("hello#3")["commit"][:7], "r1"}
+            assert set(tags.values()) == {tags["r1"]}
+            assert f"pushed to {repository}@{tags['r1']}" in service.log("hello#3")
+            assert f"{repository}@{tags['r1']}" in store_dump(service)
+            kept = store_dump(service) + service.output + service.log("hello#3") + service.log("hello#2")
+            assert PASSWORD not in kept
+            assert "not-the-right-one" not in kept

@@ -1,0 +1,154 @@
+"""A release's image on its way to a registry, and what runs elsewhere takes it from there."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import codec
+from pipeline.adapters.fake import Killed
+from pipeline.errors import ConfigError, EngineFailed, TryAgain
+from pipeline.model import Login, Outcome, Release
+from pipeline.secret import Secret
+from tests.story.test_secrets import everything, put
+
+PLAIN = """\
+pipelines:
+  hello:
+    registry: r.example/team/hello
+    service: {health: /healthz}
+    smoke: [{get: /, contains: r}]
+    environments: {dev: , live: {engine: {docker: ssh://me@h}}}
+"""
+CONFIG = PLAIN.replace(
+    "r.example/team/hello", "{repository: r.example/team/hello, username: me, password: REGISTRY}"
+)
+
+
+@pytest.fixture
+def world(make_world):
+    one = make_world(CONFIG)
+    put(one, "REGISTRY", "the-first-password")
+    return one
+
+
+def pushed(world) -> list[str]:
+    """The tags in the registry, in the order in which they came there."""
+    return [arguments[2] for name, arguments in world.builder.calls if name == "push"]
+
+
+def test_a_release_knows_where_its_image_lies(world):
+    run = world.push("one")
+    release = world.store.release("hello", 1)
+    assert run.outcome == Outcome.LIVE
+    assert pushed(world) == [run.short, "r1"]
+    assert set(world.builder.remote) == {("r.example/team/hello", run.short), ("r.example/team/hello", "r1")}
+    assert set(world.builder.remote.values()) == {release.image}
+    assert release.remote.startswith("r.example/team/hello@sha256:")
+    assert f"pushed to {release.remote}" in [event.text for event in world.events(run, "note")]
+
+
+def test_only_what_runs_elsewhere_logs_in(world):
+    world.push("one")
+    remote = world.store.release("hello", 1).remote
+    assert world.builder.login == Login("me", Secret("the-first-password"), "hello REGISTRY")
+    assert world.engine.logins == {remote: world.builder.login}
+
+
+def test_without_a_registry_nothing_is_pushed_and_without_a_login_nobody_logs_in(make_world):
+    world = make_world("pipelines:\n  hello:\n    environments: {live: }\n")
+    world.push("one")
+    assert pushed(world) == []
+    assert world.store.release("hello", 1).remote == ""
+    world.configure(PLAIN)
+    world.push("two")
+    assert (world.builder.login, set(world.engine.logins.values())) == (None, {None})
+
+
+def test_a_release_from_before_there_were_registries_is_still_read():
+    release = Release("hello", 1, "c", "sha256:1", "hello:r1", 1, 0.0, {})
+    old = codec.dump(release).replace(',"remote":""', "")
+    assert "remote" not in old
+    assert codec.load(Release, old) == release
+
+
+def test_a_missing_password_is_said_before_anything_is_fetched(make_world):
+    world = make_world(CONFIG)
+    run = world.push("one")
+    assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "configuration")
+    assert "REGISTRY for the registry" in run.failure.message
+    assert "`pushlive secret set hello REGISTRY`" in run.failure.advice
+    assert world.source.names() == []
+    assert [line for line in world.desk.plan(CONFIG)["warnings"] if "REGISTRY" in line] == [
+        "pipelines.hello.registry.password: REGISTRY is not set, no run will start; "
+        "`pushlive secret set hello REGISTRY`"
+    ]
+
+
+def test_one_set_for_an_environment_alone_is_none_for_the_registry(make_world):
+    world = make_world(CONFIG)
+    put(world, "REGISTRY", "a-password", "live")
+    assert "REGISTRY for the registry" in world.push("one").failure.message
+
+
+def test_the_password_is_never_a_part_of_a_release_and_the_newest_is_taken(world):
+    for name in ("one", "two", "three"):
+        world.push(name)
+    world.engine.logins.clear()
+    put(world, "REGISTRY", "the-second-password")
+    world.revert(environment="live", to=1)
+    first = world.store.release("hello", 1)
+    assert first.secrets == {}
+    assert {at: login.password.reveal() for at, login in world.engine.logins.items()} == {
+        first.remote: "the-second-password"
+    }
+    assert "the-first-password" not in everything(world)
+    assert "the-second-password" not in everything(world)
+
+
+def test_the_password_is_masked_in_what_a_run_says(world):
+    world.builder.fail("push", EngineFailed("it said the-first-password."))
+    run = world.push("one")
+    assert run.failure.message == "it said •••."
+    assert "the-first-password" not in everything(world)
+
+
+def test_a_refused_login_fails_the_run_and_no_release_is_made(world):
+    world.builder.fail("push", ConfigError("unauthorized.", advice="Look."))
+    run = world.push("one")
+    assert (run.outcome, run.release) == (Outcome.FAILED, None)
+    assert (run.failure.stage, run.failure.step, run.failure.whose) == ("build", "push", "configuration")
+    assert world.serving() == {}
+
+
+def test_passing_trouble_with_the_registry_passes(world):
+    world.builder.fail("push", TryAgain("not reached."), times=2)
+    run = world.push("one")
+    assert run.outcome == Outcome.LIVE
+    assert run.release == 1
+
+
+def test_a_registry_that_stays_away_is_our_side_that_failed(world):
+    world.builder.fail("push", TryAgain("not reached."), times=99)
+    run = world.push("one")
+    assert (run.outcome, run.failure.whose, run.release) == (Outcome.FAILED, "engine", None)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_fault_33_a_worker_killed_at_either_push_leaves_one_release(world, nth: int, after: bool):
+    tags = []  # each push comes after a tag
+
+    def count() -> None:
+        tags.append(1)
+        if len(tags) == nth:
+            world.builder.kill("push", after=after)
+
+    world.builder.before("tag", count, times=nth)
+    run = world.accept(world.commit("one"))
+    with pytest.raises(Killed):
+        world.work()
+    world.work()
+    assert (world.run(run.number).outcome, world.run(run.number).release) == (Outcome.LIVE, 1)
+    [release] = world.store.releases("hello")
+    assert release.remote.startswith("r.example/team/hello@sha256:")
+    assert {tag for _, tag in world.builder.remote} == {world.run(run.number).short, "r1"}

@@ -1,0 +1,81 @@
+"""What is said of a registry, and how far an image is. The rest is asked of a real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.adapters.fake import FakeClock
+from pipeline.adapters.registry import _Progress
+from pipeline.adapters.registry_errors import Failing, meaning
+from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from pipeline.model import Event, Login
+from pipeline.secret import Secret
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("unauthorized: authentication required", ConfigError),
+        ("denied: requested access to the resource is denied", ConfigError),
+        ("no basic auth credentials", ConfigError),
+        (
+            "Head https://r.example/v2/x/manifests/1: unauthorized: incorrect username or password",
+            ConfigError,
+        ),
+        ("server message: insufficient_scope: authorization failed", ConfigError),
+        ("name unknown: The repository with name 'x' does not exist in the registry", EngineFailed),
+        ("manifest for r.example/x@sha256:0 not found: manifest unknown: manifest unknown", EngineFailed),
+        ('Get "https://r.example/v2/": http: server gave HTTP response to HTTPS client', EngineFailed),
+        ('Get "https://r.example/v2/": x509: certificate signed by unknown authority', EngineFailed),
+        ('Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused', TryAgain),
+        ('Get "https://r.example/v2/": dial tcp: lookup r.example on 1.1.1.1:53: no such host', TryAgain),
+        ("net/http: request canceled while waiting for connection (Client.Timeout exceeded)", TryAgain),
+        ("unexpected EOF", TryAgain),
+        ("received unexpected HTTP status: 503 Service Unavailable", Failing),
+        ("unknown: unknown error", Failing),
+        ("toomanyrequests: You have reached your pull rate limit.", Failing),
+    ],
+)
+def test_what_the_engine_says_is_somebodys_to_mend(said: str, kind: type[PushliveError]) -> None:
+    error = meaning("Pushing to r.example/x", said, None)
+    assert type(error) is kind
+    assert error.message == f"Pushing to r.example/x: {said.rstrip('.')}."
+    assert error.advice
+
+
+def test_a_refused_login_names_its_secret_and_never_its_value() -> None:
+    login = Login("me", Secret("opensesame"), "hello REGISTRY")
+    text = str(meaning("Pushing to r.example/x", "denied: no", login))
+    assert "the user me" in text
+    assert "`pushlive secret set hello REGISTRY`" in text
+    assert "opensesame" not in text + repr(login)
+
+
+def test_how_far_it_is_is_said_now_and_then() -> None:
+    clock, told = FakeClock(), list[Event]()
+    progress = _Progress("Pushing to r.example/x", clock, told.append)
+    for record in (
+        {"status": "The push refers to repository [r.example/x]"},
+        {"status": "Preparing", "id": "a", "progressDetail": {}},
+        {"status": "Layer already exists", "id": "b", "progressDetail": {}},
+        {"status": "Pushing", "id": "a", "progressDetail": {"current": 1 << 20, "total": 4 << 20}},
+    ):
+        progress.see(record)
+    assert told == []
+    clock.sleep(6)
+    progress.see({"status": "Pushing", "id": "a", "progressDetail": {"current": 2 << 20, "total": 4 << 20}})
+    progress.see({"status": "Pushing", "id": "a", "progressDetail": {"current": 3 << 20, "total": 4 << 20}})
+    clock.sleep(6)
+    progress.see({"status": "Pushed", "id": "a", "progressDetail": {}})
+    assert [(event.kind, event.text) for event in told] == [
+        ("note", "Pushing to r.example/x: 1 of 2 layers, 2 MiB of 4 MiB"),
+        ("note", "Pushing to r.example/x: 2 of 2 layers, 4 MiB of 4 MiB"),
+    ]
+
+
+def test_dockers_own_patience_with_a_layer_is_said_once() -> None:
+    told = list[Event]()
+    progress = _Progress("Pushing to r.example/x", FakeClock(), told.append)
+    for seconds in (5, 4, 3):
+        progress.see({"status": f"Retrying in {seconds} seconds", "id": "a"})
+    assert [event.kind for event in told] == ["warning"]
