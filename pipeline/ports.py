@@ -245,7 +245,7 @@ class Engine(Protocol):
         """The whole environment: both slots, routes and network. Twice."""
 
     def slots(self) -> Iterable[Place]:
-        """Every slot that has anything of this instance in it (for reconciliation)."""
+        """Every slot that has anything of this instance in it, running or kept (for reconciliation)."""
 
 
 class Probe(Protocol):

@@ -17,6 +17,10 @@ import urllib.request
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP))
+
+from tests.cluster import where  # noqa: E402 - the test cluster's addresses, from its own scripts
+
 SAMPLE = TOP / "docker" / "sample"
 PUSHLIVE = TOP / ".venv" / "bin" / "pushlive"
 
@@ -31,6 +35,19 @@ pipelines:
       dev:
       qa:
       live: {replicas: 2, keep_warm: 30m}
+"""
+ON_A_CLUSTER = """\
+pipelines:
+  hello:
+    registry: {registry}/hello
+    service: {{port: 8080, health: /healthz, cpu: 500m, memory: 64MiB, env: {{GREETING: hello}}}}
+    smoke:
+      - {{get: /healthz, status: 200, contains: ok, within: 500ms}}
+      - {{run: [./smoke.sh]}}
+    environments:
+      dev: {{engine: {{namespace: {namespace}}}}}
+      qa: {{engine: {{namespace: {namespace}}}}}
+      live: {{engine: {{namespace: {namespace}}}, replicas: 2, keep_warm: 30m}}
 """
 
 
@@ -67,8 +84,11 @@ def free_range(count: int) -> str:
 
 
 class Demo:
+    """On this machine's Docker Engine; ``OnACluster`` tells what is different there."""
+
     def __init__(self, folder: Path, once: bool) -> None:
         self.folder, self.once = folder, once
+        self.config = CONFIG
         self.app = folder / "hello"
         self.environment = self._environment()
         self.service: subprocess.Popen[bytes] | None = None
@@ -150,7 +170,7 @@ class Demo:
     def start(self) -> None:
         title("the service")
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "pipelines.yaml").write_text(CONFIG)
+        (self.folder / "pipelines.yaml").write_text(self.config)
         print("  $ pushlive up", flush=True)
         self.service = subprocess.Popen([PUSHLIVE, "up"], env=self.environment, start_new_session=True)
         deadline = time.monotonic() + 60
@@ -180,6 +200,9 @@ class Demo:
         with urllib.request.urlopen(environment["url"] + "/?text", timeout=10) as answer:
             return answer.read().decode()
 
+    def address(self, environment: dict) -> str:
+        return f"{environment['url']}  {environment['host_url']}"
+
     def releases(self) -> dict[str, int | None]:
         return {name: e["release"] for name, e in self.environments().items()}
 
@@ -191,7 +214,7 @@ class Demo:
         for name in ("dev", "qa", "live"):
             expect(
                 found[name]["release"] == 1 and "version=1" in self.page(found[name]),
-                f"{name:<5} {found[name]['url']}  {found[name]['host_url']}",
+                f"{name:<5} {self.address(found[name])}",
             )
         self.pushlive("show", "hello#1")
 
@@ -201,7 +224,7 @@ class Demo:
         self.push("The second version")
         found = self.environments()
         expect(self.releases() == {"dev": 2, "qa": 2, "live": 2}, "r2 serves everywhere")
-        expect("version=2" in self.page(found["live"]), f"live shows it: {found['live']['url']}")
+        expect("version=2" in self.page(found["live"]), f"live shows it: {self.address(found['live'])}")
 
     def revert(self) -> None:
         title("back in a second")
@@ -241,8 +264,8 @@ class Demo:
 
     def serving_without_us(self) -> None:
         port = self.environment["PUSHLIVE_PORTS"].partition("-")[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
-            expect(answer.status == 200, "the service has ended, the application still serves")
+        page = self.page({"name": "dev", "url": f"http://127.0.0.1:{port}"})
+        expect("version=2" in page, "the service has ended, the application still serves")
 
     def clean(self) -> None:
         if self.service and self.service.poll() is None:
@@ -260,16 +283,78 @@ class Demo:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class OnACluster(Demo):
+    """The same on Kubernetes: the cluster that PUSHLIVE_TEST_KUBECONFIG names with the registry PUSHLIVE_TEST_REGISTRY,
+    or the one that scripts/cluster starts here."""
+
+    namespace = "pushlive-demo"
+
+    def __init__(self, folder: Path, once: bool) -> None:
+        title("a Kubernetes cluster")
+        given, registry = (os.environ.get(f"PUSHLIVE_TEST_{name}") for name in ("KUBECONFIG", "REGISTRY"))
+        if given and not registry:
+            raise Failed(
+                "PUSHLIVE_TEST_REGISTRY names the registry that this cluster pulls from; it is not set"
+            )
+        if not given:
+            subprocess.run([TOP / "scripts" / "cluster", "up"], check=True, stdin=subprocess.DEVNULL)
+        self.kubeconfig = Path(given or where.KUBECONFIG)
+        super().__init__(folder, once)
+        self.environment["KUBECONFIG"] = str(self.kubeconfig)
+        self.config = ON_A_CLUSTER.format(
+            registry=registry or f"localhost:{where.REGISTRY}", namespace=self.namespace
+        )
+
+    def kubectl(self, *arguments: str) -> str:
+        program = shutil.which("kubectl", path=f"{where.BIN}:{os.environ.get('PATH', '')}") or "kubectl"
+        done = subprocess.run(
+            [program, *arguments], env=self.environment, capture_output=True, text=True, timeout=120
+        )
+        if done.returncode:
+            raise Failed(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def start(self) -> None:
+        if not self.kubectl("get", "namespace", self.namespace, "--ignore-not-found"):
+            self.kubectl("create", "namespace", self.namespace)
+        print(f"  {self.kubectl('get', 'nodes', '--no-headers').strip()}", flush=True)
+        super().start()
+
+    def page(self, environment: dict) -> str:
+        """Through the API server's proxy, which any cluster has."""
+        service = f"services/http:hello-{environment['name']}:http/proxy/?text"
+        return self.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/{service}")
+
+    def address(self, environment: dict) -> str:
+        return f"kubectl -n {self.namespace} port-forward service/hello-{environment['name']} 8080:80"
+
+    def second(self) -> None:
+        super().second()
+        print(self.kubectl("-n", self.namespace, "get", "deployments,services"), end="", flush=True)
+
+    def clean(self) -> None:
+        super().clean()
+        self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait=false")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument(
         "--once", action="store_true", help="end and clean up afterwards; exit 0 only if all held"
     )
-    once = parser.parse_args().once
+    parser.add_argument(
+        "--engine", choices=["docker", "kubernetes"], default="docker", help="on what the environments run"
+    )
+    given = parser.parse_args()
+    once = given.once
     folder = (
         Path(tempfile.mkdtemp(prefix="pl-demo-")) if once else Path.home() / ".cache" / "pushlive" / "demo"
     )
-    demo = Demo(folder, once)
+    try:
+        demo = (OnACluster if given.engine == "kubernetes" else Demo)(folder, once)
+    except (Failed, subprocess.CalledProcessError) as error:
+        print(f"\nscripts/demo: {error}", file=sys.stderr)
+        return 1
     if not once and folder.exists():
         demo.clean()  # what an earlier demonstration left
     try:

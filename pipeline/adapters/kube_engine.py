@@ -321,8 +321,7 @@ class KubeEngine:
 
     def slots(self) -> Iterable[Place]:
         found = self._calls.find("Deployment", {INSTANCE: self._instance})
-        running = [one["metadata"]["labels"] for one in found if one["spec"].get("replicas")]
-        return sorted({kube_names.place_of(labels, self._key) for labels in running}, key=str)
+        return sorted({kube_names.place_of(one["metadata"]["labels"], self._key) for one in found}, key=str)
 
     # --- what is there
 
