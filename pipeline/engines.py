@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from pipeline import loader
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DamagedRecord
 from pipeline.model import DOCKER, Environment, Release
@@ -14,10 +16,20 @@ from pipeline.store import Store
 def in_use(store: Store, config: Config | None) -> frozenset[str]:
     """The keys (``Where.key``) of all that the configuration names or a record lies on; Docker where nothing is
     known."""
-    found = set(_recorded(store))
-    for pipeline in config.pipelines.values() if config else ():
-        found |= {pipeline.environment(name).engine.key for name in pipeline.environments}
-    return frozenset(found or {DOCKER})
+    return frozenset({*_recorded(store), *(_named(config) if config else ())}) or frozenset({DOCKER})
+
+
+def named_in(file: Path) -> frozenset[str]:
+    """What can be said without the store: Docker, and what the file names."""
+    try:
+        return frozenset({DOCKER, *_named(loader.load(file.read_text(encoding="utf-8"), str(file)))})
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return frozenset({DOCKER})
+
+
+def _named(config: Config) -> Iterator[str]:
+    for pipeline in config.pipelines.values():
+        yield from (pipeline.environment(name).engine.key for name in pipeline.environments)
 
 
 def _recorded(store: Store) -> Iterator[str]:

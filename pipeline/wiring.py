@@ -14,7 +14,7 @@ from pipeline.adapters.bell import RqBell
 from pipeline.clock import SystemClock
 from pipeline.configs import Configs
 from pipeline.desk import Desk
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StoreUnavailable
 from pipeline.keeper import Keeper
 from pipeline.messenger import Messenger
 from pipeline.model import DOCKER
@@ -104,6 +104,8 @@ def _in_use(settings: Settings) -> frozenset[str]:
         _, config = Configs(kept, settings.config).current()
     except ConfigError:
         return engines.in_use(kept, None)
+    except StoreUnavailable:  # `down --all` asks when the service has ended
+        return engines.named_in(settings.config)
     return engines.in_use(kept, config)
 
 

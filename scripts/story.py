@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -321,9 +322,10 @@ class OnACluster(Demo):
         super().start()
 
     def page(self, environment: dict) -> str:
-        """Through the API server's proxy, which any cluster has."""
-        service = f"services/http:hello-{environment['name']}:http/proxy/?text"
-        return self.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/{service}")
+        """Through the API server's proxy, which any cluster has. kubectl asks for the page that people see."""
+        service = f"services/http:hello-{environment['name']}:http/proxy/"
+        page = self.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/{service}")
+        return " ".join(f"{name}={value}" for name, value in re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page))
 
     def address(self, environment: dict) -> str:
         return f"kubectl -n {self.namespace} port-forward service/hello-{environment['name']} 8080:80"
