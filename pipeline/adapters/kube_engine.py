@@ -7,7 +7,7 @@ what is not ready out of a Service. This engine only says what is wanted, and wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pipeline.adapters import kube_command, kube_names, kube_room
 from pipeline.adapters.kube_calls import Calls, Found
@@ -33,7 +33,7 @@ from pipeline.errors import ConfigError, EngineFailed, RequestError
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
 
-SETTLE = 5.0  # seconds in which the cluster has a Service's new pods in its endpoints
+SETTLE = 5.0  # seconds in which the cluster's controllers follow: a Service's endpoints, pods that are to end
 LOOK = 0.02  # seconds between two looks at that
 KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "ConfigMap", "Secret")
 
@@ -224,12 +224,18 @@ class KubeEngine:
 
     def _settle(self, spec: SlotSpec) -> None:
         """Waits, a bounded time, until the Service's endpoints are those of the slot: a selector is a wish."""
-        end = self._clock.monotonic() + SETTLE
         ours = set(self._names(spec))
-        while self._clock.monotonic() < end:
+
+        def settled() -> bool:
             there = set(endpoints(self._calls, base(spec.place)))
-            if there and there <= ours:
-                return
+            return bool(there) and there <= ours
+
+        self._until(settled)
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        """Gives the cluster's controllers a moment to do what they were told; a bounded one."""
+        end = self._clock.monotonic() + SETTLE
+        while not done() and self._clock.monotonic() < end:
             self._clock.sleep(LOOK)
 
     def unroute(self, place: Place) -> None:
@@ -268,6 +274,7 @@ class KubeEngine:
         if self._own("Deployment", slot_name(place), place):
             self._calls.merge("Deployment", slot_name(place), {"spec": {"replicas": 0}})
         self._calls.delete("Service", slot_name(place))
+        self._until(lambda: not self._pods(place))  # all of them were told to end
 
     def _refuse_serving(self, place: Place, what: str) -> None:
         if self.serving(place) == place.slot:
