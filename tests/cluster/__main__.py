@@ -9,11 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tests.cluster import build, keys, leftovers, network, settings
-from tests.cluster.components import ALL, APISERVER, CONTAINERD, STAGES, Component
+from tests.cluster.components import ALL, APISERVER, CONTAINERD, LEADERS, STAGES, Component
 from tests.cluster.processes import get, healthy, pid, start, stop, until, wait
 from tests.cluster.where import (
     ADDRESS,
@@ -92,7 +92,7 @@ def well() -> bool:
 
 
 def begin() -> None:
-    """From nothing: whatever an ended cluster left behind goes first, so that no old state is believed."""
+    """From nothing. Whatever an ended cluster left behind goes first, so that no old state is believed."""
     packages()
     program, image = build.node(), build.pause_image()
     if HOME.exists() or RUN.exists():
@@ -116,22 +116,36 @@ def packages() -> None:
 
 def go() -> None:
     """Starts whatever does not run, stage by stage."""
+    if not all(component.path.is_symlink() for component in ALL):
+        fail(
+            "The cluster that runs was made by another version of these scripts: scripts/cluster down, then up."
+        )
     network.up()
     leftovers.make_groups()
     for stage in STAGES:
         missing = [component for component in stage if not pid(component)]
         if missing:
             say(f"starting {', '.join(component.name for component in missing)}")
-        for component in missing:
-            start(component)
+        launch(missing)
         for component in stage:
             wait(component)
-            if component is CONTAINERD and component in missing:
-                sandbox()
     until(ready, 60) or fail(f"The node is not ready: {state()}. See {LOGS}/kubelet.log.")
     say(
         f"node {NODE} is ready; registries: localhost:{REGISTRY}, and with a password localhost:{LOCKED_REGISTRY}"
     )
+
+
+def launch(components: Sequence[Component]) -> None:
+    """Starts them together; returns when they are well."""
+    for component in components:
+        start(component)
+    for component in components:
+        wait(component)
+    if CONTAINERD in components:
+        sandbox()
+    if APISERVER in components and any(pid(leader) for leader in LEADERS):
+        stop(LEADERS)
+        launch(LEADERS)
 
 
 def sandbox() -> None:
@@ -209,8 +223,7 @@ def one(act: str, component: Component) -> int:
     if not BIN.exists():
         fail("There is no cluster; make one with: scripts/cluster up")
     if act == "start":
-        if not pid(component):
-            start(component)
+        launch([] if pid(component) else [component])
         wait(component)
         return 0
     stop([component], signal.SIGKILL if act == "kill" else signal.SIGTERM)

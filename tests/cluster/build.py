@@ -43,16 +43,24 @@ def built(name: str, flags: str, duration: str) -> Path:
     content = flags.encode() + b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     program = CACHE / f"cluster-{name}-{VERSION}-{hashlib.sha256(content).hexdigest()[:12]}"
     if not program.exists():
-        say(f"building {name} of {folder}: once, {duration}; the result is {program}")
-        go(folder, flags, program)
+        go(folder, flags, program, duration)
+        forget_older(program, f"cluster-{name}-")
     return program
 
 
-def go(folder: Path, flags: str, program: Path) -> None:
+def forget_older(program: Path, prefix: str) -> None:
+    """Three are kept, as checkouts beside each other may want theirs: 140 MB each."""
+    all_of_it = sorted(program.parent.glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
+    for path in all_of_it[:-3]:
+        path.unlink(missing_ok=True)
+
+
+def go(folder: Path, flags: str, program: Path, duration: str) -> None:
     if not shutil.which("go"):
         fail(
             f"Go is missing (1.26 or newer, see https://go.dev/dl), which {folder} is built with. {ELSEWHERE}"
         )
+    say(f"building {program} of {folder}, once: {duration}")
     program.parent.mkdir(parents=True, exist_ok=True)
     unfinished = program.with_name(f"{program.name}.{os.getpid()}")
     log = CACHE / f"build-{folder.name}.log"

@@ -150,9 +150,14 @@ REGISTRIES = tuple(
     for name, port in (("registry", REGISTRY), ("locked-registry", LOCKED_REGISTRY))
 )
 APISERVER = Component("kube-apiserver", apiserver, f"https://{ADDRESS}:{API}/readyz")
-CLIENTS = (
+# Elsewhere these two end when the API server is away for long, as they lose their lead, and are started again. Here
+# they have no rival; but one that went on would take its own blindness for the nodes' silence.
+LEADERS = (
     Component("kube-controller-manager", controllers, f"https://127.0.0.1:{CONTROLLERS}/healthz"),
     Component("kube-scheduler", scheduler, f"https://127.0.0.1:{SCHEDULER}/healthz"),
+)
+CLIENTS = (
+    *LEADERS,
     Component(
         "kube-proxy",
         lambda: {"config": CONFIG / "kube-proxy.yaml"},
