@@ -13,7 +13,7 @@ CONTEXT = "pushlive-test"  # the administrator's context
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushlive"
-HOME = Path(os.environ.get("PUSHLIVE_CLUSTER") or CACHE / "cluster").absolute()
+HOME = Path(os.environ.get("PUSHLIVE_TEST_CLUSTER") or CACHE / "cluster").absolute()
 RUN = Path("/run/pushlive-cluster")  # sockets: their paths have to be short
 SOCKET = RUN / "containerd.sock"
 BIN, LOGS, PIDS, KEYS, CONFIG = (HOME / name for name in ("bin", "logs", "pids", "keys", "config"))
