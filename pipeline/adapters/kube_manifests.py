@@ -175,13 +175,18 @@ class Maker:
             "shareProcessNamespace": True,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,  # else every Service of the namespace would be in its environment
-            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "seccompProfile": {"type": "RuntimeDefault"},
+                # As Docker's: whoever is not root may listen on port 80, too.
+                "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
+            },
         }
         if spec.config.registry and spec.config.registry.username:
             pod["imagePullSecrets"] = [{"name": f"{base(spec.place)}-pull"}]
         if spec.config.service.security == "strict":
             pod["securityContext"]["runAsNonRoot"] = True
-            pod["volumes"] = [{"name": "tmp", "emptyDir": {}}]
+            # As Docker's: counted as the container's memory, so bounded by its limit.
+            pod["volumes"] = [{"name": "tmp", "emptyDir": {"medium": "Memory"}}]
         return pod
 
     def _container(self, spec: SlotSpec, more: dict[str, str]) -> Manifest:
@@ -267,5 +272,5 @@ def selected(service: Manifest | None) -> str | None:
 
 
 def _literal(value: str) -> str:
-    """Kubernetes replaces $(NAME) in a value; Docker does not, and neither shall this."""
-    return value.replace("$(", "$$(")
+    """Kubernetes replaces $(NAME) in a value, and $$ by $; Docker does not, and neither shall this."""
+    return value.replace("$", "$$")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from pipeline.model import SLOTS, Place, SlotSpec
 
@@ -24,18 +25,21 @@ ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
 NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it
 LONGEST = 63  # characters of a Service's name, and of a label's value
 _TAIL = 6  # hex digits
+_LIKE_A_TAIL = re.compile(f"[0-9a-f]{{{_TAIL}}}")
 
 
 def base(place: Place) -> str:
     """``hello-live``: the environment's own name, the public Service's.
 
-    No two environments have the same one: where the environment's name has a hyphen itself or is a slot's, or the
-    whole would be too long, a hash of both names is added.
+    No two environments have the same one: where the environment's name has a hyphen itself, is a slot's or could be
+    such a hash, or the whole would be too long, a hash of both names is added.
     """
     plain = f"{place.pipeline}-{place.environment}"
     room = LONGEST - len("-green")
-    simple = "-" not in place.environment and place.environment not in SLOTS
-    if simple and len(plain) <= room:
+    special = (
+        "-" in place.environment or place.environment in SLOTS or _LIKE_A_TAIL.fullmatch(place.environment)
+    )
+    if not special and len(plain) <= room:
         return plain
     tail = hashlib.sha256(f"{place.pipeline}/{place.environment}".encode()).hexdigest()[:_TAIL]
     return f"{plain[: room - _TAIL - 1].rstrip('-')}-{tail}"
@@ -50,7 +54,7 @@ def command_name(spec: SlotSpec, name: str) -> str:
     """The pod of a command of that release, equal for equal names."""
     whole = f"{slot_name(spec.place)}/r{spec.release}/{name}"
     tail = hashlib.sha256(whole.encode()).hexdigest()[:10]
-    readable = "".join(c if c.isalnum() else "-" for c in name.lower())
+    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
     return f"{base(spec.place)}-r{spec.release}-{readable}"[: LONGEST - 11].rstrip("-") + f"-{tail}"
 
 

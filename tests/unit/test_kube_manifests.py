@@ -1,0 +1,331 @@
+"""From a SlotSpec to plain data for a cluster."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.adapters import containers
+from pipeline.adapters import kube_manifests as made
+from pipeline.adapters.kube_names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
+from pipeline.config import Registry, Rendered, Service
+from pipeline.model import Place, SlotSpec
+from pipeline.secret import Secret
+
+MAKE = made.Maker("pl", "shop")
+PASSWORD = "correct horse battery staple"
+LOGIN = Registry(repository="r.example.com/hello", username="u", password="REGISTRY")
+
+
+def spec(slot: str = "blue", registry: Registry | None = None, **service: object) -> SlotSpec:
+    config = Rendered(service=Service(**service), registry=registry)  # type: ignore[arg-type]
+    place = Place("hello", "live", 3, slot, "kubernetes")
+    remote = "r.example.com/hello@sha256:" + "1" * 64
+    return SlotSpec(place, 17, 42, "c" * 40, "sha256:" + "2" * 64, config, remote=remote)
+
+
+def pod(one: SlotSpec) -> dict[str, Any]:
+    found: dict[str, Any] = MAKE.deployment(one)["spec"]["template"]["spec"]
+    return found
+
+
+def container(one: SlotSpec) -> dict[str, Any]:
+    found: dict[str, Any] = pod(one)["containers"][0]
+    return found
+
+
+def command(one: SlotSpec, *argv: str, **more: str) -> dict[str, Any]:
+    return MAKE.command(one, "migrate", argv or ("true",), more)
+
+
+def everything(one: SlotSpec) -> list[made.Manifest]:
+    """All that an environment may have, but its Secrets."""
+    return [
+        MAKE.public(one.place, "blue"),
+        MAKE.ingress(one.place, ("hello.example.com",), ""),
+        MAKE.preview(one),
+        MAKE.deployment(one),
+        MAKE.disruption(one),
+        MAKE.config_map(one),
+        command(one),
+    ]
+
+
+# ── what a pod is allowed and how it ends ────────────────────────────────────
+
+
+def test_a_pod_may_use_what_the_configuration_says_and_is_placed_by_a_part_of_its_cpu() -> None:
+    resources = container(spec(cpu=0.5, memory=64 << 20))["resources"]
+    assert resources["limits"] == {"cpu": "500m", "memory": str(64 << 20)}
+    assert resources["requests"] == {"cpu": "50m", "memory": str(64 << 20)}
+    assert container(spec(cpu=0.02))["resources"]["requests"]["cpu"] == "10m"
+    assert command(spec(cpu=0.5))["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "500m"
+
+
+def test_readiness_asks_the_health_path_and_nothing_else_ends_a_pod() -> None:
+    one = container(spec(port=9000, health="/healthz?deep=1"))
+    assert one["readinessProbe"]["httpGet"] == {"path": "/healthz?deep=1", "port": "http", "scheme": "HTTP"}
+    assert one["ports"] == [{"name": "http", "containerPort": 9000, "protocol": "TCP"}]
+    assert not {"livenessProbe", "startupProbe"} & set(one)
+
+
+@pytest.mark.parametrize(("stop", "seconds"), [(0.0, 1), (0.4, 1), (2.6, 3), (300.0, 300)])
+def test_the_time_to_end_is_counted_from_the_end_of_the_pause_before_it(stop: float, seconds: int) -> None:
+    one = pod(spec(stop=stop))
+    assert one["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": made.PRE_STOP}}}
+    assert one["terminationGracePeriodSeconds"] == made.PRE_STOP + seconds
+
+
+def test_a_slot_of_one_replica_has_no_disruption_budget_to_keep_a_node_from_being_emptied() -> None:
+    budget = MAKE.disruption(spec(replicas=3))["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"] == MAKE.deployment(spec())["spec"]["selector"]
+
+
+# ── security ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("build", [pod, lambda one: command(one)["spec"]])
+def test_the_defaults_are_dockers(build: Any) -> None:
+    one = build(spec())
+    app = one["containers"][0]["securityContext"]
+    assert app == {"allowPrivilegeEscalation": False, "capabilities": {"drop": containers.CAP_DROP}}
+    assert one["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert one["automountServiceAccountToken"] is False
+    assert one["enableServiceLinks"] is False
+    assert "volumes" not in one
+    assert one["shareProcessNamespace"] is True
+
+
+@pytest.mark.parametrize("build", [pod, lambda one: command(one)["spec"]])
+def test_strict_is_what_the_restricted_profile_asks_for(build: Any) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards"""
+    one = build(spec(security="strict"))
+    app = one["containers"][0]["securityContext"]
+    assert app["allowPrivilegeEscalation"] is False
+    assert app["capabilities"] == {"drop": ["ALL"]}
+    assert app["runAsNonRoot"] is app["readOnlyRootFilesystem"] is True
+    assert one["securityContext"]["runAsNonRoot"] is True
+    assert one["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert one["volumes"] == [{"name": "tmp", "emptyDir": {"medium": "Memory"}}]
+    assert one["containers"][0]["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+
+
+# ── variables ────────────────────────────────────────────────────────────────
+
+
+def variables(one: SlotSpec, manifest: made.Manifest) -> dict[str, str]:
+    """What the container gets, by Kubernetes' own rules: later sources win, `env` over all of them."""
+    sources = {"secretRef": revealed(one), "configMapRef": MAKE.config_map(one)["data"]}
+    app = manifest["spec"]["containers"][0]
+    found: dict[str, str] = {}
+    for source in app["envFrom"]:
+        [kind] = source
+        found |= sources[kind]
+    return found | {each["name"]: expanded(each["value"], found) for each in app["env"]}
+
+
+def revealed(one: SlotSpec) -> dict[str, str]:
+    data = MAKE.secret(one, one.reveal())["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def expanded(text: str, known: dict[str, str]) -> str:
+    """What Kubernetes makes of a value: k8s.io/kubernetes/third_party/forked/golang/expansion/expand.go."""
+    out, at = "", 0
+    while at < len(text):
+        rest = text[at + 1 :]
+        if text[at] != "$" or not rest:
+            out, at = out + text[at], at + 1
+        elif rest[0] == "$":
+            out, at = out + "$", at + 2
+        elif rest[0] == "(" and ")" in rest:
+            name = rest[1 : rest.index(")")]
+            out, at = out + known.get(name, f"$({name})"), at + len(name) + 3
+        else:
+            out, at = out + text[at : at + 2], at + 2
+    return out
+
+
+def with_secrets(one: SlotSpec) -> SlotSpec:
+    values = {"TOKEN": Secret(PASSWORD), "BOTH": Secret("the secret's")}
+    return replace(one, secrets={"TOKEN": 3, "BOTH": 1}, reveal=lambda: values)
+
+
+def test_the_configuration_wins_over_secrets_and_we_over_both_as_on_docker() -> None:
+    env = {"A": "1", "BOTH": "the configuration's", "PUSHLIVE_RELEASE": "r1", "MORE": "2", "MONEY": "$$ $(A)"}
+    one, more = with_secrets(spec(env=env)), {"MORE": "3", "PRICE": "$$5 or $(A)"}
+    manifest = MAKE.command(one, "x", ("true",), more)
+    body = containers.given({"Env": containers.environment(one, more)}, one.reveal())
+    on_docker = dict(entry.split("=", 1) for entry in body["Env"])
+    assert variables(one, manifest) == on_docker
+    assert on_docker["BOTH"] == "the configuration's"
+    assert on_docker["PRICE"] == "$$5 or $(A)"
+
+
+@given(st.text("$()Aé", max_size=12))
+@example("$(A)")
+@example("$$(A)")
+@example("$$")
+@example("costs $é")
+def test_a_value_and_an_argument_reach_the_application_as_they_were_written(text: str) -> None:
+    [value] = [each["value"] for each in container_of(command(spec(), B=text))["env"] if each["name"] == "B"]
+    assert expanded(value, {"A": "replaced"}) == text
+    assert expanded(container(spec(command=("x", text)))["args"][1], {"A": "replaced"}) == text
+    assert expanded(container_of(command(spec(), "x", text))["command"][1], {"A": "replaced"}) == text
+
+
+def container_of(manifest: made.Manifest) -> dict[str, Any]:
+    found: dict[str, Any] = manifest["spec"]["containers"][0]
+    return found
+
+
+def test_no_secret_is_anywhere_but_in_secrets() -> None:
+    one = with_secrets(spec(env={"A": "1"}, registry=LOGIN))
+    text = json.dumps(everything(one))
+    for hidden in (PASSWORD, "the secret's"):
+        assert hidden not in text
+        assert base64.b64encode(hidden.encode()).decode() not in text
+    assert revealed(one) == {"TOKEN": PASSWORD, "BOTH": "the secret's"}
+    assert MAKE.secret(one, one.reveal())["metadata"]["labels"][INSTANCE] == "pl"
+
+
+def test_the_hash_in_a_secrets_name_tells_nothing_of_its_value() -> None:
+    one, other = with_secrets(spec()), replace(with_secrets(spec()), reveal=lambda: {"TOKEN": Secret("x")})
+    assert MAKE.secret(one, one.reveal())["metadata"] == MAKE.secret(other, other.reveal())["metadata"]
+    newer = replace(one, secrets={"TOKEN": 4, "BOTH": 1})
+    assert (
+        MAKE.secret(newer, one.reveal())["metadata"]["name"]
+        != MAKE.secret(one, one.reveal())["metadata"]["name"]
+    )
+
+
+def test_nodes_log_in_to_the_registry_with_a_secret_of_its_own() -> None:
+    one = spec(registry=LOGIN)
+    found = MAKE.pull_secret(one, "u", Secret(PASSWORD))
+    document = json.loads(base64.b64decode(found["data"][".dockerconfigjson"]))
+    both = base64.b64encode(f"u:{PASSWORD}".encode()).decode()
+    assert document == {"auths": {"r.example.com": {"username": "u", "password": PASSWORD, "auth": both}}}
+    assert found["type"] == "kubernetes.io/dockerconfigjson"
+    for each in (pod(one), command(one)["spec"]):
+        assert each["imagePullSecrets"] == [{"name": found["metadata"]["name"]}]
+    assert "imagePullSecrets" not in pod(spec(registry=Registry(repository="r.example.com/hello")))
+
+
+# ── what makes a pod what it is ──────────────────────────────────────────────
+
+
+def test_the_hash_changes_with_what_a_pod_is_and_with_nothing_else() -> None:
+    plain = MAKE.spec_hash(spec())
+    assert MAKE.spec_hash(replace(spec(), run=99)) == plain
+    assert MAKE.spec_hash(replace(spec(), image="sha256:elsewhere")) == plain  # what runs is `remote`
+    assert MAKE.spec_hash(spec(drain=99.0, keep_warm=1.0, replicas=3, ready=5.0, release=("x",))) == plain
+    others = [
+        spec("green"),
+        spec(memory=64 << 20),
+        spec(cpu=0.5),
+        spec(env={"A": "b"}),
+        spec(env={"A": "c"}),
+        spec(command=("x",)),
+        spec(stop=3.0),
+        spec(port=9000),
+        spec(health="/healthz"),
+        spec(security="strict"),
+        spec(registry=LOGIN),
+        with_secrets(spec()),
+        replace(with_secrets(spec()), secrets={"TOKEN": 4, "BOTH": 1}),
+        replace(spec(), remote="r.example.com/hello@sha256:" + "3" * 64),
+        replace(spec(), release=18),
+        replace(spec(), commit="d" * 40),
+    ]
+    hashes = [MAKE.spec_hash(one) for one in others]
+    assert len({plain, *hashes}) == len(others) + 1
+
+
+def test_the_order_of_variables_makes_no_other_pod() -> None:
+    assert MAKE.spec_hash(spec(env={"A": "1", "B": "2"})) == MAKE.spec_hash(spec(env={"B": "2", "A": "1"}))
+    one, other = with_secrets(spec()), replace(with_secrets(spec()), secrets={"BOTH": 1, "TOKEN": 3})
+    assert MAKE.spec_hash(one) == MAKE.spec_hash(other)
+
+
+def test_pods_carry_their_hash_and_no_run() -> None:
+    template = MAKE.deployment(spec())["spec"]["template"]
+    assert template["metadata"]["labels"][SPEC] == MAKE.spec_hash(spec())
+    assert RUN not in template["metadata"]["labels"]
+    assert template == MAKE.deployment(replace(spec(), run=99))["spec"]["template"]
+
+
+# ── traffic ──────────────────────────────────────────────────────────────────
+
+
+def matches(service: made.Manifest, labels: dict[str, str]) -> bool:
+    return service["spec"]["selector"].items() <= labels.items()
+
+
+def test_the_public_service_chooses_one_slot_and_the_preview_this_very_release() -> None:
+    blue, green = (
+        MAKE.deployment(spec(s))["spec"]["template"]["metadata"]["labels"] for s in ("blue", "green")
+    )
+    public = MAKE.public(spec().place, "blue")
+    assert matches(public, blue)
+    assert not matches(public, green)
+    assert made.selected(public) == "blue"
+    assert not matches(MAKE.public(spec().place, NOWHERE), blue)
+    assert made.selected(MAKE.public(spec().place, NOWHERE)) is None
+    assert matches(MAKE.preview(spec()), blue)
+    assert not matches(MAKE.preview(replace(spec(), release=18)), blue)
+    assert made.selected(None) is None
+
+
+def test_a_commands_pod_belongs_to_no_service_and_no_deployment() -> None:
+    labels = command(spec())["metadata"]["labels"]
+    for service in (MAKE.public(spec().place, "blue"), MAKE.preview(spec())):
+        assert not matches(service, labels)
+    chosen = MAKE.deployment(spec())["spec"]["selector"]["matchLabels"]
+    assert not chosen.items() <= labels.items()
+    assert labels[SLOT] == "blue-command"
+
+
+def test_another_installation_or_environment_is_never_chosen() -> None:
+    labels = MAKE.deployment(spec())["spec"]["template"]["metadata"]["labels"]
+    other = made.Maker("other", "shop")
+    for service in (other.public(spec().place, "blue"), other.preview(spec())):
+        assert not matches(service, labels)
+    twin = replace(spec().place, environment="qa")
+    assert not matches(MAKE.public(twin, "blue"), labels)
+
+
+def test_host_names_lead_to_the_public_service() -> None:
+    found = MAKE.ingress(spec().place, ("a.example.com", "b.example.com"), "nginx")["spec"]
+    assert [rule["host"] for rule in found["rules"]] == ["a.example.com", "b.example.com"]
+    backend = found["rules"][1]["http"]["paths"][0]["backend"]["service"]
+    assert backend == {"name": "hello-live", "port": {"name": "http"}}
+    assert found["ingressClassName"] == "nginx"
+    assert "ingressClassName" not in MAKE.ingress(spec().place, ("a.example.com",), "")["spec"]
+
+
+# ── whose it is ──────────────────────────────────────────────────────────────
+
+
+def test_all_that_is_made_is_found_again_by_its_labels() -> None:
+    one = with_secrets(spec(env={"A": "1"}, registry=LOGIN))
+    made_all = [*everything(one), MAKE.secret(one, {}), MAKE.pull_secret(one, "u", Secret("p"))]
+    wanted = {"pushlive/instance": "pl", "pushlive/pipeline": "hello", "pushlive/environment": "live"}
+    for each in made_all:
+        assert each["metadata"]["namespace"] == "shop"
+        assert wanted.items() <= each["metadata"]["labels"].items(), each["kind"]
+    assert selector(wanted) == "pushlive/instance=pl,pushlive/pipeline=hello,pushlive/environment=live"
+
+
+def test_hashed_configuration_cannot_be_changed_under_its_name() -> None:
+    one = with_secrets(spec(env={"A": "1"}))
+    assert MAKE.config_map(one)["immutable"] is MAKE.secret(one, one.reveal())["immutable"] is True
+    assert (
+        MAKE.config_map(one)["metadata"]["name"] != MAKE.config_map(spec(env={"A": "2"}))["metadata"]["name"]
+    )
