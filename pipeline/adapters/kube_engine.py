@@ -26,10 +26,11 @@ from pipeline.adapters.kube_names import (
     slot_labels,
     slot_name,
 )
+from pipeline.adapters.kube_owned import Owned, editors
 from pipeline.adapters.kube_probe import endpoints, proxy_path
 from pipeline.adapters.kube_ready import Waiting
 from pipeline.adapters.kube_trouble import is_going, is_ready, last_end, of_deployment, of_pod
-from pipeline.errors import ConfigError, EngineFailed, RequestError
+from pipeline.errors import EngineFailed, RequestError
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
 
@@ -43,6 +44,7 @@ class KubeEngine:
 
     def __init__(self, calls: Calls, instance: str, key: str, clock: Clock) -> None:
         self._calls, self._instance, self._key, self._clock = calls, instance, key, clock
+        self._own = Owned(calls, instance)
 
     @property
     def _make(self) -> Maker:
@@ -50,11 +52,16 @@ class KubeEngine:
 
     # --- before
 
-    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:  # noqa: ARG002 - `expose` leads them here
-        found = self._own("Service", base(place), place)
-        if found is None:
-            self._calls.create(self._make.public(place, NOWHERE))
-            self._own("Service", base(place), place)  # somebody else may have been first
+    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:  # `expose` leads them here
+        if self._own.get("Service", base(place), place):
+            return
+        # Whatever stands in the way is said before anything is made.
+        for slot in SLOTS:
+            for kind in ("Deployment", "Service"):
+                self._own.get(kind, f"{base(place)}-{slot}", place)
+        if hosts:
+            self._own.get("Ingress", base(place), place)
+        self._own.make(self._make.public(place, NOWHERE), place)
 
     def fits(self, spec: SlotSpec) -> None:
         kube_room.insist(self._calls, spec)
@@ -63,17 +70,32 @@ class KubeEngine:
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()
-        if self._own("Service", base(spec.place), spec.place) is None:
+        service = self._own.get("Service", base(spec.place), spec.place)
+        if service is None:
             raise EngineFailed(
                 f"{base(spec.place)} was not prepared: it has no Service.", advice="Deploy again."
             )
+        if selected(service) != spec.place.slot:
+            self._clear_the_way(spec)
         self._fill(spec)
+
+    def _clear_the_way(self, spec: SlotSpec) -> None:
+        """An idle slot is taken over from whoever changed it by hand, and what failed in it is tried anew at once:
+        the cluster itself would wait longer and longer."""
+        found = self._own.get("Deployment", slot_name(spec.place), spec.place)
+        if found and editors(found):
+            self._calls.delete("Deployment", slot_name(spec.place))
+        elif found and of_deployment(found):
+            self._calls.merge("Deployment", slot_name(spec.place), {"spec": {"replicas": 0}})
+        for pod in self._pods(spec.place):
+            if of_pod(pod) and not is_ready(pod):
+                self._calls.delete("Pod", pod["metadata"]["name"])
 
     def _fill(self, spec: SlotSpec) -> bool:
         """Makes the slot's Deployment what the spec says; True if it acted."""
-        found = self._own("Deployment", slot_name(spec.place), spec.place)
+        found = self._own.get("Deployment", slot_name(spec.place), spec.place)
         if found and self._holds(found, spec):
-            return False
+            return self._restore_sources(spec)
         if found and self._spec_of(found) != self._make.spec_hash(spec) and self._pods(spec.place):
             self._refuse_serving(spec.place, "filled anew")
         if not spec.remote:
@@ -86,14 +108,23 @@ class KubeEngine:
         self._sweep_hashed(spec)
         return True
 
+    def _restore_sources(self, spec: SlotSpec) -> bool:
+        """What pods that are there take their variables from may have been removed by hand: then they cannot start
+        again. True if it acted."""
+        wanted = _sources(self._make.deployment(spec)["spec"]["template"]["spec"])
+        if all(self._calls.get(kind, name) for kind, name in wanted):
+            return False
+        self._provide(spec)
+        return True
+
     def _provide(self, spec: SlotSpec) -> None:
         """What the pods take their variables and their image from."""
         if spec.config.service.env:
-            self._calls.create(self._make.config_map(spec))
+            self._own.make(self._make.config_map(spec), spec.place)
         if spec.secrets:
-            self._calls.create(self._make.secret(spec, spec.reveal()))
+            self._own.make(self._make.secret(spec, spec.reveal()), spec.place)
         if login := spec.login():
-            self._calls.apply(self._make.pull_secret(spec, login.username, login.password))
+            self._own.put(self._make.pull_secret(spec, login.username, login.password), spec.place)
 
     def _holds(self, found: Found, spec: SlotSpec) -> bool:
         same = self._spec_of(found) == self._make.spec_hash(spec)
@@ -104,15 +135,15 @@ class KubeEngine:
 
     def _sweep_hashed(self, spec: SlotSpec) -> None:
         """ConfigMaps and Secrets that neither slot and no command takes its variables from any more."""
-        used = _named(self._make.deployment(spec)["spec"]["template"]["spec"])
+        used = _sources(self._make.deployment(spec)["spec"]["template"]["spec"])
         for slot in SLOTS:
             found = self._calls.get("Deployment", f"{base(spec.place)}-{slot}")
-            used |= _named(found["spec"]["template"]["spec"]) if found else set()
+            used |= _sources(found["spec"]["template"]["spec"]) if found else set()
         for pod in self._commands(spec.place):
-            used |= _named(pod["spec"])
+            used |= _sources(pod["spec"])
         for kind in ("ConfigMap", "Secret"):
             for one in self._calls.find(kind, environment_labels(self._instance, spec.place)):
-                if one["metadata"]["name"] not in used:
+                if (kind, one["metadata"]["name"]) not in used:
                     self._calls.delete(kind, one["metadata"]["name"])
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
@@ -134,7 +165,7 @@ class KubeEngine:
             name=pod["metadata"]["name"],
             address=status.get("podIP", ""),
             port=int(port),
-            release=int(pod["metadata"]["labels"][RELEASE]),
+            release=int(pod["metadata"]["labels"].get(RELEASE) or 0),
             state=state,
             exit_code=end.get("exitCode") if end and state == "exited" else None,
             out_of_memory=bool(end and end.get("reason") == "OOMKilled" and state == "exited"),
@@ -169,18 +200,16 @@ class KubeEngine:
     # --- traffic
 
     def expose(self, spec: SlotSpec) -> None:
-        self._own("Service", slot_name(spec.place), spec.place)
-        self._calls.apply(self._make.preview(spec))
-        if spec.config.service.replicas > 1:
-            self._calls.apply(self._make.disruption(spec))
+        place, config = spec.place, spec.config
+        self._own.put(self._make.preview(spec), place)
+        if config.service.replicas > 1:
+            self._own.put(self._make.disruption(spec), place)
         else:
-            self._calls.delete("PodDisruptionBudget", slot_name(spec.place))
-        if spec.config.hosts:
-            self._own("Ingress", base(spec.place), spec.place)
-            self._calls.apply(self._make.ingress(spec.place, spec.config.hosts, spec.config.engine.ingress))
-        elif self._calls.get("Ingress", base(spec.place)):
-            self._own("Ingress", base(spec.place), spec.place)
-            self._calls.delete("Ingress", base(spec.place))
+            self._own.drop("PodDisruptionBudget", slot_name(place), place)
+        if config.hosts:
+            self._own.put(self._make.ingress(place, config.hosts, config.engine.ingress), place)
+        else:
+            self._own.drop("Ingress", base(place), place)
 
     def _exposed(self, spec: SlotSpec) -> bool:
         found = self._calls.get("Service", slot_name(spec.place))
@@ -218,8 +247,7 @@ class KubeEngine:
                 f"{base(spec.place)}: the Service {slot_name(spec.place)} does not know r{spec.release}.",
                 advice="It has to be started, ready and exposed before traffic goes there.",
             )
-        self._own("Service", base(spec.place), spec.place)
-        self._calls.apply(self._make.public(spec.place, spec.place.slot))
+        self._own.put(self._make.public(spec.place, spec.place.slot), spec.place)
         self._settle(spec)
 
     def _settle(self, spec: SlotSpec) -> None:
@@ -239,8 +267,7 @@ class KubeEngine:
             self._clock.sleep(LOOK)
 
     def unroute(self, place: Place) -> None:
-        if self._calls.get("Service", base(place)):
-            self._own("Service", base(place), place)
+        if self._own.get("Service", base(place), place):
             self._calls.apply(self._make.public(place, NOWHERE))
 
     def serving(self, place: Place) -> Slot | None:
@@ -256,7 +283,7 @@ class KubeEngine:
 
     def detach(self, place: Place, mark: str) -> int:
         self._refuse_serving(place, "detached")
-        found = self._calls.get("Deployment", slot_name(place))
+        found = self._own.mine("Deployment", slot_name(place), place)
         if found is None or (found["metadata"].get("annotations") or {}).get(DETACHED) == mark:
             return 0
         pods = self._pods(place)
@@ -271,9 +298,9 @@ class KubeEngine:
     def stop(self, place: Place) -> None:
         self._refuse_serving(place, "stopped")
         # Kept at zero: what a revert needs is there, and costs nothing.
-        if self._own("Deployment", slot_name(place), place):
+        if self._own.mine("Deployment", slot_name(place), place):
             self._calls.merge("Deployment", slot_name(place), {"spec": {"replicas": 0}})
-        self._calls.delete("Service", slot_name(place))
+        self._own.drop("Service", slot_name(place), place)
         self._until(lambda: not self._pods(place))  # all of them were told to end
 
     def _refuse_serving(self, place: Place, what: str) -> None:
@@ -341,27 +368,12 @@ class KubeEngine:
         found = self._calls.find("Pod", environment_labels(self._instance, place))
         return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not is_going(pod)]
 
-    def _own(self, kind: str, name: str, place: Place) -> Found | None:
-        """The object of that name. Raises ConfigError where it is somebody else's: nothing is taken over unasked."""
-        found = self._calls.get(kind, name)
-        if found is None:
-            return None
-        labels, wanted = found["metadata"].get("labels") or {}, environment_labels(self._instance, place)
-        if all(labels.get(key) == value for key, value in wanted.items()):
-            return found
-        theirs = labels.get(INSTANCE)
-        whose = f"belongs to Pushlive's instance {theirs}" if theirs else "was not made by Pushlive"
-        raise ConfigError(
-            f"{kind} {name} in the namespace {self._calls.namespace} is there already and {whose}; it is left alone.",
-            advice="Give the environment another namespace (`engine: {namespace: …}`), or remove it: "
-            f"`kubectl -n {self._calls.namespace} delete {kind.lower()} {name}`.",
-        )
 
-
-def _named(pod: Found) -> set[str]:
-    """The ConfigMaps and Secrets that a pod's specification names."""
-    names = {one["name"] for one in pod.get("imagePullSecrets") or ()}
+def _sources(pod: Found) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets that a pod's specification names, as kind and name."""
+    found = {("Secret", str(one["name"])) for one in pod.get("imagePullSecrets") or ()}
+    kinds = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
     for container in pod["containers"]:
         for source in container.get("envFrom") or ():
-            names |= {reference["name"] for reference in source.values() if isinstance(reference, dict)}
-    return names
+            found |= {(kinds[key], str(one["name"])) for key, one in source.items() if key in kinds}
+    return found

@@ -1,0 +1,80 @@
+"""What is ours on a cluster: nothing of anybody else's is taken over, changed or removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.adapters.kube_calls import Calls, Found
+from pipeline.adapters.kube_manifests import Manifest
+from pipeline.adapters.kube_names import INSTANCE, MANAGER, environment_labels
+from pipeline.errors import ConfigError
+from pipeline.model import Place
+
+_SCALED: dict[str, Any] = {"f:spec": {"f:replicas": {}}}  # what `kubectl scale` and an autoscaler set
+
+
+class Owned:
+    """One installation's (``instance``) objects in one namespace."""
+
+    def __init__(self, calls: Calls, instance: str) -> None:
+        self._calls, self._instance = calls, instance
+
+    def get(self, kind: str, name: str, place: Place) -> Found | None:
+        """The environment's object of that name, None where there is none. Raises ConfigError where it is somebody
+        else's."""
+        found = self._calls.get(kind, name)
+        if found is None or self._is_ours(found, place):
+            return found
+        raise self._foreign(found, kind, name)
+
+    def mine(self, kind: str, name: str, place: Place) -> Found | None:
+        """The same, and None where it is somebody else's: for cleaning up."""
+        found = self._calls.get(kind, name)
+        return found if found and self._is_ours(found, place) else None
+
+    def _foreign(self, found: Found, kind: str, name: str) -> ConfigError:
+        theirs = (found["metadata"].get("labels") or {}).get(INSTANCE)
+        whose = f"belongs to Pushlive's instance {theirs}" if theirs else "was not made by Pushlive"
+        if theirs == self._instance:
+            whose = "belongs to another environment"
+        namespace = self._calls.namespace
+        return ConfigError(
+            f"{kind} {name} in the namespace {namespace} is there already and {whose}; it is left alone.",
+            advice="Give the environment another namespace (`engine: {namespace: …}`), or remove it: "
+            f"`kubectl -n {namespace} delete {kind.lower()} {name}`.",
+        )
+
+    def put(self, manifest: Manifest, place: Place) -> None:
+        """Applies it. Raises ConfigError as ``get``. Twice."""
+        self.get(manifest["kind"], manifest["metadata"]["name"], place)
+        self._calls.apply(manifest)
+
+    def make(self, manifest: Manifest, place: Place) -> None:
+        """Makes what never changes under its name. Raises ConfigError as ``get``. Twice."""
+        if not self._calls.create(manifest):
+            self.get(manifest["kind"], manifest["metadata"]["name"], place)
+
+    def drop(self, kind: str, name: str, place: Place) -> None:
+        """Removes it where it is there and ours. Twice."""
+        if self.mine(kind, name, place):
+            self._calls.delete(kind, name)
+
+    def _is_ours(self, found: Found, place: Place) -> bool:
+        labels = found["metadata"].get("labels") or {}
+        return environment_labels(self._instance, place).items() <= labels.items()
+
+
+def editors(found: Found) -> tuple[str, ...]:
+    """Who else has set something in the object's specification, by the field managers' own names (``kubectl-edit``).
+    Whoever set nothing but the number of replicas is none: that is set right by the next apply."""
+    return tuple(sorted(set(_editors(found))))
+
+
+def _editors(found: Found) -> Iterator[str]:
+    for entry in found["metadata"].get("managedFields") or ():
+        fields: dict[str, Any] = entry.get("fieldsV1") or {}
+        if entry.get("manager") == MANAGER or "f:spec" not in fields or entry.get("subresource") == "status":
+            continue
+        if {"f:spec": fields["f:spec"]} != _SCALED:
+            yield str(entry.get("manager"))
