@@ -12,12 +12,12 @@ from pipeline import acts, admission, audit, loader, log, plan, promotion, views
 from pipeline.admission import Accepted
 from pipeline.audit import Entry, Report, Who
 from pipeline.chainer import Chainer
-from pipeline.config import Config, Pipeline
+from pipeline.config import Config, Pipeline, Rendered
 from pipeline.configs import Configs
-from pipeline.errors import ConfigError, NotFound, RequestError, StoreUnavailable, TokenExpired
+from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lint import warnings
 from pipeline.messenger import undelivered
-from pipeline.model import Event, Kind, Place, Push, Run, State
+from pipeline.model import Environment, Event, Kind, Place, Push, Release, Run, SlotSpec, State
 from pipeline.ports import Bell, Clock
 from pipeline.secret import Secret
 from pipeline.settings import Settings
@@ -43,11 +43,13 @@ class Desk:
         gc: Callable[[], tuple[str, ...]] = tuple,
         fix: Callable[[], tuple[str, ...]] = tuple,
         output: Callable[[Place, int], tuple[str, ...]] = lambda *_: (),
+        compare: Callable[[SlotSpec], tuple[str, ...]] = lambda _: (),
     ) -> None:
         self._store, self._settings, self._bell, self._clock = store, settings, bell, clock
         self._configs = Configs(store, settings.config)
         self._chainer = Chainer(store, settings.data)
-        self.doctor, self._gc, self._fix, self._output = doctor, gc, fix, output
+        self.doctor, self._gc, self._fix = doctor, gc, fix
+        self._output, self._compare = output, compare
         self._vault = Vault(store, settings.secrets_key)
 
     # ── pushes ───────────────────────────────────────────────────────────────
@@ -339,10 +341,22 @@ class Desk:
             elif record.serving is not None:
                 release = self._store.release(name, record.serving)
                 lines = plan.differences(release.environments[environment], pipeline.render(environment))
+                lines = (*lines, *self._on_its_engine(record, release, pipeline.render(environment)))
                 changes.pop(environment, None)
                 if lines:
                     changes[environment] = lines
         return changes
+
+    def _on_its_engine(self, record: Environment, release: Release, wanted: Rendered) -> tuple[str, ...]:
+        """Value by value what would be different on the engine, what somebody changed there by hand included."""
+        if record.active is None or wanted.engine.key != record.engine:
+            return ()
+        slot, place = record.slots[record.active], promotion.place_of(record, record.active)
+        changed = replace(release, environments={**release.environments, record.name: wanted})
+        try:
+            return self._compare(promotion.spec_of(place, changed, slot.run, slot.secrets))
+        except PushliveError as error:
+            return (f"what runs there cannot be looked at: {error.message}",)
 
     def status(self, pipeline: str = "") -> dict[str, Any]:
         try:

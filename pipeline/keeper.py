@@ -219,9 +219,11 @@ class Keeper:
 
     # ── reconciliation ───────────────────────────────────────────────────────
 
-    def reconcile(self, busy: Callable[[Environment], list[str]] = lambda _: []) -> list[str]:
+    def reconcile(
+        self, busy: Callable[[Environment], list[str]] = lambda _: [], *, by_hand: bool = False
+    ) -> list[str]:
         """Every environment that nobody works in is brought to what the store says; what was done. ``busy`` says what
-        there is to say of the others."""
+        there is to say of the others; ``by_hand``: what somebody changed is taken back, too."""
         said: list[str] = []
         for environment in self._each(lambda name: self._store.environments(name).values()):
             lease = self._store.leases.take(f"env:{environment.id}", "keeper")
@@ -231,8 +233,11 @@ class Keeper:
             with Renewer(self._store) as renewer:
                 renewer.hold(lease)
                 try:
-                    said += self._reconcile_one(environment.pipeline, environment.name, lease)
-                    self._problem(environment, "")
+                    done, problem = self._reconcile_one(
+                        environment.pipeline, environment.name, lease, by_hand
+                    )
+                    said += done
+                    self._problem(environment, self._masked(environment.pipeline, problem))
                 except LeaseLost:
                     continue
                 except PushliveError as error:
@@ -244,7 +249,8 @@ class Keeper:
         """What a round of the keeper does, at once and for a person: what was done, and what could not be."""
         said = self._ensure()
         said += self.reconcile(
-            lambda e: [f"{e.id}: a run, or the service itself, is at work there; look again in a moment"]
+            lambda e: [f"{e.id}: a run, or the service itself, is at work there; look again in a moment"],
+            by_hand=True,
         )
         self._look_for_images()
         problems = ((e.id, self._store.get(f"problem:{e.id}")) for e in self._environments())
@@ -261,12 +267,16 @@ class Keeper:
         for pipeline in self._store.pipelines():
             yield from self._store.environments(pipeline).values()
 
-    def _reconcile_one(self, pipeline: str, name: str, lease: Lease) -> list[str]:
+    def _reconcile_one(self, pipeline: str, name: str, lease: Lease, by_hand: bool) -> tuple[list[str], str]:
+        """What was done, and what is left as it is."""
         environment = self._store.environment(pipeline, name)  # again: the lease is ours only now
         if environment is None:
-            return []
+            return [], ""
         failed_for = self._settings.failed_for
-        return Reconciler(self._store, self._parts, environment, failed_for, lease, self._vault).mend()
+        one = Reconciler(self._store, self._parts, environment, failed_for, lease, self._vault)
+        done = one.mend(by_hand)
+        left = "; ".join(drift.found for drift in one.drift())
+        return done, f"{left}. `pushlive doctor --fix` takes it back." if left else ""
 
     def _strangers(self) -> list[str]:
         """Containers of ours in environments that have no record. Only `gc` removes them: a store that was lost

@@ -207,6 +207,13 @@ class Engine(Protocol):
     def revive(self, spec: SlotSpec) -> bool:
         """A slot that should run is made to run again (restart, or start anew), exposed; True if it acted."""
 
+    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
+        """How a slot that runs differs from the spec, value by value: what somebody changed by hand, or what a changed
+        configuration would change. Changes nothing; () where that is not to be known."""
+
+    def straighten(self, spec: SlotSpec) -> None:
+        """Takes back what somebody changed by hand in that slot, without taking it out of service. Twice."""
+
     def open_sessions(self, place: Place) -> int:
         """How many requests or connections the slot still serves."""
 

@@ -46,14 +46,15 @@ class Reconciler:
         self._store, self._parts, self._engine = store, parts, parts.engine
         self._environment, self._failed_for, self._lease = environment, failed_for, lease
 
-    def mend(self) -> list[str]:
-        """Brings everything to what the store says; what was done. Raises LeaseLost, and what the engine raises."""
+    def mend(self, by_hand: bool = False) -> list[str]:
+        """Brings everything to what the store says; what was done. With ``by_hand`` also what somebody changed and
+        which runs all the same. Raises LeaseLost, and what the engine raises."""
         active = self._environment.active
         if active:
             spec = self._spec(active)
             self._engine.prepare(spec.place, spec.config.hosts)
         said = []
-        for one in self.differences():
+        for one in (*self.differences(), *(self.drift() if by_hand else ())):
             self._still_ours()
             one.mend()
             said.append(f"{self._environment.id}: {one.mended}")
@@ -65,6 +66,20 @@ class Reconciler:
         yield from self._warm()
         yield from self._left_behind()
         yield from self._commands()
+
+    def drift(self) -> Iterator[Difference]:
+        """What somebody changed by hand in the slot that serves, perhaps for good reason: mended on wish alone."""
+        active = self._environment.active
+        if active is None:
+            return
+        spec = self._spec(active)
+        if lines := self._engine.differs(spec):
+            what = f"{active} (r{spec.release})"
+            yield Difference(
+                f"{what} was changed by hand: {'; '.join(lines)}",
+                f"{what} was changed by hand and was brought back: {'; '.join(lines)}",
+                lambda: self._engine.straighten(spec),
+            )
 
     # ── traffic ──────────────────────────────────────────────────────────────
 

@@ -165,6 +165,7 @@ def desk(settings: Settings) -> Desk:
         gc=lambda: keeper(settings).gc(),
         fix=lambda: keeper(settings).fix(),
         output=lambda place, lines: parts(settings).engine.logs(place, lines),
+        compare=lambda spec: parts(settings).engine.differs(spec),
     )
 
 

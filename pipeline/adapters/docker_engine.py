@@ -178,6 +178,12 @@ class DockerEngine:
             acted = True
         return acted
 
+    def differs(self, spec: SlotSpec) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # a container cannot be changed in place but for its limits; `lacks` finds one made otherwise
+
+    def straighten(self, spec: SlotSpec) -> None:
+        self.revive(spec)
+
     def _verify(self, name: str, body: made.Body) -> None:
         """The container really has the address under which the proxy knows it."""
         for problem in self._elsewhere(name, body):

@@ -69,6 +69,12 @@ class Engines:
     def revive(self, spec: SlotSpec) -> bool:
         return self._of(spec.place).revive(spec)
 
+    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
+        return self._of(spec.place).differs(spec)
+
+    def straighten(self, spec: SlotSpec) -> None:
+        self._of(spec.place).straighten(spec)
+
     def open_sessions(self, place: Place) -> int:
         return self._of(place).open_sessions(place)
 

@@ -66,6 +66,7 @@ class FakeEngine(Script):
         self.begun: dict[tuple[Place, int, str], tuple[Place, int]] = {}  # of the same: place and run
         self.given: dict[str, dict[str, Secret]] = {}  # what a command's container was given, by its name
         self.logins: dict[str, Login | None] = {}  # with what an image was taken from a registry
+        self.changed: dict[Place, tuple[str, ...]] = {}  # what somebody changed by hand
         self.printed = ("a fake's last words",)  # the applications' own output
 
     # --- what a test does to it
@@ -172,6 +173,15 @@ class FakeEngine(Script):
             self._insist_image(spec)
             self.held[spec.place] = _Slot(spec, ready=True, exposed=True, secrets=spec.reveal())
             return True
+
+    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("differs", spec):
+            return self.changed.get(spec.place, ())
+
+    def straighten(self, spec: SlotSpec) -> None:
+        with self.call("straighten", spec):
+            self._insist_held(spec, "straighten of another release")
+            self.changed.pop(spec.place, None)
 
     def open_sessions(self, place: Place) -> int:
         with self.call("open_sessions", place):

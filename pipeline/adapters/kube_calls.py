@@ -87,11 +87,10 @@ class Calls:
         answer = self._ask("GET", self.path(kind), f"listing {_PLURALS[kind]}", query=query)
         return [one | {"kind": kind} for one in answer["items"]], answer["metadata"]["resourceVersion"]
 
-    def apply(self, manifest: Found, dry: bool = False) -> Found:
-        """Server-side apply with our field manager; what somebody else had set in it by hand is taken over. With
-        ``dry`` nothing is changed: the answer is what it would be. Twice."""
+    def apply(self, manifest: Found) -> Found:
+        """Server-side apply with our field manager; what somebody else had set in it by hand is taken over. Twice."""
         kind, name = manifest["kind"], manifest["metadata"]["name"]
-        query = {"fieldManager": MANAGER, "force": "true"} | ({"dryRun": "All"} if dry else {})
+        query = {"fieldManager": MANAGER, "force": "true"}
         doing = f"applying {kind} {name}"
         return self._ask("PATCH", self.path(kind, name), doing, query=query, body=manifest, kind=APPLY)
 
@@ -105,6 +104,16 @@ class Calls:
                 return False
             raise
         return True
+
+    def put(self, whole: Found, dry: bool = False) -> Found:
+        """Writes an object as it was read and changed since. With ``dry`` nothing is changed: the answer is what it
+        would be. Raises TryAgain where somebody else was quicker."""
+        kind, name = whole["kind"], whole["metadata"]["name"]
+        doing, query = (
+            f"writing {kind} {name}",
+            {"fieldManager": MANAGER} | ({"dryRun": "All"} if dry else {}),
+        )
+        return self._ask("PUT", self.path(kind, name), doing, query=query, body=whole)
 
     def merge(self, kind: str, name: str, change: Found) -> Found | None:
         """Changes some fields; None where there is no such object. Twice."""

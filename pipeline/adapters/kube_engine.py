@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pipeline.adapters import kube_command, kube_names, kube_room
+from pipeline.adapters import kube_command, kube_diff, kube_names, kube_room
 from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_manifests import Maker, Manifest, selected
 from pipeline.adapters.kube_names import (
@@ -26,15 +26,16 @@ from pipeline.adapters.kube_names import (
     slot_labels,
     slot_name,
 )
-from pipeline.adapters.kube_owned import Owned, editors
+from pipeline.adapters.kube_owned import Owned
 from pipeline.adapters.kube_probe import endpoints, proxy_path
 from pipeline.adapters.kube_ready import Waiting
 from pipeline.adapters.kube_trouble import is_going, is_ready, last_end, of_deployment, of_pod
-from pipeline.errors import EngineFailed, RequestError
+from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
 
 SETTLE = 5.0  # seconds in which the cluster's controllers follow: a Service's endpoints, pods that are to end
+TRIES = 5  # at an object that somebody else writes, too
 LOOK = 0.02  # seconds between two looks at that
 KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "ConfigMap", "Secret")
 
@@ -77,26 +78,28 @@ class KubeEngine:
             )
         if selected(service) != spec.place.slot:
             self._clear_the_way(spec)
-        self._fill(spec)
+        self._fill(spec, exactly=True)
 
     def _clear_the_way(self, spec: SlotSpec) -> None:
         """An idle slot is taken over from whoever changed it by hand, and what failed in it is tried anew at once:
         the cluster itself would wait longer and longer."""
         found = self._own.get("Deployment", slot_name(spec.place), spec.place)
-        if found and editors(found):
-            self._calls.delete("Deployment", slot_name(spec.place))
+        if found and kube_diff.others(found):
+            self._restored(self._make.deployment(spec), dry=False)
         elif found and of_deployment(found):
             self._calls.merge("Deployment", slot_name(spec.place), {"spec": {"replicas": 0}})
         for pod in self._pods(spec.place):
             if of_pod(pod) and not is_ready(pod):
                 self._calls.delete("Pod", pod["metadata"]["name"])
 
-    def _fill(self, spec: SlotSpec) -> bool:
-        """Makes the slot's Deployment what the spec says; True if it acted."""
+    def _fill(self, spec: SlotSpec, exactly: bool) -> bool:
+        """Makes the slot's Deployment what the spec says; True if it acted. Where not ``exactly``, another number of
+        replicas than the spec's, that somebody chose by hand, is left."""
         found = self._own.get("Deployment", slot_name(spec.place), spec.place)
-        if found and self._holds(found, spec):
+        if found and self._holds(found, spec, exactly):
             return self._restore_sources(spec)
-        if found and self._spec_of(found) != self._make.spec_hash(spec) and self._pods(spec.place):
+        other = found is not None and self._spec_of(found) != self._make.spec_hash(spec)
+        if other and self._pods(spec.place):
             self._refuse_serving(spec.place, "filled anew")
         if not spec.remote:
             raise EngineFailed(
@@ -104,6 +107,8 @@ class KubeEngine:
                 advice=f"Deploy its commit again: `pushlive deploy {spec.place.pipeline} --commit {spec.commit[:7]}`.",
             )
         self._provide(spec)
+        if other:  # out with the old at once: it makes room, and takes no traffic
+            self._calls.merge("Deployment", slot_name(spec.place), {"spec": {"replicas": 0}})
         self._calls.apply(self._make.deployment(spec))
         self._sweep_hashed(spec)
         return True
@@ -126,9 +131,10 @@ class KubeEngine:
         if login := spec.login():
             self._own.put(self._make.pull_secret(spec, login.username, login.password), spec.place)
 
-    def _holds(self, found: Found, spec: SlotSpec) -> bool:
-        same = self._spec_of(found) == self._make.spec_hash(spec)
-        return same and found["spec"].get("replicas") == spec.config.service.replicas
+    def _holds(self, found: Found, spec: SlotSpec, exactly: bool) -> bool:
+        has = int(found["spec"].get("replicas") or 0)
+        enough = has == spec.config.service.replicas if exactly else has > 0
+        return enough and self._spec_of(found) == self._make.spec_hash(spec)
 
     def _spec_of(self, deployment: Found) -> str:
         return str(deployment["spec"]["template"]["metadata"]["labels"].get(SPEC))
@@ -180,9 +186,8 @@ class KubeEngine:
             return (f"the Deployment {name} is missing",)
         if self._spec_of(found) != self._make.spec_hash(spec):
             return (f"the Deployment {name} was made otherwise",)
-        wanted, has = spec.config.service.replicas, found["spec"].get("replicas")
-        if has != wanted:
-            return (f"the Deployment {name} has {has} replicas instead of {wanted}",)
+        if not found["spec"].get("replicas"):
+            return (f"the Deployment {name} was scaled to nothing",)
         problems = [t.text for t in (of_deployment(found),) if t]
         late = [pod for pod in self._pods(spec.place) if not is_ready(pod)]
         problems += [f"{t.pod}: {t.text}" for t in map(of_pod, late) if t]
@@ -191,11 +196,49 @@ class KubeEngine:
         return tuple(problems)
 
     def revive(self, spec: SlotSpec) -> bool:
-        acted = self._fill(spec)
+        acted = self._fill(spec, exactly=False)
         if not self._exposed(spec):
             self.expose(spec)
             acted = True
         return acted
+
+    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
+        lines: list[str] = []
+        for manifest in self._manifests(spec):
+            if both := self._restored(manifest, dry=True):
+                lines += kube_diff.changes(*both)
+        return tuple(lines)
+
+    def straighten(self, spec: SlotSpec) -> None:
+        for manifest in self._manifests(spec):
+            if self._own.get(manifest["kind"], manifest["metadata"]["name"], spec.place):
+                self._restored(manifest, dry=False)
+                self._calls.apply(manifest)  # and it is ours again, field by field
+
+    def _restored(self, manifest: Manifest, dry: bool) -> tuple[Found, Found] | None:
+        """The object as it was, and as it is (or with ``dry`` would be) after it; None where there is none. The cluster
+        writes its status into it all the time, so it may take a few tries."""
+        for left in reversed(range(TRIES)):
+            live = self._calls.get(manifest["kind"], manifest["metadata"]["name"])
+            if live is None:
+                return None
+            try:
+                return live, self._calls.put(kube_diff.restored(live, manifest), dry)
+            except TryAgain:
+                if not left:
+                    raise
+        return None
+
+    def _manifests(self, spec: SlotSpec) -> list[Manifest]:
+        """All of the slot that somebody may have changed by hand, the public Service as it is to be while it serves."""
+        made = [self._make.deployment(spec), self._make.preview(spec)]
+        if self.serving(spec.place) == spec.place.slot:
+            made.append(self._make.public(spec.place, spec.place.slot))
+            if spec.config.hosts:
+                made.append(self._make.ingress(spec.place, spec.config.hosts, spec.config.engine.ingress))
+        if spec.config.service.replicas > 1:
+            made.append(self._make.disruption(spec))
+        return made
 
     # --- traffic
 

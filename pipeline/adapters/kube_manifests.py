@@ -79,8 +79,8 @@ class Maker:
             "replicas": spec.config.service.replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": max(60, round(spec.config.service.ready) + 60),
-            # A slot is filled anew only while it takes no traffic: out with the old at once.
-            "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": "100%"}},
+            # Whoever changes it by hand while it serves takes no capacity away by it.
+            "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
             "selector": {"matchLabels": slot_labels(self._instance, spec.place)},
             "template": template,
         }

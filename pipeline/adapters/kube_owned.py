@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_manifests import Manifest
-from pipeline.adapters.kube_names import INSTANCE, MANAGER, environment_labels
+from pipeline.adapters.kube_names import INSTANCE, environment_labels
 from pipeline.errors import ConfigError
 from pipeline.model import Place
-
-_SCALED: dict[str, Any] = {"f:spec": {"f:replicas": {}}}  # what `kubectl scale` and an autoscaler set
 
 
 class Owned:
@@ -63,18 +58,3 @@ class Owned:
     def _is_ours(self, found: Found, place: Place) -> bool:
         labels = found["metadata"].get("labels") or {}
         return environment_labels(self._instance, place).items() <= labels.items()
-
-
-def editors(found: Found) -> tuple[str, ...]:
-    """Who else has set something in the object's specification, by the field managers' own names (``kubectl-edit``).
-    Whoever set nothing but the number of replicas is none: that is set right by the next apply."""
-    return tuple(sorted(set(_editors(found))))
-
-
-def _editors(found: Found) -> Iterator[str]:
-    for entry in found["metadata"].get("managedFields") or ():
-        fields: dict[str, Any] = entry.get("fieldsV1") or {}
-        if entry.get("manager") == MANAGER or "f:spec" not in fields or entry.get("subresource") == "status":
-            continue
-        if {"f:spec": fields["f:spec"]} != _SCALED:
-            yield str(entry.get("manager"))

@@ -1,0 +1,112 @@
+"""Issue 4, point 7: what somebody changed by hand is seen and said value by value, and taken back on wish alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.kube_names import base, slot_name
+from pipeline.model import SlotSpec
+from tests.cluster import where
+from tests.clusterbench import ClusterBench
+from tests.conftest import until
+
+
+@pytest.fixture
+def live(cluster_bench: ClusterBench) -> SlotSpec:
+    spec = cluster_bench.spec(replicas=2, env={"GREETING": "hello"})
+    cluster_bench.deploy(spec)
+    return spec
+
+
+@pytest.fixture
+def edit(kubeconfig: Path, namespace: str):
+    """Somebody's `kubectl patch`, with the field manager that `kubectl edit` has."""
+
+    def act(kind: str, name: str, change: dict[str, object]) -> None:
+        command = [where.BIN / "kubectl", "-n", namespace, "patch", kind, name]
+        command += ["--field-manager=kubectl-edit", "--type=merge", "-p", json.dumps(change)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+
+    return act
+
+
+def test_what_was_left_alone_does_not_differ(cluster_bench: ClusterBench, live: SlotSpec) -> None:
+    assert cluster_bench.engine.differs(live) == ()
+
+
+def test_another_number_of_replicas_is_said_and_left_until_somebody_wishes(
+    cluster_bench: ClusterBench, live: SlotSpec, edit
+) -> None:
+    engine = cluster_bench.engine
+    edit("deployment", slot_name(live.place), {"spec": {"replicas": 3}})
+    assert engine.lacks(live) == ()
+    assert engine.revive(live) is False
+    [line, *more] = engine.differs(live)
+    assert line == f"Deployment {slot_name(live.place)} (kubectl-edit): spec.replicas: 3 → 2"
+    assert not more
+    engine.straighten(live)
+    assert engine.differs(live) == ()
+    until(lambda: len(engine.replicas(live.place)) == 2)
+
+
+def test_a_changed_and_an_added_variable_are_taken_back_without_a_gap(
+    cluster_bench: ClusterBench, live: SlotSpec, namespace: str
+) -> None:
+    engine, name = cluster_bench.engine, slot_name(live.place)
+    kubectl = [where.BIN / "kubectl", "-n", namespace]
+    subprocess.run(
+        [*kubectl, "set", "env", f"deployment/{name}", "DEBUG=1", "PUSHLIVE_RELEASE=r99"],
+        check=True,
+        capture_output=True,
+    )
+    found = "\n".join(engine.differs(live))
+    assert "env[PUSHLIVE_RELEASE].value: r99 → r1" in found
+    assert 'env[DEBUG]: {"name": "DEBUG", "value": "1"} → nothing' in found
+    assert "(kubectl-set)" in found
+    engine.straighten(live)
+    assert engine.differs(live) == ()
+    deployment = cluster_bench.calls.get("Deployment", name)
+    assert deployment is not None
+    names = {one["name"] for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert "DEBUG" not in names
+    engine.ready(live, cluster_bench.events.append, cluster_bench.watch())
+    assert cluster_bench.probe.get(engine.public(live), "/healthz", 5).status == 200
+
+
+def test_a_service_that_was_bent_is_said(cluster_bench: ClusterBench, live: SlotSpec, edit) -> None:
+    engine = cluster_bench.engine
+    edit(
+        "service", base(live.place), {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}}
+    )
+    assert any("spec.ports" in line for line in engine.differs(live))
+    engine.straighten(live)
+    assert engine.differs(live) == ()
+    found = cluster_bench.calls.get("Service", base(live.place))
+    assert found is not None
+    assert [port["port"] for port in found["spec"]["ports"]] == [80]
+
+
+def test_the_next_release_in_the_slot_starts_from_what_is_written(
+    cluster_bench: ClusterBench, live: SlotSpec, edit
+) -> None:
+    engine, green = cluster_bench.engine, cluster_bench.spec("green", 2)
+    cluster_bench.stand(green)
+    engine.switch(green)
+    edit("deployment", slot_name(live.place), {"spec": {"replicas": 4}})
+    third = cluster_bench.spec("blue", 3)
+    cluster_bench.stand(third)
+    assert len(engine.replicas(third.place)) == 1
+    assert engine.differs(third) == ()
+
+
+def test_a_changed_configuration_is_shown_against_what_runs(
+    cluster_bench: ClusterBench, live: SlotSpec
+) -> None:
+    wanted = cluster_bench.spec(replicas=2, env={"GREETING": "hi"}, memory=64 << 20)
+    found = "\n".join(cluster_bench.engine.differs(wanted))
+    assert "resources.limits.memory: 33554432 → 67108864" in found
+    assert cluster_bench.engine.lacks(live) == ()

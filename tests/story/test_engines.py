@@ -1,0 +1,138 @@
+"""Environments on their own engines: which one, moves, changes by hand, connections that outlive a switch."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.adapters.engines import Engines
+from pipeline.doctor import _environment
+from pipeline.engines import address, in_use, named_in, url
+from pipeline.model import DOCKER, Environment, Outcome, Place
+
+MIXED = """\
+pipelines:
+  hello:
+    registry: registry.example.com/hello
+    service: {health: /healthz, drain: 30s, keep_warm: 10m}
+    environments:
+      dev:
+      live: {engine: {kubernetes: prod, namespace: shop}, host: www.example.com}
+"""
+PROD = "kubernetes:prod/shop"
+BY_HAND = "Deployment hello-live-blue (kubectl-edit): spec.replicas: 3 → 1"
+
+
+@pytest.fixture
+def mixed(world):
+    world.configure(MIXED)
+    return world
+
+
+def place(world, name: str, slot: str = "blue") -> Place:
+    record = world.environment(name)
+    return Place("hello", name, record.index, slot, record.engine)
+
+
+def test_each_environment_is_on_the_engine_that_is_written(mixed) -> None:
+    assert mixed.push("one").outcome == Outcome.LIVE
+    assert (mixed.environment("dev").engine, mixed.environment("live").engine) == (DOCKER, PROD)
+    assert {p.engine for p in mixed.engine.held} == {DOCKER, PROD}
+    assert in_use(mixed.store, None) == {DOCKER, PROD}
+    assert named_in(mixed.settings.config) == {DOCKER, PROD}
+
+
+def test_a_file_that_cannot_be_read_names_docker_alone(tmp_path) -> None:
+    assert named_in(tmp_path / "none.yaml") == {DOCKER}
+
+
+def test_an_environment_that_serves_does_not_move_to_another_engine(mixed) -> None:
+    mixed.push("one")
+    mixed.configure(MIXED.replace("prod", "other"))
+    run = mixed.push("two")
+    assert run.outcome == Outcome.FAILED
+    assert "does not move from one engine to another while it serves" in run.failure.message
+    assert "pushlive gc" in run.failure.advice
+    assert mixed.environment("live").serving == 1
+    assert mixed.environment("live").engine == PROD
+
+
+def test_an_environment_with_nothing_in_it_moves(mixed) -> None:
+    mixed.desk.hold("hello", "ann", environment="live", reason="not yet")
+    assert mixed.environment("live").engine == PROD
+    mixed.configure(MIXED.replace("prod", "other"))
+    mixed.desk.resume("hello", "ann", environment="live")
+    assert mixed.push("one").outcome == Outcome.LIVE
+    assert mixed.environment("live").engine == "kubernetes:other/shop"
+    assert mixed.engine.serving(place(mixed, "live")) == "blue"
+
+
+def test_where_people_reach_it(mixed) -> None:
+    mixed.push("one")
+    settings = mixed.settings
+    assert url(settings, mixed.environment("dev"), ()).startswith("http://127.0.0.1:")
+    assert url(settings, mixed.environment("live"), ("www.example.com",)) == "http://www.example.com"
+    assert address(settings, mixed.environment("live"), ()) == f"Service hello-live on {PROD}"
+
+
+def test_connections_that_outlive_a_switch_end_after_drain(mixed) -> None:
+    mixed.push("one")
+    mixed.push("two")
+
+    def detached() -> list[str]:
+        return [where.environment for where in calls(mixed, "detach")]
+
+    mixed.keeper.reconcile()
+    assert detached() == []
+    mixed.clock.sleep(31)
+    mixed.keeper.reconcile()
+    assert sorted(detached()) == ["dev", "live"]
+
+
+def test_connections_to_a_reverted_release_end_at_once(mixed) -> None:
+    mixed.push("one")
+    mixed.push("two")
+    mixed.revert()
+    assert calls(mixed, "detach") == [place(mixed, "live", "green")]
+
+
+def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
+    mixed.push("one")
+    mixed.engine.changed[place(mixed, "live")] = (BY_HAND,)
+    mixed.keeper.reconcile()
+    assert mixed.engine.changed
+    said = mixed.store.get("problem:hello/live")
+    assert BY_HAND in said
+    assert "doctor --fix" in said
+
+
+def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
+    mixed.push("one")
+    mixed.engine.changed[place(mixed, "live")] = (BY_HAND,)
+    [check] = _environment(mixed.environment("live"), mixed.settings, mixed.store, mixed.keeper._parts)
+    assert not check["ok"]
+    assert BY_HAND in check["text"]
+    said = mixed.keeper.fix()
+    assert any("was brought back" in text and BY_HAND in text for text in said)
+    assert not mixed.engine.changed
+    assert mixed.store.get("problem:hello/live") == ""
+
+
+def test_the_router_asks_each_engine_for_its_own() -> None:
+    made: list[str] = []
+
+    def make(key: str):
+        made.append(key)
+        return key, key
+
+    router = Engines(make, lambda: ["docker", PROD])
+    assert router.pair(PROD) == (PROD, PROD)
+    assert router.pair(PROD) == (PROD, PROD)
+    assert made == [PROD]
+
+
+def calls(world, name: str) -> list[Place]:
+    return [arguments[0] for called, arguments in world.engine.calls if called == name]
+
+
+def test_the_record_of_an_environment_from_before_engines_is_on_docker() -> None:
+    assert Environment("hello", "live", 3).engine == DOCKER

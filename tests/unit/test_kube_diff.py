@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pipeline.adapters.kube_diff import changes, others, restored, without
+
+
+def deployment(*managers: dict[str, object]) -> dict[str, object]:
+    env = [{"name": "A", "value": "1"}, {"name": "DEBUG", "value": "1"}]
+    pod = {"containers": [{"name": "app", "image": "x@1", "env": env}]}
+    spec = {"replicas": 3, "paused": True, "template": {"spec": pod}}
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": "hello-live-blue", "managedFields": managers},
+        "spec": spec,
+    }
+
+
+def managed(manager: str, fields: dict[str, object], **more: str) -> dict[str, object]:
+    return {"manager": manager, "fieldsV1": {"f:spec": fields}, **more}
+
+
+def containers(inside: dict[str, object]) -> dict[str, object]:
+    return {"f:template": {"f:spec": {"f:containers": {'k:{"name":"app"}': inside}}}}
+
+
+OURS = managed("pushlive", {"f:replicas": {}, **containers({".": {}, "f:image": {}})}, operation="Apply")
+DEBUG = containers({"f:env": {'k:{"name":"DEBUG"}': {".": {}, "f:name": {}, "f:value": {}}}})
+
+
+def test_values_that_an_apply_would_change_are_named_with_both() -> None:
+    live, wanted = deployment(), deployment()
+    wanted["spec"]["replicas"] = 2
+    wanted["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "2"
+    assert changes(live, wanted) == [
+        "Deployment hello-live-blue: spec.replicas: 3 → 2",
+        "Deployment hello-live-blue: spec.template.spec.containers[app].env[A].value: 1 → 2",
+    ]
+    assert changes(live, live) == []
+
+
+def test_what_is_there_on_one_side_alone() -> None:
+    live, wanted = deployment(), deployment()
+    del wanted["spec"]["paused"]
+    assert changes(live, wanted) == ["Deployment hello-live-blue: spec.paused: true → nothing"]
+
+
+def test_a_long_value_is_cut_and_so_are_many_lines() -> None:
+    live, wanted = deployment(), deployment()
+    live["spec"] = {str(n): "x" * 500 for n in range(100)}
+    found = changes(live, wanted)
+    assert len(found) == 13
+    assert found[-1].endswith("more")
+    assert all(len(line) < 200 for line in found)
+
+
+def test_who_changed_it_is_named_but_neither_ourselves_nor_the_cluster() -> None:
+    controller = {"manager": "kube-controller-manager"}
+    live = deployment(
+        OURS,
+        managed("kubectl-edit", {"f:paused": {}, **DEBUG}),
+        managed("kube-controller-manager", {"f:replicas": {}}, subresource="status"),
+        {**controller, "fieldsV1": {"f:metadata": {"f:annotations": {"f:revision": {}}}}},
+    )
+    wanted = deployment()
+    wanted["spec"]["replicas"] = 2
+    assert others(live) == ["kubectl-edit"]
+    assert changes(live, wanted) == ["Deployment hello-live-blue (kubectl-edit): spec.replicas: 3 → 2"]
+
+
+def test_what_was_added_is_taken_out_what_was_dealt_stays() -> None:
+    live = deployment(OURS, managed("kubectl-edit", {"f:paused": {}, **DEBUG}))
+    live["spec"]["clusterIP"] = "10.0.0.1"  # nobody's
+    manifest = {
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "app", "image": "x@2"}]}}}
+    }
+    rest = restored(live, manifest)
+    assert "paused" not in rest["spec"]
+    assert rest["spec"]["clusterIP"] == "10.0.0.1"
+    assert rest["spec"]["replicas"] == 2
+    assert [one["image"] for one in rest["spec"]["template"]["spec"]["containers"]] == ["x@2"]
+    assert live["spec"]["paused"] is True  # the object itself is as it was
+
+
+def test_what_is_written_no_more_goes() -> None:
+    owned = managed("pushlive", containers({".": {}, "f:image": {}, "f:args": {}}))
+    live = deployment(owned)
+    live["spec"]["template"]["spec"]["containers"][0]["args"] = ["--old"]
+    manifest = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "x@1"}]}}}}
+    assert "args" not in restored(live, manifest)["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_a_path_that_is_gone_is_passed_over() -> None:
+    live = deployment()
+    assert without(live, [("f:spec", "f:strategy", "f:type"), ("f:nothing", 'k:{"name":"x"}')]) == live
