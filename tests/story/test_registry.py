@@ -55,7 +55,7 @@ def test_only_what_runs_elsewhere_logs_in(world):
 
 
 def test_without_a_registry_nothing_is_pushed_and_without_a_login_nobody_logs_in(make_world):
-    world = make_world("pipelines:\n  hello:\n    environments: {live: }\n")
+    world = make_world("pipelines:\n  hello:\n    environments: {here: }\n")
     world.push("one")
     assert pushed(world) == []
     assert world.store.release("hello", 1).remote == ""
