@@ -56,7 +56,8 @@ def revert_readiness(environment: Environment | None, missing: frozenset[int]) -
     target = promotion.revert_target(environment) if environment else None
     if environment is None or target is None:
         return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
-    if target in missing:
+    # A cluster takes its images from the registry.
+    if target in missing and environment.engine == DOCKER:
         return {
             "ready": False,
             "release": target,
@@ -133,7 +134,6 @@ class Views:
             "revert": revert_readiness(record, missing),
             "engine": record.engine if record else "",
             "url": engines.url(self._settings, record, hosts) if record else "",
-            "address": engines.address(self._settings, record, hosts) if record else "",
             "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if on_docker else "",
             "hosts": list(hosts),
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
