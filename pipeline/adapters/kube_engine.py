@@ -331,6 +331,8 @@ class KubeEngine:
             return 0
         pods = self._pods(place)
         for pod in pods:
+            # With its whole period to end in: nodes may not know of the switch yet, and of a shorter one the pre-stop
+            # delay would take its part from requests in flight.
             self._calls.delete("Pod", pod["metadata"]["name"])
         change = {"metadata": {"annotations": {DETACHED: mark}}}
         self._calls.merge("Deployment", slot_name(place), change)

@@ -1,0 +1,3 @@
+module pushlive/tests/cluster/patient
+
+go 1.26.0

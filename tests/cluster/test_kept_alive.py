@@ -1,0 +1,181 @@
+"""Real pods and real Service routing under clients that never reconnect by themselves, every answer counted. Nobody is
+answered by the old release once it was detached, and no request is lost on the way: a connection that the server closes
+between two requests costs its client one repetition, nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import docker
+from pipeline.adapters.kube_names import base
+from pipeline.model import SlotSpec
+from tests.cluster.build import built, packed
+from tests.cluster.callers import Callers
+from tests.cluster.test_cluster import local
+from tests.clusterbench import ClusterBench, make
+from tests.conftest import push, until
+
+pytestmark = local  # a Service's own address leads there from this machine
+
+
+@pytest.fixture(scope="module")
+def patient(docker_client: docker.DockerClient, registry: str, instance: str) -> str:
+    """The image of an application that keeps connections alive and ends gracefully, by digest in the registry."""
+    dockerfile = (
+        f'FROM scratch\nLABEL pushlive.instance={instance}\nCOPY app /app\nUSER 65534\nCMD ["/app"]\n'
+    )
+    files = {"Dockerfile": dockerfile.encode(), "app": built("patient", "-s -w", "seconds").read_bytes()}
+    tag, context = f"{instance}-patient:1", io.BytesIO(packed(files))
+    docker_client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
+    return push(docker_client, tag, f"{registry}/{instance}-patient")
+
+
+@dataclass
+class Town:
+    """One environment with its callers."""
+
+    bench: ClusterBench
+
+    def spec(self, slot: str, release: int) -> SlotSpec:
+        return self.bench.spec(slot, release, replicas=2, stop=5.0)
+
+    @property
+    def address(self) -> str:
+        service = self.bench.calls.get("Service", base(self.bench.place()))
+        assert service
+        return str(service["spec"]["clusterIP"])
+
+    def first(self) -> SlotSpec:
+        """r1 serves in blue, and the node knows it."""
+        spec = self.spec("blue", 1)
+        self.bench.deploy(spec)
+        self.serves("r1")
+        return spec
+
+    def serves(self, release: str) -> None:
+        """Waits until whoever comes anew is answered by that release: nodes follow a switch within a second or so."""
+        until(lambda: ask(self.address) == release)
+
+    def moves(self, spec: SlotSpec) -> None:
+        """What a run does: started, ready, exposed, switched."""
+        self.bench.stand(spec)
+        self.bench.engine.switch(spec)
+
+    def callers(self) -> Callers:
+        return Callers(self.address).kept(4).fresh(2).kept(1, "/slow").fresh(1, "/slow")
+
+    def pods(self, release: int) -> set[str]:
+        """Those of that release, also where they end just now."""
+        found = self.bench.calls.find(
+            "Pod", {"pushlive/release": str(release), "pushlive/pipeline": self.bench.name}
+        )
+        return {pod["metadata"]["name"] for pod in found}
+
+    def ended(self, pods: set[str], release: int) -> None:
+        until(lambda: not pods & self.pods(release), 30)
+
+
+@pytest.fixture
+def town(namespace: str, instance: str, patient: str) -> Iterator[Town]:
+    one = make(instance, namespace, patient)
+    yield Town(one)
+    one.engine.remove(one.place())
+
+
+def ask(address: str) -> str:
+    """Over a connection of its own; "" where nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def by_kind(said: dict[str, set[str]], kind: str) -> set[str]:
+    """The releases that answered the clients of that kind."""
+    return set().union(*(releases for client, releases in said.items() if client.startswith(kind)))
+
+
+def test_after_a_detach_nobody_is_answered_by_the_old_release(town: Town) -> None:
+    blue, green, engine = town.first(), town.spec("green", 2), town.bench.engine
+    with town.callers() as callers:
+        town.moves(green)
+        town.serves("r2")
+        said = callers.since(callers.round())
+        assert by_kind(said, "kept") == {"r1"}, "whoever keeps a connection stays where it leads"
+        assert callers.moved.total() == 0
+
+        old = town.pods(1)
+        assert engine.detach(blue.place, "the switch to r2") == 2
+        town.ended(old, 1)
+        assert by_kind(callers.since(callers.round()), "") == {"r2"}
+        assert {callers.moved[client] for client in said if client.startswith("kept")} == {1}
+        assert engine.detach(blue.place, "the switch to r2") == 0
+
+        # The slot is warm again: back at once, and nobody notices that either.
+        engine.start(blue, town.bench.watch())
+        assert len(engine.ready(blue, town.bench.events.append, town.bench.watch())) == 2
+        engine.switch(blue)
+        town.serves("r1")
+        assert by_kind(callers.since(callers.round()), "fresh") == {"r1"}
+    assert callers.lost == []
+
+
+def test_a_revert_ends_the_bad_releases_connections_at_once(town: Town) -> None:
+    """Without a wait between the switch and the detachment, when nodes may not even know of the switch."""
+    blue, green, engine = town.first(), town.spec("green", 2), town.bench.engine
+    town.moves(green)
+    town.serves("r2")
+    with town.callers() as callers:
+        assert by_kind(callers.since(callers.round()), "kept") == {"r2"}
+        bad = town.pods(2)
+        engine.switch(blue)
+        assert engine.detach(green.place, "the revert") == 2
+        town.ended(bad, 2)
+        said = callers.since(callers.round())
+        assert by_kind(said, "kept") == by_kind(said, "fresh") == {"r1"}
+    assert callers.lost == []
+
+
+def test_one_release_after_the_other_under_load(town: Town) -> None:
+    """A slot is filled anew while connections to what it held are still open."""
+    town.first()
+    with town.callers() as callers:
+        for release in (2, 3, 4):
+            town.moves(town.spec("blue" if release % 2 else "green", release))
+        town.serves("r4")
+        town.ended(town.pods(2), 2)
+        assert by_kind(callers.since(callers.round()), "kept") <= {"r3", "r4"}
+    assert callers.lost == []
+    assert by_kind(callers.since(0), "fresh") >= {"r1", "r4"}
+
+
+def test_a_pod_that_is_deleted_or_evicted_while_it_serves_costs_no_request(town: Town) -> None:
+    blue, calls = town.first(), town.bench.calls
+    with town.callers() as callers:
+        for act in (lambda pod: calls.delete("Pod", pod), lambda pod: evict(town.bench, pod, 201)):
+            before = town.pods(1)
+            one = min(before)
+            act(one)
+            # While one is missing the cluster itself keeps whoever empties the node from the other.
+            evict(town.bench, max(before), 429)
+            town.ended({one}, 1)
+            until(lambda: len(town.bench.engine.ready(blue, print, town.bench.watch())) == 2)
+            callers.round()
+    assert callers.lost == []
+    assert by_kind(callers.since(0), "") == {"r1"}
+
+
+def evict(bench: ClusterBench, pod: str, status: int) -> None:
+    """What `kubectl drain` asks for each pod of a node."""
+    body: dict[str, Any] = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    path, headers = f"{bench.calls.path('Pod', pod)}/eviction", {"Content-Type": "application/json"}
+    answer = bench.calls.raw("POST", path, "evicting", headers=headers, body=json.dumps(body).encode())
+    assert answer.status == status, answer.data
