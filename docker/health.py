@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import urllib.request
+from urllib.parse import unquote, urlsplit
 
 
 def web() -> str:
     """It answers, and the store behind it takes writes."""
+    import urllib.request
+
     from pipeline.client import where
 
     try:
@@ -20,17 +22,27 @@ def web() -> str:
 
 
 def store() -> str:
-    """It answers on its socket; only what is in the language itself, as this is asked every few seconds."""
+    """It answers on its socket, with its password where it has one (PUSHLIVE_REDIS_URL_FILE, as the service itself is
+    told); only what is in the language itself, as this is asked every few seconds."""
     path = os.path.join(os.environ["PUSHLIVE_DATA"], "store", "valkey.sock")
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(4)
             connection.connect(path)
-            connection.sendall(b"PING\r\n")
-            said = connection.recv(64)
+            connection.sendall(_login() + b"PING\r\nQUIT\r\n")
+            said = connection.makefile("rb").read(256)
     except OSError as error:
         return f"the store does not answer on {path}: {error}"
-    return "" if said.startswith(b"+PONG") else f"the store says {said!r}"
+    return "" if b"+PONG" in said else f"the store says {said!r}"
+
+
+def _login() -> bytes:
+    file = os.environ.get("PUSHLIVE_REDIS_URL_FILE")
+    if not file:
+        return b""
+    with open(file, encoding="utf-8") as opened:
+        password = unquote(urlsplit(opened.read().strip()).password or "")
+    return f"AUTH {password}\r\n".encode()
 
 
 def worker() -> str:

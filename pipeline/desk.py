@@ -17,7 +17,7 @@ from pipeline.configs import Configs
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lint import warnings
 from pipeline.messenger import undelivered
-from pipeline.model import Environment, Event, Kind, Place, Push, Release, Run, SlotSpec, State
+from pipeline.model import DOCKER, Environment, Event, Kind, Place, Push, Release, Run, SlotSpec, State
 from pipeline.ports import Bell, Clock
 from pipeline.secret import Secret
 from pipeline.settings import Settings
@@ -552,7 +552,8 @@ class Desk:
             )
         target = to if to is not None else promotion.revert_target(found)
         if target is not None:
-            self._image_is_here(pipeline, target)
+            if found.engine == DOCKER:  # others take it from a registry
+                self._image_is_here(pipeline, target)
             self._secrets_are_there(pipeline, name, target)
 
     def _secrets_are_there(self, pipeline: str, name: str, target: int) -> None:

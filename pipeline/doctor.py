@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.chainer import Chainer
 from pipeline.configs import Configs
-from pipeline.errors import PushliveError
+from pipeline.errors import PushliveError, TryAgain
 from pipeline.messenger import shown, undelivered
-from pipeline.model import Environment
+from pipeline.model import DOCKER, Environment
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.units import show_size
 from pipeline.vault import Vault
+from pipeline.where import where_of
+
+if TYPE_CHECKING:
+    from pipeline.adapters.kube_rights import Finding
 
 Check = dict[str, Any]
 
@@ -55,15 +59,18 @@ def _disk(settings: Settings) -> Check:
     return _check("disk", free >= settings.disk_free, text, "Free some, or `pushlive gc`.")
 
 
-def examine(settings: Settings, store: Store, parts: Parts) -> list[Check]:
-    """Everything, with the real parts."""
+def examine(
+    settings: Settings, store: Store, parts: Parts, engines: frozenset[str], look_at: Callable[[str], Finding]
+) -> list[Check]:
+    """Everything, with the real parts. ``engines``: the keys of those in use; ``look_at`` asks a cluster."""
     checks = [
         _check("store", store.healthy(), "takes writes", "See <data>/store/valkey.log."),
         _configuration(settings, store),
         _keeper(store),
         _tried("secrets", Vault(store, settings.secrets_key).examine),
         _tried("audit", lambda: _audit(settings, store)),
-        *_engine(),
+        *_engine(DOCKER in engines),
+        *(_cluster(key, look_at) for key in sorted(engines) if where_of(key).kind == "kubernetes"),
         _disk(settings),
         _build_caps(parts),
         *_receivers(store),
@@ -121,7 +128,8 @@ def _configuration(settings: Settings, store: Store) -> Check:
     return found
 
 
-def _engine() -> Iterator[Check]:
+def _engine(needed: bool) -> Iterator[Check]:
+    """``needed``: environments run there; else it only makes the images."""
     from pipeline.adapters.docker_client import client, translate
 
     info: dict[str, Any] = {}
@@ -131,8 +139,12 @@ def _engine() -> Iterator[Check]:
             info.update(client().info())
         return f"Docker Engine {info['ServerVersion']}, {info['NCPU']} cores, {show_size(info['MemTotal'])}"
 
-    yield _tried("engine", look)
-    if info:
+    found = _tried("engine" if needed else "builder", look)
+    if not (needed or found["ok"]):
+        text = f"{found['text']} Nothing can be built; what is live serves on, and a revert needs no builder."
+        found = {**found, "ok": True, "text": text}
+    yield found
+    if needed and info:
         live = bool(info.get("LiveRestoreEnabled"))
         text = (
             "live-restore is on"
@@ -145,9 +157,29 @@ def _engine() -> Iterator[Check]:
         }
 
 
+def _cluster(key: str, look_at: Callable[[str], Finding]) -> Check:
+    name = key if ":" in key else "kubernetes"
+    try:
+        found = look_at(key)
+    except PushliveError as error:
+        return _check(name, False, error.message, error.advice)
+    where = f"Kubernetes {found.version} at {found.host}, namespace {found.namespace}"
+    if not found.there:
+        advice = f"`kubectl create namespace {found.namespace}`, and its Role: docs/kubernetes.md."
+        return _check(name, False, f"{where}, which is not there", advice)
+    if found.lacks:
+        advice = "Apply docker/kubernetes/namespace to it, see docs/kubernetes.md."
+        return _check(name, False, f"{where}: this account may not {'; '.join(found.lacks)}", advice)
+    nodes = "" if found.nodes else "; nodes may not be looked at, so room is judged by quotas alone"
+    return _check(name, True, f"{where}: every right is there{nodes}")
+
+
 def _build_caps(parts: Parts) -> Check:
     cap = getattr(parts.builder, "cap_builds", None)
-    why_not = cap() if cap else ""
+    try:
+        why_not = cap() if cap else ""
+    except TryAgain:
+        why_not = "not known while the builder does not answer"
     text = why_not or "builds are capped and cannot starve what is live"
     return {**_check("builds", True, text), "advice": ""}
 

@@ -16,7 +16,7 @@ from pipeline.builds import repository
 from pipeline.chainer import Chainer
 from pipeline.config import Config
 from pipeline.configs import Configs
-from pipeline.errors import ConfigError, DamagedRecord, LeaseLost, PushliveError
+from pipeline.errors import ConfigError, DamagedRecord, LeaseLost, PushliveError, TryAgain
 from pipeline.model import Environment, Kind, Push, Release
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
@@ -92,9 +92,13 @@ class Keeper:
         if self._reconciled.now(now, self._pace):
             said += self._ensure()
             said += self.reconcile()
-            self._look_for_images()
+            took = self._parts.clock.monotonic() - now
+            if (
+                self._look_for_images()
+            ):  # else it waited for a builder that does not answer: that costs nothing
+                took = self._parts.clock.monotonic() - now
             # With many environments a round takes longer; it never takes more than a fifth of a processor.
-            self._pace = max(RECONCILE_EVERY, 5 * (self._parts.clock.monotonic() - now))
+            self._pace = max(RECONCILE_EVERY, 5 * took)
         if self._tidied.now(now, TIDY_EVERY):
             said += self.tidy()
         return said
@@ -294,8 +298,11 @@ class Keeper:
     # ── tidying ──────────────────────────────────────────────────────────────
 
     def tidy(self) -> list[str]:
-        """Images beyond the releases kept for a revert, environments that the configuration has no more."""
-        return self._each(self._tidy_images)
+        """Images beyond the releases kept for a revert, where the builder answers."""
+        try:
+            return self._each(self._tidy_images)
+        except TryAgain as error:
+            return [f"images were not tidied: {error}"]
 
     def gc(self) -> tuple[str, ...]:
         """``tidy``, and what belongs to pipelines and environments that are in pipelines.yaml no more."""
@@ -346,9 +353,14 @@ class Keeper:
             said.append(f"{release.tag}: the image is kept no longer")
         return said
 
-    def _look_for_images(self) -> None:
-        """Which releases have no image any more: `status` knows before a revert asks."""
-        self._each(self._look_for_images_of)
+    def _look_for_images(self) -> bool:
+        """Which releases have no image any more: `status` knows before a revert asks. False where the builder
+        does not answer; what was known stays."""
+        try:
+            self._each(self._look_for_images_of)
+        except TryAgain:
+            return False
+        return True
 
     def _look_for_images_of(self, pipeline: str) -> tuple[str, ...]:
         here = self._parts.builder.images(repository(self._settings.instance, pipeline))

@@ -13,13 +13,13 @@ import urllib.request
 from argparse import Namespace
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 from pipeline import settings as settings_module
 from pipeline import wiring
 from pipeline.configs import Configs
 from pipeline.embedded import Embedded
-from pipeline.errors import ConfigError, PushliveError, RequestError
+from pipeline.errors import ConfigError, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.processes import RESTORING, SUPERVISED
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -155,7 +155,12 @@ class Service:
             say(f"! {problem}\n! The last good configuration stays in force until it is corrected.")
 
     def _cap_builds(self) -> None:
-        why_not = wiring.builder(self._settings).cap_builds()
+        try:
+            why_not = wiring.builder(self._settings).cap_builds()
+        except (
+            TryAgain
+        ) as error:  # where environments need the Engine, too, the proxy has asked for it already
+            why_not = f"{error} Until then nothing can be built; what is live serves on."
         if why_not:
             say(f"! {why_not}")
 
@@ -226,12 +231,25 @@ def up(args: Namespace) -> int:
 def web() -> int:
     """The web side alone. It makes the first token, as ``up`` does; the workers look after the proxy.
 
-    Raises StoreUnavailable: whoever started it starts it again.
+    Waits for the store, which may have been started beside it; raises StoreUnavailable where it does not come.
     """
     settings = _settings()
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _token(settings, wiring.store(settings))
+    store = wiring.store(settings)
+    _await(store)
+    _token(settings, store)
     return _become("webhooks")
+
+
+def _await(store: Store) -> None:
+    deadline = time.monotonic() + READY
+    while not store.healthy():
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(
+                f"the store takes no writes, {READY:.0f} s long.",
+                advice="See its own output, and PUSHLIVE_REDIS_URL.",
+            )
+        time.sleep(0.2)
 
 
 def worker() -> int:
@@ -312,9 +330,6 @@ def _locked(settings: Settings) -> bool:
 
 
 def _remove_everything(settings: Settings) -> None:
-    parts: Any = wiring.parts(settings)
-    for place in tuple(parts.engine.slots()):
-        parts.engine.remove(place)
-        say(f"removed {place.pipeline}/{place.environment}/{place.slot}")
-    wiring.proxy(settings).stop()
-    say("removed the proxy. Data, repositories and images are kept in " + str(settings.data))
+    for line in wiring.remove_everything(settings):
+        say(line)
+    say(f"Data, repositories and images are kept in {settings.data}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -14,7 +14,7 @@ from pipeline.adapters.bell import RqBell
 from pipeline.clock import SystemClock
 from pipeline.configs import Configs
 from pipeline.desk import Desk
-from pipeline.errors import ConfigError, StoreUnavailable
+from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.keeper import Keeper
 from pipeline.messenger import Messenger
 from pipeline.model import DOCKER
@@ -27,6 +27,8 @@ from pipeline.where import Where, where_of
 if TYPE_CHECKING:
     from pipeline.adapters.docker_build import DockerBuilder
     from pipeline.adapters.engines import Engines
+    from pipeline.adapters.kube_calls import Calls
+    from pipeline.adapters.kube_rights import Finding
 
 
 def preload() -> None:
@@ -88,14 +90,27 @@ def _pair(settings: Settings, where: Where) -> tuple[Engine, Probe]:
             )
         probe = HttpProbe()
         return DockerEngine(client, proxy(settings), settings, probe, clock), probe
-    from pipeline.adapters.kube_calls import Calls
-    from pipeline.adapters.kube_client import connect
     from pipeline.adapters.kube_engine import KubeEngine
     from pipeline.adapters.kube_probe import KubeProbe
 
-    context, namespace = where.kubernetes, where.namespace
-    calls = Calls(lambda: connect(context, namespace))
+    calls = _calls(where.kubernetes, where.namespace)
     return KubeEngine(calls, settings.instance, where.key, clock), KubeProbe(calls)
+
+
+@cache
+def _calls(context: str, namespace: str) -> Calls:
+    from pipeline.adapters.kube_calls import Calls
+    from pipeline.adapters.kube_client import connect
+
+    return Calls(lambda: connect(context, namespace))
+
+
+def _look_at(key: str) -> Finding:
+    """What a cluster says of itself and of our rights there."""
+    from pipeline.adapters.kube_rights import examine
+
+    where = where_of(key)
+    return examine(_calls(where.kubernetes or "", where.namespace))
 
 
 def _in_use(settings: Settings) -> frozenset[str]:
@@ -140,6 +155,25 @@ def ensure_proxy(settings: Settings) -> None:
         proxy(settings).ensure()
 
 
+def remove_everything(settings: Settings) -> Iterator[str]:
+    """Ends the applications on every engine in use, and the proxy; what was done. An engine that does not answer is
+    said and passed over. Data, repositories and images stay."""
+    every, keys = _engines(settings), _in_use(settings)
+    for key in sorted(keys):
+        try:
+            engine, _ = every.pair(key)
+            for place in tuple(engine.slots()):
+                engine.remove(place)
+                yield f"removed {place.pipeline}/{place.environment}/{place.slot}"
+            if key == DOCKER:
+                proxy(settings).stop()
+                yield "removed the proxy"
+        except TryAgain as error:
+            if keys == {key}:
+                raise
+            yield f"! {error} Nothing was removed there."
+
+
 def _keep_proxy(settings: Settings) -> list[str]:
     """The proxy runs, and serves the certificates that are in the folder; what there is to say of it."""
     if DOCKER not in _in_use(settings):
@@ -172,7 +206,7 @@ def desk(settings: Settings) -> Desk:
 def _doctor(settings: Settings, kept: Store) -> list[dict[str, Any]]:
     from pipeline.doctor import examine
 
-    return examine(settings, kept, parts(settings))
+    return examine(settings, kept, parts(settings), _in_use(settings), _look_at)
 
 
 def runner(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Runner:

@@ -26,6 +26,7 @@ from pipeline.ports import BuildRequest, Clock, Emit, Watch
 
 Context = Callable[[], AbstractContextManager[IO[bytes]]]
 
+_ELSEWHERE = "builds run on another machine (DOCKER_HOST), which has to limit them itself"
 _ENGINE_BACK = 60.0  # seconds that a restarting Engine is waited for
 
 
@@ -119,11 +120,13 @@ class DockerBuilder:
     def cap_builds(self) -> str:
         """Limits what all builds together may use, so that they never starve what is live. Returns "", or a
         sentence that says why it cannot be done."""
+        if not self._here:
+            return _ELSEWHERE
         return build_limits.cap(self._info(), self._memory, self._cpu)
 
     def why_uncapped(self) -> str:
         """What ``cap_builds`` would say, without changing anything."""
-        return build_limits.why_uncapped(self._info())
+        return build_limits.why_uncapped(self._info()) if self._here else _ELSEWHERE
 
     def _twice(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
         """A build cut off by a restart of the Engine is tried once more (FAULTS 23)."""
@@ -219,9 +222,14 @@ class DockerBuilder:
         with translate("Asking Docker about itself"):
             return dict(self._client.info())
 
+    @property
+    def _here(self) -> bool:
+        """True where the Engine's socket, and so its machine, is this one's."""
+        return self._client.api.base_url.startswith("http+docker://localhost")
+
     def _docker_root(self) -> str:
         """The Engine's folder, "" where it is not on this machine."""
-        if not self._root and self._client.api.base_url.startswith("http+docker://localhost"):
+        if not self._root and self._here:
             self._root = str(self._info().get("DockerRootDir", ""))
         return self._root
 

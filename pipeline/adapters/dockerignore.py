@@ -198,4 +198,6 @@ def _class_end(pattern: str, start: int) -> int:
 def _class(body: str) -> str:
     negated = body.startswith("^")
     inner = body.removeprefix("^").replace("[", r"\[").replace("&&", r"&\&").replace("--", r"-\-")
-    return f"(?!/)[{'^' if negated else ''}{inner}]"
+    one = f"(?!/)[{'^' if negated else ''}{inner}]"
+    re.compile(one)  # by itself: `[\\]` would only be closed by what comes after it
+    return one

@@ -124,6 +124,12 @@ def test_both_ways_of_matching_say_the_same(pattern, path):
     assert reached == {n for n in range(len(path) + 1) if expected.fullmatch(path, 0, n)}
 
 
+@pytest.mark.parametrize("rule", [r"[\]?", r"a[\]b[c]"])
+def test_a_class_that_is_closed_only_by_what_follows_is_refused(rule):
+    with pytest.raises(AppFailed, match="line 1"):
+        parse(rule)
+
+
 @pytest.mark.parametrize("rules", ["x\n" * 1001, "x" * 5000])
 def test_fault_18_too_many_or_too_long_rules_are_refused(rules):
     with pytest.raises(AppFailed, match="more than 1000 rules"):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline import loader
 from pipeline.cli import COMMANDS
 from pipeline.embedded import _command
 from pipeline.settings import _FOREIGN, Settings
@@ -67,9 +68,17 @@ def test_the_readme_names_every_command() -> None:
     assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", text)] == []
 
 
-@pytest.mark.parametrize("path", [*DOCS, ROOT / "docker" / "compose.yaml"], ids=names)
+ON_CLUSTER = sorted((ROOT / "docker" / "kubernetes").rglob("*.yaml"))
+SAMPLES = [
+    ROOT / "docker" / "compose.yaml",
+    *ON_CLUSTER,
+    ROOT / "docker" / "kubernetes" / "example" / "pushlive" / "settings.env",
+]
+
+
+@pytest.mark.parametrize("path", [*DOCS, *SAMPLES], ids=names)
 def test_settings_exist(path: Path) -> None:
-    found = set(re.findall(r"PUSHLIVE_[A-Z_]*[A-Z]", path.read_text()))
+    found = set(re.findall(r"PUSHLIVE_[A-Z_]*[A-Z](?![A-Z_…])", path.read_text()))
     plain = {name.removesuffix("_FILE") for name in found if not _FOREIGN.fullmatch(name)}
     assert plain <= set(SETTINGS)
 
@@ -97,6 +106,27 @@ def test_the_compositions_store_keeps_what_the_embedded_one_keeps(compose: dict[
     said = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in compose["services"]["store"]["command"]]
     del wanted["--logfile"]  # Docker keeps the container's output
     assert dict(zip(said[::2], said[1::2], strict=True)) == wanted
+
+
+def test_the_clusters_store_keeps_what_the_embedded_one_keeps() -> None:
+    words = _command(Path("/var/lib/pushlive"), Path("valkey-server"))[1:]
+    wanted = dict(zip(words[::2], words[1::2], strict=True))
+    _, store = yaml.safe_load_all((ROOT / "docker" / "kubernetes" / "base" / "store.yaml").read_text())
+    _, *said = store["spec"]["template"]["spec"]["containers"][0]["args"]
+    del wanted["--logfile"]
+    # Over the network, with a password: web and workers are elsewhere.
+    assert dict(zip(said[::2], said[1::2], strict=True)) == {**wanted, "--port": "6379"}
+
+
+def test_the_example_of_a_cluster_is_a_configuration() -> None:
+    folder = ROOT / "docker" / "kubernetes" / "example"
+    config = loader.load((folder / "pushlive" / "pipelines.yaml").read_text(), "pipelines.yaml")
+    where = {config.pipelines["hello"].environment(name).engine.namespace for name in ("dev", "live")}
+    given = {
+        yaml.safe_load((folder / name / "kustomization.yaml").read_text())["namespace"]
+        for name in ("dev", "live")
+    }
+    assert where == given
 
 
 def test_the_image_has_the_projects_version(compose: dict[str, Any]) -> None:

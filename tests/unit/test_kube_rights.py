@@ -1,0 +1,280 @@
+"""What the manifests allow is what the engine asks for: no more, and no less."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+from pipeline.adapters import kube_engine, kube_rights
+from pipeline.adapters.kube_calls import _GROUPS, _PLURALS, Calls
+from pipeline.adapters.kube_probe import KubeProbe
+from pipeline.adapters.kube_rights import INSIDE, NODES, OUTSIDE, Right
+from pipeline.clock import Deadline, SystemClock
+from pipeline.config import Rendered, Service
+from pipeline.model import Login, Place, SlotSpec
+from pipeline.secret import Secret
+from pipeline.where import Registry
+
+ROOT = Path(__file__).parent.parent.parent
+MANIFESTS = ROOT / "docker" / "kubernetes"
+ADAPTERS = sorted((ROOT / "pipeline" / "adapters").glob("kube_*.py"))
+PATH = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/v1(?:/namespaces/[^/]+)?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>[^/]+))?"
+)
+VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+Used = set[tuple[str, str, str]]  # group, resource, verb
+
+
+def flat(*rights: Right) -> Used:
+    return {(right.group, right.resource, verb) for right in rights for verb in right.verbs}
+
+
+def granted(rules: list[dict[str, Any]]) -> Used:
+    every = [
+        (g, r, v) for one in rules for g in one["apiGroups"] for r in one["resources"] for v in one["verbs"]
+    ]
+    assert len(every) == len(set(every)), "granted twice"
+    return set(every)
+
+
+def documents(path: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((MANIFESTS / path).read_text()))
+
+
+def test_the_role_is_what_the_table_says() -> None:
+    role, binding = documents("namespace/role.yaml")
+    assert granted(role["rules"]) == flat(*INSIDE)
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (account,) = documents("base/account.yaml")
+    assert binding["subjects"][0]["name"] == account["metadata"]["name"]
+
+
+def test_from_outside_it_is_that_and_two_more() -> None:
+    (component,) = documents("outside/kustomization.yaml")
+    added = [step["value"] for patch in component["patches"] for step in yaml.safe_load(patch["patch"])]
+    assert granted(added) == flat(*OUTSIDE)
+
+
+def test_nodes_are_apart() -> None:
+    assert granted(documents("nodes/role.yaml")[0]["rules"]) == flat(NODES)
+
+
+class Api(Calls):
+    """As much of a cluster as the engine needs to go its whole way. It keeps what it is given, its pods are ready at
+    once, and it notes which right each question takes."""
+
+    def __init__(self, inside: bool) -> None:
+        super().__init__(lambda: None)  # type: ignore[arg-type, return-value]
+        config = SimpleNamespace(configuration=SimpleNamespace(host="https://api"))
+        self._it = SimpleNamespace(namespace="hello", inside=inside, api=config)
+        self._kept: dict[tuple[str, str], dict[str, Any]] = {}
+        self._lock = threading.Lock()
+        self.used: Used = set()
+
+    @property
+    def cluster(self) -> Any:
+        return self._it
+
+    def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
+        url = urlsplit(path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        found = PATH.fullmatch(url.path.partition("/proxy")[0] + ("/proxy" if "/proxy" in url.path else ""))
+        assert found, path
+        group, kind, name, part = (found[key] or "" for key in ("group", "kind", "name", "part"))
+        body = json.loads(more.get("body") or "{}")
+        with self._lock:
+            self.used |= {(group, f"{kind}/{part}" if part else kind, self._verb(method, name, query))}
+            if method == "PATCH" and "fieldManager" in query and (kind, name) not in self._kept:
+                self.used.add((group, kind, "create"))  # the API asks for this, too
+            return self._answer(
+                method, kind, name or body.get("metadata", {}).get("name", ""), part, query, body
+            )
+
+    @staticmethod
+    def _verb(method: str, name: str, query: dict[str, str]) -> str:
+        return VERBS.get(method) or ("get" if name else "watch" if "watch" in query else "list")
+
+    def _answer(self, method: str, kind: str, name: str, part: str, query: dict[str, str], body: Any) -> Any:
+        if part:
+            return answer(200, "Hello")
+        if "watch" in query:
+            return Stream()
+        if method in ("POST", "PATCH"):
+            self._keep(kind, name, body)
+        if method == "DELETE":
+            self._kept.pop((kind, name), None)
+            return answer(200, "{}")
+        if not name:
+            items = [one for (k, _), one in self._kept.items() if k == kind and chosen(one, query)]
+            items = self._endpoints(query) if kind == "endpointslices" else items
+            return answer(200, json.dumps({"items": items, "metadata": {"resourceVersion": "1"}}))
+        one = self._kept.get((kind, name))
+        return answer(200 if one else 404, json.dumps(one or {}))
+
+    def _keep(self, kind: str, name: str, body: dict[str, Any]) -> None:
+        old = self._kept.get((kind, name), {})
+        one = {
+            **old,
+            **body,
+            "metadata": {"generation": 1, **old.get("metadata", {}), **body.get("metadata", {})},
+        }
+        one["spec"] = {**old.get("spec", {}), **body.get("spec", {})}
+        self._kept[kind, name] = one
+        if kind == "pods":
+            one["status"] = {
+                "phase": "Succeeded",
+                "containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}],
+            }
+        if kind == "deployments":
+            one["status"] = {"observedGeneration": 1}
+            for pod in [key for key in self._kept if key[0] == "pods" and key[1].startswith(f"{name}-")]:
+                del self._kept[pod]
+            for number in range(one["spec"]["replicas"]):
+                self._pod(f"{name}-{number}", one["spec"]["template"])
+
+    def _pod(self, name: str, template: dict[str, Any]) -> None:
+        metadata = {"name": name, "labels": template["metadata"]["labels"]}
+        status = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+        self._kept["pods", name] = {"metadata": metadata, "spec": template["spec"], "status": status}
+
+    def _endpoints(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        service = self._kept["services", query["labelSelector"].partition("=")[2]]
+        wanted = ",".join(f"{key}={value}" for key, value in service["spec"]["selector"].items())
+        pods = [
+            n for (k, n), one in self._kept.items() if k == "pods" and chosen(one, {"labelSelector": wanted})
+        ]
+        return [{"metadata": {}, "endpoints": [{"targetRef": {"name": pod}} for pod in pods]}]
+
+
+def chosen(one: dict[str, Any], query: dict[str, str]) -> bool:
+    labels = one["metadata"].get("labels", {})
+    pairs = [pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair]
+    field = query.get("fieldSelector", "").partition("metadata.name=")[2]
+    return all(labels.get(key) == value for key, value in pairs) and field in ("", one["metadata"]["name"])
+
+
+def answer(status: int, text: str) -> Any:
+    return SimpleNamespace(
+        status=status, data=text.encode(), headers={}, read1=io.BytesIO(text.encode()).read
+    )
+
+
+class Stream:
+    """Nothing changes any more."""
+
+    status = 200
+
+    def read1(self) -> bytes:
+        return b""
+
+    def close(self) -> None: ...
+
+
+def go_the_whole_way(api: Api) -> None:
+    """Two releases, a switch, a command, and all that comes after: everything that the Engine port has."""
+    engine = kube_engine.KubeEngine(api, "pushlive", "kubernetes", SystemClock())
+    watch = Deadline(SystemClock(), 30)
+    blue, green = spec("blue", 2, ("hello.example.com",)), spec("green", 1, ())
+    for one in (blue, green):
+        engine.prepare(one.place, one.config.hosts)
+        engine.fits(one)
+        engine.command(one, "migrate", ("true",), {}, print, watch)
+        assert engine.command_runs(one.place) == {1}
+        engine.start(one, watch)
+        assert engine.ready(one, print, watch)
+        engine.expose(one)
+        engine.switch(one)
+        ask(KubeProbe(api), engine.public(one))
+        assert engine.serving(one.place) == one.place.slot
+        assert engine.lacks(one) == ()
+        engine.revive(one)
+        engine.logs(one.place, 5)
+        engine.forget_command(one, "migrate")
+        engine.forget_commands(one.place, 1)
+    api.events("Pod", "hello-live-blue-0")
+    engine.drain(blue.place, 0, watch)
+    engine.detach(blue.place, "1")
+    engine.stop(blue.place)
+    engine.unroute(green.place)
+    assert list(engine.slots())
+    engine.remove(green.place)
+
+
+def ask(probe: KubeProbe, route: Any) -> None:
+    """Through the API where it is asked from outside; inside only the endpoints are the API's business."""
+    probe._plain = SimpleNamespace(
+        get=lambda *_: SimpleNamespace(status=200, headers={}, body=b"", seconds=0.0)
+    )  # type: ignore[assignment]
+    assert probe.get(route, "/", 5).status == 200
+
+
+def spec(slot: str, replicas: int, hosts: tuple[str, ...]) -> SlotSpec:
+    registry = Registry(repository="registry.example.com/hello", username="ann", password="PULL")
+    service = Service(replicas=replicas, env={"COLOUR": slot})
+    secrets = {f"KEY_{slot.upper()}": 1}
+    return SlotSpec(
+        Place("hello", "live", 0, slot, "kubernetes"), 1, 1, "0" * 40, "sha256:1",
+        Rendered(service=service, hosts=hosts, registry=registry), secrets,
+        lambda: {name: Secret("x") for name in secrets}, "registry.example.com/hello@sha256:1",
+        lambda: Login("ann", Secret("x")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_engine_uses_every_right_and_no_other(inside: bool) -> None:
+    api = Api(inside)
+    go_the_whole_way(api)
+    forwarded = {("", "pods/portforward", "get"), ("", "pods/portforward", "create")}  # over a WebSocket
+    assert api.used == flat(*INSIDE, NODES) | (set() if inside else flat(*OUTSIDE) - forwarded)
+
+
+METHODS = {
+    "get": "get", "find": "list", "snapshot": "list", "events": "list", "merge": "patch", "delete": "delete",
+}  # fmt: skip
+
+
+def test_whatever_kind_is_named_anywhere_is_allowed() -> None:
+    """Also on ways that the one above does not go."""
+    allowed, seen = flat(*INSIDE, NODES), 0
+    for path in ADAPTERS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            kind = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
+            if node.func.attr not in METHODS or kind not in _PLURALS:
+                continue
+            if node.func.attr == "events":  # of which object they are is its first argument
+                kind = "Event"
+            seen += 1
+            verb, group = (
+                METHODS[node.func.attr],
+                _GROUPS.get(kind, "").removeprefix("apis/").removesuffix("/v1"),
+            )
+            assert (group, _PLURALS[kind], verb) in allowed, f"{path.name}:{node.lineno}: {verb} {kind}"
+    assert seen > 10
+
+
+def test_what_is_lacking_is_said_in_words() -> None:
+    class Lacking(Api):
+        def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
+            if path == "/version":
+                return answer(200, '{"gitVersion": "v1.36.3"}')
+            if path.endswith("/namespaces/hello"):
+                return answer(403, '{"message": "forbidden"}')
+            asked = json.loads(more["body"])["spec"]["resourceAttributes"]
+            lacks = (asked["resource"], asked["verb"]) in (("deployments", "patch"), ("nodes", "list"))
+            return answer(201, json.dumps({"status": {"allowed": not lacks}}))
+
+    found = kube_rights.examine(Lacking(inside=True))
+    assert found.lacks == ("patch deployments.apps",)
+    assert (found.version, found.namespace, found.nodes, found.there) == ("v1.36.3", "hello", False, True)
