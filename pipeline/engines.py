@@ -9,8 +9,10 @@ from pipeline import loader
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DamagedRecord
 from pipeline.model import DOCKER, Environment, Release
+from pipeline.names import service_name
 from pipeline.settings import Settings
 from pipeline.store import Store
+from pipeline.where import where_of
 
 
 def in_use(store: Store, config: Config | None) -> frozenset[str]:
@@ -49,8 +51,15 @@ def url(settings: Settings, environment: Environment, hosts: tuple[str, ...]) ->
 
 def address(settings: Settings, environment: Environment, hosts: tuple[str, ...]) -> str:
     """The same in words, never empty."""
-    inside = f"Service {environment.pipeline}-{environment.name} on {environment.engine}"
-    return url(settings, environment, hosts) or inside
+    return url(settings, environment, hosts) or inside(environment)
+
+
+def inside(environment: Environment) -> str:
+    """What a cluster calls it: ``Service hello-live in the namespace shop of prod``."""
+    where = where_of(environment.engine)
+    namespace = f" in the namespace {where.namespace}" if where.namespace else " on Kubernetes"
+    context = f" of {where.kubernetes}" if where.kubernetes else ""
+    return f"Service {service_name(environment.pipeline, environment.name)}{namespace}{context}"
 
 
 def refuse_move(environment: Environment, release: Release, key: str) -> None:

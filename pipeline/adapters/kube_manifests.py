@@ -201,10 +201,10 @@ class Maker:
             "env": self._variables(spec, more),
             "envFrom": self._sources(spec),
             "resources": {
-                "limits": {"cpu": f"{cpu}m", "memory": str(service.memory)},
+                "limits": {"cpu": f"{cpu}m", "memory": _memory(service.memory)},
                 "requests": {
                     "cpu": f"{max(SMALLEST_CPU, round(cpu * CPU_SHARE))}m",
-                    "memory": str(service.memory),
+                    "memory": _memory(service.memory),
                 },
             },
             "readinessProbe": {
@@ -274,3 +274,8 @@ def selected(service: Manifest | None) -> str | None:
 def _literal(value: str) -> str:
     """Kubernetes replaces $(NAME) in a value, and $$ by $; Docker does not, and neither shall this."""
     return value.replace("$", "$$")
+
+
+def _memory(size: int) -> str:
+    """``64Mi`` where it is whole, as people write it; bytes otherwise."""
+    return str(size) if size % (1 << 20) else f"{size >> 20}Mi"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
 
-from pipeline.model import SLOTS, Place, SlotSpec
+from pipeline.model import Place, SlotSpec
+from pipeline.names import LONGEST, service_name
 
 MANAGER = "pushlive"  # our name as a field manager
 
@@ -23,26 +23,11 @@ DETACHED = "pushlive/detached"  # annotation: of which switch the connections we
 ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
 
 NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it
-LONGEST = 63  # characters of a Service's name, and of a label's value
-_TAIL = 6  # hex digits
-_LIKE_A_TAIL = re.compile(f"[0-9a-f]{{{_TAIL}}}")
 
 
 def base(place: Place) -> str:
-    """``hello-live``: the environment's own name, the public Service's.
-
-    No two environments have the same one: where the environment's name has a hyphen itself, is a slot's or could be
-    such a hash, or the whole would be too long, a hash of both names is added.
-    """
-    plain = f"{place.pipeline}-{place.environment}"
-    room = LONGEST - len("-green")
-    special = (
-        "-" in place.environment or place.environment in SLOTS or _LIKE_A_TAIL.fullmatch(place.environment)
-    )
-    if not special and len(plain) <= room:
-        return plain
-    tail = hashlib.sha256(f"{place.pipeline}/{place.environment}".encode()).hexdigest()[:_TAIL]
-    return f"{plain[: room - _TAIL - 1].rstrip('-')}-{tail}"
+    """``hello-live``: the environment's own name, the public Service's."""
+    return service_name(place.pipeline, place.environment)
 
 
 def slot_name(place: Place) -> str:

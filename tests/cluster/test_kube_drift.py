@@ -108,5 +108,5 @@ def test_a_changed_configuration_is_shown_against_what_runs(
 ) -> None:
     wanted = cluster_bench.spec(replicas=2, env={"GREETING": "hi"}, memory=64 << 20)
     found = "\n".join(cluster_bench.engine.differs(wanted))
-    assert "resources.limits.memory: 33554432 → 67108864" in found
+    assert "resources.limits.memory: 32Mi → 64Mi" in found
     assert cluster_bench.engine.lacks(live) == ()

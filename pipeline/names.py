@@ -1,0 +1,27 @@
+"""What an environment is called where names are few and short. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from pipeline.model import SLOTS
+
+LONGEST = 63  # characters of a Service's name on a cluster, and of a label's value
+_TAIL = 6  # hex digits
+_LIKE_A_TAIL = re.compile(rf"[0-9a-f]{{{_TAIL}}}")
+
+
+def service_name(pipeline: str, environment: str) -> str:
+    """``hello-live``: the name of an environment's Service, with room for ``-green`` behind it.
+
+    No two environments have the same one: where the environment's name has a hyphen itself, is a slot's or could be
+    such a hash, or the whole would be too long, a hash of both names is added.
+    """
+    plain = f"{pipeline}-{environment}"
+    room = LONGEST - len("-green")
+    special = "-" in environment or environment in SLOTS or _LIKE_A_TAIL.fullmatch(environment)
+    if not special and len(plain) <= room:
+        return plain
+    tail = hashlib.sha256(f"{pipeline}/{environment}".encode()).hexdigest()[:_TAIL]
+    return f"{plain[: room - _TAIL - 1].rstrip('-')}-{tail}"
