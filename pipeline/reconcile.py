@@ -193,9 +193,7 @@ class Reconciler:
                 self._still_ours()
                 count = self._engine.detach(spec.place, promotion.mark_of(record))
                 if count:
-                    text = (
-                        f"{count} pods of the warm slot {slot} were replaced, which ends its old connections"
-                    )
+                    text = f"the pods of the warm slot {slot} ({count}) were replaced, which ends its old connections"
                     said.append(f"{self._environment.id}: {text}")
         return said
 

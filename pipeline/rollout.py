@@ -220,7 +220,7 @@ class Rollout:
         mark = promotion.mark_of(record)
         if count := self._acting().detach(promotion.place_of(environment, slot), mark):
             self._work.note(
-                f"{count} pods of {slot} were replaced, so that no connection stays on it", self._name
+                f"the pods of {slot} ({count}) were replaced, so that no connection stays on it", self._name
             )
 
     # ── deciding what the record says ────────────────────────────────────────

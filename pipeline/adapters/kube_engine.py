@@ -85,7 +85,10 @@ class KubeEngine:
         the cluster itself would wait longer and longer."""
         found = self._own.get("Deployment", slot_name(spec.place), spec.place)
         if found and kube_diff.others(found):
-            self._restored(self._make.deployment(spec), dry=False)
+            wanted = self._make.deployment(spec)
+            if self._spec_of(found) != self._make.spec_hash(spec):
+                wanted["spec"]["replicas"] = 0
+            self._restored(wanted, dry=False)
         elif found and of_deployment(found):
             self._calls.merge("Deployment", slot_name(spec.place), {"spec": {"replicas": 0}})
         for pod in self._pods(spec.place):

@@ -55,7 +55,8 @@ class Waiting:
         seen = deployments[0].get("status", {}).get("observedGeneration", 0)
         if seen < deployments[0]["metadata"]["generation"]:
             return False
-        return len(pods) == self._spec.config.service.replicas and all(map(is_ready, pods))
+        staying = [pod for pod in follow.objects("Pod") if not is_going(pod)]
+        return len(staying) == len(pods) == self._spec.config.service.replicas and all(map(is_ready, pods))
 
     def _pods(self, follow: Follow) -> list[Found]:
         """Those of this very spec that are to stay."""

@@ -111,6 +111,12 @@ def _of_container(pod: str, container: Found) -> Trouble | None:
         text = f"its image cannot be pulled ({reason}): {message or container.get('image', '')}"
         advice = "See that the registry answers from the nodes, and `registry:` with its password in pipelines.yaml."
         return Trouble(pod, text, advice, EngineFailed, 0.0 if sure else 2 * SOON)
+    if (
+        reason in _CREATE and "failed to sync" in message
+    ):  # the kubelet has not seen its ConfigMap or Secret yet
+        return Trouble(
+            pod, f"its node does not get on: {message}", "See the node's kubelet.", EngineFailed, 3 * SOON
+        )
     if reason in _CREATE:
         return Trouble(pod, f"its container cannot be made: {message}", _advice(message), AppFailed)
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")

@@ -62,8 +62,8 @@ def everything(one: SlotSpec) -> list[made.Manifest]:
 
 def test_a_pod_may_use_what_the_configuration_says_and_is_placed_by_a_part_of_its_cpu() -> None:
     resources = container(spec(cpu=0.5, memory=64 << 20))["resources"]
-    assert resources["limits"] == {"cpu": "500m", "memory": str(64 << 20)}
-    assert resources["requests"] == {"cpu": "50m", "memory": str(64 << 20)}
+    assert resources["limits"] == {"cpu": "500m", "memory": "64Mi"}
+    assert resources["requests"] == {"cpu": "50m", "memory": "64Mi"}
     assert container(spec(cpu=0.02))["resources"]["requests"]["cpu"] == "10m"
     assert command(spec(cpu=0.5))["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "500m"
 
