@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.chainer import Chainer
@@ -70,6 +71,7 @@ def examine(
         _tried("secrets", Vault(store, settings.secrets_key).examine),
         _tried("audit", lambda: _audit(settings, store)),
         *_engine(DOCKER in engines),
+        *(_tried(key, partial(_elsewhere, key)) for key in sorted(engines) if where_of(key).docker),
         *(_cluster(key, look_at) for key in sorted(engines) if where_of(key).kind == "kubernetes"),
         _disk(settings),
         _build_caps(parts),
@@ -155,6 +157,15 @@ def _engine(needed: bool) -> Iterator[Check]:
             **_check("live-restore", True, text),
             "advice": "" if live else "Set it in /etc/docker/daemon.json.",
         }
+
+
+def _elsewhere(key: str) -> str:
+    """Another machine's Docker Engine."""
+    from pipeline.adapters.docker_client import client, translate
+
+    with translate():
+        info = client(host=where_of(key).docker or "").info()
+    return f"Docker Engine {info['ServerVersion']}, {info['NCPU']} cores, {show_size(info['MemTotal'])}"
 
 
 def _cluster(key: str, look_at: Callable[[str], Finding]) -> Check:

@@ -55,8 +55,10 @@ def address(settings: Settings, environment: Environment, hosts: tuple[str, ...]
 
 
 def inside(environment: Environment) -> str:
-    """What a cluster calls it: ``Service hello-live in the namespace shop of prod``."""
+    """What a cluster calls it: ``Service hello-live in the namespace shop of prod``; or on which machine it is."""
     where = where_of(environment.engine)
+    if where.docker:
+        return f"{environment.pipeline}-{environment.name} on the Docker Engine at {where.docker}"
     namespace = f" in the namespace {where.namespace}" if where.namespace else " on Kubernetes"
     context = f" of {where.kubernetes}" if where.kubernetes else ""
     return f"Service {service_name(environment.pipeline, environment.name)}{namespace}{context}"

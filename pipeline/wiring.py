@@ -79,15 +79,13 @@ def _pair(settings: Settings, where: Where) -> tuple[Engine, Probe]:
     """One engine and the probe that knows the way there."""
     clock = SystemClock()
     if where.kubernetes is None:
+        from pipeline.adapters import docker_elsewhere
         from pipeline.adapters.docker_client import client
         from pipeline.adapters.docker_engine import DockerEngine
         from pipeline.adapters.http_probe import HttpProbe
 
         if where.docker:
-            raise ConfigError(
-                f"Deploying to another machine's Docker Engine ({where.docker}) is not available yet.",
-                advice="Take `engine:` out, or run on Kubernetes.",
-            )
+            return docker_elsewhere.pair(where, settings, clock)
         probe = HttpProbe()
         return DockerEngine(client, proxy(settings), settings, probe, clock), probe
     from pipeline.adapters.kube_engine import KubeEngine
@@ -165,13 +163,23 @@ def remove_everything(settings: Settings) -> Iterator[str]:
             for place in tuple(engine.slots()):
                 engine.remove(place)
                 yield f"removed {place.pipeline}/{place.environment}/{place.slot}"
-            if key == DOCKER:
-                proxy(settings).stop()
-                yield "removed the proxy"
+            if (own := _proxy_of(settings, key)) is not None:
+                own.stop()
+                yield f"removed the proxy{'' if key == DOCKER else f' of {key}'}"
         except TryAgain as error:
             if keys == {key}:
                 raise
             yield f"! {error} Nothing was removed there."
+
+
+def _proxy_of(settings: Settings, key: str) -> Any:
+    """The proxy beside that engine, None for a cluster."""
+    from pipeline.adapters import docker_elsewhere
+
+    if key == DOCKER:
+        return proxy(settings)
+    where = where_of(key)
+    return docker_elsewhere.proxy(where, settings, SystemClock()) if where.docker else None
 
 
 def _keep_proxy(settings: Settings) -> list[str]:

@@ -141,6 +141,20 @@ def engine(settings: Settings, proxy: Proxy, docker_client: docker.DockerClient)
     return DockerEngine(lambda: docker_client, proxy, settings, HttpProbe(), SystemClock())
 
 
+@pytest.fixture(scope="session")
+def there(
+    docker_client: docker.DockerClient,
+    app_image: str,
+    instance: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[object]:
+    """Another machine's Docker Engine, see tests/elsewhere.py."""
+    from tests.elsewhere import elsewhere
+
+    with elsewhere(docker_client, app_image, tmp_path_factory.mktemp("there"), instance) as one:
+        yield one
+
+
 _numbers = itertools.count()
 
 

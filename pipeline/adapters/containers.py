@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from pipeline.errors import AppFailed, EngineFailed
-from pipeline.model import Place, SlotSpec
+from pipeline.model import DOCKER, Place, SlotSpec
 from pipeline.secret import Secret
 from pipeline.settings import Settings
 
@@ -171,7 +171,7 @@ def refuse_root(spec: SlotSpec, user: str) -> None:
 
 def image_of(spec: SlotSpec) -> str:
     """What the Engine knows the image by: its id where it was made, its reference by digest elsewhere."""
-    return spec.image if spec.config.engine.here else spec.remote
+    return spec.image if spec.place.engine == DOCKER else spec.remote
 
 
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:

@@ -64,6 +64,14 @@ class Calls:
         )
         return found
 
+    def remove_image(self, name: str) -> None:
+        """Removes one image, unless a container uses it. Twice."""
+        try:
+            self._unless_gone(f"removing the image {name}", lambda: self.api.remove_image(name))
+        except EngineFailed as error:
+            if status_of(error) != 409:
+                raise
+
     def create(self, name: str, body: Body) -> str:
         """Makes a container; its id. Raises EngineFailed where the image is gone or the name is taken."""
         try:
@@ -199,7 +207,7 @@ def name_of(found: Found) -> str:
     return str(found.get("Name") or found["Names"][0]).lstrip("/")
 
 
-def replica_of(found: Found, inspected: Found | None) -> Replica:
+def replica_of(found: Found, inspected: Found | None, engine: str) -> Replica:
     """A listed container as a Replica; ``inspected`` is needed for its exit code alone."""
     state = inspected["State"] if inspected else {}
     return Replica(
@@ -210,6 +218,7 @@ def replica_of(found: Found, inspected: Found | None) -> Replica:
         state=_STATES.get(found["State"], "exited"),
         exit_code=state.get("ExitCode"),
         out_of_memory=bool(state.get("OOMKilled")),
+        engine=engine,
     )
 
 

@@ -12,7 +12,7 @@ import urllib3
 from docker.errors import APIError, DockerException
 
 import docker
-from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
 
 _ADVICE = "Look whether the Docker daemon runs (`docker info`) and whether DOCKER_HOST names its socket."
 _BROKEN = (
@@ -25,19 +25,36 @@ _BROKEN = (
 )
 
 
-def client(timeout: float = 30.0) -> docker.DockerClient:
-    """A client of the Engine that the environment names (DOCKER_HOST …), its version negotiated.
+def client(timeout: float = 30.0, host: str = "") -> docker.DockerClient:
+    """A client of the Engine at ``host``, or of the one that the environment names (DOCKER_HOST …), its version
+    negotiated. DOCKER_TLS_VERIFY and DOCKER_CERT_PATH hold for both.
 
     ``timeout``: seconds for any single read. May be used by several threads. Raises TryAgain when the
     Engine does not answer.
     """
+    if host.startswith("ssh://"):
+        raise ConfigError(
+            f"{host}: a Docker Engine over ssh is not available yet.",
+            advice="Lead a port of this machine to it (`ssh -N -L 2375:/var/run/docker.sock …`), and write "
+            "{docker: tcp://127.0.0.1:2375}.",
+        )
     with translate("connecting to Docker"):
-        _knock(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
-        return docker.DockerClient.from_env(timeout=int(max(1, timeout)), max_pool_size=32)
+        address = host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        _knock(address)
+        environment = {**os.environ, "DOCKER_HOST": address}
+        return docker.DockerClient.from_env(
+            timeout=int(max(1, timeout)), max_pool_size=32, environment=environment
+        )
 
 
 def _knock(host: str) -> None:
     """Fails fast and cleanly where nobody listens: the SDK leaves the socket of a refused connection open."""
+    if host.startswith("tcp://"):
+        address, _, port = host.removeprefix("tcp://").rpartition(":")
+        try:
+            socket.create_connection((address.strip("[]"), int(port)), 5.0).close()
+        except OSError as error:
+            raise ConnectionError(f"{host}: {error.strerror or error}") from error
     if host.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as knock:
             knock.settimeout(5.0)

@@ -20,7 +20,7 @@ from pipeline.adapters.proxy import Proxy
 from pipeline.adapters.proxy_config import backend, server_name
 from pipeline.clock import Deadline
 from pipeline.errors import DoesNotFit, EngineFailed, RequestError
-from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
+from pipeline.model import DOCKER, SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Probe, Watch
 from pipeline.settings import Settings
 from pipeline.units import show_size
@@ -29,11 +29,18 @@ PULL_LIMIT = 60.0  # seconds, where a slot is mended beside others
 
 
 class DockerEngine:
-    """See ``ports.Engine`` for every method's promise."""
+    """See ``ports.Engine`` for every method's promise. ``key``: which engine this is (``Where.key``)."""
 
     def __init__(
-        self, client_factory: ClientFactory, proxy: Proxy, settings: Settings, probe: Probe, clock: Clock
+        self,
+        client_factory: ClientFactory,
+        proxy: Proxy,
+        settings: Settings,
+        probe: Probe,
+        clock: Clock,
+        key: str = DOCKER,
     ) -> None:
+        self._key = key
         self._calls = Calls(client_factory)
         self._proxy = proxy
         self._settings = settings
@@ -51,6 +58,7 @@ class DockerEngine:
             found = None
         if not found:
             self._calls.create_network(body)
+        self._proxy.join(place.index)
 
     def _replace_network(self, found: Found, place: Place) -> None:
         """A network of that name with other addresses: ours and empty, or a clear error."""
@@ -142,7 +150,8 @@ class DockerEngine:
         found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))
         ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
         return tuple(
-            replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None) for one in found
+            replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None, self._key)
+            for one in found
         )
 
     def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
@@ -208,6 +217,7 @@ class DockerEngine:
             f"http://127.0.0.1:{self._settings.preview_port}",
             {"Host": f"{_name(place)}.localhost", "X-Pushlive-Slot": backend(place.index, place.slot)},
             self._expected(spec),
+            self._key,
         )
 
     def public(self, spec: SlotSpec) -> Route:
@@ -216,6 +226,7 @@ class DockerEngine:
             f"http://127.0.0.1:{self._settings.port_range[place.index]}",
             {"Host": f"{_name(place)}.localhost", "X-Pushlive-Probe": self._proxy.token},
             self._expected(spec),
+            self._key,
         )
 
     def switch(self, spec: SlotSpec) -> None:
@@ -324,7 +335,8 @@ class DockerEngine:
         self._calls.remove_network(made.network_name(self._settings, place))
 
     def slots(self) -> Iterable[Place]:
-        return sorted({_place(one) for one in self._calls.list(self._ours, made.REPLICA)}, key=str)
+        found = self._calls.list(self._ours, made.REPLICA)
+        return sorted({_place(one, self._key) for one in found}, key=str)
 
     # --- what is there
 
@@ -347,7 +359,7 @@ def _name(place: Place) -> str:
 
 
 def _in(one: Found, place: Place) -> bool:
-    return made.REPLICA in one["Labels"] and _place(one) == place
+    return made.REPLICA in one["Labels"] and _place(one, place.engine) == place
 
 
 def _clash(there: list[Found], wanted: dict[str, made.Body]) -> bool:
@@ -356,11 +368,10 @@ def _clash(there: list[Found], wanted: dict[str, made.Body]) -> bool:
     return any(name_of(one) in wanted or one["Labels"].get(made.ADDRESS) in addresses for one in there)
 
 
-def _place(one: Found) -> Place:
+def _place(one: Found, engine: str) -> Place:
     labels = one["Labels"]
-    return Place(
-        labels[made.PIPELINE], labels[made.ENVIRONMENT], int(labels.get(made.INDEX) or 0), labels[made.SLOT]
-    )
+    index = int(labels.get(made.INDEX) or 0)
+    return Place(labels[made.PIPELINE], labels[made.ENVIRONMENT], index, labels[made.SLOT], engine)
 
 
 def _same_network(found: Found, body: made.Body) -> bool:

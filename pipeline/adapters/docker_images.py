@@ -5,15 +5,18 @@ from __future__ import annotations
 from pipeline.adapters import registry
 from pipeline.adapters.containers import image_of, refuse_root
 from pipeline.adapters.docker_calls import Calls
+from pipeline.adapters.docker_client import translate
 from pipeline.errors import EngineFailed
-from pipeline.model import Event, SlotSpec
+from pipeline.model import DOCKER, Event, SlotSpec
 from pipeline.ports import Clock, Watch
+
+KEPT = 5  # images of one repository on another machine's Engine
 
 
 def have(calls: Calls, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
     """The image is on the Engine, pulled where it lies in a registry, and may run there. Twice. An image of this
     machine that is gone is complained of where a container is made."""
-    if not spec.config.engine.here:
+    if spec.place.engine != DOCKER:
         _pulled(calls, clock, spec, watch)
     if spec.config.service.security == "strict" and (image := calls.image(image_of(spec))):
         refuse_root(spec, str(image["Config"].get("User") or ""))
@@ -32,6 +35,19 @@ def _pulled(calls: Calls, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
     registry.pull(calls.api, clock, spec.remote, spec.login(), _unheard, watch)
     if not calls.image(spec.remote):
         raise EngineFailed(f"{spec.remote} was pulled and is not there.", advice="`pushlive retry`.")
+    _tidy(calls, spec.remote)
+
+
+def _tidy(calls: Calls, reference: str) -> None:
+    """Of that repository the newest KEPT stay, and what a container uses; all others can be pulled again."""
+    repository = reference.partition("@")[0]
+    with translate(f"listing the images of {repository}"):
+        found = calls.api.images(name=repository)
+    found.sort(key=lambda image: int(image["Created"]), reverse=True)
+    for image in found[KEPT:]:
+        for name in image["RepoDigests"] or ():
+            if name.startswith(f"{repository}@") and name != reference:
+                calls.remove_image(name)
 
 
 def _unheard(_event: Event) -> None:

@@ -295,7 +295,7 @@ class FakeEngine(Script):
     def _insist_image(self, spec: SlotSpec) -> None:
         if spec.image in self.gone:
             raise EngineFailed(f"the image {spec.image[:19]} is not on this machine any more.")
-        if not spec.config.engine.here:
+        if spec.place.engine != DOCKER:
             if not spec.remote:
                 raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
             self.logins[spec.remote] = spec.login()

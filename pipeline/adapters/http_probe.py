@@ -29,7 +29,7 @@ class HttpProbe:
         """One GET, answered in full within ``timeout`` seconds. Raises TryAgain when no answer came."""
         parts = urlsplit(route.url)
         began = time.monotonic()
-        connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+        connection = self._connection(parts.hostname or "", parts.port or 80, timeout)
         with within(connection, timeout) as late:
             try:
                 answer = _ask(connection, route, path, began)
@@ -39,6 +39,9 @@ class HttpProbe:
             except BROKEN as error:
                 why = f"no whole answer within {timeout:g} s" if is_late(error, late) else reason(error)
                 raise TryAgain(f"GET {route.url}{path}: {why}.") from error
+
+    def _connection(self, host: str, port: int, timeout: float) -> HTTPConnection:
+        return HTTPConnection(host, port, timeout=timeout)
 
     def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:  # noqa: ARG002
         """Opens and closes a connection; returns the seconds it took to stand. Raises TryAgain."""

@@ -32,10 +32,16 @@ class Proxy:
     def __init__(self, client_factory: ClientFactory, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._folder = Folder(settings)
-        self._control = Control(self._folder.path)
-        self._container = ProxyContainer(client_factory, settings, clock, self._folder, self._control)
         self._seen = False
+        self._folder: Folder
+        self._control: Control
+        self._container: ProxyContainer
+        self._folder, self._control, self._container = self._parts(client_factory)
+
+    def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
+        folder = Folder(self._settings)
+        control = Control(folder.path)
+        return folder, control, ProxyContainer(client_factory, self._settings, self._clock, folder, control)
 
     # --- the container
 
@@ -86,6 +92,10 @@ class Proxy:
         if known and (known.name, known.hosts) == (name, hosts):
             return self.ensure()
         return self._change(index, lambda state: _added(state, index, name, hosts))
+
+    def join(self, index: int) -> None:
+        """The environment's network is there: from now on the proxy reaches its containers. On this machine it does
+        anyway."""
 
     def remove_environment(self, index: int) -> None:
         """Forgets the environment; its port answers 404 again."""

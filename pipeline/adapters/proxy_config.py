@@ -67,22 +67,25 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
     }
 
 
-def files(state: State, settings: Settings, drop: tuple[int, int] | None = None) -> dict[str, str]:
+def files(
+    state: State, settings: Settings, drop: tuple[int, int] | None = None, control: str = ""
+) -> dict[str, str]:
     """Every file of the folder by name. ``drop``: the uid and gid that HAProxy takes on once it has bound,
-    None where it is started as the service's own user."""
+    None where it is started as the service's own user. ``control``: a further address that takes commands."""
     texts = {
         name: "".join(f"{key} {value}\n" for key, value in entries.items())
         for name, entries in maps(state, settings).items()
     }
     backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
-    parts = [_head(drop), _frontends(settings, state.token), _NONE.format(**_TEXTS), *backends]
+    parts = [_head(drop, control), _frontends(settings, state.token), _NONE.format(**_TEXTS), *backends]
     return {"haproxy.cfg": "\n".join(parts) + "\n", **texts}
 
 
-def _head(drop: tuple[int, int] | None) -> str:
+def _head(drop: tuple[int, int] | None, control: str) -> str:
     owner = f" uid {drop[0]} gid {drop[1]}" if drop else ""
     identity = f"    uid {drop[0]}\n    gid {drop[1]}\n" if drop else ""
-    return _HEAD.format(identity=identity, owner=owner, **_TEXTS)
+    more = f"    stats socket {control} level admin\n" if control else ""
+    return _HEAD.format(identity=identity, owner=owner, more=more, **_TEXTS)
 
 
 def _frontends(settings: Settings, token: str) -> str:
@@ -131,7 +134,7 @@ global
     nbthread 2
     log stdout format raw daemon notice
     stats socket /proxy/admin.sock mode 600{owner} level admin
-    stats timeout 30s
+{more}    stats timeout 30s
     tune.ssl.default-dh-param 2048
     ssl-default-bind-options ssl-min-ver TLSv1.2
 

@@ -78,12 +78,12 @@ class ProxyContainer:
 
         Raises EngineFailed that names a port taken by somebody else, a missing image, or HAProxy's own words.
         """
-        body = proxy_body(self._settings, drops_to(self._settings), service_user())
+        body = self._body()
         found = self._find()
         ran = bool(found and found["State"]["Running"])
         held = found["Config"]["Labels"].get(LISTENS, "").split(",") if found and ran else []
         if not ran or (found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]):
-            refuse_taken(self._settings, held, self._neighbours())
+            self._refuse_taken(held)
         if found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]:
             self.remove()
             found, ran = None, False
@@ -95,6 +95,12 @@ class ProxyContainer:
         self._start(found, body)
         self._await()
         return False
+
+    def _body(self) -> Body:
+        return proxy_body(self._settings, drops_to(self._settings), service_user())
+
+    def _refuse_taken(self, held: list[str]) -> None:
+        refuse_taken(self._settings, held, self._neighbours())
 
     def _neighbours(self) -> dict[str, str]:
         """What other installations' proxies bind, by their instance."""
@@ -129,6 +135,7 @@ class ProxyContainer:
         try:
             with translate("starting the proxy"):
                 made = found or api.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
+                self._furnish(made["Id"])
                 api.start(made["Id"])
         except EngineFailed as error:
             if status_of(error) != 404:
@@ -137,6 +144,9 @@ class ProxyContainer:
                 f"The proxy's image {self._settings.proxy_image} is not on this machine.",
                 advice=f"Run scripts/images, or `docker pull {self._settings.proxy_image}`.",
             ) from error
+
+    def _furnish(self, container: str) -> None:
+        """What it needs before it starts; on this machine its folder is mounted."""
 
     def _await_again(self) -> bool:
         """It runs: it is left alone, as it may serve well though its socket hangs. False where it has no socket

@@ -100,7 +100,7 @@ class Folder:
     def save(self, state: State) -> None:
         """Writes the state and what HAProxy reads; files that stay as they are are not touched."""
         try:
-            for name, text in files(state, self._settings, drops_to(self._settings)).items():
+            for name, text in self._files(state).items():
                 write(self.path / name, text)
             write(self.path / "state.json", codec.dump(state))
             self._settle()
@@ -109,6 +109,9 @@ class Folder:
                 f"The proxy's folder {self.path} cannot be written: {error.strerror}.",
                 advice="Look at the disk's free space and the folder's owner.",
             ) from error
+
+    def _files(self, state: State) -> dict[str, str]:
+        return files(state, self._settings, drops_to(self._settings))
 
     def _settle(self) -> None:
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)

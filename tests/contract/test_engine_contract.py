@@ -1,4 +1,4 @@
-"""What every Engine promises, asked of the strict fake, of Docker and of a Kubernetes cluster alike."""
+"""What every Engine promises, asked of the strict fake, of Docker here and elsewhere, and of a Kubernetes cluster."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.model import CommandResult, Event, Place, Replica, SlotSpec
 from pipeline.ports import Engine, Probe
 from tests.clusterbench import ClusterBench
 from tests.conftest import until
+from tests.elsewhere import Elsewhere
 
 REFUSED = (RequestError, IllegalOrder)
 
@@ -61,7 +62,7 @@ def ignore(_event: Event) -> None:
     pass
 
 
-@pytest.fixture(params=["fake", "docker", "cluster"])
+@pytest.fixture(params=["fake", "docker", "elsewhere", "cluster"])
 def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     if request.param == "fake":
         fake = FakeEngine()
@@ -71,6 +72,9 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     if request.param == "cluster":
         yield from on_a_cluster(request.getfixturevalue("cluster_bench"))
         return
+    if request.param == "elsewhere":
+        yield from on_another_machine(request.getfixturevalue("there"))
+        return
     bench = request.getfixturevalue("bench")
     api = request.getfixturevalue("docker_client").api
 
@@ -79,6 +83,17 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
             api.kill(replica.name)
 
     yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, kill)
+
+
+def on_another_machine(there: Elsewhere) -> Iterator[Kit]:
+    def kill(spec: SlotSpec) -> None:
+        for replica in there.engine.replicas(spec.place):
+            there.client.api.kill(replica.name)
+
+    name, index = there.name()
+    kit = Kit(there.engine, there.probe, name, index, "sha256:1", kill, there.key, there.remote)
+    yield kit
+    there.engine.remove(kit.place())
 
 
 def on_a_cluster(bench: ClusterBench) -> Iterator[Kit]:

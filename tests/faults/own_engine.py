@@ -20,9 +20,11 @@ IMAGES = ("busybox:1.36", "haproxy:2.6")
 
 
 class OwnEngine:
-    """Use as a context manager. ``host`` is for DOCKER_HOST; ``subnets`` are addresses that no other daemon deals."""
+    """Use as a context manager. ``host`` is for DOCKER_HOST; ``subnets`` are addresses that no other daemon deals.
+    ``port``: of a loopback TCP address that it listens on as well, as ``tcp``."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        self.tcp = f"tcp://127.0.0.1:{port}" if port else ""
         self._folder = Path(tempfile.mkdtemp(prefix="pl-engine-"))
         self._bridge = f"plf{secrets.token_hex(3)}"
         third = random.randrange(0, 256, 8)
@@ -63,7 +65,7 @@ class OwnEngine:
         command = [
             "dockerd", "--data-root", self._data, "--exec-root", self._folder / "exec", "-H", self.host,
             "--pidfile", self._folder / "docker.pid", "--bridge", self._bridge, "--iptables=false",
-            "--ip-masq=false",
+            "--ip-masq=false", *(["-H", self.tcp] if self.tcp else []),
         ]  # fmt: skip
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -96,9 +98,10 @@ class OwnEngine:
             return 0
 
     def _load_images(self) -> None:
-        saved = subprocess.Popen(["docker", "save", *IMAGES], stdout=subprocess.PIPE)
-        loaded = subprocess.run(["docker", "-H", self.host, "load"], stdin=saved.stdout, capture_output=True)
-        assert saved.wait() == 0, "docker save failed: scripts/images makes what is missing"
+        with subprocess.Popen(["docker", "save", *IMAGES], stdout=subprocess.PIPE) as saved:
+            load = ["docker", "-H", self.host, "load"]
+            loaded = subprocess.run(load, stdin=saved.stdout, capture_output=True)
+        assert saved.returncode == 0, "docker save failed: scripts/images makes what is missing"
         assert loaded.returncode == 0, loaded.stderr
 
     def _docker(self, *words: str) -> subprocess.CompletedProcess[bytes]:

@@ -41,7 +41,9 @@ def test_a_container_is_bounded_labelled_and_told_who_it_is(
 
 
 def test_a_strict_container_has_no_rights_that_it_could_lose(bench: Bench) -> None:
-    look = "id -u; grep CapBnd /proc/self/status; touch /x; touch /tmp/x && echo wrote /tmp; exit 0"
+    look = (
+        "exec 2>&1; id -u; grep CapBnd /proc/self/status; touch /x; touch /tmp/x && echo wrote /tmp; exit 0"
+    )
     spec = bench.spec(security="strict")
     bench.deploy(spec)
     assert HttpProbe().get(bench.engine.public(spec), "/healthz", 5).status == 200

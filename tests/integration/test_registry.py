@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 
 import docker
+from pipeline.adapters import docker_images
 from pipeline.adapters import registry as adapter
 from pipeline.adapters.docker_build import DockerBuilder
+from pipeline.adapters.docker_calls import Calls
 from pipeline.adapters.docker_client import client
 from pipeline.clock import Deadline
 from pipeline.config import Where
@@ -212,8 +214,8 @@ def test_an_engine_elsewhere_takes_the_image_from_the_registry(
         asked.append(1)
         return closed_registry.login
 
-    config = here.config.model_copy(update={"engine": ELSEWHERE})
-    spec = replace(here, config=config, image="sha256:" + "0" * 64, remote=reference, login=login)
+    place = replace(here.place, engine=ELSEWHERE.key)
+    spec = replace(here, place=place, image="sha256:" + "0" * 64, remote=reference, login=login)
     bench.deploy(spec)
     result = bench.engine.command(spec, "look", ("true",), {}, bench.events.append, bench.watch())
     assert result.exit_code == 0
@@ -223,9 +225,27 @@ def test_an_engine_elsewhere_takes_the_image_from_the_registry(
     assert bench.engine.lacks(spec) == ()
 
 
+def test_an_engine_elsewhere_keeps_the_newest_images_and_those_in_use(
+    bench: Bench, workshop: Workshop, local_registry: LocalRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_images, "KEPT", 1)
+    calls, repository = Calls(lambda: workshop.client), f"{local_registry.host}/tidy"
+    place = replace(bench.place(), engine=ELSEWHERE.key)
+    made = []
+    for number in range(3):
+        digest = image(workshop)
+        spec = replace(bench.spec(), place=place, image="", remote=push(workshop, digest, repository))
+        workshop.client.api.remove_image(digest, force=True)
+        docker_images.have(calls, CLOCK, spec, Deadline(CLOCK, 60))
+        made.append(spec.remote)
+        if number == 0:
+            user = workshop.client.api.create_container(spec.remote, ["true"])["Id"]
+    assert [calls.image(remote) is not None for remote in made] == [True, False, True]
+    workshop.client.api.remove_container(user)
+
+
 def test_an_engine_elsewhere_says_what_it_cannot_take(bench: Bench, closed_registry: LocalRegistry) -> None:
-    config = bench.spec().config.model_copy(update={"engine": ELSEWHERE})
-    spec = replace(bench.spec(), config=config)
+    spec = replace(bench.spec(), place=replace(bench.place(), engine=ELSEWHERE.key))
     bench.engine.prepare(spec.place, ())
     with pytest.raises(EngineFailed, match=r"r1 was made before app\d+ had a `registry:`") as raised:
         bench.engine.start(spec, bench.watch())

@@ -1,0 +1,89 @@
+"""Another machine's Docker Engine: a second daemon on this one, which is told everything over TCP."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from pipeline.adapters import registry as images
+from pipeline.adapters.docker_client import client
+from pipeline.adapters.docker_elsewhere import pair
+from pipeline.adapters.docker_engine import DockerEngine
+from pipeline.adapters.tunnel import TunnelProbe
+from pipeline.clock import Deadline, SystemClock
+from pipeline.settings import Settings
+from pipeline.where import Where
+from tests.conftest import free_ports, sweep
+from tests.faults.own_engine import OwnEngine
+from tests.integration.local_registry import registry
+
+PORTS = 8
+_numbers = itertools.count()
+
+
+@dataclass
+class Elsewhere:
+    """The Engine there and the probe that knows the way; ``remote``: where it takes the sample application from."""
+
+    engine: DockerEngine
+    probe: TunnelProbe
+    client: docker.DockerClient
+    settings: Settings
+    remote: str
+    key: str
+    daemon: OwnEngine
+
+    @property
+    def more_subnets(self) -> str:
+        """Addresses for another installation there."""
+        first = ipaddress.ip_network(self.settings.subnets)
+        return str(list(first.subnets(1))[1])  # ours has its PORTS environments in the first half
+
+    def name(self) -> tuple[str, int]:
+        """An environment of one's own: its pipeline and its index."""
+        number = next(_numbers)
+        return f"app{number}", number % PORTS
+
+
+@contextmanager
+def elsewhere(here: docker.DockerClient, image: str, folder: Path, instance: str) -> Iterator[Elsewhere]:
+    """With the image pushed to a registry that both reach. Needs root."""
+    first, clock = free_ports(PORTS + 3), SystemClock()
+    with OwnEngine(first) as daemon, forwarded(daemon.subnets), registry() as shelf:
+        repository = f"{shelf.host}/app"
+        here.api.tag(image, repository, "r1")
+        remote = images.push(here.api, clock, repository, "r1", None, print, Deadline(clock, 60))
+        here.api.remove_image(f"{repository}:r1")
+        settings = Settings(
+            data=folder,
+            instance=instance,
+            proxy_http=f"127.0.0.1:{first + 1}",
+            preview_port=first + 2,
+            ports=f"{first + 3}-{first + 2 + PORTS}",
+            subnets=daemon.subnets,
+        )
+        where = Where(docker=daemon.tcp)
+        engine, probe = pair(where, settings, clock)
+        there = client(host=daemon.tcp)
+        try:
+            yield Elsewhere(engine, probe, there, settings, remote, where.key, daemon)
+        finally:
+            sweep(there, instance)
+            there.close()
+
+
+@contextmanager
+def forwarded(subnets: str) -> Iterator[None]:
+    """The first daemon has the machine forward nothing but its own containers' packets; and this one's."""
+    rule = ["FORWARD", "-s", subnets, "-d", subnets, "-j", "ACCEPT"]
+    subprocess.run(["iptables", "-I", *rule], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["iptables", "-D", *rule], check=True)

@@ -1,0 +1,200 @@
+"""An environment on another machine's Docker Engine: what the contract does not ask."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+import docker
+from pipeline.adapters.docker_client import client
+from pipeline.adapters.docker_elsewhere import pair
+from pipeline.adapters.tunnel import RELAY
+from pipeline.clock import Deadline, SystemClock
+from pipeline.config import Rendered, Service, Where
+from pipeline.errors import AppFailed, EngineFailed, TryAgain
+from pipeline.model import Place, Route, SlotSpec
+from tests.conftest import free_ports, until
+from tests.elsewhere import Elsewhere
+from tests.integration.developer import web
+from tests.integration.local_registry import registry
+from tests.integration.service import get, running
+
+_releases = itertools.count(1)
+
+
+def watch(seconds: float = 40.0) -> Deadline:
+    return Deadline(SystemClock(), seconds)
+
+
+def new_place(there: Elsewhere, slot: str = "blue") -> Place:
+    name, index = there.name()
+    return Place(name, "live", index, slot, there.key)
+
+
+def spec_of(there: Elsewhere, place: Place, **service: object) -> SlotSpec:
+    values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
+    config = Rendered(service=Service(**values), hosts=(f"{place.pipeline}.example",))
+    number = next(_releases)
+    return SlotSpec(place, number, number, f"{number:040x}", "sha256:none", config, remote=there.remote)
+
+
+def deploy(there: Elsewhere, spec: SlotSpec) -> None:
+    there.engine.prepare(spec.place, spec.config.hosts)
+    there.engine.start(spec, watch())
+    there.engine.ready(spec, lambda event: None, watch())
+    there.engine.expose(spec)
+    there.engine.switch(spec)
+
+
+def told(there: Elsewhere, spec: SlotSpec) -> tuple[int, str]:
+    """What a visitor of that machine gets."""
+    return get(f"http://{there.settings.proxy_http}/?text", Host=spec.config.hosts[0])
+
+
+def test_visitors_come_in_by_the_machines_own_port_and_the_switch_moves_them(there: Elsewhere) -> None:
+    blue = spec_of(there, new_place(there))
+    deploy(there, blue)
+    assert f"release=r{blue.release} environment=live" in told(there, blue)[1]
+    green = spec_of(there, replace(blue.place, slot="green"))
+    deploy(there, replace(green, config=blue.config))
+    assert f"release=r{green.release} environment=live" in told(there, blue)[1]
+    there.engine.remove(blue.place)
+    assert told(there, blue)[0] == 404
+
+
+def test_the_proxy_comes_back_by_itself_with_what_was_last_wanted(there: Elsewhere) -> None:
+    spec = spec_of(there, new_place(there))
+    deploy(there, spec)
+    name = f"{there.settings.instance}-proxy"
+    there.client.api.restart(name, timeout=0)
+    until(lambda: answers(there, spec))
+    there.client.api.remove_container(name, force=True)
+    assert there.engine.serving(spec.place) == "blue"  # made anew, in the same networks
+    assert f"release=r{spec.release} " in told(there, spec)[1]
+    there.engine.remove(spec.place)
+
+
+def answers(there: Elsewhere, spec: SlotSpec) -> bool:
+    try:
+        return told(there, spec)[0] == 200
+    except OSError:
+        return False
+
+
+def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: Elsewhere) -> None:
+    spec = spec_of(there, new_place(there))
+    deploy(there, spec)
+    found = there.client.api.inspect_container(f"{there.settings.instance}-proxy")
+    assert [port for port, bound in found["NetworkSettings"]["Ports"].items() if bound] == ["8080/tcp"]
+    assert found["Config"]["User"] == "65534:65534"
+    assert (
+        told(there, replace(spec, config=spec.config.model_copy(update={"hosts": ("x.example",)})))[0] == 404
+    )
+    [replica] = there.engine.replicas(spec.place)
+    inside = there.client.api.exec_create(
+        replica.name, ["nc", "-w", "1", f"{replica.address[:-1]}62", "9901"]
+    )
+    there.client.api.exec_start(inside["Id"])
+    assert there.client.api.exec_inspect(inside["Id"])["ExitCode"] == 1
+    there.engine.remove(spec.place)
+
+
+def test_what_is_wrong_with_an_application_there_is_said_as_here(there: Elsewhere) -> None:
+    spec = spec_of(there, new_place(there), command=("httpd", "-f", "-p", "9090", "-h", "/www"), ready=2.0)
+    there.engine.prepare(spec.place, ())
+    there.engine.start(spec, watch())
+    with pytest.raises(AppFailed, match="listens on port 9090, not on 8080") as raised:
+        there.engine.ready(spec, lambda event: None, watch())
+    assert "connection refused" in raised.value.evidence[0]
+    there.engine.remove(spec.place)
+
+
+def test_the_probe_says_what_happened_on_the_way(there: Elsewhere) -> None:
+    silent = "nc -l -p 9091 -e sleep 60 & exec httpd -f -p 8080 -h /www"
+    spec = spec_of(there, new_place(there), command=("sh", "-c", silent))
+    deploy(there, spec)
+    [replica] = there.engine.replicas(spec.place)
+    assert there.probe.tcp(replica.address, replica.port, 5, there.key) < 5
+    with pytest.raises(TryAgain, match="connection refused, nothing listens there"):
+        there.probe.tcp(replica.address, 9, 5, there.key)
+    with pytest.raises(TryAgain, match="connection refused, nothing listens there"):
+        there.probe.get(Route(f"http://{replica.address}:9", engine=there.key), "/", 5)
+    with pytest.raises(TryAgain, match=r"no whole answer within 0\.5 s"):
+        there.probe.get(Route(f"http://{replica.address}:9091", engine=there.key), "/", 0.5)
+    there.engine.remove(spec.place)
+
+
+def test_a_taken_port_there_is_named_with_its_setting(there: Elsewhere) -> None:
+    settings = replace(there.settings, instance=f"{there.settings.instance}x", data=there.settings.data / "x")
+    engine, _ = pair(Where(docker=there.daemon.tcp), settings, SystemClock())
+    there.engine.serving(new_place(there))  # whose proxy has the port
+    with pytest.raises(
+        EngineFailed, match=f"{settings.proxy_http} is taken on the Engine's machine"
+    ) as raised:
+        engine.serving(new_place(there))
+    assert "PUSHLIVE_PROXY_HTTP" in raised.value.advice
+    there.client.api.remove_container(f"{settings.instance}-proxy", force=True, v=True)
+
+
+CONFIG = """
+pipelines:
+  hello:
+    registry: REGISTRY/hello
+    service: {memory: 32MiB, stop: 1s}
+    smoke: [{get: /, contains: version}, {tcp: 8080}, {run: [sh, -c, 'wget -qO- "$PUSHLIVE_URL"']}]
+    environments: {live: {engine: {docker: 'HOST'}, host: shop.example}}
+"""
+
+
+def test_a_push_goes_live_on_another_machine_and_comes_back(
+    there: Elsewhere, docker_client: docker.DockerClient
+) -> None:
+    with registry() as shelf:
+        config = CONFIG.replace("REGISTRY", shelf.host).replace("HOST", there.daemon.tcp)
+        with running(docker_client, config, PUSHLIVE_SUBNETS=there.more_subnets) as service:
+            for number in (1, 2):
+                service.push(web(f"version {number}"), f"Version {number}")
+                run = service.wait(f"hello#{number}")
+                assert run["outcome"] == "live", run["failure"]
+                page = get(f"http://{service.proxy}/", Host="shop.example")
+                assert page == (200, f"version {number}\n")
+            assert f"{there.key}" in service.pushlive("doctor").text
+            service.pushlive("revert", "hello")
+            until(lambda: get(f"http://{service.proxy}/", Host="shop.example")[1] == "version 1\n", 30)
+            assert service.containers() == []  # none of it is on this machine
+            mine = {"label": f"pushlive.instance={service.instance}"}
+            assert len(there.client.api.containers(filters=mine)) == 3  # two slots and the proxy
+            service.end()
+            service.pushlive("down", "--all")
+            assert there.client.api.containers(all=True, filters=mine) == []
+            assert there.client.api.networks(filters=mine) == []
+            volumes = there.client.api.volumes()["Volumes"] or []
+            assert f"{service.instance}-proxy" not in {one["Name"] for one in volumes}
+
+
+def test_an_engine_that_does_not_answer_is_passing_trouble() -> None:
+    with pytest.raises(TryAgain, match="connecting to Docker"):
+        client(host=f"tcp://127.0.0.1:{free_ports(1)}")
+
+
+def test_where_there_is_no_netcat_bash_carries_the_bytes(there: Elsewhere, tmp_path: object) -> None:
+    """As in images that are made of Debian: the relay, without a netcat on its path."""
+    for program in ("bash", "cat"):
+        found = subprocess.run(
+            ["sh", "-c", f"command -v {program}"], capture_output=True, text=True, check=True
+        )
+        (tmp_path / program).symlink_to(found.stdout.strip())  # type: ignore[operator]
+    host, _, port = there.settings.proxy_http.rpartition(":")
+    asked = subprocess.Popen(
+        ["/bin/sh", "-c", RELAY, "relay", host, port], env={"PATH": str(tmp_path)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with asked:
+        assert asked.stdin
+        assert asked.stdout
+        asked.stdin.write(b"GET / HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n\r\n")
+        asked.stdin.flush()
+        assert asked.stdout.read().startswith(b"HTTP/1.1 404")
