@@ -23,18 +23,19 @@ class Right:
     verbs: tuple[str, ...]
 
 
-# In an environment's namespace. What is applied (server-side) is patched, and made where it is not there yet.
+# In an environment's namespace. What is applied (server-side) is patched, and made where it is not there yet; what was
+# changed by hand is written back (`update`), also to try what that would give.
 INSIDE = (
-    Right("", "services", ("get", "list", "create", "patch", "delete")),
+    Right("", "services", ("get", "list", "create", "update", "patch", "delete")),
     Right("", "pods", ("get", "list", "watch", "create", "delete")),
     Right("", "pods/log", ("get",)),
     Right("", "configmaps", ("get", "list", "create", "delete")),
     Right("", "secrets", ("get", "list", "create", "patch", "delete")),
     Right("", "events", ("list",)),
     Right("", "resourcequotas", ("list",)),
-    Right("apps", "deployments", ("get", "list", "watch", "create", "patch", "delete")),
-    Right("networking.k8s.io", "ingresses", ("get", "list", "create", "patch", "delete")),
-    Right("policy", "poddisruptionbudgets", ("get", "list", "create", "patch", "delete")),
+    Right("apps", "deployments", ("get", "list", "watch", "create", "update", "patch", "delete")),
+    Right("networking.k8s.io", "ingresses", ("get", "list", "create", "update", "patch", "delete")),
+    Right("policy", "poddisruptionbudgets", ("get", "list", "create", "update", "patch", "delete")),
     Right("discovery.k8s.io", "endpointslices", ("list",)),
 )
 # Where Pushlive does not run on that cluster itself: its checks go through the API server.

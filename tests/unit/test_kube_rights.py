@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from pipeline import ports
 from pipeline.adapters import kube_engine, kube_rights
 from pipeline.adapters.kube_calls import _GROUPS, _PLURALS, Calls
 from pipeline.adapters.kube_probe import KubeProbe
@@ -31,7 +32,7 @@ ADAPTERS = sorted((ROOT / "pipeline" / "adapters").glob("kube_*.py"))
 PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/v1(?:/namespaces/[^/]+)?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>[^/]+))?"
 )
-VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 Used = set[tuple[str, str, str]]  # group, resource, verb
 
 
@@ -109,7 +110,7 @@ class Api(Calls):
             return answer(200, "Hello")
         if "watch" in query:
             return Stream()
-        if method in ("POST", "PATCH"):
+        if method in ("POST", "PUT", "PATCH"):
             self._keep(kind, name, body)
         if method == "DELETE":
             self._kept.pop((kind, name), None)
@@ -180,9 +181,20 @@ class Stream:
     def close(self) -> None: ...
 
 
+class Told:
+    """The engine, and what it was told to do."""
+
+    def __init__(self, engine: kube_engine.KubeEngine) -> None:
+        self._engine, self.told = engine, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.told.add(name)
+        return getattr(self._engine, name)
+
+
 def go_the_whole_way(api: Api) -> None:
     """Two releases, a switch, a command, and all that comes after: everything that the Engine port has."""
-    engine = kube_engine.KubeEngine(api, "pushlive", "kubernetes", SystemClock())
+    engine: Any = Told(kube_engine.KubeEngine(api, "pushlive", "kubernetes", SystemClock()))
     watch = Deadline(SystemClock(), 30)
     blue, green = spec("blue", 2, ("hello.example.com",)), spec("green", 1, ())
     for one in (blue, green):
@@ -194,9 +206,14 @@ def go_the_whole_way(api: Api) -> None:
         assert engine.ready(one, print, watch)
         engine.expose(one)
         engine.switch(one)
+        ask(KubeProbe(api), engine.preview(one))
         ask(KubeProbe(api), engine.public(one))
+        assert len(engine.replicas(one.place)) == one.config.service.replicas
+        assert engine.open_sessions(one.place) == 0
         assert engine.serving(one.place) == one.place.slot
         assert engine.lacks(one) == ()
+        assert engine.differs(one) == ()
+        engine.straighten(one)
         engine.revive(one)
         engine.logs(one.place, 5)
         engine.forget_command(one, "migrate")
@@ -208,6 +225,7 @@ def go_the_whole_way(api: Api) -> None:
     engine.unroute(green.place)
     assert list(engine.slots())
     engine.remove(green.place)
+    assert engine.told == {name for name in vars(ports.Engine) if not name.startswith("_")}
 
 
 def ask(probe: KubeProbe, route: Any) -> None:
