@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
+from socket import gethostname
 from typing import Any
 
 from rq.job import Job
@@ -25,7 +26,7 @@ def work(pipeline: str, urgent: bool = False) -> None:
     """Takes up one run of this pipeline that is due, if there is one."""
     die_with_parent()  # a worker that was killed takes its job along; another takes the run up
     runner = wiring.runner(settings.load(), stopping)
-    runner.work(pipeline, urgent=urgent, worker=f"worker-{os.getpid()}")
+    runner.work(pipeline, urgent=urgent, worker=f"{gethostname()}/{os.getpid()}")  # of many machines, or pods
 
 
 class OnlyOurJob(Job):

@@ -7,6 +7,7 @@ import pytest
 from pipeline.adapters.engines import Engines
 from pipeline.doctor import _environment
 from pipeline.engines import address, in_use, named_in, url
+from pipeline.errors import RequestError, TryAgain
 from pipeline.model import DOCKER, Environment, Outcome, Place
 
 MIXED = """\
@@ -117,6 +118,28 @@ def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
     assert any("was brought back" in text and BY_HAND in text for text in said)
     assert not mixed.engine.changed
     assert mixed.store.get("problem:hello/live") == ""
+
+
+def test_a_cluster_takes_its_image_from_the_registry_where_the_builder_has_it_no_more(mixed) -> None:
+    mixed.push("one")
+    mixed.push("two")
+    gone = mixed.store.release("hello", 1).image
+    mixed.builder.tags = {name: digest for name, digest in mixed.builder.tags.items() if digest != gone}
+    mixed.keeper.tick()
+    with pytest.raises(RequestError, match="image of r1 is not on the Engine"):
+        mixed.revert(environment="dev")
+    assert mixed.revert(environment="live").outcome == Outcome.LIVE
+    assert mixed.environment("live").serving == 1
+
+
+def test_without_a_builder_what_is_live_is_looked_after_all_the_same(mixed) -> None:
+    mixed.push("one")
+    mixed.push("two")
+    mixed.builder.fail("images", TryAgain("Docker does not answer."), times=100)
+    mixed.engine.vanish(place(mixed, "live", "green"))
+    assert any("green" in text for text in mixed.keeper.tick())
+    assert mixed.environment("live").serving == 2
+    assert any("images were not tidied: Docker does not answer" in text for text in mixed.keeper.gc())
 
 
 def test_the_router_asks_each_engine_for_its_own() -> None:

@@ -1,0 +1,50 @@
+"""The service on a machine without a Docker Engine, all of its environments on a cluster: it starts, says what it
+cannot do, and cleans up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.conftest import until
+from tests.integration.service import Service, running
+
+CONFIG = """\
+pipelines:
+  hello:
+    registry: localhost:15000/hello
+    environments: {live: {engine: {namespace: NAMESPACE}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, namespace: str) -> Iterator[Service]:
+    nobody = "unix:///nonexistent/docker.sock"
+    with running(docker_client, CONFIG.replace("NAMESPACE", namespace), DOCKER_HOST=nobody) as one:
+        yield one
+
+
+def test_it_starts_and_says_that_nothing_can_be_built(service: Service) -> None:
+    assert "nothing can be built" in service.output
+    until(lambda: service.pushlive("doctor", code=None).code == 0, 30)  # as soon as the keeper is at work
+    found = json.loads(service.pushlive("doctor", "--json").out)["checks"]
+    checks = {one["name"]: one for one in found}
+    assert checks["builder"]["ok"]
+    assert "a revert needs no builder" in checks["builder"]["text"]
+    assert "Docker does not answer" in checks["builder"]["text"]
+    [cluster] = [one for name, one in checks.items() if name.startswith("kubernetes")]
+    assert "every right is there" in cluster["text"]
+
+
+def test_cleaning_up_says_what_it_passed_over(service: Service) -> None:
+    assert "images were not tidied" in service.pushlive("gc").out
+
+
+def test_down_takes_what_is_on_the_cluster_and_passes_docker_over(service: Service) -> None:
+    service.pushlive("down")
+    done = service.pushlive("down", "--all")
+    assert "Nothing was removed there" in done.out
+    assert "are kept in" in done.out
