@@ -111,10 +111,15 @@ def _look_at(key: str) -> Finding:
     return examine(_calls(where.kubernetes or "", where.namespace))
 
 
+@cache
+def _configs(settings: Settings) -> Configs:
+    return Configs(store(settings), settings.config)
+
+
 def _in_use(settings: Settings) -> frozenset[str]:
     kept = store(settings)
     try:
-        _, config = Configs(kept, settings.config).current()
+        _, config = _configs(settings).current()
     except ConfigError:
         return engines.in_use(kept, None)
     except StoreUnavailable:  # `down --all` asks when the service has ended

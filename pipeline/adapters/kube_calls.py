@@ -23,6 +23,7 @@ APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
 PATIENCE = 15.0  # seconds for one answer
 WATCH = 300  # seconds after which the server ends a watch
+UNAUTHORIZED = 401
 NEVER = None  # seconds of silence that end a stream of output
 _PLURALS = {
     "Service": "services",
@@ -68,7 +69,7 @@ class Calls:
 
     @property
     def host(self) -> str:
-        """The API server's address, for messages."""
+        """The API server's address."""
         return str(self.cluster.api.configuration.host)
 
     # ── objects ──────────────────────────────────────────────────────────────
@@ -208,17 +209,43 @@ class Calls:
     ) -> BaseHTTPResponse:
         """One exchange with the API server, whatever its status. A stream's body is still to be read, and to be
         closed. Raises TryAgain where no answer came."""
-        with translate(doing, self.host):
-            api = self.cluster.api
+        waiting = Timeout(connect=5.0, read=timeout if silence == 0.0 else silence)
+        try:
+            answer = self._exchange(method, path, doing, headers, body, waiting, silence == 0.0)
+            if answer.status != UNAUTHORIZED:
+                return answer
+            self._forget()
+            return self._exchange(method, path, doing, headers, body, waiting, silence == 0.0)
+        except TryAgain:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Credentials and certificates may have been renewed in the kubeconfig: it is read again."""
+        self._cluster = None
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        waiting: Timeout,
+        whole: bool,
+    ) -> BaseHTTPResponse:
+        api = self.cluster.api
+        host = str(api.configuration.host)
+        with translate(doing, host):
             sent = {"Accept": "application/json", "User-Agent": "pushlive", **headers}
             api.update_params_for_auth(sent, [], ["BearerToken"], path, method, None)
             return api.rest_client.pool_manager.request(
                 method,
-                self.host + path,
+                host + path,
                 headers=sent,
                 body=body,
-                preload_content=silence == 0.0,
-                timeout=Timeout(connect=5.0, read=timeout if silence == 0.0 else silence),
+                preload_content=whole,
+                timeout=waiting,
                 retries=False,
                 redirect=False,
             )

@@ -1,0 +1,101 @@
+"""The exchange with an API server that is none: a server of this test's own says what has to be survived."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from kubernetes.client import ApiClient, Configuration
+
+from pipeline.adapters.kube_calls import Calls
+from pipeline.adapters.kube_client import Cluster, Refused
+from pipeline.errors import TryAgain
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Lets in whoever has the token of the moment."""
+
+    token: ClassVar[str] = "one"
+    seen: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        given = self.headers.get("Authorization", "")
+        self.seen.append(given)
+        good = given == f"Bearer {self.token}"
+        body = json.dumps({"items": [], "metadata": {"resourceVersion": "7"}} if good else {"message": "no"})
+        self.send_response(200 if good else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Answers.seen.clear()
+    one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{one.server_address[1]}"
+    one.shutdown()
+    one.server_close()
+    thread.join()
+
+
+def cluster(url: str, token: str) -> Cluster:
+    found = Configuration(host=url)
+    found.api_key = {"authorization": f"Bearer {token}"}
+    return Cluster(ApiClient(found), "shop", inside=False)
+
+
+def test_renewed_credentials_are_taken_up_without_a_restart(server: str) -> None:
+    made: list[Cluster] = []
+
+    def connect() -> Cluster:
+        made.append(cluster(server, Answers.token))
+        return made[-1]
+
+    calls = Calls(connect)
+    Answers.token = "one"
+    assert calls.find("Pod", {}) == []
+    Answers.token = "two"
+    assert calls.find("Pod", {}) == []
+    assert Answers.seen == ["Bearer one", "Bearer one", "Bearer two"]
+    for one in made:
+        one.api.close()
+
+
+def test_credentials_that_stay_wrong_are_refused_and_say_so(server: str) -> None:
+    made: list[Cluster] = []
+
+    def connect() -> Cluster:
+        made.append(cluster(server, "wrong"))
+        return made[-1]
+
+    with pytest.raises(Refused, match="401") as caught:
+        Calls(connect).find("Pod", {})
+    assert caught.value.status == 401
+    assert "docs/kubernetes.md" in caught.value.advice
+    assert len(Answers.seen) == 2
+    for one in made:
+        one.api.close()
+
+
+def test_nobody_who_listens_is_passing_trouble_and_the_kubeconfig_is_read_again() -> None:
+    made: list[Cluster] = []
+
+    def connect() -> Cluster:
+        made.append(cluster("http://127.0.0.1:1", "one"))
+        return made[-1]
+
+    calls = Calls(connect)
+    for _ in range(2):
+        with pytest.raises(TryAgain, match=r"listing pods: the Kubernetes API at http://127\.0\.0\.1:1 "):
+            calls.find("Pod", {})
+    assert len(made) == 2
