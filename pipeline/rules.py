@@ -145,8 +145,12 @@ def plain(text: str) -> str:
 
 def docker_host(text: str) -> str:
     """Another machine's Docker Engine, or "" for this one's."""
-    match = re.fullmatch(rf"(ssh://([A-Za-z0-9_][A-Za-z0-9_.-]*@)?|tcp://){_HOST}/?", text)
-    if text and not (match and (match[4] or text.startswith("ssh://"))):
+    match = re.fullmatch(
+        rf"(ssh://([A-Za-z0-9_][A-Za-z0-9_.-]*@)?|tcp://){_HOST}(?P<path>/[A-Za-z0-9._/-]*)?", text
+    )
+    path = match["path"] if match else ""
+    port = match and re.search(r":\d+/?$", text)
+    if text and not (match and (text.startswith("ssh://") or (port and path in (None, "/")))):
         raise ValueError(
             f"{_without_password(text)[:120]!r} is no address of a Docker Engine; "
             "write ssh://user@host or tcp://host:port"

@@ -27,7 +27,7 @@ class Where(Model):
         ]
         | None
     ) = None
-    """Another machine's Docker Engine: `ssh://user@host` or `tcp://host:port`."""
+    """Another machine's Docker Engine, see [operations](operations.md#another-machines-docker-engine)."""
     kubernetes: Annotated[str, Empty(""), AfterValidator(rules.context), Words("a context's name")] | None = (
         None
     )

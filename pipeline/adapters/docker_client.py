@@ -12,7 +12,8 @@ import urllib3
 from docker.errors import APIError, DockerException
 
 import docker
-from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from pipeline.adapters.ssh_forward import OverSsh
+from pipeline.errors import EngineFailed, PushliveError, TryAgain
 
 _ADVICE = "Look whether the Docker daemon runs (`docker info`) and whether DOCKER_HOST names its socket."
 _BROKEN = (
@@ -32,14 +33,10 @@ def client(timeout: float = 30.0, host: str = "") -> docker.DockerClient:
     ``timeout``: seconds for any single read. May be used by several threads. Raises TryAgain when the
     Engine does not answer.
     """
-    if host.startswith("ssh://"):
-        raise ConfigError(
-            f"{host}: a Docker Engine over ssh is not available yet.",
-            advice="Lead a port of this machine to it (`ssh -N -L 2375:/var/run/docker.sock …`), and write "
-            "{docker: tcp://127.0.0.1:2375}.",
-        )
     with translate("connecting to Docker"):
         address = host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        if address.startswith("ssh://"):
+            return OverSsh(address, int(max(1, timeout)))
         _knock(address)
         environment = {**os.environ, "DOCKER_HOST": address}
         return docker.DockerClient.from_env(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.adapters.engines import Engines
@@ -75,6 +77,8 @@ def test_where_people_reach_it(mixed) -> None:
     assert address(settings, mixed.environment("live"), ()) == (
         "Service hello-live in the namespace shop of prod"
     )
+    there = replace(mixed.environment("live"), engine="docker:ssh://me@h")
+    assert address(settings, there, ()) == "hello-live on the Docker Engine at ssh://me@h"
 
 
 def test_connections_that_outlive_a_switch_end_after_drain(mixed) -> None:

@@ -1,0 +1,157 @@
+"""A Docker Engine over ssh: an ``ssh`` of ours leads a socket of this machine to the Engine's on the other one."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import select
+import stat
+import subprocess
+import tempfile
+import threading
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker
+from pipeline.errors import EngineFailed, TryAgain
+
+PATIENCE = 20.0  # seconds until the way must stand
+OPTIONS = (
+    "BatchMode=yes",
+    "ConnectTimeout=15",
+    "ControlMaster=no",
+    "ControlPath=none",
+    "ExitOnForwardFailure=yes",
+    "ForwardAgent=no",
+    "LogLevel=ERROR",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=2",
+    "StreamLocalBindUnlink=yes",
+    "StreamLocalBindMask=0177",
+)
+# It says once that the way stands, and lives as long as our end of its input, so no process of ours leaves it behind.
+STANDS = "stands"
+SCRIPT = f"echo {STANDS}; exec cat >/dev/null"
+_REFUSED = re.compile(r"Permission denied|Host key verification failed|authenticity of host", re.I)
+
+
+class Forward:
+    """One ``ssh``. ``host``: ``ssh://user@host:port/path/of/the.sock``; all but the host may be left out."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        parts = urlsplit(host)
+        self._to = parts.path if len(parts.path) > 1 else "/var/run/docker.sock"
+        port = ["-p", str(parts.port)] if parts.port else []
+        name = f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname)
+        self._who = [*port, "--", name]
+        self.socket = _folder() / f"{os.getpid()}-{sha256(host.encode()).hexdigest()[:12]}.sock"
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> None:
+        """The way stands, made anew where it broke. Raises TryAgain (nobody reached) or EngineFailed (not let in)."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._close()
+                self._open()
+
+    def close(self) -> None:
+        """Ends it. Twice."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> None:
+        options = [word for option in OPTIONS for word in ("-o", option)]
+        command = ["ssh", "-T", *options, "-L", f"{self.socket}:{self._to}", *self._who, SCRIPT]
+        with tempfile.TemporaryFile() as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
+            )
+            output: Any = self._process.stdout
+            ready, _, _ = select.select([output], [], [], PATIENCE)
+            if ready and output.readline().strip() == STANDS.encode():
+                return
+            self._close()
+            said.seek(0)
+            raise self._failed(" ".join(said.read().decode(errors="replace").split()))
+
+    def _failed(self, said: str) -> EngineFailed | TryAgain:
+        text = f"ssh to {self.host}: {said or f'no answer within {PATIENCE:.0f} s'}."
+        if _REFUSED.search(said):
+            return EngineFailed(
+                text,
+                advice="The service's user needs a key without passphrase and the host in its known_hosts: "
+                "`ssh -o BatchMode=yes` must get there.",
+            )
+        return TryAgain(text, advice="Look whether that machine runs and `ssh` gets there.")
+
+    def _close(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+        process.wait()
+        self.socket.unlink(missing_ok=True)
+
+
+_FORWARDS: dict[tuple[int, str], Forward] = {}
+_MAKING = threading.Lock()
+
+
+def forward_to(host: str) -> Forward:
+    """This process's one way to that host; it lasts as long as the process, or until ``close_all``."""
+    with _MAKING:
+        return _FORWARDS.setdefault((os.getpid(), host), Forward(host))
+
+
+def close_all() -> None:
+    """Ends this process's ways. Twice; the next request makes them anew."""
+    for (owner, _), forward in tuple(_FORWARDS.items()):
+        if owner == os.getpid():
+            forward.close()
+
+
+atexit.register(close_all)
+
+
+class OverSsh(docker.DockerClient):
+    """A client whose every request makes sure of the way first."""
+
+    def __init__(self, host: str, timeout: int) -> None:
+        self.api: Any = _Api(forward_to(host), timeout)
+
+
+class _Api(docker.APIClient):
+    def __init__(self, forward: Forward, timeout: int) -> None:
+        self.forward = forward
+        forward.ensure()  # here, as the SDK would wrap its error in one of its own
+        super().__init__(f"unix://{forward.socket}", timeout=timeout, max_pool_size=32)
+
+    def request(self, *arguments: Any, **more: Any) -> Any:
+        """As a Session's."""
+        self.forward.ensure()
+        return super().request(*arguments, **more)
+
+
+def _folder() -> Path:
+    """Nobody else's; without what processes that have ended left in it."""
+    folder = Path(tempfile.gettempdir()) / f"pushlive-ssh-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise EngineFailed(
+            f"{folder} is not this user's own folder.", advice="Remove it: somebody else has made it."
+        )
+    for path in folder.glob("*-*.sock"):
+        if not Path("/proc", path.name.partition("-")[0]).exists():
+            with suppress(FileNotFoundError):
+                path.unlink()
+    return folder

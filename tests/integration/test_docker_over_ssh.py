@@ -1,0 +1,177 @@
+"""The Engine of another machine over ssh: a real server of our own, the machine's own Engine behind it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.docker_calls import Calls
+from pipeline.adapters.docker_client import client
+from pipeline.adapters.docker_elsewhere import pair, proxy
+from pipeline.adapters.ssh_forward import close_all, forward_to
+from pipeline.clock import Deadline, SystemClock
+from pipeline.config import Rendered, Service, Where
+from pipeline.errors import EngineFailed, TryAgain
+from pipeline.model import Place, SlotSpec
+from tests.conftest import ROOT, free_ports, until
+from tests.elsewhere import Elsewhere
+from tests.integration.service import get
+
+SERVER = """\
+Port PORT
+ListenAddress 127.0.0.1
+HostKey FOLDER/host
+AuthorizedKeysFile FOLDER/allowed
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+"""
+CLIENT = """\
+Host *
+    IdentityFile FOLDER/key
+    IdentitiesOnly yes
+    UserKnownHostsFile FOLDER/known
+"""
+SSH = '#!/bin/sh\nexec /usr/bin/ssh -F FOLDER/client "$@"\n'
+
+
+class Server:
+    """``sshd`` on a loopback port; whoever has the key gets in as the user of these tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_ports(1)
+        user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+        self.host = f"ssh://{user}@127.0.0.1:{self.port}"
+        for name in ("host", "key", "other"):
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
+            subprocess.run(command, check=True)
+        shutil.copy(folder / "key.pub", folder / "allowed")
+        public = (folder / "host.pub").read_text()
+        (folder / "known").write_text(f"[127.0.0.1]:{self.port} {public}")
+        for name, text in (("server", SERVER), ("client", CLIENT), ("ssh", SSH)):
+            (folder / name).write_text(text.replace("FOLDER", str(folder)).replace("PORT", str(self.port)))
+        (folder / "ssh").chmod(0o755)
+        Path("/run/sshd").mkdir(exist_ok=True)
+        with (folder / "log").open("wb") as log:
+            command = ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "server"]
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="ssh-"))
+    one = Server(folder)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    until(lambda: b"Server listening" in (folder / "log").read_bytes())
+    yield one
+    close_all()
+    one.close()
+    shutil.rmtree(folder)
+
+
+def test_the_engine_answers_and_the_way_is_made_anew_where_it_broke(server: Server) -> None:
+    calls = Calls(lambda: client(host=server.host))
+    assert calls.memory() > 0
+    forward = forward_to(server.host)
+    first = forward._process
+    assert first
+    assert forward.socket.stat().st_mode & 0o077 == 0
+    first.kill()
+    first.wait(10)
+    until(lambda: works(calls))
+    assert forward._process is not first
+    close_all()
+    assert not forward.socket.exists()
+
+
+def works(calls: Calls) -> bool:
+    try:
+        return calls.memory() > 0
+    except TryAgain:  # a connection that was kept
+        return False
+
+
+def test_many_clients_of_one_process_share_the_way(server: Server) -> None:
+    made = [client(host=server.host + "/var/run/docker.sock") for _ in range(3)]
+    assert len({one.api.forward._process.pid for one in made}) == 1
+    for one in made:
+        one.close()
+
+
+def test_a_release_runs_and_is_checked_there(server: Server, there: Elsewhere) -> None:
+    where = Where(docker=server.host + there.daemon.host.removeprefix("unix://"))
+    first, clock = free_ports(3), SystemClock()
+    settings = replace(
+        there.settings,
+        data=server.folder,
+        instance=f"{there.settings.instance}s",
+        proxy_http=f"127.0.0.1:{first}",
+        subnets=there.more_subnets,
+    )
+    engine, probe = pair(where, settings, clock)
+    place = Place("app", "live", 0, "blue", where.key)
+    config = Rendered(service=Service(health="/healthz", memory=32 << 20, stop=1.0), hosts=("app.example",))
+    spec = SlotSpec(place, 1, 1, "c" * 40, "", config, remote=there.remote)
+    try:
+        engine.prepare(place, config.hosts)
+        engine.start(spec, Deadline(clock, 60))
+        engine.ready(spec, lambda event: None, Deadline(clock, 60))
+        engine.expose(spec)
+        assert probe.get(engine.preview(spec), "/healthz", 5).status == 200
+        engine.switch(spec)
+        assert get(f"http://{settings.proxy_http}/healthz", Host="app.example")[0] == 200
+        result = engine.command(spec, "look", ("echo", "hello"), {}, lambda event: None, Deadline(clock, 60))
+        assert (result.exit_code, result.output) == (0, "hello\n")
+        assert engine.logs(place, 5) == ()
+        engine.remove(place)
+    finally:
+        proxy(where, settings, clock).stop()
+
+
+def test_whoever_is_not_let_in_is_told_what_the_server_said(server: Server) -> None:
+    shutil.copy(server.folder / "other.pub", server.folder / "allowed")
+    with pytest.raises(EngineFailed, match="Permission denied") as raised:
+        client(host=server.host)
+    assert "a key without passphrase" in raised.value.advice
+    (server.folder / "known").write_text("")
+    with pytest.raises(EngineFailed, match="Host key verification failed"):
+        client(host=server.host)
+
+
+def test_a_machine_that_cannot_be_reached_is_passing_trouble(server: Server) -> None:
+    with pytest.raises(TryAgain, match="Connection refused"):
+        client(host=f"ssh://127.0.0.1:{free_ports(1)}")
+
+
+def test_no_ssh_outlives_the_process_that_it_was_for(server: Server) -> None:
+    text = f"from pipeline.adapters import ssh_forward as s; f = s.forward_to({server.host!r}); f.ensure()"
+    text += "; print(f._process.pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout
+        pid = int(process.stdout.readline())
+        assert Path(f"/proc/{pid}").exists()
+        process.send_signal(signal.SIGKILL)
+    until(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
