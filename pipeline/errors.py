@@ -67,7 +67,11 @@ class WrongRelease(AppFailed):
 
 
 class EngineFailed(PushliveError):
-    pass
+    """``evidence``: lines a person wants to see first (last output, what a cluster says of a pod)."""
+
+    def __init__(self, message: str, *, advice: str = "", evidence: tuple[str, ...] = ()) -> None:
+        super().__init__(message, advice=advice)
+        self.evidence = evidence
 
 
 class DoesNotFit(EngineFailed):

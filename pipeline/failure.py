@@ -8,6 +8,7 @@ from pipeline.errors import (
     AppFailed,
     ConfigError,
     DamagedRecord,
+    EngineFailed,
     NotFound,
     PushliveError,
     RequestError,
@@ -41,7 +42,7 @@ def card(run: Run, error: PushliveError) -> Failure:
     step = next((s for s in reversed(run.steps) if not s.ok), None)
     stage = step.stage if step else run.stage or run.stages[0]
     kind = whose(error)
-    evidence = error.evidence if isinstance(error, AppFailed) else ()
+    evidence = error.evidence if isinstance(error, AppFailed | EngineFailed) else ()
     advice = error.advice or _NEXT[kind].format(run=run.id)
     name = step.step if step else "enter"
     return Failure(stage, name, kind, error.message, advice, evidence)

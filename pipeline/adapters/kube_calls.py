@@ -85,7 +85,10 @@ class Calls:
     def snapshot(self, kind: str, query: dict[str, str]) -> tuple[list[Found], str]:
         """Objects that the query selects (``labelSelector``, ``fieldSelector``), and the version from which to watch
         on."""
-        answer = self._ask("GET", self.path(kind), f"listing {_PLURALS[kind]}", query=query)
+        doing = f"listing {_PLURALS[kind]}"
+        answer = self._ask("GET", self.path(kind), doing, query=query)
+        if "items" not in answer or "metadata" not in answer:
+            raise self._no_api(doing, json.dumps(answer))
         return [one | {"kind": kind} for one in answer["items"]], answer["metadata"]["resourceVersion"]
 
     def apply(self, manifest: Found) -> Found:
@@ -142,14 +145,17 @@ class Calls:
     # ── pods ─────────────────────────────────────────────────────────────────
 
     def output(self, pod: str, lines: int, *, times: bool = False, previous: bool = False) -> tuple[str, ...]:
-        """The last output lines of a pod's container; empty where there are none to be had (yet)."""
+        """The last output lines of a pod's container, each beginning with its time where ``times``; empty where it has
+        not begun or is gone. ``previous``: of the container before this one."""
         query = {"tailLines": str(lines), "timestamps": str(times).lower(), "previous": str(previous).lower()}
-        with suppress(EngineFailed, TryAgain):
-            raw = self._request(
-                "GET", f"{self.path('Pod', pod)}/log", f"reading the output of {pod}", query=query
-            )
-            return tuple(raw.data.decode("utf-8", "replace").splitlines())
-        return ()
+        path, doing = f"{self.path('Pod', pod)}/log", f"reading the output of {pod}"
+        try:
+            raw = self._request("GET", path, doing, query=query)
+        except EngineFailed as error:
+            if status_of(error) in (400, 404):  # 400: the container is waiting to start
+                return ()
+            raise
+        return tuple(raw.data.decode("utf-8", "replace").splitlines())
 
     def follow(self, pod: str) -> BaseHTTPResponse:
         """A container's output as it comes; ends with the container."""
@@ -172,8 +178,21 @@ class Calls:
 
     def _ask(self, method: str, path: str, doing: str, **more: Any) -> Found:
         """One question with a JSON answer. Raises TryAgain, or Refused with the API's own word."""
-        answer: Found = json.loads(self._request(method, path, doing, **more).data)
+        raw = self._request(method, path, doing, **more).data
+        try:
+            answer: Found = json.loads(raw)
+        except ValueError:
+            raise self._no_api(doing, raw) from None
+        if not isinstance(answer, dict):
+            raise self._no_api(doing, raw)
         return answer
+
+    def _no_api(self, doing: str, said: bytes | str) -> EngineFailed:
+        text = said if isinstance(said, str) else said.decode("utf-8", "replace")
+        return EngineFailed(
+            f"{doing}: what answers at {self.host} is no Kubernetes API: {text[:100]!r}.",
+            advice="See `server` in the kubeconfig, and what lies between it and here.",
+        )
 
     def _request(
         self,
@@ -193,7 +212,8 @@ class Calls:
         sent = None if body is None else json.dumps(body).encode()
         answer = self.raw(method, where, doing, headers=headers, body=sent, silence=silence)
         if not 200 <= answer.status < 300:
-            raise refused(doing, answer.status, answer.data)
+            with translate(doing, self.host):
+                raise refused(doing, answer.status, answer.data)
         return answer
 
     def raw(
@@ -260,4 +280,5 @@ class Calls:
 
 
 def _when(event: Found) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+    series = (event.get("series") or {}).get("lastObservedTime")
+    return str(event.get("lastTimestamp") or series or event.get("eventTime") or "")

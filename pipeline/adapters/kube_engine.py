@@ -65,7 +65,8 @@ class KubeEngine:
         self._own.make(self._make.public(place, NOWHERE), place)
 
     def fits(self, spec: SlotSpec) -> None:
-        kube_room.insist(self._calls, spec)
+        held = self._own.mine("Deployment", slot_name(spec.place), spec.place)
+        kube_room.insist(self._calls, spec.place, self._make.deployment(spec), held)
 
     # --- the slot
 
@@ -85,12 +86,11 @@ class KubeEngine:
         the cluster itself would wait longer and longer."""
         found = self._own.get("Deployment", slot_name(spec.place), spec.place)
         if found and kube_diff.others(found):
+            self._provide(spec)
             wanted = self._make.deployment(spec)
             if self._spec_of(found) != self._make.spec_hash(spec):
                 wanted["spec"]["replicas"] = 0
             self._restored(wanted, dry=False)
-        elif found and of_deployment(found):
-            self._calls.merge("Deployment", slot_name(spec.place), {"spec": {"replicas": 0}})
         for pod in self._pods(spec.place):
             if of_pod(pod) and not is_ready(pod):
                 self._calls.delete("Pod", pod["metadata"]["name"])
@@ -193,7 +193,7 @@ class KubeEngine:
             return (f"the Deployment {name} was scaled to nothing",)
         problems = [t.text for t in (of_deployment(found),) if t]
         late = [pod for pod in self._pods(spec.place) if not is_ready(pod)]
-        problems += [f"{t.pod}: {t.text}" for t in map(of_pod, late) if t]
+        problems += [f"{t.subject}: {t.text}" for t in map(of_pod, late) if t]
         if not self._exposed(spec):
             problems.append(f"its preview Service {name} does not know its pods")
         return tuple(problems)
@@ -375,15 +375,15 @@ class KubeEngine:
         return kube_command.run(self._calls, self._clock, full, made, emit, watch)
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
-        self._calls.delete("Pod", command_name(spec, name), grace=1)
+        kube_command.forget(self._calls, self._clock, [command_name(spec, name)])
 
     def command_runs(self, place: Place) -> frozenset[int]:
         return frozenset(int(pod["metadata"]["labels"][RUN]) for pod in self._commands(place))
 
     def forget_commands(self, place: Place, run: int) -> None:
-        for pod in self._commands(place):
-            if pod["metadata"]["labels"][RUN] == str(run):
-                self._calls.delete("Pod", pod["metadata"]["name"], grace=1)
+        pods = [pod["metadata"] for pod in self._commands(place)]
+        names = [one["name"] for one in pods if one["labels"][RUN] == str(run)]
+        kube_command.forget(self._calls, self._clock, names)
 
     def logs(self, place: Place, lines: int) -> tuple[str, ...]:
         pods = self._pods(place)

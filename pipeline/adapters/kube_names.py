@@ -20,6 +20,7 @@ COMMIT = "pushlive/commit"
 SPEC = "pushlive/spec"  # hash of all that makes a pod what it is
 COMMAND = "pushlive/command"
 DETACHED = "pushlive/detached"  # annotation: of which switch the connections were ended
+ASKED = "pushlive/asked"  # annotation: when the cluster was last asked to try again to make pods
 ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
 
 NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it

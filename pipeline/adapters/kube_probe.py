@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote
 
-from kubernetes.client import CoreV1Api
-from kubernetes.stream import portforward
-
+from pipeline.adapters import kube_forward
 from pipeline.adapters.http_probe import BODY, HttpProbe
 from pipeline.adapters.kube_calls import Calls
-from pipeline.errors import PushliveError, TryAgain
+from pipeline.errors import TryAgain
 from pipeline.model import DOCKER, Answer, Route
 
 UNREACHED = "error trying to reach service"  # how the API server begins, where no pod answered it
@@ -47,7 +43,7 @@ class KubeProbe:
         if self._calls.cluster.inside:
             return self._plain.tcp(address, port, timeout)
         began = time.monotonic()
-        _forwarded(self._calls, address, port, timeout)
+        kube_forward.insist(self._calls, address, port, timeout)
         return time.monotonic() - began
 
     def _proxied(self, route: Route, path: str, timeout: float) -> Answer:
@@ -90,29 +86,3 @@ def _unreached(status: int, body: bytes) -> str:
     except ValueError:
         return body.decode("utf-8", "replace").strip()[:300] if body.startswith(UNREACHED.encode()) else ""
     return str(document.get("message", ""))[:300] if document.get("kind") == "Status" else ""
-
-
-def _forwarded(calls: Calls, pod: str, port: int, timeout: float) -> None:
-    """Opens a connection to a pod's port through the API server. Raises TryAgain where it does not stand."""
-    connect: Callable[..., Any] = portforward
-    try:
-        way = connect(
-            CoreV1Api(calls.cluster.api).connect_get_namespaced_pod_portforward,
-            pod,
-            calls.namespace,
-            ports=str(port),
-            _request_timeout=timeout,
-        )
-    except (PushliveError, OSError) as error:
-        raise TryAgain(f"TCP {pod}:{port}: {error}.") from error
-    try:
-        sock = way.socket(port)
-        sock.settimeout(0.3)  # a refused connection is told at once; nothing at all means that it stands
-        try:
-            sock.recv(1)
-        except TimeoutError:
-            return
-        if said := way.error(port):
-            raise TryAgain(f"TCP {pod}:{port}: {said.splitlines()[0][:200]}.")
-    finally:
-        way.close()

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from pipeline.adapters import kube_trouble
 from pipeline.adapters.kube_calls import Calls, Found
-from pipeline.adapters.kube_names import SPEC, selector, slot_name
-from pipeline.adapters.kube_trouble import is_going, is_ready, of_deployment, of_pod, told, unready
+from pipeline.adapters.kube_late import Late
+from pipeline.adapters.kube_names import ASKED, SPEC, selector, slot_name
+from pipeline.adapters.kube_trouble import (
+    Trouble,
+    has_begun,
+    is_going,
+    is_over,
+    is_ready,
+    of_deployment,
+    of_pod,
+)
 from pipeline.adapters.kube_watch import Follow
-from pipeline.errors import AppFailed, EngineFailed, TimedOut, TryAgain
+from pipeline.errors import EngineFailed, TimedOut
 from pipeline.model import Event, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
 
-LINES = 20
 LOOK = 0.2  # seconds between two looks at the step's own patience
 SILENCE = 5.0  # seconds after which whoever follows is told what is waited for; then twice as many
+AGAIN = 1.0  # seconds between two requests to try again to make pods
+CLEAR = 8.0  # seconds after which listening elsewhere is no passing state any more
+ENDED_OFTEN = 3  # pods that the cluster itself ended
 
 
 class Waiting:
@@ -23,105 +35,126 @@ class Waiting:
     ) -> None:
         self._calls, self._clock, self._spec = calls, clock, spec
         self._query, self._hash = {"labelSelector": selector(labels)}, spec_hash
+        self._wanted = spec.config.service.replicas
+        self._late = Late(calls, spec)
         self._since: dict[str, float] = {}  # when a trouble that may pass was first seen
+        self._restarts: dict[str, int] = {}  # of each pod, when it was first seen
         self._told: set[str] = set()
+        self._asked = self._began = 0.0
 
     def until_ready(self, emit: Emit, watch: Watch) -> None:
-        """Raises AppFailed or EngineFailed once it is known that it will not be, and at the deadline."""
-        began, tell = self._clock.monotonic(), SILENCE
+        """Raises AppFailed or EngineFailed once it is known that it will not be, and at the deadline; TryAgain where
+        the API server is silent then. The application's own patience counts from when its containers run."""
+        start, tell = self._clock.monotonic(), SILENCE
         with Follow(self._calls, ("Pod", "Deployment"), self._query) as follow:
             while True:
                 follow.wait(LOOK)
-                waited = self._clock.monotonic() - began
                 if follow.complete() and self._look(follow, emit):
                     return
+                waited = self._clock.monotonic() - start
                 if waited >= tell:
                     tell *= 2
-                    emit(Event("note", self._clock.now(), f"waiting: {self._state(follow)}"))
-                self._patience(follow, waited, watch)
+                    state = self._late.state(self._active(follow))
+                    emit(Event("note", self._clock.now(), f"waiting: {state}"))
+                self._patience(follow, watch)
 
     def _look(self, follow: Follow, emit: Emit) -> bool:
-        pods = self._pods(follow)
-        for pod in pods:
+        active = self._active(follow)
+        for pod in active:
             name = pod["metadata"]["name"]
+            self._restarts.setdefault(name, kube_trouble.restarts(pod))
             if is_ready(pod) and name not in self._told:
                 self._told.add(name)
                 emit(Event("line", self._clock.now(), f"{name} is ready"))
-        self._refuse(follow, pods)
+        self._refuse(follow, emit)
+        if len(active) >= self._wanted and all(map(has_begun, active)):
+            self._began = self._began or self._clock.monotonic()
         deployments = follow.objects("Deployment")
         if not deployments:
             name = slot_name(self._spec.place)
             raise EngineFailed(f"{name} was removed while it started.", advice="Deploy again.")
-        seen = deployments[0].get("status", {}).get("observedGeneration", 0)
-        if seen < deployments[0]["metadata"]["generation"]:
-            return False
-        staying = [pod for pod in follow.objects("Pod") if not is_going(pod)]
-        return len(staying) == len(pods) == self._spec.config.service.replicas and all(map(is_ready, pods))
+        return len(active) == self._wanted and all(map(is_ready, active)) and _settled(deployments[0])
+
+    def _active(self, follow: Follow) -> list[Found]:
+        """The pods of this very spec that are to stay."""
+        return [pod for pod in self._pods(follow) if not is_over(pod)]
 
     def _pods(self, follow: Follow) -> list[Found]:
-        """Those of this very spec that are to stay."""
         found = follow.objects("Pod")
         return [p for p in found if not is_going(p) and p["metadata"]["labels"].get(SPEC) == self._hash]
 
-    def _refuse(self, follow: Follow, pods: list[Found]) -> None:
-        found = [trouble for trouble in map(of_pod, (p for p in pods if not is_ready(p))) if trouble]
-        # Pods that are still going hold their share of a quota.
-        going = any(map(is_going, follow.objects("Pod")))
-        if len(pods) < self._spec.config.service.replicas and not going:
-            found += [trouble for trouble in map(of_deployment, follow.objects("Deployment")) if trouble]
-        now = self._clock.monotonic()
-        for trouble in found:
-            if now - self._since.setdefault(trouble.text, now) >= trouble.wait:
-                raise trouble.error(self._evidence(trouble.pod, trouble.previous))
+    # ── what is in the way ───────────────────────────────────────────────────
 
-    def _patience(self, follow: Follow, waited: float, watch: Watch) -> None:
+    def _refuse(self, follow: Follow, emit: Emit) -> None:
+        found, now = self._troubles(follow), self._clock.monotonic()
+        self._since = {one.cause: self._since.get(one.cause, now) for one in found}
+        for trouble in found:
+            wait = self._wait(follow, trouble)
+            if now - self._since[trouble.cause] >= wait and not self._passes(trouble):
+                raise self._late.failed(trouble)
+            self._tell(trouble, emit)
+
+    def _troubles(self, follow: Follow) -> list[Trouble]:
+        active, over = self._active(follow), [pod for pod in self._pods(follow) if is_over(pod)]
+        found = [trouble for trouble in map(of_pod, (p for p in active if not is_ready(p))) if trouble]
+        if len(active) < self._wanted:
+            found += [trouble for trouble in map(of_deployment, follow.objects("Deployment")) if trouble]
+        if len(active) < self._wanted or len(over) >= ENDED_OFTEN:
+            found += [trouble for trouble in map(of_pod, over) if trouble]
+        # What ends still holds its share of a quota, and its room on a node.
+        going = any(map(is_going, follow.objects("Pod")))
+        return [t for t in found if not (going and t.cause in (kube_trouble.ROOM, kube_trouble.REFUSED))]
+
+    def _wait(self, follow: Follow, trouble: Trouble) -> float:
+        """Seconds for which it may still pass: none where a pod ended while it was waited for."""
+        if trouble.cause != kube_trouble.EXIT:
+            return trouble.wait
+        counts = {pod["metadata"]["name"]: kube_trouble.restarts(pod) for pod in self._pods(follow)}
+        name = trouble.subject
+        return 0.0 if counts.get(name, 0) > self._restarts.get(name, 0) else trouble.wait
+
+    def _passes(self, trouble: Trouble) -> bool:
+        """True where the cluster is at it; whoever calls asks again after as long a wait."""
+        if trouble.cause != kube_trouble.ROOM:
+            return False
+        if not kube_trouble.makes_room(self._calls.events("Pod", trouble.subject)):
+            return False
+        self._since[trouble.cause] = self._clock.monotonic()
+        return True
+
+    def _tell(self, trouble: Trouble, emit: Emit) -> None:
+        now = self._clock.monotonic()
+        if trouble.cause == kube_trouble.REFUSED and now - self._asked >= AGAIN:
+            self._asked = now  # by itself it would try again after longer and longer pauses
+            change = {"metadata": {"annotations": {ASKED: f"{self._clock.now():.3f}"}}}
+            self._calls.merge("Deployment", slot_name(self._spec.place), change)
+        if trouble.cause not in self._told:
+            self._told.add(trouble.cause)
+            text = f"{trouble.subject}: {trouble.text}; this may pass yet"
+            emit(Event("note", self._clock.now(), text))
+
+    # ── patience ─────────────────────────────────────────────────────────────
+
+    def _patience(self, follow: Follow, watch: Watch) -> None:
+        waited = self._clock.monotonic() - self._began if self._began else 0.0
         if waited >= self._spec.config.service.ready:
-            raise self._late(follow, waited)
+            raise self._at_the_end(follow, waited)
+        if waited >= CLEAR and self._late.listens_to_itself(self._active(follow)):
+            raise self._at_the_end(follow, waited)
         try:
             watch.check()
         except TimedOut:
-            raise self._late(follow, waited) from None
+            raise self._at_the_end(follow, waited) from None
 
-    def _late(self, follow: Follow, waited: float) -> Exception:
-        if not follow.complete():
-            return TryAgain(
-                f"{slot_name(self._spec.place)}: the Kubernetes API did not answer for {waited:.0f} s."
-            )
-        trouble = next((t for t in map(of_pod, self._pods(follow)) if t), None)
-        if trouble:
-            return trouble.error(self._evidence(trouble.pod, trouble.previous))
-        pod = next((p["metadata"]["name"] for p in self._pods(follow) if not is_ready(p)), "")
-        health = self._spec.config.service.health
-        return AppFailed(
-            f"{pod or slot_name(self._spec.place)} is not ready after {waited:.1f} s: {self._state(follow)}.",
-            advice=f"Look at its output below; `health` ({health}), `port` and `ready` are in pipelines.yaml.",
-            evidence=self._evidence(pod, previous=False) if pod else (),
-        )
-
-    def _state(self, follow: Follow) -> str:
-        """What is waited for, in words."""
-        pods, wanted = self._pods(follow), self._spec.config.service.replicas
-        late = [pod for pod in pods if not is_ready(pod)]
-        if len(pods) < wanted:
-            return f"the cluster has made {len(pods)} of {wanted} pods"
-        if not late:
-            return f"{wanted} pods are ready, the cluster has yet to say so"
-        name = late[0]["metadata"]["name"]
-        said = unready(self._calls.events("Pod", name))
-        port = self._spec.config.service.port
-        if "connection refused" in said:
-            return f"nothing listens on 0.0.0.0:{port} in {name} ({said})"
-        return said or _phase(late[0])
-
-    def _evidence(self, pod: str, previous: bool) -> tuple[str, ...]:
-        output = self._calls.output(pod, LINES, previous=previous) if pod else ()
-        return (*told(self._calls.events("Pod", pod)), *output)
+    def _at_the_end(self, follow: Follow, waited: float) -> Exception:
+        silent = follow.silence()
+        troubles = self._troubles(follow) if follow.complete() else []
+        return self._late.error(self._active(follow), troubles, silent, waited)
 
 
-def _phase(pod: Found) -> str:
-    waiting = [
-        (one.get("state") or {}).get("waiting")
-        for one in pod.get("status", {}).get("containerStatuses") or ()
-    ]
-    reason = next((one.get("reason", "") for one in waiting if one), "")
-    return f"{pod['metadata']['name']} is {reason or pod.get('status', {}).get('phase', 'unknown')}"
+def _settled(deployment: Found) -> bool:
+    """True where the cluster has taken note of what is wanted, and has just that, all of it up to date."""
+    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas")
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    counts = {status.get(key, 0) for key in ("replicas", "updatedReplicas", "readyReplicas")}
+    return bool(seen and counts == {wanted})

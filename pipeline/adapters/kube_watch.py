@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from types import TracebackType
 
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from pipeline.adapters.kube_calls import Calls, Found
-from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.errors import PushliveError, TryAgain
 
-FIRST, SLOWEST = 0.1, 2.0  # seconds before the stream is opened again
+FIRST, SLOWEST = 0.1, 2.0  # seconds before it is asked again, after a break and after many
+LASTING = 5.0  # seconds after which a stream that ends has been a good one
+JOIN = 1.0  # seconds in which a reader ends once its stream is cut
+# What reading a stream may end with; AttributeError where it is cut just as the TLS layer is entered.
+BROKEN = (HTTPError, OSError, ValueError, AttributeError)
 
 
 class Follow:
@@ -25,6 +30,7 @@ class Follow:
         self._lock = threading.Lock()
         self._found: dict[str, dict[str, Found]] = {kind: {} for kind in kinds}
         self._known: set[str] = set()
+        self._lost = dict.fromkeys(kinds, time.monotonic())
         self._streams: dict[str, BaseHTTPResponse] = {}
         self._error: PushliveError | None = None
         self.breaks = 0  # how often a stream broke or the server did not answer
@@ -42,6 +48,8 @@ class Follow:
         with self._lock:
             for stream in self._streams.values():
                 cut(stream)
+        for thread in self._threads:
+            thread.join(JOIN)  # one that waits for an answer ends with it, and does nothing more
 
     def wait(self, seconds: float) -> bool:
         """Until something has changed, or so many seconds; True if something has. Raises what no waiting mends."""
@@ -55,6 +63,13 @@ class Follow:
         """True once every kind was listed."""
         return len(self._known) == len(self._found)
 
+    def silence(self) -> float:
+        """Seconds for which the server has told nothing of some kind, not even that all is as it was; 0 where it tells
+        of all."""
+        with self._lock:
+            since = min(self._lost.values(), default=None)
+        return 0.0 if since is None else time.monotonic() - since
+
     def objects(self, kind: str) -> list[Found]:
         """What is there now, in the order of names."""
         with self._lock:
@@ -63,18 +78,19 @@ class Follow:
     def _run(self, kind: str) -> None:
         pause = FIRST
         while not self._over.is_set():
+            began = time.monotonic()
             try:
-                version = self._list(kind)
-                pause = FIRST
-                self._stream(kind, version)
+                self._stream(kind, self._list(kind))
             except TryAgain:
                 self.breaks += 1
-                self._over.wait(pause)
-                pause = min(2 * pause, SLOWEST)
-            except EngineFailed as error:
+            except PushliveError as error:
                 self._error = error
                 self._changed.set()
                 return
+            with self._lock:
+                self._lost.setdefault(kind, time.monotonic())
+            pause = FIRST if time.monotonic() - began > LASTING else min(2 * pause, SLOWEST)
+            self._over.wait(pause)
 
     def _list(self, kind: str) -> str:
         found, version = self._calls.snapshot(kind, self._query)
@@ -88,12 +104,13 @@ class Follow:
         stream = self._calls.watch(kind, self._query, version)
         with self._lock:
             self._streams[kind] = stream
+            self._lost.pop(kind, None)
             if self._over.is_set():
                 cut(stream)
         try:
             self._read(kind, stream)
-        except (HTTPError, OSError, ValueError):
-            self.breaks += 1  # listed again at once: nothing that happened meanwhile is missed
+        except BROKEN:
+            self.breaks += 1  # listed again: nothing that happened meanwhile is missed
         finally:
             stream.close()
 
@@ -124,10 +141,7 @@ class Follow:
 
 def cut(stream: BaseHTTPResponse) -> None:
     """Ends a read that another thread waits in."""
-    connection = getattr(stream, "connection", None)
-    sock = getattr(connection, "sock", None)
-    if sock is not None:
-        try:
-            sock.shutdown(2)
-        except OSError:  # it has ended by itself
-            return
+    try:
+        stream.shutdown()
+    except (OSError, ValueError, RuntimeError):  # it has ended by itself
+        return

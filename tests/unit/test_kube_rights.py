@@ -137,7 +137,9 @@ class Api(Calls):
                 "containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}],
             }
         if kind == "deployments":
-            one["status"] = {"observedGeneration": 1}
+            count = one["spec"]["replicas"]
+            one["status"] = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), count)
+            one["status"]["observedGeneration"] = 1
             for pod in [key for key in self._kept if key[0] == "pods" and key[1].startswith(f"{name}-")]:
                 del self._kept[pod]
             for number in range(one["spec"]["replicas"]):
@@ -165,8 +167,14 @@ def chosen(one: dict[str, Any], query: dict[str, str]) -> bool:
 
 
 def answer(status: int, text: str) -> Any:
+    stream = io.BytesIO(text.encode())
     return SimpleNamespace(
-        status=status, data=text.encode(), headers={}, read1=io.BytesIO(text.encode()).read
+        status=status,
+        data=text.encode(),
+        headers={},
+        read1=stream.read,
+        close=stream.close,
+        shutdown=stream.close,
     )
 
 
@@ -179,6 +187,8 @@ class Stream:
         return b""
 
     def close(self) -> None: ...
+
+    def shutdown(self) -> None: ...
 
 
 class Told:

@@ -1,0 +1,123 @@
+"""What is said of pods that do not become ready: of whom it is known, and of whom patience has come to its end."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pipeline.adapters import kube_forward
+from pipeline.adapters.kube_calls import Calls, Found
+from pipeline.adapters.kube_names import slot_name
+from pipeline.adapters.kube_trouble import EXIT, Trouble, has_begun, is_ready, told, unready
+from pipeline.errors import AppFailed, EngineFailed, PushliveError, TryAgain
+from pipeline.model import SlotSpec
+
+LINES = 20  # of a container's output
+SILENT = 3.0  # seconds after which it is not known any more what the pods do
+REFUSED = "connection refused"
+
+
+class Late:
+    """One slot's pods, in words."""
+
+    def __init__(self, calls: Calls, spec: SlotSpec) -> None:
+        self._calls, self._spec = calls, spec
+        self._asked: set[str] = set()
+
+    def failed(self, trouble: Trouble) -> PushliveError:
+        """The trouble as an error, with what the cluster says and the last output beside it."""
+        without = ("Unhealthy", "BackOff") if trouble.cause == EXIT else ()
+        return trouble.error(self._evidence(trouble.subject, trouble.previous, without, trouble.text))
+
+    def error(
+        self, pods: list[Found], troubles: list[Trouble], silent: float, waited: float
+    ) -> PushliveError:
+        """The error at the deadline. ``silent``: seconds for which the API server has told nothing; ``waited``: seconds
+        for which the containers have run."""
+        name = slot_name(self._spec.place)
+        if silent >= SILENT:
+            return TryAgain(f"{name}: the Kubernetes API has not answered for {silent:.0f} s.")
+        if troubles:
+            return self.failed(troubles[0])
+        late = [pod for pod in pods if not is_ready(pod)]
+        if not late or not has_begun(late[0]):
+            said, pod = self.state(pods), late[0]["metadata"]["name"] if late else ""
+            return EngineFailed(
+                f"{name} has not begun: {said}.",
+                advice=f"See `kubectl -n {self._calls.namespace} describe pod`, then `pushlive retry`.",
+                evidence=self._evidence(pod, previous=False) if pod else (),
+            )
+        return self._unready(late[0]["metadata"]["name"], waited)
+
+    def _unready(self, pod: str, waited: float) -> AppFailed:
+        service = self._spec.config.service
+        said = unready(self._calls.events("Pod", pod))
+        text = f"{pod} is not ready after {waited:.1f} s: "
+        advice = f"Look at its output below; `health` ({service.health}), `port` and `ready` are in pipelines.yaml."
+        if REFUSED in said and self._listens_inside(pod):
+            text += f"it listens on 127.0.0.1:{service.port} only, which nobody outside its container reaches"
+            advice = f"Let the application listen on 0.0.0.0:{service.port}."
+        elif REFUSED in said:
+            text += f"nothing listens on 0.0.0.0:{service.port}"
+            advice = f"Set `port` in pipelines.yaml to that of the application, or let it listen on {service.port}."
+        else:
+            text += (said and f"GET {service.health}: {said}") or "it has not been asked yet"
+        return AppFailed(f"{text}.", advice=advice, evidence=self._evidence(pod, previous=False))
+
+    def listens_to_itself(self, pods: list[Found]) -> bool:
+        """True where a pod refuses whoever is outside, and answers on 127.0.0.1; each is asked once."""
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            if not is_ready(pod) and name not in self._asked:
+                self._asked.add(name)
+                if REFUSED in unready(self._calls.events("Pod", name)) and self._listens_inside(name):
+                    return True
+        return False
+
+    def _listens_inside(self, pod: str) -> bool:
+        """A connection forwarded through the API server comes from inside the pod. False where that is not to be
+        known: it is a right that not everybody has."""
+        try:
+            kube_forward.insist(self._calls, pod, self._spec.config.service.port, timeout=5.0)
+        except (TryAgain, EngineFailed):
+            return False
+        return True
+
+    def state(self, pods: list[Found]) -> str:
+        """What is waited for."""
+        wanted = self._spec.config.service.replicas
+        late = [pod for pod in pods if not is_ready(pod)]
+        if len(pods) < wanted:
+            return f"the cluster has made {len(pods)} of {wanted} pods"
+        if not late:
+            return f"{wanted} pods are ready, the cluster has yet to say so"
+        name = late[0]["metadata"]["name"]
+        events = self._calls.events("Pod", name)
+        if not has_begun(late[0]):
+            last = events[-1] if events else {}
+            return f"{name} is {_phase(late[0])}" + (
+                f" ({last.get('reason')}: {last.get('message')})" if last else ""
+            )
+        said = unready(events)
+        return f"{name} is not ready yet: {said}" if said else f"{name} is {_phase(late[0])}"
+
+    def _evidence(
+        self, pod: str, previous: bool, without: tuple[str, ...] = (), said: str = ""
+    ) -> tuple[str, ...]:
+        """Events of other reasons than those, and that say more than was said already; then the last output."""
+        events = told(self._calls.events("Pod", pod), without)
+        events = tuple(one for one in events if one.partition(": ")[2] not in said)
+        output: tuple[str, ...] = ()
+        with suppress(
+            EngineFailed, TryAgain
+        ):  # a diagnosis that cannot be had must not hide what is diagnosed
+            output = self._calls.output(pod, LINES, previous=previous)
+        return (*events, *output)
+
+
+def _phase(pod: Found) -> str:
+    waiting = [
+        (one.get("state") or {}).get("waiting")
+        for one in pod.get("status", {}).get("containerStatuses") or ()
+    ]
+    reason = next((one.get("reason", "") for one in waiting if one), "")
+    return str(reason or pod.get("status", {}).get("phase", "unknown"))

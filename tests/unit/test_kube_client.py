@@ -1,0 +1,272 @@
+"""The way to a cluster: what it says when there is none, and what the API's answers become."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters import kube_forward
+from pipeline.adapters.kube_calls import Calls
+from pipeline.adapters.kube_client import Refused, connect
+from pipeline.adapters.kube_watch import Follow
+from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from tests.apiserver import Answer, Api, kubeconfig, listing, serving, status
+from tests.conftest import until
+
+CLUSTER = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+USER = "users: [{name: u, user: {token: t}}]\n"
+HEAD = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """An API server that knows of nothing, unless a test says otherwise."""
+    with serving(tmp_path, lambda method, path: status(404, "NotFound", "pods is not there")) as one:
+        monkeypatch.setenv("KUBECONFIG", str(one.kubeconfig))
+        yield one
+
+
+@pytest.fixture
+def calls(api: Api) -> Calls:
+    return Calls(lambda: connect("", ""))
+
+
+def asked(calls: Calls) -> None:
+    calls.find("Pod", {})
+
+
+EVERY: dict[str, Callable[[Calls], object]] = {
+    "get": lambda calls: calls.get("Pod", "p"),
+    "find": lambda calls: calls.find("Pod", {}),
+    "apply": lambda calls: calls.apply({"kind": "Service", "metadata": {"name": "s"}}),
+    "create": lambda calls: calls.create({"kind": "Pod", "metadata": {"name": "p"}}),
+    "merge": lambda calls: calls.merge("Deployment", "d", {}),
+    "delete": lambda calls: calls.delete("Pod", "p"),
+    "output": lambda calls: calls.output("p", 5),
+    "follow": lambda calls: calls.follow("p"),
+    "watch": lambda calls: calls.watch("Pod", {}, "1"),
+}
+
+
+# ── whether there is a way ───────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{[",
+        "[1, 2]",
+        "hello",
+        "apiVersion: v1\nkind: Config\n",
+        HEAD + USER + "clusters: []\n",
+        HEAD + USER + "clusters: [{name: c, cluster: {}}]\n",
+        HEAD + USER + "clusters: [{name: c, cluster: {server: 'http://'}}]\n",
+        HEAD + USER + "clusters: [{name: c, cluster: {server: 'ftp://x'}}]\n",
+        HEAD + USER + "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:99999'}}]\n",
+        HEAD
+        + USER
+        + "clusters: [{name: c, cluster: {server: 'https://x', certificate-authority: /nowhere}}]\n",
+        HEAD
+        + USER
+        + "clusters: [{name: c, cluster: {server: 'https://x', certificate-authority-data: '!!x'}}]\n",
+    ],
+)
+def test_a_kubeconfig_that_is_none_is_the_maintainers(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(ConfigError, match="There is no way to a Kubernetes cluster") as raised:
+        asked(Calls(lambda: connect("", "")))
+    assert str(path) in raised.value.message
+    assert "KUBECONFIG" in raised.value.advice
+
+
+def test_an_unknown_context_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", "http://127.0.0.1:1")))
+    with pytest.raises(ConfigError, match="the context elsewhere of the kubeconfig"):
+        asked(Calls(lambda: connect("elsewhere", "")))
+
+
+def test_without_any_kubeconfig_it_is_said_where_one_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ConfigError, match="nowhere"):
+        connect("", "")
+
+
+def test_in_a_pod_without_an_account_of_its_own_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    with pytest.raises(ConfigError, match="what this pod was given"):
+        connect("", "")
+
+
+def test_the_contexts_namespace_counts_unless_another_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", "http://127.0.0.1:1")))
+    assert connect("", "").namespace == "shop"
+    assert connect("test", "other").namespace == "other"
+
+
+def test_an_api_server_that_does_not_listen_may_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as held:  # bound and not listening: nobody else gets this port
+        held.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{held.getsockname()[1]}"
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", address)))
+        calls = Calls(lambda: connect("", ""))
+        for act in EVERY.values():
+            with pytest.raises(TryAgain, match=f"the Kubernetes API at {address} does not answer"):
+                act(calls)
+
+
+# ── what its answers become ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_passing_trouble_may_be_tried_again(code: int, api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: status(code, "Whatever", "etcdserver: request timed out")
+    for act in EVERY.values():
+        with pytest.raises(TryAgain, match=f"answered {code}: etcdserver: request timed out"):
+            act(calls)
+
+
+@pytest.mark.parametrize("body", ["", "<html>upstream</html>", "[]", '"no"'])
+def test_an_answer_of_something_in_between_is_an_answer(body: str, api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: (502, body)
+    for act in EVERY.values():
+        with pytest.raises(TryAgain, match="answered 502"):
+            act(calls)
+
+
+def test_a_conflict_may_be_tried_again_and_what_is_there_already_is_no_error(api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: status(409, "Conflict", "the object has been modified")
+    with pytest.raises(TryAgain, match="has been modified"):
+        EVERY["apply"](calls)
+    api.answers = lambda method, path: status(409, "AlreadyExists", 'pods "p" already exists')
+    assert EVERY["create"](calls) is False
+
+
+@pytest.mark.parametrize(("code", "reason"), [(401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")])
+def test_a_refusal_is_no_passing_trouble(code: int, reason: str, api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: status(code, reason, "no")
+    for act in EVERY.values():
+        with pytest.raises(Refused, match=f"answered {code}: no") as raised:
+            act(calls)
+        assert (raised.value.status, raised.value.reason) == (code, reason)
+        assert ("docs/kubernetes.md" in raised.value.advice) == (code in (401, 403))
+
+
+def test_what_is_gone_is_gone_in_silence(calls: Calls) -> None:
+    assert calls.get("Pod", "p") is None
+    assert calls.merge("Pod", "p", {}) is None
+    assert calls.delete("Pod", "p") is None
+    assert calls.output("p", 5) == ()
+
+
+def test_events_that_may_not_be_read_hide_nothing_of_what_they_are_read_for(api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: status(403, "Forbidden", "events is forbidden")
+    assert calls.events("Pod", "p") == []
+
+
+@pytest.mark.parametrize("body", ["<html>hello</html>", "", "[1]", "{}"])
+def test_what_is_no_kubernetes_api_is_said(body: str, api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: (200, body)
+    with pytest.raises(EngineFailed, match="is no Kubernetes API") as raised:
+        asked(calls)
+    assert "`server`" in raised.value.advice
+
+
+def test_an_answer_that_breaks_off_may_be_asked_for_again(api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: (200, [b'{"kind": "List", "ite'])
+    with pytest.raises(TryAgain, match="does not answer"):
+        asked(calls)
+
+
+def test_a_credential_that_cannot_be_sent_is_the_operators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(HEAD + CLUSTER + "users: [{name: u, user: {token: 'to\u2022ken'}}]\n")
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(EngineFailed, match="listing pods"):
+        asked(Calls(lambda: connect("", "")))
+
+
+def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: status(403, "Forbidden", "pods/portforward is forbidden")
+    with pytest.raises(EngineFailed, match="answered 403"):
+        kube_forward.insist(calls, "p", 80, 1.0)
+    api.answers = lambda method, path: status(404, "NotFound", 'pods "p" not found')
+    with pytest.raises(TryAgain, match="answered 404"):
+        kube_forward.insist(calls, "p", 80, 1.0)
+
+
+# ── following ────────────────────────────────────────────────────────────────
+
+
+def line(kind: str, name: str) -> bytes:
+    return json.dumps({"type": kind, "object": {"metadata": {"name": name}}}).encode() + b"\n"
+
+
+def test_a_list_and_its_changes_are_followed_through_broken_streams(api: Api, calls: Calls) -> None:
+    streams = [[line("ADDED", "b")[:20]], [line("ADDED", "c") + line("DELETED", "a")]]
+
+    def answers(method: str, path: str) -> Answer:
+        return (200, streams.pop(0) if streams else []) if "watch=true" in path else listing("a")
+
+    api.answers = answers
+    seen = set()
+    with Follow(calls, ("Pod",), {}) as follow:
+        until(
+            lambda: (
+                seen.add(tuple(one["metadata"]["name"] for one in follow.objects("Pod"))) or ("c",) in seen
+            )
+        )
+        until(lambda: follow.breaks >= 2)
+    assert ("a",) in seen
+
+
+def test_a_server_that_ends_every_stream_at_once_is_not_stormed(api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: (200, []) if "watch=true" in path else listing()
+    with Follow(calls, ("Pod",), {}) as follow:
+        until(lambda: follow.breaks >= 3)
+        until(lambda: follow.silence() > 0.2)
+    assert len(api.asked) < 20
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [status(403, "Forbidden", "pods is forbidden"), (200, "<html>"), status(401, "Unauthorized", "no")],
+)
+def test_what_no_waiting_mends_is_raised_by_whoever_waits(answer: Answer, api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: answer
+    with Follow(calls, ("Pod",), {}) as follow, pytest.raises(EngineFailed):
+        until(lambda: follow.wait(0.1) and False)
+
+
+def test_a_way_that_is_lost_while_it_is_followed_is_raised_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    with Follow(Calls(lambda: connect("", "")), ("Pod",), {}) as follow, pytest.raises(PushliveError):
+        until(lambda: follow.wait(0.1) and False)
+
+
+def test_silence_is_counted_from_when_the_server_told_something_last(api: Api, calls: Calls) -> None:
+    api.answers = lambda method, path: status(503, "ServiceUnavailable", "not yet")
+    with Follow(calls, ("Pod", "Deployment"), {}) as follow:
+        until(lambda: follow.silence() > 0.3)
+        assert not follow.complete()

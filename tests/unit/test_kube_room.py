@@ -1,0 +1,104 @@
+"""What fits beside what runs, from quotas and quantities."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pipeline.adapters.kube_manifests import Maker
+from pipeline.adapters.kube_room import over, quantity, wish
+from pipeline.config import Rendered, Service
+from pipeline.model import Place, SlotSpec
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", "0"),
+        ("250m", "0.25"),
+        ("1", "1"),
+        (".5", "0.5"),
+        ("1.", "1"),
+        ("128Mi", str(128 << 20)),
+        ("1.5Gi", str(3 << 29)),
+        ("24632900Ki", str(24632900 << 10)),
+        ("1e3", "1000"),
+        ("12E2", "1200"),
+        ("1E", str(10**18)),
+        ("128974848", "128974848"),
+        ("129M", "129000000"),
+        ("100n", "1e-7"),
+        ("-1Ki", "-1024"),
+    ],
+)
+def test_quantities_are_read_as_kubernetes_writes_them(text: str, number: str) -> None:
+    """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity"""
+    assert quantity(text) == Decimal(number)
+
+
+@pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1KiB", "1.2.3", "lots", "1ki", "."])
+def test_what_is_no_quantity_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no quantity"):
+        quantity(text)
+
+
+def deployment(**service: object) -> dict[str, Any]:
+    config = Rendered(service=Service(**service))  # type: ignore[arg-type]
+    place = Place("hello", "live", 0, "blue", "kubernetes")
+    return Maker("pl", "shop").deployment(SlotSpec(place, 1, 1, "c" * 40, "", config, remote="r/x@sha256:1"))
+
+
+WANTED = deployment(replicas=2, memory=64 << 20, cpu=0.5)
+
+
+def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "small"}, "spec": spec, "status": {"hard": hard, "used": used or {}}}
+
+
+def test_what_is_asked_for_is_counted_by_the_names_that_quotas_have() -> None:
+    asks = wish(WANTED).amounts
+    assert asks["pods"] == asks["count/pods"] == 2
+    assert asks["limits.memory"] == asks["requests.memory"] == asks["memory"] == 128 << 20
+    assert asks["limits.cpu"] == 1
+    assert asks["requests.cpu"] == asks["cpu"] == Decimal("0.1")
+    assert wish(None).amounts == wish(deployment() | {"spec": {"replicas": 0}}).amounts == {}
+
+
+@pytest.mark.parametrize(
+    ("hard", "said"),
+    [
+        ({"limits.memory": "127Mi"}, "128 MiB of limits.memory; the quota small has 127 MiB left of 127 MiB"),
+        ({"memory": "0"}, "128 MiB of memory; the quota small has 0 B left of 0 B"),
+        ({"pods": "1"}, "2 of pods; the quota small has 1 left of 1"),
+        ({"limits.cpu": "900m"}, "1 of limits.cpu; the quota small has 0.9 left of 0.9"),
+    ],
+)
+def test_what_is_beyond_a_quota_is_said_with_the_figures(hard: dict[str, str], said: str) -> None:
+    assert list(over(quota(hard), wish(WANTED), wish(None))) == [said]
+
+
+def test_what_fits_exactly_fits_and_other_things_are_no_matter() -> None:
+    hard = {"limits.memory": "128Mi", "pods": "2", "cpu": "100m", "services.loadbalancers": "0"}
+    assert list(over(quota(hard), wish(WANTED), wish(None))) == []
+
+
+def test_what_the_slot_holds_already_counts_as_free() -> None:
+    full = quota({"limits.memory": "128Mi", "pods": "2"}, {"limits.memory": "128Mi", "pods": "2"})
+    assert list(over(full, wish(WANTED), wish(WANTED))) == []
+    assert len(list(over(full, wish(WANTED), wish(None)))) == 2
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"scopes": ["BestEffort"]}, {"scopes": ["Terminating"]}, {"scopeSelector": {"matchExpressions": []}}],
+)
+def test_a_quota_for_others_is_none_for_us(spec: dict[str, Any]) -> None:
+    assert list(over(quota({"pods": "0"}, **spec), wish(WANTED), wish(None))) == []
+    assert len(list(over(quota({"pods": "0"}, scopes=["NotBestEffort"]), wish(WANTED), wish(None)))) == 1
+
+
+def test_a_deployment_that_somebody_made_otherwise_is_counted_as_far_as_it_says() -> None:
+    bare = {"spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "app"}]}}}}
+    assert wish(bare).amounts == {"pods": 1, "count/pods": 1}
