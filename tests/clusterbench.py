@@ -34,7 +34,7 @@ class ClusterBench:
         return Place(self.name, "live", 0, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
-        values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
+        values = {"health": "/healthz", "memory": 32 << 20, "cpu": 0.5, "stop": 1.0, "ready": 20.0, **service}
         config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
         commit = f"{release:040x}"
         return SlotSpec(self.place(slot), release, run, commit, "sha256:1", config, remote=self.remote)

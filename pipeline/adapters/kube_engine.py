@@ -27,7 +27,7 @@ from pipeline.adapters.kube_names import (
     slot_name,
 )
 from pipeline.adapters.kube_owned import Owned
-from pipeline.adapters.kube_probe import endpoints, proxy_path
+from pipeline.adapters.kube_probe import endpoints, proxy_path, set_of
 from pipeline.adapters.kube_ready import Waiting
 from pipeline.adapters.kube_trouble import is_going, is_ready, last_end, of_deployment, of_pod
 from pipeline.errors import EngineFailed, RequestError, TryAgain
@@ -279,13 +279,13 @@ class KubeEngine:
         return Route(f"http://{address}", headers, names, self._key, full)
 
     def _names(self, spec: SlotSpec) -> tuple[str, ...]:
-        """The spec's own pods, of whom one has to answer."""
+        """What has to answer, as the Service's endpoints are told (``set_of``)."""
         wanted = self._make.spec_hash(spec)
-        return tuple(
-            pod["metadata"]["name"]
-            for pod in self._pods(spec.place)
-            if pod["metadata"]["labels"].get(SPEC) == wanted
-        )
+        alike = [p for p in self._pods(spec.place) if p["metadata"]["labels"].get(SPEC) == wanted]
+        names = {set_of(pod["metadata"]["name"]) for pod in alike}
+        return tuple(sorted(names)) or (
+            f"a pod of {slot_name(spec.place)}",
+        )  # never empty: that would be anybody
 
     def switch(self, spec: SlotSpec) -> None:
         if not self._exposed(spec):

@@ -62,14 +62,19 @@ class KubeProbe:
 
 
 def endpoints(calls: Calls, service: str) -> list[str]:
-    """The names of the pods that a Service sends new connections to."""
+    """The ReplicaSets of the pods that a Service sends new connections to."""
     name = service.rpartition("/")[2]
     names = []
     for part in calls.find("EndpointSlice", {"kubernetes.io/service-name": name}):
         for one in part.get("endpoints") or ():
             if (one.get("conditions") or {}).get("ready") is not False:
-                names.append(str((one.get("targetRef") or {}).get("name", "")))
+                names.append(set_of(str((one.get("targetRef") or {}).get("name", ""))))
     return sorted(set(names))
+
+
+def set_of(pod: str) -> str:
+    """``hello-live-blue-55c4c4486c``, the ReplicaSet of a pod: all that were made alike, whichever are there now."""
+    return pod.rpartition("-")[0] or pod
 
 
 def proxy_path(calls: Calls, service: str) -> str:

@@ -40,7 +40,7 @@ class Kit:
         return Place(self.name, "live", self.index, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, **service: object) -> SlotSpec:
-        values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "replicas": 2, **service}
+        values = {"health": "/healthz", "memory": 32 << 20, "cpu": 0.5, "stop": 1.0, "replicas": 2, **service}
         config = Rendered(service=Service(**values))  # type: ignore[arg-type]
         place, commit = self.place(slot), f"{release:040x}"
         return SlotSpec(place, release, release, commit, self.image, config, remote=self.remote)
