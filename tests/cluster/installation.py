@@ -4,7 +4,6 @@ and a Docker Engine that is reached over TCP."""
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -21,9 +20,8 @@ import docker
 from pipeline.store import Store
 from tests.cluster import where
 from tests.conftest import ROOT, until
-from tests.integration.service import Service, get
+from tests.integration.service import SECRET, Service, get
 
-USER = 10001  # who it runs as
 KUBECTL = (str(where.BIN / "kubectl"), "--kubeconfig", str(where.KUBECONFIG))
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
@@ -92,7 +90,9 @@ class Installed(Service):
             path.write_text(text.replace("namespace: hello-", f"namespace: {self.instance}-"))
         example = self.manifests / "example" / "pushlive"
         (example / "pipelines.yaml").write_text(config.replace("SPACE", self.instance))
-        (example / "settings.env").write_text(f"PUSHLIVE_INSTANCE={self.instance}\nDOCKER_HOST={builder}\n")
+        github = "PUSHLIVE_GITHUB_SECRET_FILE=/etc/pushlive/secrets/github"
+        settings = f"PUSHLIVE_INSTANCE={self.instance}\nDOCKER_HOST={builder}\n{github}\n"
+        (example / "settings.env").write_text(settings)
         password = secrets.token_hex(32)
         (example / "url").write_text(f"redis://:{password}@pushlive-store:6379/0\n")
         (example / "store.conf").write_text(f"requirepass {password}\n")
@@ -106,6 +106,15 @@ class Installed(Service):
         for space in (self.own, *self.spaces):
             kubectl("create", "namespace", space)
         kubectl("label", "namespace", self.own, RESTRICTED)  # refuses pods that could do more than they need
+        kubectl(
+            "-n",
+            self.own,
+            "create",
+            "secret",
+            "generic",
+            "pushlive-secrets",
+            f"--from-literal=github={SECRET}",
+        )
         self._volume("data", "pushlive-data", "ReadWriteMany")
         self._volume("store", "store-pushlive-store-0", "ReadWriteOnce")
         self.apply()
@@ -118,14 +127,15 @@ class Installed(Service):
         kubectl("apply", "-k", str(self.manifests / "example"))
 
     def _volume(self, name: str, claim: str, mode: str) -> None:
-        """A folder of this node, which belongs to the service's user: nobody changes its owner for it."""
+        """A folder of this node, root's own as on a fresh disk: `fsGroup` opens it to the service."""
         folder = self.volumes / name
         folder.mkdir(parents=True)
-        os.chown(folder, USER, USER)
+        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [where.NODE]}
         spec = {
             "capacity": {"storage": "20Gi"},
             "accessModes": [mode],
-            "hostPath": {"path": str(folder)},
+            "local": {"path": str(folder)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
             "claimRef": {"namespace": self.own, "name": claim},
         }
         volume = {"apiVersion": "v1", "kind": "PersistentVolume", "spec": spec}

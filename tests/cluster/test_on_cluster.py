@@ -3,8 +3,11 @@ namespaces, and back; a worker that ends loses nothing; what it may not do is sa
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +24,7 @@ from pipeline.adapters.kube_trouble import is_ready
 from tests.cluster.installation import Installed, engine_over_tcp, kubectl
 from tests.conftest import ROOT, push, sweep, until
 from tests.integration.developer import web
-from tests.integration.service import PUSHLIVE
+from tests.integration.service import PUSHLIVE, SECRET
 
 pytestmark = pytest.mark.skipif(
     "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="needs a node that mounts this machine's folders"
@@ -140,6 +143,37 @@ def test_what_it_may_not_do_any_more_is_named(service: Installed) -> None:
     assert service.doctor()[f"kubernetes:/{service.spaces[1]}"]["ok"]
     service.pushlive("retry", "hello")
     until(lambda: service.page() == "forbidden\n", 60)
+
+
+def test_a_webhooks_secret_comes_from_a_file(service: Installed) -> None:
+    body = json.dumps({"zen": "Design for failure."}).encode()
+    for secret, status in ((SECRET, 200), ("another", 401)):
+        signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "Content-Type": "application/json",
+            "X-GitHub-Event": "ping",
+            "X-GitHub-Delivery": secrets.token_hex(),
+            "X-Hub-Signature-256": f"sha256={signature}",
+        }
+        assert service.http("POST", "/hooks/github", body, headers)[0] == status
+
+
+def test_all_of_it_can_go_and_come_back(service: Installed) -> None:
+    """Nothing is kept in a pod; and what is for its owner alone is that still after volumes were mounted anew."""
+    before = service.page("live", "/word")
+    parts = ("deployment/pushlive-web", "deployment/pushlive-workers", "statefulset/pushlive-store")
+    kubectl("-n", service.own, "scale", "--replicas=0", *parts)
+    until(lambda: not service.objects(service.own, "pods"), 60)
+    assert service.page("live", "/word") == before  # what is live is nobody's but the cluster's
+    kubectl("-n", service.own, "scale", "--replicas=1", *parts)
+    kubectl("-n", service.own, "rollout", "status", "--timeout=60s", *parts[:2])
+    until(lambda: service.doctor()["workers"]["ok"], 60)
+    assert [one for one in service.doctor().values() if not one["ok"]] == []
+    number = len(service.runs())
+    service.push(web("after it all", command=TELL))
+    assert service.run(f"hello#{number + 1}")["outcome"] == "live"
+    assert (service.page(), service.page("live", "/word")) == ("after it all\n", before)
+    assert "files" in service.inside("backup", "/tmp/backup")
 
 
 def test_no_other_namespace_can_be_touched(service: Installed, kubeconfig: Path) -> None:
