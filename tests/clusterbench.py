@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import connect
+from pipeline.adapters.kube_client import Cluster, connect
 from pipeline.adapters.kube_engine import KubeEngine
 from pipeline.adapters.kube_probe import KubeProbe
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Rendered, Service
 from pipeline.model import Event, Place, SlotSpec
+from tests.cluster import where
+
+Connect = Callable[[str, str], Cluster]
 
 _numbers = itertools.count()
 
@@ -34,7 +39,15 @@ class ClusterBench:
         return Place(self.name, "live", 0, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
-        values = {"health": "/healthz", "memory": 32 << 20, "cpu": 0.5, "stop": 1.0, "ready": 20.0, **service}
+        # A node of two cores has room for many pods that ask for little.
+        values = {
+            "health": "/healthz",
+            "memory": 32 << 20,
+            "cpu": 0.1,
+            "stop": 1.0,
+            "ready": 20.0,
+            **service,
+        }
         config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
         commit = f"{release:040x}"
         return SlotSpec(self.place(slot), release, run, commit, "sha256:1", config, remote=self.remote)
@@ -56,11 +69,20 @@ class ClusterBench:
         self.engine.switch(spec)
 
 
-def make(instance: str, namespace: str, remote: str) -> ClusterBench:
-    """In that namespace of the cluster that KUBECONFIG names."""
-    calls = Calls(lambda: connect("", namespace))
+def make(instance: str, namespace: str, remote: str, way: Connect = connect) -> ClusterBench:
+    """In that namespace of the cluster that KUBECONFIG names, or that another ``way`` leads to."""
+    calls = Calls(lambda: way("", namespace))
     engine = KubeEngine(calls, instance, "kubernetes", SystemClock())
     return ClusterBench(calls, engine, KubeProbe(calls), remote, f"app{next(_numbers)}")
+
+
+def kubectl(namespace: str, *words: str, stdin: str = "") -> str:
+    """What it printed; somebody's own hand on the cluster. An AssertionError with what it said where it failed."""
+    own = where.BIN / "kubectl"
+    command = [str(own) if own.exists() else "kubectl", "-n", namespace, *words]
+    done = subprocess.run(command, capture_output=True, text=True, input=stdin)
+    assert not done.returncode, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def make_namespace(calls: Calls, name: str) -> None:

@@ -59,9 +59,11 @@ class Calls:
     @property
     def cluster(self) -> Cluster:
         """The connection."""
-        if self._cluster is None or self._owner != os.getpid():
-            self._cluster, self._owner = self._connect(), os.getpid()
-        return self._cluster
+        known = self._cluster  # another thread may forget it at any time
+        if known is None or self._owner != os.getpid():
+            known = self._connect()
+            self._cluster, self._owner = known, os.getpid()
+        return known
 
     @property
     def namespace(self) -> str:
@@ -234,6 +236,7 @@ class Calls:
             answer = self._exchange(method, path, doing, headers, body, waiting, silence == 0.0)
             if answer.status != UNAUTHORIZED:
                 return answer
+            answer.close()
             self._forget()
             return self._exchange(method, path, doing, headers, body, waiting, silence == 0.0)
         except TryAgain:

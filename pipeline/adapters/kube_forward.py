@@ -18,6 +18,7 @@ from pipeline.adapters.kube_calls import Calls
 from pipeline.errors import EngineFailed, TryAgain
 
 MOMENT = 0.3  # seconds: a refused connection is told at once; nothing at all means that it stands
+REFUSED = "connection refused"  # in what a node says
 _ERRORS = 1  # the channel
 _HEAD = 3  # bytes: the channel, and the port's number in the first message of each
 
@@ -41,7 +42,10 @@ def insist(calls: Calls, pod: str, port: int, timeout: float) -> None:
     except (WebSocketException, OSError, ValueError) as error:
         raise TryAgain(f"{what}: {' '.join(str(error).split())[:200]}.") from error
     if said:
-        raise TryAgain(f"{what}: {said.splitlines()[0][:200]}.")
+        # "error forwarding port 9 to pod …, uid : failed to execute portforward in network namespace "…": failed to
+        # connect to localhost:9 inside namespace "…", IPv4: dial tcp4 127.0.0.1:9: connect: connection refused IPv6 …"
+        point = REFUSED if REFUSED in said else " ".join(said.split())[:300]
+        raise TryAgain(f"{what}: {point}.")
 
 
 def _opened(calls: Calls, pod: str, port: int, timeout: float) -> Any:

@@ -12,7 +12,7 @@ from pipeline.errors import AppFailed, EngineFailed, PushliveError, TryAgain
 from pipeline.model import SlotSpec
 
 LINES = 20  # of a container's output
-SILENT = 3.0  # seconds after which it is not known any more what the pods do
+SILENT = 0.5  # seconds after which it is not known any more what the pods do
 REFUSED = "connection refused"
 
 

@@ -114,10 +114,12 @@ class Waiting:
         return 0.0 if counts.get(name, 0) > self._restarts.get(name, 0) else trouble.wait
 
     def _passes(self, trouble: Trouble) -> bool:
-        """True where the cluster is at it; whoever calls asks again after as long a wait."""
+        """True where room is being made, by a node that is added or by pods that end; it is judged again after as long
+        a wait."""
         if trouble.cause != kube_trouble.ROOM:
             return False
-        if not kube_trouble.makes_room(self._calls.events("Pod", trouble.subject)):
+        adds = kube_trouble.makes_room(self._calls.events("Pod", trouble.subject))
+        if not adds and not any(map(is_going, self._calls.find("Pod", {}))):
             return False
         self._since[trouble.cause] = self._clock.monotonic()
         return True

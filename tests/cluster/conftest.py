@@ -1,0 +1,23 @@
+"""What several tests on the cluster need beside an environment of their own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests import clusterbench
+from tests.clusterbench import ClusterBench
+from tests.conftest import until
+
+
+@pytest.fixture
+def own(namespace: str, instance: str, pushed_app: str) -> Iterator[ClusterBench]:
+    """An environment in a namespace of its own, for rules that would be in the way of others."""
+    name = f"{instance}-{secrets.token_hex(2)}"
+    one = clusterbench.make(instance, name, pushed_app)
+    clusterbench.make_namespace(one.calls, name)
+    until(lambda: clusterbench.kubectl(name, "get", "serviceaccounts", "-o", "name"))
+    yield one
+    clusterbench.end_namespace(one.calls, name)

@@ -1,0 +1,181 @@
+"""A command in a pod of its own: run once, found again by whoever comes after, its result never guessed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pipeline.adapters.kube_command import exit_code
+from pipeline.adapters.kube_names import command_name
+from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
+from pipeline.model import CommandResult, Event, SlotSpec
+from tests.cluster.test_kube_failures import shell
+from tests.clusterbench import ClusterBench, kubectl, make
+from tests.conftest import until
+
+NAME = "release-1"
+
+
+@pytest.fixture
+def bench(cluster_bench: ClusterBench) -> ClusterBench:
+    cluster_bench.engine.prepare(cluster_bench.place(), ())
+    return cluster_bench
+
+
+def run(
+    bench: ClusterBench,
+    *lines: str,
+    seconds: float = 30.0,
+    emit: Callable[[Event], None] | None = None,
+    spec: SlotSpec | None = None,
+) -> CommandResult:
+    spec = spec or bench.spec()
+    return bench.engine.command(
+        spec, NAME, shell(*lines), {}, emit or bench.events.append, bench.watch(seconds)
+    )
+
+
+def pod(bench: ClusterBench) -> str:
+    return command_name(bench.spec(), NAME)
+
+
+def test_output_and_exit_code_come_as_they_are(bench: ClusterBench) -> None:
+    result = run(bench, "echo one", "echo two >&2", "printf 'three\\303\\251'", "exit 7")
+    assert (result.exit_code, result.output) == (7, "one\ntwo\nthreeé\n")
+    assert [event.text for event in bench.events] == ["one", "two", "threeé"]
+    assert {event.data["container"] for event in bench.events} == {pod(bench)}
+
+
+def test_lines_are_told_while_it_runs(bench: ClusterBench) -> None:
+    """It ends once its line was seen: whoever told it at the end alone would wait for ever."""
+
+    def answer(event: Event) -> None:
+        kubectl(bench.calls.namespace, "exec", pod(bench), "--", "touch", "/tmp/seen")
+
+    result = run(bench, "echo waiting", "until [ -e /tmp/seen ]; do sleep 0.1; done", emit=answer)
+    assert result.exit_code == 0
+
+
+def test_fault_33_a_command_is_awaited_by_whoever_comes_after(
+    bench: ClusterBench, namespace: str, instance: str
+) -> None:
+    with pytest.raises(TimedOut):
+        run(bench, "echo begun", "sleep 3", "echo done", "exit 5", seconds=1.5)
+    second = make(instance, namespace, bench.remote)
+    second.name = bench.name
+    result = run(second, "echo never run")
+    assert (result.exit_code, result.output) == (5, "begun\ndone\n")
+    assert run(bench, "echo never run").output == "begun\ndone\n"
+    assert bench.engine.command_runs(bench.place()) == {1}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("delete", "pod", "--wait=false"), ("delete", "pod", "--grace-period=0", "--force")],
+    ids=["told", "forced"],
+)
+def test_fault_33_a_command_that_somebody_ended_has_an_unknown_outcome(
+    words: tuple[str, ...], bench: ClusterBench
+) -> None:
+    def end(event: Event) -> None:
+        kubectl(bench.calls.namespace, *words, pod(bench))
+
+    with pytest.raises(OutcomeUnknown, match="nobody knows how it ended"):
+        run(bench, "trap 'exit 0' TERM", "echo begun", "while :; do sleep 0.1; done", emit=end)
+
+
+def test_fault_33_an_evicted_command_has_an_unknown_outcome(bench: ClusterBench) -> None:
+    def evict(event: Event) -> None:
+        path = f"{bench.calls.path('Pod', pod(bench))}/eviction"
+        body = f'{{"apiVersion":"policy/v1","kind":"Eviction","metadata":{{"name":"{pod(bench)}"}}}}'
+        headers = {"Content-Type": "application/json"}
+        answer = bench.calls.raw("POST", path, "evicting", headers=headers, body=body.encode())
+        assert answer.status == 201, answer.data
+
+    with pytest.raises(OutcomeUnknown):
+        run(bench, "trap 'exit 0' TERM", "echo begun", "while :; do sleep 0.1; done", emit=evict)
+
+
+def test_a_result_that_was_there_before_its_pod_was_taken_away_is_known(bench: ClusterBench) -> None:
+    """A finalizer keeps the pod, as something on a real cluster may."""
+    assert run(bench, "exit 6").exit_code == 6
+    finalizers(bench, ["example.com/kept"])
+    until(lambda: older_than_a_second(bench))
+    kubectl(bench.calls.namespace, "delete", "pod", pod(bench), "--wait=false")
+    try:
+        assert run(bench, "echo never run").exit_code == 6
+    finally:
+        finalizers(bench, [])
+
+
+def finalizers(bench: ClusterBench, wanted: list[str]) -> None:
+    change = json.dumps({"metadata": {"finalizers": wanted}})
+    kubectl(bench.calls.namespace, "patch", "pod", pod(bench), "--type=merge", "-p", change)
+
+
+def older_than_a_second(bench: ClusterBench) -> bool:
+    """The cluster's times have whole seconds."""
+    found = bench.calls.get("Pod", pod(bench))
+    assert found is not None
+    now = kubectl(
+        "default",
+        "create",
+        "configmap",
+        "now",
+        "--dry-run=server",
+        "-o",
+        "jsonpath={.metadata.creationTimestamp}",
+    )
+    [container] = found["status"]["containerStatuses"]
+    return bool(now > container["state"]["terminated"]["finishedAt"])
+
+
+def test_a_command_that_cannot_begin_is_taken_away_and_may_begin_later(bench: ClusterBench) -> None:
+    """It must not run after all, when the registry is back and everybody has gone home."""
+    nowhere = replace(bench.spec(), remote=bench.remote.partition("@")[0] + "@sha256:" + "1" * 64)
+    with pytest.raises(EngineFailed, match=r"image cannot be pulled: .*not found"):
+        run(bench, "true", spec=nowhere)
+    assert bench.engine.command_runs(bench.place()) == frozenset()
+    assert bench.calls.get("Pod", pod(bench)) is None
+    assert run(bench, "echo now").output == "now\n"
+
+
+def test_a_command_that_is_no_program_is_the_applications(bench: ClusterBench) -> None:
+    with pytest.raises(AppFailed, match=r"cannot be executed: .*/no/such"):
+        bench.engine.command(bench.spec(), NAME, ("/no/such",), {}, print, bench.watch())
+
+
+def test_a_command_with_too_little_memory_has_its_own_exit_code(bench: ClusterBench) -> None:
+    spec = bench.spec(memory=16 << 20)
+    assert run(bench, "exec dd if=/dev/zero of=/dev/null bs=200M", spec=spec).exit_code == 137
+
+
+def test_a_running_command_that_is_forgotten_is_gone_and_its_name_free(bench: ClusterBench) -> None:
+    with pytest.raises(TimedOut):
+        run(bench, "echo first", "sleep 60", seconds=1.5)
+    bench.engine.forget_command(bench.spec(), NAME)
+    assert run(bench, "echo second").output == "second\n"
+    with pytest.raises(TimedOut):
+        bench.engine.command(bench.spec(), "other", shell("sleep 60"), {}, print, bench.watch(1.0))
+    bench.engine.forget_commands(bench.place(), 1)
+    assert bench.engine.command_runs(bench.place()) == frozenset()
+
+
+def test_a_command_leaves_no_thread_behind(bench: ClusterBench) -> None:
+    before = threading.active_count()
+    run(bench, "echo one")
+    with pytest.raises(TimedOut):
+        bench.engine.command(bench.spec(), "other", shell("sleep 60"), {}, print, bench.watch(1.0))
+    until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.parametrize("reason", ["Evicted", "NodeLost", "Terminated"])
+def test_what_the_cluster_itself_ended_is_unknown_whatever_code_it_left(reason: str) -> None:
+    ended = {"state": {"terminated": {"exitCode": 0, "finishedAt": "2026-11-25T16:15:24Z"}}}
+    status = {"phase": "Failed", "reason": reason, "containerStatuses": [ended]}
+    with pytest.raises(OutcomeUnknown):
+        exit_code({"metadata": {"name": "p"}, "status": status})

@@ -1,0 +1,289 @@
+"""Issue 4, point 3: why a pod does not start is named as soon as it is known, with its last output and what the cluster
+says; no deadline is waited for where the answer is there already."""
+
+from __future__ import annotations
+
+import io
+import re
+import socketserver
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+import docker
+from pipeline.adapters import kube_ready, kube_trouble
+from pipeline.adapters.kube_trouble import restarts
+from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
+from pipeline.model import Login, SlotSpec
+from pipeline.secret import Secret
+from pipeline.where import Registry
+from tests.cluster import where
+from tests.cluster.test_cluster import LOGIN, local
+from tests.clusterbench import ClusterBench, kubectl
+from tests.conftest import push, until
+
+HTTPD = "httpd -f -h /www -p"
+PATIENCE = 60.0  # seconds: nobody waits for its end
+LATE = "is not ready after"
+
+
+def shell(*lines: str) -> tuple[str, ...]:
+    return ("sh", "-c", "; ".join(lines))
+
+
+def fails(bench: ClusterBench, spec: SlotSpec) -> PushliveError:
+    """The error with which the slot does not become ready."""
+    bench.engine.prepare(spec.place, ())
+    bench.engine.start(spec, bench.watch())
+    with pytest.raises((AppFailed, EngineFailed)) as raised:
+        bench.engine.ready(spec, bench.events.append, bench.watch(PATIENCE))
+    return raised.value
+
+
+def evidence(error: PushliveError) -> str:
+    return "\n".join(error.evidence)  # type: ignore[attr-defined]
+
+
+def notes(bench: ClusterBench) -> str:
+    return "\n".join(event.text for event in bench.events if event.kind == "note")
+
+
+# ── known before its time is over ────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Case:
+    spec: Callable[[ClusterBench], SlotSpec]
+    kind: type[PushliveError]
+    said: str
+    advice: str
+    shown: str = ""
+
+
+CASES = {
+    "a digest that the registry does not have": Case(
+        lambda b: replace(b.spec(), remote=b.remote.partition("@")[0] + "@sha256:" + "401a" * 16),
+        EngineFailed,
+        "image cannot be pulled: .*not found",
+        "deploy the commit again",
+    ),
+    "an exit at start": Case(
+        lambda b: b.spec(command=shell("echo no database >&2", "exit 3")),
+        AppFailed,
+        "exited with code 3",
+        "last output",
+        "no database",
+    ),
+    "an exit after a while": Case(
+        lambda b: b.spec(command=shell("echo thinking", "sleep 2", "exit 4"), replicas=2),
+        AppFailed,
+        "exited with code 4",
+        "last output",
+        "thinking",
+    ),
+    "an end in peace": Case(
+        lambda b: b.spec(command=("true",)), AppFailed, "exited with code 0", "in the foreground"
+    ),
+    "too little memory": Case(
+        lambda b: b.spec(command=shell("echo hungry", "dd if=/dev/zero of=/tmp/x bs=200M"), memory=16 << 20),
+        AppFailed,
+        r"want of memory \(exit code 137\)",
+        "`memory`",
+        "hungry",
+    ),
+    "no such program": Case(
+        lambda b: b.spec(command=("/no/such/program",)),
+        AppFailed,
+        "cannot be executed: .*/no/such/program",
+        "ENTRYPOINT",
+    ),
+    "more processors than any node has": Case(
+        lambda b: b.spec(cpu=900.0), DoesNotFit, "no node has room for it: .*Insufficient cpu", "add a node"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_fault_26_why_a_pod_does_not_start_is_named(case: Case, cluster_bench: ClusterBench) -> None:
+    error = fails(cluster_bench, case.spec(cluster_bench))
+    assert type(error) is case.kind
+    assert re.search(case.said, error.message)
+    assert LATE not in error.message
+    assert case.advice in error.advice
+    assert case.shown in evidence(error)
+
+
+def test_a_registry_that_does_not_answer_is_waited_for_a_moment_and_named_at_once(
+    cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_trouble, "PULL", 2.0)
+    nowhere = replace(cluster_bench.spec(), remote="localhost:1/hello@sha256:" + "1" * 64)
+    error = fails(cluster_bench, nowhere)
+    assert type(error) is EngineFailed
+    assert error.message.endswith("dial tcp 127.0.0.1:1: connect: connection refused.")
+    assert "answers from the cluster's nodes" in error.advice
+    assert "connection refused; this may pass yet" in notes(cluster_bench)
+
+
+@local
+def test_a_registrys_password_that_is_wrong_is_named_and_the_right_one_works(
+    cluster_bench: ClusterBench, docker_client: docker.DockerClient, app_image: str, instance: str
+) -> None:
+    repository = f"localhost:{where.LOCKED_REGISTRY}/{instance}"
+    remote = push(docker_client, app_image, repository, LOGIN)
+    registry = Registry(repository=repository, username=where.REGISTRY_USER, password="REGISTRY")
+
+    def spec(password: str) -> SlotSpec:
+        plain = cluster_bench.spec()
+        config = plain.config.model_copy(update={"registry": registry})
+        login = Login(where.REGISTRY_USER, Secret(password))
+        return replace(plain, remote=remote, config=config, login=lambda: login)
+
+    for wrong in (replace(cluster_bench.spec(), remote=remote), spec("wrong")):
+        error = fails(cluster_bench, wrong)
+        assert "401 Unauthorized" in error.message
+        assert "pushlive secret set" in error.advice
+    right = spec(where.REGISTRY_PASSWORD)
+    cluster_bench.stand(replace(right, release=2))
+    assert where.REGISTRY_PASSWORD not in repr(cluster_bench.events)
+
+
+@pytest.mark.parametrize("user", ["root", "0"])
+def test_strict_refuses_an_image_that_may_run_as_root_at_once(
+    user: str,
+    cluster_bench: ClusterBench,
+    docker_client: docker.DockerClient,
+    app_image: str,
+    registry: str,
+    instance: str,
+) -> None:
+    dockerfile = io.BytesIO(f"FROM {app_image}\nUSER {user}\n".encode())
+    labels = {"pushlive.instance": instance}
+    rooted = str(docker_client.images.build(fileobj=dockerfile, labels=labels, rm=True)[0].id)
+    remote = push(docker_client, rooted, f"{registry}/{instance}-rooted")
+    strict = replace(cluster_bench.spec(security="strict"), remote=remote)
+    error = fails(cluster_bench, strict)
+    assert type(error) is AppFailed
+    assert "runAsNonRoot" in error.message
+    assert "`USER 10001`" in error.advice
+    with pytest.raises(AppFailed, match="runAsNonRoot"):
+        cluster_bench.engine.command(strict, "x", ("true",), {}, print, cluster_bench.watch())
+    assert cluster_bench.engine.command_runs(strict.place) == frozenset()
+    cluster_bench.stand(replace(cluster_bench.spec(), remote=remote))  # without `strict` it may
+
+
+# ── late ─────────────────────────────────────────────────────────────────────
+
+
+def answering(status: str) -> tuple[str, ...]:
+    """Whatever it is asked."""
+    reply = rf"printf 'HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'"
+    return shell(f"echo begun; while :; do {{ {reply}; }} | nc -l -p 8080 >/dev/null; done")
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "advice"),
+    [
+        (answering("500 No"), "GET /healthz: HTTP probe failed with statuscode: 500", "`health` (/healthz)"),
+        (shell("echo begun", "sleep 60"), "nothing listens on 0.0.0.0:8080", "`port`"),
+        (shell("echo begun", f"exec {HTTPD} 9090"), "nothing listens on 0.0.0.0:8080", "`port`"),
+        (
+            shell("echo begun", f"exec {HTTPD} 127.0.0.1:8080"),
+            "listens on 127.0.0.1:8080 only",
+            "0.0.0.0:8080",
+        ),
+    ],
+    ids=["500", "nowhere", "another port", "loopback"],
+)
+def test_an_application_that_does_not_become_ready_is_explained_at_the_end_of_its_time(
+    command: tuple[str, ...], said: str, advice: str, cluster_bench: ClusterBench
+) -> None:
+    error = fails(cluster_bench, cluster_bench.spec(command=command, ready=2.5))
+    assert type(error) is AppFailed
+    assert LATE in error.message
+    assert said in error.message
+    assert advice in error.advice
+    assert "Unhealthy: Readiness probe failed" in evidence(error)
+    assert "begun" in evidence(error)
+
+
+def test_an_application_that_clearly_listens_to_itself_alone_does_not_use_up_its_time(
+    cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_ready, "CLEAR", 2.0)
+    spec = cluster_bench.spec(command=shell(f"{HTTPD} 127.0.0.1:8080"), ready=600.0)
+    assert "listens on 127.0.0.1:8080 only" in fails(cluster_bench, spec).message
+
+
+def test_an_application_that_is_slow_but_fine_is_waited_for_and_told_of(
+    cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_ready, "SILENCE", 1.0)
+    spec = cluster_bench.spec(command=shell("sleep 3", f"exec {HTTPD} 8080"))
+    cluster_bench.deploy(spec)
+    assert cluster_bench.probe.get(cluster_bench.engine.public(spec), "/healthz", 5).status == 200
+    assert "is not ready yet" in notes(cluster_bench)
+
+
+def test_a_watch_that_is_over_ends_the_wait_and_leaves_the_pods(cluster_bench: ClusterBench) -> None:
+    spec = cluster_bench.spec(command=shell("sleep 60"))
+    cluster_bench.engine.prepare(spec.place, ())
+    cluster_bench.engine.start(spec, cluster_bench.watch())
+    with pytest.raises((AppFailed, EngineFailed)):
+        cluster_bench.engine.ready(spec, cluster_bench.events.append, cluster_bench.watch(1.0))
+    assert len(cluster_bench.engine.replicas(spec.place)) == 1
+
+
+# ── afterwards ───────────────────────────────────────────────────────────────
+
+
+def test_what_fails_is_left_to_be_looked_at_and_traffic_as_it_was(cluster_bench: ClusterBench) -> None:
+    good, bad = (
+        cluster_bench.spec("blue"),
+        cluster_bench.spec("green", 2, command=shell("echo why", "exit 7")),
+    )
+    cluster_bench.deploy(good)
+    fails(cluster_bench, bad)
+    engine = cluster_bench.engine
+    assert engine.serving(good.place) == "blue"
+    assert cluster_bench.probe.get(engine.public(good), "/healthz", 5).status == 200
+    [replica] = engine.replicas(bad.place)
+    assert (replica.state, replica.exit_code, replica.out_of_memory) == ("exited", 7, False)
+    assert engine.logs(bad.place, 5) == ("why",)
+
+
+@local
+def test_a_slot_that_crashed_is_tried_anew_at_once_by_the_next_start(cluster_bench: ClusterBench) -> None:
+    """The kubelet would wait longer and longer between two tries, and what was lacking is there by now."""
+    server = socketserver.TCPServer(
+        (where.ADDRESS, 0), socketserver.BaseRequestHandler, bind_and_activate=False
+    )
+    with server as database:
+        database.server_bind()
+        port = database.server_address[1]
+        command = shell(f"nc {where.ADDRESS} {port} </dev/null || exit 5", f"exec {HTTPD} 8080")
+        spec = cluster_bench.spec(command=command, replicas=2)
+        for _ in range(2):
+            assert "exited with code 5" in fails(cluster_bench, spec).message
+        database.server_activate()
+        threading.Thread(target=database.serve_forever, args=(0.01,)).start()
+        try:
+            cluster_bench.stand(spec)
+        finally:
+            database.shutdown()
+
+
+def test_one_crash_of_a_slot_that_was_warm_is_no_reason_to_refuse_it(cluster_bench: ClusterBench) -> None:
+    spec = cluster_bench.spec()
+    cluster_bench.deploy(spec)
+    [pod] = cluster_bench.engine.replicas(spec.place)
+    kubectl(cluster_bench.calls.namespace, "exec", pod.name, "--", "killall", "httpd")
+
+    def again() -> bool:
+        found = cluster_bench.calls.get("Pod", pod.name)
+        return bool(found and restarts(found))
+
+    until(again)
+    assert [one.name for one in cluster_bench.engine.ready(spec, print, cluster_bench.watch())] == [pod.name]

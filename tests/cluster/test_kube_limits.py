@@ -1,0 +1,114 @@
+"""What a namespace's own rules refuse is named: quotas, LimitRanges, Pod Security; each in a namespace of its own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.adapters import kube_trouble
+from pipeline.adapters.kube_names import slot_name
+from pipeline.errors import DoesNotFit, EngineFailed
+from pipeline.model import SlotSpec
+from tests.cluster.test_kube_failures import HTTPD, fails, shell
+from tests.clusterbench import ClusterBench, kubectl
+from tests.conftest import until
+
+MIB = 1 << 20
+
+
+def rule(bench: ClusterBench, kind: str, spec: dict[str, object]) -> None:
+    """Makes the rule named ``small`` in the environment's namespace, or makes it otherwise."""
+    manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "small"}, "spec": spec}
+    kubectl(bench.calls.namespace, "apply", "-f", "-", stdin=json.dumps(manifest))
+    if kind == "ResourceQuota":
+
+        def counted() -> bool:
+            [quota] = bench.calls.find(kind, {})
+            return quota["status"].get("hard") == spec["hard"]
+
+        until(counted)
+
+
+def test_a_quota_that_is_too_small_is_said_with_the_figures_before_anything_starts(own: ClusterBench) -> None:
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})
+    with pytest.raises(
+        DoesNotFit, match=r"blue asks for 64 MiB of limits.memory; .* small has 40 MiB left"
+    ) as raised:
+        own.engine.fits(own.spec(replicas=2))
+    assert "Raise the quota" in raised.value.advice
+    own.engine.fits(own.spec())
+
+
+def test_a_slot_is_refilled_where_there_is_room_for_itself_alone(
+    own: ClusterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds ends first, and takes its time. By then the cluster itself tries again every few seconds only."""
+    monkeypatch.setattr(kube_trouble, "SOON", 2.0)
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi", "pods": "1"}})
+    slow = shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done")
+    own.engine.prepare(own.place(), ())
+    for release, stop in ((1, 3.0), (2, 1.0)):
+        spec = own.spec(release=release, stop=stop, command=slow if release == 1 else ())
+        own.engine.fits(spec)
+        own.stand(spec)
+    assert {replica.release for replica in own.engine.replicas(own.place())} == {2}
+
+
+def test_a_quota_that_comes_after_the_look_is_named_and_a_larger_one_is_seen_at_once(
+    own: ClusterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_trouble, "SOON", 2.0)
+    spec = own.spec(replicas=2)
+    own.engine.fits(spec)
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})
+    error = fails(own, spec)
+    assert type(error) is DoesNotFit
+    assert "exceeded quota: small" in error.message
+    assert "Raise the namespace's quota" in error.advice
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "80Mi"}})
+    own.stand(spec)
+
+
+def test_a_limit_range_that_refuses_is_named(own: ClusterBench) -> None:
+    rule(own, "LimitRange", {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]})
+    error = fails(own, own.spec())
+    assert type(error) is DoesNotFit
+    assert "maximum memory usage per Container is 16Mi" in error.message
+    assert "LimitRange" in error.advice
+    with pytest.raises(DoesNotFit, match="maximum memory usage"):
+        own.engine.command(own.spec(), "x", ("true",), {}, print, own.watch())
+    own.stand(own.spec(release=2, memory=12 * MIB))
+
+
+def test_pod_security_refuses_a_standard_pod_by_name_and_takes_a_strict_one(own: ClusterBench) -> None:
+    kubectl("", "label", "namespace", own.calls.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    error = fails(own, own.spec())
+    assert type(error) is EngineFailed
+    assert 'violates PodSecurity "restricted:latest"' in error.message
+    assert "`security: strict`" in error.advice
+    with pytest.raises(EngineFailed, match="violates PodSecurity") as raised:
+        own.engine.command(own.spec(), "x", ("true",), {}, print, own.watch())
+    assert "`security: strict`" in raised.value.advice
+
+    strict = own.spec(release=2, security="strict", port=80, command=shell(f"exec {HTTPD} 80"))
+    own.stand(strict)
+    look = "id -u; grep CapBnd /proc/self/status; touch /x; touch /tmp/x && echo wrote /tmp; exit 0"
+    assert output(own, strict, look) == [
+        "65534",
+        "CapBnd:\t0000000000000000",
+        "touch: /x: Read-only file system",
+        "wrote /tmp",
+    ]
+
+
+def output(bench: ClusterBench, spec: SlotSpec, script: str) -> list[str]:
+    result = bench.engine.command(spec, "look", shell(script), {}, bench.events.append, bench.watch())
+    return result.output.splitlines()
+
+
+def test_a_quota_that_says_nothing_of_a_slot_is_no_matter(own: ClusterBench) -> None:
+    rule(own, "ResourceQuota", {"hard": {"pods": "0"}, "scopes": ["BestEffort"]})
+    own.engine.fits(own.spec())
+    own.deploy(own.spec())
+    assert slot_name(own.place()) in own.engine.replicas(own.place())[0].name

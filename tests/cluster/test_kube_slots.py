@@ -1,0 +1,307 @@
+"""A slot on a real cluster: whose it is, what stays of it, what is taken away, and what it looks like from inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipeline.adapters.kube_names import base, environment_labels, slot_name
+from pipeline.adapters.kube_owned import Owned
+from pipeline.errors import ConfigError, RequestError
+from pipeline.model import SLOTS, SlotSpec
+from pipeline.secret import Secret
+from tests import clusterbench
+from tests.cluster.test_kube_failures import HTTPD, shell
+from tests.clusterbench import ClusterBench, kubectl
+from tests.conftest import until
+
+KINDS = (
+    "deployments,replicasets,pods,services,configmaps,secrets,ingresses,poddisruptionbudgets,endpointslices"
+)
+
+
+def names(bench: ClusterBench, kind: str) -> set[str]:
+    labels = environment_labels(bench.engine._instance, bench.place())
+    return {one["metadata"]["name"] for one in bench.calls.find(kind, labels)}
+
+
+def content(bench: ClusterBench, kind: str, name: str) -> Any:
+    """All of an object but what the cluster itself goes on writing."""
+    found = bench.calls.get(kind, name)
+    assert found is not None
+    return [found["metadata"]["uid"], found["metadata"].get("labels"), found.get("spec"), found.get("data")]
+
+
+def with_secret(spec: SlotSpec, version: int) -> SlotSpec:
+    values = {"TOKEN": Secret(f"value {version}")}
+    return replace(spec, secrets={"TOKEN": version}, reveal=lambda: values)
+
+
+def inside(bench: ClusterBench, spec: SlotSpec, script: str, name: str = "look") -> list[str]:
+    result = bench.engine.command(spec, name, shell(script), {}, bench.events.append, bench.watch())
+    bench.engine.forget_command(spec, name)
+    return result.output.splitlines()
+
+
+# ── whose it is ──────────────────────────────────────────────────────────────
+
+
+def foreign(bench: ClusterBench, kind: str, name: str) -> None:
+    """Somebody else's object of that name."""
+    port = {"name": "http", "port": 80}
+    pod = {
+        "metadata": {"labels": {"app": "theirs"}},
+        "spec": {"containers": [{"name": "x", "image": "theirs"}]},
+    }
+    backend = {"service": {"name": "theirs", "port": {"number": 80}}}
+    rule = {
+        "host": "theirs.example.com",
+        "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+    }
+    bodies: dict[str, tuple[str, dict[str, Any]]] = {
+        "Service": ("v1", {"spec": {"selector": {"app": "theirs"}, "ports": [port]}}),
+        "Deployment": (
+            "apps/v1",
+            {"spec": {"replicas": 0, "selector": {"matchLabels": {"app": "theirs"}}, "template": pod}},
+        ),
+        "Ingress": ("networking.k8s.io/v1", {"spec": {"rules": [rule]}}),
+        "PodDisruptionBudget": (
+            "policy/v1",
+            {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "theirs"}}}},
+        ),
+        "Secret": ("v1", {"stringData": {"theirs": "yes"}}),
+    }
+    version, body = bodies[kind]
+    manifest = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **body}
+    kubectl(bench.calls.namespace, "create", "-f", "-", stdin=json.dumps(manifest))
+
+
+@pytest.fixture
+def theirs(cluster_bench: ClusterBench) -> Iterator[list[tuple[str, str]]]:
+    """Kinds and names to be removed again."""
+    made: list[tuple[str, str]] = []
+    yield made
+    for kind, name in made:
+        kubectl(cluster_bench.calls.namespace, "delete", kind.lower(), name, "--wait=false")
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("Service", ""), ("Ingress", ""), ("Deployment", "-green"), ("Service", "-blue")]
+)
+def test_what_is_there_already_is_refused_before_anything_is_made_and_left_alone(
+    kind: str, suffix: str, cluster_bench: ClusterBench, theirs: list[tuple[str, str]]
+) -> None:
+    name = base(cluster_bench.place()) + suffix
+    foreign(cluster_bench, kind, name)
+    theirs.append((kind, name))
+    before = content(cluster_bench, kind, name)
+    with pytest.raises(
+        ConfigError, match=f"{kind} {name} in the namespace .* was not made by Pushlive"
+    ) as raised:
+        cluster_bench.engine.prepare(cluster_bench.place(), ("hello.example.com",))
+    assert f"delete {kind.lower()} {name}" in raised.value.advice
+    for slot in SLOTS:
+        cluster_bench.engine.stop(cluster_bench.place(slot))
+    cluster_bench.engine.remove(cluster_bench.place())
+    assert content(cluster_bench, kind, name) == before
+    assert not any(names(cluster_bench, each) for each in ("Service", "Deployment", "Ingress"))
+
+
+def test_what_comes_in_between_is_left_alone_too(
+    cluster_bench: ClusterBench, theirs: list[tuple[str, str]]
+) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    engine.prepare(bench.place(), ())
+    spec, slot = bench.spec(replicas=2), slot_name(bench.place())
+    owned = ("PodDisruptionBudget", slot), ("Ingress", base(bench.place()))
+    engine.start(spec, bench.watch())
+    for kind, name in owned:
+        foreign(bench, kind, name)
+        theirs.append((kind, name))
+    before = [content(bench, *each) for each in owned]
+    with pytest.raises(ConfigError, match=f"PodDisruptionBudget {slot} .* was not made by Pushlive"):
+        engine.expose(spec)
+    engine.expose(bench.spec())  # of one replica, and without a host name: it needs neither
+    assert [content(bench, *each) for each in owned] == before
+
+
+def test_two_installations_in_one_namespace_do_not_touch_each_other(
+    cluster_bench: ClusterBench, namespace: str, pushed_app: str
+) -> None:
+    spec = cluster_bench.spec(env={"A": "1"})
+    cluster_bench.deploy(spec)
+    other = clusterbench.make("other", namespace, pushed_app)
+    with pytest.raises(ConfigError, match=f"belongs to Pushlive's instance {cluster_bench.engine._instance}"):
+        other.engine.prepare(spec.place, ())
+    assert [place for place in other.engine.slots() if place.pipeline == spec.place.pipeline] == []
+    for slot in SLOTS:
+        assert other.engine.replicas(replace(spec.place, slot=slot)) == ()
+    other.engine.remove(spec.place)
+    try:
+        other.deploy(other.spec())
+        other.engine.remove(other.place())
+    finally:
+        other.engine.remove(other.place())
+    assert cluster_bench.engine.lacks(spec) == ()
+    assert cluster_bench.probe.get(cluster_bench.engine.public(spec), "/healthz", 5).status == 200
+
+
+def test_what_belongs_to_another_environment_is_said_so(cluster_bench: ClusterBench) -> None:
+    cluster_bench.engine.prepare(cluster_bench.place(), ())
+    owned = Owned(cluster_bench.calls, cluster_bench.engine._instance)
+    with pytest.raises(ConfigError, match="belongs to another environment"):
+        owned.get("Service", base(cluster_bench.place()), replace(cluster_bench.place(), environment="qa"))
+
+
+# ── what stays, and what is taken away ───────────────────────────────────────
+
+
+def test_configuration_that_no_slot_takes_any_more_is_swept_and_the_others_is_kept(
+    cluster_bench: ClusterBench,
+) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    engine.prepare(bench.place(), ())
+    blue = with_secret(bench.spec("blue", 1, env={"RELEASE": "1"}), 1)
+    green = with_secret(bench.spec("green", 2, env={"RELEASE": "2"}), 2)
+    for spec in (blue, green):
+        bench.stand(spec)
+    kept = {kind: names(bench, kind) for kind in ("ConfigMap", "Secret")}
+    assert {kind: len(found) for kind, found in kept.items()} == {"ConfigMap": 2, "Secret": 2}
+    newer = with_secret(bench.spec("blue", 3, env={"RELEASE": "3"}), 3)
+    bench.stand(newer)
+    for kind, before in kept.items():
+        after = names(bench, kind)
+        assert len(after) == 2
+        assert len(after & before) == 1
+    script = "echo $RELEASE $TOKEN"
+    assert inside(bench, green, script) == ["2 value 2"]
+    assert inside(bench, newer, script) == ["3 value 3"]
+
+
+def test_a_stopped_slot_costs_nothing_is_kept_and_starts_again(cluster_bench: ClusterBench) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    blue, green = with_secret(bench.spec("blue", 1, env={"A": "1"}), 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    with pytest.raises(RequestError, match="takes the traffic"):
+        engine.stop(blue.place)
+    bench.deploy(green)
+    for _ in range(2):
+        engine.stop(blue.place)
+    assert engine.replicas(blue.place) == ()
+    kept = bench.calls.get("Deployment", slot_name(blue.place))
+    assert kept is not None
+    assert kept["spec"]["replicas"] == 0
+    assert len(names(bench, "ConfigMap")) == len(names(bench, "Secret")) == 1
+
+    bench.deploy(blue)
+    assert engine.serving(blue.place) == "blue"
+    again = bench.calls.get("Deployment", slot_name(blue.place))
+    assert again is not None
+    assert again["metadata"]["uid"] == kept["metadata"]["uid"]
+
+
+def test_removed_configuration_is_restored_by_whoever_revives_the_slot(cluster_bench: ClusterBench) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    spec = with_secret(bench.spec(env={"A": "1"}), 1)
+    bench.deploy(spec)
+    before = {kind: names(bench, kind) for kind in ("ConfigMap", "Secret")}
+    assert engine.revive(spec) is False
+    kubectl(bench.calls.namespace, "delete", "configmap", *before["ConfigMap"])
+    kubectl(bench.calls.namespace, "delete", "secret", *before["Secret"])
+    assert engine.revive(spec) is True
+    assert {kind: names(bench, kind) for kind in before} == before
+
+
+def test_removal_leaves_nothing_of_ours(own: ClusterBench) -> None:
+    own.hosts = ("hello.example.com",)
+    for slot, release in (("blue", 1), ("green", 2)):
+        own.deploy(with_secret(own.spec(slot, release, replicas=2, env={"A": slot}), release))
+    own.engine.command(own.spec("green", 2), "left", ("true",), {}, print, own.watch())
+    own.engine.command(replace(own.spec("green", 2), run=2), "over", ("true",), {}, print, own.watch())
+    for _ in range(2):
+        own.engine.remove(own.place())
+    until(lambda: not anything(own), 20)
+
+
+def anything(bench: ClusterBench) -> set[str]:
+    """What is in the namespace beside what every namespace has."""
+    found = set(kubectl(bench.calls.namespace, "get", KINDS, "-o", "name").split())
+    return found - {"configmap/kube-root-ca.crt"}
+
+
+# ── by somebody's hand ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scale", "deployment/{name}", "--replicas=3"),
+        ("set", "env", "deployment/{name}", "BY_HAND=yes"),
+        ("set", "image", "deployment/{name}", "app=localhost:1/by-hand"),
+        ("rollout", "restart", "deployment/{name}"),
+        ("delete", "deployment/{name}"),
+    ],
+    ids=["scale", "env", "image", "restart", "delete"],
+)
+def test_an_idle_slot_that_somebody_changed_is_taken_over_by_the_next_start(
+    words: tuple[str, ...], cluster_bench: ClusterBench
+) -> None:
+    spec = cluster_bench.spec(env={"A": "1"})
+    cluster_bench.engine.prepare(spec.place, ())
+    cluster_bench.stand(spec)
+    kubectl(cluster_bench.calls.namespace, *(word.format(name=slot_name(spec.place)) for word in words))
+    cluster_bench.stand(spec)
+    assert cluster_bench.engine.lacks(spec) == cluster_bench.engine.differs(spec) == ()
+    [replica] = cluster_bench.engine.replicas(spec.place)
+    assert replica.state == "running"
+    pod = cluster_bench.calls.get("Pod", replica.name)
+    assert pod is not None
+    assert pod["spec"]["containers"][0]["image"] == cluster_bench.remote
+    assert "BY_HAND" not in json.dumps(pod["spec"])
+    assert cluster_bench.probe.get(cluster_bench.engine.preview(spec), "/healthz", 5).status == 200
+
+
+# ── what it looks like ───────────────────────────────────────────────────────
+
+
+def test_a_pod_is_told_who_it_is_by_the_same_rules_as_on_docker(cluster_bench: ClusterBench) -> None:
+    env = {"TOKEN": "the configuration's", "PRICE": "$$5 $(TOKEN)", "PUSHLIVE_RELEASE": "mine"}
+    spec = with_secret(cluster_bench.spec(env=env), 1)
+    cluster_bench.deploy(spec)
+    script = 'echo "$TOKEN"; echo "$PRICE"; echo "$PUSHLIVE_RELEASE $PUSHLIVE_ENVIRONMENT"; echo "$0"'
+    argv = ("sh", "-c", script, "costs $(TOKEN) $$")
+    result = cluster_bench.engine.command(spec, "look", argv, {}, print, cluster_bench.watch())
+    assert result.output.splitlines() == [
+        "the configuration's",
+        "$$5 $(TOKEN)",
+        "r1 live",
+        "costs $(TOKEN) $$",
+    ]
+
+
+def test_nobodys_rights_come_with_a_pod_but_its_own(cluster_bench: ClusterBench) -> None:
+    look = "ls /var/run/secrets 2>&1; env | grep -o '.*_SERVICE_HOST='; grep -E '^(NoNewP|Seccomp:)' /proc/self/status"
+    cluster_bench.engine.prepare(cluster_bench.place(), ())
+    assert inside(cluster_bench, cluster_bench.spec(), look) == [
+        "ls: /var/run/secrets: No such file or directory",
+        "KUBERNETES_SERVICE_HOST=",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+    ]
+
+
+def test_logs_of_several_replicas_come_in_order_with_their_number(cluster_bench: ClusterBench) -> None:
+    say = shell("echo first", "sleep 2", "echo second", f"exec {HTTPD} 8080")
+    spec = cluster_bench.spec(command=say, replicas=2)
+    cluster_bench.deploy(spec)
+    lines = cluster_bench.engine.logs(spec.place, 10)
+    assert sorted(lines) == ["1: first", "1: second", "2: first", "2: second"]
+    assert {line[3:] for line in lines[:2]} == {"first"}
+    assert cluster_bench.engine.logs(spec.place, 1)[0].endswith("second")
+    cluster_bench.engine.unroute(spec.place)
+    cluster_bench.engine.stop(spec.place)
+    assert cluster_bench.engine.logs(spec.place, 10) == ()
