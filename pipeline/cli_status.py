@@ -80,7 +80,7 @@ def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]
         (f"● {slot}", slot if slot in ("blue", "green") else "") if slot else "",
         state,
         _revert(environment.get("revert") or {}),
-        (str(environment.get("url") or ""), "dim"),
+        (str(environment.get("url") or environment.get("address") or ""), "dim"),
     )
 
 

@@ -134,6 +134,7 @@ class Views:
             "revert": revert_readiness(record, missing),
             "engine": record.engine if record else "",
             "url": engines.url(self._settings, record, hosts) if record else "",
+            "address": engines.address(self._settings, record, hosts) if record else "",
             "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if on_docker else "",
             "hosts": list(hosts),
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from story import Demo
+from story import Demo, OnACluster, where
 
 TOP = Path(__file__).resolve().parent.parent
 BY_HAND = "bench-by-hand"
@@ -26,17 +26,29 @@ pipelines:
     service: {port: 8080, health: /healthz}
     environments: {dev: , qa: , live: }
 """
+ON_A_CLUSTER = """\
+pipelines:
+  hello:
+    registry: {registry}/bench-hello
+    service: {{port: 8080, health: /healthz}}
+    environments:
+      dev: {{engine: {{namespace: {namespace}}}}}
+      qa: {{engine: {{namespace: {namespace}}}}}
+      live: {{engine: {{namespace: {namespace}}}}}
+"""
 DOCKERFILE = 'FROM busybox:1.36\nCOPY www /www\nCMD ["httpd", "-f", "-p", "0.0.0.0:8080", "-h", "/www"]\n'
 
 
 class Bench(Demo):
     """The demonstration's service with the tiniest of applications."""
 
+    measured = CONFIG
+
     def begin(self) -> None:
         self.environment["PUSHLIVE_INSTANCE"] = "bench"
         with contextlib.redirect_stdout(io.StringIO()):
             self.start()
-        (self.folder / "pipelines.yaml").write_text(CONFIG)
+        (self.folder / "pipelines.yaml").write_text(self.measured)
         (self.app / "www").mkdir(parents=True)
         (self.app / "www" / "healthz").write_text("ok\n")
         (self.app / "Dockerfile").write_text(DOCKERFILE)
@@ -62,8 +74,11 @@ class Bench(Demo):
 
     def by_hand(self) -> float:
         began = time.monotonic()
-        subprocess.run([TOP / "scripts" / "byhand", self.app, BY_HAND, "8080"], check=True, timeout=120)
+        subprocess.run(self.hand(), check=True, timeout=120, env=self.environment)
         return time.monotonic() - began
+
+    def hand(self) -> list[object]:
+        return [TOP / "scripts" / "byhand", self.app, BY_HAND, "8080"]
 
     def finish(self) -> None:
         mine = ["--filter", f"label=pushlive.instance={BY_HAND}"]
@@ -78,8 +93,33 @@ class Bench(Demo):
             self.clean()
 
 
+class BenchOnACluster(OnACluster, Bench):
+    """The same on Kubernetes, against kubectl."""
+
+    namespace = "pushlive-bench"
+
+    def __init__(self, folder: Path, once: bool) -> None:
+        super().__init__(folder, once)
+        self.measured = ON_A_CLUSTER.format(registry=self.registry, namespace=self.namespace)
+        self.environment["PATH"] = f"{where.BIN}:{self.environment['PATH']}"
+
+    def hand(self) -> list[object]:
+        program = TOP / "scripts" / "byhand-kubernetes"
+        return [program, self.app, BY_HAND, "8080", self.registry, self.namespace]
+
+
 def push_to_live(pairs: int) -> dict[str, object]:
     bench = Bench(Path(tempfile.mkdtemp(prefix="pl-bench-")), once=True)
+    return compared("push-to-live", bench, pairs)
+
+
+def push_to_live_on_kubernetes(pairs: int) -> dict[str, object]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        bench = BenchOnACluster(Path(tempfile.mkdtemp(prefix="pl-bench-")), once=True)
+    return compared("push-to-live-on-kubernetes", bench, pairs)
+
+
+def compared(name: str, bench: Bench, pairs: int) -> dict[str, object]:
     ours, other = [], []
     try:
         bench.begin()
@@ -97,7 +137,7 @@ def push_to_live(pairs: int) -> dict[str, object]:
     finally:
         bench.finish()
         shutil.rmtree(bench.folder, ignore_errors=True)
-    return figure("push-to-live", ours, other)
+    return figure(name, ours, other)
 
 
 def figure(name: str, ours: list[float], other: list[float]) -> dict[str, object]:
@@ -111,7 +151,10 @@ def figure(name: str, ours: list[float], other: list[float]) -> dict[str, object
     }
 
 
-FIGURES: dict[str, Callable[[int], dict[str, object]]] = {"push-to-live": push_to_live}
+FIGURES: dict[str, Callable[[int], dict[str, object]]] = {
+    "push-to-live": push_to_live,
+    "push-to-live-on-kubernetes": push_to_live_on_kubernetes,
+}
 
 
 def main() -> int:

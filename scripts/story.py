@@ -302,9 +302,8 @@ class OnACluster(Demo):
         self.kubeconfig = Path(given or where.KUBECONFIG)
         super().__init__(folder, once)
         self.environment["KUBECONFIG"] = str(self.kubeconfig)
-        self.config = ON_A_CLUSTER.format(
-            registry=registry or f"localhost:{where.REGISTRY}", namespace=self.namespace
-        )
+        self.registry = registry or f"localhost:{where.REGISTRY}"
+        self.config = ON_A_CLUSTER.format(registry=self.registry, namespace=self.namespace)
 
     def kubectl(self, *arguments: str) -> str:
         program = shutil.which("kubectl", path=f"{where.BIN}:{os.environ.get('PATH', '')}") or "kubectl"

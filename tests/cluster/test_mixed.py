@@ -1,0 +1,163 @@
+"""Issue 4: one pipeline over Docker and two namespaces of a cluster, on the whole service: the same words, the same
+commands, and nothing left behind. The tests of this module follow each other."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docker
+from pipeline.adapters.kube_calls import Calls
+from pipeline.adapters.kube_client import connect
+from pipeline.adapters.kube_probe import proxy_path
+from tests.clusterbench import end_namespace, make_namespace
+from tests.conftest import until
+from tests.integration.developer import web
+from tests.integration.service import PUSHLIVE, Service, running
+
+CONFIG = """
+pipelines:
+  hello:
+    registry: REGISTRY/INSTANCE-mixed
+    service:
+      memory: 32MiB
+      stop: 1s
+      drain: 2s
+      secrets: [PASSWORD]
+      release: [sh, -c, 'echo "migrating $PUSHLIVE_ENVIRONMENT"']
+    smoke: [{get: /, contains: version}, {tcp: 8080}]
+    environments:
+      dev: {env: {GREETING: dev}}
+      qa: {engine: {namespace: <qa>}, env: {GREETING: qa}}
+      live: {engine: {namespace: <live>}, env: {GREETING: live}, host: www.example.com, replicas: 2, keep_warm: 8s}
+"""
+# The page tells what it was given, too.
+APP = 'echo "$GREETING $PASSWORD" >/www/given; exec httpd -f -p 0.0.0.0:8080 -h /www'
+
+
+class Mixed:
+    """The service, and both namespaces as the administrator sees them."""
+
+    def __init__(self, service: Service, qa: str, live: str) -> None:
+        self.service = service
+        self.calls = {name: Calls(lambda n=n: connect("", n)) for name, n in (("qa", qa), ("live", live))}
+
+    def page(self, environment: str, path: str = "/") -> str:
+        """Through the Service, as people on the cluster ask."""
+        if environment == "dev":
+            return self.service.page("dev", path)
+        calls = self.calls[environment]
+        where = proxy_path(calls, f"hello-{environment}") + path
+        answer = calls.raw("GET", where, "asking", headers={"Accept": "*/*"})
+        assert answer.status == 200, answer.data
+        return str(answer.data.decode())
+
+    def ours(self, environment: str, kind: str) -> list[dict[str, Any]]:
+        return self.calls[environment].find(kind, {"pushlive/instance": self.service.instance})
+
+    def names(self, environment: str, kind: str) -> set[str]:
+        return {one["metadata"]["name"] for one in self.ours(environment, kind)}
+
+    def replicas(self) -> dict[str, int]:
+        """Of live's Deployments."""
+        return {one["metadata"]["name"]: one["spec"]["replicas"] for one in self.ours("live", "Deployment")}
+
+
+@pytest.fixture(scope="module")
+def mixed(
+    docker_client: docker.DockerClient, base_images: None, kubeconfig: Path, registry: str, instance: str
+) -> Iterator[Mixed]:
+    administrator = Calls(lambda: connect("", "default"))
+    qa, live = (f"{instance}-{name}" for name in ("qa", "live"))
+    for one in (qa, live):
+        make_namespace(administrator, one)
+    config = CONFIG.replace("REGISTRY", registry).replace("INSTANCE", instance)
+    with running(docker_client, config.replace("<qa>", qa).replace("<live>", live)) as service:
+        secret(service, "the-first-password")
+        yield Mixed(service, qa, live)
+    for one in (qa, live):
+        end_namespace(administrator, one)
+
+
+def secret(service: Service, value: str) -> None:
+    subprocess.run(
+        [*PUSHLIVE, "secret", "set", "hello", "PASSWORD"],
+        env=service.environ, cwd=service.folder, text=True, input=f"{value}\n", check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_one_push_goes_over_docker_and_two_namespaces(mixed: Mixed) -> None:
+    service = mixed.service
+    said = service.push(web("version 1", command=APP))
+    assert service.run()["outcome"] == "live", said
+    assert service.releases() == {"dev": 1, "qa": 1, "live": 1}
+    for environment in ("dev", "qa", "live"):
+        assert mixed.page(environment) == "version 1\n"
+        assert mixed.page(environment, "/given") == f"{environment} the-first-password\n"
+        assert said.count(f"migrating {environment}") == 1, said
+    assert "the-first-password" not in said + service.log("hello#1")
+    [ingress] = mixed.ours("live", "Ingress")
+    assert ingress["spec"]["rules"][0]["host"] == "www.example.com"
+    assert mixed.ours("qa", "Ingress") == []
+    assert mixed.names("live", "PodDisruptionBudget") == {"hello-live-blue"}
+    found = service.environments()
+    assert found["live"]["url"] == "http://www.example.com"
+    assert found["qa"]["address"].startswith("Service hello-qa in the namespace ")
+
+
+def test_status_and_output_speak_of_pods_as_of_containers(mixed: Mixed) -> None:
+    said = mixed.service.pushlive("status").text
+    assert "Service hello-qa in the namespace" in said
+    assert mixed.service.pushlive("doctor").text.count("serves, as recorded") == 3
+    output = mixed.service.pushlive("logs", "hello", "--app", "--env", "live", code=None).text
+    assert "unknown" not in output.lower()
+
+
+def test_a_revert_brings_back_image_configuration_and_secret(mixed: Mixed) -> None:
+    service = mixed.service
+    secret(service, "the-second-password")
+    service.push(web("version 2", command=APP))
+    assert mixed.page("live", "/given") == "live the-second-password\n"
+    service.pushlive("revert", "hello", "--reason", "to see it")
+    assert mixed.page("live") == "version 1\n"
+    assert mixed.page("live", "/given") == "live the-first-password\n"
+    assert service.releases() == {"dev": 2, "qa": 2, "live": 1}
+
+
+def test_what_is_warm_no_more_stands_at_zero_and_can_be_reverted_to(mixed: Mixed) -> None:
+    service = mixed.service
+    until(lambda: mixed.replicas() == {"hello-live-blue": 2, "hello-live-green": 0}, 40)
+    # Both slots' variables are kept: a revert finds those of its release.
+    assert len([name for name in mixed.names("live", "Secret") if "-secrets-" in name]) == 2
+    service.pushlive("unquarantine", "hello", "r2", "--env", "live")
+    service.pushlive("revert", "hello", "--to", "r2", "--reason", "it was good after all")
+    assert mixed.page("live", "/given") == "live the-second-password\n"
+    until(lambda: mixed.replicas() == {"hello-live-blue": 0, "hello-live-green": 2}, 40)
+
+
+def test_commands_of_runs_that_have_ended_are_gone(mixed: Mixed) -> None:
+    def commands() -> list[str]:
+        pods = [*mixed.ours("qa", "Pod"), *mixed.ours("live", "Pod")]
+        return [pod["metadata"]["name"] for pod in pods if "pushlive/command" in pod["metadata"]["labels"]]
+
+    until(lambda: not commands(), 20)
+
+
+def test_a_pipeline_that_is_taken_out_leaves_nothing_but_what_is_others(mixed: Mixed) -> None:
+    service, calls = mixed.service, mixed.calls["live"]
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"a": "b"}}
+    assert calls.create(theirs)
+    service.config.write_text("pipelines: {}\n")
+    until(lambda: service.ask("GET", "/api/status")["pipelines"] == [], 20)
+    said = service.pushlive("gc").text
+    assert "hello/live is not in pipelines.yaml any more and was removed" in said
+    kinds = ("Deployment", "Service", "Ingress", "PodDisruptionBudget", "ConfigMap", "Secret")
+    for environment in ("qa", "live"):
+        assert [mixed.names(environment, kind) for kind in kinds] == [set()] * len(kinds)
+        until(lambda e=environment: mixed.names(e, "Pod") == set(), 30)
+    assert calls.get("ConfigMap", "theirs") is not None
+    assert "404" not in said
