@@ -8,20 +8,22 @@ import re
 from pipeline.model import SLOTS
 
 LONGEST = 63  # characters of a Service's name on a cluster, and of a label's value
+# A pod is named by its ReplicaSet, cut to 58 characters, and five more. Who answered is told by that name: the whole of
+# ``<name>-green-<ten characters>-`` has to be in it.
+ROOM = 58 - len("-green-") - 10 - len("-")
 _TAIL = 6  # hex digits
 _LIKE_A_TAIL = re.compile(rf"[0-9a-f]{{{_TAIL}}}")
 
 
 def service_name(pipeline: str, environment: str) -> str:
-    """``hello-live``: the name of an environment's Service, with room for ``-green`` behind it.
+    """``hello-live``: the name of an environment's Service, short enough for all that is named after it.
 
     No two environments have the same one: where the environment's name has a hyphen itself, is a slot's or could be
     such a hash, or the whole would be too long, a hash of both names is added.
     """
     plain = f"{pipeline}-{environment}"
-    room = LONGEST - len("-green")
     special = "-" in environment or environment in SLOTS or _LIKE_A_TAIL.fullmatch(environment)
-    if not special and len(plain) <= room:
+    if not special and len(plain) <= ROOM:
         return plain
     tail = hashlib.sha256(f"{pipeline}/{environment}".encode()).hexdigest()[:_TAIL]
-    return f"{plain[: room - _TAIL - 1].rstrip('-')}-{tail}"
+    return f"{plain[: ROOM - _TAIL - 1].rstrip('-')}-{tail}"

@@ -29,7 +29,7 @@ from pipeline.adapters.kube_names import (
 from pipeline.adapters.kube_owned import Owned
 from pipeline.adapters.kube_probe import endpoints, proxy_path, set_of
 from pipeline.adapters.kube_ready import Waiting
-from pipeline.adapters.kube_trouble import is_going, is_ready, last_end, of_deployment, of_pod
+from pipeline.adapters.kube_trouble import is_going, is_over, is_ready, last_end, of_deployment, of_pod
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
@@ -94,6 +94,7 @@ class KubeEngine:
         for pod in self._pods(spec.place):
             if of_pod(pod) and not is_ready(pod):
                 self._calls.delete("Pod", pod["metadata"]["name"])
+        self._sweep_ended(spec.place)
 
     def _fill(self, spec: SlotSpec, exactly: bool) -> bool:
         """Makes the slot's Deployment what the spec says; True if it acted. Where not ``exactly``, another number of
@@ -350,6 +351,7 @@ class KubeEngine:
             self._calls.merge("Deployment", slot_name(place), {"spec": {"replicas": 0}})
         self._own.drop("Service", slot_name(place), place)
         self._until(lambda: not self._pods(place))  # all of them were told to end
+        self._sweep_ended(place)
 
     def _refuse_serving(self, place: Place, what: str) -> None:
         if self.serving(place) == place.slot:
@@ -408,9 +410,16 @@ class KubeEngine:
     # --- what is there
 
     def _pods(self, place: Place) -> list[Found]:
-        """The slot's pods that are to stay, in the order of names."""
+        """The slot's pods that are to stay, in the order of names. One that was evicted lies about for long, and
+        another is there in its place."""
         found = self._calls.find("Pod", slot_labels(self._instance, place))
-        return sorted((p for p in found if not is_going(p)), key=lambda pod: pod["metadata"]["name"])
+        staying = [pod for pod in found if not is_going(pod) and not is_over(pod)]
+        return sorted(staying, key=lambda pod: pod["metadata"]["name"])
+
+    def _sweep_ended(self, place: Place) -> None:
+        for pod in self._calls.find("Pod", slot_labels(self._instance, place)):
+            if is_over(pod) and not is_going(pod):
+                self._calls.delete("Pod", pod["metadata"]["name"])
 
     def _commands(self, place: Place) -> list[Found]:
         found = self._calls.find("Pod", environment_labels(self._instance, place))

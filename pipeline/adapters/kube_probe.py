@@ -10,10 +10,12 @@ from urllib.parse import quote
 from pipeline.adapters import kube_forward
 from pipeline.adapters.http_probe import BODY, HttpProbe
 from pipeline.adapters.kube_calls import Calls
+from pipeline.adapters.kube_client import refused
 from pipeline.errors import TryAgain
 from pipeline.model import DOCKER, Answer, Route
 
 UNREACHED = "error trying to reach service"  # how the API server begins, where no pod answered it
+RIGHT = "services/proxy"  # in what the API server says where it, and not the application, forbids it
 
 
 class KubeProbe:
@@ -55,6 +57,8 @@ class KubeProbe:
         except TryAgain as error:
             raise TryAgain(f"{where}: no whole answer within {timeout:g} s ({error.message})") from error
         seconds, body = time.monotonic() - began, answer.data
+        if answer.status == 403 and RIGHT in _status(body):
+            raise refused(where, answer.status, body)
         if said := _unreached(answer.status, body):
             raise TryAgain(f"{where}: {said}.")
         names = {name.lower(): value for name, value in answer.headers.items()}
@@ -86,8 +90,16 @@ def _unreached(status: int, body: bytes) -> str:
     """What the API server says where it could not ask, "" where the application itself answered."""
     if status not in (500, 502, 503, 504) or UNREACHED.encode() not in body:
         return ""
+    if body.startswith(UNREACHED.encode()):
+        return body.decode("utf-8", "replace").strip()[:300]
+    return _status(body)[:300]
+
+
+def _status(body: bytes) -> str:
+    """The message of a document of the API server's own, "" for any other."""
     try:
         document = json.loads(body)
     except ValueError:
-        return body.decode("utf-8", "replace").strip()[:300] if body.startswith(UNREACHED.encode()) else ""
-    return str(document.get("message", ""))[:300] if document.get("kind") == "Status" else ""
+        return ""
+    ours = isinstance(document, dict) and document.get("kind") == "Status"
+    return str(document.get("message", "")) if ours else ""

@@ -4,6 +4,7 @@ says; no deadline is waited for where the answer is there already."""
 from __future__ import annotations
 
 import io
+import json
 import re
 import socketserver
 import threading
@@ -15,8 +16,9 @@ import pytest
 import docker
 from pipeline.adapters import kube_ready, kube_trouble
 from pipeline.adapters.kube_trouble import restarts
+from pipeline.clock import Deadline, SystemClock
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
-from pipeline.model import Login, SlotSpec
+from pipeline.model import Event, Login, SlotSpec
 from pipeline.secret import Secret
 from pipeline.where import Registry
 from tests.cluster import where
@@ -113,6 +115,48 @@ def test_fault_26_why_a_pod_does_not_start_is_named(case: Case, cluster_bench: C
     assert LATE not in error.message
     assert case.advice in error.advice
     assert case.shown in evidence(error)
+
+
+def test_room_that_the_cluster_is_making_is_waited_for(
+    cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An autoscaler says so by an event, as this test does in its place."""
+    monkeypatch.setattr(kube_trouble, "SOON", 1.0)
+    bench, spec = cluster_bench, cluster_bench.spec(cpu=900.0)
+    bench.engine.prepare(spec.place, ())
+    bench.engine.start(spec, bench.watch())
+    watch = Exhausted(SystemClock(), 3.0)
+
+    def tell(event: Event) -> None:
+        if "no node has room" in event.text:
+            scaled_up(bench, event.text.partition(":")[0])
+
+    with pytest.raises(DoesNotFit):
+        bench.engine.ready(spec, tell, watch)
+    assert watch.over
+
+
+class Exhausted(Deadline):
+    """A watch that remembers whether it came to its end."""
+
+    over = False
+
+    def check(self) -> None:
+        self.over = self.remaining() <= 0
+        super().check()
+
+
+def scaled_up(bench: ClusterBench, pod: str) -> None:
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": "scaled-up-"},
+        "involvedObject": {"kind": "Pod", "name": pod, "namespace": bench.calls.namespace},
+        "reason": "TriggeredScaleUp",
+        "type": "Normal",
+        "message": "pod triggered scale-up",
+    }
+    kubectl(bench.calls.namespace, "create", "-f", "-", stdin=json.dumps(event))
 
 
 def test_a_registry_that_does_not_answer_is_waited_for_a_moment_and_named_at_once(

@@ -233,6 +233,27 @@ def anything(bench: ClusterBench) -> set[str]:
     return found - {"configmap/kube-root-ca.crt"}
 
 
+def test_a_pod_that_was_evicted_is_replaced_and_counts_no_more(cluster_bench: ClusterBench) -> None:
+    """It lies about for long; the kubelet and the ReplicaSet take this for what it looks like."""
+    bench, engine = cluster_bench, cluster_bench.engine
+    spec = bench.spec()
+    bench.deploy(spec)
+    [first] = engine.replicas(spec.place)
+    evicted = {
+        "status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+    }
+    words = ("patch", "pod", first.name, "--subresource=status", "--type=merge", "-p", json.dumps(evicted))
+    kubectl(bench.calls.namespace, *words)
+    [second] = engine.ready(spec, print, bench.watch())
+    assert second.name != first.name
+    assert bench.calls.get("Pod", first.name) is not None
+    assert engine.lacks(spec) == ()
+    assert engine.revive(spec) is False
+    engine.unroute(spec.place)
+    engine.stop(spec.place)
+    assert bench.calls.get("Pod", first.name) is None
+
+
 # ── by somebody's hand ───────────────────────────────────────────────────────
 
 

@@ -104,6 +104,19 @@ def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, w
         assert len(follow.objects("Pod")) == 2
 
 
+def test_whoever_has_followed_leaves_no_thread_and_no_connection_behind(
+    bench: ClusterBench, way: Relay
+) -> None:
+    bench.calls.find("Pod", {})
+    threads = {one for one in threading.enumerate() if "_run" in one.name}
+    for _ in range(5):
+        with Follow(bench.calls, ("Pod", "Deployment"), {}) as follow:
+            until(lambda seen=follow: seen.complete() and seen.silence() == 0.0)
+    assert {one for one in threading.enumerate() if "_run" in one.name} == threads
+    until(lambda: way.standing <= 2)  # what is kept for the next question, not five times as many
+    bench.calls.find("Pod", {})
+
+
 def test_an_api_server_that_comes_back_in_time_costs_a_start_nothing(bench: ClusterBench, way: Relay) -> None:
     spec = bench.spec(command=shell("sleep 3", f"exec {HTTPD} 8080"))
     bench.engine.prepare(spec.place, ())

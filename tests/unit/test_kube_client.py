@@ -12,8 +12,10 @@ import pytest
 from pipeline.adapters import kube_forward
 from pipeline.adapters.kube_calls import Calls
 from pipeline.adapters.kube_client import Refused, connect
+from pipeline.adapters.kube_probe import KubeProbe, proxy_path
 from pipeline.adapters.kube_watch import Follow
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from pipeline.model import Route
 from tests.apiserver import Answer, Api, kubeconfig, listing, serving, status
 from tests.conftest import until
 
@@ -212,6 +214,27 @@ def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(api: Api
     api.answers = lambda method, path: status(404, "NotFound", 'pods "p" not found')
     with pytest.raises(TryAgain, match="answered 404"):
         kube_forward.insist(calls, "p", 80, 1.0)
+
+
+def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_application_its_own(
+    api: Api, calls: Calls
+) -> None:
+    pods = {"endpoints": [{"targetRef": {"name": "hello-live-blue-abc-1"}}], "metadata": {"name": "x"}}
+    slices = 200, {"kind": "List", "metadata": {"resourceVersion": "1"}, "items": [pods]}
+    forbidden = status(
+        403, "Forbidden", 'services "x" is forbidden: User "u" cannot get resource "services/proxy"'
+    )
+    own = 403, {"kind": "Status", "message": "members only"}
+    route = Route(
+        proxy_path(calls, "hello-live"), {}, ("hello-live-blue-abc",), "kubernetes", "shop/hello-live"
+    )
+    for said in (own, forbidden):
+        api.answers = lambda method, path, said=said: said if "proxy" in path else slices  # type: ignore[misc]
+        if said is own:
+            assert KubeProbe(calls).get(route, "/", 5).status == 403
+        else:
+            with pytest.raises(Refused, match="services/proxy"):
+                KubeProbe(calls).get(route, "/", 5)
 
 
 # ── following ────────────────────────────────────────────────────────────────

@@ -19,6 +19,8 @@ OBJECT = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 KEY = re.compile(r"pushlive/[a-z]{1,63}")
 
+GENERATED = 58  # characters of a generated name before its random end (k8s.io/apiserver/pkg/storage/names)
+
 LONG = "p" * 32, "e" * 32
 HYPHENS = "p-" + "x" * 30, "e-" + "y" * 30
 PAIRS = [("a", "b-c"), ("a-b", "c"), ("a", "blue"), ("a-blue", "c"), ("a", "green"), LONG, HYPHENS]
@@ -49,6 +51,9 @@ def services(pair: tuple[str, str]) -> set[str]:
 def test_names_and_labels_stay_within_the_clusters_limits(pair: tuple[str, str]) -> None:
     for name in services(pair):
         assert SERVICE.fullmatch(name), name
+        assert len(f"{name}-{'h' * 10}-") <= GENERATED, (
+            "a pod's name would be cut, and its ReplicaSet's not be in it"
+        )
     for what in ("env", "secrets"):
         assert OBJECT.fullmatch(names.hashed(place(pair), what, "0" * 16))
     for key, value in names.slot_labels("i" * 21, place(pair)).items():
