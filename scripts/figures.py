@@ -30,7 +30,7 @@ ON_A_CLUSTER = """\
 pipelines:
   hello:
     registry: {registry}/bench-hello
-    service: {{port: 8080, health: /healthz}}
+    service: {{port: 8080, health: /healthz, cpu: 500m}}
     environments:
       dev: {{engine: {{namespace: {namespace}}}}}
       qa: {{engine: {{namespace: {namespace}}}}}
