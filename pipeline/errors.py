@@ -12,7 +12,8 @@
     │   ├── OutcomeUnknown   a release command may or may not have run: held, never guessed
     │   └── DamagedRecord    a record in the store is none that Pushlive wrote: its key is named
     ├── TryAgain             passing trouble: the same step is harmless to repeat
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   └── EngineAway       the engine's own API does not answer, which says nothing against what runs there
     └── GaveUp               the run has to stop here, nobody failed
         ├── Cancelled        a person, or a revert that wins
         ├── Superseded       a newer head took its place
@@ -91,6 +92,10 @@ class TryAgain(PushliveError):
 
 
 class StoreUnavailable(TryAgain):
+    pass
+
+
+class EngineAway(TryAgain):
     pass
 
 

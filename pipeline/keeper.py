@@ -16,7 +16,7 @@ from pipeline.builds import repository
 from pipeline.chainer import Chainer
 from pipeline.config import Config
 from pipeline.configs import Configs
-from pipeline.errors import ConfigError, DamagedRecord, LeaseLost, PushliveError, TryAgain
+from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
 from pipeline.model import Environment, Kind, Push, Release
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
@@ -70,6 +70,7 @@ class Keeper:
         self._jumps = jumps.JumpWatch(parts.clock)
         self._unmoved = 0.0  # seconds of a jump that the records do not know yet
         self._pace = RECONCILE_EVERY
+        self._waited = 0.0  # seconds of this round in which an engine did not answer
         self._rung: dict[str, float] = {}  # when this keeper last rang for a run
         self._seen: dict[str, str] = {}  # heads that no run knew at the last look
         self._config_problem = ""
@@ -90,6 +91,7 @@ class Keeper:
         if self._looked.now(now, HEADS_EVERY):
             said += self._find_heads()
         if self._reconciled.now(now, self._pace):
+            self._waited = 0.0
             said += self._ensure()
             said += self.reconcile()
             took = self._parts.clock.monotonic() - now
@@ -97,6 +99,7 @@ class Keeper:
                 self._look_for_images()
             ):  # else it waited for a builder that does not answer: that costs nothing
                 took = self._parts.clock.monotonic() - now
+            took -= self._waited  # for engines that do not answer, which costs nothing either
             # With many environments a round takes longer; it never takes more than a fifth of a processor.
             self._pace = max(RECONCILE_EVERY, 5 * took)
         if self._tidied.now(now, TIDY_EVERY):
@@ -229,13 +232,18 @@ class Keeper:
         """Every environment that nobody works in is brought to what the store says; what was done. ``busy`` says what
         there is to say of the others; ``by_hand``: what somebody changed is taken back, too."""
         said: list[str] = []
+        away: dict[str, str] = {}  # engines that do not answer, with what was said of it: asked once a round
         for environment in self._each(lambda name: self._store.environments(name).values()):
+            if environment.engine in away:
+                self._problem(environment, away[environment.engine])
+                continue
             lease = self._store.leases.take(f"env:{environment.id}", "keeper")
             if lease is None:
                 said += busy(environment)
                 continue
             with Renewer(self._store) as renewer:
                 renewer.hold(lease)
+                began = self._parts.clock.monotonic()
                 try:
                     done, problem = self._reconcile_one(
                         environment.pipeline, environment.name, lease, by_hand
@@ -245,7 +253,11 @@ class Keeper:
                 except LeaseLost:
                     continue
                 except PushliveError as error:
-                    self._problem(environment, self._masked(environment.pipeline, str(error)))
+                    said_of_it = self._masked(environment.pipeline, str(error))
+                    self._problem(environment, said_of_it)
+                    if isinstance(error, EngineAway):
+                        away[environment.engine] = said_of_it
+                        self._waited += self._parts.clock.monotonic() - began
             self.sweep()
         return said
 

@@ -41,7 +41,7 @@ from pipeline.vault import Vault
 from pipeline.work import Renewer, Work
 
 MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside
-PAUSES = (1.0, 3.0, 10.0)  # seconds between tries when a part does not answer
+PAUSES = (1.0, 3.0, 10.0, 20.0, 30.0)  # seconds between tries when a part does not answer: a minute in all
 REVERT_PATIENCE = 30.0  # seconds that a revert waits for whoever acts in its environment to give up
 Configured = Callable[[str], Config]
 
@@ -203,8 +203,15 @@ class Runner:
                 raise
             except TryAgain as error:
                 work.note(f"{error.message} Tried again in {pause:g} s.", work.run.stage, "warning")
-                self._parts.clock.sleep(pause)
+                self._pause(work, pause)
         self._through(work)
+
+    def _pause(self, work: Work, seconds: float) -> None:
+        """Cut short by whoever cancels the run, and by a worker that is to end: the run goes on in another one."""
+        until = self._parts.clock.monotonic() + seconds
+        while self._parts.clock.monotonic() < until and not self._stopping():
+            work.still_wanted()
+            self._parts.clock.sleep(min(1.0, until - self._parts.clock.monotonic()))
 
     def _through(self, work: Work) -> None:
         pipeline = self._pipeline(work.run)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.clock import Deadline
 from pipeline.config import HttpCheck, RunCheck, SmokeCheck, TcpCheck
-from pipeline.errors import AppFailed, TimedOut, TryAgain, WrongRelease
+from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
 from pipeline.model import Answer, Check, Event, Replica, Route, SlotSpec
 from pipeline.narrate import harmless
 from pipeline.ports import Clock, Emit, Engine, Probe, Watch
@@ -100,6 +100,8 @@ class Checker:
             attempts += 1
             try:
                 problem = ask()
+            except EngineAway:
+                raise  # the way there is barred: that says nothing against the application
             except TryAgain as error:
                 problem = error.message
             seconds = self._clock.monotonic() - began

@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from yaml import YAMLError
 
-from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
 
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PASSING = (408, 429, 500, 502, 503, 504)  # statuses after which the same question may be asked again
@@ -91,13 +91,11 @@ def _no_way(error: Exception, source: str, context: str) -> ConfigError:
 
 def refused(doing: str, status: int, body: bytes) -> PushliveError:
     """Our error for an answer of the API server that is no success."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = {}
-    document = document if isinstance(document, dict) else {}
+    document = document_of(body)
     said = _line(document.get("message") or body[:300].decode("utf-8", "replace")) or "nothing more"
-    if status in _PASSING or document.get("reason") == "Conflict":
+    if status in _PASSING:
+        return EngineAway(f"{doing}: the Kubernetes API answered {status}: {said}.")
+    if document.get("reason") == "Conflict":
         return TryAgain(f"{doing}: the Kubernetes API answered {status}: {said}.")
     advice = ""
     if status in (401, 403):
@@ -110,6 +108,15 @@ def refused(doing: str, status: int, body: bytes) -> PushliveError:
         str(document.get("reason") or ""),
         advice,
     )
+
+
+def document_of(body: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one where it is none."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def status_of(error: BaseException) -> int:
@@ -137,8 +144,8 @@ def translate(doing: str, host: str) -> Iterator[None]:
         raise EngineFailed(f"{doing}: {_line(error)}.") from error
 
 
-def _silent(doing: str, host: str, error: Exception) -> TryAgain:
-    return TryAgain(
+def _silent(doing: str, host: str, error: Exception) -> EngineAway:
+    return EngineAway(
         f"{doing}: the Kubernetes API at {host} does not answer ({_line(error)[:200]}).",
         advice="See whether the API server runs and is reachable from here (`kubectl version`).",
     )

@@ -15,7 +15,7 @@ import websocket
 from websocket import ABNF, WebSocketBadStatusException, WebSocketException, WebSocketTimeoutException
 
 from pipeline.adapters.kube_calls import Calls
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import EngineAway, EngineFailed, TryAgain
 
 MOMENT = 0.3  # seconds: a refused connection is told at once; nothing at all means that it stands
 REFUSED = "connection refused"  # in what a node says
@@ -27,7 +27,10 @@ def insist(calls: Calls, pod: str, port: int, timeout: float) -> None:
     """Opens and closes a connection. Raises TryAgain where it does not stand, EngineFailed where it is not allowed."""
     what = f"TCP {pod}:{port}"
     try:
-        way = _opened(calls, pod, port, timeout)
+        try:
+            way = _opened(calls, pod, port, timeout)
+        except OSError as error:
+            raise EngineAway(f"{what}: the Kubernetes API at {calls.host} does not answer ({error}).") from error
         try:
             said = _refusal(way)
         finally:

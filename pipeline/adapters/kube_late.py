@@ -8,7 +8,7 @@ from pipeline.adapters import kube_forward
 from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_names import slot_name
 from pipeline.adapters.kube_trouble import EXIT, Trouble, has_begun, is_ready, told, unready
-from pipeline.errors import AppFailed, EngineFailed, PushliveError, TryAgain
+from pipeline.errors import AppFailed, EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.model import SlotSpec
 
 LINES = 20  # of a container's output
@@ -35,7 +35,7 @@ class Late:
         for which the containers have run."""
         name = slot_name(self._spec.place)
         if silent >= SILENT:
-            return TryAgain(f"{name}: the Kubernetes API has not answered for {silent:.0f} s.")
+            return EngineAway(f"{name}: the Kubernetes API has not answered for {silent:.0f} s.")
         if troubles:
             return self.failed(troubles[0])
         late = [pod for pod in pods if not is_ready(pod)]

@@ -3,18 +3,18 @@ API server's proxy. Who answered is told by the Service's own endpoints, read be
 
 from __future__ import annotations
 
-import json
 import time
 from urllib.parse import quote
 
 from pipeline.adapters import kube_forward
 from pipeline.adapters.http_probe import BODY, HttpProbe
 from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import refused
+from pipeline.adapters.kube_client import document_of, refused
 from pipeline.errors import TryAgain
 from pipeline.model import DOCKER, Answer, Route
 
 UNREACHED = "error trying to reach service"  # how the API server begins, where no pod answered it
+OWN = (401, 408, 429, 500, 502, 503, 504)  # statuses by which the API server speaks of itself
 RIGHT = "services/proxy"  # in what the API server says where it, and not the application, forbids it
 
 
@@ -55,12 +55,15 @@ class KubeProbe:
         try:
             answer = self._calls.raw("GET", route.url + path, where, headers=headers, timeout=timeout)
         except TryAgain as error:
+            endpoints(self._calls, route.service)  # raises EngineAway where the API server is what does not answer
             raise TryAgain(f"{where}: no whole answer within {timeout:g} s ({error.message})") from error
         seconds, body = time.monotonic() - began, answer.data
         if answer.status == 403 and RIGHT in _status(body):
             raise refused(where, answer.status, body)
         if said := _unreached(answer.status, body):
             raise TryAgain(f"{where}: {said}.")
+        if answer.status in OWN and _status(body):
+            raise refused(where, answer.status, body)
         names = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status, names, body[:BODY], seconds)
 
@@ -97,9 +100,5 @@ def _unreached(status: int, body: bytes) -> str:
 
 def _status(body: bytes) -> str:
     """The message of a document of the API server's own, "" for any other."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return ""
-    ours = isinstance(document, dict) and document.get("kind") == "Status"
-    return str(document.get("message", "")) if ours else ""
+    document = document_of(body)
+    return str(document.get("message", "")) if document.get("kind") == "Status" else ""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.adapters.proxy_control import Control
-from pipeline.model import SLOTS, Environment
+from pipeline.model import Environment
 from tests.faults.histories import recorded
 from tests.faults.scene import Scene
 
@@ -16,14 +15,11 @@ def history(scene: Scene, names: Iterable[str]) -> dict[str, Any]:
     names = tuple(names)
     found = recorded(scene.store, names)
     found["environments"] = [{**place, "last": True} for place in found["environments"]]
-    active = Control(scene.service.data / "proxy").map("active.map")
     places = (place for name in names for place in scene.store.environments(name).values())
-    found["traffic"] = [_traffic(place, active) for place in places]
+    found["traffic"] = [_traffic(scene, place) for place in places]
     found["heads"] = [{"pipeline": name, "commit": scene.head(name)} for name in names]
     return found
 
 
-def _traffic(place: Environment, active: dict[str, str]) -> dict[str, Any]:
-    value = active.get(f"e{place.index}", "")
-    slot = next((slot for slot in SLOTS if value.endswith(f"-{slot}")), "")
-    return {"pipeline": place.pipeline, "environment": place.name, "slot": slot}
+def _traffic(scene: Scene, place: Environment) -> dict[str, Any]:
+    return {"pipeline": place.pipeline, "environment": place.name, "slot": scene.serves(place)}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import docker
 from pipeline import embedded
-from pipeline.model import Environment, Event, Run
+from pipeline.adapters.proxy_control import Control
+from pipeline.model import SLOTS, Environment, Event, Run
 from pipeline.store import Store
 from tests.faults.histories import told
 from tests.faults.own_engine import OwnEngine
@@ -19,7 +20,7 @@ from tests.faults.traps import FOLDER, clear
 from tests.integration.developer import web
 from tests.integration.elsewhere import Elsewhere
 from tests.integration.load import Load
-from tests.integration.service import Service, running
+from tests.integration.service import Service, get, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))  # pushed to the built-in git server
 AWAY = 5  # more applications, whose repositories are elsewhere: told of by webhooks
@@ -51,6 +52,10 @@ def application(version: str) -> dict[str, str | None]:
 
 
 class Scene:
+    """On this machine's Docker Engine; ``tests.cluster.scene`` tells what is different on a cluster."""
+
+    names = NAMES  # those that are pushed to the built-in git server
+
     def __init__(self, service: Service, away: int) -> None:
         self.service, self.away_names = service, away_names(away)
         self.traps = Path(service.environ[FOLDER])
@@ -99,7 +104,7 @@ class Scene:
 
     def head(self, name: str) -> str:
         """The head of main where it is pushed to."""
-        folder = self.service.data / "git" if name in NAMES else self.service.folder
+        folder = self.service.data / "git" if name in self.names else self.service.folder
         folder = folder / f"{name}.git"
         done = subprocess.run(
             ["git", "--git-dir", folder, "rev-parse", "main"], capture_output=True, text=True
@@ -114,17 +119,30 @@ class Scene:
         """All that was told of the run, oldest first."""
         return told(self.store, run.id)
 
+    def page(self, name: str) -> str:
+        """What the application shows in live. Raises OSError or AssertionError where it does not answer."""
+        return get(self.service.environments(name)["live"]["url"])[1].strip()
+
+    def serves(self, place: Environment) -> str:
+        """The slot that the proxy itself says it sends the traffic to, "" for none."""
+        value = Control(self.service.data / "proxy").map("active.map").get(f"e{place.index}", "")
+        return next((slot for slot in SLOTS if value.endswith(f"-{slot}")), "")
+
     def orphans(self, name: str) -> list[str]:
         """Containers of live that no record owns, and recorded ones that do not run."""
         environment = self.live(name)
         owned = {(slot, str(record.release)) for slot, record in environment.slots.items()}
-        labels = [one["Config"]["Labels"] for one in self.service.containers(name)]
-        there = {(one["pushlive.slot"], one["pushlive.release"]) for one in labels}
+        there = self.held(name)
         serving = {(environment.active, str(environment.serving))}
         return [
             *(f"nobody owns {slot} r{release} of {name}" for slot, release in sorted(there - owned)),
             *(f"{slot} r{release} of {name} does not run" for slot, release in serving - there),
         ]
+
+    def held(self, name: str) -> set[tuple[str, str]]:
+        """Slots and releases of which anything is there."""
+        labels = [one["Config"]["Labels"] for one in self.service.containers(name)]
+        return {(one["pushlive.slot"], one["pushlive.release"]) for one in labels}
 
     def commands_started(self, since: float, until: float) -> dict[str, int]:
         """How often each container of a command was started between two moments (the wall clock's)."""

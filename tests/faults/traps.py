@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.model import DOCKER
 from pipeline.ports import Parts
 
 FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the folder
@@ -137,7 +138,7 @@ class Trapped:
             self._traps.pass_by(self._pipeline, call, when, nth)
 
         at("before")
-        undo = self._between(call, lambda: at("inside"))
+        undo = self._between(call, args, lambda: at("inside"))
         try:
             result = act(*(_listening(one, lambda: at("inside")) for one in args), **more)
         finally:
@@ -145,22 +146,42 @@ class Trapped:
         at("after")
         return result
 
-    def _between(self, call: str, passing: Callable[[], None]) -> Callable[[], None]:
+    def _between(self, call: str, args: tuple[Any, ...], passing: Callable[[], None]) -> Callable[[], None]:
         """Sets a point between two acts of that call; returns what takes it away again."""
-        owner, name = {
-            "engine.start": lambda: (self._part._calls, "start"),  # made, not yet started
-            "engine.switch": lambda: (self._part._proxy, "_apply"),  # in the folder, not yet in the proxy
-        }.get(call, lambda: (None, ""))()
-        if owner is None:
+        if not call.startswith("engine."):
             return lambda: None
+        key = getattr(args[0], "place", args[0]).engine if args else ""
+        point = INSIDE.get((call, "docker" if key == DOCKER else "cluster"))
+        if point is None:
+            return lambda: None
+        owner, name = point(self._part.pair(key)[0])
         real = getattr(owner, name)
 
-        def passed(*args: Any) -> Any:
+        def passed(*args: Any, **more: Any) -> Any:
             passing()
-            return real(*args)
+            return real(*args, **more)
 
         setattr(owner, name, passed)
         return lambda: setattr(owner, name, real)
+
+
+# Between which two acts of a call `inside` is, where no output line comes by.
+INSIDE: dict[tuple[str, str], Callable[[Any], tuple[Any, str]]] = {
+    ("engine.start", "docker"): lambda one: (one._calls, "start"),  # made, not yet started
+    ("engine.start", "cluster"): lambda one: (
+        one._calls,
+        "apply",
+    ),  # its variables are there, its pods are not
+    ("engine.switch", "docker"): lambda one: (one._proxy, "_apply"),  # in the folder, not yet in the proxy
+    ("engine.switch", "cluster"): lambda one: (
+        one,
+        "_settle",
+    ),  # the selector is written, endpoints are to follow
+    ("engine.detach", "cluster"): lambda one: (
+        one._calls,
+        "merge",
+    ),  # the pods were told to end, nobody noted it
+}
 
 
 def _listening(argument: Any, passing: Callable[[], None]) -> Any:

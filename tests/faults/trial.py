@@ -17,11 +17,10 @@ from tests.faults import checker
 from tests.faults.history import history
 from tests.faults.judge import Accepted, Ended, judge, twice_live
 from tests.faults.registry import Fault
-from tests.faults.scene import NAMES, Scene, application
+from tests.faults.scene import Scene, application
 from tests.faults.traps import Sprung, Trap, sprung
 from tests.integration.developer import Files
 from tests.integration.load import Load
-from tests.integration.service import get
 
 _versions = itertools.count(1)
 TAKEN_OVER = 30.0  # seconds; 15 is the promise, and a busy machine is given twice that
@@ -129,7 +128,7 @@ class Trial:
         if self.expected:
             until(lambda: self.page() == self.expected, 30)
         until(lambda: not self.scene.orphans(self.name), 40)
-        for name in NAMES:  # whatever was done to one, or to the whole Engine: all of them serve
+        for name in self.scene.names:  # whatever was done to one, or to the whole Engine: all of them serve
             until(lambda name=name: self.page(name).startswith("version"), 60)  # type: ignore[misc]
 
     def evidence(self) -> str:
@@ -151,7 +150,7 @@ class Trial:
     def page(self, name: str = "") -> str:
         """What an application shows (default: the one that it is tried on), "" where it does not answer."""
         try:
-            return get(self.scene.service.environments(name or self.name)["live"]["url"])[1].strip()
+            return self.scene.page(name or self.name)
         except (OSError, AssertionError):
             return ""
 

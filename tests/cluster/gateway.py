@@ -1,0 +1,194 @@
+"""A way to the API server that can be cut, fall silent, or answer in its stead: what a cluster's clients meet when the
+API server restarts, is overloaded or is out of reach. Each request is passed on as it is, a stream as it comes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+OWN = {"connection", "transfer-encoding", "content-length", "host"}  # of one connection each
+Answer = tuple[int, str]  # an HTTP status and the API's own word for it
+REASONS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+
+
+class Gateway:
+    """Use as a context manager. ``url``: what a kubeconfig names as its server, plain HTTP on loopback."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        cluster = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]
+        parts = urlsplit(cluster["server"])
+        self._address = (parts.hostname or "", parts.port or 443)
+        self._trust = ssl.create_default_context(cadata=_text(cluster))
+        self._clients: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._open.set()
+        self._silent = False
+        self._refusals: list[Callable[[str, str], int]] = []
+        self.refused = 0  # how many requests were answered in the API server's stead
+        gateway = self
+
+        class Handler(_Handler):
+            way = gateway
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Gateway:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.set()
+        self._end_all()
+        self._server.shutdown()
+        self._server.server_close()
+
+    # ── faults ───────────────────────────────────────────────────────────────
+
+    def cut(self) -> None:
+        """Every connection ends, every new one at once."""
+        self._open.clear()
+        self._end_all()
+
+    def silence(self) -> None:
+        """Connections stand, and nothing is answered on new requests."""
+        self._silent = True
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._silent = False
+        self._open.set()
+
+    def drop_streams(self) -> None:
+        """Every connection ends; new ones are as always."""
+        self._end_all()
+
+    def answer(self, chosen: Callable[[str, str], int]) -> None:
+        """``chosen``: from method and path to the status that is answered in the API server's stead, 0 for none."""
+        self._refusals = [chosen]
+
+    def answer_truly(self) -> None:
+        self._refusals = []
+
+    # ── for the handlers ─────────────────────────────────────────────────────
+
+    def enter(self, client: socket.socket) -> None:
+        with self._lock:
+            self._clients.add(client)
+
+    def leave(self, client: socket.socket) -> None:
+        with self._lock:
+            self._clients.discard(client)
+
+    def passes(self) -> bool:
+        """False where the connection is to end instead; waits for as long as nothing is to be answered."""
+        if self._silent:
+            self._open.wait()
+        return self._open.is_set()
+
+    def instead(self, method: str, path: str) -> int:
+        status = next(filter(None, (chosen(method, path) for chosen in self._refusals)), 0)
+        self.refused += bool(status)
+        return status
+
+    def upstream(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(*self._address, context=self._trust)
+
+    def _end_all(self) -> None:
+        with self._lock:
+            for client in self._clients:
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that was cut is what this is for."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    way: Gateway
+
+    def setup(self) -> None:
+        super().setup()
+        self.way.enter(self.connection)
+
+    def finish(self) -> None:
+        self.way.leave(self.connection)
+        with suppress(OSError):
+            super().finish()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+    def _pass(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self.way.passes():
+            self.close_connection = True
+            return
+        if status := self.way.instead(self.command, self.path):
+            self._say(status, {"Content-Type": "application/json"}, _status(status))
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN}
+        above = self.way.upstream()
+        try:
+            above.request(self.command, self.path, body or None, headers)
+            self._pass_back(above.getresponse())
+        finally:
+            above.close()
+
+    def _pass_back(self, answer: http.client.HTTPResponse) -> None:
+        headers = {name: value for name, value in answer.getheaders() if name.lower() not in OWN}
+        if answer.length is not None:
+            self._say(answer.status, headers, answer.read())
+            return
+        self._head(answer.status, headers | {"Transfer-Encoding": "chunked"})
+        while piece := answer.read1(65536):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _say(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self._head(status, headers | {"Content-Length": str(len(body))})
+        self.wfile.write(body)
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
+
+
+def _status(code: int) -> bytes:
+    """As the API server says that something failed."""
+    reason = REASONS.get(code, "Unknown")
+    said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}
+    return json.dumps({**said, "message": f"a test says {reason}"}).encode()
+
+
+def _text(cluster: dict[str, str]) -> str:
+    import base64
+
+    if "certificate-authority-data" in cluster:
+        return base64.b64decode(cluster["certificate-authority-data"]).decode()
+    return Path(cluster["certificate-authority"]).read_text()

@@ -1,0 +1,208 @@
+"""The service of ``tests.faults`` whose applications run on the test cluster, in a namespace of their own, with exactly
+the rights that docker/kubernetes gives; one more runs on this machine's Docker Engine beside them."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import docker
+from pipeline.adapters.kube_calls import Calls
+from pipeline.adapters.kube_client import connect
+from pipeline.adapters.kube_manifests import selected
+from pipeline.adapters.kube_names import COMMAND, PIPELINE, RELEASE, SLOT
+from pipeline.adapters.kube_probe import proxy_path
+from pipeline.adapters.kube_rights import OUTSIDE
+from pipeline.model import Environment
+from tests import clusterbench
+from tests.cluster.callers import Callers
+from tests.cluster.gateway import Gateway
+from tests.conftest import ROOT, until
+from tests.faults.scene import SERVICE, UP, WORKERS, Scene
+from tests.faults.traps import FOLDER
+from tests.faults.trial import Trial
+from tests.integration.service import Service, running
+
+NAMES = tuple(f"app{number}" for number in range(1, 7))
+HERE = "here"  # the one on Docker
+ACCOUNT = "pushlive"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
+ROLE = ROOT / "docker" / "kubernetes" / "namespace" / "role.yaml"
+ON_CLUSTER = SERVICE.replace("ready: 20s", "ready: 30s, drain: 1s")
+SMOKE = """[{get: /, contains: version}, {run: [sh, -c, 'wget -q -O - "$PUSHLIVE_URL"']}]"""
+
+
+def config(registry: str, namespace: str) -> str:
+    lines = ["pipelines:", f"  {HERE}: {{service: {SERVICE}, environments: {{live: }}}}"]
+    for name in NAMES:
+        place = f"environments: {{live: {{engine: {{namespace: {namespace}}}}}}}"
+        image = f"registry: {registry}/{namespace}-{name}"
+        lines.append(f"  {name}: {{{image}, service: {ON_CLUSTER}, smoke: {SMOKE}, {place}}}")
+    return "\n".join(lines) + "\n"
+
+
+class ClusterScene(Scene):
+    """``calls``: as the cluster's administrator, straight to it; the service goes through the ``gateway``."""
+
+    names = (*NAMES, HERE)
+
+    def __init__(self, service: Service, calls: Calls, gateway: Gateway) -> None:
+        super().__init__(service, 0)
+        self.calls, self.gateway = calls, gateway
+
+    def page(self, name: str) -> str:
+        if name == HERE:
+            return super().page(name)
+        path = f"{proxy_path(self.calls, f'{name}-live')}/"
+        answer = self.calls.raw("GET", path, f"asking {name}", headers={})
+        assert answer.status == 200, answer.data
+        return answer.data.decode().strip()
+
+    def serves(self, place: Environment) -> str:
+        if place.pipeline == HERE:
+            return super().serves(place)
+        return selected(self.calls.get("Service", f"{place.pipeline}-live")) or ""
+
+    def held(self, name: str) -> set[tuple[str, str]]:
+        if name == HERE:
+            return super().held(name)
+        labels = [
+            pod["metadata"]["labels"]
+            for pod in self.calls.find("Pod", {PIPELINE: name})
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+        return {(one[SLOT], one[RELEASE]) for one in labels if COMMAND not in one}
+
+    def commands_started(self, since: float, until: float) -> dict[str, int]:
+        """The cluster's as well, of all times: each run's commands have names of their own."""
+        found = Counter(super().commands_started(since, until))
+        for event in self.calls.find("Event", {}):
+            name = event["involvedObject"]["name"]
+            if event.get("reason") == "Started" and "-release-" in name:
+                found[name] += int(event.get("count") or 1)
+        return dict(found)
+
+    def address(self, name: str) -> str:
+        """The public Service's."""
+        service = self.calls.get("Service", f"{name}-live")
+        assert service
+        return str(service["spec"]["clusterIP"])
+
+    # ── what is done to the cluster ──────────────────────────────────────────
+
+    def change(self, method: str, path: str, body: object, kind: str = "application/json") -> Any:
+        """Any request of the administrator's; an AssertionError where it fails."""
+        headers = {"Content-Type": kind}
+        answer = self.calls.raw(method, path, "a test", headers=headers, body=json.dumps(body).encode())
+        assert 200 <= answer.status < 300, answer.data
+        return json.loads(answer.data)
+
+    def allow(self, rules: list[dict[str, Any]]) -> None:
+        """The account's rights from now on; returns once the API server goes by them."""
+        namespace = self.calls.namespace
+        self.change(
+            "PATCH", f"{ROLES}/{namespace}/roles/{ACCOUNT}", {"rules": rules}, "application/merge-patch+json"
+        )
+
+
+def rules() -> list[dict[str, Any]]:
+    """Those of docker/kubernetes for a Pushlive that runs outside of the cluster."""
+    role = next(yaml.safe_load_all(ROLE.read_text()))
+    more = [
+        {"apiGroups": [one.group], "resources": [one.resource], "verbs": list(one.verbs)} for one in OUTSIDE
+    ]
+    return [*role["rules"], *more]
+
+
+def settle_down(calls: Calls) -> str:
+    """The account with its rights in the namespace; its token."""
+    namespace, headers = calls.namespace, {"Content-Type": "application/json"}
+
+    def make(path: str, body: dict[str, Any]) -> Any:
+        answer = calls.raw("POST", path, "making it", headers=headers, body=json.dumps(body).encode())
+        assert answer.status == 201, answer.data
+        return json.loads(answer.data)
+
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    make(accounts, {"metadata": {"name": ACCOUNT}})
+    group = "rbac.authorization.k8s.io"
+    make(f"{ROLES}/{namespace}/roles", {"metadata": {"name": ACCOUNT}, "rules": rules()})
+    who = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}
+    what = {"apiGroup": group, "kind": "Role", "name": ACCOUNT}
+    make(
+        f"{ROLES}/{namespace}/rolebindings",
+        {"metadata": {"name": ACCOUNT}, "roleRef": what, "subjects": [who]},
+    )
+    token = make(f"{accounts}/{ACCOUNT}/token", {"spec": {"expirationSeconds": 7200}})
+    return str(token["status"]["token"])
+
+
+def kubeconfig_for(url: str, token: str) -> str:
+    """A kubeconfig file's text (JSON is YAML)."""
+    name = "through-the-gateway"
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": {"server": url}}],
+            "users": [{"name": name, "user": {"token": token}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        }
+    )
+
+
+@contextmanager
+def cluster_scene(
+    client: docker.DockerClient, kubeconfig: Path, registry: str, folder: Path
+) -> Iterator[ClusterScene]:
+    """A service with all of its applications live."""
+    namespace = f"faults-{secrets.token_hex(3)}"
+    calls = Calls(lambda: connect("", namespace))
+    clusterbench.make_namespace(calls, namespace)
+    try:
+        token = settle_down(calls)
+        with Gateway(kubeconfig) as gateway:
+            own = folder / "kubeconfig"
+            own.write_text(kubeconfig_for(gateway.url, token))
+            environ = {
+                "KUBECONFIG": str(own),
+                "PUSHLIVE_WORKERS": str(WORKERS),
+                FOLDER: f"FOLDER/traps-{secrets.token_hex(2)}",
+            }
+            with running(client, config(registry, namespace), (sys.executable, *UP), **environ) as service:
+                one = ClusterScene(service, calls, gateway)
+                one.begin(one.names)
+                yield one
+                gateway.mend()
+                gateway.answer_truly()
+    finally:
+        clusterbench.end_namespace(calls, namespace)
+
+
+@contextmanager
+def trying(scene: ClusterScene, name: str) -> Iterator[Trial]:
+    """One try of one fault on an application, under requests of which none may be lost; judged at its end."""
+    trial = Trial(scene, name, random.Random(name))
+    until(lambda: trial.page() != "", 30)
+    try:
+        with Callers(scene.address(name)).fresh(1) as callers:
+            yield trial
+            trial.settle()
+        assert callers.lost == []
+        assert trial.against_the_rules() == []
+        assert trial.verdict() == ([], [])
+    except BaseException as error:
+        error.add_note(trial.evidence())
+        raise
+    finally:
+        scene.forget(name)
