@@ -96,6 +96,8 @@ class Rollout:
             raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
             again = isinstance(error, TryAgain | Held)  # the run itself goes on
+            if again and promotion.switched(self._environment(), self._work.run, self._spec.place.slot):
+                raise  # with what is left: to verify. Where that stays impossible the run's end puts it back
             self.abandon(error, None if again else ending(self._work.run, error))
             raise
 

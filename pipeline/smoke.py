@@ -18,6 +18,7 @@ from pipeline.units import show_duration
 Mask = Callable[[str], str]
 _EXCERPT = 200  # characters of a body that are shown
 _MASKED = 1 << 18  # characters that are searched for secrets first: more than the longest of them
+_AWAY = 5.0  # seconds that an engine which does not answer is asked again
 _PAUSE = 0.1  # seconds between two tries of a failing check
 
 
@@ -94,18 +95,22 @@ class Checker:
         return self._told(Check(f"run {' '.join(check.run)}", ok, answer, seconds))
 
     def _repeat(self, asked: str, ask: Callable[[], str], patience: float) -> Check:
+        """Raises EngineAway where the way there is barred: that says nothing against the application."""
         began = self._clock.monotonic()
         attempts = 0
         while True:
             attempts += 1
+            away: EngineAway | None = None
             try:
                 problem = ask()
-            except EngineAway:
-                raise  # the way there is barred: that says nothing against the application
+            except EngineAway as error:
+                away, problem, patience = error, error.message, max(patience, _AWAY)
             except TryAgain as error:
                 problem = error.message
             seconds = self._clock.monotonic() - began
             if not problem or seconds + _PAUSE > patience:
+                if away:
+                    raise away
                 return self._told(Check(asked, not problem, problem or self._seen, seconds, attempts))
             self._watch.wait(_PAUSE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -22,6 +23,8 @@ Connect = Callable[[], Cluster]
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
 PATIENCE = 15.0  # seconds for one answer
+QUICK = 3.0  # seconds after which a question that met trouble is not repeated by itself any more
+PAUSES = (0.1, 0.3, 1.0)  # seconds before it is: an API server that is busy or restarts says so at once
 WATCH = 300  # seconds after which the server ends a watch
 UNAUTHORIZED = 401
 NEVER = None  # seconds of silence that end a stream of output
@@ -212,11 +215,15 @@ class Calls:
         where = path + (f"?{urlencode(given)}" if given else "")
         headers = {"Content-Type": kind} if body is not None else {}
         sent = None if body is None else json.dumps(body).encode()
-        answer = self.raw(method, where, doing, headers=headers, body=sent, silence=silence)
-        if not 200 <= answer.status < 300:
-            with translate(doing, self.host):
-                raise refused(doing, answer.status, answer.data)
-        return answer
+
+        def once() -> BaseHTTPResponse:
+            answer = self.raw(method, where, doing, headers=headers, body=sent, silence=silence)
+            if not 200 <= answer.status < 300:
+                with translate(doing, self.host):
+                    raise refused(doing, answer.status, answer.data)
+            return answer
+
+        return _again(once)
 
     def raw(
         self,
@@ -285,3 +292,17 @@ class Calls:
 def _when(event: Found) -> str:
     series = (event.get("series") or {}).get("lastObservedTime")
     return str(event.get("lastTimestamp") or series or event.get("eventTime") or "")
+
+
+def _again(ask: Callable[[], BaseHTTPResponse]) -> BaseHTTPResponse:
+    """All that is asked here may be asked twice: trouble that is said at once (busy, a conflict, a connection refused)
+    is met by asking again. A silence is not waited for once more."""
+    since = time.monotonic()
+    for pause in PAUSES:
+        try:
+            return ask()
+        except TryAgain:
+            if time.monotonic() - since > QUICK:
+                raise
+        time.sleep(pause)
+    return ask()

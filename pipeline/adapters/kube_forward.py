@@ -30,7 +30,9 @@ def insist(calls: Calls, pod: str, port: int, timeout: float) -> None:
         try:
             way = _opened(calls, pod, port, timeout)
         except OSError as error:
-            raise EngineAway(f"{what}: the Kubernetes API at {calls.host} does not answer ({error}).") from error
+            raise EngineAway(
+                f"{what}: the Kubernetes API at {calls.host} does not answer ({error})."
+            ) from error
         try:
             said = _refusal(way)
         finally:

@@ -55,7 +55,9 @@ class KubeProbe:
         try:
             answer = self._calls.raw("GET", route.url + path, where, headers=headers, timeout=timeout)
         except TryAgain as error:
-            endpoints(self._calls, route.service)  # raises EngineAway where the API server is what does not answer
+            endpoints(
+                self._calls, route.service
+            )  # raises EngineAway where the API server is what does not answer
             raise TryAgain(f"{where}: no whole answer within {timeout:g} s ({error.message})") from error
         seconds, body = time.monotonic() - began, answer.data
         if answer.status == 403 and RIGHT in _status(body):

@@ -12,8 +12,10 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from pipeline.adapters.kube_calls import Calls, Found
+from pipeline.adapters.kube_client import status_of
 from pipeline.errors import PushliveError, TryAgain
 
+GONE = 410  # the server knows that version no more: it is listed again
 FIRST, SLOWEST = 0.1, 2.0  # seconds before it is asked again, after a break and after many
 LASTING = 5.0  # seconds after which a stream that ends has been a good one
 JOIN = 1.0  # seconds in which a reader ends once its stream is cut
@@ -84,9 +86,10 @@ class Follow:
             except TryAgain:
                 self.breaks += 1
             except PushliveError as error:
-                self._error = error
-                self._changed.set()
-                return
+                if status_of(error) != GONE:
+                    self._error = error
+                    self._changed.set()
+                    return
             with self._lock:
                 self._lost.setdefault(kind, time.monotonic())
             pause = FIRST if time.monotonic() - began > LASTING else min(2 * pause, SLOWEST)

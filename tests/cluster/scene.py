@@ -27,17 +27,20 @@ from tests import clusterbench
 from tests.cluster.callers import Callers
 from tests.cluster.gateway import Gateway
 from tests.conftest import ROOT, until
-from tests.faults.scene import SERVICE, UP, WORKERS, Scene
+from tests.faults.scene import SERVICE, UP, Scene
 from tests.faults.traps import FOLDER
 from tests.faults.trial import Trial
 from tests.integration.service import Service, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))
 HERE = "here"  # the one on Docker
+WORKERS = 8  # some wait in traps
 ACCOUNT = "pushlive"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 ROLE = ROOT / "docker" / "kubernetes" / "namespace" / "role.yaml"
-ON_CLUSTER = SERVICE.replace("ready: 20s", "ready: 30s, drain: 1s")
+ON_CLUSTER = SERVICE.replace(
+    "ready: 20s", "ready: 30s, drain: 1s, cpu: 200m"
+)  # of which a tenth is asked for
 SMOKE = """[{get: /, contains: version}, {run: [sh, -c, 'wget -q -O - "$PUSHLIVE_URL"']}]"""
 
 

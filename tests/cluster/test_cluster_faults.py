@@ -3,16 +3,26 @@ which none may be lost: docs/faults.md."""
 
 from __future__ import annotations
 
+import itertools
+import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import docker
-from tests.cluster.scene import NAMES, ClusterScene, cluster_scene, trying
+from pipeline.adapters.kube_names import PIPELINE, SLOT
+from pipeline.adapters.kube_trouble import is_going, is_ready
+from pipeline.model import Outcome
+from tests.cluster.scene import HERE, NAMES, ClusterScene, cluster_scene, rules, trying
 from tests.cluster.test_cluster import local
-from tests.faults.traps import Trap
+from tests.conftest import scripts_cluster, until
+from tests.faults.traps import Trap, let_go, sprung
+from tests.faults.trial import Trial
+from tests.integration.developer import web
 
 pytestmark = [local, pytest.mark.timeout(280)]
 
@@ -57,3 +67,233 @@ def test_fault_33_a_worker_killed_at_any_step_on_a_cluster(scene: ClusterScene) 
 
     with ThreadPoolExecutor(len(NAMES)) as pool:
         list(pool.map(kill, range(len(NAMES))))
+
+
+def test_fault_33_a_revert_killed_at_its_steps_on_a_cluster(scene: ClusterScene) -> None:
+    """The bad release's connections are ended by whoever goes on."""
+    traps = (
+        Trap("engine.switch", "inside", "job"),
+        Trap("engine.detach", "before", "worker"),
+        Trap("engine.detach", "inside", "both"),
+    )
+
+    def kill(name: str, trap: Trap) -> None:
+        with trying(scene, name) as trial:
+            before = trial.page()
+            trial.push()
+            trial.pushed()
+            until(lambda: trial.page() == trial.expected)
+            trial.expected, bad = before, pods(scene, name, str(scene.live(name).active))
+            trap.write(scene.traps, name)
+            scene.service.pushlive("revert", name, code=None)
+            assert sprung(scene.traps, name)
+            until(lambda: not scene.store.open_runs(name), 60)
+            until(lambda: not bad & pods(scene, name), 30)
+            scene.service.pushlive("resume", name)
+
+    with ThreadPoolExecutor(len(traps)) as pool:
+        list(pool.map(kill, NAMES, traps))
+
+
+def pods(scene: ClusterScene, name: str, slot: str = "") -> set[str]:
+    """The names of an application's pods, of one slot or of both, also of those that end just now."""
+    labels = {PIPELINE: name} | ({SLOT: slot} if slot else {})
+    return {pod["metadata"]["name"] for pod in scene.calls.find("Pod", labels)}
+
+
+def test_fault_40_the_api_server_goes_away_at_every_step(scene: ClusterScene) -> None:
+    """All runs go on once it is back; what serves goes on serving; the environments on Docker are kept and deployed to
+    all the while."""
+    places = ("engine.start", "engine.ready", "engine.preview", "engine.switch", "engine.public")
+    with ExitStack() as stack, ThreadPoolExecutor(len(places)) as pool:
+        trials = [stack.enter_context(trying(scene, name)) for name in NAMES[: len(places)]]
+        traps = [Trap(call, "before", "wait") for call in places]
+        pushed = [one for one, _ in pool.map(Trial.trapped, trials, traps)]
+        scene.gateway.cut()
+        for trial in trials:
+            let_go(scene.traps, trial.name)
+        for trial, one in zip(trials, pushed, strict=True):
+            trial.said(one, "does not answer", 30)
+        goes_on(scene)
+        assert [trial.page() for trial in trials] != [trial.expected for trial in trials]
+        scene.gateway.mend()
+        for trial, one in zip(trials, pushed, strict=True):
+            assert trial.ended(one).outcome == Outcome.LIVE
+            assert not scene.live(trial.name).quarantine
+
+
+def goes_on(scene: ClusterScene) -> None:
+    """The environment on Docker: a container that is taken away comes back, and a push goes live."""
+    with_docker = Trial(scene, HERE, random.Random())
+    before = with_docker.page()
+    container, *_ = scene.service.containers(HERE)
+    scene.service.engine.remove_container(container["Id"], force=True)
+    until(lambda: with_docker.page() == before, 60)
+    with_docker.push()
+    with_docker.pushed()
+    until(lambda: with_docker.page() == with_docker.expected)
+
+
+def test_fault_40_the_api_server_is_silent(scene: ClusterScene) -> None:
+    """As above, where connections stand and nothing comes: a silence is not waited for again and again."""
+    with trying(scene, NAMES[0]) as trial:
+        one, _ = trial.trapped(Trap("engine.expose", "before", "wait"))
+        scene.gateway.silence()
+        let_go(scene.traps, trial.name)
+        goes_on(scene)
+        scene.gateway.mend()
+        assert trial.ended(one).outcome == Outcome.LIVE
+
+
+def test_fault_40_the_api_server_is_busy(scene: ClusterScene) -> None:
+    """Every fifth request is answered 409, 429, 500 or 503 in turn; a push and a revert come through."""
+    statuses, requests = itertools.cycle((409, 429, 500, 503)), itertools.count(1)
+    with trying(scene, NAMES[1]) as trial:
+        before = trial.page()
+        scene.gateway.answer(lambda method, path: 0 if next(requests) % 5 else next(statuses))
+        try:
+            trial.push()
+            trial.pushed()
+            until(lambda: trial.page() == trial.expected)
+            trial.expected = before
+            scene.service.pushlive("revert", trial.name)
+            until(lambda: trial.page() == trial.expected)
+        finally:
+            scene.gateway.answer_truly()
+        assert scene.gateway.refused > 20
+        scene.service.pushlive("resume", trial.name)
+
+
+def test_fault_40_a_watch_is_dropped_again_and_again(scene: ClusterScene) -> None:
+    """While a slow application starts: nothing that happened in between is missed."""
+    over = threading.Event()
+
+    def drop() -> None:
+        while not over.wait(0.3):
+            scene.gateway.drop_streams()
+
+    with trying(scene, NAMES[2]) as trial:
+        one = trial.push(slow("version slow"))
+        trial.expected = "version slow"
+        trial.in_stage(one, "live")
+        dropping = threading.Thread(target=drop)
+        dropping.start()
+        try:
+            trial.pushed()
+        finally:
+            over.set()
+            dropping.join()
+        assert trial.ended(one).outcome == Outcome.LIVE
+
+
+def slow(version: str) -> dict[str, str | None]:
+    return web(version, command="sleep 3; exec httpd -f -p 0.0.0.0:8080 -h /www")
+
+
+def test_fault_40_a_right_is_lost_in_the_middle(scene: ClusterScene) -> None:
+    """The run fails, says which right is missing, and takes nothing from what serves; `retry` goes live."""
+    less = [one | {"verbs": ["get", "list"]} if "deployments" in one["resources"] else one for one in rules()]
+    with trying(scene, NAMES[3]) as trial:
+        before = trial.page()
+        one, _ = trial.trapped(Trap("engine.start", "before", "wait"))
+        scene.allow(less)
+        let_go(scene.traps, trial.name)
+        run = trial.ended(one)
+        assert run.outcome == Outcome.FAILED
+        assert run.failure
+        assert "403" in run.reason
+        assert "deployments" in run.reason
+        assert "docs/kubernetes.md" in str(run.failure)
+        assert trial.page() == before
+        assert not scene.live(trial.name).quarantine
+        scene.allow(rules())
+        scene.service.pushlive("retry", run.id)
+        until(lambda: trial.page() == trial.expected, 60)
+
+
+@pytest.mark.parametrize(
+    ("resource", "limit", "said"),
+    [("limits.memory", None, "has 0B left"), ("requests.cpu", "1m", "exceeded quota")],
+)
+def test_fault_40_a_namespace_has_too_little_quota(
+    scene: ClusterScene, resource: str, limit: str | None, said: str
+) -> None:
+    """Said with the figures within seconds, before anything is started where it can be known."""
+    path = f"/api/v1/namespaces/{scene.calls.namespace}/resourcequotas"
+    with trying(scene, NAMES[4]) as trial:
+        before = trial.page()
+        body = {"metadata": {"name": "little"}, "spec": {"hard": {resource: limit or "1"}}}
+        scene.change("POST", path, body)
+        until(lambda: resource in scene.calls.find("ResourceQuota", {})[0].get("status", {}).get("used", {}))
+        try:
+            run = trial.ended(trial.push(), 40)
+            trial.pushed()
+        finally:
+            scene.calls.delete("ResourceQuota", "little")
+        assert run.outcome == Outcome.FAILED
+        assert "quota" in run.reason
+        assert trial.page() == before
+        assert not scene.live(trial.name).quarantine
+        scene.service.pushlive("retry", run.id)
+        until(lambda: trial.page() == trial.expected, 60)
+
+
+def test_fault_40_another_field_manager_takes_over(scene: ClusterScene) -> None:
+    """Of the warm slot's replicas and of the public Service's selector: what the records say is brought back, and
+    whoever applies without force is told whose it is."""
+    name, path = NAMES[5], f"/apis/apps/v1/namespaces/{scene.calls.namespace}/deployments"
+    with trying(scene, name) as trial:
+        trial.push()
+        trial.pushed()
+        until(lambda: trial.page() == trial.expected)
+        active = scene.live(name).active
+        idle = "green" if active == "blue" else "blue"
+        apply(
+            scene,
+            f"{path}/{name}-live-{idle}",
+            {"apiVersion": "apps/v1", "kind": "Deployment"},
+            {"replicas": 3},
+        )
+        services = f"/api/v1/namespaces/{scene.calls.namespace}/services/{name}-live"
+        theirs = {"selector": {SLOT: idle}}
+        apply(scene, services, {"apiVersion": "v1", "kind": "Service"}, theirs)
+        until(lambda: scene.serves(scene.live(name)) == active, 30)
+        until(lambda: len(ready_pods(scene, name, idle)) == 1, 30)
+        with pytest.raises(AssertionError, match=r"conflict with .*pushlive"):
+            apply(scene, services, {"apiVersion": "v1", "kind": "Service"}, theirs, force=False)
+        trial.push()
+        trial.pushed()
+
+
+def apply(
+    scene: ClusterScene, path: str, kind: dict[str, str], spec: dict[str, object], force: bool = True
+) -> None:
+    """As `kubectl apply --server-side --field-manager=other`."""
+    body = {**kind, "metadata": {"name": path.rpartition("/")[2]}, "spec": spec}
+    query = f"?fieldManager=other&force={str(force).lower()}"
+    scene.change("PATCH", path + query, body, "application/apply-patch+yaml")
+
+
+def ready_pods(scene: ClusterScene, name: str, slot: str) -> list[object]:
+    return [
+        pod
+        for pod in scene.calls.find("Pod", {PIPELINE: name, SLOT: slot})
+        if is_ready(pod) and not is_going(pod)
+    ]
+
+
+@pytest.mark.parametrize("component", ["kube-apiserver", "kubelet"])
+def test_fault_40_a_component_is_killed_in_the_middle_of_a_deploy(
+    scene: ClusterScene, component: str
+) -> None:
+    """And started again some seconds later: the run goes on, and nobody who asks the application notices."""
+    with trying(scene, NAMES[0]) as trial:
+        one, _ = trial.trapped(Trap("engine.start", "before", "wait"))
+        scripts_cluster("kill", component)
+        try:
+            let_go(scene.traps, trial.name)
+            said = "does not answer" if component == "kube-apiserver" else "waiting: "
+            trial.said(one, said, 40)
+        finally:
+            scripts_cluster("start", component)
+        assert trial.ended(one).outcome == Outcome.LIVE

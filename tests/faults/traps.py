@@ -27,7 +27,8 @@ FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the fold
 class Trap:
     """``call``: ``part.method``. ``when``: before · inside · after. ``nth``: which call of that name in one process.
     ``who``: job · worker · both · orphan (the worker dies, its job lives on) · pool (all workers and the keeper)
-    · stop (the job stands still) · nobody (it is only told that the job came by)."""
+    · stop (the job stands still) · wait (this call alone, until ``let_go``) · nobody (it is only told that the job
+    came by)."""
 
     call: str
     when: str = "before"
@@ -59,8 +60,14 @@ def sprung(folder: Path, pipeline: str) -> Sprung | None:
         return None
 
 
+def let_go(folder: Path, pipeline: str) -> None:
+    """Whoever waits in a trap goes on."""
+    (folder / f"{pipeline}.go").touch()
+
+
 def clear(folder: Path, pipeline: str) -> None:
-    for ending in ("trap", "taken", "sprung"):
+    let_go(folder, pipeline)
+    for ending in ("trap", "taken", "sprung", "go"):
         (folder / f"{pipeline}.{ending}").unlink(missing_ok=True)
 
 
@@ -95,6 +102,8 @@ class Traps:
         unfinished = self._folder / f".{pipeline}.sprung"
         unfinished.write_text(json.dumps(asdict(caught)))
         unfinished.rename(self._folder / f"{pipeline}.sprung")
+        while trap.who == "wait" and not (self._folder / f"{pipeline}.go").exists():
+            time.sleep(0.01)
         catch(trap.who)
 
 

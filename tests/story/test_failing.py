@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake import Killed
-from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TryAgain
+from pipeline.errors import AppFailed, EngineAway, EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.model import CommandResult, Outcome, Place, SlotState, State
 
 
@@ -257,3 +257,48 @@ def test_fault_41_a_lease_lost_in_the_middle_acts_no_more(world):
     world.store.client.delete(f"{world.settings.instance}:lease:run:hello#{number}")
     world.work()
     assert world.run(number).outcome == Outcome.LIVE
+
+
+def test_fault_40_an_engine_that_does_not_answer_says_nothing_against_the_release(world):
+    """Its checks are asked again, then the run goes the way again."""
+    world.push("one")
+    world.engine.fail("preview", EngineAway("The API does not answer."), times=3)
+    run = world.push("two")
+    assert run.outcome == Outcome.LIVE
+    assert world.environment("live").quarantine == ()
+
+
+def test_fault_40_an_engine_that_stays_away_fails_the_run_and_nothing_else(world):
+    world.push("one")
+    ask = world.probe.get
+    away = EngineAway("The API does not answer.")
+
+    def get(route, path, timeout):
+        if world.environment("qa").serving == 2:
+            raise away
+        return ask(route, path, timeout)
+
+    world.probe.get = get
+    run = world.push("two")
+    assert (run.outcome, run.failure.whose, run.failure.stage) == (Outcome.FAILED, "engine", "qa")
+    assert "does not answer" in run.failure.message
+    assert world.serving()["live"] == 1
+    assert all(world.environment(name).quarantine == () for name in ("dev", "qa", "live"))
+
+
+def test_fault_40_traffic_stays_where_it_is_while_a_verification_cannot_be_asked(world):
+    """Its checks have just passed: the run comes back to verify, and does not switch to and fro."""
+    world.push("one")
+    public, refused = world.engine.public, iter(range(2))
+
+    def away(spec):
+        if spec.place.environment == "live" and spec.release == 2 and next(refused, None) is not None:
+            raise EngineAway("The API does not answer.")
+        return public(spec)
+
+    world.engine.public = away
+    number = len(world.engine.calls)
+    run = world.push("two")
+    assert run.outcome == Outcome.LIVE
+    switched = [what[0].place.environment for name, what in world.engine.calls[number:] if name == "switch"]
+    assert switched.count("live") == 1
