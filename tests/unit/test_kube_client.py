@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters import kube_forward
+from pipeline.adapters import kube_calls, kube_forward
 from pipeline.adapters.kube_calls import Calls
 from pipeline.adapters.kube_client import Refused, connect
 from pipeline.adapters.kube_probe import KubeProbe, proxy_path
 from pipeline.adapters.kube_watch import Follow
-from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.model import Route
 from tests.apiserver import Answer, Api, kubeconfig, listing, serving, status
 from tests.conftest import until
@@ -22,6 +22,12 @@ from tests.conftest import until
 CLUSTER = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
 USER = "users: [{name: u, user: {token: t}}]\n"
 HEAD = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again is asked without a pause."""
+    monkeypatch.setattr(kube_calls, "PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -143,6 +149,26 @@ def test_passing_trouble_may_be_tried_again(code: int, api: Api, calls: Calls) -
     for act in EVERY.values():
         with pytest.raises(TryAgain, match=f"answered {code}: etcdserver: request timed out"):
             act(calls)
+
+
+@pytest.mark.parametrize("code", [409, 429, 500, 503])
+def test_what_is_busy_for_a_moment_is_asked_again(code: int, api: Api, calls: Calls) -> None:
+    for act in EVERY.values():
+        busy = iter((True, True, True))
+        api.answers = lambda method, path, busy=busy: (  # type: ignore[misc]
+            status(code, "Conflict", "busy") if next(busy, False) else listing()
+        )
+        act(calls)
+    assert len(api.asked) == 4 * len(EVERY)
+
+
+def test_what_took_long_is_not_asked_again(api: Api, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever calls has other things to do than to wait for a silence once more."""
+    monkeypatch.setattr(kube_calls, "QUICK", -1.0)
+    api.answers = lambda method, path: status(503, "ServiceUnavailable", "busy")
+    with pytest.raises(EngineAway):
+        asked(calls)
+    assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize("body", ["", "<html>upstream</html>", "[]", '"no"'])
