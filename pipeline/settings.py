@@ -168,10 +168,11 @@ def _subnet_problems(settings: Settings) -> Iterator[str]:
 
 
 def _value_problems(settings: Settings) -> Iterator[str]:
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,20}", settings.instance):
+    # A label's value on a cluster, too, which ends with a letter or a digit.
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,19}[a-z0-9])?", settings.instance):
         yield (
             f"PUSHLIVE_INSTANCE={settings.instance!r}: at most 21 lower-case letters, digits and hyphens, "
-            "beginning with a letter"
+            "beginning with a letter and not ending with a hyphen"
         )
     for name, low, high in (("workers", 1, 64), ("keep_releases", 1, 1000)):
         if not low <= getattr(settings, name) <= high:

@@ -194,16 +194,14 @@ def test_a_registrys_password_that_is_wrong_is_named_and_the_right_one_works(
     assert where.REGISTRY_PASSWORD not in repr(cluster_bench.events)
 
 
-@pytest.mark.parametrize("user", ["root", "0"])
 def test_strict_refuses_an_image_that_may_run_as_root_at_once(
-    user: str,
     cluster_bench: ClusterBench,
     docker_client: docker.DockerClient,
     app_image: str,
     registry: str,
     instance: str,
 ) -> None:
-    dockerfile = io.BytesIO(f"FROM {app_image}\nUSER {user}\n".encode())
+    dockerfile = io.BytesIO(f"FROM {app_image}\nUSER 0\n".encode())
     labels = {"pushlive.instance": instance}
     rooted = str(docker_client.images.build(fileobj=dockerfile, labels=labels, rm=True)[0].id)
     remote = push(docker_client, rooted, f"{registry}/{instance}-rooted")
@@ -231,7 +229,6 @@ def answering(status: str) -> tuple[str, ...]:
     ("command", "said", "advice"),
     [
         (answering("500 No"), "GET /healthz: HTTP probe failed with statuscode: 500", "`health` (/healthz)"),
-        (shell("echo begun", "sleep 60"), "nothing listens on 0.0.0.0:8080", "`port`"),
         (shell("echo begun", f"exec {HTTPD} 9090"), "nothing listens on 0.0.0.0:8080", "`port`"),
         (
             shell("echo begun", f"exec {HTTPD} 127.0.0.1:8080"),
@@ -239,7 +236,7 @@ def answering(status: str) -> tuple[str, ...]:
             "0.0.0.0:8080",
         ),
     ],
-    ids=["500", "nowhere", "another port", "loopback"],
+    ids=["500", "another port", "loopback"],
 )
 def test_an_application_that_does_not_become_ready_is_explained_at_the_end_of_its_time(
     command: tuple[str, ...], said: str, advice: str, cluster_bench: ClusterBench

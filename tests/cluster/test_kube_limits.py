@@ -93,7 +93,9 @@ def test_pod_security_refuses_a_standard_pod_by_name_and_takes_a_strict_one(own:
 
     strict = own.spec(release=2, security="strict", port=80, command=shell(f"exec {HTTPD} 80"))
     own.stand(strict)
-    look = "id -u; grep CapBnd /proc/self/status; touch /x; touch /tmp/x && echo wrote /tmp; exit 0"
+    look = (
+        "exec 2>&1; id -u; grep CapBnd /proc/self/status; touch /x; touch /tmp/x && echo wrote /tmp; exit 0"
+    )
     assert output(own, strict, look) == [
         "65534",
         "CapBnd:\t0000000000000000",

@@ -90,6 +90,7 @@ def test_variables_of_the_command_line_the_tests_and_applications_are_let_be() -
     [
         ("INSTANCE", "Shop", "at most 21 lower-case letters"),
         ("INSTANCE", "a" * 22, "at most 21 lower-case letters"),
+        ("INSTANCE", "a-", "not ending with a hyphen"),
         ("INSTANCE", "1a", "at most 21 lower-case letters"),
         ("INSTANCE", "a\n", "at most 21 lower-case letters"),
         ("LISTEN", "7070", "write ADDRESS:PORT"),
