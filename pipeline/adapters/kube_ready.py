@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.adapters import kube_trouble
 from pipeline.adapters.kube_calls import Calls, Found
-from pipeline.adapters.kube_late import Late
+from pipeline.adapters.kube_late import SILENT, Late
 from pipeline.adapters.kube_names import ASKED, SPEC, selector, slot_name
 from pipeline.adapters.kube_trouble import (
     Trouble,
@@ -54,9 +54,14 @@ class Waiting:
                 waited = self._clock.monotonic() - start
                 if waited >= tell:
                     tell *= 2
-                    state = self._late.state(self._active(follow))
-                    emit(Event("note", self._clock.now(), f"waiting: {state}"))
+                    emit(Event("note", self._clock.now(), f"waiting: {self._state(follow)}"))
                 self._patience(follow, watch)
+
+    def _state(self, follow: Follow) -> str:
+        silent = follow.silence()
+        if silent >= SILENT:
+            return f"the Kubernetes API does not answer, for {silent:.0f} s now"
+        return self._late.state(self._active(follow))
 
     def _look(self, follow: Follow, emit: Emit) -> bool:
         active = self._active(follow)
