@@ -23,6 +23,7 @@ from pipeline.reconcile import Reconciler
 from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Watchman
 from pipeline.vault import Vault
+from pipeline.where import where_of
 from pipeline.work import Renewer
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Keeper:
         self._waited = 0.0  # seconds of this round in which an engine did not answer
         self._rung: dict[str, float] = {}  # when this keeper last rang for a run
         self._seen: dict[str, str] = {}  # heads that no run knew at the last look
-        self._config_problem = ""
+        self._config_problem, self._proxy_problem = "", ""
         self._damage: dict[str, bool | None] = {}  # messages of damaged records; True once they were said
         self._reconciled, self._looked, self._tidied = _Due(), _Due(), _Due()
 
@@ -92,7 +93,7 @@ class Keeper:
             said += self._find_heads()
         if self._reconciled.now(now, self._pace):
             self._waited = 0.0
-            said += self._ensure()
+            said += self._ensured()
             said += self.reconcile()
             took = self._parts.clock.monotonic() - now
             if (
@@ -105,6 +106,15 @@ class Keeper:
         if self._tidied.now(now, TIDY_EVERY):
             said += self.tidy()
         return said
+
+    def _ensured(self) -> list[str]:
+        """The proxy; where its Engine is away, the environments on other engines are looked after all the same."""
+        before = self._proxy_problem
+        try:
+            self._proxy_problem, said = "", self._ensure()
+        except TryAgain as error:
+            self._proxy_problem, said = str(error), []
+        return said if self._proxy_problem in ("", before) else [*said, self._proxy_problem]
 
     def _take_up_config(self) -> list[str]:
         """Looks at pipelines.yaml; says what is wrong with it once for each change."""
@@ -263,7 +273,7 @@ class Keeper:
 
     def fix(self) -> tuple[str, ...]:
         """What a round of the keeper does, at once and for a person: what was done, and what could not be."""
-        said = self._ensure()
+        said = self._ensured()
         said += self.reconcile(
             lambda e: [f"{e.id}: a run, or the service itself, is at work there; look again in a moment"],
             by_hand=True,
@@ -291,20 +301,32 @@ class Keeper:
         failed_for = self._settings.failed_for
         one = Reconciler(self._store, self._parts, environment, failed_for, lease, self._vault)
         done = one.mend(by_hand)
-        left = "; ".join(drift.found for drift in one.drift())
-        return done, f"{left}. `pushlive doctor --fix` takes it back." if left else ""
+        left = "; ".join(one.left)
+        by_hands = "; ".join(drift.found for drift in one.drift())
+        changed = f"{by_hands}. `pushlive doctor --fix` takes it back." if by_hands else ""
+        return done, " ".join(text for text in (left and f"{left}.", changed) if text)
 
     def _strangers(self) -> list[str]:
         """Containers of ours in environments that have no record. Only `gc` removes them: a store that was lost
         must not take down what still serves."""
         said = []
         known = {(e.pipeline, e.name) for e in self._environments()}
-        for place in self._parts.engine.slots():
-            if (place.pipeline, place.environment) not in known:
-                self._parts.engine.remove(place)
+        try:
+            strangers = [p for p in self._parts.engine.slots() if (p.pipeline, p.environment) not in known]
+        except TryAgain as error:
+            return [f"what no record knows was not looked for: {error}"]
+        for place in strangers:
+            name = f"{place.pipeline}/{place.environment}"
+            if where_of(place.engine).kind == "kubernetes":
+                # A machine is one installation's, a namespace may be several ones'.
                 said.append(
-                    f"{place.pipeline}/{place.environment} is unknown; its {place.slot} containers were removed"
+                    f"{name} ({place.slot}) on {place.engine} is unknown here and was left: if it is nobody else's, "
+                    f"`kubectl delete deployment,service,ingress,pdb,configmap,secret -l "
+                    f"pushlive/pipeline={place.pipeline},pushlive/environment={place.environment}`"
                 )
+                continue
+            self._parts.engine.remove(place)
+            said.append(f"{name} is unknown; its {place.slot} containers were removed")
         return said
 
     # ── tidying ──────────────────────────────────────────────────────────────
@@ -323,7 +345,10 @@ class Keeper:
         for environment in tuple(self._environments()):
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:
-                said.append(self._give_up(environment))
+                try:
+                    said.append(self._give_up(environment))
+                except TryAgain as error:
+                    said.append(f"{environment.id} is not in pipelines.yaml any more, but stays: {error}")
         return tuple(said) or ("nothing to clean up",)
 
     def _give_up(self, environment: Environment) -> str:

@@ -27,7 +27,7 @@ class Difference:
 
     found: str
     mended: str
-    mend: Callable[[], None]
+    mend: Callable[[], bool | None]  # False: there was nothing to do, whoever has to is at it
 
 
 class Reconciler:
@@ -45,6 +45,7 @@ class Reconciler:
         self._vault = vault
         self._store, self._parts, self._engine = store, parts, parts.engine
         self._environment, self._failed_for, self._lease = environment, failed_for, lease
+        self.left: list[str] = []  # what `mend` found and could do nothing about
 
     def mend(self, by_hand: bool = False) -> list[str]:
         """Brings everything to what the store says; what was done. With ``by_hand`` also what somebody changed and
@@ -56,8 +57,10 @@ class Reconciler:
         said = []
         for one in (*self.differences(), *(self.drift() if by_hand else ())):
             self._still_ours()
-            one.mend()
-            said.append(f"{self._environment.id}: {one.mended}")
+            if one.mend() is not False:
+                said.append(f"{self._environment.id}: {one.mended}")
+            else:
+                self.left.append(one.found)
         return said + self._detach() + self._clear_expired()
 
     def differences(self) -> Iterator[Difference]:
@@ -121,9 +124,10 @@ class Reconciler:
                 lambda: self._engine.unroute(place),
             )
 
-    def _revive(self, spec: SlotSpec) -> None:
-        self._engine.revive(spec)
+    def _revive(self, spec: SlotSpec) -> bool:
+        acted = self._engine.revive(spec)
         self._still_ours()  # that may have taken long
+        return acted
 
     # ── the other slot ───────────────────────────────────────────────────────
 
@@ -142,13 +146,14 @@ class Reconciler:
                     lambda spec=spec: self._revive_or_forget(spec),  # type: ignore[misc]
                 )
 
-    def _revive_or_forget(self, spec: SlotSpec) -> None:
+    def _revive_or_forget(self, spec: SlotSpec) -> bool:
         try:
-            self._engine.revive(spec)
+            return self._engine.revive(spec)
         except LeaseLost:
             raise
         except PushliveError:
             self._clear(spec.place.slot)  # a revert starts it anew, and says so, or that its image is gone
+            return True
 
     def _left_behind(self) -> Iterator[Difference]:
         """Slots that a run began and, having ended, will never finish; containers without a record."""

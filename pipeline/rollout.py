@@ -40,6 +40,7 @@ from pipeline.model import (
     Run,
     SlotSpec,
     SlotState,
+    other,
 )
 from pipeline.ports import Engine, Parts, Watch
 from pipeline.smoke import Checker, must_pass
@@ -48,6 +49,7 @@ from pipeline.vault import Vault
 from pipeline.work import Step, Work
 
 START_MARGIN = 60.0  # seconds for the engine itself, on top of the application's own `ready`
+CLUSTER_MARGIN = 300.0  # the same on a cluster: an image is pulled, a node may have to be added first
 RELEASE_TIMEOUT = 1800.0  # seconds; a release command is not cut before
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 LOG_LINES = 20
@@ -92,6 +94,7 @@ class Rollout:
                 self._smoke()
                 self._switch()
             self._verify()
+            self._end_connections()
         except (LeaseLost, StoreUnavailable):
             raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
@@ -155,7 +158,8 @@ class Rollout:
 
     def _start(self) -> None:
         engine, spec = self._parts.engine, self._spec
-        with self._work.step(self._name, "start", self._config.service.ready + START_MARGIN) as step:
+        margin = START_MARGIN if self._config.engine.here else CLUSTER_MARGIN
+        with self._work.step(self._name, "start", self._config.service.ready + margin) as step:
             warm = self._take_slot()
             if not warm:
                 engine.fits(spec)
@@ -197,9 +201,6 @@ class Rollout:
             slot = self._spec.place.slot
             step.detail = f"{before or 'nothing'} → {slot}"
             self._finish(step, lambda _, run, env: promotion.serving(env, slot, run, now, keep))
-        if before and self._work.run.kind == Kind.REVERT:
-            # Nobody is to be answered by the bad release for longer than it takes.
-            self._detach(before)
 
     def _verify(self) -> None:
         with self._work.step(self._name, "verify", 60.0) as step:
@@ -214,16 +215,26 @@ class Rollout:
             )
             self._finish(step, self._verified)
 
-    def _detach(self, slot: str) -> None:
+    def _end_connections(self) -> None:
+        """After a revert nobody is to be answered by the bad release for longer than it takes. Not before the good one
+        was verified: until then it may have to take the traffic again."""
+        slot = other(self._spec.place.slot)
         environment = self._environment()
         record = environment.slots.get(slot)
-        if slot == self._spec.place.slot or record is None:
+        if self._work.run.kind != Kind.REVERT or record is None or record.state != SlotState.WARM:
             return
-        mark = promotion.mark_of(record)
-        if count := self._acting().detach(promotion.place_of(environment, slot), mark):
-            self._work.note(
-                f"the pods of {slot} ({count}) were replaced, so that no connection stays on it", self._name
-            )
+        place, mark = promotion.place_of(environment, slot), promotion.mark_of(record)
+        try:
+            count = self._acting().detach(place, mark)
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except PushliveError as error:
+            text = f"connections to {slot} may last until `drain` is over: {error.message}"
+            self._work.note(text, self._name, "warning")
+            return
+        if count:
+            text = f"the pods of {slot} ({count}) were replaced, so that no connection stays on it"
+            self._work.note(text, self._name)
 
     # ── deciding what the record says ────────────────────────────────────────
 

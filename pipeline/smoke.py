@@ -13,7 +13,7 @@ from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRele
 from pipeline.model import Answer, Check, Event, Replica, Route, SlotSpec
 from pipeline.narrate import harmless
 from pipeline.ports import Clock, Emit, Engine, Probe, Watch
-from pipeline.units import show_duration
+from pipeline.units import bracketed, show_duration
 
 Mask = Callable[[str], str]
 _EXCERPT = 200  # characters of a body that are shown
@@ -144,7 +144,7 @@ WRONG = "another release answered"
 def inside_url(replicas: tuple[Replica, ...], route: Route) -> str:
     """The address a command on the environment's own network uses."""
     if replicas:
-        return f"http://{replicas[0].address}:{replicas[0].port}"
+        return f"http://{bracketed(replicas[0].address)}:{replicas[0].port}"
     return route.url
 
 

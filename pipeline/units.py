@@ -123,3 +123,8 @@ Cpu = Annotated[
     WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?m?$"}),
     Words("cores or thousandths of one, such as 0.5, 2 or 250m", "cpu"),
 ]
+
+
+def bracketed(address: str) -> str:
+    """An address as it stands in a URL: ``[fd00::1]``."""
+    return f"[{address}]" if ":" in address else address

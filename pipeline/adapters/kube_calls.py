@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from urllib3 import BaseHTTPResponse, Timeout
 
 from pipeline.adapters.kube_client import Cluster, refused, status_of, translate
-from pipeline.adapters.kube_names import MANAGER, selector
+from pipeline.adapters.kube_names import CONTAINER, MANAGER, selector
 from pipeline.errors import EngineFailed, TryAgain
 
 Found = dict[str, Any]  # an object as the API server has it
@@ -152,7 +152,12 @@ class Calls:
     def output(self, pod: str, lines: int, *, times: bool = False, previous: bool = False) -> tuple[str, ...]:
         """The last output lines of a pod's container, each beginning with its time where ``times``; empty where it has
         not begun or is gone. ``previous``: of the container before this one."""
-        query = {"tailLines": str(lines), "timestamps": str(times).lower(), "previous": str(previous).lower()}
+        query = {
+            "container": CONTAINER,
+            "tailLines": str(lines),
+            "timestamps": str(times).lower(),
+            "previous": str(previous).lower(),
+        }
         path, doing = f"{self.path('Pod', pod)}/log", f"reading the output of {pod}"
         try:
             raw = self._request("GET", path, doing, query=query)
@@ -165,7 +170,9 @@ class Calls:
     def follow(self, pod: str) -> BaseHTTPResponse:
         """A container's output as it comes; ends with the container."""
         path, doing = f"{self.path('Pod', pod)}/log", f"following the output of {pod}"
-        return self._request("GET", path, doing, query={"follow": "true"}, silence=NEVER)
+        return self._request(
+            "GET", path, doing, query={"container": CONTAINER, "follow": "true"}, silence=NEVER
+        )
 
     def watch(self, kind: str, query: dict[str, str], version: str) -> BaseHTTPResponse:
         """Changes from that version on, one JSON document a line; the server ends it after some minutes."""

@@ -12,7 +12,16 @@ from pipeline.adapters import output_lines
 from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_client import status_of
 from pipeline.adapters.kube_manifests import Manifest
-from pipeline.adapters.kube_trouble import Trouble, has_begun, is_going, is_over, of_pod, of_refusal, told
+from pipeline.adapters.kube_trouble import (
+    Trouble,
+    containers,
+    has_begun,
+    is_going,
+    is_over,
+    of_pod,
+    of_refusal,
+    told,
+)
 from pipeline.adapters.kube_watch import BROKEN, Follow, cut
 from pipeline.errors import EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.model import CommandResult
@@ -47,10 +56,15 @@ def forget(calls: Calls, clock: Clock, names: Iterable[str]) -> None:
     for name in ours:
         pod = calls.get("Pod", name)
         if pod:  # of one whose container has ended there is nothing left to wait for
-            calls.delete("Pod", name, grace=0 if _ended(pod) else 1)
+            _let_go(calls, name, grace=0 if _ended(pod) else 1)
     end = clock.monotonic() + GONE
     while any(calls.get("Pod", name) for name in ours) and clock.monotonic() < end:
         clock.sleep(LOOK / 4)
+
+
+def _let_go(calls: Calls, name: str, grace: int) -> None:
+    calls.merge("Pod", name, {"metadata": {"finalizers": None}})
+    calls.delete("Pod", name, grace)
 
 
 def exit_code(pod: Found) -> int:
@@ -102,7 +116,7 @@ def _never_begun(follow: Follow, trouble: Trouble, calls: Calls, clock: Clock) -
     """The trouble as an error. The pod is taken away: it must not run after all once the trouble has passed."""
     name = trouble.subject
     error = trouble.error(told(calls.events("Pod", name)))
-    calls.delete("Pod", name, grace=1)
+    _let_go(calls, name, grace=1)
     end = clock.monotonic() + GONE
     while (found := follow.objects("Pod")) and clock.monotonic() < end:
         if has_begun(found[0]) and _terminated(found[0], _UNKNOWN) is None:
@@ -117,7 +131,7 @@ def _ended(pod: Found) -> bool:
 
 def _terminated(pod: Found, reason: str = "") -> Found | None:
     """How its container ended, for that reason where one is given."""
-    for one in pod.get("status", {}).get("containerStatuses") or ():
+    for one in containers(pod):
         ended = (one.get("state") or {}).get("terminated")
         if ended and reason in ("", ended.get("reason")):
             return dict(ended)

@@ -15,6 +15,7 @@ from pipeline.adapters.kube_names import MANAGER, SPEC
 Found = dict[str, Any]
 Path = tuple[str, ...]  # as in managedFields: "f:spec", 'k:{"name":"app"}', "f:image"
 
+_HIDDEN = (".env", ".args", ".command")
 SHOWN = 80  # characters of one value
 MOST = 12  # lines about one object
 
@@ -91,8 +92,15 @@ def _walk(path: str, live: Any, wanted: Any) -> Iterator[str]:
         before, after = ({one["name"]: one for one in side} for side in (live, wanted))
         for name in dict.fromkeys([*before, *after]):
             yield from _walk(f"{path}[{name}]", before.get(name), after.get(name))
+    elif any(part in path for part in _HIDDEN) and not path.endswith((".name", "].valueFrom")):
+        # A value that somebody set by hand may be a secret that no mask knows.
+        yield f"{path}: {_veiled(live)} → {_veiled(wanted)}"
     else:
         yield f"{path}: {_shown(live)} → {_shown(wanted)}"
+
+
+def _veiled(value: Any) -> str:
+    return "nothing" if value is None else "•••"
 
 
 def _named(values: list[Any]) -> bool:

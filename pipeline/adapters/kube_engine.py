@@ -8,6 +8,7 @@ what is not ready out of a Service. This engine only says what is wanted, and wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from pipeline.adapters import kube_command, kube_diff, kube_names, kube_room
 from pipeline.adapters.kube_calls import Calls, Found
@@ -18,6 +19,7 @@ from pipeline.adapters.kube_names import (
     INSTANCE,
     NOWHERE,
     RELEASE,
+    RESULT,
     RUN,
     SPEC,
     base,
@@ -33,6 +35,7 @@ from pipeline.adapters.kube_trouble import is_going, is_over, is_ready, last_end
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
+from pipeline.units import bracketed
 
 SETTLE = 5.0  # seconds in which the cluster's controllers follow: a Service's endpoints, pods that are to end
 TRIES = 5  # at an object that somebody else writes, too
@@ -131,9 +134,17 @@ class KubeEngine:
         if spec.config.service.env:
             self._own.make(self._make.config_map(spec), spec.place)
         if spec.secrets:
-            self._own.make(self._make.secret(spec, spec.reveal()), spec.place)
+            self._give_secrets(spec)
         if login := spec.login():
             self._own.put(self._make.pull_secret(spec, login.username, login.password), spec.place)
+
+    def _give_secrets(self, spec: SlotSpec) -> None:
+        """Under a name made from versions; after a restore, or from another store, a version may be another value."""
+        wanted = self._make.secret(spec, spec.reveal())
+        there = self._own.get("Secret", wanted["metadata"]["name"], spec.place)
+        if there and there.get("data") != wanted["data"]:
+            self._calls.delete("Secret", wanted["metadata"]["name"])
+        self._own.make(wanted, spec.place)
 
     def _holds(self, found: Found, spec: SlotSpec, exactly: bool) -> bool:
         has = int(found["spec"].get("replicas") or 0)
@@ -197,12 +208,17 @@ class KubeEngine:
         problems += [f"{t.subject}: {t.text}" for t in map(of_pod, late) if t]
         if not self._exposed(spec):
             problems.append(f"its preview Service {name} does not know its pods")
+        if self.serving(spec.place) == spec.place.slot and not self._leads_hosts(spec):
+            problems.append(f"the Ingress {base(spec.place)} does not lead its host names here")
         return tuple(problems)
 
     def revive(self, spec: SlotSpec) -> bool:
         acted = self._fill(spec, exactly=False)
         if not self._exposed(spec):
             self.expose(spec)
+            acted = True
+        if self.serving(spec.place) == spec.place.slot and not self._leads_hosts(spec):
+            self._lead_hosts(spec)
             acted = True
         return acted
 
@@ -253,10 +269,6 @@ class KubeEngine:
             self._own.put(self._make.disruption(spec), place)
         else:
             self._own.drop("PodDisruptionBudget", slot_name(place), place)
-        if config.hosts:
-            self._own.put(self._make.ingress(place, config.hosts, config.engine.ingress), place)
-        else:
-            self._own.drop("Ingress", base(place), place)
 
     def _exposed(self, spec: SlotSpec) -> bool:
         found = self._calls.get("Service", slot_name(spec.place))
@@ -276,6 +288,7 @@ class KubeEngine:
         found = self._calls.get("Service", service) or {}
         # By its address, which needs no name server; by its name for the application.
         address = found.get("spec", {}).get("clusterIP") or f"{service}.{self._calls.namespace}.svc"
+        address = bracketed(address)
         headers = {"Host": f"{service}.{self._calls.namespace}.svc"}
         return Route(f"http://{address}", headers, names, self._key, full)
 
@@ -295,7 +308,22 @@ class KubeEngine:
                 advice="It has to be started, ready and exposed before traffic goes there.",
             )
         self._own.put(self._make.public(spec.place, spec.place.slot), spec.place)
-        self._settle(spec)
+        with suppress(TryAgain):  # the traffic has moved; what is left is a courtesy
+            self._settle(spec)
+        self._lead_hosts(spec)
+
+    def _lead_hosts(self, spec: SlotSpec) -> None:
+        """The Ingress belongs to the environment: it is that of the release that serves, and of no other."""
+        place, config = spec.place, spec.config
+        if config.hosts:
+            self._own.put(self._make.ingress(place, config.hosts, config.engine.ingress), place)
+        else:
+            self._own.drop("Ingress", base(place), place)
+
+    def _leads_hosts(self, spec: SlotSpec) -> bool:
+        found = self._own.mine("Ingress", base(spec.place), spec.place)
+        there = [rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()]
+        return sorted(there) == sorted(spec.config.hosts)
 
     def _settle(self, spec: SlotSpec) -> None:
         """Waits, a bounded time, until the Service's endpoints are those of the slot: a selector is a wish."""
@@ -399,6 +427,9 @@ class KubeEngine:
 
     def remove(self, place: Place) -> None:
         labels = environment_labels(self._instance, place)
+        kube_command.forget(
+            self._calls, self._clock, [pod["metadata"]["name"] for pod in self._commands(place)]
+        )
         for kind in KINDS:
             for one in self._calls.find(kind, labels):
                 self._calls.delete(kind, one["metadata"]["name"])
@@ -423,7 +454,12 @@ class KubeEngine:
 
     def _commands(self, place: Place) -> list[Found]:
         found = self._calls.find("Pod", environment_labels(self._instance, place))
-        return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not is_going(pod)]
+        return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not _let_go(pod)]
+
+
+def _let_go(pod: Found) -> bool:
+    """True for a pod that is as good as gone; one that was told to end may still hold what became of its command."""
+    return is_going(pod) and RESULT not in (pod["metadata"].get("finalizers") or ())
 
 
 def _sources(pod: Found) -> set[tuple[str, str]]:

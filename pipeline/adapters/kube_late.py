@@ -7,13 +7,23 @@ from contextlib import suppress
 from pipeline.adapters import kube_forward
 from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_names import slot_name
-from pipeline.adapters.kube_trouble import EXIT, Trouble, has_begun, is_ready, told, unready
+from pipeline.adapters.kube_trouble import (
+    EXIT,
+    Trouble,
+    containers,
+    has_begun,
+    is_ready,
+    refusals,
+    told,
+    unready,
+)
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.model import SlotSpec
 
 LINES = 20  # of a container's output
 SILENT = 0.5  # seconds after which it is not known any more what the pods do
 REFUSED = "connection refused"
+MORE = 2  # refusals after a connection inside the pod has stood
 
 
 class Late:
@@ -21,7 +31,7 @@ class Late:
 
     def __init__(self, calls: Calls, spec: SlotSpec) -> None:
         self._calls, self._spec = calls, spec
-        self._asked: set[str] = set()
+        self._asked: dict[str, int] = {}  # pods: refusals when a connection inside stood, -1 where none did
 
     def failed(self, trouble: Trouble) -> PushliveError:
         """The trouble as an error, with what the cluster says and the last output beside it."""
@@ -64,13 +74,17 @@ class Late:
         return AppFailed(f"{text}.", advice=advice, evidence=self._evidence(pod, previous=False))
 
     def listens_to_itself(self, pods: list[Found]) -> bool:
-        """True where a pod refuses whoever is outside, and answers on 127.0.0.1; each is asked once."""
+        """True where a pod goes on refusing whoever is outside, although it answers on 127.0.0.1: one refusal may be
+        from before it began to listen."""
         for pod in pods:
             name = pod["metadata"]["name"]
-            if not is_ready(pod) and name not in self._asked:
-                self._asked.add(name)
-                if REFUSED in unready(self._calls.events("Pod", name)) and self._listens_inside(name):
-                    return True
+            if is_ready(pod) or self._asked.get(name, 0) < 0:
+                continue
+            count = refusals(self._calls.events("Pod", name), REFUSED)
+            if name not in self._asked:
+                self._asked[name] = count if count and self._listens_inside(name) else -1
+            elif count >= self._asked[name] + MORE:
+                return True
         return False
 
     def _listens_inside(self, pod: str) -> bool:
@@ -115,9 +129,6 @@ class Late:
 
 
 def _phase(pod: Found) -> str:
-    waiting = [
-        (one.get("state") or {}).get("waiting")
-        for one in pod.get("status", {}).get("containerStatuses") or ()
-    ]
+    waiting = [(one.get("state") or {}).get("waiting") for one in containers(pod)]
     reason = next((one.get("reason", "") for one in waiting if one), "")
     return str(reason or pod.get("status", {}).get("phase", "unknown"))

@@ -14,9 +14,11 @@ from pipeline.adapters.containers import CAP_DROP, environment, fingerprint
 from pipeline.adapters.kube_names import (
     COMMAND,
     COMMIT,
+    CONTAINER,
     INDEX,
     NOWHERE,
     RELEASE,
+    RESULT,
     ROUTE,
     RUN,
     SLOT,
@@ -37,6 +39,7 @@ PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new co
 CPU_SHARE = 0.1  # of the CPU limit is asked for when a node is chosen
 SMALLEST_CPU = 10  # thousandths of a core
 PROBE_PATIENCE = 5  # seconds that one readiness probe may take
+_ELSEWHERE = {"drain", "keep_warm", "ready", "release", "replicas"}  # of a service: no pod is otherwise by it
 PORT = "http"  # the name of the container's port, so that a Service need not know its number
 
 
@@ -127,8 +130,12 @@ class Maker:
         )
 
     def spec_hash(self, spec: SlotSpec) -> str:
-        """Equal for pods that are alike: which run asked for them says nothing."""
-        return str(self._template(spec)["metadata"]["labels"][SPEC])
+        """Equal for pods that are alike: which run asked for them says nothing. Made from what was asked for, not from
+        how this version writes it down: an upgrade of Pushlive makes nothing look changed."""
+        login = bool(spec.config.registry and spec.config.registry.username)
+        service = spec.config.service.model_dump(mode="json", exclude_defaults=True, exclude=_ELSEWHERE)
+        what = [spec.release, spec.commit, spec.remote, service, spec.secrets, login]
+        return fingerprint({"labels": slot_labels(self._instance, spec.place), "what": what})
 
     # ── commands ─────────────────────────────────────────────────────────────
 
@@ -148,6 +155,8 @@ class Maker:
             COMMAND: spec.place.slot,
         }
         made = self._made("v1", "Pod", command_name(spec, name), labels)
+        # Whoever takes the pod away (a node that is emptied, its garbage collection) leaves what became of it.
+        made["metadata"]["finalizers"] = [RESULT]
         return made | {"spec": pod}
 
     # ── parts ────────────────────────────────────────────────────────────────
@@ -164,7 +173,7 @@ class Maker:
         ]
         labels = {**slot_labels(self._instance, spec.place), INDEX: str(spec.place.index)}
         labels |= {RELEASE: str(spec.release)}
-        labels[SPEC] = fingerprint({"labels": labels, "pod": pod})
+        labels[SPEC] = self.spec_hash(spec)
         return {"metadata": {"labels": labels}, "spec": pod}
 
     def _pod(self, spec: SlotSpec, container: Manifest) -> Manifest:
@@ -194,7 +203,7 @@ class Maker:
         cpu = round(service.cpu * 1000)
         strict = service.security == "strict"
         container: Manifest = {
-            "name": "app",
+            "name": CONTAINER,
             "image": spec.remote,
             "imagePullPolicy": "IfNotPresent",
             "ports": [{"name": PORT, "containerPort": service.port, "protocol": "TCP"}],

@@ -8,6 +8,7 @@ from pipeline.model import Place, SlotSpec
 from pipeline.names import LONGEST, service_name
 
 MANAGER = "pushlive"  # our name as a field manager
+CONTAINER = "app"  # the application's in a pod; others are somebody's sidecars
 
 INSTANCE = "pushlive/instance"
 PIPELINE = "pushlive/pipeline"
@@ -22,6 +23,8 @@ COMMAND = "pushlive/command"
 DETACHED = "pushlive/detached"  # annotation: of which switch the connections were ended
 ASKED = "pushlive/asked"  # annotation: when the cluster was last asked to try again to make pods
 ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
+
+RESULT = "pushlive/result"  # finalizer: a command's pod stays until its result was taken note of
 
 NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it
 

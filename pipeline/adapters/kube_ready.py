@@ -78,7 +78,8 @@ class Waiting:
         if not deployments:
             name = slot_name(self._spec.place)
             raise EngineFailed(f"{name} was removed while it started.", advice="Deploy again.")
-        return len(active) == self._wanted and all(map(is_ready, active)) and _settled(deployments[0])
+        # Somebody, or an autoscaler, may want more of them than is written.
+        return len(active) >= self._wanted and all(map(is_ready, active)) and _settled(deployments[0])
 
     def _active(self, follow: Follow) -> list[Found]:
         """The pods of this very spec that are to stay."""

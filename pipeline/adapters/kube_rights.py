@@ -27,7 +27,7 @@ class Right:
 # changed by hand is written back (`update`), also to try what that would give.
 INSIDE = (
     Right("", "services", ("get", "list", "create", "update", "patch", "delete")),
-    Right("", "pods", ("get", "list", "watch", "create", "delete")),
+    Right("", "pods", ("get", "list", "watch", "create", "patch", "delete")),
     Right("", "pods/log", ("get",)),
     Right("", "configmaps", ("get", "list", "create", "delete")),
     Right("", "secrets", ("get", "list", "create", "patch", "delete")),

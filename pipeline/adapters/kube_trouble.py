@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.adapters.kube_names import CONTAINER
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
 
 Found = dict[str, Any]
@@ -68,7 +69,7 @@ def of_pod(pod: Found) -> Trouble | None:
         text = f"the cluster ended it ({status['reason']}): {_line(status.get('message'))}"
         advice = "Look at the node's memory and disk (`kubectl describe node`)."
         return Trouble(name, "ended", text, advice, EngineFailed, SOON)
-    for container in status.get("containerStatuses") or ():
+    for container in containers(pod):
         trouble = _of_container(name, container)
         if trouble:
             return trouble
@@ -123,7 +124,7 @@ def is_over(pod: Found) -> bool:
 
 def has_begun(pod: Found) -> bool:
     """True once its container has run, or may have."""
-    states = [one.get(key) or {} for one in _containers(pod) for key in ("state", "lastState")]
+    states = [one.get(key) or {} for one in containers(pod) for key in ("state", "lastState")]
     return any("running" in state or _ran(state.get("terminated")) for state in states)
 
 
@@ -133,12 +134,12 @@ def _ran(ended: Found | None) -> bool:
 
 def restarts(pod: Found) -> int:
     """How often its container was begun again."""
-    return sum(int(one.get("restartCount") or 0) for one in _containers(pod))
+    return sum(int(one.get("restartCount") or 0) for one in containers(pod))
 
 
 def last_end(pod: Found) -> Found | None:
     """How its container ended last: exitCode, reason; None where it never did."""
-    for container in _containers(pod):
+    for container in containers(pod):
         for state in (container.get("state"), container.get("lastState")):
             if state and state.get("terminated"):
                 return dict(state["terminated"])
@@ -149,6 +150,12 @@ def unready(events: Iterable[Found]) -> str:
     """What its readiness probe said last, "" where it said nothing."""
     said = [_line(one.get("message")) for one in events if one.get("reason") == "Unhealthy"]
     return said[-1].removeprefix("Readiness probe failed: ") if said else ""
+
+
+def refusals(events: Iterable[Found], word: str) -> int:
+    """How often its readiness probe has said that."""
+    found = [one for one in events if one.get("reason") == "Unhealthy" and word in _line(one.get("message"))]
+    return sum(map(_count, found))
 
 
 def told(events: Iterable[Found], without: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -170,8 +177,10 @@ def makes_room(events: Iterable[Found]) -> bool:
     return any(one.get("reason") in ("TriggeredScaleUp", "Nominated") for one in events)
 
 
-def _containers(pod: Found) -> list[Found]:
-    return list(pod.get("status", {}).get("containerStatuses") or ())
+def containers(pod: Found) -> list[Found]:
+    """What is said of the application's container; sidecars are somebody else's."""
+    found = pod.get("status", {}).get("containerStatuses") or ()
+    return [one for one in found if one.get("name", CONTAINER) == CONTAINER]
 
 
 def _of_container(pod: str, container: Found) -> Trouble | None:

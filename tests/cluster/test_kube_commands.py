@@ -75,7 +75,7 @@ def test_fault_33_a_command_is_awaited_by_whoever_comes_after(
 
 @pytest.mark.parametrize(
     "words",
-    [("delete", "pod", "--wait=false"), ("delete", "pod", "--grace-period=0", "--force")],
+    [("delete", "pod", "--wait=false"), ("delete", "pod", "--grace-period=0", "--force", "--wait=false")],
     ids=["told", "forced"],
 )
 def test_fault_33_a_command_that_somebody_ended_has_an_unknown_outcome(
@@ -98,6 +98,19 @@ def test_fault_33_an_evicted_command_has_an_unknown_outcome(bench: ClusterBench)
 
     with pytest.raises(OutcomeUnknown):
         run(bench, "trap 'exit 0' TERM", "echo begun", "while :; do sleep 0.1; done", emit=evict)
+
+
+def test_fault_33_whoever_comes_after_an_ended_command_does_not_run_it_again(bench: ClusterBench) -> None:
+    """A node that is emptied takes a worker and its command's pod away together."""
+    with pytest.raises(TimedOut):
+        run(bench, "echo begun", "while :; do sleep 0.1; done", seconds=1.5)
+    kubectl(bench.calls.namespace, "delete", "pod", "--wait=false", pod(bench))
+    with pytest.raises(OutcomeUnknown):
+        run(bench, "echo begun again", seconds=20)
+    assert bench.engine.command_runs(bench.place()) == {1}
+    bench.engine.forget_commands(bench.place(), 1)
+    assert bench.engine.command_runs(bench.place()) == frozenset()
+    assert run(bench, "echo anew").output == "anew\n"
 
 
 def test_a_result_that_was_there_before_its_pod_was_taken_away_is_known(bench: ClusterBench) -> None:

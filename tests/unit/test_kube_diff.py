@@ -26,13 +26,13 @@ OURS = managed("pushlive", {"f:replicas": {}, **containers({".": {}, "f:image": 
 DEBUG = containers({"f:env": {'k:{"name":"DEBUG"}': {".": {}, "f:name": {}, "f:value": {}}}})
 
 
-def test_values_that_an_apply_would_change_are_named_with_both() -> None:
+def test_values_that_an_apply_would_change_are_named_variables_without_theirs() -> None:
     live, wanted = deployment(), deployment()
     wanted["spec"]["replicas"] = 2
     wanted["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "2"
     assert changes(live, wanted) == [
         "Deployment hello-live-blue: spec.replicas: 3 → 2",
-        "Deployment hello-live-blue: spec.template.spec.containers[app].env[A].value: 1 → 2",
+        "Deployment hello-live-blue: spec.template.spec.containers[app].env[A].value: ••• → •••",
     ]
     assert changes(live, live) == []
 
@@ -91,3 +91,14 @@ def test_what_is_written_no_more_goes() -> None:
 def test_a_path_that_is_gone_is_passed_over() -> None:
     live = deployment()
     assert without(live, [("f:spec", "f:strategy", "f:type"), ("f:nothing", 'k:{"name":"x"}')]) == live
+
+
+def test_what_a_hand_has_written_into_a_variable_or_an_argument_is_not_shown() -> None:
+    live, wanted = deployment(), deployment()
+    container = live["spec"]["template"]["spec"]["containers"][0]
+    container["env"].append({"name": "DB_PASSWORD", "value": "hunter2"})
+    container["args"] = ["--password=hunter2"]
+    container["command"] = ["sh", "-c", "hunter2"]
+    found = "\n".join(changes(live, wanted))
+    assert "env[DB_PASSWORD]: ••• → nothing" in found
+    assert "hunter2" not in found
