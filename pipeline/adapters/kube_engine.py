@@ -31,6 +31,7 @@ from pipeline.adapters.kube_names import (
 from pipeline.adapters.kube_owned import Owned
 from pipeline.adapters.kube_probe import endpoints, proxy_path, set_of
 from pipeline.adapters.kube_ready import Waiting
+from pipeline.adapters.kube_sources import Sources
 from pipeline.adapters.kube_trouble import is_going, is_over, is_ready, last_end, of_deployment, of_pod
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
@@ -38,7 +39,6 @@ from pipeline.ports import Clock, Emit, Watch
 from pipeline.units import bracketed
 
 SETTLE = 5.0  # seconds in which the cluster's controllers follow: a Service's endpoints, pods that are to end
-TRIES = 5  # at an object that somebody else writes, too
 LOOK = 0.02  # seconds between two looks at that
 KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "ConfigMap", "Secret")
 
@@ -54,9 +54,13 @@ class KubeEngine:
     def _make(self) -> Maker:
         return Maker(self._instance, self._calls.namespace)
 
+    @property
+    def _sources(self) -> Sources:
+        return Sources(self._calls, self._own, self._make)
+
     # --- before
 
-    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:  # `expose` leads them here
+    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:  # `switch` leads them here
         if self._own.get("Service", base(place), place):
             return
         # Whatever stands in the way is said before anything is made.
@@ -89,11 +93,11 @@ class KubeEngine:
         the cluster itself would wait longer and longer."""
         found = self._own.get("Deployment", slot_name(spec.place), spec.place)
         if found and kube_diff.others(found):
-            self._provide(spec)
+            self._sources.provide(spec)
             wanted = self._make.deployment(spec)
             if self._spec_of(found) != self._make.spec_hash(spec):
                 wanted["spec"]["replicas"] = 0
-            self._restored(wanted, dry=False)
+            self._own.restore(wanted, dry=False)
         for pod in self._pods(spec.place):
             if of_pod(pod) and not is_ready(pod):
                 self._calls.delete("Pod", pod["metadata"]["name"])
@@ -104,7 +108,7 @@ class KubeEngine:
         replicas than the spec's, that somebody chose by hand, is left."""
         found = self._own.get("Deployment", slot_name(spec.place), spec.place)
         if found and self._holds(found, spec, exactly):
-            return self._restore_sources(spec)
+            return self._sources.restore(spec)
         other = found is not None and self._spec_of(found) != self._make.spec_hash(spec)
         if other and self._pods(spec.place):
             self._refuse_serving(spec.place, "filled anew")
@@ -113,38 +117,12 @@ class KubeEngine:
                 f"r{spec.release} was made before its pipeline had a `registry:`: no cluster can pull its image.",
                 advice=f"Deploy its commit again: `pushlive deploy {spec.place.pipeline} --commit {spec.commit[:7]}`.",
             )
-        self._provide(spec)
+        self._sources.provide(spec)
         if other:  # out with the old at once: it makes room, and takes no traffic
             self._calls.merge("Deployment", slot_name(spec.place), {"spec": {"replicas": 0}})
         self._calls.apply(self._make.deployment(spec))
-        self._sweep_hashed(spec)
+        self._sources.sweep(spec, self._commands(spec.place))
         return True
-
-    def _restore_sources(self, spec: SlotSpec) -> bool:
-        """What pods that are there take their variables from may have been removed by hand: then they cannot start
-        again. True if it acted."""
-        wanted = _sources(self._make.deployment(spec)["spec"]["template"]["spec"])
-        if all(self._calls.get(kind, name) for kind, name in wanted):
-            return False
-        self._provide(spec)
-        return True
-
-    def _provide(self, spec: SlotSpec) -> None:
-        """What the pods take their variables and their image from."""
-        if spec.config.service.env:
-            self._own.make(self._make.config_map(spec), spec.place)
-        if spec.secrets:
-            self._give_secrets(spec)
-        if login := spec.login():
-            self._own.put(self._make.pull_secret(spec, login.username, login.password), spec.place)
-
-    def _give_secrets(self, spec: SlotSpec) -> None:
-        """Under a name made from versions; after a restore, or from another store, a version may be another value."""
-        wanted = self._make.secret(spec, spec.reveal())
-        there = self._own.get("Secret", wanted["metadata"]["name"], spec.place)
-        if there and there.get("data") != wanted["data"]:
-            self._calls.delete("Secret", wanted["metadata"]["name"])
-        self._own.make(wanted, spec.place)
 
     def _holds(self, found: Found, spec: SlotSpec, exactly: bool) -> bool:
         has = int(found["spec"].get("replicas") or 0)
@@ -153,19 +131,6 @@ class KubeEngine:
 
     def _spec_of(self, deployment: Found) -> str:
         return str(deployment["spec"]["template"]["metadata"]["labels"].get(SPEC))
-
-    def _sweep_hashed(self, spec: SlotSpec) -> None:
-        """ConfigMaps and Secrets that neither slot and no command takes its variables from any more."""
-        used = _sources(self._make.deployment(spec)["spec"]["template"]["spec"])
-        for slot in SLOTS:
-            found = self._calls.get("Deployment", f"{base(spec.place)}-{slot}")
-            used |= _sources(found["spec"]["template"]["spec"]) if found else set()
-        for pod in self._commands(spec.place):
-            used |= _sources(pod["spec"])
-        for kind in ("ConfigMap", "Secret"):
-            for one in self._calls.find(kind, environment_labels(self._instance, spec.place)):
-                if (kind, one["metadata"]["name"]) not in used:
-                    self._calls.delete(kind, one["metadata"]["name"])
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         labels, spec_hash = slot_labels(self._instance, spec.place), self._make.spec_hash(spec)
@@ -225,29 +190,15 @@ class KubeEngine:
     def differs(self, spec: SlotSpec) -> tuple[str, ...]:
         lines: list[str] = []
         for manifest in self._manifests(spec):
-            if both := self._restored(manifest, dry=True):
+            if both := self._own.restore(manifest, dry=True):
                 lines += kube_diff.changes(*both)
         return tuple(lines)
 
     def straighten(self, spec: SlotSpec) -> None:
         for manifest in self._manifests(spec):
             if self._own.get(manifest["kind"], manifest["metadata"]["name"], spec.place):
-                self._restored(manifest, dry=False)
+                self._own.restore(manifest, dry=False)
                 self._calls.apply(manifest)  # and it is ours again, field by field
-
-    def _restored(self, manifest: Manifest, dry: bool) -> tuple[Found, Found] | None:
-        """The object as it was, and as it is (or with ``dry`` would be) after it; None where there is none. The cluster
-        writes its status into it all the time, so it may take a few tries."""
-        for left in reversed(range(TRIES)):
-            live = self._calls.get(manifest["kind"], manifest["metadata"]["name"])
-            if live is None:
-                return None
-            try:
-                return live, self._calls.put(kube_diff.restored(live, manifest), dry)
-            except TryAgain:
-                if not left:
-                    raise
-        return None
 
     def _manifests(self, spec: SlotSpec) -> list[Manifest]:
         """All of the slot that somebody may have changed by hand, the public Service as it is to be while it serves."""
@@ -398,7 +349,7 @@ class KubeEngine:
         watch: Watch,
     ) -> CommandResult:
         def made() -> Manifest:
-            self._provide(spec)
+            self._sources.provide(spec)
             return self._make.command(spec, name, argv, env)
 
         full = command_name(spec, name)
@@ -460,13 +411,3 @@ class KubeEngine:
 def _let_go(pod: Found) -> bool:
     """True for a pod that is as good as gone; one that was told to end may still hold what became of its command."""
     return is_going(pod) and RESULT not in (pod["metadata"].get("finalizers") or ())
-
-
-def _sources(pod: Found) -> set[tuple[str, str]]:
-    """The ConfigMaps and Secrets that a pod's specification names, as kind and name."""
-    found = {("Secret", str(one["name"])) for one in pod.get("imagePullSecrets") or ()}
-    kinds = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
-    for container in pod["containers"]:
-        for source in container.get("envFrom") or ():
-            found |= {(kinds[key], str(one["name"])) for key, one in source.items() if key in kinds}
-    return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pipeline.adapters import kube_diff
 from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_manifests import Manifest
 from pipeline.adapters.kube_names import INSTANCE, environment_labels
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, TryAgain
 from pipeline.model import Place
+
+TRIES = 5  # at an object that somebody else writes, too
 
 
 class Owned:
@@ -40,6 +43,10 @@ class Owned:
             f"`kubectl -n {namespace} delete {kind.lower()} {name}`.",
         )
 
+    def all(self, kind: str, place: Place) -> list[Found]:
+        """Every object of that kind in the environment."""
+        return self._calls.find(kind, environment_labels(self._instance, place))
+
     def put(self, manifest: Manifest, place: Place) -> None:
         """Applies it. Raises ConfigError as ``get``. Twice."""
         self.get(manifest["kind"], manifest["metadata"]["name"], place)
@@ -54,6 +61,21 @@ class Owned:
         """Removes it where it is there and ours. Twice."""
         if self.mine(kind, name, place):
             self._calls.delete(kind, name)
+
+    def restore(self, manifest: Manifest, dry: bool) -> tuple[Found, Found] | None:
+        """Writes an object as it is to be, whoever changed it (``kube_diff.restored``): as it was, and as it is (or
+        with ``dry`` would be) after it; None where there is none. The cluster writes its status into it all the time,
+        so it may take a few tries."""
+        for left in reversed(range(TRIES)):
+            live = self._calls.get(manifest["kind"], manifest["metadata"]["name"])
+            if live is None:
+                return None
+            try:
+                return live, self._calls.put(kube_diff.restored(live, manifest), dry)
+            except TryAgain:
+                if not left:
+                    raise
+        return None
 
     def _is_ours(self, found: Found, place: Place) -> bool:
         labels = found["metadata"].get("labels") or {}
