@@ -10,6 +10,7 @@ from pipeline.adapters.kube_names import slot_name
 from pipeline.adapters.kube_trouble import (
     EXIT,
     Trouble,
+    answered,
     containers,
     has_begun,
     is_ready,
@@ -60,7 +61,8 @@ class Late:
 
     def _unready(self, pod: str, waited: float) -> AppFailed:
         service = self._spec.config.service
-        said = unready(self._calls.events("Pod", pod))
+        events = self._calls.events("Pod", pod)
+        said = answered(events, REFUSED) or unready(events)
         text = f"{pod} is not ready after {waited:.1f} s: "
         advice = f"Look at its output below; `health` ({service.health}), `port` and `ready` are in pipelines.yaml."
         if REFUSED in said and self._listens_inside(pod):

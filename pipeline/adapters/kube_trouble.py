@@ -152,6 +152,12 @@ def unready(events: Iterable[Found]) -> str:
     return said[-1].removeprefix("Readiness probe failed: ") if said else ""
 
 
+def answered(events: Iterable[Found], word: str) -> str:
+    """What its readiness probe said last but for that, "" where it never said anything else: an application that was
+    not there yet for a moment, and then answers 500, is told by its 500."""
+    return unready(one for one in events if word not in _line(one.get("message")))
+
+
 def refusals(events: Iterable[Found], word: str) -> int:
     """How often its readiness probe has said that."""
     found = [one for one in events if one.get("reason") == "Unhealthy" and word in _line(one.get("message"))]

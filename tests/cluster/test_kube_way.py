@@ -89,7 +89,7 @@ def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, w
     query = {"labelSelector": selector(slot_labels(bench.engine._instance, bench.place()))}
     spec = bench.spec(replicas=2)
     with Follow(bench.calls, ("Pod", "Deployment"), query) as follow:
-        until(follow.complete)
+        until(lambda: follow.complete() and follow.silence() == 0.0)
         for round_ in (1, 2, 3):
             way.drop()
             until(lambda at=round_: follow.breaks >= 2 * at and follow.silence() == 0.0)
