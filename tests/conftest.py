@@ -194,7 +194,7 @@ class Bench:
 def bench(engine: DockerEngine, app_image: str) -> Iterator[Bench]:
     """An environment of one's own; removed afterwards."""
     number = next(_numbers)
-    one = Bench(engine, app_image, f"app{number}", number % PORTS)
+    one = Bench(engine, app_image, f"app{number}", number % (PORTS - 1))  # the next index is there, too
     yield one
     engine.remove(one.place())
 

@@ -82,13 +82,17 @@ def test_a_push_goes_live_into_two_namespaces_with_a_secret(service: Installed) 
     assert "@sha256:" in live[0]["spec"]["containers"][0]["image"]
 
 
+def shows(service: Installed, page: str, word: str) -> None:
+    """On live; a node may follow a moment after the Service's endpoints."""
+    until(lambda: (service.page(), service.page("live", "/word")) == (page, word))
+
+
 def test_a_revert_brings_the_release_and_its_secret_back(service: Installed) -> None:
     put(service, "second")
     service.push(web("version 2", command=TELL))
-    assert (service.page(), service.page("live", "/word")) == ("version 2\n", "second\n")
+    shows(service, "version 2\n", "second\n")
     service.pushlive("revert", "hello", "--reason", "a look back")
-    # A node may follow a moment after the Service's endpoints.
-    until(lambda: (service.page(), service.page("live", "/word")) == ("version 1\n", "first\n"))
+    shows(service, "version 1\n", "first\n")
     service.pushlive("resume", "hello")
 
 
@@ -122,7 +126,7 @@ def test_a_worker_that_is_taken_away_in_the_middle_loses_nothing(service: Instal
     until(lambda: service.carrier(run) not in ("", pod), 30)  # it goes on with the other one's worker
     pushing.communicate(timeout=90)
     assert service.wait(run)["outcome"] == "live"
-    assert service.page() == f"{content}\n"
+    until(lambda: service.page() == f"{content}\n")
 
 
 def test_what_it_may_not_do_any_more_is_named(service: Installed) -> None:
@@ -173,7 +177,7 @@ def test_all_of_it_can_go_and_come_back(service: Installed) -> None:
     number = len(service.runs())
     service.push(web("after it all", command=TELL))
     assert service.run(f"hello#{number + 1}")["outcome"] == "live"
-    assert (service.page(), service.page("live", "/word")) == ("after it all\n", before)
+    shows(service, "after it all\n", before)
     assert "files" in service.inside("backup", "/tmp/backup")
 
 

@@ -12,7 +12,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.common.by import By
 
 from pipeline.embedded import Embedded, url
@@ -83,8 +87,11 @@ def patiently(act: Callable[[], T]) -> T:
     while True:
         try:
             return act()
-        except (StaleElementReferenceException, NoSuchElementException):
-            if time.monotonic() > deadline:
+        except WebDriverException as error:
+            gone = isinstance(error, (StaleElementReferenceException, NoSuchElementException))
+            # What ChromeDriver sometimes says of an element that went away while it looked.
+            gone = gone or "does not belong to the document" in str(error)
+            if not gone or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 
