@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from pipeline import promotion, views
 from pipeline.clock import Deadline
@@ -55,7 +56,7 @@ class Reconciler:
             spec = self._spec(active)
             self._engine.prepare(spec.place, spec.config.hosts)
         said = []
-        for one in (*self.differences(), *(self.drift() if by_hand else ())):
+        for one in chain(self.differences(), self.drift() if by_hand else ()):
             self._still_ours()
             if one.mend() is not False:
                 said.append(f"{self._environment.id}: {one.mended}")

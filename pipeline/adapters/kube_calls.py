@@ -37,14 +37,12 @@ _PLURALS = {
     "Node": "nodes",
     "ResourceQuota": "resourcequotas",
     "Deployment": "deployments",
-    "ReplicaSet": "replicasets",
     "Ingress": "ingresses",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "EndpointSlice": "endpointslices",
 }
 _GROUPS = {
     "Deployment": "apis/apps/v1",
-    "ReplicaSet": "apis/apps/v1",
     "Ingress": "apis/networking.k8s.io/v1",
     "PodDisruptionBudget": "apis/policy/v1",
     "EndpointSlice": "apis/discovery.k8s.io/v1",

@@ -24,7 +24,6 @@ from pipeline.adapters.kube_names import (
     SPEC,
     base,
     command_name,
-    environment_labels,
     slot_labels,
     slot_name,
 )
@@ -173,7 +172,7 @@ class KubeEngine:
         problems += [f"{t.subject}: {t.text}" for t in map(of_pod, late) if t]
         if not self._exposed(spec):
             problems.append(f"its preview Service {name} does not know its pods")
-        if self.serving(spec.place) == spec.place.slot and not self._leads_hosts(spec):
+        if self._hosts_astray(spec):
             problems.append(f"the Ingress {base(spec.place)} does not lead its host names here")
         return tuple(problems)
 
@@ -182,7 +181,7 @@ class KubeEngine:
         if not self._exposed(spec):
             self.expose(spec)
             acted = True
-        if self.serving(spec.place) == spec.place.slot and not self._leads_hosts(spec):
+        if self._hosts_astray(spec):
             self._lead_hosts(spec)
             acted = True
         return acted
@@ -271,10 +270,13 @@ class KubeEngine:
         else:
             self._own.drop("Ingress", base(place), place)
 
-    def _leads_hosts(self, spec: SlotSpec) -> bool:
+    def _hosts_astray(self, spec: SlotSpec) -> bool:
+        """True where the slot serves and its host names lead elsewhere."""
+        if self.serving(spec.place) != spec.place.slot:
+            return False
         found = self._own.mine("Ingress", base(spec.place), spec.place)
         there = [rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()]
-        return sorted(there) == sorted(spec.config.hosts)
+        return sorted(there) != sorted(spec.config.hosts)
 
     def _settle(self, spec: SlotSpec) -> None:
         """Waits, a bounded time, until the Service's endpoints are those of the slot: a selector is a wish."""
@@ -377,12 +379,11 @@ class KubeEngine:
         return tuple(text for _, text in merged[-lines:])
 
     def remove(self, place: Place) -> None:
-        labels = environment_labels(self._instance, place)
         kube_command.forget(
             self._calls, self._clock, [pod["metadata"]["name"] for pod in self._commands(place)]
         )
         for kind in KINDS:
-            for one in self._calls.find(kind, labels):
+            for one in self._own.all(kind, place):
                 self._calls.delete(kind, one["metadata"]["name"])
 
     def slots(self) -> Iterable[Place]:
@@ -404,7 +405,7 @@ class KubeEngine:
                 self._calls.delete("Pod", pod["metadata"]["name"])
 
     def _commands(self, place: Place) -> list[Found]:
-        found = self._calls.find("Pod", environment_labels(self._instance, place))
+        found = self._own.all("Pod", place)
         return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not _let_go(pod)]
 
 
