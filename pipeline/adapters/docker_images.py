@@ -39,14 +39,16 @@ def _pulled(calls: Calls, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
 
 
 def _tidy(calls: Calls, reference: str) -> None:
-    """Of that repository the newest KEPT stay, and what a container uses; all others can be pulled again."""
+    """Of that repository KEPT stay, this one and the newest, and what a container uses; all others can be pulled again.
+    When an image was made is told in whole seconds, and a revert may take an old one: this one is named first."""
     repository = reference.partition("@")[0]
     with translate(f"listing the images of {repository}"):
         found = calls.api.images(name=repository)
+    found = [image for image in found if reference not in (image["RepoDigests"] or ())]
     found.sort(key=lambda image: int(image["Created"]), reverse=True)
-    for image in found[KEPT:]:
+    for image in found[KEPT - 1 :]:
         for name in image["RepoDigests"] or ():
-            if name.startswith(f"{repository}@") and name != reference:
+            if name.startswith(f"{repository}@"):
                 calls.remove_image(name)
 
 

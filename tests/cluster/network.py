@@ -14,7 +14,11 @@ MARK = "pushlive-cluster"  # the comment at every rule of ours
 RULES = (
     # Docker lets nothing be forwarded that it does not know.
     f"*filter\n-I FORWARD -i {BRIDGE} -m comment --comment {MARK} -j ACCEPT\n"
-    f"-I FORWARD -o {BRIDGE} -m comment --comment {MARK} -j ACCEPT\nCOMMIT\n"
+    f"-I FORWARD -o {BRIDGE} -m comment --comment {MARK} -j ACCEPT\n"
+    # While kube-proxy exchanges its rules the kernel may let a packet by with no pod chosen for it. Dropped before the
+    # connection is remembered that way, it is sent again a second later; let through, nobody would ever answer it.
+    f"-I FORWARD -d {SERVICES} -m comment --comment {MARK} -j DROP\n"
+    f"-A OUTPUT -d {SERVICES} -m comment --comment {MARK} -j DROP\nCOMMIT\n"
     f"*nat\n-I POSTROUTING -s {PODS} ! -d {PODS} ! -o {BRIDGE} -m comment --comment {MARK} -j MASQUERADE\nCOMMIT\n"
 )
 SYSCTLS = {
