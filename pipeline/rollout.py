@@ -18,6 +18,7 @@ from pipeline.admission import supersede
 from pipeline.errors import (
     AppFailed,
     Cancelled,
+    ConfigError,
     EngineFailed,
     Held,
     LeaseLost,
@@ -368,7 +369,12 @@ class Rollout:
         self._work.change(lambda _, run: replace(run, checks={**run.checks, **checks}))
 
     def _logs(self) -> tuple[str, ...]:
-        return collapsed(self._parts.engine.logs(self._spec.place, 10 * LOG_LINES))[-LOG_LINES:]
+        try:
+            lines = self._parts.engine.logs(self._spec.place, 10 * LOG_LINES)
+        except (ConfigError, EngineFailed) as error:
+            # A check failed, and a person has to hear of that one.
+            return (f"(its last lines could not be read: {error.message})",)
+        return collapsed(lines)[-LOG_LINES:]
 
 
 def _cut(line: str) -> str:

@@ -23,6 +23,16 @@ def test_fault_29_failing_smoke_in_dev_leaves_everything_else(world):
     assert dev.slots["green"].until == pytest.approx(world.clock.now() + 600, abs=5)
 
 
+def test_a_check_that_failed_is_told_also_where_its_last_lines_cannot_be_read(world):
+    world.push("one")
+    world.break_app(2)
+    world.engine.fail("logs", EngineFailed("logs: not allowed.", advice="Grant it."))
+    failure = world.push("two").failure
+    assert "GET / → status 500, expected 200" in failure.message
+    assert failure.whose == "application"
+    assert failure.evidence == ("(its last lines could not be read: logs: not allowed.)",)
+
+
 def test_fault_28_a_check_answered_by_the_old_release_is_found_out(world):
     world.push("one")
     preview = world.engine.preview
