@@ -1,0 +1,226 @@
+"""What may be asked of Pushlive without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from pipeline import loader, log, plan, promotion, views
+from pipeline.config import Config, Pipeline, Rendered
+from pipeline.configs import Configs
+from pipeline.errors import ConfigError, NotFound, PushliveError
+from pipeline.lint import warnings
+from pipeline.messenger import undelivered
+from pipeline.model import Environment, Event, Place, Release, Run, SlotSpec, State
+from pipeline.ports import Clock
+from pipeline.settings import Settings
+from pipeline.store import Store
+from pipeline.vault import Vault
+
+
+class Looking:
+    """``output`` and ``compare`` look at the real parts and are injected: the last lines that a slot printed, and
+    what on its engine is not as a slot's specification wants it."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        output: Callable[[Place, int], tuple[str, ...]],
+        compare: Callable[[SlotSpec], tuple[str, ...]],
+    ) -> None:
+        self._store, self._settings, self._clock = store, settings, clock
+        self._configs = Configs(store, settings.config)
+        self._vault = Vault(store, settings.secrets_key)
+        self._output, self._compare = output, compare
+
+    # ── configuration ────────────────────────────────────────────────────────
+
+    def plan(self, text: str) -> dict[str, Any]:
+        """What a changed pipelines.yaml would change; its problems instead where it is wrong."""
+        problems = [f"line {p.line}: {p.path}: {p.message}" for p in loader.problems(text)]
+        if problems:
+            return {"problems": problems, "warnings": [], "pipelines": {}}
+        new = loader.load(text)
+        try:
+            _, old = self._configs.current()
+        except ConfigError:
+            old = Config()
+        changes = {name: dict(found) for name, found in plan.plan(old, new).items()}
+        for name in new.pipelines:
+            changes[name] = self._against_what_runs(name, new.pipelines[name], changes.get(name, {}))
+        changes = {name: found for name, found in changes.items() if found}
+        found = [*warnings(new), *self._not_set(new)]
+        return {"problems": [], "warnings": found, "pipelines": changes}
+
+    def _not_set(self, config: Config) -> Iterator[str]:
+        for name, pipeline in config.pipelines.items():
+            for environment, secret in self._vault.missing(name, pipeline):
+                place = f"environments.{environment}.secrets" if environment else "registry.password"
+                option = f" --env {environment}" if environment else ""
+                yield (
+                    f"pipelines.{name}.{place}: {secret} is not set, no run will start; "
+                    f"`pushlive secret set {name} {secret}{option}`"
+                )
+
+    def _against_what_runs(
+        self, name: str, pipeline: Pipeline, found: dict[str, tuple[str, ...]]
+    ) -> dict[str, tuple[str, ...]]:
+        """An environment is compared with the release that serves there, not with the file as it was."""
+        changes = dict(found)
+        for environment, record in self._store.environments(name).items():
+            if environment not in pipeline.environments:
+                text = "is not in pipelines.yaml any more; it serves on until `pushlive gc` removes it"
+                changes[environment] = (text,)
+            elif record.serving is not None:
+                release = self._store.release(name, record.serving)
+                lines = plan.differences(release.environments[environment], pipeline.render(environment))
+                lines = (*lines, *self._on_its_engine(record, release, pipeline.render(environment)))
+                changes.pop(environment, None)
+                if lines:
+                    changes[environment] = lines
+        return changes
+
+    def _on_its_engine(self, record: Environment, release: Release, wanted: Rendered) -> tuple[str, ...]:
+        """Value by value what would be different on the engine, what somebody changed there by hand included."""
+        if record.active is None or wanted.engine.key != record.engine:
+            return ()
+        slot, place = record.slots[record.active], promotion.place_of(record, record.active)
+        changed = replace(release, environments={**release.environments, record.name: wanted})
+        try:
+            return self._compare(promotion.spec_of(place, changed, slot.run, slot.secrets))
+        except PushliveError as error:
+            return (f"what runs there cannot be looked at: {error.message}",)
+
+    def pipelines_of_repository(self, name: str) -> tuple[str, ...]:
+        config = self._config()
+        return tuple(p for p in config.pipelines if name and config.repository_of(p) == name)
+
+    def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
+        config = self._config()
+        wanted = {views.same_repository(url) for url in urls if url}
+        return tuple(
+            name
+            for name, pipeline in config.pipelines.items()
+            if pipeline.source.url and views.same_repository(pipeline.source.url) in wanted
+        )
+
+    def branch_of(self, pipeline: str) -> str:
+        return self._known(self._config(), pipeline).source.branch
+
+    # ── runs and what runs ───────────────────────────────────────────────────
+
+    def status(self, pipeline: str = "") -> dict[str, Any]:
+        try:
+            digest, config = self._configs.current()
+        except ConfigError as error:
+            return {"pipelines": [], "config_error": str(error), "config": ""}
+        names = [pipeline] if pipeline else list(config.pipelines)
+        for name in names:
+            self._known(config, name)
+        view = views.Views(self._store, self._settings, config, self._clock.now())
+        found = [view.pipeline(name) for name in names]
+        problem, messages = self._configs.problem(), list(undelivered(self._store))
+        return {"pipelines": found, "config_error": problem, "config": digest, "undelivered": messages}
+
+    def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
+        names = [pipeline] if pipeline else self._store.pipelines()
+        found = [run for name in names for run in self._store.recent(name, limit)]
+        found.sort(key=lambda run: run.accepted, reverse=True)
+        return [views.summary(run, self._clock.now()) for run in found[:limit]]
+
+    def run(self, pipeline: str, number: int) -> Run:
+        return self._store.run(pipeline, number)
+
+    def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
+        """One run with its timing and release; ``None``: the latest."""
+        number = number or self._store.last_run(pipeline)
+        if not number:
+            self._known(self._config(), pipeline)
+            raise NotFound(f"{pipeline} has had no run yet.", advice="The first push makes one.")
+        run = self._store.run(pipeline, number)
+        config = self._configs.by_hash(run.config)
+        return views.show(self._store, config, run, self._clock.now())
+
+    def follow(
+        self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
+    ) -> Iterator[tuple[str, Event] | None]:
+        """Event ids and events as they happen; None after ``idle`` seconds of nothing. Ends with the run, or when it
+        waits for a person."""
+        run = self._store.run(pipeline, number)
+        while True:
+            # Look at the state first: what was told before it is then read for certain.
+            run = self._store.run(pipeline, number)
+            over = run.state in (State.ENDED, State.WAITING)
+            found = self._store.events.read(run.id, after, 0 if over else min(idle, 1.0))
+            for after, event in found:
+                yield after, event
+            if over and not found:
+                return
+            if not found:
+                yield None
+
+    def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]:
+        self._store.run(pipeline, number)
+        return log.read(log.path(self._settings.data, pipeline, number), stage)
+
+    def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
+        """What the application itself has printed last in that environment (default: the last one): the slot
+        that serves, and before it a failed one that is still kept, each under a heading."""
+        _, name = self._place(pipeline, environment)
+        found = self._store.environment(pipeline, name)
+        if found is None or not found.slots:
+            raise NotFound(f"nothing runs in {pipeline}/{name}.", advice="Push first.")
+        mask, unread = self._vault.mask(pipeline)
+        said: list[str] = [f"! {name} cannot be read, so it is not masked here" for name in unread]
+        for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
+            said.append(f"── {name} r{record.release} ({slot}, {record.state})")
+            said += mask.lines(self._output(promotion.place_of(found, slot), lines))
+        return tuple(said)
+
+    # ── secrets, tokens, counts, health ──────────────────────────────────────
+
+    def secrets(self, pipeline: str) -> list[dict[str, Any]]:
+        """Names, environments, newest versions, when and by whom."""
+        found = self._vault.names(pipeline)
+        if not found:
+            self._known(self._config(), pipeline)
+        return found
+
+    def secret(self, pipeline: str, name: str, environment: str = "") -> list[dict[str, Any]]:
+        """Every kept version of one secret, newest first. Raises NotFound."""
+        return self._vault.versions(pipeline, name, environment)
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Oldest first: name, role, created, expires and used (0: never), expired (true or false)."""
+        now = self._clock.now()
+        return [row | {"expired": 0 < row["expires"] <= now} for row in self._store.tokens.all()]
+
+    def counts(self) -> dict[str, int]:
+        return self._store.counts()
+
+    def healthy(self) -> bool:
+        return self._store.healthy()
+
+    # ── small helpers ────────────────────────────────────────────────────────
+
+    def _config(self) -> Config:
+        return self._configs.current()[1]
+
+    def _known(self, config: Config, pipeline: str) -> Pipeline:
+        if pipeline not in config.pipelines:
+            known = ", ".join(config.pipelines) or "none yet"
+            raise NotFound(f"there is no pipeline {pipeline!r}.", advice=f"In pipelines.yaml are: {known}.")
+        return config.pipelines[pipeline]
+
+    def _place(self, pipeline: str, environment: str) -> tuple[str, str]:
+        """The configuration's hash and the environment's name; the last one where none was named."""
+        digest, config = self._configs.current()
+        names = list(self._known(config, pipeline).environments)
+        if environment and environment not in names:
+            raise NotFound(
+                f"{pipeline} has no environment {environment!r}.", advice=f"It has: {', '.join(names)}."
+            )
+        return digest, environment or names[-1]
