@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import secrets
+import signal
 import socket
 import subprocess
 import time
@@ -32,6 +33,10 @@ from pipeline.model import Event, Place, SlotSpec
 from pipeline.settings import Settings
 from tests import clusterbench
 from tests.cluster import where
+
+# A shell starts what it puts into the background with Ctrl-C ignored, which every process of a session would inherit.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 PORTS = 24  # loopback ports, so environments at once, of one session
