@@ -155,7 +155,9 @@ defaults
     tcp-check connect linger
     default-server check inter 30s fastinter 250ms downinter 500ms fall 2 rise 1
     default-server observe layer4 error-limit 1 on-error fastinter
-    http-reuse safe
+    # An application may end a connection without having said so. Where clients share idle ones, such a connection
+    # costs somebody an attempt, and beside a dead replica four of them are soon used up.
+    http-reuse never
     timeout connect 1s
     timeout check 1s
     timeout client 60s
