@@ -243,7 +243,17 @@ def test_a_pod_that_was_evicted_is_replaced_and_counts_no_more(cluster_bench: Cl
         "status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
     }
     words = ("patch", "pod", first.name, "--subresource=status", "--type=merge", "-p", json.dumps(evicted))
-    kubectl(bench.calls.namespace, *words)
+
+    def replaced() -> bool:
+        """Said until it is heard: the kubelet may still be about to write over it that the pod became ready."""
+        pod = bench.calls.get("Pod", first.name)
+        assert pod is not None
+        if pod["status"]["phase"] != "Failed":
+            kubectl(bench.calls.namespace, *words)
+        names = {one.name for one in engine.replicas(spec.place)}
+        return len(names) == 1 and first.name not in names
+
+    until(replaced, 30)
     [second] = engine.ready(spec, print, bench.watch())
     assert second.name != first.name
     assert bench.calls.get("Pod", first.name) is not None
