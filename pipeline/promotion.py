@@ -76,9 +76,17 @@ def is_warm(
     return same and (secrets is None or (record is not None and record.secrets == secrets))
 
 
-def overtaken(environment: Environment, run: Run) -> bool:
-    """Forward only: a newer push serves here already."""
-    return run.kind != Kind.REVERT and environment.newest_run > run.number
+def overtaken(environment: Environment, run: Run, open_runs: Iterable[Run] = ()) -> int:
+    """Forward only: the newer run that serves here already, 0 for none. Of the open ones also one that began to switch
+    and was not verified yet: its worker died, and another takes it up."""
+    if run.kind == Kind.REVERT:
+        return 0
+    if environment.newest_run > run.number:
+        return environment.newest_run
+    traffic = (environment.active, environment.switching)
+    moved = {record.run for slot, record in environment.slots.items() if slot in traffic}
+    newer = (one for one in open_runs if one.kind != Kind.REVERT and one.number > run.number)
+    return next((one.number for one in newer if one.number in moved), 0)
 
 
 @dataclass(frozen=True)

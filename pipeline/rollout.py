@@ -259,10 +259,8 @@ class Rollout:
             raise Cancelled(
                 f"{run.pipeline}#{environment.interrupt} reverts {self._name}; it wins over {run.id}."
             )
-        if promotion.overtaken(environment, run):
-            raise Superseded(
-                f"{run.pipeline}#{environment.newest_run} is newer and serves {self._name} already."
-            )
+        if newer := promotion.overtaken(environment, run, transaction.open()):
+            raise Superseded(f"{run.pipeline}#{newer} is newer and serves {self._name} already.")
         if environment.hold and run.kind != Kind.REVERT:
             raise Held(f"{self._name} was held meanwhile: {environment.hold.reason}.")
         return replace(environment, switching=self._spec.place.slot)

@@ -351,10 +351,10 @@ class Runner:
         run = work.run
         if any(promotion.switched(environment, run, slot) for slot in SLOTS):
             return  # it is in already, and was taken up again after a crash: what is left is to verify
-        if promotion.overtaken(environment, run):
-            raise Superseded(
-                f"{run.pipeline}#{environment.newest_run} is newer and serves {environment.name} already."
-            )
+        # Before this run holds the environment, a newer one that switched may just be at it, and may go back.
+        others = self._store.open_runs(run.pipeline) if work.environment else ()
+        if newer := promotion.overtaken(environment, run, others):
+            raise Superseded(f"{run.pipeline}#{newer} is newer and serves {environment.name} already.")
         entry = promotion.quarantined(environment, release)
         if entry:
             raise AppFailed(

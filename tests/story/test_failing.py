@@ -166,6 +166,34 @@ def test_fault_33_killed_at_every_builder_call_makes_one_release(world, call, af
     assert ("r1" in {tag for _, tag in world.builder.tags}) is True
 
 
+@pytest.mark.parametrize(("call", "after"), [("switch", True), ("public", False)])
+def test_an_older_run_leaves_alone_what_a_newer_one_switched_before_its_worker_died(make_world, call, after):
+    """Neither was verified yet, so the record of who came to serve does not tell."""
+    world = make_world("pipelines: {hello: {service: {}, environments: {live: }}}")
+    world.push("one")
+    older = dies(world, world.accept(world.commit("two")).number, "start", after=False)
+    silent = world.store.leases.take(f"run:hello#{older}", "a worker that says nothing")
+    newer = dies(world, world.accept(world.commit("three")).number, call, after=after)
+    other = world.store.leases.take(f"run:hello#{newer}", "another one")
+    world.store.leases.drop(silent)
+    world.work()
+    assert world.run(older).outcome == Outcome.SUPERSEDED
+    world.store.leases.drop(other)
+    world.work()
+    assert world.run(newer).outcome == Outcome.LIVE
+    switched = [act[0].release for name, act in world.engine.calls if name == "switch"]
+    assert 2 not in switched
+    assert world.environment("live").serving == 3
+
+
+def dies(world, number, call, after):
+    """The worker that takes that run up dies at that call."""
+    world.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.work()
+    return number
+
+
 def test_fault_44_a_run_that_always_kills_its_worker_is_set_aside(world):
     number = world.accept(world.commit("one")).number
     for _ in range(5):
