@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pipeline.config import Pipeline
+from pipeline.errors import Superseded
 from pipeline.model import (
     Environment,
     Hold,
@@ -76,17 +77,17 @@ def is_warm(
     return same and (secrets is None or (record is not None and record.secrets == secrets))
 
 
-def overtaken(environment: Environment, run: Run, open_runs: Iterable[Run] = ()) -> int:
-    """Forward only: the newer run that serves here already, 0 for none. Of the open ones also one that began to switch
-    and was not verified yet: its worker died, and another takes it up."""
+def refuse_overtaken(environment: Environment, run: Run, open_runs: Iterable[Run] = ()) -> None:
+    """Forward only: raises Superseded where a newer run serves here already. Of the open ones also one that began to
+    switch and was not verified yet: its worker died, and another takes it up."""
     if run.kind == Kind.REVERT:
-        return 0
-    if environment.newest_run > run.number:
-        return environment.newest_run
+        return
     traffic = (environment.active, environment.switching)
     moved = {record.run for slot, record in environment.slots.items() if slot in traffic}
-    newer = (one for one in open_runs if one.kind != Kind.REVERT and one.number > run.number)
-    return next((one.number for one in newer if one.number in moved), 0)
+    at_it = (one.number for one in open_runs if one.kind != Kind.REVERT and one.number in moved)
+    newer = next((number for number in (environment.newest_run, *at_it) if number > run.number), 0)
+    if newer:
+        raise Superseded(f"{run.pipeline}#{newer} is newer and serves {environment.name} already.")
 
 
 @dataclass(frozen=True)

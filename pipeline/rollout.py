@@ -25,7 +25,6 @@ from pipeline.errors import (
     OutcomeUnknown,
     PushliveError,
     StoreUnavailable,
-    Superseded,
     TimedOut,
     TryAgain,
     WrongRelease,
@@ -255,12 +254,12 @@ class Rollout:
         return warm
 
     def _intend(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
-        if promotion.interrupted(environment, run, transaction.open()):
+        open_runs = transaction.open()
+        if promotion.interrupted(environment, run, open_runs):
             raise Cancelled(
                 f"{run.pipeline}#{environment.interrupt} reverts {self._name}; it wins over {run.id}."
             )
-        if newer := promotion.overtaken(environment, run, transaction.open()):
-            raise Superseded(f"{run.pipeline}#{newer} is newer and serves {self._name} already.")
+        promotion.refuse_overtaken(environment, run, open_runs)
         if environment.hold and run.kind != Kind.REVERT:
             raise Held(f"{self._name} was held meanwhile: {environment.hold.reason}.")
         return replace(environment, switching=self._spec.place.slot)

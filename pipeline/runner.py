@@ -353,8 +353,7 @@ class Runner:
             return  # it is in already, and was taken up again after a crash: what is left is to verify
         # Before this run holds the environment, a newer one that switched may just be at it, and may go back.
         others = self._store.open_runs(run.pipeline) if work.environment else ()
-        if newer := promotion.overtaken(environment, run, others):
-            raise Superseded(f"{run.pipeline}#{newer} is newer and serves {environment.name} already.")
+        promotion.refuse_overtaken(environment, run, others)
         entry = promotion.quarantined(environment, release)
         if entry:
             raise AppFailed(

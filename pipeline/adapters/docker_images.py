@@ -44,9 +44,10 @@ def _tidy(calls: Calls, reference: str) -> None:
     repository = reference.partition("@")[0]
     with translate(f"listing the images of {repository}"):
         found = calls.api.images(name=repository)
-    found = [image for image in found if reference not in (image["RepoDigests"] or ())]
-    found.sort(key=lambda image: int(image["Created"]), reverse=True)
-    for image in found[KEPT - 1 :]:
+    found.sort(
+        key=lambda image: (reference in (image["RepoDigests"] or ()), int(image["Created"])), reverse=True
+    )
+    for image in found[KEPT:]:
         for name in image["RepoDigests"] or ():
             if name.startswith(f"{repository}@"):
                 calls.remove_image(name)

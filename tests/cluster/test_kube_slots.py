@@ -241,13 +241,8 @@ def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_benc
     [first] = engine.replicas(spec.place)
     change = json.dumps({"spec": {"activeDeadlineSeconds": 1}})
     kubectl(bench.calls.namespace, "patch", "pod", first.name, "--type=merge", "-p", change)
-
-    def failed() -> bool:
-        pod = bench.calls.get("Pod", first.name)
-        assert pod is not None
-        return bool(pod["status"]["phase"] == "Failed")
-
-    until(failed, 30)
+    waiting = ("--for=jsonpath={.status.phase}=Failed", "--timeout=30s")
+    kubectl(bench.calls.namespace, "wait", f"pod/{first.name}", *waiting)
     [second] = engine.ready(spec, print, bench.watch())
     assert second.name != first.name
     assert bench.calls.get("Pod", first.name) is not None
