@@ -27,7 +27,7 @@ from pipeline import wiring
 from pipeline.adapters import git_bundle
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
-from pipeline.processes import RESTORING
+from pipeline.lib.processes import RESTORING
 from pipeline.settings import Settings
 from pipeline.store import Store, snapshot
 

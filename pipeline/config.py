@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from pipeline import rules
-from pipeline.units import Cpu, Duration, Size, Words
+from pipeline.lib.units import Cpu, Duration, Size, Words
 from pipeline.where import Model
 from pipeline.where import Registry as Registry
 from pipeline.where import Where as Where

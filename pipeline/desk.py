@@ -13,10 +13,10 @@ from pipeline.admission import Accepted
 from pipeline.audit import Entry, Report, Who
 from pipeline.chainer import Chainer
 from pipeline.errors import ConfigError, RequestError, StoreUnavailable, TokenExpired
+from pipeline.lib.secret import Secret
 from pipeline.looking import Looking
 from pipeline.model import DOCKER, Kind, Place, Push, Run, SlotSpec, State
 from pipeline.ports import Bell, Clock
-from pipeline.secret import Secret
 from pipeline.settings import Settings
 from pipeline.store import Store, Token, Transaction
 from pipeline.vault import check_name, check_word

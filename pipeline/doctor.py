@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.chainer import Chainer
 from pipeline.configs import Configs
 from pipeline.errors import PushliveError, TryAgain
+from pipeline.lib.units import show_size
 from pipeline.messenger import shown, undelivered
 from pipeline.model import DOCKER, Environment
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.settings import Settings
 from pipeline.store import Store
-from pipeline.units import show_size
 from pipeline.vault import Vault
 from pipeline.where import where_of
 

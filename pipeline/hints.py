@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.units import Empty, Words, show_size, write_duration
+from pipeline.lib.units import Empty, Words, show_size, write_duration
 
 
 @dataclass(frozen=True)

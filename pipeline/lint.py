@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.config import Config, HttpCheck, Pipeline, RunCheck, Service, TcpCheck
-from pipeline.units import show_size
-from pipeline.units import write_duration as time
+from pipeline.lib.units import show_size
+from pipeline.lib.units import write_duration as time
 
 
 def warnings(config: Config) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.lib.units import show_size
 from pipeline.model import Event
 from pipeline.narrate import lines
-from pipeline.units import show_size
 
 
 def path(data: Path, pipeline: str, number: int) -> Path:

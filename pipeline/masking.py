@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote
 
-from pipeline.secret import HIDDEN, Secret
+from pipeline.lib.secret import HIDDEN, Secret
 
 SHORTEST = 4  # characters: what is shorter would be found everywhere, so `secret set` refuses it
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline import codec
 from pipeline.errors import TryAgain
+from pipeline.lib import codec
 from pipeline.notices import Notice
 from pipeline.ports import Clock, Post
 from pipeline.rules import without_path

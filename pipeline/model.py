@@ -1,7 +1,7 @@
 """The nouns: frozen, plain data. Behaviour lives in functions elsewhere.
 
 Times are seconds since the epoch (float, wall clock, for people); durations are seconds measured on the
-monotonic clock. Everything here is stored as JSON through ``pipeline.codec``.
+monotonic clock. Everything here is stored as JSON through ``pipeline.lib.codec``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.config import Rendered
-from pipeline.secret import Secret
+from pipeline.lib.secret import Secret
 
 DOCKER = "docker"  # the machine's own Engine, as a key of engines
 Slot = str  # "blue" or "green"

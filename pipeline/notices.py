@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipeline import budget, codec
+from pipeline import budget
 from pipeline.config import Config
 from pipeline.configs import CURRENT, parsed
 from pipeline.errors import ConfigError
+from pipeline.lib import codec
 from pipeline.model import Environment, Kind, Outcome, Run
 from pipeline.narrate import harmless
 from pipeline.store import Transaction

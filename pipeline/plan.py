@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from pipeline.config import Config, HttpCheck, Pipeline, Registry, Rendered, SmokeCheck, TcpCheck
 from pipeline.hints import Hint, key_of, keys_of
+from pipeline.lib.units import show_size, write_duration
 from pipeline.rules import without_path
-from pipeline.units import show_size, write_duration
 
 HIDDEN = "•••"
 _SECRET_NAME = re.compile(r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|AUTH", re.IGNORECASE)

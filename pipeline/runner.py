@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline import admission, codec, engines, log, notices, promotion, states
+from pipeline import admission, engines, log, notices, promotion, states
 from pipeline import budget as budgets
 from pipeline.admission import supersede
 from pipeline.builds import BuildStage
@@ -30,13 +30,14 @@ from pipeline.errors import (
     TryAgain,
 )
 from pipeline.failure import card, compared
+from pipeline.lib import codec
+from pipeline.lib.units import show_duration
 from pipeline.model import SLOTS, Ending, Environment, Event, Kind, Outcome, Push, Release, Run, State
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
 from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Transaction
-from pipeline.units import show_duration
 from pipeline.vault import Vault
 from pipeline.work import Renewer, Work
 

@@ -29,8 +29,8 @@ from pipeline.config import (
     Where,
 )
 from pipeline.hints import Hint, check_kinds, key_of, keys_of
+from pipeline.lib.units import show_size, write_duration
 from pipeline.settings import SIZES, Secret, Settings
-from pipeline.units import show_size, write_duration
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA_FILE = ROOT / "pipelines.schema.json"

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipeline.errors import EngineFailed
-from pipeline.secret import Secret
+from pipeline.lib.secret import Secret
 
 _KEY = 32  # bytes: AES-256
 _NONCE = 12  # bytes, random; NIST SP 800-38D allows 2^32 of them under one key

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.secret import NO_SECRET, Secret
-from pipeline.units import parse_duration, parse_size
+from pipeline.lib.secret import NO_SECRET, Secret
+from pipeline.lib.units import parse_duration, parse_size
 
 __all__ = ["NO_SECRET", "Secret", "Settings", "load"]
 

@@ -10,10 +10,10 @@ from typing import Any
 from pipeline.clock import Deadline
 from pipeline.config import HttpCheck, RunCheck, SmokeCheck, TcpCheck
 from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
+from pipeline.lib.units import bracketed, show_duration
 from pipeline.model import Answer, Check, Event, Replica, Route, SlotSpec
 from pipeline.narrate import harmless
 from pipeline.ports import Clock, Emit, Engine, Probe, Watch
-from pipeline.units import bracketed, show_duration
 
 Mask = Callable[[str], str]
 _EXCERPT = 200  # characters of a body that are shown

@@ -20,10 +20,10 @@ from pipeline import wiring
 from pipeline.configs import Configs
 from pipeline.embedded import Embedded
 from pipeline.errors import ConfigError, PushliveError, RequestError, StoreUnavailable, TryAgain
-from pipeline.processes import RESTORING, SUPERVISED
+from pipeline.lib.processes import RESTORING, SUPERVISED
+from pipeline.lib.units import show_size
 from pipeline.settings import Settings
 from pipeline.store import Store
-from pipeline.units import show_size
 
 READY = 30.0  # seconds until the web side has to answer
 WEB_STOP = 5.0

@@ -18,12 +18,12 @@ from pipeline import audit, sealing, versions
 from pipeline.audit import Who
 from pipeline.config import Pipeline, Registry
 from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
+from pipeline.lib.secret import Secret
+from pipeline.lib.units import show_size
 from pipeline.masking import SHORTEST, Mask
 from pipeline.model import Login, Release
 from pipeline.sealing import Key
-from pipeline.secret import Secret
 from pipeline.store import Store, Transaction
-from pipeline.units import show_size
 from pipeline.versions import Chosen, SecretRecord, Version
 
 LARGEST = 64 << 10  # bytes of one value; the kernel takes at most 128 KiB as one variable

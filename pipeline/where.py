@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from pipeline import rules
-from pipeline.units import Empty, Words
+from pipeline.lib.units import Empty, Words
 
 
 class Model(BaseModel):

@@ -12,7 +12,7 @@ from flask import Flask
 from pipeline import settings as settings_module
 from pipeline import wiring
 from pipeline.errors import PushliveError
-from pipeline.processes import SUPERVISED, die_with_parent
+from pipeline.lib.processes import SUPERVISED, die_with_parent
 from pipeline.settings import Settings
 from webhooks.app import create_app
 from webhooks.server import Server

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from pipeline.audit import Actor, Entry, Report
+from pipeline.lib.secret import Secret
 from pipeline.model import Event, Push, Run
-from pipeline.secret import Secret
 
 
 class AcceptedPort(Protocol):

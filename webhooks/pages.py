@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from pipeline.units import show_duration
+from pipeline.lib.units import show_duration
 from webhooks import confirm, sse, view
 from webhooks.answers import Refused, held
 from webhooks.api import after_of, log_of, number_of

@@ -7,7 +7,7 @@ import sys
 
 from pipeline import settings, wiring
 from pipeline.errors import PushliveError
-from pipeline.processes import SUPERVISED, die_with_parent
+from pipeline.lib.processes import SUPERVISED, die_with_parent
 from workers import messages, pool, recovery
 
 

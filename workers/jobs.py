@@ -12,7 +12,7 @@ from rq.job import Job
 
 from pipeline import settings, wiring
 from pipeline.adapters.bell import JOB
-from pipeline.processes import die_with_parent
+from pipeline.lib.processes import die_with_parent
 
 # One byte shared with every process forked from the parent: 1 once the service is to stop.
 STOPPING = mmap.mmap(-1, 1)

@@ -6,7 +6,7 @@ import re
 
 from pipeline.adapters.build_output import Output
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TryAgain
-from pipeline.units import show_size
+from pipeline.lib.units import show_size
 
 _FULL = 16 << 20  # bytes: with less than this free, a failing step is the disk's fault
 

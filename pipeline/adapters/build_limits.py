@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EngineFailed
-from pipeline.units import show_size
+from pipeline.lib.units import show_size
 
 CGROUPS = Path("/sys/fs/cgroup")
 _PERIOD = 100_000  # microseconds of the CPU quota's period

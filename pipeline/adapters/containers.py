@@ -13,8 +13,8 @@ import json
 from typing import Any
 
 from pipeline.errors import AppFailed, EngineFailed
+from pipeline.lib.secret import Secret
 from pipeline.model import DOCKER, Place, SlotSpec
-from pipeline.secret import Secret
 from pipeline.settings import Settings
 
 Body = dict[str, Any]

@@ -20,10 +20,10 @@ from pipeline.adapters.proxy import Proxy
 from pipeline.adapters.proxy_config import backend, server_name
 from pipeline.clock import Deadline
 from pipeline.errors import DoesNotFit, EngineFailed, RequestError
+from pipeline.lib.units import show_size
 from pipeline.model import DOCKER, SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Probe, Watch
 from pipeline.settings import Settings
-from pipeline.units import show_size
 
 PULL_LIMIT = 60.0  # seconds, where a slot is mended beside others
 

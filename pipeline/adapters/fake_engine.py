@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.adapters.fake_script import Script, insist
 from pipeline.adapters.proxy_config import backend, server_name
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, TryAgain
+from pipeline.lib.secret import Secret
 from pipeline.model import (
     DOCKER,
     SLOTS,
@@ -22,7 +23,6 @@ from pipeline.model import (
     SlotSpec,
 )
 from pipeline.ports import Emit, Watch
-from pipeline.secret import Secret
 
 Answers = Callable[[SlotSpec, str], Answer]
 Commands = Callable[[SlotSpec, tuple[str, ...]], CommandResult]

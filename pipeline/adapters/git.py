@@ -20,8 +20,8 @@ from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config import Source as SourceConfig
 from pipeline.config import safe_path
 from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.lib.units import show_size
 from pipeline.ports import Clock, Commit, Watch
-from pipeline.units import show_size
 
 _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters

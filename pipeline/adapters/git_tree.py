@@ -9,7 +9,7 @@ from typing import IO, cast
 
 from pipeline.adapters import git_process
 from pipeline.errors import RequestError
-from pipeline.units import show_size
+from pipeline.lib.units import show_size
 
 FILES_AT_MOST = 250_000
 _PIECE = 1 << 16  # bytes

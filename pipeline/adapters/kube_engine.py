@@ -33,9 +33,9 @@ from pipeline.adapters.kube_ready import Waiting
 from pipeline.adapters.kube_sources import Sources
 from pipeline.adapters.kube_trouble import is_going, is_over, is_ready, last_end, of_deployment, of_pod
 from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.lib.units import bracketed
 from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
-from pipeline.units import bracketed
 
 SETTLE = 5.0  # seconds in which the cluster's controllers follow: a Service's endpoints, pods that are to end
 LOOK = 0.02  # seconds between two looks at that

@@ -13,9 +13,9 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from pipeline import codec
 from pipeline.adapters.proxy_config import State, files
 from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib import codec
 from pipeline.settings import Settings
 
 LOCK = 20.0  # seconds; starting the container, which is done with a lock, takes up to 15

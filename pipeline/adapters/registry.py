@@ -18,9 +18,9 @@ from docker.types import CancellableStream
 from pipeline.adapters.docker_client import as_error, explanation
 from pipeline.adapters.registry_errors import Failing, meaning
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.lib.units import show_size
 from pipeline.model import Event, Login
 from pipeline.ports import Clock, Emit, Watch
-from pipeline.units import show_size
 
 PATIENCE = 45.0  # seconds that trouble may take to pass
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between two tries; the last one again and again

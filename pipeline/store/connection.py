@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from pipeline import codec
 from pipeline.errors import DamagedRecord, StoreUnavailable
+from pipeline.lib import codec
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import redis
 
-from pipeline import codec
+from pipeline.lib import codec
 from pipeline.model import Event
 from pipeline.store.connection import Client, read, translate
 from pipeline.store.leases import Lease, insist

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import codec
+from pipeline.lib import codec
 from pipeline.store.connection import Client, translate
 
 LIMIT = 1000  # messages that one receiver may have waiting, about 1 MB

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import redis
 
-from pipeline import codec
 from pipeline.audit import Entry
 from pipeline.errors import NotFound, TryAgain
+from pipeline.lib import codec
 from pipeline.model import DOCKER, Environment, Event, Release, Run
 from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate

@@ -12,9 +12,10 @@ from typing import Any
 
 import redis
 
-from pipeline import audit, codec
+from pipeline import audit
 from pipeline.audit import Who
 from pipeline.errors import NotFound, RequestError, StoreUnavailable
+from pipeline.lib import codec
 from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, read, translate
 

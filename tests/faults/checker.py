@@ -5,7 +5,7 @@ lists of dicts. Only ``runs`` has to be there; each rule looks at what it finds 
 
     pushes        in the order of the answers: pipeline, commit, delivery, status (202 where it was accepted), run (its
                   number), duplicate (whether the answer said so)
-    runs          as stored (``pipeline.codec.plain``): pipeline, number, kind, state, outcome, commit, delivery,
+    runs          as stored (``pipeline.lib.codec.plain``): pipeline, number, kind, state, outcome, commit, delivery,
                   release, stages, steps (stage, step, ok), gate, reason
     environments  as stored: pipeline, name, active, slots {slot: release, run, state}, quarantine [image, fingerprint],
                   newest_run, hold, switching; ``last``: whether it is the pipeline's last one

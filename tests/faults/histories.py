@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipeline import codec
 from pipeline.adapters.fake import FakeEngine
+from pipeline.lib import codec
 from pipeline.model import Event, Release
 from pipeline.store import Store
 

@@ -18,8 +18,8 @@ from pipeline.adapters.docker_client import client
 from pipeline.clock import Deadline
 from pipeline.config import Where
 from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
+from pipeline.lib.secret import Secret
 from pipeline.model import Event, Login
-from pipeline.secret import Secret
 from pipeline.settings import Settings
 from tests.conftest import Bench, until
 from tests.integration.build_images import CLOCK, Workshop

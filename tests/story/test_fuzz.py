@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.secret import Secret
+from pipeline.lib.secret import Secret
 from pipeline.store import snapshot
 from tests.story.conftest import World
 from webhooks.app import create_app

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import codec
 from pipeline.adapters.fake import Killed
 from pipeline.errors import ConfigError, EngineFailed, TryAgain
+from pipeline.lib import codec
+from pipeline.lib.secret import Secret
 from pipeline.model import Login, Outcome, Release
-from pipeline.secret import Secret
 from tests.story.test_secrets import everything, put
 
 PLAIN = """\

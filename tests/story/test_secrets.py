@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import ConfigError, EngineFailed, NotFound, RequestError
+from pipeline.lib.secret import Secret
 from pipeline.model import CommandResult, Kind, Outcome, Release
-from pipeline.secret import Secret
 
 CONFIG = """\
 pipelines:

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from pipeline import codec, rules
+from pipeline import rules
 from pipeline.config import (
     Config,
     Environment,
@@ -17,6 +17,7 @@ from pipeline.config import (
     Where,
     safe_path,
 )
+from pipeline.lib import codec
 from pipeline.loader import load
 
 TEXT = """

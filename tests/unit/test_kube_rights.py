@@ -22,8 +22,8 @@ from pipeline.adapters.kube_probe import KubeProbe
 from pipeline.adapters.kube_rights import INSIDE, NODES, OUTSIDE, Right
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config import Rendered, Service
+from pipeline.lib.secret import Secret
 from pipeline.model import Login, Place, SlotSpec
-from pipeline.secret import Secret
 from pipeline.where import Registry
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,11 +8,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import codec
 from pipeline.adapters.certificates import payload
 from pipeline.adapters.proxy_config import MAPS, SERVERS, SPARE, Routes, Server, State, files, maps
 from pipeline.adapters.proxy_files import write
 from pipeline.adapters.proxy_plan import map_commands, server_commands
+from pipeline.lib import codec
 from pipeline.settings import Settings
 
 SETTINGS = Settings(ports="20000-20003")

@@ -8,8 +8,8 @@ from pipeline.adapters.fake import FakeClock
 from pipeline.adapters.registry import _Progress
 from pipeline.adapters.registry_errors import Failing, meaning
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from pipeline.lib.secret import Secret
 from pipeline.model import Event, Login
-from pipeline.secret import Secret
 
 
 @pytest.mark.parametrize(

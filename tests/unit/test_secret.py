@@ -14,10 +14,11 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError
 
-from pipeline import codec, loader, sealing, settings
+from pipeline import loader, sealing, settings
 from pipeline.errors import ConfigError, EngineFailed
+from pipeline.lib import codec
+from pipeline.lib.secret import Secret
 from pipeline.model import Event
-from pipeline.secret import Secret
 from pipeline.vault import LARGEST, check_name, check_value
 from pipeline.versions import KEPT, SecretRecord, Version, added, newest
 

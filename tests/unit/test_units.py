@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.units import (
-    parse_cpu,
-    parse_duration,
-    parse_size,
-    show_duration,
-    show_size,
-    write_duration,
-)
+from pipeline.lib.units import parse_cpu, parse_duration, parse_size, show_duration, show_size, write_duration
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.secret import Secret
+from pipeline.lib.secret import Secret
 from tests.web.fake_desk import FakeDesk
 
 CALLS = [

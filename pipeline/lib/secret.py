@@ -10,7 +10,7 @@ HIDDEN = "•••"
 class Secret:
     """Text that prints as •••; ``reveal()`` where it is really needed.
 
-    It cannot be copied into a pickle, and neither ``json`` nor ``pipeline.codec`` knows how to write it.
+    It cannot be copied into a pickle, and neither ``json`` nor ``pipeline.lib.codec`` knows how to write it.
     """
 
     __slots__ = ("_value",)
