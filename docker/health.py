@@ -47,7 +47,8 @@ def _login() -> bytes:
 
 def worker() -> str:
     """Somebody keeps house: rings for what is due, brings Engine and proxy to what the store says."""
-    from pipeline import settings, wiring
+    from pipeline import wiring
+    from pipeline.config import settings
     from pipeline.errors import PushliveError
 
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import notices
-from pipeline.config import Config
+from pipeline.config.models import Config
 from pipeline.model import Event, Kind, Outcome, Push, Run, State
 from pipeline.states import end
 from pipeline.store import Transaction

@@ -25,10 +25,10 @@ from typing import IO, Any
 
 from pipeline import wiring
 from pipeline.adapters import git_bundle
+from pipeline.config.settings import Settings
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.lib.processes import RESTORING
-from pipeline.settings import Settings
 from pipeline.store import Store, snapshot
 
 FORMAT = 1

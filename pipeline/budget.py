@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.config import Budget
+from pipeline.config.models import Budget
 from pipeline.model import Outcome, Run, StepResult
 
 

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import IO
 
-from pipeline.config import Pipeline
+from pipeline.config.models import Pipeline
+from pipeline.config.settings import Settings
 from pipeline.errors import AppFailed, Superseded
 from pipeline.model import Image, Kind, Release, Run
 from pipeline.ports import BuildRequest, Parts, Watch
-from pipeline.settings import Settings
 from pipeline.store import Transaction
 from pipeline.vault import Vault
 from pipeline.versions import newest

@@ -22,7 +22,7 @@ def doctor(context: Context) -> int:
     except Unreachable as error:
         context.terminal.complain(*(clean(text) for text in (error.message, error.advice) if text))
         context.terminal.note("Looking at this machine instead.", "")
-        from pipeline import settings
+        from pipeline.config import settings
         from pipeline.doctor import without_service
 
         checks = without_service(settings.load())

@@ -48,7 +48,7 @@ def restore(context: Context) -> int:
 
 
 def init(context: Context) -> int:
-    from pipeline.starter import starter
+    from pipeline.config.scaffold import starter
 
     file = Path(context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml")
     text = starter(Path.cwd(), context.args.name or None)
@@ -74,17 +74,18 @@ def _file(context: Context) -> str:
 
 def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Every problem (line, path, message), and where there is none, every warning."""
-    from pipeline import lint, loader
+    from pipeline.config import lint, loading
 
-    found = [{"line": p.line, "path": p.path, "message": p.message} for p in loader.problems(text, name)]
+    found = [{"line": p.line, "path": p.path, "message": p.message} for p in loading.problems(text, name)]
     if found:
         return found, []
-    return [], [*lint.warnings(loader.load(text, name)), *_machine_warnings()]
+    return [], [*lint.warnings(loading.load(text, name)), *_machine_warnings()]
 
 
 def _machine_warnings() -> list[str]:
     """What this machine's Engine cannot do for the configuration; nothing where there is none to ask."""
-    from pipeline import settings, wiring
+    from pipeline import wiring
+    from pipeline.config import settings
 
     try:
         why_not = wiring.builder(settings.load()).why_uncapped()
@@ -113,9 +114,9 @@ def check(context: Context) -> int:
 
 
 def _pipelines(name: str) -> tuple[str, ...]:
-    from pipeline import loader
+    from pipeline.config import loading
 
-    return tuple(loader.load(read_config(name), name).pipelines)
+    return tuple(loading.load(read_config(name), name).pipelines)
 
 
 def _problem_lines(name: str, found: list[dict[str, Any]], paint: Paint) -> list[str]:

@@ -51,7 +51,7 @@ class Where(NamedTuple):
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
-    """The rule of ``pipeline.settings``, repeated: importing that costs more than the whole command."""
+    """The rule of ``pipeline.config.settings``, repeated: importing that costs more than the whole command."""
     if environ.get("PUSHLIVE_DATA"):
         return Path(environ["PUSHLIVE_DATA"]).expanduser()
     return Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "pushlive"

@@ -6,8 +6,9 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline import audit, loader
-from pipeline.config import Config
+from pipeline import audit
+from pipeline.config import loading
+from pipeline.config.models import Config
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 
@@ -17,7 +18,7 @@ CURRENT, _ERROR = "config", "config-error"
 @lru_cache(maxsize=64)
 def parsed(text: str) -> Config:
     """The configuration in a text that was found good once. Raises ConfigError."""
-    return loader.load(text)
+    return loading.load(text)
 
 
 def _entry(before: str, after: str) -> audit.Entry:
@@ -58,7 +59,7 @@ class Configs:
             if stamp == self._seen:
                 return False
             text = self._file.read_text(encoding="utf-8")
-            loader.load(text, str(self._file))
+            loading.load(text, str(self._file))
         except (OSError, UnicodeDecodeError) as error:
             self._seen = None
             self._store.set(_ERROR, f"{self._file} cannot be read: {error}")

@@ -8,16 +8,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipeline import acts, admission, audit, loader, promotion, views
+from pipeline import acts, admission, audit, promotion, views
 from pipeline.admission import Accepted
 from pipeline.audit import Entry, Report, Who
 from pipeline.chainer import Chainer
+from pipeline.config import loading
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib.secret import Secret
 from pipeline.looking import Looking
 from pipeline.model import DOCKER, Kind, Place, Push, Run, SlotSpec, State
 from pipeline.ports import Bell, Clock
-from pipeline.settings import Settings
 from pipeline.store import Store, Token, Transaction
 from pipeline.vault import check_name, check_word
 
@@ -88,7 +89,7 @@ class Desk(Looking):
         with the image of that release (default: the one that is live). ``again``: the run that this repeats."""
         digest, current = self._configs.current()
         if config:
-            current = loader.load(config)
+            current = loading.load(config)
         stages = self._known(current, pipeline).stages
         base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit.actor(by).name)
         if config:

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.chainer import Chainer
+from pipeline.config.engines import where_of
+from pipeline.config.settings import Settings
 from pipeline.configs import Configs
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
@@ -15,10 +17,8 @@ from pipeline.messenger import shown, undelivered
 from pipeline.model import DOCKER, Environment
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
-from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.vault import Vault
-from pipeline.where import where_of
 
 if TYPE_CHECKING:
     from pipeline.adapters.kube_rights import Finding

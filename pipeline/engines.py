@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import loader
-from pipeline.config import Config
+from pipeline.config import loading
+from pipeline.config.engines import where_of
+from pipeline.config.models import Config
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError, DamagedRecord
 from pipeline.model import DOCKER, Environment, Release
 from pipeline.names import service_name
-from pipeline.settings import Settings
 from pipeline.store import Store
-from pipeline.where import where_of
 
 
 def in_use(store: Store, config: Config | None) -> frozenset[str]:
@@ -24,7 +24,7 @@ def in_use(store: Store, config: Config | None) -> frozenset[str]:
 def named_in(file: Path) -> frozenset[str]:
     """What can be said without the store: Docker, and what the file names."""
     try:
-        return frozenset({DOCKER, *_named(loader.load(file.read_text(encoding="utf-8"), str(file)))})
+        return frozenset({DOCKER, *_named(loading.load(file.read_text(encoding="utf-8"), str(file)))})
     except (ConfigError, OSError, UnicodeDecodeError):
         return frozenset({DOCKER})
 

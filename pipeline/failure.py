@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.config.diff import differences
 from pipeline.errors import (
     AppFailed,
     ConfigError,
@@ -16,7 +17,6 @@ from pipeline.errors import (
     WrongRelease,
 )
 from pipeline.model import Failure, Release, Run
-from pipeline.plan import differences
 from pipeline.store import Store
 
 _NEXT = {

@@ -14,16 +14,16 @@ from pipeline import jumps, promotion
 from pipeline.admission import Accepted
 from pipeline.builds import repository
 from pipeline.chainer import Chainer
-from pipeline.config import Config
+from pipeline.config.engines import where_of
+from pipeline.config.models import Config
+from pipeline.config.settings import Settings
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
 from pipeline.model import Environment, Kind, Push, Release
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
-from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Watchman
 from pipeline.vault import Vault
-from pipeline.where import where_of
 from pipeline.work import Renewer
 
 T = TypeVar("T")

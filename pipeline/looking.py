@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pipeline import loader, log, plan, promotion, views
-from pipeline.config import Config, Pipeline, Rendered
+from pipeline import log, promotion, views
+from pipeline.config import diff, loading
+from pipeline.config.lint import warnings
+from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.config.settings import Settings
 from pipeline.configs import Configs
 from pipeline.errors import ConfigError, NotFound, PushliveError
-from pipeline.lint import warnings
 from pipeline.messenger import undelivered
 from pipeline.model import Environment, Event, Place, Release, Run, SlotSpec, State
 from pipeline.ports import Clock
-from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.vault import Vault
 
@@ -40,15 +41,15 @@ class Looking:
 
     def plan(self, text: str) -> dict[str, Any]:
         """What a changed pipelines.yaml would change; its problems instead where it is wrong."""
-        problems = [f"line {p.line}: {p.path}: {p.message}" for p in loader.problems(text)]
+        problems = [f"line {p.line}: {p.path}: {p.message}" for p in loading.problems(text)]
         if problems:
             return {"problems": problems, "warnings": [], "pipelines": {}}
-        new = loader.load(text)
+        new = loading.load(text)
         try:
             _, old = self._configs.current()
         except ConfigError:
             old = Config()
-        changes = {name: dict(found) for name, found in plan.plan(old, new).items()}
+        changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
         for name in new.pipelines:
             changes[name] = self._against_what_runs(name, new.pipelines[name], changes.get(name, {}))
         changes = {name: found for name, found in changes.items() if found}
@@ -76,7 +77,7 @@ class Looking:
                 changes[environment] = (text,)
             elif record.serving is not None:
                 release = self._store.release(name, record.serving)
-                lines = plan.differences(release.environments[environment], pipeline.render(environment))
+                lines = diff.differences(release.environments[environment], pipeline.render(environment))
                 lines = (*lines, *self._on_its_engine(record, release, pipeline.render(environment)))
                 changes.pop(environment, None)
                 if lines:

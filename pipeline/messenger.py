@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.config.settings import Secret, Settings
+from pipeline.config.validators import without_path
 from pipeline.errors import TryAgain
 from pipeline.lib import codec
 from pipeline.notices import Notice
 from pipeline.ports import Clock, Post
-from pipeline.rules import without_path
-from pipeline.settings import Secret, Settings
 from pipeline.signing import sign
 from pipeline.store import Box, Store, Trouble
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pipeline.config import Rendered
+from pipeline.config.models import Rendered
 from pipeline.lib.secret import Secret
 
 DOCKER = "docker"  # the machine's own Engine, as a key of engines

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline import budget
-from pipeline.config import Config
+from pipeline.config.models import Config
 from pipeline.configs import CURRENT, parsed
 from pipeline.errors import ConfigError
 from pipeline.lib import codec

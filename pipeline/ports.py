@@ -18,8 +18,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from pipeline.config import Build
-from pipeline.config import Source as SourceConfig
+from pipeline.config.models import Build
+from pipeline.config.models import Source as SourceConfig
 from pipeline.model import (
     DOCKER,
     Answer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from pipeline.config import Pipeline
+from pipeline.config.models import Pipeline
 from pipeline.errors import Superseded
 from pipeline.model import (
     Environment,

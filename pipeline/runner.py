@@ -14,7 +14,8 @@ from pipeline import admission, engines, log, notices, promotion, states
 from pipeline import budget as budgets
 from pipeline.admission import supersede
 from pipeline.builds import BuildStage
-from pipeline.config import Config, Pipeline
+from pipeline.config.models import Config, Pipeline
+from pipeline.config.settings import Settings
 from pipeline.errors import (
     AppFailed,
     Cancelled,
@@ -36,7 +37,6 @@ from pipeline.model import SLOTS, Ending, Environment, Event, Kind, Outcome, Pus
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
-from pipeline.settings import Settings
 from pipeline.store import Lease, Store, Transaction
 from pipeline.vault import Vault
 from pipeline.work import Renewer, Work

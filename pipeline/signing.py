@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from pipeline.settings import Secret
+from pipeline.config.settings import Secret
 
 
 def sign(body: bytes, secret: Secret) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.clock import Deadline
-from pipeline.config import HttpCheck, RunCheck, SmokeCheck, TcpCheck
+from pipeline.config.models import HttpCheck, RunCheck, SmokeCheck, TcpCheck
 from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
 from pipeline.lib.units import bracketed, show_duration
 from pipeline.model import Answer, Check, Event, Replica, Route, SlotSpec

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline import audit, sealing, versions
 from pipeline.audit import Who
-from pipeline.config import Pipeline, Registry
+from pipeline.config.models import Pipeline, Registry
 from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import show_size

@@ -7,11 +7,11 @@ import re
 from typing import Any
 
 from pipeline import budget, engines, promotion
-from pipeline.config import Config, Pipeline
+from pipeline.config.models import Config, Pipeline
+from pipeline.config.settings import Settings
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.model import DOCKER, Environment, Release, Run, SlotState, State, other
-from pipeline.settings import Settings
 from pipeline.store import Store
 
 

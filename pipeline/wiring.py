@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import embedded, engines
 from pipeline.adapters.bell import RqBell
 from pipeline.clock import SystemClock
+from pipeline.config.engines import Where, where_of
+from pipeline.config.settings import Settings
 from pipeline.configs import Configs
 from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
@@ -20,9 +22,7 @@ from pipeline.messenger import Messenger
 from pipeline.model import DOCKER
 from pipeline.ports import Engine, Parts, Probe
 from pipeline.runner import Runner
-from pipeline.settings import Settings
 from pipeline.store import Store
-from pipeline.where import Where, where_of
 
 if TYPE_CHECKING:
     from pipeline.adapters.docker_build import DockerBuilder

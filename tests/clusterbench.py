@@ -13,7 +13,7 @@ from pipeline.adapters.kube_client import Cluster, connect
 from pipeline.adapters.kube_engine import KubeEngine
 from pipeline.adapters.kube_probe import KubeProbe
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Rendered, Service
+from pipeline.config.models import Rendered, Service
 from pipeline.model import Event, Place, SlotSpec
 from tests.cluster import where
 

@@ -28,9 +28,9 @@ from pipeline.adapters.kube_calls import Calls
 from pipeline.adapters.kube_client import connect
 from pipeline.adapters.proxy import Proxy
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Rendered, Service
+from pipeline.config.models import Rendered, Service
+from pipeline.config.settings import Settings
 from pipeline.model import Event, Place, SlotSpec
-from pipeline.settings import Settings
 from tests import clusterbench
 from tests.cluster import where
 

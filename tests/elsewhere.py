@@ -17,8 +17,8 @@ from pipeline.adapters.docker_elsewhere import pair
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.tunnel import TunnelProbe
 from pipeline.clock import Deadline, SystemClock
-from pipeline.settings import Settings
-from pipeline.where import Where
+from pipeline.config.engines import Where
+from pipeline.config.settings import Settings
 from tests.conftest import free_ports, sweep
 from tests.faults.own_engine import OwnEngine
 from tests.integration.local_registry import registry

@@ -9,11 +9,11 @@ from functools import partial
 
 from flask import Flask
 
-from pipeline import settings as settings_module
 from pipeline import wiring
+from pipeline.config import settings as settings_module
+from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.lib.processes import SUPERVISED, die_with_parent
-from pipeline.settings import Settings
 from webhooks.app import create_app
 from webhooks.server import Server
 

@@ -15,8 +15,8 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
+from pipeline.config.settings import Secret, Settings
 from pipeline.errors import PushliveError, StoreUnavailable
-from pipeline.settings import Secret, Settings
 from webhooks import api, git_server, pages, post_receive, receive
 from webhooks.answers import as_json, status_of
 from webhooks.auth import check_host

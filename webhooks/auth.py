@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from flask import request
 
 from pipeline.audit import Actor
+from pipeline.config.settings import Settings
 from pipeline.errors import TokenExpired
-from pipeline.settings import Settings
 from webhooks import failures
 from webhooks.answers import Refused
 from webhooks.desk import TokenPort

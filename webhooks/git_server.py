@@ -15,8 +15,8 @@ from pathlib import Path
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.config.settings import Settings
 from pipeline.errors import NotFound
-from pipeline.settings import Settings
 from webhooks.answers import RETRY_AFTER, Refused
 from webhooks.auth import address, allowed, whose
 from webhooks.desk import TokenPort

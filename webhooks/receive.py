@@ -18,9 +18,9 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from pipeline.audit import Actor
+from pipeline.config.settings import Secret
 from pipeline.errors import NotFound
 from pipeline.model import Push
-from pipeline.settings import Secret
 from webhooks.answers import Refused, pushlive_clock
 from webhooks.auth import address, failed
 from webhooks.limits import Incomplete, TooLarge, received

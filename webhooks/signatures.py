@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from pipeline.settings import Secret
+from pipeline.config.settings import Secret
 from pipeline.signing import sign
 
 

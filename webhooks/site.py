@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import BoundedSemaphore
 
-from pipeline.settings import Secret, Settings
+from pipeline.config.settings import Secret, Settings
 from webhooks.desk import DeskPort
 from webhooks.failures import Failures
 from webhooks.limits import Deadlines

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
-from pipeline import settings, wiring
+from pipeline import wiring
+from pipeline.config import settings
 from pipeline.errors import PushliveError
 from pipeline.lib.processes import SUPERVISED, die_with_parent
 from workers import messages, pool, recovery

@@ -10,8 +10,9 @@ from typing import Any
 
 from rq.job import Job
 
-from pipeline import settings, wiring
+from pipeline import wiring
 from pipeline.adapters.bell import JOB
+from pipeline.config import settings
 from pipeline.lib.processes import die_with_parent
 
 # One byte shared with every process forked from the parent: 1 once the service is to stop.

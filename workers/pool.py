@@ -15,8 +15,8 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from pipeline.adapters.bell import queue_names
+from pipeline.config.settings import Settings
 from pipeline.lib.processes import die_with_parent
-from pipeline.settings import Settings
 from pipeline.wiring import redis_url
 from workers.jobs import STOPPING, OnlyOurJob
 

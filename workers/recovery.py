@@ -7,9 +7,9 @@ import signal
 import threading
 
 from pipeline import wiring
+from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.keeper import Keeper
-from pipeline.settings import Settings
 
 EVERY = 1.0  # seconds
 

@@ -9,7 +9,7 @@ from typing import Any
 import docker
 from pipeline.adapters.docker_client import status_of, translate
 from pipeline.adapters.dockerfile import Dockerfile, images
-from pipeline.config import Build
+from pipeline.config.models import Build
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.ports import Watch
 

@@ -12,10 +12,10 @@ import ipaddress
 import json
 from typing import Any
 
+from pipeline.config.settings import Settings
 from pipeline.errors import AppFailed, EngineFailed
 from pipeline.lib.secret import Secret
 from pipeline.model import DOCKER, Place, SlotSpec
-from pipeline.settings import Settings
 
 Body = dict[str, Any]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipeline.adapters.containers import INSTANCE, ROLE
 from pipeline.adapters.docker_calls import Calls, Found
+from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
-from pipeline.settings import Settings
 
 Listener = tuple[bool, int]  # on the loopback address alone, port
 

@@ -19,7 +19,7 @@ from pipeline.adapters.buildkit_trace import decode
 from pipeline.adapters.docker_client import status_of, translate
 from pipeline.adapters.dockerfile import parse, refuse_hidden, refuse_unsupported
 from pipeline.adapters.dockerignore import filtered
-from pipeline.config import safe_path
+from pipeline.config.models import safe_path
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
 from pipeline.model import Event, Image, Login
 from pipeline.ports import BuildRequest, Clock, Emit, Watch

@@ -10,9 +10,9 @@ from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.proxy_elsewhere import ProxyElsewhere, own_settings
 from pipeline.adapters.tunnel import TunnelProbe
+from pipeline.config.engines import Where
+from pipeline.config.settings import Settings
 from pipeline.ports import Clock
-from pipeline.settings import Settings
-from pipeline.where import Where
 
 
 def pair(where: Where, settings: Settings, clock: Clock) -> tuple[DockerEngine, TunnelProbe]:

@@ -19,11 +19,11 @@ from pipeline.adapters.docker_calls import (
 from pipeline.adapters.proxy import Proxy
 from pipeline.adapters.proxy_config import backend, server_name
 from pipeline.clock import Deadline
+from pipeline.config.settings import Settings
 from pipeline.errors import DoesNotFit, EngineFailed, RequestError
 from pipeline.lib.units import show_size
 from pipeline.model import DOCKER, SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Probe, Watch
-from pipeline.settings import Settings
 
 PULL_LIMIT = 60.0  # seconds, where a slot is mended beside others
 

@@ -14,7 +14,7 @@ from typing import IO
 
 from pipeline.adapters.fake_engine import FakeEngine, FakeProbe
 from pipeline.adapters.fake_script import IllegalOrder, Killed, Script, insist
-from pipeline.config import Source as SourceConfig
+from pipeline.config.models import Source as SourceConfig
 from pipeline.errors import EngineFailed, NotFound, RequestError
 from pipeline.model import Event, Image, Login
 from pipeline.ports import BuildRequest, Commit, Emit, Watch

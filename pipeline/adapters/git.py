@@ -17,8 +17,8 @@ from pipeline.adapters.git_process import GitRefused
 from pipeline.adapters.git_tree import Entry
 from pipeline.adapters.git_urls import check_ref, check_url, with_login
 from pipeline.adapters.tar_stream import Change, Reader, rewrite
-from pipeline.config import Source as SourceConfig
-from pipeline.config import safe_path
+from pipeline.config.models import Source as SourceConfig
+from pipeline.config.models import safe_path
 from pipeline.errors import EngineFailed, NotFound, RequestError
 from pipeline.lib.units import show_size
 from pipeline.ports import Clock, Commit, Watch

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pipeline.adapters.http_probe import BROKEN, is_late, reason, within
+from pipeline.config.validators import without_path
 from pipeline.errors import TryAgain
-from pipeline.rules import without_path
 
 
 class HttpPost:

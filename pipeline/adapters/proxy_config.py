@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from pipeline.config.settings import Settings
 from pipeline.model import SLOTS, Slot
-from pipeline.settings import Settings
 
 Server = tuple[str, int]  # address and port
 

@@ -22,8 +22,8 @@ from pipeline.adapters.proxy_container import LISTENS, ProxyContainer
 from pipeline.adapters.proxy_control import Control
 from pipeline.adapters.proxy_files import Folder
 from pipeline.adapters.tunnel import Tunnel
+from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
-from pipeline.settings import Settings
 
 INSIDE = 8080  # where the published port leads to
 COMMANDS = ("127.0.0.1", 9901)  # inside the container

@@ -14,9 +14,9 @@ from typing import IO
 from pydantic import ValidationError
 
 from pipeline.adapters.proxy_config import State, files
+from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib import codec
-from pipeline.settings import Settings
 
 LOCK = 20.0  # seconds; starting the container, which is done with a lock, takes up to 15
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pipeline.adapters.containers import address
 from pipeline.adapters.diagnosis import explain, listeners, table_of
 from pipeline.adapters.docker_calls import Calls, Found
+from pipeline.config.settings import Settings
 from pipeline.errors import AppFailed, TimedOut, TryAgain
 from pipeline.model import Event, Route, SlotSpec
 from pipeline.ports import Clock, Emit, Probe, Watch
-from pipeline.settings import Settings
 
 FIRST, SLOWEST = 0.02, 0.25  # seconds between two questions
 ANSWER = 5.0  # seconds that one question may take

@@ -17,10 +17,10 @@ import docker
 from pipeline.adapters import kube_ready, kube_trouble
 from pipeline.adapters.kube_trouble import restarts
 from pipeline.clock import Deadline, SystemClock
+from pipeline.config.engines import Registry
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
 from pipeline.lib.secret import Secret
 from pipeline.model import Event, Login, SlotSpec
-from pipeline.where import Registry
 from tests.cluster import where
 from tests.cluster.test_cluster import LOGIN, local
 from tests.clusterbench import ClusterBench, kubectl

@@ -11,7 +11,7 @@ from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.kube_names import slot_name
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Rendered, Service
+from pipeline.config.models import Rendered, Service
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
 from pipeline.model import CommandResult, Event, Place, Replica, SlotSpec
 from pipeline.ports import Engine, Probe

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.adapters.docker_build import DockerBuilder
 from pipeline.adapters.docker_client import client
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Build
+from pipeline.config.models import Build
 from pipeline.ports import BuildRequest
 
 CLOCK = SystemClock()

@@ -19,8 +19,8 @@ from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.proxy import Proxy
 from pipeline.clock import SystemClock
+from pipeline.config.settings import Settings
 from pipeline.model import Place
-from pipeline.settings import Settings
 from tests.conftest import free_ports, sweep, until
 from tests.integration.developer import web
 from tests.integration.service import Service, get, running

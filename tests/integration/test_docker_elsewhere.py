@@ -13,7 +13,7 @@ from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_elsewhere import pair
 from pipeline.adapters.tunnel import RELAY
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Rendered, Service, Where
+from pipeline.config.models import Rendered, Service, Where
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
 from pipeline.model import Place, Route, SlotSpec
 from tests.conftest import free_ports, until

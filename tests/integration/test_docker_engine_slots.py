@@ -13,8 +13,8 @@ import pytest
 import docker
 from pipeline.adapters.containers import CAP_DROP
 from pipeline.adapters.http_probe import HttpProbe
+from pipeline.config.settings import Settings
 from pipeline.errors import AppFailed
-from pipeline.settings import Settings
 from tests.conftest import Bench
 
 

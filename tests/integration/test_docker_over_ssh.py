@@ -19,7 +19,7 @@ from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_elsewhere import pair, proxy
 from pipeline.adapters.ssh_forward import close_all, forward_to
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Rendered, Service, Where
+from pipeline.config.models import Rendered, Service, Where
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.model import Place, SlotSpec
 from tests.conftest import ROOT, free_ports, until

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.adapters.git import GitSource, heads, init_repository
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Source
+from pipeline.config.models import Source
 from pipeline.errors import EngineFailed, NotFound, RequestError, TimedOut
 
 CLOCK = SystemClock()

@@ -14,7 +14,7 @@ import pytest
 import docker
 from pipeline.adapters.proxy import Proxy
 from pipeline.clock import SystemClock
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
 from tests.conftest import free_ports
 
 

@@ -14,9 +14,9 @@ from pipeline.adapters.containers import INSTANCE
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.proxy import Proxy
+from pipeline.config.settings import Settings
 from pipeline.errors import TryAgain
 from pipeline.model import Route
-from pipeline.settings import Settings
 from tests.conftest import Bench, until
 from tests.integration.load import Load, environment_of
 

@@ -12,9 +12,9 @@ import docker
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.proxy import Proxy
 from pipeline.clock import SystemClock
+from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed
 from pipeline.model import Answer, Place, Route
-from pipeline.settings import Settings
 from tests.conftest import Bench, free_ports
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.config.settings import Settings
 from pipeline.model import Place
-from pipeline.settings import Settings
 from tests.conftest import PORTS, Bench, until
 from tests.integration.load import Load, release_of
 

@@ -16,11 +16,11 @@ from pipeline.adapters.docker_build import DockerBuilder
 from pipeline.adapters.docker_calls import Calls
 from pipeline.adapters.docker_client import client
 from pipeline.clock import Deadline
-from pipeline.config import Where
+from pipeline.config.models import Where
+from pipeline.config.settings import Settings
 from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
 from pipeline.lib.secret import Secret
 from pipeline.model import Event, Login
-from pipeline.settings import Settings
 from tests.conftest import Bench, until
 from tests.integration.build_images import CLOCK, Workshop
 from tests.integration.developer import web

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.fake import FakeBell, FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeSource
+from pipeline.config.settings import Settings
 from pipeline.configs import Configs
 from pipeline.desk import Desk
 from pipeline.embedded import Embedded, url
@@ -19,7 +20,6 @@ from pipeline.keeper import Keeper
 from pipeline.model import Environment, Event, Push, Run
 from pipeline.ports import Parts
 from pipeline.runner import Runner
-from pipeline.settings import Settings
 from pipeline.store import Store
 
 CONFIG = """\

@@ -19,10 +19,10 @@ import pytest
 from pipeline import audit, backup, supervisor, wiring
 from pipeline.adapters.git import heads, init_repository
 from pipeline.chainer import Chainer
+from pipeline.config.settings import Settings
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.model import Event, Kind, Run
-from pipeline.settings import Settings
 from pipeline.store import Store, snapshot
 
 RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)

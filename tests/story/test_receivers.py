@@ -19,10 +19,10 @@ import pytest
 from pipeline import messenger
 from pipeline.adapters.http_post import HttpPost
 from pipeline.clock import SystemClock
+from pipeline.config.settings import Secret
 from pipeline.errors import TryAgain
 from pipeline.messenger import Messenger, undelivered
 from pipeline.model import Outcome
-from pipeline.settings import Secret
 from tests.conftest import until
 from tests.receiver import OK, PATH, Talk, hangs, receiver, says
 from workers.messages import Rounds

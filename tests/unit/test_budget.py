@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline import budget
-from pipeline.config import Budget
+from pipeline.config.models import Budget
 from pipeline.model import Kind, Outcome, Run, State, StepResult
 
 LIMITS = Budget(deploy=300.0, whole=600.0)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.client import Client, NotAllowed, Unreachable, Where, data_folder, refusal, where
+from pipeline.config.settings import load
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
-from pipeline.settings import load
 from tests.unit.cli_stub import TOKEN, Handler, Stub, Told
 
 pytest_plugins = ["tests.unit.cli_stub"]

@@ -4,8 +4,9 @@ import subprocess
 
 import pytest
 
-from pipeline import rules
-from pipeline.config import (
+from pipeline.config import validators
+from pipeline.config.loading import load
+from pipeline.config.models import (
     Config,
     Environment,
     HttpCheck,
@@ -18,7 +19,6 @@ from pipeline.config import (
     safe_path,
 )
 from pipeline.lib import codec
-from pipeline.loader import load
 
 TEXT = """
 budget: {deploy: 4m}
@@ -150,7 +150,7 @@ def test_branch_names_are_judged_as_git_judges_them(line: int) -> None:
 
 def _accepted(name: str) -> bool:
     try:
-        return rules.branch(name) == name
+        return validators.branch(name) == name
     except ValueError:
         return False
 

@@ -10,10 +10,10 @@ import pytest
 from pipeline.adapters import containers as made
 from pipeline.adapters.diagnosis import explain, listeners
 from pipeline.adapters.readiness import exited
-from pipeline.config import Rendered, Service
+from pipeline.config.models import Rendered, Service
+from pipeline.config.settings import Settings
 from pipeline.errors import AppFailed, EngineFailed
 from pipeline.model import SLOTS, Place, SlotSpec
-from pipeline.settings import Settings
 
 SETTINGS = Settings(instance="pl", subnets="10.213.0.0/16")
 

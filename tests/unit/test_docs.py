@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import loader
 from pipeline.cli import COMMANDS
+from pipeline.config import loading
+from pipeline.config.settings import _FOREIGN, Settings
 from pipeline.embedded import _command
-from pipeline.settings import _FOREIGN, Settings
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -120,7 +120,7 @@ def test_the_clusters_store_keeps_what_the_embedded_one_keeps() -> None:
 
 def test_the_example_of_a_cluster_is_a_configuration() -> None:
     folder = ROOT / "docker" / "kubernetes" / "example"
-    config = loader.load((folder / "pushlive" / "pipelines.yaml").read_text(), "pipelines.yaml")
+    config = loading.load((folder / "pushlive" / "pipelines.yaml").read_text(), "pipelines.yaml")
     where = {config.pipelines["hello"].environment(name).engine.namespace for name in ("dev", "live")}
     given = {
         yaml.safe_load((folder / name / "kustomization.yaml").read_text())["namespace"]

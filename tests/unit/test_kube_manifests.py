@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.adapters import containers
 from pipeline.adapters import kube_manifests as made
 from pipeline.adapters.kube_names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
-from pipeline.config import Registry, Rendered, Service
+from pipeline.config.models import Registry, Rendered, Service
 from pipeline.lib.secret import Secret
 from pipeline.model import Place, SlotSpec
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.adapters import kube_names as names
-from pipeline.config import Rendered
+from pipeline.config.models import Rendered
 from pipeline.model import SLOTS, Place, SlotSpec
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names and …/labels

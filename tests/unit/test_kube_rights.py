@@ -21,10 +21,10 @@ from pipeline.adapters.kube_calls import _GROUPS, _PLURALS, Calls
 from pipeline.adapters.kube_probe import KubeProbe
 from pipeline.adapters.kube_rights import INSIDE, NODES, OUTSIDE, Right
 from pipeline.clock import Deadline, SystemClock
-from pipeline.config import Rendered, Service
+from pipeline.config.engines import Registry
+from pipeline.config.models import Rendered, Service
 from pipeline.lib.secret import Secret
 from pipeline.model import Login, Place, SlotSpec
-from pipeline.where import Registry
 
 ROOT = Path(__file__).parent.parent.parent
 MANIFESTS = ROOT / "docker" / "kubernetes"

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.adapters.kube_manifests import Maker
 from pipeline.adapters.kube_room import over, quantity, wish
-from pipeline.config import Rendered, Service
+from pipeline.config.models import Rendered, Service
 from pipeline.model import Place, SlotSpec
 
 

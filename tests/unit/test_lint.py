@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.lint import warnings
-from pipeline.loader import load
+from pipeline.config.lint import warnings
+from pipeline.config.loading import load
 
 WISE = """
 pipelines:

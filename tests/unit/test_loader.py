@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Config, HttpCheck
+from pipeline.config.engines import Registry, where_of
+from pipeline.config.loading import load, problems, show
+from pipeline.config.models import Config, HttpCheck
 from pipeline.errors import ConfigError
-from pipeline.loader import load, problems, show
-from pipeline.where import Registry, where_of
 
 EXAMPLE = Path(__file__).parents[2] / "pipelines.yaml"
 

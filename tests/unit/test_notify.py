@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.config.diff import plan
+from pipeline.config.loading import load
+from pipeline.config.validators import without_path
 from pipeline.errors import ConfigError
-from pipeline.loader import load
 from pipeline.messenger import quiet
-from pipeline.plan import plan
-from pipeline.rules import without_path
 
 REST = "\npipelines: {hello: {environments: {live: }}}"
 SECRET = "https://hooks.example.com/services/T0/s3cr3t"

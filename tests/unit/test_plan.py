@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.config import Rendered, Service
-from pipeline.loader import load
-from pipeline.plan import differences, plan
+from pipeline.config.diff import differences, plan
+from pipeline.config.loading import load
+from pipeline.config.models import Rendered, Service
 
 OLD = """
 pipelines:

@@ -12,8 +12,8 @@ from pipeline.adapters.certificates import payload
 from pipeline.adapters.proxy_config import MAPS, SERVERS, SPARE, Routes, Server, State, files, maps
 from pipeline.adapters.proxy_files import write
 from pipeline.adapters.proxy_plan import map_commands, server_commands
+from pipeline.config.settings import Settings
 from pipeline.lib import codec
-from pipeline.settings import Settings
 
 SETTINGS = Settings(ports="20000-20003")
 LIVE = Routes("hello-live", ("hello-live.localhost",), "green", {"green": (("10.213.0.113", 8080),)})

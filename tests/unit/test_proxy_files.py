@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.adapters import proxy_files
 from pipeline.adapters.proxy_files import Folder
+from pipeline.config.settings import Settings
 from pipeline.errors import TryAgain
-from pipeline.settings import Settings
 
 
 def test_fault_41_a_lock_that_a_standing_process_keeps_is_given_up(

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Config, Environment, Pipeline, Service
-from pipeline.schema import (
+from pipeline.config.docs import (
     DOCUMENTATION_FILE,
     SCHEMA_FILE,
     documentation,
@@ -17,10 +16,11 @@ from pipeline.schema import (
     schema_text,
     settings_table,
 )
-from pipeline.settings import Settings, load
-from pipeline.starter import starter
+from pipeline.config.models import Config, Environment, Pipeline, Service
+from pipeline.config.scaffold import starter
+from pipeline.config.settings import Settings, load
 
-STALE = "stale: run `python -m pipeline.schema`"
+STALE = "stale: run `python -m pipeline.config.docs`"
 EXAMPLE = Path(__file__).parents[2] / "pipelines.yaml"
 TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
 TYPES |= {"null": type(None), "boolean": bool}

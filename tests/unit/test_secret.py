@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError
 
-from pipeline import loader, sealing, settings
+from pipeline import sealing
+from pipeline.config import loading, settings
 from pipeline.errors import ConfigError, EngineFailed
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
@@ -164,7 +165,7 @@ pipelines:
 
 
 def test_secrets_of_an_environment_are_added_to_the_services() -> None:
-    pipeline = loader.load(CONFIG).pipelines["hello"]
+    pipeline = loading.load(CONFIG).pipelines["hello"]
     assert pipeline.render("qa").service.secrets == ("B", "C", "D")
     assert pipeline.render("live").service.secrets == ("B", "C")
 
@@ -184,17 +185,17 @@ def test_secrets_of_an_environment_are_added_to_the_services() -> None:
 def test_a_variable_that_would_come_twice_is_a_problem_with_its_line(
     old: str, new: str, line: int, said: str
 ) -> None:
-    [problem] = loader.problems(CONFIG.replace(old, new))
+    [problem] = loading.problems(CONFIG.replace(old, new))
     assert problem.line == line
     assert said in problem.message
 
 
 def test_another_environments_variable_is_no_clash() -> None:
-    assert loader.problems(CONFIG.replace("live: {}", "live: {env: {D: x}}")) == ()
+    assert loading.problems(CONFIG.replace("live: {}", "live: {env: {D: x}}")) == ()
 
 
 def test_a_configuration_without_secrets_has_the_fingerprint_it_always_had() -> None:
-    from pipeline.config import Rendered, Service
+    from pipeline.config.models import Rendered, Service
 
     assert Rendered(service=Service()).fingerprint() == "b4f69f46f7314f41"
     assert (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.settings import Secret, Settings, load
 from pipeline.errors import ConfigError
-from pipeline.settings import Secret, Settings, load
 
 
 def refused(**values: str) -> list[str]:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Pipeline
+from pipeline.config.loading import load, problems
+from pipeline.config.models import Pipeline
+from pipeline.config.scaffold import exposed_port, health_path, pipeline_name, starter
 from pipeline.errors import ConfigError
-from pipeline.loader import load, problems
-from pipeline.starter import exposed_port, health_path, pipeline_name, starter
 
 DOCKERFILE = """
 ARG PORT=9000

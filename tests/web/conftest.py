@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from pipeline.settings import Secret, Settings
+from pipeline.config.settings import Secret, Settings
 from tests.web.fake_desk import FakeDesk
 from webhooks.app import create_app
 

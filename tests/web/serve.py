@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from pipeline.settings import Secret, Settings
+from pipeline.config.settings import Secret, Settings
 from tests.web.fake_desk import FakeDesk
 from webhooks import limits, patience
 from webhooks.app import create_app

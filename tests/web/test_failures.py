@@ -7,8 +7,8 @@ from base64 import b64encode
 
 import pytest
 
+from pipeline.config.settings import load
 from pipeline.errors import ConfigError
-from pipeline.settings import load
 from tests.web.fake_desk import FakeDesk
 from tests.web.test_receivers import github, signed
 from webhooks.failures import ALTOGETHER, LOGINS_TOLD, PER_ADDRESS, REMEMBERED, Failures, group, sender

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import Secret
+from pipeline.config.settings import Secret
 
 A, B, NONE = "a" * 40, "b" * 40, "0" * 40
 NEW = "new secret"

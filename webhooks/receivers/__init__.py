@@ -7,7 +7,7 @@ A provider is a module-like object with three parts (the ``Receiver`` protocol):
 * ``verify(headers, body, secrets)``: whether the provider signed exactly these bytes with one of the secrets;
 * ``parse(headers, payload)``: what the request means, as ``Pushed`` or ``Ignored``. Raises ``Malformed``.
 
-To add one: write its file, and name it in ``RECEIVERS`` (and its two secrets in ``pipeline.settings``).
+To add one: write its file, and name it in ``RECEIVERS`` (and its two secrets in ``pipeline.config.settings``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.settings import Secret
+from pipeline.config.settings import Secret
 from webhooks.text import line
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.settings import Secret
+from pipeline.config.settings import Secret
 from webhooks.receivers import Headers, Ignored, Parsed, delivery, part, pushed, text
 from webhooks.signatures import valid
 

@@ -1,4 +1,4 @@
-"""``pipelines.yaml`` as typed, frozen models. ``pipeline.loader`` reads the file and finds the lines.
+"""``pipelines.yaml`` as typed, frozen models. ``pipeline.config.loading`` reads the file and finds the lines.
 
 Field descriptions are the documentation: ``docs/configuration.md`` and ``pipelines.schema.json`` are
 generated from them.
@@ -12,19 +12,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from pipeline import rules
+from pipeline.config import validators
+from pipeline.config.engines import Model, Registry, Where
 from pipeline.lib.units import Cpu, Duration, Size, Words
-from pipeline.where import Model
-from pipeline.where import Registry as Registry
-from pipeline.where import Where as Where
 
-Text = Annotated[str, AfterValidator(rules.plain)]
+Text = Annotated[str, AfterValidator(validators.plain)]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32),
     Words("a name: at most 32 lower-case letters, digits and single hyphens, beginning with a letter"),
 ]
-StageName = Annotated[Name, AfterValidator(rules.environment_name)]
+StageName = Annotated[Name, AfterValidator(validators.environment_name)]
 EnvName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128),
@@ -42,14 +40,14 @@ UrlPath = Annotated[
     StringConstraints(pattern=r"^/[!\x22$-~]*$", max_length=1024),
     Words("a path that begins with `/`, in ASCII without spaces and `#`, such as /healthz"),
 ]
-HeaderName = Annotated[str, AfterValidator(rules.header_name)]
+HeaderName = Annotated[str, AfterValidator(validators.header_name)]
 RelativePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),
-    AfterValidator(rules.path),
+    AfterValidator(validators.path),
     Words("a path inside the repository, such as docker/Dockerfile"),
 ]
-Branch = Annotated[str, AfterValidator(rules.branch), Words("a branch such as main or release/2.x")]
+Branch = Annotated[str, AfterValidator(validators.branch), Words("a branch such as main or release/2.x")]
 # Docker refuses less than these two.
 CpuLimit = Annotated[Cpu, Field(ge=0.01, le=1024)]
 MemoryLimit = Annotated[Size, Field(ge=6 * 2**20, le=2**40)]
@@ -72,7 +70,7 @@ class Notify(Model):
     """One receiver: it is told by a POST of JSON, see [notifications](notifications.md)."""
 
     url: Annotated[
-        str, AfterValidator(rules.receiver), Words("an address such as https://hooks.example.com/…")
+        str, AfterValidator(validators.receiver), Words("an address such as https://hooks.example.com/…")
     ] = Field(repr=False)
     """Where to send it. `http://` is for receivers on this machine alone."""
     when: tuple[Occasion, ...] = Field(
@@ -88,9 +86,9 @@ Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
 class Source(Model):
     """Where the pushes come from."""
 
-    repository: Annotated[str, AfterValidator(rules.repository), Words("a repository's name")] = ""
+    repository: Annotated[str, AfterValidator(validators.repository), Words("a repository's name")] = ""
     """A repository's name on the built-in git server. Default: the pipeline's name, unless `url` is given."""
-    url: Annotated[str, AfterValidator(rules.url), Words("an address")] = ""
+    url: Annotated[str, AfterValidator(validators.url), Words("an address")] = ""
     """A repository elsewhere, whose webhook tells of pushes: `https://…` or `ssh://…`."""
     branch: Branch = "main"
     """The branch whose pushes are deployed."""
@@ -111,9 +109,9 @@ class Build(Model):
     """The Dockerfile's path, relative to the context."""
     args: dict[EnvName, Text] = {}
     """Build arguments (`ARG`)."""
-    target: Annotated[str, AfterValidator(rules.stage), Words("a stage's name")] = ""
+    target: Annotated[str, AfterValidator(validators.stage), Words("a stage's name")] = ""
     """The stage of a multi-stage Dockerfile to build. Default: the last one."""
-    platform: Annotated[str, AfterValidator(rules.platform), Words("os/architecture")] = ""
+    platform: Annotated[str, AfterValidator(validators.platform), Words("os/architecture")] = ""
     """For example `linux/amd64`. Default: the Engine's own."""
     timeout: Limit = 600.0
     """A build that takes longer is ended."""
@@ -294,4 +292,4 @@ class Config(Model):
 
 def safe_path(path: str) -> bool:
     """True for a relative path that stays inside the repository."""
-    return rules.is_safe_path(path)
+    return validators.is_safe_path(path)

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.config import Config, HttpCheck, Pipeline, Registry, Rendered, SmokeCheck, TcpCheck
-from pipeline.hints import Hint, key_of, keys_of
+from pipeline.config.introspection import Hint, key_of, keys_of
+from pipeline.config.models import Config, HttpCheck, Pipeline, Registry, Rendered, SmokeCheck, TcpCheck
+from pipeline.config.validators import without_path
 from pipeline.lib.units import show_size, write_duration
-from pipeline.rules import without_path
 
 HIDDEN = "•••"
 _SECRET_NAME = re.compile(r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|AUTH", re.IGNORECASE)

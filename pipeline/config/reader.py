@@ -1,4 +1,4 @@
-"""YAML nodes → the models of ``pipeline.config``, guided by the models' own types.
+"""YAML nodes → the models of ``pipeline.config.models``, guided by the models' own types.
 
 Every problem is found at once and has its line, because each value is read by itself, from the leaves up.
 Knowing the type that is wanted, text stays the text that was written (``PORT: 8080``, ``branch: 1.10``), and
@@ -17,9 +17,9 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pipeline.hints import Hint, check_kinds, key_of, keys_of
-from pipeline.rules import without_path
-from pipeline.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
+from pipeline.config.introspection import Hint, check_kinds, key_of, keys_of
+from pipeline.config.validators import without_path
+from pipeline.config.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
 
 WRONG: Final = object()  # stands for a value whose problem has been noted
 _TAG = "tag:yaml.org,2002:"

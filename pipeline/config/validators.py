@@ -1,6 +1,6 @@
 """What texts from a configuration may look like: each function returns its text or raises ValueError.
 
-They are the validators of ``pipeline.config``'s types, so nothing else needs to look again.
+They are the validators of ``pipeline.config.models``'s types, so nothing else needs to look again.
 """
 
 from __future__ import annotations

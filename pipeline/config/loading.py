@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pipeline.config import Config
+from pipeline.config.introspection import hint_of
+from pipeline.config.models import Config
+from pipeline.config.reader import WRONG, Reader
+from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
-from pipeline.hints import hint_of
-from pipeline.shape import WRONG, Reader
-from pipeline.yaml_nodes import Problem, Tree, compose, line_of, show_path
 
 _OWN = "names that begin with PUSHLIVE_ are set by Pushlive itself; choose another name"
 SHOWN = 100  # problems in one message; nobody reads more

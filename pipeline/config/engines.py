@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
-from pipeline import rules
+from pipeline.config import validators
 from pipeline.lib.units import Empty, Words
 
 
@@ -23,18 +23,21 @@ class Where(Model):
 
     docker: (
         Annotated[
-            str, Empty(""), AfterValidator(rules.docker_host), Words("ssh://user@host or tcp://host:port")
+            str,
+            Empty(""),
+            AfterValidator(validators.docker_host),
+            Words("ssh://user@host or tcp://host:port"),
         ]
         | None
     ) = None
     """Another machine's Docker Engine, see [operations](operations.md#another-machines-docker-engine)."""
-    kubernetes: Annotated[str, Empty(""), AfterValidator(rules.context), Words("a context's name")] | None = (
-        None
-    )
+    kubernetes: (
+        Annotated[str, Empty(""), AfterValidator(validators.context), Words("a context's name")] | None
+    ) = None
     """A context of the kubeconfig. Left empty: the current one, or the cluster that Pushlive itself runs in."""
-    namespace: Annotated[str, AfterValidator(rules.namespace), Words("a namespace's name")] = ""
+    namespace: Annotated[str, AfterValidator(validators.namespace), Words("a namespace's name")] = ""
     """The namespace on the cluster. Default: the context's own."""
-    ingress: Annotated[str, AfterValidator(rules.ingress_class), Words("an IngressClass's name")] = ""
+    ingress: Annotated[str, AfterValidator(validators.ingress_class), Words("an IngressClass's name")] = ""
     """The IngressClass that leads host names here. Default: the cluster's own."""
 
     SHORT = "docker or kubernetes, or {kubernetes: CONTEXT, namespace: NAME, ingress: CLASS}"
@@ -105,13 +108,13 @@ class Registry(Model):
 
     repository: Annotated[
         str,
-        AfterValidator(rules.image_repository),
+        AfterValidator(validators.image_repository),
         Words("an address such as registry.example.com/team/hello"),
     ]
     """The repository: `registry.example.com/team/hello`, without scheme and tag."""
-    username: Annotated[str, AfterValidator(rules.username), Words("a user's name")] = ""
+    username: Annotated[str, AfterValidator(validators.username), Words("a user's name")] = ""
     """Who logs in. Default: what `docker login` left on this machine, or nobody."""
-    password: Annotated[str, AfterValidator(rules.secret_name), Words("a secret's name")] = ""
+    password: Annotated[str, AfterValidator(validators.secret_name), Words("a secret's name")] = ""
     """The name of the secret with the password or token, set by `pushlive secret set`."""
 
     SHORT = "an address such as registry.example.com/team/hello, or {repository: …, username: …, password: SECRET}"

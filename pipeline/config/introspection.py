@@ -1,4 +1,4 @@
-"""The types of ``pipeline.config``'s models, taken apart: for reading YAML, for the schema, for the docs."""
+"""The types of ``pipeline.config.models``'s models, taken apart: for reading YAML, for the schema, for the docs."""
 
 from __future__ import annotations
 

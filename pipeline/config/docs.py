@@ -1,6 +1,6 @@
 """``pipelines.schema.json`` for editors and ``docs/configuration.md`` for people, both from the models.
 
-``python -m pipeline.schema`` writes both; a test fails while the committed ones are stale.
+``python -m pipeline.config.docs`` writes both; a test fails while the committed ones are stale.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.config import (
+from pipeline.config.introspection import Hint, check_kinds, key_of, keys_of
+from pipeline.config.models import (
     Config,
     Environment,
     HttpCheck,
@@ -28,9 +29,8 @@ from pipeline.config import (
     TcpCheck,
     Where,
 )
-from pipeline.hints import Hint, check_kinds, key_of, keys_of
+from pipeline.config.settings import SIZES, Secret, Settings
 from pipeline.lib.units import show_size, write_duration
-from pipeline.settings import SIZES, Secret, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA_FILE = ROOT / "pipelines.schema.json"
@@ -127,7 +127,7 @@ def documentation() -> str:
 def _head() -> Iterator[str]:
     yield "# Configuration"
     yield ""
-    yield "<!-- Written by `python -m pipeline.schema` from pipeline/config.py and pipeline/settings.py. -->"
+    yield "<!-- Written by `python -m pipeline.config.docs` from pipeline/config/models.py and pipeline/config/settings.py. -->"
     yield ""
     yield "`pipelines.yaml` says what happens to a push; `PUSHLIVE_…` variables set up the service itself."
     yield "`pushlive init` writes a first file, `pushlive check` finds every problem with its line, and"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config import Config, HttpCheck, Pipeline, RunCheck, Service, TcpCheck
+from pipeline.config.models import Config, HttpCheck, Pipeline, RunCheck, Service, TcpCheck
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline import rules
-from pipeline.config import Name, UrlPath
+from pipeline.config import validators
+from pipeline.config.models import Name, UrlPath
 from pipeline.errors import ConfigError
 
 _TEMPLATE = Path(__file__).parent / "templates" / "pipelines.yaml"
@@ -74,7 +74,7 @@ def current_branch(folder: Path) -> str:
     head = _read(git / "HEAD").strip()
     name = head.removeprefix("ref: refs/heads/")
     try:
-        return rules.branch(name) if name != head and name.isprintable() else ""
+        return validators.branch(name) if name != head and name.isprintable() else ""
     except ValueError:
         return ""
 
@@ -88,7 +88,7 @@ def find_dockerfile(folder: Path) -> str:
     others = sorted(path for path in folder.glob("*/Dockerfile") if path.is_file())
     for path in (*others, *sorted(folder.glob("Dockerfile.*"))):
         relative = path.relative_to(folder).as_posix()
-        usable = rules.is_safe_path(relative) and relative.isprintable() and len(relative) < 200
+        usable = validators.is_safe_path(relative) and relative.isprintable() and len(relative) < 200
         if usable and not relative.endswith(".dockerignore"):
             return relative
     return ""
