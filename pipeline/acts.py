@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline import admission, notices, promotion
+from pipeline import admission, notices
+from pipeline.domain import gates, slots
+from pipeline.domain.environment import Environment
+from pipeline.domain.events import Event
+from pipeline.domain.release import Release
+from pipeline.domain.run import Kind, Outcome, Run, State
+from pipeline.domain.transitions import end, move
 from pipeline.errors import NotFound, RequestError
-from pipeline.model import Environment, Event, Kind, Outcome, Release, Run, State
-from pipeline.states import end, move
 from pipeline.store import Transaction
 
 
@@ -46,12 +50,12 @@ def revert(
 
 def hold(tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float) -> None:
     """No promotion goes there by itself any more, until somebody resumes it."""
-    place = promotion.hold(tx.environment(name), reason or "held by hand", by, now)
+    place = gates.hold(tx.environment(name), reason or "held by hand", by, now)
     tx.put_environment(notices.held(tx, place, digest))
 
 
 def _target(tx: Transaction, place: Environment, to: int | None) -> Release:
-    target = to if to is not None else promotion.revert_target(place)
+    target = to if to is not None else slots.revert_target(place)
     if target is None:
         raise RequestError(
             f"{place.id}: there is no earlier good release to revert to.",
@@ -70,10 +74,10 @@ def _target(tx: Transaction, place: Environment, to: int | None) -> Release:
 def _reverting(tx: Transaction, place: Environment, run: Run, release: Release) -> Environment:
     why = run.reason or f"{run.id} was asked to revert to {release.name}"
     if place.serving is not None:
-        place = promotion.with_quarantine(place, tx.release(place.serving), why, run.accepted)
-    target = promotion.quarantined(place, release)
+        place = gates.with_quarantine(place, tx.release(place.serving), why, run.accepted)
+    target = gates.quarantined(place, release)
     others = tuple(entry for entry in place.quarantine if entry != target)
-    held = promotion.hold(replace(place, quarantine=others), why, run.by, run.accepted)
+    held = gates.hold(replace(place, quarantine=others), why, run.by, run.accepted)
     return replace(held, interrupt=run.number)
 
 
@@ -120,7 +124,7 @@ def resume(
         return (f"{place.id} is not held.",)
     tx.put_environment(replace(place, hold=None))
     messages = [f"{place.id} takes promotions again."]
-    *older, newest = promotion.waiting_at(tx.open(), name) or (None,)
+    *older, newest = gates.waiting_at(tx.open(), name) or (None,)
     for run in older:
         if run and newest:
             admission.supersede(tx, run, f"{newest.id} is newer", now)

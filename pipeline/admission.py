@@ -8,8 +8,9 @@ from typing import Any
 
 from pipeline import notices
 from pipeline.config.models import Config
-from pipeline.model import Event, Kind, Outcome, Push, Run, State
-from pipeline.states import end
+from pipeline.domain.events import Event
+from pipeline.domain.run import Kind, Outcome, Push, Run, State
+from pipeline.domain.transitions import end
 from pipeline.store import Transaction
 
 

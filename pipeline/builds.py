@@ -11,12 +11,14 @@ from typing import IO
 
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Image
+from pipeline.domain.release import Release
+from pipeline.domain.run import Kind, Run
+from pipeline.domain.secret_versions import newest
 from pipeline.errors import AppFailed, Superseded
-from pipeline.model import Image, Kind, Release, Run
 from pipeline.ports import BuildRequest, Parts, Watch
 from pipeline.store import Transaction
 from pipeline.vault import Vault
-from pipeline.versions import newest
 from pipeline.work import Work
 
 FETCH_TIMEOUT = 300.0  # seconds

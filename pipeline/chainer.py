@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import audit
-from pipeline.audit import Entry, Mark, Report
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Entry, Mark, Report
 from pipeline.store import Store
 
 ROUNDS = 200  # of one call: what more there is waits for the next
@@ -48,14 +48,14 @@ class Chainer:
         """The whole chain, against the file and the hash that a person noted."""
         head = self._read()  # before anything moves: it must be found among what is there
         self.move()
-        return audit.verify(self._log.lines(), head, noted)
+        return audit_chain.verify(self._log.lines(), head, noted)
 
     def newest(self, limit: int, pipeline: str = "") -> list[Entry]:
         """The newest entries, newest first; ``pipeline``: only its own."""
         self.move()
         found: list[Entry] = []
         for line in self._log.newest():
-            one = audit.read(line) or {"act": "unreadable", "detail": line[:200]}
+            one = audit_chain.read(line) or {"act": "unreadable", "detail": line[:200]}
             if pipeline in ("", one.get("pipeline")):
                 found.append(one)
             if len(found) == limit:
@@ -76,7 +76,7 @@ class Chainer:
         head, last = self._read(), self._log.last()
         if head is None and last.number:
             text = f"made anew at entry {last.number}"
-            self._log.record(audit.entry("keeper", "audit.head was missing", time.time(), detail=text))
+            self._log.record(audit_chain.entry("keeper", "audit.head was missing", time.time(), detail=text))
         elif head and head.number > last.number:
             return (
                 f"the audit log ends with entry {last.number}, {self.head} remembers {head.number}. {_BROKEN}"

@@ -6,9 +6,9 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline import audit
 from pipeline.config import loading
 from pipeline.config.models import Config
+from pipeline.domain import audit_chain
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 
@@ -21,10 +21,10 @@ def parsed(text: str) -> Config:
     return loading.load(text)
 
 
-def _entry(before: str, after: str) -> audit.Entry:
+def _entry(before: str, after: str) -> audit_chain.Entry:
     """Who saved the file is not known here: its folder's access says who could."""
-    who = audit.Actor("pipelines.yaml", way="file")
-    return audit.entry(who, "configuration", time.time(), detail=f"{before or 'none'} → {after}")
+    who = audit_chain.Actor("pipelines.yaml", way="file")
+    return audit_chain.entry(who, "configuration", time.time(), detail=f"{before or 'none'} → {after}")
 
 
 class Configs:

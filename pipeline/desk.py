@@ -8,16 +8,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipeline import acts, admission, audit, promotion, views
+from pipeline import acts, admission, views
 from pipeline.admission import Accepted
-from pipeline.audit import Entry, Report, Who
 from pipeline.chainer import Chainer
 from pipeline.config import loading
+from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
+from pipeline.domain import audit_chain, slots
+from pipeline.domain.audit_chain import Entry, Report, Who
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import ConfigError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib.secret import Secret
 from pipeline.looking import Looking
-from pipeline.model import DOCKER, Kind, Place, Push, Run, SlotSpec, State
 from pipeline.ports import Bell, Clock
 from pipeline.store import Store, Token, Transaction
 from pipeline.vault import check_name, check_word
@@ -54,7 +57,7 @@ class Desk(Looking):
         digest, config = self._configs.current()
         self._known(config, push.pipeline)
         now = self._clock.now()
-        who = by or audit.Actor(push.pusher, way=push.delivery.partition(":")[0])
+        who = by or audit_chain.Actor(push.pusher, way=push.delivery.partition(":")[0])
 
         def act(tx: Transaction) -> Accepted:
             found = admission.accept(tx, push, config, digest, now)
@@ -91,7 +94,7 @@ class Desk(Looking):
         if config:
             current = loading.load(config)
         stages = self._known(current, pipeline).stages
-        base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit.actor(by).name)
+        base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit_chain.actor(by).name)
         if config:
             base = replace(
                 base, config=self._store.put_config(config), from_release=release or self._live(pipeline)
@@ -134,7 +137,7 @@ class Desk(Looking):
         works in that environment. Raises RequestError where there is nothing to go back to."""
         digest, name = self._place(pipeline, environment)
         self._image_is_there(pipeline, name, to)
-        now, who = self._clock.now(), audit.actor(by).name
+        now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
             run = acts.revert(tx, name, to, by=who, reason=reason, digest=digest, now=now)
@@ -156,7 +159,7 @@ class Desk(Looking):
     ) -> Run:
         """Lets the run that waits at a gate go on, with exactly the release that was shown. Raises RequestError
         where none waits, where another release waits now, or where the environment is held."""
-        now, who = self._clock.now(), audit.actor(by).name
+        now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
             found = acts.promote(tx, by=who, run=run, environment=environment, release=release, now=now)
@@ -171,7 +174,7 @@ class Desk(Looking):
         limit = len(self._settings.port_range)
         engine = self._configs.current()[1].pipelines[pipeline].environment(name).engine
         self._store.ensure_environment(pipeline, name, limit, engine.key)
-        now, who = self._clock.now(), audit.actor(by).name
+        now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> None:
             acts.hold(tx, name, reason, by=who, digest=digest, now=now)
@@ -183,7 +186,7 @@ class Desk(Looking):
     def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
         """Lifts the hold; the newest run that waited there goes on, unless the gate is manual."""
         _, name = self._place(pipeline, environment)
-        now, who = self._clock.now(), audit.actor(by).name
+        now, who = self._clock.now(), audit_chain.actor(by).name
 
         def manual(run: Run) -> bool:  # by the configuration that the run obeys, as it was stopped
             return self._configs.by_hash(run.config).pipelines[pipeline].environment(name).promote == "manual"
@@ -202,7 +205,7 @@ class Desk(Looking):
         _, name = self._place(pipeline, environment)
 
         def act(tx: Transaction) -> tuple[str, ...]:
-            said = acts.unquarantine(tx, name, release, by=audit.actor(by).name)
+            said = acts.unquarantine(tx, name, release, by=audit_chain.actor(by).name)
             entry = self._entry(by, "unquarantine", pipeline=pipeline, environment=name, release=release)
             tx.record(entry)
             return said
@@ -211,7 +214,7 @@ class Desk(Looking):
 
     def cancel(self, pipeline: str, number: int, by: Who) -> Run:
         """A waiting or queued run ends at once, a running one at its next safe point."""
-        now, who = self._clock.now(), audit.actor(by).name
+        now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
             run = acts.cancel(tx, number, by=who, now=now)
@@ -263,7 +266,7 @@ class Desk(Looking):
         if run is not None:
             of_run = {"pipeline": run.pipeline, "run": run.id, "release": run.release, "why": run.reason}
             what = of_run | what
-        return audit.entry(by, act, self._clock.now(), **what)
+        return audit_chain.entry(by, act, self._clock.now(), **what)
 
     def _acted(
         self, pipeline: str, act: Callable[[Transaction], T], *, ring: bool = True, urgent: bool = False
@@ -362,7 +365,7 @@ class Desk(Looking):
                 f"nothing was deployed to {pipeline}/{name} yet: there is nothing to revert.",
                 advice="Push first.",
             )
-        target = to if to is not None else promotion.revert_target(found)
+        target = to if to is not None else slots.revert_target(found)
         if target is not None:
             if found.engine == DOCKER:  # others take it from a registry
                 self._image_is_here(pipeline, target)

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.chainer import Chainer
-from pipeline.config.engines import where_of
+from pipeline.config.engines import DOCKER, where_of
 from pipeline.config.settings import Settings
 from pipeline.configs import Configs
+from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.messenger import shown, undelivered
-from pipeline.model import DOCKER, Environment
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.store import Store

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import loading
-from pipeline.config.engines import where_of
+from pipeline.config.engines import DOCKER, where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
+from pipeline.domain.environment import Environment
+from pipeline.domain.naming import service_name
+from pipeline.domain.release import Release
 from pipeline.errors import ConfigError, DamagedRecord
-from pipeline.model import DOCKER, Environment, Release
-from pipeline.names import service_name
 from pipeline.store import Store
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.config.diff import differences
+from pipeline.domain.release import Release
+from pipeline.domain.run import Failure, Run
 from pipeline.errors import (
     AppFailed,
     ConfigError,
@@ -16,7 +18,6 @@ from pipeline.errors import (
     TimedOut,
     WrongRelease,
 )
-from pipeline.model import Failure, Release, Run
 from pipeline.store import Store
 
 _NEXT = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.model import Environment, Run
+from pipeline.domain.environment import Environment
+from pipeline.domain.run import Run
 from pipeline.ports import Clock
 from pipeline.store import Transaction
 

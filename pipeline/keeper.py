@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline import jumps, promotion
+from pipeline import jumps
 from pipeline.admission import Accepted
 from pipeline.builds import repository
 from pipeline.chainer import Chainer
@@ -18,8 +18,11 @@ from pipeline.config.engines import where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
 from pipeline.configs import Configs
+from pipeline.domain import slots
+from pipeline.domain.environment import Environment
+from pipeline.domain.release import Release
+from pipeline.domain.run import Kind, Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
-from pipeline.model import Environment, Kind, Push, Release
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.store import Lease, Store, Watchman
@@ -358,7 +361,7 @@ class Keeper:
             return f"{environment.id} is not in pipelines.yaml any more, but a run is at work there"
         with Renewer(self._store) as renewer:
             renewer.hold(lease)
-            self._parts.engine.remove(promotion.place_of(environment, environment.active or "blue"))
+            self._parts.engine.remove(slots.place_of(environment, environment.active or "blue"))
             self._store.forget_environment(environment.pipeline, environment.name)
         return f"{environment.id} is not in pipelines.yaml any more and was removed"
 

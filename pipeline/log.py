@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.domain.events import Event
 from pipeline.lib.units import show_size
-from pipeline.model import Event
 from pipeline.narrate import lines
 
 

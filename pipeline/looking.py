@@ -6,15 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pipeline import log, promotion, views
+from pipeline import log, views
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
 from pipeline.config.settings import Settings
 from pipeline.configs import Configs
+from pipeline.domain import slots
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.environment import Environment
+from pipeline.domain.events import Event
+from pipeline.domain.release import Release
+from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, NotFound, PushliveError
 from pipeline.messenger import undelivered
-from pipeline.model import Environment, Event, Place, Release, Run, SlotSpec, State
 from pipeline.ports import Clock
 from pipeline.store import Store
 from pipeline.vault import Vault
@@ -88,10 +93,10 @@ class Looking:
         """Value by value what would be different on the engine, what somebody changed there by hand included."""
         if record.active is None or wanted.engine.key != record.engine:
             return ()
-        slot, place = record.slots[record.active], promotion.place_of(record, record.active)
+        slot, place = record.slots[record.active], slots.place_of(record, record.active)
         changed = replace(release, environments={**release.environments, record.name: wanted})
         try:
-            return self._compare(promotion.spec_of(place, changed, slot.run, slot.secrets))
+            return self._compare(slots.spec_of(place, changed, slot.run, slot.secrets))
         except PushliveError as error:
             return (f"what runs there cannot be looked at: {error.message}",)
 
@@ -178,7 +183,7 @@ class Looking:
         said: list[str] = [f"! {name} cannot be read, so it is not masked here" for name in unread]
         for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
             said.append(f"── {name} r{record.release} ({slot}, {record.state})")
-            said += mask.lines(self._output(promotion.place_of(found, slot), lines))
+            said += mask.lines(self._output(slots.place_of(found, slot), lines))
         return tuple(said)
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────

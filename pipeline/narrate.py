@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pipeline.domain.events import Event
 from pipeline.lib.units import show_duration
-from pipeline.model import Event
 
 _CONTROL = re.compile(
     r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipeline import budget
 from pipeline.config.models import Config
 from pipeline.configs import CURRENT, parsed
+from pipeline.domain import budget
+from pipeline.domain.environment import Environment
+from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.errors import ConfigError
 from pipeline.lib import codec
-from pipeline.model import Environment, Kind, Outcome, Run
 from pipeline.narrate import harmless
 from pipeline.store import Transaction
 

@@ -18,21 +18,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from pipeline.config.engines import DOCKER
 from pipeline.config.models import Build
 from pipeline.config.models import Source as SourceConfig
-from pipeline.model import (
-    DOCKER,
-    Answer,
-    CommandResult,
-    Event,
-    Image,
-    Login,
-    Place,
-    Replica,
-    Route,
-    Slot,
-    SlotSpec,
-)
+from pipeline.domain.engine_types import Answer, CommandResult, Image, Login, Place, Replica, Route, SlotSpec
+from pipeline.domain.environment import Slot
+from pipeline.domain.events import Event
 
 Emit = Callable[[Event], None]
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
-from pipeline import promotion, views
+from pipeline import views
 from pipeline.clock import Deadline
+from pipeline.domain import slots as slots_rules
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
+from pipeline.domain.run import State
 from pipeline.errors import LeaseLost, NotFound, PushliveError
-from pipeline.model import SLOTS, Environment, Slot, SlotSpec, SlotState, State
 from pipeline.ports import Parts
 from pipeline.store import Lease, Store, Transaction
 from pipeline.vault import Vault
@@ -115,7 +118,7 @@ class Reconciler:
             )
 
     def _serving_nothing(self) -> Iterator[Difference]:
-        place = promotion.place_of(self._environment, "blue")
+        place = slots_rules.place_of(self._environment, "blue")
         serves = self._engine.serving(place)
         # A record without any slot may be a new one after the store was lost: what really serves goes on serving.
         if serves and (self._environment.slots or not self._engine.replicas(replace(place, slot=serves))):
@@ -166,7 +169,7 @@ class Reconciler:
                     lambda slot=slot: self._clear(slot),  # type: ignore[misc]
                 )
         for slot in SLOTS:
-            place = promotion.place_of(self._environment, slot)
+            place = slots_rules.place_of(self._environment, slot)
             if slot not in self._environment.slots and self._engine.replicas(place):
                 yield Difference(
                     f"{slot} holds containers that no record knows",
@@ -176,7 +179,7 @@ class Reconciler:
 
     def _commands(self) -> Iterator[Difference]:
         """Commands of runs that have ended. Those of a failed run are kept for inspection as its slot is."""
-        place = promotion.place_of(self._environment, "blue")
+        place = slots_rules.place_of(self._environment, "blue")
         for run in sorted(self._engine.command_runs(place)):
             if self._ended(run, self._failed_for):
                 yield Difference(
@@ -197,7 +200,7 @@ class Reconciler:
             spec = self._spec(slot)
             if now >= record.since + spec.config.service.drain:
                 self._still_ours()
-                count = self._engine.detach(spec.place, promotion.mark_of(record))
+                count = self._engine.detach(spec.place, slots_rules.mark_of(record))
                 if count:
                     text = f"the pods of the warm slot {slot} ({count}) were replaced, which ends its old connections"
                     said.append(f"{self._environment.id}: {text}")
@@ -226,7 +229,7 @@ class Reconciler:
         return False
 
     def _clear(self, slot: Slot) -> None:
-        self._engine.stop(promotion.place_of(self._environment, slot))
+        self._engine.stop(slots_rules.place_of(self._environment, slot))
         record = self._environment.slots.get(slot)
 
         def act(transaction: Transaction) -> None:
@@ -254,9 +257,9 @@ class Reconciler:
     def _spec(self, slot: Slot) -> SlotSpec:
         record = self._environment.slots[slot]
         release = self._store.release(self._environment.pipeline, record.release)
-        place = promotion.place_of(self._environment, slot)
+        place = slots_rules.place_of(self._environment, slot)
         # With the versions of its secrets that its containers have: their release's own may be revoked by now.
         reveal = partial(self._vault.reveal, place.pipeline, place.environment, record.secrets)
-        spec = promotion.spec_of(place, release, record.run, record.secrets)
+        spec = slots_rules.spec_of(place, release, record.run, record.secrets)
         login = partial(self._vault.login, place.pipeline, spec.config.registry)
         return replace(spec, reveal=reveal, login=login)

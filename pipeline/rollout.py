@@ -13,8 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipeline import notices, promotion
+from pipeline import notices
 from pipeline.admission import supersede
+from pipeline.domain import gates, slots
+from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
+from pipeline.domain.environment import Environment, SlotState, other
+from pipeline.domain.release import Release
+from pipeline.domain.run import Check, Ending, Kind, Run
 from pipeline.errors import (
     AppFailed,
     Cancelled,
@@ -28,19 +33,6 @@ from pipeline.errors import (
     TimedOut,
     TryAgain,
     WrongRelease,
-)
-from pipeline.model import (
-    Check,
-    CommandResult,
-    Ending,
-    Environment,
-    Kind,
-    Login,
-    Release,
-    Run,
-    SlotSpec,
-    SlotState,
-    other,
 )
 from pipeline.ports import Engine, Parts, Watch
 from pipeline.smoke import Checker, must_pass
@@ -79,8 +71,8 @@ class Rollout:
         self._last, self._failed_for = last, failed_for
         self._config = release.environments[name]
         environment = self._environment()
-        slot = promotion.slot_for(environment, work.run, release.number)
-        self._spec = promotion.spec_of(promotion.place_of(environment, slot), release, work.run.number)
+        slot = slots.slot_for(environment, work.run, release.number)
+        self._spec = slots.spec_of(slots.place_of(environment, slot), release, work.run.number)
 
     def go(self, ending: Callable[[Run, PushliveError], Ending]) -> None:
         """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper.
@@ -99,7 +91,7 @@ class Rollout:
             raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
             again = isinstance(error, TryAgain | Held)  # the run itself goes on
-            if again and promotion.switched(self._environment(), self._work.run, self._spec.place.slot):
+            if again and slots.switched(self._environment(), self._work.run, self._spec.place.slot):
                 raise  # with what is left: to verify. Where that stays impossible the run's end puts it back
             self.abandon(error, None if again else ending(self._work.run, error))
             raise
@@ -114,7 +106,7 @@ class Rollout:
             self._work.note(note, self._name, "warning")
         reveal = partial(self._vault.reveal, place.pipeline, self._name, chosen.versions)
         self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal, login=self._login)
-        if not promotion.is_warm(self._environment(), place.slot, self._release.number, chosen.versions):
+        if not slots.is_warm(self._environment(), place.slot, self._release.number, chosen.versions):
             self._work.hide_also(reveal().values())
 
     def _login(self) -> Login | None:
@@ -200,7 +192,7 @@ class Rollout:
             now, keep = self._parts.clock.now(), self._config.service.keep_warm
             slot = self._spec.place.slot
             step.detail = f"{before or 'nothing'} → {slot}"
-            self._finish(step, lambda _, run, env: promotion.serving(env, slot, run, now, keep))
+            self._finish(step, lambda _, run, env: slots.serving(env, slot, run, now, keep))
 
     def _verify(self) -> None:
         with self._work.step(self._name, "verify", 60.0) as step:
@@ -223,7 +215,7 @@ class Rollout:
         record = environment.slots.get(slot)
         if self._work.run.kind != Kind.REVERT or record is None or record.state != SlotState.WARM:
             return
-        place, mark = promotion.place_of(environment, slot), promotion.mark_of(record)
+        place, mark = slots.place_of(environment, slot), slots.mark_of(record)
         try:
             count = self._acting().detach(place, mark)
         except (LeaseLost, StoreUnavailable):
@@ -242,7 +234,7 @@ class Rollout:
         """Writes that the slot is ours; True when it holds this release already, warm."""
         slot = self._spec.place.slot
         before = self._environment()
-        warm = promotion.is_warm(before, slot, self._release.number, self._spec.secrets)
+        warm = slots.is_warm(before, slot, self._release.number, self._spec.secrets)
         taken = before.slots.get(slot)
         if taken and not warm and taken.state == SlotState.WARM:
             self._work.note(
@@ -250,32 +242,32 @@ class Rollout:
             )
         if not warm:
             now = self._parts.clock.now()
-            self._change(lambda _, run, env: promotion.starting(env, slot, run, self._spec, now))
+            self._change(lambda _, run, env: slots.starting(env, slot, run, self._spec, now))
         return warm
 
     def _intend(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
         open_runs = transaction.open()
-        if promotion.interrupted(environment, run, open_runs):
+        if gates.interrupted(environment, run, open_runs):
             raise Cancelled(
                 f"{run.pipeline}#{environment.interrupt} reverts {self._name}; it wins over {run.id}."
             )
-        promotion.refuse_overtaken(environment, run, open_runs)
+        gates.refuse_overtaken(environment, run, open_runs)
         if environment.hold and run.kind != Kind.REVERT:
             raise Held(f"{self._name} was held meanwhile: {environment.hold.reason}.")
         return replace(environment, switching=self._spec.place.slot)
 
     def _verified(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
         now = self._parts.clock.now()
-        for older in promotion.waiting_at(transaction.open(), self._name):
+        for older in gates.waiting_at(transaction.open(), self._name):
             if older.number < run.number and run.kind != Kind.REVERT:
                 supersede(transaction, older, f"{run.id} went to {self._name} before it", now)
-        return promotion.verified(environment, self._release, run)
+        return slots.verified(environment, self._release, run)
 
     def abandon(self, error: PushliveError, ending: Ending | None) -> None:
         """Leaves the traffic as it was: back to the old slot if it had moved, the new slot kept for a while. The
         record comes first, the run's own with it: should the proxy not follow now, the keeper brings it there."""
         slot, now = self._spec.place.slot, self._parts.clock.now()
-        moved = promotion.switched(self._environment(), self._work.run, slot)
+        moved = slots.switched(self._environment(), self._work.run, slot)
         keep = self._failed_for if isinstance(error, AppFailed | EngineFailed | TimedOut) else 0.0
         # A check that another release answered says nothing against this one.
         bad = self._last and isinstance(error, AppFailed) and not isinstance(error, WrongRelease)
@@ -283,12 +275,12 @@ class Rollout:
         why = self._work.masked(error.message)
 
         def act(tx: Transaction, run: Run, environment: Environment) -> Environment:
-            back = promotion.switched_back if moved else promotion.failed
+            back = slots.switched_back if moved else slots.failed
             changed = back(environment, slot, run, now, keep)
             if bad:
-                changed = promotion.with_quarantine(changed, self._release, why, now)
+                changed = gates.with_quarantine(changed, self._release, why, now)
             if isinstance(error, OutcomeUnknown):
-                changed = promotion.hold(changed, why, f"{run.id}", now)
+                changed = gates.hold(changed, why, f"{run.id}", now)
                 notices.held(tx, changed, run.config, run)
             return changed
 
@@ -318,7 +310,7 @@ class Rollout:
     def _old_spec(self, environment: Environment, slot: str) -> SlotSpec:
         record = environment.slots[slot]
         release = self._work.store.release(environment.pipeline, record.release)
-        return promotion.spec_of(promotion.place_of(environment, slot), release, record.run, record.secrets)
+        return slots.spec_of(slots.place_of(environment, slot), release, record.run, record.secrets)
 
     # ── small helpers ────────────────────────────────────────────────────────
 

@@ -10,12 +10,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline import admission, engines, log, notices, promotion, states
-from pipeline import budget as budgets
+from pipeline import admission, engines, log, notices
 from pipeline.admission import supersede
 from pipeline.builds import BuildStage
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
+from pipeline.domain import budget as budgets
+from pipeline.domain import gates as gates_rules
+from pipeline.domain import slots, transitions
+from pipeline.domain.environment import SLOTS, Environment
+from pipeline.domain.events import Event
+from pipeline.domain.release import Release
+from pipeline.domain.run import Ending, Kind, Outcome, Push, Run, State
 from pipeline.errors import (
     AppFailed,
     Cancelled,
@@ -33,7 +39,6 @@ from pipeline.errors import (
 from pipeline.failure import card, compared
 from pipeline.lib import codec
 from pipeline.lib.units import show_duration
-from pipeline.model import SLOTS, Ending, Environment, Event, Kind, Outcome, Push, Release, Run, State
 from pipeline.ports import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
@@ -130,7 +135,7 @@ class Runner:
                 return None
             now = self._parts.clock.now()
             queued = run.queued + (now - run.parked if run.parked else 0.0)
-            run = states.move(
+            run = transitions.move(
                 run,
                 State.RUNNING,
                 started=run.started or now,
@@ -179,7 +184,7 @@ class Runner:
         """What earlier workers of this run began and could not finish is put back before the run ends."""
         run = work.run
         environment = self._store.environment(run.pipeline, run.stage) if run.stage else None
-        if environment is None or run.release is None or not promotion.unfinished(environment, run):
+        if environment is None or run.release is None or not slots.unfinished(environment, run):
             return
         release = self._store.release(run.pipeline, run.release)
         lease = self._take_environment(work, environment)
@@ -322,7 +327,7 @@ class Runner:
             return environment
         engines.refuse_move(environment, release, key)
         work.still_ours()
-        self._parts.engine.remove(promotion.place_of(environment, SLOTS[0]))  # its routes, and no slot
+        self._parts.engine.remove(slots.place_of(environment, SLOTS[0]))  # its routes, and no slot
 
         def move(transaction: Transaction, run: Run) -> Run:
             transaction.put_environment(replace(transaction.environment(environment.name), engine=key))
@@ -335,7 +340,7 @@ class Runner:
         """A proxy that lost its state may serve the very slot that is to be emptied: it is brought to the record before
         anything is begun, as the keeper would have done."""
         work.still_ours()
-        place = promotion.place_of(environment, SLOTS[0])
+        place = slots.place_of(environment, SLOTS[0])
         try:
             if self._parts.engine.serving(place) == environment.active:
                 return
@@ -350,12 +355,12 @@ class Runner:
 
     def _may_enter(self, work: Work, pipeline: Pipeline, environment: Environment, release: Release) -> None:
         run = work.run
-        if any(promotion.switched(environment, run, slot) for slot in SLOTS):
+        if any(slots.switched(environment, run, slot) for slot in SLOTS):
             return  # it is in already, and was taken up again after a crash: what is left is to verify
         # Before this run holds the environment, a newer one that switched may just be at it, and may go back.
         others = self._store.open_runs(run.pipeline) if work.environment else ()
-        promotion.refuse_overtaken(environment, run, others)
-        entry = promotion.quarantined(environment, release)
+        gates_rules.refuse_overtaken(environment, run, others)
+        entry = gates_rules.quarantined(environment, release)
         if entry:
             raise AppFailed(
                 f"r{release.number} has the image and configuration of r{entry.release}, which is in quarantine in "
@@ -363,29 +368,29 @@ class Runner:
                 advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} "
                 f"--env {environment.name}`, then `pushlive retry {run.id}`.",
             )
-        if promotion.gate(pipeline, environment, run):
+        if gates_rules.gate(pipeline, environment, run):
             self._wait_at(work, pipeline, environment.name)
 
     def _wait_at(self, work: Work, pipeline: Pipeline, name: str) -> None:
         """Records that the run waits and raises Parked; returns where nothing keeps it out any more."""
         now = self._parts.clock.now()
-        gates: list[promotion.Gate] = []
+        gates: list[gates_rules.Gate] = []
 
         def wait(transaction: Transaction, current: Run) -> Run:
-            gate = promotion.gate(pipeline, transaction.environment(name), current)
+            gate = gates_rules.gate(pipeline, transaction.environment(name), current)
             gates[:] = [gate] if gate else []
             if current.cancel:
                 raise Cancelled(f"{current.id} was cancelled: {current.cancel}.")
             if gate is None:
                 return current
-            for older in promotion.waiting_at(transaction.open(), name):
+            for older in gates_rules.waiting_at(transaction.open(), name):
                 if older.number < current.number:
                     supersede(transaction, older, f"{current.id} waits before {name} instead", now)
             transaction.not_due(current.number)
             text = f"waits before {name}: {gate.why}. To go on with r{current.release}: "
             text += f"pushlive {gate.command} {current.pipeline}"
             transaction.event(current.number, Event("gate", now, text, name))
-            waiting = states.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
+            waiting = transitions.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
             return notices.waits(
                 transaction, waiting, gate.why, f"pushlive {gate.command} {current.pipeline}"
             )
@@ -438,7 +443,7 @@ class Runner:
         more = self._next_words(run, where)
         event = Event("end", now, f"{run.id} is live: {text}", data={"outcome": "live", "more": more})
         work.change(
-            lambda tx, run: notices.ended(tx, work.masked_run(states.end(run, Outcome.LIVE, text, now))),
+            lambda tx, run: notices.ended(tx, work.masked_run(transitions.end(run, Outcome.LIVE, text, now))),
             event,
         )
 
@@ -446,7 +451,7 @@ class Runner:
         environment = self._store.environment(run.pipeline, where)
         if run.kind == Kind.REVERT:
             return [f"{where} is held; when the fix may go there: pushlive resume {run.pipeline}"]
-        target = promotion.revert_target(environment) if environment else None
+        target = slots.revert_target(environment) if environment else None
         if target is None:
             return ["the first release here: there is nothing to revert to yet"]
         return [f"to go back to r{target}: pushlive revert {run.pipeline}"]
@@ -463,7 +468,7 @@ class Runner:
         event = Event("end", now, text, work.run.stage, data=data)
 
         def end(tx: Transaction, run: Run) -> Run:
-            ended = states.end(run, outcome, reason, now, failure=failure, ending=None)
+            ended = transitions.end(run, outcome, reason, now, failure=failure, ending=None)
             return notices.ended(tx, work.masked_run(ended))
 
         work.change(end, event)

@@ -9,9 +9,11 @@ from typing import Any
 
 from pipeline.clock import Deadline
 from pipeline.config.models import HttpCheck, RunCheck, SmokeCheck, TcpCheck
+from pipeline.domain.engine_types import Answer, Replica, Route, SlotSpec
+from pipeline.domain.events import Event
+from pipeline.domain.run import Check
 from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
 from pipeline.lib.units import bracketed, show_duration
-from pipeline.model import Answer, Check, Event, Replica, Route, SlotSpec
 from pipeline.narrate import harmless
 from pipeline.ports import Clock, Emit, Engine, Probe, Watch
 

@@ -14,17 +14,19 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import audit, sealing, versions
-from pipeline.audit import Who
+from pipeline import sealing
 from pipeline.config.models import Pipeline, Registry
+from pipeline.domain import audit_chain, secret_versions
+from pipeline.domain.audit_chain import Who
+from pipeline.domain.engine_types import Login
+from pipeline.domain.release import Release
+from pipeline.domain.secret_versions import Chosen, SecretRecord, Version
 from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import show_size
 from pipeline.masking import SHORTEST, Mask
-from pipeline.model import Login, Release
 from pipeline.sealing import Key
 from pipeline.store import Store, Transaction
-from pipeline.versions import Chosen, SecretRecord, Version
 
 LARGEST = 64 << 10  # bytes of one value; the kernel takes at most 128 KiB as one variable
 NAMES = 200  # secrets of one pipeline
@@ -55,8 +57,8 @@ class Vault:
                 raise ConfigError(f"{pipeline} has {NAMES} secrets already; one more is not taken.")
             number = record.last + 1
             sealed = key.seal(value, _bound(pipeline, environment, name, number))
-            version = Version(number, environment, now, audit.actor(by).name, sealed, key.id)
-            tx.put_secret(versions.added(record, version, _in_use(tx, name)))
+            version = Version(number, environment, now, audit_chain.actor(by).name, sealed, key.id)
+            tx.put_secret(secret_versions.added(record, version, _in_use(tx, name)))
             _record(tx, by, "secret set", environment, f"{name} version {number}", now)
             return version
 
@@ -73,7 +75,9 @@ class Vault:
                 raise NotFound(
                     f"{pipeline} has no secret {name[:128]}.", advice=f"`pushlive secret list {pipeline}`."
                 )
-            left, numbers = versions.revoked(record, environment, number, audit.actor(by).name, now)
+            left, numbers = secret_versions.revoked(
+                record, environment, number, audit_chain.actor(by).name, now
+            )
             tx.put_secret(left)
             gone = ", ".join(str(one) for one in numbers)
             _record(tx, by, "secret rm", environment, f"{name} version {gone}", now)
@@ -108,7 +112,7 @@ class Vault:
         """The newest versions of all that those environments need, each tried, the registry's password too. Raises
         ConfigError (not set) or EngineFailed (cannot be read)."""
         wanted = {env: pipeline.render(env).service.secrets for env in environments}
-        found = versions.newest(self._store.secrets(name), name, wanted)
+        found = secret_versions.newest(self._store.secrets(name), name, wanted)
         for environment, numbers in found.items():
             self.reveal(name, environment, numbers)
         self.login(name, pipeline.registry)
@@ -120,9 +124,9 @@ class Vault:
         if registry is None or not registry.password:
             return None
         record = self._store.secrets(pipeline).get(registry.password)
-        version = record.newest(versions.EVERY) if record else None
+        version = record.newest(secret_versions.EVERY) if record else None
         if record is None or version is None:
-            raise versions.absent(pipeline, [(versions.EVERY, registry.password)])
+            raise secret_versions.absent(pipeline, [(secret_versions.EVERY, registry.password)])
         password = self._open(pipeline, record, version, self._reader())
         return Login(registry.username, password, f"{pipeline} {registry.password}")
 
@@ -131,8 +135,8 @@ class Vault:
         for no environment ("")."""
         records = self._store.secrets(name)
         password = pipeline.registry.password if pipeline.registry else ""
-        if password and not records.get(password, SecretRecord(password)).newest(versions.EVERY):
-            yield versions.EVERY, password
+        if password and not records.get(password, SecretRecord(password)).newest(secret_versions.EVERY):
+            yield secret_versions.EVERY, password
         for environment in pipeline.environments:
             for secret in pipeline.render(environment).service.secrets:
                 record = records.get(secret)
@@ -143,7 +147,7 @@ class Vault:
         """Which versions that release gets there now. Raises ConfigError; see ``versions.chosen``."""
         if not release.environments[environment].service.secrets:
             return Chosen({})
-        return versions.chosen(self._store.secrets(release.pipeline), release, environment)
+        return secret_versions.chosen(self._store.secrets(release.pipeline), release, environment)
 
     def reveal(self, pipeline: str, environment: str, numbers: Mapping[str, int]) -> dict[str, Secret]:
         """The values. In place of one revoked since it was chosen the newest is taken. Raises ConfigError (kept
@@ -155,10 +159,10 @@ class Vault:
             record = records.get(name, SecretRecord(name))
             version = record.version(number)
             if version is None:
-                raise versions.dropped(pipeline, environment, name, number)
+                raise secret_versions.dropped(pipeline, environment, name, number)
             version = version if version.good else record.newest(environment)
             if version is None:
-                raise versions.absent(pipeline, [(environment, name)])
+                raise secret_versions.absent(pipeline, [(environment, name)])
             found[name] = self._open(pipeline, record, version, key)
         return found
 
@@ -171,7 +175,7 @@ class Vault:
             record = records.get(name, SecretRecord(name))
             version, newest = record.version(number), record.newest(environment)
             if version and newest and not version.good:
-                notes.append(versions.substitute(version, newest, name, environment))
+                notes.append(secret_versions.substitute(version, newest, name, environment))
         return tuple(notes)
 
     def mask(self, pipeline: str) -> tuple[Mask, tuple[str, ...]]:
@@ -249,7 +253,7 @@ class Vault:
 
 
 def _record(tx: Transaction, by: Who, act: str, environment: str, what: str, now: float) -> None:
-    tx.record(audit.entry(by, act, now, pipeline=tx.pipeline, environment=environment, detail=what))
+    tx.record(audit_chain.entry(by, act, now, pipeline=tx.pipeline, environment=environment, detail=what))
 
 
 def check_name(name: str) -> None:

@@ -6,12 +6,16 @@ import json
 import re
 from typing import Any
 
-from pipeline import budget, engines, promotion
+from pipeline import engines
+from pipeline.config.engines import DOCKER
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
+from pipeline.domain import budget, slots
+from pipeline.domain.environment import Environment, SlotState, other
+from pipeline.domain.release import Release
+from pipeline.domain.run import Run, State
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
-from pipeline.model import DOCKER, Environment, Release, Run, SlotState, State, other
 from pipeline.store import Store
 
 
@@ -44,7 +48,7 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
 def _can_revert(store: Store, run: Run) -> bool:
     """True while this run's release serves where the run ended, and there is one to go back to."""
     last = store.environment(run.pipeline, run.stages[-1])
-    return bool(last and last.serving == run.release and promotion.revert_target(last))
+    return bool(last and last.serving == run.release and slots.revert_target(last))
 
 
 def missing_images(store: Store, pipeline: str) -> frozenset[int]:
@@ -54,7 +58,7 @@ def missing_images(store: Store, pipeline: str) -> frozenset[int]:
 
 def revert_readiness(environment: Environment | None, missing: frozenset[int]) -> dict[str, Any]:
     """``{"ready", "release", "how", "text"}``: what `pushlive revert` would do now."""
-    target = promotion.revert_target(environment) if environment else None
+    target = slots.revert_target(environment) if environment else None
     if environment is None or target is None:
         return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
     # A cluster takes its images from the registry.
@@ -66,7 +70,7 @@ def revert_readiness(environment: Environment | None, missing: frozenset[int]) -
             "text": f"not ready: the image of r{target} is gone",
         }
     slot = other(environment.active) if environment.active else ""
-    warm = bool(slot) and promotion.is_warm(environment, slot, target)
+    warm = bool(slot) and slots.is_warm(environment, slot, target)
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
     return {"ready": True, "release": target, "how": how, "text": text}

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline import embedded, engines
 from pipeline.adapters.bell import RqBell
 from pipeline.clock import SystemClock
-from pipeline.config.engines import Where, where_of
+from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.configs import Configs
 from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.keeper import Keeper
 from pipeline.messenger import Messenger
-from pipeline.model import DOCKER
 from pipeline.ports import Engine, Parts, Probe
 from pipeline.runner import Runner
 from pipeline.store import Store

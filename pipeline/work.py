@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from pipeline.domain.environment import Environment
+from pipeline.domain.events import Event
+from pipeline.domain.run import Run, State, StepResult
 from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, TimedOut
 from pipeline.lib.secret import Secret
 from pipeline.log import RunLog
 from pipeline.masked import Masker
 from pipeline.masking import Mask
-from pipeline.model import Environment, Event, Run, State, StepResult
 from pipeline.ports import Clock
 from pipeline.store import Lease, Store, Transaction
 from pipeline.store.leases import TTL

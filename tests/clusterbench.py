@@ -14,7 +14,8 @@ from pipeline.adapters.kube_engine import KubeEngine
 from pipeline.adapters.kube_probe import KubeProbe
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service
-from pipeline.model import Event, Place, SlotSpec
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.events import Event
 from tests.cluster import where
 
 Connect = Callable[[str, str], Cluster]

@@ -30,7 +30,8 @@ from pipeline.adapters.proxy import Proxy
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
-from pipeline.model import Event, Place, SlotSpec
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.events import Event
 from tests import clusterbench
 from tests.cluster import where
 

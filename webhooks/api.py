@@ -10,11 +10,11 @@ from typing import Any
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pipeline.domain.run import Run
 from pipeline.errors import NotFound, PushliveError
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import parse_duration
-from pipeline.model import Run
 from webhooks import telling
 from webhooks.answers import Refused, held
 from webhooks.auth import ROLES, bearer

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from flask import request
 
-from pipeline.audit import Actor
 from pipeline.config.settings import Settings
+from pipeline.domain.audit_chain import Actor
 from pipeline.errors import TokenExpired
 from webhooks import failures
 from webhooks.answers import Refused

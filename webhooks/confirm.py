@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.audit import Actor
+from pipeline.domain.audit_chain import Actor
 from pipeline.errors import NotFound, RequestError
 from webhooks.desk import DeskPort
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from pipeline.audit import Actor, Entry, Report
+from pipeline.domain.audit_chain import Actor, Entry, Report
+from pipeline.domain.events import Event
+from pipeline.domain.run import Push, Run
 from pipeline.lib.secret import Secret
-from pipeline.model import Event, Push, Run
 
 
 class AcceptedPort(Protocol):

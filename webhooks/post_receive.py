@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pipeline.audit import Actor
+from pipeline.domain.audit_chain import Actor
+from pipeline.domain.run import Outcome, Push, Run
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable
-from pipeline.model import Outcome, Push, Run
 from webhooks import telling
 from webhooks.answers import pushlive_clock
 from webhooks.hook import END, TICK

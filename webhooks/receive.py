@@ -17,10 +17,10 @@ from urllib.parse import parse_qs
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from pipeline.audit import Actor
 from pipeline.config.settings import Secret
+from pipeline.domain.audit_chain import Actor
+from pipeline.domain.run import Push
 from pipeline.errors import NotFound
-from pipeline.model import Push
 from webhooks.answers import Refused, pushlive_clock
 from webhooks.auth import address, failed
 from webhooks.limits import Incomplete, TooLarge, received

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from flask import request, session
 
-from pipeline.audit import Actor
+from pipeline.domain.audit_chain import Actor
 from webhooks.answers import Refused
 from webhooks.auth import address, allowed, whose
 from webhooks.site import Site

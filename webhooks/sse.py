@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from pipeline.domain.run import Run
 from pipeline.errors import PushliveError
-from pipeline.model import Run
 from webhooks import telling
 from webhooks.desk import DeskPort
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline import narrate
-from pipeline.model import Event
+from pipeline.domain.events import Event
 from webhooks.text import clean
 
 

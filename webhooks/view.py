@@ -95,7 +95,7 @@ class Meter:
 
 
 def meters(timing: dict[str, Any]) -> tuple[Meter, ...]:
-    """The two budgets of ``pipeline.budget.timing``: seconds of machine time."""
+    """The two budgets of ``pipeline.domain.budget.timing``: seconds of machine time."""
     names = {"deploy": "Image ready → live", "whole": "Push → live"}
     return tuple(meter(name, timing[key], timing["budget"][key]) for key, name in names.items())
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.adapters.buildkit_trace import Log, Vertex
+from pipeline.domain.events import Event
 from pipeline.lib.units import show_size
-from pipeline.model import Event
 
 OUTPUT_LIMIT = 16 << 20  # bytes of one build's output that are passed on
 _LINE_LIMIT = 8 << 10  # bytes: a longer line is cut into several

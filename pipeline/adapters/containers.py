@@ -12,10 +12,11 @@ import ipaddress
 import json
 from typing import Any
 
+from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed
 from pipeline.lib.secret import Secret
-from pipeline.model import DOCKER, Place, SlotSpec
 
 Body = dict[str, Any]
 

@@ -20,8 +20,9 @@ from pipeline.adapters.docker_client import status_of, translate
 from pipeline.adapters.dockerfile import parse, refuse_hidden, refuse_unsupported
 from pipeline.adapters.dockerignore import filtered
 from pipeline.config.models import safe_path
+from pipeline.domain.engine_types import Image, Login
+from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
-from pipeline.model import Event, Image, Login
 from pipeline.ports import BuildRequest, Clock, Emit, Watch
 
 Context = Callable[[], AbstractContextManager[IO[bytes]]]

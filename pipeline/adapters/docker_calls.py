@@ -13,8 +13,8 @@ from docker.types import CancellableStream, IPAMConfig, IPAMPool
 import docker
 from pipeline.adapters.containers import ADDRESS, MEMORY, PORT, RELEASE, STOP, Body
 from pipeline.adapters.docker_client import explanation, status_of, translate
+from pipeline.domain.engine_types import Replica
 from pipeline.errors import AppFailed, EngineFailed
-from pipeline.model import Replica
 from pipeline.ports import Watch
 
 Found = dict[str, Any]  # a container as the Engine lists or inspects it

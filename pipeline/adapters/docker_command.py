@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pipeline.adapters import output_lines
 from pipeline.adapters.containers import Body
 from pipeline.adapters.docker_calls import NEVER, Calls, Found
+from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import OutcomeUnknown
-from pipeline.model import CommandResult
 from pipeline.ports import Clock, Emit, Watch
 
 LOST = 255  # what dockerd itself writes for a container that ended while it was not looking

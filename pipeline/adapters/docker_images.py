@@ -6,8 +6,10 @@ from pipeline.adapters import registry
 from pipeline.adapters.containers import image_of, refuse_root
 from pipeline.adapters.docker_calls import Calls
 from pipeline.adapters.docker_client import translate
+from pipeline.config.engines import DOCKER
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed
-from pipeline.model import DOCKER, Event, SlotSpec
 from pipeline.ports import Clock, Watch
 
 KEPT = 5  # images of one repository on another machine's Engine

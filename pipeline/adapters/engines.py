@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pipeline.model import DOCKER, Answer, CommandResult, Place, Replica, Route, Slot, SlotSpec
+from pipeline.config.engines import DOCKER
+from pipeline.domain.engine_types import Answer, CommandResult, Place, Replica, Route, SlotSpec
+from pipeline.domain.environment import Slot
 from pipeline.ports import Emit, Engine, Probe, Watch
 
 Pair = tuple[Engine, Probe]

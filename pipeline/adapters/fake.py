@@ -15,8 +15,9 @@ from typing import IO
 from pipeline.adapters.fake_engine import FakeEngine, FakeProbe
 from pipeline.adapters.fake_script import IllegalOrder, Killed, Script, insist
 from pipeline.config.models import Source as SourceConfig
+from pipeline.domain.engine_types import Image, Login
+from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, NotFound, RequestError
-from pipeline.model import Event, Image, Login
 from pipeline.ports import BuildRequest, Commit, Emit, Watch
 
 __all__ = [

@@ -7,21 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.adapters.fake_script import Script, insist
 from pipeline.adapters.proxy_config import backend, server_name
+from pipeline.config.engines import DOCKER
+from pipeline.domain.engine_types import Answer, CommandResult, Login, Place, Replica, Route, SlotSpec
+from pipeline.domain.environment import SLOTS, Slot
+from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.lib.secret import Secret
-from pipeline.model import (
-    DOCKER,
-    SLOTS,
-    Answer,
-    CommandResult,
-    Event,
-    Login,
-    Place,
-    Replica,
-    Route,
-    Slot,
-    SlotSpec,
-)
 from pipeline.ports import Emit, Watch
 
 Answers = Callable[[SlotSpec, str], Answer]

@@ -14,8 +14,9 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
+from pipeline.config.engines import DOCKER
+from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import TryAgain
-from pipeline.model import DOCKER, Answer, Route
 
 BODY = 1 << 20  # bytes of a body that are read
 SERVED_BY = "x-pushlive-server"

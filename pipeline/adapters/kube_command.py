@@ -23,8 +23,8 @@ from pipeline.adapters.kube_trouble import (
     told,
 )
 from pipeline.adapters.kube_watch import BROKEN, Follow, cut
+from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import EngineFailed, OutcomeUnknown, TryAgain
-from pipeline.model import CommandResult
 from pipeline.ports import Clock, Emit, Watch
 
 LOOK = 0.2  # seconds between two looks at the step's own patience

@@ -32,9 +32,10 @@ from pipeline.adapters.kube_probe import endpoints, proxy_path, set_of
 from pipeline.adapters.kube_ready import Waiting
 from pipeline.adapters.kube_sources import Sources
 from pipeline.adapters.kube_trouble import is_going, is_over, is_ready, last_end, of_deployment, of_pod
+from pipeline.domain.engine_types import CommandResult, Place, Replica, Route, SlotSpec
+from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.units import bracketed
-from pipeline.model import SLOTS, CommandResult, Place, Replica, Route, Slot, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
 
 SETTLE = 5.0  # seconds in which the cluster's controllers follow: a Service's endpoints, pods that are to end

@@ -18,8 +18,8 @@ from pipeline.adapters.kube_trouble import (
     told,
     unready,
 )
+from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, PushliveError, TryAgain
-from pipeline.model import SlotSpec
 
 LINES = 20  # of a container's output
 SILENT = 0.5  # seconds after which it is not known any more what the pods do

@@ -30,8 +30,8 @@ from pipeline.adapters.kube_names import (
     slot_labels,
     slot_name,
 )
+from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.lib.secret import Secret
-from pipeline.model import Place, SlotSpec
 
 Manifest = dict[str, Any]
 

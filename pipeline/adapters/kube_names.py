@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from pipeline.model import Place, SlotSpec
-from pipeline.names import LONGEST, service_name
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.naming import LONGEST, service_name
 
 MANAGER = "pushlive"  # our name as a field manager
 CONTAINER = "app"  # the application's in a pod; others are somebody's sidecars

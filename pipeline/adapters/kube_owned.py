@@ -6,8 +6,8 @@ from pipeline.adapters import kube_diff
 from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_manifests import Manifest
 from pipeline.adapters.kube_names import INSTANCE, environment_labels
+from pipeline.domain.engine_types import Place
 from pipeline.errors import ConfigError, TryAgain
-from pipeline.model import Place
 
 TRIES = 5  # at an object that somebody else writes, too
 

@@ -10,8 +10,9 @@ from pipeline.adapters import kube_forward
 from pipeline.adapters.http_probe import BODY, HttpProbe
 from pipeline.adapters.kube_calls import Calls
 from pipeline.adapters.kube_client import document_of, refused
+from pipeline.config.engines import DOCKER
+from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import TryAgain
-from pipeline.model import DOCKER, Answer, Route
 
 UNREACHED = "error trying to reach service"  # how the API server begins, where no pod answered it
 OWN = (401, 408, 429, 500, 502, 503, 504)  # statuses by which the API server speaks of itself

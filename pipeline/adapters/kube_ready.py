@@ -16,8 +16,9 @@ from pipeline.adapters.kube_trouble import (
     of_pod,
 )
 from pipeline.adapters.kube_watch import Follow
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TimedOut
-from pipeline.model import Event, SlotSpec
 from pipeline.ports import Clock, Emit, Watch
 
 LOOK = 0.2  # seconds between two looks at the step's own patience

@@ -12,9 +12,9 @@ from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_client import status_of
 from pipeline.adapters.kube_manifests import Manifest
 from pipeline.adapters.kube_names import base
+from pipeline.domain.engine_types import Place
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.units import show_size
-from pipeline.model import Place
 
 _UNITS = {"": 0, "Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _TENS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}

@@ -9,7 +9,8 @@ from pipeline.adapters.kube_calls import Calls, Found
 from pipeline.adapters.kube_manifests import Maker
 from pipeline.adapters.kube_names import base
 from pipeline.adapters.kube_owned import Owned
-from pipeline.model import SLOTS, SlotSpec
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.environment import SLOTS
 
 
 class Sources:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from pipeline.model import Event
+from pipeline.domain.events import Event
 from pipeline.ports import Clock, Emit, Watch
 
 OUTPUT = 64 << 10  # characters of the output that the result keeps, the last ones

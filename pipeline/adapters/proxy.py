@@ -18,8 +18,8 @@ from pipeline.adapters.proxy_control import Control
 from pipeline.adapters.proxy_files import Folder
 from pipeline.adapters.proxy_plan import map_commands, server_commands
 from pipeline.config.settings import Settings
+from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
-from pipeline.model import SLOTS, Slot
 from pipeline.ports import Clock
 
 SHUTDOWN = 2.0  # seconds until sessions that were told to end must have ended

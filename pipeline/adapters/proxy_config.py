@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from pipeline.config.settings import Settings
-from pipeline.model import SLOTS, Slot
+from pipeline.domain.environment import SLOTS, Slot
 
 Server = tuple[str, int]  # address and port
 

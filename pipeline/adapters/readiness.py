@@ -10,8 +10,9 @@ from pipeline.adapters.containers import address
 from pipeline.adapters.diagnosis import explain, listeners, table_of
 from pipeline.adapters.docker_calls import Calls, Found
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Route, SlotSpec
+from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, TimedOut, TryAgain
-from pipeline.model import Event, Route, SlotSpec
 from pipeline.ports import Clock, Emit, Probe, Watch
 
 FIRST, SLOWEST = 0.02, 0.25  # seconds between two questions

@@ -17,9 +17,10 @@ from docker.types import CancellableStream
 
 from pipeline.adapters.docker_client import as_error, explanation
 from pipeline.adapters.registry_errors import Failing, meaning
+from pipeline.domain.engine_types import Login
+from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.model import Event, Login
 from pipeline.ports import Clock, Emit, Watch
 
 PATIENCE = 45.0  # seconds that trouble may take to pass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pipeline.domain.engine_types import Login
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
-from pipeline.model import Login
 
 # "unauthorized: authentication required", "denied: requested access to the resource is denied", "no basic auth
 # credentials", "insufficient_scope: authorization failed"

@@ -17,8 +17,9 @@ from urllib3.response import HTTPResponse
 from pipeline.adapters.docker_calls import Calls
 from pipeline.adapters.docker_client import translate
 from pipeline.adapters.http_probe import HttpProbe
+from pipeline.config.engines import DOCKER
+from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import EngineFailed, TryAgain
-from pipeline.model import DOCKER, Answer, Route
 
 # What carries bytes differs from image to image: netcat in those made of busybox or Alpine, bash in Debian's.
 RELAY = (

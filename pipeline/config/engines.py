@@ -135,3 +135,6 @@ class Registry(Model):
     def host(self) -> str:
         """``registry.example.com:5000``"""
         return self.repository.partition("/")[0]
+
+
+DOCKER = "docker"  # the machine's own Engine, as a key of engines

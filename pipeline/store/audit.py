@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
-from pipeline import audit
-from pipeline.audit import BEGINNING, Entry, Mark
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import BEGINNING, Entry, Mark
 from pipeline.store.connection import Client, translate
 
 MOVED_AT_ONCE = 500  # entries in one transaction
@@ -30,13 +30,13 @@ class AuditLog:
 
     def queue(self, pipe: Any, entry: Entry) -> None:
         """Adds the entry as a part of somebody's transaction."""
-        pipe.rpush(self._pending, audit.canonical(entry))
+        pipe.rpush(self._pending, audit_chain.canonical(entry))
 
     def record(self, entry: Entry) -> None:
         """For an act that writes nothing else."""
         once = f"{self._pending}:{secrets.token_hex(8)}"
         with translate():
-            self._record(keys=[self._pending, once], args=[audit.canonical(entry)])
+            self._record(keys=[self._pending, once], args=[audit_chain.canonical(entry)])
 
     def move(self) -> bool:
         """Moves what waits into the chain, at most ``MOVED_AT_ONCE``, all or nothing, however many do it at once;
@@ -49,7 +49,7 @@ class AuditLog:
                     return False
                 last, lines = self._last(pipe), []
                 for raw in waiting:
-                    line, last = audit.link(str(raw), last)
+                    line, last = audit_chain.link(str(raw), last)
                     lines.append(line)
                 pipe.multi()
                 pipe.rpush(self._chain, *lines)
@@ -68,13 +68,13 @@ class AuditLog:
     def _last(self, client: Any) -> Mark:
         count = int(client.llen(self._chain))
         line = client.lindex(self._chain, count - 1) if count else None
-        return audit.mark_of(str(line), count) if line is not None else BEGINNING
+        return audit_chain.mark_of(str(line), count) if line is not None else BEGINNING
 
     def mark(self, number: int) -> Mark | None:
         """The mark of the entry that stands where that number belongs."""
         with translate():
             line = self._client.lindex(self._chain, number - 1) if number > 0 else None
-        return audit.mark_of(str(line), number) if line is not None else None
+        return audit_chain.mark_of(str(line), number) if line is not None else None
 
     def lines(self) -> Iterator[str]:
         """The whole chain, oldest first."""

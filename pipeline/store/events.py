@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import redis
 
+from pipeline.domain.events import Event
 from pipeline.lib import codec
-from pipeline.model import Event
 from pipeline.store.connection import Client, read, translate
 from pipeline.store.leases import Lease, insist
 

@@ -16,17 +16,21 @@ from typing import Any, TypeVar
 
 import redis
 
-from pipeline.audit import Entry
+from pipeline.config.engines import DOCKER
+from pipeline.domain.audit_chain import Entry
+from pipeline.domain.environment import Environment
+from pipeline.domain.events import Event
+from pipeline.domain.release import Release
+from pipeline.domain.run import Run
+from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import NotFound, TryAgain
 from pipeline.lib import codec
-from pipeline.model import DOCKER, Environment, Event, Release, Run
 from pipeline.store.audit import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate
 from pipeline.store.events import Events
 from pipeline.store.leases import Lease, Leases, insist
 from pipeline.store.outbox import Outbox
 from pipeline.store.tokens import Tokens
-from pipeline.versions import SecretRecord
 
 T = TypeVar("T")
 DELIVERY_KEPT = 30 * 86400  # seconds: a provider repeats a delivery for days at the most

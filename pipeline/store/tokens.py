@@ -12,8 +12,8 @@ from typing import Any
 
 import redis
 
-from pipeline import audit
-from pipeline.audit import Who
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Who
 from pipeline.errors import NotFound, RequestError, StoreUnavailable
 from pipeline.lib import codec
 from pipeline.store.audit import AuditLog
@@ -91,7 +91,7 @@ class Tokens:
             else "never expires"
         )
         detail = f"{token.name} ({token.role}), {end}"
-        self._log.queue(pipe, audit.entry(by, "token create", token.created, detail=detail))
+        self._log.queue(pipe, audit_chain.entry(by, "token create", token.created, detail=detail))
 
     def _take_away(self, pipe: Any, name: str, digest: str) -> None:
         pipe.hdel(self._by_name, name)
@@ -168,4 +168,4 @@ class Tokens:
 
     def _end(self, pipe: Any, name: str, digest: str, by: Who) -> None:
         self._take_away(pipe, name, digest)
-        self._log.queue(pipe, audit.entry(by, "token revoke", time.time(), detail=name))
+        self._log.queue(pipe, audit_chain.entry(by, "token revoke", time.time(), detail=name))

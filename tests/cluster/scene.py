@@ -22,7 +22,7 @@ from pipeline.adapters.kube_manifests import selected
 from pipeline.adapters.kube_names import COMMAND, PIPELINE, RELEASE, SLOT
 from pipeline.adapters.kube_probe import proxy_path
 from pipeline.adapters.kube_rights import OUTSIDE
-from pipeline.model import Environment
+from pipeline.domain.environment import Environment
 from tests import clusterbench
 from tests.cluster.callers import Callers
 from tests.cluster.gateway import Gateway

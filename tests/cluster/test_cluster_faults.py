@@ -16,7 +16,7 @@ import pytest
 import docker
 from pipeline.adapters.kube_names import PIPELINE, SLOT
 from pipeline.adapters.kube_trouble import is_going, is_ready
-from pipeline.model import Outcome, Run
+from pipeline.domain.run import Outcome, Run
 from tests.cluster.scene import HERE, NAMES, ClusterScene, cluster_scene, rules, trying
 from tests.cluster.test_cluster import local
 from tests.conftest import scripts_cluster, until

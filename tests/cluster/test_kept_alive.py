@@ -15,7 +15,7 @@ import pytest
 
 import docker
 from pipeline.adapters.kube_names import base
-from pipeline.model import SlotSpec
+from pipeline.domain.engine_types import SlotSpec
 from tests.cluster.build import built, packed
 from tests.cluster.callers import Callers
 from tests.cluster.test_cluster import local

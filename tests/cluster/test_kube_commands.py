@@ -11,8 +11,9 @@ import pytest
 
 from pipeline.adapters.kube_command import exit_code
 from pipeline.adapters.kube_names import command_name
+from pipeline.domain.engine_types import CommandResult, SlotSpec
+from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
-from pipeline.model import CommandResult, Event, SlotSpec
 from tests.cluster.test_kube_failures import shell
 from tests.clusterbench import ClusterBench, kubectl, make
 from tests.conftest import until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.kube_names import base, slot_name
-from pipeline.model import SlotSpec
+from pipeline.domain.engine_types import SlotSpec
 from tests.cluster import where
 from tests.clusterbench import ClusterBench
 from tests.conftest import until

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.adapters import kube_trouble
 from pipeline.adapters.kube_names import slot_name
+from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import DoesNotFit, EngineFailed
-from pipeline.model import SlotSpec
 from tests.cluster.test_kube_failures import HTTPD, fails, shell
 from tests.clusterbench import ClusterBench, kubectl
 from tests.conftest import until

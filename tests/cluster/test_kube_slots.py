@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.adapters.kube_names import base, environment_labels, slot_name
 from pipeline.adapters.kube_owned import Owned
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.environment import SLOTS
 from pipeline.errors import ConfigError, RequestError
 from pipeline.lib.secret import Secret
-from pipeline.model import SLOTS, SlotSpec
 from tests import clusterbench
 from tests.cluster.test_kube_failures import HTTPD, shell
 from tests.clusterbench import ClusterBench, kubectl

@@ -12,8 +12,9 @@ from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.kube_names import slot_name
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service
+from pipeline.domain.engine_types import CommandResult, Place, Replica, SlotSpec
+from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
-from pipeline.model import CommandResult, Event, Place, Replica, SlotSpec
 from pipeline.ports import Engine, Probe
 from tests.clusterbench import ClusterBench
 from tests.conftest import until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from pipeline.model import Outcome
+from pipeline.domain.run import Outcome
 from tests.conftest import until
 from tests.faults.engines import served_again
 from tests.faults.registry import fault

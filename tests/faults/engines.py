@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 import docker
-from pipeline.model import Outcome, Run
+from pipeline.domain.run import Outcome, Run
 from tests.conftest import until
 from tests.faults.deliveries import Deliveries
 from tests.faults.registry import fault

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline.adapters.fake import FakeEngine
+from pipeline.domain.events import Event
+from pipeline.domain.release import Release
 from pipeline.lib import codec
-from pipeline.model import Event, Release
 from pipeline.store import Store
 
 

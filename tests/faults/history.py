@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.model import Environment
+from pipeline.domain.environment import Environment
 from tests.faults.histories import recorded
 from tests.faults.scene import Scene
 

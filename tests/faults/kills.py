@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.model import State
+from pipeline.domain.run import State
 from tests.conftest import until
 from tests.faults.registry import fault
 from tests.faults.traps import Trap

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.model import SLOTS, Environment, SlotState
-from pipeline.promotion import place_of
+from pipeline.domain.environment import SLOTS, Environment, SlotState
+from pipeline.domain.slots import place_of
 from tests.story.conftest import World
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.adapters.fake import IllegalOrder, Killed
+from pipeline.domain.run import Run
 from pipeline.errors import RequestError, StoreUnavailable
-from pipeline.model import Run
 from pipeline.ports import Parts
 from pipeline.runner import Runner
 from pipeline.store import Store

@@ -12,7 +12,9 @@ from pathlib import Path
 import docker
 from pipeline import embedded
 from pipeline.adapters.proxy_control import Control
-from pipeline.model import SLOTS, Environment, Event, Run
+from pipeline.domain.environment import SLOTS, Environment
+from pipeline.domain.events import Event
+from pipeline.domain.run import Run
 from pipeline.store import Store
 from tests.faults.histories import told
 from tests.faults.own_engine import OwnEngine

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.model import CommandResult, Route
+from pipeline.domain.engine_types import CommandResult, Route
 from tests.faults.picture import at_rest, picture, still_serves
 from tests.faults.points import Points, carry, leases_end, worker
 from tests.story.conftest import World

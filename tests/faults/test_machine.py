@@ -19,11 +19,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline import promotion
 from pipeline.adapters.fake import Killed
+from pipeline.domain import gates
+from pipeline.domain import slots as slots_rules
+from pipeline.domain.engine_types import Route
+from pipeline.domain.environment import Environment
+from pipeline.domain.run import Push, Run, State
 from pipeline.errors import RequestError
 from pipeline.keeper import Keeper
-from pipeline.model import Environment, Push, Route, Run, State
 from pipeline.ports import Parts
 from tests.faults import checker
 from tests.faults.histories import history
@@ -301,13 +304,13 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def a_revert_goes_somewhere_good(self) -> None:
         for place in self.world.store.environments("hello").values():
-            target = promotion.revert_target(place)
+            target = slots_rules.revert_target(place)
             assert target is None or target in place.good
             assert target is None or target != place.serving
             assert target is None or not self._in_quarantine(place, target)
 
     def _in_quarantine(self, place: Environment, release: int) -> bool:
-        return promotion.quarantined(place, self.world.store.release("hello", release)) is not None
+        return gates.quarantined(place, self.world.store.release("hello", release)) is not None
 
     def teardown(self) -> None:
         """Everything is drained: nobody is disturbed any more, the keeper ticks, workers work."""
@@ -354,7 +357,7 @@ class Machine(RuleBasedStateMachine):
         assert run.state == State.WAITING
         place = self.world.environment(run.gate)
         pipeline = self.world.runner._configured(run.config).pipelines["hello"]
-        assert promotion.gate(pipeline, place, run) is not None, run.id
+        assert gates.gate(pipeline, place, run) is not None, run.id
 
 
 def test_fault_33_35_36_38_39_the_rules_hold_in_every_state(valkey, tmp_path, monkeypatch):

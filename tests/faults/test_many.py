@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.adapters.fake import Killed
+from pipeline.domain.engine_types import Place
+from pipeline.domain.run import Push, State
 from pipeline.errors import RequestError
 from pipeline.keeper import Keeper
-from pipeline.model import Place, Push, State
 from pipeline.ports import Parts
 from pipeline.runner import Runner
 from tests.faults import checker

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.model import DOCKER
+from pipeline.config.engines import DOCKER
 from pipeline.ports import Parts
 
 FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the folder

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipeline.domain.run import Run, State
 from pipeline.errors import PushliveError
-from pipeline.model import Run, State
 from tests.conftest import until
 from tests.faults import checker
 from tests.faults.history import history

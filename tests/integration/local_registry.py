@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from pipeline.domain.engine_types import Login
 from pipeline.lib.secret import Secret
-from pipeline.model import Login
 from tests.conftest import free_ports, until
 
 USER, PASSWORD = "me", "opensesame-1"

@@ -20,7 +20,7 @@ from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.proxy import Proxy
 from pipeline.clock import SystemClock
 from pipeline.config.settings import Settings
-from pipeline.model import Place
+from pipeline.domain.engine_types import Place
 from tests.conftest import free_ports, sweep, until
 from tests.integration.developer import web
 from tests.integration.service import Service, get, running

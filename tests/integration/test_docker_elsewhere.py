@@ -14,8 +14,8 @@ from pipeline.adapters.docker_elsewhere import pair
 from pipeline.adapters.tunnel import RELAY
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service, Where
+from pipeline.domain.engine_types import Place, Route, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
-from pipeline.model import Place, Route, SlotSpec
 from tests.conftest import free_ports, until
 from tests.elsewhere import Elsewhere
 from tests.integration.developer import web

@@ -15,8 +15,8 @@ from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.clock import SystemClock
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
-from pipeline.model import Place, SlotSpec
 from tests.conftest import Bench
 
 HTTPD = "httpd -f -h /www -p"

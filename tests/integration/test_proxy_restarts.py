@@ -15,8 +15,8 @@ from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.proxy import Proxy
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Route
 from pipeline.errors import TryAgain
-from pipeline.model import Route
 from tests.conftest import Bench, until
 from tests.integration.load import Load, environment_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config.settings import Settings
-from pipeline.model import Place
+from pipeline.domain.engine_types import Place
 from tests.conftest import PORTS, Bench, until
 from tests.integration.load import Load, release_of
 

@@ -18,9 +18,10 @@ from pipeline.adapters.docker_client import client
 from pipeline.clock import Deadline
 from pipeline.config.models import Where
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Login
+from pipeline.domain.events import Event
 from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
 from pipeline.lib.secret import Secret
-from pipeline.model import Event, Login
 from tests.conftest import Bench, until
 from tests.integration.build_images import CLOCK, Workshop
 from tests.integration.developer import web

@@ -15,9 +15,11 @@ from pipeline.adapters.fake import FakeBell, FakeBuilder, FakeClock, FakeEngine,
 from pipeline.config.settings import Settings
 from pipeline.configs import Configs
 from pipeline.desk import Desk
+from pipeline.domain.environment import Environment
+from pipeline.domain.events import Event
+from pipeline.domain.run import Push, Run
 from pipeline.embedded import Embedded, url
 from pipeline.keeper import Keeper
-from pipeline.model import Environment, Event, Push, Run
 from pipeline.ports import Parts
 from pipeline.runner import Runner
 from pipeline.store import Store

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from pipeline import audit, doctor
+from pipeline import doctor
 from pipeline.adapters.fake import Killed
-from pipeline.audit import Actor
 from pipeline.chainer import Chainer
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Actor
+from pipeline.domain.run import Push
 from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
-from pipeline.model import Push
 from pipeline.store import Store
 from tests.conftest import until
 
@@ -36,7 +37,7 @@ def store(valkey: str) -> Store:
 
 def record(store: Store, *names: str) -> None:
     for name in names:
-        store.audit.record(audit.entry(name, "hold", 1.0))
+        store.audit.record(audit_chain.entry(name, "hold", 1.0))
 
 
 def whos(store: Store) -> list[str]:

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import audit, backup, supervisor, wiring
+from pipeline import backup, supervisor, wiring
 from pipeline.adapters.git import heads, init_repository
 from pipeline.chainer import Chainer
 from pipeline.config.settings import Settings
+from pipeline.domain import audit_chain
+from pipeline.domain.events import Event
+from pipeline.domain.run import Kind, Run
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, TryAgain
-from pipeline.model import Event, Kind, Run
 from pipeline.store import Store, snapshot
 
 RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
@@ -129,7 +131,7 @@ def test_the_audit_log_comes_back_whole_though_it_went_on_meanwhile(full, monkey
         act(store)
 
     def act(store):
-        store.audit.record(audit.entry("ann", "hold", 1.0))
+        store.audit.record(audit_chain.entry("ann", "hold", 1.0))
         assert Chainer(store, full.data).move() == ""
 
     with backup._store(full) as store:

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from pipeline.model import Outcome, State
+from pipeline.domain.run import Outcome, State
 from pipeline.store import Store, Watchman
 from pipeline.store.leases import TTL
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from pipeline.domain.run import Outcome, State
 from pipeline.errors import DamagedRecord
-from pipeline.model import Outcome, State
 
 TWO = """\
 pipelines:

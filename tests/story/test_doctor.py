@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.domain.engine_types import Place
+from pipeline.domain.environment import Environment, SlotState
 from pipeline.errors import AppFailed
-from pipeline.model import Environment, Place, SlotState
 from pipeline.reconcile import Reconciler
 
 

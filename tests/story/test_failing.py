@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake import Killed
+from pipeline.domain.engine_types import CommandResult, Place
+from pipeline.domain.environment import SlotState
+from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, OutcomeUnknown, TryAgain
-from pipeline.model import CommandResult, Outcome, Place, SlotState, State
 
 
 def test_fault_29_failing_smoke_in_dev_leaves_everything_else(world):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.domain.run import Kind, Outcome, State
 from pipeline.errors import RequestError
-from pipeline.model import Kind, Outcome, State
 
 MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
 

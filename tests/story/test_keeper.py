@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.model import Outcome, Place, SlotState
+from pipeline.domain.engine_types import Place
+from pipeline.domain.environment import SlotState
+from pipeline.domain.run import Outcome
 
 
 def test_a_due_run_in_nobodys_hands_is_rung_for(world):

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pipeline.domain.run import Outcome, Push, State
 from pipeline.errors import NotFound
-from pipeline.model import Outcome, Push, State
 
 
 def test_a_push_goes_live_through_every_environment(world):

@@ -14,7 +14,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from pipeline.adapters.bell import JOB, RqBell, queue_names
-from pipeline.model import Outcome
+from pipeline.domain.run import Outcome
 from workers import jobs
 from workers.jobs import OnlyOurJob
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake import Killed
+from pipeline.domain.engine_types import Login
+from pipeline.domain.release import Release
+from pipeline.domain.run import Outcome
 from pipeline.errors import ConfigError, EngineFailed, TryAgain
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
-from pipeline.model import Login, Outcome, Release
 from tests.story.test_secrets import everything, put
 
 PLAIN = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.model import Outcome
+from pipeline.domain.run import Outcome
 
 
 def test_fault_05_an_old_delivery_is_the_run_that_it_made_also_long_after(world):

@@ -14,12 +14,15 @@ import redis
 
 from pipeline import embedded as embedded_module
 from pipeline import log as logs
-from pipeline import promotion
 from pipeline.adapters.fake import Killed
+from pipeline.domain import slots
+from pipeline.domain.engine_types import Place
+from pipeline.domain.environment import SlotState
+from pipeline.domain.events import Event
+from pipeline.domain.run import Outcome, State
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, StoreUnavailable
 from pipeline.keeper import Keeper
-from pipeline.model import Event, Outcome, Place, SlotState, State
 from pipeline.store import Lease, Store
 from pipeline.work import Renewer, Work
 
@@ -30,7 +33,7 @@ ONE = "pipelines: {hello: {environments: {live: }}}"
 
 def test_crash_between_verify_step_and_verified_loses_good(world, monkeypatch):
     world.push("one")
-    real = promotion.verified
+    real = slots.verified
     seen = []
 
     def verified(env, *rest):

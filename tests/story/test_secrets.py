@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.domain.engine_types import CommandResult
+from pipeline.domain.release import Release
+from pipeline.domain.run import Kind, Outcome
 from pipeline.errors import ConfigError, EngineFailed, NotFound, RequestError
 from pipeline.lib.secret import Secret
-from pipeline.model import CommandResult, Kind, Outcome, Release
 
 CONFIG = """\
 pipelines:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake import Killed
+from pipeline.domain.events import Event
+from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, LeaseLost
-from pipeline.model import Event, Outcome, State
 
 ONE = "pipelines: {hello: {smoke: [{get: /, contains: r}], environments: {live: }}}"
 

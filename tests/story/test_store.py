@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.domain.events import Event
+from pipeline.domain.run import Kind, Run
 from pipeline.embedded import Embedded, url
 from pipeline.errors import ConfigError, LeaseLost, NotFound, RequestError, StoreUnavailable
-from pipeline.model import Event, Kind, Run
 from pipeline.store import Store, Watchman
 from pipeline.store.leases import TTL
 

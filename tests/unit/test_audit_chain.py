@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import audit
-from pipeline.audit import BEGINNING, Actor, Entry, Mark, verify
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import BEGINNING, Actor, Entry, Mark, verify
 
 ANN = Actor("ann", "developer", "10.0.0.9", "cli")
 
@@ -18,15 +18,17 @@ ANN = Actor("ann", "developer", "10.0.0.9", "cli")
 def chain(count: int, word: str = "") -> tuple[list[str], Mark]:
     last, lines = BEGINNING, []
     for number in range(count):
-        raw = audit.canonical(audit.entry(ANN, "hold", 1e9 + number, pipeline="hello", why=f"{word}{number}"))
-        line, last = audit.link(raw, last)
+        raw = audit_chain.canonical(
+            audit_chain.entry(ANN, "hold", 1e9 + number, pipeline="hello", why=f"{word}{number}")
+        )
+        line, last = audit_chain.link(raw, last)
         lines.append(line)
     return lines, last
 
 
 def relinked(value: Entry) -> str:
     """The entry with a hash that fits what it says now."""
-    return audit.canonical(value | {"hash": audit.digest(value)})
+    return audit_chain.canonical(value | {"hash": audit_chain.digest(value)})
 
 
 LINES, HEAD = chain(12)
@@ -107,8 +109,8 @@ def test_an_entry_put_in_again_is_found(source, place):
 
 @given(places)
 def test_an_entry_made_and_put_in_is_found(place):
-    before = BEGINNING if place == 0 else audit.mark_of(LINES[place - 1], place)
-    made, _ = audit.link(audit.canonical(audit.entry("mallory", "push", 1.0)), before)
+    before = BEGINNING if place == 0 else audit_chain.mark_of(LINES[place - 1], place)
+    made, _ = audit_chain.link(audit_chain.canonical(audit_chain.entry("mallory", "push", 1.0)), before)
     assert verify([*LINES[:place], made, *LINES[place:]], HEAD).problems != []
 
 
@@ -124,7 +126,7 @@ def test_a_log_made_anew_is_found_by_its_head_and_by_a_noted_hash():
 
 def test_a_long_list_of_problems_is_cut():
     problems = verify([line.replace("ann", "bob") for line in chain(50)[0]]).problems
-    assert (len(problems), problems[-1]) == (audit.SAID_AT_MOST + 1, "… and 30 more")
+    assert (len(problems), problems[-1]) == (audit_chain.SAID_AT_MOST + 1, "… and 30 more")
 
 
 @pytest.mark.parametrize(
@@ -132,18 +134,18 @@ def test_a_long_list_of_problems_is_cut():
 )
 def test_nonsense_is_a_problem_and_no_error(line):
     assert verify([line]).problems == ["the entry at place 1 cannot be read: it was changed"]
-    audit.mark_of(line, 1)
-    made, mark = audit.link(line, BEGINNING)
-    assert audit.mark_of(made, 1) == mark
+    audit_chain.mark_of(line, 1)
+    made, mark = audit_chain.link(line, BEGINNING)
+    assert audit_chain.mark_of(made, 1) == mark
 
 
 @given(st.text(), st.text(), st.text())
 def test_fault_47_entries_hold_one_bounded_printable_line(name, why, address):
-    one = audit.entry(Actor(name * 50, "x", address, "api"), "hold", 1.0, why=why * 300)
+    one = audit_chain.entry(Actor(name * 50, "x", address, "api"), "hold", 1.0, why=why * 300)
     for key, value in one.items():
-        assert len(str(value)) <= (audit.WHY_LIMIT if key in ("why", "detail") else audit.LIMIT)
+        assert len(str(value)) <= (audit_chain.WHY_LIMIT if key in ("why", "detail") else audit_chain.LIMIT)
         assert str(value).isprintable()
-    audit.canonical(one).encode("ascii")
+    audit_chain.canonical(one).encode("ascii")
 
 
 @pytest.mark.parametrize(
@@ -155,4 +157,4 @@ def test_fault_47_entries_hold_one_bounded_printable_line(name, why, address):
     ],
 )
 def test_fault_21_no_token_or_password_stays_in_an_entry(said, kept):
-    assert audit.entry("ann", "hold", 1.0, why=said)["why"] == kept
+    assert audit_chain.entry("ann", "hold", 1.0, why=said)["why"] == kept

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline import budget
 from pipeline.config.models import Budget
-from pipeline.model import Kind, Outcome, Run, State, StepResult
+from pipeline.domain import budget
+from pipeline.domain.run import Kind, Outcome, Run, State, StepResult
 
 LIMITS = Budget(deploy=300.0, whole=600.0)
 STEPS = (

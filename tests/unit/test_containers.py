@@ -12,8 +12,9 @@ from pipeline.adapters.diagnosis import explain, listeners
 from pipeline.adapters.readiness import exited
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.environment import SLOTS
 from pipeline.errors import AppFailed, EngineFailed
-from pipeline.model import SLOTS, Place, SlotSpec
 
 SETTINGS = Settings(instance="pl", subnets="10.213.0.0/16")
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from pipeline.adapters.http_probe import BODY, HttpProbe
+from pipeline.domain.engine_types import Route
 from pipeline.errors import TryAgain
-from pipeline.model import Route
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from pipeline.adapters.kube_calls import Calls
 from pipeline.adapters.kube_client import Refused, connect
 from pipeline.adapters.kube_probe import KubeProbe, proxy_path
 from pipeline.adapters.kube_watch import Follow
+from pipeline.domain.engine_types import Route
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
-from pipeline.model import Route
 from tests.apiserver import Answer, Api, kubeconfig, listing, serving, status
 from tests.conftest import until
 

@@ -15,8 +15,8 @@ from pipeline.adapters import containers
 from pipeline.adapters import kube_manifests as made
 from pipeline.adapters.kube_names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
 from pipeline.config.models import Registry, Rendered, Service
+from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.lib.secret import Secret
-from pipeline.model import Place, SlotSpec
 
 MAKE = made.Maker("pl", "shop")
 PASSWORD = "correct horse battery staple"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.adapters import kube_names as names
 from pipeline.config.models import Rendered
-from pipeline.model import SLOTS, Place, SlotSpec
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.environment import SLOTS
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names and …/labels
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -23,8 +23,8 @@ from pipeline.adapters.kube_rights import INSIDE, NODES, OUTSIDE, Right
 from pipeline.clock import Deadline, SystemClock
 from pipeline.config.engines import Registry
 from pipeline.config.models import Rendered, Service
+from pipeline.domain.engine_types import Login, Place, SlotSpec
 from pipeline.lib.secret import Secret
-from pipeline.model import Login, Place, SlotSpec
 
 ROOT = Path(__file__).parent.parent.parent
 MANIFESTS = ROOT / "docker" / "kubernetes"

@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.kube_manifests import Maker
 from pipeline.adapters.kube_room import over, quantity, wish
 from pipeline.config.models import Rendered, Service
-from pipeline.model import Place, SlotSpec
+from pipeline.domain.engine_types import Place, SlotSpec
 
 
 @pytest.mark.parametrize(

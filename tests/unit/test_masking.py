@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.build_output import Output
 from pipeline.adapters.buildkit_trace import Log, Vertex
+from pipeline.domain.events import Event
+from pipeline.domain.run import Failure
 from pipeline.lib.secret import Secret
 from pipeline.masked import Masker
 from pipeline.masking import Mask, Stream
-from pipeline.model import Event, Failure
 
 URL = "postgres://app:pa$$ word/+é@db/live"
 PEM = "-----BEGIN KEY-----\nMIIEowIBAAKCAQEA\n  q83vEjRWeJA  \n-----END KEY-----"

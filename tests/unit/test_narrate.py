@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.model import Event
+from pipeline.domain.events import Event
 from pipeline.narrate import harmless, lines
 
 

@@ -7,9 +7,10 @@ import pytest
 from pipeline.adapters.fake import FakeClock
 from pipeline.adapters.registry import _Progress
 from pipeline.adapters.registry_errors import Failing, meaning
+from pipeline.domain.engine_types import Login
+from pipeline.domain.events import Event
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.secret import Secret
-from pipeline.model import Event, Login
 
 
 @pytest.mark.parametrize(

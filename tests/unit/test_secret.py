@@ -16,12 +16,12 @@ from pydantic_core import PydanticSerializationError
 
 from pipeline import sealing
 from pipeline.config import loading, settings
+from pipeline.domain.events import Event
+from pipeline.domain.secret_versions import KEPT, SecretRecord, Version, added, newest
 from pipeline.errors import ConfigError, EngineFailed
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
-from pipeline.model import Event
 from pipeline.vault import LARGEST, check_name, check_value
-from pipeline.versions import KEPT, SecretRecord, Version, added, newest
 
 VALUE = Secret("hunter22")
 

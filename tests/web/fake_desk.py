@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.audit import Actor, Entry, Mark, Report, Who, actor, entry
+from pipeline.domain.audit_chain import Actor, Entry, Mark, Report, Who, actor, entry
+from pipeline.domain.events import Event
+from pipeline.domain.run import Failure, Kind, Outcome, Push, Run, State, StepResult
 from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
-from pipeline.model import Event, Failure, Kind, Outcome, Push, Run, State, StepResult
 
 STAGES = ("build", "dev", "qa", "live")
 ROLES = {"viewer-token": "viewer", "developer-token": "developer", "maintainer-token": "maintainer"}

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from flask.testing import FlaskClient
 
-from pipeline.model import Event, Outcome, State
+from pipeline.domain.events import Event
+from pipeline.domain.run import Outcome, State
 from tests.web.fake_desk import FAILURE, FakeDesk, environment, steps
 from webhooks import view
 from webhooks.text import clean

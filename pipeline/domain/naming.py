@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from pipeline.model import SLOTS
+from pipeline.domain.environment import SLOTS
 
 LONGEST = 63  # characters of a Service's name on a cluster, and of a label's value
 # A pod is named by its ReplicaSet, cut to 58 characters, and five more. Who answered is told by that name: the whole of

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from pipeline.domain.release import Release
 from pipeline.errors import ConfigError, NotFound
-from pipeline.model import Release
 
 KEPT = 10  # versions of one secret for one environment (or for all of them)
 EVERY = ""  # in the place of an environment's name: for those that have none of their own

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.config.models import Budget
-from pipeline.model import Outcome, Run, StepResult
+from pipeline.domain.run import Outcome, Run, StepResult
 
 
 def spent(run: Run, now: float) -> float:

@@ -1,27 +1,13 @@
-"""Who may go where: slots, gates, holds, quarantine and the order of runs. Pure rules."""
+"""Which slot a run uses, and how slots change. Pure rules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pipeline.config.models import Pipeline
-from pipeline.errors import Superseded
-from pipeline.model import (
-    Environment,
-    Hold,
-    Kind,
-    Place,
-    Quarantined,
-    Release,
-    Run,
-    Slot,
-    SlotRecord,
-    SlotSpec,
-    SlotState,
-    State,
-    other,
-)
+from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.environment import Environment, Slot, SlotRecord, SlotState, other
+from pipeline.domain.release import Release
+from pipeline.domain.run import Kind, Run
 
 
 def place_of(environment: Environment, slot: Slot) -> Place:
@@ -77,53 +63,6 @@ def is_warm(
     return same and (secrets is None or (record is not None and record.secrets == secrets))
 
 
-def refuse_overtaken(environment: Environment, run: Run, open_runs: Iterable[Run] = ()) -> None:
-    """Forward only: raises Superseded where a newer run serves here already. Of the open ones also one that began to
-    switch and was not verified yet: its worker died, and another takes it up."""
-    if run.kind == Kind.REVERT:
-        return
-    traffic = (environment.active, environment.switching)
-    moved = {record.run for slot, record in environment.slots.items() if slot in traffic}
-    at_it = (one.number for one in open_runs if one.kind != Kind.REVERT and one.number in moved)
-    newer = next((number for number in (environment.newest_run, *at_it) if number > run.number), 0)
-    if newer:
-        raise Superseded(f"{run.pipeline}#{newer} is newer and serves {environment.name} already.")
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Why a run has to wait, and the command that lets it go on."""
-
-    why: str
-    command: str
-
-
-def gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None:
-    """What keeps the run out of this environment until a person acts, or None."""
-    if run.kind == Kind.REVERT:
-        return None
-    if environment.hold:
-        why = f"{environment.name} is held: {environment.hold.reason} (by {environment.hold.by})"
-        return Gate(why, "resume")
-    if environment.name in run.promoted or pipeline.environment(environment.name).promote == "auto":
-        return None
-    return Gate(f"{environment.name} is entered by hand", "promote")
-
-
-def quarantined(environment: Environment, release: Release) -> Quarantined | None:
-    """The entry that forbids this release here; a corrected configuration or a new image is another pair."""
-    pair = _pair(environment, release)
-    return next((q for q in environment.quarantine if (q.image, q.fingerprint) == pair), None)
-
-
-def with_quarantine(environment: Environment, release: Release, reason: str, now: float) -> Environment:
-    """The environment with that release's pair in quarantine (once)."""
-    if quarantined(environment, release):
-        return environment
-    entry = Quarantined(*_pair(environment, release), release.number, reason, now)
-    return replace(environment, quarantine=(*environment.quarantine, entry))
-
-
 def starting(environment: Environment, slot: Slot, run: Run, spec: SlotSpec, now: float) -> Environment:
     """The slot is taken by this run, for what the spec says."""
     record = SlotRecord(spec.release, run.number, SlotState.STARTING, now, secrets=spec.secrets)
@@ -138,12 +77,6 @@ def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_war
     if environment.active == old and old in slots:
         slots[old] = replace(slots[old], state=SlotState.WARM, since=now, until=now + keep_warm)
     return replace(environment, active=slot, slots=slots, switching=None)
-
-
-def interrupted(environment: Environment, run: Run, open_runs: Iterable[Run]) -> bool:
-    """True when another run, one that still goes on, is to revert this environment."""
-    number = environment.interrupt
-    return number not in (0, run.number) and any(other.number == number for other in open_runs)
 
 
 def verified(environment: Environment, release: Release, run: Run) -> Environment:
@@ -198,12 +131,3 @@ def revert_target(environment: Environment) -> int | None:
         before = before[: before.index(serving_now)]
     candidates = [number for number in before if environment.pairs.get(number) not in bad]
     return candidates[-1] if candidates else None
-
-
-def hold(environment: Environment, reason: str, by: str, now: float) -> Environment:
-    return replace(environment, hold=Hold(reason, by, now))
-
-
-def waiting_at(runs: tuple[Run, ...], gate_name: str) -> tuple[Run, ...]:
-    """Runs that wait before that environment, oldest first."""
-    return tuple(run for run in runs if run.state == State.WAITING and run.gate == gate_name)

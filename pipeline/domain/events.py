@@ -1,0 +1,21 @@
+"""What happens in a run, as followers see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a run, as it is shown to whoever follows it.
+
+    kind: accepted · stage · step · vertex · line · check · note · warning · gate · end
+    """
+
+    kind: str
+    at: float
+    text: str = ""
+    stage: str = ""
+    step: str = ""
+    data: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,40 @@
+"""A release: what was built once and may be put live again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from pipeline.config.models import Rendered
+
+
+@dataclass(frozen=True)
+class Release:
+    """An immutable snapshot that can be put live again."""
+
+    pipeline: str
+    number: int
+    commit: str
+    image: str  # the image's digest, "sha256:…": what travels
+    tag: str  # "hello:r17"
+    run: int
+    created: float
+    environments: dict[str, Rendered]
+    message: str = ""
+    secrets: dict[str, dict[str, int]] = field(
+        default_factory=dict
+    )  # version numbers by environment and name
+    remote: str = ""  # where the image lies in the registry: "HOST/NAME@sha256:…", "" where there is none
+
+    @property
+    def name(self) -> str:
+        return f"r{self.number}"
+
+    def fingerprint(self, environment: str) -> str:
+        """Equal for what runs alike there: the same configuration, with the same versions of its secrets."""
+        plain, versions = self.environments[environment].fingerprint(), self.secrets.get(environment)
+        if not versions:
+            return plain
+        text = json.dumps([plain, versions], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,144 @@
+"""A push, and the run that carries it through a pipeline: plain, frozen data, stored as JSON through ``pipeline.lib.codec``.
+
+Times are seconds since the epoch (float, wall clock, for people); durations are seconds measured on the
+monotonic clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Push:
+    """One accepted push event, whatever brought it."""
+
+    pipeline: str
+    repository: str
+    ref: str
+    commit: str  # 40 (or 64) hex digits
+    delivery: str  # unique per event: "github:<uuid>", "git:<random>"; the same one twice makes one run
+    pusher: str = ""
+    message: str = ""  # the commit's first line
+    before: str = ""
+    forced: bool = False
+    received: float = 0.0
+
+
+class Kind(StrEnum):
+    PUSH = "push"
+    DEPLOY = "deploy"  # asked for by hand: a commit again, or a changed configuration with the same image
+    REVERT = "revert"
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"  # at a gate or a hold, for a person
+    ENDED = "ended"
+
+
+class Outcome(StrEnum):
+    LIVE = "live"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step of one stage, as it is shown in the timing table."""
+
+    stage: str
+    step: str
+    started: float
+    seconds: float
+    ok: bool = True
+    detail: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One smoke check's result: what was asked, what came back, how long it took (seconds)."""
+
+    asked: str
+    ok: bool
+    answer: str
+    seconds: float
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The card a failed run prints."""
+
+    stage: str
+    step: str
+    whose: str  # "application", "engine", "configuration"
+    message: str
+    advice: str = ""
+    evidence: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()  # what differs from the last good release
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run is to end, written together with what its environment's record says of it: whoever takes the run up
+    after a crash has only this left to do."""
+
+    outcome: Outcome
+    reason: str
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One push's way through a pipeline."""
+
+    pipeline: str
+    number: int
+    kind: Kind
+    commit: str
+    ref: str
+    config: str  # hash of the configuration text that this run obeys
+    stages: tuple[str, ...]  # ("build", "dev", "qa", "live"), or (environment,) for a revert
+    accepted: float
+    pusher: str = ""
+    message: str = ""
+    delivery: str = ""
+    repository: str = ""
+    state: State = State.QUEUED
+    outcome: Outcome | None = None
+    reason: str = ""
+    release: int | None = None
+    stage: str = ""  # where it is now, "" before the first
+    steps: tuple[StepResult, ...] = ()
+    checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)  # by stage
+    promoted: tuple[str, ...] = ()  # environments that a person let it into
+    gate: str = ""  # the environment it waits before, when state is waiting
+    gate_since: float = 0.0
+    human: float = 0.0  # seconds spent waiting for a person, taken out of the budget
+    queued: float = 0.0  # seconds spent waiting for another run's environment, taken out as well
+    parked: float = 0.0  # since when it waits so, 0 while it does not
+    started: float = 0.0
+    image_ready: float = 0.0  # the budget's start
+    ended: float = 0.0
+    attempts: int = 0  # how many workers have taken it up
+    cancel: str = ""  # why it is to stop, once somebody asked
+    rebuild: bool = False
+    from_release: int | None = None  # take that release's image instead of building one
+    by: str = ""  # who asked, for a deploy or a revert
+    failure: Failure | None = None
+    ending: Ending | None = None  # decided, not yet told
+
+    @property
+    def id(self) -> str:
+        return f"{self.pipeline}#{self.number}"
+
+    @property
+    def short(self) -> str:
+        return self.commit[:7]
