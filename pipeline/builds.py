@@ -16,7 +16,9 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import AppFailed, Superseded
-from pipeline.ports import BuildRequest, Parts, Watch
+from pipeline.ports.adapters import Parts
+from pipeline.ports.builder import BuildRequest
+from pipeline.ports.clock import Watch
 from pipeline.store import Transaction
 from pipeline.vault import Vault
 from pipeline.work import Work

@@ -21,7 +21,8 @@ from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import ConfigError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib.secret import Secret
 from pipeline.looking import Looking
-from pipeline.ports import Bell, Clock
+from pipeline.ports.clock import Clock
+from pipeline.ports.queue import Bell
 from pipeline.store import Store, Token, Transaction
 from pipeline.vault import check_name, check_word
 

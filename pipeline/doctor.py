@@ -15,7 +15,7 @@ from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.messenger import shown, undelivered
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.store import Store
 from pipeline.vault import Vault

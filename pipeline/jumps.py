@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Run
-from pipeline.ports import Clock
+from pipeline.ports.clock import Clock
 from pipeline.store import Transaction
 
 JUMP = 5.0  # seconds between two looks; less is a clock that is being corrected

@@ -23,7 +23,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.store import Lease, Store, Watchman
 from pipeline.vault import Vault

@@ -20,7 +20,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, NotFound, PushliveError
 from pipeline.messenger import undelivered
-from pipeline.ports import Clock
+from pipeline.ports.clock import Clock
 from pipeline.store import Store
 from pipeline.vault import Vault
 

@@ -18,7 +18,8 @@ from pipeline.config.validators import without_path
 from pipeline.errors import TryAgain
 from pipeline.lib import codec
 from pipeline.notices import Notice
-from pipeline.ports import Clock, Post
+from pipeline.ports.clock import Clock
+from pipeline.ports.probe import Post
 from pipeline.signing import sign
 from pipeline.store import Box, Store, Trouble
 

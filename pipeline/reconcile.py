@@ -12,13 +12,13 @@ from functools import partial
 from itertools import chain
 
 from pipeline import views
-from pipeline.clock import Deadline
 from pipeline.domain import slots as slots_rules
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
 from pipeline.domain.run import State
 from pipeline.errors import LeaseLost, NotFound, PushliveError
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
+from pipeline.ports.clock import Deadline
 from pipeline.store import Lease, Store, Transaction
 from pipeline.vault import Vault
 

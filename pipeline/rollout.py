@@ -34,7 +34,9 @@ from pipeline.errors import (
     TryAgain,
     WrongRelease,
 )
-from pipeline.ports import Engine, Parts, Watch
+from pipeline.ports.adapters import Parts
+from pipeline.ports.clock import Watch
+from pipeline.ports.engine import Engine
 from pipeline.smoke import Checker, must_pass
 from pipeline.store import Transaction
 from pipeline.vault import Vault

@@ -39,7 +39,7 @@ from pipeline.errors import (
 from pipeline.failure import card, compared
 from pipeline.lib import codec
 from pipeline.lib.units import show_duration
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
 from pipeline.store import Lease, Store, Transaction

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from pipeline.clock import Deadline
 from pipeline.config.models import HttpCheck, RunCheck, SmokeCheck, TcpCheck
 from pipeline.domain.engine_types import Answer, Replica, Route, SlotSpec
 from pipeline.domain.events import Event
@@ -15,7 +14,10 @@ from pipeline.domain.run import Check
 from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
 from pipeline.lib.units import bracketed, show_duration
 from pipeline.narrate import harmless
-from pipeline.ports import Clock, Emit, Engine, Probe, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Deadline, Watch
+from pipeline.ports.engine import Engine
+from pipeline.ports.probe import Probe
 
 Mask = Callable[[str], str]
 _EXCERPT = 200  # characters of a body that are shown

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import embedded, engines
 from pipeline.adapters.bell import RqBell
-from pipeline.clock import SystemClock
 from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.configs import Configs
@@ -19,7 +18,10 @@ from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.keeper import Keeper
 from pipeline.messenger import Messenger
-from pipeline.ports import Engine, Parts, Probe
+from pipeline.ports.adapters import Parts
+from pipeline.ports.clock import SystemClock
+from pipeline.ports.engine import Engine
+from pipeline.ports.probe import Probe
 from pipeline.runner import Runner
 from pipeline.store import Store
 

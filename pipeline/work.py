@@ -17,7 +17,7 @@ from pipeline.lib.secret import Secret
 from pipeline.log import RunLog
 from pipeline.masked import Masker
 from pipeline.masking import Mask
-from pipeline.ports import Clock
+from pipeline.ports.clock import Clock
 from pipeline.store import Lease, Store, Transaction
 from pipeline.store.leases import TTL
 

@@ -12,10 +12,10 @@ from pipeline.adapters.kube_calls import Calls
 from pipeline.adapters.kube_client import Cluster, connect
 from pipeline.adapters.kube_engine import KubeEngine
 from pipeline.adapters.kube_probe import KubeProbe
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.domain.events import Event
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.cluster import where
 
 Connect = Callable[[str, str], Cluster]

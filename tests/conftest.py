@@ -27,11 +27,11 @@ from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.kube_calls import Calls
 from pipeline.adapters.kube_client import connect
 from pipeline.adapters.proxy import Proxy
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.domain.events import Event
+from pipeline.ports.clock import Deadline, SystemClock
 from tests import clusterbench
 from tests.cluster import where
 

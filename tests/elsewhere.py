@@ -16,9 +16,9 @@ from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_elsewhere import pair
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.tunnel import TunnelProbe
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.engines import Where
 from pipeline.config.settings import Settings
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import free_ports, sweep
 from tests.faults.own_engine import OwnEngine
 from tests.integration.local_registry import registry

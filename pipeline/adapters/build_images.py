@@ -11,7 +11,7 @@ from pipeline.adapters.docker_client import status_of, translate
 from pipeline.adapters.dockerfile import Dockerfile, images
 from pipeline.config.models import Build
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TimedOut, TryAgain
-from pipeline.ports import Watch
+from pipeline.ports.clock import Watch
 
 _ID = re.compile(r"(sha256:)?[0-9a-f]{7,64}")
 _PULL_LIMIT = 300.0  # seconds for one image

@@ -17,7 +17,7 @@ from docker.errors import DockerException
 import docker
 from pipeline.adapters.docker_client import as_error, translate
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
-from pipeline.ports import Watch
+from pipeline.ports.clock import Watch
 
 _POLL = 0.2  # seconds between two looks at the watch
 _JOIN = 10.0  # seconds for the Engine to end a cancelled build

@@ -23,7 +23,8 @@ from pipeline.config.models import safe_path
 from pipeline.domain.engine_types import Image, Login
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
-from pipeline.ports import BuildRequest, Clock, Emit, Watch
+from pipeline.ports.builder import BuildRequest, Emit
+from pipeline.ports.clock import Clock, Watch
 
 Context = Callable[[], AbstractContextManager[IO[bytes]]]
 

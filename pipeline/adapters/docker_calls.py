@@ -15,7 +15,7 @@ from pipeline.adapters.containers import ADDRESS, MEMORY, PORT, RELEASE, STOP, B
 from pipeline.adapters.docker_client import explanation, status_of, translate
 from pipeline.domain.engine_types import Replica
 from pipeline.errors import AppFailed, EngineFailed
-from pipeline.ports import Watch
+from pipeline.ports.clock import Watch
 
 Found = dict[str, Any]  # a container as the Engine lists or inspects it
 ClientFactory = Callable[[], docker.DockerClient]

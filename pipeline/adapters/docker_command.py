@@ -9,7 +9,8 @@ from pipeline.adapters.containers import Body
 from pipeline.adapters.docker_calls import NEVER, Calls, Found
 from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import OutcomeUnknown
-from pipeline.ports import Clock, Emit, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
 
 LOST = 255  # what dockerd itself writes for a container that ended while it was not looking
 

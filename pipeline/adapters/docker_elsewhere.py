@@ -12,7 +12,7 @@ from pipeline.adapters.proxy_elsewhere import ProxyElsewhere, own_settings
 from pipeline.adapters.tunnel import TunnelProbe
 from pipeline.config.engines import Where
 from pipeline.config.settings import Settings
-from pipeline.ports import Clock
+from pipeline.ports.clock import Clock
 
 
 def pair(where: Where, settings: Settings, clock: Clock) -> tuple[DockerEngine, TunnelProbe]:

@@ -18,14 +18,15 @@ from pipeline.adapters.docker_calls import (
 )
 from pipeline.adapters.proxy import Proxy
 from pipeline.adapters.proxy_config import backend, server_name
-from pipeline.clock import Deadline
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import CommandResult, Place, Replica, Route, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import DoesNotFit, EngineFailed, RequestError
 from pipeline.lib.units import show_size
-from pipeline.ports import Clock, Emit, Probe, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Deadline, Watch
+from pipeline.ports.probe import Probe
 
 PULL_LIMIT = 60.0  # seconds, where a slot is mended beside others
 

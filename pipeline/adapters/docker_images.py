@@ -10,7 +10,7 @@ from pipeline.config.engines import DOCKER
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed
-from pipeline.ports import Clock, Watch
+from pipeline.ports.clock import Clock, Watch
 
 KEPT = 5  # images of one repository on another machine's Engine
 

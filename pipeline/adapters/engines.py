@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable
 from pipeline.config.engines import DOCKER
 from pipeline.domain.engine_types import Answer, CommandResult, Place, Replica, Route, SlotSpec
 from pipeline.domain.environment import Slot
-from pipeline.ports import Emit, Engine, Probe, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
+from pipeline.ports.engine import Engine
+from pipeline.ports.probe import Probe
 
 Pair = tuple[Engine, Probe]
 

@@ -18,7 +18,9 @@ from pipeline.config.models import Source as SourceConfig
 from pipeline.domain.engine_types import Image, Login
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, NotFound, RequestError
-from pipeline.ports import BuildRequest, Commit, Emit, Watch
+from pipeline.ports.builder import BuildRequest, Emit
+from pipeline.ports.clock import Watch
+from pipeline.ports.source import Commit
 
 __all__ = [
     "FakeBell",

@@ -13,7 +13,8 @@ from pipeline.domain.environment import SLOTS, Slot
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.lib.secret import Secret
-from pipeline.ports import Emit, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
 
 Answers = Callable[[SlotSpec, str], Answer]
 Commands = Callable[[SlotSpec, tuple[str, ...]], CommandResult]

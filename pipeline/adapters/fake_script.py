@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.ports import Watch
+from pipeline.ports.clock import Watch
 
 
 class IllegalOrder(AssertionError):

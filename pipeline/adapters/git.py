@@ -21,7 +21,8 @@ from pipeline.config.models import Source as SourceConfig
 from pipeline.config.models import safe_path
 from pipeline.errors import EngineFailed, NotFound, RequestError
 from pipeline.lib.units import show_size
-from pipeline.ports import Clock, Commit, Watch
+from pipeline.ports.clock import Clock, Watch
+from pipeline.ports.source import Commit
 
 _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.adapters import git_process
 from pipeline.adapters.git import init_repository
-from pipeline.clock import Deadline, SystemClock
 from pipeline.errors import EngineFailed
+from pipeline.ports.clock import Deadline, SystemClock
 
 PATIENCE = 3600.0  # seconds for one repository, however large
 

@@ -14,7 +14,7 @@ from pipeline.adapters.git_process import GitRefused
 from pipeline.adapters.git_urls import Remote, safe_tag
 from pipeline.errors import EngineFailed, PushliveError, RequestError
 from pipeline.lib.units import show_size
-from pipeline.ports import Clock, Watch
+from pipeline.ports.clock import Clock, Watch
 
 _NO_EXPORT_RULES = "# A build gets what a checkout would hold.\n* -export-ignore -export-subst -filter\n"
 

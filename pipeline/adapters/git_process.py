@@ -18,7 +18,7 @@ from git import Git
 from git.exc import GitError
 
 from pipeline.errors import EngineFailed, TimedOut
-from pipeline.ports import Watch
+from pipeline.ports.clock import Watch
 
 Popen = subprocess.Popen[bytes]
 

@@ -25,7 +25,8 @@ from pipeline.adapters.kube_trouble import (
 from pipeline.adapters.kube_watch import BROKEN, Follow, cut
 from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import EngineFailed, OutcomeUnknown, TryAgain
-from pipeline.ports import Clock, Emit, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
 
 LOOK = 0.2  # seconds between two looks at the step's own patience
 GONE = 10.0  # seconds in which a pod that was told to end is gone

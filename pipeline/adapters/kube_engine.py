@@ -36,7 +36,8 @@ from pipeline.domain.engine_types import CommandResult, Place, Replica, Route, S
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.units import bracketed
-from pipeline.ports import Clock, Emit, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
 
 SETTLE = 5.0  # seconds in which the cluster's controllers follow: a Service's endpoints, pods that are to end
 LOOK = 0.02  # seconds between two looks at that

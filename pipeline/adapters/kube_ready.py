@@ -19,7 +19,8 @@ from pipeline.adapters.kube_watch import Follow
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TimedOut
-from pipeline.ports import Clock, Emit, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
 
 LOOK = 0.2  # seconds between two looks at the step's own patience
 SILENCE = 5.0  # seconds after which whoever follows is told what is waited for; then twice as many

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from pipeline.domain.events import Event
-from pipeline.ports import Clock, Emit, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
 
 OUTPUT = 64 << 10  # characters of the output that the result keeps, the last ones
 LINE = 8 << 10  # characters: a longer line is passed on in pieces

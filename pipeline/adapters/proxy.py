@@ -20,7 +20,7 @@ from pipeline.adapters.proxy_plan import map_commands, server_commands
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
-from pipeline.ports import Clock
+from pipeline.ports.clock import Clock
 
 SHUTDOWN = 2.0  # seconds until sessions that were told to end must have ended
 

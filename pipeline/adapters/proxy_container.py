@@ -14,7 +14,7 @@ from pipeline.adapters.proxy_control import SOCKET, Control
 from pipeline.adapters.proxy_files import Folder, drops_to, service_user
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
-from pipeline.ports import Clock
+from pipeline.ports.clock import Clock
 
 STARTUP = 15.0  # seconds until it must answer; it takes about 0.4
 HANGS = 3.0  # seconds that one which runs already is given before it counts as hanging

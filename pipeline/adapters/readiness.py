@@ -13,7 +13,9 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, TimedOut, TryAgain
-from pipeline.ports import Clock, Emit, Probe, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
+from pipeline.ports.probe import Probe
 
 FIRST, SLOWEST = 0.02, 0.25  # seconds between two questions
 ANSWER = 5.0  # seconds that one question may take

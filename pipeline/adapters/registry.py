@@ -21,7 +21,8 @@ from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.ports import Clock, Emit, Watch
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
 
 PATIENCE = 45.0  # seconds that trouble may take to pass
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between two tries; the last one again and again

@@ -16,12 +16,12 @@ import pytest
 import docker
 from pipeline.adapters import kube_ready, kube_trouble
 from pipeline.adapters.kube_trouble import restarts
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
 from pipeline.lib.secret import Secret
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.cluster import where
 from tests.cluster.test_cluster import LOGIN, local
 from tests.clusterbench import ClusterBench, kubectl

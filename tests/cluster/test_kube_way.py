@@ -18,9 +18,9 @@ from pipeline.adapters.kube_client import Refused, connect
 from pipeline.adapters.kube_engine import KubeEngine
 from pipeline.adapters.kube_names import environment_labels, selector, slot_labels
 from pipeline.adapters.kube_watch import Follow
-from pipeline.clock import SystemClock
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.ports.clock import SystemClock
 from tests.cluster.test_kube_failures import HTTPD, shell
 from tests.clusterbench import ClusterBench, kubectl, make
 from tests.conftest import until

@@ -10,12 +10,13 @@ import pytest
 from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.kube_names import slot_name
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import CommandResult, Place, Replica, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
-from pipeline.ports import Engine, Probe
+from pipeline.ports.clock import Deadline, SystemClock
+from pipeline.ports.engine import Engine
+from pipeline.ports.probe import Probe
 from tests.clusterbench import ClusterBench
 from tests.conftest import until
 from tests.elsewhere import Elsewhere

@@ -27,7 +27,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.run import Push, Run, State
 from pipeline.errors import RequestError
 from pipeline.keeper import Keeper
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
 from tests.faults import checker
 from tests.faults.histories import history
 from tests.faults.picture import at_rest, still_serves

@@ -17,7 +17,7 @@ from pipeline.domain.engine_types import Place
 from pipeline.domain.run import Push, State
 from pipeline.errors import RequestError
 from pipeline.keeper import Keeper
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
 from pipeline.runner import Runner
 from tests.faults import checker
 from tests.faults.histories import history

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.engines import DOCKER
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
 
 FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the folder
 

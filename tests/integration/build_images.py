@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pipeline.adapters.docker_build import DockerBuilder
 from pipeline.adapters.docker_client import client
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Build
-from pipeline.ports import BuildRequest
+from pipeline.ports.builder import BuildRequest
+from pipeline.ports.clock import Deadline, SystemClock
 
 CLOCK = SystemClock()
 APPLETS = ("sh", "cat", "echo", "sleep", "ls", "dd", "yes", "head", "seq", "test", "grep", "mkdir")

@@ -18,9 +18,9 @@ from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.proxy import Proxy
-from pipeline.clock import SystemClock
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place
+from pipeline.ports.clock import SystemClock
 from tests.conftest import free_ports, sweep, until
 from tests.integration.developer import web
 from tests.integration.service import Service, get, running

@@ -16,8 +16,8 @@ from pipeline.adapters.docker_build import DockerBuilder
 from pipeline.adapters.docker_client import client
 from pipeline.adapters.dockerignore import filtered
 from pipeline.adapters.tar_stream import Reader
-from pipeline.clock import Deadline
 from pipeline.errors import AppFailed, Cancelled, EngineFailed, PushliveError, TimedOut, TryAgain
+from pipeline.ports.clock import Deadline
 from tests.integration.build_images import CLOCK, Relay, Workshop
 
 

@@ -12,10 +12,10 @@ import docker
 from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_elsewhere import pair
 from pipeline.adapters.tunnel import RELAY
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service, Where
 from pipeline.domain.engine_types import Place, Route, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import free_ports, until
 from tests.elsewhere import Elsewhere
 from tests.integration.developer import web

@@ -13,10 +13,10 @@ from pipeline.adapters.containers import network_body
 from pipeline.adapters.docker_calls import Calls
 from pipeline.adapters.docker_engine import DockerEngine
 from pipeline.adapters.http_probe import HttpProbe
-from pipeline.clock import SystemClock
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
+from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 
 HTTPD = "httpd -f -h /www -p"

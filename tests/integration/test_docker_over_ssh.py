@@ -18,10 +18,10 @@ from pipeline.adapters.docker_calls import Calls
 from pipeline.adapters.docker_client import client
 from pipeline.adapters.docker_elsewhere import pair, proxy
 from pipeline.adapters.ssh_forward import close_all, forward_to
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Rendered, Service, Where
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.errors import EngineFailed, TryAgain
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import ROOT, free_ports, until
 from tests.elsewhere import Elsewhere
 from tests.integration.service import get

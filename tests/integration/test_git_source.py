@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.git import GitSource, heads, init_repository
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.models import Source
 from pipeline.errors import EngineFailed, NotFound, RequestError, TimedOut
+from pipeline.ports.clock import Deadline, SystemClock
 
 CLOCK = SystemClock()
 ME = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "protocol.file.allow=always")

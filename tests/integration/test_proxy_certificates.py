@@ -13,8 +13,8 @@ import pytest
 
 import docker
 from pipeline.adapters.proxy import Proxy
-from pipeline.clock import SystemClock
 from pipeline.config.settings import Settings
+from pipeline.ports.clock import SystemClock
 from tests.conftest import free_ports
 
 

@@ -11,10 +11,10 @@ import pytest
 import docker
 from pipeline.adapters.http_probe import HttpProbe
 from pipeline.adapters.proxy import Proxy
-from pipeline.clock import SystemClock
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answer, Place, Route
 from pipeline.errors import EngineFailed
+from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench, free_ports
 
 

@@ -15,13 +15,13 @@ from pipeline.adapters import registry as adapter
 from pipeline.adapters.docker_build import DockerBuilder
 from pipeline.adapters.docker_calls import Calls
 from pipeline.adapters.docker_client import client
-from pipeline.clock import Deadline
 from pipeline.config.models import Where
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
 from pipeline.lib.secret import Secret
+from pipeline.ports.clock import Deadline
 from tests.conftest import Bench, until
 from tests.integration.build_images import CLOCK, Workshop
 from tests.integration.developer import web

@@ -20,7 +20,7 @@ from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
 from pipeline.embedded import Embedded, url
 from pipeline.keeper import Keeper
-from pipeline.ports import Parts
+from pipeline.ports.adapters import Parts
 from pipeline.runner import Runner
 from pipeline.store import Store
 

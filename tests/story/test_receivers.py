@@ -18,11 +18,11 @@ import pytest
 
 from pipeline import messenger
 from pipeline.adapters.http_post import HttpPost
-from pipeline.clock import SystemClock
 from pipeline.config.settings import Secret
 from pipeline.domain.run import Outcome
 from pipeline.errors import TryAgain
 from pipeline.messenger import Messenger, undelivered
+from pipeline.ports.clock import SystemClock
 from tests.conftest import until
 from tests.receiver import OK, PATH, Talk, hangs, receiver, says
 from workers.messages import Rounds

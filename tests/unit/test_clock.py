@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake import FakeClock
-from pipeline.clock import Deadline
 from pipeline.errors import TimedOut
+from pipeline.ports.clock import Deadline
 
 
 def test_a_deadline_comes_when_its_seconds_have_passed() -> None:

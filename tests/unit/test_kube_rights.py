@@ -15,16 +15,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from pipeline import ports
 from pipeline.adapters import kube_engine, kube_rights
 from pipeline.adapters.kube_calls import _GROUPS, _PLURALS, Calls
 from pipeline.adapters.kube_probe import KubeProbe
 from pipeline.adapters.kube_rights import INSIDE, NODES, OUTSIDE, Right
-from pipeline.clock import Deadline, SystemClock
 from pipeline.config.engines import Registry
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import Login, Place, SlotSpec
 from pipeline.lib.secret import Secret
+from pipeline.ports import engine as engine_rules
+from pipeline.ports.clock import Deadline, SystemClock
 
 ROOT = Path(__file__).parent.parent.parent
 MANIFESTS = ROOT / "docker" / "kubernetes"
@@ -235,7 +235,7 @@ def go_the_whole_way(api: Api) -> None:
     engine.unroute(green.place)
     assert list(engine.slots())
     engine.remove(green.place)
-    assert engine.told == {name for name in vars(ports.Engine) if not name.startswith("_")}
+    assert engine.told == {name for name in vars(engine_rules.Engine) if not name.startswith("_")}
 
 
 def ask(probe: KubeProbe, route: Any) -> None:

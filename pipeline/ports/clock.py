@@ -1,11 +1,35 @@
-"""The real clock, and a deadline that is a Watch without any lease behind it."""
+"""Time, and how long a step may take."""
 
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 from pipeline.errors import TimedOut
-from pipeline.ports import Clock
+from pipeline.ports.clock import Clock
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds since the epoch, for people."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump: every deadline is measured on these."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Watch(Protocol):
+    """A step's patience: its deadline, and whether the run is still wanted and still ours."""
+
+    def check(self) -> None:
+        """Raises TimedOut, Cancelled or LeaseLost when it is time to stop."""
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, never negative."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps that long, or less when the deadline is nearer, then checks."""
 
 
 class SystemClock:

@@ -1,0 +1,24 @@
+"""All ports together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.ports.builder import Builder
+from pipeline.ports.clock import Clock
+from pipeline.ports.engine import Engine
+from pipeline.ports.probe import Probe
+from pipeline.ports.queue import Bell
+from pipeline.ports.source import Source
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that the story needs from outside, made in ``pipeline.wiring``."""
+
+    source: Source
+    builder: Builder
+    engine: Engine
+    probe: Probe
+    clock: Clock
+    bell: Bell

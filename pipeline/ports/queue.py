@@ -1,0 +1,10 @@
+"""The queue that wakes workers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Bell(Protocol):
+    def ring(self, pipeline: str, *, urgent: bool = False) -> None:
+        """Wakes a worker for this pipeline. Twice is harmless; a lost ring is found by the sweep."""
