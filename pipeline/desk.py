@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from pipeline import acts, admission, views
 from pipeline.admission import Accepted
-from pipeline.chainer import Chainer
 from pipeline.config import loading
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
@@ -24,6 +23,7 @@ from pipeline.looking import Looking
 from pipeline.ports.clock import Clock
 from pipeline.ports.queue import Bell
 from pipeline.store import Store, Token, Transaction
+from pipeline.store.audit_head import Chainer
 from pipeline.vault import check_name, check_word
 
 T = TypeVar("T")

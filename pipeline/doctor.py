@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.chainer import Chainer
 from pipeline.config.engines import DOCKER, where_of
 from pipeline.config.settings import Settings
-from pipeline.configs import Configs
 from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
@@ -18,6 +16,8 @@ from pipeline.messenger import shown, undelivered
 from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.store import Store
+from pipeline.store.audit_head import Chainer
+from pipeline.store.configurations import Configs
 from pipeline.vault import Vault
 
 if TYPE_CHECKING:

@@ -13,11 +13,9 @@ from typing import TypeVar
 from pipeline import jumps
 from pipeline.admission import Accepted
 from pipeline.builds import repository
-from pipeline.chainer import Chainer
 from pipeline.config.engines import where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
-from pipeline.configs import Configs
 from pipeline.domain import slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
@@ -26,6 +24,8 @@ from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, P
 from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.store import Lease, Store, Watchman
+from pipeline.store.audit_head import Chainer
+from pipeline.store.configurations import Configs
 from pipeline.vault import Vault
 from pipeline.work import Renewer
 

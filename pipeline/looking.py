@@ -11,7 +11,6 @@ from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
 from pipeline.config.settings import Settings
-from pipeline.configs import Configs
 from pipeline.domain import slots
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.domain.environment import Environment
@@ -22,6 +21,7 @@ from pipeline.errors import ConfigError, NotFound, PushliveError
 from pipeline.messenger import undelivered
 from pipeline.ports.clock import Clock
 from pipeline.store import Store
+from pipeline.store.configurations import Configs
 from pipeline.vault import Vault
 
 

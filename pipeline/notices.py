@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline.config.models import Config
-from pipeline.configs import CURRENT, parsed
 from pipeline.domain import budget
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Kind, Outcome, Run
@@ -18,6 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.lib import codec
 from pipeline.narrate import harmless
 from pipeline.store import Transaction
+from pipeline.store.configurations import CURRENT, parsed
 
 TEXT = 600  # characters of one text in a message
 

@@ -18,12 +18,12 @@ from typing import IO
 from pipeline import wiring
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
-from pipeline.configs import Configs
 from pipeline.embedded import Embedded
 from pipeline.errors import ConfigError, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.lib.processes import RESTORING, SUPERVISED
 from pipeline.lib.units import show_size
 from pipeline.store import Store
+from pipeline.store.configurations import Configs
 
 READY = 30.0  # seconds until the web side has to answer
 WEB_STOP = 5.0

@@ -13,7 +13,6 @@ from pipeline import embedded, engines
 from pipeline.adapters.bell import RqBell
 from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
-from pipeline.configs import Configs
 from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.keeper import Keeper
@@ -24,6 +23,7 @@ from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
 from pipeline.runner import Runner
 from pipeline.store import Store
+from pipeline.store.configurations import Configs
 
 if TYPE_CHECKING:
     from pipeline.adapters.docker_build import DockerBuilder

@@ -25,7 +25,7 @@ from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import NotFound, TryAgain
 from pipeline.lib import codec
-from pipeline.store.audit import AuditLog
+from pipeline.store.audit_log import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate
 from pipeline.store.events import Events
 from pipeline.store.leases import Lease, Leases, insist

@@ -16,7 +16,7 @@ from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import NotFound, RequestError, StoreUnavailable
 from pipeline.lib import codec
-from pipeline.store.audit import AuditLog
+from pipeline.store.audit_log import AuditLog
 from pipeline.store.connection import Client, read, translate
 
 ROLES = ("viewer", "developer", "maintainer")

@@ -13,7 +13,6 @@ import pytest
 
 from pipeline.adapters.fake import FakeBell, FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeSource
 from pipeline.config.settings import Settings
-from pipeline.configs import Configs
 from pipeline.desk import Desk
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
@@ -23,6 +22,7 @@ from pipeline.keeper import Keeper
 from pipeline.ports.adapters import Parts
 from pipeline.runner import Runner
 from pipeline.store import Store
+from pipeline.store.configurations import Configs
 
 CONFIG = """\
 pipelines:

@@ -18,12 +18,12 @@ import redis
 
 from pipeline import doctor
 from pipeline.adapters.fake import Killed
-from pipeline.chainer import Chainer
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
 from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.store import Store
+from pipeline.store.audit_head import Chainer
 from tests.conftest import until
 
 ANN = Actor("ann", "developer", "10.0.0.9", "cli")

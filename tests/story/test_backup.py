@@ -18,7 +18,6 @@ import pytest
 
 from pipeline import backup, supervisor, wiring
 from pipeline.adapters.git import heads, init_repository
-from pipeline.chainer import Chainer
 from pipeline.config.settings import Settings
 from pipeline.domain import audit_chain
 from pipeline.domain.events import Event
@@ -26,6 +25,7 @@ from pipeline.domain.run import Kind, Run
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.store import Store, snapshot
+from pipeline.store.audit_head import Chainer
 
 RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
 
