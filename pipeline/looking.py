@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pipeline import log, views
+from pipeline import views
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
@@ -20,6 +20,7 @@ from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, NotFound, PushliveError
 from pipeline.messenger import undelivered
 from pipeline.ports.clock import Clock
+from pipeline.runlog import file
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
 from pipeline.vault import Vault
@@ -170,7 +171,7 @@ class Looking:
 
     def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]:
         self._store.run(pipeline, number)
-        return log.read(log.path(self._settings.data, pipeline, number), stage)
+        return file.read(file.path(self._settings.data, pipeline, number), stage)
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
         """What the application itself has printed last in that environment (default: the last one): the slot

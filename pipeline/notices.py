@@ -15,7 +15,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.errors import ConfigError
 from pipeline.lib import codec
-from pipeline.narrate import harmless
+from pipeline.runlog.format import harmless
 from pipeline.store import Transaction
 from pipeline.store.configurations import CURRENT, parsed
 

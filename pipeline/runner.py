@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline import admission, engines, log, notices
+from pipeline import admission, engines, notices
 from pipeline.admission import supersede
 from pipeline.builds import BuildStage
 from pipeline.config.models import Config, Pipeline
@@ -42,6 +42,7 @@ from pipeline.lib.units import show_duration
 from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
+from pipeline.runlog import file as file_module
 from pipeline.store import Lease, Store, Transaction
 from pipeline.vault import Vault
 from pipeline.work import Renewer, Work
@@ -110,7 +111,9 @@ class Runner:
                 return None
             if run is None:
                 return None
-            file = log.RunLog(log.path(self._settings.data, pipeline, number), self._settings.log_limit)
+            file = file_module.RunLog(
+                file_module.path(self._settings.data, pipeline, number), self._settings.log_limit
+            )
             work = Work(self._store, self._parts.clock, run, lease, renewer, file)
             try:
                 self._carry(work)

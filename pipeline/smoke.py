@@ -13,11 +13,11 @@ from pipeline.domain.events import Event
 from pipeline.domain.run import Check
 from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
 from pipeline.lib.units import bracketed, show_duration
-from pipeline.narrate import harmless
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Deadline, Watch
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
+from pipeline.runlog.format import harmless
 
 Mask = Callable[[str], str]
 _EXCERPT = 200  # characters of a body that are shown

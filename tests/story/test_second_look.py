@@ -13,7 +13,6 @@ import pytest
 import redis
 
 from pipeline import embedded as embedded_module
-from pipeline import log as logs
 from pipeline.adapters.fake import Killed
 from pipeline.domain import slots
 from pipeline.domain.engine_types import Place
@@ -23,6 +22,7 @@ from pipeline.domain.run import Outcome, State
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, StoreUnavailable
 from pipeline.keeper import Keeper
+from pipeline.runlog import file as logs
 from pipeline.store import Lease, Store
 from pipeline.work import Renewer, Work
 

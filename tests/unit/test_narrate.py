@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.events import Event
-from pipeline.narrate import harmless, lines
+from pipeline.runlog.format import harmless, lines
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.domain.events import Event
 from pipeline.lib.units import show_size
-from pipeline.narrate import lines
+from pipeline.runlog.format import lines
 
 
 def path(data: Path, pipeline: str, number: int) -> Path:
