@@ -19,8 +19,8 @@ from pipeline.errors import AppFailed, Superseded
 from pipeline.ports.adapters import Parts
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
+from pipeline.secrets.vault import Vault
 from pipeline.store import Transaction
-from pipeline.vault import Vault
 from pipeline.work import Work
 
 FETCH_TIMEOUT = 300.0  # seconds

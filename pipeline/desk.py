@@ -22,9 +22,9 @@ from pipeline.lib.secret import Secret
 from pipeline.looking import Looking
 from pipeline.ports.clock import Clock
 from pipeline.ports.queue import Bell
+from pipeline.secrets.vault import check_name, check_word
 from pipeline.store import Store, Token, Transaction
 from pipeline.store.audit_head import Chainer
-from pipeline.vault import check_name, check_word
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from pipeline.lib.units import show_size
 from pipeline.messenger import shown, undelivered
 from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
+from pipeline.secrets.vault import Vault
 from pipeline.store import Store
 from pipeline.store.audit_head import Chainer
 from pipeline.store.configurations import Configs
-from pipeline.vault import Vault
 
 if TYPE_CHECKING:
     from pipeline.adapters.kube_rights import Finding

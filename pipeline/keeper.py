@@ -23,10 +23,10 @@ from pipeline.domain.run import Kind, Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
 from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
+from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Watchman
 from pipeline.store.audit_head import Chainer
 from pipeline.store.configurations import Configs
-from pipeline.vault import Vault
 from pipeline.work import Renewer
 
 T = TypeVar("T")

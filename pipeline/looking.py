@@ -21,9 +21,9 @@ from pipeline.errors import ConfigError, NotFound, PushliveError
 from pipeline.messenger import undelivered
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
+from pipeline.secrets.vault import Vault
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
-from pipeline.vault import Vault
 
 
 class Looking:

@@ -19,8 +19,8 @@ from pipeline.domain.run import State
 from pipeline.errors import LeaseLost, NotFound, PushliveError
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import Deadline
+from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Transaction
-from pipeline.vault import Vault
 
 DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
 

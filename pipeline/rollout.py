@@ -37,9 +37,9 @@ from pipeline.errors import (
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
+from pipeline.secrets.vault import Vault
 from pipeline.smoke import Checker, must_pass
 from pipeline.store import Transaction
-from pipeline.vault import Vault
 from pipeline.work import Step, Work
 
 START_MARGIN = 60.0  # seconds for the engine itself, on top of the application's own `ready`

@@ -43,8 +43,8 @@ from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
 from pipeline.runlog import file as file_module
+from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Transaction
-from pipeline.vault import Vault
 from pipeline.work import Renewer, Work
 
 MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside

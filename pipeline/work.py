@@ -14,10 +14,10 @@ from pipeline.domain.events import Event
 from pipeline.domain.run import Run, State, StepResult
 from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, TimedOut
 from pipeline.lib.secret import Secret
-from pipeline.masked import Masker
-from pipeline.masking import Mask
 from pipeline.ports.clock import Clock
 from pipeline.runlog.file import RunLog
+from pipeline.secrets.redaction import Mask
+from pipeline.secrets.run_redaction import Masker
 from pipeline.store import Lease, Store, Transaction
 from pipeline.store.leases import TTL
 

@@ -16,8 +16,8 @@ from pipeline.adapters.buildkit_trace import Log, Vertex
 from pipeline.domain.events import Event
 from pipeline.domain.run import Failure
 from pipeline.lib.secret import Secret
-from pipeline.masked import Masker
-from pipeline.masking import Mask, Stream
+from pipeline.secrets.redaction import Mask, Stream
+from pipeline.secrets.run_redaction import Masker
 
 URL = "postgres://app:pa$$ word/+é@db/live"
 PEM = "-----BEGIN KEY-----\nMIIEowIBAAKCAQEA\n  q83vEjRWeJA  \n-----END KEY-----"
@@ -143,7 +143,7 @@ def test_fault_21_cards_and_data_are_masked_and_names_are_not() -> None:
 
 
 def test_fault_21_a_failures_evidence_is_masked_across_its_lines() -> None:
-    from pipeline.masked import _failure
+    from pipeline.secrets.run_redaction import _failure
 
     card = Failure("live", "start", "application", "no: hunter22", evidence=("a hunt", "er22 b"))
     found = _failure(mask("hunter22"), card)

@@ -14,14 +14,14 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError
 
-from pipeline import sealing
 from pipeline.config import loading, settings
 from pipeline.domain.events import Event
 from pipeline.domain.secret_versions import KEPT, SecretRecord, Version, added, newest
 from pipeline.errors import ConfigError, EngineFailed
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
-from pipeline.vault import LARGEST, check_name, check_value
+from pipeline.secrets import encryption
+from pipeline.secrets.vault import LARGEST, check_name, check_value
 
 VALUE = Secret("hunter22")
 
@@ -50,9 +50,9 @@ def test_a_secret_cannot_be_written_by_accident() -> None:
 
 def test_a_key_is_made_once_and_only_for_us(tmp_path: Path) -> None:
     path = tmp_path / "new" / "secrets.key"
-    assert sealing.read(path) is None
+    assert encryption.read(path) is None
     made: list[str] = []
-    threads = [threading.Thread(target=lambda: made.append(sealing.make(path).id)) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: made.append(encryption.make(path).id)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -77,22 +77,22 @@ def test_a_key_file_that_cannot_be_trusted_is_refused(
     tmp_path: Path, mode: int, text: str | None, said: str
 ) -> None:
     path = tmp_path / "secrets.key"
-    sealing.make(path)
+    encryption.make(path)
     if text is not None:
         path.write_text(text)
     path.chmod(mode)
     with pytest.raises(EngineFailed) as caught:
-        sealing.read(path)
+        encryption.read(path)
     assert said in str(caught.value)
 
 
 def test_what_is_sealed_opens_in_its_own_place_alone(tmp_path: Path) -> None:
-    key = sealing.make(tmp_path / "secrets.key")
+    key = encryption.make(tmp_path / "secrets.key")
     sealed = key.seal(VALUE, "here")
     assert "hunter22" not in sealed
     assert key.seal(VALUE, "here") != sealed
     assert key.open(sealed, "here") == VALUE
-    other = sealing.make(tmp_path / "other.key")
+    other = encryption.make(tmp_path / "other.key")
     changed = ("A" if sealed[30] != "A" else "B").join((sealed[:30], sealed[31:]))
     for wrong in (lambda: key.open(sealed, "there"), lambda: other.open(sealed, "here"),
                   lambda: key.open(changed, "here"), lambda: key.open("", "here"),

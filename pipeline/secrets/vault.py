@@ -14,7 +14,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import sealing
 from pipeline.config.models import Pipeline, Registry
 from pipeline.domain import audit_chain, secret_versions
 from pipeline.domain.audit_chain import Who
@@ -24,8 +23,9 @@ from pipeline.domain.secret_versions import Chosen, SecretRecord, Version
 from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import show_size
-from pipeline.masking import SHORTEST, Mask
-from pipeline.sealing import Key
+from pipeline.secrets import encryption
+from pipeline.secrets.encryption import Key
+from pipeline.secrets.redaction import SHORTEST, Mask
 from pipeline.store import Store, Transaction
 
 LARGEST = 64 << 10  # bytes of one value; the kernel takes at most 128 KiB as one variable
@@ -205,11 +205,11 @@ class Vault:
     def _key_to_seal(self) -> Key:
         """The key for a new value; never another one than that of the values that are there."""
         used = self._keys_used()
-        key = sealing.read(self._path)
+        key = encryption.read(self._path)
         if key is None:
             if used:
                 raise self._lost()
-            return sealing.make(self._path)
+            return encryption.make(self._path)
         if used - {key.id}:
             raise self._wrong(key.id, min(used - {key.id}))
         return key
@@ -221,7 +221,7 @@ class Vault:
 
     def _reader(self) -> Callable[[], Key | None]:
         """The key, read from its file at most once, and not before it is needed."""
-        return cache(partial(sealing.read, self._path))
+        return cache(partial(encryption.read, self._path))
 
     def _open(
         self, pipeline: str, record: SecretRecord, version: Version, read: Callable[[], Key | None]

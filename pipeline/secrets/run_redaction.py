@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.domain.events import Event
 from pipeline.domain.run import Check, Ending, Failure, Run, StepResult
-from pipeline.masking import Mask, Stream
+from pipeline.secrets.redaction import Mask, Stream
 
 CUT = "cut"  # in a line's data: the line goes on in the next event of the same step or container
 _NAMES = ("outcome", "stage", "step", "whose", CUT)  # entries that programs read: never free text
