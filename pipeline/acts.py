@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline import admission, notices
+from pipeline import admission
 from pipeline.domain import gates, slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
@@ -17,6 +17,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
 from pipeline.errors import NotFound, RequestError
+from pipeline.notify import messages as messages_module
 from pipeline.store import Transaction
 
 
@@ -44,14 +45,14 @@ def revert(
     )
     what = f"r{place.serving} → {release.name}" if place.serving else release.name
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
-    tx.put_environment(notices.held(tx, _reverting(tx, place, run, release), digest, run))
+    tx.put_environment(messages_module.held(tx, _reverting(tx, place, run, release), digest, run))
     return run
 
 
 def hold(tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float) -> None:
     """No promotion goes there by itself any more, until somebody resumes it."""
     place = gates.hold(tx.environment(name), reason or "held by hand", by, now)
-    tx.put_environment(notices.held(tx, place, digest))
+    tx.put_environment(messages_module.held(tx, place, digest))
 
 
 def _target(tx: Transaction, place: Environment, to: int | None) -> Release:
@@ -156,7 +157,7 @@ def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
     if run.state == State.RUNNING:
         run = replace(run, cancel=why)
     else:
-        run = notices.ended(tx, end(run, Outcome.CANCELLED, why, now))
+        run = messages_module.ended(tx, end(run, Outcome.CANCELLED, why, now))
         data = {"outcome": Outcome.CANCELLED.value}
         tx.event(number, Event("end", now, f"{run.id} cancelled {why}", data=data))
     tx.put_run(run)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import notices
 from pipeline.config.models import Config
 from pipeline.domain.events import Event
 from pipeline.domain.run import Kind, Outcome, Push, Run, State
 from pipeline.domain.transitions import end
+from pipeline.notify import messages
 from pipeline.store import Transaction
 
 
@@ -91,7 +91,7 @@ def _supersede_queued(transaction: Transaction, push: Push, number: int, now: fl
 
 def supersede(tx: Transaction, run: Run, reason: str, now: float) -> None:
     """The run's end, recorded and told."""
-    tx.put_run(notices.ended(tx, end(run, Outcome.SUPERSEDED, reason, now)))
+    tx.put_run(messages.ended(tx, end(run, Outcome.SUPERSEDED, reason, now)))
     text = f"{run.id} superseded: {reason}"
     tx.event(run.number, Event("end", now, text, data={"outcome": Outcome.SUPERSEDED.value}))
 

@@ -12,7 +12,7 @@ from pipeline.config.settings import Settings
 from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.messenger import shown, undelivered
+from pipeline.notify.delivery import shown, undelivered
 from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.secrets.vault import Vault

@@ -18,7 +18,7 @@ from pipeline.domain.events import Event
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, NotFound, PushliveError
-from pipeline.messenger import undelivered
+from pipeline.notify.delivery import undelivered
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.secrets.vault import Vault

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipeline import notices
 from pipeline.admission import supersede
 from pipeline.domain import gates, slots
 from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
@@ -34,6 +33,7 @@ from pipeline.errors import (
     TryAgain,
     WrongRelease,
 )
+from pipeline.notify import messages
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
@@ -283,7 +283,7 @@ class Rollout:
                 changed = gates.with_quarantine(changed, self._release, why, now)
             if isinstance(error, OutcomeUnknown):
                 changed = gates.hold(changed, why, f"{run.id}", now)
-                notices.held(tx, changed, run.config, run)
+                messages.held(tx, changed, run.config, run)
             return changed
 
         both = self._both(act)

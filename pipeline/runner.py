@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline import admission, engines, notices
+from pipeline import admission, engines
 from pipeline.admission import supersede
 from pipeline.builds import BuildStage
 from pipeline.config.models import Config, Pipeline
@@ -39,6 +39,7 @@ from pipeline.errors import (
 from pipeline.failure import card, compared
 from pipeline.lib import codec
 from pipeline.lib.units import show_duration
+from pipeline.notify import messages
 from pipeline.ports.adapters import Parts
 from pipeline.reconcile import Reconciler
 from pipeline.rollout import Rollout
@@ -394,7 +395,7 @@ class Runner:
             text += f"pushlive {gate.command} {current.pipeline}"
             transaction.event(current.number, Event("gate", now, text, name))
             waiting = transitions.move(current, State.WAITING, gate=name, gate_since=now, attempts=0)
-            return notices.waits(
+            return messages.waits(
                 transaction, waiting, gate.why, f"pushlive {gate.command} {current.pipeline}"
             )
 
@@ -446,7 +447,9 @@ class Runner:
         more = self._next_words(run, where)
         event = Event("end", now, f"{run.id} is live: {text}", data={"outcome": "live", "more": more})
         work.change(
-            lambda tx, run: notices.ended(tx, work.masked_run(transitions.end(run, Outcome.LIVE, text, now))),
+            lambda tx, run: messages.ended(
+                tx, work.masked_run(transitions.end(run, Outcome.LIVE, text, now))
+            ),
             event,
         )
 
@@ -472,7 +475,7 @@ class Runner:
 
         def end(tx: Transaction, run: Run) -> Run:
             ended = transitions.end(run, outcome, reason, now, failure=failure, ending=None)
-            return notices.ended(tx, work.masked_run(ended))
+            return messages.ended(tx, work.masked_run(ended))
 
         work.change(end, event)
 

@@ -16,7 +16,7 @@ from pipeline.config.settings import Settings
 from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.keeper import Keeper
-from pipeline.messenger import Messenger
+from pipeline.notify.delivery import Messenger
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 from pipeline.config.settings import Secret
-from pipeline.signing import sign
+from pipeline.notify.signing import sign
 
 
 def valid(signature: str, body: bytes, secrets: tuple[Secret, ...]) -> bool:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pipeline import wiring
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
-from pipeline.messenger import Messenger
+from pipeline.notify.delivery import Messenger
 
 EVERY = 0.5  # seconds
 AT_ONCE = 16  # receivers that are sent to at the same time

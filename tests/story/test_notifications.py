@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.fake import FakePost, Killed
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import EngineFailed, OutcomeUnknown, StoreUnavailable, TryAgain
-from pipeline.messenger import KEEP, LONGEST_PAUSE, REFUSALS, TRIES, Messenger, undelivered
+from pipeline.notify.delivery import KEEP, LONGEST_PAUSE, REFUSALS, TRIES, Messenger, undelivered
 from pipeline.store import Transaction, outbox
 from tests.story.conftest import World
 

@@ -16,12 +16,12 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import messenger
 from pipeline.adapters.http_post import HttpPost
 from pipeline.config.settings import Secret
 from pipeline.domain.run import Outcome
 from pipeline.errors import TryAgain
-from pipeline.messenger import Messenger, undelivered
+from pipeline.notify import delivery
+from pipeline.notify.delivery import Messenger, undelivered
 from pipeline.ports.clock import SystemClock
 from tests.conftest import until
 from tests.receiver import OK, PATH, Talk, hangs, receiver, says
@@ -195,7 +195,7 @@ def test_the_signature_is_that_of_the_raw_body(make_world) -> None:
 def test_fault_49_a_bad_receiver_holds_up_no_run_and_no_other_receiver(
     make_world, monkeypatch, talk: Talk | None
 ) -> None:
-    monkeypatch.setattr(messenger, "TIMEOUT", 1.0)
+    monkeypatch.setattr(delivery, "TIMEOUT", 1.0)
     with receiver(talk or says(OK)) as bad, receiver(says(OK)) as good:
         if talk is None:
             bad.close()

@@ -8,7 +8,7 @@ from pipeline.config.diff import plan
 from pipeline.config.loading import load
 from pipeline.config.validators import without_path
 from pipeline.errors import ConfigError
-from pipeline.messenger import quiet
+from pipeline.notify.delivery import quiet
 
 REST = "\npipelines: {hello: {environments: {live: }}}"
 SECRET = "https://hooks.example.com/services/T0/s3cr3t"

@@ -1,5 +1,5 @@
 """What is told to receivers outside, and to whom. A message is left in the outbox by the same transaction that
-records what it tells of; ``pipeline.messenger`` delivers it.
+records what it tells of; ``pipeline.notify.delivery`` delivers it.
 
 Receivers are those of the configuration that the run obeys; a configuration that somebody deployed by hand does not
 choose them: for such a run those of the file in force are told.

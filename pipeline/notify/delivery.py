@@ -17,10 +17,10 @@ from pipeline.config.settings import Secret, Settings
 from pipeline.config.validators import without_path
 from pipeline.errors import TryAgain
 from pipeline.lib import codec
-from pipeline.notices import Notice
+from pipeline.notify.messages import Notice
+from pipeline.notify.signing import sign
 from pipeline.ports.clock import Clock
 from pipeline.ports.probe import Post
-from pipeline.signing import sign
 from pipeline.store import Box, Store, Trouble
 
 TIMEOUT = 5.0  # seconds for one message, from the connection to the answer's end

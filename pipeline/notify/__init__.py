@@ -1,0 +1,1 @@
+"""Notifications: what receivers are told, how it is delivered and signed."""
