@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline import admission
+from pipeline.deploy import admission
 from pipeline.domain import gates, slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event

@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipeline import acts, admission, views
-from pipeline.admission import Accepted
+from pipeline import acts, views
 from pipeline.config import loading
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
+from pipeline.deploy import admission
+from pipeline.deploy.admission import Accepted
 from pipeline.domain import audit_chain, slots
 from pipeline.domain.audit_chain import Entry, Report, Who
 from pipeline.domain.engine_types import Place, SlotSpec

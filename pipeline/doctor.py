@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.engines import DOCKER, where_of
 from pipeline.config.settings import Settings
+from pipeline.deploy.reconciler import Reconciler
 from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.notify.delivery import shown, undelivered
 from pipeline.ports.adapters import Parts
-from pipeline.reconcile import Reconciler
 from pipeline.secrets.vault import Vault
 from pipeline.store import Store
 from pipeline.store.audit_head import Chainer

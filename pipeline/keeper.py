@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline import jumps
-from pipeline.admission import Accepted
-from pipeline.builds import repository
 from pipeline.config.engines import where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
+from pipeline.deploy.admission import Accepted
+from pipeline.deploy.build_stage import repository
+from pipeline.deploy.reconciler import Reconciler
+from pipeline.deploy.run_context import Renewer
 from pipeline.domain import slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
 from pipeline.ports.adapters import Parts
-from pipeline.reconcile import Reconciler
 from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Watchman
 from pipeline.store.audit_head import Chainer
 from pipeline.store.configurations import Configs
-from pipeline.work import Renewer
 
 T = TypeVar("T")
 RECONCILE_EVERY = 5.0  # seconds

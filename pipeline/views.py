@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
-from pipeline import engines
 from pipeline.config.engines import DOCKER
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
+from pipeline.deploy import engine_addresses
 from pipeline.domain import budget, slots
 from pipeline.domain.environment import Environment, SlotState, other
 from pipeline.domain.release import Release
@@ -138,8 +138,8 @@ class Views:
             "hold": codec.plain(record.hold) if record and record.hold else None,
             "revert": revert_readiness(record, missing),
             "engine": record.engine if record else "",
-            "url": engines.url(self._settings, record, hosts) if record else "",
-            "address": engines.address(self._settings, record, hosts) if record else "",
+            "url": engine_addresses.url(self._settings, record, hosts) if record else "",
+            "address": engine_addresses.address(self._settings, record, hosts) if record else "",
             "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if on_docker else "",
             "hosts": list(hosts),
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]

@@ -9,10 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import embedded, engines
+from pipeline import embedded
 from pipeline.adapters.bell import RqBell
 from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
+from pipeline.deploy import engine_addresses
+from pipeline.deploy.runner import Runner
 from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.keeper import Keeper
@@ -21,7 +23,6 @@ from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
-from pipeline.runner import Runner
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
 
@@ -122,10 +123,10 @@ def _in_use(settings: Settings) -> frozenset[str]:
     try:
         _, config = _configs(settings).current()
     except ConfigError:
-        return engines.in_use(kept, None)
+        return engine_addresses.in_use(kept, None)
     except StoreUnavailable:  # `down --all` asks when the service has ended
-        return engines.named_in(settings.config)
-    return engines.in_use(kept, config)
+        return engine_addresses.named_in(settings.config)
+    return engine_addresses.in_use(kept, config)
 
 
 def builder(settings: Settings) -> DockerBuilder:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.adapters.fake import IllegalOrder, Killed
+from pipeline.deploy.runner import Runner
 from pipeline.domain.run import Run
 from pipeline.errors import RequestError, StoreUnavailable
 from pipeline.ports.adapters import Parts
-from pipeline.runner import Runner
 from pipeline.store import Store
 from tests.story.conftest import World
 

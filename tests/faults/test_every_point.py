@@ -113,7 +113,7 @@ STORIES = [
 @pytest.fixture(autouse=True)
 def the_same_points_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many lines of output go together depends on how fast the machine is, but not here."""
-    monkeypatch.setattr("pipeline.work.FLUSH_EVERY", 1e9)
+    monkeypatch.setattr("pipeline.deploy.run_context.FLUSH_EVERY", 1e9)
 
 
 @pytest.fixture(params=STORIES, ids=lambda story: story.name)

@@ -361,7 +361,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_fault_33_35_36_38_39_the_rules_hold_in_every_state(valkey, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.work.FLUSH_EVERY", 1e9)
+    monkeypatch.setattr("pipeline.deploy.run_context.FLUSH_EVERY", 1e9)
     Machine.url, Machine.folder = valkey, tmp_path
     bounds = settings(
         max_examples=int(EXAMPLES or 30),

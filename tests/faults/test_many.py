@@ -13,12 +13,12 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.adapters.fake import Killed
+from pipeline.deploy.runner import Runner
 from pipeline.domain.engine_types import Place
 from pipeline.domain.run import Push, State
 from pipeline.errors import RequestError
 from pipeline.keeper import Keeper
 from pipeline.ports.adapters import Parts
-from pipeline.runner import Runner
 from tests.faults import checker
 from tests.faults.histories import history
 from tests.faults.picture import at_rest

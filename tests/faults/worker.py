@@ -9,7 +9,7 @@ from typing import Any
 
 import workers.__main__
 from pipeline import wiring
-from pipeline.runner import Runner
+from pipeline.deploy.runner import Runner
 from tests.faults.traps import FOLDER, Traps, trapped
 
 _runner, _parts = wiring.runner, wiring.parts

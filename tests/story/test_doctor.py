@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.deploy.reconciler import Reconciler
 from pipeline.domain.engine_types import Place
 from pipeline.domain.environment import Environment, SlotState
 from pipeline.errors import AppFailed
-from pipeline.reconcile import Reconciler
 
 
 def found(world, name="live") -> list[str]:

@@ -14,6 +14,7 @@ import redis
 
 from pipeline import embedded as embedded_module
 from pipeline.adapters.fake import Killed
+from pipeline.deploy.run_context import Renewer, Work
 from pipeline.domain import slots
 from pipeline.domain.engine_types import Place
 from pipeline.domain.environment import SlotState
@@ -24,7 +25,6 @@ from pipeline.errors import EngineFailed, StoreUnavailable
 from pipeline.keeper import Keeper
 from pipeline.runlog import file as logs
 from pipeline.store import Lease, Store
-from pipeline.work import Renewer, Work
 
 MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
 RELEASE = "pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}"

@@ -1,4 +1,4 @@
-from pipeline.rollout import collapsed
+from pipeline.deploy.rollout import collapsed
 
 
 def test_a_hundred_health_checks_are_one_line_of_evidence():

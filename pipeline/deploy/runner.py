@@ -10,11 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline import admission, engines
-from pipeline.admission import supersede
-from pipeline.builds import BuildStage
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
+from pipeline.deploy import admission, engine_addresses
+from pipeline.deploy.admission import supersede
+from pipeline.deploy.build_stage import BuildStage
+from pipeline.deploy.failure_card import card, compared
+from pipeline.deploy.reconciler import Reconciler
+from pipeline.deploy.rollout import Rollout
+from pipeline.deploy.run_context import Renewer, Work
 from pipeline.domain import budget as budgets
 from pipeline.domain import gates as gates_rules
 from pipeline.domain import slots, transitions
@@ -36,17 +40,13 @@ from pipeline.errors import (
     Superseded,
     TryAgain,
 )
-from pipeline.failure import card, compared
 from pipeline.lib import codec
 from pipeline.lib.units import show_duration
 from pipeline.notify import messages
 from pipeline.ports.adapters import Parts
-from pipeline.reconcile import Reconciler
-from pipeline.rollout import Rollout
 from pipeline.runlog import file as file_module
 from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Transaction
-from pipeline.work import Renewer, Work
 
 MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside
 PAUSES = (1.0, 3.0, 10.0, 20.0, 30.0)  # seconds between tries when a part does not answer: a minute in all
@@ -318,7 +318,7 @@ class Runner:
             work.environment = ""
             work.drop_lease(lease)
         hosts = release.environments[name].hosts
-        self._stage_done(work, name, engines.address(self._settings, environment, hosts))
+        self._stage_done(work, name, engine_addresses.address(self._settings, environment, hosts))
 
     def _record(self, work: Work, release: Release, name: str) -> Environment:
         limit, key = len(self._settings.port_range), release.environments[name].engine.key
@@ -329,7 +329,7 @@ class Runner:
         key = release.environments[environment.name].engine.key
         if environment.engine == key:
             return environment
-        engines.refuse_move(environment, release, key)
+        engine_addresses.refuse_move(environment, release, key)
         work.still_ours()
         self._parts.engine.remove(slots.place_of(environment, SLOTS[0]))  # its routes, and no slot
 

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipeline.admission import supersede
+from pipeline.deploy.admission import supersede
+from pipeline.deploy.run_context import Step, Work
+from pipeline.deploy.smoke.checker import Checker, must_pass
 from pipeline.domain import gates, slots
 from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
 from pipeline.domain.environment import Environment, SlotState, other
@@ -38,9 +40,7 @@ from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
 from pipeline.secrets.vault import Vault
-from pipeline.smoke import Checker, must_pass
 from pipeline.store import Transaction
-from pipeline.work import Step, Work
 
 START_MARGIN = 60.0  # seconds for the engine itself, on top of the application's own `ready`
 CLUSTER_MARGIN = 300.0  # the same on a cluster: an image is pulled, a node may have to be added first

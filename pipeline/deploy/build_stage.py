@@ -11,6 +11,7 @@ from typing import IO
 
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
+from pipeline.deploy.run_context import Work
 from pipeline.domain.engine_types import Image
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run
@@ -21,7 +22,6 @@ from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
 from pipeline.secrets.vault import Vault
 from pipeline.store import Transaction
-from pipeline.work import Work
 
 FETCH_TIMEOUT = 300.0  # seconds
 PUSH_TIMEOUT = 60.0  # seconds; what goes to a registry may take as long as a build

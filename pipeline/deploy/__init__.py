@@ -1,0 +1,1 @@
+"""The story of a run: build, then one environment after another."""

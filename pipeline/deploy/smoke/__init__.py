@@ -1,0 +1,1 @@
+"""Smoke checks: one file for each kind."""
