@@ -23,7 +23,7 @@ def doctor(context: Context) -> int:
         context.terminal.complain(*(clean(text) for text in (error.message, error.advice) if text))
         context.terminal.note("Looking at this machine instead.", "")
         from pipeline.config import settings
-        from pipeline.doctor import without_service
+        from pipeline.maintenance.doctor import without_service
 
         checks = without_service(settings.load())
     if context.json:

@@ -17,7 +17,7 @@ from pipeline.deploy import engine_addresses
 from pipeline.deploy.runner import Runner
 from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
-from pipeline.keeper import Keeper
+from pipeline.maintenance.keeper import Keeper
 from pipeline.notify.delivery import Messenger
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import SystemClock
@@ -219,7 +219,7 @@ def desk(settings: Settings) -> Desk:
 
 
 def _doctor(settings: Settings, kept: Store) -> list[dict[str, Any]]:
-    from pipeline.doctor import examine
+    from pipeline.maintenance.doctor import examine
 
     return examine(settings, kept, parts(settings), _in_use(settings), _look_at)
 

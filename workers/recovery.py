@@ -9,7 +9,7 @@ import threading
 from pipeline import wiring
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
-from pipeline.keeper import Keeper
+from pipeline.maintenance.keeper import Keeper
 
 EVERY = 1.0  # seconds
 

@@ -26,7 +26,7 @@ from pipeline.domain.engine_types import Route
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Push, Run, State
 from pipeline.errors import RequestError
-from pipeline.keeper import Keeper
+from pipeline.maintenance.keeper import Keeper
 from pipeline.ports.adapters import Parts
 from tests.faults import checker
 from tests.faults.histories import history

@@ -17,7 +17,7 @@ from pipeline.deploy.runner import Runner
 from pipeline.domain.engine_types import Place
 from pipeline.domain.run import Push, State
 from pipeline.errors import RequestError
-from pipeline.keeper import Keeper
+from pipeline.maintenance.keeper import Keeper
 from pipeline.ports.adapters import Parts
 from tests.faults import checker
 from tests.faults.histories import history

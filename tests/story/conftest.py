@@ -19,7 +19,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
 from pipeline.embedded import Embedded, url
-from pipeline.keeper import Keeper
+from pipeline.maintenance.keeper import Keeper
 from pipeline.ports.adapters import Parts
 from pipeline.store import Store
 from pipeline.store.configurations import Configs

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from pipeline import doctor
 from pipeline.adapters.fake import Killed
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
 from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
+from pipeline.maintenance import doctor
 from pipeline.store import Store
 from pipeline.store.audit_head import Chainer
 from tests.conftest import until

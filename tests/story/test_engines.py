@@ -9,11 +9,11 @@ import pytest
 from pipeline.adapters.engines import Engines
 from pipeline.config.engines import DOCKER
 from pipeline.deploy.engine_addresses import address, in_use, named_in, url
-from pipeline.doctor import _environment
 from pipeline.domain.engine_types import Place
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Outcome
 from pipeline.errors import RequestError, TryAgain
+from pipeline.maintenance.doctor import _environment
 
 MIXED = """\
 pipelines:

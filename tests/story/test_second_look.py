@@ -22,7 +22,7 @@ from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
 from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, StoreUnavailable
-from pipeline.keeper import Keeper
+from pipeline.maintenance.keeper import Keeper
 from pipeline.runlog import file as logs
 from pipeline.store import Lease, Store
 

@@ -25,7 +25,7 @@ def test_doctor_looks_for_itself_when_the_service_does_not_run(
     pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pipeline.doctor.without_service",
+        "pipeline.maintenance.doctor.without_service",
         lambda settings: [{"name": "disk", "ok": True, "text": f"free at {settings.data}", "advice": ""}],
     )
     told = pushlive("doctor", PUSHLIVE_URL="http://127.0.0.1:1")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline import jumps
 from pipeline.config.engines import where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
@@ -23,6 +22,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
+from pipeline.maintenance import clock_jumps
 from pipeline.ports.adapters import Parts
 from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Watchman
@@ -71,7 +71,7 @@ class Keeper:
         self._chainer, self._chain_problem = Chainer(store, settings.data), ""
         self._lease: Lease | None = None
         self._watchman = Watchman(store.leases)
-        self._jumps = jumps.JumpWatch(parts.clock)
+        self._jumps = clock_jumps.JumpWatch(parts.clock)
         self._unmoved = 0.0  # seconds of a jump that the records do not know yet
         self._pace = RECONCILE_EVERY
         self._waited = 0.0  # seconds of this round in which an engine did not answer
@@ -147,7 +147,7 @@ class Keeper:
 
         def move(pipeline: str) -> tuple[str, ...]:
             names = tuple(self._store.environments(pipeline))
-            self._store.transact(pipeline, lambda tx: jumps.move(tx, names, moved))
+            self._store.transact(pipeline, lambda tx: clock_jumps.move(tx, names, moved))
             return ()
 
         self._each(move)
