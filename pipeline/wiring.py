@@ -15,7 +15,6 @@ from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.runner import Runner
-from pipeline.desk import Desk
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.maintenance.keeper import Keeper
 from pipeline.notify.delivery import Messenger
@@ -23,6 +22,7 @@ from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
+from pipeline.service.commands import Desk
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
-from pipeline import views
 from pipeline.domain import slots as slots_rules
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
@@ -20,6 +19,7 @@ from pipeline.errors import LeaseLost, NotFound, PushliveError
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import Deadline
 from pipeline.secrets.vault import Vault
+from pipeline.service import views
 from pipeline.store import Lease, Store, Transaction
 
 DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others

@@ -14,13 +14,13 @@ import pytest
 from pipeline.adapters.fake import FakeBell, FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeSource
 from pipeline.config.settings import Settings
 from pipeline.deploy.runner import Runner
-from pipeline.desk import Desk
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
 from pipeline.embedded import Embedded, url
 from pipeline.maintenance.keeper import Keeper
 from pipeline.ports.adapters import Parts
+from pipeline.service.commands import Desk
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
 

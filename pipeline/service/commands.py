@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipeline import acts, views
 from pipeline.config import loading
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
@@ -20,10 +19,11 @@ from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import ConfigError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib.secret import Secret
-from pipeline.looking import Looking
 from pipeline.ports.clock import Clock
 from pipeline.ports.queue import Bell
 from pipeline.secrets.vault import check_name, check_word
+from pipeline.service import transactions, views
+from pipeline.service.queries import Looking
 from pipeline.store import Store, Token, Transaction
 from pipeline.store.audit_head import Chainer
 
@@ -142,7 +142,7 @@ class Desk(Looking):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
-            run = acts.revert(tx, name, to, by=who, reason=reason, digest=digest, now=now)
+            run = transactions.revert(tx, name, to, by=who, reason=reason, digest=digest, now=now)
             tx.record(
                 self._entry(by, "retry" if again else "revert", run, environment=name, detail=_repeats(again))
             )
@@ -164,7 +164,9 @@ class Desk(Looking):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
-            found = acts.promote(tx, by=who, run=run, environment=environment, release=release, now=now)
+            found = transactions.promote(
+                tx, by=who, run=run, environment=environment, release=release, now=now
+            )
             tx.record(self._entry(by, "promote", found, environment=found.promoted[-1]))
             return found
 
@@ -179,7 +181,7 @@ class Desk(Looking):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> None:
-            acts.hold(tx, name, reason, by=who, digest=digest, now=now)
+            transactions.hold(tx, name, reason, by=who, digest=digest, now=now)
             tx.record(self._entry(by, "hold", pipeline=pipeline, environment=name, why=reason))
 
         self._acted(pipeline, act, ring=False)
@@ -198,7 +200,7 @@ class Desk(Looking):
             if hold:
                 why = f"the hold was: {hold.reason}"
                 tx.record(self._entry(by, "resume", pipeline=pipeline, environment=name, detail=why))
-            return acts.resume(tx, name, by=who, manual=manual, now=now)
+            return transactions.resume(tx, name, by=who, manual=manual, now=now)
 
         return self._acted(pipeline, act)
 
@@ -207,7 +209,7 @@ class Desk(Looking):
         _, name = self._place(pipeline, environment)
 
         def act(tx: Transaction) -> tuple[str, ...]:
-            said = acts.unquarantine(tx, name, release, by=audit_chain.actor(by).name)
+            said = transactions.unquarantine(tx, name, release, by=audit_chain.actor(by).name)
             entry = self._entry(by, "unquarantine", pipeline=pipeline, environment=name, release=release)
             tx.record(entry)
             return said
@@ -219,7 +221,7 @@ class Desk(Looking):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
-            run = acts.cancel(tx, number, by=who, now=now)
+            run = transactions.cancel(tx, number, by=who, now=now)
             tx.record(self._entry(by, "cancel", run, why=""))
             return run
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from pipeline import views
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
@@ -22,6 +21,7 @@ from pipeline.notify.delivery import undelivered
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.secrets.vault import Vault
+from pipeline.service import views
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
 
