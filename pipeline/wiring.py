@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import embedded
-from pipeline.adapters.bell import RqBell
+from pipeline.adapters.queue import RqBell
 from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
@@ -27,10 +27,10 @@ from pipeline.store import Store
 from pipeline.store.configurations import Configs
 
 if TYPE_CHECKING:
-    from pipeline.adapters.docker_build import DockerBuilder
-    from pipeline.adapters.engines import Engines
-    from pipeline.adapters.kube_calls import Calls
-    from pipeline.adapters.kube_rights import Finding
+    from pipeline.adapters.buildkit.builder import DockerBuilder
+    from pipeline.adapters.kubernetes.calls import Calls
+    from pipeline.adapters.kubernetes.permissions import Finding
+    from pipeline.adapters.router import Engines
 
 
 def preload() -> None:
@@ -53,15 +53,15 @@ def _bell(settings: Settings) -> RqBell:
 
 @cache
 def proxy(settings: Settings) -> Any:
-    from pipeline.adapters.docker_client import client
-    from pipeline.adapters.proxy import Proxy
+    from pipeline.adapters.docker_api.client import client
+    from pipeline.adapters.haproxy.proxy import Proxy
 
     return Proxy(client, settings, SystemClock())
 
 
 def parts(settings: Settings) -> Parts:
     """The real parts: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
-    from pipeline.adapters.git import GitSource
+    from pipeline.adapters.git.source import GitSource
 
     clock, every = SystemClock(), _engines(settings)
     source = GitSource(
@@ -72,7 +72,7 @@ def parts(settings: Settings) -> Parts:
 
 @cache
 def _engines(settings: Settings) -> Engines:
-    from pipeline.adapters.engines import Engines
+    from pipeline.adapters.router import Engines
 
     return Engines(lambda key: _pair(settings, where_of(key)), lambda: sorted(_in_use(settings)))
 
@@ -81,17 +81,17 @@ def _pair(settings: Settings, where: Where) -> tuple[Engine, Probe]:
     """One engine and the probe that knows the way there."""
     clock = SystemClock()
     if where.kubernetes is None:
-        from pipeline.adapters import docker_elsewhere
-        from pipeline.adapters.docker_client import client
-        from pipeline.adapters.docker_engine import DockerEngine
-        from pipeline.adapters.http_probe import HttpProbe
+        from pipeline.adapters.docker import remote
+        from pipeline.adapters.docker.engine import DockerEngine
+        from pipeline.adapters.docker_api.client import client
+        from pipeline.adapters.http.probe import HttpProbe
 
         if where.docker:
-            return docker_elsewhere.pair(where, settings, clock)
+            return remote.pair(where, settings, clock)
         probe = HttpProbe()
         return DockerEngine(client, proxy(settings), settings, probe, clock), probe
-    from pipeline.adapters.kube_engine import KubeEngine
-    from pipeline.adapters.kube_probe import KubeProbe
+    from pipeline.adapters.kubernetes.engine import KubeEngine
+    from pipeline.adapters.kubernetes.probe import KubeProbe
 
     calls = _calls(where.kubernetes, where.namespace)
     return KubeEngine(calls, settings.instance, where.key, clock), KubeProbe(calls)
@@ -99,15 +99,15 @@ def _pair(settings: Settings, where: Where) -> tuple[Engine, Probe]:
 
 @cache
 def _calls(context: str, namespace: str) -> Calls:
-    from pipeline.adapters.kube_calls import Calls
-    from pipeline.adapters.kube_client import connect
+    from pipeline.adapters.kubernetes.calls import Calls
+    from pipeline.adapters.kubernetes.client import connect
 
     return Calls(lambda: connect(context, namespace))
 
 
 def _look_at(key: str) -> Finding:
     """What a cluster says of itself and of our rights there."""
-    from pipeline.adapters.kube_rights import examine
+    from pipeline.adapters.kubernetes.permissions import examine
 
     where = where_of(key)
     return examine(_calls(where.kubernetes or "", where.namespace))
@@ -130,8 +130,8 @@ def _in_use(settings: Settings) -> frozenset[str]:
 
 
 def builder(settings: Settings) -> DockerBuilder:
-    from pipeline.adapters.docker_build import DockerBuilder
-    from pipeline.adapters.docker_client import client
+    from pipeline.adapters.buildkit.builder import DockerBuilder
+    from pipeline.adapters.docker_api.client import client
 
     return DockerBuilder(
         client,
@@ -145,7 +145,7 @@ def builder(settings: Settings) -> DockerBuilder:
 
 def refuse_taken(listen: str) -> None:
     """Raises ConfigError where somebody else has the page's port already."""
-    from pipeline.adapters.proxy_container import taken
+    from pipeline.adapters.haproxy.container import taken
 
     if taken(listen):
         raise ConfigError(
@@ -181,12 +181,12 @@ def remove_everything(settings: Settings) -> Iterator[str]:
 
 def _proxy_of(settings: Settings, key: str) -> Any:
     """The proxy beside that engine, None for a cluster."""
-    from pipeline.adapters import docker_elsewhere
+    from pipeline.adapters.docker import remote
 
     if key == DOCKER:
         return proxy(settings)
     where = where_of(key)
-    return docker_elsewhere.proxy(where, settings, SystemClock()) if where.docker else None
+    return remote.proxy(where, settings, SystemClock()) if where.docker else None
 
 
 def _keep_proxy(settings: Settings) -> list[str]:
@@ -232,7 +232,7 @@ def runner(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> 
 
 
 def keeper(settings: Settings) -> Keeper:
-    from pipeline.adapters.git import heads
+    from pipeline.adapters.git.source import heads
 
     kept = store(settings)
     accept = Desk(kept, settings, _bell(settings), SystemClock()).accept
@@ -245,7 +245,7 @@ def keeper(settings: Settings) -> Keeper:
 
 
 def messenger(settings: Settings) -> Messenger:
-    from pipeline.adapters.http_post import HttpPost
+    from pipeline.adapters.http.post import HttpPost
 
     return Messenger(store(settings), HttpPost(), SystemClock(), settings)
 
@@ -259,7 +259,7 @@ class Web:
 
 
 def web(settings: Settings) -> Web:
-    from pipeline.adapters.git import init_repository
+    from pipeline.adapters.git.source import init_repository
 
     def ensure(name: str) -> Path:
         folder = repositories(settings) / f"{name}.git"

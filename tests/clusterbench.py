@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import Cluster, connect
-from pipeline.adapters.kube_engine import KubeEngine
-from pipeline.adapters.kube_probe import KubeProbe
+from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.client import Cluster, connect
+from pipeline.adapters.kubernetes.engine import KubeEngine
+from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.domain.events import Event

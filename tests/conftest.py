@@ -21,12 +21,12 @@ import pytest
 from docker.errors import APIError, NotFound
 
 import docker
-from pipeline.adapters.docker_client import client
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.http_probe import HttpProbe
-from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import connect
-from pipeline.adapters.proxy import Proxy
+from pipeline.adapters.docker.engine import DockerEngine
+from pipeline.adapters.docker_api.client import client
+from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.http.probe import HttpProbe
+from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.client import connect
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place, SlotSpec

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-from pipeline.adapters import registry as images
-from pipeline.adapters.docker_client import client
-from pipeline.adapters.docker_elsewhere import pair
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.tunnel import TunnelProbe
+from pipeline.adapters.docker.engine import DockerEngine
+from pipeline.adapters.docker.remote import pair
+from pipeline.adapters.docker_api import registry as images
+from pipeline.adapters.docker_api.client import client
+from pipeline.adapters.docker_api.exec_tunnel import TunnelProbe
 from pipeline.config.engines import Where
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import Deadline, SystemClock

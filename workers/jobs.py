@@ -11,7 +11,7 @@ from typing import Any
 from rq.job import Job
 
 from pipeline import wiring
-from pipeline.adapters.bell import JOB
+from pipeline.adapters.queue import JOB
 from pipeline.config import settings
 from pipeline.lib.processes import die_with_parent
 

@@ -14,7 +14,7 @@ import redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from pipeline.adapters.bell import queue_names
+from pipeline.adapters.queue import queue_names
 from pipeline.config.settings import Settings
 from pipeline.lib.processes import die_with_parent
 from pipeline.wiring import redis_url

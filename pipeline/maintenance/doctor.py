@@ -21,7 +21,7 @@ from pipeline.store.audit_head import Chainer
 from pipeline.store.configurations import Configs
 
 if TYPE_CHECKING:
-    from pipeline.adapters.kube_rights import Finding
+    from pipeline.adapters.kubernetes.permissions import Finding
 
 Check = dict[str, Any]
 
@@ -39,7 +39,7 @@ def _tried(name: str, act: Callable[[], str]) -> Check:
 
 def without_service(settings: Settings) -> list[Check]:
     """What can be said while nothing runs."""
-    from pipeline.adapters.docker_client import client, translate
+    from pipeline.adapters.docker_api.client import client, translate
 
     def engine() -> str:
         with translate():
@@ -132,7 +132,7 @@ def _configuration(settings: Settings, store: Store) -> Check:
 
 def _engine(needed: bool) -> Iterator[Check]:
     """``needed``: environments run there; else it only makes the images."""
-    from pipeline.adapters.docker_client import client, translate
+    from pipeline.adapters.docker_api.client import client, translate
 
     info: dict[str, Any] = {}
 
@@ -161,7 +161,7 @@ def _engine(needed: bool) -> Iterator[Check]:
 
 def _elsewhere(key: str) -> str:
     """Another machine's Docker Engine."""
-    from pipeline.adapters.docker_client import client, translate
+    from pipeline.adapters.docker_api.client import client, translate
 
     with translate():
         info = client(host=where_of(key).docker or "").info()

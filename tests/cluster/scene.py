@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 import docker
-from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import connect
-from pipeline.adapters.kube_manifests import selected
-from pipeline.adapters.kube_names import COMMAND, PIPELINE, RELEASE, SLOT
-from pipeline.adapters.kube_probe import proxy_path
-from pipeline.adapters.kube_rights import OUTSIDE
+from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.client import connect
+from pipeline.adapters.kubernetes.manifests import selected
+from pipeline.adapters.kubernetes.names import COMMAND, PIPELINE, RELEASE, SLOT
+from pipeline.adapters.kubernetes.permissions import OUTSIDE
+from pipeline.adapters.kubernetes.probe import proxy_path
 from pipeline.domain.environment import Environment
 from tests import clusterbench
 from tests.cluster.callers import Callers

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import docker
-from pipeline.adapters.kube_names import PIPELINE, SLOT
-from pipeline.adapters.kube_trouble import is_going, is_ready
+from pipeline.adapters.kubernetes.names import PIPELINE, SLOT
+from pipeline.adapters.kubernetes.pod_problems import is_going, is_ready
 from pipeline.domain.run import Outcome, Run
 from tests.cluster.scene import HERE, NAMES, ClusterScene, cluster_scene, rules, trying
 from tests.cluster.test_cluster import local

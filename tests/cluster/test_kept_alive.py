@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.adapters.kube_names import base
+from pipeline.adapters.kubernetes.names import base
 from pipeline.domain.engine_types import SlotSpec
 from tests.cluster.build import built, packed
 from tests.cluster.callers import Callers

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.kube_command import exit_code
-from pipeline.adapters.kube_names import command_name
+from pipeline.adapters.kubernetes.command import exit_code
+from pipeline.adapters.kubernetes.names import command_name
 from pipeline.domain.engine_types import CommandResult, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut

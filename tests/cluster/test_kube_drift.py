@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.kube_names import base, slot_name
+from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.domain.engine_types import SlotSpec
 from tests.cluster import where
 from tests.clusterbench import ClusterBench

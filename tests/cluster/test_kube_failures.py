@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 import docker
-from pipeline.adapters import kube_ready, kube_trouble
-from pipeline.adapters.kube_trouble import restarts
+from pipeline.adapters.kubernetes import pod_problems, readiness
+from pipeline.adapters.kubernetes.pod_problems import restarts
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotSpec
 from pipeline.domain.events import Event
@@ -122,7 +122,7 @@ def test_room_that_the_cluster_is_making_is_waited_for(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An autoscaler says so by an event, as this test does in its place."""
-    monkeypatch.setattr(kube_trouble, "SOON", 1.0)
+    monkeypatch.setattr(pod_problems, "SOON", 1.0)
     bench, spec = cluster_bench, cluster_bench.spec(cpu=900.0)
     bench.engine.prepare(spec.place, ())
     bench.engine.start(spec, bench.watch())
@@ -163,7 +163,7 @@ def scaled_up(bench: ClusterBench, pod: str) -> None:
 def test_a_registry_that_does_not_answer_is_waited_for_a_moment_and_named_at_once(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube_trouble, "PULL", 2.0)
+    monkeypatch.setattr(pod_problems, "PULL", 2.0)
     nowhere = replace(cluster_bench.spec(), remote="localhost:1/hello@sha256:" + "1" * 64)
     error = fails(cluster_bench, nowhere)
     assert type(error) is EngineFailed
@@ -254,7 +254,7 @@ def test_an_application_that_does_not_become_ready_is_explained_at_the_end_of_it
 def test_an_application_that_clearly_listens_to_itself_alone_does_not_use_up_its_time(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube_ready, "CLEAR", 2.0)
+    monkeypatch.setattr(readiness, "CLEAR", 2.0)
     spec = cluster_bench.spec(command=shell(f"{HTTPD} 127.0.0.1:8080"), ready=600.0)
     assert "listens on 127.0.0.1:8080 only" in fails(cluster_bench, spec).message
 
@@ -262,7 +262,7 @@ def test_an_application_that_clearly_listens_to_itself_alone_does_not_use_up_its
 def test_an_application_that_is_slow_but_fine_is_waited_for_and_told_of(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube_ready, "SILENCE", 1.0)
+    monkeypatch.setattr(readiness, "SILENCE", 1.0)
     spec = cluster_bench.spec(command=shell("sleep 3", f"exec {HTTPD} 8080"))
     cluster_bench.deploy(spec)
     assert cluster_bench.probe.get(cluster_bench.engine.public(spec), "/healthz", 5).status == 200

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from pipeline.adapters import kube_trouble
-from pipeline.adapters.kube_names import slot_name
+from pipeline.adapters.kubernetes import pod_problems
+from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import DoesNotFit, EngineFailed
 from tests.cluster.test_kube_failures import HTTPD, fails, shell
@@ -44,7 +44,7 @@ def test_a_slot_is_refilled_where_there_is_room_for_itself_alone(
     own: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it holds ends first, and takes its time. By then the cluster itself tries again every few seconds only."""
-    monkeypatch.setattr(kube_trouble, "SOON", 2.0)
+    monkeypatch.setattr(pod_problems, "SOON", 2.0)
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi", "pods": "1"}})
     slow = shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done")
     own.engine.prepare(own.place(), ())
@@ -58,7 +58,7 @@ def test_a_slot_is_refilled_where_there_is_room_for_itself_alone(
 def test_a_quota_that_comes_after_the_look_is_named_and_a_larger_one_is_seen_at_once(
     own: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kube_trouble, "SOON", 2.0)
+    monkeypatch.setattr(pod_problems, "SOON", 2.0)
     spec = own.spec(replicas=2)
     own.engine.fits(spec)
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})

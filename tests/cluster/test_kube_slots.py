@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.kube_names import base, environment_labels, slot_name
-from pipeline.adapters.kube_owned import Owned
+from pipeline.adapters.kubernetes.names import base, environment_labels, slot_name
+from pipeline.adapters.kubernetes.ownership import Owned
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import ConfigError, RequestError

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import Refused, connect
-from pipeline.adapters.kube_engine import KubeEngine
-from pipeline.adapters.kube_names import environment_labels, selector, slot_labels
-from pipeline.adapters.kube_watch import Follow
+from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.client import Refused, connect
+from pipeline.adapters.kubernetes.engine import KubeEngine
+from pipeline.adapters.kubernetes.names import environment_labels, selector, slot_labels
+from pipeline.adapters.kubernetes.watch import Follow
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.ports.clock import SystemClock

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import connect
-from pipeline.adapters.kube_probe import proxy_path
+from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.client import connect
+from pipeline.adapters.kubernetes.probe import proxy_path
 from tests.clusterbench import end_namespace, make_namespace
 from tests.conftest import until
 from tests.integration.developer import web

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
-from pipeline.adapters.http_probe import HttpProbe
-from pipeline.adapters.kube_names import slot_name
+from pipeline.adapters.fake.parts import FakeEngine, FakeProbe, IllegalOrder
+from pipeline.adapters.http.probe import HttpProbe
+from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import CommandResult, Place, Replica, SlotSpec
 from pipeline.domain.events import Event

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from queue import SimpleQueue
 
-from pipeline.adapters.docker_client import client
+from pipeline.adapters.docker_api.client import client
 from tests.faults.registry import FAULTS, Fault, Tally
 from tests.faults.scene import NAMES, Scene, own_scene, scene
 from tests.faults.table import table

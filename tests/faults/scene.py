@@ -11,7 +11,7 @@ from pathlib import Path
 
 import docker
 from pipeline import embedded
-from pipeline.adapters.proxy_control import Control
+from pipeline.adapters.haproxy.control import Control
 from pipeline.domain.environment import SLOTS, Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Run

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline.adapters.fake import Killed
+from pipeline.adapters.fake.parts import Killed
 from pipeline.domain import gates
 from pipeline.domain import slots as slots_rules
 from pipeline.domain.engine_types import Route

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pipeline.adapters.fake import Killed
+from pipeline.adapters.fake.parts import Killed
 from pipeline.deploy.runner import Runner
 from pipeline.domain.engine_types import Place
 from pipeline.domain.run import Push, State

@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.adapters.docker_build import DockerBuilder
-from pipeline.adapters.docker_client import client
+from pipeline.adapters.buildkit.builder import DockerBuilder
+from pipeline.adapters.docker_api.client import client
 from pipeline.config.models import Build
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Deadline, SystemClock

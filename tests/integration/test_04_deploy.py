@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.adapters.proxy_config import backend
+from pipeline.adapters.haproxy.config import backend
 from tests.conftest import until
 from tests.integration.developer import sample, web
 from tests.integration.load import Load, environment_of, release_of

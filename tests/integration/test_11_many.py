@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.adapters.docker_client import client
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.http_probe import HttpProbe
-from pipeline.adapters.proxy import Proxy
+from pipeline.adapters.docker.engine import DockerEngine
+from pipeline.adapters.docker_api.client import client
+from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place
 from pipeline.ports.clock import SystemClock

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import docker
-from pipeline.adapters.docker_build import DockerBuilder
-from pipeline.adapters.docker_client import client
-from pipeline.adapters.dockerignore import filtered
+from pipeline.adapters.buildkit.builder import DockerBuilder
+from pipeline.adapters.buildkit.dockerignore import filtered
+from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.tar_stream import Reader
 from pipeline.errors import AppFailed, Cancelled, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.ports.clock import Deadline
@@ -279,8 +279,8 @@ def test_an_engine_that_does_not_answer(tmp_path, monkeypatch):
 
 def test_fault_18_the_engine_itself_refuses_what_our_reading_might_overlook(workshop, monkeypatch):
     """Were the flag hidden from us, the Engine would still not give a build the machine's network or privileges."""
-    monkeypatch.setattr("pipeline.adapters.docker_build.refuse_unsupported", lambda *_: None)
-    monkeypatch.setattr("pipeline.adapters.docker_build.refuse_hidden", lambda *_: None)
+    monkeypatch.setattr("pipeline.adapters.buildkit.builder.refuse_unsupported", lambda *_: None)
+    monkeypatch.setattr("pipeline.adapters.buildkit.builder.refuse_hidden", lambda *_: None)
     for flag in ("--network=host", "--security=insecure"):
         with pytest.raises(PushliveError):
             workshop.build(workshop.request(f"FROM BASE\nRUN {flag} cat /proc/net/route\n"))

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 import docker
-from pipeline.adapters.docker_client import client
-from pipeline.adapters.docker_elsewhere import pair
-from pipeline.adapters.tunnel import RELAY
+from pipeline.adapters.docker.remote import pair
+from pipeline.adapters.docker_api.client import client
+from pipeline.adapters.docker_api.exec_tunnel import RELAY
 from pipeline.config.models import Rendered, Service, Where
 from pipeline.domain.engine_types import Place, Route, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, TryAgain

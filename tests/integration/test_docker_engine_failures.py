@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 import docker
-from pipeline.adapters import diagnosis
-from pipeline.adapters.containers import network_body
-from pipeline.adapters.docker_calls import Calls
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.http_probe import HttpProbe
+from pipeline.adapters.docker import diagnosis
+from pipeline.adapters.docker.containers import network_body
+from pipeline.adapters.docker.engine import DockerEngine
+from pipeline.adapters.docker_api.calls import Calls
+from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.docker_calls import Calls
-from pipeline.adapters.docker_client import client
-from pipeline.adapters.docker_elsewhere import pair, proxy
-from pipeline.adapters.ssh_forward import close_all, forward_to
+from pipeline.adapters.docker.remote import pair, proxy
+from pipeline.adapters.docker_api.calls import Calls
+from pipeline.adapters.docker_api.client import client
+from pipeline.adapters.docker_api.ssh_forward import close_all, forward_to
 from pipeline.config.models import Rendered, Service, Where
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.errors import EngineFailed, TryAgain

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.git import GitSource, heads, init_repository
+from pipeline.adapters.git.source import GitSource, heads, init_repository
 from pipeline.config.models import Source
 from pipeline.errors import EngineFailed, NotFound, RequestError, TimedOut
 from pipeline.ports.clock import Deadline, SystemClock

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import docker
-from pipeline.adapters.proxy import Proxy
+from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import SystemClock
 from tests.conftest import free_ports

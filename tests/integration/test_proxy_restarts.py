@@ -10,10 +10,10 @@ import time
 import pytest
 
 import docker
-from pipeline.adapters.containers import INSTANCE
-from pipeline.adapters.docker_engine import DockerEngine
-from pipeline.adapters.http_probe import HttpProbe
-from pipeline.adapters.proxy import Proxy
+from pipeline.adapters.docker.containers import INSTANCE
+from pipeline.adapters.docker.engine import DockerEngine
+from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route
 from pipeline.errors import TryAgain

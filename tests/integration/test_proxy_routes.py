@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import docker
-from pipeline.adapters.http_probe import HttpProbe
-from pipeline.adapters.proxy import Proxy
+from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answer, Place, Route
 from pipeline.errors import EngineFailed

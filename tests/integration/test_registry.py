@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 import docker
-from pipeline.adapters import docker_images
-from pipeline.adapters import registry as adapter
-from pipeline.adapters.docker_build import DockerBuilder
-from pipeline.adapters.docker_calls import Calls
-from pipeline.adapters.docker_client import client
+from pipeline.adapters.buildkit.builder import DockerBuilder
+from pipeline.adapters.docker import images
+from pipeline.adapters.docker_api import registry as adapter
+from pipeline.adapters.docker_api.calls import Calls
+from pipeline.adapters.docker_api.client import client
 from pipeline.config.models import Where
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Login
@@ -229,7 +229,7 @@ def test_an_engine_elsewhere_takes_the_image_from_the_registry(
 def test_an_engine_elsewhere_keeps_the_newest_images_and_those_in_use(
     bench: Bench, workshop: Workshop, local_registry: LocalRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docker_images, "KEPT", 1)
+    monkeypatch.setattr(images, "KEPT", 1)
     calls, repository = Calls(lambda: workshop.client), f"{local_registry.host}/tidy"
     place = replace(bench.place(), engine=ELSEWHERE.key)
     made = []
@@ -237,7 +237,7 @@ def test_an_engine_elsewhere_keeps_the_newest_images_and_those_in_use(
         digest = image(workshop)
         spec = replace(bench.spec(), place=place, image="", remote=push(workshop, digest, repository))
         workshop.client.api.remove_image(digest, force=True)
-        docker_images.have(calls, CLOCK, spec, Deadline(CLOCK, 60))
+        images.have(calls, CLOCK, spec, Deadline(CLOCK, 60))
         made.append(spec.remote)
         if number == 0:
             user = workshop.client.api.create_container(spec.remote, ["true"])["Id"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.fake import FakeBell, FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeSource
+from pipeline.adapters.fake.parts import FakeBell, FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeSource
 from pipeline.config.settings import Settings
 from pipeline.deploy.runner import Runner
 from pipeline.domain.environment import Environment

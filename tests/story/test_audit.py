@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from pipeline.adapters.fake import Killed
+from pipeline.adapters.fake.parts import Killed
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import backup, supervisor, wiring
-from pipeline.adapters.git import heads, init_repository
+from pipeline.adapters.git.source import heads, init_repository
 from pipeline.config.settings import Settings
 from pipeline.domain import audit_chain
 from pipeline.domain.events import Event

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.engines import Engines
+from pipeline.adapters.router import Engines
 from pipeline.config.engines import DOCKER
 from pipeline.deploy.engine_addresses import address, in_use, named_in, url
 from pipeline.domain.engine_types import Place

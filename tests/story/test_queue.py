@@ -13,7 +13,7 @@ from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pipeline.adapters.bell import JOB, RqBell, queue_names
+from pipeline.adapters.queue import JOB, RqBell, queue_names
 from pipeline.domain.run import Outcome
 from workers import jobs
 from workers.jobs import OnlyOurJob

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.http_post import HttpPost
+from pipeline.adapters.http.post import HttpPost
 from pipeline.config.settings import Secret
 from pipeline.domain.run import Outcome
 from pipeline.errors import TryAgain

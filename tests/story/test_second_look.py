@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from pipeline import embedded as embedded_module
-from pipeline.adapters.fake import Killed
+from pipeline.adapters.fake.parts import Killed
 from pipeline.deploy.run_context import Renewer, Work
 from pipeline.domain import slots
 from pipeline.domain.engine_types import Place

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.adapters.build_limits import cap, check_disk, free_disk, why_uncapped
+from pipeline.adapters.buildkit.limits import cap, check_disk, free_disk, why_uncapped
 from pipeline.errors import EngineFailed
 
 INFO = {"CgroupDriver": "cgroupfs", "CgroupVersion": "1", "MemTotal": 8 << 30, "NCPU": 4}

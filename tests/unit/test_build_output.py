@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.adapters.build_errors import failed
-from pipeline.adapters.build_output import Output
-from pipeline.adapters.buildkit_trace import Log, Vertex
+from pipeline.adapters.buildkit.errors import failed
+from pipeline.adapters.buildkit.output import Output
+from pipeline.adapters.buildkit.trace import Log, Vertex
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
 
 RUN = Vertex("d1", "[2/3] RUN make", started=10.0)

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from pipeline.adapters.buildkit_trace import Log, StatusResponse, Vertex, decode
+from pipeline.adapters.buildkit.trace import Log, StatusResponse, Vertex, decode
 
 STARTED = (
     "CpQBCkdzaGEyNTY6YWY5YThjZWUyNzUyN2ZkYzEzNzMwMmQzNzA0NDU0Mzc4MGNhMzQ4ZTI2OTNiYzBmM2Q4MmVmYmI4ZGNkNmIzYxo8W2lu"

@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
-from pipeline.adapters import containers as made
-from pipeline.adapters.diagnosis import explain, listeners
-from pipeline.adapters.readiness import exited
+from pipeline.adapters.docker import containers as made
+from pipeline.adapters.docker.diagnosis import explain, listeners
+from pipeline.adapters.docker.readiness import exited
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place, SlotSpec

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.adapters.dockerfile import images, needed, parse, refuse_hidden, refuse_unsupported
+from pipeline.adapters.buildkit.dockerfile import images, needed, parse, refuse_hidden, refuse_unsupported
 from pipeline.errors import AppFailed
 
 MANY = """\

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.adapters.dockerignore import Steps, _translate, filtered, ignored, parse
+from pipeline.adapters.buildkit.dockerignore import Steps, _translate, filtered, ignored, parse
 from pipeline.adapters.tar_stream import Reader
 from pipeline.errors import AppFailed
 

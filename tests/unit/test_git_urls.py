@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.adapters.git_urls import check_ref, check_url, is_public, safe_tag
+from pipeline.adapters.git.urls import check_ref, check_url, is_public, safe_tag
 from pipeline.errors import RequestError
 
 

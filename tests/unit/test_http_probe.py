@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from pipeline.adapters.http_probe import BODY, HttpProbe
+from pipeline.adapters.http.probe import BODY, HttpProbe
 from pipeline.domain.engine_types import Route
 from pipeline.errors import TryAgain
 

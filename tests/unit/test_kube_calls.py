@@ -11,8 +11,8 @@ from typing import ClassVar
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from pipeline.adapters.kube_calls import PAUSES, Calls
-from pipeline.adapters.kube_client import Cluster, Refused
+from pipeline.adapters.kubernetes.calls import PAUSES, Calls
+from pipeline.adapters.kubernetes.client import Cluster, Refused
 from pipeline.errors import EngineAway
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters import kube_calls, kube_forward
-from pipeline.adapters.kube_calls import Calls
-from pipeline.adapters.kube_client import Refused, connect
-from pipeline.adapters.kube_probe import KubeProbe, proxy_path
-from pipeline.adapters.kube_watch import Follow
+from pipeline.adapters.kubernetes import calls as calls_module
+from pipeline.adapters.kubernetes import forward
+from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.client import Refused, connect
+from pipeline.adapters.kubernetes.probe import KubeProbe, proxy_path
+from pipeline.adapters.kubernetes.watch import Follow
 from pipeline.domain.engine_types import Route
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
 from tests.apiserver import Answer, Api, kubeconfig, listing, serving, status
@@ -27,7 +28,7 @@ HEAD = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, c
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked without a pause."""
-    monkeypatch.setattr(kube_calls, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(calls_module, "PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_what_is_busy_for_a_moment_is_asked_again(code: int, api: Api, calls: Ca
 
 def test_what_took_long_is_not_asked_again(api: Api, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever calls has other things to do than to wait for a silence once more."""
-    monkeypatch.setattr(kube_calls, "QUICK", -1.0)
+    monkeypatch.setattr(calls_module, "QUICK", -1.0)
     api.answers = lambda method, path: status(503, "ServiceUnavailable", "busy")
     with pytest.raises(EngineAway):
         asked(calls)
@@ -236,10 +237,10 @@ def test_a_credential_that_cannot_be_sent_is_the_operators(
 def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(api: Api, calls: Calls) -> None:
     api.answers = lambda method, path: status(403, "Forbidden", "pods/portforward is forbidden")
     with pytest.raises(EngineFailed, match="answered 403"):
-        kube_forward.insist(calls, "p", 80, 1.0)
+        forward.insist(calls, "p", 80, 1.0)
     api.answers = lambda method, path: status(404, "NotFound", 'pods "p" not found')
     with pytest.raises(TryAgain, match="answered 404"):
-        kube_forward.insist(calls, "p", 80, 1.0)
+        forward.insist(calls, "p", 80, 1.0)
 
 
 def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_application_its_own(

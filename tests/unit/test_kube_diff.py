@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pipeline.adapters.kube_diff import changes, others, restored, without
+from pipeline.adapters.kubernetes.diff import changes, others, restored, without
 
 
 def deployment(*managers: dict[str, object]) -> dict[str, object]:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.adapters import containers
-from pipeline.adapters import kube_manifests as made
-from pipeline.adapters.kube_names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
+from pipeline.adapters.docker import containers
+from pipeline.adapters.kubernetes import manifests as made
+from pipeline.adapters.kubernetes.names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
 from pipeline.config.models import Registry, Rendered, Service
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.lib.secret import Secret

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.adapters import kube_names as names
+from pipeline.adapters.kubernetes import names
 from pipeline.config.models import Rendered
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.domain.environment import SLOTS

@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from pipeline.adapters import kube_engine, kube_rights
-from pipeline.adapters.kube_calls import _GROUPS, _PLURALS, Calls
-from pipeline.adapters.kube_probe import KubeProbe
-from pipeline.adapters.kube_rights import INSIDE, NODES, OUTSIDE, Right
+from pipeline.adapters.kubernetes import engine as engine_module
+from pipeline.adapters.kubernetes import permissions
+from pipeline.adapters.kubernetes.calls import _GROUPS, _PLURALS, Calls
+from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Right
+from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.engines import Registry
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import Login, Place, SlotSpec
@@ -194,7 +195,7 @@ class Stream:
 class Told:
     """The engine, and what it was told to do."""
 
-    def __init__(self, engine: kube_engine.KubeEngine) -> None:
+    def __init__(self, engine: engine_module.KubeEngine) -> None:
         self._engine, self.told = engine, set[str]()
 
     def __getattr__(self, name: str) -> Any:
@@ -204,7 +205,7 @@ class Told:
 
 def go_the_whole_way(api: Api) -> None:
     """Two releases, a switch, a command, and all that comes after: everything that the Engine port has."""
-    engine: Any = Told(kube_engine.KubeEngine(api, "pushlive", "kubernetes", SystemClock()))
+    engine: Any = Told(engine_module.KubeEngine(api, "pushlive", "kubernetes", SystemClock()))
     watch = Deadline(SystemClock(), 30)
     blue, green = spec("blue", 2, ("hello.example.com",)), spec("green", 1, ())
     for one in (blue, green):
@@ -303,6 +304,6 @@ def test_what_is_lacking_is_said_in_words() -> None:
             lacks = (asked["resource"], asked["verb"]) in (("deployments", "patch"), ("nodes", "list"))
             return answer(201, json.dumps({"status": {"allowed": not lacks}}))
 
-    found = kube_rights.examine(Lacking(inside=True))
+    found = permissions.examine(Lacking(inside=True))
     assert found.lacks == ("patch deployments.apps",)
     assert (found.version, found.namespace, found.nodes, found.there) == ("v1.36.3", "hello", False, True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.kube_manifests import Maker
-from pipeline.adapters.kube_room import over, quantity, wish
+from pipeline.adapters.kubernetes.capacity import over, quantity, wish
+from pipeline.adapters.kubernetes.manifests import Maker
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import Place, SlotSpec
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters import kube_trouble as trouble
+from pipeline.adapters.kubernetes import pod_problems as trouble
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed
 
 DIGEST = "sha256:" + "4010403a" * 8  # figures that look like a status

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.adapters.build_output import Output
-from pipeline.adapters.buildkit_trace import Log, Vertex
+from pipeline.adapters.buildkit.output import Output
+from pipeline.adapters.buildkit.trace import Log, Vertex
 from pipeline.domain.events import Event
 from pipeline.domain.run import Failure
 from pipeline.lib.secret import Secret

@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.adapters.certificates import payload
-from pipeline.adapters.proxy_config import MAPS, SERVERS, SPARE, Routes, Server, State, files, maps
-from pipeline.adapters.proxy_files import write
-from pipeline.adapters.proxy_plan import map_commands, server_commands
+from pipeline.adapters.haproxy.certificates import payload
+from pipeline.adapters.haproxy.config import MAPS, SERVERS, SPARE, Routes, Server, State, files, maps
+from pipeline.adapters.haproxy.files import write
+from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.config.settings import Settings
 from pipeline.lib import codec
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters import proxy_files
-from pipeline.adapters.proxy_files import Folder
+from pipeline.adapters.haproxy import files
+from pipeline.adapters.haproxy.files import Folder
 from pipeline.config.settings import Settings
 from pipeline.errors import TryAgain
 
@@ -19,7 +19,7 @@ def test_fault_41_a_lock_that_a_standing_process_keeps_is_given_up(
     folder = Folder(Settings(data=tmp_path))
     with folder.locked():
         pass
-    monkeypatch.setattr(proxy_files, "LOCK", 0.05)
+    monkeypatch.setattr(files, "LOCK", 0.05)
     with (folder.path / "lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(TryAgain, match="holds the lock"), folder.locked():

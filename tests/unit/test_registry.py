@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.adapters.fake import FakeClock
-from pipeline.adapters.registry import _Progress
-from pipeline.adapters.registry_errors import Failing, meaning
+from pipeline.adapters.docker_api.registry import _Progress
+from pipeline.adapters.docker_api.registry_errors import Failing, meaning
+from pipeline.adapters.fake.parts import FakeClock
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain

@@ -82,7 +82,7 @@ def starters() -> Iterator[tuple[Path, str, ast.Call]]:
 def test_git_is_started_in_two_places_alone() -> None:
     """All of git's work goes through ``git_process.start``; the server's through ``git http-backend``."""
     users = {names(path) for path in SOURCES if any(name in ("Git", "Repo") for name, _ in calls(path))}
-    assert users == {"pipeline/adapters/git_process.py"}
+    assert users == {"pipeline/adapters/git/process.py"}
     by_hand = {
         names(path) for path, _, call in starters() if call.args and "'git'" in ast.unparse(call.args[0])
     }
@@ -97,7 +97,7 @@ def test_the_servers_git_has_no_argument_from_outside() -> None:
 
 
 def test_git_asks_nobody_obeys_nobodys_configuration_and_speaks_no_protocol_by_itself() -> None:
-    from pipeline.adapters.git_process import _ENVIRONMENT, _SETTINGS
+    from pipeline.adapters.git.process import _ENVIRONMENT, _SETTINGS
 
     assert _SETTINGS["protocol.allow"] == "never"
     assert _SETTINGS["core.hooksPath"] == "/dev/null"

@@ -1,0 +1,1 @@
+"""The Builder: images made by BuildKit in the Docker Engine."""

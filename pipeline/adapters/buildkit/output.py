@@ -1,0 +1,99 @@
+"""A build's progress records as our events. Plain data in, plain data out; memory stays flat."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pipeline.adapters.buildkit.trace import Log, Vertex
+from pipeline.domain.events import Event
+from pipeline.lib.units import show_size
+
+OUTPUT_LIMIT = 16 << 20  # bytes of one build's output that are passed on
+_LINE_LIMIT = 8 << 10  # bytes: a longer line is cut into several
+_TAIL = 20  # lines of each running step, kept as evidence
+
+
+@dataclass
+class _Step:
+    name: str
+    rest: bytes = b""  # the beginning of a line whose end has not come yet
+    tail: deque[str] = field(default_factory=lambda: deque[str](maxlen=_TAIL))
+
+
+class Output:
+    """Takes records in, gives events out. ``steps`` and ``cached`` count the Dockerfile's steps;
+    ``failed`` is the step that failed, with its last lines in ``evidence``."""
+
+    def __init__(self, limit: int = OUTPUT_LIMIT) -> None:
+        self.steps = 0
+        self.cached = 0
+        self.failed: Vertex | None = None
+        self.evidence: tuple[str, ...] = ()
+        self._limit = limit
+        self._passed = 0
+        self._open: dict[str, _Step] = {}
+        self._done: set[str] = set()
+
+    def feed(self, record: Vertex | Log, at: float) -> Iterator[Event]:
+        """The events of one record; ``at`` is their time."""
+        if isinstance(record, Log):
+            yield from self._log(record, at)
+            return
+        step = self._open.setdefault(record.digest, _Step(record.name))
+        step.name = record.name
+        if record.completed:
+            yield from self._finish(record, step, at)
+
+    def _finish(self, vertex: Vertex, step: _Step, at: float) -> Iterator[Event]:
+        if step.rest:
+            yield from self._line(step, step.rest, at)
+            step.rest = b""
+        if vertex.error and not self.failed and "context canceled" not in vertex.error:
+            self.failed, self.evidence = vertex, tuple(step.tail)
+        del self._open[vertex.digest]
+        if vertex.digest in self._done or not (vertex.is_step or vertex.error):
+            return
+        self._done.add(vertex.digest)
+        self.steps += vertex.is_step
+        self.cached += vertex.is_step and vertex.cached
+        data = {"seconds": round(vertex.seconds, 3), "cached": vertex.cached, "error": vertex.error}
+        yield Event("vertex", at, text=vertex.name, data=data)
+
+    def _log(self, log: Log, at: float) -> Iterator[Event]:
+        step = self._open.setdefault(log.digest, _Step(""))
+        *lines, step.rest = (step.rest + log.text).split(b"\n")
+        for line in lines:
+            yield from self._line(step, line, at)
+        while len(step.rest) > _LINE_LIMIT:
+            piece, step.rest = _cut(step.rest)
+            yield from self._piece(step, piece, at, cut=True)
+
+    def _line(self, step: _Step, line: bytes, at: float) -> Iterator[Event]:
+        while len(line) > _LINE_LIMIT:
+            piece, line = _cut(line)
+            yield from self._piece(step, piece, at, cut=True)
+        yield from self._piece(step, line, at)
+
+    def _piece(self, step: _Step, piece: bytes, at: float, cut: bool = False) -> Iterator[Event]:
+        """A line, or with ``cut`` a part of one that goes on in the step's next event."""
+        text = piece.decode("utf-8", "replace").rstrip("\r")
+        step.tail.append(text)
+        before, self._passed = self._passed, self._passed + len(text) + 1
+        if self._passed <= self._limit:
+            data = {"vertex": step.name} | ({"cut": True} if cut else {})
+            yield Event("line", at, text=text, data=data)
+        elif before <= self._limit:
+            shown = show_size(self._limit)
+            yield Event(
+                "note", at, text=f"The build's output is cut here: more than {shown}. The build goes on."
+            )
+
+
+def _cut(line: bytes) -> tuple[bytes, bytes]:
+    """The first piece of a long line and the rest of it; no character is torn in two."""
+    end = _LINE_LIMIT
+    while end > _LINE_LIMIT - 4 and line[end] & 0xC0 == 0x80:
+        end -= 1
+    return line[:end], line[end:]

@@ -1,0 +1,1 @@
+"""The Engine on Docker: containers in slots, traffic through the proxy."""

@@ -1,0 +1,385 @@
+"""The Engine on one machine: containers on Docker, traffic through the proxy. Implements ports.Engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from pipeline.adapters.docker import command as command_module
+from pipeline.adapters.docker import containers as made
+from pipeline.adapters.docker import images, readiness
+from pipeline.adapters.docker_api.calls import (
+    Calls,
+    ClientFactory,
+    Found,
+    memory_of,
+    name_of,
+    replica_of,
+    together,
+)
+from pipeline.adapters.haproxy.config import backend, server_name
+from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.config.engines import DOCKER
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import CommandResult, Place, Replica, Route, SlotSpec
+from pipeline.domain.environment import SLOTS, Slot
+from pipeline.errors import DoesNotFit, EngineFailed, RequestError
+from pipeline.lib.units import show_size
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Deadline, Watch
+from pipeline.ports.probe import Probe
+
+PULL_LIMIT = 60.0  # seconds, where a slot is mended beside others
+
+
+class DockerEngine:
+    """See ``ports.Engine`` for every method's promise. ``key``: which engine this is (``Where.key``)."""
+
+    def __init__(
+        self,
+        client_factory: ClientFactory,
+        proxy: Proxy,
+        settings: Settings,
+        probe: Probe,
+        clock: Clock,
+        key: str = DOCKER,
+    ) -> None:
+        self._key = key
+        self._calls = Calls(client_factory)
+        self._proxy = proxy
+        self._settings = settings
+        self._probe = probe
+        self._clock = clock
+
+    # --- before
+
+    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
+        self._proxy.add_environment(place.index, _name(place), (f"{_name(place)}.localhost", *hosts))
+        body = made.network_body(self._settings, place)
+        found = self._calls.network(body["Name"])
+        if found and not _same_network(found, body):
+            self._replace_network(found, place)
+            found = None
+        if not found:
+            self._calls.create_network(body)
+        self._proxy.join(place.index)
+
+    def _replace_network(self, found: Found, place: Place) -> None:
+        """A network of that name with other addresses: ours and empty, or a clear error."""
+        theirs = (found.get("Labels") or {}).get(made.INSTANCE) != self._settings.instance
+        if theirs or found.get("Containers"):
+            raise EngineFailed(
+                f"A Docker network {found['Name']} is there with other addresses or another owner.",
+                advice="Remove it, or restore PUSHLIVE_SUBNETS and PUSHLIVE_INSTANCE as they were.",
+            )
+        together([partial(self._calls.end, one) for one in self._of_environment(place)])
+        self._calls.remove_network(found["Name"])
+
+    def fits(self, spec: SlotSpec) -> None:
+        service = spec.config.service
+        wanted, total = service.memory * service.replicas, self._calls.memory()
+        held = memory_of(
+            one
+            for one in self._calls.list(self._ours, all=False)
+            if not _in(one, spec.place) and made.SLOT in one["Labels"]
+        )
+        if wanted + held > total:
+            raise DoesNotFit(
+                f"{_name(spec.place)}: {service.replicas} × {show_size(service.memory)} for "
+                f"{spec.place.slot} do not fit beside {show_size(held)} that is promised already: "
+                f"the machine has {show_size(total)}.",
+                advice="Lower `memory` or `replicas`, shorten `keep_warm`, or take a larger machine.",
+            )
+
+    # --- the slot
+
+    def start(self, spec: SlotSpec, watch: Watch) -> None:
+        watch.check()
+        self._fill(spec, watch)
+
+    def _fill(self, spec: SlotSpec, watch: Watch | None) -> bool:
+        """Makes the slot hold just the spec's containers, started; True if it acted."""
+        wanted = self._bodies(spec)
+        found = self._containers(spec.place)
+        kept = {name_of(one): one for one in found if self._keeps(one, wanted)}
+        unfit = [one for one in found if name_of(one) not in kept]
+        # Before anything is ended: an image or values that cannot be had leave the slot as it is.
+        secrets = {}
+        if wanted.keys() - kept.keys():
+            patience = watch or Deadline(self._clock, PULL_LIMIT, "Taking the image from its registry")
+            images.have(self._calls, self._clock, spec, patience)
+            secrets = spec.reveal()
+        # A serving slot may lose a container that has died, never one that works.
+        if any(one["State"] == "running" for one in unfit):
+            self._refuse_serving(spec.place, "filled anew")
+            self._proxy.set_servers(spec.place.index, spec.place.slot, [])
+        ends = [partial(self._calls.end, one) for one in unfit]
+        acts = [
+            partial(self._begin, name, made.given(body, secrets), kept.get(name))
+            for name, body in wanted.items()
+            if name not in kept or kept[name]["State"] != "running"
+        ]
+        if _clash(unfit, wanted):
+            together([*ends], watch)
+            together([*acts], watch)
+        else:
+            together([*ends, *acts], watch)
+        return bool(ends or acts)
+
+    def _keeps(self, one: Found, wanted: dict[str, made.Body]) -> bool:
+        body = wanted.get(name_of(one))
+        same = body is not None and body["Labels"][made.SPEC] == one["Labels"].get(made.SPEC)
+        return same and one["State"] in ("running", "created", "restarting")
+
+    def _begin(self, name: str, body: made.Body, there: Found | None) -> None:
+        if there is None:
+            self._calls.create(name, body)
+        self._calls.start(name)
+
+    def _bodies(self, spec: SlotSpec) -> dict[str, made.Body]:
+        numbers = range(1, spec.config.service.replicas + 1)
+        return {
+            made.container_name(self._settings, spec, n): made.slot_body(self._settings, spec, n)
+            for n in numbers
+        }
+
+    def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
+        names = list(self._bodies(spec))
+        waiting = readiness.Waiting(self._calls, self._probe, self._clock, self._settings, spec)
+        waiting.until_ready(names, emit, watch)
+        together([partial(self._calls.restart_always, name) for name in names])
+        return self.replicas(spec.place)
+
+    def replicas(self, place: Place) -> tuple[Replica, ...]:
+        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))
+        ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
+        return tuple(
+            replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None, self._key)
+            for one in found
+        )
+
+    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+        wanted = self._bodies(spec)
+        found = {name_of(one): one for one in self._containers(spec.place)}
+        problems = [f"{name} does not belong there" for name in found if name not in wanted]
+        for name, body in wanted.items():
+            problems += self._wrong(found.get(name), name, body)
+        if not problems and self._proxy.servers(spec.place.index, spec.place.slot) != tuple(
+            self._servers(spec)
+        ):
+            problems.append("the proxy does not know its containers")
+        return tuple(problems)
+
+    def _wrong(self, one: Found | None, name: str, body: made.Body) -> list[str]:
+        if one is None:
+            return [f"{name} is missing"]
+        if one["State"] not in ("running", "restarting"):
+            return [f"{name} is {one['State']}"]
+        if not self._keeps(one, {name: body}):
+            return [f"{name} was made otherwise"]
+        return self._elsewhere(name, body)
+
+    def revive(self, spec: SlotSpec) -> bool:
+        self._proxy.ensure()
+        acted = self._fill(spec, None)
+        for name, body in self._bodies(spec).items():
+            self._verify(name, body)
+            if acted:
+                self._calls.restart_always(name)
+        if self._proxy.servers(spec.place.index, spec.place.slot) != tuple(self._servers(spec)):
+            self.expose(spec)
+            acted = True
+        return acted
+
+    def differs(self, spec: SlotSpec) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # a container cannot be changed in place but for its limits; `lacks` finds one made otherwise
+
+    def straighten(self, spec: SlotSpec) -> None:
+        self.revive(spec)
+
+    def _verify(self, name: str, body: made.Body) -> None:
+        """The container really has the address under which the proxy knows it."""
+        for problem in self._elsewhere(name, body):
+            raise EngineFailed(f"{problem}.", advice=f"`docker rm -f {name}`; reconciliation makes it anew.")
+
+    def _elsewhere(self, name: str, body: made.Body) -> list[str]:
+        found = self._calls.inspect(name)
+        networks = found["NetworkSettings"]["Networks"] if found else {}
+        has = networks.get(body["HostConfig"]["NetworkMode"], {}).get("IPAddress", "")
+        wanted = body["Labels"][made.ADDRESS]
+        wrong = bool(found and found["State"]["Running"] and has != wanted)
+        return [f"{name} has the address {has or 'none'} instead of {wanted}"] if wrong else []
+
+    # --- traffic
+
+    def expose(self, spec: SlotSpec) -> None:
+        self._proxy.set_servers(spec.place.index, spec.place.slot, self._servers(spec))
+
+    def preview(self, spec: SlotSpec) -> Route:
+        place = spec.place
+        return Route(
+            f"http://127.0.0.1:{self._settings.preview_port}",
+            {"Host": f"{_name(place)}.localhost", "X-Pushlive-Slot": backend(place.index, place.slot)},
+            self._expected(spec),
+            self._key,
+        )
+
+    def public(self, spec: SlotSpec) -> Route:
+        place = spec.place
+        return Route(
+            f"http://127.0.0.1:{self._settings.port_range[place.index]}",
+            {"Host": f"{_name(place)}.localhost", "X-Pushlive-Probe": self._proxy.token},
+            self._expected(spec),
+            self._key,
+        )
+
+    def switch(self, spec: SlotSpec) -> None:
+        place, wanted = spec.place, self._servers(spec)
+        if self._proxy.servers(place.index, place.slot) != tuple(wanted):
+            raise RequestError(
+                f"{_name(place)}: the proxy does not know r{spec.release} in {place.slot}.",
+                advice="It has to be started, ready and exposed before traffic goes there.",
+            )
+        self._proxy.switch(place.index, place.slot)
+
+    def unroute(self, place: Place) -> None:
+        self._proxy.switch(place.index, None)
+
+    def serving(self, place: Place) -> Slot | None:
+        self._proxy.ensure()
+        return self._proxy.serving(place.index)
+
+    def open_sessions(self, place: Place) -> int:
+        return self._proxy.sessions(place.index, place.slot)
+
+    def drain(self, place: Place, limit: float, watch: Watch) -> int:
+        self._refuse_serving(place, "drained")
+        end = self._clock.monotonic() + limit
+        while count := self.open_sessions(place):
+            left = end - self._clock.monotonic()
+            if left <= 0:
+                self._proxy.shutdown_sessions(place.index, place.slot)
+                return count
+            watch.wait(min(0.05, left))
+        return 0
+
+    def detach(self, place: Place, mark: str) -> int:  # noqa: ARG002 - there is nothing to remember
+        self._refuse_serving(place, "detached")
+        return 0  # the proxy sends the next request of every connection to the slot that serves
+
+    def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
+        service = spec.config.service
+        numbers = range(1, service.replicas + 1)
+        return [(made.address(self._settings, spec.place, spec.release, n), service.port) for n in numbers]
+
+    def _expected(self, spec: SlotSpec) -> tuple[str, ...]:
+        return tuple(server_name(spec.place.index, spec.place.slot, one) for one in self._servers(spec))
+
+    # --- after
+
+    def stop(self, place: Place) -> None:
+        found = self._containers(place)
+        self._refuse_serving(place, "stopped")
+        self._proxy.set_servers(place.index, place.slot, [])
+        together([partial(self._calls.end, one) for one in found])
+
+    def _refuse_serving(self, place: Place, what: str) -> None:
+        if self.serving(place) == place.slot:
+            raise RequestError(
+                f"{_name(place)}: {place.slot} takes the traffic, it cannot be {what}.",
+                advice="Switch to the other slot first.",
+            )
+
+    def command(
+        self,
+        spec: SlotSpec,
+        name: str,
+        argv: tuple[str, ...],
+        env: dict[str, str],
+        emit: Emit,
+        watch: Watch,
+    ) -> CommandResult:
+        images.have(self._calls, self._clock, spec, watch)
+        full = made.command_name(self._settings, spec, name)
+        body = made.command_body(self._settings, spec, name, argv, env)
+        return command_module.run(
+            self._calls, self._clock, full, lambda: made.given(body, spec.reveal()), emit, watch
+        )
+
+    def forget_command(self, spec: SlotSpec, name: str) -> None:
+        self._calls.remove(made.command_name(self._settings, spec, name))
+
+    def command_runs(self, place: Place) -> frozenset[int]:
+        return frozenset(int(one["Labels"][made.RUN]) for one in self._commands(place))
+
+    def forget_commands(self, place: Place, run: int) -> None:
+        for one in self._commands(place):
+            if one["Labels"][made.RUN] == str(run):
+                self._calls.remove(one["Id"])
+
+    def _commands(self, place: Place) -> list[Found]:
+        return [one for one in self._of_environment(place) if made.COMMAND in one["Labels"]]
+
+    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))
+        merged: list[tuple[str, str]] = []
+        for one in found:
+            prefix = f"{one['Labels'][made.REPLICA]}: " if len(found) > 1 else ""
+            stamped = (line.partition(" ") for line in self._calls.output(one["Id"], lines, times=True))
+            merged += [(at, prefix + text) for at, _, text in stamped]
+        merged.sort(key=lambda pair: pair[0])
+        return tuple(text for _, text in merged[-lines:])
+
+    def remove(self, place: Place) -> None:
+        self.unroute(place)
+        for slot in SLOTS:
+            self._proxy.set_servers(place.index, slot, [])
+        together([partial(self._calls.end, one) for one in self._of_environment(place)])
+        self._proxy.remove_environment(place.index)
+        self._calls.remove_network(made.network_name(self._settings, place))
+
+    def slots(self) -> Iterable[Place]:
+        found = self._calls.list(self._ours, made.REPLICA)
+        return sorted({_place(one, self._key) for one in found}, key=str)
+
+    # --- what is there
+
+    @property
+    def _ours(self) -> str:
+        return f"{made.INSTANCE}={self._settings.instance}"
+
+    def _of_environment(self, place: Place) -> list[Found]:
+        return self._calls.list(
+            self._ours, f"{made.PIPELINE}={place.pipeline}", f"{made.ENVIRONMENT}={place.environment}"
+        )
+
+    def _containers(self, place: Place) -> list[Found]:
+        """The slot's replicas, without containers of commands."""
+        return [one for one in self._of_environment(place) if _in(one, place)]
+
+
+def _name(place: Place) -> str:
+    return f"{place.pipeline}-{place.environment}"
+
+
+def _in(one: Found, place: Place) -> bool:
+    return made.REPLICA in one["Labels"] and _place(one, place.engine) == place
+
+
+def _clash(there: list[Found], wanted: dict[str, made.Body]) -> bool:
+    """True when the new containers want a name or an address that the old ones have until they are gone."""
+    addresses = {body["Labels"][made.ADDRESS] for body in wanted.values()}
+    return any(name_of(one) in wanted or one["Labels"].get(made.ADDRESS) in addresses for one in there)
+
+
+def _place(one: Found, engine: str) -> Place:
+    labels = one["Labels"]
+    index = int(labels.get(made.INDEX) or 0)
+    return Place(labels[made.PIPELINE], labels[made.ENVIRONMENT], index, labels[made.SLOT], engine)
+
+
+def _same_network(found: Found, body: made.Body) -> bool:
+    pools = found["IPAM"]["Config"] or [{}]
+    same_addresses = pools[0].get("Subnet") == body["IPAM"]["Config"][0]["Subnet"]
+    labels = found.get("Labels") or {}
+    return same_addresses and all(labels.get(key) == value for key, value in body["Labels"].items())

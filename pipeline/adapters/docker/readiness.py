@@ -1,0 +1,153 @@
+"""Waiting until every replica answers its health path, and saying why one does not."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.adapters.docker.containers import address
+from pipeline.adapters.docker.diagnosis import explain, listeners, table_of
+from pipeline.adapters.docker_api.calls import Calls, Found
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Route, SlotSpec
+from pipeline.domain.events import Event
+from pipeline.errors import AppFailed, TimedOut, TryAgain
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Watch
+from pipeline.ports.probe import Probe
+
+FIRST, SLOWEST = 0.02, 0.25  # seconds between two questions
+ANSWER = 5.0  # seconds that one question may take
+LOOK = 0.1  # seconds between two looks at the containers' states
+CLEAR = 8.0  # seconds after which listening elsewhere is no passing state any more
+SILENCE = 5.0  # seconds after which whoever follows is told what is waited for; then twice as many
+LINES = 20
+
+
+@dataclass
+class _Pending:
+    name: str
+    address: str
+    said: str = "it was not asked yet"
+    refused: bool = True
+
+
+class Waiting:
+    """One wait for one slot."""
+
+    def __init__(self, calls: Calls, probe: Probe, clock: Clock, settings: Settings, spec: SlotSpec) -> None:
+        self._calls, self._probe, self._clock = calls, probe, clock
+        self._settings, self._spec = settings, spec
+        self._service = spec.config.service
+        self._over = threading.Event()
+
+    def until_ready(self, names: list[str], emit: Emit, watch: Watch) -> None:
+        """Raises AppFailed when a container exits, at the deadline, or once it clearly listens elsewhere."""
+        pending = [
+            _Pending(name, address(self._settings, self._spec.place, self._spec.release, number))
+            for number, name in enumerate(names, 1)
+        ]
+        pool = ThreadPoolExecutor(len(pending), thread_name_prefix="ready")
+        try:
+            waits = {pool.submit(self._poll, one): one for one in pending}
+            self._oversee(waits, emit, watch)
+        finally:
+            self._over.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _oversee(self, waits: dict[Future[None], _Pending], emit: Emit, watch: Watch) -> None:
+        began = looked = self._clock.monotonic()
+        ready: set[str] = set()
+        told = SILENCE
+        while True:
+            for future, one in waits.items():
+                if future.done() and one.name not in ready:
+                    future.result()
+                    ready.add(one.name)
+                    emit(Event("line", self._clock.now(), f"{one.name} is ready"))
+            now = self._clock.monotonic()
+            if now - looked >= LOOK or len(ready) == len(waits):
+                looked = now
+                self._refuse_exited([one.name for one in waits.values()])
+            if len(ready) == len(waits):
+                return
+            left = [one for one in waits.values() if one.name not in ready]
+            if now - began >= told:
+                told *= 2
+                rest = max(0.0, self._service.ready - (now - began))
+                text = f"{left[0].name} is not ready yet: {left[0].said}; {rest:.0f} s are left of `ready`"
+                emit(Event("note", self._clock.now(), text))
+            self._patience(left, now - began, watch)
+
+    def _patience(self, left: list[_Pending], waited: float, watch: Watch) -> None:
+        if waited >= self._service.ready:
+            raise self._late(left[0], waited)
+        if waited >= CLEAR and left[0].refused and int(waited / LOOK) % 10 == 0:
+            what, advice = self._listens(left[0])
+            if "listens on" in what and "no port" not in what:
+                raise self._failed(left[0], what, advice, waited)
+        try:
+            watch.wait(0.01)
+        except TimedOut:
+            raise self._late(left[0], waited) from None
+
+    def _poll(self, one: _Pending) -> None:
+        """Asks until it answers 2xx or 3xx; in a thread of its own, as an answer may take long."""
+        route, pause = Route(f"http://{one.address}:{self._service.port}"), FIRST
+        while not self._over.is_set():
+            try:
+                answer = self._probe.get(route, self._service.health, ANSWER)
+            except TryAgain as error:
+                one.said, one.refused = error.message, "refused" in error.message
+            else:
+                if 200 <= answer.status < 400:
+                    return
+                one.said = f"GET {self._service.health} answered {answer.status}"
+                one.refused = False
+            self._over.wait(pause)
+            pause = min(pause * 1.5, SLOWEST)
+
+    def _refuse_exited(self, names: list[str]) -> None:
+        for name in names:
+            found = self._calls.inspect(name)
+            if found is None:
+                raise AppFailed(f"{name} was removed while it started.", advice="Deploy again.")
+            if not found["State"]["Running"]:
+                raise exited(found, name, self._calls.output(name, LINES))
+
+    def _late(self, one: _Pending, waited: float) -> AppFailed:
+        what, advice = self._listens(one)
+        return self._failed(one, what or one.said, advice, waited)
+
+    def _listens(self, one: _Pending) -> tuple[str, str]:
+        found = self._calls.inspect(one.name)
+        if found is None or not found["State"]["Running"]:
+            return "", ""
+        table = table_of(self._calls, self._settings, found)
+        return explain(listeners(table), self._service.port) if table else ("", "")
+
+    def _failed(self, one: _Pending, what: str, advice: str, waited: float) -> AppFailed:
+        default = (
+            f"Look at its output below; `health` ({self._service.health}) and `ready` are in pipelines.yaml."
+        )
+        return AppFailed(
+            f"{one.name} is not ready after {waited:.1f} s: {what}.",
+            advice=advice or default,
+            evidence=(one.said, *self._calls.output(one.name, LINES)),
+        )
+
+
+def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
+    """Why a container ended, in words."""
+    state = found["State"]
+    code = int(state["ExitCode"])
+    if state.get("OOMKilled"):
+        why = f"it was killed for want of memory (exit code {code})"
+        advice = "Raise `memory` in pipelines.yaml."
+    elif code == 137:
+        why, advice = "it was killed (exit code 137)", "Somebody or the machine's memory limit killed it."
+    else:
+        why = f"it exited with code {code}"
+        advice = "Its last output lines say why." if output else "It wrote nothing before."
+    return AppFailed(f"{name}: {why}.", advice=advice, evidence=(f"exit code {code}", *output))

@@ -1,0 +1,350 @@
+"""A strict Engine in memory, and a Probe that is answered by what it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from pipeline.adapters.fake.script import Script, insist
+from pipeline.adapters.haproxy.config import backend, server_name
+from pipeline.config.engines import DOCKER
+from pipeline.domain.engine_types import Answer, CommandResult, Login, Place, Replica, Route, SlotSpec
+from pipeline.domain.environment import SLOTS, Slot
+from pipeline.domain.events import Event
+from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, TryAgain
+from pipeline.lib.secret import Secret
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
+
+Answers = Callable[[SlotSpec, str], Answer]
+Commands = Callable[[SlotSpec, tuple[str, ...]], CommandResult]
+Key = tuple[str, str]  # pipeline and environment
+
+
+@dataclass
+class _Slot:
+    spec: SlotSpec
+    ready: bool = False
+    exposed: bool = False
+    alive: bool = True
+    exit_code: int | None = None
+    sessions: int = 0
+    secrets: dict[str, Secret] = field(default_factory=dict)  # what its containers were given
+
+
+def healthy(spec: SlotSpec, path: str) -> Answer:
+    """What a fake application says unless the test says otherwise."""
+    return Answer(200, {"content-type": "text/plain"}, f"r{spec.release} {path}".encode(), 0.001)
+
+
+def succeeds(_spec: SlotSpec, argv: tuple[str, ...]) -> CommandResult:
+    """What a fake command does unless the test says otherwise."""
+    return CommandResult(0, " ".join(argv) + "\n", 0.001)
+
+
+class FakeEngine(Script):
+    """See ``ports.Engine``. ``memory``: bytes it has; ``gone``: digests that it does not have any more."""
+
+    def __init__(self, memory: int = 8 << 30) -> None:
+        super().__init__()
+        self.memory = memory
+        self.gone: set[str] = set()
+        self.answers: Answers = healthy
+        self.commands: Commands = succeeds
+        self.hosts: dict[Key, tuple[str, ...]] = {}
+        self.active: dict[Key, Slot | None] = {}
+        self.held: dict[Place, _Slot] = {}
+        self.done: dict[tuple[Place, int, str], CommandResult | None] = {}
+        self.begun: dict[tuple[Place, int, str], tuple[Place, int]] = {}  # of the same: place and run
+        self.given: dict[str, dict[str, Secret]] = {}  # what a command's container was given, by its name
+        self.logins: dict[str, Login | None] = {}  # with what an image was taken from a registry
+        self.changed: dict[Place, tuple[str, ...]] = {}  # what somebody changed by hand
+        self.printed = ("a fake's last words",)  # the applications' own output
+
+    # --- what a test does to it
+
+    def exit(self, place: Place, code: int = 1) -> None:
+        """The slot's containers die."""
+        self.held[place].alive, self.held[place].exit_code = False, code
+
+    def vanish(self, place: Place) -> None:
+        """Somebody removes the slot's containers by hand."""
+        del self.held[place]
+
+    def sessions(self, place: Place, count: int) -> None:
+        """So many requests are open in the slot; draining ends one each time it looks."""
+        self.held[place].sessions = count
+
+    # --- the port
+
+    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
+        with self.call("prepare", place, hosts):
+            self.hosts[_key(place)] = hosts
+            self.active.setdefault(_key(place), None)
+
+    def fits(self, spec: SlotSpec) -> None:
+        with self.call("fits", spec):
+            held = sum(_memory(one.spec) for place, one in self.held.items() if place != spec.place)
+            if held + _memory(spec) > self.memory:
+                raise DoesNotFit(f"{spec.place.environment}: {_memory(spec)} bytes beside {held}.")
+
+    def start(self, spec: SlotSpec, watch: Watch) -> None:
+        with self.call("start", spec, watch=watch):
+            self._insist_prepared(spec.place)
+            there = self.held.get(spec.place)
+            if there and _same(there.spec, spec) and there.alive:
+                return
+            insist(
+                not there or not self._serves(spec.place) or not there.alive, "start into the serving slot"
+            )
+            self._insist_image(spec)
+            self.held[spec.place] = _Slot(spec, secrets=spec.reveal())
+
+    def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
+        with self.call("ready", spec, watch=watch):
+            there = self._insist_held(spec, "ready before start")
+            if not there.alive:
+                code = there.exit_code
+                raise AppFailed(f"it exited with code {code}.", evidence=(f"exit code {code}",))
+            status = self.answers(spec, spec.config.service.health).status
+            if not 200 <= status < 400:
+                raise AppFailed(f"it is not ready: its health path answered {status}.")
+            there.ready = True
+            emit(Event("line", 0.0, "ready"))
+            return self._replicas(spec.place)
+
+    def expose(self, spec: SlotSpec) -> None:
+        with self.call("expose", spec):
+            insist(self._insist_held(spec, "expose before start").ready, "expose before ready")
+            self.held[spec.place].exposed = True
+
+    def preview(self, spec: SlotSpec) -> Route:
+        with self.call("preview", spec):
+            name = backend(spec.place.index, spec.place.slot)
+            return Route("http://preview.fake", {"X-Pushlive-Slot": name}, self._servers(spec))
+
+    def public(self, spec: SlotSpec) -> Route:
+        with self.call("public", spec):
+            return Route(f"http://e{spec.place.index}.fake", {}, self._servers(spec))
+
+    def switch(self, spec: SlotSpec) -> None:
+        with self.call("switch", spec):
+            insist(self._insist_held(spec, "switch to an empty slot").exposed, "switch before expose")
+            self.active[_key(spec.place)] = spec.place.slot
+
+    def unroute(self, place: Place) -> None:
+        with self.call("unroute", place):
+            if _key(place) in self.active:
+                self.active[_key(place)] = None
+
+    def serving(self, place: Place) -> Slot | None:
+        with self.call("serving", place):
+            return self.active.get(_key(place))
+
+    def replicas(self, place: Place) -> tuple[Replica, ...]:
+        with self.call("replicas", place):
+            return self._replicas(place)
+
+    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("lacks", spec):
+            there = self.held.get(spec.place)
+            if there is None or not _same(there.spec, spec):
+                return ("its containers are missing",)
+            found = [
+                (there.alive, "its containers have ended"),
+                (there.exposed, "the proxy does not know it"),
+            ]
+            return tuple(text for well, text in found if not well)
+
+    def revive(self, spec: SlotSpec) -> bool:
+        with self.call("revive", spec):
+            self._insist_prepared(spec.place)
+            there = self.held.get(spec.place)
+            if there and there.alive and there.exposed and _same(there.spec, spec):
+                return False
+            self._insist_image(spec)
+            self.held[spec.place] = _Slot(spec, ready=True, exposed=True, secrets=spec.reveal())
+            return True
+
+    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("differs", spec):
+            return self.changed.get(spec.place, ())
+
+    def straighten(self, spec: SlotSpec) -> None:
+        with self.call("straighten", spec):
+            self._insist_held(spec, "straighten of another release")
+            self.changed.pop(spec.place, None)
+
+    def open_sessions(self, place: Place) -> int:
+        with self.call("open_sessions", place):
+            return self.held[place].sessions if place in self.held else 0
+
+    def drain(self, place: Place, limit: float, watch: Watch) -> int:
+        with self.call("drain", place, limit, watch=watch):
+            insist(not self._serves(place), "drain of the serving slot")
+            there = self.held.get(place)
+            if there is None:
+                return 0
+            for _ in range(int(limit / 0.05)):
+                if not there.sessions:
+                    break
+                watch.wait(0.05)
+                there.sessions -= 1
+            closed, there.sessions = there.sessions, 0
+            return closed
+
+    def detach(self, place: Place, mark: str) -> int:
+        with self.call("detach", place, mark):
+            insist(not self._serves(place), "detach of the serving slot")
+            return 0
+
+    def stop(self, place: Place) -> None:
+        with self.call("stop", place):
+            insist(not self._serves(place), "stop of the serving slot")
+            self.held.pop(place, None)
+
+    def command(
+        self,
+        spec: SlotSpec,
+        name: str,
+        argv: tuple[str, ...],
+        env: dict[str, str],
+        emit: Emit,
+        watch: Watch,
+    ) -> CommandResult:
+        key = (spec.place, spec.release, name)
+        begun = key in self.done
+        with self.call("command", spec, name, argv, env, watch=watch):
+            self._insist_prepared(spec.place)
+            if not begun:
+                self._insist_image(spec)
+                self.given[name] = spec.reveal()
+                self.done[key], self.begun[key] = None, (spec.place, spec.run)
+                result = self.commands(spec, argv)
+                for line in result.output.splitlines():
+                    emit(Event("line", 0.0, line))
+                self.done[key] = result
+            known = self.done[key]
+            if known is None:
+                raise OutcomeUnknown(f"{name} was begun, and nobody knows how it ended.")
+            return known
+
+    def forget_command(self, spec: SlotSpec, name: str) -> None:
+        with self.call("forget_command", spec, name):
+            self.done.pop((spec.place, spec.release, name), None)
+            self.begun.pop((spec.place, spec.release, name), None)
+
+    def command_runs(self, place: Place) -> frozenset[int]:
+        with self.call("command_runs", place):
+            return frozenset(run for held, run in self.begun.values() if _key(held) == _key(place))
+
+    def forget_commands(self, place: Place, run: int) -> None:
+        with self.call("forget_commands", place, run):
+            for key, (held, of) in tuple(self.begun.items()):
+                if of == run and _key(held) == _key(place):
+                    del self.begun[key]
+                    self.done.pop(key, None)
+
+    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+        with self.call("logs", place, lines):
+            return self.printed[-lines:] if place in self.held else ()
+
+    def remove(self, place: Place) -> None:
+        with self.call("remove", place):
+            self.hosts.pop(_key(place), None)
+            self.active.pop(_key(place), None)
+            for slot in SLOTS:
+                self.held.pop(replace(place, slot=slot), None)
+
+    def slots(self) -> Iterable[Place]:
+        with self.call("slots"):
+            return list(self.held)
+
+    # --- what it is made of
+
+    def answer(self, index: int, slot: Slot | None, path: str) -> Answer:
+        """What the proxy would give: by slot for the preview, by the active one for the public."""
+        for place, one in self.held.items():
+            if place.index == index and place.slot == slot and one.exposed and one.alive:
+                return replace(self.answers(one.spec, path), served_by=self._servers(one.spec)[0])
+        return Answer(503, {"retry-after": "5"}, b"503", 0.001)
+
+    def active_at(self, index: int) -> Slot | None:
+        keys = {_key(place) for place in self.held if place.index == index}
+        return next((self.active.get(key) for key in keys), None)
+
+    def _serves(self, place: Place) -> bool:
+        return self.active.get(_key(place)) == place.slot
+
+    def _insist_prepared(self, place: Place) -> None:
+        insist(_key(place) in self.active, f"{place.pipeline}/{place.environment} was not prepared")
+
+    def _insist_held(self, spec: SlotSpec, what: str) -> _Slot:
+        there = self.held.get(spec.place)
+        insist(there is not None and _same(there.spec, spec), what)
+        return self.held[spec.place]
+
+    def _insist_image(self, spec: SlotSpec) -> None:
+        if spec.image in self.gone:
+            raise EngineFailed(f"the image {spec.image[:19]} is not on this machine any more.")
+        if spec.place.engine != DOCKER:
+            if not spec.remote:
+                raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
+            self.logins[spec.remote] = spec.login()
+
+    def _replicas(self, place: Place) -> tuple[Replica, ...]:
+        there = self.held.get(place)
+        if there is None:
+            return ()
+        port, state = there.spec.config.service.port, "running" if there.alive else "exited"
+        return tuple(
+            Replica(f"{place.environment}-{n}", host, port, there.spec.release, state, there.exit_code)
+            for n, host in enumerate(_addresses(there.spec), 1)
+        )
+
+    def _servers(self, spec: SlotSpec) -> tuple[str, ...]:
+        port = spec.config.service.port
+        return tuple(
+            server_name(spec.place.index, spec.place.slot, (host, port)) for host in _addresses(spec)
+        )
+
+
+class FakeProbe(Script):
+    """See ``ports.Probe``: asks the FakeEngine that it was made with."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def get(self, route: Route, path: str, timeout: float) -> Answer:
+        with self.call("get", route, path, timeout):
+            index, _, slot = route.headers.get("X-Pushlive-Slot", "").partition("-")
+            if slot:
+                return self._engine.answer(int(index[1:]), slot, path)
+            number = int(route.url.removeprefix("http://e").removesuffix(".fake"))
+            return self._engine.answer(number, self._engine.active_at(number), path)
+
+    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:
+        with self.call("tcp", address, port, timeout, engine):
+            for one in self._engine.held.values():
+                if one.alive and one.spec.config.service.port == port and address in _addresses(one.spec):
+                    return 0.001
+            raise TryAgain(f"TCP {address}:{port}: connection refused, nothing listens there.")
+
+
+def _key(place: Place) -> Key:
+    return place.pipeline, place.environment
+
+
+def _same(one: SlotSpec, two: SlotSpec) -> bool:
+    """The same containers: another run of the same release finds them."""
+    return replace(one, run=0) == replace(two, run=0)
+
+
+def _memory(spec: SlotSpec) -> int:
+    return spec.config.service.memory * spec.config.service.replicas
+
+
+def _addresses(spec: SlotSpec) -> list[str]:
+    base = {"blue": 1, "green": 16}[spec.place.slot]
+    return [f"10.0.{spec.place.index}.{base + n}" for n in range(1, spec.config.service.replicas + 1)]

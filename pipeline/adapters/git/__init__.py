@@ -1,0 +1,1 @@
+"""The Source: repositories, read by git."""

@@ -1,0 +1,293 @@
+"""The Source adapter: repositories of the built-in server, and bare mirrors of those elsewhere."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import re
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import IO, cast
+
+from pipeline.adapters.git import mirror
+from pipeline.adapters.git import process as process_module
+from pipeline.adapters.git import tree as tree_module
+from pipeline.adapters.git.process import GitRefused
+from pipeline.adapters.git.tree import Entry
+from pipeline.adapters.git.urls import check_ref, check_url, with_login
+from pipeline.adapters.tar_stream import Change, Reader, rewrite
+from pipeline.config.models import Source as SourceConfig
+from pipeline.config.models import safe_path
+from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.lib.units import show_size
+from pipeline.ports.clock import Clock, Watch
+from pipeline.ports.source import Commit
+
+_READ_LIMIT = 1 << 20  # bytes of one file
+_MESSAGE_LIMIT = 200  # characters
+_REST = 1 << 16  # bytes: more than the padding that may be left of a tar stream
+_POINTER_LIMIT = 1024  # bytes: a Git LFS pointer is smaller
+_RULES_LIMIT = 64 << 10  # bytes of a .gitattributes that is looked at
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SERVER_SETTINGS = {
+    "http.receivepack": "true",
+    "receive.advertisePushOptions": "true",
+    "receive.denyDeleteCurrent": "ignore",  # what a deletion means is said by us, in our words
+    "receive.fsckObjects": "true",
+    "transfer.hideRefs": "refs/pushlive",
+}
+
+
+def init_repository(path: Path, *, push_limit: int = 2 << 30) -> None:
+    """A bare repository for the built-in git server, with ``main`` as its HEAD. Twice.
+
+    ``push_limit``: bytes that one push may bring. Raises EngineFailed.
+    """
+    mirror.make(path)
+    for name, value in {**_SERVER_SETTINGS, "receive.maxInputSize": str(push_limit)}.items():
+        process_module.run(path, "config", name, value, doing=f"Setting up the repository {path.name}")
+
+
+def heads(path: Path) -> dict[str, str]:
+    """The repository's branches: name → commit id. Raises EngineFailed."""
+    out = process_module.run(
+        path, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/", doing=f"Reading {path.name}"
+    )
+    pairs = (line.split(" ", 1) for line in out.decode("utf-8", "replace").splitlines())
+    return {ref.removeprefix("refs/heads/"): commit for commit, ref in pairs}
+
+
+class GitSource:
+    """``ports.Source`` on git.
+
+    ``repositories``: the folder of the built-in server's ``<name>.git``; ``mirrors``: ours, one for each key;
+    beside that folder a file ``git-credentials`` may hold logins, ``https://user:token@host`` in each line;
+    ``allow``: see ``git_urls.check_url``; ``size_limit``: bytes of a mirror's packs.
+    """
+
+    def __init__(
+        self, repositories: Path, mirrors: Path, clock: Clock, allow: tuple[str, ...] = (),
+        size_limit: int = 2 << 30,
+    ) -> None:  # fmt: skip
+        self._repositories = repositories
+        self._mirrors = mirrors
+        self._clock = clock
+        self._allow = allow
+        self._size_limit = size_limit
+
+    def fetch(self, key: str, source: SourceConfig, watch: Watch) -> str:
+        """See ``ports.Source``."""
+        ref, path = check_ref(source.branch), self._path(key, source)
+        if source.url:
+            remote = with_login(check_url(source.url, self._allow), self._logins())
+            mirror.fetch(path, remote, source.branch, self._size_limit, self._clock, watch)
+            ref = mirror.local_ref(source.branch)
+        watch.check()
+        try:
+            return self._git(
+                path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
+            )
+        except GitRefused as error:
+            raise RequestError(
+                f"The repository {path.stem} has no branch {source.branch!r}.",
+                advice=f"Push it: git push <address> {source.branch}",
+            ) from error
+
+    def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
+        """See ``ports.Source``; an unambiguous beginning of an id (7 digits at least) is enough."""
+        path = self._path(key, source)
+        form = "--format=%H%n%an%n%B"
+        try:
+            text = self._git(path, "log", "-1", form, "--end-of-options", f"{_hex(commit)}^{{commit}}", "--")
+        except GitRefused as error:
+            raise NotFound(
+                f"The commit {commit[:40]} is not in the repository {path.stem}.",
+                advice="Push it first, or look at its id.",
+            ) from error
+        id_, author, message = [*text.split("\n", 2), "", ""][:3]
+        return Commit(id_, clean_line(message.lstrip("\n").partition("\n")[0]), clean_line(author))
+
+    def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
+        """See ``ports.Source``."""
+        path = self._path(key, source)
+        ref = check_ref(name).replace("refs/heads/", "refs/pushlive/", 1)
+        try:
+            self._git(path, "update-ref", "--no-deref", ref, _hex(commit))
+        except GitRefused as error:
+            if self._git(path, "for-each-ref", "--format=%(objectname)", ref) != commit:
+                raise NotFound(f"The commit {commit[:40]} cannot be kept: {error.message}") from error
+
+    def tree(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+        """See ``ports.Source``."""
+        repository, folder = self._path(key, source), _inside(path)
+        if not folder:
+            return self._git(repository, "rev-parse", "--verify", "--quiet", f"{_hex(commit)}^{{tree}}")
+        for entry in self._entries(repository, commit, folder):
+            if entry.mode == "040000":
+                return entry.id
+        raise RequestError(
+            f"The folder {folder!r} is not in commit {commit[:7]}.",
+            advice="Look at `context` under `build`: it is relative to the repository's root.",
+        )
+
+    def read(self, key: str, source: SourceConfig, commit: str, path: str) -> bytes | None:
+        """See ``ports.Source``. Raises RequestError for a symbolic link (not followed) and a large file."""
+        repository, file = self._path(key, source), _inside(path)
+        for entry in self._entries(repository, commit, file):
+            if entry.mode == "120000":
+                raise RequestError(
+                    f"{file!r} is a symbolic link; those are not followed. Put the file itself there."
+                )
+            if entry.size > _READ_LIMIT:
+                raise RequestError(
+                    f"{file!r} has {show_size(entry.size)}; at most {show_size(_READ_LIMIT)} are read."
+                )
+            if entry.is_file:
+                return self._bytes(repository, "cat-file", "blob", entry.id)
+        return None
+
+    def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
+        """See ``ports.Source``. Raises RequestError for more files or bytes than are built."""
+        path = self._path(key, source)
+        entries = []
+        for entry in tree_module.walk(path, _hex(commit), self._size_limit):
+            entries.append(entry)
+            if entry.mode == "160000" or entry.path == b".gitmodules":
+                where = entry.path.decode("utf-8", "replace")
+                return (
+                    f"The repository uses a submodule ({where!r}); those are not fetched yet. "
+                    "Put the files into this repository, or fetch them in the Dockerfile."
+                )
+        files = [e for e in entries if e.is_file and e.size < _RULES_LIMIT]
+        rules = [e.id for e in files if e.path.rpartition(b"/")[2] == b".gitattributes"]
+        if not any(b"filter=lfs" in content for content in self._contents(path, rules)):
+            return ""
+        return self._pointer(path, [e for e in entries if e.is_file and 0 < e.size < _POINTER_LIMIT])
+
+    def archive(
+        self, key: str, source: SourceConfig, commit: str, path: str
+    ) -> AbstractContextManager[IO[bytes]]:
+        """See ``ports.Source``. Raises RequestError for a missing folder; on leaving, EngineFailed when git
+        itself failed, because the stream was cut off then."""
+        repository, folder = self._path(key, source), _inside(path)
+        if folder:
+            self.tree(key, source, commit, folder)
+        return self._archive(repository, _hex(commit), folder)
+
+    @contextmanager
+    def _archive(self, repository: Path, commit: str, folder: str) -> Iterator[IO[bytes]]:
+        """The folder is cut out here: git would lose the attributes written above it."""
+        arguments = ["archive", "--format=tar", commit, *(["--", f":(literal){folder}"] if folder else [])]
+        process = process_module.start(repository, arguments)
+        stream = cast(IO[bytes], process.stdout)
+        whole = False
+        try:
+            yield io.BufferedReader(Reader(rewrite(stream, _below(folder)))) if folder else stream
+            whole = len(stream.read(_REST)) < _REST
+        finally:
+            if whole:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(5.0)
+            status = process.poll()
+            said = process.stderr.read() if status and process.stderr else b""
+            process_module.end(process)
+            if status:
+                raise process_module.refused(
+                    f"Reading commit {commit[:7]} of {repository.stem}", status, said
+                )
+
+    def _logins(self) -> list[str]:
+        """The lines of ``git-credentials`` beside the mirrors: ``https://user:token@host``."""
+        try:
+            return (self._mirrors.parent / "git-credentials").read_text().split()
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise EngineFailed(
+                f"The file of logins cannot be read: {error}.", advice="Look at its rights."
+            ) from error
+
+    def _pointer(self, repository: Path, small: list[Entry]) -> str:
+        for entry, content in zip(small, self._contents(repository, [e.id for e in small]), strict=True):
+            if content.startswith(_POINTER):
+                where = entry.path.decode("utf-8", "replace")
+                return (
+                    f"{where!r} is kept in Git LFS, which is not fetched yet. "
+                    "Commit the file itself, or fetch it in the Dockerfile."
+                )
+        return ""
+
+    def _entries(self, repository: Path, commit: str, path: str) -> Iterator[Entry]:
+        """The tree's entry at ``path``, if there is one."""
+        out = self._bytes(repository, "ls-tree", "-z", "-l", "--full-tree", _hex(commit), "--", path)
+        return map(tree_module.entry, out.split(b"\0")[:-1])
+
+    def _contents(self, repository: Path, ids: list[str]) -> Iterator[bytes]:
+        if not ids:
+            return
+        given = "".join(f"{id_}\n" for id_ in ids).encode()
+        out = io.BytesIO(
+            process_module.run(repository, "cat-file", "--batch", doing="Reading files", given=given)
+        )
+        for _ in ids:
+            size = int(out.readline().split()[2])
+            yield out.read(size + 1)[:-1]
+
+    def _path(self, key: str, source: SourceConfig) -> Path:
+        name = key if source.url else source.repository or key
+        if not _NAME.fullmatch(name) or ".." in name:
+            raise RequestError(
+                f"{name[:80]!r} is no repository name.", advice="Use letters, digits, - and _."
+            )
+        path = (self._mirrors if source.url else self._repositories) / f"{name}.git"
+        if not source.url and not path.is_dir():
+            raise NotFound(
+                f"There is no repository {name!r} on the built-in git server.", advice="Push to it first."
+            )
+        return path
+
+    def _git(self, repository: Path, *arguments: str) -> str:
+        return self._bytes(repository, *arguments).decode("utf-8", "replace").rstrip("\n")
+
+    def _bytes(self, repository: Path, *arguments: str) -> bytes:
+        return process_module.run(repository, *arguments, doing=f"Reading the repository {repository.stem}")
+
+
+def clean_line(text: str) -> str:
+    """One line for people: without control and direction characters, at most 200 characters."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(line.split())
+    return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
+
+
+def _hex(commit: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{7,64}", commit) or not commit.strip("0"):  # all zeros mean "delete" to git
+        raise NotFound(
+            f"{commit[:80]!r} is no commit id.", advice="Give its hexadecimal digits, at least seven."
+        )
+    return commit
+
+
+def _inside(path: str) -> str:
+    """The path in git's form, "" for the root. Raises RequestError when it leads out of the repository."""
+    if not safe_path(path):
+        raise RequestError(
+            f"The path {path[:200]!r} leads out of the repository.", advice="Write it from the root."
+        )
+    normal = posixpath.normpath(path)
+    return "" if normal == "." else normal
+
+
+def _below(folder: str) -> Change:
+    prefix = f"{folder}/"
+
+    def change(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if not member.name.startswith(prefix):
+            return None
+        return member.replace(name=member.name.removeprefix(prefix), deep=False)
+
+    return change

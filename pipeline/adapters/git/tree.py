@@ -1,0 +1,71 @@
+"""A commit's whole tree, read as git tells it, and no more of it than can be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from pipeline.adapters.git import process as process_module
+from pipeline.errors import RequestError
+from pipeline.lib.units import show_size
+
+FILES_AT_MOST = 250_000
+_PIECE = 1 << 16  # bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    mode: str
+    id: str
+    size: int  # -1 for what is no file
+    path: bytes
+
+    @property
+    def is_file(self) -> bool:
+        return self.mode.startswith("100")
+
+
+def entry(line: bytes) -> Entry:
+    """One line of ``git ls-tree -l``."""
+    head, _, name = line.partition(b"\t")
+    mode, _, id_, size = head.decode().split()
+    return Entry(mode, id_, int(size) if size != "-" else -1, name)
+
+
+def walk(repository: Path, commit: str, size_limit: int) -> Iterator[Entry]:
+    """Every file of the commit. A tree can name itself over and over and so stand for more files than there is
+    room for: git is ended, and RequestError raised, beyond ``FILES_AT_MOST`` of them or ``size_limit`` bytes.
+
+    ``commit``: an id that was checked to be one."""
+    process = process_module.start(repository, ["ls-tree", "-z", "-l", "-r", "--full-tree", commit])
+    count, size, rest = 0, 0, b""
+    try:
+        while piece := cast(IO[bytes], process.stdout).read(_PIECE):
+            *lines, rest = (rest + piece).split(b"\0")
+            for one in map(entry, lines):
+                count, size = count + 1, size + max(0, one.size)
+                _bounded(commit, count, size, size_limit)
+                yield one
+        process.wait(10.0)
+        if process.returncode:
+            said = process.stderr.read() if process.stderr else b""
+            raise process_module.refused(
+                f"Reading the repository {repository.stem}", process.returncode, said
+            )
+    finally:
+        process_module.end(process)
+
+
+def _bounded(commit: str, count: int, size: int, size_limit: int) -> None:
+    if count > FILES_AT_MOST:
+        raise RequestError(
+            f"Commit {commit[:7]} has more than {FILES_AT_MOST:,} files; it is not built.",
+            advice="Take out what a build does not need, or put it into an archive.",
+        )
+    if size > size_limit:
+        raise RequestError(
+            f"The files of commit {commit[:7]} are larger than {show_size(size_limit)} together; it is not built.",
+            advice="Take large files out of the repository, or raise PUSHLIVE_PUSH_LIMIT.",
+        )

@@ -1,0 +1,79 @@
+"""HAProxy's runtime socket: one command a connection, each bounded in time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from pipeline.adapters.haproxy.config import FOLDER, Server
+from pipeline.errors import TryAgain
+
+TIMEOUT = 2.0  # seconds for a whole answer; HAProxy needs less than a millisecond
+_ADVICE = "The service repeats it; if it stays so, `docker logs` of the proxy's container says why."
+
+
+SOCKET = "admin.sock"
+
+
+class Control:
+    """Talks to the HAProxy whose socket lies in ``folder``. Everything raises TryAgain when it cannot."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def ask(self, command: str) -> str:
+        """The answer to one command, or to several with ``;`` between them."""
+        try:
+            return self._ask(command)
+        except OSError as error:
+            asked = command.split("<<")[0].strip()[:80]
+            raise TryAgain(
+                f"The proxy's socket in {self._folder} did not answer `{asked}` ({error or 'timeout'}).",
+                advice=_ADVICE,
+            ) from error
+
+    def _ask(self, command: str) -> str:
+        # A socket's path may have 107 bytes only, the data folder's may be longer: go by the open folder.
+        folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(TIMEOUT)
+                connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+                connection.sendall(command.encode() + b"\n")
+                parts = []
+                while part := connection.recv(1 << 16):
+                    parts.append(part)
+                return b"".join(parts).decode(errors="replace")
+        finally:
+            os.close(folder)
+
+    def answers(self) -> bool:
+        """Whether HAProxy is there and has read its maps."""
+        try:
+            return "found=yes" in self.ask(f"get map {FOLDER}/active.map e0")
+        except TryAgain:
+            return False
+
+    def map(self, name: str) -> dict[str, str]:
+        """One map as it is in HAProxy's memory."""
+        lines = [line.split(" ", 2) for line in self.ask(f"show map {FOLDER}/{name}").splitlines()]
+        return {fields[1]: fields[2] for fields in lines if len(fields) == 3}
+
+    def servers(self, backend: str) -> dict[int, tuple[Server, bool]]:
+        """A backend's servers by number: address, and whether it may take requests (no maintenance)."""
+        found = {}
+        for line in self.ask(f"show servers state {backend}").splitlines():
+            fields = line.split(" ")
+            if len(fields) > 18 and fields[1] == backend:
+                # srv_admin_state: bit 0 is "forced maintenance", bit 2 the one from the configuration
+                found[int(fields[3][1:])] = ((fields[4], int(fields[18])), int(fields[6]) & 0x01 == 0)
+        return found
+
+    def sessions(self, backend: str) -> int:
+        """Requests and tunnels that the backend serves at this moment."""
+        for line in self.ask(f"show stat {backend} 2 -1").splitlines():
+            fields = line.split(",")
+            if fields[0] == backend and fields[1] == "BACKEND":
+                return int(fields[4])
+        return 0

@@ -1,0 +1,121 @@
+"""The proxy's folder: its state and everything that HAProxy reads when it starts. One writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from pipeline.adapters.haproxy.config import State, files
+from pipeline.config.settings import Settings
+from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib import codec
+
+LOCK = 20.0  # seconds; starting the container, which is done with a lock, takes up to 15
+
+
+def service_user() -> tuple[int, int]:
+    """The uid and gid of this process."""
+    return os.getuid(), os.getgid()
+
+
+def drops_to(settings: Settings) -> tuple[int, int] | None:
+    """Whom HAProxy becomes once it has bound its ports; None where it starts as the service's user.
+
+    It has to start as root for ports below 1024, and is never root afterwards.
+    """
+    uid, gid = service_user()
+    if uid == 0:
+        return 65534, 65534
+    addresses = [a for a in (settings.proxy_http, settings.proxy_https) if a]
+    low = any(int(a.rpartition(":")[2]) < 1024 for a in addresses)
+    return (uid, gid) if low else None
+
+
+def write(path: Path, text: str) -> bool:
+    """Replaces a file as a whole, on the disk before it has its name; False where it already says so."""
+    if path.exists() and path.read_text() == text:
+        return False
+    temporary = path.with_name(f".{path.name}.new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    return True
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Folder:
+    """``<data>/proxy``, mounted into the container. Raises EngineFailed when it cannot be written or read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.data / "proxy"
+        self._settings = settings
+
+    @contextmanager
+    def locked(self, name: str = "lock") -> Iterator[None]:
+        """Holds the lock against every other process of this service. Raises TryAgain where one of them keeps it
+        for too long: a process that stands still must not make all others stand still."""
+        (self.path / "certificates").mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(self.path / name, "a") as file:
+            end = time.monotonic() + LOCK
+            while not _lock(file):
+                if time.monotonic() > end:
+                    raise TryAgain(
+                        f"Another process of the service holds the lock {self.path / name} for {LOCK:.0f} s already.",
+                        advice=f"If it stands still, end it: `fuser {self.path / name}` names it.",
+                    )
+                time.sleep(0.005)
+            yield
+
+    def load(self) -> State:
+        """The state, a fresh one where there is none yet."""
+        path = self.path / "state.json"
+        try:
+            return codec.load(State, path.read_text())
+        except FileNotFoundError:
+            return State(token=secrets.token_hex(16))
+        except (OSError, ValidationError) as error:
+            raise EngineFailed(
+                f"The proxy's state in {path} cannot be read: {error}.",
+                advice="Move the file away; reconciliation writes it anew from what the store knows.",
+            ) from error
+
+    def save(self, state: State) -> None:
+        """Writes the state and what HAProxy reads; files that stay as they are are not touched."""
+        try:
+            for name, text in self._files(state).items():
+                write(self.path / name, text)
+            write(self.path / "state.json", codec.dump(state))
+            self._settle()
+        except OSError as error:
+            raise EngineFailed(
+                f"The proxy's folder {self.path} cannot be written: {error.strerror}.",
+                advice="Look at the disk's free space and the folder's owner.",
+            ) from error
+
+    def _files(self, state: State) -> dict[str, str]:
+        return files(state, self._settings, drops_to(self._settings))
+
+    def _settle(self) -> None:
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

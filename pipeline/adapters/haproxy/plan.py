@@ -1,0 +1,42 @@
+"""What to say to a running HAProxy so that it is as the state wants it. Pure: from two states to commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.adapters.haproxy.config import FOLDER, SERVERS, SPARE, Server
+
+Running = Mapping[int, tuple[Server, bool]]  # by server number: address, takes requests
+
+
+def server_commands(backend: str, wanted: tuple[Server, ...], running: Running) -> list[str]:
+    """Brings a backend's servers to the wanted addresses, and the rest to maintenance.
+
+    A server goes into maintenance before its address changes: that closes the idle connections to whatever
+    had the address before, so that none of them is used for somebody else.
+    """
+    commands = []
+    for number in range(1, SERVERS + 1):
+        server = wanted[number - 1] if number <= len(wanted) else SPARE
+        on = number <= len(wanted)
+        if running.get(number) == (server, on):
+            continue
+        name = f"{backend}/s{number}"
+        commands.append(f"set server {name} state maint")
+        commands.append(f"set server {name} addr {server[0]} port {server[1]}")
+        if on:
+            commands.append(f"set server {name} state ready")
+    return commands
+
+
+def map_commands(name: str, wanted: Mapping[str, str], running: Mapping[str, str]) -> list[str]:
+    """Brings a map to the wanted entries; a value changes in one step, its key is never missing."""
+    path = f"{FOLDER}/{name}"
+    gone = [f"del map {path} {key}" for key in running if key not in wanted]
+    new = [f"add map {path} {key} {value}" for key, value in wanted.items() if key not in running]
+    changed = [
+        f"set map {path} {key} {value}"
+        for key, value in wanted.items()
+        if key in running and running[key] != value
+    ]
+    return gone + new + changed

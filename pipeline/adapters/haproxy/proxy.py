@@ -1,0 +1,234 @@
+"""The proxy in front of every environment: one HAProxy container, changed while it runs, never reloaded.
+
+Each change is written to the folder first and told to HAProxy second, so that whenever the container is
+killed it comes back with what was last wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from pipeline.adapters.docker_api.calls import ClientFactory
+from pipeline.adapters.haproxy.certificates import Certificates
+from pipeline.adapters.haproxy.config import MAPS, SERVERS, Routes, Server, State, backend, maps, server_name
+from pipeline.adapters.haproxy.container import ProxyContainer
+from pipeline.adapters.haproxy.control import Control
+from pipeline.adapters.haproxy.files import Folder
+from pipeline.adapters.haproxy.plan import map_commands, server_commands
+from pipeline.config.settings import Settings
+from pipeline.domain.environment import SLOTS, Slot
+from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.ports.clock import Clock
+
+SHUTDOWN = 2.0  # seconds until sessions that were told to end must have ended
+
+
+class Proxy:
+    """Routes of all environments, by index. Every method may be called twice; all raise TryAgain when HAProxy
+    does not answer in time and EngineFailed when it cannot be started or its folder not be written."""
+
+    def __init__(self, client_factory: ClientFactory, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._seen = False
+        self._folder: Folder
+        self._control: Control
+        self._container: ProxyContainer
+        self._folder, self._control, self._container = self._parts(client_factory)
+
+    def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
+        folder = Folder(self._settings)
+        control = Control(folder.path)
+        return folder, control, ProxyContainer(client_factory, self._settings, self._clock, folder, control)
+
+    # --- the container
+
+    def ensure(self) -> None:
+        """Starts the container where it does not run, waits until it answers; names a port that is taken."""
+        if self._seen and self._control.answers():
+            return
+        with self._folder.locked("start.lock"):
+            with self._locked():
+                self._folder.save(self._folder.load())
+            if self._container.ensure():
+                self._sync()
+        self._seen = True
+
+    def stop(self) -> None:
+        """Ends and removes the container; the folder stays."""
+        self._seen = False
+        self._container.remove()
+
+    @property
+    def token(self) -> str:
+        """The value of ``X-Pushlive-Probe`` with which the public routes say who answered."""
+        return self._state().token
+
+    def refresh_certificates(self) -> tuple[list[str], list[str]]:
+        """Takes up new and changed PEM files of ``<data>/certificates``, gives up those that are gone: the
+        file names, and a line for each file that cannot be used. Nothing restarts, no connection ends."""
+        if not self._settings.proxy_https:
+            return [], []
+        self.ensure()
+        with self._locked():
+            copies = self._folder.path / "certificates"
+            return Certificates(self._settings.data / "certificates", copies, self._control).refresh()
+
+    # --- environments
+
+    def add_environment(self, index: int, name: str, hosts: tuple[str, ...]) -> None:
+        """Routes these hosts and the index's loopback port to the environment. Costs no connection.
+
+        Raises EngineFailed where a host is another environment's or the ports are all dealt.
+        """
+        if not 0 <= index < len(self._settings.port_range):
+            raise EngineFailed(
+                f"All {len(self._settings.port_range)} loopback ports are dealt, {name} gets none.",
+                advice="Widen PUSHLIVE_PORTS (now " + self._settings.ports + ") and restart the proxy.",
+            )
+        known = self._state().environments.get(index)
+        if known and (known.name, known.hosts) == (name, hosts):
+            return self.ensure()
+        return self._change(index, lambda state: _added(state, index, name, hosts))
+
+    def join(self, index: int) -> None:
+        """The environment's network is there: from now on the proxy reaches its containers. On this machine it does
+        anyway."""
+
+    def remove_environment(self, index: int) -> None:
+        """Forgets the environment; its port answers 404 again."""
+        if index in self._state().environments:
+            self._change(index, lambda state: state.without(index))
+
+    def set_servers(self, index: int, slot: Slot, servers: list[Server]) -> None:
+        """Where the slot's containers are; an empty list takes the slot out."""
+
+        def change(state: State) -> State:
+            routes = _routes(state, index)
+            return state.with_routes(index, replace(routes, servers={**routes.servers, slot: tuple(servers)}))
+
+        if servers or index in self._state().environments:
+            self._change(index, change)
+
+    def switch(self, index: int, slot: Slot | None) -> None:
+        """The one atomic act: the environment's traffic goes to this slot, or to the explained 503.
+
+        Raises RequestError where the slot has no servers.
+        """
+
+        def change(state: State) -> State:
+            routes = _routes(state, index)
+            if slot and not routes.servers.get(slot):
+                raise RequestError(
+                    f"{routes.name}: {slot} has no containers that the proxy knows.",
+                    advice="Start the release there first.",
+                )
+            return state.with_routes(index, replace(routes, active=slot))
+
+        if slot is None and index not in self._state().environments:
+            return
+        try:
+            self._change(index, change)
+        except TryAgain:  # the answer was lost, not necessarily the switch: read it again
+            if self.serving(index) != slot:
+                raise
+        if self.serving(index) != slot:
+            raise TryAgain(f"The proxy did not take up the switch of e{index} to {slot}.")
+
+    # --- what is
+
+    def serving(self, index: int) -> Slot | None:
+        """The slot that HAProxy itself says it sends the environment's traffic to."""
+        value = self._control.map("active.map").get(f"e{index}", "none")
+        return next((slot for slot in SLOTS if value == backend(index, slot)), None)
+
+    def servers(self, index: int, slot: Slot) -> tuple[Server, ...]:
+        """The slot's servers that HAProxy may use."""
+        running = self._control.servers(backend(index, slot))
+        return tuple(running[number][0] for number in sorted(running) if running[number][1])
+
+    def names(self, index: int, slot: Slot) -> tuple[str, ...]:
+        """The slot's servers as ``X-Pushlive-Server`` names them."""
+        servers = _routes(self._state(), index).servers.get(slot, ())
+        return tuple(server_name(index, slot, server) for server in servers)
+
+    def sessions(self, index: int, slot: Slot) -> int:
+        """How many requests and tunnels the slot serves at this moment."""
+        return self._control.sessions(backend(index, slot))
+
+    def shutdown_sessions(self, index: int, slot: Slot) -> None:
+        """Closes what the slot still serves.
+
+        Its servers are away meanwhile: else HAProxy would repeat a GET that was cut off, on the same slot.
+        """
+        name = backend(index, slot)
+        with self._locked():
+            servers = self._state().environments.get(index, Routes("")).servers.get(slot, ())
+            self._apply_servers(name, ())
+            end = self._clock.monotonic() + SHUTDOWN
+            while self._control.sessions(name) and self._clock.monotonic() < end:
+                numbers = range(1, SERVERS + 1)
+                self._control.ask(";".join(f"shutdown sessions server {name}/s{n}" for n in numbers))
+                self._clock.sleep(0.01)
+            self._apply_servers(name, servers)
+
+    # --- changing
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return self._folder.locked()
+
+    def _state(self) -> State:
+        return self._folder.load()  # files are replaced as a whole: no lock is needed to read one
+
+    def _change(self, index: int, change: Callable[[State], State]) -> None:
+        self.ensure()
+        with self._locked():
+            state = self._folder.load()
+            wanted = change(state)
+            if wanted != state:
+                self._folder.save(wanted)
+            self._apply(wanted, [index])
+
+    def _sync(self) -> None:
+        """Brings a HAProxy that ran all the while to the state."""
+        with self._locked():
+            state = self._folder.load()
+            self._apply(state, list(state.environments))
+
+    def _apply(self, state: State, indexes: list[int]) -> None:
+        """Servers before maps: a route never leads to a slot whose servers are not known yet."""
+        for index in indexes:
+            routes = state.environments.get(index)
+            for slot in SLOTS:
+                self._apply_servers(backend(index, slot), routes.servers.get(slot, ()) if routes else ())
+        for name in MAPS:
+            wanted = maps(state, self._settings)[name]
+            for command in map_commands(name, wanted, self._control.map(name)):
+                self._control.ask(command)
+
+    def _apply_servers(self, name: str, wanted: tuple[Server, ...]) -> None:
+        commands = server_commands(name, wanted, self._control.servers(name))
+        if not commands:
+            return
+        self._control.ask(";".join(commands))
+        if refused := server_commands(name, wanted, self._control.servers(name)):
+            raise TryAgain(f"The proxy did not take up the servers of {name} ({refused[0]}).")
+
+
+def _routes(state: State, index: int) -> Routes:
+    if index not in state.environments:
+        raise RequestError(f"The proxy knows no environment number {index}.", advice="Prepare it first.")
+    return state.environments[index]
+
+
+def _added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:
+    for number, routes in state.environments.items():
+        if number != index and (taken := set(routes.hosts) & set(hosts)):
+            raise EngineFailed(
+                f"{name}: the host name {min(taken)} is served by {routes.name}.",
+                advice=f"Take it from {routes.name} in pipelines.yaml and deploy that first.",
+            )
+    known = state.environments.get(index, Routes(name))
+    return state.with_routes(index, replace(known, name=name, hosts=hosts))

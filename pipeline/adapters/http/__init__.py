@@ -1,0 +1,1 @@
+"""Requests over HTTP: checks of applications, messages to receivers."""

@@ -1,0 +1,1 @@
+"""The Engine on Kubernetes: Deployments in slots, a Service as the switch."""

@@ -1,0 +1,108 @@
+"""What the engine has to be allowed on a cluster, and what of it this account lacks there.
+
+The manifests in ``docker/kubernetes`` grant exactly this, which a test holds them to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.client import refused, status_of
+from pipeline.errors import EngineFailed
+
+
+@dataclass(frozen=True)
+class Right:
+    """``resource`` may have a part of its own (``pods/log``); ``group``: "" for the core API."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+# In an environment's namespace. What is applied (server-side) is patched, and made where it is not there yet; what was
+# changed by hand is written back (`update`), also to try what that would give.
+INSIDE = (
+    Right("", "services", ("get", "list", "create", "update", "patch", "delete")),
+    Right("", "pods", ("get", "list", "watch", "create", "patch", "delete")),
+    Right("", "pods/log", ("get",)),
+    Right("", "configmaps", ("get", "list", "create", "delete")),
+    Right("", "secrets", ("get", "list", "create", "patch", "delete")),
+    Right("", "events", ("list",)),
+    Right("", "resourcequotas", ("list",)),
+    Right("apps", "deployments", ("get", "list", "watch", "create", "update", "patch", "delete")),
+    Right("networking.k8s.io", "ingresses", ("get", "list", "create", "update", "patch", "delete")),
+    Right("policy", "poddisruptionbudgets", ("get", "list", "create", "update", "patch", "delete")),
+    Right("discovery.k8s.io", "endpointslices", ("list",)),
+)
+# Where Pushlive does not run on that cluster itself: its checks go through the API server.
+OUTSIDE = (
+    Right("", "services/proxy", ("get",)),
+    Right("", "pods/portforward", ("get", "create")),
+)
+NODES = Right(
+    "", "nodes", ("list",)
+)  # of the whole cluster; a slot's room is judged by quotas alone without it
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look at one namespace of one cluster found. ``lacks``: rights, in words; ``there``: False where the API
+    says that there is no such namespace."""
+
+    host: str
+    version: str
+    namespace: str
+    lacks: tuple[str, ...]
+    nodes: bool
+    there: bool = True
+
+
+def examine(calls: Calls) -> Finding:
+    """Looks and changes nothing. Raises TryAgain where the API server does not answer, ConfigError or EngineFailed
+    where it cannot be asked."""
+    version = str(_ask(calls, "GET", "/version", "asking for the version").get("gitVersion", ""))
+    wanted = INSIDE if calls.cluster.inside else (*INSIDE, *OUTSIDE)
+    lacks = tuple(_lacking(calls, wanted, calls.namespace))
+    nodes = not any(_lacking(calls, (NODES,), ""))
+    return Finding(calls.host, version, calls.namespace, lacks, nodes, _is_there(calls))
+
+
+def _lacking(calls: Calls, rights: tuple[Right, ...], namespace: str) -> Iterator[str]:
+    for right in rights:
+        verbs = [verb for verb in right.verbs if not _may(calls, right, verb, namespace)]
+        if verbs:
+            yield f"{', '.join(verbs)} {right.resource}" + (f".{right.group}" if right.group else "")
+
+
+def _may(calls: Calls, right: Right, verb: str, namespace: str) -> bool:
+    resource, _, part = right.resource.partition("/")
+    asked = {"verb": verb, "group": right.group, "resource": resource, "subresource": part}
+    spec = {"resourceAttributes": {"namespace": namespace, **asked}}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
+    answer = _ask(calls, "POST", _REVIEWS, f"asking whether {right.resource} may be used", review)
+    return bool(answer.get("status", {}).get("allowed"))
+
+
+def _is_there(calls: Calls) -> bool:
+    """True also where it may not be looked at."""
+    try:
+        _ask(calls, "GET", f"/api/v1/namespaces/{calls.namespace}", "looking at the namespace")
+    except EngineFailed as error:
+        return status_of(error) != 404
+    return True
+
+
+def _ask(calls: Calls, method: str, path: str, doing: str, body: Found | None = None) -> Found:
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    sent = None if body is None else json.dumps(body).encode()
+    answer = calls.raw(method, path, doing, headers=headers, body=sent)
+    if not 200 <= answer.status < 300:
+        raise refused(doing, answer.status, answer.data)
+    found: Found = json.loads(answer.data)
+    return found
