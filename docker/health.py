@@ -47,12 +47,12 @@ def _login() -> bytes:
 
 def worker() -> str:
     """Somebody keeps house: rings for what is due, brings Engine and proxy to what the store says."""
-    from pipeline import wiring
     from pipeline.config import settings
     from pipeline.errors import PushliveError
+    from pipeline.runtime import bootstrap
 
     try:
-        free = wiring.store(settings.load()).leases.free("keeper")
+        free = bootstrap.store(settings.load()).leases.free("keeper")
     except PushliveError as error:
         return str(error)
     return "no keeper holds its lease" if free else ""

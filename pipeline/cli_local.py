@@ -12,37 +12,37 @@ from pipeline.terminal import Paint, clean, cleaned
 
 
 def up(context: Context) -> int:
-    from pipeline import supervisor
+    from pipeline.runtime import supervisor
 
     return supervisor.up(context.args)
 
 
 def web(_: Context) -> int:
-    from pipeline import supervisor
+    from pipeline.runtime import supervisor
 
     return supervisor.web()
 
 
 def worker(_: Context) -> int:
-    from pipeline import supervisor
+    from pipeline.runtime import supervisor
 
     return supervisor.worker()
 
 
 def down(context: Context) -> int:
-    from pipeline import supervisor
+    from pipeline.runtime import supervisor
 
     return supervisor.down(bool(context.args.all))
 
 
 def backup(context: Context) -> int:
-    from pipeline import supervisor
+    from pipeline.runtime import supervisor
 
     return supervisor.backup(context.args.file)
 
 
 def restore(context: Context) -> int:
-    from pipeline import supervisor
+    from pipeline.runtime import supervisor
 
     return supervisor.restore(context.args.file)
 
@@ -84,11 +84,11 @@ def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _machine_warnings() -> list[str]:
     """What this machine's Engine cannot do for the configuration; nothing where there is none to ask."""
-    from pipeline import wiring
     from pipeline.config import settings
+    from pipeline.runtime import bootstrap
 
     try:
-        why_not = wiring.builder(settings.load()).why_uncapped()
+        why_not = bootstrap.builder(settings.load()).why_uncapped()
     except PushliveError:
         return []
     return [why_not] if why_not else []

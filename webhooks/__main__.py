@@ -9,18 +9,18 @@ from functools import partial
 
 from flask import Flask
 
-from pipeline import wiring
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.lib.processes import SUPERVISED, die_with_parent
+from pipeline.runtime import bootstrap
 from webhooks.app import create_app
 from webhooks.server import Server
 
 
 def make_app(settings: Settings) -> Flask:
     """The application on real parts."""
-    parts = wiring.web(settings)
+    parts = bootstrap.web(settings)
     return create_app(parts.desk, settings, parts.ensure_repository)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 
-from pipeline import wiring
 from pipeline.config import settings
 from pipeline.errors import PushliveError
 from pipeline.lib.processes import SUPERVISED, die_with_parent
+from pipeline.runtime import bootstrap
 from workers import messages, pool, recovery
 
 
@@ -21,7 +21,7 @@ def main() -> int:
         return 2
     if SUPERVISED in sys.argv:
         die_with_parent()
-    wiring.preload()
+    bootstrap.preload()
     return pool.Pool(pool.children(own, lambda: recovery.loop(own), lambda: messages.loop(own))).run()
 
 

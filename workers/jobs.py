@@ -10,10 +10,10 @@ from typing import Any
 
 from rq.job import Job
 
-from pipeline import wiring
 from pipeline.adapters.queue import JOB
 from pipeline.config import settings
 from pipeline.lib.processes import die_with_parent
+from pipeline.runtime import bootstrap
 
 # One byte shared with every process forked from the parent: 1 once the service is to stop.
 STOPPING = mmap.mmap(-1, 1)
@@ -26,7 +26,7 @@ def stopping() -> bool:
 def work(pipeline: str, urgent: bool = False) -> None:
     """Takes up one run of this pipeline that is due, if there is one."""
     die_with_parent()  # a worker that was killed takes its job along; another takes the run up
-    runner = wiring.runner(settings.load(), stopping)
+    runner = bootstrap.runner(settings.load(), stopping)
     runner.work(pipeline, urgent=urgent, worker=f"{gethostname()}/{os.getpid()}")  # of many machines, or pods
 
 

@@ -7,10 +7,10 @@ import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pipeline import wiring
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.notify.delivery import Messenger
+from pipeline.runtime import bootstrap
 
 EVERY = 0.5  # seconds
 AT_ONCE = 16  # receivers that are sent to at the same time
@@ -22,7 +22,7 @@ def loop(settings: Settings) -> None:
     """Until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    rounds = Rounds(wiring.messenger(settings))
+    rounds = Rounds(bootstrap.messenger(settings))
     said = ""
     while not stop.wait(EVERY):
         problem = rounds.go()

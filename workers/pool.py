@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from pipeline.adapters.queue import queue_names
 from pipeline.config.settings import Settings
 from pipeline.lib.processes import die_with_parent
-from pipeline.wiring import redis_url
+from pipeline.runtime.bootstrap import redis_url
 from workers.jobs import STOPPING, OnlyOurJob
 
 GRACE = 25.0  # seconds that runs get to reach the end of their stage when the service stops

@@ -6,10 +6,10 @@ import logging
 import signal
 import threading
 
-from pipeline import wiring
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
 from pipeline.maintenance.keeper import Keeper
+from pipeline.runtime import bootstrap
 
 EVERY = 1.0  # seconds
 
@@ -20,8 +20,8 @@ def loop(settings: Settings) -> None:
     """Ticks until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    keeper = wiring.keeper(settings)
-    sweeper = threading.Thread(target=_sweep, args=(wiring.keeper(settings), stop), daemon=True)
+    keeper = bootstrap.keeper(settings)
+    sweeper = threading.Thread(target=_sweep, args=(bootstrap.keeper(settings), stop), daemon=True)
     sweeper.start()
     said = ""
     while not stop.wait(EVERY):

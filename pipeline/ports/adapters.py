@@ -14,7 +14,7 @@ from pipeline.ports.source import Source
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that the story needs from outside, made in ``pipeline.wiring``."""
+    """Everything that the story needs from outside, made in ``pipeline.runtime.bootstrap``."""
 
     source: Source
     builder: Builder

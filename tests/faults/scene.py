@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import docker
-from pipeline import embedded
 from pipeline.adapters.haproxy.control import Control
 from pipeline.domain.environment import SLOTS, Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Run
+from pipeline.runtime import embedded_store
 from pipeline.store import Store
 from tests.faults.histories import told
 from tests.faults.own_engine import OwnEngine
@@ -64,7 +64,7 @@ class Scene:
         self.traps.mkdir()
         self.dockerd: OwnEngine | None = None
         self._away: dict[str, Elsewhere] = {}
-        self.store = Store(embedded.url(service.data), service.instance, timeout=5.0)
+        self.store = Store(embedded_store.url(service.data), service.instance, timeout=5.0)
 
     def begin(self, names: tuple[str, ...]) -> None:
         """A first good release of each."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from pipeline import supervisor
 from pipeline.errors import PushliveError
+from pipeline.runtime import supervisor
 
 
 class Service(supervisor.Service):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import workers.__main__
-from pipeline import wiring
 from pipeline.deploy.runner import Runner
+from pipeline.runtime import bootstrap
 from tests.faults.traps import FOLDER, Traps, trapped
 
-_runner, _parts = wiring.runner, wiring.parts
+_runner, _parts = bootstrap.runner, bootstrap.parts
 
 
 class _Caught:
@@ -24,11 +24,11 @@ class _Caught:
     def work(self, pipeline: str, **more: Any) -> Any:
         # Each job has a process of its own, so that this reaches no other job and not the keeper.
         Traps(Path(os.environ[FOLDER])).pass_by(pipeline, "job", "before", 1)
-        wiring.parts = lambda settings: trapped(_parts(settings), pipeline)
+        bootstrap.parts = lambda settings: trapped(_parts(settings), pipeline)
         runner: Runner = _runner(*self._args)
         return runner.work(pipeline, **more)
 
 
 if __name__ == "__main__":
-    wiring.runner = _Caught  # type: ignore[assignment, misc]
+    bootstrap.runner = _Caught  # type: ignore[assignment, misc]
     sys.exit(workers.__main__.main())

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 import docker
-from pipeline.embedded import url
+from pipeline.runtime.embedded_store import url
 from tests.conftest import until
 from tests.integration.developer import web
 from tests.integration.service import PUSHLIVE, Done, Service, running

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.embedded import url
+from pipeline.runtime.embedded_store import url
 from pipeline.store import Store
 from tests.conftest import until
 from tests.integration.developer import web

@@ -17,9 +17,9 @@ from pipeline.deploy.runner import Runner
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
-from pipeline.embedded import Embedded, url
 from pipeline.maintenance.keeper import Keeper
 from pipeline.ports.adapters import Parts
+from pipeline.runtime.embedded_store import Embedded, url
 from pipeline.service.commands import Desk
 from pipeline.store import Store
 from pipeline.store.configurations import Configs

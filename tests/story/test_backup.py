@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import backup, supervisor, wiring
 from pipeline.adapters.git.source import heads, init_repository
 from pipeline.config.settings import Settings
 from pipeline.domain import audit_chain
 from pipeline.domain.events import Event
 from pipeline.domain.run import Kind, Run
-from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.runtime import backup, bootstrap, supervisor
+from pipeline.runtime.embedded_store import Embedded
 from pipeline.store import Store, snapshot
 from pipeline.store.audit_head import Chainer
 
@@ -43,7 +43,7 @@ def full(folder: Path) -> Iterator[Settings]:
     settings.config.write_text("pipelines: {}\n")
     embedded = Embedded(settings.data)
     embedded.start()
-    _fill(wiring.store(settings))
+    _fill(bootstrap.store(settings))
     (settings.data / "logs" / "hello").mkdir(parents=True)
     (settings.data / "logs" / "hello" / "1.log").write_text("12:00 built\n")
     (settings.data / "token").write_text("the first token")
@@ -51,8 +51,8 @@ def full(folder: Path) -> Iterator[Settings]:
     (settings.data / "certificates" / "shop.pem").write_text("KEY")
     (settings.data / "hooks").mkdir()
     (settings.data / "hooks" / "post-receive").write_text("#!/bin/sh\n")
-    _repository(wiring.repositories(settings) / "hello.git")
-    init_repository(wiring.repositories(settings) / "empty.git")
+    _repository(bootstrap.repositories(settings) / "hello.git")
+    init_repository(bootstrap.repositories(settings) / "empty.git")
     yield settings
     embedded.stop()
 
@@ -152,7 +152,7 @@ def test_repositories_come_back_with_every_ref(full):
     file, other = full.data.parent / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     backup.restore(other, file)
-    first, second = (wiring.repositories(one) / "hello.git" for one in (full, other))
+    first, second = (bootstrap.repositories(one) / "hello.git" for one in (full, other))
     assert heads(second) == heads(first)
     assert set(heads(second)) == {"main", "ä/b"}
     listed = [
@@ -184,7 +184,7 @@ def names(file: Path) -> Iterator[str]:
 
 def test_a_store_that_runs_is_not_ended_and_one_that_rests_is_started_for_the_copy(full, folder):
     backup.backup(full, folder / "b.tgz")
-    store = wiring.store(full)
+    store = bootstrap.store(full)
     assert store.last_run("hello") == 2
     Embedded(full.data).stop()
     backup.backup(full, folder / "c.tgz")
@@ -193,7 +193,7 @@ def test_a_store_that_runs_is_not_ended_and_one_that_rests_is_started_for_the_co
 
 def test_a_key_that_comes_into_being_meanwhile_is_not_missed(full, monkeypatch):
     """The set of pipelines must not name one whose runs are not in the copy."""
-    store, taken, real = wiring.store(full), [], snapshot._together
+    store, taken, real = bootstrap.store(full), [], snapshot._together
 
     def disturbed(client, wanted):
         if len(taken) < 2:
@@ -209,7 +209,7 @@ def test_a_key_that_comes_into_being_meanwhile_is_not_missed(full, monkeypatch):
 
 
 def test_a_store_that_never_rests_is_given_up(full, monkeypatch):
-    store, real, taken = wiring.store(full), snapshot._together, []
+    store, real, taken = bootstrap.store(full), snapshot._together, []
 
     def disturbed(client, wanted):
         taken.append(1)
@@ -248,7 +248,7 @@ def test_a_store_without_records_and_the_maintainers_file_are_no_obstacle(full, 
         backup.restore(other, bad)
     assert {path.name for path in other.data.iterdir()} == {"store", "pipelines.yaml"}
     backup.restore(other, file)
-    assert wiring.store(other).last_run("hello") == 2
+    assert bootstrap.store(other).last_run("hello") == 2
     with pytest.raises(RequestError, match="not empty"):
         backup.restore(other, file)
     embedded.stop()

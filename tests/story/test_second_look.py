@@ -12,7 +12,6 @@ from dataclasses import replace
 import pytest
 import redis
 
-from pipeline import embedded as embedded_module
 from pipeline.adapters.fake.parts import Killed
 from pipeline.deploy.run_context import Renewer, Work
 from pipeline.domain import slots
@@ -20,10 +19,11 @@ from pipeline.domain.engine_types import Place
 from pipeline.domain.environment import SlotState
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
-from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, StoreUnavailable
 from pipeline.maintenance.keeper import Keeper
 from pipeline.runlog import file as logs
+from pipeline.runtime import embedded_store as embedded_module
+from pipeline.runtime.embedded_store import Embedded
 from pipeline.store import Lease, Store
 
 MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"

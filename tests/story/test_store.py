@@ -16,8 +16,8 @@ import pytest
 
 from pipeline.domain.events import Event
 from pipeline.domain.run import Kind, Run
-from pipeline.embedded import Embedded, url
 from pipeline.errors import ConfigError, LeaseLost, NotFound, RequestError, StoreUnavailable
+from pipeline.runtime.embedded_store import Embedded, url
 from pipeline.store import Store, Watchman
 from pipeline.store.leases import TTL
 

@@ -104,7 +104,7 @@ def test_a_plan_without_changes() -> None:
 def test_the_service_is_the_supervisors(
     words: list[str], call: tuple[str, Any], pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import supervisor
+    from pipeline.runtime import supervisor
 
     calls: list[tuple[str, Any]] = []
 

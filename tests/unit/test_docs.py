@@ -14,7 +14,7 @@ import yaml
 from pipeline.cli import COMMANDS
 from pipeline.config import loading
 from pipeline.config.settings import _FOREIGN, Settings
-from pipeline.embedded import _command
+from pipeline.runtime.embedded_store import _command
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -19,7 +19,7 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver.common.by import By
 
-from pipeline.embedded import Embedded, url
+from pipeline.runtime.embedded_store import Embedded, url
 from tests.story.conftest import World
 from webhooks.app import create_app
 

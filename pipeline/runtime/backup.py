@@ -23,12 +23,12 @@ from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from pipeline import wiring
 from pipeline.adapters.git import bundle as bundle_module
 from pipeline.config.settings import Settings
-from pipeline.embedded import Embedded
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.lib.processes import RESTORING
+from pipeline.runtime import bootstrap
+from pipeline.runtime.embedded_store import Embedded
 from pipeline.store import Store, snapshot
 
 FORMAT = 1
@@ -111,7 +111,7 @@ def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
     with _store(settings) as store, (folder / STORE).open("w", encoding="utf-8") as out:
         out.writelines(f"{line}\n" for line in snapshot.dump(store))
     yield STORE, folder / STORE
-    for repository in sorted(wiring.repositories(settings).glob("*.git")):
+    for repository in sorted(bootstrap.repositories(settings).glob("*.git")):
         bundle = folder / f"{repository.stem}.bundle"
         if bundle_module.save(repository, bundle):
             yield f"git/{bundle.name}", bundle
@@ -156,7 +156,7 @@ def _store(settings: Settings) -> Iterator[Store]:
     if embedded:
         embedded.start()
     try:
-        store = Store(wiring.redis_url(settings), settings.instance, timeout=PATIENCE)
+        store = Store(bootstrap.redis_url(settings), settings.instance, timeout=PATIENCE)
         yield store
         store.client.close()
     finally:
@@ -319,7 +319,7 @@ def _take_up(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -
             if member.name in files:
                 _extract(settings, folder, member, content, files[member.name])
         for bundle in sorted((folder / "git").glob("*.bundle")):
-            repository = wiring.repositories(settings) / f"{bundle.stem}.git"
+            repository = bootstrap.repositories(settings) / f"{bundle.stem}.git"
             bundle_module.load(bundle, repository, push_limit=settings.push_limit)
         with _store(settings) as store, (folder / STORE).open(encoding="utf-8") as lines:
             snapshot.load(store, lines)

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from pipeline import wiring
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
-from pipeline.embedded import Embedded
 from pipeline.errors import ConfigError, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.lib.processes import RESTORING, SUPERVISED
 from pipeline.lib.units import show_size
+from pipeline.runtime import bootstrap
+from pipeline.runtime.embedded_store import Embedded
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
 
@@ -131,13 +131,13 @@ class Service:
         return lock
 
     def _start(self) -> None:
-        wiring.refuse_taken(self._settings.listen)
+        bootstrap.refuse_taken(self._settings.listen)
         if self._store:
             self._store.start()
-        store = wiring.store(self._settings)
+        store = bootstrap.store(self._settings)
         self._take_up_config(store)
         token = _token(self._settings, store)
-        wiring.ensure_proxy(self._settings)
+        bootstrap.ensure_proxy(self._settings)
         self._cap_builds()
         if self._stop:
             return
@@ -156,7 +156,7 @@ class Service:
 
     def _cap_builds(self) -> None:
         try:
-            why_not = wiring.builder(self._settings).cap_builds()
+            why_not = bootstrap.builder(self._settings).cap_builds()
         except (
             TryAgain
         ) as error:  # where environments need the Engine, too, the proxy has asked for it already
@@ -235,7 +235,7 @@ def web() -> int:
     """
     settings = _settings()
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = wiring.store(settings)
+    store = bootstrap.store(settings)
     _await(store)
     _token(settings, store)
     return _become("webhooks")
@@ -273,7 +273,7 @@ def down(everything: bool) -> int:
 
 def backup(file: str) -> int:
     """Everything that is kept, into one file; the service may run."""
-    from pipeline.backup import backup as save
+    from pipeline.runtime.backup import backup as save
 
     told = save(_settings(), Path(file).absolute())
     say(f"{told.file}: {told.files} files, {show_size(told.size)}.")
@@ -285,7 +285,7 @@ def backup(file: str) -> int:
 
 def restore(file: str) -> int:
     """An empty data folder filled from such a file."""
-    from pipeline.backup import restore as take_up
+    from pipeline.runtime.backup import restore as take_up
 
     settings = _settings()
     if _locked(settings):
@@ -330,6 +330,6 @@ def _locked(settings: Settings) -> bool:
 
 
 def _remove_everything(settings: Settings) -> None:
-    for line in wiring.remove_everything(settings):
+    for line in bootstrap.remove_everything(settings):
         say(line)
     say(f"Data, repositories and images are kept in {settings.data}")

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import embedded
 from pipeline.adapters.queue import RqBell
 from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
@@ -22,6 +21,7 @@ from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
+from pipeline.runtime import embedded_store
 from pipeline.service.commands import Desk
 from pipeline.store import Store
 from pipeline.store.configurations import Configs
@@ -40,7 +40,7 @@ def preload() -> None:
 
 
 def redis_url(settings: Settings) -> str:
-    return settings.redis_url or embedded.url(settings.data)
+    return settings.redis_url or embedded_store.url(settings.data)
 
 
 def store(settings: Settings) -> Store:
