@@ -12,7 +12,7 @@ def web() -> str:
     """It answers, and the store behind it takes writes."""
     import urllib.request
 
-    from pipeline.client import where
+    from pipeline.cli.client import where
 
     try:
         urllib.request.urlopen(where(os.environ).url + "/healthz", timeout=4).close()  # noqa: S310 - our own

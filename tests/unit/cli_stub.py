@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 
 NOW = time.time()
 TOKEN = "pl_secret"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.client import Client, NotAllowed, Unreachable, Where, data_folder, refusal, where
+from pipeline.cli.client import Client, NotAllowed, Unreachable, Where, data_folder, refusal, where
 from pipeline.config.settings import load
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
 from tests.unit.cli_stub import TOKEN, Handler, Stub, Told

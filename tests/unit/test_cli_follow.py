@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import cli_follow, cli_live
-from pipeline.cli import main
-from pipeline.cli_live import Progress
-from pipeline.terminal import plain
+from pipeline.cli import follow, live_line
+from pipeline.cli.live_line import Progress
+from pipeline.cli.main import main
+from pipeline.cli.terminal import plain
 from tests.unit.cli_stub import FAILURE, TOKEN, Handler, Stub, Told, event, run
 
 pytest_plugins = ["tests.unit.cli_stub"]
@@ -94,7 +94,7 @@ def test_a_broken_stream_is_taken_up_where_it_broke(stub: Stub, pushlive: Callab
 def test_a_stream_that_stays_broken_ends_as_not_reachable(
     stub: Stub, pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_follow, "PATIENCE", 0.05)
+    monkeypatch.setattr(follow, "PATIENCE", 0.05)
     del stub.events[-1]
     told = pushlive("follow", "hello#42")
     assert told.code == 5
@@ -172,7 +172,7 @@ def on_a_terminal(stub: Stub, *words: str, **environ: str) -> tuple[int, str]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, stub: Stub) -> Stub:
     """A run that goes on for a while, and a display that is redrawn more often."""
-    monkeypatch.setattr(cli_live, "REDRAW", 0.005)
+    monkeypatch.setattr(live_line, "REDRAW", 0.005)
     stub.pause = 0.02
     return stub
 

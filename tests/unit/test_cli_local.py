@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli_local import plan_lines
-from pipeline.terminal import plain
+from pipeline.cli.local import plan_lines
+from pipeline.cli.terminal import plain
 from tests.unit.cli_stub import Stub, Told
 
 pytest_plugins = ["tests.unit.cli_stub"]

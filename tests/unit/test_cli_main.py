@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import cli_common
-from pipeline.cli import COMMANDS, main
-from pipeline.cli_common import UsageError, reference, release_number
+from pipeline.cli import context
+from pipeline.cli.context import UsageError, reference, release_number
+from pipeline.cli.main import COMMANDS, main
 from tests.unit.cli_stub import Stub, Told
 
 pytest_plugins = ["tests.unit.cli_stub"]
-ROOT = Path(cli_common.__file__).parent.parent
+ROOT = Path(context.__file__).parent.parent
 HEAVY = {"pydantic", "docker", "flask", "redis", "urllib3", "yaml", "kubernetes", "git", "rq", "http", "ssl"}
 
 
@@ -23,7 +23,7 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"  {name} " in text for name in COMMANDS)
-    codes = [value for name, value in vars(cli_common).items() if name.isupper() and type(value) is int]
+    codes = [value for name, value in vars(context).items() if name.isupper() and type(value) is int]
     assert sorted(codes) == [0, 1, 2, 3, 4, 5, 6, 7, 130]
     assert all(f"\n  {code} " in text for code in codes)
 
@@ -171,7 +171,7 @@ def test_with_several_pipelines_one_must_be_named(stub: Stub, pushlive: Callable
 
 def test_a_reader_that_went_away_is_no_news(stub: Stub, pushlive: Callable[..., Told]) -> None:
     environ = {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": "pl_secret", "PATH": "/usr/bin:/bin"}
-    script = [sys.executable, "-m", "pipeline.cli", "runs"]
+    script = [sys.executable, "-m", "pipeline.cli.main", "runs"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(script, **pipes, env=environ, cwd=ROOT) as process:  # type: ignore[call-overload]
         assert process.stdout

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from pipeline.cli_show import card, header, next_lines, stage_lines, time_lines
-from pipeline.terminal import plain
+from pipeline.cli.show import card, header, next_lines, stage_lines, time_lines
+from pipeline.cli.terminal import plain
 from tests.unit.cli_stub import FAILURE, Stub, Told, run, timing
 
 pytest_plugins = ["tests.unit.cli_stub"]

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.cli_status import environment_row, pipeline_lines, run_state
-from pipeline.terminal import plain
+from pipeline.cli.status import environment_row, pipeline_lines, run_state
+from pipeline.cli.terminal import plain
 from tests.unit.cli_stub import NOW, Stub, Told, environment, run
 
 pytest_plugins = ["tests.unit.cli_stub"]

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from pipeline.terminal import Terminal, age, clean, cleaned, columns, cut, plain, span, table, waterfall
+from pipeline.cli.terminal import Terminal, age, clean, cleaned, columns, cut, plain, span, table, waterfall
 
 
 @pytest.mark.parametrize(

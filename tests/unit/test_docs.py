@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.cli import COMMANDS
+from pipeline.cli.main import COMMANDS
 from pipeline.config import loading
 from pipeline.config.settings import _FOREIGN, Settings
 from pipeline.runtime.embedded_store import _command

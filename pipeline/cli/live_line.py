@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.terminal import Paint, Terminal, clock, columns, plain
+from pipeline.cli.terminal import Paint, Terminal, clock, columns, plain
 
 REDRAW = 0.25  # seconds
 

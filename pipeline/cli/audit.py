@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.cli_common import DONE, FAILED, Context, UsageError, pipeline_name
-from pipeline.terminal import Cell, clean, cleaned, table
+from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
+from pipeline.cli.terminal import Cell, clean, cleaned, table
 
 
 def audit(context: Context) -> int:

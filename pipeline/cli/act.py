@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli_common import (
+from pipeline.cli.context import (
     DONE,
     Context,
     UsageError,
@@ -15,9 +15,9 @@ from pipeline.cli_common import (
     release_number,
     split_reference,
 )
-from pipeline.cli_follow import End, known, messages, watch
+from pipeline.cli.follow import End, known, messages, watch
+from pipeline.cli.terminal import clean, cleaned, span
 from pipeline.errors import ConfigError, RequestError
-from pipeline.terminal import clean, cleaned, span
 
 
 def deploy(context: Context) -> int:

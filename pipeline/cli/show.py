@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.cli_common import DONE, Context
-from pipeline.cli_status import run_state
-from pipeline.terminal import Cell, Paint, cleaned, span, table, waterfall
+from pipeline.cli.context import DONE, Context
+from pipeline.cli.status import run_state
+from pipeline.cli.terminal import Cell, Paint, cleaned, span, table, waterfall
 
 _WHOSE = {"application": "the application", "engine": "Pushlive's side", "configuration": "the configuration"}
 _BAR = 28  # columns

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.cli_common import DONE, Context, pipeline_name
+from pipeline.cli.context import DONE, Context, pipeline_name
+from pipeline.cli.terminal import Cell, Paint, age, clean_lines, cleaned, span, table
 from pipeline.errors import NotFound
-from pipeline.terminal import Cell, Paint, age, clean_lines, cleaned, span, table
 
 _OUTCOMES = {"live": "green", "failed": "red", "superseded": "dim", "cancelled": "dim", "ignored": "dim"}
 

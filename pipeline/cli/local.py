@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli_act import read_config
-from pipeline.cli_common import DONE, USAGE, Context
+from pipeline.cli.act import read_config
+from pipeline.cli.context import DONE, USAGE, Context
+from pipeline.cli.terminal import Paint, clean, cleaned
 from pipeline.errors import ConfigError, PushliveError, RequestError
-from pipeline.terminal import Paint, clean, cleaned
 
 
 def up(context: Context) -> int:

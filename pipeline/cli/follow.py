@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pipeline.cli_common import AT_GATE, DONE, FAILED, Context, Detached, reference
-from pipeline.cli_live import Display
-from pipeline.client import Unreachable
-from pipeline.terminal import Paint, clean, cleaned, plain
+from pipeline.cli.client import Unreachable
+from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, reference
+from pipeline.cli.live_line import Display
+from pipeline.cli.terminal import Paint, clean, cleaned, plain
 
 PATIENCE = 60.0  # seconds that a broken stream is tried again, counted from the last word
 

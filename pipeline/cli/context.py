@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from pipeline.cli.terminal import Terminal, cleaned
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError, TryAgain
-from pipeline.terminal import Terminal, cleaned
 
 if TYPE_CHECKING:
-    from pipeline.client import Client
+    from pipeline.cli.client import Client
 
 DONE = 0
 FAILED = 1
@@ -58,7 +58,7 @@ class Context:
     @property
     def client(self) -> Client:
         if self._client is None:
-            from pipeline.client import Client, where
+            from pipeline.cli.client import Client, where
 
             self._client = Client(where(self.environ))
         return self._client
@@ -158,7 +158,7 @@ def split_reference(text: str) -> tuple[str, int]:
 
 def exit_code(error: PushliveError) -> int:
     """The exit code that scripts see for an error."""
-    from pipeline.client import NotAllowed
+    from pipeline.cli.client import NotAllowed
 
     table: tuple[tuple[type[PushliveError], int], ...] = (
         (NotAllowed, NOT_ALLOWED),

@@ -8,9 +8,9 @@ import sys
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pipeline.cli_common import DONE, Context, UsageError, pipeline_name
+from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
+from pipeline.cli.terminal import age, clean, cleaned, table
 from pipeline.errors import ConfigError
-from pipeline.terminal import age, clean, cleaned, table
 
 _READ = (64 << 10) + 3  # bytes: one more than any value with its newline, so that too large is seen as such
 

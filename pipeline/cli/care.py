@@ -6,9 +6,9 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.cli_common import DONE, FAILED, Context
-from pipeline.client import Unreachable
-from pipeline.terminal import Cell, Paint, age, clean, cleaned, table
+from pipeline.cli.client import Unreachable
+from pipeline.cli.context import DONE, FAILED, Context
+from pipeline.cli.terminal import Cell, Paint, age, clean, cleaned, table
 
 SOON = 14 * 86400.0  # seconds: an end so near is shown in another colour
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from pipeline import cli_common
+from pipeline.cli import context as context_module
+from pipeline.cli.terminal import Terminal, clean, clean_lines
 from pipeline.errors import PushliveError
-from pipeline.terminal import Terminal, clean, clean_lines
 
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -183,14 +183,14 @@ environment:
   PUSHLIVE_TOKEN  who you are; else the local service's own token, or ~/.config/pushlive/token
   NO_COLOR        no colours
 
-{cli_common.EXIT_CODES}
+{context_module.EXIT_CODES}
 """
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {clean(message)}.\nSee `{self.prog} --help`.\n")
-        raise SystemExit(cli_common.USAGE)
+        raise SystemExit(context_module.USAGE)
 
 
 class _Version(argparse.Action):
@@ -202,7 +202,7 @@ class _Version(argparse.Action):
         except PackageNotFoundError:
             text = "(from a checkout)"
         print(f"pushlive {text}")
-        parser.exit(cli_common.DONE)
+        parser.exit(context_module.DONE)
 
 
 def _help() -> str:
@@ -238,9 +238,9 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         if chosen == "token":
             _token_parser(own, quiet)
         if chosen == "secret":
-            from pipeline import cli_secret
+            from pipeline.cli import secret
 
-            cli_secret.parser(own, quiet)
+            secret.parser(own, quiet)
     return parser
 
 
@@ -265,10 +265,10 @@ def _unknown(word: str) -> int:
     near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
     advice = f"Did you mean `pushlive {near[0]}`?" if near else "`pushlive --help` lists the commands."
     sys.stderr.write(f"pushlive: there is no command {clean(word)!r}. {advice}\n")
-    return cli_common.USAGE
+    return context_module.USAGE
 
 
-def _perform(command: Command, context: cli_common.Context) -> int:
+def _perform(command: Command, context: context_module.Context) -> int:
     from importlib import import_module
 
     module, _, function = command.where.partition(":")
@@ -281,7 +281,7 @@ def _told(terminal: Terminal, command: str, error: PushliveError) -> int:
     mark = terminal.paint(f"pushlive {command}:", "red") if terminal.live else f"pushlive {command}:"
     advice = clean_lines(error.advice.strip()) if error.advice else []
     terminal.complain(f"{mark} {first}", *rest, *(f"  {line}" for line in advice))
-    return cli_common.exit_code(error)
+    return context_module.exit_code(error)
 
 
 def _closed() -> int:
@@ -291,11 +291,11 @@ def _closed() -> int:
 
 
 def _interrupted(terminal: Terminal, interrupt: KeyboardInterrupt) -> int:
-    if isinstance(interrupt, cli_common.Detached):
+    if isinstance(interrupt, context_module.Detached):
         terminal.complain(f"detached; {interrupt} goes on. `pushlive follow '{interrupt}'` watches it again.")
     else:
         terminal.complain("interrupted.")
-    return cli_common.INTERRUPTED
+    return context_module.INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -308,13 +308,13 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     try:
         args = _parser(chosen).parse_args(words or ["--help"])
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else cli_common.USAGE
+        return end.code if isinstance(end.code, int) else context_module.USAGE
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show ━ still gets the words
             stream.reconfigure(errors="replace")
     terminal = Terminal(environ, quiet=getattr(args, "quiet", False))
     try:
-        return _perform(COMMANDS[chosen], cli_common.Context(args, terminal, environ))
+        return _perform(COMMANDS[chosen], context_module.Context(args, terminal, environ))
     except PushliveError as error:
         return _told(terminal, chosen, error)
     except BrokenPipeError:

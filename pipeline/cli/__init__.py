@@ -1,0 +1,1 @@
+"""``pushlive``: the command line, a thin client of the HTTP API."""
