@@ -17,8 +17,8 @@ from pipeline.lib.secret import Secret
 from pipeline.lib.units import parse_duration
 from webhooks import telling
 from webhooks.answers import Refused, held
-from webhooks.auth import ROLES, bearer
-from webhooks.limits import Incomplete, TooLarge, received
+from webhooks.security.auth import ROLES, bearer
+from webhooks.security.limits import Incomplete, TooLarge, received
 from webhooks.site import Site
 
 BODY_LIMIT = 1 << 20  # bytes; the largest body is a pipelines.yaml

@@ -17,11 +17,14 @@ from werkzeug.exceptions import HTTPException
 
 from pipeline.config.settings import Secret, Settings
 from pipeline.errors import PushliveError, StoreUnavailable
-from webhooks import api, git_server, pages, post_receive, receive
+from webhooks import api
 from webhooks.answers import as_json, status_of
-from webhooks.auth import check_host
-from webhooks.desk import DeskPort
-from webhooks.failures import Failures
+from webhooks.git import post_receive, server
+from webhooks.pages import pages
+from webhooks.ports import DeskPort
+from webhooks.receivers import receive
+from webhooks.security.auth import check_host
+from webhooks.security.failures import Failures
 from webhooks.site import Site
 from webhooks.text import clean
 
@@ -62,11 +65,11 @@ def create_app(
         PROVIDE_AUTOMATIC_OPTIONS=False,  # nothing is answered to whom nobody knows
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
-    hooks = git_server.install_hooks((settings.data / "hooks").absolute())
+    hooks = server.install_hooks((settings.data / "hooks").absolute())
     internal = Secret(secrets.token_urlsafe(32))
     site = Site(desk, settings, ensure_repository, internal, hooks, failures=Failures(clock))
     app.extensions["pushlive"] = site
-    for part in (receive, git_server, post_receive, api, pages):
+    for part in (receive, server, post_receive, api, pages):
         app.register_blueprint(part.blueprint(site))
     _guard(app, site)
     _errors(app)

@@ -10,7 +10,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 THREADS = 96  # 2 × 24 pushes and 24 streams at most, and some for everything else
 OPTIONS: dict[str, Any] = {
-    "worker_class": "webhooks.patience.PatientWorker",
+    "worker_class": "webhooks.security.slow_clients.PatientWorker",
     "workers": 1,
     "threads": THREADS,
     "worker_connections": 1000,

@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import BoundedSemaphore
 
 from pipeline.config.settings import Secret, Settings
-from webhooks.desk import DeskPort
-from webhooks.failures import Failures
-from webhooks.limits import Deadlines
+from webhooks.ports import DeskPort
+from webhooks.security.failures import Failures
+from webhooks.security.limits import Deadlines
 
 PUSHES_AT_ONCE = 24  # each holds two of the server's threads: its own, and its hook's
 STREAMS_AT_ONCE = 24  # runs that are watched; each holds a thread for as long as it likes

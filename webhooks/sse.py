@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pipeline.domain.run import Run
 from pipeline.errors import PushliveError
 from webhooks import telling
-from webhooks.desk import DeskPort
+from webhooks.ports import DeskPort
 
 
 def stream(desk: DeskPort, run: Run, after: str) -> Iterator[str]:

@@ -10,8 +10,8 @@ from flask import Flask
 
 from pipeline.config.settings import Secret, Settings
 from tests.web.fake_desk import FakeDesk
-from webhooks import limits, patience
 from webhooks.app import create_app
+from webhooks.security import limits, slow_clients
 from webhooks.server import Server
 
 
@@ -27,6 +27,6 @@ def make_app(data: Path, listen: str, pace: float) -> Flask:
 
 
 if __name__ == "__main__":
-    patience.HEAD_SECONDS = limits.BODY_SECONDS = 2.0  # so that the tests of slow clients are quick
+    slow_clients.HEAD_SECONDS = limits.BODY_SECONDS = 2.0  # so that the tests of slow clients are quick
     folder, address, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     Server(address, lambda: make_app(folder, address, seconds)).run()

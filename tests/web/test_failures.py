@@ -11,7 +11,15 @@ from pipeline.config.settings import load
 from pipeline.errors import ConfigError
 from tests.web.fake_desk import FakeDesk
 from tests.web.test_receivers import github, signed
-from webhooks.failures import ALTOGETHER, LOGINS_TOLD, PER_ADDRESS, REMEMBERED, Failures, group, sender
+from webhooks.security.failures import (
+    ALTOGETHER,
+    LOGINS_TOLD,
+    PER_ADDRESS,
+    REMEMBERED,
+    Failures,
+    group,
+    sender,
+)
 
 
 class Clock:

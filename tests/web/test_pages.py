@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
 from tests.web.fake_desk import FAILURE, FakeDesk, environment, steps
-from webhooks import view
+from webhooks.pages import view
 from webhooks.text import clean
 
 EVIL = "<script>alert(1)</script>\x1b[31m\x1b]0;title\x07 \u202e\x9b2J'\"&"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.settings import Secret
 from webhooks.receivers import Headers, Ignored, Parsed, delivery, part, pushed, text
-from webhooks.signatures import valid
+from webhooks.security.signatures import valid
 
 
 class Gitea:

@@ -18,9 +18,9 @@ from flask.typing import ResponseReturnValue
 from pipeline.config.settings import Settings
 from pipeline.errors import NotFound
 from webhooks.answers import RETRY_AFTER, Refused
-from webhooks.auth import address, allowed, whose
-from webhooks.desk import TokenPort
-from webhooks.git_cgi import BackendFailed, Body, Exchange
+from webhooks.git.cgi import BackendFailed, Body, Exchange
+from webhooks.ports import TokenPort
+from webhooks.security.auth import address, allowed, whose
 from webhooks.site import Site
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

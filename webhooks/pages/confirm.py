@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.domain.audit_chain import Actor
 from pipeline.errors import NotFound, RequestError
-from webhooks.desk import DeskPort
+from webhooks.ports import DeskPort
 
 ON_ENVIRONMENT = ("revert", "hold", "resume")
 ON_RUN = ("promote", "cancel", "retry")

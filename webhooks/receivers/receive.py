@@ -22,11 +22,11 @@ from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
 from pipeline.errors import NotFound
 from webhooks.answers import Refused, pushlive_clock
-from webhooks.auth import address, failed
-from webhooks.limits import Incomplete, TooLarge, received
 from webhooks.receivers import Ignored, Malformed, Parsed, Pushed, Receiver
 from webhooks.receivers.gitea import Gitea
 from webhooks.receivers.github import GitHub
+from webhooks.security.auth import address, failed
+from webhooks.security.limits import Incomplete, TooLarge, received
 from webhooks.site import Site
 
 RECEIVERS: dict[str, Receiver] = {"github": GitHub(), "gitea": Gitea()}

@@ -11,13 +11,14 @@ from flask import Blueprint, Response, redirect, render_template, request, sessi
 from flask.typing import ResponseReturnValue
 
 from pipeline.lib.units import show_duration
-from webhooks import confirm, sse, view
+from webhooks import sse
 from webhooks.answers import Refused, held
 from webhooks.api import after_of, log_of, number_of
-from webhooks.auth import may
-from webhooks.confirm import Confirm
-from webhooks.limits import Incomplete, TooLarge, received
-from webhooks.sessions import LOGIN_HOURS, LoginNeeded, acting, check_origin, log_in, person
+from webhooks.pages import confirm, view
+from webhooks.pages.confirm import Confirm
+from webhooks.security.auth import may
+from webhooks.security.limits import Incomplete, TooLarge, received
+from webhooks.security.sessions import LOGIN_HOURS, LoginNeeded, acting, check_origin, log_in, person
 from webhooks.site import Site
 from webhooks.text import clean
 

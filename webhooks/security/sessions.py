@@ -11,7 +11,7 @@ from flask import request, session
 
 from pipeline.domain.audit_chain import Actor
 from webhooks.answers import Refused
-from webhooks.auth import address, allowed, whose
+from webhooks.security.auth import address, allowed, whose
 from webhooks.site import Site
 
 LOGIN_HOURS = 12

@@ -15,8 +15,8 @@ from pipeline.domain.run import Outcome, Push, Run
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable
 from webhooks import telling
 from webhooks.answers import pushlive_clock
-from webhooks.hook import END, TICK
-from webhooks.limits import received
+from webhooks.git.hook import END, TICK
+from webhooks.security.limits import received
 from webhooks.site import Site
 from webhooks.text import line
 

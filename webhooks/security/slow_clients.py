@@ -5,8 +5,8 @@ from then on a client that sends one byte a second keeps a thread, in the head a
 long as it likes; 64 of them stop the service. So:
 
 * a connection gets a thread only once its request's whole head is there (HEAD_SECONDS, else it is closed);
-* reading a body is given a deadline by whoever reads it (``webhooks.limits.Deadlines``), which this loop
-  enforces; git's packs, which may take long, must not stall (``webhooks.git_cgi``).
+* reading a body is given a deadline by whoever reads it (``webhooks.security.limits.Deadlines``), which this loop
+  enforces; git's packs, which may take long, must not stall (``webhooks.git.cgi``).
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from flask import request
 from pipeline.config.settings import Settings
 from pipeline.domain.audit_chain import Actor
 from pipeline.errors import TokenExpired
-from webhooks import failures
 from webhooks.answers import Refused
-from webhooks.desk import TokenPort
+from webhooks.ports import TokenPort
+from webhooks.security import failures
 from webhooks.site import Site
 
 ROLES = ("viewer", "developer", "maintainer")  # each may do what the ones before it may
