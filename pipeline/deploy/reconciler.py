@@ -19,7 +19,6 @@ from pipeline.errors import LeaseLost, NotFound, PushliveError
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import Deadline
 from pipeline.secrets.vault import Vault
-from pipeline.service import views
 from pipeline.store import Lease, Store, Transaction
 
 DRAIN_SLICE = 0.2  # seconds that one environment's drain may hold up the others
@@ -212,7 +211,7 @@ class Reconciler:
         """Warm and failed slots whose time is over; a warm one is drained in slices."""
         said = []
         now = self._parts.clock.now()
-        for slot in views.expired(self._environment, now):
+        for slot in slots_rules.expired(self._environment, now):
             record = self._environment.slots[slot]
             if record.state == SlotState.WARM and self._still_busy(slot, now):
                 continue

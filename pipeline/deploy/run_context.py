@@ -2,89 +2,32 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from pipeline.deploy.deadline import RunWatch
+from pipeline.deploy.heartbeat import Renewer
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Run, State, StepResult
-from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, TimedOut
+from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Clock
 from pipeline.runlog.file import RunLog
 from pipeline.secrets.redaction import Mask
 from pipeline.secrets.run_redaction import Masker
 from pipeline.store import Lease, Store, Transaction
-from pipeline.store.leases import TTL
 
 T = TypeVar("T")
-RENEW_EVERY = 2.0  # seconds
-LOOK_EVERY = 0.1  # seconds between two looks whether the run is still wanted
+
+
 FLUSH_EVERY = 0.1  # seconds that a line of output may wait for others
+
+
 LINES = 4000  # lines of output of one run that go to followers; all of them go to the log
-
-
-class Renewer:
-    """Renews leases in a thread; ``lost`` is set once one of them is somebody else's or nobody answers."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._leases: dict[str, Lease] = {}
-        self._stop = threading.Event()
-        self._refused = False
-        self._renewed = time.monotonic()
-        self._thread = threading.Thread(target=self._loop, name="renew-leases", daemon=True)
-
-    @property
-    def lost(self) -> bool:
-        """True once a lease is somebody else's, or may be: nobody has answered for almost a lease's life."""
-        return self._refused or time.monotonic() - self._renewed > TTL - 1.0
-
-    def __enter__(self) -> Renewer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=10)
-        for lease in tuple(self._leases.values()):
-            self.drop(lease)
-
-    def hold(self, lease: Lease) -> None:
-        self._leases[lease.key] = lease
-
-    def ours(self) -> bool:
-        """Asks the store whether all that is held here still is ours; where it does not answer, ``lost`` decides."""
-        if self.lost:
-            return False
-        try:
-            return self._store.leases.ours(tuple(self._leases.values()))
-        except StoreUnavailable:
-            return True
-
-    def drop(self, lease: Lease) -> None:
-        self._leases.pop(lease.key, None)
-        try:
-            self._store.leases.drop(lease)
-        except StoreUnavailable:
-            return  # it ends by itself
-
-    def _loop(self) -> None:
-        while not self._stop.wait(RENEW_EVERY):
-            began = time.monotonic()
-            try:
-                held = [
-                    lease for lease in tuple(self._leases.values()) if not self._store.leases.renew(lease)
-                ]
-            except StoreUnavailable:
-                continue
-            self._renewed = began
-            # A lease dropped while we were renewing is no loss.
-            self._refused = self._refused or any(lease.key in self._leases for lease in held)
 
 
 @dataclass
@@ -106,37 +49,6 @@ class Step:
         """How it went: well, unless there is a problem."""
         seconds, detail = self.clock.monotonic() - self._began, self.detail if problem is None else problem
         return StepResult(self.stage, self.name, self._started, seconds, problem is None, detail, self.data)
-
-
-class RunWatch:
-    """ports.Watch for one step of one run."""
-
-    def __init__(self, work: Work, timeout: float, what: str, heed: bool) -> None:
-        self._work, self._what, self._timeout, self._heed = work, what, timeout, heed
-        self._deadline = work.clock.monotonic() + timeout
-        self._looked = -1.0
-
-    def remaining(self) -> float:
-        return max(0.0, self._deadline - self._work.clock.monotonic())
-
-    def check(self) -> None:
-        if self.remaining() <= 0:
-            raise TimedOut(
-                f"{self._what} took longer than its {self._timeout:.0f} s and was ended.",
-                advice="Raise its timeout in pipelines.yaml if it needs longer.",
-            )
-        now = self._work.clock.monotonic()
-        if now - self._looked >= LOOK_EVERY:
-            self._looked = now
-            self._work.flush()
-            if self._heed:
-                self._work.still_wanted()
-            else:
-                self._work.still_ours()
-
-    def wait(self, seconds: float) -> None:
-        self._work.clock.sleep(min(seconds, self.remaining()))
-        self.check()
 
 
 class Work:

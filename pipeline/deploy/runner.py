@@ -16,9 +16,10 @@ from pipeline.deploy import admission, engine_addresses
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.failure_card import card, compared
+from pipeline.deploy.heartbeat import Renewer
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.rollout import Rollout
-from pipeline.deploy.run_context import Renewer, Work
+from pipeline.deploy.run_context import Work
 from pipeline.domain import budget as budgets
 from pipeline.domain import gates as gates_rules
 from pipeline.domain import slots, transitions

@@ -27,3 +27,11 @@ def service_name(pipeline: str, environment: str) -> str:
         return plain
     tail = hashlib.sha256(f"{pipeline}/{environment}".encode()).hexdigest()[:_TAIL]
     return f"{plain[: ROOM - _TAIL - 1].rstrip('-')}-{tail}"
+
+
+def same_repository(url: str) -> str:
+    """A URL in a form in which https, ssh and scp-like ways to one repository are equal."""
+    text = re.sub(r"^[a-z+]+://", "", url.strip().lower())
+    text = re.sub(r"^[^@/]*@", "", text)
+    text = re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)
+    return re.sub(r"(\.git)?/*$", "", text)

@@ -131,3 +131,9 @@ def revert_target(environment: Environment) -> int | None:
         before = before[: before.index(serving_now)]
     candidates = [number for number in before if environment.pairs.get(number) not in bad]
     return candidates[-1] if candidates else None
+
+
+def expired(environment: Environment, now: float) -> tuple[str, ...]:
+    """Slots that are kept no longer."""
+    kept = (SlotState.WARM, SlotState.FAILED)
+    return tuple(slot for slot, r in environment.slots.items() if r.state in kept and r.until <= now)

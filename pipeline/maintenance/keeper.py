@@ -15,8 +15,8 @@ from pipeline.config.models import Config
 from pipeline.config.settings import Settings
 from pipeline.deploy.admission import Accepted
 from pipeline.deploy.build_stage import repository
+from pipeline.deploy.heartbeat import Renewer
 from pipeline.deploy.reconciler import Reconciler
-from pipeline.deploy.run_context import Renewer
 from pipeline.domain import slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release

@@ -10,7 +10,7 @@ from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
 from pipeline.config.settings import Settings
-from pipeline.domain import slots
+from pipeline.domain import naming, slots
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
@@ -107,11 +107,11 @@ class Looking:
 
     def pipelines_of_url(self, urls: tuple[str, ...]) -> tuple[str, ...]:
         config = self._config()
-        wanted = {views.same_repository(url) for url in urls if url}
+        wanted = {naming.same_repository(url) for url in urls if url}
         return tuple(
             name
             for name, pipeline in config.pipelines.items()
-            if pipeline.source.url and views.same_repository(pipeline.source.url) in wanted
+            if pipeline.source.url and naming.same_repository(pipeline.source.url) in wanted
         )
 
     def branch_of(self, pipeline: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from pipeline.config.engines import DOCKER
@@ -11,20 +10,12 @@ from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.domain import budget, slots
-from pipeline.domain.environment import Environment, SlotState, other
+from pipeline.domain.environment import Environment, other
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.store import Store
-
-
-def same_repository(url: str) -> str:
-    """A URL in a form in which https, ssh and scp-like ways to one repository are equal."""
-    text = re.sub(r"^[a-z+]+://", "", url.strip().lower())
-    text = re.sub(r"^[^@/]*@", "", text)
-    text = re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)
-    return re.sub(r"(\.git)?/*$", "", text)
 
 
 def summary(run: Run, now: float) -> dict[str, Any]:
@@ -156,9 +147,3 @@ class Views:
             return self._store.release(pipeline, record.serving)
         except NotFound:
             return None
-
-
-def expired(environment: Environment, now: float) -> tuple[str, ...]:
-    """Slots that are kept no longer."""
-    kept = (SlotState.WARM, SlotState.FAILED)
-    return tuple(slot for slot, r in environment.slots.items() if r.state in kept and r.until <= now)

@@ -2,7 +2,8 @@
 
 from pipeline.store.leases import Lease, Watchman
 from pipeline.store.outbox import Box, Trouble
-from pipeline.store.store import Store, Transaction
+from pipeline.store.store import Store
 from pipeline.store.tokens import Token
+from pipeline.store.transaction import Transaction
 
 __all__ = ["Box", "Lease", "Store", "Token", "Transaction", "Trouble", "Watchman"]

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 import docker
-from pipeline.adapters.docker.containers import CAP_DROP
 from pipeline.adapters.http.probe import HttpProbe
+from pipeline.adapters.workload import CAP_DROP
 from pipeline.config.settings import Settings
 from pipeline.errors import AppFailed
 from tests.conftest import Bench

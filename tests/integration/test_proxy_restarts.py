@@ -10,8 +10,8 @@ import time
 import pytest
 
 import docker
-from pipeline.adapters.docker.containers import INSTANCE
 from pipeline.adapters.docker.engine import DockerEngine
+from pipeline.adapters.docker_api.labels import INSTANCE
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from pipeline.adapters.fake.parts import Killed
-from pipeline.deploy.run_context import Renewer, Work
+from pipeline.deploy.heartbeat import Renewer
+from pipeline.deploy.run_context import Work
 from pipeline.domain import slots
 from pipeline.domain.engine_types import Place
 from pipeline.domain.environment import SlotState

@@ -7,9 +7,12 @@ from itertools import product
 
 import pytest
 
-from pipeline.adapters.docker import containers as made
+from pipeline.adapters import workload
+from pipeline.adapters.docker import containers
 from pipeline.adapters.docker.diagnosis import explain, listeners
 from pipeline.adapters.docker.readiness import exited
+from pipeline.adapters.docker_api import addresses as addresses_rules
+from pipeline.adapters.docker_api import labels
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place, SlotSpec
@@ -27,17 +30,17 @@ def spec(slot: str = "blue", index: int = 3, **service: object) -> SlotSpec:
 def test_no_two_containers_of_any_environments_share_an_address() -> None:
     places = [Place("p", "e", index, slot) for index, slot in product(range(120), SLOTS)]
     addresses = [
-        made.address(SETTINGS, place, r, n) for place in places for r in (1, 3) for n in range(1, 13)
+        containers.address(SETTINGS, place, r, n) for place in places for r in (1, 3) for n in range(1, 13)
     ]
     assert len(set(addresses)) == len(addresses) == 120 * 48
-    pools = {made.network_body(SETTINGS, place)["IPAM"]["Config"][0]["IPRange"] for place in places}
+    pools = {containers.network_body(SETTINGS, place)["IPAM"]["Config"][0]["IPRange"] for place in places}
     dealt = {str(host) for pool in pools for host in ipaddress_hosts(pool)}
     assert not dealt & set(addresses)
 
 
 def test_a_release_starts_beside_the_one_that_its_slot_held() -> None:
     place = Place("p", "e", 0, "blue")
-    assert made.address(SETTINGS, place, 16, 1) != made.address(SETTINGS, place, 18, 1)
+    assert containers.address(SETTINGS, place, 16, 1) != containers.address(SETTINGS, place, 18, 1)
 
 
 def ipaddress_hosts(pool: str) -> list[str]:
@@ -48,14 +51,14 @@ def ipaddress_hosts(pool: str) -> list[str]:
 
 def test_an_environment_beyond_the_range_is_refused() -> None:
     small = replace(SETTINGS, subnets="10.213.0.0/25")
-    assert str(made.subnet(small, 1)) == "10.213.0.64/26"
+    assert str(addresses_rules.subnet(small, 1)) == "10.213.0.64/26"
     with pytest.raises(EngineFailed, match=r"10\.213\.0\.0/25 has no room"):
-        made.subnet(small, 2)
+        addresses_rules.subnet(small, 2)
 
 
 def test_the_spec_label_changes_with_what_a_container_is_and_with_nothing_else() -> None:
     def label(one: SlotSpec) -> str:
-        return str(made.slot_body(SETTINGS, one, 1)["Labels"][made.SPEC])
+        return str(containers.slot_body(SETTINGS, one, 1)["Labels"][labels.SPEC])
 
     plain = label(spec())
     assert label(replace(spec(), run=99)) == plain
@@ -73,7 +76,7 @@ def test_the_spec_label_changes_with_what_a_container_is_and_with_nothing_else()
 
 
 def test_our_variables_cannot_be_replaced_by_configuration() -> None:
-    env = made.environment(spec(env={"PUSHLIVE_RELEASE": "r1", "A": "1"}), {"A": "2"})
+    env = workload.environment(spec(env={"PUSHLIVE_RELEASE": "r1", "A": "1"}), {"A": "2"})
     assert sorted(env) == [
         "A=2",
         f"PUSHLIVE_COMMIT={'c' * 40}",
@@ -83,39 +86,42 @@ def test_our_variables_cannot_be_replaced_by_configuration() -> None:
 
 
 def test_a_command_overrides_the_entrypoint_and_is_no_replica() -> None:
-    body = made.command_body(
+    body = containers.command_body(
         SETTINGS, spec(), "migrate", ("./migrate", "--all"), {"PUSHLIVE_URL": "http://x"}
     )
     assert (body["Entrypoint"], body["Cmd"]) == (["./migrate"], ["--all"])
-    assert made.REPLICA not in body["Labels"]
+    assert labels.REPLICA not in body["Labels"]
     assert "PUSHLIVE_URL=http://x" in body["Env"]
     assert body["HostConfig"]["Memory"] == 256 << 20
 
 
 def test_strict_takes_every_right_away_from_slots_and_commands_alike() -> None:
     one = spec(security="strict")
-    for body in (made.slot_body(SETTINGS, one, 1), made.command_body(SETTINGS, one, "x", ("a",), {})):
+    for body in (
+        containers.slot_body(SETTINGS, one, 1),
+        containers.command_body(SETTINGS, one, "x", ("a",), {}),
+    ):
         host = body["HostConfig"]
         assert (host["CapDrop"], host["ReadonlyRootfs"], list(host["Tmpfs"])) == (["ALL"], True, ["/tmp"])
         assert host["SecurityOpt"] == ["no-new-privileges"]
-    assert "ReadonlyRootfs" not in made.slot_body(SETTINGS, spec(), 1)["HostConfig"]
+    assert "ReadonlyRootfs" not in containers.slot_body(SETTINGS, spec(), 1)["HostConfig"]
 
 
 @pytest.mark.parametrize("user", ["", "root", "0", "0:0", "00", "root:root", "nobody", "app:1000"])
 def test_strict_wants_a_user_that_is_certainly_not_root(user: str) -> None:
     with pytest.raises(AppFailed, match=f"runs as {user or 'root, because it names no user'}, and") as raised:
-        made.refuse_root(spec(security="strict"), user)
+        containers.refuse_root(spec(security="strict"), user)
     assert "`USER 10001`" in raised.value.advice
 
 
 @pytest.mark.parametrize("user", ["1", "10001:0", "65534:app"])
 def test_strict_takes_a_user_with_a_number(user: str) -> None:
-    made.refuse_root(spec(security="strict"), user)
+    containers.refuse_root(spec(security="strict"), user)
 
 
 @pytest.mark.parametrize(("stop", "seconds"), [(0.0, 1), (0.4, 1), (2.6, 3), (300.0, 300)])
 def test_the_stop_limit_is_in_whole_seconds_and_never_a_kill(stop: float, seconds: int) -> None:
-    assert made.slot_body(SETTINGS, spec(stop=stop), 1)["StopTimeout"] == seconds
+    assert containers.slot_body(SETTINGS, spec(stop=stop), 1)["StopTimeout"] == seconds
 
 
 # Rows as the kernel writes them: 0.0.0.0:8080, 127.0.0.1:9090, Docker's name server, an open connection

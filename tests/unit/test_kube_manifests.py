@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.adapters import workload
 from pipeline.adapters.docker import containers
 from pipeline.adapters.kubernetes import manifests as made
 from pipeline.adapters.kubernetes.names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
@@ -95,7 +96,7 @@ def test_a_slot_of_one_replica_has_no_disruption_budget_to_keep_a_node_from_bein
 def test_the_defaults_are_dockers(build: Any) -> None:
     one = build(spec())
     app = one["containers"][0]["securityContext"]
-    assert app == {"allowPrivilegeEscalation": False, "capabilities": {"drop": containers.CAP_DROP}}
+    assert app == {"allowPrivilegeEscalation": False, "capabilities": {"drop": workload.CAP_DROP}}
     assert one["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert one["automountServiceAccountToken"] is False
     assert one["enableServiceLinks"] is False
@@ -162,7 +163,7 @@ def test_the_configuration_wins_over_secrets_and_we_over_both_as_on_docker() -> 
     env = {"A": "1", "BOTH": "the configuration's", "PUSHLIVE_RELEASE": "r1", "MORE": "2", "MONEY": "$$ $(A)"}
     one, more = with_secrets(spec(env=env)), {"MORE": "3", "PRICE": "$$5 or $(A)"}
     manifest = MAKE.command(one, "x", ("true",), more)
-    body = containers.given({"Env": containers.environment(one, more)}, one.reveal())
+    body = containers.given({"Env": workload.environment(one, more)}, one.reveal())
     on_docker = dict(entry.split("=", 1) for entry in body["Env"])
     assert variables(one, manifest) == on_docker
     assert on_docker["BOTH"] == "the configuration's"

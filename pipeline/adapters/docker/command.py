@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.adapters import output_lines
-from pipeline.adapters.docker.containers import Body
 from pipeline.adapters.docker_api.calls import NEVER, Calls, Found
+from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import OutcomeUnknown
 from pipeline.ports.builder import Emit

@@ -7,54 +7,37 @@ is dealt alike. A slot's releases take the halves in turn, so that a new one sta
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-import json
-from typing import Any
-
+from pipeline.adapters.docker_api.addresses import subnet
+from pipeline.adapters.docker_api.labels import (
+    ADDRESS,
+    COMMAND,
+    COMMIT,
+    ENVIRONMENT,
+    INDEX,
+    INSTANCE,
+    LOGS,
+    MEMORY,
+    PIPELINE,
+    PORT,
+    RELEASE,
+    REPLICA,
+    RUN,
+    SLOT,
+    SPEC,
+    STOP,
+    Body,
+)
+from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Place, SlotSpec
-from pipeline.errors import AppFailed, EngineFailed
+from pipeline.errors import AppFailed
 from pipeline.lib.secret import Secret
 
-Body = dict[str, Any]
-
-INSTANCE = "pushlive.instance"
-PIPELINE = "pushlive.pipeline"
-ENVIRONMENT = "pushlive.environment"
-INDEX = "pushlive.index"
-SLOT = "pushlive.slot"
-RELEASE = "pushlive.release"
-RUN = "pushlive.run"
-COMMIT = "pushlive.commit"
-REPLICA = "pushlive.replica"
-COMMAND = "pushlive.command"
-ROLE = "pushlive.role"
-ADDRESS = "pushlive.address"
-PORT = "pushlive.port"
-MEMORY = "pushlive.memory"  # bytes
-STOP = "pushlive.stop"  # whole seconds
-SPEC = "pushlive.spec"  # hash of all that makes a container what it is
-
 PIDS = 512
-LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
-# Docker's default set without what an application behind a proxy has no use for: raw sockets, device nodes,
-# file capabilities, the kernel's audit log. The rest stays, so that images that start as root and drop work.
-CAP_DROP = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
+
+
 TMP = "rw,nosuid,nodev,exec,mode=1777"  # counted as the container's memory, so bounded by its limit
-
-
-def subnet(settings: Settings, index: int) -> ipaddress.IPv4Network:
-    """The environment's /26. Raises EngineFailed when the range has no index-th one."""
-    whole = ipaddress.IPv4Network(settings.subnets)
-    first = int(whole.network_address) + 64 * index
-    if first + 64 > int(whole.broadcast_address) + 1:
-        raise EngineFailed(
-            f"{settings.subnets} has no room for environment number {index + 1}.",
-            advice="Give PUSHLIVE_SUBNETS a larger range; each environment takes 64 addresses.",
-        )
-    return ipaddress.IPv4Network((first, 26))
 
 
 def address(settings: Settings, place: Place, release: int, replica: int) -> str:
@@ -118,16 +101,6 @@ def labels(settings: Settings, spec: SlotSpec) -> dict[str, str]:
 def stop_seconds(spec: SlotSpec) -> int:
     """The Engine takes whole seconds only; 0 would be a kill without SIGTERM."""
     return max(1, round(spec.config.service.stop))
-
-
-def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
-    """``env`` of the configuration, then ours, which it cannot replace."""
-    ours = {
-        "PUSHLIVE_COMMIT": spec.commit,
-        "PUSHLIVE_RELEASE": f"r{spec.release}",
-        "PUSHLIVE_ENVIRONMENT": spec.place.environment,
-    }
-    return [f"{key}={value}" for key, value in {**spec.config.service.env, **more, **ours}.items()]
 
 
 def given(body: Body, secrets: dict[str, Secret]) -> Body:
@@ -214,8 +187,3 @@ def command_body(
             "RestartPolicy": {"Name": "no"},
         },
     }
-
-
-def fingerprint(body: Body) -> str:
-    """A short hash, equal for equal bodies."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]

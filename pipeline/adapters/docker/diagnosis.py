@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.adapters.docker.containers import INSTANCE, ROLE
 from pipeline.adapters.docker_api.calls import Calls, Found
+from pipeline.adapters.docker_api.labels import INSTANCE, ROLE
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from pipeline.adapters.docker import command as command_module
-from pipeline.adapters.docker import containers as made
-from pipeline.adapters.docker import images, readiness
+from pipeline.adapters.docker import containers, images, readiness
+from pipeline.adapters.docker_api import labels as labels_rules
 from pipeline.adapters.docker_api.calls import (
     Calls,
     ClientFactory,
@@ -55,7 +55,7 @@ class DockerEngine:
 
     def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
         self._proxy.add_environment(place.index, _name(place), (f"{_name(place)}.localhost", *hosts))
-        body = made.network_body(self._settings, place)
+        body = containers.network_body(self._settings, place)
         found = self._calls.network(body["Name"])
         if found and not _same_network(found, body):
             self._replace_network(found, place)
@@ -66,7 +66,7 @@ class DockerEngine:
 
     def _replace_network(self, found: Found, place: Place) -> None:
         """A network of that name with other addresses: ours and empty, or a clear error."""
-        theirs = (found.get("Labels") or {}).get(made.INSTANCE) != self._settings.instance
+        theirs = (found.get("Labels") or {}).get(labels_rules.INSTANCE) != self._settings.instance
         if theirs or found.get("Containers"):
             raise EngineFailed(
                 f"A Docker network {found['Name']} is there with other addresses or another owner.",
@@ -81,7 +81,7 @@ class DockerEngine:
         held = memory_of(
             one
             for one in self._calls.list(self._ours, all=False)
-            if not _in(one, spec.place) and made.SLOT in one["Labels"]
+            if not _in(one, spec.place) and labels_rules.SLOT in one["Labels"]
         )
         if wanted + held > total:
             raise DoesNotFit(
@@ -115,7 +115,7 @@ class DockerEngine:
             self._proxy.set_servers(spec.place.index, spec.place.slot, [])
         ends = [partial(self._calls.end, one) for one in unfit]
         acts = [
-            partial(self._begin, name, made.given(body, secrets), kept.get(name))
+            partial(self._begin, name, containers.given(body, secrets), kept.get(name))
             for name, body in wanted.items()
             if name not in kept or kept[name]["State"] != "running"
         ]
@@ -126,20 +126,20 @@ class DockerEngine:
             together([*ends, *acts], watch)
         return bool(ends or acts)
 
-    def _keeps(self, one: Found, wanted: dict[str, made.Body]) -> bool:
+    def _keeps(self, one: Found, wanted: dict[str, labels_rules.Body]) -> bool:
         body = wanted.get(name_of(one))
-        same = body is not None and body["Labels"][made.SPEC] == one["Labels"].get(made.SPEC)
+        same = body is not None and body["Labels"][labels_rules.SPEC] == one["Labels"].get(labels_rules.SPEC)
         return same and one["State"] in ("running", "created", "restarting")
 
-    def _begin(self, name: str, body: made.Body, there: Found | None) -> None:
+    def _begin(self, name: str, body: labels_rules.Body, there: Found | None) -> None:
         if there is None:
             self._calls.create(name, body)
         self._calls.start(name)
 
-    def _bodies(self, spec: SlotSpec) -> dict[str, made.Body]:
+    def _bodies(self, spec: SlotSpec) -> dict[str, labels_rules.Body]:
         numbers = range(1, spec.config.service.replicas + 1)
         return {
-            made.container_name(self._settings, spec, n): made.slot_body(self._settings, spec, n)
+            containers.container_name(self._settings, spec, n): containers.slot_body(self._settings, spec, n)
             for n in numbers
         }
 
@@ -151,7 +151,7 @@ class DockerEngine:
         return self.replicas(spec.place)
 
     def replicas(self, place: Place) -> tuple[Replica, ...]:
-        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))
+        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
         return tuple(
             replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None, self._key)
@@ -170,7 +170,7 @@ class DockerEngine:
             problems.append("the proxy does not know its containers")
         return tuple(problems)
 
-    def _wrong(self, one: Found | None, name: str, body: made.Body) -> list[str]:
+    def _wrong(self, one: Found | None, name: str, body: labels_rules.Body) -> list[str]:
         if one is None:
             return [f"{name} is missing"]
         if one["State"] not in ("running", "restarting"):
@@ -197,16 +197,16 @@ class DockerEngine:
     def straighten(self, spec: SlotSpec) -> None:
         self.revive(spec)
 
-    def _verify(self, name: str, body: made.Body) -> None:
+    def _verify(self, name: str, body: labels_rules.Body) -> None:
         """The container really has the address under which the proxy knows it."""
         for problem in self._elsewhere(name, body):
             raise EngineFailed(f"{problem}.", advice=f"`docker rm -f {name}`; reconciliation makes it anew.")
 
-    def _elsewhere(self, name: str, body: made.Body) -> list[str]:
+    def _elsewhere(self, name: str, body: labels_rules.Body) -> list[str]:
         found = self._calls.inspect(name)
         networks = found["NetworkSettings"]["Networks"] if found else {}
         has = networks.get(body["HostConfig"]["NetworkMode"], {}).get("IPAddress", "")
-        wanted = body["Labels"][made.ADDRESS]
+        wanted = body["Labels"][labels_rules.ADDRESS]
         wrong = bool(found and found["State"]["Running"] and has != wanted)
         return [f"{name} has the address {has or 'none'} instead of {wanted}"] if wrong else []
 
@@ -270,7 +270,9 @@ class DockerEngine:
     def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
         service = spec.config.service
         numbers = range(1, service.replicas + 1)
-        return [(made.address(self._settings, spec.place, spec.release, n), service.port) for n in numbers]
+        return [
+            (containers.address(self._settings, spec.place, spec.release, n), service.port) for n in numbers
+        ]
 
     def _expected(self, spec: SlotSpec) -> tuple[str, ...]:
         return tuple(server_name(spec.place.index, spec.place.slot, one) for one in self._servers(spec))
@@ -300,31 +302,31 @@ class DockerEngine:
         watch: Watch,
     ) -> CommandResult:
         images.have(self._calls, self._clock, spec, watch)
-        full = made.command_name(self._settings, spec, name)
-        body = made.command_body(self._settings, spec, name, argv, env)
+        full = containers.command_name(self._settings, spec, name)
+        body = containers.command_body(self._settings, spec, name, argv, env)
         return command_module.run(
-            self._calls, self._clock, full, lambda: made.given(body, spec.reveal()), emit, watch
+            self._calls, self._clock, full, lambda: containers.given(body, spec.reveal()), emit, watch
         )
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
-        self._calls.remove(made.command_name(self._settings, spec, name))
+        self._calls.remove(containers.command_name(self._settings, spec, name))
 
     def command_runs(self, place: Place) -> frozenset[int]:
-        return frozenset(int(one["Labels"][made.RUN]) for one in self._commands(place))
+        return frozenset(int(one["Labels"][labels_rules.RUN]) for one in self._commands(place))
 
     def forget_commands(self, place: Place, run: int) -> None:
         for one in self._commands(place):
-            if one["Labels"][made.RUN] == str(run):
+            if one["Labels"][labels_rules.RUN] == str(run):
                 self._calls.remove(one["Id"])
 
     def _commands(self, place: Place) -> list[Found]:
-        return [one for one in self._of_environment(place) if made.COMMAND in one["Labels"]]
+        return [one for one in self._of_environment(place) if labels_rules.COMMAND in one["Labels"]]
 
     def logs(self, place: Place, lines: int) -> tuple[str, ...]:
-        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][made.REPLICA]))
+        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         merged: list[tuple[str, str]] = []
         for one in found:
-            prefix = f"{one['Labels'][made.REPLICA]}: " if len(found) > 1 else ""
+            prefix = f"{one['Labels'][labels_rules.REPLICA]}: " if len(found) > 1 else ""
             stamped = (line.partition(" ") for line in self._calls.output(one["Id"], lines, times=True))
             merged += [(at, prefix + text) for at, _, text in stamped]
         merged.sort(key=lambda pair: pair[0])
@@ -336,21 +338,23 @@ class DockerEngine:
             self._proxy.set_servers(place.index, slot, [])
         together([partial(self._calls.end, one) for one in self._of_environment(place)])
         self._proxy.remove_environment(place.index)
-        self._calls.remove_network(made.network_name(self._settings, place))
+        self._calls.remove_network(containers.network_name(self._settings, place))
 
     def slots(self) -> Iterable[Place]:
-        found = self._calls.list(self._ours, made.REPLICA)
+        found = self._calls.list(self._ours, labels_rules.REPLICA)
         return sorted({_place(one, self._key) for one in found}, key=str)
 
     # --- what is there
 
     @property
     def _ours(self) -> str:
-        return f"{made.INSTANCE}={self._settings.instance}"
+        return f"{labels_rules.INSTANCE}={self._settings.instance}"
 
     def _of_environment(self, place: Place) -> list[Found]:
         return self._calls.list(
-            self._ours, f"{made.PIPELINE}={place.pipeline}", f"{made.ENVIRONMENT}={place.environment}"
+            self._ours,
+            f"{labels_rules.PIPELINE}={place.pipeline}",
+            f"{labels_rules.ENVIRONMENT}={place.environment}",
         )
 
     def _containers(self, place: Place) -> list[Found]:
@@ -363,22 +367,30 @@ def _name(place: Place) -> str:
 
 
 def _in(one: Found, place: Place) -> bool:
-    return made.REPLICA in one["Labels"] and _place(one, place.engine) == place
+    return labels_rules.REPLICA in one["Labels"] and _place(one, place.engine) == place
 
 
-def _clash(there: list[Found], wanted: dict[str, made.Body]) -> bool:
+def _clash(there: list[Found], wanted: dict[str, labels_rules.Body]) -> bool:
     """True when the new containers want a name or an address that the old ones have until they are gone."""
-    addresses = {body["Labels"][made.ADDRESS] for body in wanted.values()}
-    return any(name_of(one) in wanted or one["Labels"].get(made.ADDRESS) in addresses for one in there)
+    addresses = {body["Labels"][labels_rules.ADDRESS] for body in wanted.values()}
+    return any(
+        name_of(one) in wanted or one["Labels"].get(labels_rules.ADDRESS) in addresses for one in there
+    )
 
 
 def _place(one: Found, engine: str) -> Place:
     labels = one["Labels"]
-    index = int(labels.get(made.INDEX) or 0)
-    return Place(labels[made.PIPELINE], labels[made.ENVIRONMENT], index, labels[made.SLOT], engine)
+    index = int(labels.get(labels_rules.INDEX) or 0)
+    return Place(
+        labels[labels_rules.PIPELINE],
+        labels[labels_rules.ENVIRONMENT],
+        index,
+        labels[labels_rules.SLOT],
+        engine,
+    )
 
 
-def _same_network(found: Found, body: made.Body) -> bool:
+def _same_network(found: Found, body: labels_rules.Body) -> bool:
     pools = found["IPAM"]["Config"] or [{}]
     same_addresses = pools[0].get("Subnet") == body["IPAM"]["Config"][0]["Subnet"]
     labels = found.get("Labels") or {}

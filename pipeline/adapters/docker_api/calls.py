@@ -11,8 +11,8 @@ from typing import Any
 from docker.types import CancellableStream, IPAMConfig, IPAMPool
 
 import docker
-from pipeline.adapters.docker.containers import ADDRESS, MEMORY, PORT, RELEASE, STOP, Body
 from pipeline.adapters.docker_api.client import explanation, status_of, translate
+from pipeline.adapters.docker_api.labels import ADDRESS, MEMORY, PORT, RELEASE, STOP, Body
 from pipeline.domain.engine_types import Replica
 from pipeline.errors import AppFailed, EngineFailed
 from pipeline.ports.clock import Watch

@@ -6,12 +6,13 @@ import errno
 import socket
 from typing import Any
 
-from pipeline.adapters.docker.containers import INSTANCE, LOGS, ROLE, SPEC, Body, fingerprint
 from pipeline.adapters.docker_api.calls import Calls, ClientFactory
 from pipeline.adapters.docker_api.client import status_of, translate
+from pipeline.adapters.docker_api.labels import INSTANCE, LOGS, ROLE, SPEC, Body
 from pipeline.adapters.haproxy.config import FOLDER
 from pipeline.adapters.haproxy.control import SOCKET, Control
 from pipeline.adapters.haproxy.files import Folder, drops_to, service_user
+from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports.clock import Clock

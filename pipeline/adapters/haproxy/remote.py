@@ -13,15 +13,17 @@ import tarfile
 from dataclasses import replace
 from typing import Any
 
-from pipeline.adapters.docker.containers import INDEX, INSTANCE, LOGS, ROLE, SPEC, Body, fingerprint, subnet
+from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.calls import Calls, ClientFactory, Found
 from pipeline.adapters.docker_api.client import explanation, status_of, translate
 from pipeline.adapters.docker_api.exec_tunnel import Tunnel
+from pipeline.adapters.docker_api.labels import INDEX, INSTANCE, LOGS, ROLE, SPEC, Body
 from pipeline.adapters.haproxy.config import FOLDER, State, files
 from pipeline.adapters.haproxy.container import LISTENS, ProxyContainer
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import Folder
 from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 

@@ -10,7 +10,6 @@ import base64
 import json
 from typing import Any
 
-from pipeline.adapters.docker.containers import CAP_DROP, environment, fingerprint
 from pipeline.adapters.kubernetes.names import (
     COMMAND,
     COMMIT,
@@ -30,6 +29,7 @@ from pipeline.adapters.kubernetes.names import (
     slot_labels,
     slot_name,
 )
+from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
 from pipeline.domain.engine_types import Place, SlotSpec
 from pipeline.lib.secret import Secret
 
