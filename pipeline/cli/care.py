@@ -24,8 +24,9 @@ def doctor(context: Context) -> int:
         context.terminal.note("Looking at this machine instead.", "")
         from pipeline.config import settings
         from pipeline.maintenance.doctor import without_service
+        from pipeline.runtime.bootstrap import inspection
 
-        checks = without_service(settings.load())
+        checks = without_service(settings.load(), inspection())
     if context.json:
         context.print_json({"checks": checks, **({"mended": mended} if context.args.fix else {})})
     else:

@@ -47,31 +47,31 @@ COMMANDS: dict[str, Command] = {
     "init": Command(
         _START,
         "write a commented pipelines.yaml for the repository here",
-        "cli_local:init",
+        "local:init",
         (_arg("--name", default="", help="the pipeline's name (default: the folder's)"),),
     ),
     "check": Command(
-        _START, "every problem in pipelines.yaml, with its line", "cli_local:check", (_FILE, _JSON)
+        _START, "every problem in pipelines.yaml, with its line", "local:check", (_FILE, _JSON)
     ),
     "plan": Command(
-        _START, "what a changed pipelines.yaml would change, and where", "cli_local:plan", (_FILE, _JSON)
+        _START, "what a changed pipelines.yaml would change, and where", "local:plan", (_FILE, _JSON)
     ),
     "up": Command(
         _START,
         "start the service: web, workers and store",
-        "cli_local:up",
+        "local:up",
         (_arg("--config", default="", metavar="FILE", help="default: pipelines.yaml"),),
     ),
     "down": Command(
         _START,
         "end the service; applications and proxy serve on",
-        "cli_local:down",
+        "local:down",
         (_arg("--all", action="store_true", help="end the applications and their proxy too"),),
     ),
     "deploy": Command(
         _DAILY,
         "deploy without a push: a commit, a release, or a changed configuration",
-        "cli_act:deploy",
+        "act:deploy",
         (
             _PIPELINE,
             _arg("--commit", default="", metavar="SHA", help="this commit instead of the branch's head"),
@@ -83,12 +83,12 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "promote": Command(
-        _DAILY, "let the run that waits at a gate go on", "cli_act:promote", (_RUN, _WAIT, _JSON)
+        _DAILY, "let the run that waits at a gate go on", "act:promote", (_RUN, _WAIT, _JSON)
     ),
     "revert": Command(
         _DAILY,
         "put the previous good release back, now",
-        "cli_act:revert",
+        "act:revert",
         (
             _PIPELINE,
             _arg("--to", default="", metavar="r17", help="this release"),
@@ -98,27 +98,27 @@ COMMANDS: dict[str, Command] = {
             _JSON,
         ),
     ),
-    "retry": Command(_DAILY, "run a failed run's commit again", "cli_act:retry", (_RUN, _WAIT, _JSON)),
-    "cancel": Command(_DAILY, "end a run; what serves goes on serving", "cli_act:cancel", (_RUN, _JSON)),
+    "retry": Command(_DAILY, "run a failed run's commit again", "act:retry", (_RUN, _WAIT, _JSON)),
+    "cancel": Command(_DAILY, "end a run; what serves goes on serving", "act:cancel", (_RUN, _JSON)),
     "status": Command(
-        _LOOK, "what serves where, and whether it can be reverted", "cli_status:status", (_PIPELINE, _JSON)
+        _LOOK, "what serves where, and whether it can be reverted", "status:status", (_PIPELINE, _JSON)
     ),
     "runs": Command(
         _LOOK,
         "the latest runs",
-        "cli_status:runs",
+        "status:runs",
         (_PIPELINE, _arg("--limit", type=int, default=20, metavar="N", help="how many (default: 20)"), _JSON),
     ),
     "show": Command(
-        _LOOK, "a run: its steps and times, checks, and why it failed", "cli_show:show", (_RUN, _JSON)
+        _LOOK, "a run: its steps and times, checks, and why it failed", "show:show", (_RUN, _JSON)
     ),
     "follow": Command(
-        _LOOK, "watch a run until it ends; exits by its result", "cli_follow:follow", (_RUN, _JSON)
+        _LOOK, "watch a run until it ends; exits by its result", "follow:follow", (_RUN, _JSON)
     ),
     "logs": Command(
         _LOOK,
         "a run's whole log; --app: what the application itself printed",
-        "cli_follow:logs",
+        "follow:logs",
         (
             _RUN,
             _arg("--stage", default="", metavar="NAME", help="only build, or one environment"),
@@ -128,36 +128,36 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "hold": Command(
-        _CARE, "let nothing into an environment by itself", "cli_act:hold", (_PIPELINE, _ENV, _REASON, _JSON)
+        _CARE, "let nothing into an environment by itself", "act:hold", (_PIPELINE, _ENV, _REASON, _JSON)
     ),
-    "resume": Command(_CARE, "lift a hold", "cli_act:resume", (_PIPELINE, _ENV, _JSON)),
+    "resume": Command(_CARE, "lift a hold", "act:resume", (_PIPELINE, _ENV, _JSON)),
     "unquarantine": Command(
         _CARE,
         "let a reverted or failed release into live again",
-        "cli_act:unquarantine",
+        "act:unquarantine",
         (_arg("words", nargs="+", metavar="PIPELINE rN", help="for example hello r17"), _ENV, _JSON),
     ),
     "doctor": Command(
         _CARE,
         "look at every part, and say what to mend",
-        "cli_care:doctor",
+        "care:doctor",
         (_arg("--fix", action="store_true", help="mend what is not as the store says"), _JSON),
     ),
-    "secret": Command(_CARE, "secrets: set, list, versions, rm PIPELINE NAME", "cli_secret:secret"),
-    "gc": Command(_CARE, "remove what nothing needs any more", "cli_care:gc", (_JSON,)),
+    "secret": Command(_CARE, "secrets: set, list, versions, rm PIPELINE NAME", "secret:secret"),
+    "gc": Command(_CARE, "remove what nothing needs any more", "care:gc", (_JSON,)),
     "backup": Command(
-        _CARE, "everything that is kept, in one file", "cli_local:backup", (_arg("file", metavar="FILE"),)
+        _CARE, "everything that is kept, in one file", "local:backup", (_arg("file", metavar="FILE"),)
     ),
     "restore": Command(
         _CARE,
         "an empty data folder, filled from a backup",
-        "cli_local:restore",
+        "local:restore",
         (_arg("file", metavar="FILE"),),
     ),
     "audit": Command(
         _CARE,
         "who did what, from where and why; --verify: is the record whole",
-        "cli_audit:audit",
+        "audit:audit",
         (
             _arg("pipeline", nargs="?", default="", help="only this one's (default: everything)"),
             _arg("--limit", type=int, default=50, metavar="N", help="how many (default: 50)"),
@@ -166,9 +166,9 @@ COMMANDS: dict[str, Command] = {
             _JSON,
         ),
     ),
-    "token": Command(_CARE, "access tokens: create NAME, list, revoke NAME", "cli_care:token"),
-    "web": Command(_CARE, "only the web part, as in its container", "cli_local:web"),
-    "worker": Command(_CARE, "only the workers, as in their container", "cli_local:worker"),
+    "token": Command(_CARE, "access tokens: create NAME, list, revoke NAME", "care:token"),
+    "web": Command(_CARE, "only the web part, as in its container", "local:web"),
+    "worker": Command(_CARE, "only the workers, as in their container", "local:worker"),
 }
 
 _INTRO = "git push, and five minutes later it is live; when it goes wrong, it is back in a second."
@@ -272,7 +272,7 @@ def _perform(command: Command, context: context_module.Context) -> int:
     from importlib import import_module
 
     module, _, function = command.where.partition(":")
-    code: int = getattr(import_module(f"pipeline.{module}"), function)(context)
+    code: int = getattr(import_module(f"pipeline.cli.{module}"), function)(context)
     return code
 
 

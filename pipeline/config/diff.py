@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.config.engines import Registry
 from pipeline.config.introspection import Hint, key_of, keys_of
-from pipeline.config.models import Config, HttpCheck, Pipeline, Registry, Rendered, SmokeCheck, TcpCheck
+from pipeline.config.models import Config, HttpCheck, Pipeline, Rendered, SmokeCheck, TcpCheck
 from pipeline.config.validators import without_path
 from pipeline.lib.units import show_size, write_duration
 

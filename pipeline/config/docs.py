@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipeline.config.engines import Registry, Where
 from pipeline.config.introspection import Hint, check_kinds, key_of, keys_of
 from pipeline.config.models import (
     Config,
@@ -23,16 +24,14 @@ from pipeline.config.models import (
     HttpCheck,
     Notify,
     Pipeline,
-    Registry,
     RunCheck,
     Service,
     TcpCheck,
-    Where,
 )
 from pipeline.config.settings import SIZES, Secret, Settings
 from pipeline.lib.units import show_size, write_duration
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "pipelines.schema.json"
 DOCUMENTATION_FILE = ROOT / "docs" / "configuration.md"
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -127,7 +126,7 @@ def documentation() -> str:
 def _head() -> Iterator[str]:
     yield "# Configuration"
     yield ""
-    yield "<!-- Written by `python -m pipeline.config.docs` from pipeline/config/models.py and pipeline/config/settings.py. -->"
+    yield "<!-- Written by `python -m pipeline.config.docs` from the models in pipeline/config/. -->"
     yield ""
     yield "`pipelines.yaml` says what happens to a push; `PUSHLIVE_…` variables set up the service itself."
     yield "`pushlive init` writes a first file, `pushlive check` finds every problem with its line, and"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pipeline.errors import TimedOut
+from pipeline.ports.clock import Clock
 
 LOOK_EVERY = 0.1  # seconds between two looks whether the run is still wanted
 
 
-class RunWatch:
-    """ports.Watch for one step of one run."""
+class StepDeadline:
+    """ports.Watch for one step of one run. ``look`` raises what the run's record or its leases say against going on;
+    it is called every ``LOOK_EVERY`` seconds at most."""
 
-    def __init__(self, work: Work, timeout: float, what: str, heed: bool) -> None:
-        self._work, self._what, self._timeout, self._heed = work, what, timeout, heed
-        self._deadline = work.clock.monotonic() + timeout
+    def __init__(self, clock: Clock, timeout: float, what: str, look: Callable[[], None]) -> None:
+        self._clock, self._timeout, self._what, self._look = clock, timeout, what, look
+        self._deadline = clock.monotonic() + timeout
         self._looked = -1.0
 
     def remaining(self) -> float:
-        return max(0.0, self._deadline - self._work.clock.monotonic())
+        return max(0.0, self._deadline - self._clock.monotonic())
 
     def check(self) -> None:
         if self.remaining() <= 0:
@@ -24,15 +28,11 @@ class RunWatch:
                 f"{self._what} took longer than its {self._timeout:.0f} s and was ended.",
                 advice="Raise its timeout in pipelines.yaml if it needs longer.",
             )
-        now = self._work.clock.monotonic()
+        now = self._clock.monotonic()
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
-            self._work.flush()
-            if self._heed:
-                self._work.still_wanted()
-            else:
-                self._work.still_ours()
+            self._look()
 
     def wait(self, seconds: float) -> None:
-        self._work.clock.sleep(min(seconds, self.remaining()))
+        self._clock.sleep(min(seconds, self.remaining()))
         self.check()

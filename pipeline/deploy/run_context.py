@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from pipeline.deploy.deadline import RunWatch
+from pipeline.deploy.deadline import StepDeadline
 from pipeline.deploy.heartbeat import Renewer
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
@@ -36,7 +36,7 @@ class Step:
 
     stage: str
     name: str
-    watch: RunWatch
+    watch: StepDeadline
     clock: Clock
     detail: str = ""
     data: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +92,15 @@ class Work:
     @contextmanager
     def step(self, stage: str, name: str, timeout: float, *, heed: bool = True) -> Iterator[Step]:
         """Times a step and keeps its result, also when it fails. ``heed=False``: no wish of a person cuts it."""
-        step = Step(stage, name, RunWatch(self, timeout, f"{stage}/{name}", heed), self.clock)
+
+        def look() -> None:
+            self.flush()
+            if heed:
+                self.still_wanted()
+            else:
+                self.still_ours()
+
+        step = Step(stage, name, StepDeadline(self.clock, timeout, f"{stage}/{name}", look), self.clock)
         try:
             step.watch.check()
             yield step

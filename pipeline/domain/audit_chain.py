@@ -3,7 +3,7 @@
 Each entry is a line of canonical JSON (keys sorted, no spaces, ASCII) that holds its number, the hash of the entry
 before it, and its own hash: SHA-256 over the same line without ``hash``. So anybody can check it with other tools, and
 an entry that is changed, taken out, moved or put in is found. What alone is not found this way is an end cut off, or a
-whole log made anew: for that the newest entry's number and hash are kept elsewhere, too (``pipeline.store.audit_head``).
+log that was recreated: for that the newest entry's number and hash are kept elsewhere (``pipeline.store.audit_head``).
 """
 
 from __future__ import annotations

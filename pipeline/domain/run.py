@@ -1,4 +1,4 @@
-"""A push, and the run that carries it through a pipeline: plain, frozen data, stored as JSON through ``pipeline.lib.codec``.
+"""A push, and the run that carries it through a pipeline: frozen data, stored as JSON through ``pipeline.lib.codec``.
 
 Times are seconds since the epoch (float, wall clock, for people); durations are seconds measured on the
 monotonic clock.

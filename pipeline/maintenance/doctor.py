@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config.engines import DOCKER, where_of
 from pipeline.config.settings import Settings
@@ -15,13 +15,11 @@ from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.notify.delivery import shown, undelivered
 from pipeline.ports.adapters import Parts
+from pipeline.ports.inspection import DockerInfo, Inspection
 from pipeline.secrets.vault import Vault
 from pipeline.store import Store
 from pipeline.store.audit_head import Chainer
 from pipeline.store.configurations import Configs
-
-if TYPE_CHECKING:
-    from pipeline.adapters.kubernetes.permissions import Finding
 
 Check = dict[str, Any]
 
@@ -37,14 +35,11 @@ def _tried(name: str, act: Callable[[], str]) -> Check:
         return _check(name, False, error.message, error.advice)
 
 
-def without_service(settings: Settings) -> list[Check]:
+def without_service(settings: Settings, inspection: Inspection) -> list[Check]:
     """What can be said while nothing runs."""
-    from pipeline.adapters.docker_api.client import client, translate
 
     def engine() -> str:
-        with translate():
-            found = client().version()
-        return f"Docker Engine {found['Version']}"
+        return f"Docker Engine {inspection.docker().version}"
 
     checks = [_check("service", False, "the service is not running.", "`pushlive up` starts it.")]
     checks.append(_tried("engine", engine))
@@ -61,18 +56,18 @@ def _disk(settings: Settings) -> Check:
 
 
 def examine(
-    settings: Settings, store: Store, parts: Parts, engines: frozenset[str], look_at: Callable[[str], Finding]
+    settings: Settings, store: Store, parts: Parts, engines: frozenset[str], inspection: Inspection
 ) -> list[Check]:
-    """Everything, with the real parts. ``engines``: the keys of those in use; ``look_at`` asks a cluster."""
+    """Everything, with the real parts. ``engines``: the keys of those in use."""
     checks = [
         _check("store", store.healthy(), "takes writes", "See <data>/store/valkey.log."),
         _configuration(settings, store),
         _keeper(store),
         _tried("secrets", Vault(store, settings.secrets_key).examine),
         _tried("audit", lambda: _audit(settings, store)),
-        *_engine(DOCKER in engines),
-        *(_tried(key, partial(_elsewhere, key)) for key in sorted(engines) if where_of(key).docker),
-        *(_cluster(key, look_at) for key in sorted(engines) if where_of(key).kind == "kubernetes"),
+        *_engine(DOCKER in engines, inspection),
+        *(_tried(key, partial(_remote, key, inspection)) for key in sorted(engines) if where_of(key).docker),
+        *(_cluster(key, inspection) for key in sorted(engines) if where_of(key).kind == "kubernetes"),
         _disk(settings),
         _build_caps(parts),
         *_receivers(store),
@@ -130,16 +125,13 @@ def _configuration(settings: Settings, store: Store) -> Check:
     return found
 
 
-def _engine(needed: bool) -> Iterator[Check]:
+def _engine(needed: bool, inspection: Inspection) -> Iterator[Check]:
     """``needed``: environments run there; else it only makes the images."""
-    from pipeline.adapters.docker_api.client import client, translate
-
-    info: dict[str, Any] = {}
+    info: list[DockerInfo] = []
 
     def look() -> str:
-        with translate():
-            info.update(client().info())
-        return f"Docker Engine {info['ServerVersion']}, {info['NCPU']} cores, {show_size(info['MemTotal'])}"
+        info.append(inspection.docker())
+        return _in_words(info[0])
 
     found = _tried("engine" if needed else "builder", look)
     if not (needed or found["ok"]):
@@ -147,7 +139,7 @@ def _engine(needed: bool) -> Iterator[Check]:
         found = {**found, "ok": True, "text": text}
     yield found
     if needed and info:
-        live = bool(info.get("LiveRestoreEnabled"))
+        live = info[0].live_restore
         text = (
             "live-restore is on"
             if live
@@ -159,28 +151,28 @@ def _engine(needed: bool) -> Iterator[Check]:
         }
 
 
-def _elsewhere(key: str) -> str:
+def _in_words(info: DockerInfo) -> str:
+    return f"Docker Engine {info.version}, {info.cores} cores, {show_size(info.memory)}"
+
+
+def _remote(key: str, inspection: Inspection) -> str:
     """Another machine's Docker Engine."""
-    from pipeline.adapters.docker_api.client import client, translate
-
-    with translate():
-        info = client(host=where_of(key).docker or "").info()
-    return f"Docker Engine {info['ServerVersion']}, {info['NCPU']} cores, {show_size(info['MemTotal'])}"
+    return _in_words(inspection.docker(where_of(key).docker or ""))
 
 
-def _cluster(key: str, look_at: Callable[[str], Finding]) -> Check:
+def _cluster(key: str, inspection: Inspection) -> Check:
     name = key if ":" in key else "kubernetes"
     try:
-        found = look_at(key)
+        found = inspection.cluster(key)
     except PushliveError as error:
         return _check(name, False, error.message, error.advice)
     where = f"Kubernetes {found.version} at {found.host}, namespace {found.namespace}"
-    if not found.there:
+    if not found.exists:
         advice = f"`kubectl create namespace {found.namespace}`, and its Role: docs/kubernetes.md."
         return _check(name, False, f"{where}, which is not there", advice)
-    if found.lacks:
+    if found.missing:
         advice = "Apply docker/kubernetes/namespace to it, see docs/kubernetes.md."
-        return _check(name, False, f"{where}: this account may not {'; '.join(found.lacks)}", advice)
+        return _check(name, False, f"{where}: this account may not {'; '.join(found.missing)}", advice)
     nodes = "" if found.nodes else "; nodes may not be looked at, so room is judged by quotas alone"
     return _check(name, True, f"{where}: every right is there{nodes}")
 

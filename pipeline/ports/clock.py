@@ -6,7 +6,6 @@ import time
 from typing import Protocol
 
 from pipeline.errors import TimedOut
-from pipeline.ports.clock import Clock
 
 
 class Clock(Protocol):

@@ -20,6 +20,7 @@ from pipeline.notify.delivery import Messenger
 from pipeline.ports.adapters import Parts
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine
+from pipeline.ports.inspection import Inspection
 from pipeline.ports.probe import Probe
 from pipeline.runtime import embedded_store
 from pipeline.service.commands import Desk
@@ -29,13 +30,12 @@ from pipeline.store.configurations import Configs
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
     from pipeline.adapters.kubernetes.calls import Calls
-    from pipeline.adapters.kubernetes.permissions import Finding
     from pipeline.adapters.router import Engines
 
 
 def preload() -> None:
     """Imports every adapter now, so that processes forked from this one start at once."""
-    for name in ("docker_build", "docker_engine", "git", "http_post", "http_probe", "kube_engine", "proxy"):
+    for name in ("buildkit.builder", "docker.engine", "git.source", "http.post", "http.probe", "kubernetes.engine"):
         import_module(f"pipeline.adapters.{name}")
 
 
@@ -105,12 +105,10 @@ def _calls(context: str, namespace: str) -> Calls:
     return Calls(lambda: connect(context, namespace))
 
 
-def _look_at(key: str) -> Finding:
-    """What a cluster says of itself and of our rights there."""
-    from pipeline.adapters.kubernetes.permissions import examine
+def inspection() -> Inspection:
+    from pipeline.adapters.inspection import EngineInspection
 
-    where = where_of(key)
-    return examine(_calls(where.kubernetes or "", where.namespace))
+    return EngineInspection(_calls)
 
 
 @cache
@@ -221,7 +219,7 @@ def desk(settings: Settings) -> Desk:
 def _doctor(settings: Settings, kept: Store) -> list[dict[str, Any]]:
     from pipeline.maintenance.doctor import examine
 
-    return examine(settings, kept, parts(settings), _in_use(settings), _look_at)
+    return examine(settings, kept, parts(settings), _in_use(settings), inspection())
 
 
 def runner(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Runner:

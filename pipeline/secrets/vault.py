@@ -14,7 +14,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.models import Pipeline, Registry
+from pipeline.config.engines import Registry
+from pipeline.config.models import Pipeline
 from pipeline.domain import audit_chain, secret_versions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import Login

@@ -34,9 +34,6 @@ from pipeline.store.transaction import Transaction
 T = TypeVar("T")
 
 
-DELIVERY_KEPT = 30 * 86400  # seconds: a provider repeats a delivery for days at the most
-
-
 ATTEMPTS = 500
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.domain.audit_chain import Entry
 from pipeline.domain.environment import Environment
@@ -14,6 +14,11 @@ from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.lib import codec
 from pipeline.store.connection import numbers, read
+
+if TYPE_CHECKING:
+    from pipeline.store.store import Store
+
+DELIVERY_KEPT = 30 * 86400  # seconds: a provider repeats a delivery for days at the most
 
 
 class Transaction:

@@ -24,7 +24,7 @@ import docker
 from tests.conftest import ROOT, free_ports, free_subnet, sweep, until
 from tests.integration.developer import Files, Repository
 
-PUSHLIVE = (sys.executable, "-m", "pipeline.cli.main")
+PUSHLIVE = (sys.executable, "-m", "pipeline.cli")
 SECRET = "the webhook's secret"
 PLACES = 32  # environments of one service: as many as its subnet has room for
 

@@ -158,7 +158,7 @@ def test_a_machine_that_cannot_be_reached_is_passing_trouble(server: Server) -> 
 
 
 def test_no_ssh_outlives_the_process_that_it_was_for(server: Server) -> None:
-    text = f"from pipeline.adapters import ssh_forward as s; f = s.forward_to({server.host!r}); f.ensure()"
+    text = f"from pipeline.adapters.docker_api import ssh_forward as s; f = s.forward_to({server.host!r}); f.ensure()"
     text += "; print(f._process.pid, flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT

@@ -216,7 +216,7 @@ def test_several_chainers_at_once(store, tmp_path):
 CHAINING = """
 import sys
 from pathlib import Path
-from pipeline.chainer import Chainer
+from pipeline.store.audit_head import Chainer
 from pipeline.store import Store
 chainer = Chainer(Store(sys.argv[1], sys.argv[2]), Path(sys.argv[3]))
 print("ready", flush=True)

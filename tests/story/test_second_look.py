@@ -43,7 +43,7 @@ def test_crash_between_verify_step_and_verified_loses_good(world, monkeypatch):
             raise Killed("x")
         return real(env, *rest)
 
-    monkeypatch.setattr(promotion, "verified", verified)
+    monkeypatch.setattr(slots, "verified", verified)
     with pytest.raises(Killed):
         world.push("two")
     world.work()

@@ -26,7 +26,7 @@ def test_doctor_looks_for_itself_when_the_service_does_not_run(
 ) -> None:
     monkeypatch.setattr(
         "pipeline.maintenance.doctor.without_service",
-        lambda settings: [{"name": "disk", "ok": True, "text": f"free at {settings.data}", "advice": ""}],
+        lambda settings, _: [{"name": "disk", "ok": True, "text": f"free at {settings.data}", "advice": ""}],
     )
     told = pushlive("doctor", PUSHLIVE_URL="http://127.0.0.1:1")
     assert told.code == 0

@@ -40,7 +40,7 @@ def test_every_command_helps_and_leads_somewhere(name: str, capsys: pytest.Captu
     assert main([name, "--help"]) == 0
     assert f"pushlive {name}" in capsys.readouterr().out
     module, _, function = COMMANDS[name].where.partition(":")
-    assert callable(getattr(import_module(f"pipeline.{module}"), function))
+    assert callable(getattr(import_module(f"pipeline.cli.{module}"), function))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,7 @@ def test_wrong_usage_says_where_to_look(words: list[str], capsys: pytest.Capture
 
 
 def test_it_starts_with_nothing_heavy() -> None:
-    script = "import sys, pipeline.cli as c; c._parser('status'); print(*sys.modules)"
+    script = "import sys, pipeline.cli.main as c; c._parser('status'); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not HEAVY & set(loaded.split())
 
@@ -74,7 +74,7 @@ def test_it_starts_with_nothing_heavy() -> None:
 def test_talking_to_the_service_needs_nothing_heavy_either() -> None:
     script = (
         "import sys\n"
-        "from pipeline import cli_act, cli_care, cli_follow, cli_live, cli_local, cli_show, cli_status\n"
+        "from pipeline.cli import act, care, follow, live_line, local, show, status\n"
         "print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
@@ -171,7 +171,7 @@ def test_with_several_pipelines_one_must_be_named(stub: Stub, pushlive: Callable
 
 def test_a_reader_that_went_away_is_no_news(stub: Stub, pushlive: Callable[..., Told]) -> None:
     environ = {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": "pl_secret", "PATH": "/usr/bin:/bin"}
-    script = [sys.executable, "-m", "pipeline.cli.main", "runs"]
+    script = [sys.executable, "-m", "pipeline.cli", "runs"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(script, **pipes, env=environ, cwd=ROOT) as process:  # type: ignore[call-overload]
         assert process.stdout

@@ -10,9 +10,9 @@ ROOT = Path(__file__).parent.parent.parent
 FLOOD = """
 import resource, sys
 from pathlib import Path
-from pipeline.adapters.build_output import Output
-from pipeline.adapters.buildkit_trace import Log
-from pipeline.log import RunLog
+from pipeline.adapters.buildkit.output import Output
+from pipeline.adapters.buildkit.trace import Log
+from pipeline.runlog.file import RunLog
 
 output, log = Output(), RunLog(Path(sys.argv[1]), 16 << 20)
 text = b"\\x1b[31m<b>\\xe2\\x80\\xae" + b"0123456789" * 8 + b"\\n" if sys.argv[2] == "lines" else b"x" * 97

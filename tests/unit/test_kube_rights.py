@@ -29,7 +29,7 @@ from pipeline.ports.clock import Deadline, SystemClock
 
 ROOT = Path(__file__).parent.parent.parent
 MANIFESTS = ROOT / "docker" / "kubernetes"
-ADAPTERS = sorted((ROOT / "pipeline" / "adapters").glob("kube_*.py"))
+ADAPTERS = sorted((ROOT / "pipeline" / "adapters" / "kubernetes").glob("*.py"))
 PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/v1(?:/namespaces/[^/]+)?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>[^/]+))?"
 )
@@ -305,5 +305,5 @@ def test_what_is_lacking_is_said_in_words() -> None:
             return answer(201, json.dumps({"status": {"allowed": not lacks}}))
 
     found = permissions.examine(Lacking(inside=True))
-    assert found.lacks == ("patch deployments.apps",)
-    assert (found.version, found.namespace, found.nodes, found.there) == ("v1.36.3", "hello", False, True)
+    assert found.missing == ("patch deployments.apps",)
+    assert (found.version, found.namespace, found.nodes, found.exists) == ("v1.36.3", "hello", False, True)

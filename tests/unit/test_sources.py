@@ -80,7 +80,7 @@ def starters() -> Iterator[tuple[Path, str, ast.Call]]:
 
 
 def test_git_is_started_in_two_places_alone() -> None:
-    """All of git's work goes through ``git_process.start``; the server's through ``git http-backend``."""
+    """All of git's work goes through ``adapters.git.process.start``; the server's through ``git http-backend``."""
     users = {names(path) for path in SOURCES if any(name in ("Git", "Repo") for name, _ in calls(path))}
     assert users == {"pipeline/adapters/git/process.py"}
     by_hand = {
@@ -115,15 +115,15 @@ CHECKED = {
     "*(['--', path] if path else [])", "*(['--', f':(literal){folder}'] if folder else [])",
     "f'{_hex(commit)}^{{tree}}'", "*arguments", "form",
 }  # fmt: skip
-GIT = sorted((ROOT / "pipeline" / "adapters").glob("git*.py"))
+GIT = sorted((ROOT / "pipeline" / "adapters" / "git").glob("*.py"))
 
 
 def invocations(path: Path) -> Iterator[list[ast.expr]]:
     """The arguments of every git command in that file, as they are written."""
     for name, call in calls(path):
-        if name in ("git_process.run", "self._git", "self._bytes"):
+        if name in ("process.run", "process_module.run", "self._git", "self._bytes"):
             yield list(call.args[1:])
-        elif name == "git_process.start" and isinstance(call.args[1], ast.List):
+        elif name in ("process.start", "process_module.start") and isinstance(call.args[1], ast.List):
             yield list(call.args[1].elts)
     for node in ast.walk(ast.parse(path.read_text())):
         named = isinstance(node, ast.Assign | ast.AugAssign) and ast.unparse(node).startswith("arguments ")

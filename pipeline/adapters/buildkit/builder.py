@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from typing import IO, Any
 
-import docker
 from pipeline.adapters.buildkit import images as images_module
 from pipeline.adapters.buildkit import limits
 from pipeline.adapters.buildkit.dockerfile import parse, refuse_hidden, refuse_unsupported
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.buildkit.errors import failed
 from pipeline.adapters.buildkit.output import Output
-from pipeline.adapters.buildkit.stream import records
 from pipeline.adapters.buildkit.trace import decode
 from pipeline.adapters.docker_api import registry
-from pipeline.adapters.docker_api.client import status_of, translate
+from pipeline.adapters.docker_api.build_stream import records
+from pipeline.adapters.docker_api.client import DockerClient, status_of, translate
 from pipeline.config.models import safe_path
 from pipeline.domain.engine_types import Image, Login
 from pipeline.domain.events import Event
@@ -42,7 +41,7 @@ class DockerBuilder:
     """
 
     def __init__(
-        self, client_factory: Callable[[], docker.DockerClient], clock: Clock, *, instance: str,
+        self, client_factory: Callable[[], DockerClient], clock: Clock, *, instance: str,
         disk_free: int = 1 << 30, memory: int = 0, cpu: float = 0.0,
     ) -> None:  # fmt: skip
         self._factory = client_factory
@@ -51,7 +50,7 @@ class DockerBuilder:
         self._disk_free = disk_free
         self._memory = memory
         self._cpu = cpu
-        self._known_client: docker.DockerClient | None = None
+        self._known_client: DockerClient | None = None
         self._root = ""
 
     def build(self, request: BuildRequest, context: Context, emit: Emit, watch: Watch) -> Image:
@@ -217,7 +216,7 @@ class DockerBuilder:
                     return  # the next attempt says what is wrong
 
     @property
-    def _client(self) -> docker.DockerClient:
+    def _client(self) -> DockerClient:
         if self._known_client is None:
             self._known_client = self._factory()
         return self._known_client

@@ -6,9 +6,8 @@ import re
 import threading
 from typing import Any
 
-import docker
 from pipeline.adapters.buildkit.dockerfile import Dockerfile, images
-from pipeline.adapters.docker_api.client import status_of, translate
+from pipeline.adapters.docker_api.client import DockerClient, status_of, translate
 from pipeline.config.models import Build
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.ports.clock import Watch
@@ -17,7 +16,7 @@ _ID = re.compile(r"(sha256:)?[0-9a-f]{7,64}")
 _PULL_LIMIT = 300.0  # seconds for one image
 
 
-def base_ids(client: docker.DockerClient, file: Dockerfile, build: Build, watch: Watch) -> dict[str, str]:
+def base_ids(client: DockerClient, file: Dockerfile, build: Build, watch: Watch) -> dict[str, str]:
     """The id of each image that the build takes from elsewhere, by its name in the Dockerfile.
 
     What is missing is pulled. Raises AppFailed (there is no such image) and EngineFailed (it cannot be had
@@ -29,7 +28,7 @@ def base_ids(client: docker.DockerClient, file: Dockerfile, build: Build, watch:
     return {name: _have(client, name, what, build.platform, watch) for name, what in wanted.items()}
 
 
-def refuse_foreign(client: docker.DockerClient, bases: dict[str, str], pipeline: str) -> None:
+def refuse_foreign(client: DockerClient, bases: dict[str, str], pipeline: str) -> None:
     """Raises AppFailed for an image of another pipeline: whoever may push to one does not read the other's."""
     for name, id_ in bases.items():
         labels = ((inspect(client, id_) or {}).get("Config") or {}).get("Labels") or {}
@@ -42,7 +41,7 @@ def refuse_foreign(client: docker.DockerClient, bases: dict[str, str], pipeline:
             )
 
 
-def inspect(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
+def inspect(client: DockerClient, name: str) -> dict[str, Any] | None:
     """The image's description, or None where it is not here."""
     try:
         with translate(f"Looking up the image {name}"):
@@ -56,7 +55,7 @@ def inspect(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
         raise
 
 
-def _have(client: docker.DockerClient, name: str, what: str, platform: str, watch: Watch) -> str:
+def _have(client: DockerClient, name: str, what: str, platform: str, watch: Watch) -> str:
     found = inspect(client, name)
     if found is None:
         _pull(client, name, what, platform, watch)
@@ -66,7 +65,7 @@ def _have(client: docker.DockerClient, name: str, what: str, platform: str, watc
     return str(found["Id"])
 
 
-def _pull(client: docker.DockerClient, name: str, what: str, platform: str, watch: Watch) -> None:
+def _pull(client: DockerClient, name: str, what: str, platform: str, watch: Watch) -> None:
     """In another thread, because the Engine may be silent for long. A pull that is given up goes on there
     and helps the next attempt."""
     trouble: list[PushliveError] = []

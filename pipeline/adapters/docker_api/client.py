@@ -11,9 +11,11 @@ import requests
 import urllib3
 from docker.errors import APIError, DockerException
 
-import docker
+from docker import DockerClient
 from pipeline.adapters.docker_api.ssh_forward import OverSsh
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
+
+__all__ = ["DockerClient", "as_error", "client", "explanation", "status_of", "translate"]
 
 _ADVICE = "Look whether the Docker daemon runs (`docker info`) and whether DOCKER_HOST names its socket."
 _BROKEN = (
@@ -26,7 +28,7 @@ _BROKEN = (
 )
 
 
-def client(timeout: float = 30.0, host: str = "") -> docker.DockerClient:
+def client(timeout: float = 30.0, host: str = "") -> DockerClient:
     """A client of the Engine at ``host``, or of the one that the environment names (DOCKER_HOST …), its version
     negotiated. DOCKER_TLS_VERIFY and DOCKER_CERT_PATH hold for both.
 
@@ -39,9 +41,7 @@ def client(timeout: float = 30.0, host: str = "") -> docker.DockerClient:
             return OverSsh(address, int(max(1, timeout)))
         _knock(address)
         environment = {**os.environ, "DOCKER_HOST": address}
-        return docker.DockerClient.from_env(
-            timeout=int(max(1, timeout)), max_pool_size=32, environment=environment
-        )
+        return DockerClient.from_env(timeout=int(max(1, timeout)), max_pool_size=32, environment=environment)
 
 
 def _knock(host: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pipeline.adapters.kubernetes.calls import Calls, Found
 from pipeline.adapters.kubernetes.client import refused, status_of
 from pipeline.errors import EngineFailed
+from pipeline.ports.inspection import ClusterInfo
 
 
 @dataclass(frozen=True)
@@ -50,27 +51,14 @@ NODES = Right(
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a look at one namespace of one cluster found. ``lacks``: rights, in words; ``there``: False where the API
-    says that there is no such namespace."""
-
-    host: str
-    version: str
-    namespace: str
-    lacks: tuple[str, ...]
-    nodes: bool
-    there: bool = True
-
-
-def examine(calls: Calls) -> Finding:
+def examine(calls: Calls) -> ClusterInfo:
     """Looks and changes nothing. Raises TryAgain where the API server does not answer, ConfigError or EngineFailed
     where it cannot be asked."""
     version = str(_ask(calls, "GET", "/version", "asking for the version").get("gitVersion", ""))
     wanted = INSIDE if calls.cluster.inside else (*INSIDE, *OUTSIDE)
-    lacks = tuple(_lacking(calls, wanted, calls.namespace))
+    missing = tuple(_lacking(calls, wanted, calls.namespace))
     nodes = not any(_lacking(calls, (NODES,), ""))
-    return Finding(calls.host, version, calls.namespace, lacks, nodes, _is_there(calls))
+    return ClusterInfo(calls.host, version, calls.namespace, missing, nodes, _is_there(calls))
 
 
 def _lacking(calls: Calls, rights: tuple[Right, ...], namespace: str) -> Iterator[str]:

@@ -1,0 +1,41 @@
+"""What an engine says of itself, for ``pushlive doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class DockerInfo:
+    """A Docker Engine. ``memory``: bytes; ``live_restore``: containers outlive a restart of the daemon."""
+
+    version: str
+    cores: int
+    memory: int
+    live_restore: bool
+
+
+@dataclass(frozen=True)
+class ClusterInfo:
+    """One namespace of one cluster. ``missing``: permissions that this account lacks, in words; ``nodes``: whether it
+    may list the nodes; ``exists``: False if the API says that there is no such namespace."""
+
+    host: str
+    version: str
+    namespace: str
+    missing: tuple[str, ...]
+    nodes: bool
+    exists: bool = True
+
+
+class Inspection(Protocol):
+    """Looks and changes nothing."""
+
+    def docker(self, host: str = "") -> DockerInfo:
+        """The Docker Engine at ``host`` (``ssh://…``, ``tcp://…``), or this machine's. Raises TryAgain if it does not
+        answer."""
+
+    def cluster(self, key: str) -> ClusterInfo:
+        """The cluster and namespace that ``Where.key`` names. Raises TryAgain if the API server does not answer,
+        ConfigError or EngineFailed if it cannot be asked."""
