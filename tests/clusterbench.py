@@ -13,7 +13,7 @@ from pipeline.adapters.kubernetes.client import Cluster, connect
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.models import Rendered, Service
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.cluster import where
@@ -36,8 +36,8 @@ class ClusterBench:
     hosts: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
 
-    def place(self, slot: str = "blue") -> Place:
-        return Place(self.name, "live", 0, slot, self.key)
+    def place(self, slot: str = "blue") -> SlotRef:
+        return SlotRef(self.name, "live", 0, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
         # A node of two cores has room for many pods that ask for little.

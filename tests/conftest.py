@@ -29,7 +29,7 @@ from pipeline.adapters.kubernetes.calls import Calls
 from pipeline.adapters.kubernetes.client import connect
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.ports.clock import Deadline, SystemClock
 from tests import clusterbench
@@ -175,8 +175,8 @@ class Bench:
     hosts: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
 
-    def place(self, slot: str = "blue") -> Place:
-        return Place(self.name, "live", self.index, slot)
+    def place(self, slot: str = "blue") -> SlotRef:
+        return SlotRef(self.name, "live", self.index, slot)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
         values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}

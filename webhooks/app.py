@@ -21,7 +21,7 @@ from webhooks import api
 from webhooks.answers import as_json, status_of
 from webhooks.git import post_receive, server
 from webhooks.pages import pages
-from webhooks.ports import DeskPort
+from webhooks.ports import ServicePort
 from webhooks.receivers import receive
 from webhooks.security.auth import check_host
 from webhooks.security.failures import Failures
@@ -46,7 +46,7 @@ log = logging.getLogger("pushlive.web")
 
 
 def create_app(
-    desk: DeskPort,
+    desk: ServicePort,
     settings: Settings,
     ensure_repository: Callable[[str], Path],
     clock: Callable[[], float] = time.monotonic,

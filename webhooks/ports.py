@@ -31,7 +31,7 @@ class TokenPort(Protocol):
     def role(self) -> str: ...
 
 
-class DeskPort(Protocol):
+class ServicePort(Protocol):
     """Everything may raise StoreUnavailable; acts raise RequestError (409) or NotFound (404)."""
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import BoundedSemaphore
 
 from pipeline.config.settings import Secret, Settings
-from webhooks.ports import DeskPort
+from webhooks.ports import ServicePort
 from webhooks.security.failures import Failures
 from webhooks.security.limits import Deadlines
 
@@ -20,7 +20,7 @@ STREAMS_AT_ONCE = 24  # runs that are watched; each holds a thread for as long a
 class Site:
     """``ensure_repository`` makes the bare repository of that name if need be, and returns its path."""
 
-    desk: DeskPort
+    desk: ServicePort
     settings: Settings
     ensure_repository: Callable[[str], Path]
     internal: Secret  # what our own git hook proves itself with; new in each process

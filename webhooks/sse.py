@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pipeline.domain.run import Run
 from pipeline.errors import PushliveError
 from webhooks import telling
-from webhooks.ports import DeskPort
+from webhooks.ports import ServicePort
 
 
-def stream(desk: DeskPort, run: Run, after: str) -> Iterator[str]:
+def stream(desk: ServicePort, run: Run, after: str) -> Iterator[str]:
     """``message`` events {"kind", "stage", "lines"}, comments while nothing happens, one ``end`` at last."""
     yield ": following\n\n"  # the browser knows at once that it is connected
     try:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
-from pipeline.notify.delivery import Messenger
+from pipeline.notify.delivery import Delivery
 from pipeline.runtime import bootstrap
 
 EVERY = 0.5  # seconds
@@ -35,7 +35,7 @@ def loop(settings: Settings) -> None:
 class Rounds:
     """Hands each receiver that is due to a thread, unless one is at it."""
 
-    def __init__(self, messenger: Messenger) -> None:
+    def __init__(self, messenger: Delivery) -> None:
         self._messenger = messenger
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="messages")
         self._busy: dict[str, Future[None]] = {}

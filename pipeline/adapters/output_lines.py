@@ -60,10 +60,10 @@ def _lines(pieces: queue.SimpleQueue[bytes | None], watch: Watch) -> Iterator[tu
         rest += decoder.decode(piece or b"", final=piece is None)
         *whole, rest = rest.split("\n")
         for line in whole:
-            *parts, end = _parts(line.rstrip("\r"))
+            *parts, end = _adapters(line.rstrip("\r"))
             yield from ((part, True) for part in parts)
             yield end, False
-        *parts, rest = _parts(rest)
+        *parts, rest = _adapters(rest)
         yield from ((part, True) for part in parts)
         if piece is None:
             if rest:
@@ -72,5 +72,5 @@ def _lines(pieces: queue.SimpleQueue[bytes | None], watch: Watch) -> Iterator[tu
         watch.check()
 
 
-def _parts(line: str) -> list[str]:
+def _adapters(line: str) -> list[str]:
     return [line[at : at + LINE] for at in range(0, len(line), LINE)] or [""]

@@ -16,7 +16,7 @@ def queue_names(instance: str) -> tuple[str, str]:
     return f"{instance}-urgent", f"{instance}-work"
 
 
-class RqBell:
+class RqQueue:
     """``ports.Bell``. A ring that is lost is no harm, so a store that does not answer is not an error here."""
 
     def __init__(self, url: str, instance: str) -> None:
@@ -27,7 +27,7 @@ class RqBell:
             False: Queue(work, connection=connection, serializer=JSONSerializer),
         }
 
-    def ring(self, pipeline: str, *, urgent: bool = False) -> None:
+    def notify(self, pipeline: str, *, urgent: bool = False) -> None:
         try:
             self._queues[urgent].enqueue(
                 JOB, pipeline, urgent, job_timeout=JOB_TIMEOUT, result_ttl=0, failure_ttl=FORGET, ttl=FORGET

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pipeline.config.engines import DOCKER
-from pipeline.domain.engine_types import Answer, CommandResult, Place, Replica, Route, SlotSpec
+from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
@@ -30,12 +30,12 @@ class Engines:
             self._made[key] = self._make(key)
         return self._made[key]
 
-    def _of(self, place: Place) -> Engine:
+    def _of(self, place: SlotRef) -> Engine:
         return self.pair(place.engine)[0]
 
     # --- ports.Engine
 
-    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
+    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
         self._of(place).prepare(place, hosts)
 
     def fits(self, spec: SlotSpec) -> None:
@@ -59,37 +59,37 @@ class Engines:
     def switch(self, spec: SlotSpec) -> None:
         self._of(spec.place).switch(spec)
 
-    def unroute(self, place: Place) -> None:
+    def unroute(self, place: SlotRef) -> None:
         self._of(place).unroute(place)
 
-    def serving(self, place: Place) -> Slot | None:
+    def serving(self, place: SlotRef) -> Slot | None:
         return self._of(place).serving(place)
 
-    def replicas(self, place: Place) -> tuple[Replica, ...]:
+    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
         return self._of(place).replicas(place)
 
-    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
-        return self._of(spec.place).lacks(spec)
+    def missing(self, spec: SlotSpec) -> tuple[str, ...]:
+        return self._of(spec.place).missing(spec)
 
-    def revive(self, spec: SlotSpec) -> bool:
-        return self._of(spec.place).revive(spec)
+    def restore(self, spec: SlotSpec) -> bool:
+        return self._of(spec.place).restore(spec)
 
-    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
-        return self._of(spec.place).differs(spec)
+    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
+        return self._of(spec.place).drift(spec)
 
-    def straighten(self, spec: SlotSpec) -> None:
-        self._of(spec.place).straighten(spec)
+    def revert_drift(self, spec: SlotSpec) -> None:
+        self._of(spec.place).revert_drift(spec)
 
-    def open_sessions(self, place: Place) -> int:
+    def open_sessions(self, place: SlotRef) -> int:
         return self._of(place).open_sessions(place)
 
-    def drain(self, place: Place, limit: float, watch: Watch) -> int:
+    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
         return self._of(place).drain(place, limit, watch)
 
-    def detach(self, place: Place, mark: str) -> int:
+    def detach(self, place: SlotRef, mark: str) -> int:
         return self._of(place).detach(place, mark)
 
-    def stop(self, place: Place) -> None:
+    def stop(self, place: SlotRef) -> None:
         self._of(place).stop(place)
 
     def command(
@@ -100,19 +100,19 @@ class Engines:
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         self._of(spec.place).forget_command(spec, name)
 
-    def command_runs(self, place: Place) -> frozenset[int]:
+    def command_runs(self, place: SlotRef) -> frozenset[int]:
         return self._of(place).command_runs(place)
 
-    def forget_commands(self, place: Place, run: int) -> None:
+    def forget_commands(self, place: SlotRef, run: int) -> None:
         self._of(place).forget_commands(place, run)
 
-    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
         return self._of(place).logs(place, lines)
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: SlotRef) -> None:
         self._of(place).remove(place)
 
-    def slots(self) -> Iterable[Place]:
+    def slots(self) -> Iterable[SlotRef]:
         return [place for key in self._keys() for place in self.pair(key)[0].slots()]
 
     # --- ports.Probe

@@ -50,9 +50,7 @@ COMMANDS: dict[str, Command] = {
         "local:init",
         (_arg("--name", default="", help="the pipeline's name (default: the folder's)"),),
     ),
-    "check": Command(
-        _START, "every problem in pipelines.yaml, with its line", "local:check", (_FILE, _JSON)
-    ),
+    "check": Command(_START, "every problem in pipelines.yaml, with its line", "local:check", (_FILE, _JSON)),
     "plan": Command(
         _START, "what a changed pipelines.yaml would change, and where", "local:plan", (_FILE, _JSON)
     ),
@@ -82,9 +80,7 @@ COMMANDS: dict[str, Command] = {
             _JSON,
         ),
     ),
-    "promote": Command(
-        _DAILY, "let the run that waits at a gate go on", "act:promote", (_RUN, _WAIT, _JSON)
-    ),
+    "promote": Command(_DAILY, "let the run that waits at a gate go on", "act:promote", (_RUN, _WAIT, _JSON)),
     "revert": Command(
         _DAILY,
         "put the previous good release back, now",

@@ -11,13 +11,13 @@ from typing import IO
 
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
-from pipeline.deploy.run_context import Work
+from pipeline.deploy.run_context import RunContext
 from pipeline.domain.engine_types import Image
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import AppFailed, Superseded
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
 from pipeline.secrets.vault import Vault
@@ -45,9 +45,9 @@ class BuildStage:
     """``head`` is the branch's head as the fetch found it."""
 
     def __init__(
-        self, work: Work, parts: Parts, pipeline: Pipeline, settings: Settings, vault: Vault
+        self, work: RunContext, parts: Adapters, pipeline: Pipeline, settings: Settings, vault: Vault
     ) -> None:
-        self._work, self._parts, self._pipeline, self._settings = work, parts, pipeline, settings
+        self._work, self._adapters, self._pipeline, self._settings = work, parts, pipeline, settings
         self._vault = vault
         self._key = work.run.pipeline
         self.head = ""
@@ -70,7 +70,7 @@ class BuildStage:
         self._push(image)
 
     def _fetch(self) -> None:
-        source, config = self._parts.source, self._pipeline.source
+        source, config = self._adapters.source, self._pipeline.source
         with self._work.step("build", "fetch", FETCH_TIMEOUT) as step:
             self.head = source.fetch(self._key, config, step.watch)
             run = self._work.run
@@ -91,8 +91,8 @@ class BuildStage:
     def _build(self) -> Image:
         with self._work.step("build", "build", self._pipeline.build.timeout) as step:
             request = self._request()
-            tell = self._work.teller("build")
-            image = self._parts.builder.build(request, self._context, tell, step.watch)
+            tell = self._work.emitter("build")
+            image = self._adapters.builder.build(request, self._context, tell, step.watch)
             step.detail = "reused" if image.reused else f"{image.steps} steps, {image.cached} cached"
             if image.reused:
                 self._work.note("an image of the same tree and settings is there already: reused", "build")
@@ -108,24 +108,24 @@ class BuildStage:
                 advice="Commit a Dockerfile, or name its place under `build:` in pipelines.yaml.",
             )
         ignore = self._read(f"{build.dockerfile}.dockerignore") or self._read(".dockerignore") or ""
-        tree = self._parts.source.tree(self._key, self._pipeline.source, run.commit, build.context)
+        tree = self._adapters.source.tree(self._key, self._pipeline.source, run.commit, build.context)
         facts = [tree, dockerfile, ignore, build.dockerfile, build.args, build.target, build.platform]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return BuildRequest(run.pipeline, run.commit, key, build, dockerfile, ignore, run.rebuild)
 
     def _read(self, path: str) -> str | None:
         inside = posixpath.normpath(posixpath.join(self._pipeline.build.context, path))
-        found = self._parts.source.read(self._key, self._pipeline.source, self._work.run.commit, inside)
+        found = self._adapters.source.read(self._key, self._pipeline.source, self._work.run.commit, inside)
         return None if found is None else found.decode("utf-8", "replace")
 
     def _context(self) -> AbstractContextManager[IO[bytes]]:
         source, config = self._pipeline.source, self._pipeline.build
-        return self._parts.source.archive(self._key, source, self._work.run.commit, config.context)
+        return self._adapters.source.archive(self._key, source, self._work.run.commit, config.context)
 
     def _reuse(self, number: int) -> Image:
         with self._work.step("build", "build", 60.0) as step:
             release = self._work.store.release(self._key, number)
-            if not self._parts.builder.exists(release.image):
+            if not self._adapters.builder.exists(release.image):
                 raise AppFailed(
                     f"the image of {release.name} is not here any more.",
                     advice="Deploy its commit: it is built anew.",
@@ -139,13 +139,13 @@ class BuildStage:
         timeout = self._pipeline.build.timeout if self._pipeline.registry else PUSH_TIMEOUT
         with self._work.step("build", "push", timeout) as step:
             name = repository(self._settings.instance, self._key)
-            self._parts.builder.tag(image.digest, name, self._work.run.short)
+            self._adapters.builder.tag(image.digest, name, self._work.run.short)
             remote = self._send(image, self._work.run.short, step.watch)
             number = self._work.run.release
             release = (
                 self._work.store.release(self._key, number) if number else self._make_release(image, remote)
             )
-            self._parts.builder.tag(image.digest, name, release.name)
+            self._adapters.builder.tag(image.digest, name, release.name)
             self._send(image, release.name, step.watch)
             if remote:
                 self._work.note(f"pushed to {remote}", "build")
@@ -157,12 +157,12 @@ class BuildStage:
         if registry is None:
             return ""
         login = self._vault.login(self._key, registry)
-        self._work.hide_also([login.password] if login else [])
-        tell = self._work.teller("build")
-        return self._parts.builder.push(image.digest, registry.repository, tag, login, tell, watch)
+        self._work.redact_also([login.password] if login else [])
+        tell = self._work.emitter("build")
+        return self._adapters.builder.push(image.digest, registry.repository, tag, login, tell, watch)
 
     def _make_release(self, image: Image, remote: str) -> Release:
-        now = self._parts.clock.now()
+        now = self._adapters.clock.now()
         name = repository(self._settings.instance, self._key)
         rendered = {env: self._pipeline.render(env) for env in self._pipeline.environments}
         made: list[Release] = []

@@ -12,7 +12,7 @@ from pipeline.store.leases import TTL
 RENEW_EVERY = 2.0  # seconds
 
 
-class Renewer:
+class LeaseHeartbeat:
     """Renews leases in a thread; ``lost`` is set once one of them is somebody else's or nobody answers."""
 
     def __init__(self, store: Store) -> None:
@@ -28,7 +28,7 @@ class Renewer:
         """True once a lease is somebody else's, or may be: nobody has answered for almost a lease's life."""
         return self._refused or time.monotonic() - self._renewed > TTL - 1.0
 
-    def __enter__(self) -> Renewer:
+    def __enter__(self) -> LeaseHeartbeat:
         self._thread.start()
         return self
 

@@ -16,7 +16,7 @@ from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
 from pipeline.domain.run import State
 from pipeline.errors import LeaseLost, NotFound, PushliveError
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
 from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Transaction
@@ -39,14 +39,14 @@ class Reconciler:
     def __init__(
         self,
         store: Store,
-        parts: Parts,
+        parts: Adapters,
         environment: Environment,
         failed_for: float,
         lease: Lease | None,
         vault: Vault,
     ) -> None:
         self._vault = vault
-        self._store, self._parts, self._engine = store, parts, parts.engine
+        self._store, self._adapters, self._engine = store, parts, parts.engine
         self._environment, self._failed_for, self._lease = environment, failed_for, lease
         self.left: list[str] = []  # what `mend` found and could do nothing about
 
@@ -79,12 +79,12 @@ class Reconciler:
         if active is None:
             return
         spec = self._spec(active)
-        if lines := self._engine.differs(spec):
+        if lines := self._engine.drift(spec):
             what = f"{active} (r{spec.release})"
             yield Difference(
                 f"{what} was changed by hand: {'; '.join(lines)}",
                 f"{what} was changed by hand and was brought back: {'; '.join(lines)}",
-                lambda: self._engine.straighten(spec),
+                lambda: self._engine.revert_drift(spec),
             )
 
     # ── traffic ──────────────────────────────────────────────────────────────
@@ -96,12 +96,12 @@ class Reconciler:
             yield from self._serving_nothing()
             return
         spec = self._spec(active)
-        if lacks := self._engine.lacks(spec):
+        if missing := self._engine.missing(spec):
             what = f"{active} (r{spec.release})"
             notes = self._vault.substitutes(spec.place.pipeline, spec.place.environment, spec.secrets)
             yield Difference(
-                f"{what} should serve, but {'; '.join(lacks)}",
-                f"{what} was not running and was started: {'; '.join([*lacks, *notes])}",
+                f"{what} should serve, but {'; '.join(missing)}",
+                f"{what} was not running and was started: {'; '.join([*missing, *notes])}",
                 lambda: self._revive(spec),
             )
         yield from self._traffic(spec)
@@ -117,7 +117,7 @@ class Reconciler:
             )
 
     def _serving_nothing(self) -> Iterator[Difference]:
-        place = slots_rules.place_of(self._environment, "blue")
+        place = slots_rules.slot_ref(self._environment, "blue")
         serves = self._engine.serving(place)
         # A record without any slot may be a new one after the store was lost: what really serves goes on serving.
         if serves and (self._environment.slots or not self._engine.replicas(replace(place, slot=serves))):
@@ -128,7 +128,7 @@ class Reconciler:
             )
 
     def _revive(self, spec: SlotSpec) -> bool:
-        acted = self._engine.revive(spec)
+        acted = self._engine.restore(spec)
         self._still_ours()  # that may have taken long
         return acted
 
@@ -136,22 +136,22 @@ class Reconciler:
 
     def _warm(self) -> Iterator[Difference]:
         """A warm slot is there for an instant revert: it runs, or the record does not claim it."""
-        now = self._parts.clock.now()
+        now = self._adapters.clock.now()
         for slot, record in self._environment.slots.items():
             if record.state != SlotState.WARM or record.until <= now:
                 continue
             spec = self._spec(slot)
-            if lacks := self._engine.lacks(spec):
+            if missing := self._engine.missing(spec):
                 what = f"the warm slot {slot} (r{record.release})"
                 yield Difference(
-                    f"{what} is kept for an instant revert, but {'; '.join(lacks)}",
-                    f"{what} was not running and was started, or given up: {'; '.join(lacks)}",
+                    f"{what} is kept for an instant revert, but {'; '.join(missing)}",
+                    f"{what} was not running and was started, or given up: {'; '.join(missing)}",
                     lambda spec=spec: self._revive_or_forget(spec),  # type: ignore[misc]
                 )
 
     def _revive_or_forget(self, spec: SlotSpec) -> bool:
         try:
-            return self._engine.revive(spec)
+            return self._engine.restore(spec)
         except LeaseLost:
             raise
         except PushliveError:
@@ -168,7 +168,7 @@ class Reconciler:
                     lambda slot=slot: self._clear(slot),  # type: ignore[misc]
                 )
         for slot in SLOTS:
-            place = slots_rules.place_of(self._environment, slot)
+            place = slots_rules.slot_ref(self._environment, slot)
             if slot not in self._environment.slots and self._engine.replicas(place):
                 yield Difference(
                     f"{slot} holds containers that no record knows",
@@ -178,7 +178,7 @@ class Reconciler:
 
     def _commands(self) -> Iterator[Difference]:
         """Commands of runs that have ended. Those of a failed run are kept for inspection as its slot is."""
-        place = slots_rules.place_of(self._environment, "blue")
+        place = slots_rules.slot_ref(self._environment, "blue")
         for run in sorted(self._engine.command_runs(place)):
             if self._ended(run, self._failed_for):
                 yield Difference(
@@ -192,7 +192,7 @@ class Reconciler:
     def _detach(self) -> list[str]:
         """Once `drain` is over, a warm slot answers nobody any more, however long a connection lives."""
         said = []
-        now = self._parts.clock.now()
+        now = self._adapters.clock.now()
         for slot, record in self._environment.slots.items():
             if record.state != SlotState.WARM or record.until <= now:
                 continue
@@ -210,7 +210,7 @@ class Reconciler:
     def _clear_expired(self) -> list[str]:
         """Warm and failed slots whose time is over; a warm one is drained in slices."""
         said = []
-        now = self._parts.clock.now()
+        now = self._adapters.clock.now()
         for slot in slots_rules.expired(self._environment, now):
             record = self._environment.slots[slot]
             if record.state == SlotState.WARM and self._still_busy(slot, now):
@@ -223,12 +223,12 @@ class Reconciler:
         record, spec = self._environment.slots[slot], self._spec(slot)
         if self._engine.open_sessions(spec.place) and now < record.until + spec.config.service.drain:
             return True
-        watch = Deadline(self._parts.clock, 5.0, "drain")
+        watch = Deadline(self._adapters.clock, 5.0, "drain")
         self._engine.drain(spec.place, DRAIN_SLICE, watch)
         return False
 
     def _clear(self, slot: Slot) -> None:
-        self._engine.stop(slots_rules.place_of(self._environment, slot))
+        self._engine.stop(slots_rules.slot_ref(self._environment, slot))
         record = self._environment.slots.get(slot)
 
         def act(transaction: Transaction) -> None:
@@ -251,12 +251,12 @@ class Reconciler:
             run = self._store.run(self._environment.pipeline, number)
         except NotFound:
             return True
-        return run.state == State.ENDED and run.ended + since <= self._parts.clock.now()
+        return run.state == State.ENDED and run.ended + since <= self._adapters.clock.now()
 
     def _spec(self, slot: Slot) -> SlotSpec:
         record = self._environment.slots[slot]
         release = self._store.release(self._environment.pipeline, record.release)
-        place = slots_rules.place_of(self._environment, slot)
+        place = slots_rules.slot_ref(self._environment, slot)
         # With the versions of its secrets that its containers have: their release's own may be revoked by now.
         reveal = partial(self._vault.reveal, place.pipeline, place.environment, record.secrets)
         spec = slots_rules.spec_of(place, release, record.run, record.secrets)

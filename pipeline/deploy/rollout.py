@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.deploy.admission import supersede
-from pipeline.deploy.run_context import Step, Work
+from pipeline.deploy.run_context import RunContext, Step
 from pipeline.deploy.smoke.checker import Checker, must_pass
 from pipeline.domain import gates, slots
 from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
@@ -36,7 +36,7 @@ from pipeline.errors import (
     WrongRelease,
 )
 from pipeline.notify import messages
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
 from pipeline.secrets.vault import Vault
@@ -59,8 +59,8 @@ class Rollout:
 
     def __init__(
         self,
-        work: Work,
-        parts: Parts,
+        work: RunContext,
+        parts: Adapters,
         release: Release,
         name: str,
         *,
@@ -68,13 +68,13 @@ class Rollout:
         last: bool,
         failed_for: float,
     ) -> None:
-        self._work, self._parts, self._release, self._name = work, parts, release, name
+        self._work, self._adapters, self._release, self._name = work, parts, release, name
         self._vault = vault
         self._last, self._failed_for = last, failed_for
         self._config = release.environments[name]
         environment = self._environment()
         slot = slots.slot_for(environment, work.run, release.number)
-        self._spec = slots.spec_of(slots.place_of(environment, slot), release, work.run.number)
+        self._spec = slots.spec_of(slots.slot_ref(environment, slot), release, work.run.number)
 
     def go(self, ending: Callable[[Run, PushliveError], Ending]) -> None:
         """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper.
@@ -109,11 +109,11 @@ class Rollout:
         reveal = partial(self._vault.reveal, place.pipeline, self._name, chosen.versions)
         self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal, login=self._login)
         if not slots.is_warm(self._environment(), place.slot, self._release.number, chosen.versions):
-            self._work.hide_also(reveal().values())
+            self._work.redact_also(reveal().values())
 
     def _login(self) -> Login | None:
         login = self._vault.login(self._spec.place.pipeline, self._config.registry)
-        self._work.hide_also([login.password] if login else [])
+        self._work.redact_also([login.password] if login else [])
         return login
 
     def _release_command(self) -> None:
@@ -124,7 +124,7 @@ class Rollout:
         if self._released():
             return self._acting().forget_command(self._spec, name)
         # Nobody's wish cuts it: half of a migration helps no one. What was wished is looked at afterwards.
-        with self._work.step(self._name, "release", RELEASE_TIMEOUT, heed=False) as step:
+        with self._work.step(self._name, "release", RELEASE_TIMEOUT, cancellable=False) as step:
             result = self._run_to_its_end(name, service.release, step.watch)
             step.detail = f"exit {result.exit_code}"
             if result.exit_code:
@@ -141,7 +141,7 @@ class Rollout:
         return any((step.stage, step.step, step.ok) == (self._name, "release", True) for step in steps)
 
     def _run_to_its_end(self, name: str, argv: tuple[str, ...], watch: Watch) -> CommandResult:
-        tell = self._work.teller(self._name)
+        tell = self._work.emitter(self._name)
         try:
             return self._acting().command(self._spec, name, argv, {}, tell, watch)
         except TimedOut as error:
@@ -151,7 +151,7 @@ class Rollout:
             ) from error
 
     def _start(self) -> None:
-        engine, spec = self._parts.engine, self._spec
+        engine, spec = self._adapters.engine, self._spec
         margin = START_MARGIN if self._config.engine.here else CLUSTER_MARGIN
         with self._work.step(self._name, "start", self._config.service.ready + margin) as step:
             warm = self._take_slot()
@@ -159,16 +159,16 @@ class Rollout:
                 engine.fits(spec)
                 self._drain(step.watch)
             self._start_watching_the_time(step.watch)
-            replicas = engine.ready(spec, self._work.teller(self._name), step.watch)
+            replicas = engine.ready(spec, self._work.emitter(self._name), step.watch)
             self._acting().expose(spec)
             step.detail = f"{spec.place.slot}, {'warm' if warm else 'new'}"
             if len(replicas) > 1:
                 step.detail += f", {len(replicas)} replicas"
 
     def _start_watching_the_time(self, watch: Watch) -> None:
-        began = self._parts.clock.monotonic()
+        began = self._adapters.clock.monotonic()
         self._acting().start(self._spec, watch)
-        took = self._parts.clock.monotonic() - began
+        took = self._adapters.clock.monotonic() - began
         if took > SLOW_END:
             text = f"{took:.0f} s went into ending what {self._spec.place.slot} held before; does it ignore SIGTERM? "
             self._work.note(text + "`stop` in pipelines.yaml bounds it", self._name)
@@ -177,7 +177,7 @@ class Rollout:
         timeout = 60.0 + sum(check.within + getattr(check, "retry", 0.0) for check in self._config.smoke)
         with self._work.step(self._name, "smoke", timeout) as step:
             checker = self._checker(step.watch)
-            route = self._parts.engine.preview(self._spec)
+            route = self._adapters.engine.preview(self._spec)
             results = checker.identity(self._spec, route)
             if results[0].ok:
                 results += checker.run(self._spec, self._config.smoke)
@@ -191,7 +191,7 @@ class Rollout:
             self._change(self._intend)
             self._acting().switch(self._spec)
             before = self._environment().active
-            now, keep = self._parts.clock.now(), self._config.service.keep_warm
+            now, keep = self._adapters.clock.now(), self._config.service.keep_warm
             slot = self._spec.place.slot
             step.detail = f"{before or 'nothing'} → {slot}"
             self._finish(step, lambda _, run, env: slots.serving(env, slot, run, now, keep))
@@ -199,7 +199,7 @@ class Rollout:
     def _verify(self) -> None:
         with self._work.step(self._name, "verify", 60.0) as step:
             before = self._work.run.checks.get(self._name, ())
-            route = self._parts.engine.public(self._spec)
+            route = self._adapters.engine.public(self._spec)
             results = self._checker(step.watch).identity(self._spec, route, VERIFY_REQUESTS)
             self._keep_checks(before, results)
             step.detail = f"{sum(check.ok for check in results)}/{len(results)}"
@@ -217,7 +217,7 @@ class Rollout:
         record = environment.slots.get(slot)
         if self._work.run.kind != Kind.REVERT or record is None or record.state != SlotState.WARM:
             return
-        place, mark = slots.place_of(environment, slot), slots.mark_of(record)
+        place, mark = slots.slot_ref(environment, slot), slots.mark_of(record)
         try:
             count = self._acting().detach(place, mark)
         except (LeaseLost, StoreUnavailable):
@@ -243,7 +243,7 @@ class Rollout:
                 f"takes the warm slot {slot} of r{taken.release}; a revert to it is a cold start", self._name
             )
         if not warm:
-            now = self._parts.clock.now()
+            now = self._adapters.clock.now()
             self._change(lambda _, run, env: slots.starting(env, slot, run, self._spec, now))
         return warm
 
@@ -259,7 +259,7 @@ class Rollout:
         return replace(environment, switching=self._spec.place.slot)
 
     def _verified(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
-        now = self._parts.clock.now()
+        now = self._adapters.clock.now()
         for older in gates.waiting_at(transaction.open(), self._name):
             if older.number < run.number and run.kind != Kind.REVERT:
                 supersede(transaction, older, f"{run.id} went to {self._name} before it", now)
@@ -268,7 +268,7 @@ class Rollout:
     def abandon(self, error: PushliveError, ending: Ending | None) -> None:
         """Leaves the traffic as it was: back to the old slot if it had moved, the new slot kept for a while. The
         record comes first, the run's own with it: should the proxy not follow now, the keeper brings it there."""
-        slot, now = self._spec.place.slot, self._parts.clock.now()
+        slot, now = self._spec.place.slot, self._adapters.clock.now()
         moved = slots.switched(self._environment(), self._work.run, slot)
         keep = self._failed_for if isinstance(error, AppFailed | EngineFailed | TimedOut) else 0.0
         # A check that another release answered says nothing against this one.
@@ -312,7 +312,7 @@ class Rollout:
     def _old_spec(self, environment: Environment, slot: str) -> SlotSpec:
         record = environment.slots[slot]
         release = self._work.store.release(environment.pipeline, record.release)
-        return slots.spec_of(slots.place_of(environment, slot), release, record.run, record.secrets)
+        return slots.spec_of(slots.slot_ref(environment, slot), release, record.run, record.secrets)
 
     # ── small helpers ────────────────────────────────────────────────────────
 
@@ -327,7 +327,7 @@ class Rollout:
     def _acting(self) -> Engine:
         """The engine, for an act on it: only while this worker has the run. Raises LeaseLost."""
         self._work.still_ours()
-        return self._parts.engine
+        return self._adapters.engine
 
     def _change(self, act: Change) -> None:
         self._work.change(self._both(act))
@@ -344,15 +344,15 @@ class Rollout:
 
     def _drain(self, watch: Watch) -> None:
         """Lets what the slot held before end its open requests; the engine removes it when it starts ours."""
-        engine, spec = self._parts.engine, self._spec
+        engine, spec = self._adapters.engine, self._spec
         if any(replica.release != spec.release for replica in engine.replicas(spec.place)):
             closed = self._acting().drain(spec.place, self._config.service.drain, watch)
             if closed:
                 self._work.note(f"{closed} connections to the old {spec.place.slot} were closed", self._name)
 
     def _checker(self, watch: Watch) -> Checker:
-        parts = self._parts
-        tell, mask = self._work.teller(self._name), self._work.masked
+        parts = self._adapters
+        tell, mask = self._work.emitter(self._name), self._work.masked
         return Checker(parts.engine, parts.probe, parts.clock, tell, watch, mask)
 
     def _keep_checks(self, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
@@ -361,7 +361,7 @@ class Rollout:
 
     def _logs(self) -> tuple[str, ...]:
         try:
-            lines = self._parts.engine.logs(self._spec.place, 10 * LOG_LINES)
+            lines = self._adapters.engine.logs(self._spec.place, 10 * LOG_LINES)
         except (ConfigError, EngineFailed) as error:
             # A check failed, and a person has to hear of that one.
             return (f"(its last lines could not be read: {error.message})",)

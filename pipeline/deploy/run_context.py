@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pipeline.deploy.deadline import StepDeadline
-from pipeline.deploy.heartbeat import Renewer
+from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Run, State, StepResult
@@ -51,14 +51,14 @@ class Step:
         return StepResult(self.stage, self.name, self._started, seconds, problem is None, detail, self.data)
 
 
-class Work:
+class RunContext:
     """One claimed run. ``run`` is the record as this worker last saw it."""
 
     def __init__(
-        self, store: Store, clock: Clock, run: Run, lease: Lease, renewer: Renewer, log: RunLog
+        self, store: Store, clock: Clock, run: Run, lease: Lease, heartbeat: LeaseHeartbeat, log: RunLog
     ) -> None:
         self.store, self.clock, self.run, self.lease = store, clock, run, lease
-        self._renewer, self._log = renewer, log
+        self._heartbeat, self._log = heartbeat, log
         self._fences: tuple[Lease, ...] = (lease,)
         self._buffer: list[Event] = []
         self._flushed = 0.0
@@ -90,12 +90,12 @@ class Work:
         return self.change(lambda _, run: replace(run, **changes), *events)
 
     @contextmanager
-    def step(self, stage: str, name: str, timeout: float, *, heed: bool = True) -> Iterator[Step]:
+    def step(self, stage: str, name: str, timeout: float, *, cancellable: bool = True) -> Iterator[Step]:
         """Times a step and keeps its result, also when it fails. ``heed=False``: no wish of a person cuts it."""
 
         def look() -> None:
             self.flush()
-            if heed:
+            if cancellable:
                 self.still_wanted()
             else:
                 self.still_ours()
@@ -132,11 +132,11 @@ class Work:
 
     # ── telling ──────────────────────────────────────────────────────────────
 
-    def hide(self, mask: Mask) -> None:
+    def redact(self, mask: Mask) -> None:
         """From now on nothing that this mask finds is told, nor written into the record."""
         self._masker.mask = mask
 
-    def hide_also(self, values: Iterable[Secret]) -> None:
+    def redact_also(self, values: Iterable[Secret]) -> None:
         self._masker.mask = self._masker.mask.also(values)
 
     def masked(self, text: str) -> str:
@@ -168,7 +168,7 @@ class Work:
             self.store.events.append(self.run.id, buffer, self.lease)
             self._flushed = time.monotonic()
 
-    def teller(self, stage: str) -> Callable[[Event], None]:
+    def emitter(self, stage: str) -> Callable[[Event], None]:
         """An Emit that puts the stage's name on every event."""
         return lambda event: self.emit(replace(event, stage=event.stage or stage))
 
@@ -179,7 +179,7 @@ class Work:
 
     def still_ours(self) -> None:
         """Asked before each act on the outside: engines know no fencing tokens. Raises LeaseLost."""
-        if not self._renewer.ours():
+        if not self._heartbeat.ours():
             raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
 
     def still_wanted(self) -> None:
@@ -202,9 +202,9 @@ class Work:
 
     def hold_lease(self, lease: Lease) -> None:
         """From now on what this worker writes is fenced by this one as well."""
-        self._renewer.hold(lease)
+        self._heartbeat.hold(lease)
         self._fences = (*self._fences, lease)
 
     def drop_lease(self, lease: Lease) -> None:
         self._fences = tuple(one for one in self._fences if one != lease)
-        self._renewer.drop(lease)
+        self._heartbeat.drop(lease)

@@ -16,10 +16,10 @@ from pipeline.deploy import admission, engine_addresses
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.failure_card import card, compared
-from pipeline.deploy.heartbeat import Renewer
+from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.rollout import Rollout
-from pipeline.deploy.run_context import Work
+from pipeline.deploy.run_context import RunContext
 from pipeline.domain import budget as budgets
 from pipeline.domain import gates as gates_rules
 from pipeline.domain import slots, transitions
@@ -44,7 +44,7 @@ from pipeline.errors import (
 from pipeline.lib import codec
 from pipeline.lib.units import show_duration
 from pipeline.notify import messages
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from pipeline.runlog import file as file_module
 from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Transaction
@@ -66,13 +66,13 @@ class Runner:
     def __init__(
         self,
         store: Store,
-        parts: Parts,
+        parts: Adapters,
         settings: Settings,
         configured: Configured,
         accept: Callable[[Push], object],
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store, self._parts, self._settings = store, parts, settings
+        self._store, self._adapters, self._settings = store, parts, settings
         self._configured, self._accept, self._stopping = configured, accept, stopping
         self._vault = Vault(store, settings.secrets_key)
 
@@ -105,8 +105,8 @@ class Runner:
 
     def _hold(self, pipeline: str, number: int, lease: Lease) -> Run | None:
         """The run as this worker left it; None where it could do nothing for it now."""
-        with Renewer(self._store) as renewer:
-            renewer.hold(lease)
+        with LeaseHeartbeat(self._store) as heartbeat:
+            heartbeat.hold(lease)
             try:
                 run = self._claim(pipeline, number, lease)
             except (NotFound, LeaseLost):
@@ -116,7 +116,7 @@ class Runner:
             file = file_module.RunLog(
                 file_module.path(self._settings.data, pipeline, number), self._settings.log_limit
             )
-            work = Work(self._store, self._parts.clock, run, lease, renewer, file)
+            work = RunContext(self._store, self._adapters.clock, run, lease, heartbeat, file)
             try:
                 self._carry(work)
             except Parked:
@@ -129,7 +129,7 @@ class Runner:
             finally:
                 file.close()
         if self._store.due(pipeline):
-            self._parts.bell.ring(pipeline)
+            self._adapters.queue.notify(pipeline)
         return work.run
 
     def _claim(self, pipeline: str, number: int, lease: Lease) -> Run | None:
@@ -138,7 +138,7 @@ class Runner:
             if run.state not in (State.QUEUED, State.RUNNING):
                 transaction.not_due(number)
                 return None
-            now = self._parts.clock.now()
+            now = self._adapters.clock.now()
             queued = run.queued + (now - run.parked if run.parked else 0.0)
             run = transitions.move(
                 run,
@@ -153,7 +153,7 @@ class Runner:
 
         return self._store.transact(pipeline, act, fence=lease)
 
-    def _give_back(self, work: Work) -> None:
+    def _give_back(self, work: RunContext) -> None:
         """A store that did not answer is no worker that died: the attempt does not count."""
         try:
             work.update(attempts=max(0, work.run.attempts - 1))
@@ -162,7 +162,7 @@ class Runner:
 
     # ── the story ────────────────────────────────────────────────────────────
 
-    def _carry(self, work: Work) -> None:
+    def _carry(self, work: RunContext) -> None:
         if work.run.ending:  # an earlier worker got that far
             self._fail(work, work.run.ending)
             return
@@ -177,15 +177,15 @@ class Runner:
                 self._leave(work, error)
             self._fail(work, work.run.ending or _ending(work.run, error))
 
-    def _mask(self, work: Work) -> None:
+    def _mask(self, work: RunContext) -> None:
         """Nothing that this run says has a secret's value in it."""
         mask, unread = self._vault.mask(work.run.pipeline)
-        work.hide(mask)
+        work.redact(mask)
         if unread:
             text = f"the values of {', '.join(unread)} cannot be read, so they are not masked in what this run says"
             work.note(text, work.run.stage, "warning")
 
-    def _leave(self, work: Work, error: PushliveError) -> None:
+    def _leave(self, work: RunContext, error: PushliveError) -> None:
         """What earlier workers of this run began and could not finish is put back before the run ends."""
         run = work.run
         environment = self._store.environment(run.pipeline, run.stage) if run.stage else None
@@ -199,12 +199,12 @@ class Runner:
         finally:
             work.drop_lease(lease)
 
-    def _rollout(self, work: Work, release: Release, name: str) -> Rollout:
+    def _rollout(self, work: RunContext, release: Release, name: str) -> Rollout:
         last = name == work.run.stages[-1]
         failed_for, vault = self._settings.failed_for, self._vault
-        return Rollout(work, self._parts, release, name, vault=vault, last=last, failed_for=failed_for)
+        return Rollout(work, self._adapters, release, name, vault=vault, last=last, failed_for=failed_for)
 
-    def _patiently(self, work: Work) -> None:
+    def _patiently(self, work: RunContext) -> None:
         """The whole way; passing trouble is met by going it again, since every step finds what is there."""
         for pause in PAUSES:
             try:
@@ -217,14 +217,14 @@ class Runner:
                 self._pause(work, pause)
         self._through(work)
 
-    def _pause(self, work: Work, seconds: float) -> None:
+    def _pause(self, work: RunContext, seconds: float) -> None:
         """Cut short by whoever cancels the run, and by a worker that is to end: the run goes on in another one."""
-        until = self._parts.clock.monotonic() + seconds
-        while self._parts.clock.monotonic() < until and not self._stopping():
+        until = self._adapters.clock.monotonic() + seconds
+        while self._adapters.clock.monotonic() < until and not self._stopping():
             work.still_wanted()
-            self._parts.clock.sleep(min(1.0, until - self._parts.clock.monotonic()))
+            self._adapters.clock.sleep(min(1.0, until - self._adapters.clock.monotonic()))
 
-    def _through(self, work: Work) -> None:
+    def _through(self, work: RunContext) -> None:
         pipeline = self._pipeline(work.run)
         release = self._release(work, pipeline)
         for name in work.run.stages[1:] if work.run.stages[0] == "build" else work.run.stages:
@@ -247,10 +247,10 @@ class Runner:
                 advice="See the workers' output for the cause, then `pushlive retry`.",
             )
 
-    def _release(self, work: Work, pipeline: Pipeline) -> Release:
+    def _release(self, work: RunContext, pipeline: Pipeline) -> Release:
         run = work.run
         if run.stages[0] == "build" and not any(s.step == "push" and s.ok for s in run.steps):
-            stage = BuildStage(work, self._parts, pipeline, self._settings, self._vault)
+            stage = BuildStage(work, self._adapters, pipeline, self._settings, self._vault)
             try:
                 stage.go()
             except Superseded:
@@ -264,7 +264,7 @@ class Runner:
                 self._vault.choose(release, name)  # what is missing is said before the first environment
         return release
 
-    def _forecast(self, work: Work) -> None:
+    def _forecast(self, work: RunContext) -> None:
         """Says ahead of time what the last runs let expect."""
         recent = self._store.recent(work.run.pipeline, 20)
         usual = budgets.usual(recent, work.run.stages)
@@ -285,7 +285,7 @@ class Runner:
             head,
             f"head:{run.id}",
             run.pusher,
-            received=self._parts.clock.now(),
+            received=self._adapters.clock.now(),
         )
         try:
             self._accept(push)
@@ -295,7 +295,7 @@ class Runner:
     def _passed(self, run: Run, name: str) -> bool:
         return any(step.stage == name and step.step == "verify" and step.ok for step in run.steps)
 
-    def _environment(self, work: Work, pipeline: Pipeline, release: Release, name: str) -> None:
+    def _environment(self, work: RunContext, pipeline: Pipeline, release: Release, name: str) -> None:
         """One environment: the gate, the lease, the rollout."""
         if self._stopping():
             raise self._parked(work)
@@ -321,18 +321,18 @@ class Runner:
         hosts = release.environments[name].hosts
         self._stage_done(work, name, engine_addresses.address(self._settings, environment, hosts))
 
-    def _record(self, work: Work, release: Release, name: str) -> Environment:
+    def _record(self, work: RunContext, release: Release, name: str) -> Environment:
         limit, key = len(self._settings.port_range), release.environments[name].engine.key
         return self._store.ensure_environment(work.run.pipeline, name, limit, key)
 
-    def _on_its_engine(self, work: Work, release: Release, environment: Environment) -> Environment:
+    def _on_its_engine(self, work: RunContext, release: Release, environment: Environment) -> Environment:
         """The record, on the engine that the release was made for; ConfigError while something is on another one."""
         key = release.environments[environment.name].engine.key
         if environment.engine == key:
             return environment
         engine_addresses.refuse_move(environment, release, key)
         work.still_ours()
-        self._parts.engine.remove(slots.place_of(environment, SLOTS[0]))  # its routes, and no slot
+        self._adapters.engine.remove(slots.slot_ref(environment, SLOTS[0]))  # its routes, and no slot
 
         def move(transaction: Transaction, run: Run) -> Run:
             transaction.put_environment(replace(transaction.environment(environment.name), engine=key))
@@ -341,16 +341,16 @@ class Runner:
         work.change(move)
         return self._record(work, release, environment.name)
 
-    def _mend(self, work: Work, environment: Environment, lease: Lease) -> None:
+    def _mend(self, work: RunContext, environment: Environment, lease: Lease) -> None:
         """A proxy that lost its state may serve the very slot that is to be emptied: it is brought to the record before
         anything is begun, as the keeper would have done."""
         work.still_ours()
-        place = slots.place_of(environment, SLOTS[0])
+        place = slots.slot_ref(environment, SLOTS[0])
         try:
-            if self._parts.engine.serving(place) == environment.active:
+            if self._adapters.engine.serving(place) == environment.active:
                 return
             failed_for = self._settings.failed_for
-            one = Reconciler(self._store, self._parts, environment, failed_for, lease, self._vault)
+            one = Reconciler(self._store, self._adapters, environment, failed_for, lease, self._vault)
             for text in one.mend():
                 work.note(text, environment.name, "warning")
         except (LeaseLost, StoreUnavailable):
@@ -358,7 +358,9 @@ class Runner:
         except PushliveError as error:  # the new release may be just what mends it
             work.note(f"{environment.name}: {error.message}", environment.name, "warning")
 
-    def _may_enter(self, work: Work, pipeline: Pipeline, environment: Environment, release: Release) -> None:
+    def _may_enter(
+        self, work: RunContext, pipeline: Pipeline, environment: Environment, release: Release
+    ) -> None:
         run = work.run
         if any(slots.switched(environment, run, slot) for slot in SLOTS):
             return  # it is in already, and was taken up again after a crash: what is left is to verify
@@ -376,9 +378,9 @@ class Runner:
         if gates_rules.gate(pipeline, environment, run):
             self._wait_at(work, pipeline, environment.name)
 
-    def _wait_at(self, work: Work, pipeline: Pipeline, name: str) -> None:
+    def _wait_at(self, work: RunContext, pipeline: Pipeline, name: str) -> None:
         """Records that the run waits and raises Parked; returns where nothing keeps it out any more."""
-        now = self._parts.clock.now()
+        now = self._adapters.clock.now()
         gates: list[gates_rules.Gate] = []
 
         def wait(transaction: Transaction, current: Run) -> Run:
@@ -404,26 +406,26 @@ class Runner:
         if gates:
             raise Parked(gates[0].why)
 
-    def _take_environment(self, work: Work, environment: Environment) -> Lease:
-        until = self._parts.clock.monotonic() + (REVERT_PATIENCE if work.run.kind == Kind.REVERT else 1.0)
+    def _take_environment(self, work: RunContext, environment: Environment) -> Lease:
+        until = self._adapters.clock.monotonic() + (REVERT_PATIENCE if work.run.kind == Kind.REVERT else 1.0)
         while True:
             lease = self._store.leases.take(f"env:{environment.id}", work.run.id)
             if lease:
                 return lease
-            if self._parts.clock.monotonic() >= until:
+            if self._adapters.clock.monotonic() >= until:
                 raise self._parked(work)
             work.still_wanted()
-            self._parts.clock.sleep(0.02)
+            self._adapters.clock.sleep(0.02)
 
-    def _parked(self, work: Work) -> Parked:
+    def _parked(self, work: RunContext) -> Parked:
         # A clean hand-back is no crashed attempt.
-        work.update(attempts=0, parked=self._parts.clock.now() if work.run.image_ready else 0.0)
+        work.update(attempts=0, parked=self._adapters.clock.now() if work.run.image_ready else 0.0)
         return Parked(f"{work.run.id} waits for its turn")
 
     # ── ends ─────────────────────────────────────────────────────────────────
 
-    def _stage_done(self, work: Work, name: str, text: str) -> None:
-        run, now = work.run, self._parts.clock.now()
+    def _stage_done(self, work: RunContext, name: str, text: str) -> None:
+        run, now = work.run, self._adapters.clock.now()
         steps = [{"step": s.step, "seconds": s.seconds, "ok": s.ok} for s in run.steps if s.stage == name]
         budget = self._configured(run.config).budget_of(run.pipeline)
         rest = budgets.left(run, budget, now)
@@ -434,8 +436,8 @@ class Runner:
             over = budgets.overspender(run.steps)
             work.note(f"over the {show_duration(budget.deploy)} budget; most went to {over}", name, "warning")
 
-    def _finish(self, work: Work, release: Release) -> None:
-        run, now = work.run, self._parts.clock.now()
+    def _finish(self, work: RunContext, release: Release) -> None:
+        run, now = work.run, self._adapters.clock.now()
         budget = self._configured(run.config).budget_of(run.pipeline)
         spent, whole = budgets.spent(run, now), max(0.0, now - run.accepted - run.human)
         where = run.stages[-1]
@@ -463,9 +465,9 @@ class Runner:
             return ["the first release here: there is nothing to revert to yet"]
         return [f"to go back to r{target}: pushlive revert {run.pipeline}"]
 
-    def _fail(self, work: Work, ending: Ending) -> None:
+    def _fail(self, work: RunContext, ending: Ending) -> None:
         outcome, reason, failure = ending.outcome, ending.reason, ending.failure
-        now = self._parts.clock.now()
+        now = self._adapters.clock.now()
         if failure:
             failure = compared(failure, work.run, self._store)
         text = f"{work.run.id} {outcome}" + ("" if failure else f": {reason}")

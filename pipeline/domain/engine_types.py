@@ -12,7 +12,7 @@ from pipeline.lib.secret import Secret
 
 
 @dataclass(frozen=True)
-class Place:
+class SlotRef:
     """A slot of an environment, as the engine is told."""
 
     pipeline: str
@@ -40,7 +40,7 @@ def nobody() -> Login | None:
 class SlotSpec:
     """All that an engine needs to put a release into a slot."""
 
-    place: Place
+    place: SlotRef
     release: int
     run: int
     commit: str

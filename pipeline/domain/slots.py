@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment, Slot, SlotRecord, SlotState, other
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run
 
 
-def place_of(environment: Environment, slot: Slot) -> Place:
-    return Place(environment.pipeline, environment.name, environment.index, slot, environment.engine)
+def slot_ref(environment: Environment, slot: Slot) -> SlotRef:
+    return SlotRef(environment.pipeline, environment.name, environment.index, slot, environment.engine)
 
 
-def spec_of(place: Place, release: Release, run: int, secrets: dict[str, int] | None = None) -> SlotSpec:
+def spec_of(place: SlotRef, release: Release, run: int, secrets: dict[str, int] | None = None) -> SlotSpec:
     """That release in that slot, as the engine is told. ``secrets``: the versions, where the slot has others than
     the release's own."""
     config = release.environments[place.environment]

@@ -14,12 +14,12 @@ from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.notify.delivery import shown, undelivered
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from pipeline.ports.inspection import DockerInfo, Inspection
 from pipeline.secrets.vault import Vault
 from pipeline.store import Store
-from pipeline.store.audit_head import Chainer
-from pipeline.store.configurations import Configs
+from pipeline.store.audit_head import AuditHead
+from pipeline.store.configurations import Configurations
 
 Check = dict[str, Any]
 
@@ -56,7 +56,7 @@ def _disk(settings: Settings) -> Check:
 
 
 def examine(
-    settings: Settings, store: Store, parts: Parts, engines: frozenset[str], inspection: Inspection
+    settings: Settings, store: Store, parts: Adapters, engines: frozenset[str], inspection: Inspection
 ) -> list[Check]:
     """Everything, with the real parts. ``engines``: the keys of those in use."""
     checks = [
@@ -95,7 +95,7 @@ def _readable(store: Store, pipeline: str) -> str:
 
 def _audit(settings: Settings, store: Store) -> str:
     """The log's end alone: `pushlive audit --verify` walks it all."""
-    problem = Chainer(store, settings.data).move()
+    problem = AuditHead(store, settings.data).move()
     if problem:
         raise PushliveError(problem)
     return f"{store.audit.last().number} entries; the newest is the one that is remembered"
@@ -103,14 +103,14 @@ def _audit(settings: Settings, store: Store) -> str:
 
 def _configured(settings: Settings, store: Store) -> set[str]:
     try:
-        _, config = Configs(store, settings.config).current()
+        _, config = Configurations(store, settings.config).current()
     except PushliveError:
         return {environment.id for environment in _environments(store)}
     return {f"{name}/{env}" for name, pipeline in config.pipelines.items() for env in pipeline.environments}
 
 
 def _configuration(settings: Settings, store: Store) -> Check:
-    configs = Configs(store, settings.config)
+    configs = Configurations(store, settings.config)
 
     def look() -> str:
         _, config = configs.current()
@@ -177,7 +177,7 @@ def _cluster(key: str, inspection: Inspection) -> Check:
     return _check(name, True, f"{where}: every right is there{nodes}")
 
 
-def _build_caps(parts: Parts) -> Check:
+def _build_caps(parts: Adapters) -> Check:
     cap = getattr(parts.builder, "cap_builds", None)
     try:
         why_not = cap() if cap else ""
@@ -209,7 +209,9 @@ def _environments(store: Store) -> Iterator[Environment]:
         yield from store.environments(pipeline).values()
 
 
-def _environment(environment: Environment, settings: Settings, store: Store, parts: Parts) -> Iterator[Check]:
+def _environment(
+    environment: Environment, settings: Settings, store: Store, parts: Adapters
+) -> Iterator[Check]:
     """The store's word against what the proxy and the Engine really have: a line for each difference."""
     vault = Vault(store, settings.secrets_key)
     looker = Reconciler(store, parts, environment, settings.failed_for, None, vault)

@@ -15,7 +15,7 @@ from pipeline.config.models import Config
 from pipeline.config.settings import Settings
 from pipeline.deploy.admission import Accepted
 from pipeline.deploy.build_stage import repository
-from pipeline.deploy.heartbeat import Renewer
+from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.domain import slots
 from pipeline.domain.environment import Environment
@@ -23,11 +23,11 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
 from pipeline.maintenance import clock_jumps
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from pipeline.secrets.vault import Vault
-from pipeline.store import Lease, Store, Watchman
-from pipeline.store.audit_head import Chainer
-from pipeline.store.configurations import Configs
+from pipeline.store import Lease, LeaseReaper, Store
+from pipeline.store.audit_head import AuditHead
+from pipeline.store.configurations import Configurations
 
 T = TypeVar("T")
 RECONCILE_EVERY = 5.0  # seconds
@@ -58,19 +58,19 @@ class Keeper:
     def __init__(
         self,
         store: Store,
-        parts: Parts,
+        parts: Adapters,
         settings: Settings,
         accept: Callable[[Push], Accepted],
         heads: Callable[[str], dict[str, str]],
         ensure: Callable[[], list[str]],
     ) -> None:
-        self._store, self._parts, self._settings = store, parts, settings
+        self._store, self._adapters, self._settings = store, parts, settings
         self._accept, self._heads, self._ensure = accept, heads, ensure
-        self._configs = Configs(store, settings.config)
+        self._configs = Configurations(store, settings.config)
         self._vault = Vault(store, settings.secrets_key)
-        self._chainer, self._chain_problem = Chainer(store, settings.data), ""
+        self._chainer, self._chain_problem = AuditHead(store, settings.data), ""
         self._lease: Lease | None = None
-        self._watchman = Watchman(store.leases)
+        self._watchman = LeaseReaper(store.leases)
         self._jumps = clock_jumps.JumpWatch(parts.clock)
         self._unmoved = 0.0  # seconds of a jump that the records do not know yet
         self._pace = RECONCILE_EVERY
@@ -88,7 +88,7 @@ class Keeper:
         if not self._ours():
             self._unmoved = 0.0
             return []
-        now = self._parts.clock.monotonic()
+        now = self._adapters.clock.monotonic()
         said: list[str] = self._heed_the_clock() + self._damage_news()
         said += self._take_up_config()
         said += self._chain()
@@ -98,11 +98,11 @@ class Keeper:
             self._waited = 0.0
             said += self._ensured()
             said += self.reconcile()
-            took = self._parts.clock.monotonic() - now
+            took = self._adapters.clock.monotonic() - now
             if (
                 self._look_for_images()
             ):  # else it waited for a builder that does not answer: that costs nothing
-                took = self._parts.clock.monotonic() - now
+                took = self._adapters.clock.monotonic() - now
             took -= self._waited  # for engines that do not answer, which costs nothing either
             # With many environments a round takes longer; it never takes more than a fifth of a processor.
             self._pace = max(RECONCILE_EVERY, 5 * took)
@@ -180,7 +180,7 @@ class Keeper:
     def sweep(self) -> None:
         """Frees the leases of the dead, and rings for every run that is due and in nobody's hands; again for the same
         one only after a while."""
-        now = self._parts.clock.monotonic()
+        now = self._adapters.clock.monotonic()
         self._watchman.look(now)
         self._rung = {run: at for run, at in self._rung.items() if now - at < RING_AGAIN}
         self._each(lambda pipeline: self._ring_for(pipeline, now))
@@ -192,7 +192,7 @@ class Keeper:
             if run not in self._rung and self._store.leases.free(f"run:{run}"):
                 self._rung[run] = now
                 urgent = self._store.run(pipeline, number).kind == Kind.REVERT
-                self._parts.bell.ring(pipeline, urgent=urgent)
+                self._adapters.queue.notify(pipeline, urgent=urgent)
                 yield run
 
     def stop(self) -> None:
@@ -254,9 +254,9 @@ class Keeper:
             if lease is None:
                 said += busy(environment)
                 continue
-            with Renewer(self._store) as renewer:
-                renewer.hold(lease)
-                began = self._parts.clock.monotonic()
+            with LeaseHeartbeat(self._store) as heartbeat:
+                heartbeat.hold(lease)
+                began = self._adapters.clock.monotonic()
                 try:
                     done, problem = self._reconcile_one(
                         environment.pipeline, environment.name, lease, by_hand
@@ -270,7 +270,7 @@ class Keeper:
                     self._problem(environment, said_of_it)
                     if isinstance(error, EngineAway):
                         away[environment.engine] = said_of_it
-                        self._waited += self._parts.clock.monotonic() - began
+                        self._waited += self._adapters.clock.monotonic() - began
             self.sweep()
         return said
 
@@ -302,7 +302,7 @@ class Keeper:
         if environment is None:
             return [], ""
         failed_for = self._settings.failed_for
-        one = Reconciler(self._store, self._parts, environment, failed_for, lease, self._vault)
+        one = Reconciler(self._store, self._adapters, environment, failed_for, lease, self._vault)
         done = one.mend(by_hand)
         left = "; ".join(one.left)
         by_hands = "; ".join(drift.found for drift in one.drift())
@@ -315,7 +315,7 @@ class Keeper:
         said = []
         known = {(e.pipeline, e.name) for e in self._environments()}
         try:
-            strangers = [p for p in self._parts.engine.slots() if (p.pipeline, p.environment) not in known]
+            strangers = [p for p in self._adapters.engine.slots() if (p.pipeline, p.environment) not in known]
         except TryAgain as error:
             return [f"what no record knows was not looked for: {error}"]
         for place in strangers:
@@ -328,7 +328,7 @@ class Keeper:
                     f"pushlive/pipeline={place.pipeline},pushlive/environment={place.environment}`"
                 )
                 continue
-            self._parts.engine.remove(place)
+            self._adapters.engine.remove(place)
             said.append(f"{name} is unknown; its {place.slot} containers were removed")
         return said
 
@@ -359,9 +359,9 @@ class Keeper:
         lease = None if self._awaited(environment) else self._lease_of(environment)
         if lease is None:
             return f"{environment.id} is not in pipelines.yaml any more, but a run is at work there"
-        with Renewer(self._store) as renewer:
-            renewer.hold(lease)
-            self._parts.engine.remove(slots.place_of(environment, environment.active or "blue"))
+        with LeaseHeartbeat(self._store) as heartbeat:
+            heartbeat.hold(lease)
+            self._adapters.engine.remove(slots.slot_ref(environment, environment.active or "blue"))
             self._store.forget_environment(environment.pipeline, environment.name)
         return f"{environment.id} is not in pipelines.yaml any more and was removed"
 
@@ -371,7 +371,7 @@ class Keeper:
             lease = self._store.leases.take(f"env:{environment.id}", "gc")
             if lease:
                 return lease
-            self._parts.clock.sleep(0.1)
+            self._adapters.clock.sleep(0.1)
         return None
 
     def _awaited(self, environment: Environment) -> bool:
@@ -382,14 +382,14 @@ class Keeper:
         name = repository(self._settings.instance, pipeline)
         releases = self._store.releases(pipeline)
         keep = self._kept(pipeline, releases)
-        here = self._parts.builder.images(name)
+        here = self._adapters.builder.images(name)
         said = []
         for release in releases:
             if release.number in keep or release.image not in here:
                 continue
-            self._parts.builder.untag(name, release.name)
+            self._adapters.builder.untag(name, release.name)
             if not any(r.commit == release.commit and r.number in keep for r in releases):
-                self._parts.builder.untag(name, release.commit[:7])
+                self._adapters.builder.untag(name, release.commit[:7])
             said.append(f"{release.tag}: the image is kept no longer")
         return said
 
@@ -403,7 +403,7 @@ class Keeper:
         return True
 
     def _look_for_images_of(self, pipeline: str) -> tuple[str, ...]:
-        here = self._parts.builder.images(repository(self._settings.instance, pipeline))
+        here = self._adapters.builder.images(repository(self._settings.instance, pipeline))
         recent = self._store.releases(pipeline)[-RECENT:]
         missing = json.dumps([r.number for r in recent if r.image not in here])
         if self._store.get(f"missing:{pipeline}") != missing:

@@ -30,7 +30,7 @@ TRIES = 20  # at least, so that a clock set forward by a day gives nothing up
 REFUSALS = 10  # of one message, by a receiver that answers and does not want it
 
 
-class Messenger:
+class Delivery:
     def __init__(self, store: Store, post: Post, clock: Clock, settings: Settings) -> None:
         self._store, self._post, self._clock = store, post, clock
         self._secret: Secret = settings.notify_secret

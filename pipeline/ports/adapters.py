@@ -8,12 +8,12 @@ from pipeline.ports.builder import Builder
 from pipeline.ports.clock import Clock
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
-from pipeline.ports.queue import Bell
+from pipeline.ports.queue import Queue
 from pipeline.ports.source import Source
 
 
 @dataclass(frozen=True)
-class Parts:
+class Adapters:
     """Everything that the story needs from outside, made in ``pipeline.runtime.bootstrap``."""
 
     source: Source
@@ -21,4 +21,4 @@ class Parts:
     engine: Engine
     probe: Probe
     clock: Clock
-    bell: Bell
+    queue: Queue

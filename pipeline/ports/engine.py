@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from pipeline.domain.engine_types import CommandResult, Place, Replica, Route, SlotSpec
+from pipeline.domain.engine_types import CommandResult, Replica, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
@@ -18,7 +18,7 @@ class Engine(Protocol):
     public …`` and later ``drain · stop``. ``switch`` to a slot that was not exposed is refused.
     """
 
-    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
+    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
         """The environment's network and its routes (host names, loopback port). Twice. Until the first
         switch the routes answer an explained 503. Costs no reload and no connection of anybody."""
 
@@ -46,42 +46,42 @@ class Engine(Protocol):
     def switch(self, spec: SlotSpec) -> None:
         """The one atomic act: traffic goes to this slot. Survives a restart of the proxy. Twice."""
 
-    def unroute(self, place: Place) -> None:
+    def unroute(self, place: SlotRef) -> None:
         """The environment serves the explained 503 again. Twice."""
 
-    def serving(self, place: Place) -> Slot | None:
+    def serving(self, place: SlotRef) -> Slot | None:
         """The slot that the proxy really sends traffic to (``place.slot`` is ignored)."""
 
-    def replicas(self, place: Place) -> tuple[Replica, ...]:
+    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
         """What is in the slot now."""
 
-    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+    def missing(self, spec: SlotSpec) -> tuple[str, ...]:
         """What keeps that slot from running and being exposed as the spec says, in words; empty when all is there.
         Changes nothing."""
 
-    def revive(self, spec: SlotSpec) -> bool:
+    def restore(self, spec: SlotSpec) -> bool:
         """A slot that should run is made to run again (restart, or start anew), exposed; True if it acted."""
 
-    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
+    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
         """How a slot that runs differs from the spec, value by value: what somebody changed by hand, or what a changed
         configuration would change. Changes nothing; () where that is not to be known."""
 
-    def straighten(self, spec: SlotSpec) -> None:
+    def revert_drift(self, spec: SlotSpec) -> None:
         """Takes back what somebody changed by hand in that slot, without taking it out of service. Twice."""
 
-    def open_sessions(self, place: Place) -> int:
+    def open_sessions(self, place: SlotRef) -> int:
         """How many requests or connections the slot still serves."""
 
-    def drain(self, place: Place, limit: float, watch: Watch) -> int:
+    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
         """Waits until the slot serves nothing more, at most ``limit`` seconds, then closes what is left.
         Returns how many were closed."""
 
-    def detach(self, place: Place, mark: str) -> int:
+    def detach(self, place: SlotRef, mark: str) -> int:
         """Ends the connections to a slot that outlived a switch away from it, and leaves it warm. ``mark`` names that
         switch: the same one twice does it once. Returns how many containers had to be replaced for it: 0 where the
         proxy moves every connection with the switch."""
 
-    def stop(self, place: Place) -> None:
+    def stop(self, place: SlotRef) -> None:
         """Empties the slot: containers ended (bounded) and removed, addresses taken from the proxy. Twice."""
 
     def command(
@@ -94,17 +94,17 @@ class Engine(Protocol):
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         """Removes a finished command's container. Twice."""
 
-    def command_runs(self, place: Place) -> frozenset[int]:
+    def command_runs(self, place: SlotRef) -> frozenset[int]:
         """The runs of which containers of commands are still in that environment."""
 
-    def forget_commands(self, place: Place, run: int) -> None:
+    def forget_commands(self, place: SlotRef, run: int) -> None:
         """Removes that run's containers of commands from the environment. Twice."""
 
-    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
         """The slot's last output lines, oldest first, prefixed with the replica where there are several."""
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: SlotRef) -> None:
         """The whole environment: both slots, routes and network. Twice."""
 
-    def slots(self) -> Iterable[Place]:
+    def slots(self) -> Iterable[SlotRef]:
         """Every slot that has anything of this instance in it, running or kept (for reconciliation)."""

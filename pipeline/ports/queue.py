@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Bell(Protocol):
-    def ring(self, pipeline: str, *, urgent: bool = False) -> None:
+class Queue(Protocol):
+    def notify(self, pipeline: str, *, urgent: bool = False) -> None:
         """Wakes a worker for this pipeline. Twice is harmless; a lost ring is found by the sweep."""

@@ -28,7 +28,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.lib.processes import RESTORING
 from pipeline.runtime import bootstrap
-from pipeline.runtime.embedded_store import Embedded
+from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store, snapshot
 
 FORMAT = 1
@@ -152,7 +152,7 @@ class _Hashing:
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
     """The store, started for this where the service does not run."""
-    embedded = None if settings.redis_url else Embedded(settings.data)
+    embedded = None if settings.redis_url else EmbeddedStore(settings.data)
     if embedded:
         embedded.start()
     try:

@@ -9,23 +9,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.queue import RqBell
+from pipeline.adapters.queue import RqQueue
 from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.runner import Runner
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.maintenance.keeper import Keeper
-from pipeline.notify.delivery import Messenger
-from pipeline.ports.adapters import Parts
+from pipeline.notify.delivery import Delivery
+from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine
 from pipeline.ports.inspection import Inspection
 from pipeline.ports.probe import Probe
 from pipeline.runtime import embedded_store
-from pipeline.service.commands import Desk
+from pipeline.service.commands import Commands
 from pipeline.store import Store
-from pipeline.store.configurations import Configs
+from pipeline.store.configurations import Configurations
 
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
@@ -35,7 +35,14 @@ if TYPE_CHECKING:
 
 def preload() -> None:
     """Imports every adapter now, so that processes forked from this one start at once."""
-    for name in ("buildkit.builder", "docker.engine", "git.source", "http.post", "http.probe", "kubernetes.engine"):
+    for name in (
+        "buildkit.builder",
+        "docker.engine",
+        "git.source",
+        "http.post",
+        "http.probe",
+        "kubernetes.engine",
+    ):
         import_module(f"pipeline.adapters.{name}")
 
 
@@ -47,8 +54,8 @@ def store(settings: Settings) -> Store:
     return Store(redis_url(settings), settings.instance)
 
 
-def _bell(settings: Settings) -> RqBell:
-    return RqBell(redis_url(settings), settings.instance)
+def _queue(settings: Settings) -> RqQueue:
+    return RqQueue(redis_url(settings), settings.instance)
 
 
 @cache
@@ -59,7 +66,7 @@ def proxy(settings: Settings) -> Any:
     return Proxy(client, settings, SystemClock())
 
 
-def parts(settings: Settings) -> Parts:
+def parts(settings: Settings) -> Adapters:
     """The real parts: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
     from pipeline.adapters.git.source import GitSource
 
@@ -67,7 +74,7 @@ def parts(settings: Settings) -> Parts:
     source = GitSource(
         repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit
     )
-    return Parts(source, builder(settings), every, every, clock, _bell(settings))
+    return Adapters(source, builder(settings), every, every, clock, _queue(settings))
 
 
 @cache
@@ -112,8 +119,8 @@ def inspection() -> Inspection:
 
 
 @cache
-def _configs(settings: Settings) -> Configs:
-    return Configs(store(settings), settings.config)
+def _configs(settings: Settings) -> Configurations:
+    return Configurations(store(settings), settings.config)
 
 
 def _in_use(settings: Settings) -> frozenset[str]:
@@ -201,18 +208,18 @@ def repositories(settings: Settings) -> Path:
     return settings.data / "git"
 
 
-def desk(settings: Settings) -> Desk:
+def desk(settings: Settings) -> Commands:
     kept = store(settings)
-    return Desk(
+    return Commands(
         kept,
         settings,
-        _bell(settings),
+        _queue(settings),
         SystemClock(),
         doctor=lambda: _doctor(settings, kept),
         gc=lambda: keeper(settings).gc(),
         fix=lambda: keeper(settings).fix(),
         output=lambda place, lines: parts(settings).engine.logs(place, lines),
-        compare=lambda spec: parts(settings).engine.differs(spec),
+        compare=lambda spec: parts(settings).engine.drift(spec),
     )
 
 
@@ -224,8 +231,8 @@ def _doctor(settings: Settings, kept: Store) -> list[dict[str, Any]]:
 
 def runner(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Runner:
     kept = store(settings)
-    configs = Configs(kept, settings.config)
-    accept = Desk(kept, settings, _bell(settings), SystemClock()).accept
+    configs = Configurations(kept, settings.config)
+    accept = Commands(kept, settings, _queue(settings), SystemClock()).accept
     return Runner(kept, parts(settings), settings, configs.by_hash, accept, stopping)
 
 
@@ -233,7 +240,7 @@ def keeper(settings: Settings) -> Keeper:
     from pipeline.adapters.git.source import heads
 
     kept = store(settings)
-    accept = Desk(kept, settings, _bell(settings), SystemClock()).accept
+    accept = Commands(kept, settings, _queue(settings), SystemClock()).accept
 
     def heads_of(name: str) -> dict[str, str]:
         folder = repositories(settings) / f"{name}.git"
@@ -242,17 +249,17 @@ def keeper(settings: Settings) -> Keeper:
     return Keeper(kept, parts(settings), settings, accept, heads_of, lambda: _keep_proxy(settings))
 
 
-def messenger(settings: Settings) -> Messenger:
+def messenger(settings: Settings) -> Delivery:
     from pipeline.adapters.http.post import HttpPost
 
-    return Messenger(store(settings), HttpPost(), SystemClock(), settings)
+    return Delivery(store(settings), HttpPost(), SystemClock(), settings)
 
 
 @dataclass(frozen=True)
 class Web:
     """What the web side needs."""
 
-    desk: Desk
+    desk: Commands
     ensure_repository: Callable[[str], Path]
 
 

@@ -46,7 +46,7 @@ def _command(data: Path, binary: Path) -> list[str]:
     return [str(binary), *(part for name, value in settings.items() for part in (f"--{name}", value))]
 
 
-class Embedded:
+class EmbeddedStore:
     """Started with the service and stopped with it; one that survived a crash is taken over."""
 
     def __init__(self, data: Path) -> None:
@@ -103,7 +103,7 @@ class Embedded:
     def alive(self) -> bool:
         return self._process is None or self._process.poll() is None
 
-    def revive(self) -> bool:
+    def restore(self) -> bool:
         """Starts it again where it died; True if it did."""
         if self._process is not None and self._process.poll() is None:
             return False

@@ -21,9 +21,9 @@ from pipeline.errors import ConfigError, PushliveError, RequestError, StoreUnava
 from pipeline.lib.processes import RESTORING, SUPERVISED
 from pipeline.lib.units import show_size
 from pipeline.runtime import bootstrap
-from pipeline.runtime.embedded_store import Embedded
+from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store
-from pipeline.store.configurations import Configs
+from pipeline.store.configurations import Configurations
 
 READY = 30.0  # seconds until the web side has to answer
 WEB_STOP = 5.0
@@ -91,7 +91,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = None if settings.redis_url else Embedded(settings.data)
+        self._store = None if settings.redis_url else EmbeddedStore(settings.data)
         self._web = Child("web", "webhooks")
         self._workers = Child("workers", "workers")
         self._stop = False
@@ -148,7 +148,7 @@ class Service:
             self._greet(store, token)
 
     def _take_up_config(self, store: Store) -> None:
-        configs = Configs(store, self._settings.config)
+        configs = Configurations(store, self._settings.config)
         configs.current()  # raises where there is none and never was
         problem = configs.problem()
         if problem:
@@ -179,7 +179,7 @@ class Service:
             )
 
     def _greet(self, store: Store, token: Path) -> None:
-        _, config = Configs(store, self._settings.config).current()
+        _, config = Configurations(store, self._settings.config).current()
         say(f"Pushlive is up: {self._settings.url}  (token: {token})")
         for name in config.pipelines:
             repository = config.repository_of(name)
@@ -195,7 +195,7 @@ class Service:
 
     def _tend_store(self) -> None:
         try:
-            if self._store and self._store.revive():
+            if self._store and self._store.restore():
                 say("! the embedded Valkey had ended and was started again; nothing acknowledged is lost")
             self._said = ""
         except PushliveError as error:  # pushes are answered 503 meanwhile, what is live serves on

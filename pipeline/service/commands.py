@@ -15,22 +15,22 @@ from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
 from pipeline.domain import audit_chain, slots
 from pipeline.domain.audit_chain import Entry, Report, Who
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import ConfigError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Clock
-from pipeline.ports.queue import Bell
+from pipeline.ports.queue import Queue
 from pipeline.secrets.vault import check_name, check_word
 from pipeline.service import transactions, views
-from pipeline.service.queries import Looking
+from pipeline.service.queries import Queries
 from pipeline.store import Store, Token, Transaction
-from pipeline.store.audit_head import Chainer
+from pipeline.store.audit_head import AuditHead
 
 T = TypeVar("T")
 
 
-class Desk(Looking):
+class Commands(Queries):
     """``doctor``, ``gc`` and ``fix`` look at the real parts and are injected, as ``output`` and ``compare`` are.
 
     Every act goes into the audit log, in the act's own transaction: ``by`` says who acts, and where the request came
@@ -40,16 +40,16 @@ class Desk(Looking):
         self,
         store: Store,
         settings: Settings,
-        bell: Bell,
+        queue: Queue,
         clock: Clock,
         doctor: Callable[[], list[dict[str, Any]]] = list,
         gc: Callable[[], tuple[str, ...]] = tuple,
         fix: Callable[[], tuple[str, ...]] = tuple,
-        output: Callable[[Place, int], tuple[str, ...]] = lambda *_: (),
+        output: Callable[[SlotRef, int], tuple[str, ...]] = lambda *_: (),
         compare: Callable[[SlotSpec], tuple[str, ...]] = lambda _: (),
     ) -> None:
         super().__init__(store, settings, clock, output, compare)
-        self._bell, self._chainer = bell, Chainer(store, settings.data)
+        self._queue, self._chainer = queue, AuditHead(store, settings.data)
         self.doctor, self._gc, self._fix = doctor, gc, fix
 
     # ── pushes ───────────────────────────────────────────────────────────────
@@ -278,7 +278,7 @@ class Desk(Looking):
         """One transaction with its entry in the audit log; then whoever has to work is woken, and the entry moved."""
         result = self._store.transact(pipeline, act)
         if ring:
-            self._bell.ring(pipeline, urgent=urgent)
+            self._queue.notify(pipeline, urgent=urgent)
         self._chain()
         return result
 

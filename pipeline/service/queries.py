@@ -11,7 +11,7 @@ from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
 from pipeline.config.settings import Settings
 from pipeline.domain import naming, slots
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
@@ -23,10 +23,10 @@ from pipeline.runlog import file
 from pipeline.secrets.vault import Vault
 from pipeline.service import views
 from pipeline.store import Store
-from pipeline.store.configurations import Configs
+from pipeline.store.configurations import Configurations
 
 
-class Looking:
+class Queries:
     """``output`` and ``compare`` look at the real parts and are injected: the last lines that a slot printed, and
     what on its engine is not as a slot's specification wants it."""
 
@@ -35,11 +35,11 @@ class Looking:
         store: Store,
         settings: Settings,
         clock: Clock,
-        output: Callable[[Place, int], tuple[str, ...]],
+        output: Callable[[SlotRef, int], tuple[str, ...]],
         compare: Callable[[SlotSpec], tuple[str, ...]],
     ) -> None:
         self._store, self._settings, self._clock = store, settings, clock
-        self._configs = Configs(store, settings.config)
+        self._configs = Configurations(store, settings.config)
         self._vault = Vault(store, settings.secrets_key)
         self._output, self._compare = output, compare
 
@@ -94,7 +94,7 @@ class Looking:
         """Value by value what would be different on the engine, what somebody changed there by hand included."""
         if record.active is None or wanted.engine.key != record.engine:
             return ()
-        slot, place = record.slots[record.active], slots.place_of(record, record.active)
+        slot, place = record.slots[record.active], slots.slot_ref(record, record.active)
         changed = replace(release, environments={**release.environments, record.name: wanted})
         try:
             return self._compare(slots.spec_of(place, changed, slot.run, slot.secrets))
@@ -184,7 +184,7 @@ class Looking:
         said: list[str] = [f"! {name} cannot be read, so it is not masked here" for name in unread]
         for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
             said.append(f"── {name} r{record.release} ({slot}, {record.state})")
-            said += mask.lines(self._output(slots.place_of(found, slot), lines))
+            said += mask.lines(self._output(slots.slot_ref(found, slot), lines))
         return tuple(said)
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────

@@ -1,9 +1,9 @@
 """All that is kept: runs, releases, environments, events, leases, tokens, messages. The only place that knows Redis."""
 
-from pipeline.store.leases import Lease, Watchman
+from pipeline.store.leases import Lease, LeaseReaper
 from pipeline.store.outbox import Box, Trouble
 from pipeline.store.store import Store
 from pipeline.store.tokens import Token
 from pipeline.store.transaction import Transaction
 
-__all__ = ["Box", "Lease", "Store", "Token", "Transaction", "Trouble", "Watchman"]
+__all__ = ["Box", "Lease", "LeaseReaper", "Store", "Token", "Transaction", "Trouble"]

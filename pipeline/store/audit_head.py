@@ -21,7 +21,7 @@ ROUNDS = 200  # of one call: what more there is waits for the next
 _BROKEN = "`pushlive audit --verify` says more; docs/operations.md (Audit) says what to do."
 
 
-class Chainer:
+class AuditHead:
     """``head`` is the file that remembers the newest entry."""
 
     def __init__(self, store: Store, data: Path) -> None:

@@ -27,7 +27,7 @@ def _entry(before: str, after: str) -> audit_chain.Entry:
     return audit_chain.entry(who, "configuration", time.time(), detail=f"{before or 'none'} → {after}")
 
 
-class Configs:
+class Configurations:
     """``file`` is looked at on every call of ``current``; what it says is kept in the store by its hash."""
 
     def __init__(self, store: Store, file: Path) -> None:

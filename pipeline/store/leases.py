@@ -109,7 +109,7 @@ class Leases:
 
 
 @dataclass
-class Watchman:
+class LeaseReaper:
     """Frees the leases of the dead. One for each process that looks; several at once are harmless."""
 
     leases: Leases

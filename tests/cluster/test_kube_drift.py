@@ -35,7 +35,7 @@ def edit(kubeconfig: Path, namespace: str):
 
 
 def test_what_was_left_alone_does_not_differ(cluster_bench: ClusterBench, live: SlotSpec) -> None:
-    assert cluster_bench.engine.differs(live) == ()
+    assert cluster_bench.engine.drift(live) == ()
 
 
 def test_another_number_of_replicas_is_said_and_left_until_somebody_wishes(
@@ -43,13 +43,13 @@ def test_another_number_of_replicas_is_said_and_left_until_somebody_wishes(
 ) -> None:
     engine = cluster_bench.engine
     edit("deployment", slot_name(live.place), {"spec": {"replicas": 3}})
-    assert engine.lacks(live) == ()
-    assert engine.revive(live) is False
-    [line, *more] = engine.differs(live)
+    assert engine.missing(live) == ()
+    assert engine.restore(live) is False
+    [line, *more] = engine.drift(live)
     assert line == f"Deployment {slot_name(live.place)} (kubectl-edit): spec.replicas: 3 → 2"
     assert not more
-    engine.straighten(live)
-    assert engine.differs(live) == ()
+    engine.revert_drift(live)
+    assert engine.drift(live) == ()
     until(lambda: len(engine.replicas(live.place)) == 2)
 
 
@@ -63,12 +63,12 @@ def test_a_changed_and_an_added_variable_are_taken_back_without_a_gap(
         check=True,
         capture_output=True,
     )
-    found = "\n".join(engine.differs(live))
+    found = "\n".join(engine.drift(live))
     assert "env[PUSHLIVE_RELEASE].value: ••• → •••" in found
     assert "env[DEBUG]: ••• → nothing" in found
     assert "(kubectl-set)" in found
-    engine.straighten(live)
-    assert engine.differs(live) == ()
+    engine.revert_drift(live)
+    assert engine.drift(live) == ()
     deployment = cluster_bench.calls.get("Deployment", name)
     assert deployment is not None
     names = {one["name"] for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
@@ -82,9 +82,9 @@ def test_a_service_that_was_bent_is_said(cluster_bench: ClusterBench, live: Slot
     edit(
         "service", base(live.place), {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}}
     )
-    assert any("spec.ports" in line for line in engine.differs(live))
-    engine.straighten(live)
-    assert engine.differs(live) == ()
+    assert any("spec.ports" in line for line in engine.drift(live))
+    engine.revert_drift(live)
+    assert engine.drift(live) == ()
     found = cluster_bench.calls.get("Service", base(live.place))
     assert found is not None
     assert [port["port"] for port in found["spec"]["ports"]] == [80]
@@ -100,13 +100,13 @@ def test_the_next_release_in_the_slot_starts_from_what_is_written(
     third = cluster_bench.spec("blue", 3)
     cluster_bench.stand(third)
     assert len(engine.replicas(third.place)) == 1
-    assert engine.differs(third) == ()
+    assert engine.drift(third) == ()
 
 
 def test_a_changed_configuration_is_shown_against_what_runs(
     cluster_bench: ClusterBench, live: SlotSpec
 ) -> None:
     wanted = cluster_bench.spec(replicas=2, env={"GREETING": "hi"}, memory=64 << 20)
-    found = "\n".join(cluster_bench.engine.differs(wanted))
+    found = "\n".join(cluster_bench.engine.drift(wanted))
     assert "resources.limits.memory: 32Mi → 64Mi" in found
-    assert cluster_bench.engine.lacks(live) == ()
+    assert cluster_bench.engine.missing(live) == ()

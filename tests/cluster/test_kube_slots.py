@@ -147,7 +147,7 @@ def test_two_installations_in_one_namespace_do_not_touch_each_other(
         other.engine.remove(other.place())
     finally:
         other.engine.remove(other.place())
-    assert cluster_bench.engine.lacks(spec) == ()
+    assert cluster_bench.engine.missing(spec) == ()
     assert cluster_bench.probe.get(cluster_bench.engine.public(spec), "/healthz", 5).status == 200
 
 
@@ -210,10 +210,10 @@ def test_removed_configuration_is_restored_by_whoever_revives_the_slot(cluster_b
     spec = with_secret(bench.spec(env={"A": "1"}), 1)
     bench.deploy(spec)
     before = {kind: names(bench, kind) for kind in ("ConfigMap", "Secret")}
-    assert engine.revive(spec) is False
+    assert engine.restore(spec) is False
     kubectl(bench.calls.namespace, "delete", "configmap", *before["ConfigMap"])
     kubectl(bench.calls.namespace, "delete", "secret", *before["Secret"])
-    assert engine.revive(spec) is True
+    assert engine.restore(spec) is True
     assert {kind: names(bench, kind) for kind in before} == before
 
 
@@ -247,8 +247,8 @@ def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_benc
     [second] = engine.ready(spec, print, bench.watch())
     assert second.name != first.name
     assert bench.calls.get("Pod", first.name) is not None
-    assert engine.lacks(spec) == ()
-    assert engine.revive(spec) is False
+    assert engine.missing(spec) == ()
+    assert engine.restore(spec) is False
     engine.unroute(spec.place)
     engine.stop(spec.place)
     assert bench.calls.get("Pod", first.name) is None
@@ -275,7 +275,7 @@ def test_an_idle_slot_that_somebody_changed_is_taken_over_by_the_next_start(
     cluster_bench.stand(spec)
     kubectl(cluster_bench.calls.namespace, *(word.format(name=slot_name(spec.place)) for word in words))
     cluster_bench.stand(spec)
-    assert cluster_bench.engine.lacks(spec) == cluster_bench.engine.differs(spec) == ()
+    assert cluster_bench.engine.missing(spec) == cluster_bench.engine.drift(spec) == ()
     [replica] = cluster_bench.engine.replicas(spec.place)
     assert replica.state == "running"
     pod = cluster_bench.calls.get("Pod", replica.name)

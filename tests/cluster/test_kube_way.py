@@ -183,7 +183,7 @@ def test_every_act_is_repeated_with_the_same_result_after_the_way_was_lost(
         lambda: bench.engine.serving(spec.place),
         lambda: bench.engine.replicas(spec.place),
         lambda: bench.engine.logs(spec.place, 5),
-        lambda: bench.engine.lacks(spec),
+        lambda: bench.engine.missing(spec),
         lambda: bench.engine.remove(spec.place),
         lambda: bench.probe.get(bench.engine.public(spec), "/healthz", 5),
         lambda: list(bench.engine.slots()),

@@ -11,7 +11,7 @@ from pipeline.adapters.fake.parts import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.config.models import Rendered, Service
-from pipeline.domain.engine_types import CommandResult, Place, Replica, SlotSpec
+from pipeline.domain.engine_types import CommandResult, Replica, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
 from pipeline.ports.clock import Deadline, SystemClock
@@ -38,8 +38,8 @@ class Kit:
     remote: str = ""
     heals: bool = False  # the engine starts by itself again what has died: then `kill` takes it away
 
-    def place(self, slot: str = "blue") -> Place:
-        return Place(self.name, "live", self.index, slot, self.key)
+    def place(self, slot: str = "blue") -> SlotRef:
+        return SlotRef(self.name, "live", self.index, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, **service: object) -> SlotSpec:
         values = {"health": "/healthz", "memory": 32 << 20, "cpu": 0.5, "stop": 1.0, "replicas": 2, **service}
@@ -223,33 +223,33 @@ def test_fault_39_a_slot_that_died_is_revived(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
     prepared.stand(spec)
     engine.switch(spec)
-    assert engine.revive(spec) is False
+    assert engine.restore(spec) is False
     prepared.kill(spec)
-    assert engine.revive(spec) is True
+    assert engine.restore(spec) is True
     engine.ready(spec, ignore, prepared.watch())
     assert prepared.probe.get(engine.public(spec), "/healthz", 5).status == 200
-    assert engine.revive(spec) is False
+    assert engine.restore(spec) is False
 
 
 def test_fault_39_what_a_slot_lacks_is_said_without_touching_it(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
-    assert engine.lacks(spec) != ()
+    assert engine.missing(spec) != ()
     assert engine.replicas(spec.place) == ()
     engine.start(spec, prepared.watch())
     engine.ready(spec, ignore, prepared.watch())
-    [unknown] = engine.lacks(spec)
+    [unknown] = engine.missing(spec)
     assert "does not know" in unknown
     engine.expose(spec)
-    assert engine.lacks(spec) == ()
-    assert engine.lacks(prepared.spec(release=2)) != ()
+    assert engine.missing(spec) == ()
+    assert engine.missing(prepared.spec(release=2)) != ()
     engine.switch(spec)
     prepared.kill(spec)
-    assert engine.lacks(spec) != ()
+    assert engine.missing(spec) != ()
     states = {replica.state for replica in engine.replicas(spec.place)}
     assert states == (set() if prepared.heals else {"exited"})
-    engine.revive(spec)
+    engine.restore(spec)
     engine.ready(spec, ignore, prepared.watch())
-    assert engine.lacks(spec) == ()
+    assert engine.missing(spec) == ()
 
 
 def test_connections_that_outlive_a_switch_are_ended_once(prepared: Kit) -> None:

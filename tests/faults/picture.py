@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.domain.environment import SLOTS, Environment, SlotState
-from pipeline.domain.slots import place_of
+from pipeline.domain.slots import slot_ref
 from tests.story.conftest import World
 
 
@@ -47,7 +47,7 @@ def still_serves(world: World, pipeline: str = "hello") -> list[str]:
     wrong = []
     for place in world.store.environments(pipeline).values():
         slot = world.engine.active.get((place.pipeline, place.name))
-        held = world.engine.held.get(place_of(place, slot)) if slot else None
+        held = world.engine.held.get(slot_ref(place, slot)) if slot else None
         if place.good and (held is None or not held.alive or not held.exposed):
             wrong.append(f"{place.id} serves nothing ({slot})")
         if slot and slot not in (place.active, place.switching) and not _goes_back(place, slot):
@@ -70,7 +70,7 @@ def at_rest(world: World, pipeline: str = "hello") -> list[str]:
         if place.switching:
             wrong.append(f"{place.id}: still means to switch to {place.switching}")
         for slot in SLOTS:
-            held, record = world.engine.held.get(place_of(place, slot)), place.slots.get(slot)
+            held, record = world.engine.held.get(slot_ref(place, slot)), place.slots.get(slot)
             taken_away = (
                 held is None and record and record.state == SlotState.FAILED
             )  # kept to look at, no more

@@ -15,7 +15,7 @@ from pipeline.adapters.fake.parts import IllegalOrder, Killed
 from pipeline.deploy.runner import Runner
 from pipeline.domain.run import Run
 from pipeline.errors import RequestError, StoreUnavailable
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from pipeline.store import Store
 from tests.story.conftest import World
 
@@ -114,7 +114,7 @@ def worker(world: World, url: str, points: Points) -> Runner:
     """Another worker's process, as far as the store and the outside can tell."""
     store = pointed_store(url, world.settings.instance, points)
     ports = (world.source, world.builder, world.engine, world.probe)
-    parts = Parts(*(Pointed(port, points) for port in ports), world.clock, world.bell)  # type: ignore[arg-type]
+    parts = Adapters(*(Pointed(port, points) for port in ports), world.clock, world.queue)  # type: ignore[arg-type]
     return Runner(store, parts, world.settings, world.runner._configured, world.desk.accept)
 
 

@@ -27,7 +27,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.run import Push, Run, State
 from pipeline.errors import RequestError
 from pipeline.maintenance.keeper import Keeper
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from tests.faults import checker
 from tests.faults.histories import history
 from tests.faults.picture import at_rest, still_serves
@@ -257,10 +257,10 @@ class Machine(RuleBasedStateMachine):
         self.disturbed = True
 
     def _keeper(self, points: Points) -> Keeper:
-        world, real = self.world, self.world._parts
+        world, real = self.world, self.world._adapters
         store = pointed_store(self.url, world.settings.instance, points)
         ports = (real.source, real.builder, real.engine, real.probe)
-        parts = Parts(*(Pointed(port, points) for port in ports), real.clock, real.bell)  # type: ignore[arg-type]
+        parts = Adapters(*(Pointed(port, points) for port in ports), real.clock, real.queue)  # type: ignore[arg-type]
         return Keeper(store, parts, world.settings, world.desk.accept, world.heads, list)
 
     # ── time, and other people's hands ───────────────────────────────────────

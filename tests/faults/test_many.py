@@ -14,11 +14,11 @@ from typing import Any
 
 from pipeline.adapters.fake.parts import Killed
 from pipeline.deploy.runner import Runner
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.run import Push, State
 from pipeline.errors import RequestError
 from pipeline.maintenance.keeper import Keeper
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 from tests.faults import checker
 from tests.faults.histories import history
 from tests.faults.picture import at_rest
@@ -62,16 +62,16 @@ class Many:
 
     # ── the outside, shared ──────────────────────────────────────────────────
 
-    def parts(self, points: Points, chance: random.Random, who: str = "") -> Parts:
+    def parts(self, points: Points, chance: random.Random, who: str = "") -> Adapters:
         world = self.world
         ports = (world.source, world.builder, world.engine, world.probe)
         shared = (Pointed(_Shared(self, port, chance, who), points) for port in ports)
-        return Parts(*shared, world.clock, world.bell)  # type: ignore[arg-type]
+        return Adapters(*shared, world.clock, world.queue)  # type: ignore[arg-type]
 
     def written_down(self, name: str, first: Any, who: str) -> dict[str, Any] | None:
         """An act on the Engine, by the run that the spec names or the keeper; its end is filled in later."""
-        place = first if isinstance(first, Place) else getattr(first, "place", None)
-        if place is None or name not in ("start", "ready", "expose", "switch", "stop", "drain", "revive"):
+        place = first if isinstance(first, SlotRef) else getattr(first, "place", None)
+        if place is None or name not in ("start", "ready", "expose", "switch", "stop", "drain", "restore"):
             return None
         run = who or (f"{place.pipeline}#{first.run}" if place is not first else "")
         act = {

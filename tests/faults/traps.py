@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.engines import DOCKER
-from pipeline.ports.adapters import Parts
+from pipeline.ports.adapters import Adapters
 
 FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the folder
 
@@ -195,7 +195,7 @@ INSIDE: dict[tuple[str, str], Callable[[Any], tuple[Any, str]]] = {
 
 def _listening(argument: Any, passing: Callable[[], None]) -> Any:
     """An Emit that passes by at each line of output; everything else as it is."""
-    is_emit = callable(argument) and getattr(argument, "__qualname__", "").startswith("Work.teller")
+    is_emit = callable(argument) and getattr(argument, "__qualname__", "").startswith("RunContext.emitter")
     if not is_emit:
         return argument
 
@@ -207,7 +207,7 @@ def _listening(argument: Any, passing: Callable[[], None]) -> Any:
     return emit
 
 
-def trapped(parts: Parts, pipeline: str) -> Parts:
+def trapped(parts: Adapters, pipeline: str) -> Adapters:
     """The same parts, with the traps of that folder on the way of that pipeline's run."""
     traps = Traps(Path(os.environ[FOLDER]))
     names = ("source", "builder", "engine", "probe")

@@ -19,7 +19,7 @@ from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.ports.clock import SystemClock
 from tests.conftest import free_ports, sweep, until
 from tests.integration.developer import web
@@ -135,7 +135,7 @@ def test_11_thirty_pipelines_with_three_environments_fit_on_one_engine(
     proxy = Proxy(client, settings, SystemClock())
     engine = DockerEngine(client, proxy, settings, HttpProbe(), SystemClock())
     environments = ("dev", "qa", "live")
-    places = [Place(f"app-{n // 3}", environments[n % 3], n, "blue") for n in range(count)]
+    places = [SlotRef(f"app-{n // 3}", environments[n % 3], n, "blue") for n in range(count)]
     try:
         proxy.ensure()
         with ThreadPoolExecutor(4) as pool:

@@ -13,7 +13,7 @@ from pipeline.adapters.docker.remote import pair
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.exec_tunnel import RELAY
 from pipeline.config.models import Rendered, Service, Where
-from pipeline.domain.engine_types import Place, Route, SlotSpec
+from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import free_ports, until
@@ -29,12 +29,12 @@ def watch(seconds: float = 40.0) -> Deadline:
     return Deadline(SystemClock(), seconds)
 
 
-def new_place(there: Elsewhere, slot: str = "blue") -> Place:
+def new_place(there: Elsewhere, slot: str = "blue") -> SlotRef:
     name, index = there.name()
-    return Place(name, "live", index, slot, there.key)
+    return SlotRef(name, "live", index, slot, there.key)
 
 
-def spec_of(there: Elsewhere, place: Place, **service: object) -> SlotSpec:
+def spec_of(there: Elsewhere, place: SlotRef, **service: object) -> SlotSpec:
     values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
     config = Rendered(service=Service(**values), hosts=(f"{place.pipeline}.example",))
     number = next(_releases)

@@ -14,7 +14,7 @@ from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker_api.calls import Calls
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
 from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
@@ -210,7 +210,7 @@ def command(bench: Bench, spec: SlotSpec, seconds: float, *lines: str):
 
 def test_two_environments_whose_names_run_together_are_kept_apart(bench: Bench, engine: DockerEngine) -> None:
     bench.engine.prepare(bench.place(), ())
-    twin = Place(bench.name, "live", bench.index + 1, "blue")
+    twin = SlotRef(bench.name, "live", bench.index + 1, "blue")
     with pytest.raises(EngineFailed, match="is served by"):
         engine.prepare(twin, ())
 

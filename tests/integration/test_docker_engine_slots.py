@@ -93,7 +93,7 @@ def test_fault_39_one_of_two_replicas_removed_by_hand_is_restored_beside_the_oth
     first, second = bench.engine.replicas(spec.place)
     kept = docker_client.api.inspect_container(second.name)["Id"]
     docker_client.api.remove_container(first.name, force=True)
-    assert bench.engine.revive(spec) is True
+    assert bench.engine.restore(spec) is True
     assert [r.state for r in bench.engine.replicas(spec.place)] == ["running", "running"]
     assert docker_client.api.inspect_container(second.name)["Id"] == kept
     assert bench.engine.serving(spec.place) == "blue"

@@ -19,7 +19,7 @@ from pipeline.adapters.docker_api.calls import Calls
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.ssh_forward import close_all, forward_to
 from pipeline.config.models import Rendered, Service, Where
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import ROOT, free_ports, until
@@ -123,7 +123,7 @@ def test_a_release_runs_and_is_checked_there(server: Server, there: Elsewhere) -
         subnets=there.more_subnets,
     )
     engine, probe = pair(where, settings, clock)
-    place = Place("app", "live", 0, "blue", where.key)
+    place = SlotRef("app", "live", 0, "blue", where.key)
     config = Rendered(service=Service(health="/healthz", memory=32 << 20, stop=1.0), hosts=("app.example",))
     spec = SlotSpec(place, 1, 1, "c" * 40, "", config, remote=there.remote)
     try:

@@ -127,7 +127,7 @@ def test_fault_46_after_a_reboot_no_request_reaches_another_environment(
         for one, load in zip(benches, loads, strict=True):
             assert set(load.answers) == {one.name}
         for spec in specs:
-            assert engine.revive(spec) is False
+            assert engine.restore(spec) is False
     finally:
         for one in benches:
             engine.remove(one.place())

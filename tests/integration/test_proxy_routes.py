@@ -12,7 +12,7 @@ import docker
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Answer, Place, Route
+from pipeline.domain.engine_types import Answer, Route, SlotRef
 from pipeline.errors import EngineFailed
 from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench, free_ports
@@ -55,7 +55,7 @@ def test_who_answered_is_told_to_checks_alone(bench: Bench, settings: Settings) 
 
 def test_a_host_name_cannot_be_taken_from_another_environment(bench: Bench) -> None:
     bench.engine.prepare(bench.place(), ("shop.example.com",))
-    other = Place(bench.name, "qa", bench.index + 1, "blue")
+    other = SlotRef(bench.name, "qa", bench.index + 1, "blue")
     with pytest.raises(EngineFailed, match=r"shop\.example\.com is served by"):
         bench.engine.prepare(other, ("shop.example.com",))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from tests.conftest import PORTS, Bench, until
 from tests.integration.load import Load, release_of
 
@@ -25,7 +25,7 @@ def test_fault_30_switches_and_reverts_under_load_lose_nothing(bench: Bench, set
             until(load.reached(20), 20)
             engine.switch(to)
         # a new pipeline comes and goes meanwhile
-        other = Place("newcomer", "live", (bench.index + PORTS // 2) % PORTS, "blue")
+        other = SlotRef("newcomer", "live", (bench.index + PORTS // 2) % PORTS, "blue")
         engine.prepare(other, ("newcomer.example.com",))
         until(load.reached(20), 20)
         engine.remove(other)

@@ -223,7 +223,7 @@ def test_an_engine_elsewhere_takes_the_image_from_the_registry(
     [replica] = bench.engine.replicas(spec.place)
     assert docker_client.api.inspect_container(replica.name)["Image"] == bench.image
     assert asked == [1]  # it is there once it was taken
-    assert bench.engine.lacks(spec) == ()
+    assert bench.engine.missing(spec) == ()
 
 
 def test_an_engine_elsewhere_keeps_the_newest_images_and_those_in_use(

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.fake.parts import FakeBell, FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeSource
+from pipeline.adapters.fake.parts import FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeQueue, FakeSource
 from pipeline.config.settings import Settings
 from pipeline.deploy.runner import Runner
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
 from pipeline.maintenance.keeper import Keeper
-from pipeline.ports.adapters import Parts
-from pipeline.runtime.embedded_store import Embedded, url
-from pipeline.service.commands import Desk
+from pipeline.ports.adapters import Adapters
+from pipeline.runtime.embedded_store import EmbeddedStore, url
+from pipeline.service.commands import Commands
 from pipeline.store import Store
-from pipeline.store.configurations import Configs
+from pipeline.store.configurations import Configurations
 
 CONFIG = """\
 pipelines:
@@ -42,7 +42,7 @@ def valkey() -> Iterator[str]:
         prefix="pl-", dir=memory if os.access(memory, os.W_OK) else None
     ) as name:
         folder = Path(name)
-        embedded = Embedded(folder)
+        embedded = EmbeddedStore(folder)
         embedded.start()
         yield url(folder)
         embedded.stop()
@@ -57,19 +57,19 @@ class World:
         )
         self.configure(config)
         self.store = Store(redis, self.settings.instance)
-        self.clock, self.bell = FakeClock(), FakeBell()
+        self.clock, self.queue = FakeClock(), FakeQueue()
         self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
         self.probe = FakeProbe(self.engine)
-        parts = Parts(self.source, self.builder, self.engine, self.probe, self.clock, self.bell)
-        self.desk = Desk(self.store, self.settings, self.bell, self.clock)
-        configs = Configs(self.store, self.settings.config)
+        parts = Adapters(self.source, self.builder, self.engine, self.probe, self.clock, self.queue)
+        self.desk = Commands(self.store, self.settings, self.queue, self.clock)
+        configs = Configurations(self.store, self.settings.config)
         self.runner = Runner(self.store, parts, self.settings, configs.by_hash, self.desk.accept)
         self.keeper = Keeper(self.store, parts, self.settings, self.desk.accept, self.heads, list)
-        self._parts = parts
+        self._adapters = parts
 
     def another_keeper(self) -> Keeper:
         """That of another process."""
-        return Keeper(self.store, self._parts, self.settings, self.desk.accept, self.heads, list)
+        return Keeper(self.store, self._adapters, self.settings, self.desk.accept, self.heads, list)
 
     def configure(self, text: str) -> None:
         self.settings.config.write_text(text)

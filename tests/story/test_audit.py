@@ -23,7 +23,7 @@ from pipeline.domain.run import Push
 from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.maintenance import doctor
 from pipeline.store import Store
-from pipeline.store.audit_head import Chainer
+from pipeline.store.audit_head import AuditHead
 from tests.conftest import until
 
 ANN = Actor("ann", "developer", "10.0.0.9", "cli")
@@ -176,17 +176,17 @@ def test_killed_between_any_two_steps_each_entry_is_chained_once(valkey, tmp_pat
         store, data = Store(valkey, secrets.token_hex(4)), tmp_path / f"{at}"
         data.mkdir()
         record(store, "a")
-        Chainer(store, data).move()
+        AuditHead(store, data).move()
         record(store, "b", "c")
         with pytest.MonkeyPatch.context() as patch:
             steps = killing(patch, at, after)
             try:
-                Chainer(store, data).move()
+                AuditHead(store, data).move()
             except Killed:
                 killed += 1
-        assert Chainer(store, data).verify().problems == []
+        assert AuditHead(store, data).verify().problems == []
         record(store, "d")
-        assert Chainer(store, data).verify().problems == []
+        assert AuditHead(store, data).verify().problems == []
         assert whos(store) == ["a", "b", "c", "d"]
         if len(steps) < at:
             break
@@ -195,10 +195,10 @@ def test_killed_between_any_two_steps_each_entry_is_chained_once(valkey, tmp_pat
 
 def test_several_chainers_at_once(store, tmp_path):
     names = [f"n{number}" for number in range(300)]
-    chainers = [Chainer(store, tmp_path) for _ in range(6)]
+    chainers = [AuditHead(store, tmp_path) for _ in range(6)]
     done = threading.Event()
 
-    def move(chainer: Chainer) -> None:
+    def move(chainer: AuditHead) -> None:
         while not done.is_set():
             assert chainer.move() == ""
 
@@ -208,7 +208,7 @@ def test_several_chainers_at_once(store, tmp_path):
         done.set()
         for one in moving:
             one.result()
-    report = Chainer(store, tmp_path).verify()
+    report = AuditHead(store, tmp_path).verify()
     assert (report.entries, report.problems) == (300, [])
     assert sorted(whos(store)) == sorted(names)
 
@@ -216,9 +216,9 @@ def test_several_chainers_at_once(store, tmp_path):
 CHAINING = """
 import sys
 from pathlib import Path
-from pipeline.store.audit_head import Chainer
+from pipeline.store.audit_head import AuditHead
 from pipeline.store import Store
-chainer = Chainer(Store(sys.argv[1], sys.argv[2]), Path(sys.argv[3]))
+chainer = AuditHead(Store(sys.argv[1], sys.argv[2]), Path(sys.argv[3]))
 print("ready", flush=True)
 while True:
     chainer.move()
@@ -241,7 +241,7 @@ def test_processes_killed_while_they_chain_lose_and_double_nothing(valkey, store
         process.send_signal(signal.SIGKILL)
         process.wait(10)
         process.stdout.close()
-    report = Chainer(store, tmp_path).verify()
+    report = AuditHead(store, tmp_path).verify()
     assert (report.entries, report.problems) == (200, [])
     assert whos(store) == names
 
@@ -259,10 +259,10 @@ def test_an_answer_that_is_lost_doubles_nothing(store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", losing)
     record(store, "a", "b")
-    Chainer(store, tmp_path).move()
+    AuditHead(store, tmp_path).move()
     text = store.tokens.create("ci", "viewer", by=ANN)
     assert store.tokens.find(text)
-    Chainer(store, tmp_path).move()
+    AuditHead(store, tmp_path).move()
     assert lost == [1, 1]
     assert whos(store) == ["a", "b", "ann"]
 
@@ -282,8 +282,8 @@ def test_an_act_stands_where_its_entry_cannot_be_moved_yet(world, monkeypatch):
 
 
 @pytest.fixture
-def chained(store: Store, tmp_path: Path) -> Chainer:
-    chainer = Chainer(store, tmp_path)
+def chained(store: Store, tmp_path: Path) -> AuditHead:
+    chainer = AuditHead(store, tmp_path)
     record(store, *"abcdef")
     assert chainer.move() == ""
     return chainer
@@ -303,17 +303,17 @@ def test_a_cut_off_end_is_found_also_after_the_log_went_on(store, chained, tmp_p
     assert "ends with entry 4, but entry 6 was there" in chained.verify().problems[0]
     assert "ends with entry 4" in chained.move()
     record(store, *"ghi")
-    assert "is not the one" in Chainer(store, tmp_path).move()
+    assert "is not the one" in AuditHead(store, tmp_path).move()
     assert "entry 6 is not the one that audit.head remembers" in chained.verify().problems[0]
     (tmp_path / "audit.head").unlink()
-    problems = Chainer(store, tmp_path).verify(noted).problems
+    problems = AuditHead(store, tmp_path).verify(noted).problems
     assert problems == [f"no entry has the noted hash {noted}: the log was cut off, or made anew"]
 
 
 def test_a_missing_head_is_itself_an_entry(store, chained, tmp_path):
     chained.head.unlink()
     record(store, "g")
-    Chainer(store, tmp_path).move()
+    AuditHead(store, tmp_path).move()
     told = [json.loads(line) for line in store.audit.lines()]
     assert "audit.head was missing" in [entry["act"] for entry in told]
     assert chained.head.stat().st_mode & 0o777 == 0o600
@@ -345,7 +345,7 @@ def test_doctor_looks_at_its_end(world):
 
 def test_a_head_that_cannot_be_written_is_said_and_stops_nothing(store, tmp_path):
     record(store, "a")
-    said = Chainer(store, tmp_path / "nowhere").move()
+    said = AuditHead(store, tmp_path / "nowhere").move()
     assert "cannot be written" in said
     assert whos(store) == ["a"]
 

@@ -23,9 +23,9 @@ from pipeline.domain.events import Event
 from pipeline.domain.run import Kind, Run
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.runtime import backup, bootstrap, supervisor
-from pipeline.runtime.embedded_store import Embedded
+from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store, snapshot
-from pipeline.store.audit_head import Chainer
+from pipeline.store.audit_head import AuditHead
 
 RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
 
@@ -41,7 +41,7 @@ def full(folder: Path) -> Iterator[Settings]:
     """A data folder with something of everything, its store running."""
     settings = Settings(data=folder / "data", config=folder / "pipelines.yaml", instance="one")
     settings.config.write_text("pipelines: {}\n")
-    embedded = Embedded(settings.data)
+    embedded = EmbeddedStore(settings.data)
     embedded.start()
     _fill(bootstrap.store(settings))
     (settings.data / "logs" / "hello").mkdir(parents=True)
@@ -132,7 +132,7 @@ def test_the_audit_log_comes_back_whole_though_it_went_on_meanwhile(full, monkey
 
     def act(store):
         store.audit.record(audit_chain.entry("ann", "hold", 1.0))
-        assert Chainer(store, full.data).move() == ""
+        assert AuditHead(store, full.data).move() == ""
 
     with backup._store(full) as store:
         act(store)
@@ -141,7 +141,7 @@ def test_the_audit_log_comes_back_whole_though_it_went_on_meanwhile(full, monkey
     monkeypatch.undo()
     backup.restore(other, file)
     with backup._store(other) as store:
-        report = Chainer(store, other.data).verify()
+        report = AuditHead(store, other.data).verify()
         assert report.problems == []
         assert report.entries >= 1
     with backup._store(full) as store:
@@ -186,7 +186,7 @@ def test_a_store_that_runs_is_not_ended_and_one_that_rests_is_started_for_the_co
     backup.backup(full, folder / "b.tgz")
     store = bootstrap.store(full)
     assert store.last_run("hello") == 2
-    Embedded(full.data).stop()
+    EmbeddedStore(full.data).stop()
     backup.backup(full, folder / "c.tgz")
     assert not store.healthy()
 
@@ -240,7 +240,7 @@ def test_a_store_without_records_and_the_maintainers_file_are_no_obstacle(full, 
     backup.backup(inside, file)
     assert list(names(file)).count("pipelines.yaml") == 1
     assert "data/pipelines.yaml" not in names(file)
-    embedded = Embedded(other.data)
+    embedded = EmbeddedStore(other.data)
     embedded.start()
     other.config.write_text("pipelines: {}\n")
     bad = repacked(file, put("git/hello.bundle", b"# v2 git bundle\nnonsense"))

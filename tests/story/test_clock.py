@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from pipeline.domain.run import Outcome, State
-from pipeline.store import Store, Watchman
+from pipeline.store import LeaseReaper, Store
 from pipeline.store.leases import TTL
 
 HOUR = 3600.0
@@ -20,7 +20,7 @@ def store(valkey: str) -> Store:
 
 
 def test_a_lease_that_is_renewed_is_never_freed(store):
-    lease, watchman = store.leases.take("run:hello#1", "one"), Watchman(store.leases)
+    lease, watchman = store.leases.take("run:hello#1", "one"), LeaseReaper(store.leases)
     for second in range(60):
         assert watchman.look(float(second)) == ()
         if second % 5 == 0:
@@ -30,7 +30,7 @@ def test_a_lease_that_is_renewed_is_never_freed(store):
 
 def test_a_silent_lease_is_freed_by_whoever_watches_and_only_once(store):
     lease = store.leases.take("run:hello#1", "one")
-    one, two = Watchman(store.leases), Watchman(store.leases)
+    one, two = LeaseReaper(store.leases), LeaseReaper(store.leases)
     for watchman in (one, two):
         watchman.look(0.0)
     assert one.look(TTL - 0.1) == ()
@@ -42,7 +42,7 @@ def test_a_silent_lease_is_freed_by_whoever_watches_and_only_once(store):
 
 
 def test_a_lease_taken_again_is_another_one(store):
-    watchman = Watchman(store.leases)
+    watchman = LeaseReaper(store.leases)
     store.leases.drop(store.leases.take("env:hello/live", "one"))
     first = store.leases.take("env:hello/live", "two")
     watchman.look(0.0)
@@ -53,7 +53,7 @@ def test_a_lease_taken_again_is_another_one(store):
 
 
 def test_a_watchman_who_slept_looks_before_it_judges(store):
-    lease, watchman = store.leases.take("keeper", "one"), Watchman(store.leases)
+    lease, watchman = store.leases.take("keeper", "one"), LeaseReaper(store.leases)
     watchman.look(0.0)
     [(name, beat)] = store.leases.beats().items()
     store.leases.renew(lease)

@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 
 from pipeline.deploy.reconciler import Reconciler
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment, SlotState
 from pipeline.errors import AppFailed
 
 
 def found(world, name="live") -> list[str]:
     environment = world.environment(name)
-    parts = world.keeper._parts
+    parts = world.keeper._adapters
     looker = Reconciler(world.store, parts, environment, 600.0, None, world.keeper._vault)
     return [one.found for one in looker.differences()]
 
 
-def live(world, slot="blue") -> Place:
+def live(world, slot="blue") -> SlotRef:
     return next(p for p in world.engine.held if p.environment == "live" and p.slot == slot)
 
 
@@ -87,7 +87,7 @@ def test_every_difference_is_said_by_looking_and_mended_by_fix(two, break_it):
     said = break_it(two)
     before = len(two.engine.calls)
     assert said in found(two)
-    looks = {"lacks", "serving", "replicas", "command_runs"}
+    looks = {"missing", "serving", "replicas", "command_runs"}
     assert {name for name, _ in two.engine.calls[before:]} <= looks
     assert two.keeper.fix() != ()
     assert found(two) == []
@@ -135,7 +135,7 @@ def test_a_failed_release_command_is_kept_for_inspection_as_its_slot_is(make_wor
     world = make_world("pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}")
     world.engine.fail("command", AppFailed("it ended."), after=True)
     run = world.push("one")
-    place = Place("hello", "live", 0, "blue")
+    place = SlotRef("hello", "live", 0, "blue")
     world.keeper.reconcile()
     assert world.engine.command_runs(place) == {run.number}
     world.clock.sleep(601)

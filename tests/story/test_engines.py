@@ -9,7 +9,7 @@ import pytest
 from pipeline.adapters.router import Engines
 from pipeline.config.engines import DOCKER
 from pipeline.deploy.engine_addresses import address, in_use, named_in, url
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Outcome
 from pipeline.errors import RequestError, TryAgain
@@ -34,9 +34,9 @@ def mixed(world):
     return world
 
 
-def place(world, name: str, slot: str = "blue") -> Place:
+def place(world, name: str, slot: str = "blue") -> SlotRef:
     record = world.environment(name)
-    return Place("hello", name, record.index, slot, record.engine)
+    return SlotRef("hello", name, record.index, slot, record.engine)
 
 
 def test_each_environment_is_on_the_engine_that_is_written(mixed) -> None:
@@ -118,7 +118,7 @@ def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
 def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
     mixed.push("one")
     mixed.engine.changed[place(mixed, "live")] = (BY_HAND,)
-    [check] = _environment(mixed.environment("live"), mixed.settings, mixed.store, mixed.keeper._parts)
+    [check] = _environment(mixed.environment("live"), mixed.settings, mixed.store, mixed.keeper._adapters)
     assert not check["ok"]
     assert BY_HAND in check["text"]
     said = mixed.keeper.fix()
@@ -162,7 +162,7 @@ def test_the_router_asks_each_engine_for_its_own() -> None:
     assert made == [PROD]
 
 
-def calls(world, name: str) -> list[Place]:
+def calls(world, name: str) -> list[SlotRef]:
     return [arguments[0] for called, arguments in world.engine.calls if called == name]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake.parts import Killed
-from pipeline.domain.engine_types import CommandResult, Place
+from pipeline.domain.engine_types import CommandResult, SlotRef
 from pipeline.domain.environment import SlotState
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, OutcomeUnknown, TryAgain
@@ -38,7 +38,7 @@ def test_a_check_that_failed_is_told_also_where_its_last_lines_cannot_be_read(wo
 def test_fault_28_a_check_answered_by_the_old_release_is_found_out(world):
     world.push("one")
     preview = world.engine.preview
-    old = Place("hello", "dev", 0, "blue")
+    old = SlotRef("hello", "dev", 0, "blue")
 
     def wrong(spec):
         route = preview(spec)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SlotState
 from pipeline.domain.run import Outcome
 
 
 def test_a_due_run_in_nobodys_hands_is_rung_for(world):
     world.accept(world.commit("one"))
-    world.bell.rings.clear()
+    world.queue.rings.clear()
     world.keeper.tick()
-    assert world.bell.rings == [("hello", False)]
+    assert world.queue.rings == [("hello", False)]
 
 
 def test_a_run_in_somebodys_hands_is_not(world):
     run = world.accept(world.commit("one"))
     lease = world.store.leases.take(f"run:{run.id}", "somebody")
-    world.bell.rings.clear()
+    world.queue.rings.clear()
     world.keeper.tick()
-    assert world.bell.rings == []
+    assert world.queue.rings == []
     world.store.leases.drop(lease)
 
 
@@ -116,7 +116,7 @@ def test_a_slot_left_behind_by_a_run_that_ended_is_cleared(world):
 def test_containers_that_a_lost_store_does_not_know_go_on_until_gc(world):
     world.push("one")
     spec = next(s.spec for p, s in world.engine.held.items() if p.environment == "dev")
-    stranger = Place("ghost", "dev", 9, "blue")
+    stranger = SlotRef("ghost", "dev", 9, "blue")
     world.engine.held[stranger] = type(world.engine.held[spec.place])(replace(spec, place=stranger))
     world.engine.active["ghost", "dev"] = None
     assert world.keeper.reconcile() == []
@@ -190,7 +190,7 @@ def test_nothing_is_started_again_while_gc_removes_it(world, monkeypatch):
 
 def test_one_keeper_acts_at_a_time(world):
     other = type(world.keeper)(
-        world.store, world.keeper._parts, world.settings, world.desk.accept, world.heads, list
+        world.store, world.keeper._adapters, world.settings, world.desk.accept, world.heads, list
     )
     world.push("one")
     world.keeper.tick()

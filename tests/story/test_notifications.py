@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.fake.parts import FakePost, Killed
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import EngineFailed, OutcomeUnknown, StoreUnavailable, TryAgain
-from pipeline.notify.delivery import KEEP, LONGEST_PAUSE, REFUSALS, TRIES, Messenger, undelivered
+from pipeline.notify.delivery import KEEP, LONGEST_PAUSE, REFUSALS, TRIES, Delivery, undelivered
 from pipeline.store import Transaction, outbox
 from tests.story.conftest import World
 
@@ -28,7 +28,7 @@ class Mail:
 
     def __init__(self, world: World) -> None:
         self.world, self.post = world, FakePost()
-        self.messenger = Messenger(world.store, self.post, world.clock, world.settings)
+        self.messenger = Delivery(world.store, self.post, world.clock, world.settings)
 
     def deliver(self) -> None:
         for box in self.messenger.due():

@@ -13,7 +13,7 @@ from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pipeline.adapters.queue import JOB, RqBell, queue_names
+from pipeline.adapters.queue import JOB, RqQueue, queue_names
 from pipeline.domain.run import Outcome
 from workers import jobs
 from workers.jobs import OnlyOurJob
@@ -59,9 +59,9 @@ def work(queue: Queue) -> None:
 def test_a_ring_is_one_job_that_names_a_pipeline(valkey, queue, instance, monkeypatch):
     rung: list[tuple[str, bool]] = []
     monkeypatch.setattr(jobs, "work", lambda pipeline, urgent: rung.append((pipeline, urgent)))
-    bell = RqBell(valkey, instance)
-    bell.ring("hello")
-    bell.ring("hello", urgent=True)
+    ours = RqQueue(valkey, instance)
+    ours.notify("hello")
+    ours.notify("hello", urgent=True)
     assert (len(queue), len(Queue(queue_names(instance)[0], connection=queue.connection))) == (1, 1)
     work(queue)
     assert rung == [("hello", False)]
@@ -110,20 +110,19 @@ def test_a_bell_without_a_store_is_silent_the_sweep_rings_again(tmp_path):
     nowhere = f"unix://{tmp_path}/nobody.sock"
     with pytest.raises(redis.ConnectionError):
         redis.Redis.from_url(nowhere).ping()
-    RqBell(nowhere, "x").ring("hello")  # raises nothing
+    RqQueue(nowhere, "x").notify("hello")  # raises nothing
 
 
 def test_fault_42_a_ring_that_was_taken_by_a_worker_that_died_is_repeated(world, valkey, instance, queue):
     """RQ's own list says for minutes that the job is at work; ours is asked, and it is nobody's."""
     run = world.accept(world.commit("one"))
-    bell = RqBell(valkey, instance)
-    bell.ring("hello")
+    RqQueue(valkey, instance).notify("hello")
     taken = queue.pop_job_id()  # and here the worker is killed
     assert taken
     assert len(queue) == 0
-    world.bell.rings.clear()
+    world.queue.rings.clear()
     world.keeper.tick()
-    assert world.bell.rings == [("hello", False)]
+    assert world.queue.rings == [("hello", False)]
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
 
@@ -134,8 +133,8 @@ def test_fault_42_a_worker_that_died_between_the_lease_and_the_run_costs_the_lea
     assert world.runner.work("hello") is None
     world.keeper.tick()
     world.clock.sleep(9)
-    world.bell.rings.clear()
+    world.queue.rings.clear()
     world.keeper.tick()
-    assert world.bell.rings == [("hello", False)]
+    assert world.queue.rings == [("hello", False)]
     world.work()
     assert (world.run(run.number).outcome, world.run(run.number).attempts) == (Outcome.LIVE, 1)

@@ -21,7 +21,7 @@ from pipeline.config.settings import Secret
 from pipeline.domain.run import Outcome
 from pipeline.errors import TryAgain
 from pipeline.notify import delivery
-from pipeline.notify.delivery import Messenger, undelivered
+from pipeline.notify.delivery import Delivery, undelivered
 from pipeline.ports.clock import SystemClock
 from tests.conftest import until
 from tests.receiver import OK, PATH, Talk, hangs, receiver, says
@@ -154,7 +154,7 @@ def config(*urls: str) -> str:
 @contextmanager
 def telling(world) -> Iterator[Rounds]:
     """What the messenger's process does, in a thread."""
-    rounds = Rounds(Messenger(world.store, HttpPost(), SystemClock(), world.settings))
+    rounds = Rounds(Delivery(world.store, HttpPost(), SystemClock(), world.settings))
     stop = threading.Event()
 
     def loop() -> None:

@@ -13,10 +13,10 @@ import pytest
 import redis
 
 from pipeline.adapters.fake.parts import Killed
-from pipeline.deploy.heartbeat import Renewer
-from pipeline.deploy.run_context import Work
+from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.run_context import RunContext
 from pipeline.domain import slots
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SlotState
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
@@ -24,7 +24,7 @@ from pipeline.errors import EngineFailed, StoreUnavailable
 from pipeline.maintenance.keeper import Keeper
 from pipeline.runlog import file as logs
 from pipeline.runtime import embedded_store as embedded_module
-from pipeline.runtime.embedded_store import Embedded
+from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Lease, Store
 
 MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
@@ -269,7 +269,7 @@ def test_first_deploy_cancelled_after_crash_proxy_put_right(make_world):
     world.keeper.reconcile()
     env = world.environment("live")
     assert env.active is None
-    assert world.engine.serving(Place("hello", "live", env.index, "blue")) is None, world.store.get(
+    assert world.engine.serving(SlotRef("hello", "live", env.index, "blue")) is None, world.store.get(
         "problem:hello/live"
     )
 
@@ -319,11 +319,11 @@ def test_release_command_containers_are_forgotten(make_world):
 
 def test_sweep_rings_without_bound(world):
     world.accept(world.commit("one"))
-    world.bell.rings.clear()
+    world.queue.rings.clear()
     for _ in range(60):
         world.clock.sleep(1)
         world.keeper.tick()
-    assert len(world.bell.rings) < 30, len(world.bell.rings)
+    assert len(world.queue.rings) < 30, len(world.queue.rings)
 
 
 def test_revert_to_an_identical_release(world):
@@ -424,12 +424,12 @@ def test_hold_during_rollout_waits_not_cancels(world):
 
 def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
     world.push("one")
-    place = Place("hello", "dev", world.environment("dev").index, "blue")
+    place = SlotRef("hello", "dev", world.environment("dev").index, "blue")
     world.engine.vanish(place)
-    real = world.engine.revive
+    real = world.engine.restore
     done = []
 
-    def revive(spec):
+    def restore(spec):
         acted = real(spec)
         if not done:
             done.append(1)  # it took 25 s: the lease is over, a deploy comes by
@@ -437,7 +437,7 @@ def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
             world.push("two")
         return acted
 
-    world.engine.revive = revive
+    world.engine.restore = restore
     world.keeper.reconcile()
     assert world.environment("dev").active == world.engine.serving(place)
 
@@ -461,10 +461,10 @@ def test_the_last_line_before_a_silence_reaches_followers(world, tmp_path):
     world.push("one")
     run = world.desk.deploy("hello", "ann")
     lease = world.store.leases.take(f"run:{run.id}")
-    with Renewer(world.store) as renewer:
-        renewer.hold(lease)
+    with LeaseHeartbeat(world.store) as heartbeat:
+        heartbeat.hold(lease)
         log = logs.RunLog(tmp_path / "x.log", 1000)
-        work = Work(world.store, world.clock, run, lease, renewer, log)
+        work = RunContext(world.store, world.clock, run, lease, heartbeat, log)
         work.environment = ""
         with work.step("live", "release", 1800) as step:
             work.emit(Event("line", 0.0, "first"))
@@ -505,14 +505,14 @@ def test_revert_while_the_deploy_verifies_is_one_switch(world):
 def test_clean_restart_sweeps_at_once(world):
     world.push("one")
     world.keeper.tick()
-    new = Keeper(world.store, world.keeper._parts, world.settings, world.desk.accept, world.heads, list)
+    new = Keeper(world.store, world.keeper._adapters, world.settings, world.desk.accept, world.heads, list)
     world.accept(world.commit("two"))
-    world.bell.rings.clear()
+    world.queue.rings.clear()
     deadline = time.monotonic() + 15
-    while not world.bell.rings and time.monotonic() < deadline:
+    while not world.queue.rings and time.monotonic() < deadline:
         new.tick()
         time.sleep(0.5)
-    assert world.bell.rings
+    assert world.queue.rings
 
 
 def test_advice_after_the_switch_tells_the_truth(world):
@@ -598,12 +598,12 @@ def test_fault_43_a_black_hole_costs_the_lease_in_time(world):
     """Accepts and never answers: the worker must count its lease as lost before another one takes it."""
     sock = socket.create_server(("127.0.0.1", 0))
     store = Store(f"redis://127.0.0.1:{sock.getsockname()[1]}/0", timeout=0.5)
-    renewer = Renewer(store)
+    heartbeat = LeaseHeartbeat(store)
     with pytest.raises(StoreUnavailable):
         store.leases.renew(Lease("x", "y", "x"))
-    assert renewer.lost is False
-    renewer._renewed -= 7.5  # so long ago did it last get an answer
-    assert renewer.lost is True
+    assert heartbeat.lost is False
+    heartbeat._renewed -= 7.5  # so long ago did it last get an answer
+    assert heartbeat.lost is True
     sock.close()
     store.client.close()
 
@@ -618,12 +618,12 @@ def test_store_blips_set_a_run_aside_as_if_its_workers_died(world, monkeypatch):
 def test_a_survivor_that_is_slow_gets_a_rival_on_the_same_files(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(embedded_module, "START", 4.0)
     folder = tmp_path_factory.mktemp("w")
-    first = Embedded(folder)
+    first = EmbeddedStore(folder)
     first.start()
     pid = first._process.pid
     # the supervisor was SIGKILLed, its Valkey lives on; now a new one starts while Valkey is stalled (disk) or loading
     os.kill(pid, signal.SIGSTOP)
-    second = Embedded(folder)
+    second = EmbeddedStore(folder)
     try:
         with contextlib.suppress(Exception):
             second.start()

@@ -17,8 +17,8 @@ import pytest
 from pipeline.domain.events import Event
 from pipeline.domain.run import Kind, Run
 from pipeline.errors import ConfigError, LeaseLost, NotFound, RequestError, StoreUnavailable
-from pipeline.runtime.embedded_store import Embedded, url
-from pipeline.store import Store, Watchman
+from pipeline.runtime.embedded_store import EmbeddedStore, url
+from pipeline.store import LeaseReaper, Store
 from pipeline.store.leases import TTL
 
 RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
@@ -60,7 +60,7 @@ def test_an_act_that_raises_writes_nothing(store):
 def test_fault_41_a_stale_worker_commits_nothing(store):
     run = add(store)
     mine = store.leases.take("run:hello#1", "one")
-    watchman = Watchman(store.leases)
+    watchman = LeaseReaper(store.leases)
     assert watchman.look(100.0) == ()
     assert watchman.look(100.0 + TTL) == ("run:hello#1",)
     theirs = store.leases.take("run:hello#1", "two")
@@ -121,7 +121,7 @@ def test_a_token_is_shown_once_kept_as_a_hash_and_revocable(store):
 
 
 def test_fault_43_what_was_acknowledged_survives_a_sigkill(tmp_path: Path):
-    embedded = Embedded(tmp_path)
+    embedded = EmbeddedStore(tmp_path)
     embedded.start()
     store = Store(url(tmp_path))
     for _ in range(20):
@@ -130,7 +130,7 @@ def test_fault_43_what_was_acknowledged_survives_a_sigkill(tmp_path: Path):
     deadline = time.monotonic() + 10
     while embedded.alive():
         assert time.monotonic() < deadline
-    assert embedded.revive() is True
+    assert embedded.restore() is True
     assert store.last_run("hello") == 20
     assert store.due("hello") == tuple(range(1, 21))
     embedded.stop()
@@ -141,14 +141,14 @@ def test_a_server_that_is_about_to_end_is_followed_by_another(tmp_path: Path):
     with (tmp_path / "store" / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as one that answers no more, and has not ended yet
         threading.Timer(0.3, lambda: fcntl.flock(lock, fcntl.LOCK_UN)).start()
-        embedded = Embedded(tmp_path)
+        embedded = EmbeddedStore(tmp_path)
         embedded.start()
     assert Store(url(tmp_path)).healthy()
     embedded.stop()
 
 
 def test_fault_43_a_torn_last_write_costs_only_itself(tmp_path: Path):
-    embedded = Embedded(tmp_path)
+    embedded = EmbeddedStore(tmp_path)
     embedded.start()
     store = Store(url(tmp_path))
     for _ in range(5):
@@ -158,7 +158,7 @@ def test_fault_43_a_torn_last_write_costs_only_itself(tmp_path: Path):
     [log] = (tmp_path / "store" / "appendonlydir").glob("*.incr.aof")
     with log.open("r+b") as opened:
         opened.truncate(log.stat().st_size - 7)
-    again = Embedded(tmp_path)
+    again = EmbeddedStore(tmp_path)
     again.start()
     assert Store(url(tmp_path)).last_run("hello") == 5
     again.stop()
@@ -174,7 +174,7 @@ def test_fault_10_a_store_that_is_gone_is_told_as_such(tmp_path: Path):
 
 
 def test_fault_10_a_store_that_is_full_takes_nothing(tmp_path: Path):
-    embedded = Embedded(tmp_path)
+    embedded = EmbeddedStore(tmp_path)
     embedded.start()
     store = Store(url(tmp_path))
     store.client.config_set("maxmemory", "1")
@@ -187,4 +187,4 @@ def test_fault_10_a_store_that_is_full_takes_nothing(tmp_path: Path):
 
 def test_a_data_folder_too_deep_for_a_socket_is_said(tmp_path: Path):
     with pytest.raises(ConfigError, match="too long for a socket"):
-        Embedded(tmp_path / ("x" * 120)).start()
+        EmbeddedStore(tmp_path / ("x" * 120)).start()

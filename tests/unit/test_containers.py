@@ -15,7 +15,7 @@ from pipeline.adapters.docker_api import addresses as addresses_rules
 from pipeline.adapters.docker_api import labels
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import AppFailed, EngineFailed
 
@@ -24,11 +24,11 @@ SETTINGS = Settings(instance="pl", subnets="10.213.0.0/16")
 
 def spec(slot: str = "blue", index: int = 3, **service: object) -> SlotSpec:
     config = Rendered(service=Service(**service))  # type: ignore[arg-type]
-    return SlotSpec(Place("hello", "live", index, slot), 17, 42, "c" * 40, "sha256:" + "1" * 64, config)
+    return SlotSpec(SlotRef("hello", "live", index, slot), 17, 42, "c" * 40, "sha256:" + "1" * 64, config)
 
 
 def test_no_two_containers_of_any_environments_share_an_address() -> None:
-    places = [Place("p", "e", index, slot) for index, slot in product(range(120), SLOTS)]
+    places = [SlotRef("p", "e", index, slot) for index, slot in product(range(120), SLOTS)]
     addresses = [
         containers.address(SETTINGS, place, r, n) for place in places for r in (1, 3) for n in range(1, 13)
     ]
@@ -39,7 +39,7 @@ def test_no_two_containers_of_any_environments_share_an_address() -> None:
 
 
 def test_a_release_starts_beside_the_one_that_its_slot_held() -> None:
-    place = Place("p", "e", 0, "blue")
+    place = SlotRef("p", "e", 0, "blue")
     assert containers.address(SETTINGS, place, 16, 1) != containers.address(SETTINGS, place, 18, 1)
 
 

@@ -16,7 +16,7 @@ from pipeline.adapters.docker import containers
 from pipeline.adapters.kubernetes import manifests as made
 from pipeline.adapters.kubernetes.names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
 from pipeline.config.models import Registry, Rendered, Service
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
 MAKE = made.Maker("pl", "shop")
@@ -26,7 +26,7 @@ LOGIN = Registry(repository="r.example.com/hello", username="u", password="REGIS
 
 def spec(slot: str = "blue", registry: Registry | None = None, **service: object) -> SlotSpec:
     config = Rendered(service=Service(**service), registry=registry)  # type: ignore[arg-type]
-    place = Place("hello", "live", 3, slot, "kubernetes")
+    place = SlotRef("hello", "live", 3, slot, "kubernetes")
     remote = "r.example.com/hello@sha256:" + "1" * 64
     return SlotSpec(place, 17, 42, "c" * 40, "sha256:" + "2" * 64, config, remote=remote)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.kubernetes import names
 from pipeline.config.models import Rendered
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names and …/labels
@@ -32,8 +32,8 @@ given_names = st.builds(lambda first, more: "-".join([first, *more]), st.sampled
 pairs = st.tuples(given_names, given_names)  # as `config.Name` allows them, up to 32 characters
 
 
-def place(pair: tuple[str, str], slot: str = "blue") -> Place:
-    return Place(*pair, 0, slot, "kubernetes")
+def place(pair: tuple[str, str], slot: str = "blue") -> SlotRef:
+    return SlotRef(*pair, 0, slot, "kubernetes")
 
 
 def spec(pair: tuple[str, str], slot: str = "blue", release: int = 1) -> SlotSpec:
@@ -106,4 +106,4 @@ def test_short_names_are_what_a_person_would_write() -> None:
 def test_a_place_is_found_again_in_its_labels(slot: str) -> None:
     where = place(("hello", "live"), slot)
     labels = {**names.slot_labels("pl", where), names.INDEX: "0"}
-    assert names.place_of(labels, "kubernetes") == where
+    assert names.slot_ref(labels, "kubernetes") == where

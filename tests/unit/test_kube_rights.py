@@ -22,7 +22,7 @@ from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Rig
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.engines import Registry
 from pipeline.config.models import Rendered, Service
-from pipeline.domain.engine_types import Login, Place, SlotSpec
+from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 from pipeline.ports import engine as engine_rules
 from pipeline.ports.clock import Deadline, SystemClock
@@ -222,10 +222,10 @@ def go_the_whole_way(api: Api) -> None:
         assert len(engine.replicas(one.place)) == one.config.service.replicas
         assert engine.open_sessions(one.place) == 0
         assert engine.serving(one.place) == one.place.slot
-        assert engine.lacks(one) == ()
-        assert engine.differs(one) == ()
-        engine.straighten(one)
-        engine.revive(one)
+        assert engine.missing(one) == ()
+        assert engine.drift(one) == ()
+        engine.revert_drift(one)
+        engine.restore(one)
         engine.logs(one.place, 5)
         engine.forget_command(one, "migrate")
         engine.forget_commands(one.place, 1)
@@ -252,7 +252,7 @@ def spec(slot: str, replicas: int, hosts: tuple[str, ...]) -> SlotSpec:
     service = Service(replicas=replicas, env={"COLOUR": slot})
     secrets = {f"KEY_{slot.upper()}": 1}
     return SlotSpec(
-        Place("hello", "live", 0, slot, "kubernetes"), 1, 1, "0" * 40, "sha256:1",
+        SlotRef("hello", "live", 0, slot, "kubernetes"), 1, 1, "0" * 40, "sha256:1",
         Rendered(service=service, hosts=hosts, registry=registry), secrets,
         lambda: {name: Secret("x") for name in secrets}, "registry.example.com/hello@sha256:1",
         lambda: Login("ann", Secret("x")),
@@ -301,8 +301,8 @@ def test_what_is_lacking_is_said_in_words() -> None:
             if path.endswith("/namespaces/hello"):
                 return answer(403, '{"message": "forbidden"}')
             asked = json.loads(more["body"])["spec"]["resourceAttributes"]
-            lacks = (asked["resource"], asked["verb"]) in (("deployments", "patch"), ("nodes", "list"))
-            return answer(201, json.dumps({"status": {"allowed": not lacks}}))
+            missing = (asked["resource"], asked["verb"]) in (("deployments", "patch"), ("nodes", "list"))
+            return answer(201, json.dumps({"status": {"allowed": not missing}}))
 
     found = permissions.examine(Lacking(inside=True))
     assert found.missing == ("patch deployments.apps",)

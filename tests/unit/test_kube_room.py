@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.kubernetes.capacity import over, quantity, wish
 from pipeline.adapters.kubernetes.manifests import Maker
 from pipeline.config.models import Rendered, Service
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
 
 def deployment(**service: object) -> dict[str, Any]:
     config = Rendered(service=Service(**service))  # type: ignore[arg-type]
-    place = Place("hello", "live", 0, "blue", "kubernetes")
+    place = SlotRef("hello", "live", 0, "blue", "kubernetes")
     return Maker("pl", "shop").deployment(SlotSpec(place, 1, 1, "c" * 40, "", config, remote="r/x@sha256:1"))
 
 

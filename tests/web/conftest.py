@@ -11,13 +11,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from pipeline.config.settings import Secret, Settings
-from tests.web.fake_desk import FakeDesk
+from tests.web.fake_desk import FakeService
 from webhooks.app import create_app
 
 
 @pytest.fixture
-def desk() -> FakeDesk:
-    return FakeDesk()
+def desk() -> FakeService:
+    return FakeService()
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def make_app(desk: FakeDesk, settings: Settings, tmp_path: Path) -> Callable[..., Flask]:
+def make_app(desk: FakeService, settings: Settings, tmp_path: Path) -> Callable[..., Flask]:
     def make(clock: Callable[[], float] = time.monotonic, **changes: object) -> Flask:
         def ensure(name: str) -> Path:
             path = tmp_path / "repositories" / f"{name}.git"

@@ -34,7 +34,7 @@ class Token:
     expires: float = 0.0
 
 
-class FakeDesk:
+class FakeService:
     """``pace``: seconds between two events of a followed run. ``down``: the store does not answer."""
 
     def __init__(self, pace: float = 0.0, outcome: Outcome = Outcome.LIVE) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask
 
 from pipeline.config.settings import Secret, Settings
-from tests.web.fake_desk import FakeDesk
+from tests.web.fake_desk import FakeService
 from webhooks.app import create_app
 from webhooks.security import limits, slow_clients
 from webhooks.server import Server
@@ -23,7 +23,7 @@ def make_app(data: Path, listen: str, pace: float) -> Flask:
         return path
 
     settings = Settings(data=data, listen=listen, github_secret=Secret("new secret"), push_limit=64 << 20)
-    return create_app(FakeDesk(pace), settings, ensure)
+    return create_app(FakeService(pace), settings, ensure)
 
 
 if __name__ == "__main__":

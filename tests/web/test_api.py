@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipeline.lib.secret import Secret
-from tests.web.fake_desk import FakeDesk
+from tests.web.fake_desk import FakeService
 
 CALLS = [
     ("GET", "/api/status", "viewer"),
@@ -44,7 +44,7 @@ def call(client, method, path, role="maintainer", body=None, **headers):
 
 
 @pytest.fixture
-def run(desk: FakeDesk):
+def run(desk: FakeService):
     return desk.deploy("hello", "somebody")
 
 

@@ -19,7 +19,7 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver.common.by import By
 
-from pipeline.runtime.embedded_store import Embedded, url
+from pipeline.runtime.embedded_store import EmbeddedStore, url
 from tests.story.conftest import World
 from webhooks.app import create_app
 
@@ -62,7 +62,7 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    embedded = Embedded(tmp_path)
+    embedded = EmbeddedStore(tmp_path)
     embedded.start()
     config = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
     yield World(url(tmp_path), tmp_path, config)

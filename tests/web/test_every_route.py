@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.web.fake_desk import FakeDesk
+from tests.web.fake_desk import FakeService
 from tests.web.test_pages import csrf, log_in
 
 ROLES = ("viewer", "developer", "maintainer")
@@ -126,14 +126,14 @@ def bearer(text: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def app(make_app, desk: FakeDesk) -> Flask:
+def app(make_app, desk: FakeService) -> Flask:
     desk.deploy("hello", "ada")
     desk.acts.clear()
     return make_app()
 
 
 @pytest.fixture
-def untouched(desk: FakeDesk):
+def untouched(desk: FakeService):
     """Nothing was done by what a test sent."""
     yield
     assert (desk.acts, desk.recorded, desk.pushes) == ([], [], [])

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.settings import load
 from pipeline.errors import ConfigError
-from tests.web.fake_desk import FakeDesk
+from tests.web.fake_desk import FakeService
 from tests.web.test_receivers import github, signed
 from webhooks.security.failures import (
     ALTOGETHER,
@@ -143,7 +143,7 @@ def test_asking_first_without_a_token_is_no_failure(client, desk):
     assert desk.traces == {"api: no token": 1}
 
 
-def test_an_expired_token_is_a_failure_as_well(client, desk: FakeDesk):
+def test_an_expired_token_is_a_failure_as_well(client, desk: FakeService):
     desk.expire("viewer-token")
     assert "expired" in api(client, "viewer-token").json["error"]
     assert "expired" in git(client, "viewer-token").text

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
-from tests.web.fake_desk import FAILURE, FakeDesk, environment, steps
+from tests.web.fake_desk import FAILURE, FakeService, environment, steps
 from webhooks.pages import view
 from webhooks.text import clean
 
@@ -38,7 +38,7 @@ def hidden(text: str) -> dict[str, str]:
     return dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', text))
 
 
-def waiting(desk: FakeDesk):
+def waiting(desk: FakeService):
     run = replace(desk.deploy("hello", "ada"), state=State.WAITING, gate="live", release=18)
     desk.made[run.id] = run
     desk.acts.clear()

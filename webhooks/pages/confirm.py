@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.domain.audit_chain import Actor
 from pipeline.errors import NotFound, RequestError
-from webhooks.ports import DeskPort
+from webhooks.ports import ServicePort
 
 ON_ENVIRONMENT = ("revert", "hold", "resume")
 ON_RUN = ("promote", "cancel", "retry")
@@ -26,7 +26,7 @@ class Confirm:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-def environment_of(desk: DeskPort, pipeline: str, name: str) -> dict[str, Any]:
+def environment_of(desk: ServicePort, pipeline: str, name: str) -> dict[str, Any]:
     """The environment as ``Desk.status`` has it. Raises NotFound."""
     for one in desk.status(pipeline)["pipelines"]:
         for environment in one["environments"]:
@@ -122,7 +122,7 @@ def still_so(shown: Mapping[str, str], now: Confirm) -> None:
 
 
 def perform_on_environment(
-    desk: DeskPort, pipeline: str, name: str, act: str, by: Actor, form: Mapping[str, str]
+    desk: ServicePort, pipeline: str, name: str, act: str, by: Actor, form: Mapping[str, str]
 ) -> str:
     """Does it; the new run's id, or "" where there is none."""
     now = on_environment(pipeline, environment_of(desk, pipeline, name), act)
@@ -138,7 +138,9 @@ def perform_on_environment(
     return ""
 
 
-def perform_on_run(desk: DeskPort, run: dict[str, Any], act: str, by: Actor, form: Mapping[str, str]) -> str:
+def perform_on_run(
+    desk: ServicePort, run: dict[str, Any], act: str, by: Actor, form: Mapping[str, str]
+) -> str:
     """Does it; the run's id to look at."""
     now = on_run(run, act)
     still_so(form, now)

@@ -30,7 +30,7 @@ from pipeline.adapters.docker_api.labels import (
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed
 from pipeline.lib.secret import Secret
 
@@ -40,18 +40,18 @@ PIDS = 512
 TMP = "rw,nosuid,nodev,exec,mode=1777"  # counted as the container's memory, so bounded by its limit
 
 
-def address(settings: Settings, place: Place, release: int, replica: int) -> str:
+def address(settings: Settings, place: SlotRef, release: int, replica: int) -> str:
     """The fixed address of a replica (1…12) of that release."""
     half = 32 * (release // 2 % 2)
     first = 1 if place.slot == "blue" else 16
     return str(subnet(settings, place.index).network_address + half + first + replica)
 
 
-def network_name(settings: Settings, place: Place) -> str:
+def network_name(settings: Settings, place: SlotRef) -> str:
     return f"{settings.instance}-{place.pipeline}-{place.environment}"
 
 
-def network_body(settings: Settings, place: Place) -> Body:
+def network_body(settings: Settings, place: SlotRef) -> Body:
     """The network; Docker itself deals addresses (for commands) only from .14 and .15."""
     net = subnet(settings, place.index)
     pool = {

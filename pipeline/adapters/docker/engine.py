@@ -21,7 +21,7 @@ from pipeline.adapters.haproxy.config import backend, server_name
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import CommandResult, Place, Replica, Route, SlotSpec
+from pipeline.domain.engine_types import CommandResult, Replica, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import DoesNotFit, EngineFailed, RequestError
 from pipeline.lib.units import show_size
@@ -53,7 +53,7 @@ class DockerEngine:
 
     # --- before
 
-    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
+    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
         self._proxy.add_environment(place.index, _name(place), (f"{_name(place)}.localhost", *hosts))
         body = containers.network_body(self._settings, place)
         found = self._calls.network(body["Name"])
@@ -64,7 +64,7 @@ class DockerEngine:
             self._calls.create_network(body)
         self._proxy.join(place.index)
 
-    def _replace_network(self, found: Found, place: Place) -> None:
+    def _replace_network(self, found: Found, place: SlotRef) -> None:
         """A network of that name with other addresses: ours and empty, or a clear error."""
         theirs = (found.get("Labels") or {}).get(labels_rules.INSTANCE) != self._settings.instance
         if theirs or found.get("Containers"):
@@ -150,7 +150,7 @@ class DockerEngine:
         together([partial(self._calls.restart_always, name) for name in names])
         return self.replicas(spec.place)
 
-    def replicas(self, place: Place) -> tuple[Replica, ...]:
+    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
         found = sorted(self._containers(place), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
         return tuple(
@@ -158,7 +158,7 @@ class DockerEngine:
             for one in found
         )
 
-    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+    def missing(self, spec: SlotSpec) -> tuple[str, ...]:
         wanted = self._bodies(spec)
         found = {name_of(one): one for one in self._containers(spec.place)}
         problems = [f"{name} does not belong there" for name in found if name not in wanted]
@@ -179,7 +179,7 @@ class DockerEngine:
             return [f"{name} was made otherwise"]
         return self._elsewhere(name, body)
 
-    def revive(self, spec: SlotSpec) -> bool:
+    def restore(self, spec: SlotSpec) -> bool:
         self._proxy.ensure()
         acted = self._fill(spec, None)
         for name, body in self._bodies(spec).items():
@@ -191,11 +191,11 @@ class DockerEngine:
             acted = True
         return acted
 
-    def differs(self, spec: SlotSpec) -> tuple[str, ...]:  # noqa: ARG002
+    def drift(self, spec: SlotSpec) -> tuple[str, ...]:  # noqa: ARG002
         return ()  # a container cannot be changed in place but for its limits; `lacks` finds one made otherwise
 
-    def straighten(self, spec: SlotSpec) -> None:
-        self.revive(spec)
+    def revert_drift(self, spec: SlotSpec) -> None:
+        self.restore(spec)
 
     def _verify(self, name: str, body: labels_rules.Body) -> None:
         """The container really has the address under which the proxy knows it."""
@@ -242,17 +242,17 @@ class DockerEngine:
             )
         self._proxy.switch(place.index, place.slot)
 
-    def unroute(self, place: Place) -> None:
+    def unroute(self, place: SlotRef) -> None:
         self._proxy.switch(place.index, None)
 
-    def serving(self, place: Place) -> Slot | None:
+    def serving(self, place: SlotRef) -> Slot | None:
         self._proxy.ensure()
         return self._proxy.serving(place.index)
 
-    def open_sessions(self, place: Place) -> int:
+    def open_sessions(self, place: SlotRef) -> int:
         return self._proxy.sessions(place.index, place.slot)
 
-    def drain(self, place: Place, limit: float, watch: Watch) -> int:
+    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
         self._refuse_serving(place, "drained")
         end = self._clock.monotonic() + limit
         while count := self.open_sessions(place):
@@ -263,7 +263,7 @@ class DockerEngine:
             watch.wait(min(0.05, left))
         return 0
 
-    def detach(self, place: Place, mark: str) -> int:  # noqa: ARG002 - there is nothing to remember
+    def detach(self, place: SlotRef, mark: str) -> int:  # noqa: ARG002 - there is nothing to remember
         self._refuse_serving(place, "detached")
         return 0  # the proxy sends the next request of every connection to the slot that serves
 
@@ -279,13 +279,13 @@ class DockerEngine:
 
     # --- after
 
-    def stop(self, place: Place) -> None:
+    def stop(self, place: SlotRef) -> None:
         found = self._containers(place)
         self._refuse_serving(place, "stopped")
         self._proxy.set_servers(place.index, place.slot, [])
         together([partial(self._calls.end, one) for one in found])
 
-    def _refuse_serving(self, place: Place, what: str) -> None:
+    def _refuse_serving(self, place: SlotRef, what: str) -> None:
         if self.serving(place) == place.slot:
             raise RequestError(
                 f"{_name(place)}: {place.slot} takes the traffic, it cannot be {what}.",
@@ -311,18 +311,18 @@ class DockerEngine:
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         self._calls.remove(containers.command_name(self._settings, spec, name))
 
-    def command_runs(self, place: Place) -> frozenset[int]:
+    def command_runs(self, place: SlotRef) -> frozenset[int]:
         return frozenset(int(one["Labels"][labels_rules.RUN]) for one in self._commands(place))
 
-    def forget_commands(self, place: Place, run: int) -> None:
+    def forget_commands(self, place: SlotRef, run: int) -> None:
         for one in self._commands(place):
             if one["Labels"][labels_rules.RUN] == str(run):
                 self._calls.remove(one["Id"])
 
-    def _commands(self, place: Place) -> list[Found]:
+    def _commands(self, place: SlotRef) -> list[Found]:
         return [one for one in self._of_environment(place) if labels_rules.COMMAND in one["Labels"]]
 
-    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
         found = sorted(self._containers(place), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         merged: list[tuple[str, str]] = []
         for one in found:
@@ -332,7 +332,7 @@ class DockerEngine:
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: SlotRef) -> None:
         self.unroute(place)
         for slot in SLOTS:
             self._proxy.set_servers(place.index, slot, [])
@@ -340,7 +340,7 @@ class DockerEngine:
         self._proxy.remove_environment(place.index)
         self._calls.remove_network(containers.network_name(self._settings, place))
 
-    def slots(self) -> Iterable[Place]:
+    def slots(self) -> Iterable[SlotRef]:
         found = self._calls.list(self._ours, labels_rules.REPLICA)
         return sorted({_place(one, self._key) for one in found}, key=str)
 
@@ -350,23 +350,23 @@ class DockerEngine:
     def _ours(self) -> str:
         return f"{labels_rules.INSTANCE}={self._settings.instance}"
 
-    def _of_environment(self, place: Place) -> list[Found]:
+    def _of_environment(self, place: SlotRef) -> list[Found]:
         return self._calls.list(
             self._ours,
             f"{labels_rules.PIPELINE}={place.pipeline}",
             f"{labels_rules.ENVIRONMENT}={place.environment}",
         )
 
-    def _containers(self, place: Place) -> list[Found]:
+    def _containers(self, place: SlotRef) -> list[Found]:
         """The slot's replicas, without containers of commands."""
         return [one for one in self._of_environment(place) if _in(one, place)]
 
 
-def _name(place: Place) -> str:
+def _name(place: SlotRef) -> str:
     return f"{place.pipeline}-{place.environment}"
 
 
-def _in(one: Found, place: Place) -> bool:
+def _in(one: Found, place: SlotRef) -> bool:
     return labels_rules.REPLICA in one["Labels"] and _place(one, place.engine) == place
 
 
@@ -378,10 +378,10 @@ def _clash(there: list[Found], wanted: dict[str, labels_rules.Body]) -> bool:
     )
 
 
-def _place(one: Found, engine: str) -> Place:
+def _place(one: Found, engine: str) -> SlotRef:
     labels = one["Labels"]
     index = int(labels.get(labels_rules.INDEX) or 0)
-    return Place(
+    return SlotRef(
         labels[labels_rules.PIPELINE],
         labels[labels_rules.ENVIRONMENT],
         index,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.adapters.fake.script import Script, insist
 from pipeline.adapters.haproxy.config import backend, server_name
 from pipeline.config.engines import DOCKER
-from pipeline.domain.engine_types import Answer, CommandResult, Login, Place, Replica, Route, SlotSpec
+from pipeline.domain.engine_types import Answer, CommandResult, Login, Replica, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, TryAgain
@@ -53,31 +53,31 @@ class FakeEngine(Script):
         self.commands: Commands = succeeds
         self.hosts: dict[Key, tuple[str, ...]] = {}
         self.active: dict[Key, Slot | None] = {}
-        self.held: dict[Place, _Slot] = {}
-        self.done: dict[tuple[Place, int, str], CommandResult | None] = {}
-        self.begun: dict[tuple[Place, int, str], tuple[Place, int]] = {}  # of the same: place and run
+        self.held: dict[SlotRef, _Slot] = {}
+        self.done: dict[tuple[SlotRef, int, str], CommandResult | None] = {}
+        self.begun: dict[tuple[SlotRef, int, str], tuple[SlotRef, int]] = {}  # of the same: place and run
         self.given: dict[str, dict[str, Secret]] = {}  # what a command's container was given, by its name
         self.logins: dict[str, Login | None] = {}  # with what an image was taken from a registry
-        self.changed: dict[Place, tuple[str, ...]] = {}  # what somebody changed by hand
+        self.changed: dict[SlotRef, tuple[str, ...]] = {}  # what somebody changed by hand
         self.printed = ("a fake's last words",)  # the applications' own output
 
     # --- what a test does to it
 
-    def exit(self, place: Place, code: int = 1) -> None:
+    def exit(self, place: SlotRef, code: int = 1) -> None:
         """The slot's containers die."""
         self.held[place].alive, self.held[place].exit_code = False, code
 
-    def vanish(self, place: Place) -> None:
+    def vanish(self, place: SlotRef) -> None:
         """Somebody removes the slot's containers by hand."""
         del self.held[place]
 
-    def sessions(self, place: Place, count: int) -> None:
+    def sessions(self, place: SlotRef, count: int) -> None:
         """So many requests are open in the slot; draining ends one each time it looks."""
         self.held[place].sessions = count
 
     # --- the port
 
-    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:
+    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
         with self.call("prepare", place, hosts):
             self.hosts[_key(place)] = hosts
             self.active.setdefault(_key(place), None)
@@ -132,21 +132,21 @@ class FakeEngine(Script):
             insist(self._insist_held(spec, "switch to an empty slot").exposed, "switch before expose")
             self.active[_key(spec.place)] = spec.place.slot
 
-    def unroute(self, place: Place) -> None:
+    def unroute(self, place: SlotRef) -> None:
         with self.call("unroute", place):
             if _key(place) in self.active:
                 self.active[_key(place)] = None
 
-    def serving(self, place: Place) -> Slot | None:
+    def serving(self, place: SlotRef) -> Slot | None:
         with self.call("serving", place):
             return self.active.get(_key(place))
 
-    def replicas(self, place: Place) -> tuple[Replica, ...]:
+    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
         with self.call("replicas", place):
             return self._replicas(place)
 
-    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
-        with self.call("lacks", spec):
+    def missing(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("missing", spec):
             there = self.held.get(spec.place)
             if there is None or not _same(there.spec, spec):
                 return ("its containers are missing",)
@@ -156,8 +156,8 @@ class FakeEngine(Script):
             ]
             return tuple(text for well, text in found if not well)
 
-    def revive(self, spec: SlotSpec) -> bool:
-        with self.call("revive", spec):
+    def restore(self, spec: SlotSpec) -> bool:
+        with self.call("restore", spec):
             self._insist_prepared(spec.place)
             there = self.held.get(spec.place)
             if there and there.alive and there.exposed and _same(there.spec, spec):
@@ -166,20 +166,20 @@ class FakeEngine(Script):
             self.held[spec.place] = _Slot(spec, ready=True, exposed=True, secrets=spec.reveal())
             return True
 
-    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
-        with self.call("differs", spec):
+    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("drift", spec):
             return self.changed.get(spec.place, ())
 
-    def straighten(self, spec: SlotSpec) -> None:
-        with self.call("straighten", spec):
+    def revert_drift(self, spec: SlotSpec) -> None:
+        with self.call("revert_drift", spec):
             self._insist_held(spec, "straighten of another release")
             self.changed.pop(spec.place, None)
 
-    def open_sessions(self, place: Place) -> int:
+    def open_sessions(self, place: SlotRef) -> int:
         with self.call("open_sessions", place):
             return self.held[place].sessions if place in self.held else 0
 
-    def drain(self, place: Place, limit: float, watch: Watch) -> int:
+    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
         with self.call("drain", place, limit, watch=watch):
             insist(not self._serves(place), "drain of the serving slot")
             there = self.held.get(place)
@@ -193,12 +193,12 @@ class FakeEngine(Script):
             closed, there.sessions = there.sessions, 0
             return closed
 
-    def detach(self, place: Place, mark: str) -> int:
+    def detach(self, place: SlotRef, mark: str) -> int:
         with self.call("detach", place, mark):
             insist(not self._serves(place), "detach of the serving slot")
             return 0
 
-    def stop(self, place: Place) -> None:
+    def stop(self, place: SlotRef) -> None:
         with self.call("stop", place):
             insist(not self._serves(place), "stop of the serving slot")
             self.held.pop(place, None)
@@ -234,29 +234,29 @@ class FakeEngine(Script):
             self.done.pop((spec.place, spec.release, name), None)
             self.begun.pop((spec.place, spec.release, name), None)
 
-    def command_runs(self, place: Place) -> frozenset[int]:
+    def command_runs(self, place: SlotRef) -> frozenset[int]:
         with self.call("command_runs", place):
             return frozenset(run for held, run in self.begun.values() if _key(held) == _key(place))
 
-    def forget_commands(self, place: Place, run: int) -> None:
+    def forget_commands(self, place: SlotRef, run: int) -> None:
         with self.call("forget_commands", place, run):
             for key, (held, of) in tuple(self.begun.items()):
                 if of == run and _key(held) == _key(place):
                     del self.begun[key]
                     self.done.pop(key, None)
 
-    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
         with self.call("logs", place, lines):
             return self.printed[-lines:] if place in self.held else ()
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: SlotRef) -> None:
         with self.call("remove", place):
             self.hosts.pop(_key(place), None)
             self.active.pop(_key(place), None)
             for slot in SLOTS:
                 self.held.pop(replace(place, slot=slot), None)
 
-    def slots(self) -> Iterable[Place]:
+    def slots(self) -> Iterable[SlotRef]:
         with self.call("slots"):
             return list(self.held)
 
@@ -273,10 +273,10 @@ class FakeEngine(Script):
         keys = {_key(place) for place in self.held if place.index == index}
         return next((self.active.get(key) for key in keys), None)
 
-    def _serves(self, place: Place) -> bool:
+    def _serves(self, place: SlotRef) -> bool:
         return self.active.get(_key(place)) == place.slot
 
-    def _insist_prepared(self, place: Place) -> None:
+    def _insist_prepared(self, place: SlotRef) -> None:
         insist(_key(place) in self.active, f"{place.pipeline}/{place.environment} was not prepared")
 
     def _insist_held(self, spec: SlotSpec, what: str) -> _Slot:
@@ -292,7 +292,7 @@ class FakeEngine(Script):
                 raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
             self.logins[spec.remote] = spec.login()
 
-    def _replicas(self, place: Place) -> tuple[Replica, ...]:
+    def _replicas(self, place: SlotRef) -> tuple[Replica, ...]:
         there = self.held.get(place)
         if there is None:
             return ()
@@ -332,7 +332,7 @@ class FakeProbe(Script):
             raise TryAgain(f"TCP {address}:{port}: connection refused, nothing listens there.")
 
 
-def _key(place: Place) -> Key:
+def _key(place: SlotRef) -> Key:
     return place.pipeline, place.environment
 
 

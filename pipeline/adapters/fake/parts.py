@@ -23,12 +23,12 @@ from pipeline.ports.clock import Watch
 from pipeline.ports.source import Commit
 
 __all__ = [
-    "FakeBell",
     "FakeBuilder",
     "FakeClock",
     "FakeEngine",
     "FakePost",
     "FakeProbe",
+    "FakeQueue",
     "FakeSource",
     "IllegalOrder",
     "Killed",
@@ -57,12 +57,12 @@ class FakeClock:
 
 
 @dataclass
-class FakeBell:
+class FakeQueue:
     """``rings``: pipeline and urgency of each ring."""
 
     rings: list[tuple[str, bool]] = field(default_factory=list)
 
-    def ring(self, pipeline: str, *, urgent: bool = False) -> None:
+    def notify(self, pipeline: str, *, urgent: bool = False) -> None:
         self.rings.append((pipeline, urgent))
 
 

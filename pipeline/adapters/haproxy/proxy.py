@@ -36,9 +36,9 @@ class Proxy:
         self._folder: Folder
         self._control: Control
         self._container: ProxyContainer
-        self._folder, self._control, self._container = self._parts(client_factory)
+        self._folder, self._control, self._container = self._adapters(client_factory)
 
-    def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
+    def _adapters(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         folder = Folder(self._settings)
         control = Control(folder.path)
         return folder, control, ProxyContainer(client_factory, self._settings, self._clock, folder, control)

@@ -200,7 +200,7 @@ class _Container(ProxyContainer):
 class ProxyElsewhere(Proxy):
     """See ``Proxy``. ``settings``: those of ``own_settings``."""
 
-    def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
+    def _adapters(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         name = f"{self._settings.instance}-proxy"
         calls = Calls(client_factory)
         self.tunnel = Tunnel(calls, name)

@@ -12,7 +12,7 @@ from pipeline.adapters.kubernetes.calls import Calls, Found
 from pipeline.adapters.kubernetes.client import status_of
 from pipeline.adapters.kubernetes.manifests import Manifest
 from pipeline.adapters.kubernetes.names import base
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.units import show_size
 
@@ -31,7 +31,7 @@ class Wish:
         return self.amounts.get(name, Decimal(0))
 
 
-def insist(calls: Calls, place: Place, wanted: Manifest, held: Found | None) -> None:
+def insist(calls: Calls, place: SlotRef, wanted: Manifest, held: Found | None) -> None:
     """Raises DoesNotFit, with the figures. ``wanted``: the Deployment to be; ``held``: what the slot has now, which
     counts as free."""
     asks, has = wish(wanted), wish(held)

@@ -41,7 +41,7 @@ from pipeline.adapters.kubernetes.pod_problems import (
 )
 from pipeline.adapters.kubernetes.probe import endpoints, proxy_path, set_of
 from pipeline.adapters.kubernetes.readiness import Waiting
-from pipeline.domain.engine_types import CommandResult, Place, Replica, Route, SlotSpec
+from pipeline.domain.engine_types import CommandResult, Replica, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.units import bracketed
@@ -70,7 +70,7 @@ class KubeEngine:
 
     # --- before
 
-    def prepare(self, place: Place, hosts: tuple[str, ...]) -> None:  # `switch` leads them here
+    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:  # `switch` leads them here
         if self._own.get("Service", base(place), place):
             return
         # Whatever stands in the way is said before anything is made.
@@ -147,7 +147,7 @@ class KubeEngine:
         Waiting(self._calls, self._clock, spec, labels, spec_hash).until_ready(emit, watch)
         return self.replicas(spec.place)
 
-    def replicas(self, place: Place) -> tuple[Replica, ...]:
+    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
         return tuple(self._replica(pod) for pod in self._pods(place))
 
     def _replica(self, pod: Found) -> Replica:
@@ -169,7 +169,7 @@ class KubeEngine:
             reach=status.get("podIP", "") if inside else pod["metadata"]["name"],
         )
 
-    def lacks(self, spec: SlotSpec) -> tuple[str, ...]:
+    def missing(self, spec: SlotSpec) -> tuple[str, ...]:
         name = slot_name(spec.place)
         found = self._calls.get("Deployment", name)
         if found is None:
@@ -187,7 +187,7 @@ class KubeEngine:
             problems.append(f"the Ingress {base(spec.place)} does not lead its host names here")
         return tuple(problems)
 
-    def revive(self, spec: SlotSpec) -> bool:
+    def restore(self, spec: SlotSpec) -> bool:
         acted = self._fill(spec, exactly=False)
         if not self._exposed(spec):
             self.expose(spec)
@@ -197,14 +197,14 @@ class KubeEngine:
             acted = True
         return acted
 
-    def differs(self, spec: SlotSpec) -> tuple[str, ...]:
+    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
         lines: list[str] = []
         for manifest in self._manifests(spec):
             if both := self._own.restore(manifest, dry=True):
                 lines += diff.changes(*both)
         return tuple(lines)
 
-    def straighten(self, spec: SlotSpec) -> None:
+    def revert_drift(self, spec: SlotSpec) -> None:
         for manifest in self._manifests(spec):
             if self._own.get(manifest["kind"], manifest["metadata"]["name"], spec.place):
                 self._own.restore(manifest, dry=False)
@@ -305,22 +305,22 @@ class KubeEngine:
         while not done() and self._clock.monotonic() < end:
             self._clock.sleep(LOOK)
 
-    def unroute(self, place: Place) -> None:
+    def unroute(self, place: SlotRef) -> None:
         if self._own.get("Service", base(place), place):
             self._calls.apply(self._make.public(place, NOWHERE))
 
-    def serving(self, place: Place) -> Slot | None:
+    def serving(self, place: SlotRef) -> Slot | None:
         return selected(self._calls.get("Service", base(place)))
 
-    def open_sessions(self, place: Place) -> int:  # noqa: ARG002
+    def open_sessions(self, place: SlotRef) -> int:  # noqa: ARG002
         return 0  # a Service does not tell
 
-    def drain(self, place: Place, limit: float, watch: Watch) -> int:  # noqa: ARG002
+    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:  # noqa: ARG002
         self._refuse_serving(place, "drained")
         watch.check()
         return 0  # whoever ends the pods gives them time to end their requests
 
-    def detach(self, place: Place, mark: str) -> int:
+    def detach(self, place: SlotRef, mark: str) -> int:
         self._refuse_serving(place, "detached")
         found = self._own.mine("Deployment", slot_name(place), place)
         if found is None or (found["metadata"].get("annotations") or {}).get(DETACHED) == mark:
@@ -336,7 +336,7 @@ class KubeEngine:
 
     # --- after
 
-    def stop(self, place: Place) -> None:
+    def stop(self, place: SlotRef) -> None:
         self._refuse_serving(place, "stopped")
         # Kept at zero: what a revert needs is there, and costs nothing.
         if self._own.mine("Deployment", slot_name(place), place):
@@ -345,7 +345,7 @@ class KubeEngine:
         self._until(lambda: not self._pods(place))  # all of them were told to end
         self._sweep_ended(place)
 
-    def _refuse_serving(self, place: Place, what: str) -> None:
+    def _refuse_serving(self, place: SlotRef, what: str) -> None:
         if self.serving(place) == place.slot:
             raise RequestError(
                 f"{base(place)}: {place.slot} takes the traffic, it cannot be {what}.",
@@ -371,15 +371,15 @@ class KubeEngine:
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         command_module.forget(self._calls, self._clock, [command_name(spec, name)])
 
-    def command_runs(self, place: Place) -> frozenset[int]:
+    def command_runs(self, place: SlotRef) -> frozenset[int]:
         return frozenset(int(pod["metadata"]["labels"][RUN]) for pod in self._commands(place))
 
-    def forget_commands(self, place: Place, run: int) -> None:
+    def forget_commands(self, place: SlotRef, run: int) -> None:
         pods = [pod["metadata"] for pod in self._commands(place)]
         names = [one["name"] for one in pods if one["labels"][RUN] == str(run)]
         command_module.forget(self._calls, self._clock, names)
 
-    def logs(self, place: Place, lines: int) -> tuple[str, ...]:
+    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
         pods = self._pods(place)
         merged: list[tuple[str, str]] = []
         for number, pod in enumerate(pods, 1):
@@ -389,7 +389,7 @@ class KubeEngine:
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: SlotRef) -> None:
         command_module.forget(
             self._calls, self._clock, [pod["metadata"]["name"] for pod in self._commands(place)]
         )
@@ -397,25 +397,25 @@ class KubeEngine:
             for one in self._own.all(kind, place):
                 self._calls.delete(kind, one["metadata"]["name"])
 
-    def slots(self) -> Iterable[Place]:
+    def slots(self) -> Iterable[SlotRef]:
         found = self._calls.find("Deployment", {INSTANCE: self._instance})
-        return sorted({names_module.place_of(one["metadata"]["labels"], self._key) for one in found}, key=str)
+        return sorted({names_module.slot_ref(one["metadata"]["labels"], self._key) for one in found}, key=str)
 
     # --- what is there
 
-    def _pods(self, place: Place) -> list[Found]:
+    def _pods(self, place: SlotRef) -> list[Found]:
         """The slot's pods that are to stay, in the order of names. One that was evicted lies about for long, and
         another is there in its place."""
         found = self._calls.find("Pod", slot_labels(self._instance, place))
         staying = [pod for pod in found if not is_going(pod) and not is_over(pod)]
         return sorted(staying, key=lambda pod: pod["metadata"]["name"])
 
-    def _sweep_ended(self, place: Place) -> None:
+    def _sweep_ended(self, place: SlotRef) -> None:
         for pod in self._calls.find("Pod", slot_labels(self._instance, place)):
             if is_over(pod) and not is_going(pod):
                 self._calls.delete("Pod", pod["metadata"]["name"])
 
-    def _commands(self, place: Place) -> list[Found]:
+    def _commands(self, place: SlotRef) -> list[Found]:
         found = self._own.all("Pod", place)
         return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not _let_go(pod)]
 

@@ -30,7 +30,7 @@ from pipeline.adapters.kubernetes.names import (
     slot_name,
 )
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
 Manifest = dict[str, Any]
@@ -51,12 +51,12 @@ class Maker:
 
     # ── the environment ──────────────────────────────────────────────────────
 
-    def public(self, place: Place, slot: str) -> Manifest:
+    def public(self, place: SlotRef, slot: str) -> Manifest:
         """The public Service, which sends the traffic to that slot; ``NOWHERE`` for none."""
         chosen = {**environment_labels(self._instance, place), SLOT: slot}
         return self._service(base(place), place, "public", chosen)
 
-    def ingress(self, place: Place, hosts: tuple[str, ...], kind: str) -> Manifest:
+    def ingress(self, place: SlotRef, hosts: tuple[str, ...], kind: str) -> Manifest:
         """The host names' way to the public Service. ``kind``: the IngressClass, "" for the cluster's default."""
         backend = {"service": {"name": base(place), "port": {"name": PORT}}}
         path = {"path": "/", "pathType": "Prefix", "backend": backend}
@@ -254,14 +254,14 @@ class Maker:
     def _secret_name(self, spec: SlotSpec) -> str:
         return hashed(spec.place, "secrets", fingerprint(dict(spec.secrets)))
 
-    def _service(self, name: str, place: Place, route: str, chosen: dict[str, str]) -> Manifest:
+    def _service(self, name: str, place: SlotRef, route: str, chosen: dict[str, str]) -> Manifest:
         labels = {**self._labels(place), ROUTE: route}
         if route == "preview":
             labels[SLOT] = place.slot
         ports = [{"name": PORT, "port": 80, "targetPort": PORT, "protocol": "TCP"}]
         return self._made("v1", "Service", name, labels, spec={"selector": chosen, "ports": ports})
 
-    def _labels(self, place: Place) -> dict[str, str]:
+    def _labels(self, place: SlotRef) -> dict[str, str]:
         return {
             **environment_labels(self._instance, place),
             INDEX: str(place.index),

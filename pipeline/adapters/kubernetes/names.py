@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from pipeline.domain.engine_types import Place, SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.naming import LONGEST, service_name
 
 MANAGER = "pushlive"  # our name as a field manager
@@ -29,12 +29,12 @@ RESULT = "pushlive/result"  # finalizer: a command's pod stays until its result 
 NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it
 
 
-def base(place: Place) -> str:
+def base(place: SlotRef) -> str:
     """``hello-live``: the environment's own name, the public Service's."""
     return service_name(place.pipeline, place.environment)
 
 
-def slot_name(place: Place) -> str:
+def slot_name(place: SlotRef) -> str:
     """``hello-live-blue``: the slot's Deployment, and the preview Service of the same name."""
     return f"{base(place)}-{place.slot}"
 
@@ -47,17 +47,17 @@ def command_name(spec: SlotSpec, name: str) -> str:
     return f"{base(spec.place)}-r{spec.release}-{readable}"[: LONGEST - 11].rstrip("-") + f"-{tail}"
 
 
-def hashed(place: Place, what: str, fingerprint: str) -> str:
+def hashed(place: SlotRef, what: str, fingerprint: str) -> str:
     """A ConfigMap's or Secret's name: another content has another one."""
     return f"{base(place)}-{what}-{fingerprint}"
 
 
-def environment_labels(instance: str, place: Place) -> dict[str, str]:
+def environment_labels(instance: str, place: SlotRef) -> dict[str, str]:
     """What everything in the environment carries, and what finds all of it."""
     return {INSTANCE: instance, PIPELINE: place.pipeline, ENVIRONMENT: place.environment}
 
 
-def slot_labels(instance: str, place: Place) -> dict[str, str]:
+def slot_labels(instance: str, place: SlotRef) -> dict[str, str]:
     """What selects the slot's pods, whatever release they are."""
     return {**environment_labels(instance, place), SLOT: place.slot}
 
@@ -67,7 +67,7 @@ def selector(labels: dict[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def place_of(labels: dict[str, str], engine: str) -> Place:
+def slot_ref(labels: dict[str, str], engine: str) -> SlotRef:
     """The place that something of ours belongs to."""
     index = int(labels.get(INDEX) or 0)
-    return Place(labels[PIPELINE], labels[ENVIRONMENT], index, labels[SLOT], engine)
+    return SlotRef(labels[PIPELINE], labels[ENVIRONMENT], index, labels[SLOT], engine)

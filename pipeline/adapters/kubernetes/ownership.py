@@ -6,7 +6,7 @@ from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.calls import Calls, Found
 from pipeline.adapters.kubernetes.manifests import Manifest
 from pipeline.adapters.kubernetes.names import INSTANCE, environment_labels
-from pipeline.domain.engine_types import Place
+from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import ConfigError, TryAgain
 
 TRIES = 5  # at an object that somebody else writes, too
@@ -18,7 +18,7 @@ class Owned:
     def __init__(self, calls: Calls, instance: str) -> None:
         self._calls, self._instance = calls, instance
 
-    def get(self, kind: str, name: str, place: Place) -> Found | None:
+    def get(self, kind: str, name: str, place: SlotRef) -> Found | None:
         """The environment's object of that name, None where there is none. Raises ConfigError where it is somebody
         else's."""
         found = self._calls.get(kind, name)
@@ -26,7 +26,7 @@ class Owned:
             return found
         raise self._foreign(found, kind, name)
 
-    def mine(self, kind: str, name: str, place: Place) -> Found | None:
+    def mine(self, kind: str, name: str, place: SlotRef) -> Found | None:
         """The same, and None where it is somebody else's: for cleaning up."""
         found = self._calls.get(kind, name)
         return found if found and self._is_ours(found, place) else None
@@ -43,21 +43,21 @@ class Owned:
             f"`kubectl -n {namespace} delete {kind.lower()} {name}`.",
         )
 
-    def all(self, kind: str, place: Place) -> list[Found]:
+    def all(self, kind: str, place: SlotRef) -> list[Found]:
         """Every object of that kind in the environment."""
         return self._calls.find(kind, environment_labels(self._instance, place))
 
-    def put(self, manifest: Manifest, place: Place) -> None:
+    def put(self, manifest: Manifest, place: SlotRef) -> None:
         """Applies it. Raises ConfigError as ``get``. Twice."""
         self.get(manifest["kind"], manifest["metadata"]["name"], place)
         self._calls.apply(manifest)
 
-    def make(self, manifest: Manifest, place: Place) -> None:
+    def make(self, manifest: Manifest, place: SlotRef) -> None:
         """Makes what never changes under its name. Raises ConfigError as ``get``. Twice."""
         if not self._calls.create(manifest):
             self.get(manifest["kind"], manifest["metadata"]["name"], place)
 
-    def drop(self, kind: str, name: str, place: Place) -> None:
+    def drop(self, kind: str, name: str, place: SlotRef) -> None:
         """Removes it where it is there and ours. Twice."""
         if self.mine(kind, name, place):
             self._calls.delete(kind, name)
@@ -77,6 +77,6 @@ class Owned:
                     raise
         return None
 
-    def _is_ours(self, found: Found, place: Place) -> bool:
+    def _is_ours(self, found: Found, place: SlotRef) -> bool:
         labels = found["metadata"].get("labels") or {}
         return environment_labels(self._instance, place).items() <= labels.items()
