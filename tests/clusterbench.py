@@ -36,7 +36,7 @@ class ClusterBench:
     hosts: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
 
-    def place(self, slot: str = "blue") -> SlotRef:
+    def ref(self, slot: str = "blue") -> SlotRef:
         return SlotRef(self.name, "live", 0, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
@@ -51,7 +51,7 @@ class ClusterBench:
         }
         config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
         commit = f"{release:040x}"
-        return SlotSpec(self.place(slot), release, run, commit, "sha256:1", config, remote=self.remote)
+        return SlotSpec(self.ref(slot), release, run, commit, "sha256:1", config, remote=self.remote)
 
     def watch(self, seconds: float = 30.0) -> Deadline:
         return Deadline(SystemClock(), seconds)
@@ -64,7 +64,7 @@ class ClusterBench:
 
     def deploy(self, spec: SlotSpec) -> None:
         """The story's happy way, without checks."""
-        self.engine.prepare(spec.place, self.hosts)
+        self.engine.prepare(spec.ref, self.hosts)
         self.engine.fits(spec)
         self.stand(spec)
         self.engine.switch(spec)

@@ -175,20 +175,20 @@ class Bench:
     hosts: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
 
-    def place(self, slot: str = "blue") -> SlotRef:
+    def ref(self, slot: str = "blue") -> SlotRef:
         return SlotRef(self.name, "live", self.index, slot)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
         values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
         config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
-        return SlotSpec(self.place(slot), release, run, f"{release:040x}", self.image, config)
+        return SlotSpec(self.ref(slot), release, run, f"{release:040x}", self.image, config)
 
     def watch(self, seconds: float = 30.0) -> Deadline:
         return Deadline(SystemClock(), seconds)
 
     def deploy(self, spec: SlotSpec) -> None:
         """The story's happy way, without checks."""
-        self.engine.prepare(spec.place, self.hosts)
+        self.engine.prepare(spec.ref, self.hosts)
         self.engine.fits(spec)
         self.engine.start(spec, self.watch())
         self.engine.ready(spec, self.events.append, self.watch())
@@ -202,7 +202,7 @@ def bench(engine: DockerEngine, app_image: str) -> Iterator[Bench]:
     number = next(_numbers)
     one = Bench(engine, app_image, f"app{number}", number % (PORTS - 1))  # the next index is there, too
     yield one
-    engine.remove(one.place())
+    engine.remove(one.ref())
 
 
 def scripts_cluster(*words: str) -> str:
@@ -267,4 +267,4 @@ def cluster_bench(namespace: str, instance: str, pushed_app: str) -> Iterator[cl
     """An environment of one's own on the cluster; removed afterwards."""
     one = clusterbench.make(instance, namespace, pushed_app)
     yield one
-    one.engine.remove(one.place())
+    one.engine.remove(one.ref())

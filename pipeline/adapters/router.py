@@ -30,90 +30,90 @@ class Engines:
             self._made[key] = self._make(key)
         return self._made[key]
 
-    def _of(self, place: SlotRef) -> Engine:
-        return self.pair(place.engine)[0]
+    def _of(self, ref: SlotRef) -> Engine:
+        return self.pair(ref.engine)[0]
 
     # --- ports.Engine
 
-    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
-        self._of(place).prepare(place, hosts)
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
+        self._of(ref).prepare(ref, hosts)
 
     def fits(self, spec: SlotSpec) -> None:
-        self._of(spec.place).fits(spec)
+        self._of(spec.ref).fits(spec)
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
-        self._of(spec.place).start(spec, watch)
+        self._of(spec.ref).start(spec, watch)
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
-        return self._of(spec.place).ready(spec, emit, watch)
+        return self._of(spec.ref).ready(spec, emit, watch)
 
     def expose(self, spec: SlotSpec) -> None:
-        self._of(spec.place).expose(spec)
+        self._of(spec.ref).expose(spec)
 
     def preview(self, spec: SlotSpec) -> Route:
-        return self._of(spec.place).preview(spec)
+        return self._of(spec.ref).preview(spec)
 
     def public(self, spec: SlotSpec) -> Route:
-        return self._of(spec.place).public(spec)
+        return self._of(spec.ref).public(spec)
 
     def switch(self, spec: SlotSpec) -> None:
-        self._of(spec.place).switch(spec)
+        self._of(spec.ref).switch(spec)
 
-    def unroute(self, place: SlotRef) -> None:
-        self._of(place).unroute(place)
+    def unroute(self, ref: SlotRef) -> None:
+        self._of(ref).unroute(ref)
 
-    def serving(self, place: SlotRef) -> Slot | None:
-        return self._of(place).serving(place)
+    def serving(self, ref: SlotRef) -> Slot | None:
+        return self._of(ref).serving(ref)
 
-    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
-        return self._of(place).replicas(place)
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        return self._of(ref).replicas(ref)
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
-        return self._of(spec.place).missing(spec)
+        return self._of(spec.ref).missing(spec)
 
     def restore(self, spec: SlotSpec) -> bool:
-        return self._of(spec.place).restore(spec)
+        return self._of(spec.ref).restore(spec)
 
     def drift(self, spec: SlotSpec) -> tuple[str, ...]:
-        return self._of(spec.place).drift(spec)
+        return self._of(spec.ref).drift(spec)
 
     def revert_drift(self, spec: SlotSpec) -> None:
-        self._of(spec.place).revert_drift(spec)
+        self._of(spec.ref).revert_drift(spec)
 
-    def open_sessions(self, place: SlotRef) -> int:
-        return self._of(place).open_sessions(place)
+    def open_sessions(self, ref: SlotRef) -> int:
+        return self._of(ref).open_sessions(ref)
 
-    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
-        return self._of(place).drain(place, limit, watch)
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:
+        return self._of(ref).drain(ref, limit, watch)
 
-    def detach(self, place: SlotRef, mark: str) -> int:
-        return self._of(place).detach(place, mark)
+    def detach(self, ref: SlotRef, mark: str) -> int:
+        return self._of(ref).detach(ref, mark)
 
-    def stop(self, place: SlotRef) -> None:
-        self._of(place).stop(place)
+    def stop(self, ref: SlotRef) -> None:
+        self._of(ref).stop(ref)
 
     def command(
         self, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str], emit: Emit, watch: Watch
     ) -> CommandResult:
-        return self._of(spec.place).command(spec, name, argv, env, emit, watch)
+        return self._of(spec.ref).command(spec, name, argv, env, emit, watch)
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
-        self._of(spec.place).forget_command(spec, name)
+        self._of(spec.ref).forget_command(spec, name)
 
-    def command_runs(self, place: SlotRef) -> frozenset[int]:
-        return self._of(place).command_runs(place)
+    def command_runs(self, ref: SlotRef) -> frozenset[int]:
+        return self._of(ref).command_runs(ref)
 
-    def forget_commands(self, place: SlotRef, run: int) -> None:
-        self._of(place).forget_commands(place, run)
+    def forget_commands(self, ref: SlotRef, run: int) -> None:
+        self._of(ref).forget_commands(ref, run)
 
-    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
-        return self._of(place).logs(place, lines)
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        return self._of(ref).logs(ref, lines)
 
-    def remove(self, place: SlotRef) -> None:
-        self._of(place).remove(place)
+    def remove(self, ref: SlotRef) -> None:
+        self._of(ref).remove(ref)
 
     def slots(self) -> Iterable[SlotRef]:
-        return [place for key in self._keys() for place in self.pair(key)[0].slots()]
+        return [ref for key in self._keys() for ref in self.pair(key)[0].slots()]
 
     # --- ports.Probe
 

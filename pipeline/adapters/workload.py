@@ -18,7 +18,7 @@ def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
     ours = {
         "PUSHLIVE_COMMIT": spec.commit,
         "PUSHLIVE_RELEASE": f"r{spec.release}",
-        "PUSHLIVE_ENVIRONMENT": spec.place.environment,
+        "PUSHLIVE_ENVIRONMENT": spec.ref.environment,
     }
     return [f"{key}={value}" for key, value in {**spec.config.service.env, **more, **ours}.items()]
 

@@ -56,7 +56,7 @@ class Reconciler:
         active = self._environment.active
         if active:
             spec = self._spec(active)
-            self._engine.prepare(spec.place, spec.config.hosts)
+            self._engine.prepare(spec.ref, spec.config.hosts)
         said = []
         for one in chain(self.differences(), self.drift() if by_hand else ()):
             self._still_ours()
@@ -98,7 +98,7 @@ class Reconciler:
         spec = self._spec(active)
         if missing := self._engine.missing(spec):
             what = f"{active} (r{spec.release})"
-            notes = self._vault.substitutes(spec.place.pipeline, spec.place.environment, spec.secrets)
+            notes = self._vault.substitutes(spec.ref.pipeline, spec.ref.environment, spec.secrets)
             yield Difference(
                 f"{what} should serve, but {'; '.join(missing)}",
                 f"{what} was not running and was started: {'; '.join([*missing, *notes])}",
@@ -107,7 +107,7 @@ class Reconciler:
         yield from self._traffic(spec)
 
     def _traffic(self, spec: SlotSpec) -> Iterator[Difference]:
-        active, serves = spec.place.slot, self._engine.serving(spec.place)
+        active, serves = spec.ref.slot, self._engine.serving(spec.ref)
         if serves != active:
             what = f"{active} (r{spec.release})"
             yield Difference(
@@ -117,14 +117,14 @@ class Reconciler:
             )
 
     def _serving_nothing(self) -> Iterator[Difference]:
-        place = slots_rules.slot_ref(self._environment, "blue")
-        serves = self._engine.serving(place)
+        ref = slots_rules.slot_ref(self._environment, "blue")
+        serves = self._engine.serving(ref)
         # A record without any slot may be a new one after the store was lost: what really serves goes on serving.
-        if serves and (self._environment.slots or not self._engine.replicas(replace(place, slot=serves))):
+        if serves and (self._environment.slots or not self._engine.replicas(replace(ref, slot=serves))):
             yield Difference(
                 f"the proxy serves {serves}, which was never recorded",
                 "the proxy served a slot that was never recorded; it answers 503 again",
-                lambda: self._engine.unroute(place),
+                lambda: self._engine.unroute(ref),
             )
 
     def _revive(self, spec: SlotSpec) -> bool:
@@ -155,7 +155,7 @@ class Reconciler:
         except LeaseLost:
             raise
         except PushliveError:
-            self._clear(spec.place.slot)  # a revert starts it anew, and says so, or that its image is gone
+            self._clear(spec.ref.slot)  # a revert starts it anew, and says so, or that its image is gone
             return True
 
     def _left_behind(self) -> Iterator[Difference]:
@@ -168,8 +168,8 @@ class Reconciler:
                     lambda slot=slot: self._clear(slot),  # type: ignore[misc]
                 )
         for slot in SLOTS:
-            place = slots_rules.slot_ref(self._environment, slot)
-            if slot not in self._environment.slots and self._engine.replicas(place):
+            ref = slots_rules.slot_ref(self._environment, slot)
+            if slot not in self._environment.slots and self._engine.replicas(ref):
                 yield Difference(
                     f"{slot} holds containers that no record knows",
                     f"{slot} held containers that nobody knew; they were removed",
@@ -178,13 +178,13 @@ class Reconciler:
 
     def _commands(self) -> Iterator[Difference]:
         """Commands of runs that have ended. Those of a failed run are kept for inspection as its slot is."""
-        place = slots_rules.slot_ref(self._environment, "blue")
-        for run in sorted(self._engine.command_runs(place)):
+        ref = slots_rules.slot_ref(self._environment, "blue")
+        for run in sorted(self._engine.command_runs(ref)):
             if self._ended(run, self._failed_for):
                 yield Difference(
                     f"containers of commands of #{run} are left over",
                     f"containers of commands of #{run} were left over and were removed",
-                    lambda run=run: self._engine.forget_commands(place, run),  # type: ignore[misc]
+                    lambda run=run: self._engine.forget_commands(ref, run),  # type: ignore[misc]
                 )
 
     # ── connections ──────────────────────────────────────────────────────────
@@ -199,7 +199,7 @@ class Reconciler:
             spec = self._spec(slot)
             if now >= record.since + spec.config.service.drain:
                 self._still_ours()
-                count = self._engine.detach(spec.place, slots_rules.mark_of(record))
+                count = self._engine.detach(spec.ref, slots_rules.mark_of(record))
                 if count:
                     text = f"the pods of the warm slot {slot} ({count}) were replaced, which ends its old connections"
                     said.append(f"{self._environment.id}: {text}")
@@ -221,10 +221,10 @@ class Reconciler:
 
     def _still_busy(self, slot: Slot, now: float) -> bool:
         record, spec = self._environment.slots[slot], self._spec(slot)
-        if self._engine.open_sessions(spec.place) and now < record.until + spec.config.service.drain:
+        if self._engine.open_sessions(spec.ref) and now < record.until + spec.config.service.drain:
             return True
         watch = Deadline(self._adapters.clock, 5.0, "drain")
-        self._engine.drain(spec.place, DRAIN_SLICE, watch)
+        self._engine.drain(spec.ref, DRAIN_SLICE, watch)
         return False
 
     def _clear(self, slot: Slot) -> None:
@@ -256,9 +256,9 @@ class Reconciler:
     def _spec(self, slot: Slot) -> SlotSpec:
         record = self._environment.slots[slot]
         release = self._store.release(self._environment.pipeline, record.release)
-        place = slots_rules.slot_ref(self._environment, slot)
+        ref = slots_rules.slot_ref(self._environment, slot)
         # With the versions of its secrets that its containers have: their release's own may be revoked by now.
-        reveal = partial(self._vault.reveal, place.pipeline, place.environment, record.secrets)
-        spec = slots_rules.spec_of(place, release, record.run, record.secrets)
-        login = partial(self._vault.login, place.pipeline, spec.config.registry)
+        reveal = partial(self._vault.reveal, ref.pipeline, ref.environment, record.secrets)
+        spec = slots_rules.spec_of(ref, release, record.run, record.secrets)
+        login = partial(self._vault.login, ref.pipeline, spec.config.registry)
         return replace(spec, reveal=reveal, login=login)

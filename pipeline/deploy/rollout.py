@@ -80,7 +80,7 @@ class Rollout:
         """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper.
         ``ending`` says how an error ends the run."""
         try:
-            self._acting().prepare(self._spec.place, self._config.hosts)
+            self._acting().prepare(self._spec.ref, self._config.hosts)
             if self._environment().serving != self._release.number:
                 self._secrets()
                 self._release_command()
@@ -93,7 +93,7 @@ class Rollout:
             raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
             again = isinstance(error, TryAgain | Held)  # the run itself goes on
-            if again and slots.switched(self._environment(), self._work.run, self._spec.place.slot):
+            if again and slots.switched(self._environment(), self._work.run, self._spec.ref.slot):
                 raise  # with what is left: to verify. Where that stays impossible the run's end puts it back
             self.abandon(error, None if again else ending(self._work.run, error))
             raise
@@ -103,16 +103,16 @@ class Rollout:
     def _secrets(self) -> None:
         """Which versions of its secrets the release gets. What cannot be had is said before anything is started;
         a warm slot that was given the same ones needs no values."""
-        place, chosen = self._spec.place, self._vault.choose(self._release, self._name)
+        ref, chosen = self._spec.ref, self._vault.choose(self._release, self._name)
         for note in chosen.notes:
             self._work.note(note, self._name, "warning")
-        reveal = partial(self._vault.reveal, place.pipeline, self._name, chosen.versions)
+        reveal = partial(self._vault.reveal, ref.pipeline, self._name, chosen.versions)
         self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal, login=self._login)
-        if not slots.is_warm(self._environment(), place.slot, self._release.number, chosen.versions):
+        if not slots.is_warm(self._environment(), ref.slot, self._release.number, chosen.versions):
             self._work.redact_also(reveal().values())
 
     def _login(self) -> Login | None:
-        login = self._vault.login(self._spec.place.pipeline, self._config.registry)
+        login = self._vault.login(self._spec.ref.pipeline, self._config.registry)
         self._work.redact_also([login.password] if login else [])
         return login
 
@@ -147,7 +147,7 @@ class Rollout:
         except TimedOut as error:
             raise OutcomeUnknown(
                 f"{self._name}: the release command {' '.join(argv)} has not ended: {error.message}",
-                advice=f"See what it did, then `pushlive resume {self._spec.place.pipeline} --env {self._name}`.",
+                advice=f"See what it did, then `pushlive resume {self._spec.ref.pipeline} --env {self._name}`.",
             ) from error
 
     def _start(self) -> None:
@@ -161,7 +161,7 @@ class Rollout:
             self._start_watching_the_time(step.watch)
             replicas = engine.ready(spec, self._work.emitter(self._name), step.watch)
             self._acting().expose(spec)
-            step.detail = f"{spec.place.slot}, {'warm' if warm else 'new'}"
+            step.detail = f"{spec.ref.slot}, {'warm' if warm else 'new'}"
             if len(replicas) > 1:
                 step.detail += f", {len(replicas)} replicas"
 
@@ -170,7 +170,7 @@ class Rollout:
         self._acting().start(self._spec, watch)
         took = self._adapters.clock.monotonic() - began
         if took > SLOW_END:
-            text = f"{took:.0f} s went into ending what {self._spec.place.slot} held before; does it ignore SIGTERM? "
+            text = f"{took:.0f} s went into ending what {self._spec.ref.slot} held before; does it ignore SIGTERM? "
             self._work.note(text + "`stop` in pipelines.yaml bounds it", self._name)
 
     def _smoke(self) -> None:
@@ -192,7 +192,7 @@ class Rollout:
             self._acting().switch(self._spec)
             before = self._environment().active
             now, keep = self._adapters.clock.now(), self._config.service.keep_warm
-            slot = self._spec.place.slot
+            slot = self._spec.ref.slot
             step.detail = f"{before or 'nothing'} → {slot}"
             self._finish(step, lambda _, run, env: slots.serving(env, slot, run, now, keep))
 
@@ -212,14 +212,14 @@ class Rollout:
     def _end_connections(self) -> None:
         """After a revert nobody is to be answered by the bad release for longer than it takes. Not before the good one
         was verified: until then it may have to take the traffic again."""
-        slot = other(self._spec.place.slot)
+        slot = other(self._spec.ref.slot)
         environment = self._environment()
         record = environment.slots.get(slot)
         if self._work.run.kind != Kind.REVERT or record is None or record.state != SlotState.WARM:
             return
-        place, mark = slots.slot_ref(environment, slot), slots.mark_of(record)
+        ref, mark = slots.slot_ref(environment, slot), slots.mark_of(record)
         try:
-            count = self._acting().detach(place, mark)
+            count = self._acting().detach(ref, mark)
         except (LeaseLost, StoreUnavailable):
             raise
         except PushliveError as error:
@@ -234,7 +234,7 @@ class Rollout:
 
     def _take_slot(self) -> bool:
         """Writes that the slot is ours; True when it holds this release already, warm."""
-        slot = self._spec.place.slot
+        slot = self._spec.ref.slot
         before = self._environment()
         warm = slots.is_warm(before, slot, self._release.number, self._spec.secrets)
         taken = before.slots.get(slot)
@@ -256,7 +256,7 @@ class Rollout:
         gates.refuse_overtaken(environment, run, open_runs)
         if environment.hold and run.kind != Kind.REVERT:
             raise Held(f"{self._name} was held meanwhile: {environment.hold.reason}.")
-        return replace(environment, switching=self._spec.place.slot)
+        return replace(environment, switching=self._spec.ref.slot)
 
     def _verified(self, transaction: Transaction, run: Run, environment: Environment) -> Environment:
         now = self._adapters.clock.now()
@@ -268,7 +268,7 @@ class Rollout:
     def abandon(self, error: PushliveError, ending: Ending | None) -> None:
         """Leaves the traffic as it was: back to the old slot if it had moved, the new slot kept for a while. The
         record comes first, the run's own with it: should the proxy not follow now, the keeper brings it there."""
-        slot, now = self._spec.place.slot, self._adapters.clock.now()
+        slot, now = self._spec.ref.slot, self._adapters.clock.now()
         moved = slots.switched(self._environment(), self._work.run, slot)
         keep = self._failed_for if isinstance(error, AppFailed | EngineFailed | TimedOut) else 0.0
         # A check that another release answered says nothing against this one.
@@ -299,7 +299,7 @@ class Rollout:
                 self._acting().switch(old)
                 text = f"traffic is back on r{old.release} ({environment.active})"
             else:
-                self._acting().unroute(self._spec.place)
+                self._acting().unroute(self._spec.ref)
                 text = "nothing to go back to: the route answers 503 again"
         except (LeaseLost, StoreUnavailable):
             raise
@@ -345,10 +345,10 @@ class Rollout:
     def _drain(self, watch: Watch) -> None:
         """Lets what the slot held before end its open requests; the engine removes it when it starts ours."""
         engine, spec = self._adapters.engine, self._spec
-        if any(replica.release != spec.release for replica in engine.replicas(spec.place)):
-            closed = self._acting().drain(spec.place, self._config.service.drain, watch)
+        if any(replica.release != spec.release for replica in engine.replicas(spec.ref)):
+            closed = self._acting().drain(spec.ref, self._config.service.drain, watch)
             if closed:
-                self._work.note(f"{closed} connections to the old {spec.place.slot} were closed", self._name)
+                self._work.note(f"{closed} connections to the old {spec.ref.slot} were closed", self._name)
 
     def _checker(self, watch: Watch) -> Checker:
         parts = self._adapters
@@ -361,7 +361,7 @@ class Rollout:
 
     def _logs(self) -> tuple[str, ...]:
         try:
-            lines = self._adapters.engine.logs(self._spec.place, 10 * LOG_LINES)
+            lines = self._adapters.engine.logs(self._spec.ref, 10 * LOG_LINES)
         except (ConfigError, EngineFailed) as error:
             # A check failed, and a person has to hear of that one.
             return (f"(its last lines could not be read: {error.message})",)

@@ -40,7 +40,7 @@ def nobody() -> Login | None:
 class SlotSpec:
     """All that an engine needs to put a release into a slot."""
 
-    place: SlotRef
+    ref: SlotRef
     release: int
     run: int
     commit: str

@@ -14,13 +14,13 @@ def slot_ref(environment: Environment, slot: Slot) -> SlotRef:
     return SlotRef(environment.pipeline, environment.name, environment.index, slot, environment.engine)
 
 
-def spec_of(place: SlotRef, release: Release, run: int, secrets: dict[str, int] | None = None) -> SlotSpec:
+def spec_of(ref: SlotRef, release: Release, run: int, secrets: dict[str, int] | None = None) -> SlotSpec:
     """That release in that slot, as the engine is told. ``secrets``: the versions, where the slot has others than
     the release's own."""
-    config = release.environments[place.environment]
-    versions = release.secrets.get(place.environment, {}) if secrets is None else secrets
+    config = release.environments[ref.environment]
+    versions = release.secrets.get(ref.environment, {}) if secrets is None else secrets
     return SlotSpec(
-        place, release.number, run, release.commit, release.image, config, versions, remote=release.remote
+        ref, release.number, run, release.commit, release.image, config, versions, remote=release.remote
     )
 
 

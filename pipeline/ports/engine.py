@@ -18,7 +18,7 @@ class Engine(Protocol):
     public …`` and later ``drain · stop``. ``switch`` to a slot that was not exposed is refused.
     """
 
-    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
         """The environment's network and its routes (host names, loopback port). Twice. Until the first
         switch the routes answer an explained 503. Costs no reload and no connection of anybody."""
 
@@ -46,13 +46,13 @@ class Engine(Protocol):
     def switch(self, spec: SlotSpec) -> None:
         """The one atomic act: traffic goes to this slot. Survives a restart of the proxy. Twice."""
 
-    def unroute(self, place: SlotRef) -> None:
+    def unroute(self, ref: SlotRef) -> None:
         """The environment serves the explained 503 again. Twice."""
 
-    def serving(self, place: SlotRef) -> Slot | None:
+    def serving(self, ref: SlotRef) -> Slot | None:
         """The slot that the proxy really sends traffic to (``place.slot`` is ignored)."""
 
-    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
         """What is in the slot now."""
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
@@ -69,19 +69,19 @@ class Engine(Protocol):
     def revert_drift(self, spec: SlotSpec) -> None:
         """Takes back what somebody changed by hand in that slot, without taking it out of service. Twice."""
 
-    def open_sessions(self, place: SlotRef) -> int:
+    def open_sessions(self, ref: SlotRef) -> int:
         """How many requests or connections the slot still serves."""
 
-    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:
         """Waits until the slot serves nothing more, at most ``limit`` seconds, then closes what is left.
         Returns how many were closed."""
 
-    def detach(self, place: SlotRef, mark: str) -> int:
+    def detach(self, ref: SlotRef, mark: str) -> int:
         """Ends the connections to a slot that outlived a switch away from it, and leaves it warm. ``mark`` names that
         switch: the same one twice does it once. Returns how many containers had to be replaced for it: 0 where the
         proxy moves every connection with the switch."""
 
-    def stop(self, place: SlotRef) -> None:
+    def stop(self, ref: SlotRef) -> None:
         """Empties the slot: containers ended (bounded) and removed, addresses taken from the proxy. Twice."""
 
     def command(
@@ -94,16 +94,16 @@ class Engine(Protocol):
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         """Removes a finished command's container. Twice."""
 
-    def command_runs(self, place: SlotRef) -> frozenset[int]:
+    def command_runs(self, ref: SlotRef) -> frozenset[int]:
         """The runs of which containers of commands are still in that environment."""
 
-    def forget_commands(self, place: SlotRef, run: int) -> None:
+    def forget_commands(self, ref: SlotRef, run: int) -> None:
         """Removes that run's containers of commands from the environment. Twice."""
 
-    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         """The slot's last output lines, oldest first, prefixed with the replica where there are several."""
 
-    def remove(self, place: SlotRef) -> None:
+    def remove(self, ref: SlotRef) -> None:
         """The whole environment: both slots, routes and network. Twice."""
 
     def slots(self) -> Iterable[SlotRef]:

@@ -137,7 +137,7 @@ class Commands(Queries):
     ) -> Run:
         """The previous good release, or ``to``, live again. Sets a hold and a quarantine; interrupts whoever
         works in that environment. Raises RequestError where there is nothing to go back to."""
-        digest, name = self._place(pipeline, environment)
+        digest, name = self._environment_name(pipeline, environment)
         self._image_is_there(pipeline, name, to)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
@@ -174,7 +174,7 @@ class Commands(Queries):
 
     def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
         """No automatic promotion into that environment until somebody resumes it."""
-        digest, name = self._place(pipeline, environment)
+        digest, name = self._environment_name(pipeline, environment)
         limit = len(self._settings.port_range)
         engine = self._configs.current()[1].pipelines[pipeline].environment(name).engine
         self._store.ensure_environment(pipeline, name, limit, engine.key)
@@ -189,7 +189,7 @@ class Commands(Queries):
 
     def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
         """Lifts the hold; the newest run that waited there goes on, unless the gate is manual."""
-        _, name = self._place(pipeline, environment)
+        _, name = self._environment_name(pipeline, environment)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def manual(run: Run) -> bool:  # by the configuration that the run obeys, as it was stopped
@@ -206,7 +206,7 @@ class Commands(Queries):
 
     def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
         """The release may go to that environment again."""
-        _, name = self._place(pipeline, environment)
+        _, name = self._environment_name(pipeline, environment)
 
         def act(tx: Transaction) -> tuple[str, ...]:
             said = transactions.unquarantine(tx, name, release, by=audit_chain.actor(by).name)
@@ -295,7 +295,7 @@ class Commands(Queries):
         "messages"}``. Raises ConfigError for what cannot be a secret, EngineFailed where the key is not right."""
         check_name(name)
         known = self._known(self._config(), pipeline)
-        self._place(pipeline, environment)
+        self._environment_name(pipeline, environment)
         check_word(name, value, (pipeline, *known.environments))
         now = self._clock.now()
         version = self._vault.put(pipeline, name, value, environment=environment, by=by, now=now)
@@ -306,7 +306,7 @@ class Commands(Queries):
             f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
         ]
         places = [environment] if environment else list(known.environments)
-        if not any(name in known.render(place).service.secrets for place in places):
+        if not any(name in known.render(name).service.secrets for name in places):
             messages.append(
                 f"pipelines.yaml does not name it there yet: write `secrets: [{name}]` under `service:`."
             )
@@ -356,7 +356,7 @@ class Commands(Queries):
     # ── small helpers ────────────────────────────────────────────────────────
 
     def _live(self, pipeline: str) -> int:
-        _, name = self._place(pipeline, "")
+        _, name = self._environment_name(pipeline, "")
         found = self._store.environment(pipeline, name)
         if found is None or found.serving is None:
             raise RequestError(f"nothing of {pipeline} is live yet.", advice="Push first.")

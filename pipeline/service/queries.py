@@ -65,10 +65,10 @@ class Queries:
     def _not_set(self, config: Config) -> Iterator[str]:
         for name, pipeline in config.pipelines.items():
             for environment, secret in self._vault.missing(name, pipeline):
-                place = f"environments.{environment}.secrets" if environment else "registry.password"
+                ref = f"environments.{environment}.secrets" if environment else "registry.password"
                 option = f" --env {environment}" if environment else ""
                 yield (
-                    f"pipelines.{name}.{place}: {secret} is not set, no run will start; "
+                    f"pipelines.{name}.{ref}: {secret} is not set, no run will start; "
                     f"`pushlive secret set {name} {secret}{option}`"
                 )
 
@@ -94,10 +94,10 @@ class Queries:
         """Value by value what would be different on the engine, what somebody changed there by hand included."""
         if record.active is None or wanted.engine.key != record.engine:
             return ()
-        slot, place = record.slots[record.active], slots.slot_ref(record, record.active)
+        slot, ref = record.slots[record.active], slots.slot_ref(record, record.active)
         changed = replace(release, environments={**release.environments, record.name: wanted})
         try:
-            return self._compare(slots.spec_of(place, changed, slot.run, slot.secrets))
+            return self._compare(slots.spec_of(ref, changed, slot.run, slot.secrets))
         except PushliveError as error:
             return (f"what runs there cannot be looked at: {error.message}",)
 
@@ -176,7 +176,7 @@ class Queries:
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
         """What the application itself has printed last in that environment (default: the last one): the slot
         that serves, and before it a failed one that is still kept, each under a heading."""
-        _, name = self._place(pipeline, environment)
+        _, name = self._environment_name(pipeline, environment)
         found = self._store.environment(pipeline, name)
         if found is None or not found.slots:
             raise NotFound(f"nothing runs in {pipeline}/{name}.", advice="Push first.")
@@ -222,7 +222,7 @@ class Queries:
             raise NotFound(f"there is no pipeline {pipeline!r}.", advice=f"In pipelines.yaml are: {known}.")
         return config.pipelines[pipeline]
 
-    def _place(self, pipeline: str, environment: str) -> tuple[str, str]:
+    def _environment_name(self, pipeline: str, environment: str) -> tuple[str, str]:
         """The configuration's hash and the environment's name; the last one where none was named."""
         digest, config = self._configs.current()
         names = list(self._known(config, pipeline).environments)

@@ -48,7 +48,7 @@ class Town:
 
     @property
     def address(self) -> str:
-        service = self.bench.calls.get("Service", base(self.bench.place()))
+        service = self.bench.calls.get("Service", base(self.bench.ref()))
         assert service
         return str(service["spec"]["clusterIP"])
 
@@ -87,7 +87,7 @@ class Town:
 def town(namespace: str, instance: str, patient: str) -> Iterator[Town]:
     one = make(instance, namespace, patient)
     yield Town(one)
-    one.engine.remove(one.place())
+    one.engine.remove(one.ref())
 
 
 def ask(address: str) -> str:
@@ -114,11 +114,11 @@ def test_after_a_detach_nobody_is_answered_by_the_old_release(town: Town) -> Non
         assert callers.moved.total() == 0
 
         old = town.pods(1)
-        assert engine.detach(blue.place, "the switch to r2") == 2
+        assert engine.detach(blue.ref, "the switch to r2") == 2
         town.ended(old, 1)
         assert by_kind(callers.since(callers.round()), "") == {"r2"}
         assert {callers.moved[client] for client in said if client.startswith("kept")} == {1}
-        assert engine.detach(blue.place, "the switch to r2") == 0
+        assert engine.detach(blue.ref, "the switch to r2") == 0
 
         # The slot is warm again: back at once, and nobody notices that either.
         engine.start(blue, town.bench.watch())
@@ -138,7 +138,7 @@ def test_a_revert_ends_the_bad_releases_connections_at_once(town: Town) -> None:
         assert by_kind(callers.since(callers.round()), "kept") == {"r2"}
         bad = town.pods(2)
         engine.switch(blue)
-        assert engine.detach(green.place, "the revert") == 2
+        assert engine.detach(green.ref, "the revert") == 2
         town.ended(bad, 2)
         said = callers.since(callers.round())
         assert by_kind(said, "kept") == by_kind(said, "fresh") == {"r1"}

@@ -23,7 +23,7 @@ NAME = "release-1"
 
 @pytest.fixture
 def bench(cluster_bench: ClusterBench) -> ClusterBench:
-    cluster_bench.engine.prepare(cluster_bench.place(), ())
+    cluster_bench.engine.prepare(cluster_bench.ref(), ())
     return cluster_bench
 
 
@@ -71,7 +71,7 @@ def test_fault_33_a_command_is_awaited_by_whoever_comes_after(
     result = run(second, "echo never run")
     assert (result.exit_code, result.output) == (5, "begun\ndone\n")
     assert run(bench, "echo never run").output == "begun\ndone\n"
-    assert bench.engine.command_runs(bench.place()) == {1}
+    assert bench.engine.command_runs(bench.ref()) == {1}
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_fault_33_whoever_comes_after_an_ended_command_does_not_run_it_again(ben
     kubectl(bench.calls.namespace, "delete", "pod", "--wait=false", pod(bench))
     with pytest.raises(OutcomeUnknown):
         run(bench, "echo begun again", seconds=20)
-    assert bench.engine.command_runs(bench.place()) == {1}
-    bench.engine.forget_commands(bench.place(), 1)
-    assert bench.engine.command_runs(bench.place()) == frozenset()
+    assert bench.engine.command_runs(bench.ref()) == {1}
+    bench.engine.forget_commands(bench.ref(), 1)
+    assert bench.engine.command_runs(bench.ref()) == frozenset()
     assert run(bench, "echo anew").output == "anew\n"
 
 
@@ -153,7 +153,7 @@ def test_a_command_that_cannot_begin_is_taken_away_and_may_begin_later(bench: Cl
     nowhere = replace(bench.spec(), remote=bench.remote.partition("@")[0] + "@sha256:" + "1" * 64)
     with pytest.raises(EngineFailed, match=r"image cannot be pulled: .*not found"):
         run(bench, "true", spec=nowhere)
-    assert bench.engine.command_runs(bench.place()) == frozenset()
+    assert bench.engine.command_runs(bench.ref()) == frozenset()
     assert bench.calls.get("Pod", pod(bench)) is None
     assert run(bench, "echo now").output == "now\n"
 
@@ -175,8 +175,8 @@ def test_a_running_command_that_is_forgotten_is_gone_and_its_name_free(bench: Cl
     until(lambda: threading.active_count() <= before)
     bench.engine.forget_command(bench.spec(), NAME)
     assert run(bench, "echo second").output == "second\n"
-    bench.engine.forget_commands(bench.place(), 1)
-    assert bench.engine.command_runs(bench.place()) == frozenset()
+    bench.engine.forget_commands(bench.ref(), 1)
+    assert bench.engine.command_runs(bench.ref()) == frozenset()
     until(lambda: threading.active_count() <= before)
 
 

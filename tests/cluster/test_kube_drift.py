@@ -42,21 +42,21 @@ def test_another_number_of_replicas_is_said_and_left_until_somebody_wishes(
     cluster_bench: ClusterBench, live: SlotSpec, edit
 ) -> None:
     engine = cluster_bench.engine
-    edit("deployment", slot_name(live.place), {"spec": {"replicas": 3}})
+    edit("deployment", slot_name(live.ref), {"spec": {"replicas": 3}})
     assert engine.missing(live) == ()
     assert engine.restore(live) is False
     [line, *more] = engine.drift(live)
-    assert line == f"Deployment {slot_name(live.place)} (kubectl-edit): spec.replicas: 3 → 2"
+    assert line == f"Deployment {slot_name(live.ref)} (kubectl-edit): spec.replicas: 3 → 2"
     assert not more
     engine.revert_drift(live)
     assert engine.drift(live) == ()
-    until(lambda: len(engine.replicas(live.place)) == 2)
+    until(lambda: len(engine.replicas(live.ref)) == 2)
 
 
 def test_a_changed_and_an_added_variable_are_taken_back_without_a_gap(
     cluster_bench: ClusterBench, live: SlotSpec, namespace: str
 ) -> None:
-    engine, name = cluster_bench.engine, slot_name(live.place)
+    engine, name = cluster_bench.engine, slot_name(live.ref)
     kubectl = [where.BIN / "kubectl", "-n", namespace]
     subprocess.run(
         [*kubectl, "set", "env", f"deployment/{name}", "DEBUG=1", "PUSHLIVE_RELEASE=r99"],
@@ -79,13 +79,11 @@ def test_a_changed_and_an_added_variable_are_taken_back_without_a_gap(
 
 def test_a_service_that_was_bent_is_said(cluster_bench: ClusterBench, live: SlotSpec, edit) -> None:
     engine = cluster_bench.engine
-    edit(
-        "service", base(live.place), {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}}
-    )
+    edit("service", base(live.ref), {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}})
     assert any("spec.ports" in line for line in engine.drift(live))
     engine.revert_drift(live)
     assert engine.drift(live) == ()
-    found = cluster_bench.calls.get("Service", base(live.place))
+    found = cluster_bench.calls.get("Service", base(live.ref))
     assert found is not None
     assert [port["port"] for port in found["spec"]["ports"]] == [80]
 
@@ -96,10 +94,10 @@ def test_the_next_release_in_the_slot_starts_from_what_is_written(
     engine, green = cluster_bench.engine, cluster_bench.spec("green", 2)
     cluster_bench.stand(green)
     engine.switch(green)
-    edit("deployment", slot_name(live.place), {"spec": {"replicas": 4}})
+    edit("deployment", slot_name(live.ref), {"spec": {"replicas": 4}})
     third = cluster_bench.spec("blue", 3)
     cluster_bench.stand(third)
-    assert len(engine.replicas(third.place)) == 1
+    assert len(engine.replicas(third.ref)) == 1
     assert engine.drift(third) == ()
 
 

@@ -38,7 +38,7 @@ def shell(*lines: str) -> tuple[str, ...]:
 
 def fails(bench: ClusterBench, spec: SlotSpec) -> PushliveError:
     """The error with which the slot does not become ready."""
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     with pytest.raises((AppFailed, EngineFailed)) as raised:
         bench.engine.ready(spec, bench.events.append, bench.watch(PATIENCE))
@@ -124,7 +124,7 @@ def test_room_that_the_cluster_is_making_is_waited_for(
     """An autoscaler says so by an event, as this test does in its place."""
     monkeypatch.setattr(pod_problems, "SOON", 1.0)
     bench, spec = cluster_bench, cluster_bench.spec(cpu=900.0)
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     watch = Exhausted(SystemClock(), 3.0)
 
@@ -213,7 +213,7 @@ def test_strict_refuses_an_image_that_may_run_as_root_at_once(
     assert "`USER 10001`" in error.advice
     with pytest.raises(AppFailed, match="runAsNonRoot"):
         cluster_bench.engine.command(strict, "x", ("true",), {}, print, cluster_bench.watch())
-    assert cluster_bench.engine.command_runs(strict.place) == frozenset()
+    assert cluster_bench.engine.command_runs(strict.ref) == frozenset()
     cluster_bench.stand(replace(cluster_bench.spec(), remote=remote))  # without `strict` it may
 
 
@@ -271,11 +271,11 @@ def test_an_application_that_is_slow_but_fine_is_waited_for_and_told_of(
 
 def test_a_watch_that_is_over_ends_the_wait_and_leaves_the_pods(cluster_bench: ClusterBench) -> None:
     spec = cluster_bench.spec(command=shell("sleep 60"))
-    cluster_bench.engine.prepare(spec.place, ())
+    cluster_bench.engine.prepare(spec.ref, ())
     cluster_bench.engine.start(spec, cluster_bench.watch())
     with pytest.raises((AppFailed, EngineFailed)):
         cluster_bench.engine.ready(spec, cluster_bench.events.append, cluster_bench.watch(1.0))
-    assert len(cluster_bench.engine.replicas(spec.place)) == 1
+    assert len(cluster_bench.engine.replicas(spec.ref)) == 1
 
 
 # ── afterwards ───────────────────────────────────────────────────────────────
@@ -289,11 +289,11 @@ def test_what_fails_is_left_to_be_looked_at_and_traffic_as_it_was(cluster_bench:
     cluster_bench.deploy(good)
     fails(cluster_bench, bad)
     engine = cluster_bench.engine
-    assert engine.serving(good.place) == "blue"
+    assert engine.serving(good.ref) == "blue"
     assert cluster_bench.probe.get(engine.public(good), "/healthz", 5).status == 200
-    [replica] = engine.replicas(bad.place)
+    [replica] = engine.replicas(bad.ref)
     assert (replica.state, replica.exit_code, replica.out_of_memory) == ("exited", 7, False)
-    assert engine.logs(bad.place, 5) == ("why",)
+    assert engine.logs(bad.ref, 5) == ("why",)
 
 
 @local
@@ -320,7 +320,7 @@ def test_a_slot_that_crashed_is_tried_anew_at_once_by_the_next_start(cluster_ben
 def test_one_crash_of_a_slot_that_was_warm_is_no_reason_to_refuse_it(cluster_bench: ClusterBench) -> None:
     spec = cluster_bench.spec()
     cluster_bench.deploy(spec)
-    [pod] = cluster_bench.engine.replicas(spec.place)
+    [pod] = cluster_bench.engine.replicas(spec.ref)
     kubectl(cluster_bench.calls.namespace, "exec", pod.name, "--", "killall", "httpd")
 
     def again() -> bool:

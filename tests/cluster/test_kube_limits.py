@@ -47,12 +47,12 @@ def test_a_slot_is_refilled_where_there_is_room_for_itself_alone(
     monkeypatch.setattr(pod_problems, "SOON", 2.0)
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi", "pods": "1"}})
     slow = shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done")
-    own.engine.prepare(own.place(), ())
+    own.engine.prepare(own.ref(), ())
     for release, stop in ((1, 3.0), (2, 1.0)):
         spec = own.spec(release=release, stop=stop, command=slow if release == 1 else ())
         own.engine.fits(spec)
         own.stand(spec)
-    assert {replica.release for replica in own.engine.replicas(own.place())} == {2}
+    assert {replica.release for replica in own.engine.replicas(own.ref())} == {2}
 
 
 def test_a_quota_that_comes_after_the_look_is_named_and_a_larger_one_is_seen_at_once(
@@ -113,4 +113,4 @@ def test_a_quota_that_says_nothing_of_a_slot_is_no_matter(own: ClusterBench) -> 
     rule(own, "ResourceQuota", {"hard": {"pods": "0"}, "scopes": ["BestEffort"]})
     own.engine.fits(own.spec())
     own.deploy(own.spec())
-    assert slot_name(own.place()) in own.engine.replicas(own.place())[0].name
+    assert slot_name(own.ref()) in own.engine.replicas(own.ref())[0].name

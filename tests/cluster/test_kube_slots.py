@@ -26,7 +26,7 @@ KINDS = (
 
 
 def names(bench: ClusterBench, kind: str) -> set[str]:
-    labels = environment_labels(bench.engine._instance, bench.place())
+    labels = environment_labels(bench.engine._instance, bench.ref())
     return {one["metadata"]["name"] for one in bench.calls.find(kind, labels)}
 
 
@@ -96,18 +96,18 @@ def theirs(cluster_bench: ClusterBench) -> Iterator[list[tuple[str, str]]]:
 def test_what_is_there_already_is_refused_before_anything_is_made_and_left_alone(
     kind: str, suffix: str, cluster_bench: ClusterBench, theirs: list[tuple[str, str]]
 ) -> None:
-    name = base(cluster_bench.place()) + suffix
+    name = base(cluster_bench.ref()) + suffix
     foreign(cluster_bench, kind, name)
     theirs.append((kind, name))
     before = content(cluster_bench, kind, name)
     with pytest.raises(
         ConfigError, match=f"{kind} {name} in the namespace .* was not made by Pushlive"
     ) as raised:
-        cluster_bench.engine.prepare(cluster_bench.place(), ("hello.example.com",))
+        cluster_bench.engine.prepare(cluster_bench.ref(), ("hello.example.com",))
     assert f"delete {kind.lower()} {name}" in raised.value.advice
     for slot in SLOTS:
-        cluster_bench.engine.stop(cluster_bench.place(slot))
-    cluster_bench.engine.remove(cluster_bench.place())
+        cluster_bench.engine.stop(cluster_bench.ref(slot))
+    cluster_bench.engine.remove(cluster_bench.ref())
     assert content(cluster_bench, kind, name) == before
     assert not any(names(cluster_bench, each) for each in ("Service", "Deployment", "Ingress"))
 
@@ -116,9 +116,9 @@ def test_what_comes_in_between_is_left_alone_too(
     cluster_bench: ClusterBench, theirs: list[tuple[str, str]]
 ) -> None:
     bench, engine = cluster_bench, cluster_bench.engine
-    engine.prepare(bench.place(), ())
-    spec, slot = bench.spec(replicas=2), slot_name(bench.place())
-    owned = ("PodDisruptionBudget", slot), ("Ingress", base(bench.place()))
+    engine.prepare(bench.ref(), ())
+    spec, slot = bench.spec(replicas=2), slot_name(bench.ref())
+    owned = ("PodDisruptionBudget", slot), ("Ingress", base(bench.ref()))
     engine.start(spec, bench.watch())
     for kind, name in owned:
         foreign(bench, kind, name)
@@ -137,25 +137,25 @@ def test_two_installations_in_one_namespace_do_not_touch_each_other(
     cluster_bench.deploy(spec)
     other = clusterbench.make("other", namespace, pushed_app)
     with pytest.raises(ConfigError, match=f"belongs to Pushlive's instance {cluster_bench.engine._instance}"):
-        other.engine.prepare(spec.place, ())
-    assert [place for place in other.engine.slots() if place.pipeline == spec.place.pipeline] == []
+        other.engine.prepare(spec.ref, ())
+    assert [ref for ref in other.engine.slots() if ref.pipeline == spec.ref.pipeline] == []
     for slot in SLOTS:
-        assert other.engine.replicas(replace(spec.place, slot=slot)) == ()
-    other.engine.remove(spec.place)
+        assert other.engine.replicas(replace(spec.ref, slot=slot)) == ()
+    other.engine.remove(spec.ref)
     try:
         other.deploy(other.spec())
-        other.engine.remove(other.place())
+        other.engine.remove(other.ref())
     finally:
-        other.engine.remove(other.place())
+        other.engine.remove(other.ref())
     assert cluster_bench.engine.missing(spec) == ()
     assert cluster_bench.probe.get(cluster_bench.engine.public(spec), "/healthz", 5).status == 200
 
 
 def test_what_belongs_to_another_environment_is_said_so(cluster_bench: ClusterBench) -> None:
-    cluster_bench.engine.prepare(cluster_bench.place(), ())
+    cluster_bench.engine.prepare(cluster_bench.ref(), ())
     owned = Owned(cluster_bench.calls, cluster_bench.engine._instance)
     with pytest.raises(ConfigError, match="belongs to another environment"):
-        owned.get("Service", base(cluster_bench.place()), replace(cluster_bench.place(), environment="qa"))
+        owned.get("Service", base(cluster_bench.ref()), replace(cluster_bench.ref(), environment="qa"))
 
 
 # ── what stays, and what is taken away ───────────────────────────────────────
@@ -165,7 +165,7 @@ def test_configuration_that_no_slot_takes_any_more_is_swept_and_the_others_is_ke
     cluster_bench: ClusterBench,
 ) -> None:
     bench, engine = cluster_bench, cluster_bench.engine
-    engine.prepare(bench.place(), ())
+    engine.prepare(bench.ref(), ())
     blue = with_secret(bench.spec("blue", 1, env={"RELEASE": "1"}), 1)
     green = with_secret(bench.spec("green", 2, env={"RELEASE": "2"}), 2)
     for spec in (blue, green):
@@ -188,19 +188,19 @@ def test_a_stopped_slot_costs_nothing_is_kept_and_starts_again(cluster_bench: Cl
     blue, green = with_secret(bench.spec("blue", 1, env={"A": "1"}), 1), bench.spec("green", 2)
     bench.deploy(blue)
     with pytest.raises(RequestError, match="takes the traffic"):
-        engine.stop(blue.place)
+        engine.stop(blue.ref)
     bench.deploy(green)
     for _ in range(2):
-        engine.stop(blue.place)
-    assert engine.replicas(blue.place) == ()
-    kept = bench.calls.get("Deployment", slot_name(blue.place))
+        engine.stop(blue.ref)
+    assert engine.replicas(blue.ref) == ()
+    kept = bench.calls.get("Deployment", slot_name(blue.ref))
     assert kept is not None
     assert kept["spec"]["replicas"] == 0
     assert len(names(bench, "ConfigMap")) == len(names(bench, "Secret")) == 1
 
     bench.deploy(blue)
-    assert engine.serving(blue.place) == "blue"
-    again = bench.calls.get("Deployment", slot_name(blue.place))
+    assert engine.serving(blue.ref) == "blue"
+    again = bench.calls.get("Deployment", slot_name(blue.ref))
     assert again is not None
     assert again["metadata"]["uid"] == kept["metadata"]["uid"]
 
@@ -224,7 +224,7 @@ def test_removal_leaves_nothing_of_ours(own: ClusterBench) -> None:
     own.engine.command(own.spec("green", 2), "left", ("true",), {}, print, own.watch())
     own.engine.command(replace(own.spec("green", 2), run=2), "over", ("true",), {}, print, own.watch())
     for _ in range(2):
-        own.engine.remove(own.place())
+        own.engine.remove(own.ref())
     until(lambda: not anything(own), 20)
 
 
@@ -239,7 +239,7 @@ def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_benc
     bench, engine = cluster_bench, cluster_bench.engine
     spec = bench.spec()
     bench.deploy(spec)
-    [first] = engine.replicas(spec.place)
+    [first] = engine.replicas(spec.ref)
     change = json.dumps({"spec": {"activeDeadlineSeconds": 1}})
     kubectl(bench.calls.namespace, "patch", "pod", first.name, "--type=merge", "-p", change)
     waiting = ("--for=jsonpath={.status.phase}=Failed", "--timeout=30s")
@@ -249,8 +249,8 @@ def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_benc
     assert bench.calls.get("Pod", first.name) is not None
     assert engine.missing(spec) == ()
     assert engine.restore(spec) is False
-    engine.unroute(spec.place)
-    engine.stop(spec.place)
+    engine.unroute(spec.ref)
+    engine.stop(spec.ref)
     assert bench.calls.get("Pod", first.name) is None
 
 
@@ -271,12 +271,12 @@ def test_an_idle_slot_that_somebody_changed_is_taken_over_by_the_next_start(
     words: tuple[str, ...], cluster_bench: ClusterBench
 ) -> None:
     spec = cluster_bench.spec(env={"A": "1"})
-    cluster_bench.engine.prepare(spec.place, ())
+    cluster_bench.engine.prepare(spec.ref, ())
     cluster_bench.stand(spec)
-    kubectl(cluster_bench.calls.namespace, *(word.format(name=slot_name(spec.place)) for word in words))
+    kubectl(cluster_bench.calls.namespace, *(word.format(name=slot_name(spec.ref)) for word in words))
     cluster_bench.stand(spec)
     assert cluster_bench.engine.missing(spec) == cluster_bench.engine.drift(spec) == ()
-    [replica] = cluster_bench.engine.replicas(spec.place)
+    [replica] = cluster_bench.engine.replicas(spec.ref)
     assert replica.state == "running"
     pod = cluster_bench.calls.get("Pod", replica.name)
     assert pod is not None
@@ -306,7 +306,7 @@ def test_a_pod_is_told_who_it_is_by_the_same_rules_as_on_docker(cluster_bench: C
 def test_nobodys_rights_come_with_a_pod_but_its_own(cluster_bench: ClusterBench) -> None:
     look = "exec 2>&1; ls /var/run/secrets; env | grep -o '.*_SERVICE_HOST='; "
     look += "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status"
-    cluster_bench.engine.prepare(cluster_bench.place(), ())
+    cluster_bench.engine.prepare(cluster_bench.ref(), ())
     assert inside(cluster_bench, cluster_bench.spec(), look) == [
         "ls: /var/run/secrets: No such file or directory",
         "KUBERNETES_SERVICE_HOST=",
@@ -319,10 +319,10 @@ def test_logs_of_several_replicas_come_in_order_with_their_number(cluster_bench:
     say = shell("echo first", "sleep 2", "echo second", f"exec {HTTPD} 8080")
     spec = cluster_bench.spec(command=say, replicas=2)
     cluster_bench.deploy(spec)
-    lines = cluster_bench.engine.logs(spec.place, 10)
+    lines = cluster_bench.engine.logs(spec.ref, 10)
     assert sorted(lines) == ["1: first", "1: second", "2: first", "2: second"]
     assert {line[3:] for line in lines[:2]} == {"first"}
-    assert cluster_bench.engine.logs(spec.place, 1)[0].endswith("second")
-    cluster_bench.engine.unroute(spec.place)
-    cluster_bench.engine.stop(spec.place)
-    assert cluster_bench.engine.logs(spec.place, 10) == ()
+    assert cluster_bench.engine.logs(spec.ref, 1)[0].endswith("second")
+    cluster_bench.engine.unroute(spec.ref)
+    cluster_bench.engine.stop(spec.ref)
+    assert cluster_bench.engine.logs(spec.ref, 10) == ()

@@ -86,7 +86,7 @@ def meanwhile(act: Callable[[], object]) -> Callable[[], object]:
 
 
 def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, way: Relay) -> None:
-    query = {"labelSelector": selector(slot_labels(bench.engine._instance, bench.place()))}
+    query = {"labelSelector": selector(slot_labels(bench.engine._instance, bench.ref()))}
     spec = bench.spec(replicas=2)
     with Follow(bench.calls, ("Pod", "Deployment"), query) as follow:
         until(lambda: follow.complete() and follow.silence() == 0.0)
@@ -94,7 +94,7 @@ def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, w
             way.drop()
             until(lambda at=round_: follow.breaks >= 2 * at and follow.silence() == 0.0)
         bench.deploy(spec)
-        names = {replica.name for replica in bench.engine.replicas(spec.place)}
+        names = {replica.name for replica in bench.engine.replicas(spec.ref)}
         until(lambda: {one["metadata"]["name"] for one in follow.objects("Pod")} == names)
         way.cut()
         kubectl(bench.calls.namespace, "delete", "pod", *names, "--wait=false", "--grace-period=1")
@@ -119,7 +119,7 @@ def test_whoever_has_followed_leaves_no_thread_and_no_connection_behind(
 
 def test_an_api_server_that_comes_back_in_time_costs_a_start_nothing(bench: ClusterBench, way: Relay) -> None:
     spec = bench.spec(command=shell("sleep 3", f"exec {HTTPD} 8080"))
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     waits = meanwhile(lambda: bench.engine.ready(spec, bench.events.append, bench.watch(60)))
     until(lambda: "true" in directly(bench, "started"))
@@ -132,7 +132,7 @@ def test_an_api_server_that_comes_back_in_time_costs_a_start_nothing(bench: Clus
 
 def directly(bench: ClusterBench, what: str) -> str:
     """What the cluster says of the environment's containers, not asked by the way that may be cut."""
-    chosen = selector(environment_labels(bench.engine._instance, bench.place()))
+    chosen = selector(environment_labels(bench.engine._instance, bench.ref()))
     path = f"jsonpath={{.items[*].status.containerStatuses[*].{what}}}"
     return kubectl(bench.calls.namespace, "get", "pods", "-l", chosen, "-o", path)
 
@@ -141,7 +141,7 @@ def test_an_api_server_that_stays_away_says_nothing_against_the_application(
     bench: ClusterBench, way: Relay
 ) -> None:
     spec = bench.spec(command=shell("sleep 60"))
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     waits = meanwhile(lambda: bench.engine.ready(spec, bench.events.append, bench.watch(4)))
     until(lambda: "true" in directly(bench, "started"))
@@ -151,7 +151,7 @@ def test_an_api_server_that_stays_away_says_nothing_against_the_application(
 
 
 def test_a_command_goes_on_and_its_output_is_whole(bench: ClusterBench, way: Relay) -> None:
-    bench.engine.prepare(bench.place(), ())
+    bench.engine.prepare(bench.ref(), ())
     lines = [f"echo line {number}; sleep 0.5" for number in range(8)]
     cuts = []
 
@@ -175,16 +175,16 @@ def test_every_act_is_repeated_with_the_same_result_after_the_way_was_lost(
     bench.deploy(spec)
     way.cut()
     acts: list[Callable[[], object]] = [
-        lambda: bench.engine.prepare(spec.place, ()),
+        lambda: bench.engine.prepare(spec.ref, ()),
         lambda: bench.engine.fits(spec),
         lambda: bench.engine.start(spec, bench.watch()),
         lambda: bench.engine.expose(spec),
         lambda: bench.engine.switch(spec),
-        lambda: bench.engine.serving(spec.place),
-        lambda: bench.engine.replicas(spec.place),
-        lambda: bench.engine.logs(spec.place, 5),
+        lambda: bench.engine.serving(spec.ref),
+        lambda: bench.engine.replicas(spec.ref),
+        lambda: bench.engine.logs(spec.ref, 5),
         lambda: bench.engine.missing(spec),
-        lambda: bench.engine.remove(spec.place),
+        lambda: bench.engine.remove(spec.ref),
         lambda: bench.probe.get(bench.engine.public(spec), "/healthz", 5),
         lambda: list(bench.engine.slots()),
     ]
@@ -193,14 +193,14 @@ def test_every_act_is_repeated_with_the_same_result_after_the_way_was_lost(
             act()
     way.open()
     bench.deploy(spec)
-    assert bench.engine.serving(spec.place) == "blue"
+    assert bench.engine.serving(spec.ref) == "blue"
     assert bench.probe.get(bench.engine.public(spec), "/healthz", 5).status == 200
 
 
 def test_a_tcp_check_that_is_refused_or_cut_may_be_tried_again(bench: ClusterBench, way: Relay) -> None:
     spec = bench.spec()
     bench.deploy(spec)
-    [replica] = bench.engine.replicas(spec.place)
+    [replica] = bench.engine.replicas(spec.ref)
     assert 0 < bench.probe.tcp(replica.reach, 8080, 5) < 5
     with pytest.raises(TryAgain, match=f"TCP {replica.name}:9: .*refused"):
         bench.probe.tcp(replica.reach, 9, 5)
@@ -285,4 +285,4 @@ def test_a_namespace_that_is_not_there_is_said(kubeconfig: Path) -> None:
     engine = KubeEngine(calls, "pl", "kubernetes", SystemClock())
     bench = ClusterBench(calls, engine, None, "x/y@sha256:1", "hello")  # type: ignore[arg-type]
     with pytest.raises(EngineFailed, match='namespaces "no-such-namespace" not found'):
-        engine.prepare(bench.place(), ())
+        engine.prepare(bench.ref(), ())

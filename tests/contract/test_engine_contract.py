@@ -38,14 +38,14 @@ class Kit:
     remote: str = ""
     heals: bool = False  # the engine starts by itself again what has died: then `kill` takes it away
 
-    def place(self, slot: str = "blue") -> SlotRef:
+    def ref(self, slot: str = "blue") -> SlotRef:
         return SlotRef(self.name, "live", self.index, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, **service: object) -> SlotSpec:
         values = {"health": "/healthz", "memory": 32 << 20, "cpu": 0.5, "stop": 1.0, "replicas": 2, **service}
         config = Rendered(service=Service(**values))  # type: ignore[arg-type]
-        place, commit = self.place(slot), f"{release:040x}"
-        return SlotSpec(place, release, release, commit, self.image, config, remote=self.remote)
+        ref, commit = self.ref(slot), f"{release:040x}"
+        return SlotSpec(ref, release, release, commit, self.image, config, remote=self.remote)
 
     def watch(self, seconds: float = 30.0) -> Deadline:
         return Deadline(SystemClock(), seconds)
@@ -69,7 +69,7 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     if request.param == "fake":
         fake = FakeEngine()
         fake.commands = lambda spec, argv: CommandResult(4 if "exit 4" in argv else 0, "one\ntwo\n", 0.001)
-        yield Kit(fake, FakeProbe(fake), "app", 3, "sha256:1", lambda spec: fake.exit(spec.place, 3))
+        yield Kit(fake, FakeProbe(fake), "app", 3, "sha256:1", lambda spec: fake.exit(spec.ref, 3))
         return
     if request.param == "cluster":
         yield from on_a_cluster(request.getfixturevalue("cluster_bench"))
@@ -81,7 +81,7 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     api = request.getfixturevalue("docker_client").api
 
     def kill(spec: SlotSpec) -> None:
-        for replica in bench.engine.replicas(spec.place):
+        for replica in bench.engine.replicas(spec.ref):
             api.kill(replica.name)
 
     yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, kill)
@@ -89,20 +89,20 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
 
 def on_another_machine(there: Elsewhere) -> Iterator[Kit]:
     def kill(spec: SlotSpec) -> None:
-        for replica in there.engine.replicas(spec.place):
+        for replica in there.engine.replicas(spec.ref):
             there.client.api.kill(replica.name)
 
     name, index = there.name()
     kit = Kit(there.engine, there.probe, name, index, "sha256:1", kill, there.key, there.remote)
     yield kit
-    there.engine.remove(kit.place())
+    there.engine.remove(kit.ref())
 
 
 def on_a_cluster(bench: ClusterBench) -> Iterator[Kit]:
     def take_away(spec: SlotSpec) -> None:
-        name = slot_name(spec.place)
+        name = slot_name(spec.ref)
         bench.calls.merge("Deployment", name, {"spec": {"replicas": 0}})
-        until(lambda: not bench.engine.replicas(spec.place))
+        until(lambda: not bench.engine.replicas(spec.ref))
 
     yield Kit(
         bench.engine,
@@ -119,14 +119,14 @@ def on_a_cluster(bench: ClusterBench) -> Iterator[Kit]:
 
 @pytest.fixture
 def prepared(kit: Kit) -> Kit:
-    kit.engine.prepare(kit.place(), ())
+    kit.engine.prepare(kit.ref(), ())
     return kit
 
 
 def test_the_whole_way_twice_over(prepared: Kit) -> None:
     engine, probe = prepared.engine, prepared.probe
     blue, green = prepared.spec("blue", 1), prepared.spec("green", 2)
-    assert engine.serving(blue.place) is None
+    assert engine.serving(blue.ref) is None
     assert probe.get(engine.public(blue), "/", 5).status == 503
 
     for spec, others in ((blue, None), (green, "blue")):
@@ -135,44 +135,44 @@ def test_the_whole_way_twice_over(prepared: Kit) -> None:
         assert [r.state for r in replicas] == ["running", "running"]
         assert {r.release for r in replicas} == {spec.release}
         assert len({r.address for r in replicas}) == 2
-        assert engine.serving(spec.place) == others
+        assert engine.serving(spec.ref) == others
         answer = probe.get(engine.preview(spec), "/healthz", 5)
         assert answer.status == 200
         assert answer.served_by in engine.preview(spec).expect
         engine.switch(spec)
-        assert engine.serving(spec.place) == spec.place.slot
+        assert engine.serving(spec.ref) == spec.ref.slot
         answer = probe.get(engine.public(spec), "/healthz", 5)
         assert answer.served_by in engine.public(spec).expect
 
-    assert engine.drain(blue.place, 5, prepared.watch()) == 0
+    assert engine.drain(blue.ref, 5, prepared.watch()) == 0
     engine.switch(blue)  # back, while it is warm
     assert probe.get(engine.public(blue), "/healthz", 5).served_by in engine.public(blue).expect
-    engine.stop(green.place)
-    assert engine.replicas(green.place) == ()
+    engine.stop(green.ref)
+    assert engine.replicas(green.ref) == ()
     there = {p for p in engine.slots() if p.pipeline == prepared.name}
-    assert blue.place in there  # and green at most as what is kept of it, with nothing running
-    assert there <= {blue.place, green.place}
-    engine.unroute(blue.place)
-    engine.remove(blue.place)
+    assert blue.ref in there  # and green at most as what is kept of it, with nothing running
+    assert there <= {blue.ref, green.ref}
+    engine.unroute(blue.ref)
+    engine.remove(blue.ref)
     assert not [p for p in engine.slots() if p.pipeline == prepared.name]
 
 
 def test_every_repetition_is_harmless(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
-    engine.prepare(spec.place, ())
+    engine.prepare(spec.ref, ())
     first = prepared.stand(spec)
     assert prepared.stand(spec) == first
     assert prepared.stand(replace(spec, run=7)) == first
     engine.switch(spec)
     engine.switch(spec)
-    engine.unroute(spec.place)
-    engine.unroute(spec.place)
-    assert engine.serving(spec.place) is None
+    engine.unroute(spec.ref)
+    engine.unroute(spec.ref)
+    assert engine.serving(spec.ref) is None
     for _ in range(2):
-        engine.stop(spec.place)
+        engine.stop(spec.ref)
     for _ in range(2):
-        engine.remove(spec.place)
-    assert engine.replicas(spec.place) == ()
+        engine.remove(spec.ref)
+    assert engine.replicas(spec.ref) == ()
 
 
 def test_a_different_release_in_the_slot_is_replaced(prepared: Kit) -> None:
@@ -188,7 +188,7 @@ def test_switch_to_a_slot_that_was_not_exposed_is_refused(prepared: Kit) -> None
     engine.ready(spec, ignore, prepared.watch())
     with pytest.raises(REFUSED):
         engine.switch(spec)
-    assert engine.serving(spec.place) is None
+    assert engine.serving(spec.ref) is None
 
 
 def test_the_serving_slot_is_not_stopped_drained_or_filled_anew(prepared: Kit) -> None:
@@ -196,13 +196,13 @@ def test_the_serving_slot_is_not_stopped_drained_or_filled_anew(prepared: Kit) -
     prepared.stand(spec)
     engine.switch(spec)
     for act in (
-        lambda: engine.stop(spec.place),
-        lambda: engine.drain(spec.place, 1, prepared.watch()),
+        lambda: engine.stop(spec.ref),
+        lambda: engine.drain(spec.ref, 1, prepared.watch()),
         lambda: engine.start(prepared.spec(release=2), prepared.watch()),
     ):
         with pytest.raises(REFUSED):
             act()
-    assert {r.release for r in engine.replicas(spec.place)} == {1}
+    assert {r.release for r in engine.replicas(spec.ref)} == {1}
 
 
 def test_start_before_prepare_is_refused(kit: Kit) -> None:
@@ -234,7 +234,7 @@ def test_fault_39_a_slot_that_died_is_revived(prepared: Kit) -> None:
 def test_fault_39_what_a_slot_lacks_is_said_without_touching_it(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
     assert engine.missing(spec) != ()
-    assert engine.replicas(spec.place) == ()
+    assert engine.replicas(spec.ref) == ()
     engine.start(spec, prepared.watch())
     engine.ready(spec, ignore, prepared.watch())
     [unknown] = engine.missing(spec)
@@ -245,7 +245,7 @@ def test_fault_39_what_a_slot_lacks_is_said_without_touching_it(prepared: Kit) -
     engine.switch(spec)
     prepared.kill(spec)
     assert engine.missing(spec) != ()
-    states = {replica.state for replica in engine.replicas(spec.place)}
+    states = {replica.state for replica in engine.replicas(spec.ref)}
     assert states == (set() if prepared.heals else {"exited"})
     engine.restore(spec)
     engine.ready(spec, ignore, prepared.watch())
@@ -254,18 +254,18 @@ def test_fault_39_what_a_slot_lacks_is_said_without_touching_it(prepared: Kit) -
 
 def test_connections_that_outlive_a_switch_are_ended_once(prepared: Kit) -> None:
     engine, blue, green = prepared.engine, prepared.spec("blue"), prepared.spec("green", 2)
-    assert engine.detach(blue.place, "1") == 0
+    assert engine.detach(blue.ref, "1") == 0
     prepared.stand(blue)
     engine.switch(blue)
     with pytest.raises(REFUSED):
-        engine.detach(blue.place, "1")
+        engine.detach(blue.ref, "1")
     prepared.stand(green)
     engine.switch(green)
-    before = {replica.name for replica in engine.replicas(blue.place)}
-    ended = engine.detach(blue.place, "1")
-    assert engine.detach(blue.place, "1") == 0
+    before = {replica.name for replica in engine.replicas(blue.ref)}
+    ended = engine.detach(blue.ref, "1")
+    assert engine.detach(blue.ref, "1") == 0
     engine.ready(blue, ignore, prepared.watch())  # warm again
-    after = {replica.name for replica in engine.replicas(blue.place)}
+    after = {replica.name for replica in engine.replicas(blue.ref)}
     assert len(before & after) == len(before) - ended
     engine.switch(blue)
     assert prepared.probe.get(engine.public(blue), "/healthz", 5).status == 200
@@ -275,17 +275,17 @@ def test_commands_are_forgotten_by_their_run(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
     prepared.command(spec, "smoke-0-1", "true")
     prepared.command(replace(spec, run=2), "smoke-0-2", "true")
-    assert engine.command_runs(spec.place) == {1, 2}
-    engine.forget_commands(spec.place, 1)
-    engine.forget_commands(spec.place, 1)
-    assert engine.command_runs(spec.place) == {2}
-    assert engine.replicas(spec.place) == ()
+    assert engine.command_runs(spec.ref) == {1, 2}
+    engine.forget_commands(spec.ref, 1)
+    engine.forget_commands(spec.ref, 1)
+    assert engine.command_runs(spec.ref) == {2}
+    assert engine.replicas(spec.ref) == ()
 
 
 def test_blue_and_green_that_do_not_fit_are_refused(prepared: Kit) -> None:
     with pytest.raises(DoesNotFit):
         prepared.engine.fits(prepared.spec(memory=1 << 40))
-    assert prepared.engine.replicas(prepared.place()) == ()
+    assert prepared.engine.replicas(prepared.ref()) == ()
 
 
 def test_a_watch_that_has_had_enough_ends_the_start(prepared: Kit) -> None:
@@ -308,19 +308,19 @@ def test_a_command_runs_once_and_is_remembered(prepared: Kit) -> None:
 
 
 def test_an_empty_environment_is_silent(kit: Kit) -> None:
-    engine, place = kit.engine, kit.place()
-    assert engine.replicas(place) == ()
-    assert engine.logs(place, 5) == ()
-    assert engine.open_sessions(place) == 0
-    engine.stop(place)
-    engine.unroute(place)
-    engine.remove(place)
+    engine, ref = kit.engine, kit.ref()
+    assert engine.replicas(ref) == ()
+    assert engine.logs(ref, 5) == ()
+    assert engine.open_sessions(ref) == 0
+    engine.stop(ref)
+    engine.unroute(ref)
+    engine.remove(ref)
 
 
 def test_fault_33_the_fake_knows_a_command_that_died_midway() -> None:
     fake = FakeEngine()
     kit = Kit(fake, FakeProbe(fake), "app", 0, "sha256:1", lambda spec: None)
-    fake.prepare(kit.place(), ())
+    fake.prepare(kit.ref(), ())
 
     def die(_spec: SlotSpec, _argv: tuple[str, ...]) -> CommandResult:
         raise KeyboardInterrupt

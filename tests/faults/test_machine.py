@@ -69,12 +69,12 @@ class Machine(RuleBasedStateMachine):
 
         def answers(spec: Any, path: str) -> Any:
             kind, answer = self.kinds.get(spec.commit, "good"), healthy(spec, path)
-            bad = path == "/" and (kind == "smoke" or (kind, spec.place.environment) == ("live", "live"))
+            bad = path == "/" and (kind == "smoke" or (kind, spec.ref.environment) == ("live", "live"))
             return replace(answer, status=500, body=b"oops") if bad else answer
 
         def wrong(spec: Any) -> Route:
             route = public(spec)
-            bad = self.kinds.get(spec.commit) == "verify" and spec.place.environment == "live"
+            bad = self.kinds.get(spec.commit) == "verify" and spec.ref.environment == "live"
             return replace(route, expect=("nobody",)) if bad else route
 
         engine.answers, engine.public = answers, wrong  # type: ignore[method-assign]

@@ -70,22 +70,22 @@ class Many:
 
     def written_down(self, name: str, first: Any, who: str) -> dict[str, Any] | None:
         """An act on the Engine, by the run that the spec names or the keeper; its end is filled in later."""
-        place = first if isinstance(first, SlotRef) else getattr(first, "place", None)
-        if place is None or name not in ("start", "ready", "expose", "switch", "stop", "drain", "restore"):
+        ref = first if isinstance(first, SlotRef) else getattr(first, "place", None)
+        if ref is None or name not in ("start", "ready", "expose", "switch", "stop", "drain", "restore"):
             return None
-        run = who or (f"{place.pipeline}#{first.run}" if place is not first else "")
+        run = who or (f"{ref.pipeline}#{first.run}" if ref is not first else "")
         act = {
-            "pipeline": place.pipeline,
-            "environment": place.environment,
+            "pipeline": ref.pipeline,
+            "environment": ref.environment,
             "run": run,
             "begin": next(self.count),
         }
         return act if run else None
 
     def switched(self, spec: Any) -> None:
-        place = spec.place
-        holder = self.world.store.leases.holder(f"env:{place.pipeline}/{place.environment}")
-        row = {"pipeline": place.pipeline, "environment": place.environment, "holder": holder}
+        ref = spec.ref
+        holder = self.world.store.leases.holder(f"env:{ref.pipeline}/{ref.environment}")
+        row = {"pipeline": ref.pipeline, "environment": ref.environment, "holder": holder}
         self.switches.append({**row, "run": spec.run, "release": spec.release})
 
     # ── those who work ───────────────────────────────────────────────────────

@@ -139,13 +139,13 @@ def test_11_thirty_pipelines_with_three_environments_fit_on_one_engine(
     try:
         proxy.ensure()
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda place: engine.prepare(place, ()), places))
+            list(pool.map(lambda ref: engine.prepare(ref, ()), places))
         mine = {"label": f"pushlive.instance={settings.instance}"}
         assert len(docker_client.api.networks(filters=mine)) == count
-        for place in places:
-            status, body = get(f"http://127.0.0.1:{first + place.index}/")
-            assert (status, f"{place.pipeline}-{place.environment}" in body) == (503, True)
-            host = f"{place.pipeline}-{place.environment}.localhost"
+        for ref in places:
+            status, body = get(f"http://127.0.0.1:{first + ref.index}/")
+            assert (status, f"{ref.pipeline}-{ref.environment}" in body) == (503, True)
+            host = f"{ref.pipeline}-{ref.environment}.localhost"
             assert get(f"http://{settings.proxy_http}/", Host=host)[0] == 503
     finally:
         proxy.stop()

@@ -29,20 +29,20 @@ def watch(seconds: float = 40.0) -> Deadline:
     return Deadline(SystemClock(), seconds)
 
 
-def new_place(there: Elsewhere, slot: str = "blue") -> SlotRef:
+def new_ref(there: Elsewhere, slot: str = "blue") -> SlotRef:
     name, index = there.name()
     return SlotRef(name, "live", index, slot, there.key)
 
 
-def spec_of(there: Elsewhere, place: SlotRef, **service: object) -> SlotSpec:
+def spec_of(there: Elsewhere, ref: SlotRef, **service: object) -> SlotSpec:
     values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
-    config = Rendered(service=Service(**values), hosts=(f"{place.pipeline}.example",))
+    config = Rendered(service=Service(**values), hosts=(f"{ref.pipeline}.example",))
     number = next(_releases)
-    return SlotSpec(place, number, number, f"{number:040x}", "sha256:none", config, remote=there.remote)
+    return SlotSpec(ref, number, number, f"{number:040x}", "sha256:none", config, remote=there.remote)
 
 
 def deploy(there: Elsewhere, spec: SlotSpec) -> None:
-    there.engine.prepare(spec.place, spec.config.hosts)
+    there.engine.prepare(spec.ref, spec.config.hosts)
     there.engine.start(spec, watch())
     there.engine.ready(spec, lambda event: None, watch())
     there.engine.expose(spec)
@@ -55,26 +55,26 @@ def told(there: Elsewhere, spec: SlotSpec) -> tuple[int, str]:
 
 
 def test_visitors_come_in_by_the_machines_own_port_and_the_switch_moves_them(there: Elsewhere) -> None:
-    blue = spec_of(there, new_place(there))
+    blue = spec_of(there, new_ref(there))
     deploy(there, blue)
     assert f"release=r{blue.release} environment=live" in told(there, blue)[1]
-    green = spec_of(there, replace(blue.place, slot="green"))
+    green = spec_of(there, replace(blue.ref, slot="green"))
     deploy(there, replace(green, config=blue.config))
     assert f"release=r{green.release} environment=live" in told(there, blue)[1]
-    there.engine.remove(blue.place)
+    there.engine.remove(blue.ref)
     assert told(there, blue)[0] == 404
 
 
 def test_the_proxy_comes_back_by_itself_with_what_was_last_wanted(there: Elsewhere) -> None:
-    spec = spec_of(there, new_place(there))
+    spec = spec_of(there, new_ref(there))
     deploy(there, spec)
     name = f"{there.settings.instance}-proxy"
     there.client.api.restart(name, timeout=0)
     until(lambda: answers(there, spec))
     there.client.api.remove_container(name, force=True)
-    assert there.engine.serving(spec.place) == "blue"  # made anew, in the same networks
+    assert there.engine.serving(spec.ref) == "blue"  # made anew, in the same networks
     assert f"release=r{spec.release} " in told(there, spec)[1]
-    there.engine.remove(spec.place)
+    there.engine.remove(spec.ref)
 
 
 def answers(there: Elsewhere, spec: SlotSpec) -> bool:
@@ -85,7 +85,7 @@ def answers(there: Elsewhere, spec: SlotSpec) -> bool:
 
 
 def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: Elsewhere) -> None:
-    spec = spec_of(there, new_place(there))
+    spec = spec_of(there, new_ref(there))
     deploy(there, spec)
     found = there.client.api.inspect_container(f"{there.settings.instance}-proxy")
     assert [port for port, bound in found["NetworkSettings"]["Ports"].items() if bound] == ["8080/tcp"]
@@ -93,30 +93,30 @@ def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: E
     assert (
         told(there, replace(spec, config=spec.config.model_copy(update={"hosts": ("x.example",)})))[0] == 404
     )
-    [replica] = there.engine.replicas(spec.place)
+    [replica] = there.engine.replicas(spec.ref)
     inside = there.client.api.exec_create(
         replica.name, ["nc", "-w", "1", f"{replica.address[:-1]}62", "9901"]
     )
     there.client.api.exec_start(inside["Id"])
     assert there.client.api.exec_inspect(inside["Id"])["ExitCode"] == 1
-    there.engine.remove(spec.place)
+    there.engine.remove(spec.ref)
 
 
 def test_what_is_wrong_with_an_application_there_is_said_as_here(there: Elsewhere) -> None:
-    spec = spec_of(there, new_place(there), command=("httpd", "-f", "-p", "9090", "-h", "/www"), ready=2.0)
-    there.engine.prepare(spec.place, ())
+    spec = spec_of(there, new_ref(there), command=("httpd", "-f", "-p", "9090", "-h", "/www"), ready=2.0)
+    there.engine.prepare(spec.ref, ())
     there.engine.start(spec, watch())
     with pytest.raises(AppFailed, match="listens on port 9090, not on 8080") as raised:
         there.engine.ready(spec, lambda event: None, watch())
     assert "connection refused" in raised.value.evidence[0]
-    there.engine.remove(spec.place)
+    there.engine.remove(spec.ref)
 
 
 def test_the_probe_says_what_happened_on_the_way(there: Elsewhere) -> None:
     silent = "nc -l -p 9091 -e sleep 60 & exec httpd -f -p 8080 -h /www"
-    spec = spec_of(there, new_place(there), command=("sh", "-c", silent))
+    spec = spec_of(there, new_ref(there), command=("sh", "-c", silent))
     deploy(there, spec)
-    [replica] = there.engine.replicas(spec.place)
+    [replica] = there.engine.replicas(spec.ref)
     assert there.probe.tcp(replica.address, replica.port, 5, there.key) < 5
     with pytest.raises(TryAgain, match="connection refused, nothing listens there"):
         there.probe.tcp(replica.address, 9, 5, there.key)
@@ -124,17 +124,17 @@ def test_the_probe_says_what_happened_on_the_way(there: Elsewhere) -> None:
         there.probe.get(Route(f"http://{replica.address}:9", engine=there.key), "/", 5)
     with pytest.raises(TryAgain, match=r"no whole answer within 0\.5 s"):
         there.probe.get(Route(f"http://{replica.address}:9091", engine=there.key), "/", 0.5)
-    there.engine.remove(spec.place)
+    there.engine.remove(spec.ref)
 
 
 def test_a_taken_port_there_is_named_with_its_setting(there: Elsewhere) -> None:
     settings = replace(there.settings, instance=f"{there.settings.instance}x", data=there.settings.data / "x")
     engine, _ = pair(Where(docker=there.daemon.tcp), settings, SystemClock())
-    there.engine.serving(new_place(there))  # whose proxy has the port
+    there.engine.serving(new_ref(there))  # whose proxy has the port
     with pytest.raises(
         EngineFailed, match=f"{settings.proxy_http} is taken on the Engine's machine"
     ) as raised:
-        engine.serving(new_place(there))
+        engine.serving(new_ref(there))
     assert "PUSHLIVE_PROXY_HTTP" in raised.value.advice
     there.client.api.remove_container(f"{settings.instance}-proxy", force=True, v=True)
 

@@ -24,7 +24,7 @@ HTTPD = "httpd -f -h /www -p"
 
 def fails(bench: Bench, spec: SlotSpec, watch: float = 30.0) -> tuple[AppFailed, float]:
     """The error with which the slot does not become ready, and the seconds it took to say so."""
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     began = time.monotonic()
     with pytest.raises(AppFailed) as raised:
         bring_up(bench, spec, watch)
@@ -103,10 +103,10 @@ def test_the_diagnosis_needs_no_access_to_the_processes(
     bench: Bench, settings: Settings, docker_client: docker.DockerClient
 ) -> None:
     spec = bench.spec(command=shell(f"{HTTPD} 9090"))
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     calls = Calls(lambda: docker_client)
-    found = calls.inspect(bench.engine.replicas(spec.place)[0].name)
+    found = calls.inspect(bench.engine.replicas(spec.ref)[0].name)
     assert found
     from_helper = diagnosis._from_helper(calls, settings, found["Id"])
     assert (False, 9090) in diagnosis.listeners(from_helper)
@@ -117,23 +117,23 @@ def test_fault_31_a_process_that_ignores_sigterm_is_ended_in_time(bench: Bench) 
     spec = bench.spec(
         command=shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done"), stop=1.0
     )
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     bench.engine.ready(spec, bench.events.append, bench.watch())
     began = time.monotonic()
-    bench.engine.stop(spec.place)
+    bench.engine.stop(spec.ref)
     assert 0.9 < time.monotonic() - began < 4
-    assert bench.engine.replicas(spec.place) == ()
+    assert bench.engine.replicas(spec.ref) == ()
 
 
 def test_fault_32_a_network_that_is_not_ours_is_a_clear_error(
     bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
-    name = network_body(settings, bench.place())["Name"]
+    name = network_body(settings, bench.ref())["Name"]
     foreign = docker_client.networks.create(name, labels={"pushlive.instance": "somebody else"})
     try:
         with pytest.raises(EngineFailed, match="another owner"):
-            bench.engine.prepare(bench.place(), ())
+            bench.engine.prepare(bench.ref(), ())
     finally:
         foreign.remove()
 
@@ -141,13 +141,13 @@ def test_fault_32_a_network_that_is_not_ours_is_a_clear_error(
 def test_fault_32_addresses_in_use_are_named(
     bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
-    body = network_body(settings, bench.place())
+    body = network_body(settings, bench.ref())
     pool = docker.types.IPAMPool(subnet=body["IPAM"]["Config"][0]["Subnet"])
     ipam = docker.types.IPAMConfig(pool_configs=[pool])
     foreign = docker_client.networks.create(f"{settings.instance}-foreign", ipam=ipam)
     try:
         with pytest.raises(EngineFailed, match="PUSHLIVE_SUBNETS"):
-            bench.engine.prepare(bench.place(), ())
+            bench.engine.prepare(bench.ref(), ())
     finally:
         foreign.remove()
 
@@ -156,7 +156,7 @@ def test_fault_32_a_container_name_taken_by_somebody_else_is_a_clear_error(
     bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     spec = bench.spec()
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     name = f"{settings.instance}-{bench.name}-live-blue-r1-1"
     foreign = docker_client.api.create_container(bench.image, name=name)
     try:
@@ -168,7 +168,7 @@ def test_fault_32_a_container_name_taken_by_somebody_else_is_a_clear_error(
 
 def test_fault_36_a_missing_image_is_said_before_anything_starts(bench: Bench) -> None:
     spec = replace(bench.spec(), image="sha256:" + "0" * 64)
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     with pytest.raises(EngineFailed, match="not on this machine"):
         bench.engine.start(spec, bench.watch())
 
@@ -177,7 +177,7 @@ def test_fault_33_a_command_removed_in_the_middle_has_an_unknown_outcome(
     bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     spec = bench.spec()
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     with pytest.raises(TimedOut):
         command(bench, spec, 0.6, "sleep 20")
     name = f"{settings.instance}-{bench.name}-live-blue-r1-command-migrate"
@@ -195,7 +195,7 @@ def test_fault_33_a_command_removed_in_the_middle_has_an_unknown_outcome(
 
 def test_fault_33_a_command_is_awaited_by_whoever_comes_after(bench: Bench) -> None:
     spec = bench.spec()
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     with pytest.raises(TimedOut):
         command(bench, spec, 0.6, "sleep 2; echo done; exit 5")
     began = time.monotonic()
@@ -209,7 +209,7 @@ def command(bench: Bench, spec: SlotSpec, seconds: float, *lines: str):
 
 
 def test_two_environments_whose_names_run_together_are_kept_apart(bench: Bench, engine: DockerEngine) -> None:
-    bench.engine.prepare(bench.place(), ())
+    bench.engine.prepare(bench.ref(), ())
     twin = SlotRef(bench.name, "live", bench.index + 1, "blue")
     with pytest.raises(EngineFailed, match="is served by"):
         engine.prepare(twin, ())
@@ -221,5 +221,5 @@ def test_an_engine_that_does_not_answer_is_said_so(bench: Bench, settings: Setti
 
     lost = DockerEngine(nowhere, bench.engine._proxy, settings, HttpProbe(), SystemClock())
     with pytest.raises(Exception, match="Docker") as raised:
-        lost.replicas(bench.place())
+        lost.replicas(bench.ref())
     assert type(raised.value).__name__ in ("TryAgain", "EngineFailed")

@@ -23,7 +23,7 @@ def test_a_container_is_bounded_labelled_and_told_who_it_is(
 ) -> None:
     spec = bench.spec(replicas=2, cpu=0.5, env={"GREETING": "hi", "PUSHLIVE_RELEASE": "mine"})
     bench.deploy(spec)
-    names = [r.name for r in bench.engine.replicas(spec.place)]
+    names = [r.name for r in bench.engine.replicas(spec.ref)]
     assert names == [f"{settings.instance}-{bench.name}-live-blue-r1-{n}" for n in (1, 2)]
     found = docker_client.api.inspect_container(names[1])
     host = found["HostConfig"]
@@ -65,13 +65,13 @@ def test_strict_refuses_an_image_that_runs_as_root_before_anything_is_made(
         rm=True,
     )[0].id
     spec = replace(bench.spec(security="strict"), image=str(rooted))
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     with pytest.raises(AppFailed, match="the image runs as root, and `security: strict`"):
         bench.engine.start(spec, bench.watch())
     with pytest.raises(AppFailed, match="the image runs as root"):
         bench.engine.command(spec, "x", ("true",), {}, bench.events.append, bench.watch())
-    assert bench.engine.replicas(spec.place) == ()
-    assert bench.engine.command_runs(spec.place) == frozenset()
+    assert bench.engine.replicas(spec.ref) == ()
+    assert bench.engine.command_runs(spec.ref) == frozenset()
     bench.deploy(replace(bench.spec(), image=str(rooted)))  # without `strict` it may
 
 
@@ -79,10 +79,10 @@ def test_logs_of_several_replicas_come_in_order_with_their_number(bench: Bench) 
     say = "echo first; sleep 2; echo second; exec httpd -f -h /www -p 8080"
     spec = bench.spec(command=("sh", "-c", say), replicas=2)
     bench.deploy(spec)
-    lines = bench.engine.logs(spec.place, 10)
+    lines = bench.engine.logs(spec.ref, 10)
     assert sorted(lines) == ["1: first", "1: second", "2: first", "2: second"]
     assert {line[3:] for line in lines[:2]} == {"first"}
-    assert bench.engine.logs(spec.place, 1)[0].endswith("second")
+    assert bench.engine.logs(spec.ref, 1)[0].endswith("second")
 
 
 def test_fault_39_one_of_two_replicas_removed_by_hand_is_restored_beside_the_other(
@@ -90,18 +90,18 @@ def test_fault_39_one_of_two_replicas_removed_by_hand_is_restored_beside_the_oth
 ) -> None:
     spec = bench.spec(replicas=2)
     bench.deploy(spec)
-    first, second = bench.engine.replicas(spec.place)
+    first, second = bench.engine.replicas(spec.ref)
     kept = docker_client.api.inspect_container(second.name)["Id"]
     docker_client.api.remove_container(first.name, force=True)
     assert bench.engine.restore(spec) is True
-    assert [r.state for r in bench.engine.replicas(spec.place)] == ["running", "running"]
+    assert [r.state for r in bench.engine.replicas(spec.ref)] == ["running", "running"]
     assert docker_client.api.inspect_container(second.name)["Id"] == kept
-    assert bench.engine.serving(spec.place) == "blue"
+    assert bench.engine.serving(spec.ref) == "blue"
 
 
 def test_a_start_takes_no_longer_than_docker_run(bench: Bench, settings: Settings) -> None:
     """Both on the environment's network with the same limits; the median of five pairs."""
-    bench.engine.prepare(bench.place(), ())
+    bench.engine.prepare(bench.ref(), ())
     network = f"{settings.instance}-{bench.name}-live"
     options = ["-d", "--init", "--memory=32m", "--memory-swap=32m", "--cpus=1", "--pids-limit=512"]
     options += [f"--network={network}", f"--label=pushlive.instance={settings.instance}"]
@@ -116,5 +116,5 @@ def test_a_start_takes_no_longer_than_docker_run(bench: Bench, settings: Setting
         began = time.monotonic()
         bench.engine.start(spec, bench.watch())
         ours.append(time.monotonic() - began)
-        bench.engine.stop(spec.place)
+        bench.engine.stop(spec.ref)
     assert statistics.median(ours) < statistics.median(theirs) * 1.15 + 0.02, (ours, theirs)

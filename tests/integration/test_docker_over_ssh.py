@@ -123,11 +123,11 @@ def test_a_release_runs_and_is_checked_there(server: Server, there: Elsewhere) -
         subnets=there.more_subnets,
     )
     engine, probe = pair(where, settings, clock)
-    place = SlotRef("app", "live", 0, "blue", where.key)
+    ref = SlotRef("app", "live", 0, "blue", where.key)
     config = Rendered(service=Service(health="/healthz", memory=32 << 20, stop=1.0), hosts=("app.example",))
-    spec = SlotSpec(place, 1, 1, "c" * 40, "", config, remote=there.remote)
+    spec = SlotSpec(ref, 1, 1, "c" * 40, "", config, remote=there.remote)
     try:
-        engine.prepare(place, config.hosts)
+        engine.prepare(ref, config.hosts)
         engine.start(spec, Deadline(clock, 60))
         engine.ready(spec, lambda event: None, Deadline(clock, 60))
         engine.expose(spec)
@@ -136,8 +136,8 @@ def test_a_release_runs_and_is_checked_there(server: Server, there: Elsewhere) -
         assert get(f"http://{settings.proxy_http}/healthz", Host="app.example")[0] == 200
         result = engine.command(spec, "look", ("echo", "hello"), {}, lambda event: None, Deadline(clock, 60))
         assert (result.exit_code, result.output) == (0, "hello\n")
-        assert engine.logs(place, 5) == ()
-        engine.remove(place)
+        assert engine.logs(ref, 5) == ()
+        engine.remove(ref)
     finally:
         proxy(where, settings, clock).stop()
 

@@ -42,7 +42,7 @@ def test_fault_34_a_proxy_killed_after_a_switch_comes_back_on_the_new_slot(
     until(lambda: pid_of(docker_client, settings) not in (0, before))
     answer = ask(engine.public(green))
     assert answer in engine.public(green).expect
-    assert engine.serving(green.place) == "green"
+    assert engine.serving(green.ref) == "green"
     # what was warm is still exposed
     assert ask(engine.preview(blue)) in engine.preview(blue).expect
 
@@ -62,7 +62,7 @@ def test_fault_34_a_proxy_taken_away_is_brought_back(bench: Bench, proxy: Proxy)
     spec = bench.spec()
     bench.deploy(spec)
     proxy.stop()
-    bench.engine.prepare(spec.place, ())
+    bench.engine.prepare(spec.ref, ())
     assert ask(bench.engine.public(spec)) in bench.engine.public(spec).expect
 
 
@@ -82,7 +82,7 @@ def test_fault_34_a_control_socket_that_hangs_is_given_up_and_read_again(
         assert time.monotonic() - began < 5
     finally:
         send(docker_client, settings, signal.SIGCONT)
-    until(lambda: engine.serving(green.place) in ("blue", "green"))
+    until(lambda: engine.serving(green.ref) in ("blue", "green"))
     engine.switch(green)
     assert ask(engine.public(green)) in engine.public(green).expect
 
@@ -98,7 +98,7 @@ def test_fault_34_a_switch_whose_answer_comes_late_is_found_done(
     timer.start()
     engine.switch(blue)
     timer.join()
-    assert engine.serving(blue.place) == "blue"
+    assert engine.serving(blue.ref) == "blue"
 
 
 def test_fault_46_after_a_reboot_no_request_reaches_another_environment(
@@ -130,7 +130,7 @@ def test_fault_46_after_a_reboot_no_request_reaches_another_environment(
             assert engine.restore(spec) is False
     finally:
         for one in benches:
-            engine.remove(one.place())
+            engine.remove(one.ref())
 
 
 def reboot(client: docker.DockerClient, settings: Settings) -> None:

@@ -36,7 +36,7 @@ def test_host_names_lead_to_their_environment(bench: Bench, settings: Settings) 
 
 
 def test_before_the_first_switch_the_route_says_so(bench: Bench, settings: Settings) -> None:
-    bench.engine.prepare(bench.place(), ())
+    bench.engine.prepare(bench.ref(), ())
     answer = by_host(settings, f"{bench.name}-live.localhost")
     assert answer.status == 503
     assert f"{bench.name}-live has no release yet".encode() in answer.body
@@ -54,16 +54,16 @@ def test_who_answered_is_told_to_checks_alone(bench: Bench, settings: Settings) 
 
 
 def test_a_host_name_cannot_be_taken_from_another_environment(bench: Bench) -> None:
-    bench.engine.prepare(bench.place(), ("shop.example.com",))
+    bench.engine.prepare(bench.ref(), ("shop.example.com",))
     other = SlotRef(bench.name, "qa", bench.index + 1, "blue")
     with pytest.raises(EngineFailed, match=r"shop\.example\.com is served by"):
         bench.engine.prepare(other, ("shop.example.com",))
 
 
 def test_a_host_name_taken_out_answers_404(bench: Bench, settings: Settings) -> None:
-    bench.engine.prepare(bench.place(), ("old.example.com",))
+    bench.engine.prepare(bench.ref(), ("old.example.com",))
     assert by_host(settings, "old.example.com").status == 503
-    bench.engine.prepare(bench.place(), ("new.example.com",))
+    bench.engine.prepare(bench.ref(), ("new.example.com",))
     assert by_host(settings, "old.example.com").status == 404
     assert by_host(settings, "new.example.com").status == 503
 

@@ -31,8 +31,8 @@ def test_fault_30_switches_and_reverts_under_load_lose_nothing(bench: Bench, set
         engine.remove(other)
         # and at last the old slot is drained of its slow requests and stopped
         engine.switch(green)
-        assert engine.drain(blue.place, 10, bench.watch()) == 0
-        engine.stop(blue.place)
+        assert engine.drain(blue.ref, 10, bench.watch()) == 0
+        engine.stop(blue.ref)
         until(load.reached(50), 20)
     assert load.failures == []
     assert load.answers["r1"] > 100
@@ -44,11 +44,11 @@ def test_fault_30_what_does_not_end_in_time_is_closed(bench: Bench, settings: Se
     bench.deploy(blue)
     load = Load(settings.port_range[bench.index], release_of).fresh(3, "/cgi-bin/slow.cgi?4")
     with load:
-        until(lambda: engine.open_sessions(blue.place) == 3)
+        until(lambda: engine.open_sessions(blue.ref) == 3)
         bench.deploy(green)
-        assert engine.drain(blue.place, 0.3, bench.watch()) == 3
-        until(lambda: engine.open_sessions(blue.place) == 0)
-        engine.stop(blue.place)
+        assert engine.drain(blue.ref, 0.3, bench.watch()) == 3
+        until(lambda: engine.open_sessions(blue.ref) == 0)
+        engine.stop(blue.ref)
         load._over.set()
     assert len(load.failures) == 3
 
@@ -56,7 +56,7 @@ def test_fault_30_what_does_not_end_in_time_is_closed(bench: Bench, settings: Se
 def test_a_dead_replica_is_not_noticed(bench: Bench, settings: Settings) -> None:
     spec = bench.spec(replicas=2)
     bench.deploy(spec)
-    victim = bench.engine.replicas(spec.place)[0]
+    victim = bench.engine.replicas(spec.ref)[0]
     with Load(settings.port_range[bench.index], release_of).kept_alive(2).fresh(2) as load:
         until(load.reached(50), 20)
         bench.engine._calls.api.stop(victim.name, timeout=1)

@@ -215,12 +215,12 @@ def test_an_engine_elsewhere_takes_the_image_from_the_registry(
         asked.append(1)
         return closed_registry.login
 
-    place = replace(here.place, engine=ELSEWHERE.key)
-    spec = replace(here, place=place, image="sha256:" + "0" * 64, remote=reference, login=login)
+    ref = replace(here.ref, engine=ELSEWHERE.key)
+    spec = replace(here, ref=ref, image="sha256:" + "0" * 64, remote=reference, login=login)
     bench.deploy(spec)
     result = bench.engine.command(spec, "look", ("true",), {}, bench.events.append, bench.watch())
     assert result.exit_code == 0
-    [replica] = bench.engine.replicas(spec.place)
+    [replica] = bench.engine.replicas(spec.ref)
     assert docker_client.api.inspect_container(replica.name)["Image"] == bench.image
     assert asked == [1]  # it is there once it was taken
     assert bench.engine.missing(spec) == ()
@@ -231,11 +231,11 @@ def test_an_engine_elsewhere_keeps_the_newest_images_and_those_in_use(
 ) -> None:
     monkeypatch.setattr(images, "KEPT", 1)
     calls, repository = Calls(lambda: workshop.client), f"{local_registry.host}/tidy"
-    place = replace(bench.place(), engine=ELSEWHERE.key)
+    ref = replace(bench.ref(), engine=ELSEWHERE.key)
     made = []
     for number in range(3):
         digest = image(workshop)
-        spec = replace(bench.spec(), place=place, image="", remote=push(workshop, digest, repository))
+        spec = replace(bench.spec(), ref=ref, image="", remote=push(workshop, digest, repository))
         workshop.client.api.remove_image(digest, force=True)
         images.have(calls, CLOCK, spec, Deadline(CLOCK, 60))
         made.append(spec.remote)
@@ -246,15 +246,15 @@ def test_an_engine_elsewhere_keeps_the_newest_images_and_those_in_use(
 
 
 def test_an_engine_elsewhere_says_what_it_cannot_take(bench: Bench, closed_registry: LocalRegistry) -> None:
-    spec = replace(bench.spec(), place=replace(bench.place(), engine=ELSEWHERE.key))
-    bench.engine.prepare(spec.place, ())
+    spec = replace(bench.spec(), ref=replace(bench.ref(), engine=ELSEWHERE.key))
+    bench.engine.prepare(spec.ref, ())
     with pytest.raises(EngineFailed, match=r"r1 was made before app\d+ had a `registry:`") as raised:
         bench.engine.start(spec, bench.watch())
     assert "pushlive deploy app" in raised.value.advice
     refused = replace(spec, remote=f"{closed_registry.host}/app@sha256:{'1' * 64}")
     with pytest.raises(ConfigError, match="Pulling "):
         bench.engine.start(refused, bench.watch())
-    assert bench.engine.replicas(spec.place) == ()
+    assert bench.engine.replicas(spec.ref) == ()
 
 
 # ── the whole way ────────────────────────────────────────────────────────────

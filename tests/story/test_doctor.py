@@ -122,22 +122,22 @@ def test_what_cannot_be_mended_is_said(two):
 
 def test_fault_33_a_check_of_a_run_that_died_is_removed_in_time(world):
     world.push("one")
-    place = live(world)
-    world.engine.begun[place, 1, "smoke-0-1"] = place, 1  # what a SIGKILL in the middle of a check leaves
+    ref = live(world)
+    world.engine.begun[ref, 1, "smoke-0-1"] = ref, 1  # what a SIGKILL in the middle of a check leaves
     world.keeper.reconcile()
-    assert world.engine.command_runs(place) == {1}
+    assert world.engine.command_runs(ref) == {1}
     world.clock.sleep(601)
     world.keeper.reconcile()
-    assert world.engine.command_runs(place) == frozenset()
+    assert world.engine.command_runs(ref) == frozenset()
 
 
 def test_a_failed_release_command_is_kept_for_inspection_as_its_slot_is(make_world):
     world = make_world("pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}")
     world.engine.fail("command", AppFailed("it ended."), after=True)
     run = world.push("one")
-    place = SlotRef("hello", "live", 0, "blue")
+    ref = SlotRef("hello", "live", 0, "blue")
     world.keeper.reconcile()
-    assert world.engine.command_runs(place) == {run.number}
+    assert world.engine.command_runs(ref) == {run.number}
     world.clock.sleep(601)
     world.keeper.reconcile()
-    assert world.engine.command_runs(place) == frozenset()
+    assert world.engine.command_runs(ref) == frozenset()

@@ -34,7 +34,7 @@ def mixed(world):
     return world
 
 
-def place(world, name: str, slot: str = "blue") -> SlotRef:
+def ref(world, name: str, slot: str = "blue") -> SlotRef:
     record = world.environment(name)
     return SlotRef("hello", name, record.index, slot, record.engine)
 
@@ -69,7 +69,7 @@ def test_an_environment_with_nothing_in_it_moves(mixed) -> None:
     mixed.desk.resume("hello", "ann", environment="live")
     assert mixed.push("one").outcome == Outcome.LIVE
     assert mixed.environment("live").engine == "kubernetes:other/shop"
-    assert mixed.engine.serving(place(mixed, "live")) == "blue"
+    assert mixed.engine.serving(ref(mixed, "live")) == "blue"
 
 
 def test_where_people_reach_it(mixed) -> None:
@@ -102,12 +102,12 @@ def test_connections_to_a_reverted_release_end_at_once(mixed) -> None:
     mixed.push("one")
     mixed.push("two")
     mixed.revert()
-    assert calls(mixed, "detach") == [place(mixed, "live", "green")]
+    assert calls(mixed, "detach") == [ref(mixed, "live", "green")]
 
 
 def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
     mixed.push("one")
-    mixed.engine.changed[place(mixed, "live")] = (BY_HAND,)
+    mixed.engine.changed[ref(mixed, "live")] = (BY_HAND,)
     mixed.keeper.reconcile()
     assert mixed.engine.changed
     said = mixed.store.get("problem:hello/live")
@@ -117,7 +117,7 @@ def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
 
 def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
     mixed.push("one")
-    mixed.engine.changed[place(mixed, "live")] = (BY_HAND,)
+    mixed.engine.changed[ref(mixed, "live")] = (BY_HAND,)
     [check] = _environment(mixed.environment("live"), mixed.settings, mixed.store, mixed.keeper._adapters)
     assert not check["ok"]
     assert BY_HAND in check["text"]
@@ -143,7 +143,7 @@ def test_without_a_builder_what_is_live_is_looked_after_all_the_same(mixed) -> N
     mixed.push("one")
     mixed.push("two")
     mixed.builder.fail("images", TryAgain("Docker does not answer."), times=100)
-    mixed.engine.vanish(place(mixed, "live", "green"))
+    mixed.engine.vanish(ref(mixed, "live", "green"))
     assert any("green" in text for text in mixed.keeper.tick())
     assert mixed.environment("live").serving == 2
     assert any("images were not tidied: Docker does not answer" in text for text in mixed.keeper.gc())

@@ -55,7 +55,7 @@ def test_a_verification_that_fails_after_the_switch_goes_back(world):
     world.push("one")
     gone = world.engine.public
     world.engine.public = lambda spec: (
-        gone(spec) if spec.place.environment != "live" else type(gone(spec))("http://e9.fake", {}, ("x",))
+        gone(spec) if spec.ref.environment != "live" else type(gone(spec))("http://e9.fake", {}, ("x",))
     )
     run = world.push("two")
     assert (run.outcome, run.failure.step) == (Outcome.FAILED, "verify")
@@ -80,7 +80,7 @@ def test_a_release_that_failed_in_live_is_in_quarantine_there_a_new_one_is_not(w
     ok = world.engine.answers
     world.break_app(2)
     bad = world.engine.answers
-    world.engine.answers = lambda spec, path: (bad if spec.place.environment == "live" else ok)(spec, path)
+    world.engine.answers = lambda spec, path: (bad if spec.ref.environment == "live" else ok)(spec, path)
     run = world.push("two")
     assert (run.outcome, run.failure.stage) == (Outcome.FAILED, "live")
     again = world.desk.deploy("hello", "ann", release=2)
@@ -139,9 +139,9 @@ def test_fault_33_killed_at_every_engine_call_the_run_converges(world, call, aft
     assert world.run(number).outcome == Outcome.LIVE
     assert world.serving() == {"dev": 2, "qa": 2, "live": 2}
     for name in ("dev", "qa", "live"):
-        place = world.environment(name)
-        assert world.engine.active["hello", name] == place.active
-        assert {s.state for s in place.slots.values()} == {SlotState.SERVING, SlotState.WARM}
+        ref = world.environment(name)
+        assert world.engine.active["hello", name] == ref.active
+        assert {s.state for s in ref.slots.values()} == {SlotState.SERVING, SlotState.WARM}
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -332,7 +332,7 @@ def test_fault_40_traffic_stays_where_it_is_while_a_verification_cannot_be_asked
     public, refused = world.engine.public, iter(range(2))
 
     def away(spec):
-        if spec.place.environment == "live" and spec.release == 2 and next(refused, None) is not None:
+        if spec.ref.environment == "live" and spec.release == 2 and next(refused, None) is not None:
             raise EngineAway("The API does not answer.")
         return public(spec)
 
@@ -340,5 +340,5 @@ def test_fault_40_traffic_stays_where_it_is_while_a_verification_cannot_be_asked
     number = len(world.engine.calls)
     run = world.push("two")
     assert run.outcome == Outcome.LIVE
-    switched = [what[0].place.environment for name, what in world.engine.calls[number:] if name == "switch"]
+    switched = [what[0].ref.environment for name, what in world.engine.calls[number:] if name == "switch"]
     assert switched.count("live") == 1

@@ -31,9 +31,9 @@ def test_a_cold_revert_starts_the_retained_image_with_its_own_configuration(worl
     world.push("three")
     run = world.revert(to=1)
     assert run.outcome == Outcome.LIVE
-    place = world.environment("live")
+    ref = world.environment("live")
     [spec] = [
-        s.spec for p, s in world.engine.held.items() if p.environment == "live" and p.slot == place.active
+        s.spec for p, s in world.engine.held.items() if p.environment == "live" and p.slot == ref.active
     ]
     assert (spec.release, spec.config.service.replicas) == (1, 2)
 
@@ -86,7 +86,7 @@ def test_fault_36_a_revert_during_a_deploy_wins(world):
     asked = []
 
     def revert() -> None:
-        if len(world.engine.calls) and world.engine.calls[-1][1][0].place.environment == "live":
+        if len(world.engine.calls) and world.engine.calls[-1][1][0].ref.environment == "live":
             asked.append(world.desk.revert("hello", "ann").number)
 
     world.engine.before("start", revert, times=3)

@@ -60,10 +60,10 @@ def test_fault_34_the_proxy_is_brought_back_to_the_stores_word(world):
 
 def test_fault_39_a_removed_container_is_restored(world):
     world.push("one")
-    place = next(p for p in world.engine.held if p.environment == "live")
-    world.engine.vanish(place)
+    ref = next(p for p in world.engine.held if p.environment == "live")
+    world.engine.vanish(ref)
     said = world.keeper.reconcile()
-    assert place in world.engine.held
+    assert ref in world.engine.held
     assert any("was not running and was started" in line for line in said)
 
 
@@ -80,14 +80,14 @@ def test_a_warm_slot_is_stopped_when_its_time_is_over(world):
 def test_a_busy_warm_slot_is_drained_first_but_not_for_ever(world):
     world.push("one")
     world.push("two")
-    place = next(p for p in world.engine.held if p.environment == "live" and p.slot == "blue")
-    world.engine.sessions(place, 10_000)
+    ref = next(p for p in world.engine.held if p.environment == "live" and p.slot == "blue")
+    world.engine.sessions(ref, 10_000)
     world.clock.sleep(601)
     world.keeper.reconcile()
-    assert place in world.engine.held
+    assert ref in world.engine.held
     world.clock.sleep(60)
     world.keeper.reconcile()
-    assert place not in world.engine.held
+    assert ref not in world.engine.held
 
 
 def test_a_failed_slot_is_kept_for_a_while_and_then_cleared(world):
@@ -104,9 +104,9 @@ def test_a_failed_slot_is_kept_for_a_while_and_then_cleared(world):
 
 def test_a_slot_left_behind_by_a_run_that_ended_is_cleared(world):
     world.push("one")
-    place = world.environment("dev")
-    left = replace(place.slots["blue"], run=1, release=1, state=SlotState.STARTING)
-    changed = replace(place, slots={**place.slots, "green": left})
+    ref = world.environment("dev")
+    left = replace(ref.slots["blue"], run=1, release=1, state=SlotState.STARTING)
+    changed = replace(ref, slots={**ref.slots, "green": left})
     world.store.transact("hello", lambda tx: tx.put_environment(changed))
     said = world.keeper.reconcile()
     assert any("green was left behind by #1" in line for line in said)
@@ -117,7 +117,7 @@ def test_containers_that_a_lost_store_does_not_know_go_on_until_gc(world):
     world.push("one")
     spec = next(s.spec for p, s in world.engine.held.items() if p.environment == "dev")
     stranger = SlotRef("ghost", "dev", 9, "blue")
-    world.engine.held[stranger] = type(world.engine.held[spec.place])(replace(spec, place=stranger))
+    world.engine.held[stranger] = type(world.engine.held[spec.ref])(replace(spec, ref=stranger))
     world.engine.active["ghost", "dev"] = None
     assert world.keeper.reconcile() == []
     assert stranger in world.engine.held
@@ -179,13 +179,13 @@ def test_nothing_is_started_again_while_gc_removes_it(world, monkeypatch):
     world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
     real = world.engine.remove
 
-    def remove(place):
-        real(place)
+    def remove(ref):
+        real(ref)
         world.another_keeper().reconcile()
 
     monkeypatch.setattr(world.engine, "remove", remove)
     world.keeper.gc()
-    assert {place.environment for place in world.engine.held} == {"dev", "live"}
+    assert {ref.environment for ref in world.engine.held} == {"dev", "live"}
 
 
 def test_one_keeper_acts_at_a_time(world):

@@ -97,9 +97,9 @@ def test_keeper_whose_lease_ended_in_stop_forgets_the_new_slot(world):
     done = []
     real_stop = world.engine.stop
 
-    def stop(place):
+    def stop(ref):
         # the stop itself is over; the record is written after it
-        real_stop(place)
+        real_stop(ref)
         lease_ends()
 
     world.engine.stop = stop
@@ -153,7 +153,7 @@ def test_switch_back_that_fails_once_leaves_traffic_on_the_failed(world):
     real = world.engine.public
     world.engine.public = lambda spec: (
         replace(real(spec), expect=("nobody",))
-        if spec.release == 2 and spec.place.environment == "live"
+        if spec.release == 2 and spec.ref.environment == "live"
         else real(spec)
     )
 
@@ -164,7 +164,7 @@ def test_switch_back_that_fails_once_leaves_traffic_on_the_failed(world):
     n = []
 
     def switch(spec):
-        if spec.place.environment == "live" and spec.release == 1:
+        if spec.ref.environment == "live" and spec.release == 1:
             n.append(1)
             if len(n) == 1:
                 raise EngineFailed("the proxy hangs")
@@ -185,7 +185,7 @@ def test_set_aside_after_the_switch_leaves_unverified_traffic(world):
     real = world.engine.public
 
     def public(spec):
-        if spec.place.environment == "live":
+        if spec.ref.environment == "live":
             raise Killed("x")
         return real(spec)
 
@@ -347,7 +347,7 @@ def test_timed_out_in_live_is_kept_for_inspection(world):
     real = world.engine.fits
 
     def fits(spec):
-        if spec.place.environment == "live":
+        if spec.ref.environment == "live":
             world.engine.hang("ready")
         real(spec)
 
@@ -364,7 +364,7 @@ def test_hold_after_crash_after_switch(world):
     real = world.engine.public
 
     def public(spec):
-        if spec.place.environment == "live":
+        if spec.ref.environment == "live":
             raise Killed("x")
         return real(spec)
 
@@ -403,7 +403,7 @@ def test_double_revert_click(world):
     starts = [
         a
         for n, a in world.engine.calls
-        if n == "start" and a[0].place.environment == "live" and a[0].release == 2
+        if n == "start" and a[0].ref.environment == "live" and a[0].release == 2
     ]
     assert len(starts) <= 2, len(starts)
 
@@ -413,7 +413,7 @@ def test_hold_during_rollout_waits_not_cancels(world):
     real = world.engine.preview
 
     def preview(spec):
-        if spec.place.environment == "live" and not world.environment("live").hold:
+        if spec.ref.environment == "live" and not world.environment("live").hold:
             world.desk.hold("hello", "ann")
         return real(spec)
 
@@ -424,8 +424,8 @@ def test_hold_during_rollout_waits_not_cancels(world):
 
 def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
     world.push("one")
-    place = SlotRef("hello", "dev", world.environment("dev").index, "blue")
-    world.engine.vanish(place)
+    ref = SlotRef("hello", "dev", world.environment("dev").index, "blue")
+    world.engine.vanish(ref)
     real = world.engine.restore
     done = []
 
@@ -439,7 +439,7 @@ def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
 
     world.engine.restore = restore
     world.keeper.reconcile()
-    assert world.environment("dev").active == world.engine.serving(place)
+    assert world.environment("dev").active == world.engine.serving(ref)
 
 
 def test_waiting_for_another_run_counts_as_machine_time(world):
@@ -484,7 +484,7 @@ def test_revert_while_the_deploy_verifies_is_one_switch(world):
     reverts = []
 
     def public(spec):
-        if spec.place.environment == "live" and not reverts:
+        if spec.ref.environment == "live" and not reverts:
             reverts.append(world.desk.revert("hello", "ann"))
             world.clock.sleep(1)
         return real(spec)
@@ -495,9 +495,9 @@ def test_revert_while_the_deploy_verifies_is_one_switch(world):
     assert world.run(reverts[0].number).outcome == Outcome.LIVE
     assert world.environment("live").serving == 1
     starts = [
-        a[0].place.slot
+        a[0].ref.slot
         for n, a in world.engine.calls
-        if n == "start" and a[0].place.environment == "live" and a[0].release == 1
+        if n == "start" and a[0].ref.environment == "live" and a[0].release == 1
     ]
     assert set(starts) == {"blue"}
 
@@ -530,7 +530,7 @@ def test_wrong_route_puts_a_good_release_in_quarantine(world):
     real = world.engine.public
     world.engine.public = lambda spec: (
         replace(real(spec), expect=("nobody",))
-        if spec.release == 2 and spec.place.environment == "live"
+        if spec.release == 2 and spec.ref.environment == "live"
         else real(spec)
     )
     world.push("two")
@@ -583,7 +583,7 @@ def test_gc_takes_nothing_from_a_run_at_work(make_world):
     done = []
 
     def ready(spec, emit, watch):
-        if spec.place.environment == "dev" and not done:
+        if spec.ref.environment == "dev" and not done:
             done.append(1)
             world.configure("pipelines: {hello: {environments: {live: }}}")
             world.keeper.gc()

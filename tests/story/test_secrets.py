@@ -149,9 +149,9 @@ def test_a_warm_revert_needs_no_value_and_a_cold_one_says_what_it_lacks_before_i
     world.desk.unquarantine("hello", "ann", 2)
     world.environment("live")
     world.engine.vanish(next(p for p in world.engine.held if p.environment == "live" and p.slot == "green"))
-    place = world.environment("live")
+    ref = world.environment("live")
     world.store.transact("hello", lambda tx: tx.put_environment(
-        type(place)(**{**vars(place), "slots": {"blue": place.slots["blue"]}})))  # fmt: skip
+        type(ref)(**{**vars(ref), "slots": {"blue": ref.slots["blue"]}})))  # fmt: skip
     run = world.revert(to=2)
     assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "engine")
     assert "is not there" in run.failure.message
@@ -185,17 +185,17 @@ def test_a_version_that_is_kept_no_longer_is_said_before_anything_is_started(wor
 def test_the_keeper_makes_containers_again_with_the_versions_they_had(world):
     world.push("one")
     put(world, "TOKEN", "the-second-token")
-    place = next(place for place in world.engine.held if place.environment == "live")
-    world.engine.vanish(place)
+    ref = next(ref for ref in world.engine.held if ref.environment == "live")
+    world.engine.vanish(ref)
     assert any("was not running" in line for line in world.keeper.reconcile())
     assert given(world)["TOKEN"] == "the-first-token"
     world.desk.remove_secret("hello", "bob", "TOKEN", version=1)
     assert world.keeper.reconcile() == []  # what runs is left alone
-    world.engine.vanish(place)
+    world.engine.vanish(ref)
     assert any("version 2, the newest for live, is taken" in line for line in world.keeper.reconcile())
     assert given(world)["TOKEN"] == "the-second-token"
     world.desk.remove_secret("hello", "bob", "TOKEN")
-    world.engine.vanish(place)
+    world.engine.vanish(ref)
     world.keeper.reconcile()
     problem = world.store.get("problem:hello/live")
     assert "TOKEN for live" in problem
@@ -321,7 +321,7 @@ def test_fault_21_the_quarantines_reason_is_masked(world):
     answers = world.engine.answers
     world.engine.answers = lambda spec, path: (
         type(answers(spec, path))(500, {}, b"the-first-token", 0.001)
-        if spec.place.environment == "live" and path == "/"
+        if spec.ref.environment == "live" and path == "/"
         else answers(spec, path)
     )
     world.push("two")
@@ -368,8 +368,8 @@ def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
     put(world, "DATABASE_URL", "postgres://one", "live")
     for pipeline in ("hello", "other"):
         assert world.push("one", pipeline).outcome == Outcome.LIVE
-    for place in [place for place in world.engine.held if place.environment == "live"]:
-        world.engine.vanish(place)
+    for ref in [ref for ref in world.engine.held if ref.environment == "live"]:
+        world.engine.vanish(ref)
     world.store.client.hset(world.store.key("secrets", "hello"), "TOKEN", "[]")
     assert any(line.startswith("other/live") for line in world.keeper.reconcile())
     assert "secrets:hello [TOKEN]" in world.store.get("problem:hello/live")

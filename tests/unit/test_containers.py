@@ -30,17 +30,17 @@ def spec(slot: str = "blue", index: int = 3, **service: object) -> SlotSpec:
 def test_no_two_containers_of_any_environments_share_an_address() -> None:
     places = [SlotRef("p", "e", index, slot) for index, slot in product(range(120), SLOTS)]
     addresses = [
-        containers.address(SETTINGS, place, r, n) for place in places for r in (1, 3) for n in range(1, 13)
+        containers.address(SETTINGS, ref, r, n) for ref in places for r in (1, 3) for n in range(1, 13)
     ]
     assert len(set(addresses)) == len(addresses) == 120 * 48
-    pools = {containers.network_body(SETTINGS, place)["IPAM"]["Config"][0]["IPRange"] for place in places}
+    pools = {containers.network_body(SETTINGS, ref)["IPAM"]["Config"][0]["IPRange"] for ref in places}
     dealt = {str(host) for pool in pools for host in ipaddress_hosts(pool)}
     assert not dealt & set(addresses)
 
 
 def test_a_release_starts_beside_the_one_that_its_slot_held() -> None:
-    place = SlotRef("p", "e", 0, "blue")
-    assert containers.address(SETTINGS, place, 16, 1) != containers.address(SETTINGS, place, 18, 1)
+    ref = SlotRef("p", "e", 0, "blue")
+    assert containers.address(SETTINGS, ref, 16, 1) != containers.address(SETTINGS, ref, 18, 1)
 
 
 def ipaddress_hosts(pool: str) -> list[str]:

@@ -26,9 +26,9 @@ LOGIN = Registry(repository="r.example.com/hello", username="u", password="REGIS
 
 def spec(slot: str = "blue", registry: Registry | None = None, **service: object) -> SlotSpec:
     config = Rendered(service=Service(**service), registry=registry)  # type: ignore[arg-type]
-    place = SlotRef("hello", "live", 3, slot, "kubernetes")
+    ref = SlotRef("hello", "live", 3, slot, "kubernetes")
     remote = "r.example.com/hello@sha256:" + "1" * 64
-    return SlotSpec(place, 17, 42, "c" * 40, "sha256:" + "2" * 64, config, remote=remote)
+    return SlotSpec(ref, 17, 42, "c" * 40, "sha256:" + "2" * 64, config, remote=remote)
 
 
 def pod(one: SlotSpec) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def command(one: SlotSpec, *argv: str, **more: str) -> dict[str, Any]:
 def everything(one: SlotSpec) -> list[made.Manifest]:
     """All that an environment may have, but its Secrets."""
     return [
-        MAKE.public(one.place, "blue"),
-        MAKE.ingress(one.place, ("hello.example.com",), ""),
+        MAKE.public(one.ref, "blue"),
+        MAKE.ingress(one.ref, ("hello.example.com",), ""),
         MAKE.preview(one),
         MAKE.deployment(one),
         MAKE.disruption(one),
@@ -273,12 +273,12 @@ def test_the_public_service_chooses_one_slot_and_the_preview_this_very_release()
     blue, green = (
         MAKE.deployment(spec(s))["spec"]["template"]["metadata"]["labels"] for s in ("blue", "green")
     )
-    public = MAKE.public(spec().place, "blue")
+    public = MAKE.public(spec().ref, "blue")
     assert matches(public, blue)
     assert not matches(public, green)
     assert made.selected(public) == "blue"
-    assert not matches(MAKE.public(spec().place, NOWHERE), blue)
-    assert made.selected(MAKE.public(spec().place, NOWHERE)) is None
+    assert not matches(MAKE.public(spec().ref, NOWHERE), blue)
+    assert made.selected(MAKE.public(spec().ref, NOWHERE)) is None
     assert matches(MAKE.preview(spec()), blue)
     assert not matches(MAKE.preview(replace(spec(), release=18)), blue)
     assert made.selected(None) is None
@@ -286,7 +286,7 @@ def test_the_public_service_chooses_one_slot_and_the_preview_this_very_release()
 
 def test_a_commands_pod_belongs_to_no_service_and_no_deployment() -> None:
     labels = command(spec())["metadata"]["labels"]
-    for service in (MAKE.public(spec().place, "blue"), MAKE.preview(spec())):
+    for service in (MAKE.public(spec().ref, "blue"), MAKE.preview(spec())):
         assert not matches(service, labels)
     chosen = MAKE.deployment(spec())["spec"]["selector"]["matchLabels"]
     assert not chosen.items() <= labels.items()
@@ -296,19 +296,19 @@ def test_a_commands_pod_belongs_to_no_service_and_no_deployment() -> None:
 def test_another_installation_or_environment_is_never_chosen() -> None:
     labels = MAKE.deployment(spec())["spec"]["template"]["metadata"]["labels"]
     other = made.Maker("other", "shop")
-    for service in (other.public(spec().place, "blue"), other.preview(spec())):
+    for service in (other.public(spec().ref, "blue"), other.preview(spec())):
         assert not matches(service, labels)
-    twin = replace(spec().place, environment="qa")
+    twin = replace(spec().ref, environment="qa")
     assert not matches(MAKE.public(twin, "blue"), labels)
 
 
 def test_host_names_lead_to_the_public_service() -> None:
-    found = MAKE.ingress(spec().place, ("a.example.com", "b.example.com"), "nginx")["spec"]
+    found = MAKE.ingress(spec().ref, ("a.example.com", "b.example.com"), "nginx")["spec"]
     assert [rule["host"] for rule in found["rules"]] == ["a.example.com", "b.example.com"]
     backend = found["rules"][1]["http"]["paths"][0]["backend"]["service"]
     assert backend == {"name": "hello-live", "port": {"name": "http"}}
     assert found["ingressClassName"] == "nginx"
-    assert "ingressClassName" not in MAKE.ingress(spec().place, ("a.example.com",), "")["spec"]
+    assert "ingressClassName" not in MAKE.ingress(spec().ref, ("a.example.com",), "")["spec"]
 
 
 # ── whose it is ──────────────────────────────────────────────────────────────

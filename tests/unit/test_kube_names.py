@@ -32,18 +32,18 @@ given_names = st.builds(lambda first, more: "-".join([first, *more]), st.sampled
 pairs = st.tuples(given_names, given_names)  # as `config.Name` allows them, up to 32 characters
 
 
-def place(pair: tuple[str, str], slot: str = "blue") -> SlotRef:
+def ref(pair: tuple[str, str], slot: str = "blue") -> SlotRef:
     return SlotRef(*pair, 0, slot, "kubernetes")
 
 
 def spec(pair: tuple[str, str], slot: str = "blue", release: int = 1) -> SlotSpec:
     return SlotSpec(
-        place(pair, slot), release, 1, "c" * 40, "sha256:1", Rendered.model_validate({"service": {}})
+        ref(pair, slot), release, 1, "c" * 40, "sha256:1", Rendered.model_validate({"service": {}})
     )
 
 
 def services(pair: tuple[str, str]) -> set[str]:
-    return {names.base(place(pair)), *(names.slot_name(place(pair, slot)) for slot in SLOTS)}
+    return {names.base(ref(pair)), *(names.slot_name(ref(pair, slot)) for slot in SLOTS)}
 
 
 @given(pairs)
@@ -56,8 +56,8 @@ def test_names_and_labels_stay_within_the_clusters_limits(pair: tuple[str, str])
             "a pod's name would be cut, and its ReplicaSet's not be in it"
         )
     for what in ("env", "secrets"):
-        assert OBJECT.fullmatch(names.hashed(place(pair), what, "0" * 16))
-    for key, value in names.slot_labels("i" * 21, place(pair)).items():
+        assert OBJECT.fullmatch(names.hashed(ref(pair), what, "0" * 16))
+    for key, value in names.slot_labels("i" * 21, ref(pair)).items():
         assert KEY.fullmatch(key), key
         assert LABEL.fullmatch(value), value
 
@@ -94,16 +94,16 @@ def test_no_two_environments_share_a_name_however_they_run_together(
 
 @pytest.mark.parametrize("tail", ["abc123", "facade"])
 def test_an_environment_named_like_the_end_of_anothers_name_is_no_other(tail: str) -> None:
-    assert names.base(place(("a-b-c", tail))) != f"a-b-c-{tail}"  # which `a-b` with `c-…` could have, too
+    assert names.base(ref(("a-b-c", tail))) != f"a-b-c-{tail}"  # which `a-b` with `c-…` could have, too
 
 
 def test_short_names_are_what_a_person_would_write() -> None:
-    assert names.base(place(("hello", "live"))) == "hello-live"
-    assert names.slot_name(place(("my-app", "live"))) == "my-app-live-blue"
+    assert names.base(ref(("hello", "live"))) == "hello-live"
+    assert names.slot_name(ref(("my-app", "live"))) == "my-app-live-blue"
 
 
 @pytest.mark.parametrize("slot", SLOTS)
 def test_a_place_is_found_again_in_its_labels(slot: str) -> None:
-    where = place(("hello", "live"), slot)
+    where = ref(("hello", "live"), slot)
     labels = {**names.slot_labels("pl", where), names.INDEX: "0"}
     assert names.slot_ref(labels, "kubernetes") == where

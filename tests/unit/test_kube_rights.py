@@ -209,33 +209,33 @@ def go_the_whole_way(api: Api) -> None:
     watch = Deadline(SystemClock(), 30)
     blue, green = spec("blue", 2, ("hello.example.com",)), spec("green", 1, ())
     for one in (blue, green):
-        engine.prepare(one.place, one.config.hosts)
+        engine.prepare(one.ref, one.config.hosts)
         engine.fits(one)
         engine.command(one, "migrate", ("true",), {}, print, watch)
-        assert engine.command_runs(one.place) == {1}
+        assert engine.command_runs(one.ref) == {1}
         engine.start(one, watch)
         assert engine.ready(one, print, watch)
         engine.expose(one)
         engine.switch(one)
         ask(KubeProbe(api), engine.preview(one))
         ask(KubeProbe(api), engine.public(one))
-        assert len(engine.replicas(one.place)) == one.config.service.replicas
-        assert engine.open_sessions(one.place) == 0
-        assert engine.serving(one.place) == one.place.slot
+        assert len(engine.replicas(one.ref)) == one.config.service.replicas
+        assert engine.open_sessions(one.ref) == 0
+        assert engine.serving(one.ref) == one.ref.slot
         assert engine.missing(one) == ()
         assert engine.drift(one) == ()
         engine.revert_drift(one)
         engine.restore(one)
-        engine.logs(one.place, 5)
+        engine.logs(one.ref, 5)
         engine.forget_command(one, "migrate")
-        engine.forget_commands(one.place, 1)
+        engine.forget_commands(one.ref, 1)
     api.events("Pod", "hello-live-blue-0")
-    engine.drain(blue.place, 0, watch)
-    engine.detach(blue.place, "1")
-    engine.stop(blue.place)
-    engine.unroute(green.place)
+    engine.drain(blue.ref, 0, watch)
+    engine.detach(blue.ref, "1")
+    engine.stop(blue.ref)
+    engine.unroute(green.ref)
     assert list(engine.slots())
-    engine.remove(green.place)
+    engine.remove(green.ref)
     assert engine.told == {name for name in vars(engine_rules.Engine) if not name.startswith("_")}
 
 

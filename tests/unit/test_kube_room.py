@@ -46,8 +46,8 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
 
 def deployment(**service: object) -> dict[str, Any]:
     config = Rendered(service=Service(**service))  # type: ignore[arg-type]
-    place = SlotRef("hello", "live", 0, "blue", "kubernetes")
-    return Maker("pl", "shop").deployment(SlotSpec(place, 1, 1, "c" * 40, "", config, remote="r/x@sha256:1"))
+    ref = SlotRef("hello", "live", 0, "blue", "kubernetes")
+    return Maker("pl", "shop").deployment(SlotSpec(ref, 1, 1, "c" * 40, "", config, remote="r/x@sha256:1"))
 
 
 WANTED = deployment(replicas=2, memory=64 << 20, cpu=0.5)

@@ -40,56 +40,56 @@ PIDS = 512
 TMP = "rw,nosuid,nodev,exec,mode=1777"  # counted as the container's memory, so bounded by its limit
 
 
-def address(settings: Settings, place: SlotRef, release: int, replica: int) -> str:
+def address(settings: Settings, ref: SlotRef, release: int, replica: int) -> str:
     """The fixed address of a replica (1…12) of that release."""
     half = 32 * (release // 2 % 2)
-    first = 1 if place.slot == "blue" else 16
-    return str(subnet(settings, place.index).network_address + half + first + replica)
+    first = 1 if ref.slot == "blue" else 16
+    return str(subnet(settings, ref.index).network_address + half + first + replica)
 
 
-def network_name(settings: Settings, place: SlotRef) -> str:
-    return f"{settings.instance}-{place.pipeline}-{place.environment}"
+def network_name(settings: Settings, ref: SlotRef) -> str:
+    return f"{settings.instance}-{ref.pipeline}-{ref.environment}"
 
 
-def network_body(settings: Settings, place: SlotRef) -> Body:
+def network_body(settings: Settings, ref: SlotRef) -> Body:
     """The network; Docker itself deals addresses (for commands) only from .14 and .15."""
-    net = subnet(settings, place.index)
+    net = subnet(settings, ref.index)
     pool = {
         "Subnet": str(net),
         "Gateway": str(net.network_address + 1),
         "IPRange": f"{net.network_address + 14}/31",
     }
     return {
-        "Name": network_name(settings, place),
+        "Name": network_name(settings, ref),
         "CheckDuplicate": True,
         "Driver": "bridge",
         "IPAM": {"Driver": "default", "Config": [pool]},
         "Labels": {
             INSTANCE: settings.instance,
-            PIPELINE: place.pipeline,
-            ENVIRONMENT: place.environment,
-            INDEX: str(place.index),
+            PIPELINE: ref.pipeline,
+            ENVIRONMENT: ref.environment,
+            INDEX: str(ref.index),
         },
     }
 
 
 def container_name(settings: Settings, spec: SlotSpec, replica: int) -> str:
-    return f"{network_name(settings, spec.place)}-{spec.place.slot}-r{spec.release}-{replica}"
+    return f"{network_name(settings, spec.ref)}-{spec.ref.slot}-r{spec.release}-{replica}"
 
 
 def command_name(settings: Settings, spec: SlotSpec, name: str) -> str:
-    return f"{network_name(settings, spec.place)}-{spec.place.slot}-r{spec.release}-command-{name}"
+    return f"{network_name(settings, spec.ref)}-{spec.ref.slot}-r{spec.release}-command-{name}"
 
 
 def labels(settings: Settings, spec: SlotSpec) -> dict[str, str]:
     """What every container of the spec carries."""
-    place = spec.place
+    ref = spec.ref
     return {
         INSTANCE: settings.instance,
-        PIPELINE: place.pipeline,
-        ENVIRONMENT: place.environment,
-        INDEX: str(place.index),
-        SLOT: place.slot,
+        PIPELINE: ref.pipeline,
+        ENVIRONMENT: ref.environment,
+        INDEX: str(ref.index),
+        SLOT: ref.slot,
         RELEASE: str(spec.release),
         RUN: str(spec.run),
         COMMIT: spec.commit,
@@ -136,7 +136,7 @@ def refuse_root(spec: SlotSpec, user: str) -> None:
     if not number.isdecimal() or int(number) == 0:
         said = f"as {user}" if user else "as root, because it names no user"
         raise AppFailed(
-            f"{spec.place.pipeline}-{spec.place.environment}: the image runs {said}, and `security: strict` wants a "
+            f"{spec.ref.pipeline}-{spec.ref.environment}: the image runs {said}, and `security: strict` wants a "
             "user that is certainly not root.",
             advice="End the Dockerfile's last stage with a number, such as `USER 10001`, and give that user what it "
             "has to read; or take `security: strict` out.",
@@ -145,14 +145,14 @@ def refuse_root(spec: SlotSpec, user: str) -> None:
 
 def image_of(spec: SlotSpec) -> str:
     """What the Engine knows the image by: its id where it was made, its reference by digest elsewhere."""
-    return spec.image if spec.place.engine == DOCKER else spec.remote
+    return spec.image if spec.ref.engine == DOCKER else spec.remote
 
 
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     """One replica, still without its secrets (``given``). It starts without a restart policy, so that an exit is
     seen as one."""
-    network = network_name(settings, spec.place)
-    fixed = address(settings, spec.place, spec.release, replica)
+    network = network_name(settings, spec.ref)
+    fixed = address(settings, spec.ref, spec.release, replica)
     service = spec.config.service
     body: Body = {
         "Image": image_of(spec),
@@ -183,7 +183,7 @@ def command_body(
         "Labels": {**labels(settings, spec), COMMAND: name},
         "HostConfig": {
             **limits(spec),
-            "NetworkMode": network_name(settings, spec.place),
+            "NetworkMode": network_name(settings, spec.ref),
             "RestartPolicy": {"Name": "no"},
         },
     }

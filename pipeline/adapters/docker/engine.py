@@ -53,18 +53,18 @@ class DockerEngine:
 
     # --- before
 
-    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
-        self._proxy.add_environment(place.index, _name(place), (f"{_name(place)}.localhost", *hosts))
-        body = containers.network_body(self._settings, place)
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
+        self._proxy.add_environment(ref.index, _name(ref), (f"{_name(ref)}.localhost", *hosts))
+        body = containers.network_body(self._settings, ref)
         found = self._calls.network(body["Name"])
         if found and not _same_network(found, body):
-            self._replace_network(found, place)
+            self._replace_network(found, ref)
             found = None
         if not found:
             self._calls.create_network(body)
-        self._proxy.join(place.index)
+        self._proxy.join(ref.index)
 
-    def _replace_network(self, found: Found, place: SlotRef) -> None:
+    def _replace_network(self, found: Found, ref: SlotRef) -> None:
         """A network of that name with other addresses: ours and empty, or a clear error."""
         theirs = (found.get("Labels") or {}).get(labels_rules.INSTANCE) != self._settings.instance
         if theirs or found.get("Containers"):
@@ -72,7 +72,7 @@ class DockerEngine:
                 f"A Docker network {found['Name']} is there with other addresses or another owner.",
                 advice="Remove it, or restore PUSHLIVE_SUBNETS and PUSHLIVE_INSTANCE as they were.",
             )
-        together([partial(self._calls.end, one) for one in self._of_environment(place)])
+        together([partial(self._calls.end, one) for one in self._of_environment(ref)])
         self._calls.remove_network(found["Name"])
 
     def fits(self, spec: SlotSpec) -> None:
@@ -81,12 +81,12 @@ class DockerEngine:
         held = memory_of(
             one
             for one in self._calls.list(self._ours, all=False)
-            if not _in(one, spec.place) and labels_rules.SLOT in one["Labels"]
+            if not _in(one, spec.ref) and labels_rules.SLOT in one["Labels"]
         )
         if wanted + held > total:
             raise DoesNotFit(
-                f"{_name(spec.place)}: {service.replicas} × {show_size(service.memory)} for "
-                f"{spec.place.slot} do not fit beside {show_size(held)} that is promised already: "
+                f"{_name(spec.ref)}: {service.replicas} × {show_size(service.memory)} for "
+                f"{spec.ref.slot} do not fit beside {show_size(held)} that is promised already: "
                 f"the machine has {show_size(total)}.",
                 advice="Lower `memory` or `replicas`, shorten `keep_warm`, or take a larger machine.",
             )
@@ -100,7 +100,7 @@ class DockerEngine:
     def _fill(self, spec: SlotSpec, watch: Watch | None) -> bool:
         """Makes the slot hold just the spec's containers, started; True if it acted."""
         wanted = self._bodies(spec)
-        found = self._containers(spec.place)
+        found = self._containers(spec.ref)
         kept = {name_of(one): one for one in found if self._keeps(one, wanted)}
         unfit = [one for one in found if name_of(one) not in kept]
         # Before anything is ended: an image or values that cannot be had leave the slot as it is.
@@ -111,8 +111,8 @@ class DockerEngine:
             secrets = spec.reveal()
         # A serving slot may lose a container that has died, never one that works.
         if any(one["State"] == "running" for one in unfit):
-            self._refuse_serving(spec.place, "filled anew")
-            self._proxy.set_servers(spec.place.index, spec.place.slot, [])
+            self._refuse_serving(spec.ref, "filled anew")
+            self._proxy.set_servers(spec.ref.index, spec.ref.slot, [])
         ends = [partial(self._calls.end, one) for one in unfit]
         acts = [
             partial(self._begin, name, containers.given(body, secrets), kept.get(name))
@@ -148,10 +148,10 @@ class DockerEngine:
         waiting = readiness.Waiting(self._calls, self._probe, self._clock, self._settings, spec)
         waiting.until_ready(names, emit, watch)
         together([partial(self._calls.restart_always, name) for name in names])
-        return self.replicas(spec.place)
+        return self.replicas(spec.ref)
 
-    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
-        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        found = sorted(self._containers(ref), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
         return tuple(
             replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None, self._key)
@@ -160,13 +160,11 @@ class DockerEngine:
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
         wanted = self._bodies(spec)
-        found = {name_of(one): one for one in self._containers(spec.place)}
+        found = {name_of(one): one for one in self._containers(spec.ref)}
         problems = [f"{name} does not belong there" for name in found if name not in wanted]
         for name, body in wanted.items():
             problems += self._wrong(found.get(name), name, body)
-        if not problems and self._proxy.servers(spec.place.index, spec.place.slot) != tuple(
-            self._servers(spec)
-        ):
+        if not problems and self._proxy.servers(spec.ref.index, spec.ref.slot) != tuple(self._servers(spec)):
             problems.append("the proxy does not know its containers")
         return tuple(problems)
 
@@ -186,7 +184,7 @@ class DockerEngine:
             self._verify(name, body)
             if acted:
                 self._calls.restart_always(name)
-        if self._proxy.servers(spec.place.index, spec.place.slot) != tuple(self._servers(spec)):
+        if self._proxy.servers(spec.ref.index, spec.ref.slot) != tuple(self._servers(spec)):
             self.expose(spec)
             acted = True
         return acted
@@ -213,82 +211,82 @@ class DockerEngine:
     # --- traffic
 
     def expose(self, spec: SlotSpec) -> None:
-        self._proxy.set_servers(spec.place.index, spec.place.slot, self._servers(spec))
+        self._proxy.set_servers(spec.ref.index, spec.ref.slot, self._servers(spec))
 
     def preview(self, spec: SlotSpec) -> Route:
-        place = spec.place
+        ref = spec.ref
         return Route(
             f"http://127.0.0.1:{self._settings.preview_port}",
-            {"Host": f"{_name(place)}.localhost", "X-Pushlive-Slot": backend(place.index, place.slot)},
+            {"Host": f"{_name(ref)}.localhost", "X-Pushlive-Slot": backend(ref.index, ref.slot)},
             self._expected(spec),
             self._key,
         )
 
     def public(self, spec: SlotSpec) -> Route:
-        place = spec.place
+        ref = spec.ref
         return Route(
-            f"http://127.0.0.1:{self._settings.port_range[place.index]}",
-            {"Host": f"{_name(place)}.localhost", "X-Pushlive-Probe": self._proxy.token},
+            f"http://127.0.0.1:{self._settings.port_range[ref.index]}",
+            {"Host": f"{_name(ref)}.localhost", "X-Pushlive-Probe": self._proxy.token},
             self._expected(spec),
             self._key,
         )
 
     def switch(self, spec: SlotSpec) -> None:
-        place, wanted = spec.place, self._servers(spec)
-        if self._proxy.servers(place.index, place.slot) != tuple(wanted):
+        ref, wanted = spec.ref, self._servers(spec)
+        if self._proxy.servers(ref.index, ref.slot) != tuple(wanted):
             raise RequestError(
-                f"{_name(place)}: the proxy does not know r{spec.release} in {place.slot}.",
+                f"{_name(ref)}: the proxy does not know r{spec.release} in {ref.slot}.",
                 advice="It has to be started, ready and exposed before traffic goes there.",
             )
-        self._proxy.switch(place.index, place.slot)
+        self._proxy.switch(ref.index, ref.slot)
 
-    def unroute(self, place: SlotRef) -> None:
-        self._proxy.switch(place.index, None)
+    def unroute(self, ref: SlotRef) -> None:
+        self._proxy.switch(ref.index, None)
 
-    def serving(self, place: SlotRef) -> Slot | None:
+    def serving(self, ref: SlotRef) -> Slot | None:
         self._proxy.ensure()
-        return self._proxy.serving(place.index)
+        return self._proxy.serving(ref.index)
 
-    def open_sessions(self, place: SlotRef) -> int:
-        return self._proxy.sessions(place.index, place.slot)
+    def open_sessions(self, ref: SlotRef) -> int:
+        return self._proxy.sessions(ref.index, ref.slot)
 
-    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
-        self._refuse_serving(place, "drained")
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:
+        self._refuse_serving(ref, "drained")
         end = self._clock.monotonic() + limit
-        while count := self.open_sessions(place):
+        while count := self.open_sessions(ref):
             left = end - self._clock.monotonic()
             if left <= 0:
-                self._proxy.shutdown_sessions(place.index, place.slot)
+                self._proxy.shutdown_sessions(ref.index, ref.slot)
                 return count
             watch.wait(min(0.05, left))
         return 0
 
-    def detach(self, place: SlotRef, mark: str) -> int:  # noqa: ARG002 - there is nothing to remember
-        self._refuse_serving(place, "detached")
+    def detach(self, ref: SlotRef, mark: str) -> int:  # noqa: ARG002 - there is nothing to remember
+        self._refuse_serving(ref, "detached")
         return 0  # the proxy sends the next request of every connection to the slot that serves
 
     def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
         service = spec.config.service
         numbers = range(1, service.replicas + 1)
         return [
-            (containers.address(self._settings, spec.place, spec.release, n), service.port) for n in numbers
+            (containers.address(self._settings, spec.ref, spec.release, n), service.port) for n in numbers
         ]
 
     def _expected(self, spec: SlotSpec) -> tuple[str, ...]:
-        return tuple(server_name(spec.place.index, spec.place.slot, one) for one in self._servers(spec))
+        return tuple(server_name(spec.ref.index, spec.ref.slot, one) for one in self._servers(spec))
 
     # --- after
 
-    def stop(self, place: SlotRef) -> None:
-        found = self._containers(place)
-        self._refuse_serving(place, "stopped")
-        self._proxy.set_servers(place.index, place.slot, [])
+    def stop(self, ref: SlotRef) -> None:
+        found = self._containers(ref)
+        self._refuse_serving(ref, "stopped")
+        self._proxy.set_servers(ref.index, ref.slot, [])
         together([partial(self._calls.end, one) for one in found])
 
-    def _refuse_serving(self, place: SlotRef, what: str) -> None:
-        if self.serving(place) == place.slot:
+    def _refuse_serving(self, ref: SlotRef, what: str) -> None:
+        if self.serving(ref) == ref.slot:
             raise RequestError(
-                f"{_name(place)}: {place.slot} takes the traffic, it cannot be {what}.",
+                f"{_name(ref)}: {ref.slot} takes the traffic, it cannot be {what}.",
                 advice="Switch to the other slot first.",
             )
 
@@ -311,19 +309,19 @@ class DockerEngine:
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         self._calls.remove(containers.command_name(self._settings, spec, name))
 
-    def command_runs(self, place: SlotRef) -> frozenset[int]:
-        return frozenset(int(one["Labels"][labels_rules.RUN]) for one in self._commands(place))
+    def command_runs(self, ref: SlotRef) -> frozenset[int]:
+        return frozenset(int(one["Labels"][labels_rules.RUN]) for one in self._commands(ref))
 
-    def forget_commands(self, place: SlotRef, run: int) -> None:
-        for one in self._commands(place):
+    def forget_commands(self, ref: SlotRef, run: int) -> None:
+        for one in self._commands(ref):
             if one["Labels"][labels_rules.RUN] == str(run):
                 self._calls.remove(one["Id"])
 
-    def _commands(self, place: SlotRef) -> list[Found]:
-        return [one for one in self._of_environment(place) if labels_rules.COMMAND in one["Labels"]]
+    def _commands(self, ref: SlotRef) -> list[Found]:
+        return [one for one in self._of_environment(ref) if labels_rules.COMMAND in one["Labels"]]
 
-    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
-        found = sorted(self._containers(place), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        found = sorted(self._containers(ref), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         merged: list[tuple[str, str]] = []
         for one in found:
             prefix = f"{one['Labels'][labels_rules.REPLICA]}: " if len(found) > 1 else ""
@@ -332,17 +330,17 @@ class DockerEngine:
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
-    def remove(self, place: SlotRef) -> None:
-        self.unroute(place)
+    def remove(self, ref: SlotRef) -> None:
+        self.unroute(ref)
         for slot in SLOTS:
-            self._proxy.set_servers(place.index, slot, [])
-        together([partial(self._calls.end, one) for one in self._of_environment(place)])
-        self._proxy.remove_environment(place.index)
-        self._calls.remove_network(containers.network_name(self._settings, place))
+            self._proxy.set_servers(ref.index, slot, [])
+        together([partial(self._calls.end, one) for one in self._of_environment(ref)])
+        self._proxy.remove_environment(ref.index)
+        self._calls.remove_network(containers.network_name(self._settings, ref))
 
     def slots(self) -> Iterable[SlotRef]:
         found = self._calls.list(self._ours, labels_rules.REPLICA)
-        return sorted({_place(one, self._key) for one in found}, key=str)
+        return sorted({_ref(one, self._key) for one in found}, key=str)
 
     # --- what is there
 
@@ -350,24 +348,24 @@ class DockerEngine:
     def _ours(self) -> str:
         return f"{labels_rules.INSTANCE}={self._settings.instance}"
 
-    def _of_environment(self, place: SlotRef) -> list[Found]:
+    def _of_environment(self, ref: SlotRef) -> list[Found]:
         return self._calls.list(
             self._ours,
-            f"{labels_rules.PIPELINE}={place.pipeline}",
-            f"{labels_rules.ENVIRONMENT}={place.environment}",
+            f"{labels_rules.PIPELINE}={ref.pipeline}",
+            f"{labels_rules.ENVIRONMENT}={ref.environment}",
         )
 
-    def _containers(self, place: SlotRef) -> list[Found]:
+    def _containers(self, ref: SlotRef) -> list[Found]:
         """The slot's replicas, without containers of commands."""
-        return [one for one in self._of_environment(place) if _in(one, place)]
+        return [one for one in self._of_environment(ref) if _in(one, ref)]
 
 
-def _name(place: SlotRef) -> str:
-    return f"{place.pipeline}-{place.environment}"
+def _name(ref: SlotRef) -> str:
+    return f"{ref.pipeline}-{ref.environment}"
 
 
-def _in(one: Found, place: SlotRef) -> bool:
-    return labels_rules.REPLICA in one["Labels"] and _place(one, place.engine) == place
+def _in(one: Found, ref: SlotRef) -> bool:
+    return labels_rules.REPLICA in one["Labels"] and _ref(one, ref.engine) == ref
 
 
 def _clash(there: list[Found], wanted: dict[str, labels_rules.Body]) -> bool:
@@ -378,7 +376,7 @@ def _clash(there: list[Found], wanted: dict[str, labels_rules.Body]) -> bool:
     )
 
 
-def _place(one: Found, engine: str) -> SlotRef:
+def _ref(one: Found, engine: str) -> SlotRef:
     labels = one["Labels"]
     index = int(labels.get(labels_rules.INDEX) or 0)
     return SlotRef(

@@ -18,19 +18,19 @@ KEPT = 5  # images of one repository on another machine's Engine
 def have(calls: Calls, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
     """The image is on the Engine, pulled where it lies in a registry, and may run there. Twice. An image of this
     machine that is gone is complained of where a container is made."""
-    if spec.place.engine != DOCKER:
+    if spec.ref.engine != DOCKER:
         _pulled(calls, clock, spec, watch)
     if spec.config.service.security == "strict" and (image := calls.image(image_of(spec))):
         refuse_root(spec, str(image["Config"].get("User") or ""))
 
 
 def _pulled(calls: Calls, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
-    place = spec.place
+    ref = spec.ref
     if not spec.remote:
         raise EngineFailed(
-            f"r{spec.release} was made before {place.pipeline} had a `registry:`, and {place.environment} runs on "
+            f"r{spec.release} was made before {ref.pipeline} had a `registry:`, and {ref.environment} runs on "
             "another machine, which has no other way to its image.",
-            advice=f"Deploy the commit again: `pushlive deploy {place.pipeline} --commit {spec.commit[:7]}`.",
+            advice=f"Deploy the commit again: `pushlive deploy {ref.pipeline} --commit {spec.commit[:7]}`.",
         )
     if calls.image(spec.remote):
         return

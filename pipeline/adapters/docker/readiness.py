@@ -45,7 +45,7 @@ class Waiting:
     def until_ready(self, names: list[str], emit: Emit, watch: Watch) -> None:
         """Raises AppFailed when a container exits, at the deadline, or once it clearly listens elsewhere."""
         pending = [
-            _Pending(name, address(self._settings, self._spec.place, self._spec.release, number))
+            _Pending(name, address(self._settings, self._spec.ref, self._spec.release, number))
             for number, name in enumerate(names, 1)
         ]
         pool = ThreadPoolExecutor(len(pending), thread_name_prefix="ready")

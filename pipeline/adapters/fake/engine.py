@@ -63,42 +63,40 @@ class FakeEngine(Script):
 
     # --- what a test does to it
 
-    def exit(self, place: SlotRef, code: int = 1) -> None:
+    def exit(self, ref: SlotRef, code: int = 1) -> None:
         """The slot's containers die."""
-        self.held[place].alive, self.held[place].exit_code = False, code
+        self.held[ref].alive, self.held[ref].exit_code = False, code
 
-    def vanish(self, place: SlotRef) -> None:
+    def vanish(self, ref: SlotRef) -> None:
         """Somebody removes the slot's containers by hand."""
-        del self.held[place]
+        del self.held[ref]
 
-    def sessions(self, place: SlotRef, count: int) -> None:
+    def sessions(self, ref: SlotRef, count: int) -> None:
         """So many requests are open in the slot; draining ends one each time it looks."""
-        self.held[place].sessions = count
+        self.held[ref].sessions = count
 
     # --- the port
 
-    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:
-        with self.call("prepare", place, hosts):
-            self.hosts[_key(place)] = hosts
-            self.active.setdefault(_key(place), None)
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
+        with self.call("prepare", ref, hosts):
+            self.hosts[_key(ref)] = hosts
+            self.active.setdefault(_key(ref), None)
 
     def fits(self, spec: SlotSpec) -> None:
         with self.call("fits", spec):
-            held = sum(_memory(one.spec) for place, one in self.held.items() if place != spec.place)
+            held = sum(_memory(one.spec) for ref, one in self.held.items() if ref != spec.ref)
             if held + _memory(spec) > self.memory:
-                raise DoesNotFit(f"{spec.place.environment}: {_memory(spec)} bytes beside {held}.")
+                raise DoesNotFit(f"{spec.ref.environment}: {_memory(spec)} bytes beside {held}.")
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         with self.call("start", spec, watch=watch):
-            self._insist_prepared(spec.place)
-            there = self.held.get(spec.place)
+            self._insist_prepared(spec.ref)
+            there = self.held.get(spec.ref)
             if there and _same(there.spec, spec) and there.alive:
                 return
-            insist(
-                not there or not self._serves(spec.place) or not there.alive, "start into the serving slot"
-            )
+            insist(not there or not self._serves(spec.ref) or not there.alive, "start into the serving slot")
             self._insist_image(spec)
-            self.held[spec.place] = _Slot(spec, secrets=spec.reveal())
+            self.held[spec.ref] = _Slot(spec, secrets=spec.reveal())
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         with self.call("ready", spec, watch=watch):
@@ -111,43 +109,43 @@ class FakeEngine(Script):
                 raise AppFailed(f"it is not ready: its health path answered {status}.")
             there.ready = True
             emit(Event("line", 0.0, "ready"))
-            return self._replicas(spec.place)
+            return self._replicas(spec.ref)
 
     def expose(self, spec: SlotSpec) -> None:
         with self.call("expose", spec):
             insist(self._insist_held(spec, "expose before start").ready, "expose before ready")
-            self.held[spec.place].exposed = True
+            self.held[spec.ref].exposed = True
 
     def preview(self, spec: SlotSpec) -> Route:
         with self.call("preview", spec):
-            name = backend(spec.place.index, spec.place.slot)
+            name = backend(spec.ref.index, spec.ref.slot)
             return Route("http://preview.fake", {"X-Pushlive-Slot": name}, self._servers(spec))
 
     def public(self, spec: SlotSpec) -> Route:
         with self.call("public", spec):
-            return Route(f"http://e{spec.place.index}.fake", {}, self._servers(spec))
+            return Route(f"http://e{spec.ref.index}.fake", {}, self._servers(spec))
 
     def switch(self, spec: SlotSpec) -> None:
         with self.call("switch", spec):
             insist(self._insist_held(spec, "switch to an empty slot").exposed, "switch before expose")
-            self.active[_key(spec.place)] = spec.place.slot
+            self.active[_key(spec.ref)] = spec.ref.slot
 
-    def unroute(self, place: SlotRef) -> None:
-        with self.call("unroute", place):
-            if _key(place) in self.active:
-                self.active[_key(place)] = None
+    def unroute(self, ref: SlotRef) -> None:
+        with self.call("unroute", ref):
+            if _key(ref) in self.active:
+                self.active[_key(ref)] = None
 
-    def serving(self, place: SlotRef) -> Slot | None:
-        with self.call("serving", place):
-            return self.active.get(_key(place))
+    def serving(self, ref: SlotRef) -> Slot | None:
+        with self.call("serving", ref):
+            return self.active.get(_key(ref))
 
-    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
-        with self.call("replicas", place):
-            return self._replicas(place)
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        with self.call("replicas", ref):
+            return self._replicas(ref)
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
         with self.call("missing", spec):
-            there = self.held.get(spec.place)
+            there = self.held.get(spec.ref)
             if there is None or not _same(there.spec, spec):
                 return ("its containers are missing",)
             found = [
@@ -158,31 +156,31 @@ class FakeEngine(Script):
 
     def restore(self, spec: SlotSpec) -> bool:
         with self.call("restore", spec):
-            self._insist_prepared(spec.place)
-            there = self.held.get(spec.place)
+            self._insist_prepared(spec.ref)
+            there = self.held.get(spec.ref)
             if there and there.alive and there.exposed and _same(there.spec, spec):
                 return False
             self._insist_image(spec)
-            self.held[spec.place] = _Slot(spec, ready=True, exposed=True, secrets=spec.reveal())
+            self.held[spec.ref] = _Slot(spec, ready=True, exposed=True, secrets=spec.reveal())
             return True
 
     def drift(self, spec: SlotSpec) -> tuple[str, ...]:
         with self.call("drift", spec):
-            return self.changed.get(spec.place, ())
+            return self.changed.get(spec.ref, ())
 
     def revert_drift(self, spec: SlotSpec) -> None:
         with self.call("revert_drift", spec):
             self._insist_held(spec, "straighten of another release")
-            self.changed.pop(spec.place, None)
+            self.changed.pop(spec.ref, None)
 
-    def open_sessions(self, place: SlotRef) -> int:
-        with self.call("open_sessions", place):
-            return self.held[place].sessions if place in self.held else 0
+    def open_sessions(self, ref: SlotRef) -> int:
+        with self.call("open_sessions", ref):
+            return self.held[ref].sessions if ref in self.held else 0
 
-    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:
-        with self.call("drain", place, limit, watch=watch):
-            insist(not self._serves(place), "drain of the serving slot")
-            there = self.held.get(place)
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:
+        with self.call("drain", ref, limit, watch=watch):
+            insist(not self._serves(ref), "drain of the serving slot")
+            there = self.held.get(ref)
             if there is None:
                 return 0
             for _ in range(int(limit / 0.05)):
@@ -193,15 +191,15 @@ class FakeEngine(Script):
             closed, there.sessions = there.sessions, 0
             return closed
 
-    def detach(self, place: SlotRef, mark: str) -> int:
-        with self.call("detach", place, mark):
-            insist(not self._serves(place), "detach of the serving slot")
+    def detach(self, ref: SlotRef, mark: str) -> int:
+        with self.call("detach", ref, mark):
+            insist(not self._serves(ref), "detach of the serving slot")
             return 0
 
-    def stop(self, place: SlotRef) -> None:
-        with self.call("stop", place):
-            insist(not self._serves(place), "stop of the serving slot")
-            self.held.pop(place, None)
+    def stop(self, ref: SlotRef) -> None:
+        with self.call("stop", ref):
+            insist(not self._serves(ref), "stop of the serving slot")
+            self.held.pop(ref, None)
 
     def command(
         self,
@@ -212,14 +210,14 @@ class FakeEngine(Script):
         emit: Emit,
         watch: Watch,
     ) -> CommandResult:
-        key = (spec.place, spec.release, name)
+        key = (spec.ref, spec.release, name)
         begun = key in self.done
         with self.call("command", spec, name, argv, env, watch=watch):
-            self._insist_prepared(spec.place)
+            self._insist_prepared(spec.ref)
             if not begun:
                 self._insist_image(spec)
                 self.given[name] = spec.reveal()
-                self.done[key], self.begun[key] = None, (spec.place, spec.run)
+                self.done[key], self.begun[key] = None, (spec.ref, spec.run)
                 result = self.commands(spec, argv)
                 for line in result.output.splitlines():
                     emit(Event("line", 0.0, line))
@@ -231,30 +229,30 @@ class FakeEngine(Script):
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         with self.call("forget_command", spec, name):
-            self.done.pop((spec.place, spec.release, name), None)
-            self.begun.pop((spec.place, spec.release, name), None)
+            self.done.pop((spec.ref, spec.release, name), None)
+            self.begun.pop((spec.ref, spec.release, name), None)
 
-    def command_runs(self, place: SlotRef) -> frozenset[int]:
-        with self.call("command_runs", place):
-            return frozenset(run for held, run in self.begun.values() if _key(held) == _key(place))
+    def command_runs(self, ref: SlotRef) -> frozenset[int]:
+        with self.call("command_runs", ref):
+            return frozenset(run for held, run in self.begun.values() if _key(held) == _key(ref))
 
-    def forget_commands(self, place: SlotRef, run: int) -> None:
-        with self.call("forget_commands", place, run):
+    def forget_commands(self, ref: SlotRef, run: int) -> None:
+        with self.call("forget_commands", ref, run):
             for key, (held, of) in tuple(self.begun.items()):
-                if of == run and _key(held) == _key(place):
+                if of == run and _key(held) == _key(ref):
                     del self.begun[key]
                     self.done.pop(key, None)
 
-    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
-        with self.call("logs", place, lines):
-            return self.printed[-lines:] if place in self.held else ()
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        with self.call("logs", ref, lines):
+            return self.printed[-lines:] if ref in self.held else ()
 
-    def remove(self, place: SlotRef) -> None:
-        with self.call("remove", place):
-            self.hosts.pop(_key(place), None)
-            self.active.pop(_key(place), None)
+    def remove(self, ref: SlotRef) -> None:
+        with self.call("remove", ref):
+            self.hosts.pop(_key(ref), None)
+            self.active.pop(_key(ref), None)
             for slot in SLOTS:
-                self.held.pop(replace(place, slot=slot), None)
+                self.held.pop(replace(ref, slot=slot), None)
 
     def slots(self) -> Iterable[SlotRef]:
         with self.call("slots"):
@@ -264,49 +262,47 @@ class FakeEngine(Script):
 
     def answer(self, index: int, slot: Slot | None, path: str) -> Answer:
         """What the proxy would give: by slot for the preview, by the active one for the public."""
-        for place, one in self.held.items():
-            if place.index == index and place.slot == slot and one.exposed and one.alive:
+        for ref, one in self.held.items():
+            if ref.index == index and ref.slot == slot and one.exposed and one.alive:
                 return replace(self.answers(one.spec, path), served_by=self._servers(one.spec)[0])
         return Answer(503, {"retry-after": "5"}, b"503", 0.001)
 
     def active_at(self, index: int) -> Slot | None:
-        keys = {_key(place) for place in self.held if place.index == index}
+        keys = {_key(ref) for ref in self.held if ref.index == index}
         return next((self.active.get(key) for key in keys), None)
 
-    def _serves(self, place: SlotRef) -> bool:
-        return self.active.get(_key(place)) == place.slot
+    def _serves(self, ref: SlotRef) -> bool:
+        return self.active.get(_key(ref)) == ref.slot
 
-    def _insist_prepared(self, place: SlotRef) -> None:
-        insist(_key(place) in self.active, f"{place.pipeline}/{place.environment} was not prepared")
+    def _insist_prepared(self, ref: SlotRef) -> None:
+        insist(_key(ref) in self.active, f"{ref.pipeline}/{ref.environment} was not prepared")
 
     def _insist_held(self, spec: SlotSpec, what: str) -> _Slot:
-        there = self.held.get(spec.place)
+        there = self.held.get(spec.ref)
         insist(there is not None and _same(there.spec, spec), what)
-        return self.held[spec.place]
+        return self.held[spec.ref]
 
     def _insist_image(self, spec: SlotSpec) -> None:
         if spec.image in self.gone:
             raise EngineFailed(f"the image {spec.image[:19]} is not on this machine any more.")
-        if spec.place.engine != DOCKER:
+        if spec.ref.engine != DOCKER:
             if not spec.remote:
                 raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
             self.logins[spec.remote] = spec.login()
 
-    def _replicas(self, place: SlotRef) -> tuple[Replica, ...]:
-        there = self.held.get(place)
+    def _replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        there = self.held.get(ref)
         if there is None:
             return ()
         port, state = there.spec.config.service.port, "running" if there.alive else "exited"
         return tuple(
-            Replica(f"{place.environment}-{n}", host, port, there.spec.release, state, there.exit_code)
+            Replica(f"{ref.environment}-{n}", host, port, there.spec.release, state, there.exit_code)
             for n, host in enumerate(_addresses(there.spec), 1)
         )
 
     def _servers(self, spec: SlotSpec) -> tuple[str, ...]:
         port = spec.config.service.port
-        return tuple(
-            server_name(spec.place.index, spec.place.slot, (host, port)) for host in _addresses(spec)
-        )
+        return tuple(server_name(spec.ref.index, spec.ref.slot, (host, port)) for host in _addresses(spec))
 
 
 class FakeProbe(Script):
@@ -332,8 +328,8 @@ class FakeProbe(Script):
             raise TryAgain(f"TCP {address}:{port}: connection refused, nothing listens there.")
 
 
-def _key(place: SlotRef) -> Key:
-    return place.pipeline, place.environment
+def _key(ref: SlotRef) -> Key:
+    return ref.pipeline, ref.environment
 
 
 def _same(one: SlotSpec, two: SlotSpec) -> bool:
@@ -346,5 +342,5 @@ def _memory(spec: SlotSpec) -> int:
 
 
 def _addresses(spec: SlotSpec) -> list[str]:
-    base = {"blue": 1, "green": 16}[spec.place.slot]
-    return [f"10.0.{spec.place.index}.{base + n}" for n in range(1, spec.config.service.replicas + 1)]
+    base = {"blue": 1, "green": 16}[spec.ref.slot]
+    return [f"10.0.{spec.ref.index}.{base + n}" for n in range(1, spec.config.service.replicas + 1)]

@@ -31,21 +31,21 @@ class Wish:
         return self.amounts.get(name, Decimal(0))
 
 
-def insist(calls: Calls, place: SlotRef, wanted: Manifest, held: Found | None) -> None:
+def insist(calls: Calls, ref: SlotRef, wanted: Manifest, held: Found | None) -> None:
     """Raises DoesNotFit, with the figures. ``wanted``: the Deployment to be; ``held``: what the slot has now, which
     counts as free."""
     asks, has = wish(wanted), wish(held)
     for quota in calls.find("ResourceQuota", {}):
         for line in over(quota, asks, has):
             raise DoesNotFit(
-                f"{base(place)}: {place.slot} asks for {line}.",
+                f"{base(ref)}: {ref.slot} asks for {line}.",
                 advice="Raise the quota, lower `memory`, `cpu` or `replicas`, or shorten `keep_warm`.",
             )
     one = quantity(_resources(wanted)["requests"]["memory"])
     largest = _largest_node(calls)
     if largest is not None and one > largest:
         raise DoesNotFit(
-            f"{base(place)}: one replica asks for {show_size(int(one))}; "
+            f"{base(ref)}: one replica asks for {show_size(int(one))}; "
             f"the largest node has {show_size(int(largest))}.",
             advice="Lower `memory`, or add a larger node.",
         )

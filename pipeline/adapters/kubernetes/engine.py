@@ -70,68 +70,68 @@ class KubeEngine:
 
     # --- before
 
-    def prepare(self, place: SlotRef, hosts: tuple[str, ...]) -> None:  # `switch` leads them here
-        if self._own.get("Service", base(place), place):
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:  # `switch` leads them here
+        if self._own.get("Service", base(ref), ref):
             return
         # Whatever stands in the way is said before anything is made.
         for slot in SLOTS:
             for kind in ("Deployment", "Service"):
-                self._own.get(kind, f"{base(place)}-{slot}", place)
+                self._own.get(kind, f"{base(ref)}-{slot}", ref)
         if hosts:
-            self._own.get("Ingress", base(place), place)
-        self._own.make(self._make.public(place, NOWHERE), place)
+            self._own.get("Ingress", base(ref), ref)
+        self._own.make(self._make.public(ref, NOWHERE), ref)
 
     def fits(self, spec: SlotSpec) -> None:
-        held = self._own.mine("Deployment", slot_name(spec.place), spec.place)
-        capacity.insist(self._calls, spec.place, self._make.deployment(spec), held)
+        held = self._own.mine("Deployment", slot_name(spec.ref), spec.ref)
+        capacity.insist(self._calls, spec.ref, self._make.deployment(spec), held)
 
     # --- the slot
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()
-        service = self._own.get("Service", base(spec.place), spec.place)
+        service = self._own.get("Service", base(spec.ref), spec.ref)
         if service is None:
             raise EngineFailed(
-                f"{base(spec.place)} was not prepared: it has no Service.", advice="Deploy again."
+                f"{base(spec.ref)} was not prepared: it has no Service.", advice="Deploy again."
             )
-        if selected(service) != spec.place.slot:
+        if selected(service) != spec.ref.slot:
             self._clear_the_way(spec)
         self._fill(spec, exactly=True)
 
     def _clear_the_way(self, spec: SlotSpec) -> None:
         """An idle slot is taken over from whoever changed it by hand, and what failed in it is tried anew at once:
         the cluster itself would wait longer and longer."""
-        found = self._own.get("Deployment", slot_name(spec.place), spec.place)
+        found = self._own.get("Deployment", slot_name(spec.ref), spec.ref)
         if found and diff.others(found):
             self._sources.provide(spec)
             wanted = self._make.deployment(spec)
             if self._spec_of(found) != self._make.spec_hash(spec):
                 wanted["spec"]["replicas"] = 0
             self._own.restore(wanted, dry=False)
-        for pod in self._pods(spec.place):
+        for pod in self._pods(spec.ref):
             if of_pod(pod) and not is_ready(pod):
                 self._calls.delete("Pod", pod["metadata"]["name"])
-        self._sweep_ended(spec.place)
+        self._sweep_ended(spec.ref)
 
     def _fill(self, spec: SlotSpec, exactly: bool) -> bool:
         """Makes the slot's Deployment what the spec says; True if it acted. Where not ``exactly``, another number of
         replicas than the spec's, that somebody chose by hand, is left."""
-        found = self._own.get("Deployment", slot_name(spec.place), spec.place)
+        found = self._own.get("Deployment", slot_name(spec.ref), spec.ref)
         if found and self._holds(found, spec, exactly):
             return self._sources.restore(spec)
         other = found is not None and self._spec_of(found) != self._make.spec_hash(spec)
-        if other and self._pods(spec.place):
-            self._refuse_serving(spec.place, "filled anew")
+        if other and self._pods(spec.ref):
+            self._refuse_serving(spec.ref, "filled anew")
         if not spec.remote:
             raise EngineFailed(
                 f"r{spec.release} was made before its pipeline had a `registry:`: no cluster can pull its image.",
-                advice=f"Deploy its commit again: `pushlive deploy {spec.place.pipeline} --commit {spec.commit[:7]}`.",
+                advice=f"Deploy its commit again: `pushlive deploy {spec.ref.pipeline} --commit {spec.commit[:7]}`.",
             )
         self._sources.provide(spec)
         if other:  # out with the old at once: it makes room, and takes no traffic
-            self._calls.merge("Deployment", slot_name(spec.place), {"spec": {"replicas": 0}})
+            self._calls.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
         self._calls.apply(self._make.deployment(spec))
-        self._sources.sweep(spec, self._commands(spec.place))
+        self._sources.sweep(spec, self._commands(spec.ref))
         return True
 
     def _holds(self, found: Found, spec: SlotSpec, exactly: bool) -> bool:
@@ -143,12 +143,12 @@ class KubeEngine:
         return str(deployment["spec"]["template"]["metadata"]["labels"].get(SPEC))
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
-        labels, spec_hash = slot_labels(self._instance, spec.place), self._make.spec_hash(spec)
+        labels, spec_hash = slot_labels(self._instance, spec.ref), self._make.spec_hash(spec)
         Waiting(self._calls, self._clock, spec, labels, spec_hash).until_ready(emit, watch)
-        return self.replicas(spec.place)
+        return self.replicas(spec.ref)
 
-    def replicas(self, place: SlotRef) -> tuple[Replica, ...]:
-        return tuple(self._replica(pod) for pod in self._pods(place))
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        return tuple(self._replica(pod) for pod in self._pods(ref))
 
     def _replica(self, pod: Found) -> Replica:
         status, end = pod.get("status", {}), last_end(pod)
@@ -170,7 +170,7 @@ class KubeEngine:
         )
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
-        name = slot_name(spec.place)
+        name = slot_name(spec.ref)
         found = self._calls.get("Deployment", name)
         if found is None:
             return (f"the Deployment {name} is missing",)
@@ -179,12 +179,12 @@ class KubeEngine:
         if not found["spec"].get("replicas"):
             return (f"the Deployment {name} was scaled to nothing",)
         problems = [t.text for t in (of_deployment(found),) if t]
-        late = [pod for pod in self._pods(spec.place) if not is_ready(pod)]
+        late = [pod for pod in self._pods(spec.ref) if not is_ready(pod)]
         problems += [f"{t.subject}: {t.text}" for t in map(of_pod, late) if t]
         if not self._exposed(spec):
             problems.append(f"its preview Service {name} does not know its pods")
         if self._hosts_astray(spec):
-            problems.append(f"the Ingress {base(spec.place)} does not lead its host names here")
+            problems.append(f"the Ingress {base(spec.ref)} does not lead its host names here")
         return tuple(problems)
 
     def restore(self, spec: SlotSpec) -> bool:
@@ -206,17 +206,17 @@ class KubeEngine:
 
     def revert_drift(self, spec: SlotSpec) -> None:
         for manifest in self._manifests(spec):
-            if self._own.get(manifest["kind"], manifest["metadata"]["name"], spec.place):
+            if self._own.get(manifest["kind"], manifest["metadata"]["name"], spec.ref):
                 self._own.restore(manifest, dry=False)
                 self._calls.apply(manifest)  # and it is ours again, field by field
 
     def _manifests(self, spec: SlotSpec) -> list[Manifest]:
         """All of the slot that somebody may have changed by hand, the public Service as it is to be while it serves."""
         made = [self._make.deployment(spec), self._make.preview(spec)]
-        if self.serving(spec.place) == spec.place.slot:
-            made.append(self._make.public(spec.place, spec.place.slot))
+        if self.serving(spec.ref) == spec.ref.slot:
+            made.append(self._make.public(spec.ref, spec.ref.slot))
             if spec.config.hosts:
-                made.append(self._make.ingress(spec.place, spec.config.hosts, spec.config.engine.ingress))
+                made.append(self._make.ingress(spec.ref, spec.config.hosts, spec.config.engine.ingress))
         if spec.config.service.replicas > 1:
             made.append(self._make.disruption(spec))
         return made
@@ -224,23 +224,23 @@ class KubeEngine:
     # --- traffic
 
     def expose(self, spec: SlotSpec) -> None:
-        place, config = spec.place, spec.config
-        self._own.put(self._make.preview(spec), place)
+        ref, config = spec.ref, spec.config
+        self._own.put(self._make.preview(spec), ref)
         if config.service.replicas > 1:
-            self._own.put(self._make.disruption(spec), place)
+            self._own.put(self._make.disruption(spec), ref)
         else:
-            self._own.drop("PodDisruptionBudget", slot_name(place), place)
+            self._own.drop("PodDisruptionBudget", slot_name(ref), ref)
 
     def _exposed(self, spec: SlotSpec) -> bool:
-        found = self._calls.get("Service", slot_name(spec.place))
+        found = self._calls.get("Service", slot_name(spec.ref))
         chosen = (found or {}).get("spec", {}).get("selector") or {}
         return bool(chosen.get(SPEC) == self._make.spec_hash(spec))
 
     def preview(self, spec: SlotSpec) -> Route:
-        return self._route(slot_name(spec.place), spec)
+        return self._route(slot_name(spec.ref), spec)
 
     def public(self, spec: SlotSpec) -> Route:
-        return self._route(base(spec.place), spec)
+        return self._route(base(spec.ref), spec)
 
     def _route(self, service: str, spec: SlotSpec) -> Route:
         names, full = self._names(spec), f"{self._calls.namespace}/{service}"
@@ -256,36 +256,36 @@ class KubeEngine:
     def _names(self, spec: SlotSpec) -> tuple[str, ...]:
         """What has to answer, as the Service's endpoints are told (``set_of``)."""
         wanted = self._make.spec_hash(spec)
-        alike = [p for p in self._pods(spec.place) if p["metadata"]["labels"].get(SPEC) == wanted]
+        alike = [p for p in self._pods(spec.ref) if p["metadata"]["labels"].get(SPEC) == wanted]
         names = {set_of(pod["metadata"]["name"]) for pod in alike}
         return tuple(sorted(names)) or (
-            f"a pod of {slot_name(spec.place)}",
+            f"a pod of {slot_name(spec.ref)}",
         )  # never empty: that would be anybody
 
     def switch(self, spec: SlotSpec) -> None:
         if not self._exposed(spec):
             raise RequestError(
-                f"{base(spec.place)}: the Service {slot_name(spec.place)} does not know r{spec.release}.",
+                f"{base(spec.ref)}: the Service {slot_name(spec.ref)} does not know r{spec.release}.",
                 advice="It has to be started, ready and exposed before traffic goes there.",
             )
-        self._own.put(self._make.public(spec.place, spec.place.slot), spec.place)
+        self._own.put(self._make.public(spec.ref, spec.ref.slot), spec.ref)
         with suppress(TryAgain):  # the traffic has moved; what is left is a courtesy
             self._settle(spec)
         self._lead_hosts(spec)
 
     def _lead_hosts(self, spec: SlotSpec) -> None:
         """The Ingress belongs to the environment: it is that of the release that serves, and of no other."""
-        place, config = spec.place, spec.config
+        ref, config = spec.ref, spec.config
         if config.hosts:
-            self._own.put(self._make.ingress(place, config.hosts, config.engine.ingress), place)
+            self._own.put(self._make.ingress(ref, config.hosts, config.engine.ingress), ref)
         else:
-            self._own.drop("Ingress", base(place), place)
+            self._own.drop("Ingress", base(ref), ref)
 
     def _hosts_astray(self, spec: SlotSpec) -> bool:
         """True where the slot serves and its host names lead elsewhere."""
-        if self.serving(spec.place) != spec.place.slot:
+        if self.serving(spec.ref) != spec.ref.slot:
             return False
-        found = self._own.mine("Ingress", base(spec.place), spec.place)
+        found = self._own.mine("Ingress", base(spec.ref), spec.ref)
         there = [rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()]
         return sorted(there) != sorted(spec.config.hosts)
 
@@ -294,7 +294,7 @@ class KubeEngine:
         ours = set(self._names(spec))
 
         def settled() -> bool:
-            there = set(endpoints(self._calls, base(spec.place)))
+            there = set(endpoints(self._calls, base(spec.ref)))
             return bool(there) and there <= ours
 
         self._until(settled)
@@ -305,50 +305,50 @@ class KubeEngine:
         while not done() and self._clock.monotonic() < end:
             self._clock.sleep(LOOK)
 
-    def unroute(self, place: SlotRef) -> None:
-        if self._own.get("Service", base(place), place):
-            self._calls.apply(self._make.public(place, NOWHERE))
+    def unroute(self, ref: SlotRef) -> None:
+        if self._own.get("Service", base(ref), ref):
+            self._calls.apply(self._make.public(ref, NOWHERE))
 
-    def serving(self, place: SlotRef) -> Slot | None:
-        return selected(self._calls.get("Service", base(place)))
+    def serving(self, ref: SlotRef) -> Slot | None:
+        return selected(self._calls.get("Service", base(ref)))
 
-    def open_sessions(self, place: SlotRef) -> int:  # noqa: ARG002
+    def open_sessions(self, ref: SlotRef) -> int:  # noqa: ARG002
         return 0  # a Service does not tell
 
-    def drain(self, place: SlotRef, limit: float, watch: Watch) -> int:  # noqa: ARG002
-        self._refuse_serving(place, "drained")
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:  # noqa: ARG002
+        self._refuse_serving(ref, "drained")
         watch.check()
         return 0  # whoever ends the pods gives them time to end their requests
 
-    def detach(self, place: SlotRef, mark: str) -> int:
-        self._refuse_serving(place, "detached")
-        found = self._own.mine("Deployment", slot_name(place), place)
+    def detach(self, ref: SlotRef, mark: str) -> int:
+        self._refuse_serving(ref, "detached")
+        found = self._own.mine("Deployment", slot_name(ref), ref)
         if found is None or (found["metadata"].get("annotations") or {}).get(DETACHED) == mark:
             return 0
-        pods = self._pods(place)
+        pods = self._pods(ref)
         for pod in pods:
             # With its whole period to end in: nodes may not know of the switch yet, and of a shorter one the pre-stop
             # delay would take its part from requests in flight.
             self._calls.delete("Pod", pod["metadata"]["name"])
         change = {"metadata": {"annotations": {DETACHED: mark}}}
-        self._calls.merge("Deployment", slot_name(place), change)
+        self._calls.merge("Deployment", slot_name(ref), change)
         return len(pods)
 
     # --- after
 
-    def stop(self, place: SlotRef) -> None:
-        self._refuse_serving(place, "stopped")
+    def stop(self, ref: SlotRef) -> None:
+        self._refuse_serving(ref, "stopped")
         # Kept at zero: what a revert needs is there, and costs nothing.
-        if self._own.mine("Deployment", slot_name(place), place):
-            self._calls.merge("Deployment", slot_name(place), {"spec": {"replicas": 0}})
-        self._own.drop("Service", slot_name(place), place)
-        self._until(lambda: not self._pods(place))  # all of them were told to end
-        self._sweep_ended(place)
+        if self._own.mine("Deployment", slot_name(ref), ref):
+            self._calls.merge("Deployment", slot_name(ref), {"spec": {"replicas": 0}})
+        self._own.drop("Service", slot_name(ref), ref)
+        self._until(lambda: not self._pods(ref))  # all of them were told to end
+        self._sweep_ended(ref)
 
-    def _refuse_serving(self, place: SlotRef, what: str) -> None:
-        if self.serving(place) == place.slot:
+    def _refuse_serving(self, ref: SlotRef, what: str) -> None:
+        if self.serving(ref) == ref.slot:
             raise RequestError(
-                f"{base(place)}: {place.slot} takes the traffic, it cannot be {what}.",
+                f"{base(ref)}: {ref.slot} takes the traffic, it cannot be {what}.",
                 advice="Switch to the other slot first.",
             )
 
@@ -371,16 +371,16 @@ class KubeEngine:
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         command_module.forget(self._calls, self._clock, [command_name(spec, name)])
 
-    def command_runs(self, place: SlotRef) -> frozenset[int]:
-        return frozenset(int(pod["metadata"]["labels"][RUN]) for pod in self._commands(place))
+    def command_runs(self, ref: SlotRef) -> frozenset[int]:
+        return frozenset(int(pod["metadata"]["labels"][RUN]) for pod in self._commands(ref))
 
-    def forget_commands(self, place: SlotRef, run: int) -> None:
-        pods = [pod["metadata"] for pod in self._commands(place)]
+    def forget_commands(self, ref: SlotRef, run: int) -> None:
+        pods = [pod["metadata"] for pod in self._commands(ref)]
         names = [one["name"] for one in pods if one["labels"][RUN] == str(run)]
         command_module.forget(self._calls, self._clock, names)
 
-    def logs(self, place: SlotRef, lines: int) -> tuple[str, ...]:
-        pods = self._pods(place)
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        pods = self._pods(ref)
         merged: list[tuple[str, str]] = []
         for number, pod in enumerate(pods, 1):
             prefix = f"{number}: " if len(pods) > 1 else ""
@@ -389,12 +389,12 @@ class KubeEngine:
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
-    def remove(self, place: SlotRef) -> None:
+    def remove(self, ref: SlotRef) -> None:
         command_module.forget(
-            self._calls, self._clock, [pod["metadata"]["name"] for pod in self._commands(place)]
+            self._calls, self._clock, [pod["metadata"]["name"] for pod in self._commands(ref)]
         )
         for kind in KINDS:
-            for one in self._own.all(kind, place):
+            for one in self._own.all(kind, ref):
                 self._calls.delete(kind, one["metadata"]["name"])
 
     def slots(self) -> Iterable[SlotRef]:
@@ -403,20 +403,20 @@ class KubeEngine:
 
     # --- what is there
 
-    def _pods(self, place: SlotRef) -> list[Found]:
+    def _pods(self, ref: SlotRef) -> list[Found]:
         """The slot's pods that are to stay, in the order of names. One that was evicted lies about for long, and
         another is there in its place."""
-        found = self._calls.find("Pod", slot_labels(self._instance, place))
+        found = self._calls.find("Pod", slot_labels(self._instance, ref))
         staying = [pod for pod in found if not is_going(pod) and not is_over(pod)]
         return sorted(staying, key=lambda pod: pod["metadata"]["name"])
 
-    def _sweep_ended(self, place: SlotRef) -> None:
-        for pod in self._calls.find("Pod", slot_labels(self._instance, place)):
+    def _sweep_ended(self, ref: SlotRef) -> None:
+        for pod in self._calls.find("Pod", slot_labels(self._instance, ref)):
             if is_over(pod) and not is_going(pod):
                 self._calls.delete("Pod", pod["metadata"]["name"])
 
-    def _commands(self, place: SlotRef) -> list[Found]:
-        found = self._own.all("Pod", place)
+    def _commands(self, ref: SlotRef) -> list[Found]:
+        found = self._own.all("Pod", ref)
         return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not _let_go(pod)]
 
 

@@ -22,19 +22,19 @@ class Sources:
     def provide(self, spec: SlotSpec) -> None:
         """Makes what is not there yet. Raises what ``spec.reveal`` and ``spec.login`` do. Twice."""
         if spec.config.service.env:
-            self._own.make(self._make.config_map(spec), spec.place)
+            self._own.make(self._make.config_map(spec), spec.ref)
         if spec.secrets:
             self._give_secrets(spec)
         if login := spec.login():
-            self._own.put(self._make.pull_secret(spec, login.username, login.password), spec.place)
+            self._own.put(self._make.pull_secret(spec, login.username, login.password), spec.ref)
 
     def _give_secrets(self, spec: SlotSpec) -> None:
         """Under a name made from versions; after a restore, or from another store, a version may be another value."""
         wanted = self._make.secret(spec, spec.reveal())
-        there = self._own.get("Secret", wanted["metadata"]["name"], spec.place)
+        there = self._own.get("Secret", wanted["metadata"]["name"], spec.ref)
         if there and there.get("data") != wanted["data"]:
             self._calls.delete("Secret", wanted["metadata"]["name"])
-        self._own.make(wanted, spec.place)
+        self._own.make(wanted, spec.ref)
 
     def restore(self, spec: SlotSpec) -> bool:
         """What pods that are there take their variables from may have been removed by hand: then they cannot start
@@ -49,12 +49,12 @@ class Sources:
         """Removes what neither slot and none of these pods takes anything from any more."""
         used = _named(self._make.deployment(spec)["spec"]["template"]["spec"])
         for slot in SLOTS:
-            found = self._calls.get("Deployment", f"{base(spec.place)}-{slot}")
+            found = self._calls.get("Deployment", f"{base(spec.ref)}-{slot}")
             used |= _named(found["spec"]["template"]["spec"]) if found else set()
         for pod in commands:
             used |= _named(pod["spec"])
         for kind in ("ConfigMap", "Secret"):
-            for one in self._own.all(kind, spec.place):
+            for one in self._own.all(kind, spec.ref):
                 if (kind, one["metadata"]["name"]) not in used:
                     self._calls.delete(kind, one["metadata"]["name"])
 

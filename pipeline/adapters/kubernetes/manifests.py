@@ -51,32 +51,32 @@ class Maker:
 
     # ── the environment ──────────────────────────────────────────────────────
 
-    def public(self, place: SlotRef, slot: str) -> Manifest:
+    def public(self, ref: SlotRef, slot: str) -> Manifest:
         """The public Service, which sends the traffic to that slot; ``NOWHERE`` for none."""
-        chosen = {**environment_labels(self._instance, place), SLOT: slot}
-        return self._service(base(place), place, "public", chosen)
+        chosen = {**environment_labels(self._instance, ref), SLOT: slot}
+        return self._service(base(ref), ref, "public", chosen)
 
-    def ingress(self, place: SlotRef, hosts: tuple[str, ...], kind: str) -> Manifest:
+    def ingress(self, ref: SlotRef, hosts: tuple[str, ...], kind: str) -> Manifest:
         """The host names' way to the public Service. ``kind``: the IngressClass, "" for the cluster's default."""
-        backend = {"service": {"name": base(place), "port": {"name": PORT}}}
+        backend = {"service": {"name": base(ref), "port": {"name": PORT}}}
         path = {"path": "/", "pathType": "Prefix", "backend": backend}
         spec: Manifest = {"rules": [{"host": host, "http": {"paths": [path]}} for host in hosts]}
         if kind:
             spec["ingressClassName"] = kind
-        return self._made("networking.k8s.io/v1", "Ingress", base(place), self._labels(place), spec=spec)
+        return self._made("networking.k8s.io/v1", "Ingress", base(ref), self._labels(ref), spec=spec)
 
     # ── the slot ─────────────────────────────────────────────────────────────
 
     def preview(self, spec: SlotSpec) -> Manifest:
         """The slot's own Service, for the checks: only pods of this very spec answer there."""
-        chosen = {**slot_labels(self._instance, spec.place), SPEC: self.spec_hash(spec)}
-        return self._service(slot_name(spec.place), spec.place, "preview", chosen)
+        chosen = {**slot_labels(self._instance, spec.ref), SPEC: self.spec_hash(spec)}
+        return self._service(slot_name(spec.ref), spec.ref, "preview", chosen)
 
     def deployment(self, spec: SlotSpec) -> Manifest:
         """The slot's pods."""
         template = self._template(spec)
-        labels = {**self._labels(spec.place), SLOT: spec.place.slot, RELEASE: str(spec.release)}
-        made = self._made("apps/v1", "Deployment", slot_name(spec.place), labels)
+        labels = {**self._labels(spec.ref), SLOT: spec.ref.slot, RELEASE: str(spec.release)}
+        made = self._made("apps/v1", "Deployment", slot_name(spec.ref), labels)
         made["metadata"]["annotations"] = {RUN: str(spec.run), COMMIT: spec.commit}
         made["spec"] = {
             "replicas": spec.config.service.replicas,
@@ -84,34 +84,34 @@ class Maker:
             "progressDeadlineSeconds": max(60, round(spec.config.service.ready) + 60),
             # Whoever changes it by hand while it serves takes no capacity away by it.
             "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
-            "selector": {"matchLabels": slot_labels(self._instance, spec.place)},
+            "selector": {"matchLabels": slot_labels(self._instance, spec.ref)},
             "template": template,
         }
         return made
 
     def disruption(self, spec: SlotSpec) -> Manifest:
         """At most one pod of a slot with several is taken away at once, by whoever empties a node."""
-        chosen = {"matchLabels": slot_labels(self._instance, spec.place)}
+        chosen = {"matchLabels": slot_labels(self._instance, spec.ref)}
         return self._made(
             "policy/v1",
             "PodDisruptionBudget",
-            slot_name(spec.place),
-            {**self._labels(spec.place), SLOT: spec.place.slot},
+            slot_name(spec.ref),
+            {**self._labels(spec.ref), SLOT: spec.ref.slot},
             spec={"maxUnavailable": 1, "selector": chosen},
         )
 
     def config_map(self, spec: SlotSpec) -> Manifest:
         """The variables of the configuration, under a name that holds their hash."""
         data = dict(spec.config.service.env)
-        name = hashed(spec.place, "env", fingerprint(data))
-        return self._made("v1", "ConfigMap", name, self._labels(spec.place), data=data, immutable=True)
+        name = hashed(spec.ref, "env", fingerprint(data))
+        return self._made("v1", "ConfigMap", name, self._labels(spec.ref), data=data, immutable=True)
 
     def secret(self, spec: SlotSpec, values: dict[str, Secret]) -> Manifest:
         """The secrets' values, under a name made from their versions: a hash of a value would tell whoever guesses it
         that he is right."""
         data = {key: base64.b64encode(value.reveal().encode()).decode() for key, value in values.items()}
         return self._made(
-            "v1", "Secret", self._secret_name(spec), self._labels(spec.place), data=data, immutable=True
+            "v1", "Secret", self._secret_name(spec), self._labels(spec.ref), data=data, immutable=True
         )
 
     def pull_secret(self, spec: SlotSpec, username: str, password: Secret) -> Manifest:
@@ -123,8 +123,8 @@ class Maker:
         return self._made(
             "v1",
             "Secret",
-            f"{base(spec.place)}-pull",
-            self._labels(spec.place),
+            f"{base(spec.ref)}-pull",
+            self._labels(spec.ref),
             type="kubernetes.io/dockerconfigjson",
             data=data,
         )
@@ -135,7 +135,7 @@ class Maker:
         login = bool(spec.config.registry and spec.config.registry.username)
         service = spec.config.service.model_dump(mode="json", exclude_defaults=True, exclude=_ELSEWHERE)
         what = [spec.release, spec.commit, spec.remote, service, spec.secrets, login]
-        return fingerprint({"labels": slot_labels(self._instance, spec.place), "what": what})
+        return fingerprint({"labels": slot_labels(self._instance, spec.ref), "what": what})
 
     # ── commands ─────────────────────────────────────────────────────────────
 
@@ -146,13 +146,13 @@ class Maker:
             container.pop(key, None)
         pod = self._pod(spec, container) | {"restartPolicy": "Never"}
         labels = {
-            **slot_labels(self._instance, spec.place),
-            INDEX: str(spec.place.index),
+            **slot_labels(self._instance, spec.ref),
+            INDEX: str(spec.ref.index),
             RELEASE: str(spec.release),
             RUN: str(spec.run),
             # Not the slot's own label: no Service and no Deployment may take it for one of the slot's pods.
-            SLOT: f"{spec.place.slot}-command",
-            COMMAND: spec.place.slot,
+            SLOT: f"{spec.ref.slot}-command",
+            COMMAND: spec.ref.slot,
         }
         made = self._made("v1", "Pod", command_name(spec, name), labels)
         # Whoever takes the pod away (a node that is emptied, its garbage collection) leaves what became of it.
@@ -168,10 +168,10 @@ class Maker:
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": slot_labels(self._instance, spec.place)},
+                "labelSelector": {"matchLabels": slot_labels(self._instance, spec.ref)},
             }
         ]
-        labels = {**slot_labels(self._instance, spec.place), INDEX: str(spec.place.index)}
+        labels = {**slot_labels(self._instance, spec.ref), INDEX: str(spec.ref.index)}
         labels |= {RELEASE: str(spec.release)}
         labels[SPEC] = self.spec_hash(spec)
         return {"metadata": {"labels": labels}, "spec": pod}
@@ -191,7 +191,7 @@ class Maker:
             },
         }
         if spec.config.registry and spec.config.registry.username:
-            pod["imagePullSecrets"] = [{"name": f"{base(spec.place)}-pull"}]
+            pod["imagePullSecrets"] = [{"name": f"{base(spec.ref)}-pull"}]
         if spec.config.service.security == "strict":
             pod["securityContext"]["runAsNonRoot"] = True
             # As Docker's: counted as the container's memory, so bounded by its limit.
@@ -252,21 +252,21 @@ class Maker:
         return sources
 
     def _secret_name(self, spec: SlotSpec) -> str:
-        return hashed(spec.place, "secrets", fingerprint(dict(spec.secrets)))
+        return hashed(spec.ref, "secrets", fingerprint(dict(spec.secrets)))
 
-    def _service(self, name: str, place: SlotRef, route: str, chosen: dict[str, str]) -> Manifest:
-        labels = {**self._labels(place), ROUTE: route}
+    def _service(self, name: str, ref: SlotRef, route: str, chosen: dict[str, str]) -> Manifest:
+        labels = {**self._labels(ref), ROUTE: route}
         if route == "preview":
-            labels[SLOT] = place.slot
+            labels[SLOT] = ref.slot
         ports = [{"name": PORT, "port": 80, "targetPort": PORT, "protocol": "TCP"}]
         return self._made("v1", "Service", name, labels, spec={"selector": chosen, "ports": ports})
 
-    def _labels(self, place: SlotRef) -> dict[str, str]:
+    def _labels(self, ref: SlotRef) -> dict[str, str]:
         return {
-            **environment_labels(self._instance, place),
-            INDEX: str(place.index),
+            **environment_labels(self._instance, ref),
+            INDEX: str(ref.index),
             "app.kubernetes.io/managed-by": "pushlive",
-            "app.kubernetes.io/name": place.pipeline,
+            "app.kubernetes.io/name": ref.pipeline,
         }
 
     def _made(self, version: str, kind: str, name: str, labels: dict[str, str], **rest: Any) -> Manifest:

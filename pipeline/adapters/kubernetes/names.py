@@ -29,37 +29,37 @@ RESULT = "pushlive/result"  # finalizer: a command's pod stays until its result 
 NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it
 
 
-def base(place: SlotRef) -> str:
+def base(ref: SlotRef) -> str:
     """``hello-live``: the environment's own name, the public Service's."""
-    return service_name(place.pipeline, place.environment)
+    return service_name(ref.pipeline, ref.environment)
 
 
-def slot_name(place: SlotRef) -> str:
+def slot_name(ref: SlotRef) -> str:
     """``hello-live-blue``: the slot's Deployment, and the preview Service of the same name."""
-    return f"{base(place)}-{place.slot}"
+    return f"{base(ref)}-{ref.slot}"
 
 
 def command_name(spec: SlotSpec, name: str) -> str:
     """The pod of a command of that release, equal for equal names."""
-    whole = f"{slot_name(spec.place)}/r{spec.release}/{name}"
+    whole = f"{slot_name(spec.ref)}/r{spec.release}/{name}"
     tail = hashlib.sha256(whole.encode()).hexdigest()[:10]
     readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
-    return f"{base(spec.place)}-r{spec.release}-{readable}"[: LONGEST - 11].rstrip("-") + f"-{tail}"
+    return f"{base(spec.ref)}-r{spec.release}-{readable}"[: LONGEST - 11].rstrip("-") + f"-{tail}"
 
 
-def hashed(place: SlotRef, what: str, fingerprint: str) -> str:
+def hashed(ref: SlotRef, what: str, fingerprint: str) -> str:
     """A ConfigMap's or Secret's name: another content has another one."""
-    return f"{base(place)}-{what}-{fingerprint}"
+    return f"{base(ref)}-{what}-{fingerprint}"
 
 
-def environment_labels(instance: str, place: SlotRef) -> dict[str, str]:
+def environment_labels(instance: str, ref: SlotRef) -> dict[str, str]:
     """What everything in the environment carries, and what finds all of it."""
-    return {INSTANCE: instance, PIPELINE: place.pipeline, ENVIRONMENT: place.environment}
+    return {INSTANCE: instance, PIPELINE: ref.pipeline, ENVIRONMENT: ref.environment}
 
 
-def slot_labels(instance: str, place: SlotRef) -> dict[str, str]:
+def slot_labels(instance: str, ref: SlotRef) -> dict[str, str]:
     """What selects the slot's pods, whatever release they are."""
-    return {**environment_labels(instance, place), SLOT: place.slot}
+    return {**environment_labels(instance, ref), SLOT: ref.slot}
 
 
 def selector(labels: dict[str, str]) -> str:

@@ -18,18 +18,18 @@ class Owned:
     def __init__(self, calls: Calls, instance: str) -> None:
         self._calls, self._instance = calls, instance
 
-    def get(self, kind: str, name: str, place: SlotRef) -> Found | None:
+    def get(self, kind: str, name: str, ref: SlotRef) -> Found | None:
         """The environment's object of that name, None where there is none. Raises ConfigError where it is somebody
         else's."""
         found = self._calls.get(kind, name)
-        if found is None or self._is_ours(found, place):
+        if found is None or self._is_ours(found, ref):
             return found
         raise self._foreign(found, kind, name)
 
-    def mine(self, kind: str, name: str, place: SlotRef) -> Found | None:
+    def mine(self, kind: str, name: str, ref: SlotRef) -> Found | None:
         """The same, and None where it is somebody else's: for cleaning up."""
         found = self._calls.get(kind, name)
-        return found if found and self._is_ours(found, place) else None
+        return found if found and self._is_ours(found, ref) else None
 
     def _foreign(self, found: Found, kind: str, name: str) -> ConfigError:
         theirs = (found["metadata"].get("labels") or {}).get(INSTANCE)
@@ -43,23 +43,23 @@ class Owned:
             f"`kubectl -n {namespace} delete {kind.lower()} {name}`.",
         )
 
-    def all(self, kind: str, place: SlotRef) -> list[Found]:
+    def all(self, kind: str, ref: SlotRef) -> list[Found]:
         """Every object of that kind in the environment."""
-        return self._calls.find(kind, environment_labels(self._instance, place))
+        return self._calls.find(kind, environment_labels(self._instance, ref))
 
-    def put(self, manifest: Manifest, place: SlotRef) -> None:
+    def put(self, manifest: Manifest, ref: SlotRef) -> None:
         """Applies it. Raises ConfigError as ``get``. Twice."""
-        self.get(manifest["kind"], manifest["metadata"]["name"], place)
+        self.get(manifest["kind"], manifest["metadata"]["name"], ref)
         self._calls.apply(manifest)
 
-    def make(self, manifest: Manifest, place: SlotRef) -> None:
+    def make(self, manifest: Manifest, ref: SlotRef) -> None:
         """Makes what never changes under its name. Raises ConfigError as ``get``. Twice."""
         if not self._calls.create(manifest):
-            self.get(manifest["kind"], manifest["metadata"]["name"], place)
+            self.get(manifest["kind"], manifest["metadata"]["name"], ref)
 
-    def drop(self, kind: str, name: str, place: SlotRef) -> None:
+    def drop(self, kind: str, name: str, ref: SlotRef) -> None:
         """Removes it where it is there and ours. Twice."""
-        if self.mine(kind, name, place):
+        if self.mine(kind, name, ref):
             self._calls.delete(kind, name)
 
     def restore(self, manifest: Manifest, dry: bool) -> tuple[Found, Found] | None:
@@ -77,6 +77,6 @@ class Owned:
                     raise
         return None
 
-    def _is_ours(self, found: Found, place: SlotRef) -> bool:
+    def _is_ours(self, found: Found, ref: SlotRef) -> bool:
         labels = found["metadata"].get("labels") or {}
-        return environment_labels(self._instance, place).items() <= labels.items()
+        return environment_labels(self._instance, ref).items() <= labels.items()

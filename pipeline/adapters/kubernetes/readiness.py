@@ -78,7 +78,7 @@ class Waiting:
             self._began = self._began or self._clock.monotonic()
         deployments = follow.objects("Deployment")
         if not deployments:
-            name = slot_name(self._spec.place)
+            name = slot_name(self._spec.ref)
             raise EngineFailed(f"{name} was removed while it started.", advice="Deploy again.")
         # Somebody, or an autoscaler, may want more of them than is written.
         return len(active) >= self._wanted and all(map(is_ready, active)) and _settled(deployments[0])
@@ -137,7 +137,7 @@ class Waiting:
         if trouble.cause == pod_problems.REFUSED and now - self._asked >= AGAIN:
             self._asked = now  # by itself it would try again after longer and longer pauses
             change = {"metadata": {"annotations": {ASKED: f"{self._clock.now():.3f}"}}}
-            self._calls.merge("Deployment", slot_name(self._spec.place), change)
+            self._calls.merge("Deployment", slot_name(self._spec.ref), change)
         if trouble.cause not in self._told:
             self._told.add(trouble.cause)
             text = f"{trouble.subject}: {trouble.text}; this may pass yet"

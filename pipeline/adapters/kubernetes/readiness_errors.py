@@ -44,7 +44,7 @@ class Late:
     ) -> PushliveError:
         """The error at the deadline. ``silent``: seconds for which the API server has told nothing; ``waited``: seconds
         for which the containers have run."""
-        name = slot_name(self._spec.place)
+        name = slot_name(self._spec.ref)
         if silent >= SILENT:
             return EngineAway(f"{name}: the Kubernetes API has not answered for {silent:.0f} s.")
         if troubles:

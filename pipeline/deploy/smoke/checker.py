@@ -54,7 +54,7 @@ class Checker:
         if isinstance(check, HttpCheck):
             return self._http(self._engine.preview(spec), check, partial(expectations, mask=self._mask))
         if isinstance(check, TcpCheck):
-            return self._tcp(self._engine.replicas(spec.place), check)
+            return self._tcp(self._engine.replicas(spec.ref), check)
         return self._command(spec, check, number)
 
     def _http(self, route: Route, check: HttpCheck, judge: Callable[[HttpCheck, Answer], str]) -> Check:
@@ -82,7 +82,7 @@ class Checker:
     def _command(self, spec: SlotSpec, check: RunCheck, number: int) -> Check:
         name = f"smoke-{number}-{spec.run}"
         route = self._engine.preview(spec)
-        env = {"PUSHLIVE_URL": inside_url(self._engine.replicas(spec.place), route)}
+        env = {"PUSHLIVE_URL": inside_url(self._engine.replicas(spec.ref), route)}
         self._engine.forget_command(spec, name)
         began = self._clock.monotonic()
         watch = _Within(self._watch, self._clock, check.within)
