@@ -46,7 +46,7 @@ class Reconciler:
         vault: Vault,
     ) -> None:
         self._vault = vault
-        self._store, self._adapters, self._engine = store, parts, parts.engine
+        self._store, self._adapters, self._engine = store, parts, parts.engines.of(environment.engine)
         self._environment, self._failed_for, self._lease = environment, failed_for, lease
         self.left: list[str] = []  # what `mend` found and could do nothing about
 
@@ -56,7 +56,7 @@ class Reconciler:
         active = self._environment.active
         if active:
             spec = self._spec(active)
-            self._engine.prepare(spec.ref, spec.config.hosts)
+            self._engine.slots.prepare(spec.ref, spec.config.hosts)
         said = []
         for one in chain(self.differences(), self.drift() if by_hand else ()):
             self._still_ours()
@@ -79,12 +79,12 @@ class Reconciler:
         if active is None:
             return
         spec = self._spec(active)
-        if lines := self._engine.drift(spec):
+        if lines := self._engine.drift.drift(spec):
             what = f"{active} (r{spec.release})"
             yield Difference(
                 f"{what} was changed by hand: {'; '.join(lines)}",
                 f"{what} was changed by hand and was brought back: {'; '.join(lines)}",
-                lambda: self._engine.revert_drift(spec),
+                lambda: self._engine.drift.revert_drift(spec),
             )
 
     # ── traffic ──────────────────────────────────────────────────────────────
@@ -96,7 +96,7 @@ class Reconciler:
             yield from self._serving_nothing()
             return
         spec = self._spec(active)
-        if missing := self._engine.missing(spec):
+        if missing := self._engine.drift.missing(spec):
             what = f"{active} (r{spec.release})"
             notes = self._vault.substitutes(spec.ref.pipeline, spec.ref.environment, spec.secrets)
             yield Difference(
@@ -107,28 +107,28 @@ class Reconciler:
         yield from self._traffic(spec)
 
     def _traffic(self, spec: SlotSpec) -> Iterator[Difference]:
-        active, serves = spec.ref.slot, self._engine.serving(spec.ref)
+        active, serves = spec.ref.slot, self._engine.traffic.serving(spec.ref)
         if serves != active:
             what = f"{active} (r{spec.release})"
             yield Difference(
                 f"the proxy serves {serves or 'nothing'}, it should serve {what}",
                 f"the proxy was brought back to {what}",
-                lambda: self._engine.switch(spec),
+                lambda: self._engine.traffic.switch(spec),
             )
 
     def _serving_nothing(self) -> Iterator[Difference]:
         ref = slots_rules.slot_ref(self._environment, "blue")
-        serves = self._engine.serving(ref)
+        serves = self._engine.traffic.serving(ref)
         # A record without any slot may be a new one after the store was lost: what really serves goes on serving.
-        if serves and (self._environment.slots or not self._engine.replicas(replace(ref, slot=serves))):
+        if serves and (self._environment.slots or not self._engine.slots.replicas(replace(ref, slot=serves))):
             yield Difference(
                 f"the proxy serves {serves}, which was never recorded",
                 "the proxy served a slot that was never recorded; it answers 503 again",
-                lambda: self._engine.unroute(ref),
+                lambda: self._engine.traffic.unroute(ref),
             )
 
     def _revive(self, spec: SlotSpec) -> bool:
-        acted = self._engine.restore(spec)
+        acted = self._engine.drift.restore(spec)
         self._still_ours()  # that may have taken long
         return acted
 
@@ -141,7 +141,7 @@ class Reconciler:
             if record.state != SlotState.WARM or record.until <= now:
                 continue
             spec = self._spec(slot)
-            if missing := self._engine.missing(spec):
+            if missing := self._engine.drift.missing(spec):
                 what = f"the warm slot {slot} (r{record.release})"
                 yield Difference(
                     f"{what} is kept for an instant revert, but {'; '.join(missing)}",
@@ -151,7 +151,7 @@ class Reconciler:
 
     def _revive_or_forget(self, spec: SlotSpec) -> bool:
         try:
-            return self._engine.restore(spec)
+            return self._engine.drift.restore(spec)
         except LeaseLost:
             raise
         except PushliveError:
@@ -169,7 +169,7 @@ class Reconciler:
                 )
         for slot in SLOTS:
             ref = slots_rules.slot_ref(self._environment, slot)
-            if slot not in self._environment.slots and self._engine.replicas(ref):
+            if slot not in self._environment.slots and self._engine.slots.replicas(ref):
                 yield Difference(
                     f"{slot} holds containers that no record knows",
                     f"{slot} held containers that nobody knew; they were removed",
@@ -179,12 +179,12 @@ class Reconciler:
     def _commands(self) -> Iterator[Difference]:
         """Commands of runs that have ended. Those of a failed run are kept for inspection as its slot is."""
         ref = slots_rules.slot_ref(self._environment, "blue")
-        for run in sorted(self._engine.command_runs(ref)):
+        for run in sorted(self._engine.commands.command_runs(ref)):
             if self._ended(run, self._failed_for):
                 yield Difference(
                     f"containers of commands of #{run} are left over",
                     f"containers of commands of #{run} were left over and were removed",
-                    lambda run=run: self._engine.forget_commands(ref, run),  # type: ignore[misc]
+                    lambda run=run: self._engine.commands.forget_commands(ref, run),  # type: ignore[misc]
                 )
 
     # ── connections ──────────────────────────────────────────────────────────
@@ -199,7 +199,7 @@ class Reconciler:
             spec = self._spec(slot)
             if now >= record.since + spec.config.service.drain:
                 self._still_ours()
-                count = self._engine.detach(spec.ref, slots_rules.mark_of(record))
+                count = self._engine.traffic.detach(spec.ref, slots_rules.mark_of(record))
                 if count:
                     text = f"the pods of the warm slot {slot} ({count}) were replaced, which ends its old connections"
                     said.append(f"{self._environment.id}: {text}")
@@ -221,14 +221,14 @@ class Reconciler:
 
     def _still_busy(self, slot: Slot, now: float) -> bool:
         record, spec = self._environment.slots[slot], self._spec(slot)
-        if self._engine.open_sessions(spec.ref) and now < record.until + spec.config.service.drain:
+        if self._engine.traffic.open_sessions(spec.ref) and now < record.until + spec.config.service.drain:
             return True
         watch = Deadline(self._adapters.clock, 5.0, "drain")
-        self._engine.drain(spec.ref, DRAIN_SLICE, watch)
+        self._engine.traffic.drain(spec.ref, DRAIN_SLICE, watch)
         return False
 
     def _clear(self, slot: Slot) -> None:
-        self._engine.stop(slots_rules.slot_ref(self._environment, slot))
+        self._engine.slots.stop(slots_rules.slot_ref(self._environment, slot))
         record = self._environment.slots.get(slot)
 
         def act(transaction: Transaction) -> None:

@@ -75,12 +75,13 @@ class Rollout:
         environment = self._environment()
         slot = slots.slot_for(environment, work.run, release.number)
         self._spec = slots.spec_of(slots.slot_ref(environment, slot), release, work.run.number)
+        self._engine = parts.engines.of(self._spec.ref.engine)
 
     def go(self, ending: Callable[[Run, PushliveError], Ending]) -> None:
         """Raises what stopped it; whatever was begun is then in the record and kept or cleared by the keeper.
         ``ending`` says how an error ends the run."""
         try:
-            self._acting().prepare(self._spec.ref, self._config.hosts)
+            self._acting().slots.prepare(self._spec.ref, self._config.hosts)
             if self._environment().serving != self._release.number:
                 self._secrets()
                 self._release_command()
@@ -122,7 +123,7 @@ class Rollout:
             return None  # a revert never runs a migration again
         name = f"release-{self._work.run.number}"
         if self._released():
-            return self._acting().forget_command(self._spec, name)
+            return self._acting().commands.forget_command(self._spec, name)
         # Nobody's wish cuts it: half of a migration helps no one. What was wished is looked at afterwards.
         with self._work.step(self._name, "release", RELEASE_TIMEOUT, cancellable=False) as step:
             result = self._run_to_its_end(name, service.release, step.watch)
@@ -133,7 +134,7 @@ class Rollout:
                     advice="Nothing was started. See that it may run again, then push a fix or `pushlive retry`.",
                     evidence=tuple(result.output.splitlines()[-LOG_LINES:]),
                 )
-        return self._acting().forget_command(self._spec, name)
+        return self._acting().commands.forget_command(self._spec, name)
 
     def _released(self) -> bool:
         """True where an earlier worker of this run saw the command succeed: it is gone from the engine by then."""
@@ -143,7 +144,7 @@ class Rollout:
     def _run_to_its_end(self, name: str, argv: tuple[str, ...], watch: Watch) -> CommandResult:
         tell = self._work.emitter(self._name)
         try:
-            return self._acting().command(self._spec, name, argv, {}, tell, watch)
+            return self._acting().commands.command(self._spec, name, argv, {}, tell, watch)
         except TimedOut as error:
             raise OutcomeUnknown(
                 f"{self._name}: the release command {' '.join(argv)} has not ended: {error.message}",
@@ -151,23 +152,23 @@ class Rollout:
             ) from error
 
     def _start(self) -> None:
-        engine, spec = self._adapters.engine, self._spec
+        spec = self._spec
         margin = START_MARGIN if self._config.engine.here else CLUSTER_MARGIN
         with self._work.step(self._name, "start", self._config.service.ready + margin) as step:
             warm = self._take_slot()
             if not warm:
-                engine.fits(spec)
+                self._engine.slots.fits(spec)
                 self._drain(step.watch)
             self._start_watching_the_time(step.watch)
-            replicas = engine.ready(spec, self._work.emitter(self._name), step.watch)
-            self._acting().expose(spec)
+            replicas = self._engine.slots.ready(spec, self._work.emitter(self._name), step.watch)
+            self._acting().traffic.expose(spec)
             step.detail = f"{spec.ref.slot}, {'warm' if warm else 'new'}"
             if len(replicas) > 1:
                 step.detail += f", {len(replicas)} replicas"
 
     def _start_watching_the_time(self, watch: Watch) -> None:
         began = self._adapters.clock.monotonic()
-        self._acting().start(self._spec, watch)
+        self._acting().slots.start(self._spec, watch)
         took = self._adapters.clock.monotonic() - began
         if took > SLOW_END:
             text = f"{took:.0f} s went into ending what {self._spec.ref.slot} held before; does it ignore SIGTERM? "
@@ -177,7 +178,7 @@ class Rollout:
         timeout = 60.0 + sum(check.within + getattr(check, "retry", 0.0) for check in self._config.smoke)
         with self._work.step(self._name, "smoke", timeout) as step:
             checker = self._checker(step.watch)
-            route = self._adapters.engine.preview(self._spec)
+            route = self._engine.traffic.preview(self._spec)
             results = checker.identity(self._spec, route)
             if results[0].ok:
                 results += checker.run(self._spec, self._config.smoke)
@@ -189,7 +190,7 @@ class Rollout:
         with self._work.step(self._name, "switch", 60.0) as step:
             self._work.still_wanted()
             self._change(self._intend)
-            self._acting().switch(self._spec)
+            self._acting().traffic.switch(self._spec)
             before = self._environment().active
             now, keep = self._adapters.clock.now(), self._config.service.keep_warm
             slot = self._spec.ref.slot
@@ -199,7 +200,7 @@ class Rollout:
     def _verify(self) -> None:
         with self._work.step(self._name, "verify", 60.0) as step:
             before = self._work.run.checks.get(self._name, ())
-            route = self._adapters.engine.public(self._spec)
+            route = self._engine.traffic.public(self._spec)
             results = self._checker(step.watch).identity(self._spec, route, VERIFY_REQUESTS)
             self._keep_checks(before, results)
             step.detail = f"{sum(check.ok for check in results)}/{len(results)}"
@@ -219,7 +220,7 @@ class Rollout:
             return
         ref, mark = slots.slot_ref(environment, slot), slots.mark_of(record)
         try:
-            count = self._acting().detach(ref, mark)
+            count = self._acting().traffic.detach(ref, mark)
         except (LeaseLost, StoreUnavailable):
             raise
         except PushliveError as error:
@@ -296,10 +297,10 @@ class Rollout:
         try:
             if environment.active:
                 old = self._old_spec(environment, environment.active)
-                self._acting().switch(old)
+                self._acting().traffic.switch(old)
                 text = f"traffic is back on r{old.release} ({environment.active})"
             else:
-                self._acting().unroute(self._spec.ref)
+                self._acting().traffic.unroute(self._spec.ref)
                 text = "nothing to go back to: the route answers 503 again"
         except (LeaseLost, StoreUnavailable):
             raise
@@ -327,7 +328,7 @@ class Rollout:
     def _acting(self) -> Engine:
         """The engine, for an act on it: only while this worker has the run. Raises LeaseLost."""
         self._work.still_ours()
-        return self._adapters.engine
+        return self._engine
 
     def _change(self, act: Change) -> None:
         self._work.change(self._both(act))
@@ -344,16 +345,15 @@ class Rollout:
 
     def _drain(self, watch: Watch) -> None:
         """Lets what the slot held before end its open requests; the engine removes it when it starts ours."""
-        engine, spec = self._adapters.engine, self._spec
-        if any(replica.release != spec.release for replica in engine.replicas(spec.ref)):
-            closed = self._acting().drain(spec.ref, self._config.service.drain, watch)
+        spec = self._spec
+        if any(replica.release != spec.release for replica in self._engine.slots.replicas(spec.ref)):
+            closed = self._acting().traffic.drain(spec.ref, self._config.service.drain, watch)
             if closed:
                 self._work.note(f"{closed} connections to the old {spec.ref.slot} were closed", self._name)
 
     def _checker(self, watch: Watch) -> Checker:
-        parts = self._adapters
         tell, mask = self._work.emitter(self._name), self._work.masked
-        return Checker(parts.engine, parts.probe, parts.clock, tell, watch, mask)
+        return Checker(self._engine, self._adapters.clock, tell, watch, mask)
 
     def _keep_checks(self, before: tuple[Check, ...], results: tuple[Check, ...]) -> None:
         checks = {self._name: (*before, *results)}
@@ -361,7 +361,7 @@ class Rollout:
 
     def _logs(self) -> tuple[str, ...]:
         try:
-            lines = self._adapters.engine.logs(self._spec.ref, 10 * LOG_LINES)
+            lines = self._engine.slots.logs(self._spec.ref, 10 * LOG_LINES)
         except (ConfigError, EngineFailed) as error:
             # A check failed, and a person has to hear of that one.
             return (f"(its last lines could not be read: {error.message})",)

@@ -332,7 +332,9 @@ class Runner:
             return environment
         engine_addresses.refuse_move(environment, release, key)
         work.still_ours()
-        self._adapters.engine.remove(slots.slot_ref(environment, SLOTS[0]))  # its routes, and no slot
+        self._adapters.engines.of(environment.engine).slots.remove(
+            slots.slot_ref(environment, SLOTS[0])
+        )  # its routes, and no slot
 
         def move(transaction: Transaction, run: Run) -> Run:
             transaction.put_environment(replace(transaction.environment(environment.name), engine=key))
@@ -347,7 +349,7 @@ class Runner:
         work.still_ours()
         place = slots.slot_ref(environment, SLOTS[0])
         try:
-            if self._adapters.engine.serving(place) == environment.active:
+            if self._adapters.engines.of(place.engine).traffic.serving(place) == environment.active:
                 return
             failed_for = self._settings.failed_for
             one = Reconciler(self._store, self._adapters, environment, failed_for, lease, self._vault)

@@ -70,7 +70,6 @@ class Replica:
     state: str
     exit_code: int | None = None
     out_of_memory: bool = False
-    engine: str = DOCKER  # whose probe knows the way there
     reach: str = ""  # where that probe asks, if it is not the address
 
 
@@ -81,7 +80,6 @@ class Route:
     url: str  # "http://127.0.0.1:20003", no trailing slash
     headers: dict[str, str] = field(default_factory=dict)
     expect: tuple[str, ...] = ()
-    engine: str = DOCKER  # whose probe knows the way
     service: str = ""  # on a cluster, "namespace/name": whose pods answer there
 
 

@@ -315,7 +315,9 @@ class Keeper:
         said = []
         known = {(e.pipeline, e.name) for e in self._environments()}
         try:
-            strangers = [p for p in self._adapters.engine.slots() if (p.pipeline, p.environment) not in known]
+            every = self._adapters.engines
+            found = (ref for key in every.in_use() for ref in every.of(key).slots.slots())
+            strangers = [p for p in found if (p.pipeline, p.environment) not in known]
         except TryAgain as error:
             return [f"what no record knows was not looked for: {error}"]
         for place in strangers:
@@ -328,7 +330,7 @@ class Keeper:
                     f"pushlive/pipeline={place.pipeline},pushlive/environment={place.environment}`"
                 )
                 continue
-            self._adapters.engine.remove(place)
+            self._adapters.engines.of(place.engine).slots.remove(place)
             said.append(f"{name} is unknown; its {place.slot} containers were removed")
         return said
 
@@ -361,7 +363,9 @@ class Keeper:
             return f"{environment.id} is not in pipelines.yaml any more, but a run is at work there"
         with LeaseHeartbeat(self._store) as heartbeat:
             heartbeat.hold(lease)
-            self._adapters.engine.remove(slots.slot_ref(environment, environment.active or "blue"))
+            self._adapters.engines.of(environment.engine).slots.remove(
+                slots.slot_ref(environment, environment.active or "blue")
+            )
             self._store.forget_environment(environment.pipeline, environment.name)
         return f"{environment.id} is not in pipelines.yaml any more and was removed"
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.ports.builder import Builder
 from pipeline.ports.clock import Clock
-from pipeline.ports.engine import Engine
-from pipeline.ports.probe import Probe
+from pipeline.ports.engine import Engines
 from pipeline.ports.queue import Queue
 from pipeline.ports.source import Source
 
@@ -18,7 +17,6 @@ class Adapters:
 
     source: Source
     builder: Builder
-    engine: Engine
-    probe: Probe
+    engines: Engines
     clock: Clock
     queue: Queue

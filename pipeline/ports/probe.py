@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pipeline.config.engines import DOCKER
 from pipeline.domain.engine_types import Answer, Route
 
 
@@ -13,7 +12,7 @@ class Probe(Protocol):
         """One GET over a fresh connection; no redirect is followed; the body is cut at 1 MiB. Raises TryAgain
         when no answer came (refused, timed out, broken), with a message fit for a person."""
 
-    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:
+    def tcp(self, address: str, port: int, timeout: float) -> float:
         """Opens and closes a connection; returns the seconds. ``address``: where a replica on that engine is reached
         (``Replica.reach``). Raises TryAgain."""
 

@@ -19,9 +19,8 @@ from pipeline.maintenance.keeper import Keeper
 from pipeline.notify.delivery import Delivery
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import SystemClock
-from pipeline.ports.engine import Engine
+from pipeline.ports.engine import Engine, engine_of
 from pipeline.ports.inspection import Inspection
-from pipeline.ports.probe import Probe
 from pipeline.runtime import embedded_store
 from pipeline.service.commands import Commands
 from pipeline.store import Store
@@ -30,7 +29,7 @@ from pipeline.store.configurations import Configurations
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
     from pipeline.adapters.kubernetes.calls import Calls
-    from pipeline.adapters.router import Engines
+    from pipeline.adapters.router import EngineRouter
 
 
 def preload() -> None:
@@ -74,18 +73,17 @@ def parts(settings: Settings) -> Adapters:
     source = GitSource(
         repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit
     )
-    return Adapters(source, builder(settings), every, every, clock, _queue(settings))
+    return Adapters(source, builder(settings), every, clock, _queue(settings))
 
 
 @cache
-def _engines(settings: Settings) -> Engines:
-    from pipeline.adapters.router import Engines
+def _engines(settings: Settings) -> EngineRouter:
+    from pipeline.adapters.router import EngineRouter
 
-    return Engines(lambda key: _pair(settings, where_of(key)), lambda: sorted(_in_use(settings)))
+    return EngineRouter(lambda key: _engine(settings, where_of(key)), lambda: sorted(_in_use(settings)))
 
 
-def _pair(settings: Settings, where: Where) -> tuple[Engine, Probe]:
-    """One engine and the probe that knows the way there."""
+def _engine(settings: Settings, where: Where) -> Engine:
     clock = SystemClock()
     if where.kubernetes is None:
         from pipeline.adapters.docker import remote
@@ -94,14 +92,14 @@ def _pair(settings: Settings, where: Where) -> tuple[Engine, Probe]:
         from pipeline.adapters.http.probe import HttpProbe
 
         if where.docker:
-            return remote.pair(where, settings, clock)
+            return engine_of(*remote.pair(where, settings, clock))
         probe = HttpProbe()
-        return DockerEngine(client, proxy(settings), settings, probe, clock), probe
+        return engine_of(DockerEngine(client, proxy(settings), settings, probe, clock), probe)
     from pipeline.adapters.kubernetes.engine import KubeEngine
     from pipeline.adapters.kubernetes.probe import KubeProbe
 
     calls = _calls(where.kubernetes, where.namespace)
-    return KubeEngine(calls, settings.instance, where.key, clock), KubeProbe(calls)
+    return engine_of(KubeEngine(calls, settings.instance, where.key, clock), KubeProbe(calls))
 
 
 @cache
@@ -171,9 +169,9 @@ def remove_everything(settings: Settings) -> Iterator[str]:
     every, keys = _engines(settings), _in_use(settings)
     for key in sorted(keys):
         try:
-            engine, _ = every.pair(key)
-            for place in tuple(engine.slots()):
-                engine.remove(place)
+            engine = every.of(key)
+            for place in tuple(engine.slots.slots()):
+                engine.slots.remove(place)
                 yield f"removed {place.pipeline}/{place.environment}/{place.slot}"
             if (own := _proxy_of(settings, key)) is not None:
                 own.stop()
@@ -218,8 +216,8 @@ def desk(settings: Settings) -> Commands:
         doctor=lambda: _doctor(settings, kept),
         gc=lambda: keeper(settings).gc(),
         fix=lambda: keeper(settings).fix(),
-        output=lambda place, lines: parts(settings).engine.logs(place, lines),
-        compare=lambda spec: parts(settings).engine.drift(spec),
+        output=lambda ref, lines: _engines(settings).of(ref.engine).slots.logs(ref, lines),
+        compare=lambda spec: _engines(settings).of(spec.ref.engine).drift.drift(spec),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.adapters.fake.parts import IllegalOrder, Killed
+from pipeline.adapters.fake.parts import IllegalOrder, Killed, OneEngine
 from pipeline.deploy.runner import Runner
 from pipeline.domain.run import Run
 from pipeline.errors import RequestError, StoreUnavailable
@@ -110,12 +110,18 @@ def pointed_store(url: str, prefix: str, points: Points) -> Store:
     return store
 
 
+def pointed_adapters(world: World, points: Points) -> Adapters:
+    ports = (world.source, world.builder, world.engine, world.probe)
+    source, builder, *engine = (Pointed(port, points) for port in ports)
+    return Adapters(source, builder, OneEngine(*engine), world.clock, world.queue)  # type: ignore[arg-type]
+
+
 def worker(world: World, url: str, points: Points) -> Runner:
     """Another worker's process, as far as the store and the outside can tell."""
     store = pointed_store(url, world.settings.instance, points)
-    ports = (world.source, world.builder, world.engine, world.probe)
-    parts = Adapters(*(Pointed(port, points) for port in ports), world.clock, world.queue)  # type: ignore[arg-type]
-    return Runner(store, parts, world.settings, world.runner._configured, world.desk.accept)
+    return Runner(
+        store, pointed_adapters(world, points), world.settings, world.runner._configured, world.desk.accept
+    )
 
 
 def carry(runner: Runner, points: Points, pipeline: str = "hello") -> Run | None:

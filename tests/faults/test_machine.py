@@ -27,11 +27,10 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.run import Push, Run, State
 from pipeline.errors import RequestError
 from pipeline.maintenance.keeper import Keeper
-from pipeline.ports.adapters import Adapters
 from tests.faults import checker
 from tests.faults.histories import history
 from tests.faults.picture import at_rest, still_serves
-from tests.faults.points import Pointed, Points, carry, leases_end, pointed_store, worker
+from tests.faults.points import Points, carry, leases_end, pointed_adapters, pointed_store, worker
 from tests.story.conftest import World
 
 CONFIG = """\
@@ -257,11 +256,11 @@ class Machine(RuleBasedStateMachine):
         self.disturbed = True
 
     def _keeper(self, points: Points) -> Keeper:
-        world, real = self.world, self.world._adapters
+        world = self.world
         store = pointed_store(self.url, world.settings.instance, points)
-        ports = (real.source, real.builder, real.engine, real.probe)
-        parts = Adapters(*(Pointed(port, points) for port in ports), real.clock, real.queue)  # type: ignore[arg-type]
-        return Keeper(store, parts, world.settings, world.desk.accept, world.heads, list)
+        return Keeper(
+            store, pointed_adapters(world, points), world.settings, world.desk.accept, world.heads, list
+        )
 
     # ── time, and other people's hands ───────────────────────────────────────
 
@@ -349,7 +348,7 @@ class Machine(RuleBasedStateMachine):
         calls = [(name, a[0]) for name, a in self.world.engine.calls if name in ("start", "switch", "stop")]
         note(
             ", ".join(
-                f"{n} {getattr(a, 'place', a).environment} {getattr(a, 'place', a).slot}" for n, a in calls
+                f"{n} {getattr(a, 'ref', a).environment} {getattr(a, 'ref', a).slot}" for n, a in calls
             )
         )
 

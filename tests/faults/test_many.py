@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pipeline.adapters.fake.parts import Killed
+from pipeline.adapters.fake.parts import Killed, OneEngine
 from pipeline.deploy.runner import Runner
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.run import Push, State
@@ -65,12 +65,12 @@ class Many:
     def parts(self, points: Points, chance: random.Random, who: str = "") -> Adapters:
         world = self.world
         ports = (world.source, world.builder, world.engine, world.probe)
-        shared = (Pointed(_Shared(self, port, chance, who), points) for port in ports)
-        return Adapters(*shared, world.clock, world.queue)  # type: ignore[arg-type]
+        source, builder, *engine = (Pointed(_Shared(self, port, chance, who), points) for port in ports)
+        return Adapters(source, builder, OneEngine(*engine), world.clock, world.queue)  # type: ignore[arg-type]
 
     def written_down(self, name: str, first: Any, who: str) -> dict[str, Any] | None:
         """An act on the Engine, by the run that the spec names or the keeper; its end is filled in later."""
-        ref = first if isinstance(first, SlotRef) else getattr(first, "place", None)
+        ref = first if isinstance(first, SlotRef) else getattr(first, "ref", None)
         if ref is None or name not in ("start", "ready", "expose", "switch", "stop", "drain", "restore"):
             return None
         run = who or (f"{ref.pipeline}#{first.run}" if ref is not first else "")

@@ -12,13 +12,14 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.engines import DOCKER
 from pipeline.ports.adapters import Adapters
+from pipeline.ports.engine import Engine, Engines, engine_of
 
 FOLDER = "PUSHLIVE_TEST_TRAPS"  # the environment's variable that names the folder
 
@@ -159,11 +160,11 @@ class Trapped:
         """Sets a point between two acts of that call; returns what takes it away again."""
         if not call.startswith("engine."):
             return lambda: None
-        key = getattr(args[0], "place", args[0]).engine if args else ""
+        key = getattr(args[0], "ref", args[0]).engine if args else ""
         point = INSIDE.get((call, "docker" if key == DOCKER else "cluster"))
         if point is None:
             return lambda: None
-        owner, name = point(self._part.pair(key)[0])
+        owner, name = point(self._part)
         real = getattr(owner, name)
 
         def passed(*args: Any, **more: Any) -> Any:
@@ -207,8 +208,26 @@ def _listening(argument: Any, passing: Callable[[], None]) -> Any:
     return emit
 
 
+class TrappedEngines:
+    """ports.Engines whose engines are trapped in whole."""
+
+    def __init__(self, engines: Engines, trap: Callable[[Any, str], Any]) -> None:
+        self._engines, self._trap = engines, trap
+
+    def of(self, key: str) -> Engine:
+        one = self._engines.of(key)
+        return engine_of(self._trap(one.slots, "engine"), self._trap(one.probe, "probe"))
+
+    def in_use(self) -> Iterable[str]:
+        return self._engines.in_use()
+
+
 def trapped(parts: Adapters, pipeline: str) -> Adapters:
     """The same parts, with the traps of that folder on the way of that pipeline's run."""
     traps = Traps(Path(os.environ[FOLDER]))
-    names = ("source", "builder", "engine", "probe")
-    return replace(parts, **{name: Trapped(getattr(parts, name), name, traps, pipeline) for name in names})
+
+    def trap(part: Any, name: str) -> Any:
+        return Trapped(part, name, traps, pipeline)
+
+    source, builder = trap(parts.source, "source"), trap(parts.builder, "builder")
+    return replace(parts, source=source, builder=builder, engines=TrappedEngines(parts.engines, trap))

@@ -117,13 +117,13 @@ def test_the_probe_says_what_happened_on_the_way(there: Elsewhere) -> None:
     spec = spec_of(there, new_ref(there), command=("sh", "-c", silent))
     deploy(there, spec)
     [replica] = there.engine.replicas(spec.ref)
-    assert there.probe.tcp(replica.address, replica.port, 5, there.key) < 5
+    assert there.probe.tcp(replica.address, replica.port, 5) < 5
     with pytest.raises(TryAgain, match="connection refused, nothing listens there"):
-        there.probe.tcp(replica.address, 9, 5, there.key)
+        there.probe.tcp(replica.address, 9, 5)
     with pytest.raises(TryAgain, match="connection refused, nothing listens there"):
-        there.probe.get(Route(f"http://{replica.address}:9", engine=there.key), "/", 5)
+        there.probe.get(Route(f"http://{replica.address}:9"), "/", 5)
     with pytest.raises(TryAgain, match=r"no whole answer within 0\.5 s"):
-        there.probe.get(Route(f"http://{replica.address}:9091", engine=there.key), "/", 0.5)
+        there.probe.get(Route(f"http://{replica.address}:9091"), "/", 0.5)
     there.engine.remove(spec.ref)
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.fake.parts import FakeBuilder, FakeClock, FakeEngine, FakeProbe, FakeQueue, FakeSource
+from pipeline.adapters.fake.parts import (
+    FakeBuilder,
+    FakeClock,
+    FakeEngine,
+    FakeProbe,
+    FakeQueue,
+    FakeSource,
+    OneEngine,
+)
 from pipeline.config.settings import Settings
 from pipeline.deploy.runner import Runner
 from pipeline.domain.environment import Environment
@@ -60,7 +68,8 @@ class World:
         self.clock, self.queue = FakeClock(), FakeQueue()
         self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
         self.probe = FakeProbe(self.engine)
-        parts = Adapters(self.source, self.builder, self.engine, self.probe, self.clock, self.queue)
+        self.engines = OneEngine(self.engine, self.probe)
+        parts = Adapters(self.source, self.builder, self.engines, self.clock, self.queue)
         self.desk = Commands(self.store, self.settings, self.queue, self.clock)
         configs = Configurations(self.store, self.settings.config)
         self.runner = Runner(self.store, parts, self.settings, configs.by_hash, self.desk.accept)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.router import Engines
+from pipeline.adapters.router import EngineRouter
 from pipeline.config.engines import DOCKER
 from pipeline.deploy.engine_addresses import address, in_use, named_in, url
 from pipeline.domain.engine_types import SlotRef
@@ -154,11 +154,10 @@ def test_the_router_asks_each_engine_for_its_own() -> None:
 
     def make(key: str):
         made.append(key)
-        return key, key
+        return key
 
-    router = Engines(make, lambda: ["docker", PROD])
-    assert router.pair(PROD) == (PROD, PROD)
-    assert router.pair(PROD) == (PROD, PROD)
+    router = EngineRouter(make, lambda: ["docker", PROD])
+    assert router.of(PROD) == router.of(PROD) == PROD
     assert made == [PROD]
 
 

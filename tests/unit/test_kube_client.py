@@ -252,9 +252,7 @@ def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_applic
         403, "Forbidden", 'services "x" is forbidden: User "u" cannot get resource "services/proxy"'
     )
     own = 403, {"kind": "Status", "message": "members only"}
-    route = Route(
-        proxy_path(calls, "hello-live"), {}, ("hello-live-blue-abc",), "kubernetes", "shop/hello-live"
-    )
+    route = Route(proxy_path(calls, "hello-live"), {}, ("hello-live-blue-abc",), "shop/hello-live")
     for said in (own, forbidden):
         api.answers = lambda method, path, said=said: said if "proxy" in path else slices  # type: ignore[misc]
         if said is own:

@@ -154,8 +154,7 @@ class DockerEngine:
         found = sorted(self._containers(ref), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
         return tuple(
-            replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None, self._key)
-            for one in found
+            replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None) for one in found
         )
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ def name_of(found: Found) -> str:
     return str(found.get("Name") or found["Names"][0]).lstrip("/")
 
 
-def replica_of(found: Found, inspected: Found | None, engine: str) -> Replica:
+def replica_of(found: Found, inspected: Found | None) -> Replica:
     """A listed container as a Replica; ``inspected`` is needed for its exit code alone."""
     state = inspected["State"] if inspected else {}
     return Replica(
@@ -218,7 +218,6 @@ def replica_of(found: Found, inspected: Found | None, engine: str) -> Replica:
         state=_STATES.get(found["State"], "exited"),
         exit_code=state.get("ExitCode"),
         out_of_memory=bool(state.get("OOMKilled")),
-        engine=engine,
     )
 
 

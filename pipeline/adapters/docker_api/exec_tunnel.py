@@ -17,7 +17,6 @@ from urllib3.response import HTTPResponse
 from pipeline.adapters.docker_api.calls import Calls
 from pipeline.adapters.docker_api.client import translate
 from pipeline.adapters.http.probe import HttpProbe
-from pipeline.config.engines import DOCKER
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import EngineFailed, TryAgain
 
@@ -120,7 +119,7 @@ class TunnelProbe(HttpProbe):
         except EngineFailed as error:  # the container that the way leads through is away
             raise TryAgain(f"GET {route.url}{path}: {error.message}", advice=error.advice) from error
 
-    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:  # noqa: ARG002
+    def tcp(self, address: str, port: int, timeout: float) -> float:
         """See ``ports.Probe``; the seconds are with what the way there takes."""
         began = time.monotonic()
         try:

@@ -15,6 +15,8 @@ from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown,
 from pipeline.lib.secret import Secret
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
+from pipeline.ports.engine import Engine, WholeEngine, engine_of
+from pipeline.ports.probe import Probe
 
 Answers = Callable[[SlotSpec, str], Answer]
 Commands = Callable[[SlotSpec, tuple[str, ...]], CommandResult]
@@ -305,6 +307,19 @@ class FakeEngine(Script):
         return tuple(server_name(spec.ref.index, spec.ref.slot, (host, port)) for host in _addresses(spec))
 
 
+class OneEngine:
+    """ports.Engines: the same engine under every key."""
+
+    def __init__(self, adapter: WholeEngine, probe: Probe) -> None:
+        self._engine = engine_of(adapter, probe)
+
+    def of(self, key: str) -> Engine:  # noqa: ARG002
+        return self._engine
+
+    def in_use(self) -> tuple[str, ...]:
+        return (DOCKER,)
+
+
 class FakeProbe(Script):
     """See ``ports.Probe``: asks the FakeEngine that it was made with."""
 
@@ -320,8 +335,8 @@ class FakeProbe(Script):
             number = int(route.url.removeprefix("http://e").removesuffix(".fake"))
             return self._engine.answer(number, self._engine.active_at(number), path)
 
-    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:
-        with self.call("tcp", address, port, timeout, engine):
+    def tcp(self, address: str, port: int, timeout: float) -> float:
+        with self.call("tcp", address, port, timeout):
             for one in self._engine.held.values():
                 if one.alive and one.spec.config.service.port == port and address in _addresses(one.spec):
                     return 0.001

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
-from pipeline.adapters.fake.engine import FakeEngine, FakeProbe
+from pipeline.adapters.fake.engine import FakeEngine, FakeProbe, OneEngine
 from pipeline.adapters.fake.script import IllegalOrder, Killed, Script, insist
 from pipeline.config.models import Source as SourceConfig
 from pipeline.domain.engine_types import Image, Login
@@ -32,6 +32,7 @@ __all__ = [
     "FakeSource",
     "IllegalOrder",
     "Killed",
+    "OneEngine",
 ]
 
 

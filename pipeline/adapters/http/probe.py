@@ -14,7 +14,6 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
-from pipeline.config.engines import DOCKER
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import TryAgain
 
@@ -44,7 +43,7 @@ class HttpProbe:
     def _connection(self, host: str, port: int, timeout: float) -> HTTPConnection:
         return HTTPConnection(host, port, timeout=timeout)
 
-    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:  # noqa: ARG002
+    def tcp(self, address: str, port: int, timeout: float) -> float:
         """Opens and closes a connection; returns the seconds it took to stand. Raises TryAgain."""
         began = time.monotonic()
         try:

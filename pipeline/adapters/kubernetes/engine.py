@@ -165,7 +165,6 @@ class KubeEngine:
             state=state,
             exit_code=end.get("exitCode") if end and state == "exited" else None,
             out_of_memory=bool(end and end.get("reason") == "OOMKilled" and state == "exited"),
-            engine=self._key,
             reach=status.get("podIP", "") if inside else pod["metadata"]["name"],
         )
 
@@ -245,13 +244,13 @@ class KubeEngine:
     def _route(self, service: str, spec: SlotSpec) -> Route:
         names, full = self._names(spec), f"{self._calls.namespace}/{service}"
         if not self._calls.cluster.inside:
-            return Route(proxy_path(self._calls, service), {}, names, self._key, full)
+            return Route(proxy_path(self._calls, service), {}, names, full)
         found = self._calls.get("Service", service) or {}
         # By its address, which needs no name server; by its name for the application.
         address = found.get("spec", {}).get("clusterIP") or f"{service}.{self._calls.namespace}.svc"
         address = bracketed(address)
         headers = {"Host": f"{service}.{self._calls.namespace}.svc"}
-        return Route(f"http://{address}", headers, names, self._key, full)
+        return Route(f"http://{address}", headers, names, full)
 
     def _names(self, spec: SlotSpec) -> tuple[str, ...]:
         """What has to answer, as the Service's endpoints are told (``set_of``)."""

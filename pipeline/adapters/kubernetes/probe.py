@@ -10,7 +10,6 @@ from pipeline.adapters.http.probe import BODY, HttpProbe
 from pipeline.adapters.kubernetes import forward
 from pipeline.adapters.kubernetes.calls import Calls
 from pipeline.adapters.kubernetes.client import document_of, refused
-from pipeline.config.engines import DOCKER
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import TryAgain
 
@@ -41,7 +40,7 @@ class KubeProbe:
         served = next((name for name in names if name not in route.expect), names[0])
         return Answer(answer.status, answer.headers, answer.body, answer.seconds, served)
 
-    def tcp(self, address: str, port: int, timeout: float, engine: str = DOCKER) -> float:  # noqa: ARG002
+    def tcp(self, address: str, port: int, timeout: float) -> float:
         """``address``: a pod's address inside the cluster, its name elsewhere."""
         if self._calls.cluster.inside:
             return self._plain.tcp(address, port, timeout)

@@ -16,7 +16,6 @@ from pipeline.lib.units import bracketed, show_duration
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Deadline, Watch
 from pipeline.ports.engine import Engine
-from pipeline.ports.probe import Probe
 from pipeline.runlog.format import harmless
 
 Mask = Callable[[str], str]
@@ -29,10 +28,8 @@ _PAUSE = 0.1  # seconds between two tries of a failing check
 class Checker:
     """Runs the checks of one release in one slot. ``mask`` takes secrets out of a body before it is cut."""
 
-    def __init__(
-        self, engine: Engine, probe: Probe, clock: Clock, emit: Emit, watch: Watch, mask: Mask = str
-    ) -> None:
-        self._engine, self._probe, self._clock = engine, probe, clock
+    def __init__(self, engine: Engine, clock: Clock, emit: Emit, watch: Watch, mask: Mask = str) -> None:
+        self._engine, self._clock = engine, clock
         self._emit, self._watch, self._mask = emit, watch, mask
         self._seen = ""  # the last answer, as it is kept
 
@@ -52,14 +49,16 @@ class Checker:
 
     def _one(self, spec: SlotSpec, check: SmokeCheck, number: int) -> Check:
         if isinstance(check, HttpCheck):
-            return self._http(self._engine.preview(spec), check, partial(expectations, mask=self._mask))
+            return self._http(
+                self._engine.traffic.preview(spec), check, partial(expectations, mask=self._mask)
+            )
         if isinstance(check, TcpCheck):
-            return self._tcp(self._engine.replicas(spec.ref), check)
+            return self._tcp(self._engine.slots.replicas(spec.ref), check)
         return self._command(spec, check, number)
 
     def _http(self, route: Route, check: HttpCheck, judge: Callable[[HttpCheck, Answer], str]) -> Check:
         def ask() -> str:
-            answer = self._probe.get(route, check.get, check.within)
+            answer = self._engine.probe.get(route, check.get, check.within)
             self._seen = f"{answer.status} in {answer.seconds * 1000:.0f} ms"
             if route.expect and answer.served_by not in route.expect:
                 asked, got = ", ".join(route.expect), answer.served_by or "nobody known"
@@ -71,9 +70,7 @@ class Checker:
     def _tcp(self, replicas: tuple[Replica, ...], check: TcpCheck) -> Check:
         def ask() -> str:
             for replica in replicas:
-                seconds = self._probe.tcp(
-                    replica.reach or replica.address, check.tcp, check.within, replica.engine
-                )
+                seconds = self._engine.probe.tcp(replica.reach or replica.address, check.tcp, check.within)
                 self._seen = f"connected in {seconds * 1000:.0f} ms"
             return "" if replicas else "no container is running"
 
@@ -81,20 +78,20 @@ class Checker:
 
     def _command(self, spec: SlotSpec, check: RunCheck, number: int) -> Check:
         name = f"smoke-{number}-{spec.run}"
-        route = self._engine.preview(spec)
-        env = {"PUSHLIVE_URL": inside_url(self._engine.replicas(spec.ref), route)}
-        self._engine.forget_command(spec, name)
+        route = self._engine.traffic.preview(spec)
+        env = {"PUSHLIVE_URL": inside_url(self._engine.slots.replicas(spec.ref), route)}
+        self._engine.commands.forget_command(spec, name)
         began = self._clock.monotonic()
         watch = _Within(self._watch, self._clock, check.within)
         try:
-            result = self._engine.command(spec, name, check.run, env, self._emit, watch)
+            result = self._engine.commands.command(spec, name, check.run, env, self._emit, watch)
             last = harmless(result.output.strip().splitlines()[-1]) if result.output.strip() else ""
             ok, answer = result.exit_code == 0, f"exit {result.exit_code}" + (f": {last}" if last else "")
         except TimedOut:
             self._watch.check()  # the step's own end is another thing
             ok, answer = False, f"did not end within {show_duration(check.within)} and was ended"
         finally:
-            self._engine.forget_command(spec, name)
+            self._engine.commands.forget_command(spec, name)
         seconds = self._clock.monotonic() - began
         return self._told(Check(f"run {' '.join(check.run)}", ok, answer, seconds))
 

@@ -1,0 +1,29 @@
+"""Commands in containers of a release."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
+
+
+class Commands(Protocol):
+    """Release commands and checks that run in a container of their own."""
+
+    def command(
+        self, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str], emit: Emit, watch: Watch
+    ) -> CommandResult:
+        """Runs a command in a container of the release, on the environment's network. ``name`` makes it
+        unique: called again, it finds the earlier container and returns or awaits its result. Raises
+        OutcomeUnknown when one was begun and its result is not to be had."""
+
+    def forget_command(self, spec: SlotSpec, name: str) -> None:
+        """Removes a finished command's container. Twice."""
+
+    def command_runs(self, ref: SlotRef) -> frozenset[int]:
+        """The runs of which containers of commands are still in that environment."""
+
+    def forget_commands(self, ref: SlotRef, run: int) -> None:
+        """Removes that run's containers of commands from the environment. Twice."""
