@@ -32,14 +32,14 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.ports.clock import Deadline, SystemClock
-from tests import clusterbench
 from tests.cluster import where
+from tests.support import clusterbench
+from tests.support.paths import ROOT
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which every process of a session would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parent.parent
 PORTS = 24  # loopback ports, so environments at once, of one session
 
 
@@ -154,8 +154,8 @@ def there(
     instance: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[object]:
-    """Another machine's Docker Engine, see tests/elsewhere.py."""
-    from tests.elsewhere import elsewhere
+    """Another machine's Docker Engine, see tests/support/remote_engine.py."""
+    from tests.support.remote_engine import elsewhere
 
     with elsewhere(docker_client, app_image, tmp_path_factory.mktemp("there"), instance) as one:
         yield one

@@ -20,7 +20,7 @@ import docker
 from pipeline.store import Store
 from tests.cluster import where
 from tests.conftest import ROOT, until
-from tests.integration.service import SECRET, Service, get
+from tests.support.service import SECRET, Service, get
 
 KUBECTL = (str(where.BIN / "kubectl"), "--kubeconfig", str(where.KUBECONFIG))
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"

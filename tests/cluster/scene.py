@@ -23,14 +23,14 @@ from pipeline.adapters.kubernetes.names import COMMAND, PIPELINE, RELEASE, SLOT
 from pipeline.adapters.kubernetes.permissions import OUTSIDE
 from pipeline.adapters.kubernetes.probe import proxy_path
 from pipeline.domain.environment import Environment
-from tests import clusterbench
 from tests.cluster.callers import Callers
 from tests.cluster.gateway import Gateway
 from tests.conftest import ROOT, until
 from tests.faults.scene import SERVICE, UP, Scene
 from tests.faults.traps import FOLDER
 from tests.faults.trial import Trial
-from tests.integration.service import Service, running
+from tests.support import clusterbench
+from tests.support.service import Service, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))
 HERE = "here"  # the one on Docker

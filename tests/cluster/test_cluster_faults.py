@@ -22,7 +22,7 @@ from tests.cluster.test_cluster import local
 from tests.conftest import scripts_cluster, until
 from tests.faults.traps import Trap, let_go, sprung
 from tests.faults.trial import Trial
-from tests.integration.developer import web
+from tests.support.developer import web
 
 pytestmark = [local, pytest.mark.timeout(280)]
 

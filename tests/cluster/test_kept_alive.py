@@ -19,8 +19,8 @@ from pipeline.domain.engine_types import SlotSpec
 from tests.cluster.build import built, packed
 from tests.cluster.callers import Callers
 from tests.cluster.test_cluster import local
-from tests.clusterbench import ClusterBench, make
 from tests.conftest import push, until
+from tests.support.clusterbench import ClusterBench, make
 
 pytestmark = local  # a Service's own address leads there from this machine
 

@@ -15,10 +15,10 @@ from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import ConfigError, RequestError
 from pipeline.lib.secret import Secret
-from tests import clusterbench
 from tests.cluster.test_kube_failures import HTTPD, shell
-from tests.clusterbench import ClusterBench, kubectl
 from tests.conftest import until
+from tests.support import clusterbench
+from tests.support.clusterbench import ClusterBench, kubectl
 
 KINDS = (
     "deployments,replicasets,pods,services,configmaps,secrets,ingresses,poddisruptionbudgets,endpointslices"

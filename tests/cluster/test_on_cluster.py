@@ -23,8 +23,8 @@ import docker
 from pipeline.adapters.kubernetes.pod_problems import is_ready
 from tests.cluster.installation import Installed, engine_over_tcp, kubectl
 from tests.conftest import ROOT, push, sweep, until
-from tests.integration.developer import web
-from tests.integration.service import PUSHLIVE, SECRET
+from tests.support.developer import web
+from tests.support.service import PUSHLIVE, SECRET
 
 pytestmark = pytest.mark.skipif(
     "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="needs a node that mounts this machine's folders"

@@ -10,7 +10,7 @@ import pytest
 
 import docker
 from tests.conftest import until
-from tests.integration.service import Service, running
+from tests.support.service import Service, running
 
 CONFIG = """\
 pipelines:

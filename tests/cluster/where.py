@@ -11,7 +11,6 @@ VERSION = "v1.36.3"  # of k8s.io/kubernetes in node/go.mod
 NODE = "pushlive"  # the node's name
 CONTEXT = "pushlive-test"  # the administrator's context
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushlive"
 HOME = Path(os.environ.get("PUSHLIVE_TEST_CLUSTER") or CACHE / "cluster").absolute()
 RUN = Path("/run/pushlive-cluster")  # sockets: their paths have to be short

@@ -15,7 +15,7 @@ from tests.faults.registry import fault
 from tests.faults.scene import application
 from tests.faults.traps import Trap
 from tests.faults.trial import SETTLED, Trial
-from tests.integration.elsewhere import Elsewhere
+from tests.support.remote_repository import Elsewhere
 
 PUSHES = 8  # of each application
 KILLS = 2

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.faults.judge import Accepted
-from tests.integration.elsewhere import Elsewhere
+from tests.support.remote_repository import Elsewhere
 
 SENDERS = 4
 PAUSE = 0.1  # seconds between two webhooks of one sender

@@ -19,10 +19,10 @@ from pipeline.store import Store
 from tests.faults.histories import told
 from tests.faults.own_engine import OwnEngine
 from tests.faults.traps import FOLDER, clear
-from tests.integration.developer import web
-from tests.integration.elsewhere import Elsewhere
-from tests.integration.load import Load
-from tests.integration.service import Service, get, running
+from tests.support.developer import web
+from tests.support.load import Load
+from tests.support.remote_repository import Elsewhere
+from tests.support.service import Service, get, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))  # pushed to the built-in git server
 AWAY = 5  # more applications, whose repositories are elsewhere: told of by webhooks

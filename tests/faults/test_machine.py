@@ -347,9 +347,7 @@ class Machine(RuleBasedStateMachine):
             )
         calls = [(name, a[0]) for name, a in self.world.engine.calls if name in ("start", "switch", "stop")]
         note(
-            ", ".join(
-                f"{n} {getattr(a, 'ref', a).environment} {getattr(a, 'ref', a).slot}" for n, a in calls
-            )
+            ", ".join(f"{n} {getattr(a, 'ref', a).environment} {getattr(a, 'ref', a).slot}" for n, a in calls)
         )
 
     def _waits_for_a_reason(self, run: Run) -> None:

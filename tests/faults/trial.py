@@ -19,8 +19,8 @@ from tests.faults.judge import Accepted, Ended, judge, twice_live
 from tests.faults.registry import Fault
 from tests.faults.scene import Scene, application
 from tests.faults.traps import Sprung, Trap, sprung
-from tests.integration.developer import Files
-from tests.integration.load import Load
+from tests.support.developer import Files
+from tests.support.load import Load
 
 _versions = itertools.count(1)
 TAKEN_OVER = 30.0  # seconds; 15 is the promise, and a busy machine is given twice that

@@ -13,9 +13,9 @@ import pytest
 
 import docker
 from tests.conftest import until
-from tests.integration.developer import web
-from tests.integration.elsewhere import Elsewhere
-from tests.integration.service import Service, running
+from tests.support.developer import web
+from tests.support.remote_repository import Elsewhere
+from tests.support.service import Service, running
 
 CONFIG = """
 pipelines:

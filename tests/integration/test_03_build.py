@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 import docker
-from tests.integration.developer import web
-from tests.integration.service import Service, get, running
+from tests.support.developer import web
+from tests.support.service import Service, get, running
 
 CONFIG = """
 pipelines:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import docker
-from tests.integration.developer import web
-from tests.integration.service import Service, running
+from tests.support.developer import web
+from tests.support.service import Service, running
 
 CONFIG = """
 pipelines:

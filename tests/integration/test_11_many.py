@@ -22,8 +22,8 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef
 from pipeline.ports.clock import SystemClock
 from tests.conftest import free_ports, sweep, until
-from tests.integration.developer import web
-from tests.integration.service import Service, get, running
+from tests.support.developer import web
+from tests.support.service import Service, get, running
 
 NAMES = ("one", "two", "three", "four")
 CONFIG = "pipelines:\n" + "".join(

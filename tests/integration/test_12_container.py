@@ -17,8 +17,8 @@ import pytest
 
 import docker
 from tests.conftest import ROOT, sweep, until
-from tests.integration.developer import web
-from tests.integration.service import SECRET, Service, get
+from tests.support.developer import web
+from tests.support.service import SECRET, Service, get
 
 CONFIG = """\
 pipelines:

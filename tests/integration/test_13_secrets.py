@@ -13,8 +13,8 @@ import redis
 import docker
 from pipeline.runtime.embedded_store import url
 from tests.conftest import until
-from tests.integration.developer import web
-from tests.integration.service import PUSHLIVE, Done, Service, running
+from tests.support.developer import web
+from tests.support.service import PUSHLIVE, Done, Service, running
 
 FIRST, SECOND = "first-Secret/of+ours", "second-Secret/of+ours"
 CONFIG = """

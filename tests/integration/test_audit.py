@@ -17,8 +17,8 @@ import docker
 from pipeline.runtime.embedded_store import url
 from pipeline.store import Store
 from tests.conftest import until
-from tests.integration.developer import web
-from tests.integration.service import SECRET, Service, running
+from tests.support.developer import web
+from tests.support.service import SECRET, Service, running
 
 REMOTE = "https://code.invalid/shop.git"
 CONFIG = f"""

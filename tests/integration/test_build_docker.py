@@ -18,7 +18,7 @@ from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.tar_stream import Reader
 from pipeline.errors import AppFailed, Cancelled, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.ports.clock import Deadline
-from tests.integration.build_images import CLOCK, Relay, Workshop
+from tests.support.build_images import CLOCK, Relay, Workshop
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import free_ports, until
-from tests.elsewhere import Elsewhere
-from tests.integration.developer import web
-from tests.integration.local_registry import registry
-from tests.integration.service import get, running
+from tests.support.developer import web
+from tests.support.local_registry import registry
+from tests.support.remote_engine import Elsewhere
+from tests.support.service import get, running
 
 _releases = itertools.count(1)
 

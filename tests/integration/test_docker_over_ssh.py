@@ -23,8 +23,8 @@ from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import ROOT, free_ports, until
-from tests.elsewhere import Elsewhere
-from tests.integration.service import get
+from tests.support.remote_engine import Elsewhere
+from tests.support.service import get
 
 SERVER = """\
 Port PORT

@@ -11,9 +11,9 @@ import pytest
 
 import docker
 from tests.conftest import free_ports, until
-from tests.integration.developer import web
-from tests.integration.service import Service, running
-from tests.receiver import OK, PATH, Receiver, hangs, receiver, says
+from tests.support.developer import web
+from tests.support.receiver import OK, PATH, Receiver, hangs, receiver, says
+from tests.support.service import Service, running
 
 KEY = "the messages' secret"
 FIRST = free_ports(2)

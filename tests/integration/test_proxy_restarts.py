@@ -18,7 +18,7 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route
 from pipeline.errors import TryAgain
 from tests.conftest import Bench, until
-from tests.integration.load import Load, environment_of
+from tests.support.load import Load, environment_of
 
 
 def pid_of(client: docker.DockerClient, settings: Settings) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef
 from tests.conftest import PORTS, Bench, until
-from tests.integration.load import Load, release_of
+from tests.support.load import Load, release_of
 
 SWITCHES = 20
 

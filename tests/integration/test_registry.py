@@ -23,11 +23,11 @@ from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline
 from tests.conftest import Bench, until
-from tests.integration.build_images import CLOCK, Workshop
-from tests.integration.developer import web
-from tests.integration.local_registry import PASSWORD, USER, LocalRegistry, failing, registry, silent
-from tests.integration.service import running
 from tests.integration.test_13_secrets import put, store_dump
+from tests.support.build_images import CLOCK, Workshop
+from tests.support.developer import web
+from tests.support.local_registry import PASSWORD, USER, LocalRegistry, failing, registry, silent
+from tests.support.service import running
 
 ELSEWHERE = Where(
     docker="tcp://127.0.0.1:1"

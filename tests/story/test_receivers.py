@@ -24,7 +24,7 @@ from pipeline.notify import delivery
 from pipeline.notify.delivery import Delivery, undelivered
 from pipeline.ports.clock import SystemClock
 from tests.conftest import until
-from tests.receiver import OK, PATH, Talk, hangs, receiver, says
+from tests.support.receiver import OK, PATH, Talk, hangs, receiver, says
 from workers.messages import Rounds
 
 

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from pipeline.config.settings import Secret, Settings
-from tests.web.fake_desk import FakeService
+from tests.support.fake_service import FakeService
 from webhooks.app import create_app
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask
 
 from pipeline.config.settings import Secret, Settings
-from tests.web.fake_desk import FakeService
+from tests.support.fake_service import FakeService
 from webhooks.app import create_app
 from webhooks.security import limits, slow_clients
 from webhooks.server import Server

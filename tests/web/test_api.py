@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipeline.lib.secret import Secret
-from tests.web.fake_desk import FakeService
+from tests.support.fake_service import FakeService
 
 CALLS = [
     ("GET", "/api/status", "viewer"),

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.web.fake_desk import FakeService
+from tests.support.fake_service import FakeService
 from tests.web.test_pages import csrf, log_in
 
 ROLES = ("viewer", "developer", "maintainer")

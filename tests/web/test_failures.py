@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.settings import load
 from pipeline.errors import ConfigError
-from tests.web.fake_desk import FakeService
+from tests.support.fake_service import FakeService
 from tests.web.test_receivers import github, signed
 from webhooks.security.failures import (
     ALTOGETHER,

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
-from tests.web.fake_desk import FAILURE, FakeService, environment, steps
+from tests.support.fake_service import FAILURE, FakeService, environment, steps
 from webhooks.pages import view
 from webhooks.text import clean
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli_stub import FAILURE, Stub, Told, event, run
+from tests.support.cli_stub import FAILURE, Stub, Told, event, run
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 
 
 def _posted(stub: Stub) -> list[tuple[str, Any]]:

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -29,8 +28,8 @@ from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
 from pipeline.ports.slots import Slots
 from pipeline.ports.traffic import Traffic
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 MANIFESTS = ROOT / "docker" / "kubernetes"
 ADAPTERS = sorted((ROOT / "pipeline" / "adapters" / "kubernetes").glob("*.py"))
 PATH = re.compile(

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,10 @@ import pytest
 from pipeline.cli import context
 from pipeline.cli.context import UsageError, reference, release_number
 from pipeline.cli.main import COMMANDS, main
-from tests.unit.cli_stub import Stub, Told
+from tests.support.cli_stub import Stub, Told
+from tests.support.paths import ROOT
 
-pytest_plugins = ["tests.unit.cli_stub"]
-ROOT = Path(context.__file__).parent.parent
+pytest_plugins = ["tests.support.cli_stub"]
 HEAVY = {"pydantic", "docker", "flask", "redis", "urllib3", "yaml", "kubernetes", "git", "rq", "http", "ssl"}
 
 

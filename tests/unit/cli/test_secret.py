@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.cli_stub import NOW, Stub, Told
+from tests.support.cli_stub import NOW, Stub, Told
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 
 PATH = "/api/pipelines/hello/secrets/DATABASE_URL"
 ONE = {

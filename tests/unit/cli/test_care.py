@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli_stub import Stub, Told
+from tests.support.cli_stub import Stub, Told
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 
 
 def test_doctor_shows_every_part(stub: Stub, pushlive: Callable[..., Told]) -> None:

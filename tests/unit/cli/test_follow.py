@@ -19,9 +19,9 @@ from pipeline.cli import follow, live_line
 from pipeline.cli.live_line import Progress
 from pipeline.cli.main import main
 from pipeline.cli.terminal import plain
-from tests.unit.cli_stub import FAILURE, TOKEN, Handler, Stub, Told, event, run
+from tests.support.cli_stub import FAILURE, TOKEN, Handler, Stub, Told, event, run
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 
 
 def _ends(stub: Stub, state: str, outcome: str | None, lines: list[str], kind: str = "end") -> None:

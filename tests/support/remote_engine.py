@@ -21,7 +21,7 @@ from pipeline.config.settings import Settings
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import free_ports, sweep
 from tests.faults.own_engine import OwnEngine
-from tests.integration.local_registry import registry
+from tests.support.local_registry import registry
 
 PORTS = 8
 _numbers = itertools.count()

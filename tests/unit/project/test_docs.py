@@ -15,8 +15,8 @@ from pipeline.cli.main import COMMANDS
 from pipeline.config import loading
 from pipeline.config.settings import _FOREIGN, Settings
 from pipeline.runtime.embedded_store import _command
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = {f"PUSHLIVE_{field.name.upper()}": field for field in fields(Settings)}
 SENDING = {"PUSHLIVE_NOTIFY_SECRET"}

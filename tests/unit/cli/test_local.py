@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.cli.local import plan_lines
 from pipeline.cli.terminal import plain
-from tests.unit.cli_stub import Stub, Told
+from tests.support.cli_stub import Stub, Told
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 GOOD = "pipelines:\n  hello:\n    environments:\n      live: {}\n"
 BAD = "pipelines:\n  hello:\n    service: {port: 99999, colour: red}\n    environments:\n      live: {}\n"
 

@@ -8,8 +8,8 @@ import json
 import uuid
 from typing import Any
 
-from tests.integration.developer import Files, Repository
-from tests.integration.service import SECRET, Service
+from tests.support.developer import Files, Repository
+from tests.support.service import SECRET, Service
 
 
 class Elsewhere:

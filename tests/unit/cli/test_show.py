@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from pipeline.cli.show import card, header, next_lines, stage_lines, time_lines
 from pipeline.cli.terminal import plain
-from tests.unit.cli_stub import FAILURE, Stub, Told, run, timing
+from tests.support.cli_stub import FAILURE, Stub, Told, run, timing
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 
 
 def test_show_has_steps_times_and_checks(pushlive: Callable[..., Told]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.paths import ROOT
+
 SOURCES = [
     path for folder in ("pipeline", "webhooks", "workers") for path in sorted((ROOT / folder).rglob("*.py"))
 ]

@@ -19,9 +19,10 @@ from pipeline.config.docs import (
 from pipeline.config.models import Config, Environment, Pipeline, Service
 from pipeline.config.scaffold import starter
 from pipeline.config.settings import Settings, load
+from tests.support.paths import ROOT
 
 STALE = "stale: run `python -m pipeline.config.docs`"
-EXAMPLE = Path(__file__).parents[2] / "pipelines.yaml"
+EXAMPLE = ROOT / "pipelines.yaml"
 TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
 TYPES |= {"null": type(None), "boolean": bool}
 

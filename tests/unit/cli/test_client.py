@@ -7,9 +7,9 @@ import pytest
 from pipeline.cli.client import Client, NotAllowed, Unreachable, Where, data_folder, refusal, where
 from pipeline.config.settings import load
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
-from tests.unit.cli_stub import TOKEN, Handler, Stub, Told
+from tests.support.cli_stub import TOKEN, Handler, Stub, Told
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 PLACE = Where("http://x", "t", "PUSHLIVE_TOKEN")
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from pipeline.cli.status import environment_row, pipeline_lines, run_state
 from pipeline.cli.terminal import plain
-from tests.unit.cli_stub import NOW, Stub, Told, environment, run
+from tests.support.cli_stub import NOW, Stub, Told, environment, run
 
-pytest_plugins = ["tests.unit.cli_stub"]
+pytest_plugins = ["tests.support.cli_stub"]
 
 
 def _entry(**changes: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import docker
 from tests.conftest import ROOT, free_ports, free_subnet, sweep, until
-from tests.integration.developer import Files, Repository
+from tests.support.developer import Files, Repository
 
 PUSHLIVE = (sys.executable, "-m", "pipeline.cli")
 SECRET = "the webhook's secret"

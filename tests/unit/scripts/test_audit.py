@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.paths import ROOT
+
 LOADER = SourceFileLoader("audit", str(ROOT / "scripts" / "audit"))
 SPEC = spec_from_loader("audit", LOADER)
 assert SPEC

@@ -1,7 +1,5 @@
 """pipelines.yaml: every problem at once, each with its line, its path and what is allowed there."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,8 +8,9 @@ from pipeline.config.engines import Registry, where_of
 from pipeline.config.loading import load, problems, show
 from pipeline.config.models import Config, HttpCheck
 from pipeline.errors import ConfigError
+from tests.support.paths import ROOT
 
-EXAMPLE = Path(__file__).parents[2] / "pipelines.yaml"
+EXAMPLE = ROOT / "pipelines.yaml"
 
 
 def hello(*lines: str) -> str:
