@@ -28,13 +28,13 @@ from tests.cluster.where import (
     LOGS,
     NODE,
     REGISTRY,
-    ROOT,
     RUN,
     SOCKET,
     Failed,
     fail,
     say,
 )
+from tests.support.paths import ROOT
 
 USAGE = "scripts/cluster up | down | status | stop COMPONENT | kill COMPONENT | start COMPONENT | kubectl ARGUMENTS"
 PROGRAMS = (

@@ -12,7 +12,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from tests.cluster.where import CACHE, ROOT, VERSION, fail, say
+from tests.cluster.where import CACHE, VERSION, fail, say
+from tests.support.paths import ROOT
 
 SOURCES = ROOT / "tests" / "cluster"
 PAUSE = "pushlive.test/pause:1"  # the sandbox's image: made here, never pulled

@@ -19,7 +19,8 @@ import yaml
 import docker
 from pipeline.store import Store
 from tests.cluster import where
-from tests.conftest import ROOT, until
+from tests.conftest import until
+from tests.support.paths import ROOT
 from tests.support.service import SECRET, Service, get
 
 KUBECTL = (str(where.BIN / "kubectl"), "--kubeconfig", str(where.KUBECONFIG))

@@ -25,11 +25,12 @@ from pipeline.adapters.kubernetes.probe import proxy_path
 from pipeline.domain.environment import Environment
 from tests.cluster.callers import Callers
 from tests.cluster.gateway import Gateway
-from tests.conftest import ROOT, until
+from tests.conftest import until
 from tests.faults.scene import SERVICE, UP, Scene
 from tests.faults.traps import FOLDER
 from tests.faults.trial import Trial
 from tests.support import clusterbench
+from tests.support.paths import ROOT
 from tests.support.service import Service, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))

@@ -18,7 +18,8 @@ from kubernetes.client.exceptions import ApiException
 
 import docker
 from tests.cluster import where
-from tests.conftest import ROOT, push, scripts_cluster, until
+from tests.conftest import push, scripts_cluster, until
+from tests.support.paths import ROOT
 
 local = pytest.mark.skipif(
     "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="is about the cluster that scripts/cluster makes"

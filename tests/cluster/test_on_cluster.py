@@ -22,8 +22,9 @@ from kubernetes.client.exceptions import ApiException
 import docker
 from pipeline.adapters.kubernetes.pod_problems import is_ready
 from tests.cluster.installation import Installed, engine_over_tcp, kubectl
-from tests.conftest import ROOT, push, sweep, until
+from tests.conftest import push, sweep, until
 from tests.support.developer import web
+from tests.support.paths import ROOT
 from tests.support.service import PUSHLIVE, SECRET
 
 pytestmark = pytest.mark.skipif(

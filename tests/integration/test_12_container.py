@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 import docker
-from tests.conftest import ROOT, sweep, until
+from tests.conftest import sweep, until
 from tests.support.developer import web
+from tests.support.paths import ROOT
 from tests.support.service import SECRET, Service, get
 
 CONFIG = """\

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 SAMPLE = ROOT / "docker" / "sample"
 ME = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com")

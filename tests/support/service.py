@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import docker
-from tests.conftest import ROOT, free_ports, free_subnet, sweep, until
+from tests.conftest import free_ports, free_subnet, sweep, until
 from tests.support.developer import Files, Repository
+from tests.support.paths import ROOT
 
 PUSHLIVE = (sys.executable, "-m", "pipeline.cli")
 SECRET = "the webhook's secret"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import re
 
-from tests.conftest import ROOT
 from tests.faults.__main__ import GROUPS
 from tests.faults.registry import FAULTS
+from tests.support.paths import ROOT
 
 ROWS = range(1, 50)
 DOC = (ROOT / "docs" / "faults.md").read_text()
