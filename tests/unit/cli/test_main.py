@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
@@ -40,6 +42,11 @@ def test_every_command_helps_and_leads_somewhere(name: str, capsys: pytest.Captu
     assert f"pushlive {name}" in capsys.readouterr().out
     module, _, function = COMMANDS[name].where.partition(":")
     assert callable(getattr(import_module(f"pipeline.cli.{module}"), function))
+
+
+def test_the_installed_script_is_this_main() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert EntryPoint("pushlive", scripts["pushlive"], "console_scripts").load() is main
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
