@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 from tests.cluster import where  # noqa: E402 - the test cluster's addresses, from its own scripts
+from tests.support.ports import free_port, free_ports  # noqa: E402
 
 SAMPLE = TOP / "docker" / "sample"
 PUSHLIVE = TOP / ".venv" / "bin" / "pushlive"
@@ -66,22 +66,7 @@ def expect(held: bool, what: str) -> None:
         raise Failed(what)
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def free_range(count: int) -> str:
-    """A range of loopback ports that nothing listens on, below the ephemeral ones."""
-    for first in range(24000, 32000, count):
-        taken = 0
-        for port in range(first, first + count):
-            with socket.socket() as probe:
-                taken += probe.connect_ex(("127.0.0.1", port)) == 0
-        if not taken:
-            return f"{first}-{first + count - 1}"
-    raise Failed("no free range of ports between 24000 and 32000")
+PORTS = 30  # environments
 
 
 class Demo:
@@ -98,6 +83,7 @@ class Demo:
         """The demonstration keeps to itself: its own data, ports, subnet and names."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PUSHLIVE_", "GIT_"))}
         listen = f"127.0.0.1:{free_port()}" if self.once else "127.0.0.1:7170"
+        first = free_ports(PORTS)  # never those of an installation with the defaults
         own = {
             "PUSHLIVE_DATA": str(self.folder / "data"),
             "PUSHLIVE_CONFIG": str(self.folder / "pipelines.yaml"),
@@ -106,7 +92,7 @@ class Demo:
             "PUSHLIVE_URL": f"http://{listen}",
             "PUSHLIVE_PROXY_HTTP": f"127.0.0.1:{free_port() if self.once else 7180}",
             "PUSHLIVE_PREVIEW_PORT": str(free_port()),
-            "PUSHLIVE_PORTS": free_range(30),  # never those of an installation with the defaults
+            "PUSHLIVE_PORTS": f"{first}-{first + PORTS - 1}",
             "PUSHLIVE_SUBNETS": "10.214.0.0/20",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_CONFIG_GLOBAL": os.devnull,

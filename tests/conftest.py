@@ -3,16 +3,12 @@ may go on at once on one machine, and takes away whatever carries its instance's
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,42 +31,13 @@ from pipeline.ports.clock import Deadline, SystemClock
 from tests.cluster import where
 from tests.support import clusterbench
 from tests.support.paths import ROOT
+from tests.support.ports import free_ports, free_subnet
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which every process of a session would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PORTS = 24  # loopback ports, so environments at once, of one session
-
-
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Polls until the condition holds; an AssertionError when it does not in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not true within {seconds} s"
-        time.sleep(0.01)
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free loopback ports in a row, below those that the kernel deals by itself."""
-    for _ in range(200):
-        first = random.randrange(20200, 32700 - count)
-        with suppress(OSError):
-            for port in range(first, first + count):
-                with socket.socket() as attempt:
-                    attempt.bind(("127.0.0.1", port))
-            return first
-    raise AssertionError("no free ports in a row")
-
-
-def free_subnet(api: docker.APIClient) -> str:
-    """A /21 out of 10.214.0.0–10.219.255.255 that no Docker network uses."""
-    pools = [pool for net in api.networks() for pool in net["IPAM"]["Config"] or []]
-    used = [ipaddress.ip_network(pool["Subnet"]) for pool in pools if "." in pool.get("Subnet", "")]
-    while True:
-        one = ipaddress.ip_network(f"10.{random.randrange(214, 220)}.{random.randrange(0, 256, 8)}.0/21")
-        if not any(one.overlaps(other) for other in used):
-            return str(one)
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +97,7 @@ def settings(
         proxy_http=f"127.0.0.1:{first + PORTS}",
         preview_port=first + PORTS + 1,
         ports=f"{first}-{first + PORTS - 1}",
-        subnets=free_subnet(docker_client.api),
+        subnets=free_subnet(docker_client.api.networks()),
     )
 
 

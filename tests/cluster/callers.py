@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.conftest import until
+from tests.support.waiting import until
 
 PAUSE = 0.02  # seconds between two requests of one client
 # How a kept-alive connection looks that the server closed while it waited: whoever asked then asks once more.

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import until
 from tests.support import clusterbench
 from tests.support.clusterbench import ClusterBench
+from tests.support.waiting import until
 
 
 @pytest.fixture

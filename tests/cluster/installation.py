@@ -19,9 +19,9 @@ import yaml
 import docker
 from pipeline.store import Store
 from tests.cluster import where
-from tests.conftest import until
 from tests.support.paths import ROOT
 from tests.support.service import SECRET, Service, get
+from tests.support.waiting import until
 
 KUBECTL = (str(where.BIN / "kubectl"), "--kubeconfig", str(where.KUBECONFIG))
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"

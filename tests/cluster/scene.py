@@ -25,13 +25,13 @@ from pipeline.adapters.kubernetes.probe import proxy_path
 from pipeline.domain.environment import Environment
 from tests.cluster.callers import Callers
 from tests.cluster.gateway import Gateway
-from tests.conftest import until
 from tests.faults.scene import SERVICE, UP, Scene
 from tests.faults.traps import FOLDER
 from tests.faults.trial import Trial
 from tests.support import clusterbench
 from tests.support.paths import ROOT
 from tests.support.service import Service, running
+from tests.support.waiting import until
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))
 HERE = "here"  # the one on Docker

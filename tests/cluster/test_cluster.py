@@ -18,8 +18,9 @@ from kubernetes.client.exceptions import ApiException
 
 import docker
 from tests.cluster import where
-from tests.conftest import push, scripts_cluster, until
+from tests.conftest import push, scripts_cluster
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 local = pytest.mark.skipif(
     "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="is about the cluster that scripts/cluster makes"

@@ -19,10 +19,11 @@ from pipeline.adapters.kubernetes.pod_problems import is_going, is_ready
 from pipeline.domain.run import Outcome, Run
 from tests.cluster.scene import HERE, NAMES, ClusterScene, cluster_scene, rules, trying
 from tests.cluster.test_cluster import local
-from tests.conftest import scripts_cluster, until
+from tests.conftest import scripts_cluster
 from tests.faults.traps import Trap, let_go, sprung
 from tests.faults.trial import Trial
 from tests.support.developer import web
+from tests.support.waiting import until
 
 pytestmark = [local, pytest.mark.timeout(280)]
 

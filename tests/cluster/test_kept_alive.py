@@ -19,8 +19,9 @@ from pipeline.domain.engine_types import SlotSpec
 from tests.cluster.build import built, packed
 from tests.cluster.callers import Callers
 from tests.cluster.test_cluster import local
-from tests.conftest import push, until
+from tests.conftest import push
 from tests.support.clusterbench import ClusterBench, make
+from tests.support.waiting import until
 
 pytestmark = local  # a Service's own address leads there from this machine
 

@@ -15,8 +15,8 @@ from pipeline.domain.engine_types import CommandResult, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
 from tests.cluster.test_kube_failures import shell
-from tests.conftest import until
 from tests.support.clusterbench import ClusterBench, kubectl, make
+from tests.support.waiting import until
 
 NAME = "release-1"
 

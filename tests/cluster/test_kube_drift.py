@@ -11,8 +11,8 @@ import pytest
 from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.domain.engine_types import SlotSpec
 from tests.cluster import where
-from tests.conftest import until
 from tests.support.clusterbench import ClusterBench
+from tests.support.waiting import until
 
 
 @pytest.fixture

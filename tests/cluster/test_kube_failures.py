@@ -24,8 +24,9 @@ from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.cluster import where
 from tests.cluster.test_cluster import LOGIN, local
-from tests.conftest import push, until
+from tests.conftest import push
 from tests.support.clusterbench import ClusterBench, kubectl
+from tests.support.waiting import until
 
 HTTPD = "httpd -f -h /www -p"
 PATIENCE = 60.0  # seconds: nobody waits for its end

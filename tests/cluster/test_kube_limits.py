@@ -11,8 +11,8 @@ from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import DoesNotFit, EngineFailed
 from tests.cluster.test_kube_failures import HTTPD, fails, shell
-from tests.conftest import until
 from tests.support.clusterbench import ClusterBench, kubectl
+from tests.support.waiting import until
 
 MIB = 1 << 20
 

@@ -16,9 +16,9 @@ from pipeline.domain.environment import SLOTS
 from pipeline.errors import ConfigError, RequestError
 from pipeline.lib.secret import Secret
 from tests.cluster.test_kube_failures import HTTPD, shell
-from tests.conftest import until
 from tests.support import clusterbench
 from tests.support.clusterbench import ClusterBench, kubectl
+from tests.support.waiting import until
 
 KINDS = (
     "deployments,replicasets,pods,services,configmaps,secrets,ingresses,poddisruptionbudgets,endpointslices"

@@ -22,9 +22,9 @@ from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.ports.clock import SystemClock
 from tests.cluster.test_kube_failures import HTTPD, shell
-from tests.conftest import until
 from tests.support.clusterbench import ClusterBench, kubectl, make
 from tests.support.relay import Relay, relayed
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import docker
 from pipeline.adapters.kubernetes.calls import Calls
 from pipeline.adapters.kubernetes.client import connect
 from pipeline.adapters.kubernetes.probe import proxy_path
-from tests.conftest import until
 from tests.support.clusterbench import end_namespace, make_namespace
 from tests.support.developer import web
 from tests.support.service import PUSHLIVE, Service, running
+from tests.support.waiting import until
 
 CONFIG = """
 pipelines:

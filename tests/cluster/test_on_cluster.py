@@ -22,10 +22,11 @@ from kubernetes.client.exceptions import ApiException
 import docker
 from pipeline.adapters.kubernetes.pod_problems import is_ready
 from tests.cluster.installation import Installed, engine_over_tcp, kubectl
-from tests.conftest import push, sweep, until
+from tests.conftest import push, sweep
 from tests.support.developer import web
 from tests.support.paths import ROOT
 from tests.support.service import PUSHLIVE, SECRET
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(
     "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="needs a node that mounts this machine's folders"

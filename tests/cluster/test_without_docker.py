@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 import docker
-from tests.conftest import until
 from tests.support.service import Service, running
+from tests.support.waiting import until
 
 CONFIG = """\
 pipelines:

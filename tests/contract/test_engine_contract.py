@@ -17,9 +17,9 @@ from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown,
 from pipeline.ports.clock import Deadline, SystemClock
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
-from tests.conftest import until
 from tests.support.clusterbench import ClusterBench
 from tests.support.remote_engine import Elsewhere
+from tests.support.waiting import until
 
 REFUSED = (RequestError, IllegalOrder)
 

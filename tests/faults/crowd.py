@@ -8,7 +8,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from tests.conftest import until
 from tests.faults.judge import Accepted
 from tests.faults.kills import STEPS, WHO
 from tests.faults.registry import fault
@@ -16,6 +15,7 @@ from tests.faults.scene import application
 from tests.faults.traps import Trap
 from tests.faults.trial import SETTLED, Trial
 from tests.support.remote_repository import Elsewhere
+from tests.support.waiting import until
 
 PUSHES = 8  # of each application
 KILLS = 2

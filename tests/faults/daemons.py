@@ -6,12 +6,12 @@ import signal
 import time
 
 from pipeline.domain.run import Outcome
-from tests.conftest import until
 from tests.faults.engines import served_again
 from tests.faults.registry import fault
 from tests.faults.scene import application
 from tests.faults.traps import Trap
 from tests.faults.trial import Trial
+from tests.support.waiting import until
 
 MIDST = {
     "build": Trap("builder.build", "inside", "nobody"),

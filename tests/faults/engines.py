@@ -9,12 +9,12 @@ from contextlib import suppress
 
 import docker
 from pipeline.domain.run import Outcome, Run
-from tests.conftest import until
 from tests.faults.deliveries import Deliveries
 from tests.faults.registry import fault
 from tests.faults.scene import application
 from tests.faults.traps import Trap
 from tests.faults.trial import Trial
+from tests.support.waiting import until
 
 STEADY = 3.0  # seconds
 

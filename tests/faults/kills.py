@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.domain.run import State
-from tests.conftest import until
 from tests.faults.registry import fault
 from tests.faults.traps import Trap
 from tests.faults.trial import TAKEN_OVER, Trial
+from tests.support.waiting import until
 
 # Where a run can be cut: each step's beginning, its midst, its end.
 STEPS: dict[str, tuple[tuple[str, str, int], ...]] = {

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.conftest import until
+from tests.support.waiting import until
 
 DISK = "400m"  # of memory: what the daemon has for images and containers
 IMAGES = ("busybox:1.36", "haproxy:2.6")

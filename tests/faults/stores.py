@@ -11,11 +11,11 @@ from pathlib import Path
 
 import redis
 
-from tests.conftest import until
 from tests.faults.deliveries import Deliveries
 from tests.faults.registry import fault
 from tests.faults.scene import application
 from tests.faults.trial import Trial
+from tests.support.waiting import until
 
 GONE = 15.0  # seconds
 HOLE = 12.0  # seconds: longer than a lease

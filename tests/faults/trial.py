@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from pipeline.domain.run import Run, State
 from pipeline.errors import PushliveError
-from tests.conftest import until
 from tests.faults import checker
 from tests.faults.history import history
 from tests.faults.judge import Accepted, Ended, judge, twice_live
@@ -21,6 +20,7 @@ from tests.faults.scene import Scene, application
 from tests.faults.traps import Sprung, Trap, sprung
 from tests.support.developer import Files
 from tests.support.load import Load
+from tests.support.waiting import until
 
 _versions = itertools.count(1)
 TAKEN_OVER = 30.0  # seconds; 15 is the promise, and a busy machine is given twice that

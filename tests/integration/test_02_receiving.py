@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import docker
-from tests.conftest import until
 from tests.support.developer import web
 from tests.support.remote_repository import Elsewhere
 from tests.support.service import Service, running
+from tests.support.waiting import until
 
 CONFIG = """
 pipelines:

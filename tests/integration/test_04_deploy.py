@@ -14,10 +14,10 @@ import pytest
 
 import docker
 from pipeline.adapters.haproxy.config import backend
-from tests.conftest import until
 from tests.support.developer import sample, web
 from tests.support.load import Load, environment_of, release_of
 from tests.support.service import Service, get, running
+from tests.support.waiting import until
 
 CONFIG = """
 pipelines:

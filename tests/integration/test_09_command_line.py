@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 import docker
-from tests.conftest import until
 from tests.support.developer import web
 from tests.support.service import Service, get, running
+from tests.support.waiting import until
 
 CONFIG = """
 pipelines:

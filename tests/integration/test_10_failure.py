@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 import docker
-from tests.conftest import until
 from tests.support.developer import web
 from tests.support.service import Service, running
+from tests.support.waiting import until
 
 CONFIG = """
 pipelines:

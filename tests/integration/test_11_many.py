@@ -21,9 +21,11 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef
 from pipeline.ports.clock import SystemClock
-from tests.conftest import free_ports, sweep, until
+from tests.conftest import sweep
 from tests.support.developer import web
+from tests.support.ports import free_ports
 from tests.support.service import Service, get, running
+from tests.support.waiting import until
 
 NAMES = ("one", "two", "three", "four")
 CONFIG = "pipelines:\n" + "".join(

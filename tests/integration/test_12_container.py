@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 import docker
-from tests.conftest import sweep, until
+from tests.conftest import sweep
 from tests.support.developer import web
 from tests.support.paths import ROOT
 from tests.support.service import SECRET, Service, get
+from tests.support.waiting import until
 
 CONFIG = """\
 pipelines:

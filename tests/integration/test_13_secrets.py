@@ -12,9 +12,9 @@ import redis
 
 import docker
 from pipeline.runtime.embedded_store import url
-from tests.conftest import until
 from tests.support.developer import web
 from tests.support.service import PUSHLIVE, Done, Service, running
+from tests.support.waiting import until
 
 FIRST, SECOND = "first-Secret/of+ours", "second-Secret/of+ours"
 CONFIG = """

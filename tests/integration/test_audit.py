@@ -16,9 +16,9 @@ import pytest
 import docker
 from pipeline.runtime.embedded_store import url
 from pipeline.store import Store
-from tests.conftest import until
 from tests.support.developer import web
 from tests.support.service import SECRET, Service, running
+from tests.support.waiting import until
 
 REMOTE = "https://code.invalid/shop.git"
 CONFIG = f"""

@@ -16,11 +16,12 @@ from pipeline.config.models import Rendered, Service, Where
 from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
-from tests.conftest import free_ports, until
 from tests.support.developer import web
 from tests.support.local_registry import registry
+from tests.support.ports import free_ports
 from tests.support.remote_engine import Elsewhere
 from tests.support.service import get, running
+from tests.support.waiting import until
 
 _releases = itertools.count(1)
 

@@ -22,10 +22,11 @@ from pipeline.config.models import Rendered, Service, Where
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
-from tests.conftest import free_ports, until
 from tests.support.paths import ROOT
+from tests.support.ports import free_ports
 from tests.support.remote_engine import Elsewhere
 from tests.support.service import get
+from tests.support.waiting import until
 
 SERVER = """\
 Port PORT

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 import docker
-from tests.conftest import free_ports, until
 from tests.support.developer import web
+from tests.support.ports import free_ports
 from tests.support.receiver import OK, PATH, Receiver, hangs, receiver, says
 from tests.support.service import Service, running
+from tests.support.waiting import until
 
 KEY = "the messages' secret"
 FIRST = free_ports(2)

@@ -15,7 +15,7 @@ import docker
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import SystemClock
-from tests.conftest import free_ports
+from tests.support.ports import free_ports
 
 
 @pytest.fixture(scope="module")

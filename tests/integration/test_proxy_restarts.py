@@ -17,8 +17,9 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route
 from pipeline.errors import TryAgain
-from tests.conftest import Bench, until
+from tests.conftest import Bench
 from tests.support.load import Load, environment_of
+from tests.support.waiting import until
 
 
 def pid_of(client: docker.DockerClient, settings: Settings) -> int:

@@ -15,7 +15,8 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Answer, Route, SlotRef
 from pipeline.errors import EngineFailed
 from pipeline.ports.clock import SystemClock
-from tests.conftest import Bench, free_ports
+from tests.conftest import Bench
+from tests.support.ports import free_ports
 
 
 def by_host(settings: Settings, host: str, path: str = "/?text", **headers: str) -> Answer:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef
-from tests.conftest import PORTS, Bench, until
+from tests.conftest import PORTS, Bench
 from tests.support.load import Load, release_of
+from tests.support.waiting import until
 
 SWITCHES = 20
 

@@ -24,7 +24,7 @@ from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavaila
 from pipeline.maintenance import doctor
 from pipeline.store import Store
 from pipeline.store.audit_head import AuditHead
-from tests.conftest import until
+from tests.support.waiting import until
 
 ANN = Actor("ann", "developer", "10.0.0.9", "cli")
 GATED = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"

@@ -23,8 +23,8 @@ from pipeline.errors import TryAgain
 from pipeline.notify import delivery
 from pipeline.notify.delivery import Delivery, undelivered
 from pipeline.ports.clock import SystemClock
-from tests.conftest import until
 from tests.support.receiver import OK, PATH, Talk, hangs, receiver, says
+from tests.support.waiting import until
 from workers.messages import Rounds
 
 

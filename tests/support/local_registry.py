@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pipeline.domain.engine_types import Login
 from pipeline.lib.secret import Secret
-from tests.conftest import free_ports, until
+from tests.support.ports import free_ports
+from tests.support.waiting import until
 
 USER, PASSWORD = "me", "opensesame-1"
 # bcrypt of PASSWORD, as `htpasswd -B` makes it; Debian's registry knows no other kind.

@@ -19,9 +19,10 @@ from pipeline.adapters.docker_api.exec_tunnel import TunnelProbe
 from pipeline.config.engines import Where
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import Deadline, SystemClock
-from tests.conftest import free_ports, sweep
+from tests.conftest import sweep
 from tests.faults.own_engine import OwnEngine
 from tests.support.local_registry import registry
+from tests.support.ports import free_ports
 
 PORTS = 8
 _numbers = itertools.count()

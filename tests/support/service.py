@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import docker
-from tests.conftest import free_ports, free_subnet, sweep, until
+from tests.conftest import sweep
 from tests.support.developer import Files, Repository
 from tests.support.paths import ROOT
+from tests.support.ports import free_ports, free_subnet
+from tests.support.waiting import until
 
 PUSHLIVE = (sys.executable, "-m", "pipeline.cli")
 SECRET = "the webhook's secret"
@@ -74,7 +76,7 @@ class Service:
             "PUSHLIVE_PROXY_HTTP": self.proxy,
             "PUSHLIVE_PREVIEW_PORT": preview.partition(":")[2],
             "PUSHLIVE_PORTS": f"{self.ports[0]}-{self.ports[-1]}",
-            "PUSHLIVE_SUBNETS": free_subnet(api),
+            "PUSHLIVE_SUBNETS": free_subnet(api.networks()),
             "PUSHLIVE_GITHUB_SECRET": SECRET,
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_CONFIG_GLOBAL": os.devnull,

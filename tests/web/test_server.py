@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+from tests.support.waiting import until
 from tests.web.test_receivers import github, signed
 
 PACE = 0.15
@@ -57,18 +59,6 @@ class Service:
                 if f"PUSHLIVE_LISTEN=127.0.0.1:{self.port}".encode() in stat.read_bytes():
                     found.append(stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
         return found
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from pipeline.adapters.kubernetes.probe import KubeProbe, proxy_path
 from pipeline.adapters.kubernetes.watch import Follow
 from pipeline.domain.engine_types import Route
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
-from tests.conftest import until
 from tests.support.apiserver import Answer, Api, kubeconfig, listing, serving, status
+from tests.support.waiting import until
 
 CLUSTER = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
 USER = "users: [{name: u, user: {token: t}}]\n"
