@@ -14,12 +14,14 @@
     ├── TryAgain             passing trouble: the same step is harmless to repeat
     │   ├── StoreUnavailable
     │   └── EngineAway       the engine's own API does not answer, which says nothing against what runs there
-    └── GaveUp               the run has to stop here, nobody failed
-        ├── Cancelled        a person, or a revert that wins
+    └── GaveUp               the run stops here, nobody failed
+        ├── Cancelled        by a person, or by a revert
         ├── Superseded       a newer head took its place
-        ├── Held             the environment was held meanwhile: it waits there
-        ├── TimedOut         the step's own timeout
-        └── LeaseLost        another worker has this run now: say nothing, commit nothing
+        ├── Held             the environment was put on hold: the run waits there
+        └── TimedOut         the step's own timeout
+
+    LeaseLost                a signal, no error: another worker has taken over. Outside the tree, so that no
+                             `except PushliveError` stops it on its way out
 
 A message says what happened, where, and what to do next; `advice` holds the last part.
 """
@@ -119,5 +121,5 @@ class TimedOut(GaveUp):
     pass
 
 
-class LeaseLost(GaveUp):
-    pass
+class LeaseLost(Exception):
+    """Another worker has taken over the run or the environment: stop, write nothing, report nothing."""

@@ -152,8 +152,6 @@ class Reconciler:
     def _revive_or_forget(self, spec: SlotSpec) -> bool:
         try:
             return self._engine.drift.restore(spec)
-        except LeaseLost:
-            raise
         except PushliveError:
             self._clear(spec.ref.slot)  # a revert starts it anew, and says so, or that its image is gone
             return True

@@ -27,7 +27,6 @@ from pipeline.errors import (
     ConfigError,
     EngineFailed,
     Held,
-    LeaseLost,
     OutcomeUnknown,
     PushliveError,
     StoreUnavailable,
@@ -90,7 +89,7 @@ class Rollout:
                 self._switch()
             self._verify()
             self._end_connections()
-        except (LeaseLost, StoreUnavailable):
+        except StoreUnavailable:
             raise  # whoever takes the run up next finds everything as it is
         except PushliveError as error:
             again = isinstance(error, TryAgain | Held)  # the run itself goes on
@@ -221,7 +220,7 @@ class Rollout:
         ref, mark = slots.slot_ref(environment, slot), slots.mark_of(record)
         try:
             count = self._acting().traffic.detach(ref, mark)
-        except (LeaseLost, StoreUnavailable):
+        except StoreUnavailable:
             raise
         except PushliveError as error:
             text = f"connections to {slot} may last until `drain` is over: {error.message}"
@@ -302,7 +301,7 @@ class Rollout:
             else:
                 self._acting().traffic.unroute(self._spec.ref)
                 text = "nothing to go back to: the route answers 503 again"
-        except (LeaseLost, StoreUnavailable):
+        except StoreUnavailable:
             raise
         except PushliveError as error:
             text = (

@@ -104,8 +104,6 @@ class RunContext:
         try:
             step.watch.check()
             yield step
-        except LeaseLost:
-            raise
         except PushliveError as error:
             self._keep(step.result(error.message))
             raise

@@ -55,8 +55,8 @@ REVERT_PATIENCE = 30.0  # seconds that a revert waits for whoever acts in its en
 Configured = Callable[[str], Config]
 
 
-class Parked(PushliveError):
-    """The run has to wait for somebody else's lease or for a person; it stays as it is recorded."""
+class Parked(Exception):
+    """A signal, no error: the run waits for another run's lease or for a person, and stays as it is recorded."""
 
 
 class Runner:
@@ -170,7 +170,7 @@ class Runner:
             self._mask(work)
             self._not_too_often(work.run)
             self._patiently(work)
-        except (Parked, LeaseLost, StoreUnavailable):
+        except StoreUnavailable:
             raise
         except PushliveError as error:
             with suppress(DamagedRecord):  # then nobody can say what was begun there; the error names it
@@ -355,7 +355,7 @@ class Runner:
             one = Reconciler(self._store, self._adapters, environment, failed_for, lease, self._vault)
             for text in one.mend():
                 work.note(text, environment.name, "warning")
-        except (LeaseLost, StoreUnavailable):
+        except StoreUnavailable:
             raise
         except PushliveError as error:  # the new release may be just what mends it
             work.note(f"{environment.name}: {error.message}", environment.name, "warning")

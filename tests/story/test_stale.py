@@ -7,7 +7,7 @@ import pytest
 from pipeline.adapters.fake.parts import Killed
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
-from pipeline.errors import AppFailed, LeaseLost
+from pipeline.errors import AppFailed, LeaseLost, PushliveError
 
 ONE = "pipelines: {hello: {smoke: [{get: /, contains: r}], environments: {live: }}}"
 
@@ -19,6 +19,10 @@ def lose(world, name):
 
 def given_back(world, name):
     world.store.client.delete(f"{world.settings.instance}:lease:{name}")
+
+
+def test_no_handler_of_our_errors_stops_the_signal_that_a_lease_is_lost():
+    assert not issubclass(LeaseLost, PushliveError)
 
 
 def test_fault_41_a_lease_lost_before_the_claim_is_no_crash_of_the_job(world, monkeypatch):
