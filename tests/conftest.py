@@ -21,7 +21,7 @@ from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import connect
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
@@ -223,10 +223,10 @@ def pushed_app(docker_client: docker.DockerClient, app_image: str, registry: str
 @pytest.fixture(scope="session")
 def namespace(kubeconfig: Path, instance: str) -> Iterator[str]:
     """A namespace of the session's own on the cluster; removed at the end."""
-    calls = Calls(lambda: connect("", ""))
-    clusterbench.make_namespace(calls, instance)
+    api = KubeApi(lambda: connect("", ""))
+    clusterbench.make_namespace(api, instance)
     yield instance
-    clusterbench.end_namespace(calls, instance)
+    clusterbench.end_namespace(api, instance)
 
 
 @pytest.fixture

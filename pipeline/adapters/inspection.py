@@ -9,14 +9,14 @@ from pipeline.config.engines import where_of
 from pipeline.ports.inspection import ClusterInfo, DockerInfo
 
 if TYPE_CHECKING:
-    from pipeline.adapters.kubernetes.calls import Calls
+    from pipeline.adapters.kubernetes.api import KubeApi
 
 
 class EngineInspection:
-    """``calls``: the connection to a context and namespace of a cluster."""
+    """``kube_api``: the connection to a context and namespace of a cluster."""
 
-    def __init__(self, calls: Callable[[str, str], Calls]) -> None:
-        self._calls = calls
+    def __init__(self, kube_api: Callable[[str, str], KubeApi]) -> None:
+        self._kube_api = kube_api
 
     def docker(self, host: str = "") -> DockerInfo:
         from pipeline.adapters.docker_api.client import client, translate
@@ -30,4 +30,4 @@ class EngineInspection:
         from pipeline.adapters.kubernetes.permissions import examine
 
         where = where_of(key)
-        return examine(self._calls(where.kubernetes or "", where.namespace))
+        return examine(self._kube_api(where.kubernetes or "", where.namespace))

@@ -28,7 +28,7 @@ from pipeline.store.configurations import Configurations
 
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
-    from pipeline.adapters.kubernetes.calls import Calls
+    from pipeline.adapters.kubernetes.api import KubeApi
     from pipeline.adapters.router import EngineRouter
 
 
@@ -98,22 +98,22 @@ def _engine(settings: Settings, where: Where) -> Engine:
     from pipeline.adapters.kubernetes.engine import KubeEngine
     from pipeline.adapters.kubernetes.probe import KubeProbe
 
-    calls = _calls(where.kubernetes, where.namespace)
-    return engine_of(KubeEngine(calls, settings.instance, where.key, clock), KubeProbe(calls))
+    api = _kube_api(where.kubernetes, where.namespace)
+    return engine_of(KubeEngine(api, settings.instance, where.key, clock), KubeProbe(api))
 
 
 @cache
-def _calls(context: str, namespace: str) -> Calls:
-    from pipeline.adapters.kubernetes.calls import Calls
+def _kube_api(context: str, namespace: str) -> KubeApi:
+    from pipeline.adapters.kubernetes.api import KubeApi
     from pipeline.adapters.kubernetes.client import connect
 
-    return Calls(lambda: connect(context, namespace))
+    return KubeApi(lambda: connect(context, namespace))
 
 
 def inspection() -> Inspection:
     from pipeline.adapters.inspection import EngineInspection
 
-    return EngineInspection(_calls)
+    return EngineInspection(_kube_api)
 
 
 @cache

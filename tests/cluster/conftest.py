@@ -17,7 +17,7 @@ def own(namespace: str, instance: str, pushed_app: str) -> Iterator[ClusterBench
     """An environment in a namespace of its own, for rules that would be in the way of others."""
     name = f"{instance}-{secrets.token_hex(2)}"
     one = clusterbench.make(instance, name, pushed_app)
-    clusterbench.make_namespace(one.calls, name)
+    clusterbench.make_namespace(one.api, name)
     until(lambda: clusterbench.kubectl(name, "get", "serviceaccounts", "-o", "name"))
     yield one
-    clusterbench.end_namespace(one.calls, name)
+    clusterbench.end_namespace(one.api, name)

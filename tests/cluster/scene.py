@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 import docker
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import connect
 from pipeline.adapters.kubernetes.manifests import selected
 from pipeline.adapters.kubernetes.names import COMMAND, PIPELINE, RELEASE, SLOT
@@ -55,33 +55,33 @@ def config(registry: str, namespace: str) -> str:
 
 
 class ClusterScene(Scene):
-    """``calls``: as the cluster's administrator, straight to it; the service goes through the ``gateway``."""
+    """``api``: as the cluster's administrator, straight to it; the service goes through the ``gateway``."""
 
     names = (*NAMES, HERE)
 
-    def __init__(self, service: Service, calls: Calls, gateway: Gateway) -> None:
+    def __init__(self, service: Service, api: KubeApi, gateway: Gateway) -> None:
         super().__init__(service, 0)
-        self.calls, self.gateway = calls, gateway
+        self.api, self.gateway = api, gateway
 
     def page(self, name: str) -> str:
         if name == HERE:
             return super().page(name)
-        path = f"{proxy_path(self.calls, f'{name}-live')}/"
-        answer = self.calls.raw("GET", path, f"asking {name}", headers={})
+        path = f"{proxy_path(self.api, f'{name}-live')}/"
+        answer = self.api.raw("GET", path, f"asking {name}", headers={})
         assert answer.status == 200, answer.data
         return answer.data.decode().strip()
 
     def serves(self, place: Environment) -> str:
         if place.pipeline == HERE:
             return super().serves(place)
-        return selected(self.calls.get("Service", f"{place.pipeline}-live")) or ""
+        return selected(self.api.get("Service", f"{place.pipeline}-live")) or ""
 
     def held(self, name: str) -> set[tuple[str, str]]:
         if name == HERE:
             return super().held(name)
         labels = [
             pod["metadata"]["labels"]
-            for pod in self.calls.find("Pod", {PIPELINE: name})
+            for pod in self.api.find("Pod", {PIPELINE: name})
             if "deletionTimestamp" not in pod["metadata"]
         ]
         return {(one[SLOT], one[RELEASE]) for one in labels if COMMAND not in one}
@@ -89,7 +89,7 @@ class ClusterScene(Scene):
     def commands_started(self, since: float, until: float) -> dict[str, int]:
         """The cluster's as well, of all times: each run's commands have names of their own."""
         found = Counter(super().commands_started(since, until))
-        for event in self.calls.find("Event", {}):
+        for event in self.api.find("Event", {}):
             name = event["involvedObject"]["name"]
             if event.get("reason") == "Started" and "-release-" in name:
                 found[name] += int(event.get("count") or 1)
@@ -97,7 +97,7 @@ class ClusterScene(Scene):
 
     def address(self, name: str) -> str:
         """The public Service's."""
-        service = self.calls.get("Service", f"{name}-live")
+        service = self.api.get("Service", f"{name}-live")
         assert service
         return str(service["spec"]["clusterIP"])
 
@@ -106,13 +106,13 @@ class ClusterScene(Scene):
     def change(self, method: str, path: str, body: object, kind: str = "application/json") -> Any:
         """Any request of the administrator's; an AssertionError where it fails."""
         headers = {"Content-Type": kind}
-        answer = self.calls.raw(method, path, "a test", headers=headers, body=json.dumps(body).encode())
+        answer = self.api.raw(method, path, "a test", headers=headers, body=json.dumps(body).encode())
         assert 200 <= answer.status < 300, answer.data
         return json.loads(answer.data)
 
     def allow(self, rules: list[dict[str, Any]]) -> None:
         """The account's rights from now on; returns once the API server goes by them."""
-        namespace = self.calls.namespace
+        namespace = self.api.namespace
         self.change(
             "PATCH", f"{ROLES}/{namespace}/roles/{ACCOUNT}", {"rules": rules}, "application/merge-patch+json"
         )
@@ -127,12 +127,12 @@ def rules() -> list[dict[str, Any]]:
     return [*role["rules"], *more]
 
 
-def settle_down(calls: Calls) -> str:
+def settle_down(api: KubeApi) -> str:
     """The account with its rights in the namespace; its token."""
-    namespace, headers = calls.namespace, {"Content-Type": "application/json"}
+    namespace, headers = api.namespace, {"Content-Type": "application/json"}
 
     def make(path: str, body: dict[str, Any]) -> Any:
-        answer = calls.raw("POST", path, "making it", headers=headers, body=json.dumps(body).encode())
+        answer = api.raw("POST", path, "making it", headers=headers, body=json.dumps(body).encode())
         assert answer.status == 201, answer.data
         return json.loads(answer.data)
 
@@ -171,10 +171,10 @@ def cluster_scene(
 ) -> Iterator[ClusterScene]:
     """A service with all of its applications live."""
     namespace = f"faults-{secrets.token_hex(3)}"
-    calls = Calls(lambda: connect("", namespace))
-    clusterbench.make_namespace(calls, namespace)
+    api = KubeApi(lambda: connect("", namespace))
+    clusterbench.make_namespace(api, namespace)
     try:
-        token = settle_down(calls)
+        token = settle_down(api)
         with Gateway(kubeconfig) as gateway:
             own = folder / "kubeconfig"
             own.write_text(kubeconfig_for(gateway.url, token))
@@ -184,13 +184,13 @@ def cluster_scene(
                 FOLDER: f"FOLDER/traps-{secrets.token_hex(2)}",
             }
             with running(client, config(registry, namespace), (sys.executable, *UP), **environ) as service:
-                one = ClusterScene(service, calls, gateway)
+                one = ClusterScene(service, api, gateway)
                 one.begin(one.names)
                 yield one
                 gateway.mend()
                 gateway.answer_truly()
     finally:
-        clusterbench.end_namespace(calls, namespace)
+        clusterbench.end_namespace(api, namespace)
 
 
 @contextmanager

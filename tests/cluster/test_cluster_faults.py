@@ -99,7 +99,7 @@ def test_fault_33_a_revert_killed_at_its_steps_on_a_cluster(scene: ClusterScene)
 def pods(scene: ClusterScene, name: str, slot: str = "") -> set[str]:
     """The names of an application's pods, of one slot or of both, also of those that end just now."""
     labels = {PIPELINE: name} | ({SLOT: slot} if slot else {})
-    return {pod["metadata"]["name"] for pod in scene.calls.find("Pod", labels)}
+    return {pod["metadata"]["name"] for pod in scene.api.find("Pod", labels)}
 
 
 def test_fault_40_the_api_server_goes_away_at_every_step(scene: ClusterScene) -> None:
@@ -226,17 +226,17 @@ def test_fault_40_a_namespace_has_too_little_quota(
     scene: ClusterScene, resource: str, limit: str | None, said: str
 ) -> None:
     """Said with the figures within seconds, before anything is started where it can be known."""
-    path = f"/api/v1/namespaces/{scene.calls.namespace}/resourcequotas"
+    path = f"/api/v1/namespaces/{scene.api.namespace}/resourcequotas"
     with trying(scene, NAMES[4]) as trial:
         before = trial.page()
         body = {"metadata": {"name": "little"}, "spec": {"hard": {resource: limit or "1"}}}
         scene.change("POST", path, body)
-        until(lambda: resource in scene.calls.find("ResourceQuota", {})[0].get("status", {}).get("used", {}))
+        until(lambda: resource in scene.api.find("ResourceQuota", {})[0].get("status", {}).get("used", {}))
         try:
             run = trial.ended(trial.push(), 40)
             trial.pushed()
         finally:
-            scene.calls.delete("ResourceQuota", "little")
+            scene.api.delete("ResourceQuota", "little")
         assert run.outcome == Outcome.FAILED
         assert "quota" in run.reason
         assert trial.page() == before
@@ -248,7 +248,7 @@ def test_fault_40_a_namespace_has_too_little_quota(
 def test_fault_40_another_field_manager_takes_over(scene: ClusterScene) -> None:
     """Of the warm slot's replicas and of the public Service's selector: what the records say is brought back, and
     whoever applies without force is told whose it is."""
-    name, path = NAMES[5], f"/apis/apps/v1/namespaces/{scene.calls.namespace}/deployments"
+    name, path = NAMES[5], f"/apis/apps/v1/namespaces/{scene.api.namespace}/deployments"
     with trying(scene, name) as trial:
         trial.push()
         trial.pushed()
@@ -261,7 +261,7 @@ def test_fault_40_another_field_manager_takes_over(scene: ClusterScene) -> None:
             {"apiVersion": "apps/v1", "kind": "Deployment"},
             {"replicas": 3},
         )
-        services = f"/api/v1/namespaces/{scene.calls.namespace}/services/{name}-live"
+        services = f"/api/v1/namespaces/{scene.api.namespace}/services/{name}-live"
         theirs = {"selector": {SLOT: idle}}
         apply(scene, services, {"apiVersion": "v1", "kind": "Service"}, theirs)
         until(lambda: scene.serves(scene.live(name)) == active, 30)
@@ -284,7 +284,7 @@ def apply(
 def ready_pods(scene: ClusterScene, name: str, slot: str) -> list[object]:
     return [
         pod
-        for pod in scene.calls.find("Pod", {PIPELINE: name, SLOT: slot})
+        for pod in scene.api.find("Pod", {PIPELINE: name, SLOT: slot})
         if is_ready(pod) and not is_going(pod)
     ]
 

@@ -49,7 +49,7 @@ class Town:
 
     @property
     def address(self) -> str:
-        service = self.bench.calls.get("Service", base(self.bench.ref()))
+        service = self.bench.api.get("Service", base(self.bench.ref()))
         assert service
         return str(service["spec"]["clusterIP"])
 
@@ -75,7 +75,7 @@ class Town:
 
     def pods(self, release: int) -> set[str]:
         """Those of that release, also where they end just now."""
-        found = self.bench.calls.find(
+        found = self.bench.api.find(
             "Pod", {"pushlive/release": str(release), "pushlive/pipeline": self.bench.name}
         )
         return {pod["metadata"]["name"] for pod in found}
@@ -160,7 +160,7 @@ def test_one_release_after_the_other_under_load(town: Town) -> None:
 
 
 def test_a_pod_that_is_deleted_or_evicted_while_it_serves_costs_no_request(town: Town) -> None:
-    blue, calls = town.first(), town.bench.calls
+    blue, api = town.first(), town.bench.api
     with town.callers() as callers:
         for evicted in (False, True):
             before = town.pods(1)
@@ -170,7 +170,7 @@ def test_a_pod_that_is_deleted_or_evicted_while_it_serves_costs_no_request(town:
                 # While one is missing the cluster itself keeps whoever empties the node from the other.
                 evict(town.bench, max(before), 429)
             else:
-                calls.delete("Pod", one)
+                api.delete("Pod", one)
             town.ended({one}, 1)
             until(lambda: len(town.bench.engine.ready(blue, print, town.bench.watch())) == 2)
             callers.round()
@@ -181,6 +181,6 @@ def test_a_pod_that_is_deleted_or_evicted_while_it_serves_costs_no_request(town:
 def evict(bench: ClusterBench, pod: str, status: int) -> None:
     """What `kubectl drain` asks for each pod of a node."""
     body: dict[str, Any] = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-    path, headers = f"{bench.calls.path('Pod', pod)}/eviction", {"Content-Type": "application/json"}
-    answer = bench.calls.raw("POST", path, "evicting", headers=headers, body=json.dumps(body).encode())
+    path, headers = f"{bench.api.path('Pod', pod)}/eviction", {"Content-Type": "application/json"}
+    answer = bench.api.raw("POST", path, "evicting", headers=headers, body=json.dumps(body).encode())
     assert answer.status == status, answer.data

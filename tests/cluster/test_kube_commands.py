@@ -55,7 +55,7 @@ def test_lines_are_told_while_it_runs(bench: ClusterBench) -> None:
     """It ends once its line was seen: whoever told it at the end alone would wait for ever."""
 
     def answer(event: Event) -> None:
-        kubectl(bench.calls.namespace, "exec", pod(bench), "--", "touch", "/tmp/seen")
+        kubectl(bench.api.namespace, "exec", pod(bench), "--", "touch", "/tmp/seen")
 
     result = run(bench, "echo waiting", "until [ -e /tmp/seen ]; do sleep 0.1; done", emit=answer)
     assert result.exit_code == 0
@@ -83,7 +83,7 @@ def test_fault_33_a_command_that_somebody_ended_has_an_unknown_outcome(
     words: tuple[str, ...], bench: ClusterBench
 ) -> None:
     def end(event: Event) -> None:
-        kubectl(bench.calls.namespace, *words, pod(bench))
+        kubectl(bench.api.namespace, *words, pod(bench))
 
     with pytest.raises(OutcomeUnknown, match="nobody knows how it ended"):
         run(bench, "trap 'exit 0' TERM", "echo begun", "while :; do sleep 0.1; done", emit=end)
@@ -91,10 +91,10 @@ def test_fault_33_a_command_that_somebody_ended_has_an_unknown_outcome(
 
 def test_fault_33_an_evicted_command_has_an_unknown_outcome(bench: ClusterBench) -> None:
     def evict(event: Event) -> None:
-        path = f"{bench.calls.path('Pod', pod(bench))}/eviction"
+        path = f"{bench.api.path('Pod', pod(bench))}/eviction"
         body = f'{{"apiVersion":"policy/v1","kind":"Eviction","metadata":{{"name":"{pod(bench)}"}}}}'
         headers = {"Content-Type": "application/json"}
-        answer = bench.calls.raw("POST", path, "evicting", headers=headers, body=body.encode())
+        answer = bench.api.raw("POST", path, "evicting", headers=headers, body=body.encode())
         assert answer.status == 201, answer.data
 
     with pytest.raises(OutcomeUnknown):
@@ -105,7 +105,7 @@ def test_fault_33_whoever_comes_after_an_ended_command_does_not_run_it_again(ben
     """A node that is emptied takes a worker and its command's pod away together."""
     with pytest.raises(TimedOut):
         run(bench, "echo begun", "while :; do sleep 0.1; done", seconds=1.5)
-    kubectl(bench.calls.namespace, "delete", "pod", "--wait=false", pod(bench))
+    kubectl(bench.api.namespace, "delete", "pod", "--wait=false", pod(bench))
     with pytest.raises(OutcomeUnknown):
         run(bench, "echo begun again", seconds=20)
     assert bench.engine.command_runs(bench.ref()) == {1}
@@ -119,7 +119,7 @@ def test_a_result_that_was_there_before_its_pod_was_taken_away_is_known(bench: C
     assert run(bench, "exit 6").exit_code == 6
     finalizers(bench, ["example.com/kept"])
     until(lambda: older_than_a_second(bench))
-    kubectl(bench.calls.namespace, "delete", "pod", pod(bench), "--wait=false")
+    kubectl(bench.api.namespace, "delete", "pod", pod(bench), "--wait=false")
     try:
         assert run(bench, "echo never run").exit_code == 6
     finally:
@@ -128,12 +128,12 @@ def test_a_result_that_was_there_before_its_pod_was_taken_away_is_known(bench: C
 
 def finalizers(bench: ClusterBench, wanted: list[str]) -> None:
     change = json.dumps({"metadata": {"finalizers": wanted}})
-    kubectl(bench.calls.namespace, "patch", "pod", pod(bench), "--type=merge", "-p", change)
+    kubectl(bench.api.namespace, "patch", "pod", pod(bench), "--type=merge", "-p", change)
 
 
 def older_than_a_second(bench: ClusterBench) -> bool:
     """The cluster's times have whole seconds."""
-    found = bench.calls.get("Pod", pod(bench))
+    found = bench.api.get("Pod", pod(bench))
     assert found is not None
     now = kubectl(
         "default",
@@ -154,7 +154,7 @@ def test_a_command_that_cannot_begin_is_taken_away_and_may_begin_later(bench: Cl
     with pytest.raises(EngineFailed, match=r"image cannot be pulled: .*not found"):
         run(bench, "true", spec=nowhere)
     assert bench.engine.command_runs(bench.ref()) == frozenset()
-    assert bench.calls.get("Pod", pod(bench)) is None
+    assert bench.api.get("Pod", pod(bench)) is None
     assert run(bench, "echo now").output == "now\n"
 
 

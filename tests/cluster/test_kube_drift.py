@@ -69,7 +69,7 @@ def test_a_changed_and_an_added_variable_are_taken_back_without_a_gap(
     assert "(kubectl-set)" in found
     engine.revert_drift(live)
     assert engine.drift(live) == ()
-    deployment = cluster_bench.calls.get("Deployment", name)
+    deployment = cluster_bench.api.get("Deployment", name)
     assert deployment is not None
     names = {one["name"] for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert "DEBUG" not in names
@@ -83,7 +83,7 @@ def test_a_service_that_was_bent_is_said(cluster_bench: ClusterBench, live: Slot
     assert any("spec.ports" in line for line in engine.drift(live))
     engine.revert_drift(live)
     assert engine.drift(live) == ()
-    found = cluster_bench.calls.get("Service", base(live.ref))
+    found = cluster_bench.api.get("Service", base(live.ref))
     assert found is not None
     assert [port["port"] for port in found["spec"]["ports"]] == [80]
 

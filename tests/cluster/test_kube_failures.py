@@ -153,12 +153,12 @@ def scaled_up(bench: ClusterBench, pod: str) -> None:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"generateName": "scaled-up-"},
-        "involvedObject": {"kind": "Pod", "name": pod, "namespace": bench.calls.namespace},
+        "involvedObject": {"kind": "Pod", "name": pod, "namespace": bench.api.namespace},
         "reason": "TriggeredScaleUp",
         "type": "Normal",
         "message": "pod triggered scale-up",
     }
-    kubectl(bench.calls.namespace, "create", "-f", "-", stdin=json.dumps(event))
+    kubectl(bench.api.namespace, "create", "-f", "-", stdin=json.dumps(event))
 
 
 def test_a_registry_that_does_not_answer_is_waited_for_a_moment_and_named_at_once(
@@ -322,10 +322,10 @@ def test_one_crash_of_a_slot_that_was_warm_is_no_reason_to_refuse_it(cluster_ben
     spec = cluster_bench.spec()
     cluster_bench.deploy(spec)
     [pod] = cluster_bench.engine.replicas(spec.ref)
-    kubectl(cluster_bench.calls.namespace, "exec", pod.name, "--", "killall", "httpd")
+    kubectl(cluster_bench.api.namespace, "exec", pod.name, "--", "killall", "httpd")
 
     def again() -> bool:
-        found = cluster_bench.calls.get("Pod", pod.name)
+        found = cluster_bench.api.get("Pod", pod.name)
         return bool(found and restarts(found))
 
     until(again)

@@ -20,11 +20,11 @@ MIB = 1 << 20
 def rule(bench: ClusterBench, kind: str, spec: dict[str, object]) -> None:
     """Makes the rule named ``small`` in the environment's namespace, or makes it otherwise."""
     manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "small"}, "spec": spec}
-    kubectl(bench.calls.namespace, "apply", "-f", "-", stdin=json.dumps(manifest))
+    kubectl(bench.api.namespace, "apply", "-f", "-", stdin=json.dumps(manifest))
     if kind == "ResourceQuota":
 
         def counted() -> bool:
-            [quota] = bench.calls.find(kind, {})
+            [quota] = bench.api.find(kind, {})
             return quota["status"].get("hard") == spec["hard"]
 
         until(counted)
@@ -82,7 +82,7 @@ def test_a_limit_range_that_refuses_is_named(own: ClusterBench) -> None:
 
 
 def test_pod_security_refuses_a_standard_pod_by_name_and_takes_a_strict_one(own: ClusterBench) -> None:
-    kubectl("", "label", "namespace", own.calls.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    kubectl("", "label", "namespace", own.api.namespace, "pod-security.kubernetes.io/enforce=restricted")
     error = fails(own, own.spec())
     assert type(error) is EngineFailed
     assert 'violates PodSecurity "restricted:latest"' in error.message

@@ -27,12 +27,12 @@ KINDS = (
 
 def names(bench: ClusterBench, kind: str) -> set[str]:
     labels = environment_labels(bench.engine._instance, bench.ref())
-    return {one["metadata"]["name"] for one in bench.calls.find(kind, labels)}
+    return {one["metadata"]["name"] for one in bench.api.find(kind, labels)}
 
 
 def content(bench: ClusterBench, kind: str, name: str) -> Any:
     """All of an object but what the cluster itself goes on writing."""
-    found = bench.calls.get(kind, name)
+    found = bench.api.get(kind, name)
     assert found is not None
     return [found["metadata"]["uid"], found["metadata"].get("labels"), found.get("spec"), found.get("data")]
 
@@ -78,7 +78,7 @@ def foreign(bench: ClusterBench, kind: str, name: str) -> None:
     }
     version, body = bodies[kind]
     manifest = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **body}
-    kubectl(bench.calls.namespace, "create", "-f", "-", stdin=json.dumps(manifest))
+    kubectl(bench.api.namespace, "create", "-f", "-", stdin=json.dumps(manifest))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def theirs(cluster_bench: ClusterBench) -> Iterator[list[tuple[str, str]]]:
     made: list[tuple[str, str]] = []
     yield made
     for kind, name in made:
-        kubectl(cluster_bench.calls.namespace, "delete", kind.lower(), name, "--wait=false")
+        kubectl(cluster_bench.api.namespace, "delete", kind.lower(), name, "--wait=false")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_two_installations_in_one_namespace_do_not_touch_each_other(
 
 def test_what_belongs_to_another_environment_is_said_so(cluster_bench: ClusterBench) -> None:
     cluster_bench.engine.prepare(cluster_bench.ref(), ())
-    owned = Owned(cluster_bench.calls, cluster_bench.engine._instance)
+    owned = Owned(cluster_bench.api, cluster_bench.engine._instance)
     with pytest.raises(ConfigError, match="belongs to another environment"):
         owned.get("Service", base(cluster_bench.ref()), replace(cluster_bench.ref(), environment="qa"))
 
@@ -193,14 +193,14 @@ def test_a_stopped_slot_costs_nothing_is_kept_and_starts_again(cluster_bench: Cl
     for _ in range(2):
         engine.stop(blue.ref)
     assert engine.replicas(blue.ref) == ()
-    kept = bench.calls.get("Deployment", slot_name(blue.ref))
+    kept = bench.api.get("Deployment", slot_name(blue.ref))
     assert kept is not None
     assert kept["spec"]["replicas"] == 0
     assert len(names(bench, "ConfigMap")) == len(names(bench, "Secret")) == 1
 
     bench.deploy(blue)
     assert engine.serving(blue.ref) == "blue"
-    again = bench.calls.get("Deployment", slot_name(blue.ref))
+    again = bench.api.get("Deployment", slot_name(blue.ref))
     assert again is not None
     assert again["metadata"]["uid"] == kept["metadata"]["uid"]
 
@@ -211,8 +211,8 @@ def test_removed_configuration_is_restored_by_whoever_revives_the_slot(cluster_b
     bench.deploy(spec)
     before = {kind: names(bench, kind) for kind in ("ConfigMap", "Secret")}
     assert engine.restore(spec) is False
-    kubectl(bench.calls.namespace, "delete", "configmap", *before["ConfigMap"])
-    kubectl(bench.calls.namespace, "delete", "secret", *before["Secret"])
+    kubectl(bench.api.namespace, "delete", "configmap", *before["ConfigMap"])
+    kubectl(bench.api.namespace, "delete", "secret", *before["Secret"])
     assert engine.restore(spec) is True
     assert {kind: names(bench, kind) for kind in before} == before
 
@@ -230,7 +230,7 @@ def test_removal_leaves_nothing_of_ours(own: ClusterBench) -> None:
 
 def anything(bench: ClusterBench) -> set[str]:
     """What is in the namespace beside what every namespace has."""
-    found = set(kubectl(bench.calls.namespace, "get", KINDS, "-o", "name").split())
+    found = set(kubectl(bench.api.namespace, "get", KINDS, "-o", "name").split())
     return found - {"configmap/kube-root-ca.crt"}
 
 
@@ -241,17 +241,17 @@ def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_benc
     bench.deploy(spec)
     [first] = engine.replicas(spec.ref)
     change = json.dumps({"spec": {"activeDeadlineSeconds": 1}})
-    kubectl(bench.calls.namespace, "patch", "pod", first.name, "--type=merge", "-p", change)
+    kubectl(bench.api.namespace, "patch", "pod", first.name, "--type=merge", "-p", change)
     waiting = ("--for=jsonpath={.status.phase}=Failed", "--timeout=30s")
-    kubectl(bench.calls.namespace, "wait", f"pod/{first.name}", *waiting)
+    kubectl(bench.api.namespace, "wait", f"pod/{first.name}", *waiting)
     [second] = engine.ready(spec, print, bench.watch())
     assert second.name != first.name
-    assert bench.calls.get("Pod", first.name) is not None
+    assert bench.api.get("Pod", first.name) is not None
     assert engine.missing(spec) == ()
     assert engine.restore(spec) is False
     engine.unroute(spec.ref)
     engine.stop(spec.ref)
-    assert bench.calls.get("Pod", first.name) is None
+    assert bench.api.get("Pod", first.name) is None
 
 
 # ── by somebody's hand ───────────────────────────────────────────────────────
@@ -273,12 +273,12 @@ def test_an_idle_slot_that_somebody_changed_is_taken_over_by_the_next_start(
     spec = cluster_bench.spec(env={"A": "1"})
     cluster_bench.engine.prepare(spec.ref, ())
     cluster_bench.stand(spec)
-    kubectl(cluster_bench.calls.namespace, *(word.format(name=slot_name(spec.ref)) for word in words))
+    kubectl(cluster_bench.api.namespace, *(word.format(name=slot_name(spec.ref)) for word in words))
     cluster_bench.stand(spec)
     assert cluster_bench.engine.missing(spec) == cluster_bench.engine.drift(spec) == ()
     [replica] = cluster_bench.engine.replicas(spec.ref)
     assert replica.state == "running"
-    pod = cluster_bench.calls.get("Pod", replica.name)
+    pod = cluster_bench.api.get("Pod", replica.name)
     assert pod is not None
     assert pod["spec"]["containers"][0]["image"] == cluster_bench.remote
     assert "BY_HAND" not in json.dumps(pod["spec"])

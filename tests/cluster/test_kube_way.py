@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import Refused, connect
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.names import environment_labels, selector, slot_labels
@@ -88,7 +88,7 @@ def meanwhile(act: Callable[[], object]) -> Callable[[], object]:
 def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, way: Relay) -> None:
     query = {"labelSelector": selector(slot_labels(bench.engine._instance, bench.ref()))}
     spec = bench.spec(replicas=2)
-    with Follow(bench.calls, ("Pod", "Deployment"), query) as follow:
+    with Follow(bench.api, ("Pod", "Deployment"), query) as follow:
         until(lambda: follow.complete() and follow.silence() == 0.0)
         for round_ in (1, 2, 3):
             way.drop()
@@ -97,7 +97,7 @@ def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, w
         names = {replica.name for replica in bench.engine.replicas(spec.ref)}
         until(lambda: {one["metadata"]["name"] for one in follow.objects("Pod")} == names)
         way.cut()
-        kubectl(bench.calls.namespace, "delete", "pod", *names, "--wait=false", "--grace-period=1")
+        kubectl(bench.api.namespace, "delete", "pod", *names, "--wait=false", "--grace-period=1")
         until(lambda: follow.silence() > 0.5)
         way.open()
         until(lambda: not names & {one["metadata"]["name"] for one in follow.objects("Pod")}, 20)
@@ -107,14 +107,14 @@ def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, w
 def test_whoever_has_followed_leaves_no_thread_and_no_connection_behind(
     bench: ClusterBench, way: Relay
 ) -> None:
-    bench.calls.find("Pod", {})
+    bench.api.find("Pod", {})
     threads = {one for one in threading.enumerate() if "_run" in one.name}
     for _ in range(5):
-        with Follow(bench.calls, ("Pod", "Deployment"), {}) as follow:
+        with Follow(bench.api, ("Pod", "Deployment"), {}) as follow:
             until(lambda seen=follow: seen.complete() and seen.silence() == 0.0)
     assert {one for one in threading.enumerate() if "_run" in one.name} == threads
     until(lambda: way.standing <= 2)  # what is kept for the next question, not five times as many
-    bench.calls.find("Pod", {})
+    bench.api.find("Pod", {})
 
 
 def test_an_api_server_that_comes_back_in_time_costs_a_start_nothing(bench: ClusterBench, way: Relay) -> None:
@@ -134,7 +134,7 @@ def directly(bench: ClusterBench, what: str) -> str:
     """What the cluster says of the environment's containers, not asked by the way that may be cut."""
     chosen = selector(environment_labels(bench.engine._instance, bench.ref()))
     path = f"jsonpath={{.items[*].status.containerStatuses[*].{what}}}"
-    return kubectl(bench.calls.namespace, "get", "pods", "-l", chosen, "-o", path)
+    return kubectl(bench.api.namespace, "get", "pods", "-l", chosen, "-o", path)
 
 
 def test_an_api_server_that_stays_away_says_nothing_against_the_application(
@@ -229,7 +229,7 @@ def test_a_token_that_is_no_good_is_the_operators(
 
     monkeypatch.setenv("KUBECONFIG", str(changed(tmp_path, other)))
     with pytest.raises(Refused, match="answered 401") as raised:
-        Calls(lambda: connect("", "")).find("Pod", {})
+        KubeApi(lambda: connect("", "")).find("Pod", {})
     assert "token is still good" in raised.value.advice
 
 
@@ -264,7 +264,7 @@ def test_another_clusters_certificate_is_the_operators(
 
     monkeypatch.setenv("KUBECONFIG", str(changed(tmp_path, other)))
     with pytest.raises(EngineFailed, match="is not to be trusted") as raised:
-        Calls(lambda: connect("", "")).find("Pod", {})
+        KubeApi(lambda: connect("", "")).find("Pod", {})
     assert "certificate-authority-data" in raised.value.advice
 
 
@@ -277,12 +277,12 @@ def test_an_authority_that_is_no_certificate_is_the_operators(
 
     monkeypatch.setenv("KUBECONFIG", str(changed(tmp_path, other)))
     with pytest.raises(PushliveError):
-        Calls(lambda: connect("", "")).find("Pod", {})
+        KubeApi(lambda: connect("", "")).find("Pod", {})
 
 
 def test_a_namespace_that_is_not_there_is_said(kubeconfig: Path) -> None:
-    calls = Calls(lambda: connect("", "no-such-namespace"))
-    engine = KubeEngine(calls, "pl", "kubernetes", SystemClock())
-    bench = ClusterBench(calls, engine, None, "x/y@sha256:1", "hello")  # type: ignore[arg-type]
+    api = KubeApi(lambda: connect("", "no-such-namespace"))
+    engine = KubeEngine(api, "pl", "kubernetes", SystemClock())
+    bench = ClusterBench(api, engine, None, "x/y@sha256:1", "hello")  # type: ignore[arg-type]
     with pytest.raises(EngineFailed, match='namespaces "no-such-namespace" not found'):
         engine.prepare(bench.ref(), ())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import connect
 from pipeline.adapters.kubernetes.probe import proxy_path
 from tests.support.clusterbench import end_namespace, make_namespace
@@ -44,20 +44,20 @@ class Mixed:
 
     def __init__(self, service: Service, qa: str, live: str) -> None:
         self.service = service
-        self.calls = {name: Calls(lambda n=n: connect("", n)) for name, n in (("qa", qa), ("live", live))}
+        self.api = {name: KubeApi(lambda n=n: connect("", n)) for name, n in (("qa", qa), ("live", live))}
 
     def page(self, environment: str, path: str = "/") -> str:
         """Through the Service, as people on the cluster ask."""
         if environment == "dev":
             return self.service.page("dev", path)
-        calls = self.calls[environment]
-        where = proxy_path(calls, f"hello-{environment}") + path
-        answer = calls.raw("GET", where, "asking", headers={"Accept": "*/*"})
+        api = self.api[environment]
+        where = proxy_path(api, f"hello-{environment}") + path
+        answer = api.raw("GET", where, "asking", headers={"Accept": "*/*"})
         assert answer.status == 200, answer.data
         return str(answer.data.decode())
 
     def ours(self, environment: str, kind: str) -> list[dict[str, Any]]:
-        return self.calls[environment].find(kind, {"pushlive/instance": self.service.instance})
+        return self.api[environment].find(kind, {"pushlive/instance": self.service.instance})
 
     def names(self, environment: str, kind: str) -> set[str]:
         return {one["metadata"]["name"] for one in self.ours(environment, kind)}
@@ -71,7 +71,7 @@ class Mixed:
 def mixed(
     docker_client: docker.DockerClient, base_images: None, kubeconfig: Path, registry: str, instance: str
 ) -> Iterator[Mixed]:
-    administrator = Calls(lambda: connect("", "default"))
+    administrator = KubeApi(lambda: connect("", "default"))
     qa, live = (f"{instance}-{name}" for name in ("qa", "live"))
     for one in (qa, live):
         make_namespace(administrator, one)
@@ -148,9 +148,9 @@ def test_commands_of_runs_that_have_ended_are_gone(mixed: Mixed) -> None:
 
 
 def test_a_pipeline_that_is_taken_out_leaves_nothing_but_what_is_others(mixed: Mixed) -> None:
-    service, calls = mixed.service, mixed.calls["live"]
+    service, api = mixed.service, mixed.api["live"]
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"a": "b"}}
-    assert calls.create(theirs)
+    assert api.create(theirs)
     service.config.write_text("pipelines: {}\n")
     until(lambda: service.ask("GET", "/api/status")["pipelines"] == [], 20)
     said = service.pushlive("gc").text
@@ -159,5 +159,5 @@ def test_a_pipeline_that_is_taken_out_leaves_nothing_but_what_is_others(mixed: M
     for environment in ("qa", "live"):
         assert [mixed.names(environment, kind) for kind in kinds] == [set()] * len(kinds)
         until(lambda e=environment: mixed.names(e, "Pod") == set(), 30)
-    assert calls.get("ConfigMap", "theirs") is not None
+    assert api.get("ConfigMap", "theirs") is not None
     assert "404" not in said

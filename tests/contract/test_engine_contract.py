@@ -101,7 +101,7 @@ def on_another_machine(there: Elsewhere) -> Iterator[Kit]:
 def on_a_cluster(bench: ClusterBench) -> Iterator[Kit]:
     def take_away(spec: SlotSpec) -> None:
         name = slot_name(spec.ref)
-        bench.calls.merge("Deployment", name, {"spec": {"replicas": 0}})
+        bench.api.merge("Deployment", name, {"spec": {"replicas": 0}})
         until(lambda: not bench.engine.replicas(spec.ref))
 
     yield Kit(

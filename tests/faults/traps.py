@@ -179,7 +179,7 @@ class Trapped:
 INSIDE: dict[tuple[str, str], Callable[[Any], tuple[Any, str]]] = {
     ("engine.start", "docker"): lambda one: (one._calls, "start"),  # made, not yet started
     ("engine.start", "cluster"): lambda one: (
-        one._calls,
+        one._api,
         "apply",
     ),  # its variables are there, its pods are not
     ("engine.switch", "docker"): lambda one: (one._proxy, "_apply"),  # in the folder, not yet in the proxy
@@ -188,7 +188,7 @@ INSIDE: dict[tuple[str, str], Callable[[Any], tuple[Any, str]]] = {
         "_settle",
     ),  # the selector is written, endpoints are to follow
     ("engine.detach", "cluster"): lambda one: (
-        one._calls,
+        one._api,
         "merge",
     ),  # the pods were told to end, nobody noted it
 }

@@ -16,7 +16,7 @@ Answers = Callable[[str, str], Answer]  # method, path with its query
 
 
 @dataclass
-class Api:
+class ApiServer:
     """``asked``: the requests so far, as "METHOD /path?query"."""
 
     kubeconfig: Path
@@ -25,9 +25,9 @@ class Api:
 
 
 @contextmanager
-def serving(folder: Path, answers: Answers) -> Iterator[Api]:
+def serving(folder: Path, answers: Answers) -> Iterator[ApiServer]:
     """An API server until the context ends."""
-    api = Api(folder / "config", answers)
+    api = ApiServer(folder / "config", answers)
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(api)) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -65,7 +65,7 @@ def listing(*names: str) -> Answer:
     return 200, {"kind": "List", "metadata": {"resourceVersion": "7"}, "items": items}
 
 
-def _handler(api: Api) -> type[BaseHTTPRequestHandler]:
+def _handler(api: ApiServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # one write for each answer

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import Cluster, connect
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.probe import KubeProbe
@@ -27,7 +27,7 @@ _numbers = itertools.count()
 class ClusterBench:
     """``remote``: the sample application's image, by digest in a registry that the cluster pulls from."""
 
-    calls: Calls
+    api: KubeApi
     engine: KubeEngine
     probe: KubeProbe
     remote: str
@@ -72,9 +72,9 @@ class ClusterBench:
 
 def make(instance: str, namespace: str, remote: str, way: Connect = connect) -> ClusterBench:
     """In that namespace of the cluster that KUBECONFIG names, or that another ``way`` leads to."""
-    calls = Calls(lambda: way("", namespace))
-    engine = KubeEngine(calls, instance, "kubernetes", SystemClock())
-    return ClusterBench(calls, engine, KubeProbe(calls), remote, f"app{next(_numbers)}")
+    api = KubeApi(lambda: way("", namespace))
+    engine = KubeEngine(api, instance, "kubernetes", SystemClock())
+    return ClusterBench(api, engine, KubeProbe(api), remote, f"app{next(_numbers)}")
 
 
 def kubectl(namespace: str, *words: str, stdin: str = "") -> str:
@@ -86,21 +86,21 @@ def kubectl(namespace: str, *words: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def make_namespace(calls: Calls, name: str) -> None:
+def make_namespace(api: KubeApi, name: str) -> None:
     """Harmless where it is there."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     headers = {"Content-Type": "application/json"}
-    answer = calls.raw(
+    answer = api.raw(
         "POST", "/api/v1/namespaces", "making it", headers=headers, body=json.dumps(body).encode()
     )
     assert answer.status in (201, 409), answer.data
 
 
-def end_namespace(calls: Calls, name: str) -> None:
+def end_namespace(api: KubeApi, name: str) -> None:
     """With all that is in it, in the background; pods of commands that nobody asked for any more do not hold it up."""
-    inside = Calls(lambda: connect("", name))
+    inside = KubeApi(lambda: connect("", name))
     for pod in inside.find("Pod", {}):
         if pod["metadata"].get("finalizers"):
             inside.merge("Pod", pod["metadata"]["name"], {"metadata": {"finalizers": None}})
-    answer = calls.raw("DELETE", f"/api/v1/namespaces/{name}", "removing it", headers={})
+    answer = api.raw("DELETE", f"/api/v1/namespaces/{name}", "removing it", headers={})
     assert answer.status in (200, 404), answer.data

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.client import status_of
 from pipeline.adapters.kubernetes.manifests import Manifest
 from pipeline.adapters.kubernetes.names import base
@@ -31,18 +31,18 @@ class Wish:
         return self.amounts.get(name, Decimal(0))
 
 
-def insist(calls: Calls, ref: SlotRef, wanted: Manifest, held: Found | None) -> None:
+def insist(api: KubeApi, ref: SlotRef, wanted: Manifest, held: Found | None) -> None:
     """Raises DoesNotFit, with the figures. ``wanted``: the Deployment to be; ``held``: what the slot has now, which
     counts as free."""
     asks, has = wish(wanted), wish(held)
-    for quota in calls.find("ResourceQuota", {}):
+    for quota in api.find("ResourceQuota", {}):
         for line in over(quota, asks, has):
             raise DoesNotFit(
                 f"{base(ref)}: {ref.slot} asks for {line}.",
                 advice="Raise the quota, lower `memory`, `cpu` or `replicas`, or shorten `keep_warm`.",
             )
     one = quantity(_resources(wanted)["requests"]["memory"])
-    largest = _largest_node(calls)
+    largest = _largest_node(api)
     if largest is not None and one > largest:
         raise DoesNotFit(
             f"{base(ref)}: one replica asks for {show_size(int(one))}; "
@@ -97,10 +97,10 @@ def _shown(name: str, amount: Decimal) -> str:
     return f"{amount.normalize():f}"
 
 
-def _largest_node(calls: Calls) -> Decimal | None:
+def _largest_node(api: KubeApi) -> Decimal | None:
     """Bytes of memory that the largest node deals to pods; None where nodes may not be looked at."""
     try:
-        nodes = calls.find("Node", {})
+        nodes = api.find("Node", {})
     except EngineFailed as error:
         if status_of(error) == 403:
             return None

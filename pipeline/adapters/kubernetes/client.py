@@ -32,7 +32,7 @@ _UNUSABLE = (ConfigException, OSError, YAMLError, ValueError, TypeError, LookupE
 class Cluster:
     """One way to one API server. ``inside``: this process runs in a pod of that cluster."""
 
-    api: ApiClient
+    client: ApiClient
     namespace: str
     inside: bool
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from urllib3 import BaseHTTPResponse
 
 from pipeline.adapters import output_lines
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.client import status_of
 from pipeline.adapters.kubernetes.manifests import Manifest
 from pipeline.adapters.kubernetes.pod_problems import (
@@ -35,37 +35,37 @@ _UNKNOWN = "ContainerStatusUnknown"  # what the kubelet writes where it lost sig
 
 
 def run(
-    calls: Calls, clock: Clock, name: str, made: Callable[[], Manifest], emit: Emit, watch: Watch
+    api: KubeApi, clock: Clock, name: str, made: Callable[[], Manifest], emit: Emit, watch: Watch
 ) -> CommandResult:
     """Runs the command, or awaits or looks up the one begun earlier under the same name. ``made`` gives the pod, and
     sees to what it needs. Raises OutcomeUnknown where it was begun and its result is not to be had; what the watch
     raises leaves the pod as it is, for the next call or ``forget``."""
     began = clock.monotonic()
-    if calls.get("Pod", name) is None:
-        _create(calls, name, made())
-    with Follow(calls, ("Pod",), {"fieldSelector": f"metadata.name={name}"}) as follow:
-        _until(follow, name, has_begun, clock, watch, calls)
-        output = _Output(calls, name)
+    if api.get("Pod", name) is None:
+        _create(api, name, made())
+    with Follow(api, ("Pod",), {"fieldSelector": f"metadata.name={name}"}) as follow:
+        _until(follow, name, has_begun, clock, watch, api)
+        output = _Output(api, name)
         text = output_lines.follow(output.pieces(), output.close, name, clock, emit, watch)
-        pod = _until(follow, name, _ended, clock, watch, calls)
+        pod = _until(follow, name, _ended, clock, watch, api)
     return CommandResult(exit_code(pod), text, clock.monotonic() - began)
 
 
-def forget(calls: Calls, clock: Clock, names: Iterable[str]) -> None:
+def forget(api: KubeApi, clock: Clock, names: Iterable[str]) -> None:
     """Removes those pods, and returns once they are gone, a bounded time. Twice."""
     ours = tuple(names)
     for name in ours:
-        pod = calls.get("Pod", name)
+        pod = api.get("Pod", name)
         if pod:  # of one whose container has ended there is nothing left to wait for
-            _let_go(calls, name, grace=0 if _ended(pod) else 1)
+            _let_go(api, name, grace=0 if _ended(pod) else 1)
     end = clock.monotonic() + GONE
-    while any(calls.get("Pod", name) for name in ours) and clock.monotonic() < end:
+    while any(api.get("Pod", name) for name in ours) and clock.monotonic() < end:
         clock.sleep(LOOK / 4)
 
 
-def _let_go(calls: Calls, name: str, grace: int) -> None:
-    calls.merge("Pod", name, {"metadata": {"finalizers": None}})
-    calls.delete("Pod", name, grace)
+def _let_go(api: KubeApi, name: str, grace: int) -> None:
+    api.merge("Pod", name, {"metadata": {"finalizers": None}})
+    api.delete("Pod", name, grace)
 
 
 def exit_code(pod: Found) -> int:
@@ -77,9 +77,9 @@ def exit_code(pod: Found) -> int:
     return int(end["exitCode"])
 
 
-def _create(calls: Calls, name: str, manifest: Manifest) -> None:
+def _create(api: KubeApi, name: str, manifest: Manifest) -> None:
     try:
-        calls.create(manifest)
+        api.create(manifest)
     except EngineFailed as error:
         if status_of(error) == 403 and f'"{name}" is forbidden: ' in error.message:
             raise of_refusal(name, error.message.partition(" answered 403: ")[2]).error(()) from error
@@ -87,7 +87,7 @@ def _create(calls: Calls, name: str, manifest: Manifest) -> None:
 
 
 def _until(
-    follow: Follow, name: str, done: Callable[[Found], bool], clock: Clock, watch: Watch, calls: Calls
+    follow: Follow, name: str, done: Callable[[Found], bool], clock: Clock, watch: Watch, api: KubeApi
 ) -> Found:
     """The pod once that is true of it. Raises what keeps its container from being made, OutcomeUnknown where it is
     gone."""
@@ -102,7 +102,7 @@ def _until(
             now = clock.monotonic()
             since = {trouble.cause: since.get(trouble.cause, now)} if trouble else {}
             if trouble and (is_over(pod) or now - since[trouble.cause] >= trouble.wait):
-                raise _never_begun(follow, trouble, calls, clock)
+                raise _never_begun(follow, trouble, api, clock)
         watch.check()
 
 
@@ -113,11 +113,11 @@ def _only(follow: Follow, name: str) -> Found:
     return found[0]
 
 
-def _never_begun(follow: Follow, trouble: Trouble, calls: Calls, clock: Clock) -> Exception:
+def _never_begun(follow: Follow, trouble: Trouble, api: KubeApi, clock: Clock) -> Exception:
     """The trouble as an error. The pod is taken away: it must not run after all once the trouble has passed."""
     name = trouble.subject
-    error = trouble.error(told(calls.events("Pod", name)))
-    _let_go(calls, name, grace=1)
+    error = trouble.error(told(api.events("Pod", name)))
+    _let_go(api, name, grace=1)
     end = clock.monotonic() + GONE
     while (found := follow.objects("Pod")) and clock.monotonic() < end:
         if has_begun(found[0]) and _terminated(found[0], _UNKNOWN) is None:
@@ -156,8 +156,8 @@ class _Output:
     """A container's output, taken up again where the way to it broke; given up after some tries: the result is known
     all the same."""
 
-    def __init__(self, calls: Calls, name: str) -> None:
-        self._calls, self._name = calls, name
+    def __init__(self, api: KubeApi, name: str) -> None:
+        self._api, self._name = api, name
         self._over = threading.Event()
         self._stream: BaseHTTPResponse | None = None
         self._seen = 0  # bytes
@@ -179,7 +179,7 @@ class _Output:
             self._over.wait(PAUSES[max(0, tries - 1)])
 
     def _rest(self) -> Iterator[bytes]:
-        self._stream = self._calls.follow(self._name)
+        self._stream = self._api.follow(self._name)
         skip = self._seen
         try:
             while not self._over.is_set() and (piece := self._stream.read1()):

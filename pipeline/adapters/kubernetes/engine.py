@@ -13,7 +13,7 @@ from contextlib import suppress
 from pipeline.adapters.kubernetes import capacity, diff
 from pipeline.adapters.kubernetes import command as command_module
 from pipeline.adapters.kubernetes import names as names_module
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.env_sources import Sources
 from pipeline.adapters.kubernetes.manifests import Maker, Manifest, selected
 from pipeline.adapters.kubernetes.names import (
@@ -56,17 +56,17 @@ KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "Conf
 class KubeEngine:
     """See ``ports.Engine`` for every method's promise. ``key``: which engine this is (``Where.key``)."""
 
-    def __init__(self, calls: Calls, instance: str, key: str, clock: Clock) -> None:
-        self._calls, self._instance, self._key, self._clock = calls, instance, key, clock
-        self._own = Owned(calls, instance)
+    def __init__(self, api: KubeApi, instance: str, key: str, clock: Clock) -> None:
+        self._api, self._instance, self._key, self._clock = api, instance, key, clock
+        self._own = Owned(api, instance)
 
     @property
     def _make(self) -> Maker:
-        return Maker(self._instance, self._calls.namespace)
+        return Maker(self._instance, self._api.namespace)
 
     @property
     def _sources(self) -> Sources:
-        return Sources(self._calls, self._own, self._make)
+        return Sources(self._api, self._own, self._make)
 
     # --- before
 
@@ -83,7 +83,7 @@ class KubeEngine:
 
     def fits(self, spec: SlotSpec) -> None:
         held = self._own.mine("Deployment", slot_name(spec.ref), spec.ref)
-        capacity.insist(self._calls, spec.ref, self._make.deployment(spec), held)
+        capacity.insist(self._api, spec.ref, self._make.deployment(spec), held)
 
     # --- the slot
 
@@ -110,7 +110,7 @@ class KubeEngine:
             self._own.restore(wanted, dry=False)
         for pod in self._pods(spec.ref):
             if of_pod(pod) and not is_ready(pod):
-                self._calls.delete("Pod", pod["metadata"]["name"])
+                self._api.delete("Pod", pod["metadata"]["name"])
         self._sweep_ended(spec.ref)
 
     def _fill(self, spec: SlotSpec, exactly: bool) -> bool:
@@ -129,8 +129,8 @@ class KubeEngine:
             )
         self._sources.provide(spec)
         if other:  # out with the old at once: it makes room, and takes no traffic
-            self._calls.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
-        self._calls.apply(self._make.deployment(spec))
+            self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
+        self._api.apply(self._make.deployment(spec))
         self._sources.sweep(spec, self._commands(spec.ref))
         return True
 
@@ -144,7 +144,7 @@ class KubeEngine:
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         labels, spec_hash = slot_labels(self._instance, spec.ref), self._make.spec_hash(spec)
-        Waiting(self._calls, self._clock, spec, labels, spec_hash).until_ready(emit, watch)
+        Waiting(self._api, self._clock, spec, labels, spec_hash).until_ready(emit, watch)
         return self.replicas(spec.ref)
 
     def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
@@ -152,7 +152,7 @@ class KubeEngine:
 
     def _replica(self, pod: Found) -> Replica:
         status, end = pod.get("status", {}), last_end(pod)
-        inside = self._calls.cluster.inside
+        inside = self._api.cluster.inside
         port = next(iter(pod["spec"]["containers"][0].get("ports") or [{}])).get("containerPort", 0)
         state = "running" if is_ready(pod) else "starting"
         if status.get("phase") in ("Failed", "Succeeded") or (not is_ready(pod) and of_pod(pod) and end):
@@ -170,7 +170,7 @@ class KubeEngine:
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
         name = slot_name(spec.ref)
-        found = self._calls.get("Deployment", name)
+        found = self._api.get("Deployment", name)
         if found is None:
             return (f"the Deployment {name} is missing",)
         if self._spec_of(found) != self._make.spec_hash(spec):
@@ -207,7 +207,7 @@ class KubeEngine:
         for manifest in self._manifests(spec):
             if self._own.get(manifest["kind"], manifest["metadata"]["name"], spec.ref):
                 self._own.restore(manifest, dry=False)
-                self._calls.apply(manifest)  # and it is ours again, field by field
+                self._api.apply(manifest)  # and it is ours again, field by field
 
     def _manifests(self, spec: SlotSpec) -> list[Manifest]:
         """All of the slot that somebody may have changed by hand, the public Service as it is to be while it serves."""
@@ -231,7 +231,7 @@ class KubeEngine:
             self._own.drop("PodDisruptionBudget", slot_name(ref), ref)
 
     def _exposed(self, spec: SlotSpec) -> bool:
-        found = self._calls.get("Service", slot_name(spec.ref))
+        found = self._api.get("Service", slot_name(spec.ref))
         chosen = (found or {}).get("spec", {}).get("selector") or {}
         return bool(chosen.get(SPEC) == self._make.spec_hash(spec))
 
@@ -242,14 +242,14 @@ class KubeEngine:
         return self._route(base(spec.ref), spec)
 
     def _route(self, service: str, spec: SlotSpec) -> Route:
-        names, full = self._names(spec), f"{self._calls.namespace}/{service}"
-        if not self._calls.cluster.inside:
-            return Route(proxy_path(self._calls, service), {}, names, full)
-        found = self._calls.get("Service", service) or {}
+        names, full = self._names(spec), f"{self._api.namespace}/{service}"
+        if not self._api.cluster.inside:
+            return Route(proxy_path(self._api, service), {}, names, full)
+        found = self._api.get("Service", service) or {}
         # By its address, which needs no name server; by its name for the application.
-        address = found.get("spec", {}).get("clusterIP") or f"{service}.{self._calls.namespace}.svc"
+        address = found.get("spec", {}).get("clusterIP") or f"{service}.{self._api.namespace}.svc"
         address = bracketed(address)
-        headers = {"Host": f"{service}.{self._calls.namespace}.svc"}
+        headers = {"Host": f"{service}.{self._api.namespace}.svc"}
         return Route(f"http://{address}", headers, names, full)
 
     def _names(self, spec: SlotSpec) -> tuple[str, ...]:
@@ -293,7 +293,7 @@ class KubeEngine:
         ours = set(self._names(spec))
 
         def settled() -> bool:
-            there = set(endpoints(self._calls, base(spec.ref)))
+            there = set(endpoints(self._api, base(spec.ref)))
             return bool(there) and there <= ours
 
         self._until(settled)
@@ -306,10 +306,10 @@ class KubeEngine:
 
     def unroute(self, ref: SlotRef) -> None:
         if self._own.get("Service", base(ref), ref):
-            self._calls.apply(self._make.public(ref, NOWHERE))
+            self._api.apply(self._make.public(ref, NOWHERE))
 
     def serving(self, ref: SlotRef) -> Slot | None:
-        return selected(self._calls.get("Service", base(ref)))
+        return selected(self._api.get("Service", base(ref)))
 
     def open_sessions(self, ref: SlotRef) -> int:  # noqa: ARG002
         return 0  # a Service does not tell
@@ -328,9 +328,9 @@ class KubeEngine:
         for pod in pods:
             # With its whole period to end in: nodes may not know of the switch yet, and of a shorter one the pre-stop
             # delay would take its part from requests in flight.
-            self._calls.delete("Pod", pod["metadata"]["name"])
+            self._api.delete("Pod", pod["metadata"]["name"])
         change = {"metadata": {"annotations": {DETACHED: mark}}}
-        self._calls.merge("Deployment", slot_name(ref), change)
+        self._api.merge("Deployment", slot_name(ref), change)
         return len(pods)
 
     # --- after
@@ -339,7 +339,7 @@ class KubeEngine:
         self._refuse_serving(ref, "stopped")
         # Kept at zero: what a revert needs is there, and costs nothing.
         if self._own.mine("Deployment", slot_name(ref), ref):
-            self._calls.merge("Deployment", slot_name(ref), {"spec": {"replicas": 0}})
+            self._api.merge("Deployment", slot_name(ref), {"spec": {"replicas": 0}})
         self._own.drop("Service", slot_name(ref), ref)
         self._until(lambda: not self._pods(ref))  # all of them were told to end
         self._sweep_ended(ref)
@@ -365,10 +365,10 @@ class KubeEngine:
             return self._make.command(spec, name, argv, env)
 
         full = command_name(spec, name)
-        return command_module.run(self._calls, self._clock, full, made, emit, watch)
+        return command_module.run(self._api, self._clock, full, made, emit, watch)
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
-        command_module.forget(self._calls, self._clock, [command_name(spec, name)])
+        command_module.forget(self._api, self._clock, [command_name(spec, name)])
 
     def command_runs(self, ref: SlotRef) -> frozenset[int]:
         return frozenset(int(pod["metadata"]["labels"][RUN]) for pod in self._commands(ref))
@@ -376,28 +376,28 @@ class KubeEngine:
     def forget_commands(self, ref: SlotRef, run: int) -> None:
         pods = [pod["metadata"] for pod in self._commands(ref)]
         names = [one["name"] for one in pods if one["labels"][RUN] == str(run)]
-        command_module.forget(self._calls, self._clock, names)
+        command_module.forget(self._api, self._clock, names)
 
     def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         pods = self._pods(ref)
         merged: list[tuple[str, str]] = []
         for number, pod in enumerate(pods, 1):
             prefix = f"{number}: " if len(pods) > 1 else ""
-            output = self._calls.output(pod["metadata"]["name"], lines, times=True)
+            output = self._api.output(pod["metadata"]["name"], lines, times=True)
             merged += [(at, prefix + text) for at, _, text in (line.partition(" ") for line in output)]
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
     def remove(self, ref: SlotRef) -> None:
         command_module.forget(
-            self._calls, self._clock, [pod["metadata"]["name"] for pod in self._commands(ref)]
+            self._api, self._clock, [pod["metadata"]["name"] for pod in self._commands(ref)]
         )
         for kind in KINDS:
             for one in self._own.all(kind, ref):
-                self._calls.delete(kind, one["metadata"]["name"])
+                self._api.delete(kind, one["metadata"]["name"])
 
     def slots(self) -> Iterable[SlotRef]:
-        found = self._calls.find("Deployment", {INSTANCE: self._instance})
+        found = self._api.find("Deployment", {INSTANCE: self._instance})
         return sorted({names_module.slot_ref(one["metadata"]["labels"], self._key) for one in found}, key=str)
 
     # --- what is there
@@ -405,14 +405,14 @@ class KubeEngine:
     def _pods(self, ref: SlotRef) -> list[Found]:
         """The slot's pods that are to stay, in the order of names. One that was evicted lies about for long, and
         another is there in its place."""
-        found = self._calls.find("Pod", slot_labels(self._instance, ref))
+        found = self._api.find("Pod", slot_labels(self._instance, ref))
         staying = [pod for pod in found if not is_going(pod) and not is_over(pod)]
         return sorted(staying, key=lambda pod: pod["metadata"]["name"])
 
     def _sweep_ended(self, ref: SlotRef) -> None:
-        for pod in self._calls.find("Pod", slot_labels(self._instance, ref)):
+        for pod in self._api.find("Pod", slot_labels(self._instance, ref)):
             if is_over(pod) and not is_going(pod):
-                self._calls.delete("Pod", pod["metadata"]["name"])
+                self._api.delete("Pod", pod["metadata"]["name"])
 
     def _commands(self, ref: SlotRef) -> list[Found]:
         found = self._own.all("Pod", ref)

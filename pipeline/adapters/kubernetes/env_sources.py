@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.manifests import Maker
 from pipeline.adapters.kubernetes.names import base
 from pipeline.adapters.kubernetes.ownership import Owned
@@ -16,8 +16,8 @@ from pipeline.domain.environment import SLOTS
 class Sources:
     """Those of one installation's environments in one namespace."""
 
-    def __init__(self, calls: Calls, own: Owned, make: Maker) -> None:
-        self._calls, self._own, self._make = calls, own, make
+    def __init__(self, api: KubeApi, own: Owned, make: Maker) -> None:
+        self._api, self._own, self._make = api, own, make
 
     def provide(self, spec: SlotSpec) -> None:
         """Makes what is not there yet. Raises what ``spec.reveal`` and ``spec.login`` do. Twice."""
@@ -33,14 +33,14 @@ class Sources:
         wanted = self._make.secret(spec, spec.reveal())
         there = self._own.get("Secret", wanted["metadata"]["name"], spec.ref)
         if there and there.get("data") != wanted["data"]:
-            self._calls.delete("Secret", wanted["metadata"]["name"])
+            self._api.delete("Secret", wanted["metadata"]["name"])
         self._own.make(wanted, spec.ref)
 
     def restore(self, spec: SlotSpec) -> bool:
         """What pods that are there take their variables from may have been removed by hand: then they cannot start
         again. True if it acted."""
         wanted = _named(self._make.deployment(spec)["spec"]["template"]["spec"])
-        if all(self._calls.get(kind, name) for kind, name in wanted):
+        if all(self._api.get(kind, name) for kind, name in wanted):
             return False
         self.provide(spec)
         return True
@@ -49,14 +49,14 @@ class Sources:
         """Removes what neither slot and none of these pods takes anything from any more."""
         used = _named(self._make.deployment(spec)["spec"]["template"]["spec"])
         for slot in SLOTS:
-            found = self._calls.get("Deployment", f"{base(spec.ref)}-{slot}")
+            found = self._api.get("Deployment", f"{base(spec.ref)}-{slot}")
             used |= _named(found["spec"]["template"]["spec"]) if found else set()
         for pod in commands:
             used |= _named(pod["spec"])
         for kind in ("ConfigMap", "Secret"):
             for one in self._own.all(kind, spec.ref):
                 if (kind, one["metadata"]["name"]) not in used:
-                    self._calls.delete(kind, one["metadata"]["name"])
+                    self._api.delete(kind, one["metadata"]["name"])
 
 
 def _named(pod: Found) -> set[tuple[str, str]]:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import websocket
 from websocket import ABNF, WebSocketBadStatusException, WebSocketException, WebSocketTimeoutException
 
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.errors import EngineAway, EngineFailed, TryAgain
 
 MOMENT = 0.3  # seconds: a refused connection is told at once; nothing at all means that it stands
@@ -23,15 +23,15 @@ _ERRORS = 1  # the channel
 _HEAD = 3  # bytes: the channel, and the port's number in the first message of each
 
 
-def insist(calls: Calls, pod: str, port: int, timeout: float) -> None:
+def insist(api: KubeApi, pod: str, port: int, timeout: float) -> None:
     """Opens and closes a connection. Raises TryAgain where it does not stand, EngineFailed where it is not allowed."""
     what = f"TCP {pod}:{port}"
     try:
         try:
-            way = _opened(calls, pod, port, timeout)
+            way = _opened(api, pod, port, timeout)
         except OSError as error:
             raise EngineAway(
-                f"{what}: the Kubernetes API at {calls.host} does not answer ({error})."
+                f"{what}: the Kubernetes API at {api.host} does not answer ({error})."
             ) from error
         try:
             said = _refusal(way)
@@ -53,13 +53,13 @@ def insist(calls: Calls, pod: str, port: int, timeout: float) -> None:
         raise TryAgain(f"{what}: {point}.")
 
 
-def _opened(calls: Calls, pod: str, port: int, timeout: float) -> Any:
-    config = calls.cluster.api.configuration
+def _opened(api: KubeApi, pod: str, port: int, timeout: float) -> Any:
+    config = api.cluster.client.configuration
     headers: dict[str, str] = {}
-    path = f"{calls.path('Pod', pod)}/portforward"
-    calls.cluster.api.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+    path = f"{api.path('Pod', pod)}/portforward"
+    api.cluster.client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
     return websocket.create_connection(
-        f"{calls.host.replace('http', 'ws', 1)}{path}?{urlencode({'ports': port})}",
+        f"{api.host.replace('http', 'ws', 1)}{path}?{urlencode({'ports': port})}",
         timeout=timeout,
         header=[f"{name}: {value}" for name, value in headers.items()],
         subprotocols=["v4.channel.k8s.io"],

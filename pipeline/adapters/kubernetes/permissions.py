@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.client import refused, status_of
 from pipeline.errors import EngineFailed
 from pipeline.ports.inspection import ClusterInfo
@@ -51,45 +51,45 @@ NODES = Right(
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-def examine(calls: Calls) -> ClusterInfo:
+def examine(api: KubeApi) -> ClusterInfo:
     """Looks and changes nothing. Raises TryAgain where the API server does not answer, ConfigError or EngineFailed
     where it cannot be asked."""
-    version = str(_ask(calls, "GET", "/version", "asking for the version").get("gitVersion", ""))
-    wanted = INSIDE if calls.cluster.inside else (*INSIDE, *OUTSIDE)
-    missing = tuple(_lacking(calls, wanted, calls.namespace))
-    nodes = not any(_lacking(calls, (NODES,), ""))
-    return ClusterInfo(calls.host, version, calls.namespace, missing, nodes, _is_there(calls))
+    version = str(_ask(api, "GET", "/version", "asking for the version").get("gitVersion", ""))
+    wanted = INSIDE if api.cluster.inside else (*INSIDE, *OUTSIDE)
+    missing = tuple(_lacking(api, wanted, api.namespace))
+    nodes = not any(_lacking(api, (NODES,), ""))
+    return ClusterInfo(api.host, version, api.namespace, missing, nodes, _is_there(api))
 
 
-def _lacking(calls: Calls, rights: tuple[Right, ...], namespace: str) -> Iterator[str]:
+def _lacking(api: KubeApi, rights: tuple[Right, ...], namespace: str) -> Iterator[str]:
     for right in rights:
-        verbs = [verb for verb in right.verbs if not _may(calls, right, verb, namespace)]
+        verbs = [verb for verb in right.verbs if not _may(api, right, verb, namespace)]
         if verbs:
             yield f"{', '.join(verbs)} {right.resource}" + (f".{right.group}" if right.group else "")
 
 
-def _may(calls: Calls, right: Right, verb: str, namespace: str) -> bool:
+def _may(api: KubeApi, right: Right, verb: str, namespace: str) -> bool:
     resource, _, part = right.resource.partition("/")
     asked = {"verb": verb, "group": right.group, "resource": resource, "subresource": part}
     spec = {"resourceAttributes": {"namespace": namespace, **asked}}
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
-    answer = _ask(calls, "POST", _REVIEWS, f"asking whether {right.resource} may be used", review)
+    answer = _ask(api, "POST", _REVIEWS, f"asking whether {right.resource} may be used", review)
     return bool(answer.get("status", {}).get("allowed"))
 
 
-def _is_there(calls: Calls) -> bool:
+def _is_there(api: KubeApi) -> bool:
     """True also where it may not be looked at."""
     try:
-        _ask(calls, "GET", f"/api/v1/namespaces/{calls.namespace}", "looking at the namespace")
+        _ask(api, "GET", f"/api/v1/namespaces/{api.namespace}", "looking at the namespace")
     except EngineFailed as error:
         return status_of(error) != 404
     return True
 
 
-def _ask(calls: Calls, method: str, path: str, doing: str, body: Found | None = None) -> Found:
+def _ask(api: KubeApi, method: str, path: str, doing: str, body: Found | None = None) -> Found:
     headers = {"Content-Type": "application/json"} if body is not None else {}
     sent = None if body is None else json.dumps(body).encode()
-    answer = calls.raw(method, path, doing, headers=headers, body=sent)
+    answer = api.raw(method, path, doing, headers=headers, body=sent)
     if not 200 <= answer.status < 300:
         raise refused(doing, answer.status, answer.data)
     found: Found = json.loads(answer.data)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pipeline.adapters.http.probe import BODY, HttpProbe
 from pipeline.adapters.kubernetes import forward
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import document_of, refused
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import TryAgain
@@ -21,31 +21,31 @@ RIGHT = "services/proxy"  # in what the API server says where it, and not the ap
 class KubeProbe:
     """The Probe for one namespace of one cluster."""
 
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
         self._plain = HttpProbe()
 
     def get(self, route: Route, path: str, timeout: float) -> Answer:
         """See ``ports.Probe``. 503 where the Service has no pod."""
-        before = endpoints(self._calls, route.service)
+        before = endpoints(self._api, route.service)
         if not before:
             return Answer(503, {"retry-after": "5"}, b"no pod of this Service is ready", 0.0)
         answer = (
             self._plain.get(route, path, timeout)
-            if self._calls.cluster.inside
+            if self._api.cluster.inside
             else self._proxied(route, path, timeout)
         )
         # One that does not belong there tells against it, whoever answered this time.
-        names = [*before, *endpoints(self._calls, route.service)]
+        names = [*before, *endpoints(self._api, route.service)]
         served = next((name for name in names if name not in route.expect), names[0])
         return Answer(answer.status, answer.headers, answer.body, answer.seconds, served)
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
         """``address``: a pod's address inside the cluster, its name elsewhere."""
-        if self._calls.cluster.inside:
+        if self._api.cluster.inside:
             return self._plain.tcp(address, port, timeout)
         began = time.monotonic()
-        forward.insist(self._calls, address, port, timeout)
+        forward.insist(self._api, address, port, timeout)
         return time.monotonic() - began
 
     def _proxied(self, route: Route, path: str, timeout: float) -> Answer:
@@ -53,10 +53,10 @@ class KubeProbe:
         where = f"GET {path} of {route.service}"
         headers = {"Accept": "*/*", **route.headers}
         try:
-            answer = self._calls.raw("GET", route.url + path, where, headers=headers, timeout=timeout)
+            answer = self._api.raw("GET", route.url + path, where, headers=headers, timeout=timeout)
         except TryAgain as error:
             endpoints(
-                self._calls, route.service
+                self._api, route.service
             )  # raises EngineAway where the API server is what does not answer
             raise TryAgain(f"{where}: no whole answer within {timeout:g} s ({error.message})") from error
         seconds, body = time.monotonic() - began, answer.data
@@ -70,11 +70,11 @@ class KubeProbe:
         return Answer(answer.status, names, body[:BODY], seconds)
 
 
-def endpoints(calls: Calls, service: str) -> list[str]:
+def endpoints(api: KubeApi, service: str) -> list[str]:
     """The ReplicaSets of the pods that a Service sends new connections to."""
     name = service.rpartition("/")[2]
     names = []
-    for part in calls.find("EndpointSlice", {"kubernetes.io/service-name": name}):
+    for part in api.find("EndpointSlice", {"kubernetes.io/service-name": name}):
         for one in part.get("endpoints") or ():
             if (one.get("conditions") or {}).get("ready") is not False:
                 names.append(set_of(str((one.get("targetRef") or {}).get("name", ""))))
@@ -86,9 +86,9 @@ def set_of(pod: str) -> str:
     return pod.rpartition("-")[0] or pod
 
 
-def proxy_path(calls: Calls, service: str) -> str:
+def proxy_path(api: KubeApi, service: str) -> str:
     """The API server's path to a Service's port."""
-    return f"/api/v1/namespaces/{quote(calls.namespace)}/services/http:{quote(service)}:http/proxy"
+    return f"/api/v1/namespaces/{quote(api.namespace)}/services/http:{quote(service)}:http/proxy"
 
 
 def _unreached(status: int, body: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.adapters.kubernetes import pod_problems
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.names import ASKED, SPEC, selector, slot_name
 from pipeline.adapters.kubernetes.pod_problems import (
     Trouble,
@@ -33,12 +33,12 @@ class Waiting:
     """One wait for one slot. ``labels`` select its pods and its Deployment; ``spec_hash`` is theirs."""
 
     def __init__(
-        self, calls: Calls, clock: Clock, spec: SlotSpec, labels: dict[str, str], spec_hash: str
+        self, api: KubeApi, clock: Clock, spec: SlotSpec, labels: dict[str, str], spec_hash: str
     ) -> None:
-        self._calls, self._clock, self._spec = calls, clock, spec
+        self._api, self._clock, self._spec = api, clock, spec
         self._query, self._hash = {"labelSelector": selector(labels)}, spec_hash
         self._wanted = spec.config.service.replicas
-        self._late = Late(calls, spec)
+        self._late = Late(api, spec)
         self._since: dict[str, float] = {}  # when a trouble that may pass was first seen
         self._restarts: dict[str, int] = {}  # of each pod, when it was first seen
         self._told: set[str] = set()
@@ -48,7 +48,7 @@ class Waiting:
         """Raises AppFailed or EngineFailed once it is known that it will not be, and at the deadline; TryAgain where
         the API server is silent then. The application's own patience counts from when its containers run."""
         start, tell = self._clock.monotonic(), SILENCE
-        with Follow(self._calls, ("Pod", "Deployment"), self._query) as follow:
+        with Follow(self._api, ("Pod", "Deployment"), self._query) as follow:
             while True:
                 follow.wait(LOOK)
                 if follow.complete() and self._look(follow, emit):
@@ -126,8 +126,8 @@ class Waiting:
         a wait."""
         if trouble.cause != pod_problems.ROOM:
             return False
-        adds = pod_problems.makes_room(self._calls.events("Pod", trouble.subject))
-        if not adds and not any(map(is_going, self._calls.find("Pod", {}))):
+        adds = pod_problems.makes_room(self._api.events("Pod", trouble.subject))
+        if not adds and not any(map(is_going, self._api.find("Pod", {}))):
             return False
         self._since[trouble.cause] = self._clock.monotonic()
         return True
@@ -137,7 +137,7 @@ class Waiting:
         if trouble.cause == pod_problems.REFUSED and now - self._asked >= AGAIN:
             self._asked = now  # by itself it would try again after longer and longer pauses
             change = {"metadata": {"annotations": {ASKED: f"{self._clock.now():.3f}"}}}
-            self._calls.merge("Deployment", slot_name(self._spec.ref), change)
+            self._api.merge("Deployment", slot_name(self._spec.ref), change)
         if trouble.cause not in self._told:
             self._told.add(trouble.cause)
             text = f"{trouble.subject}: {trouble.text}; this may pass yet"

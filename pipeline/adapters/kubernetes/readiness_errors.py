@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from pipeline.adapters.kubernetes import forward
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.adapters.kubernetes.pod_problems import (
     EXIT,
@@ -30,8 +30,8 @@ MORE = 2  # refusals after a connection inside the pod has stood
 class Late:
     """One slot's pods, in words."""
 
-    def __init__(self, calls: Calls, spec: SlotSpec) -> None:
-        self._calls, self._spec = calls, spec
+    def __init__(self, api: KubeApi, spec: SlotSpec) -> None:
+        self._api, self._spec = api, spec
         self._asked: dict[str, int] = {}  # pods: refusals when a connection inside stood, -1 where none did
 
     def failed(self, trouble: Trouble) -> PushliveError:
@@ -54,14 +54,14 @@ class Late:
             said, pod = self.state(pods), late[0]["metadata"]["name"] if late else ""
             return EngineFailed(
                 f"{name} has not begun: {said}.",
-                advice=f"See `kubectl -n {self._calls.namespace} describe pod`, then `pushlive retry`.",
+                advice=f"See `kubectl -n {self._api.namespace} describe pod`, then `pushlive retry`.",
                 evidence=self._evidence(pod, previous=False) if pod else (),
             )
         return self._unready(late[0]["metadata"]["name"], waited)
 
     def _unready(self, pod: str, waited: float) -> AppFailed:
         service = self._spec.config.service
-        events = self._calls.events("Pod", pod)
+        events = self._api.events("Pod", pod)
         said = answered(events, REFUSED) or unready(events)
         text = f"{pod} is not ready after {waited:.1f} s: "
         advice = f"Look at its output below; `health` ({service.health}), `port` and `ready` are in pipelines.yaml."
@@ -82,7 +82,7 @@ class Late:
             name = pod["metadata"]["name"]
             if is_ready(pod) or self._asked.get(name, 0) < 0:
                 continue
-            count = refusals(self._calls.events("Pod", name), REFUSED)
+            count = refusals(self._api.events("Pod", name), REFUSED)
             if name not in self._asked:
                 self._asked[name] = count if count and self._listens_inside(name) else -1
             elif count >= self._asked[name] + MORE:
@@ -93,7 +93,7 @@ class Late:
         """A connection forwarded through the API server comes from inside the pod. False where that is not to be
         known: it is a right that not everybody has."""
         try:
-            forward.insist(self._calls, pod, self._spec.config.service.port, timeout=5.0)
+            forward.insist(self._api, pod, self._spec.config.service.port, timeout=5.0)
         except (TryAgain, EngineFailed):
             return False
         return True
@@ -107,7 +107,7 @@ class Late:
         if not late:
             return f"{wanted} pods are ready, the cluster has yet to say so"
         name = late[0]["metadata"]["name"]
-        events = self._calls.events("Pod", name)
+        events = self._api.events("Pod", name)
         if not has_begun(late[0]):
             last = events[-1] if events else {}
             return f"{name} is {_phase(late[0])}" + (
@@ -120,13 +120,13 @@ class Late:
         self, pod: str, previous: bool, without: tuple[str, ...] = (), said: str = ""
     ) -> tuple[str, ...]:
         """Events of other reasons than those, and that say more than was said already; then the last output."""
-        events = told(self._calls.events("Pod", pod), without)
+        events = told(self._api.events("Pod", pod), without)
         events = tuple(one for one in events if one.partition(": ")[2] not in said)
         output: tuple[str, ...] = ()
         with suppress(
             EngineFailed, TryAgain
         ):  # a diagnosis that cannot be had must not hide what is diagnosed
-            output = self._calls.output(pod, LINES, previous=previous)
+            output = self._api.output(pod, LINES, previous=previous)
         return (*events, *output)
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from pipeline.adapters.kubernetes.calls import Calls, Found
+from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.client import status_of
 from pipeline.errors import PushliveError, TryAgain
 
@@ -24,10 +24,10 @@ BROKEN = (HTTPError, OSError, ValueError, AttributeError)
 
 
 class Follow:
-    """Follows the objects of some kinds that the query selects (``Calls.snapshot``). Use it as a context."""
+    """Follows the objects of some kinds that the query selects (``KubeApi.snapshot``). Use it as a context."""
 
-    def __init__(self, calls: Calls, kinds: tuple[str, ...], query: dict[str, str]) -> None:
-        self._calls, self._query = calls, query
+    def __init__(self, api: KubeApi, kinds: tuple[str, ...], query: dict[str, str]) -> None:
+        self._api, self._query = api, query
         self._changed, self._over = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._found: dict[str, dict[str, Found]] = {kind: {} for kind in kinds}
@@ -96,7 +96,7 @@ class Follow:
             self._over.wait(pause)
 
     def _list(self, kind: str) -> str:
-        found, version = self._calls.snapshot(kind, self._query)
+        found, version = self._api.snapshot(kind, self._query)
         with self._lock:
             self._found[kind] = {one["metadata"]["name"]: one for one in found}
             self._known.add(kind)
@@ -104,7 +104,7 @@ class Follow:
         return version
 
     def _stream(self, kind: str, version: str) -> None:
-        stream = self._calls.watch(kind, self._query, version)
+        stream = self._api.watch(kind, self._query, version)
         with self._lock:
             self._streams[kind] = stream
             self._lost.pop(kind, None)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.kubernetes import calls as calls_module
+from pipeline.adapters.kubernetes import api as api_module
 from pipeline.adapters.kubernetes import forward
-from pipeline.adapters.kubernetes.calls import Calls
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import Refused, connect
 from pipeline.adapters.kubernetes.probe import KubeProbe, proxy_path
 from pipeline.adapters.kubernetes.watch import Follow
 from pipeline.domain.engine_types import Route
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
-from tests.support.apiserver import Answer, Api, kubeconfig, listing, serving, status
+from tests.support.apiserver import Answer, ApiServer, kubeconfig, listing, serving, status
 from tests.support.waiting import until
 
 CLUSTER = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
@@ -28,11 +28,11 @@ HEAD = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, c
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked without a pause."""
-    monkeypatch.setattr(calls_module, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(api_module, "PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     """An API server that knows of nothing, unless a test says otherwise."""
     with serving(tmp_path, lambda method, path: status(404, "NotFound", "pods is not there")) as one:
         monkeypatch.setenv("KUBECONFIG", str(one.kubeconfig))
@@ -40,24 +40,24 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 
 
 @pytest.fixture
-def calls(api: Api) -> Calls:
-    return Calls(lambda: connect("", ""))
+def api(server: ApiServer) -> KubeApi:
+    return KubeApi(lambda: connect("", ""))
 
 
-def asked(calls: Calls) -> None:
-    calls.find("Pod", {})
+def asked(api: KubeApi) -> None:
+    api.find("Pod", {})
 
 
-EVERY: dict[str, Callable[[Calls], object]] = {
-    "get": lambda calls: calls.get("Pod", "p"),
-    "find": lambda calls: calls.find("Pod", {}),
-    "apply": lambda calls: calls.apply({"kind": "Service", "metadata": {"name": "s"}}),
-    "create": lambda calls: calls.create({"kind": "Pod", "metadata": {"name": "p"}}),
-    "merge": lambda calls: calls.merge("Deployment", "d", {}),
-    "delete": lambda calls: calls.delete("Pod", "p"),
-    "output": lambda calls: calls.output("p", 5),
-    "follow": lambda calls: calls.follow("p"),
-    "watch": lambda calls: calls.watch("Pod", {}, "1"),
+EVERY: dict[str, Callable[[KubeApi], object]] = {
+    "get": lambda api: api.get("Pod", "p"),
+    "find": lambda api: api.find("Pod", {}),
+    "apply": lambda api: api.apply({"kind": "Service", "metadata": {"name": "s"}}),
+    "create": lambda api: api.create({"kind": "Pod", "metadata": {"name": "p"}}),
+    "merge": lambda api: api.merge("Deployment", "d", {}),
+    "delete": lambda api: api.delete("Pod", "p"),
+    "output": lambda api: api.output("p", 5),
+    "follow": lambda api: api.follow("p"),
+    "watch": lambda api: api.watch("Pod", {}, "1"),
 }
 
 
@@ -92,7 +92,7 @@ def test_a_kubeconfig_that_is_none_is_the_maintainers(
     path.write_text(text)
     monkeypatch.setenv("KUBECONFIG", str(path))
     with pytest.raises(ConfigError, match="There is no way to a Kubernetes cluster") as raised:
-        asked(Calls(lambda: connect("", "")))
+        asked(KubeApi(lambda: connect("", "")))
     assert str(path) in raised.value.message
     assert "KUBECONFIG" in raised.value.advice
 
@@ -100,7 +100,7 @@ def test_a_kubeconfig_that_is_none_is_the_maintainers(
 def test_an_unknown_context_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", "http://127.0.0.1:1")))
     with pytest.raises(ConfigError, match="the context elsewhere of the kubeconfig"):
-        asked(Calls(lambda: connect("elsewhere", "")))
+        asked(KubeApi(lambda: connect("elsewhere", "")))
 
 
 def test_without_any_kubeconfig_it_is_said_where_one_was_looked_for(
@@ -135,93 +135,99 @@ def test_an_api_server_that_does_not_listen_may_yet(tmp_path: Path, monkeypatch:
         held.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{held.getsockname()[1]}"
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", address)))
-        calls = Calls(lambda: connect("", ""))
+        api = KubeApi(lambda: connect("", ""))
         for act in EVERY.values():
             with pytest.raises(TryAgain, match=f"the Kubernetes API at {address} does not answer"):
-                act(calls)
+                act(api)
 
 
 # ── what its answers become ──────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
-def test_passing_trouble_may_be_tried_again(code: int, api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: status(code, "Whatever", "etcdserver: request timed out")
+def test_passing_trouble_may_be_tried_again(code: int, server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: status(code, "Whatever", "etcdserver: request timed out")
     for act in EVERY.values():
         with pytest.raises(TryAgain, match=f"answered {code}: etcdserver: request timed out"):
-            act(calls)
+            act(api)
 
 
 @pytest.mark.parametrize("code", [409, 429, 500, 503])
-def test_what_is_busy_for_a_moment_is_asked_again(code: int, api: Api, calls: Calls) -> None:
+def test_what_is_busy_for_a_moment_is_asked_again(code: int, server: ApiServer, api: KubeApi) -> None:
     for act in EVERY.values():
         busy = iter((True, True, True))
-        api.answers = lambda method, path, busy=busy: (  # type: ignore[misc]
+        server.answers = lambda method, path, busy=busy: (  # type: ignore[misc]
             status(code, "Conflict", "busy") if next(busy, False) else listing()
         )
-        act(calls)
-    assert len(api.asked) == 4 * len(EVERY)
+        act(api)
+    assert len(server.asked) == 4 * len(EVERY)
 
 
-def test_what_took_long_is_not_asked_again(api: Api, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever calls has other things to do than to wait for a silence once more."""
-    monkeypatch.setattr(calls_module, "QUICK", -1.0)
-    api.answers = lambda method, path: status(503, "ServiceUnavailable", "busy")
+def test_what_took_long_is_not_asked_again(
+    server: ApiServer, api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller has better things to do than wait for the same silence again."""
+    monkeypatch.setattr(api_module, "QUICK", -1.0)
+    server.answers = lambda method, path: status(503, "ServiceUnavailable", "busy")
     with pytest.raises(EngineAway):
-        asked(calls)
-    assert len(api.asked) == 1
+        asked(api)
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("body", ["", "<html>upstream</html>", "[]", '"no"'])
-def test_an_answer_of_something_in_between_is_an_answer(body: str, api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: (502, body)
+def test_an_answer_of_something_in_between_is_an_answer(body: str, server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: (502, body)
     for act in EVERY.values():
         with pytest.raises(TryAgain, match="answered 502"):
-            act(calls)
+            act(api)
 
 
-def test_a_conflict_may_be_tried_again_and_what_is_there_already_is_no_error(api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: status(409, "Conflict", "the object has been modified")
+def test_a_conflict_may_be_tried_again_and_what_is_there_already_is_no_error(
+    server: ApiServer, api: KubeApi
+) -> None:
+    server.answers = lambda method, path: status(409, "Conflict", "the object has been modified")
     with pytest.raises(TryAgain, match="has been modified"):
-        EVERY["apply"](calls)
-    api.answers = lambda method, path: status(409, "AlreadyExists", 'pods "p" already exists')
-    assert EVERY["create"](calls) is False
+        EVERY["apply"](api)
+    server.answers = lambda method, path: status(409, "AlreadyExists", 'pods "p" already exists')
+    assert EVERY["create"](api) is False
 
 
 @pytest.mark.parametrize(("code", "reason"), [(401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")])
-def test_a_refusal_is_no_passing_trouble(code: int, reason: str, api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: status(code, reason, "no")
+def test_a_refusal_is_no_passing_trouble(code: int, reason: str, server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: status(code, reason, "no")
     for act in EVERY.values():
         with pytest.raises(Refused, match=f"answered {code}: no") as raised:
-            act(calls)
+            act(api)
         assert (raised.value.status, raised.value.reason) == (code, reason)
         assert ("docs/kubernetes.md" in raised.value.advice) == (code in (401, 403))
 
 
-def test_what_is_gone_is_gone_in_silence(calls: Calls) -> None:
-    assert calls.get("Pod", "p") is None
-    assert calls.merge("Pod", "p", {}) is None
-    assert calls.delete("Pod", "p") is None
-    assert calls.output("p", 5) == ()
+def test_what_is_gone_is_gone_in_silence(api: KubeApi) -> None:
+    assert api.get("Pod", "p") is None
+    assert api.merge("Pod", "p", {}) is None
+    assert api.delete("Pod", "p") is None
+    assert api.output("p", 5) == ()
 
 
-def test_events_that_may_not_be_read_hide_nothing_of_what_they_are_read_for(api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: status(403, "Forbidden", "events is forbidden")
-    assert calls.events("Pod", "p") == []
+def test_events_that_may_not_be_read_hide_nothing_of_what_they_are_read_for(
+    server: ApiServer, api: KubeApi
+) -> None:
+    server.answers = lambda method, path: status(403, "Forbidden", "events is forbidden")
+    assert api.events("Pod", "p") == []
 
 
 @pytest.mark.parametrize("body", ["<html>hello</html>", "", "[1]", "{}"])
-def test_what_is_no_kubernetes_api_is_said(body: str, api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: (200, body)
+def test_what_is_no_kubernetes_api_is_said(body: str, server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: (200, body)
     with pytest.raises(EngineFailed, match="is no Kubernetes API") as raised:
-        asked(calls)
+        asked(api)
     assert "`server`" in raised.value.advice
 
 
-def test_an_answer_that_breaks_off_may_be_asked_for_again(api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: (200, [b'{"kind": "List", "ite'])
+def test_an_answer_that_breaks_off_may_be_asked_for_again(server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: (200, [b'{"kind": "List", "ite'])
     with pytest.raises(TryAgain, match="does not answer"):
-        asked(calls)
+        asked(api)
 
 
 def test_a_credential_that_cannot_be_sent_is_the_operators(
@@ -231,20 +237,22 @@ def test_a_credential_that_cannot_be_sent_is_the_operators(
     path.write_text(HEAD + CLUSTER + "users: [{name: u, user: {token: 'to\u2022ken'}}]\n")
     monkeypatch.setenv("KUBECONFIG", str(path))
     with pytest.raises(EngineFailed, match="listing pods"):
-        asked(Calls(lambda: connect("", "")))
+        asked(KubeApi(lambda: connect("", "")))
 
 
-def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: status(403, "Forbidden", "pods/portforward is forbidden")
+def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(
+    server: ApiServer, api: KubeApi
+) -> None:
+    server.answers = lambda method, path: status(403, "Forbidden", "pods/portforward is forbidden")
     with pytest.raises(EngineFailed, match="answered 403"):
-        forward.insist(calls, "p", 80, 1.0)
-    api.answers = lambda method, path: status(404, "NotFound", 'pods "p" not found')
+        forward.insist(api, "p", 80, 1.0)
+    server.answers = lambda method, path: status(404, "NotFound", 'pods "p" not found')
     with pytest.raises(TryAgain, match="answered 404"):
-        forward.insist(calls, "p", 80, 1.0)
+        forward.insist(api, "p", 80, 1.0)
 
 
 def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_application_its_own(
-    api: Api, calls: Calls
+    server: ApiServer, api: KubeApi
 ) -> None:
     pods = {"endpoints": [{"targetRef": {"name": "hello-live-blue-abc-1"}}], "metadata": {"name": "x"}}
     slices = 200, {"kind": "List", "metadata": {"resourceVersion": "1"}, "items": [pods]}
@@ -252,14 +260,14 @@ def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_applic
         403, "Forbidden", 'services "x" is forbidden: User "u" cannot get resource "services/proxy"'
     )
     own = 403, {"kind": "Status", "message": "members only"}
-    route = Route(proxy_path(calls, "hello-live"), {}, ("hello-live-blue-abc",), "shop/hello-live")
+    route = Route(proxy_path(api, "hello-live"), {}, ("hello-live-blue-abc",), "shop/hello-live")
     for said in (own, forbidden):
-        api.answers = lambda method, path, said=said: said if "proxy" in path else slices  # type: ignore[misc]
+        server.answers = lambda method, path, said=said: said if "proxy" in path else slices  # type: ignore[misc]
         if said is own:
-            assert KubeProbe(calls).get(route, "/", 5).status == 403
+            assert KubeProbe(api).get(route, "/", 5).status == 403
         else:
             with pytest.raises(Refused, match="services/proxy"):
-                KubeProbe(calls).get(route, "/", 5)
+                KubeProbe(api).get(route, "/", 5)
 
 
 # ── following ────────────────────────────────────────────────────────────────
@@ -269,15 +277,15 @@ def line(kind: str, name: str) -> bytes:
     return json.dumps({"type": kind, "object": {"metadata": {"name": name}}}).encode() + b"\n"
 
 
-def test_a_list_and_its_changes_are_followed_through_broken_streams(api: Api, calls: Calls) -> None:
+def test_a_list_and_its_changes_are_followed_through_broken_streams(server: ApiServer, api: KubeApi) -> None:
     streams = [[line("ADDED", "b")[:20]], [line("ADDED", "c") + line("DELETED", "a")]]
 
     def answers(method: str, path: str) -> Answer:
         return (200, streams.pop(0) if streams else []) if "watch=true" in path else listing("a")
 
-    api.answers = answers
+    server.answers = answers
     seen = set()
-    with Follow(calls, ("Pod",), {}) as follow:
+    with Follow(api, ("Pod",), {}) as follow:
         until(
             lambda: (
                 seen.add(tuple(one["metadata"]["name"] for one in follow.objects("Pod"))) or ("c",) in seen
@@ -287,21 +295,23 @@ def test_a_list_and_its_changes_are_followed_through_broken_streams(api: Api, ca
     assert ("a",) in seen
 
 
-def test_a_server_that_ends_every_stream_at_once_is_not_stormed(api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: (200, []) if "watch=true" in path else listing()
-    with Follow(calls, ("Pod",), {}) as follow:
+def test_a_server_that_ends_every_stream_at_once_is_not_stormed(server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: (200, []) if "watch=true" in path else listing()
+    with Follow(api, ("Pod",), {}) as follow:
         until(lambda: follow.breaks >= 3)
         until(lambda: follow.silence() > 0.2)
-    assert len(api.asked) < 20
+    assert len(server.asked) < 20
 
 
 @pytest.mark.parametrize(
     "answer",
     [status(403, "Forbidden", "pods is forbidden"), (200, "<html>"), status(401, "Unauthorized", "no")],
 )
-def test_what_no_waiting_mends_is_raised_by_whoever_waits(answer: Answer, api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: answer
-    with Follow(calls, ("Pod",), {}) as follow, pytest.raises(EngineFailed):
+def test_what_no_waiting_mends_is_raised_by_whoever_waits(
+    answer: Answer, server: ApiServer, api: KubeApi
+) -> None:
+    server.answers = lambda method, path: answer
+    with Follow(api, ("Pod",), {}) as follow, pytest.raises(EngineFailed):
         until(lambda: follow.wait(0.1) and False)
 
 
@@ -309,12 +319,12 @@ def test_a_way_that_is_lost_while_it_is_followed_is_raised_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
-    with Follow(Calls(lambda: connect("", "")), ("Pod",), {}) as follow, pytest.raises(PushliveError):
+    with Follow(KubeApi(lambda: connect("", "")), ("Pod",), {}) as follow, pytest.raises(PushliveError):
         until(lambda: follow.wait(0.1) and False)
 
 
-def test_silence_is_counted_from_when_the_server_told_something_last(api: Api, calls: Calls) -> None:
-    api.answers = lambda method, path: status(503, "ServiceUnavailable", "not yet")
-    with Follow(calls, ("Pod", "Deployment"), {}) as follow:
+def test_silence_is_counted_from_when_the_server_told_something_last(server: ApiServer, api: KubeApi) -> None:
+    server.answers = lambda method, path: status(503, "ServiceUnavailable", "not yet")
+    with Follow(api, ("Pod", "Deployment"), {}) as follow:
         until(lambda: follow.silence() > 0.3)
         assert not follow.complete()

@@ -16,7 +16,7 @@ import yaml
 
 from pipeline.adapters.kubernetes import engine as engine_module
 from pipeline.adapters.kubernetes import permissions
-from pipeline.adapters.kubernetes.calls import _GROUPS, _PLURALS, Calls
+from pipeline.adapters.kubernetes.api import _GROUPS, _PLURALS, KubeApi
 from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Right
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.engines import Registry
@@ -73,14 +73,14 @@ def test_nodes_are_apart() -> None:
     assert granted(documents("nodes/role.yaml")[0]["rules"]) == flat(NODES)
 
 
-class Api(Calls):
+class FakeApi(KubeApi):
     """As much of a cluster as the engine needs to go its whole way. It keeps what it is given, its pods are ready at
     once, and it notes which right each question takes."""
 
     def __init__(self, inside: bool) -> None:
         super().__init__(lambda: None)  # type: ignore[arg-type, return-value]
         config = SimpleNamespace(configuration=SimpleNamespace(host="https://api"))
-        self._it = SimpleNamespace(namespace="hello", inside=inside, api=config)
+        self._it = SimpleNamespace(namespace="hello", inside=inside, client=config)
         self._kept: dict[tuple[str, str], dict[str, Any]] = {}
         self._lock = threading.Lock()
         self.used: Used = set()
@@ -205,7 +205,7 @@ class Told:
         return getattr(self._engine, name)
 
 
-def go_the_whole_way(api: Api) -> None:
+def go_the_whole_way(api: FakeApi) -> None:
     """Two releases, a switch, a command, and all that comes after: everything that the Engine port has."""
     engine: Any = Told(engine_module.KubeEngine(api, "pushlive", "kubernetes", SystemClock()))
     watch = Deadline(SystemClock(), 30)
@@ -264,7 +264,7 @@ def spec(slot: str, replicas: int, hosts: tuple[str, ...]) -> SlotSpec:
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_the_engine_uses_every_right_and_no_other(inside: bool) -> None:
-    api = Api(inside)
+    api = FakeApi(inside)
     go_the_whole_way(api)
     forwarded = {("", "pods/portforward", "get"), ("", "pods/portforward", "create")}  # over a WebSocket
     assert api.used == flat(*INSIDE, NODES) | (set() if inside else flat(*OUTSIDE) - forwarded)
@@ -297,7 +297,7 @@ def test_whatever_kind_is_named_anywhere_is_allowed() -> None:
 
 
 def test_what_is_lacking_is_said_in_words() -> None:
-    class Lacking(Api):
+    class Lacking(FakeApi):
         def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
             if path == "/version":
                 return answer(200, '{"gitVersion": "v1.36.3"}')

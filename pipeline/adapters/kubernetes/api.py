@@ -49,7 +49,7 @@ _GROUPS = {
 }
 
 
-class Calls:
+class KubeApi:
     """One namespace of one cluster, for one process at a time: a forked one gets connections of its own."""
 
     def __init__(self, connect: Connect) -> None:
@@ -73,7 +73,7 @@ class Calls:
     @property
     def host(self) -> str:
         """The API server's address."""
-        return str(self.cluster.api.configuration.host)
+        return str(self.cluster.client.configuration.host)
 
     # ── objects ──────────────────────────────────────────────────────────────
 
@@ -269,12 +269,12 @@ class Calls:
         waiting: Timeout,
         whole: bool,
     ) -> BaseHTTPResponse:
-        api = self.cluster.api
-        host = str(api.configuration.host)
+        client = self.cluster.client
+        host = str(client.configuration.host)
         with translate(doing, host):
             sent = {"Accept": "application/json", "User-Agent": "pushlive", **headers}
-            api.update_params_for_auth(sent, [], ["BearerToken"], path, method, None)
-            return api.rest_client.pool_manager.request(
+            client.update_params_for_auth(sent, [], ["BearerToken"], path, method, None)
+            return client.rest_client.pool_manager.request(
                 method,
                 host + path,
                 headers=sent,

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from pipeline.adapters.kubernetes.calls import PAUSES, Calls
+from pipeline.adapters.kubernetes.api import PAUSES, KubeApi
 from pipeline.adapters.kubernetes.client import Cluster, Refused
 from pipeline.errors import EngineAway
 
@@ -61,14 +61,14 @@ def test_renewed_credentials_are_taken_up_without_a_restart(server: str) -> None
         made.append(cluster(server, Answers.token))
         return made[-1]
 
-    calls = Calls(connect)
+    api = KubeApi(connect)
     Answers.token = "one"
-    assert calls.find("Pod", {}) == []
+    assert api.find("Pod", {}) == []
     Answers.token = "two"
-    assert calls.find("Pod", {}) == []
+    assert api.find("Pod", {}) == []
     assert Answers.seen == ["Bearer one", "Bearer one", "Bearer two"]
     for one in made:
-        one.api.close()
+        one.client.close()
 
 
 def test_credentials_that_stay_wrong_are_refused_and_say_so(server: str) -> None:
@@ -79,12 +79,12 @@ def test_credentials_that_stay_wrong_are_refused_and_say_so(server: str) -> None
         return made[-1]
 
     with pytest.raises(Refused, match="401") as caught:
-        Calls(connect).find("Pod", {})
+        KubeApi(connect).find("Pod", {})
     assert caught.value.status == 401
     assert "docs/kubernetes.md" in caught.value.advice
     assert len(Answers.seen) == 2
     for one in made:
-        one.api.close()
+        one.client.close()
 
 
 def test_nobody_who_listens_is_passing_trouble_and_the_kubeconfig_is_read_again() -> None:
@@ -94,7 +94,7 @@ def test_nobody_who_listens_is_passing_trouble_and_the_kubeconfig_is_read_again(
         made.append(cluster("http://127.0.0.1:1", "one"))
         return made[-1]
 
-    calls = Calls(connect)
+    api = KubeApi(connect)
     with pytest.raises(EngineAway, match=r"listing pods: the Kubernetes API at http://127\.0\.0\.1:1 "):
-        calls.find("Pod", {})
+        api.find("Pod", {})
     assert len(made) == 1 + len(PAUSES)  # asked again by itself, each time by what the kubeconfig says then
