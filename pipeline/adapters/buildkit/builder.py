@@ -7,7 +7,7 @@ import json
 import posixpath
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from typing import IO, Any
 
 from pipeline.adapters.buildkit import images as images_module
@@ -152,13 +152,14 @@ class DockerBuilder:
         with context() as stream:
             body = filtered(stream, request.dockerignore, request.build.dockerfile)
             params = self._params(request, key)
-            for record in records(self._client, uuid.uuid4().hex, params, body, watch):
-                for event in self._events(record, output):
-                    emit(event)
-                if "error" in record:
-                    raise failed(str(record["error"]), output, self._free_disk())
-                if record.get("id") == "moby.image.id":
-                    digest = str(record["aux"]["ID"])
+            with closing(records(self._client, uuid.uuid4().hex, params, body, watch)) as answer:
+                for record in answer:
+                    for event in self._events(record, output):
+                        emit(event)
+                    if "error" in record:
+                        raise failed(str(record["error"]), output, self._free_disk())
+                    if record.get("id") == "moby.image.id":
+                        digest = str(record["aux"]["ID"])
         if not digest:
             raise TryAgain("Building the image: the Engine ended its answer without a result.")
         return Image(digest, reused=False, steps=output.steps, cached=output.cached)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline.adapters.buildkit.dockerfile import Dockerfile, images
 from pipeline.adapters.docker_api.client import DockerClient, status_of, translate
 from pipeline.config.models import Build
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TimedOut, TryAgain
+from pipeline.lib.streams import Silence, pump
 from pipeline.ports.clock import Watch
 
 _ID = re.compile(r"(sha256:)?[0-9a-f]{7,64}")
@@ -66,28 +67,21 @@ def _have(client: DockerClient, name: str, what: str, platform: str, watch: Watc
 
 
 def _pull(client: DockerClient, name: str, what: str, platform: str, watch: Watch) -> None:
-    """In another thread, because the Engine may be silent for long. A pull that is given up goes on there
-    and helps the next attempt."""
-    trouble: list[PushliveError] = []
+    """The Engine may be silent for long. A pull that is given up goes on in its thread and helps the next attempt."""
 
-    def work() -> None:
+    def pulled() -> Iterator[None]:
         try:
             with translate("pull"):
                 client.images.pull(name, tag=None if _has_tag(name) else "latest", platform=platform or None)
         except PushliveError as error:
-            trouble.append(error)
+            raise _not_to_be_had(what, error) from error
+        yield
 
-    thread = threading.Thread(target=work, name=f"pull-{name}", daemon=True)
-    thread.start()
-    for _ in range(int(_PULL_LIMIT / 0.2)):
-        thread.join(0.2)
-        if not thread.is_alive():
-            break
-        watch.check()
-    else:
-        raise TimedOut(f"{what} was not pulled within {_PULL_LIMIT:.0f} seconds.")
-    if trouble:
-        raise _not_to_be_had(what, trouble[0]) from trouble[0]
+    try:
+        for _ in pump(pulled(), watch.check, name=f"pull-{name}", silence=_PULL_LIMIT, join=0):
+            pass
+    except Silence:
+        raise TimedOut(f"{what} was not pulled within {_PULL_LIMIT:.0f} seconds.") from None
 
 
 def _not_to_be_had(what: str, error: PushliveError) -> PushliveError:

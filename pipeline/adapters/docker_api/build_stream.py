@@ -1,13 +1,11 @@
-"""One build on the Engine as a stream of its records: watched all the time, and ended for certain."""
+"""One build on the Engine as a stream of its records. The build never outlives the stream."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import queue
 import tarfile
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import requests
@@ -17,70 +15,47 @@ from docker.errors import DockerException
 import docker
 from pipeline.adapters.docker_api.client import as_error, translate
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.lib.streams import pump
 from pipeline.ports.clock import Watch
 
-_POLL = 0.2  # seconds between two looks at the watch
 _JOIN = 10.0  # seconds for the Engine to end a cancelled build
 _DOING = "Building the image"
 
 
 def records(
     client: docker.DockerClient, build_id: str, params: dict[str, str], body: Iterable[bytes], watch: Watch
-) -> Iterator[dict[str, Any]]:
-    """The JSON records that the Engine answers to a BuildKit build of the tar in ``body``.
+) -> Generator[dict[str, Any]]:
+    """The JSON records with which the Engine answers a BuildKit build of the tar in ``body``.
 
-    The Engine may be silent for minutes, so another thread talks to it. However this generator is left, the
-    build has ended on the Engine then. Raises TryAgain (connection broken), EngineFailed (refused) and what
-    the watch raises.
+    However the iteration ends, the Engine has been told to end the build. Raises TryAgain (the connection broke),
+    EngineFailed (the Engine refused, or the tar is broken) and what the watch raises.
     """
-    call = _Call(client, {**params, "version": "2", "buildid": build_id}, body)
-    thread = threading.Thread(target=call.work, name=f"build-{build_id}", daemon=True)
-    thread.start()
-    try:
-        while True:
-            watch.check()
-            try:
-                item = call.arrived.get(timeout=_POLL)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, PushliveError):
-                raise item
-            yield item
-    finally:
-        call.stop.set()
-        if thread.is_alive() and not call.ended:
-            _cancel(client, build_id)
-        thread.join(_JOIN)
+    build = _Build(client, {**params, "version": "2", "buildid": build_id}, body)
+    return pump(build.records(), watch.check, build.stop, name=f"build-{build_id}", join=_JOIN)
 
 
-class _Call:
-    """The thread's side: sends the context, reads the answer."""
-
+class _Build:
     def __init__(self, client: docker.DockerClient, params: dict[str, str], body: Iterable[bytes]) -> None:
-        self.arrived: queue.Queue[dict[str, Any] | PushliveError | None] = queue.Queue(maxsize=256)
-        self.stop = threading.Event()
-        self.ended = False
         self._api: Any = client.api
         self._params = params
         self._body = body
+        self._ended = False
 
-    def work(self) -> None:
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Sends the context and reads the answer. Runs in the pump's thread."""
         try:
-            for record in self._answer():
-                self._put(record)
-            self.ended = True
-            self._put(None)
+            yield from self._answer()
         except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            self._put(as_error(_DOING, error))
+            raise as_error(_DOING, error) from error
         except tarfile.TarError as error:
-            self._put(EngineFailed(f"{_DOING}: the context's tar stream is broken ({error}). Retry."))
-        except ValueError as error:  # no JSON, or a pipe closed under the reader's hands
-            self._put(TryAgain(f"{_DOING}: the Engine's answer or the context was cut off ({error})."))
+            raise EngineFailed(f"{_DOING}: the context's tar stream is broken ({error}). Retry.") from error
+        except ValueError as error:  # no JSON, or a pipe that was closed while it was read
+            raise TryAgain(f"{_DOING}: the Engine's answer or the context was cut off ({error}).") from error
+        finally:
+            self._ended = True
 
     def _answer(self) -> Iterator[dict[str, Any]]:
-        """Without a read timeout: a step may say nothing for as long as the watch allows."""
+        """Without a read timeout: a step may be silent for as long as the watch allows."""
         response = self._api._post(
             self._api._url("/build"),
             data=iter(self._body),
@@ -95,15 +70,10 @@ class _Call:
                 if line:
                     yield json.loads(line)
 
-    def _put(self, item: dict[str, Any] | PushliveError | None) -> None:
-        while not self.stop.is_set():
-            with contextlib.suppress(queue.Full):
-                self.arrived.put(item, timeout=_POLL)
-                return
-
-
-def _cancel(client: docker.DockerClient, build_id: str) -> None:
-    """The Engine ends the build and closes the connection."""
-    with contextlib.suppress(PushliveError), translate("Cancelling the build"):
-        api: Any = client.api
-        api._raise_for_status(api._post(api._url("/build/cancel"), params={"id": build_id}))
+    def stop(self) -> None:
+        """Cancels the build unless it has ended; the Engine then closes the connection."""
+        if self._ended:
+            return
+        with contextlib.suppress(PushliveError), translate("Cancelling the build"):
+            params = {"id": self._params["buildid"]}
+            self._api._raise_for_status(self._api._post(self._api._url("/build/cancel"), params=params))

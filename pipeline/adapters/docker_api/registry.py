@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import requests
@@ -19,14 +16,15 @@ from pipeline.adapters.docker_api.client import as_error, explanation
 from pipeline.adapters.docker_api.registry_errors import Failing, meaning
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
-from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.streams import Silence, pump
 from pipeline.lib.units import show_size
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 
 PATIENCE = 45.0  # seconds that trouble may take to pass
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between two tries; the last one again and again
-SILENCE = 60.0  # seconds without a word from the Engine, after which an attempt is given up
+SILENCE = 60.0  # seconds without a record from the Engine after which an attempt is given up
 TELL_EVERY = 5.0  # seconds between two words about how far it is
 
 Record = dict[str, Any]
@@ -42,9 +40,10 @@ def push(
     def once() -> str:
         progress, digest = _Progress(doing, clock, emit), ""
         path, params = f"/images/{repository}/push", {"tag": tag}
-        for record in _records(api, path, params, login, doing, watch):
-            progress.see(record)
-            digest = (record.get("aux") or {}).get("Digest") or digest
+        with closing(_records(api, path, params, login, doing, watch)) as records:
+            for record in records:
+                progress.see(record)
+                digest = (record.get("aux") or {}).get("Digest") or digest
         if not digest:
             raise TryAgain(f"{doing}: the Engine ended its answer without a digest.")
         return f"{repository}@{digest}"
@@ -59,8 +58,9 @@ def pull(api: Any, clock: Clock, reference: str, login: Login | None, emit: Emit
 
     def once() -> None:
         progress, params = _Progress(doing, clock, emit), {"fromImage": name, "tag": digest}
-        for record in _records(api, "/images/create", params, login, doing, watch):
-            progress.see(record)
+        with closing(_records(api, "/images/create", params, login, doing, watch)) as records:
+            for record in records:
+                progress.see(record)
 
     _patiently(once, clock, emit, watch)
 
@@ -128,74 +128,49 @@ class _Progress:
 
 def _records(
     api: Any, path: str, params: Record, login: Login | None, doing: str, watch: Watch
-) -> Iterator[Record]:
-    """What the Engine answers, record by record. However this generator is left, the Engine has been told to stop.
-
-    The Engine may be silent for long, so another thread listens to it."""
+) -> Generator[Record]:
+    """The records of the Engine's answer. However the iteration ends, the Engine has been told to stop."""
     call = _Call(api, path, params, login, doing)
-    thread = threading.Thread(target=call.work, name=doing, daemon=True)
-    thread.start()
-    heard = time.monotonic()
     try:
-        while True:
-            watch.check()
-            try:
-                item = call.arrived.get(timeout=0.2)
-            except queue.Empty:
-                if time.monotonic() - heard > SILENCE:
-                    raise TryAgain(f"{doing}: the Engine has said nothing for {SILENCE:g} s.") from None
-                continue
-            heard = time.monotonic()
-            if item is None:
-                return
-            if isinstance(item, PushliveError):
-                raise item
-            yield item
-    finally:
-        call.end()
-        thread.join(5.0)
+        yield from pump(call.records(), watch.check, call.stop, name=doing, silence=SILENCE)
+    except Silence:
+        raise TryAgain(f"{doing}: the Engine has said nothing for {SILENCE:g} s.") from None
 
 
 class _Call:
-    """The thread's side."""
-
     def __init__(self, api: Any, path: str, params: Record, login: Login | None, doing: str) -> None:
-        self.arrived: queue.SimpleQueue[Record | PushliveError | None] = queue.SimpleQueue()
         self._api, self._path, self._params, self._login, self._doing = api, path, params, login, doing
-        self._ended = False
+        self._stopped = False
         self._stream: CancellableStream[Any] | None = None
 
-    def work(self) -> None:
+    def records(self) -> Iterator[Record]:
+        """Runs in the pump's thread."""
         try:
             for record in self._answer():
                 if said := record.get("error"):
-                    self.arrived.put(meaning(self._doing, str(said), self._login))
-                    return
-                self.arrived.put(record)
-            self.arrived.put(None)
+                    raise meaning(self._doing, str(said), self._login)
+                yield record
         except APIError as error:
-            self.arrived.put(meaning(self._doing, explanation(error), self._login))
+            raise meaning(self._doing, explanation(error), self._login) from error
         except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            self.arrived.put(as_error(self._doing, error))
-        except ValueError as error:  # no JSON, or a connection closed under the reader's hands
-            self.arrived.put(TryAgain(f"{self._doing}: the Engine's answer was cut off ({error})."))
+            raise as_error(self._doing, error) from error
+        except ValueError as error:  # no JSON, or a connection that was closed while it was read
+            raise TryAgain(f"{self._doing}: the Engine's answer was cut off ({error}).") from error
 
     def _answer(self) -> Iterator[Record]:
         api = self._api
         response = api._post(
             api._url(self._path), params=self._params, headers=self._headers(), stream=True, timeout=None
         )
-        with contextlib.closing(response):
+        with closing(response):
             api._raise_for_status(response)
             stream = api._stream_helper(response, decode=True)
-            self._stream = CancellableStream(
-                stream, response
-            )  # to close it by; what breaks it is to be seen here
-            if not self._ended:
+            self._stream = CancellableStream(stream, response)  # for its ``close``: iterating it hides errors
+            if not self._stopped:
                 yield from stream
 
     def _headers(self) -> dict[str, Any]:
-        """Without a login of ours: what `docker login` has left on this machine, if anything."""
+        """Without a login in the configuration: the one that `docker login` has left on this machine, if any."""
         if self._login is None:
             found = get_config_header(self._api, self._host)
             return {"X-Registry-Auth": found or encode_header({})}
@@ -207,9 +182,9 @@ class _Call:
         name = self._params.get("fromImage") or self._path.removeprefix("/images/")
         return str(name).partition("/")[0]
 
-    def end(self) -> None:
-        """Closes the connection, so that the Engine stops where it has not ended by itself."""
-        self._ended = True
+    def stop(self) -> None:
+        """Closes the connection, so that the Engine stops if it has not finished."""
+        self._stopped = True
         if self._stream is not None:
-            with contextlib.suppress(DockerException, OSError, AttributeError, ValueError):
+            with suppress(DockerException, OSError, AttributeError, ValueError):
                 self._stream.close()

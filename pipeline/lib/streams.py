@@ -1,0 +1,99 @@
+"""A stream that a thread reads, so that the caller can watch a deadline while nothing arrives."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+POLL = 0.2  # seconds between two calls of ``check``
+SIZE = 256  # items that wait for the caller before the reader has to wait
+
+
+class Silence(Exception):
+    """The stream gave no item for the allowed time."""
+
+
+def pump(
+    source: Iterable[T],
+    check: Callable[[], None],
+    stop: Callable[[], None] = lambda: None,
+    *,
+    name: str,
+    silence: float = math.inf,
+    join: float = 5.0,
+) -> Generator[T]:
+    """The items of ``source``, in order. A daemon thread called ``name`` reads them.
+
+    ``check`` is called before each item and every POLL seconds between them; what it raises ends the iteration, and so
+    does what ``source`` raises. Raises Silence after ``silence`` seconds without an item.
+
+    However the iteration ends, ``stop`` is called once, from the caller's thread. It must make a read that blocks
+    return, and do no harm if the source has ended. The thread then drops what is left of the source; the caller waits
+    for it at most ``join`` seconds. Use ``contextlib.closing`` if the iteration may end early.
+    """
+    reader = _Reader(source)
+    thread = threading.Thread(target=reader.run, name=name, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = reader.take(check, silence)
+            if isinstance(item, _End):
+                if item.error:
+                    raise item.error
+                return
+            yield item
+    finally:
+        reader.dropping.set()
+        try:
+            stop()
+        finally:
+            thread.join(join)
+
+
+@dataclass(frozen=True)
+class _End:
+    """``error``: what the source raised, None if it was exhausted."""
+
+    error: Exception | None = None
+
+
+class _Reader(Generic[T]):
+    def __init__(self, source: Iterable[T]) -> None:
+        self.dropping = threading.Event()
+        self._source = source
+        self._items: queue.Queue[T | _End] = queue.Queue(SIZE)
+
+    def run(self) -> None:
+        end = _End()
+        try:
+            for item in self._source:
+                self._put(item)
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            end = _End(error)
+        finally:
+            self._put(end)
+
+    def _put(self, item: T | _End) -> None:
+        while not self.dropping.is_set():
+            with contextlib.suppress(queue.Full):
+                self._items.put(item, timeout=POLL)
+                return
+
+    def take(self, check: Callable[[], None], silence: float) -> T | _End:
+        """The next item, or the end."""
+        began = time.monotonic()
+        while True:
+            check()
+            try:
+                return self._items.get(timeout=min(POLL, silence))
+            except queue.Empty:
+                if time.monotonic() - began >= silence:
+                    raise Silence from None
