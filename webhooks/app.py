@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from pipeline.config.settings import Secret, Settings
 from pipeline.errors import PushliveError, StoreUnavailable
+from pipeline.lib.text import printable
 from webhooks import api
 from webhooks.answers import as_json, status_of
 from webhooks.git import post_receive, server
@@ -26,7 +27,6 @@ from webhooks.receivers import receive
 from webhooks.security.auth import check_host
 from webhooks.security.failures import Failures
 from webhooks.site import Site
-from webhooks.text import clean
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -79,7 +79,7 @@ def create_app(
 def _harmless(value: Any) -> Any:
     """Every text that goes into a page loses its control characters; Jinja escapes the markup."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return clean(value)
+        return printable(value)
     return "" if value is None else value
 
 
@@ -136,7 +136,9 @@ def _shown(message: str, advice: str, answer: Response) -> ResponseReturnValue:
     if request.path.startswith(MACHINES):
         return answer
     if request.path.startswith("/git/"):
-        text = Response(f"{clean(message)}. {clean(advice)}\n".replace(".. ", ". "), mimetype="text/plain")
+        text = Response(
+            f"{printable(message)}. {printable(advice)}\n".replace(".. ", ". "), mimetype="text/plain"
+        )
         kept = {n: v for n, v in answer.headers.items() if n not in ("Content-Type", "Content-Length")}
         text.headers.update(kept)
         if answer.status_code == 401:

@@ -16,8 +16,9 @@ from pipeline.cli.context import (
     split_reference,
 )
 from pipeline.cli.follow import End, known, messages, watch
-from pipeline.cli.terminal import clean, cleaned, span
+from pipeline.cli.terminal import cleaned, span
 from pipeline.errors import ConfigError, RequestError
+from pipeline.lib.text import one_line
 
 
 def deploy(context: Context) -> int:
@@ -52,7 +53,9 @@ def cancel(context: Context) -> int:
     if context.json:
         context.print_json(answer)
     else:
-        context.terminal.say(f"{clean(str(answer['run']))} is being cancelled; what serves goes on serving.")
+        context.terminal.say(
+            f"{one_line(str(answer['run']))} is being cancelled; what serves goes on serving."
+        )
     return DONE
 
 
@@ -68,16 +71,16 @@ def promote(context: Context) -> int:
     run = _waiting(context)
     name = f"{run['pipeline']}#{run['number']}"
     if run.get("state") != "waiting":
-        state = clean(str(run.get("outcome") or run.get("state")))
+        state = one_line(str(run.get("outcome") or run.get("state")))
         raise RequestError(
-            f"{clean(name)} does not wait at a gate; it is {state}.",
+            f"{one_line(name)} does not wait at a gate; it is {state}.",
             advice="`pushlive status` shows what waits.",
         )
     said = cleaned(run)
     if not context.json:
         release = f"r{said['release']} " if said.get("release") else ""
         context.terminal.say(
-            f"{clean(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}"
+            f"{one_line(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}"
         )
     path = f"/api/runs/{run['pipeline']}/{run['number']}/events"
     # While it waits the stream ends at once: what was told before is not told again.
@@ -146,7 +149,7 @@ def _say_time(context: Context, name: str, number: int, end: End, seconds: float
     if end.code == DONE:
         context.terminal.say(f"{name}#{number} reverted in {span(seconds)}.")
     else:
-        how = clean(end.outcome or end.state)
+        how = one_line(end.outcome or end.state)
         context.terminal.complain(
             f"{name}#{number} did not revert ({how}) after {span(seconds)}.",
             f"  `pushlive show '{name}#{number}'` says why; `pushlive status` says what serves.",
@@ -186,8 +189,8 @@ def read_config(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
-            f"there is no file {clean(path)!r}.",
+            f"there is no file {one_line(path)!r}.",
             advice="`pushlive init` writes a pipelines.yaml to start from.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{clean(path)} cannot be read: {clean(str(error))}.") from error
+        raise ConfigError(f"{one_line(path)} cannot be read: {one_line(str(error))}.") from error

@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
-from pipeline.cli.terminal import Cell, clean, cleaned, table
+from pipeline.cli.terminal import Cell, cleaned, table
+from pipeline.lib.text import one_line
 
 
 def audit(context: Context) -> int:
@@ -56,13 +57,13 @@ def _verify(context: Context) -> int:
         return DONE if answer["ok"] else FAILED
     terminal, count = context.terminal, int(answer["entries"])
     for problem in answer["problems"]:
-        terminal.data(terminal.paint("✗", "red bold") + " " + clean(str(problem)))
+        terminal.data(terminal.paint("✗", "red bold") + " " + one_line(str(problem)))
     if not answer["ok"]:
         terminal.note("The log was altered from outside: docs/operations.md (Audit) says what to do.")
         return FAILED
     terminal.data(f"{terminal.paint('✓', 'green')} {count} entries, each follows from the one before it.")
     if count:
-        terminal.data(f"newest: {int(answer['number'])} {clean(str(answer['hash']))}")
+        terminal.data(f"newest: {int(answer['number'])} {one_line(str(answer['hash']))}")
         terminal.note(
             "Note it elsewhere; `pushlive audit --verify --head HASH` then says whether it is still there."
         )

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from pipeline.cli.client import Unreachable
 from pipeline.cli.context import DONE, FAILED, Context
-from pipeline.cli.terminal import Cell, Paint, age, clean, cleaned, table
+from pipeline.cli.terminal import Cell, Paint, age, cleaned, table
+from pipeline.lib.text import one_line
 
 SOON = 14 * 86400.0  # seconds: an end so near is shown in another colour
 
@@ -20,7 +21,7 @@ def doctor(context: Context) -> int:
         answer = context.ask("POST" if context.args.fix else "GET", "/api/doctor")
         checks, mended = answer["checks"], answer.get("mended", [])
     except Unreachable as error:
-        context.terminal.complain(*(clean(text) for text in (error.message, error.advice) if text))
+        context.terminal.complain(*(one_line(text) for text in (error.message, error.advice) if text))
         context.terminal.note("Looking at this machine instead.", "")
         from pipeline.config import settings
         from pipeline.maintenance.doctor import without_service
@@ -66,7 +67,7 @@ def _create(context: Context) -> int:
         context.print_json(answer)
         return DONE
     # The token alone on standard output: TOKEN=$(pushlive token create ci)
-    context.terminal.data(clean(str(answer["token"])))
+    context.terminal.data(one_line(str(answer["token"])))
     said = cleaned(answer)
     context.terminal.note(
         f"{said['name']} is a {said['role']}, {_ends(float(said.get('lasts') or 0))}. It is shown this once. It is the "
@@ -115,5 +116,7 @@ def _revoke(context: Context) -> int:
     if context.json:
         context.print_json(answer)
     else:
-        context.terminal.say(f"The token {clean(name)} is revoked; whatever used it is refused from now on.")
+        context.terminal.say(
+            f"The token {one_line(name)} is revoked; whatever used it is refused from now on."
+        )
     return DONE

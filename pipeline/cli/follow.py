@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pipeline.cli.client import Unreachable
 from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, reference
 from pipeline.cli.live_line import Display
-from pipeline.cli.terminal import Paint, clean, cleaned, plain
+from pipeline.cli.terminal import Paint, cleaned, plain
+from pipeline.lib.text import one_line
 
 PATIENCE = 60.0  # seconds that a broken stream is tried again, counted from the last word
 
@@ -48,7 +49,7 @@ def logs(context: Context) -> int:
     _, path = context.run_path(context.args.run)
     stage = context.args.stage
     for line in context.client.lines(f"{path}/log" + (f"?stage={quote(stage, safe='')}" if stage else "")):
-        context.terminal.data(clean(line))
+        context.terminal.data(one_line(line))
     return DONE
 
 
@@ -59,7 +60,7 @@ def _output(context: Context) -> int:
     pipeline = context.pipeline(reference(context.args.run)[0])
     query = urlencode({"environment": context.args.env, "lines": context.args.lines})
     for line in context.client.lines(f"/api/pipelines/{pipeline}/output?{query}"):
-        context.terminal.data(clean(line))
+        context.terminal.data(one_line(line))
     return DONE
 
 
@@ -73,7 +74,7 @@ def watch(
     """Follows a run until it ends or waits for a person. ``run``: the plain run, or as much as is known;
     ``after``: the id of the last event that needs no telling; ``show``: takes each message instead of the
     terminal. Ctrl-C detaches and leaves the run going: raises Detached."""
-    name = clean(f"{run['pipeline']}#{run['number']}")
+    name = one_line(f"{run['pipeline']}#{run['number']}")
     path = f"/api/runs/{run['pipeline']}/{run['number']}/events"
     display = Display(context.terminal, cleaned(run), context.client.now)
     told = False

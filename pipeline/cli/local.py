@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline.cli.act import read_config
 from pipeline.cli.context import DONE, USAGE, Context
-from pipeline.cli.terminal import Paint, clean, cleaned
+from pipeline.cli.terminal import Paint, cleaned
 from pipeline.errors import ConfigError, PushliveError, RequestError
+from pipeline.lib.text import one_line
 
 
 def up(context: Context) -> int:
@@ -105,11 +106,11 @@ def check(context: Context) -> int:
     terminal.say(*(paint_warning(text, terminal.paint) for text in warnings))
     if not found and not warnings and not _pipelines(name):
         terminal.say(
-            f"{paint_warning('', terminal.paint)}{clean(name)} has no pipeline in it; `pushlive init` writes one."
+            f"{paint_warning('', terminal.paint)}{one_line(name)} has no pipeline in it; `pushlive init` writes one."
         )
     elif not found:
         rest = f", {_count(len(warnings), 'warning')}" if warnings else ""
-        terminal.say(f"{terminal.paint('✓', 'green')} {clean(name)} has no problem{rest}.")
+        terminal.say(f"{terminal.paint('✓', 'green')} {one_line(name)} has no problem{rest}.")
     return USAGE if found else DONE
 
 
@@ -124,14 +125,14 @@ def _problem_lines(name: str, found: list[dict[str, Any]], paint: Paint) -> list
         return []
     lines = []
     for problem in found:
-        place = paint(f"{clean(name)}:{problem['line']}:", "bold")
-        path = f"{clean(problem['path'])}: " if problem["path"] else ""
-        lines.append(f"{place} {path}{clean(problem['message'])}")
-    return [*lines, f"{_count(len(found), 'problem')} in {clean(name)}."]
+        place = paint(f"{one_line(name)}:{problem['line']}:", "bold")
+        path = f"{one_line(problem['path'])}: " if problem["path"] else ""
+        lines.append(f"{place} {path}{one_line(problem['message'])}")
+    return [*lines, f"{_count(len(found), 'problem')} in {one_line(name)}."]
 
 
 def paint_warning(text: str, paint: Paint) -> str:
-    return f"{paint('!', 'yellow')} {clean(text)}"
+    return f"{paint('!', 'yellow')} {one_line(text)}"
 
 
 def _count(number: int, what: str) -> str:

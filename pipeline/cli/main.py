@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from pipeline.cli import context as context_module
-from pipeline.cli.terminal import Terminal, clean, clean_lines
+from pipeline.cli.terminal import Terminal
 from pipeline.errors import PushliveError
+from pipeline.lib.text import one_line, printable_lines
 
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
@@ -185,7 +186,7 @@ environment:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"{self.prog}: {clean(message)}.\nSee `{self.prog} --help`.\n")
+        sys.stderr.write(f"{self.prog}: {one_line(message)}.\nSee `{self.prog} --help`.\n")
         raise SystemExit(context_module.USAGE)
 
 
@@ -260,7 +261,7 @@ def _unknown(word: str) -> int:
 
     near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
     advice = f"Did you mean `pushlive {near[0]}`?" if near else "`pushlive --help` lists the commands."
-    sys.stderr.write(f"pushlive: there is no command {clean(word)!r}. {advice}\n")
+    sys.stderr.write(f"pushlive: there is no command {one_line(word)!r}. {advice}\n")
     return context_module.USAGE
 
 
@@ -273,9 +274,9 @@ def _perform(command: Command, context: context_module.Context) -> int:
 
 
 def _told(terminal: Terminal, command: str, error: PushliveError) -> int:
-    first, *rest = clean_lines(str(error.message).strip())
+    first, *rest = printable_lines(str(error.message).strip())
     mark = terminal.paint(f"pushlive {command}:", "red") if terminal.live else f"pushlive {command}:"
-    advice = clean_lines(error.advice.strip()) if error.advice else []
+    advice = printable_lines(error.advice.strip()) if error.advice else []
     terminal.complain(f"{mark} {first}", *rest, *(f"  {line}" for line in advice))
     return context_module.exit_code(error)
 

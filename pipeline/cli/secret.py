@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
-from pipeline.cli.terminal import age, clean, cleaned, table
+from pipeline.cli.terminal import age, cleaned, table
 from pipeline.errors import ConfigError
+from pipeline.lib.text import one_line
 
 _READ = (64 << 10) + 3  # bytes: one more than any value with its newline, so that too large is seen as such
 
@@ -71,7 +72,7 @@ def _value(name: str) -> str:
     if sys.stdin.isatty():
         from getpass import getpass
 
-        return getpass(f"{clean(name)} (not shown): ")
+        return getpass(f"{one_line(name)} (not shown): ")
     raw = sys.stdin.buffer.read(_READ)
     try:
         text = raw.decode()
@@ -95,7 +96,7 @@ def _list(context: Context) -> int:
 def _versions(context: Context) -> int:
     path, _, name = _path(context)
     query = f"?{urlencode({'environment': context.args.env})}" if context.args.env else ""
-    return _table(context, path + query, f"{clean(name)} has no version there.")
+    return _table(context, path + query, f"{one_line(name)} has no version there.")
 
 
 def _table(context: Context, path: str, none: str) -> int:

@@ -6,8 +6,9 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.cli.context import DONE, Context, pipeline_name
-from pipeline.cli.terminal import Cell, Paint, age, clean_lines, cleaned, span, table
+from pipeline.cli.terminal import Cell, Paint, age, cleaned, span, table
 from pipeline.errors import NotFound
+from pipeline.lib.text import printable_lines
 
 _OUTCOMES = {"live": "green", "failed": "red", "superseded": "dim", "cancelled": "dim", "ignored": "dim"}
 
@@ -22,7 +23,7 @@ def status(context: Context) -> int:
     if answer.get("config_error"):
         terminal.complain(*config_warning(str(answer["config_error"]), terminal.paint))
     for text in answer.get("undelivered") or ():
-        terminal.complain(*(terminal.paint(line, "yellow") for line in clean_lines(f"! {text}")))
+        terminal.complain(*(terminal.paint(line, "yellow") for line in printable_lines(f"! {text}")))
     entries = [entry for entry in cleaned(answer["pipelines"]) if not name or entry["name"] == name]
     if name and not entries:
         raise NotFound(f"there is no pipeline {name}.", advice="`pushlive status` lists the pipelines.")
@@ -36,7 +37,7 @@ def status(context: Context) -> int:
 
 def config_warning(text: str, paint: Paint) -> list[str]:
     """The service goes on with the last good file; that must not be overlooked."""
-    lines = clean_lines(text.strip())
+    lines = printable_lines(text.strip())
     return [
         paint("! pipelines.yaml is wrong; the last good one is in force.", "yellow bold"),
         *(f"  {line}" for line in lines),

@@ -6,46 +6,27 @@ Only the standard library, and little of it: the command line starts with this.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
+
+from pipeline.lib.text import one_line, printable
 
 Paint = Callable[[str, str], str]
 Cell = str | tuple[str, str]  # text, or text and the name of its style
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
-# Whole colour and title sequences go without a trace; what is left of other controls becomes visible.
-_SEQUENCE = re.compile(r"\x1b\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_VISIBLE: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20)}
-_VISIBLE |= {0x7F: "␡", 0x09: "    "}
-_VISIBLE |= dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], "\ufffd")
-# These reorder or hide what is written beside them.
-_VISIBLE |= dict.fromkeys(
-    [0x61C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"
-)
-
-
-def clean(text: str) -> str:
-    """One line without anything that a terminal would obey: controls are shown, not sent."""
-    return _SEQUENCE.sub("", text).translate(_VISIBLE)
-
-
-def clean_lines(text: str) -> list[str]:
-    """The same for text that may have several lines."""
-    return [clean(line) for line in text.replace("\r\n", "\n").split("\n")]
-
 
 def cleaned(value: Any) -> Any:
-    """The same for every string (and key) of a decoded JSON value."""
+    """``one_line`` for every string (and key) of a decoded JSON value."""
     if isinstance(value, str):
-        return clean(value)
+        return one_line(value)
     if isinstance(value, list):
         return [cleaned(item) for item in value]
     if isinstance(value, dict):
-        return {clean(key): cleaned(item) for key, item in value.items()}
+        return {one_line(key): cleaned(item) for key, item in value.items()}
     return value
 
 
@@ -201,5 +182,5 @@ class Terminal:
         self.out.flush()
         text = "".join(f"{line}\n" for line in lines)
         # The colours are those of standard output, which may be a terminal where standard error is a file.
-        sys.stderr.write(text if sys.stderr.isatty() else _SEQUENCE.sub("", text))
+        sys.stderr.write(text if sys.stderr.isatty() else printable(text))
         sys.stderr.flush()

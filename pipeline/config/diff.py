@@ -12,12 +12,11 @@ from pydantic import BaseModel
 from pipeline.config.engines import Registry
 from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.models import Config, HttpCheck, Pipeline, Rendered, SmokeCheck, TcpCheck
-from pipeline.config.validators import without_path
+from pipeline.lib.secret import HIDDEN
+from pipeline.lib.text import escaped, without_password, without_path
 from pipeline.lib.units import show_size, write_duration
 
-HIDDEN = "•••"
 _SECRET_NAME = re.compile(r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
 _SHOWN = 200  # characters of one value
 
 Lines = tuple[str, ...]
@@ -44,7 +43,7 @@ def differences(a: Rendered, b: Rendered) -> Lines:
     hosts = [f"hosts: + {host}" for host in b.hosts if host not in a.hosts]
     hosts += [f"hosts: − {host}" for host in a.hosts if host not in b.hosts]
     if a.engine != b.engine:
-        plain.append(f"engine: {clean(str(a.engine))} → {clean(str(b.engine))}")
+        plain.append(f"engine: {shown(str(a.engine))} → {shown(str(b.engine))}")
     return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))
 
 
@@ -81,7 +80,7 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
 def _registry(before: Registry | None, after: Registry | None) -> Lines:
     """Its password is a secret's name."""
     if before is None or after is None:
-        where = [clean(one.repository) if one else "none" for one in (before, after)]
+        where = [shown(one.repository) if one else "none" for one in (before, after)]
         return () if before == after else (f"{where[0]} → {where[1]}, from the next build on",)
     return tuple(f"{line}, from the next build on" for line in _fields(before, after))
 
@@ -120,7 +119,7 @@ def _order(before: Pipeline, after: Pipeline) -> Lines:
 
 def _origin(name: str, config: Config) -> str:
     source = config.pipelines[name].source
-    return f"{clean(source.branch)} of {clean(source.url or config.repository_of(name))}"
+    return f"{shown(source.branch)} of {shown(source.url or config.repository_of(name))}"
 
 
 def _source(name: str, old: Config, new: Config) -> Lines:
@@ -150,8 +149,8 @@ def _value(value: Any, hint: Hint) -> str:
     if isinstance(value, tuple):
         return _command(value) if value else "none"
     if isinstance(value, dict):
-        return ", ".join(f"{clean(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
-    return clean(str(value)) if value != "" else "none"
+        return ", ".join(f"{shown(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
+    return shown(str(value)) if value != "" else "none"
 
 
 def _env(before: dict[str, str], after: dict[str, str]) -> Lines:
@@ -177,7 +176,7 @@ def _secretive(name: str, value: str | None) -> str:
     """The value quoted; ••• where the name says that it is a secret, or for a password within an address."""
     if _SECRET_NAME.search(name):
         return HIDDEN
-    return f"'{clean(value or '')}'"
+    return f"'{shown(value or '')}'"
 
 
 def _smoke(before: tuple[SmokeCheck, ...], after: tuple[SmokeCheck, ...]) -> Lines:
@@ -210,11 +209,10 @@ def _without(checks: tuple[SmokeCheck, ...], others: tuple[SmokeCheck, ...]) -> 
 
 
 def _command(words: tuple[str, ...]) -> str:
-    return clean(shlex.join(words))
+    return shown(shlex.join(words))
 
 
-def clean(text: str) -> str:
-    """On one line, without control characters, without a password in an address, and not without end."""
-    text = _PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", text)
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_SHOWN])
-    return shown + ("…" if len(text) > _SHOWN else "")
+def shown(text: str) -> str:
+    """On one line, escaped, without the password in a URL, and cut at ``_SHOWN`` characters."""
+    text = without_password(text)
+    return escaped(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "")

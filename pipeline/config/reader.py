@@ -18,8 +18,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline.config.introspection import Hint, check_kinds, key_of, keys_of
-from pipeline.config.validators import without_path
 from pipeline.config.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
+from pipeline.lib.text import without_path
 
 WRONG: Final = object()  # stands for a value whose problem has been noted
 _TAG = "tag:yaml.org,2002:"

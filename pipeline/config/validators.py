@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from pipeline.lib.text import without_password
+
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])(:\d{1,5})?"
 _WEB = re.compile(rf"(https?|ssh)://(?P<user>[^@/\s]+@)?{_HOST}/\S+")
@@ -72,7 +74,7 @@ def url(text: str) -> str:
         return text
     match = _WEB.fullmatch(text) or _SCP.fullmatch(text) or _FILE.fullmatch(text)
     if not match or text.startswith("-") or not text.isprintable():
-        shown = _without_password(text)[:120]
+        shown = without_password(text)[:120]
         raise ValueError(f"{shown!r} is not an accepted repository address; {_ALLOWED}")
     user = match.groupdict().get("user") or ""
     if ":" in user:
@@ -99,11 +101,6 @@ def receiver(text: str) -> str:
             "(http:// is for receivers on this machine: localhost, 127.0.0.1, [::1])"
         )
     return text
-
-
-def without_path(text: str) -> str:
-    """The text with only scheme and host of the web addresses in it."""
-    return re.sub(r"(?i)(https?://)(?:[^/?#\s'\"]*@)?([^/?#\s'\"]*)[/?#][^\s'\"]*", r"\1\2/…", text)
 
 
 def platform(text: str) -> str:
@@ -152,7 +149,7 @@ def docker_host(text: str) -> str:
     port = match and re.search(r":\d+/?$", text)
     if text and not (match and (text.startswith("ssh://") or (port and path in (None, "/")))):
         raise ValueError(
-            f"{_without_password(text)[:120]!r} is no address of a Docker Engine; "
+            f"{without_password(text)[:120]!r} is no address of a Docker Engine; "
             "write ssh://user@host or tcp://host:port"
         )
     return text.rstrip("/")
@@ -187,7 +184,7 @@ def image_repository(text: str) -> str:
     host, _, path = text.partition("/")
     if "://" in text:
         raise ValueError(
-            f"{_without_password(text)[:120]!r} has a scheme; write it without {text.split('://')[0]}://"
+            f"{without_password(text)[:120]!r} has a scheme; write it without {text.split('://')[0]}://"
         )
     if not (path and re.fullmatch(r"localhost|[^/]*[.:][^/]*", host)):
         raise ValueError(
@@ -223,7 +220,3 @@ def secret_name(text: str) -> str:
             "`pushlive secret set`"
         )
     return text
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"://([^/@\s:]*):[^/@\s]*@", r"://\1:•••@", text)

@@ -15,12 +15,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pipeline.lib.secret import HIDDEN
+from pipeline.lib.text import printable, summary, without_password
+
 Entry = dict[str, str | int]
 
 WHY_LIMIT = 200  # characters of a reason or a detail
 LIMIT = 100  # of everything else
 SAID_AT_MOST = 20  # problems in one report
-_SECRETS = re.compile(r"\bpl_[A-Za-z0-9_-]{16,}|(?<=://)[^/@\s]+(?=@)")  # our tokens; what an address carries
+_TOKEN = re.compile(r"\bpl_[A-Za-z0-9_-]{16,}")
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,7 @@ def entry(
 
 
 def _clean(text: str, limit: int = LIMIT) -> str:
-    """One line of printable characters: no controls, no marks that turn text around, no lone surrogates."""
-    masked = _SECRETS.sub("•••", text[: 20 * limit])
-    flat = " ".join("".join(c if c.isprintable() else " " for c in masked).split())
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    return summary(without_password(_TOKEN.sub(HIDDEN, printable(text[: 20 * limit]))), limit)
 
 
 # ── the chain ────────────────────────────────────────────────────────────────

@@ -1,1 +1,1 @@
-"""What knows nothing of deployments: units, text, processes."""
+"""What knows nothing of deployments: units, text, secrets' type, processes."""

@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.config.settings import Secret, Settings
-from pipeline.config.validators import without_path
 from pipeline.errors import TryAgain
 from pipeline.lib import codec
+from pipeline.lib.text import without_path
 from pipeline.notify.messages import Notice
 from pipeline.notify.signing import sign
 from pipeline.ports.clock import Clock

@@ -15,7 +15,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.errors import ConfigError
 from pipeline.lib import codec
-from pipeline.runlog.format import harmless
+from pipeline.lib.text import one_line
 from pipeline.store import Transaction
 from pipeline.store.configurations import CURRENT, parsed
 
@@ -86,7 +86,7 @@ def _stamp(at: float) -> str:
 
 
 def _with(notice: Notice, **changes: str | bool) -> Notice:
-    short = {k: harmless(v)[:TEXT] if isinstance(v, str) else v for k, v in changes.items()}
+    short = {k: one_line(v)[:TEXT] if isinstance(v, str) else v for k, v in changes.items()}
     return replace(notice, **short)  # type: ignore[arg-type]
 
 
@@ -96,7 +96,7 @@ def _of_run(run: Run, name: str, event: str, at: float, text: str) -> Notice:
             name,
             event,
             at,
-            harmless(text)[: 2 * TEXT],
+            one_line(text)[: 2 * TEXT],
             run.pipeline,
             run.number,
             run.kind.value,

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pipeline.domain.events import Event
+from pipeline.lib.text import one_line
 from pipeline.lib.units import show_duration
 
-_CONTROL = re.compile(
-    r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
 _WIDTH = 7
 _LINE = 1000  # characters of one line of output
-
-
-def harmless(text: str) -> str:
-    """The text without terminal escapes and control characters; tabs become spaces."""
-    return _CONTROL.sub("", text.replace("\t", "    ").replace("\n", " "))
 
 
 def lines(event: Event) -> tuple[str, ...]:
     """The event as plain lines without a newline, or nothing where it says nothing to a person."""
     render = _RENDERERS.get(event.kind, _plain)
-    return tuple(harmless(line) for line in render(event))
+    return tuple(one_line(line) for line in render(event))
 
 
 def _label(event: Event) -> str:

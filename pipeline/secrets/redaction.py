@@ -14,22 +14,13 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote
 
 from pipeline.lib.secret import HIDDEN, Secret
+from pipeline.lib.text import printable
 
 SHORTEST = 4  # characters: what is shorter would be found everywhere, so `secret set` refuses it
 
 Span = tuple[int, int]  # first character, and the one behind the last
 
-_UNSEEN = re.compile(
-    "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\-_])"
-    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
-)
 _PERCENT = re.compile("%[0-9A-F]{2}")
-
-
-def visible(text: str) -> str:
-    """The text without what is taken out before it is shown: whatever stands between two characters of a secret
-    must not hide it from us and then go away. Newlines and tabs stay."""
-    return _UNSEEN.sub("", text) if _UNSEEN.search(text) else text
 
 
 class Mask:
@@ -55,7 +46,7 @@ class Mask:
         """One whole text."""
         if not self._patterns:
             return text
-        text = visible(text)
+        text = printable(text)
         return hidden(text, self.spans(text))
 
     def lines(self, lines: Iterable[str]) -> tuple[str, ...]:
@@ -64,7 +55,7 @@ class Mask:
         seen = tuple(lines)
         if not self._patterns:
             return seen
-        seen = tuple(visible(line) for line in seen)
+        seen = tuple(printable(line) for line in seen)
         text = "".join(seen)
         spans = merged([*self.spans(text), *self._begun_before(text), *self._going_on(text)])
         found, at = [], 0
@@ -124,7 +115,7 @@ class Stream:
 
     def feed(self, piece: str, *, last: bool = False) -> str:
         """What can be shown now."""
-        text = self._rest + visible(piece)
+        text = self._rest + printable(piece)
         spans = merged([(0, self._covered), *self._mask.spans(text)])
         end = len(text) if last else self._mask.open_from(text)
         self._rest = text[end:]
@@ -157,7 +148,7 @@ def forms(value: str) -> set[str]:
     parts = {value, *(part for line in value.splitlines() for part in (line, line.strip()))}
     parts |= _passwords(value)
     found = {form for part in parts if len(part) >= SHORTEST for form in _written(part)}
-    return {visible(form) for form in found if len(visible(form)) >= SHORTEST}
+    return {printable(form) for form in found if len(printable(form)) >= SHORTEST}
 
 
 def _passwords(value: str) -> set[str]:

@@ -12,7 +12,6 @@ from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
 from tests.support.fake_service import FAILURE, FakeService, environment, steps
 from webhooks.pages import view
-from webhooks.text import clean
 
 EVIL = "<script>alert(1)</script>\x1b[31m\x1b]0;title\x07 \u202e\x9b2J'\"&"
 INERT = "&lt;script&gt;alert(1)&lt;/script&gt;"
@@ -213,18 +212,6 @@ def test_fault_47_in_the_event_stream(inside, desk):
     assert "\x1b" not in text
     assert "\\u001b" not in text
     assert text.count("\nid: ") == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("\x1b[1;31mred\x1b[0m", "red"), ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x07", "link"),
-        ("a\rb\bc", "abc"), ("\x1b", ""), ("é…▶", "é…▶"),
-        ("tab\tand\nline", "tab\tand\nline"), ("\x9b31mx", "x"), ("\x1bPq#1\x1b\\y", "y"),
-    ],
-)  # fmt: skip
-def test_fault_47_clean(text, left):
-    assert clean(text) == left
 
 
 def test_pages_carry_a_strict_policy(inside):

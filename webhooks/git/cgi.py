@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from webhooks.text import line
+from pipeline.lib.text import summary
 
 PIECE = 64 * 1024
 STALL_SECONDS = 60.0  # a client that neither sends nor takes anything for so long is given up
@@ -86,7 +86,7 @@ class Exchange:
         self._stop_pump()
         self._errors.seek(0)
         if code and (said := self._errors.read(2000).decode("utf-8", "replace")):
-            log.info("git http-backend ended with %s: %s", code, line(said))
+            log.info("git http-backend ended with %s: %s", code, summary(said))
         self._errors.close()
         self._stdout.close()
 

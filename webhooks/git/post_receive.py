@@ -13,12 +13,12 @@ from flask.typing import ResponseReturnValue
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome, Push, Run
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable
+from pipeline.lib.text import summary
 from webhooks import telling
 from webhooks.answers import pushlive_clock
 from webhooks.git.hook import END, TICK
 from webhooks.security.limits import received
 from webhooks.site import Site
-from webhooks.text import line
 
 BODY_LIMIT = 8 << 20  # a push of very many refs
 SAID_AT_MOST = 5  # refs that are not deployed
@@ -77,7 +77,7 @@ def _accept(site: Site, repository: str, pusher: Actor, updates: list[Update]) -
 
 
 def _why_not(update: Update, branches: dict[str, str]) -> str:
-    ref = line(update.ref, 200)
+    ref = summary(update.ref, 200)
     if not update.after.strip("0"):
         return f"{ref} was deleted: nothing to deploy."
     if ref.startswith("refs/tags/"):
@@ -104,12 +104,12 @@ def _story(site: Site, said: list[str], runs: list[Run]) -> Iterator[bytes]:
     """Lines, ticks while nothing happens (so that a pusher who left is noticed), and the end mark."""
     yield bytes((TICK,))  # sends the head at once, before anything happens
     for text in said:
-        yield f"{line(text)}\n".encode()
+        yield f"{summary(text)}\n".encode()
     for run in runs:
         try:
             yield from _one(site, run)
         except PushliveError as error:
-            yield f"{line(str(error))}\nThe run goes on: pushlive follow '{run.id}'\n".encode()
+            yield f"{summary(str(error))}\nThe run goes on: pushlive follow '{run.id}'\n".encode()
     yield bytes((END,))
 
 

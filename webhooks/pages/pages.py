@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
+from pipeline.lib.text import printable
 from pipeline.lib.units import show_duration
 from webhooks import sse
 from webhooks.answers import Refused, held
@@ -20,7 +21,6 @@ from webhooks.security.auth import may
 from webhooks.security.limits import Incomplete, TooLarge, received
 from webhooks.security.sessions import LOGIN_HOURS, LoginNeeded, acting, check_origin, log_in, person
 from webhooks.site import Site
-from webhooks.text import clean
 
 FORM_LIMIT = 16 << 10  # bytes
 LOG_LINES = 2000  # on the page; the whole log is one click away
@@ -132,7 +132,7 @@ def _run_page(site: Site, shown: dict[str, Any]) -> dict[str, Any]:
         "meters": view.meters(shown["timing"]),
         "timing": shown["timing"],
         "ended": ended,
-        "log": [clean(text.rstrip("\n")) for text in kept],
+        "log": [printable(text.rstrip("\n")) for text in kept],
     }
 
 

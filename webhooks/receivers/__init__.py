@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.config.settings import Secret
-from webhooks.text import line
+from pipeline.lib.text import summary
 
 
 class Headers(Protocol):
@@ -122,6 +122,6 @@ def pushed(payload: Mapping[str, Any], delivery_id: str, pusher: str) -> Pushed:
         delivery=delivery_id,
         deleted=flag(payload, "deleted") or not after.strip("0"),
         forced=flag(payload, "forced"),
-        pusher=line(pusher, 100),
-        message=line(text(head, "message").partition("\n")[0], 200),
+        pusher=summary(pusher, 100),
+        message=summary(text(head, "message").partition("\n")[0], 200),
     )

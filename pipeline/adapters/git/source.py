@@ -22,6 +22,7 @@ from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config.models import Source as SourceConfig
 from pipeline.config.models import safe_path
 from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.lib.text import summary
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.source import Commit
@@ -109,7 +110,8 @@ class GitSource:
                 advice="Push it first, or look at its id.",
             ) from error
         id_, author, message = [*text.split("\n", 2), "", ""][:3]
-        return Commit(id_, clean_line(message.lstrip("\n").partition("\n")[0]), clean_line(author))
+        subject = message.lstrip("\n").partition("\n")[0]
+        return Commit(id_, summary(subject, _MESSAGE_LIMIT), summary(author, _MESSAGE_LIMIT))
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """See ``ports.Source``."""
@@ -255,13 +257,6 @@ class GitSource:
 
     def _bytes(self, repository: Path, *arguments: str) -> bytes:
         return process_module.run(repository, *arguments, doing=f"Reading the repository {repository.stem}")
-
-
-def clean_line(text: str) -> str:
-    """One line for people: without control and direction characters, at most 200 characters."""
-    line = "".join(c if c.isprintable() else " " for c in text)
-    line = " ".join(line.split())
-    return line if len(line) <= _MESSAGE_LIMIT else line[: _MESSAGE_LIMIT - 1] + "…"
 
 
 def _hex(commit: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline.errors import EngineFailed, RequestError
+from pipeline.lib.text import without_password
 
 Resolve = Callable[[str, int], Iterable[str]]
 
@@ -111,7 +112,10 @@ def safe_tag(branch: str) -> str:
 
 def _split(url: str) -> SplitResult:
     if not url or url.startswith("-") or re.search(r"[\x00-\x20\x7f\\]", url):
-        raise _refused(url[:80], "it is empty, starts with a dash or holds spaces or control characters")
+        raise _refused(
+            without_password(url)[:80],
+            "it is empty, starts with a dash or holds spaces or control characters",
+        )
     scp = _SCP.match(url)
     if scp:
         url = f"ssh://{scp['user']}@{scp['host']}/{scp['path'].lstrip('/')}"
@@ -121,7 +125,7 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise _refused("the URL", f"it is malformed: {error}") from error
     if "::" in url.partition("/")[0] or not parts.scheme:
-        raise _refused(url[:80], "it is no URL", "Write https://… or ssh://…")
+        raise _refused(without_password(url)[:80], "it is no URL", "Write https://… or ssh://…")
     host = parts.hostname or ""
     if parts.scheme != "file" and (not _HOST.match(host) or host.startswith("-") or port == 0):
         raise _refused(_shown(parts), "it names no valid host")

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pipeline.adapters.http.probe import BROKEN, is_late, reason, within
-from pipeline.config.validators import without_path
 from pipeline.errors import TryAgain
+from pipeline.lib.text import without_path
 
 
 class HttpPost:

@@ -12,11 +12,11 @@ from pipeline.domain.engine_types import Answer, Replica, Route, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.domain.run import Check
 from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
+from pipeline.lib.text import one_line
 from pipeline.lib.units import bracketed, show_duration
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Deadline, Watch
 from pipeline.ports.engine import Engine
-from pipeline.runlog.format import harmless
 
 Mask = Callable[[str], str]
 _EXCERPT = 200  # characters of a body that are shown
@@ -85,7 +85,7 @@ class Checker:
         watch = _Within(self._watch, self._clock, check.within)
         try:
             result = self._engine.commands.command(spec, name, check.run, env, self._emit, watch)
-            last = harmless(result.output.strip().splitlines()[-1]) if result.output.strip() else ""
+            last = one_line(result.output.strip().splitlines()[-1]) if result.output.strip() else ""
             ok, answer = result.exit_code == 0, f"exit {result.exit_code}" + (f": {last}" if last else "")
         except TimedOut:
             self._watch.check()  # the step's own end is another thing
@@ -173,7 +173,7 @@ def expectations(check: HttpCheck, answer: Answer, mask: Mask = str) -> str:
 
 
 def _excerpt(body: str, mask: Mask) -> str:
-    first = harmless(mask(body.strip()[:_MASKED])[:_EXCERPT])
+    first = one_line(mask(body.strip()[:_MASKED])[:_EXCERPT])
     return f"; body begins {first!r}" if first else ""
 
 

@@ -72,7 +72,7 @@ def test_json_is_the_messages_a_line_each(stub: Stub, pushlive: Callable[..., To
 
 def test_fault_47_events_cannot_steer_the_terminal(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.events[0]["lines"] = ["\x1b[2J\x1b]0;evil\x07a\rb\x9b1A"]
-    assert pushlive("follow").out.startswith("a␍b\ufffd1A\n")
+    assert pushlive("follow").out.startswith("ab\n")
 
 
 def test_a_broken_stream_is_taken_up_where_it_broke(stub: Stub, pushlive: Callable[..., Told]) -> None:
@@ -142,7 +142,7 @@ def test_ctrl_c_elsewhere(stub: Stub, pushlive: Callable[..., Told]) -> None:
 
 
 def test_logs_are_streamed_and_harmless(pushlive: Callable[..., Told]) -> None:
-    assert pushlive("logs", "hello#42").out == "build   │ made\ndev     │ started \ufffd2J\n"
+    assert pushlive("logs", "hello#42").out == "build   │ made\ndev     │ started \n"
     assert pushlive("logs", "hello", "42", "--stage", "build").out == "build   │ made\n"
 
 

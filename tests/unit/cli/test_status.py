@@ -98,5 +98,5 @@ def test_fault_47_a_commit_message_cannot_steer_the_terminal(
     entries: Any = stub.status["pipelines"]
     entries[0]["environments"][0]["message"] = "\x1b[2Jevil\nline\x9b"
     told = pushlive("status")
-    assert "evil␊line\ufffd" in told.out
+    assert "evil line" in told.out
     assert "\x1b" not in told.out

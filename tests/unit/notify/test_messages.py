@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.config.diff import plan
 from pipeline.config.loading import load
-from pipeline.config.validators import without_path
 from pipeline.errors import ConfigError
+from pipeline.lib.text import without_path
 from pipeline.notify.delivery import quiet
 
 REST = "\npipelines: {hello: {environments: {live: }}}"

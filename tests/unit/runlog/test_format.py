@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.events import Event
-from pipeline.runlog.format import harmless, lines
+from pipeline.runlog.format import lines
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,11 @@ from pipeline.runlog.format import harmless, lines
         ("a\rb\x08c\x00", "abc"),
         ("tab\there", "tab    here"),
         ("two\nlines", "two lines"),
-        ("\x9b31mcsi", "31mcsi"),
+        ("\x9b31mcsi", "csi"),
         ("<script>ümlaut ▶</script>", "<script>ümlaut ▶</script>"),
     ],
 )
 def test_fault_47_terminal_escapes_are_inert(hostile, plain):
-    assert harmless(hostile) == plain
     assert lines(Event("line", 0.0, hostile, "build")) == (f"build   │ {plain}",)
 
 

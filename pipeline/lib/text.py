@@ -1,0 +1,85 @@
+"""Text from outside, made safe to show: on a terminal, in a log, on a page, in a notice, in an audit entry.
+
+Every function may be applied to its own result: it changes nothing more. It imports next to nothing, since the
+command line starts with this.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.lib.secret import HIDDEN
+
+# ECMA-48: CSI …, OSC and other strings up to BEL, ST or the end of the line, two-character escapes.
+_SEQUENCES = (
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
+    "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)?"
+    "|\x1b[ -/]*[0-~]?"
+)
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
+_DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# Zero-width and other characters that show nothing. U+200D is among them: without it an emoji falls apart into its
+# members, and with it a word can be written in two ways that look the same.
+_UNSEEN = "\u00ad\u180e\u200b-\u200d\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+_SEPARATORS = "\u2028\u2029"
+_SURROGATES = "\ud800-\udfff"
+
+_UNSAFE = re.compile(f"{_SEQUENCES}|[{_CONTROLS}{_DIRECTION}{_UNSEEN}{_SEPARATORS}{_SURROGATES}]")
+_ESCAPED = re.compile(f"[\t\n{_CONTROLS}{_DIRECTION}{_UNSEEN}{_SEPARATORS}{_SURROGATES}]")
+
+# The user's name may stand alone for ssh; for http it may be a token. A password may hold what a URL must escape.
+_LOGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/?#@:\s]*)"
+    r"(?:(?P<password>:(?:[^/\s]*|(?!\d{1,5}/)[^\s@]*))?@)",
+    re.IGNORECASE,
+)
+_PATH = re.compile(r"(https?://)(?:[^/?#\s'\"]*@)?([^/?#\s'\"]*)[/?#][^\s'\"]*", re.IGNORECASE)
+
+
+def printable(text: str) -> str:
+    """The text without terminal sequences, control characters, text-direction marks, zero-width characters and
+    line separators. Newlines and tabs stay; half a character (a lone surrogate) becomes U+FFFD."""
+    return _UNSAFE.sub(_replacement, text)
+
+
+def one_line(text: str) -> str:
+    """``printable`` text on one line: a newline becomes a space, a tab four."""
+    return printable(text).replace("\t", "    ").replace("\n", " ")
+
+
+def printable_lines(text: str) -> list[str]:
+    """``printable`` text as lines without their ends, at least one. Tabs become four spaces."""
+    return printable(text).replace("\t", "    ").split("\n")
+
+
+def summary(text: str, limit: int = 500) -> str:
+    """``one_line`` with single spaces, cut with … to at most ``limit`` characters."""
+    flat = " ".join(one_line(text[: 20 * limit]).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """The text on one line, with what ``one_line`` takes out or changes written as an escape (``\\n``): two texts
+    that differ look different."""
+    return _ESCAPED.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def without_password(text: str) -> str:
+    """The text with ``•••`` for the password in every URL, and for an http user, who may be a token."""
+    return _LOGIN.sub(_masked, text)
+
+
+def without_path(text: str) -> str:
+    """The text with only scheme and host of the web addresses in it: a webhook's path is often its secret."""
+    return _PATH.sub(r"\1\2/…", text)
+
+
+def _replacement(match: re.Match[str]) -> str:
+    return "\ufffd" if "\ud800" <= match[0] <= "\udfff" else ""
+
+
+def _masked(match: re.Match[str]) -> str:
+    user = f"{match['user']}:{HIDDEN}" if match["password"] else match["user"]
+    if not match["password"] and match["scheme"].lower() in ("http", "https"):
+        user = HIDDEN
+    return f"{match['scheme']}://{user}@"
