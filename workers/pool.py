@@ -17,6 +17,7 @@ from rq.serializers import JSONSerializer
 from pipeline.adapters.queue import queue_names
 from pipeline.config.settings import Settings
 from pipeline.lib.processes import die_with_parent
+from pipeline.lib.retry import poll
 from pipeline.runtime.bootstrap import redis_url
 from workers.jobs import STOPPING, OnlyOurJob
 
@@ -96,13 +97,14 @@ class Pool:
 
     def _end(self) -> None:
         self._signal(signal.SIGTERM)
-        deadline = time.monotonic() + GRACE
-        while self._pids and time.monotonic() < deadline:
-            for pid in tuple(self._pids):
-                if os.waitpid(pid, os.WNOHANG)[0]:
-                    del self._pids[pid]
-            time.sleep(0.05)
+        poll(self._all_ended, 0.05, timeout=GRACE)
         self._signal(signal.SIGKILL)
+
+    def _all_ended(self) -> bool:
+        for pid in tuple(self._pids):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                del self._pids[pid]
+        return not self._pids
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._pids:

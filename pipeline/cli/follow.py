@@ -11,8 +11,10 @@ from pipeline.cli.client import Unreachable
 from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, reference
 from pipeline.cli.live_line import Display
 from pipeline.cli.terminal import Paint, cleaned, plain
+from pipeline.lib.retry import Backoff, Retry
 from pipeline.lib.text import one_line
 
+BACKOFF = Backoff(0.2, ceiling=2.0)
 PATIENCE = 60.0  # seconds that a broken stream is tried again, counted from the last word
 
 
@@ -107,7 +109,8 @@ class Garbled(Unreachable):
 def messages(context: Context, path: str, after: str) -> Iterator[dict[str, Any]]:
     """The stream's messages, up to and with its end. A broken stream is taken up again where it broke off;
     raises Unreachable when that fails for PATIENCE seconds, or when the stream cannot be begun at all."""
-    begun, broken, pause = False, 0.0, 0.2
+    begun = False
+    retry: Retry | None = None
     while True:
         trouble = Unreachable(
             "the events ended before the run.", advice="`pushlive runs` shows how it goes on."
@@ -122,20 +125,20 @@ def messages(context: Context, path: str, after: str) -> Iterator[dict[str, Any]
                     if "end" in message:
                         return
                 if number:  # the first line only opens the stream
-                    broken, pause = 0.0, 0.2
+                    retry = None
         except Garbled:
             raise
         except Unreachable as error:
             if not begun:
                 raise
             trouble = error
-        if not broken:
-            broken = time.monotonic()
+        if retry is None:
+            retry = Retry(BACKOFF, timeout=PATIENCE)
             context.terminal.note("… the connection broke; trying again (the run goes on)")
-        if time.monotonic() - broken > PATIENCE:
+        pause = retry.pause()
+        if pause is None:
             raise trouble
         time.sleep(pause)
-        pause = min(2.0, pause * 2)
 
 
 def _decoded(line: str) -> dict[str, Any]:

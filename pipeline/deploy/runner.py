@@ -42,6 +42,7 @@ from pipeline.errors import (
     TryAgain,
 )
 from pipeline.lib import codec
+from pipeline.lib.retry import Backoff, Retry, poll
 from pipeline.lib.units import show_duration
 from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
@@ -50,7 +51,8 @@ from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store, Transaction
 
 MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside
-PAUSES = (1.0, 3.0, 10.0, 20.0, 30.0)  # seconds between tries when a part does not answer: a minute in all
+BACKOFF = Backoff(1.0, factor=3.0, ceiling=30.0)  # while a part does not answer: a minute in all
+RETRIES = 5
 REVERT_PATIENCE = 30.0  # seconds that a revert waits for whoever acts in its environment to give up
 Configured = Callable[[str], Config]
 
@@ -206,16 +208,19 @@ class Runner:
 
     def _patiently(self, work: RunContext) -> None:
         """The whole way; passing trouble is met by going it again, since every step finds what is there."""
-        for pause in PAUSES:
+        retry = Retry(BACKOFF, self._adapters.clock, retries=RETRIES)
+        while True:
             try:
                 self._through(work)
                 return
             except StoreUnavailable:
                 raise
             except TryAgain as error:
+                pause = retry.pause()
+                if pause is None:
+                    raise
                 work.note(f"{error.message} Tried again in {pause:g} s.", work.run.stage, "warning")
                 self._pause(work, pause)
-        self._through(work)
 
     def _pause(self, work: RunContext, seconds: float) -> None:
         """Cut short by whoever cancels the run, and by a worker that is to end: the run goes on in another one."""
@@ -409,15 +414,17 @@ class Runner:
             raise Parked(gates[0].why)
 
     def _take_environment(self, work: RunContext, environment: Environment) -> Lease:
-        until = self._adapters.clock.monotonic() + (REVERT_PATIENCE if work.run.kind == Kind.REVERT else 1.0)
-        while True:
+        def take() -> Lease | None:
             lease = self._store.leases.take(f"env:{environment.id}", work.run.id)
-            if lease:
-                return lease
-            if self._adapters.clock.monotonic() >= until:
-                raise self._parked(work)
-            work.still_wanted()
-            self._adapters.clock.sleep(0.02)
+            if lease is None:
+                work.still_wanted()
+            return lease
+
+        timeout = REVERT_PATIENCE if work.run.kind == Kind.REVERT else 1.0
+        lease = poll(take, 0.02, self._adapters.clock, timeout=timeout)
+        if lease is None:
+            raise self._parked(work)
+        return lease
 
     def _parked(self, work: RunContext) -> Parked:
         # A clean hand-back is no crashed attempt.

@@ -22,6 +22,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Push
 from pipeline.errors import ConfigError, DamagedRecord, EngineAway, LeaseLost, PushliveError, TryAgain
+from pipeline.lib.retry import poll
 from pipeline.maintenance import clock_jumps
 from pipeline.ports.adapters import Adapters
 from pipeline.secrets.vault import Vault
@@ -33,7 +34,7 @@ T = TypeVar("T")
 RECONCILE_EVERY = 5.0  # seconds
 HEADS_EVERY = 3.0
 TIDY_EVERY = 300.0
-LOOKS_FOR_A_LEASE = 50  # a tenth of a second apart
+LEASE_TIMEOUT = 5.0  # seconds
 RING_AGAIN = 5.0  # seconds: a ring that woke nobody is repeated no faster
 RECENT = 100  # releases whose images are looked for
 
@@ -371,12 +372,12 @@ class Keeper:
 
     def _lease_of(self, environment: Environment) -> Lease | None:
         """Waited for as long as a round of reconciliation may take; a run takes longer."""
-        for _ in range(LOOKS_FOR_A_LEASE):
-            lease = self._store.leases.take(f"env:{environment.id}", "gc")
-            if lease:
-                return lease
-            self._adapters.clock.sleep(0.1)
-        return None
+        return poll(
+            lambda: self._store.leases.take(f"env:{environment.id}", "gc"),
+            0.1,
+            self._adapters.clock,
+            timeout=LEASE_TIMEOUT,
+        )
 
     def _awaited(self, environment: Environment) -> bool:
         """True while a run that has not ended goes there."""

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pipeline.config.settings import Secret, Settings
 from pipeline.errors import TryAgain
 from pipeline.lib import codec
+from pipeline.lib.retry import Backoff
 from pipeline.lib.text import without_path
 from pipeline.notify.messages import Notice
 from pipeline.notify.signing import sign
@@ -24,7 +25,7 @@ from pipeline.ports.probe import Post
 from pipeline.store import Box, Store, Trouble
 
 TIMEOUT = 5.0  # seconds for one message, from the connection to the answer's end
-LONGEST_PAUSE = 600.0  # seconds between two tries
+BACKOFF = Backoff(1.0, ceiling=600.0)
 KEEP = 86400.0  # seconds that a message is tried for
 TRIES = 20  # at least, so that a clock set forward by a day gives nothing up
 REFUSALS = 10  # of one message, by a receiver that answers and does not want it
@@ -44,7 +45,7 @@ class Delivery:
         if not box.waiting:
             return not (box.trouble or box.lost)  # to be forgotten
         wait = box.trouble.again - self._clock.now() if box.trouble else 0.0
-        return wait <= 0 or wait > LONGEST_PAUSE  # more: somebody set the clock back
+        return wait <= 0 or wait > BACKOFF.ceiling  # more: somebody set the clock back
 
     def deliver(self, box_id: str) -> None:
         """Sends one receiver's messages until none is left or one is not taken. Raises StoreUnavailable."""
@@ -99,7 +100,7 @@ class Delivery:
         now = self._clock.now()
         before = box.trouble or Trouble(since=now)
         failures = before.failures + 1
-        pause = min(2.0 ** min(failures - 1, 20), LONGEST_PAUSE)
+        pause = BACKOFF.delay(failures)
         after = Trouble(
             failures, before.since, now + pause, error, before.refused + 1 if refused else before.refused
         )

@@ -6,7 +6,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import redis
@@ -14,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pipeline.errors import ConfigError, StoreUnavailable
+from pipeline.lib.retry import poll
 
 START = 60.0  # seconds: a large append-only file is read first
 STOP = 20.0
@@ -62,16 +62,25 @@ class EmbeddedStore:
             )
         if self._answers():
             return
-        began = self._launch()
-        deadline = time.monotonic() + START
-        while not self._answers():
-            began = began or self._launch()  # whoever had the files may have been about to end
-            if (began and not self.alive()) or time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    f"the embedded Valkey does not start; see {self._data}/store/valkey.log.",
-                    advice="If its append-only file is damaged: docs/operations.md, 'The store does not start'.",
-                )
-            time.sleep(0.02)
+        launched = self._launch()
+
+        def answers() -> bool:
+            nonlocal launched
+            if self._answers():
+                return True
+            launched = launched or self._launch()  # whoever had the files may have been about to end
+            if launched and not self.alive():
+                raise self._does_not_start()
+            return False
+
+        if not poll(answers, 0.02, timeout=START):
+            raise self._does_not_start()
+
+    def _does_not_start(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the embedded Valkey does not start; see {self._data}/store/valkey.log.",
+            advice="If its append-only file is damaged: docs/operations.md, 'The store does not start'.",
+        )
 
     def _launch(self) -> bool:
         """Starts a server, unless one has these files already (it is loading, or its disk is slow). The lock is
@@ -121,9 +130,7 @@ class EmbeddedStore:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
             return
-        deadline = time.monotonic() + STOP
-        while self._answers() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        poll(lambda: not self._answers(), 0.02, timeout=STOP)
         if self._process:
             try:
                 self._process.wait(timeout=5)

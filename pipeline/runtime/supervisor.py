@@ -19,6 +19,7 @@ from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigError, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.lib.processes import RESTORING, SUPERVISED
+from pipeline.lib.retry import poll
 from pipeline.lib.units import show_size
 from pipeline.runtime import bootstrap
 from pipeline.runtime.embedded_store import EmbeddedStore
@@ -164,16 +165,19 @@ class Service:
         if why_not:
             say(f"! {why_not}")
 
+    def _web_answers(self) -> bool:
+        """True also once the service is told to end."""
+        if self._stop:
+            return True
+        try:
+            urllib.request.urlopen(f"http://{self._settings.listen}/healthz", timeout=2).close()
+        except (urllib.error.URLError, OSError):
+            self._web.tend()
+            return False
+        return True
+
     def _wait_for_web(self) -> None:
-        deadline = time.monotonic() + READY
-        while not self._stop and time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(f"http://{self._settings.listen}/healthz", timeout=2).close()
-                return
-            except (urllib.error.URLError, OSError):
-                self._web.tend()
-                time.sleep(0.05)
-        if not self._stop:
+        if not poll(self._web_answers, 0.05, timeout=READY):
             raise ConfigError(
                 f"the web side does not answer on {self._settings.listen}.", advice="See its messages above."
             )
@@ -242,14 +246,11 @@ def web() -> int:
 
 
 def _await(store: Store) -> None:
-    deadline = time.monotonic() + READY
-    while not store.healthy():
-        if time.monotonic() > deadline:
-            raise StoreUnavailable(
-                f"the store takes no writes, {READY:.0f} s long.",
-                advice="See its own output, and PUSHLIVE_REDIS_URL.",
-            )
-        time.sleep(0.2)
+    if not poll(store.healthy, 0.2, timeout=READY):
+        raise StoreUnavailable(
+            f"the store takes no writes, {READY:.0f} s long.",
+            advice="See its own output, and PUSHLIVE_REDIS_URL.",
+        )
 
 
 def worker() -> int:
@@ -308,13 +309,10 @@ def _end_service(settings: Settings) -> None:
         say("no service is running here.")
         return
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + WEB_STOP + WORKER_STOP + 20
-    while _locked(settings):
-        if time.monotonic() > deadline:
-            raise RequestError(
-                f"the service (pid {pid}) does not end.", advice=f"See what it does, then kill {pid}."
-            )
-        time.sleep(0.05)
+    if not poll(lambda: not _locked(settings), 0.05, timeout=WEB_STOP + WORKER_STOP + 20):
+        raise RequestError(
+            f"the service (pid {pid}) does not end.", advice=f"See what it does, then kill {pid}."
+        )
     say("the service has ended.")
 
 

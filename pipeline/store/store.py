@@ -8,7 +8,6 @@ returned from is on disk.
 from __future__ import annotations
 
 import hashlib
-import random
 import secrets
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import NotFound, TryAgain
+from pipeline.lib.retry import Backoff, Retry
 from pipeline.store.audit_log import AuditLog
 from pipeline.store.connection import Client, connect, numbers, read, translate
 from pipeline.store.events import Events
@@ -34,7 +34,8 @@ from pipeline.store.transaction import Transaction
 T = TypeVar("T")
 
 
-ATTEMPTS = 500
+RETRIES = 500
+CONTENTION = Backoff(0.005, factor=1, jitter=0.9)  # contenders spread out
 
 
 class Store:
@@ -71,7 +72,8 @@ class Store:
         several, is not ours any more: then nothing was written. Raises StoreUnavailable, and whatever act does."""
         version = self.key("version", pipeline)
         fences = (fence,) if isinstance(fence, Lease) else fence or ()
-        for _ in range(ATTEMPTS):
+        retry = Retry(CONTENTION, retries=RETRIES)
+        while True:
             mark = secrets.token_hex(8)
             with translate(), self.client.pipeline() as pipe:
                 try:
@@ -85,8 +87,9 @@ class Store:
                     # Somebody was quicker; or it was done, and only the answer was lost on the way.
                     if self.client.get(version) == mark:
                         return result
-            time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - spreads contenders
-        raise TryAgain(f"{pipeline}: too many changes at once; try again in a moment.")
+            if (pause := retry.pause()) is None:
+                raise TryAgain(f"{pipeline}: too many changes at once; try again in a moment.")
+            time.sleep(pause)
 
     # ── reading ──────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.fake.parts import FakePost, Killed
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import EngineFailed, OutcomeUnknown, StoreUnavailable, TryAgain
-from pipeline.notify.delivery import KEEP, LONGEST_PAUSE, REFUSALS, TRIES, Delivery, undelivered
+from pipeline.notify.delivery import BACKOFF, KEEP, REFUSALS, TRIES, Delivery, undelivered
 from pipeline.store import Transaction, outbox
 from tests.story.conftest import World
 
@@ -361,14 +361,14 @@ def test_pauses_grow_and_are_bounded_and_a_day_later_it_is_given_up(told):
             at = told.clock.now()
         told.clock.sleep(0.5 if len(pauses) < 6 else 60)
     assert pauses[:6] == [0, 1, 2, 4, 8, 16]
-    assert max(pauses) == LONGEST_PAUSE
-    assert KEEP <= sum(pauses) <= KEEP + 2 * LONGEST_PAUSE
+    assert max(pauses) == BACKOFF.ceiling
+    assert KEEP <= sum(pauses) <= KEEP + 2 * BACKOFF.ceiling
     assert told.store.counts()["notify: given up"] == 1
     [box] = told.store.outbox.boxes()
     assert (box.waiting, box.lost) == (0, 1)
     mail.post.answers.clear()
     told.push("new")
-    told.clock.sleep(LONGEST_PAUSE)
+    told.clock.sleep(BACKOFF.ceiling)
     assert mail.got() == ["hello#2/live"]
 
 
@@ -393,7 +393,7 @@ def test_a_message_that_is_refused_steps_aside_after_a_few_tries(told):
     told.push("two")
     for _ in range(REFUSALS):
         mail.deliver()
-        told.clock.sleep(LONGEST_PAUSE)
+        told.clock.sleep(BACKOFF.ceiling)
     mail.post.answers.clear()
     assert mail.got() == ["hello#2/live"]
     assert told.store.counts()["notify: given up"] == 1

@@ -13,11 +13,12 @@ from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, TimedOut, TryAgain
+from pipeline.lib.retry import Backoff, Retry
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.probe import Probe
 
-FIRST, SLOWEST = 0.02, 0.25  # seconds between two questions
+BACKOFF = Backoff(0.02, factor=1.5, ceiling=0.25)  # between two questions
 ANSWER = 5.0  # seconds that one question may take
 LOOK = 0.1  # seconds between two looks at the containers' states
 CLEAR = 8.0  # seconds after which listening elsewhere is no passing state any more
@@ -94,7 +95,7 @@ class Waiting:
 
     def _poll(self, one: _Pending) -> None:
         """Asks until it answers 2xx or 3xx; in a thread of its own, as an answer may take long."""
-        route, pause = Route(f"http://{one.address}:{self._service.port}"), FIRST
+        route, retry = Route(f"http://{one.address}:{self._service.port}"), Retry(BACKOFF)
         while not self._over.is_set():
             try:
                 answer = self._probe.get(route, self._service.health, ANSWER)
@@ -105,8 +106,7 @@ class Waiting:
                     return
                 one.said = f"GET {self._service.health} answered {answer.status}"
                 one.refused = False
-            self._over.wait(pause)
-            pause = min(pause * 1.5, SLOWEST)
+            self._over.wait(retry.pause())
 
     def _refuse_exited(self, names: list[str]) -> None:
         for name in names:

@@ -17,13 +17,14 @@ from pipeline.adapters.docker_api.registry_errors import Failing, meaning
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.retry import Backoff, Retry
 from pipeline.lib.streams import Silence, pump
 from pipeline.lib.units import show_size
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 
 PATIENCE = 45.0  # seconds that trouble may take to pass
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between two tries; the last one again and again
+BACKOFF = Backoff(0.5, ceiling=8.0)
 SILENCE = 60.0  # seconds without a record from the Engine after which an attempt is given up
 TELL_EVERY = 5.0  # seconds between two words about how far it is
 
@@ -68,20 +69,18 @@ def pull(api: Any, clock: Clock, reference: str, login: Login | None, emit: Emit
 def _patiently(act: Callable[[], T], clock: Clock, emit: Emit, watch: Watch) -> T:
     """``act``, and again while what it meets may pass. Raises TryAgain where nobody could be reached for long, and
     EngineFailed where the registry has kept failing."""
-    end, tries = 0.0, 0
+    retry: Retry | None = None
     while True:
         try:
             return act()
         except TryAgain as error:
-            pause = PAUSES[min(tries, len(PAUSES) - 1)]
-            end = (
-                end or clock.monotonic() + PATIENCE
-            )  # what went well before says nothing against another try
-            tries += 1
-            if clock.monotonic() + pause > end or watch.remaining() < pause + 1:
+            # Timed from the first failure: an attempt that went well for long says nothing against another.
+            retry = retry or Retry(BACKOFF, clock, timeout=PATIENCE)
+            pause = retry.pause()
+            if pause is None or watch.remaining() < pause + 1:
                 if isinstance(error, Failing):
                     raise EngineFailed(
-                        f"{error.message} Tried {tries} times.", advice=error.advice
+                        f"{error.message} Tried {retry.failures} times.", advice=error.advice
                     ) from error
                 raise
             emit(Event("warning", clock.now(), f"{error.message} Tried again in {pause:g} s."))

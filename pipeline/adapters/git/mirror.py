@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from pipeline.adapters.git import process as process_module
 from pipeline.adapters.git.process import GitRefused
 from pipeline.adapters.git.urls import Remote, safe_tag
 from pipeline.errors import EngineFailed, PushliveError, RequestError
+from pipeline.lib.retry import poll
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
 
@@ -135,16 +137,19 @@ def _alone(repository: Path, clock: Clock, watch: Watch) -> Iterator[int]:
     repository.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(repository.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                watch.check()
-                clock.sleep(0.05)
+        poll(partial(_taken, lock, watch), 0.05, clock)
         yield lock
     finally:
         os.close(lock)
+
+
+def _taken(lock: int, watch: Watch) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        watch.check()
+        return False
+    return True
 
 
 def _sweep(repository: Path) -> None:

@@ -15,6 +15,7 @@ from pipeline.adapters.haproxy.files import Folder, drops_to, service_user
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
 STARTUP = 15.0  # seconds until it must answer; it takes about 0.4
@@ -152,32 +153,37 @@ class ProxyContainer:
     def _await_again(self) -> bool:
         """It runs: it is left alone, as it may serve well though its socket hangs. False where it has no socket
         in our folder at all: nothing could ever be told to it."""
-        end = self._clock.monotonic() + HANGS
-        while not self._control.answers():
-            if self._clock.monotonic() > end and not (self._folder.path / SOCKET).exists():
-                return False
-            if self._clock.monotonic() > end:
-                raise TryAgain(
-                    f"The proxy {self.name} runs, but its control socket does not answer.",
-                    advice=f"The service repeats it. If it stays so: `docker restart {self.name}`.",
-                )
-            self._clock.sleep(0.02)
-        return True
+        if poll(self._control.answers, 0.02, self._clock, timeout=HANGS):
+            return True
+        if not (self._folder.path / SOCKET).exists():
+            return False
+        raise TryAgain(
+            f"The proxy {self.name} runs, but its control socket does not answer.",
+            advice=f"The service repeats it. If it stays so: `docker restart {self.name}`.",
+        )
 
     def _await(self) -> None:
         """Polls until it answers; an exit or the end of patience says what HAProxy said."""
-        end = self._clock.monotonic() + STARTUP
-        restarts = None
-        while not self._control.answers():
+        restarts: int | None = None
+
+        def answers() -> bool:
+            nonlocal restarts
+            if self._control.answers():
+                return True
             found = self._find()
             restarts = found["RestartCount"] if found and restarts is None else restarts
-            dead = not found or found["RestartCount"] > (restarts or 0) + 1 or not found["State"]["Running"]
-            if dead or self._clock.monotonic() > end:
-                raise EngineFailed(
-                    f"The proxy {self.name} does not come up. It said: {self._last_words() or 'nothing'}",
-                    advice=f"`docker logs {self.name}` has all of it; its files are in {self._folder.path}.",
-                )
-            self._clock.sleep(0.02)
+            if not found or found["RestartCount"] > (restarts or 0) + 1 or not found["State"]["Running"]:
+                raise self._does_not_start()
+            return False
+
+        if not poll(answers, 0.02, self._clock, timeout=STARTUP):
+            raise self._does_not_start()
+
+    def _does_not_start(self) -> EngineFailed:
+        return EngineFailed(
+            f"The proxy {self.name} does not come up. It said: {self._last_words() or 'nothing'}",
+            advice=f"`docker logs {self.name}` has all of it; its files are in {self._folder.path}.",
+        )
 
     def _last_words(self) -> str:
         with translate("reading the proxy's log"):

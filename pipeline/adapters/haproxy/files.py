@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +17,7 @@ from pipeline.adapters.haproxy.config import State, files
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib import codec
+from pipeline.lib.retry import poll
 
 LOCK = 20.0  # seconds; starting the container, which is done with a lock, takes up to 15
 
@@ -74,14 +75,11 @@ class Folder:
         for too long: a process that stands still must not make all others stand still."""
         (self.path / "certificates").mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.path / name, "a") as file:
-            end = time.monotonic() + LOCK
-            while not _lock(file):
-                if time.monotonic() > end:
-                    raise TryAgain(
-                        f"Another process of the service holds the lock {self.path / name} for {LOCK:.0f} s already.",
-                        advice=f"If it stands still, end it: `fuser {self.path / name}` names it.",
-                    )
-                time.sleep(0.005)
+            if not poll(partial(_lock, file), 0.005, timeout=LOCK):
+                raise TryAgain(
+                    f"Another process of the service holds the lock {self.path / name} for {LOCK:.0f} s already.",
+                    advice=f"If it stands still, end it: `fuser {self.path / name}` names it.",
+                )
             yield
 
     def load(self) -> State:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 from pipeline.adapters.docker_api.calls import ClientFactory
 from pipeline.adapters.haproxy.certificates import Certificates
@@ -20,6 +21,7 @@ from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
 SHUTDOWN = 2.0  # seconds until sessions that were told to end must have ended
@@ -167,12 +169,16 @@ class Proxy:
         with self._locked():
             servers = self._state().environments.get(index, Routes("")).servers.get(slot, ())
             self._apply_servers(name, ())
-            end = self._clock.monotonic() + SHUTDOWN
-            while self._control.sessions(name) and self._clock.monotonic() < end:
-                numbers = range(1, SERVERS + 1)
-                self._control.ask(";".join(f"shutdown sessions server {name}/s{n}" for n in numbers))
-                self._clock.sleep(0.01)
+            poll(partial(self._shut_down, name), 0.01, self._clock, timeout=SHUTDOWN)
             self._apply_servers(name, servers)
+
+    def _shut_down(self, name: str) -> bool:
+        """True once the backend has no sessions."""
+        if not self._control.sessions(name):
+            return True
+        numbers = range(1, SERVERS + 1)
+        self._control.ask(";".join(f"shutdown sessions server {name}/s{n}" for n in numbers))
+        return False
 
     # --- changing
 

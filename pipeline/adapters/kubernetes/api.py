@@ -16,6 +16,7 @@ from urllib3 import BaseHTTPResponse, Timeout
 from pipeline.adapters.kubernetes.client import Cluster, refused, status_of, translate
 from pipeline.adapters.kubernetes.names import CONTAINER, MANAGER, selector
 from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.retry import Backoff, Retry
 
 Found = dict[str, Any]  # an object as the API server has it
 Connect = Callable[[], Cluster]
@@ -24,7 +25,8 @@ APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
 PATIENCE = 15.0  # seconds for one answer
 QUICK = 3.0  # seconds after which a question that met trouble is not repeated by itself any more
-PAUSES = (0.1, 0.3, 1.0)  # seconds before it is: an API server that is busy or restarts says so at once
+BACKOFF = Backoff(0.1, factor=3.0, ceiling=1.0)  # an API server that is busy or restarts says so at once
+RETRIES = 3
 WATCH = 300  # seconds after which the server ends a watch
 UNAUTHORIZED = 401
 NEVER = None  # seconds of silence that end a stream of output
@@ -303,11 +305,12 @@ def _again(ask: Callable[[], BaseHTTPResponse]) -> BaseHTTPResponse:
     """All that is asked here may be asked twice: trouble that is said at once (busy, a conflict, a connection refused)
     is met by asking again. A silence is not waited for once more."""
     since = time.monotonic()
-    for pause in PAUSES:
+    retry = Retry(BACKOFF, retries=RETRIES)
+    while True:
         try:
             return ask()
         except TryAgain:
-            if time.monotonic() - since > QUICK:
+            pause = retry.pause()
+            if pause is None or time.monotonic() - since > QUICK:
                 raise
         time.sleep(pause)
-    return ask()

@@ -25,12 +25,14 @@ from pipeline.adapters.kubernetes.pod_problems import (
 from pipeline.adapters.kubernetes.watch import BROKEN, Follow, cut
 from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import EngineFailed, OutcomeUnknown, TryAgain
+from pipeline.lib.retry import Backoff, Retry, poll
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 
 LOOK = 0.2  # seconds between two looks at the step's own patience
 GONE = 10.0  # seconds in which a pod that was told to end is gone
-PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds before an output that broke off is asked for again
+BACKOFF = Backoff(0.1, ceiling=2.0)  # before an output that broke off is asked for again
+RETRIES = 5  # without a byte more
 _UNKNOWN = "ContainerStatusUnknown"  # what the kubelet writes where it lost sight of a container
 
 
@@ -58,9 +60,7 @@ def forget(api: KubeApi, clock: Clock, names: Iterable[str]) -> None:
         pod = api.get("Pod", name)
         if pod:  # of one whose container has ended there is nothing left to wait for
             _let_go(api, name, grace=0 if _ended(pod) else 1)
-    end = clock.monotonic() + GONE
-    while any(api.get("Pod", name) for name in ours) and clock.monotonic() < end:
-        clock.sleep(LOOK / 4)
+    poll(lambda: not any(api.get("Pod", name) for name in ours), LOOK / 4, clock, timeout=GONE)
 
 
 def _let_go(api: KubeApi, name: str, grace: int) -> None:
@@ -164,8 +164,8 @@ class _Output:
 
     def pieces(self) -> Iterator[bytes]:
         """Until the container ends, or ``close`` is called from elsewhere."""
-        tries = 0
-        while not self._over.is_set() and tries < len(PAUSES):
+        retry = Retry(BACKOFF, retries=RETRIES)
+        while not self._over.is_set():
             before = self._seen
             try:
                 yield from self._rest()
@@ -173,10 +173,13 @@ class _Output:
             except EngineFailed as error:
                 if status_of(error) != 400:  # 400: the node does not know of it yet
                     return  # no right to it, or the pod is gone
-                tries += 1
             except (TryAgain, *BROKEN):
-                tries = 0 if self._seen > before else tries + 1
-            self._over.wait(PAUSES[max(0, tries - 1)])
+                if self._seen > before:
+                    retry.reset()
+            pause = retry.pause()
+            if pause is None:
+                return
+            self._over.wait(pause)
 
     def _rest(self) -> Iterator[bytes]:
         self._stream = self._api.follow(self._name)

@@ -44,6 +44,7 @@ from pipeline.adapters.kubernetes.readiness import Waiting
 from pipeline.domain.engine_types import CommandResult, Replica, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.lib.retry import poll
 from pipeline.lib.units import bracketed
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
@@ -300,9 +301,7 @@ class KubeEngine:
 
     def _until(self, done: Callable[[], bool]) -> None:
         """Gives the cluster's controllers a moment to do what they were told; a bounded one."""
-        end = self._clock.monotonic() + SETTLE
-        while not done() and self._clock.monotonic() < end:
-            self._clock.sleep(LOOK)
+        poll(done, LOOK, self._clock, timeout=SETTLE)
 
     def unroute(self, ref: SlotRef) -> None:
         if self._own.get("Service", base(ref), ref):

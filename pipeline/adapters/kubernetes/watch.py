@@ -14,9 +14,10 @@ from urllib3.exceptions import HTTPError
 from pipeline.adapters.kubernetes.api import Found, KubeApi
 from pipeline.adapters.kubernetes.client import status_of
 from pipeline.errors import PushliveError, TryAgain
+from pipeline.lib.retry import Backoff, Retry
 
 GONE = 410  # the server knows that version no more: it is listed again
-FIRST, SLOWEST = 0.1, 2.0  # seconds before it is asked again, after a break and after many
+BACKOFF = Backoff(0.1, ceiling=2.0)  # before it is asked again
 LASTING = 5.0  # seconds after which a stream that ends has been a good one
 JOIN = 1.0  # seconds in which a reader ends once its stream is cut
 # What reading a stream may end with; AttributeError where it is cut just as the TLS layer is entered.
@@ -78,7 +79,7 @@ class Follow:
             return [self._found[kind][name] for name in sorted(self._found[kind])]
 
     def _run(self, kind: str) -> None:
-        pause = FIRST
+        retry = Retry(BACKOFF)
         while not self._over.is_set():
             began = time.monotonic()
             try:
@@ -92,8 +93,9 @@ class Follow:
                     return
             with self._lock:
                 self._lost.setdefault(kind, time.monotonic())
-            pause = FIRST if time.monotonic() - began > LASTING else min(2 * pause, SLOWEST)
-            self._over.wait(pause)
+            if time.monotonic() - began > LASTING:
+                retry.reset()
+            self._over.wait(retry.pause())
 
     def _list(self, kind: str) -> str:
         found, version = self._api.snapshot(kind, self._query)

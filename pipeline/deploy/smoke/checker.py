@@ -12,6 +12,7 @@ from pipeline.domain.engine_types import Answer, Replica, Route, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.domain.run import Check
 from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
+from pipeline.lib.retry import Backoff, Retry
 from pipeline.lib.text import one_line
 from pipeline.lib.units import bracketed, show_duration
 from pipeline.ports.builder import Emit
@@ -22,7 +23,7 @@ Mask = Callable[[str], str]
 _EXCERPT = 200  # characters of a body that are shown
 _MASKED = 1 << 18  # characters that are searched for secrets first: more than the longest of them
 _AWAY = 5.0  # seconds that an engine which does not answer is asked again
-_PAUSE = 0.1  # seconds between two tries of a failing check
+_BACKOFF = Backoff(0.1, factor=1)  # between two tries of a failing check
 
 
 class Checker:
@@ -98,22 +99,24 @@ class Checker:
     def _repeat(self, asked: str, ask: Callable[[], str], patience: float) -> Check:
         """Raises EngineAway where the way there is barred: that says nothing against the application."""
         began = self._clock.monotonic()
-        attempts = 0
+        retry = Retry(_BACKOFF, self._clock, timeout=patience)
         while True:
-            attempts += 1
             away: EngineAway | None = None
             try:
                 problem = ask()
             except EngineAway as error:
-                away, problem, patience = error, error.message, max(patience, _AWAY)
+                away, problem = error, error.message
+                retry.extend(_AWAY)
             except TryAgain as error:
                 problem = error.message
             seconds = self._clock.monotonic() - began
-            if not problem or seconds + _PAUSE > patience:
+            attempts = retry.failures + 1
+            pause = retry.pause() if problem else None
+            if pause is None:
                 if away:
                     raise away
                 return self._told(Check(asked, not problem, problem or self._seen, seconds, attempts))
-            self._watch.wait(_PAUSE)
+            self._watch.wait(pause)
 
     def _told(self, check: Check) -> Check:
         text = f"{check.asked}: {check.answer}"

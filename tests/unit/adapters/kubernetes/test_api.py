@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from pipeline.adapters.kubernetes.api import PAUSES, KubeApi
+from pipeline.adapters.kubernetes.api import RETRIES, KubeApi
 from pipeline.adapters.kubernetes.client import Cluster, Refused
 from pipeline.errors import EngineAway
 
@@ -97,4 +97,4 @@ def test_nobody_who_listens_is_passing_trouble_and_the_kubeconfig_is_read_again(
     api = KubeApi(connect)
     with pytest.raises(EngineAway, match=r"listing pods: the Kubernetes API at http://127\.0\.0\.1:1 "):
         api.find("Pod", {})
-    assert len(made) == 1 + len(PAUSES)  # asked again by itself, each time by what the kubeconfig says then
+    assert len(made) == 1 + RETRIES  # asked again by itself, each time by what the kubeconfig says then

@@ -17,6 +17,7 @@ from pipeline.adapters.kubernetes.probe import KubeProbe, proxy_path
 from pipeline.adapters.kubernetes.watch import Follow
 from pipeline.domain.engine_types import Route
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
+from pipeline.lib.retry import Backoff
 from tests.support.apiserver import Answer, ApiServer, kubeconfig, listing, serving, status
 from tests.support.waiting import until
 
@@ -28,7 +29,7 @@ HEAD = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, c
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked without a pause."""
-    monkeypatch.setattr(api_module, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(api_module, "BACKOFF", Backoff(0.0))
 
 
 @pytest.fixture
