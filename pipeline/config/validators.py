@@ -9,7 +9,7 @@ import re
 
 from pipeline.lib.text import without_password
 
-_REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+_REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{")
 _HOST = r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\])(:\d{1,5})?"
 _WEB = re.compile(rf"(https?|ssh)://(?P<user>[^@/\s]+@)?{_HOST}/\S+")
 _SCP = re.compile(r"(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*@)[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s:-]\S*")
@@ -38,22 +38,33 @@ def path(text: str) -> str:
     return text
 
 
-def branch(text: str) -> str:
-    """A branch name by the rules of ``git check-ref-format --branch``, and never like an option."""
+def branch_problem(text: str) -> str:
+    """What is wrong with a branch name, to go after the name; "" if nothing is. The rules are those of
+    ``git check-ref-format --branch``, and that it cannot be taken for an option nor exceed a file name."""
+    parts = text.split("/")
+    if not text or text in ("@", "HEAD"):
+        return "is not a branch name"
     if text.startswith("-"):
-        raise ValueError(f"{text!r} begins with `-`, which git would take for an option; rename the branch")
-    wrong = (
-        not text
-        or text in ("@", "HEAD")
-        or bool(_REF_FORBIDDEN.search(text))
-        or text.startswith(("/", "refs/"))
-        or text.endswith(("/", "."))
-        or any(part.startswith(".") or part.endswith(".lock") for part in text.split("/"))
-        or len(text.encode("utf-8", "replace")) > 1000
-    )
-    if wrong:
-        hint = "write it without `refs/heads/`" if text.startswith("refs/") else "such as main or release/2.x"
-        raise ValueError(f"{text[:80]!r} is not a branch name that git accepts; {hint}")
+        return "begins with `-`, which git would take for an option"
+    if text.startswith("refs/"):
+        return "is a ref, not a branch name: leave out `refs/heads/`"
+    if found := _REF_FORBIDDEN.search(text):
+        return f"contains {found[0]!r}, which git allows in no branch name"
+    if any(not part or part.startswith(".") or part.endswith(".lock") for part in parts) or text.endswith(
+        "."
+    ):
+        return "has an empty part, a part that begins with `.` or ends with `.lock`, or ends with `.`"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "is not valid UTF-8"
+    if len(text.encode()) > 1000 or any(len(part.encode()) > 240 for part in parts):
+        return "is too long: at most 240 bytes between two `/`, and 1000 in all"
+    return ""
+
+
+def branch(text: str) -> str:
+    """A branch name, see ``branch_problem``."""
+    if problem := branch_problem(text):
+        raise ValueError(f"{text[:80]!r} {problem}; write a name such as main or release/2.x")
     return text
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from pipeline.config.validators import branch_problem
 from pipeline.errors import EngineFailed, RequestError
 from pipeline.lib.text import without_password
 
@@ -85,13 +86,11 @@ def is_public(address: str) -> bool:
 
 
 def check_ref(branch: str) -> str:
-    """``refs/heads/<branch>`` for a branch name that git accepts and that cannot be taken for an option or a
-    path (FAULTS 13, 15). Raises RequestError."""
-    problem = _ref_problem(branch)
-    if problem:
+    """``refs/heads/<branch>`` for a valid branch name (FAULTS 13, 15). Raises RequestError."""
+    if problem := branch_problem(branch):
         raise RequestError(
             f"The branch name {branch[:80]!r} {problem}.",
-            advice="Give the branch another name and push that.",
+            advice="Rename the branch and push it again.",
         )
     return f"refs/heads/{branch}"
 
@@ -179,20 +178,3 @@ def _resolve(host: str, port: int) -> list[str]:
 
 def _refused(shown: str, why: str, advice: str = _ALLOW_ADVICE) -> RequestError:
     return RequestError(f"The repository address {shown!r} is refused: {why}.", advice=advice)
-
-
-def _ref_problem(branch: str) -> str:
-    parts = branch.split("/")
-    if not branch or branch.startswith("-") or branch == "@":
-        return "is empty or could be taken for an option"
-    if re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", branch):
-        return "holds a character or a pair that git allows in no branch name"
-    if any(not part or part.startswith(".") or part.endswith((".", ".lock")) for part in parts):
-        return "has a part that is empty, starts or ends with a dot, or ends with .lock"
-    if any(len(part.encode("utf-8", "replace")) > 240 for part in parts) or len(branch) > 1000:
-        return "is longer than a file name can be"
-    try:
-        branch.encode()
-    except UnicodeEncodeError:
-        return "is not valid UTF-8"
-    return ""
