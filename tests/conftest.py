@@ -37,6 +37,7 @@ from tests.support.ports import free_ports, free_subnet
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["tests.support.order"]
 PORTS = 24  # loopback ports, so environments at once, of one session
 
 

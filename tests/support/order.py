@@ -1,0 +1,43 @@
+"""The order of test files, and what each of them took: a pytest plugin, used by tests/conftest.py."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Files that take longest, longest first: side by side, the last one to begin decides when all have ended.
+LONGEST = (
+    "test_every_point.py", "test_12_container.py", "test_11_many.py", "test_docker_remote.py", "test_04_deploy.py",
+    "test_02_receiving.py", "test_08_revert.py", "test_docker_engine_failures.py", "test_05_smoke.py",
+)  # fmt: skip
+SHOWN = 12  # files
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)  # stable: a file's tests stay together, in their order
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Seconds by suite and by file: where the time went."""
+    suites: dict[str, float] = defaultdict(float)
+    files: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                file = Path(report.nodeid.partition("::")[0])
+                files[str(file)] += report.duration
+                suites[file.parts[1] if len(file.parts) > 2 else file.name] += report.duration
+    if sum(suites.values()) < 20:
+        return
+    terminalreporter.section("seconds by suite")
+    for name, seconds in sorted(suites.items(), key=lambda one: -one[1]):
+        terminalreporter.write_line(f"{seconds:8.1f}  {name}")
+    terminalreporter.section("seconds by file")
+    for name, seconds in sorted(files.items(), key=lambda one: -one[1])[:SHOWN]:
+        terminalreporter.write_line(f"{seconds:8.1f}  {name}")
