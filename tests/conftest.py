@@ -123,9 +123,9 @@ def there(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[object]:
     """Another machine's Docker Engine, see tests/support/remote_engine.py."""
-    from tests.support.remote_engine import elsewhere
+    from tests.support.remote_engine import remote_engine
 
-    with elsewhere(docker_client, app_image, tmp_path_factory.mktemp("there"), instance) as one:
+    with remote_engine(docker_client, app_image, tmp_path_factory.mktemp("there"), instance) as one:
         yield one
 
 

@@ -23,7 +23,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from pipeline.adapters.git import bundle as bundle_module
+from pipeline.adapters.git.bundle import load_bundle, save_bundle
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.lib.processes import RESTORING
@@ -113,7 +113,7 @@ def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
     yield STORE, folder / STORE
     for repository in sorted(bootstrap.repositories(settings).glob("*.git")):
         bundle = folder / f"{repository.stem}.bundle"
-        if bundle_module.save(repository, bundle):
+        if save_bundle(repository, bundle):
             yield f"git/{bundle.name}", bundle
             bundle.unlink()
     if settings.config.is_file():
@@ -320,7 +320,7 @@ def _take_up(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -
                 _extract(settings, folder, member, content, files[member.name])
         for bundle in sorted((folder / "git").glob("*.bundle")):
             repository = bootstrap.repositories(settings) / f"{bundle.stem}.git"
-            bundle_module.load(bundle, repository, push_limit=settings.push_limit)
+            load_bundle(bundle, repository, push_limit=settings.push_limit)
         with _store(settings) as store, (folder / STORE).open(encoding="utf-8") as lines:
             snapshot.load(store, lines)
         return _configuration(settings, folder / CONFIG)

@@ -1,4 +1,4 @@
-"""What every Engine promises, asked of the strict fake, of Docker here and elsewhere, and of a Kubernetes cluster."""
+"""What every Engine promises: the strict fake, a local and a remote Docker Engine, and a Kubernetes cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.ports.clock import Deadline, SystemClock
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
 from tests.support.clusterbench import ClusterBench
-from tests.support.remote_engine import Elsewhere
+from tests.support.remote_engine import RemoteEngine
 from tests.support.waiting import until
 
 REFUSED = (RequestError, IllegalOrder)
@@ -64,7 +64,7 @@ def ignore(_event: Event) -> None:
     pass
 
 
-@pytest.fixture(params=["fake", "docker", "elsewhere", "cluster"])
+@pytest.fixture(params=["fake", "docker", "remote", "cluster"])
 def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     if request.param == "fake":
         fake = FakeEngine()
@@ -74,8 +74,8 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     if request.param == "cluster":
         yield from on_a_cluster(request.getfixturevalue("cluster_bench"))
         return
-    if request.param == "elsewhere":
-        yield from on_another_machine(request.getfixturevalue("there"))
+    if request.param == "remote":
+        yield from on_a_remote_engine(request.getfixturevalue("there"))
         return
     bench = request.getfixturevalue("bench")
     api = request.getfixturevalue("docker_client").api
@@ -87,7 +87,7 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, kill)
 
 
-def on_another_machine(there: Elsewhere) -> Iterator[Kit]:
+def on_a_remote_engine(there: RemoteEngine) -> Iterator[Kit]:
     def kill(spec: SlotSpec) -> None:
         for replica in there.engine.replicas(spec.ref):
             there.client.api.kill(replica.name)

@@ -14,7 +14,7 @@ from tests.faults.registry import fault
 from tests.faults.scene import application
 from tests.faults.traps import Trap
 from tests.faults.trial import SETTLED, Trial
-from tests.support.remote_repository import Elsewhere
+from tests.support.remote_repository import RemoteRepository
 from tests.support.waiting import until
 
 PUSHES = 8  # of each application
@@ -24,9 +24,9 @@ LATE = 1.5  # seconds that a webhook may come after its push
 
 @dataclass
 class Sender:
-    """One repository elsewhere, pushed to over and over. ``answers``: by delivery, the runs that were named."""
+    """One remote repository, pushed to over and over. ``answers``: by delivery, the runs that were named."""
 
-    elsewhere: Elsewhere
+    remote: RemoteRepository
     random: random.Random
     answers: dict[str, set[str]] = field(default_factory=dict)
     accepted: list[Accepted] = field(default_factory=list)
@@ -37,10 +37,10 @@ class Sender:
             if count and self.random.random() < 0.2:
                 commit = self._force_back()
             else:
-                commit = self.elsewhere.push(
+                commit = self.remote.push(
                     application(f"version {count} {self.random.random()}"), f"Push {count}"
                 )
-            delivery = f"{self.elsewhere.name}-{count}-{self.random.random()}"
+            delivery = f"{self.remote.name}-{count}-{self.random.random()}"
             for _ in range(self.random.choice((1, 1, 2, 3))):
                 self._later(commit, delivery)
             self._later(commit, delivery)
@@ -48,7 +48,7 @@ class Sender:
             timer.join(60)
 
     def _force_back(self) -> str:
-        clone = self.elsewhere.clone
+        clone = self.remote.clone
         if clone.git("rev-list", "--count", "HEAD").strip() != "1":
             clone.git("reset", "-q", "--hard", "HEAD~1")
         clone.git("push", "-q", "-f", "pushlive", "main")
@@ -63,10 +63,10 @@ class Sender:
         """As a server does: again, until it is taken."""
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            status, answer = self.elsewhere.deliver(commit, delivery)
+            status, answer = self.remote.deliver(commit, delivery)
             if status == 202:
                 self.answers.setdefault(delivery, set()).update(answer["runs"])
-                self.accepted.append(Accepted(self.elsewhere.name, commit, tuple(answer["runs"])))
+                self.accepted.append(Accepted(self.remote.name, commit, tuple(answer["runs"])))
                 return
 
 
@@ -89,8 +89,8 @@ def _together(trial: Trial, pushes: int) -> None:
         assert not several, f"one delivery, several runs: {several}"
         assert len(sender.answers) == pushes, "a webhook was not taken within 30 s"
     for sender in senders:
-        head = sender.elsewhere.clone.head
-        until(lambda one=sender, head=head: one.elsewhere.live_at(head), 4 * SETTLED)  # type: ignore[misc]
+        head = sender.remote.clone.head
+        until(lambda one=sender, head=head: one.remote.live_at(head), 4 * SETTLED)  # type: ignore[misc]
     trial.recovered(began)
     for name in caught:
         trial.scene.forget(name)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.faults.judge import Accepted
-from tests.support.remote_repository import Elsewhere
+from tests.support.remote_repository import RemoteRepository
 
 SENDERS = 4
 PAUSE = 0.1  # seconds between two webhooks of one sender
@@ -30,7 +30,7 @@ class Answered:
 class Deliveries:
     """Use as a context manager. Each names a commit of its own that is not the head (any more)."""
 
-    elsewhere: Elsewhere
+    remote: RemoteRepository
     answers: list[Answered] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -64,8 +64,8 @@ class Deliveries:
         """The status of one webhook's answer; 0 for none."""
         began = time.monotonic()
         try:
-            signed = self.elsewhere.signed(commit)
-            status, headers, body = self.elsewhere.service.request("POST", "/hooks/github", *signed)
+            signed = self.remote.signed(commit)
+            status, headers, body = self.remote.service.request("POST", "/hooks/github", *signed)
         except (OSError, http.client.HTTPException) as error:
             self.wrong.append(f"a webhook got no answer: {type(error).__name__} {error}")
             return 0
@@ -73,7 +73,7 @@ class Deliveries:
         retry = headers.get("Retry-After", "")
         self.answers.append(Answered(status, retry, now, now - began))
         if status == 202:
-            self.accepted.append(Accepted(self.elsewhere.name, commit, tuple(json.loads(body)["runs"])))
+            self.accepted.append(Accepted(self.remote.name, commit, tuple(json.loads(body)["runs"])))
         elif status != 503 or not retry.isdigit():
             self.wrong.append(f"a webhook was answered {status}, Retry-After {retry!r}: {body[:200]!r}")
         return status

@@ -21,7 +21,7 @@ from tests.faults.own_engine import OwnEngine
 from tests.faults.traps import FOLDER, clear
 from tests.support.developer import web
 from tests.support.load import Load
-from tests.support.remote_repository import Elsewhere
+from tests.support.remote_repository import RemoteRepository
 from tests.support.service import Service, get, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))  # pushed to the built-in git server
@@ -63,7 +63,7 @@ class Scene:
         self.traps = Path(service.environ[FOLDER])
         self.traps.mkdir()
         self.dockerd: OwnEngine | None = None
-        self._away: dict[str, Elsewhere] = {}
+        self._away: dict[str, RemoteRepository] = {}
         self.store = Store(embedded_store.url(service.data), service.instance, timeout=5.0)
 
     def begin(self, names: tuple[str, ...]) -> None:
@@ -77,9 +77,9 @@ class Scene:
             out, _ = one.communicate(timeout=120)
             assert "is live: r1" in out, out
 
-    def away(self, name: str) -> Elsewhere:
+    def away(self, name: str) -> RemoteRepository:
         if name not in self._away:
-            self._away[name] = Elsewhere(self.service, name)
+            self._away[name] = RemoteRepository(self.service, name)
         return self._away[name]
 
     def load(self, name: str) -> Load:

@@ -177,7 +177,7 @@ class Trapped:
 
 # Between which two acts of a call `inside` is, where no output line comes by.
 INSIDE: dict[tuple[str, str], Callable[[Any], tuple[Any, str]]] = {
-    ("engine.start", "docker"): lambda one: (one._calls, "start"),  # made, not yet started
+    ("engine.start", "docker"): lambda one: (one._api, "start"),  # made, not yet started
     ("engine.start", "cluster"): lambda one: (
         one._api,
         "apply",

@@ -13,7 +13,7 @@ import pytest
 
 import docker
 from tests.support.developer import web
-from tests.support.remote_repository import Elsewhere
+from tests.support.remote_repository import RemoteRepository
 from tests.support.service import Service, running
 from tests.support.waiting import until
 
@@ -43,8 +43,8 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
 
 
 @pytest.fixture(scope="module")
-def away(service: Service) -> Elsewhere:
-    return Elsewhere(service, "away")
+def away(service: Service) -> RemoteRepository:
+    return RemoteRepository(service, "away")
 
 
 # ── (a) the built-in git server ──────────────────────────────────────────────
@@ -120,7 +120,7 @@ def test_02_a_wrong_token_is_refused(service: Service) -> None:
 # ── (b) webhooks ─────────────────────────────────────────────────────────────
 
 
-def test_02_a_signed_webhook_makes_it_live(service: Service, away: Elsewhere) -> None:
+def test_02_a_signed_webhook_makes_it_live(service: Service, away: RemoteRepository) -> None:
     commit = away.push(web("from elsewhere"), "From elsewhere")
     status, answer = away.deliver(commit)
     assert (status, answer["runs"]) == (202, ["away#1"])
@@ -129,7 +129,7 @@ def test_02_a_signed_webhook_makes_it_live(service: Service, away: Elsewhere) ->
     assert service.page(name="away") == "from elsewhere\n"
 
 
-def test_02_what_is_no_push_to_the_branch_is_ignored_and_says_why(away: Elsewhere) -> None:
+def test_02_what_is_no_push_to_the_branch_is_ignored_and_says_why(away: RemoteRepository) -> None:
     commit = away.clone.head
     status, answer = away.deliver(commit, ref="refs/tags/v1")
     assert (status, answer["ignored"]) == (200, "a tag was pushed; only branches are deployed")
@@ -142,7 +142,7 @@ def test_02_what_is_no_push_to_the_branch_is_ignored_and_says_why(away: Elsewher
 
 
 def test_fault_05_the_same_delivery_a_hundred_times_at_once_makes_one_run(
-    service: Service, away: Elsewhere
+    service: Service, away: RemoteRepository
 ) -> None:
     before = len(service.runs("away"))
     commit = away.push(web("once"), "Once")
@@ -155,14 +155,18 @@ def test_fault_05_the_same_delivery_a_hundred_times_at_once_makes_one_run(
     assert len(service.runs("away")) == before + 1
 
 
-def test_fault_06_a_new_delivery_of_the_same_commit_is_coalesced(service: Service, away: Elsewhere) -> None:
+def test_fault_06_a_new_delivery_of_the_same_commit_is_coalesced(
+    service: Service, away: RemoteRepository
+) -> None:
     before = service.wait("away")
     status, answer = away.deliver(away.clone.head)
     assert (status, answer["runs"]) == (202, [before["id"]])
     assert "carries this commit already" in answer["notes"][0]
 
 
-def test_fault_08_deliveries_in_the_wrong_order_end_at_the_head(service: Service, away: Elsewhere) -> None:
+def test_fault_08_deliveries_in_the_wrong_order_end_at_the_head(
+    service: Service, away: RemoteRepository
+) -> None:
     a = away.push(web("A"), "A")
     b = away.push(web("B"), "B")
     (late,) = away.deliver(b)[1]["runs"]
@@ -176,7 +180,9 @@ def test_fault_08_deliveries_in_the_wrong_order_end_at_the_head(service: Service
     assert service.runs("away")[-1]["id"] == early  # the head was live already: no run for it again
 
 
-def test_fault_08_a_forced_push_to_an_older_commit_goes_live(service: Service, away: Elsewhere) -> None:
+def test_fault_08_a_forced_push_to_an_older_commit_goes_live(
+    service: Service, away: RemoteRepository
+) -> None:
     away.clone.git("reset", "-q", "--hard", "HEAD~1")
     older = away.clone.head
     away.clone.git("push", "-q", "-f", "pushlive", "main")
@@ -187,7 +193,7 @@ def test_fault_08_a_forced_push_to_an_older_commit_goes_live(service: Service, a
 
 
 def test_fault_09_every_push_of_a_burst_is_kept_and_the_head_goes_live(service: Service) -> None:
-    burst = Elsewhere(service, "burst")
+    burst = RemoteRepository(service, "burst")
     head = burst.push(web("the last one"), "The last one")
     made_up = [hashlib.sha1(str(n).encode(), usedforsecurity=False).hexdigest() for n in range(150)]
     with ThreadPoolExecutor(15) as pool:
@@ -203,7 +209,7 @@ def test_fault_09_every_push_of_a_burst_is_kept_and_the_head_goes_live(service: 
 
 
 def test_fault_11_what_was_answered_202_survives_a_kill_of_everything(
-    service: Service, away: Elsewhere
+    service: Service, away: RemoteRepository
 ) -> None:
     commit = away.push(web("after the crash"), "After the crash")
     delivery = str(uuid.uuid4())

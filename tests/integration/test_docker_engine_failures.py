@@ -11,7 +11,7 @@ import docker
 from pipeline.adapters.docker import diagnosis
 from pipeline.adapters.docker.containers import network_body
 from pipeline.adapters.docker.engine import DockerEngine
-from pipeline.adapters.docker_api.calls import Calls
+from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -105,10 +105,10 @@ def test_the_diagnosis_needs_no_access_to_the_processes(
     spec = bench.spec(command=shell(f"{HTTPD} 9090"))
     bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
-    calls = Calls(lambda: docker_client)
-    found = calls.inspect(bench.engine.replicas(spec.ref)[0].name)
+    api = DockerApi(lambda: docker_client)
+    found = api.inspect(bench.engine.replicas(spec.ref)[0].name)
     assert found
-    from_helper = diagnosis._from_helper(calls, settings, found["Id"])
+    from_helper = diagnosis._from_helper(api, settings, found["Id"])
     assert (False, 9090) in diagnosis.listeners(from_helper)
     assert diagnosis.listeners(from_helper) == diagnosis.listeners(diagnosis._from_proc(found))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.docker.remote import pair, proxy
-from pipeline.adapters.docker_api.calls import Calls
+from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.ssh_forward import close_all, forward_to
 from pipeline.config.models import Rendered, Service, Where
@@ -24,7 +24,7 @@ from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.paths import ROOT
 from tests.support.ports import free_ports
-from tests.support.remote_engine import Elsewhere
+from tests.support.remote_engine import RemoteEngine
 from tests.support.service import get
 from tests.support.waiting import until
 
@@ -86,23 +86,23 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_the_engine_answers_and_the_way_is_made_anew_where_it_broke(server: Server) -> None:
-    calls = Calls(lambda: client(host=server.host))
-    assert calls.memory() > 0
+    api = DockerApi(lambda: client(host=server.host))
+    assert api.memory() > 0
     forward = forward_to(server.host)
     first = forward._process
     assert first
     assert forward.socket.stat().st_mode & 0o077 == 0
     first.kill()
     first.wait(10)
-    until(lambda: works(calls))
+    until(lambda: works(api))
     assert forward._process is not first
     close_all()
     assert not forward.socket.exists()
 
 
-def works(calls: Calls) -> bool:
+def works(api: DockerApi) -> bool:
     try:
-        return calls.memory() > 0
+        return api.memory() > 0
     except TryAgain:  # a connection that was kept
         return False
 
@@ -114,7 +114,7 @@ def test_many_clients_of_one_process_share_the_way(server: Server) -> None:
         one.close()
 
 
-def test_a_release_runs_and_is_checked_there(server: Server, there: Elsewhere) -> None:
+def test_a_release_runs_and_is_checked_there(server: Server, there: RemoteEngine) -> None:
     where = Where(docker=server.host + there.daemon.host.removeprefix("unix://"))
     first, clock = free_ports(3), SystemClock()
     settings = replace(

@@ -60,6 +60,6 @@ def test_a_dead_replica_is_not_noticed(bench: Bench, settings: Settings) -> None
     victim = bench.engine.replicas(spec.ref)[0]
     with Load(settings.port_range[bench.index], release_of).kept_alive(2).fresh(2) as load:
         until(load.reached(50), 20)
-        bench.engine._calls.api.stop(victim.name, timeout=1)
+        bench.engine._api.sdk.stop(victim.name, timeout=1)
         until(load.reached(300), 30)
     assert load.failures == []

@@ -13,7 +13,7 @@ import docker
 from pipeline.adapters.buildkit.builder import DockerBuilder
 from pipeline.adapters.docker import images
 from pipeline.adapters.docker_api import registry as adapter
-from pipeline.adapters.docker_api.calls import Calls
+from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.config.models import Where
 from pipeline.config.settings import Settings
@@ -30,7 +30,7 @@ from tests.support.local_registry import PASSWORD, USER, LocalRegistry, failing,
 from tests.support.service import running
 from tests.support.waiting import until
 
-ELSEWHERE = Where(
+REMOTE = Where(
     docker="tcp://127.0.0.1:1"
 )  # another Engine by its name; what is asked here is ours all the same
 
@@ -204,7 +204,7 @@ def test_a_cancelled_push_ends_at_once_and_leaves_nothing_behind(workshop: Works
 # ── a slot whose image comes from there ──────────────────────────────────────
 
 
-def test_an_engine_elsewhere_takes_the_image_from_the_registry(
+def test_a_remote_engine_takes_the_image_from_the_registry(
     bench: Bench, closed_registry: LocalRegistry, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     builder = DockerBuilder(client, CLOCK, instance=settings.instance)  # whose image it is
@@ -216,7 +216,7 @@ def test_an_engine_elsewhere_takes_the_image_from_the_registry(
         asked.append(1)
         return closed_registry.login
 
-    ref = replace(here.ref, engine=ELSEWHERE.key)
+    ref = replace(here.ref, engine=REMOTE.key)
     spec = replace(here, ref=ref, image="sha256:" + "0" * 64, remote=reference, login=login)
     bench.deploy(spec)
     result = bench.engine.command(spec, "look", ("true",), {}, bench.events.append, bench.watch())
@@ -227,27 +227,27 @@ def test_an_engine_elsewhere_takes_the_image_from_the_registry(
     assert bench.engine.missing(spec) == ()
 
 
-def test_an_engine_elsewhere_keeps_the_newest_images_and_those_in_use(
+def test_a_remote_engine_keeps_the_newest_images_and_those_in_use(
     bench: Bench, workshop: Workshop, local_registry: LocalRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "KEPT", 1)
-    calls, repository = Calls(lambda: workshop.client), f"{local_registry.host}/tidy"
-    ref = replace(bench.ref(), engine=ELSEWHERE.key)
+    api, repository = DockerApi(lambda: workshop.client), f"{local_registry.host}/tidy"
+    ref = replace(bench.ref(), engine=REMOTE.key)
     made = []
     for number in range(3):
         digest = image(workshop)
         spec = replace(bench.spec(), ref=ref, image="", remote=push(workshop, digest, repository))
         workshop.client.api.remove_image(digest, force=True)
-        images.have(calls, CLOCK, spec, Deadline(CLOCK, 60))
+        images.have(api, CLOCK, spec, Deadline(CLOCK, 60))
         made.append(spec.remote)
         if number == 0:
             user = workshop.client.api.create_container(spec.remote, ["true"])["Id"]
-    assert [calls.image(remote) is not None for remote in made] == [True, False, True]
+    assert [api.image(remote) is not None for remote in made] == [True, False, True]
     workshop.client.api.remove_container(user)
 
 
-def test_an_engine_elsewhere_says_what_it_cannot_take(bench: Bench, closed_registry: LocalRegistry) -> None:
-    spec = replace(bench.spec(), ref=replace(bench.ref(), engine=ELSEWHERE.key))
+def test_a_remote_engine_says_what_it_cannot_take(bench: Bench, closed_registry: LocalRegistry) -> None:
+    spec = replace(bench.spec(), ref=replace(bench.ref(), engine=REMOTE.key))
     bench.engine.prepare(spec.ref, ())
     with pytest.raises(EngineFailed, match=r"r1 was made before app\d+ had a `registry:`") as raised:
         bench.engine.start(spec, bench.watch())

@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 
 @dataclass
-class Elsewhere:
+class RemoteEngine:
     """The Engine there and the probe that knows the way; ``remote``: where it takes the sample application from."""
 
     engine: DockerEngine
@@ -53,7 +53,9 @@ class Elsewhere:
 
 
 @contextmanager
-def elsewhere(here: docker.DockerClient, image: str, folder: Path, instance: str) -> Iterator[Elsewhere]:
+def remote_engine(
+    here: docker.DockerClient, image: str, folder: Path, instance: str
+) -> Iterator[RemoteEngine]:
     """With the image pushed to a registry that both reach. Needs root."""
     first, clock = free_ports(PORTS + 3), SystemClock()
     with OwnEngine(first) as daemon, forwarded(daemon.subnets), registry() as shelf:
@@ -73,7 +75,7 @@ def elsewhere(here: docker.DockerClient, image: str, folder: Path, instance: str
         engine, probe = pair(where, settings, clock)
         there = client(host=daemon.tcp)
         try:
-            yield Elsewhere(engine, probe, there, settings, remote, where.key, daemon)
+            yield RemoteEngine(engine, probe, there, settings, remote, where.key, daemon)
         finally:
             sweep(there, instance)
             there.close()

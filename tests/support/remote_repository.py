@@ -12,7 +12,7 @@ from tests.support.developer import Files, Repository
 from tests.support.service import SECRET, Service
 
 
-class Elsewhere:
+class RemoteRepository:
     """A repository on another server (a folder here), and the webhooks that server sends."""
 
     def __init__(self, service: Service, name: str) -> None:

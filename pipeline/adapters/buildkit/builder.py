@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from typing import IO, Any
 
-from pipeline.adapters.buildkit import images as images_module
 from pipeline.adapters.buildkit import limits
 from pipeline.adapters.buildkit.dockerfile import parse, refuse_hidden, refuse_unsupported
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.buildkit.errors import failed
+from pipeline.adapters.buildkit.images import base_ids, inspect, refuse_foreign
 from pipeline.adapters.buildkit.output import Output
 from pipeline.adapters.buildkit.trace import decode
 from pipeline.adapters.docker_api import registry
@@ -29,7 +29,7 @@ from pipeline.ports.clock import Clock, Watch
 
 Context = Callable[[], AbstractContextManager[IO[bytes]]]
 
-_ELSEWHERE = "builds run on another machine (DOCKER_HOST), which has to limit them itself"
+_REMOTE = "builds run on another machine (DOCKER_HOST), which has to limit them itself"
 _ENGINE_BACK = 60.0  # seconds that a restarting Engine is waited for
 
 
@@ -61,8 +61,8 @@ class DockerBuilder:
         file = parse(request.dockerfile, request.build.args)
         refuse_unsupported(file, request.build.target)
         refuse_hidden(request.dockerfile)
-        bases = images_module.base_ids(self._client, file, request.build, watch)
-        images_module.refuse_foreign(self._client, bases, request.pipeline)
+        bases = base_ids(self._client, file, request.build, watch)
+        refuse_foreign(self._client, bases, request.pipeline)
         key = _key(request, bases)
         found = "" if request.rebuild else self._find(key)
         if found:
@@ -124,12 +124,12 @@ class DockerBuilder:
         """Limits what all builds together may use, so that they never starve what is live. Returns "", or a
         sentence that says why it cannot be done."""
         if not self._here:
-            return _ELSEWHERE
+            return _REMOTE
         return limits.cap(self._info(), self._memory, self._cpu)
 
     def why_uncapped(self) -> str:
         """What ``cap_builds`` would say, without changing anything."""
-        return limits.why_uncapped(self._info()) if self._here else _ELSEWHERE
+        return limits.why_uncapped(self._info()) if self._here else _REMOTE
 
     def _twice(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
         """A build cut off by a restart of the Engine is tried once more (FAULTS 23)."""
@@ -202,7 +202,7 @@ class DockerBuilder:
             return list(self._client.api.images(filters={"label": list(labels)}))
 
     def _inspect(self, name: str) -> dict[str, Any] | None:
-        return images_module.inspect(self._client, name)
+        return inspect(self._client, name)
 
     def _await_engine(self, watch: Watch) -> None:
         end = self._clock.monotonic() + _ENGINE_BACK

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.adapters import output_lines
-from pipeline.adapters.docker_api.calls import NEVER, Calls, Found
+from pipeline.adapters.docker_api.api import NEVER, DockerApi, Found
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import OutcomeUnknown
@@ -15,8 +15,8 @@ from pipeline.ports.clock import Clock, Watch
 LOST = 255  # what dockerd itself writes for a container that ended while it was not looking
 
 
-def run(
-    calls: Calls, clock: Clock, name: str, body: Callable[[], Body], emit: Emit, watch: Watch
+def run_command(
+    api: DockerApi, clock: Clock, name: str, body: Callable[[], Body], emit: Emit, watch: Watch
 ) -> CommandResult:
     """Runs the command, or awaits or looks up the one begun earlier under the same name. ``body`` makes what a new
     container is created from.
@@ -25,15 +25,15 @@ def run(
     to be had; what the watch raises leaves the container as it is, for the next call or ``forget_command``.
     """
     began = clock.monotonic()
-    earlier = calls.inspect(name)
+    earlier = api.inspect(name)
     if earlier is None:
-        calls.create(name, body())
+        api.create(name, body())
     if earlier is None or earlier["State"]["StartedAt"] == NEVER:
-        calls.start(name)
+        api.start(name)
         earlier = None
-    stream = calls.follow(name)
+    stream = api.follow(name)
     text = output_lines.follow(stream, stream.close, name, clock, emit, watch)
-    found = _ended(calls, name, watch)
+    found = _ended(api, name, watch)
     if found is None or (earlier and _lost(earlier)):
         raise OutcomeUnknown(
             f"{name} was begun, and nobody knows how it ended.",
@@ -47,8 +47,8 @@ def _lost(earlier: Found) -> bool:
     return bool(state["Dead"] or (not state["Running"] and state["ExitCode"] == LOST))
 
 
-def _ended(calls: Calls, name: str, watch: Watch) -> Found | None:
+def _ended(api: DockerApi, name: str, watch: Watch) -> Found | None:
     """The output has ended, the container does within milliseconds; None where it was removed."""
-    while (found := calls.inspect(name)) and found["State"]["Running"]:
+    while (found := api.inspect(name)) and found["State"]["Running"]:
         watch.wait(0.01)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.adapters.docker_api.calls import Calls, Found
+from pipeline.adapters.docker_api.api import DockerApi, Found
 from pipeline.adapters.docker_api.labels import INSTANCE, ROLE
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
@@ -54,11 +54,11 @@ def explain(found: set[Listener], port: int) -> tuple[str, str]:
     return f"it listens on no port at all, {port} was expected", ""
 
 
-def table_of(calls: Calls, settings: Settings, container: Found) -> str:
+def table_of(api: DockerApi, settings: Settings, container: Found) -> str:
     """The socket tables of a running container, from /proc, or through a short helper beside it; "" if
     neither can be had."""
     text = _from_proc(container)
-    return text if text else _from_helper(calls, settings, container["Id"])
+    return text if text else _from_helper(api, settings, container["Id"])
 
 
 def _from_proc(container: Found) -> str:
@@ -72,7 +72,7 @@ def _from_proc(container: Found) -> str:
         return ""
 
 
-def _from_helper(calls: Calls, settings: Settings, target: str) -> str:
+def _from_helper(api: DockerApi, settings: Settings, target: str) -> str:
     body = {
         "Image": settings.proxy_image,
         "Entrypoint": ["cat"],
@@ -82,12 +82,12 @@ def _from_helper(calls: Calls, settings: Settings, target: str) -> str:
     }
     helper = ""
     try:
-        helper = calls.create(f"{settings.instance}-look-{target[:12]}", body)
-        calls.start(helper)
-        calls.api.wait(helper, timeout=5)
-        return "\n".join(calls.output(helper, 10_000))
+        helper = api.create(f"{settings.instance}-look-{target[:12]}", body)
+        api.start(helper)
+        api.sdk.wait(helper, timeout=5)
+        return "\n".join(api.output(helper, 10_000))
     except (EngineFailed, TryAgain):  # a diagnosis that cannot be had must not hide what is diagnosed
         return ""
     finally:
         if helper:
-            calls.remove(helper)
+            api.remove(helper)

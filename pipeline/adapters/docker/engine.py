@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from pipeline.adapters.docker import command as command_module
 from pipeline.adapters.docker import containers, images, readiness
+from pipeline.adapters.docker.command import run_command
 from pipeline.adapters.docker_api import labels as labels_rules
-from pipeline.adapters.docker_api.calls import (
-    Calls,
+from pipeline.adapters.docker_api.api import (
     ClientFactory,
+    DockerApi,
     Found,
     memory_of,
     name_of,
@@ -45,7 +45,7 @@ class DockerEngine:
         key: str = DOCKER,
     ) -> None:
         self._key = key
-        self._calls = Calls(client_factory)
+        self._api = DockerApi(client_factory)
         self._proxy = proxy
         self._settings = settings
         self._probe = probe
@@ -56,12 +56,12 @@ class DockerEngine:
     def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
         self._proxy.add_environment(ref.index, _name(ref), (f"{_name(ref)}.localhost", *hosts))
         body = containers.network_body(self._settings, ref)
-        found = self._calls.network(body["Name"])
+        found = self._api.network(body["Name"])
         if found and not _same_network(found, body):
             self._replace_network(found, ref)
             found = None
         if not found:
-            self._calls.create_network(body)
+            self._api.create_network(body)
         self._proxy.join(ref.index)
 
     def _replace_network(self, found: Found, ref: SlotRef) -> None:
@@ -72,15 +72,15 @@ class DockerEngine:
                 f"A Docker network {found['Name']} is there with other addresses or another owner.",
                 advice="Remove it, or restore PUSHLIVE_SUBNETS and PUSHLIVE_INSTANCE as they were.",
             )
-        together([partial(self._calls.end, one) for one in self._of_environment(ref)])
-        self._calls.remove_network(found["Name"])
+        together([partial(self._api.end, one) for one in self._of_environment(ref)])
+        self._api.remove_network(found["Name"])
 
     def fits(self, spec: SlotSpec) -> None:
         service = spec.config.service
-        wanted, total = service.memory * service.replicas, self._calls.memory()
+        wanted, total = service.memory * service.replicas, self._api.memory()
         held = memory_of(
             one
-            for one in self._calls.list(self._ours, all=False)
+            for one in self._api.list(self._ours, all=False)
             if not _in(one, spec.ref) and labels_rules.SLOT in one["Labels"]
         )
         if wanted + held > total:
@@ -107,13 +107,13 @@ class DockerEngine:
         secrets = {}
         if wanted.keys() - kept.keys():
             patience = watch or Deadline(self._clock, PULL_LIMIT, "Taking the image from its registry")
-            images.have(self._calls, self._clock, spec, patience)
+            images.have(self._api, self._clock, spec, patience)
             secrets = spec.reveal()
         # A serving slot may lose a container that has died, never one that works.
         if any(one["State"] == "running" for one in unfit):
             self._refuse_serving(spec.ref, "filled anew")
             self._proxy.set_servers(spec.ref.index, spec.ref.slot, [])
-        ends = [partial(self._calls.end, one) for one in unfit]
+        ends = [partial(self._api.end, one) for one in unfit]
         acts = [
             partial(self._begin, name, containers.given(body, secrets), kept.get(name))
             for name, body in wanted.items()
@@ -133,8 +133,8 @@ class DockerEngine:
 
     def _begin(self, name: str, body: labels_rules.Body, there: Found | None) -> None:
         if there is None:
-            self._calls.create(name, body)
-        self._calls.start(name)
+            self._api.create(name, body)
+        self._api.start(name)
 
     def _bodies(self, spec: SlotSpec) -> dict[str, labels_rules.Body]:
         numbers = range(1, spec.config.service.replicas + 1)
@@ -145,16 +145,16 @@ class DockerEngine:
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         names = list(self._bodies(spec))
-        waiting = readiness.Waiting(self._calls, self._probe, self._clock, self._settings, spec)
+        waiting = readiness.Waiting(self._api, self._probe, self._clock, self._settings, spec)
         waiting.until_ready(names, emit, watch)
-        together([partial(self._calls.restart_always, name) for name in names])
+        together([partial(self._api.restart_always, name) for name in names])
         return self.replicas(spec.ref)
 
     def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
         found = sorted(self._containers(ref), key=lambda one: int(one["Labels"][labels_rules.REPLICA]))
         ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
         return tuple(
-            replica_of(one, self._calls.inspect(one["Id"]) if one["Id"] in ended else None) for one in found
+            replica_of(one, self._api.inspect(one["Id"]) if one["Id"] in ended else None) for one in found
         )
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ class DockerEngine:
         for name, body in self._bodies(spec).items():
             self._verify(name, body)
             if acted:
-                self._calls.restart_always(name)
+                self._api.restart_always(name)
         if self._proxy.servers(spec.ref.index, spec.ref.slot) != tuple(self._servers(spec)):
             self.expose(spec)
             acted = True
@@ -200,7 +200,7 @@ class DockerEngine:
             raise EngineFailed(f"{problem}.", advice=f"`docker rm -f {name}`; reconciliation makes it anew.")
 
     def _elsewhere(self, name: str, body: labels_rules.Body) -> list[str]:
-        found = self._calls.inspect(name)
+        found = self._api.inspect(name)
         networks = found["NetworkSettings"]["Networks"] if found else {}
         has = networks.get(body["HostConfig"]["NetworkMode"], {}).get("IPAddress", "")
         wanted = body["Labels"][labels_rules.ADDRESS]
@@ -280,7 +280,7 @@ class DockerEngine:
         found = self._containers(ref)
         self._refuse_serving(ref, "stopped")
         self._proxy.set_servers(ref.index, ref.slot, [])
-        together([partial(self._calls.end, one) for one in found])
+        together([partial(self._api.end, one) for one in found])
 
     def _refuse_serving(self, ref: SlotRef, what: str) -> None:
         if self.serving(ref) == ref.slot:
@@ -298,15 +298,15 @@ class DockerEngine:
         emit: Emit,
         watch: Watch,
     ) -> CommandResult:
-        images.have(self._calls, self._clock, spec, watch)
+        images.have(self._api, self._clock, spec, watch)
         full = containers.command_name(self._settings, spec, name)
         body = containers.command_body(self._settings, spec, name, argv, env)
-        return command_module.run(
-            self._calls, self._clock, full, lambda: containers.given(body, spec.reveal()), emit, watch
+        return run_command(
+            self._api, self._clock, full, lambda: containers.given(body, spec.reveal()), emit, watch
         )
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
-        self._calls.remove(containers.command_name(self._settings, spec, name))
+        self._api.remove(containers.command_name(self._settings, spec, name))
 
     def command_runs(self, ref: SlotRef) -> frozenset[int]:
         return frozenset(int(one["Labels"][labels_rules.RUN]) for one in self._commands(ref))
@@ -314,7 +314,7 @@ class DockerEngine:
     def forget_commands(self, ref: SlotRef, run: int) -> None:
         for one in self._commands(ref):
             if one["Labels"][labels_rules.RUN] == str(run):
-                self._calls.remove(one["Id"])
+                self._api.remove(one["Id"])
 
     def _commands(self, ref: SlotRef) -> list[Found]:
         return [one for one in self._of_environment(ref) if labels_rules.COMMAND in one["Labels"]]
@@ -324,7 +324,7 @@ class DockerEngine:
         merged: list[tuple[str, str]] = []
         for one in found:
             prefix = f"{one['Labels'][labels_rules.REPLICA]}: " if len(found) > 1 else ""
-            stamped = (line.partition(" ") for line in self._calls.output(one["Id"], lines, times=True))
+            stamped = (line.partition(" ") for line in self._api.output(one["Id"], lines, times=True))
             merged += [(at, prefix + text) for at, _, text in stamped]
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
@@ -333,12 +333,12 @@ class DockerEngine:
         self.unroute(ref)
         for slot in SLOTS:
             self._proxy.set_servers(ref.index, slot, [])
-        together([partial(self._calls.end, one) for one in self._of_environment(ref)])
+        together([partial(self._api.end, one) for one in self._of_environment(ref)])
         self._proxy.remove_environment(ref.index)
-        self._calls.remove_network(containers.network_name(self._settings, ref))
+        self._api.remove_network(containers.network_name(self._settings, ref))
 
     def slots(self) -> Iterable[SlotRef]:
-        found = self._calls.list(self._ours, labels_rules.REPLICA)
+        found = self._api.list(self._ours, labels_rules.REPLICA)
         return sorted({_ref(one, self._key) for one in found}, key=str)
 
     # --- what is there
@@ -348,7 +348,7 @@ class DockerEngine:
         return f"{labels_rules.INSTANCE}={self._settings.instance}"
 
     def _of_environment(self, ref: SlotRef) -> list[Found]:
-        return self._calls.list(
+        return self._api.list(
             self._ours,
             f"{labels_rules.PIPELINE}={ref.pipeline}",
             f"{labels_rules.ENVIRONMENT}={ref.environment}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.adapters.docker.containers import address
 from pipeline.adapters.docker.diagnosis import explain, listeners, table_of
-from pipeline.adapters.docker_api.calls import Calls, Found
+from pipeline.adapters.docker_api.api import DockerApi, Found
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route, SlotSpec
 from pipeline.domain.events import Event
@@ -37,8 +37,10 @@ class _Pending:
 class Waiting:
     """One wait for one slot."""
 
-    def __init__(self, calls: Calls, probe: Probe, clock: Clock, settings: Settings, spec: SlotSpec) -> None:
-        self._calls, self._probe, self._clock = calls, probe, clock
+    def __init__(
+        self, api: DockerApi, probe: Probe, clock: Clock, settings: Settings, spec: SlotSpec
+    ) -> None:
+        self._api, self._probe, self._clock = api, probe, clock
         self._settings, self._spec = settings, spec
         self._service = spec.config.service
         self._over = threading.Event()
@@ -110,21 +112,21 @@ class Waiting:
 
     def _refuse_exited(self, names: list[str]) -> None:
         for name in names:
-            found = self._calls.inspect(name)
+            found = self._api.inspect(name)
             if found is None:
                 raise AppFailed(f"{name} was removed while it started.", advice="Deploy again.")
             if not found["State"]["Running"]:
-                raise exited(found, name, self._calls.output(name, LINES))
+                raise exited(found, name, self._api.output(name, LINES))
 
     def _late(self, one: _Pending, waited: float) -> AppFailed:
         what, advice = self._listens(one)
         return self._failed(one, what or one.said, advice, waited)
 
     def _listens(self, one: _Pending) -> tuple[str, str]:
-        found = self._calls.inspect(one.name)
+        found = self._api.inspect(one.name)
         if found is None or not found["State"]["Running"]:
             return "", ""
-        table = table_of(self._calls, self._settings, found)
+        table = table_of(self._api, self._settings, found)
         return explain(listeners(table), self._service.port) if table else ("", "")
 
     def _failed(self, one: _Pending, what: str, advice: str, waited: float) -> AppFailed:
@@ -134,7 +136,7 @@ class Waiting:
         return AppFailed(
             f"{one.name} is not ready after {waited:.1f} s: {what}.",
             advice=advice or default,
-            evidence=(one.said, *self._calls.output(one.name, LINES)),
+            evidence=(one.said, *self._api.output(one.name, LINES)),
         )
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from functools import partial
 
 from pipeline.adapters.docker.engine import DockerEngine
-from pipeline.adapters.docker_api.calls import ClientFactory
+from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.exec_tunnel import TunnelProbe
-from pipeline.adapters.haproxy.remote import ProxyElsewhere, own_settings
+from pipeline.adapters.haproxy.remote import RemoteProxy, own_settings
 from pipeline.config.engines import Where
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import Clock
@@ -22,9 +22,9 @@ def pair(where: Where, settings: Settings, clock: Clock) -> tuple[DockerEngine, 
     return DockerEngine(_factory(where), there, there.settings, probe, clock, where.key), probe
 
 
-def proxy(where: Where, settings: Settings, clock: Clock) -> ProxyElsewhere:
+def proxy(where: Where, settings: Settings, clock: Clock) -> RemoteProxy:
     """The proxy of the Engine at ``where.docker``."""
-    return ProxyElsewhere(_factory(where), own_settings(settings, where.docker or ""), clock)
+    return RemoteProxy(_factory(where), own_settings(settings, where.docker or ""), clock)
 
 
 def _factory(where: Where) -> ClientFactory:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 
-from pipeline.adapters.docker_api.calls import Calls
+from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import translate
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.domain.engine_types import Answer, Route
@@ -78,31 +78,31 @@ def _end(one: socket.socket, how: int = socket.SHUT_RDWR) -> None:
 class Tunnel:
     """Into one container, which must run and have a shell; busybox's netcat in it, or bash."""
 
-    def __init__(self, calls: Calls, container: str) -> None:
-        self._calls, self._container = calls, container
+    def __init__(self, api: DockerApi, container: str) -> None:
+        self._api, self._container = api, container
 
     def open(self, host: str, port: int) -> Wire:
         """A connection to what the container reaches under that address. That nobody listens there is seen as the
         connection's end. Raises TryAgain or EngineFailed where the container or its Engine is away."""
-        api: Any = self._calls.api
+        sdk: Any = self._api.sdk
         with translate(f"connecting through {self._container}"):
             command = ["sh", "-c", RELAY, "relay", host, str(port)]
-            made = api.exec_create(self._container, command, stdin=True)["Id"]
-            response = api._post_json(
-                api._url("/exec/{0}/start", made), headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+            session = sdk.exec_create(self._container, command, stdin=True)["Id"]
+            response = sdk._post_json(
+                sdk._url("/exec/{0}/start", session), headers={"Connection": "Upgrade", "Upgrade": "tcp"},
                 data={"Tty": False, "Detach": False}, stream=True,
             )  # fmt: skip
-            api._raise_for_status(response)
+            sdk._raise_for_status(response)
             return Wire(response)
 
     def knock(self, host: str, port: int, timeout: float) -> str:
         """Opens and closes a connection; "" where it stood, else what was said."""
-        api: Any = self._calls.api
+        sdk: Any = self._api.sdk
         with translate(f"connecting through {self._container}"):
             command = ["sh", "-c", KNOCK, "knock", host, str(port), str(math.ceil(timeout))]
-            made = api.exec_create(self._container, command)["Id"]
-            said = api.exec_start(made).decode(errors="replace")
-            code = api.exec_inspect(made)["ExitCode"]
+            session = sdk.exec_create(self._container, command)["Id"]
+            said = sdk.exec_start(session).decode(errors="replace")
+            code = sdk.exec_inspect(session)["ExitCode"]
         return "" if code == 0 else " ".join(said.split()) or "no connection"
 
 

@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from pipeline.adapters.git import process as process_module
-from pipeline.adapters.git.process import GitRefused
+from pipeline.adapters.git.process import GitRefused, finish_git, run_git, start_git
 from pipeline.adapters.git.urls import Remote, safe_tag
 from pipeline.errors import EngineFailed, PushliveError, RequestError
 from pipeline.lib.retry import poll
@@ -62,7 +61,7 @@ def make(repository: Path, *, branch: str = "main") -> None:
     """An empty bare repository without templates and hooks, whose archives equal a checkout. Twice."""
     try:
         repository.mkdir(parents=True, exist_ok=True)
-        process_module.run(
+        run_git(
             repository, "init", "--quiet", "--bare", "--template=", f"--initial-branch={branch}",
             doing=f"Making the repository {repository.name}",
         )  # fmt: skip
@@ -92,9 +91,9 @@ def fetch(repository: Path, remote: Remote, branch: str, size_limit: int, clock:
         ]
         arguments += ["--", remote.url, f"+refs/heads/{branch}:{local_ref(branch)}"]
         public, secret = _settings(remote)
-        process = process_module.start(repository, arguments, settings=public, secret=secret, hold=(lock,))
+        process = start_git(repository, arguments, settings=public, secret=secret, hold=(lock,))
         try:
-            process_module.finish(
+            finish_git(
                 process, watch, doing="fetch", each=lambda: _check_size(repository, remote, size_limit)
             )
             _check_size(repository, remote, size_limit)

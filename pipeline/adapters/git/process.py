@@ -65,7 +65,7 @@ class GitRefused(EngineFailed):
         self.stderr = stderr
 
 
-def start(
+def start_git(
     repository: Path,
     arguments: list[str],
     *,
@@ -95,11 +95,11 @@ def start(
             f"git cannot be started: {error}.", advice="Install git on this machine."
         ) from error
     popen: Popen = process.proc
-    process.proc = None  # its finalizer would end one process; ``end`` ends the group
+    process.proc = None  # its finalizer would end one process; ``end_git`` ends the group
     return popen
 
 
-def end(process: Popen) -> None:
+def end_git(process: Popen) -> None:
     """Ends git and everything it started, reaps it and closes its pipes. Twice."""
     for number in (signal.SIGTERM, signal.SIGKILL):  # on SIGTERM git removes its lock files
         if process.poll() is None:
@@ -113,7 +113,7 @@ def end(process: Popen) -> None:
                 pipe.close()
 
 
-def finish(
+def finish_git(
     process: Popen,
     watch: Watch | None = None,
     *,
@@ -141,19 +141,19 @@ def finish(
                 if each:
                     each()
     finally:
-        end(process)
+        end_git(process)
     if process.returncode:
-        raise refused(doing, process.returncode, err)
+        raise refusal(doing, process.returncode, err)
     return out
 
 
-def run(repository: Path, *arguments: str, doing: str, given: bytes | None = None) -> bytes:
+def run_git(repository: Path, *arguments: str, doing: str, given: bytes | None = None) -> bytes:
     """The output of a short command that needs no network. Raises GitRefused."""
     stdin = subprocess.PIPE if given is not None else None
-    return finish(start(repository, list(arguments), stdin=stdin), doing=doing, given=given)
+    return finish_git(start_git(repository, list(arguments), stdin=stdin), doing=doing, given=given)
 
 
-def refused(doing: str, status: int, stderr: bytes) -> GitRefused:
+def refusal(doing: str, status: int, stderr: bytes) -> GitRefused:
     said = stderr.decode("utf-8", "replace").strip()
     last = "; ".join(line for line in said.splitlines() if line.strip())[-600:]
     return GitRefused(f"{doing}: git ended with status {status}: {last or 'it said nothing'}.", status, said)

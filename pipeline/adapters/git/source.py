@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from pipeline.adapters.git import mirror
-from pipeline.adapters.git import process as process_module
-from pipeline.adapters.git import tree as tree_module
-from pipeline.adapters.git.process import GitRefused
-from pipeline.adapters.git.tree import Entry
+from pipeline.adapters.git.process import GitRefused, end_git, refusal, run_git, start_git
+from pipeline.adapters.git.tree import Entry, parse_entry, walk_tree
 from pipeline.adapters.git.urls import check_ref, check_url, with_login
 from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config.models import Source as SourceConfig
@@ -50,12 +48,12 @@ def init_repository(path: Path, *, push_limit: int = 2 << 30) -> None:
     """
     mirror.make(path)
     for name, value in {**_SERVER_SETTINGS, "receive.maxInputSize": str(push_limit)}.items():
-        process_module.run(path, "config", name, value, doing=f"Setting up the repository {path.name}")
+        run_git(path, "config", name, value, doing=f"Setting up the repository {path.name}")
 
 
 def heads(path: Path) -> dict[str, str]:
     """The repository's branches: name → commit id. Raises EngineFailed."""
-    out = process_module.run(
+    out = run_git(
         path, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/", doing=f"Reading {path.name}"
     )
     pairs = (line.split(" ", 1) for line in out.decode("utf-8", "replace").splitlines())
@@ -156,7 +154,7 @@ class GitSource:
         """See ``ports.Source``. Raises RequestError for more files or bytes than are built."""
         path = self._path(key, source)
         entries = []
-        for entry in tree_module.walk(path, _hex(commit), self._size_limit):
+        for entry in walk_tree(path, _hex(commit), self._size_limit):
             entries.append(entry)
             if entry.mode == "160000" or entry.path == b".gitmodules":
                 where = entry.path.decode("utf-8", "replace")
@@ -184,7 +182,7 @@ class GitSource:
     def _archive(self, repository: Path, commit: str, folder: str) -> Iterator[IO[bytes]]:
         """The folder is cut out here: git would lose the attributes written above it."""
         arguments = ["archive", "--format=tar", commit, *(["--", f":(literal){folder}"] if folder else [])]
-        process = process_module.start(repository, arguments)
+        process = start_git(repository, arguments)
         stream = cast(IO[bytes], process.stdout)
         whole = False
         try:
@@ -196,11 +194,9 @@ class GitSource:
                     process.wait(5.0)
             status = process.poll()
             said = process.stderr.read() if status and process.stderr else b""
-            process_module.end(process)
+            end_git(process)
             if status:
-                raise process_module.refused(
-                    f"Reading commit {commit[:7]} of {repository.stem}", status, said
-                )
+                raise refusal(f"Reading commit {commit[:7]} of {repository.stem}", status, said)
 
     def _logins(self) -> list[str]:
         """The lines of ``git-credentials`` beside the mirrors: ``https://user:token@host``."""
@@ -226,15 +222,13 @@ class GitSource:
     def _entries(self, repository: Path, commit: str, path: str) -> Iterator[Entry]:
         """The tree's entry at ``path``, if there is one."""
         out = self._bytes(repository, "ls-tree", "-z", "-l", "--full-tree", _hex(commit), "--", path)
-        return map(tree_module.entry, out.split(b"\0")[:-1])
+        return map(parse_entry, out.split(b"\0")[:-1])
 
     def _contents(self, repository: Path, ids: list[str]) -> Iterator[bytes]:
         if not ids:
             return
         given = "".join(f"{id_}\n" for id_ in ids).encode()
-        out = io.BytesIO(
-            process_module.run(repository, "cat-file", "--batch", doing="Reading files", given=given)
-        )
+        out = io.BytesIO(run_git(repository, "cat-file", "--batch", doing="Reading files", given=given))
         for _ in ids:
             size = int(out.readline().split()[2])
             yield out.read(size + 1)[:-1]
@@ -256,7 +250,7 @@ class GitSource:
         return self._bytes(repository, *arguments).decode("utf-8", "replace").rstrip("\n")
 
     def _bytes(self, repository: Path, *arguments: str) -> bytes:
-        return process_module.run(repository, *arguments, doing=f"Reading the repository {repository.stem}")
+        return run_git(repository, *arguments, doing=f"Reading the repository {repository.stem}")
 
 
 def _hex(commit: str) -> str:

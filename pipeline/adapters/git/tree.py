@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from pipeline.adapters.git import process as process_module
+from pipeline.adapters.git.process import end_git, refusal, start_git
 from pipeline.errors import RequestError
 from pipeline.lib.units import show_size
 
@@ -27,35 +27,33 @@ class Entry:
         return self.mode.startswith("100")
 
 
-def entry(line: bytes) -> Entry:
+def parse_entry(line: bytes) -> Entry:
     """One line of ``git ls-tree -l``."""
     head, _, name = line.partition(b"\t")
     mode, _, id_, size = head.decode().split()
     return Entry(mode, id_, int(size) if size != "-" else -1, name)
 
 
-def walk(repository: Path, commit: str, size_limit: int) -> Iterator[Entry]:
+def walk_tree(repository: Path, commit: str, size_limit: int) -> Iterator[Entry]:
     """Every file of the commit. A tree can name itself over and over and so stand for more files than there is
     room for: git is ended, and RequestError raised, beyond ``FILES_AT_MOST`` of them or ``size_limit`` bytes.
 
     ``commit``: an id that was checked to be one."""
-    process = process_module.start(repository, ["ls-tree", "-z", "-l", "-r", "--full-tree", commit])
+    process = start_git(repository, ["ls-tree", "-z", "-l", "-r", "--full-tree", commit])
     count, size, rest = 0, 0, b""
     try:
         while piece := cast(IO[bytes], process.stdout).read(_PIECE):
             *lines, rest = (rest + piece).split(b"\0")
-            for one in map(entry, lines):
+            for one in map(parse_entry, lines):
                 count, size = count + 1, size + max(0, one.size)
                 _bounded(commit, count, size, size_limit)
                 yield one
         process.wait(10.0)
         if process.returncode:
             said = process.stderr.read() if process.stderr else b""
-            raise process_module.refused(
-                f"Reading the repository {repository.stem}", process.returncode, said
-            )
+            raise refusal(f"Reading the repository {repository.stem}", process.returncode, said)
     finally:
-        process_module.end(process)
+        end_git(process)
 
 
 def _bounded(commit: str, count: int, size: int, size_limit: int) -> None:

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Any
 
-from pipeline.adapters.docker_api.calls import Calls, ClientFactory
+from pipeline.adapters.docker_api.api import ClientFactory, DockerApi
 from pipeline.adapters.docker_api.client import status_of, translate
 from pipeline.adapters.docker_api.labels import INSTANCE, LOGS, ROLE, SPEC, Body
 from pipeline.adapters.haproxy.config import FOLDER
@@ -68,7 +68,7 @@ class ProxyContainer:
         folder: Folder,
         control: Control,
     ) -> None:
-        self._calls = Calls(client_factory)
+        self._api = DockerApi(client_factory)
         self._settings = settings
         self._clock = clock
         self._folder = folder
@@ -106,7 +106,7 @@ class ProxyContainer:
 
     def _neighbours(self) -> dict[str, str]:
         """What other installations' proxies bind, by their instance."""
-        found = self._calls.list(f"{ROLE}=proxy", all=False)
+        found = self._api.list(f"{ROLE}=proxy", all=False)
         return {one["Labels"].get(INSTANCE, "?"): one["Labels"].get(LISTENS, "") for one in found}
 
     def remove(self) -> None:
@@ -115,12 +115,12 @@ class ProxyContainer:
         if found is None:
             return
         with translate(f"removing the proxy's container {self.name}"):
-            self._calls.api.remove_container(found["Id"], force=True, v=True)
+            self._api.sdk.remove_container(found["Id"], force=True, v=True)
 
     def _find(self) -> dict[str, Any] | None:
         try:
             with translate(f"looking for the proxy's container {self.name}"):
-                found: dict[str, Any] = self._calls.api.inspect_container(self.name)
+                found: dict[str, Any] = self._api.sdk.inspect_container(self.name)
         except EngineFailed as error:
             if status_of(error) == 404:
                 return None
@@ -133,12 +133,12 @@ class ProxyContainer:
         return found
 
     def _start(self, found: dict[str, Any] | None, body: Body) -> None:
-        api = self._calls.api
+        sdk = self._api.sdk
         try:
             with translate("starting the proxy"):
-                made = found or api.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
-                self._furnish(made["Id"])
-                api.start(made["Id"])
+                container = found or sdk.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
+                self._furnish(container["Id"])
+                sdk.start(container["Id"])
         except EngineFailed as error:
             if status_of(error) != 404:
                 raise
@@ -187,7 +187,7 @@ class ProxyContainer:
 
     def _last_words(self) -> str:
         with translate("reading the proxy's log"):
-            output = self._calls.api.logs(self.name, tail=20)
+            output = self._api.sdk.logs(self.name, tail=20)
         lines = output.decode(errors="replace").splitlines()
         return " · ".join(line for line in lines if "NOTICE" not in line)[-600:]
 

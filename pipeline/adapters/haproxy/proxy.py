@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from pipeline.adapters.docker_api.calls import ClientFactory
+from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy.certificates import Certificates
 from pipeline.adapters.haproxy.config import MAPS, SERVERS, Routes, Server, State, backend, maps, server_name
 from pipeline.adapters.haproxy.container import ProxyContainer

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.adapters.docker_api.addresses import subnet
-from pipeline.adapters.docker_api.calls import Calls, ClientFactory, Found
+from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
 from pipeline.adapters.docker_api.client import explanation, status_of, translate
 from pipeline.adapters.docker_api.exec_tunnel import Tunnel
 from pipeline.adapters.docker_api.labels import INDEX, INSTANCE, LOGS, ROLE, SPEC, Body
@@ -65,9 +65,9 @@ def proxy_body(settings: Settings) -> Body:
 class _Folder(Folder):
     """Here, and sent there with every change."""
 
-    def __init__(self, settings: Settings, calls: Calls, container: str) -> None:
+    def __init__(self, settings: Settings, api: DockerApi, container: str) -> None:
         super().__init__(settings)
-        self._calls, self._container = calls, container
+        self._api, self._container = api, container
 
     def save(self, state: State) -> None:
         super().save(state)
@@ -80,7 +80,7 @@ class _Folder(Folder):
     def send(self, container: str) -> None:
         """All files, before HAProxy is told of any change: whenever it starts again, it finds what was last wanted."""
         with translate("sending the proxy its files"):
-            self._calls.api.put_archive(container, "/", self._tar())
+            self._api.sdk.put_archive(container, "/", self._tar())
 
     def _tar(self) -> bytes:
         out = io.BytesIO()
@@ -164,7 +164,7 @@ class _Container(ProxyContainer):
         """Its files there; those here stay. Twice."""
         try:
             with translate("removing the proxy's volume"):
-                self._calls.api.remove_volume(self.name)
+                self._api.sdk.remove_volume(self.name)
         except EngineFailed as error:
             if status_of(error) != 404:
                 raise
@@ -172,7 +172,7 @@ class _Container(ProxyContainer):
     def networks(self) -> list[Found]:
         """Those of this instance's environments."""
         with translate("listing networks"):
-            found: list[Found] = self._calls.api.networks(
+            found: list[Found] = self._api.sdk.networks(
                 filters={"label": f"{INSTANCE}={self._settings.instance}"}
             )
         return [one for one in found if INDEX in one["Labels"]]
@@ -182,7 +182,7 @@ class _Container(ProxyContainer):
         address = str(subnet(self._settings, int(network["Labels"][INDEX])).network_address + OWN)
         try:
             with translate(f"joining {network['Name']}"):
-                self._calls.api.connect_container_to_network(self.name, network["Id"], ipv4_address=address)
+                self._api.sdk.connect_container_to_network(self.name, network["Id"], ipv4_address=address)
         except EngineFailed as error:
             if "already exists" not in explanation(error.__cause__ or error):
                 raise
@@ -191,20 +191,20 @@ class _Container(ProxyContainer):
         """So that the network can be removed. Twice."""
         try:
             with translate(f"leaving {network['Name']}"):
-                self._calls.api.disconnect_container_from_network(self.name, network["Id"], force=True)
+                self._api.sdk.disconnect_container_from_network(self.name, network["Id"], force=True)
         except EngineFailed as error:
             if status_of(error) not in (404, 500):  # 500: it is not connected
                 raise
 
 
-class ProxyElsewhere(Proxy):
+class RemoteProxy(Proxy):
     """See ``Proxy``. ``settings``: those of ``own_settings``."""
 
     def _adapters(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         name = f"{self._settings.instance}-proxy"
-        calls = Calls(client_factory)
-        self.tunnel = Tunnel(calls, name)
-        folder, control = _Folder(self._settings, calls, name), _Control(self.tunnel, name)
+        api = DockerApi(client_factory)
+        self.tunnel = Tunnel(api, name)
+        folder, control = _Folder(self._settings, api, name), _Control(self.tunnel, name)
         self._there = _Container(client_factory, self._settings, self._clock, folder, control)
         return folder, control, self._there
 

@@ -81,7 +81,7 @@ def starters() -> Iterator[tuple[Path, str, ast.Call]]:
 
 
 def test_git_is_started_in_two_places_alone() -> None:
-    """All of git's work goes through ``adapters.git.process.start``; the server's through ``git http-backend``."""
+    """All of git's work goes through ``adapters.git.process.start_git``; the server's through ``git http-backend``."""
     users = {names(path) for path in SOURCES if any(name in ("Git", "Repo") for name, _ in calls(path))}
     assert users == {"pipeline/adapters/git/process.py"}
     by_hand = {
@@ -122,9 +122,9 @@ GIT = sorted((ROOT / "pipeline" / "adapters" / "git").glob("*.py"))
 def invocations(path: Path) -> Iterator[list[ast.expr]]:
     """The arguments of every git command in that file, as they are written."""
     for name, call in calls(path):
-        if name in ("process.run", "process_module.run", "self._git", "self._bytes"):
+        if name in ("run_git", "self._git", "self._bytes"):
             yield list(call.args[1:])
-        elif name in ("process.start", "process_module.start") and isinstance(call.args[1], ast.List):
+        elif name == "start_git" and isinstance(call.args[1], ast.List):
             yield list(call.args[1].elts)
     for node in ast.walk(ast.parse(path.read_text())):
         named = isinstance(node, ast.Assign | ast.AugAssign) and ast.unparse(node).startswith("arguments ")

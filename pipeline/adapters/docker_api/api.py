@@ -28,7 +28,7 @@ _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\
 _STATES = {"created": "created", "running": "running", "restarting": "starting", "paused": "starting"}
 
 
-class Calls:
+class DockerApi:
     """Docker, for one process at a time: a forked one gets connections of its own."""
 
     def __init__(self, client_factory: ClientFactory) -> None:
@@ -37,7 +37,7 @@ class Calls:
         self._owner = 0
 
     @property
-    def api(self) -> docker.APIClient:
+    def sdk(self) -> docker.APIClient:
         """The SDK's low-level client."""
         if self._client is None or self._owner != os.getpid():
             self._client, self._owner = self._factory(), os.getpid()
@@ -46,28 +46,28 @@ class Calls:
     def list(self, *labels: str, all: bool = True) -> list[Found]:
         """Containers that carry all of these labels (``name`` or ``name=value``)."""
         with translate("listing containers"):
-            found: list[Found] = self.api.containers(all=all, filters={"label": list(labels)})
+            found: list[Found] = self.sdk.containers(all=all, filters={"label": list(labels)})
         return found
 
     def inspect(self, name: str) -> Found | None:
         """One container, None where there is none."""
         found: Found | None = self._unless_gone(
-            f"looking at {name}", lambda: self.api.inspect_container(name)
+            f"looking at {name}", lambda: self.sdk.inspect_container(name)
         )
         return found
 
     def image(self, name: str) -> Found | None:
         """One image, None where it is not there."""
-        api: Any = self.api
+        sdk: Any = self.sdk
         found: Found | None = self._unless_gone(
-            f"looking at the image {name[:19]}", lambda: api.inspect_image(name)
+            f"looking at the image {name[:19]}", lambda: sdk.inspect_image(name)
         )
         return found
 
     def remove_image(self, name: str) -> None:
         """Removes one image, unless a container uses it. Twice."""
         try:
-            self._unless_gone(f"removing the image {name}", lambda: self.api.remove_image(name))
+            self._unless_gone(f"removing the image {name}", lambda: self.sdk.remove_image(name))
         except EngineFailed as error:
             if status_of(error) != 409:
                 raise
@@ -76,7 +76,7 @@ class Calls:
         """Makes a container; its id. Raises EngineFailed where the image is gone or the name is taken."""
         try:
             with translate(f"making {name}"):
-                return str(self.api.create_container_from_config(body, name)["Id"])  # type: ignore[no-untyped-call]
+                return str(self.sdk.create_container_from_config(body, name)["Id"])  # type: ignore[no-untyped-call]
         except EngineFailed as error:
             if status_of(error) == 404:
                 raise EngineFailed(
@@ -89,7 +89,7 @@ class Calls:
         """Starts a container. Raises AppFailed where its command cannot be executed."""
         try:
             with translate(f"starting {name}"):
-                self.api.start(name)
+                self.sdk.start(name)
         except EngineFailed as error:
             if status_of(error) == 400:
                 said = explanation(error.__cause__ or error)
@@ -105,13 +105,13 @@ class Calls:
         limit = int(found["Labels"].get(STOP) or 10)
         name = found["Id"]
         if found["State"] in ("running", "restarting", "paused"):
-            self._unless_gone(f"stopping {name_of(found)}", lambda: self.api.stop(name, timeout=limit))
+            self._unless_gone(f"stopping {name_of(found)}", lambda: self.sdk.stop(name, timeout=limit))
         self.remove(name)
 
     def remove(self, name: str) -> None:
         """Removes a container, running or not. Twice."""
         try:
-            self._unless_gone(f"removing {name}", lambda: self.api.remove_container(name, force=True, v=True))
+            self._unless_gone(f"removing {name}", lambda: self.sdk.remove_container(name, force=True, v=True))
         except EngineFailed as error:
             if status_of(error) != 409:  # 409: its removal is under way already
                 raise
@@ -119,12 +119,12 @@ class Calls:
     def restart_always(self, name: str) -> None:
         """From now on Docker starts it again by itself, after a crash and after a reboot."""
         with translate(f"setting the restart policy of {name}"):
-            self.api.update_container(name, restart_policy=ALWAYS)
+            self.sdk.update_container(name, restart_policy=ALWAYS)
 
     def output(self, name: str, lines: int, times: bool = False) -> tuple[str, ...]:
         """Its last output lines, each whole; with ``times`` each begins with its time."""
         raw = self._unless_gone(
-            f"reading the output of {name}", lambda: self.api.logs(name, tail=lines + 1, timestamps=True)
+            f"reading the output of {name}", lambda: self.sdk.logs(name, tail=lines + 1, timestamps=True)
         )
         found = [_entries(line) for line in (raw or b"").split(b"\n") if line]
         if sum(len(entries) for entries in found) > lines:
@@ -136,18 +136,18 @@ class Calls:
     def follow(self, name: str) -> CancellableStream[bytes]:
         """Its output as it comes, in pieces of bytes; ends with the container."""
         with translate(f"following the output of {name}"):
-            stream: CancellableStream[bytes] = self.api.logs(name, stream=True, follow=True)
+            stream: CancellableStream[bytes] = self.sdk.logs(name, stream=True, follow=True)
         return stream
 
     def memory(self) -> int:
         """Bytes of memory that the Engine's machine has."""
         with translate("asking Docker about the machine"):
-            return int(self.api.info()["MemTotal"])
+            return int(self.sdk.info()["MemTotal"])
 
     def network(self, name: str) -> Found | None:
         """One network, None where there is none."""
         found: Found | None = self._unless_gone(
-            f"looking at the network {name}", lambda: self.api.inspect_network(name)
+            f"looking at the network {name}", lambda: self.sdk.inspect_network(name)
         )
         return found
 
@@ -160,7 +160,7 @@ class Calls:
         ipam = IPAMConfig(driver="default", pool_configs=pools)
         try:
             with translate(f"making the network {body['Name']}"):
-                self.api.create_network(
+                self.sdk.create_network(
                     body["Name"], driver="bridge", ipam=ipam, check_duplicate=True, labels=body["Labels"]
                 )
         except EngineFailed as error:
@@ -176,7 +176,7 @@ class Calls:
 
     def remove_network(self, name: str) -> None:
         """Removes a network. Twice."""
-        self._unless_gone(f"removing the network {name}", lambda: self.api.remove_network(name))
+        self._unless_gone(f"removing the network {name}", lambda: self.sdk.remove_network(name))
 
     def _unless_gone(self, doing: str, act: Callable[[], Any]) -> Any:
         try:

@@ -19,7 +19,7 @@ from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.developer import web
 from tests.support.local_registry import registry
 from tests.support.ports import free_ports
-from tests.support.remote_engine import Elsewhere
+from tests.support.remote_engine import RemoteEngine
 from tests.support.service import get, running
 from tests.support.waiting import until
 
@@ -30,19 +30,19 @@ def watch(seconds: float = 40.0) -> Deadline:
     return Deadline(SystemClock(), seconds)
 
 
-def new_ref(there: Elsewhere, slot: str = "blue") -> SlotRef:
+def new_ref(there: RemoteEngine, slot: str = "blue") -> SlotRef:
     name, index = there.name()
     return SlotRef(name, "live", index, slot, there.key)
 
 
-def spec_of(there: Elsewhere, ref: SlotRef, **service: object) -> SlotSpec:
+def spec_of(there: RemoteEngine, ref: SlotRef, **service: object) -> SlotSpec:
     values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
     config = Rendered(service=Service(**values), hosts=(f"{ref.pipeline}.example",))
     number = next(_releases)
     return SlotSpec(ref, number, number, f"{number:040x}", "sha256:none", config, remote=there.remote)
 
 
-def deploy(there: Elsewhere, spec: SlotSpec) -> None:
+def deploy(there: RemoteEngine, spec: SlotSpec) -> None:
     there.engine.prepare(spec.ref, spec.config.hosts)
     there.engine.start(spec, watch())
     there.engine.ready(spec, lambda event: None, watch())
@@ -50,12 +50,12 @@ def deploy(there: Elsewhere, spec: SlotSpec) -> None:
     there.engine.switch(spec)
 
 
-def told(there: Elsewhere, spec: SlotSpec) -> tuple[int, str]:
+def told(there: RemoteEngine, spec: SlotSpec) -> tuple[int, str]:
     """What a visitor of that machine gets."""
     return get(f"http://{there.settings.proxy_http}/?text", Host=spec.config.hosts[0])
 
 
-def test_visitors_come_in_by_the_machines_own_port_and_the_switch_moves_them(there: Elsewhere) -> None:
+def test_visitors_come_in_by_the_machines_own_port_and_the_switch_moves_them(there: RemoteEngine) -> None:
     blue = spec_of(there, new_ref(there))
     deploy(there, blue)
     assert f"release=r{blue.release} environment=live" in told(there, blue)[1]
@@ -66,7 +66,7 @@ def test_visitors_come_in_by_the_machines_own_port_and_the_switch_moves_them(the
     assert told(there, blue)[0] == 404
 
 
-def test_the_proxy_comes_back_by_itself_with_what_was_last_wanted(there: Elsewhere) -> None:
+def test_the_proxy_comes_back_by_itself_with_what_was_last_wanted(there: RemoteEngine) -> None:
     spec = spec_of(there, new_ref(there))
     deploy(there, spec)
     name = f"{there.settings.instance}-proxy"
@@ -78,14 +78,14 @@ def test_the_proxy_comes_back_by_itself_with_what_was_last_wanted(there: Elsewhe
     there.engine.remove(spec.ref)
 
 
-def answers(there: Elsewhere, spec: SlotSpec) -> bool:
+def answers(there: RemoteEngine, spec: SlotSpec) -> bool:
     try:
         return told(there, spec)[0] == 200
     except OSError:
         return False
 
 
-def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: Elsewhere) -> None:
+def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: RemoteEngine) -> None:
     spec = spec_of(there, new_ref(there))
     deploy(there, spec)
     found = there.client.api.inspect_container(f"{there.settings.instance}-proxy")
@@ -103,7 +103,7 @@ def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: E
     there.engine.remove(spec.ref)
 
 
-def test_what_is_wrong_with_an_application_there_is_said_as_here(there: Elsewhere) -> None:
+def test_what_is_wrong_with_an_application_there_is_said_as_here(there: RemoteEngine) -> None:
     spec = spec_of(there, new_ref(there), command=("httpd", "-f", "-p", "9090", "-h", "/www"), ready=2.0)
     there.engine.prepare(spec.ref, ())
     there.engine.start(spec, watch())
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_an_application_there_is_said_as_here(there: Elsewher
     there.engine.remove(spec.ref)
 
 
-def test_the_probe_says_what_happened_on_the_way(there: Elsewhere) -> None:
+def test_the_probe_says_what_happened_on_the_way(there: RemoteEngine) -> None:
     silent = "nc -l -p 9091 -e sleep 60 & exec httpd -f -p 8080 -h /www"
     spec = spec_of(there, new_ref(there), command=("sh", "-c", silent))
     deploy(there, spec)
@@ -128,7 +128,7 @@ def test_the_probe_says_what_happened_on_the_way(there: Elsewhere) -> None:
     there.engine.remove(spec.ref)
 
 
-def test_a_taken_port_there_is_named_with_its_setting(there: Elsewhere) -> None:
+def test_a_taken_port_there_is_named_with_its_setting(there: RemoteEngine) -> None:
     settings = replace(there.settings, instance=f"{there.settings.instance}x", data=there.settings.data / "x")
     engine, _ = pair(Where(docker=there.daemon.tcp), settings, SystemClock())
     there.engine.serving(new_ref(there))  # whose proxy has the port
@@ -151,7 +151,7 @@ pipelines:
 
 
 def test_a_push_goes_live_on_another_machine_and_comes_back(
-    there: Elsewhere, docker_client: docker.DockerClient
+    there: RemoteEngine, docker_client: docker.DockerClient
 ) -> None:
     with registry() as shelf:
         config = CONFIG.replace("REGISTRY", shelf.host).replace("HOST", there.daemon.tcp)
@@ -181,7 +181,7 @@ def test_an_engine_that_does_not_answer_is_passing_trouble() -> None:
         client(host=f"tcp://127.0.0.1:{free_ports(1)}")
 
 
-def test_where_there_is_no_netcat_bash_carries_the_bytes(there: Elsewhere, tmp_path: object) -> None:
+def test_where_there_is_no_netcat_bash_carries_the_bytes(there: RemoteEngine, tmp_path: object) -> None:
     """As in images that are made of Debian: the relay, without a netcat on its path."""
     for program in ("bash", "cat"):
         found = subprocess.run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.adapters.docker_api.calls import ENTRY, _entries
+from pipeline.adapters.docker_api.api import ENTRY, _entries
 
 STAMP = b"2026-11-25T12:55:13.471591353Z "
 
