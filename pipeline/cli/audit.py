@@ -1,20 +1,29 @@
-"""``pushlive audit``: who did what, and whether the record of it is whole."""
+"""``pushlive audit``: who did what, and whether the log of it is intact."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import quote
 
+from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import Cell, cleaned, table
 from pipeline.lib.text import one_line
 
 
+@command(
+    "show who did what, from where and why; --verify checks the log itself",
+    argument("pipeline", nargs="?", default="", help="only this pipeline (default: everything)"),
+    argument("--limit", type=int, default=50, metavar="N", help="how many entries (default: 50)"),
+    argument("--verify", action="store_true", help="check the whole chain; the exit code is the result"),
+    argument("--head", default="", metavar="HASH", help="with --verify: this hash must be in the chain"),
+    JSON,
+)
 def audit(context: Context) -> int:
     if context.args.verify:
         return _verify(context)
     if context.args.head:
-        raise UsageError("--head belongs to --verify.", advice="Write `pushlive audit --verify --head HASH`.")
+        raise UsageError("--head needs --verify.", advice="Write `pushlive audit --verify --head HASH`.")
     name = pipeline_name(context.args.pipeline)
     answer = context.newest("/api/audit", name)
     if context.json:
@@ -22,7 +31,7 @@ def audit(context: Context) -> int:
         return DONE
     rows = [row(entry) for entry in reversed(cleaned(answer["entries"]))]
     if not rows:
-        context.terminal.say("Nothing was done yet.")
+        context.terminal.say("The audit log is empty.")
         return DONE
     head = ("", "time", "who", "act", "on", "release", "from", "why")
     terminal = context.terminal
@@ -33,7 +42,7 @@ def audit(context: Context) -> int:
 def row(entry: dict[str, Any]) -> tuple[Cell, ...]:
     """number, time, who, act, on, release, from, why"""
     said = {key: str(value) for key, value in entry.items()}
-    place = "/".join(part for part in (said.get("pipeline"), said.get("environment")) if part)
+    target = "/".join(part for part in (said.get("pipeline"), said.get("environment")) if part)
     role = f" ({said['role']})" if said.get("role") else ""
     origin = " ".join(part for part in (said.get("way"), said.get("address")) if part)
     why = " · ".join(part for part in (said.get("why"), said.get("detail")) if part)
@@ -42,7 +51,7 @@ def row(entry: dict[str, Any]) -> tuple[Cell, ...]:
         said.get("time", "")[:19].replace("T", " "),
         said.get("who", "") + role,
         (said.get("act", ""), "bold"),
-        f"{said['run']} {said.get('environment', '')}".rstrip() if said.get("run") else place,
+        f"{said['run']} {said.get('environment', '')}".rstrip() if said.get("run") else target,
         said.get("release", ""),
         (origin, "dim"),
         why,
@@ -59,12 +68,12 @@ def _verify(context: Context) -> int:
     for problem in answer["problems"]:
         terminal.data(terminal.paint("✗", "red bold") + " " + one_line(str(problem)))
     if not answer["ok"]:
-        terminal.note("The log was altered from outside: docs/operations.md (Audit) says what to do.")
+        terminal.note("The log was changed outside Pushlive; docs/operations.md (Audit) says what to do.")
         return FAILED
-    terminal.data(f"{terminal.paint('✓', 'green')} {count} entries, each follows from the one before it.")
+    terminal.data(f"{terminal.paint('✓', 'green')} {count} entries; the chain is intact.")
     if count:
         terminal.data(f"newest: {int(answer['number'])} {one_line(str(answer['hash']))}")
         terminal.note(
-            "Note it elsewhere; `pushlive audit --verify --head HASH` then says whether it is still there."
+            "Keep this hash elsewhere; `pushlive audit --verify --head HASH` checks that it is still in the log."
         )
     return DONE

@@ -12,23 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError, TryAgain
+from pipeline.cli.context import NotAllowed, Unreachable
+from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
 
 DEFAULT_URL = "http://127.0.0.1:7070"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANSWER_LIMIT = 64 << 20
-_TO_GET_IN = (
-    "`pushlive token create NAME` where the service runs prints a token; "
-    "put it into PUSHLIVE_TOKEN or into ~/.config/pushlive/token."
+_ADVICE = (
+    "Run `pushlive token create NAME` on the service's machine and put the token "
+    "into PUSHLIVE_TOKEN or ~/.config/pushlive/token."
 )
-
-
-class Unreachable(TryAgain):
-    """No answer, or one that says "not now"."""
-
-
-class NotAllowed(PushliveError):
-    """No token, a wrong one, or one whose role is not enough."""
 
 
 _KINDS: dict[int, type[PushliveError]] = {
@@ -43,7 +36,7 @@ _KINDS: dict[int, type[PushliveError]] = {
 
 
 class Where(NamedTuple):
-    """The service's address, the token, and where the token was found (or was looked for)."""
+    """The service's address, the token, and where the token was found (or looked for)."""
 
     url: str
     token: str
@@ -51,7 +44,7 @@ class Where(NamedTuple):
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
-    """The rule of ``pipeline.config.settings``, repeated: importing that costs more than the whole command."""
+    """As in ``pipeline.config.settings``; importing that would take longer than the whole command."""
     if environ.get("PUSHLIVE_DATA"):
         return Path(environ["PUSHLIVE_DATA"]).expanduser()
     return Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "pushlive"
@@ -73,20 +66,22 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         valid = False
     if not valid:
-        raise ConfigError(f"PUSHLIVE_URL={url!r} is not an address.", advice=f"Write e.g. {DEFAULT_URL}.")
+        raise ConfigError(
+            f"PUSHLIVE_URL={url!r} is not an http or https URL.", advice=f"Example: {DEFAULT_URL}."
+        )
     return parts
 
 
 def _token_files(environ: Mapping[str, str], local: bool) -> Iterator[Path]:
     if environ.get("PUSHLIVE_TOKEN_FILE"):
         yield Path(environ["PUSHLIVE_TOKEN_FILE"]).expanduser()
-    if local:  # a local service's own token is nothing that another machine should be shown
+    if local:  # never send the local service's own token to another machine
         yield data_folder(environ) / "token"
     yield Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "pushlive" / "token"
 
 
 def where(environ: Mapping[str, str]) -> Where:
-    """The service to talk to. Raises ConfigError for an address or a token that cannot be one."""
+    """The service to talk to. Raises ConfigError for a malformed address or token."""
     url = _url(environ)
     if token := environ.get("PUSHLIVE_TOKEN", "").strip():
         return _checked(Where(url, token, "PUSHLIVE_TOKEN"))
@@ -105,43 +100,42 @@ def where(environ: Mapping[str, str]) -> Where:
 def _checked(place: Where) -> Where:
     _split(place.url)
     if not place.token.isascii() or not place.token.isprintable() or " " in place.token:
-        raise ConfigError(f"what {place.found} holds cannot be a token.", advice=_TO_GET_IN)
+        raise ConfigError(f"{place.found} does not contain a valid token.", advice=_ADVICE)
     return place
 
 
 def refusal(status: int, retry: str, raw: bytes, place: Where) -> PushliveError:
-    """The error for an answer that is not 2xx, by its status."""
+    """The error for an answer that is not 2xx. ``retry`` is its Retry-After header."""
     try:
         answer = json.loads(raw)
         text, advice = str(answer["error"]), str(answer.get("advice") or "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         text, advice = "", ""
     if status == 401:
-        had = (
-            f"does not take the token from {place.found}" if place.token else "wants a token, none was found"
-        )
-        looked = (f": {text}" if text else "") if place.token else f" (looked at {place.found})"
-        return NotAllowed(f"{place.url} {had}{looked}.", advice=_TO_GET_IN)
+        if not place.token:
+            return NotAllowed(
+                f"{place.url} requires a token, and none was found in {place.found}.", advice=_ADVICE
+            )
+        why = f": {text}" if text else ""
+        return NotAllowed(f"{place.url} rejected the token from {place.found}{why}.", advice=_ADVICE)
     if status == 403:
-        return NotAllowed(text or f"{place.url} does not allow this.", advice=advice or _TO_GET_IN)
+        return NotAllowed(text or f"{place.url} does not allow this.", advice=advice or _ADVICE)
     if not text and status in (400, 404, 421):
         return _stranger(status, place)
     if status in (429, 503):
-        soon = (
-            advice
-            or f"Try again in {retry if retry.isdigit() else 'a few'} seconds; `pushlive doctor` says more."
-        )
-        return Unreachable(text or f"{place.url} cannot answer now ({status}).", advice=soon)
+        seconds = retry if retry.isdigit() else "a few"
+        advice = advice or f"Try again in {seconds} seconds; `pushlive doctor` checks every part."
+        return Unreachable(text or f"{place.url} cannot answer now ({status}).", advice=advice)
     kind = _KINDS.get(status, PushliveError)
     if not text:
         text = f"{place.url} answered {status}."
-        advice = "The service's own log says why; `pushlive doctor` looks at the parts."
+        advice = "The service's output says why; `pushlive doctor` checks every part."
     return kind(text, advice=advice)
 
 
 def _stranger(status: int, place: Where) -> PushliveError:
     return Unreachable(
-        f"something answers {status} at {place.url}, but not as Pushlive does.",
+        f"{place.url} answered {status}, but it is not Pushlive.",
         advice="Set PUSHLIVE_URL to the service's address.",
     )
 
@@ -161,7 +155,7 @@ class Client:
         return time.time() - self.skew
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """One call; the decoded JSON of its answer."""
+        """The decoded JSON of the answer to one call."""
         with self._answer(method, path, body, self._timeout) as answer:
             raw = answer.read(_ANSWER_LIMIT)
         try:
@@ -183,8 +177,8 @@ class Client:
     def _answer(
         self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float
     ) -> Iterator[http.client.HTTPResponse]:
-        """The answer to be read, when it is one of success. What goes wrong with the connection before or
-        while it is read is raised as Unreachable."""
+        """A successful answer, ready to be read. A connection that fails, now or while it is read, raises
+        Unreachable."""
         parts = _split(self.place.url)
         secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
@@ -199,7 +193,7 @@ class Client:
                     raise refusal(answer.status, retry, answer.read(1 << 20), self.place)
                 yield answer
         except (OSError, http.client.HTTPException) as error:
-            raise self._silent(error) from error
+            raise self._unreachable(error) from error
         finally:
             connection.close()
 
@@ -216,17 +210,17 @@ class Client:
             skew = time.time() - parsedate_to_datetime(date).timestamp()
         except ValueError:
             return
-        # The header counts whole seconds: a small difference is none.
+        # The header has whole seconds, so a small difference means nothing.
         self.skew = skew if abs(skew) > 2 else 0.0
 
-    def _silent(self, error: Exception) -> Unreachable:
+    def _unreachable(self, error: Exception) -> Unreachable:
         if isinstance(error, TimeoutError):
             why = "no answer in time"
         elif isinstance(error, ConnectionRefusedError):
             why = "connection refused"
         else:
-            why = str(error) or type(error).__name__
+            why = str(error).strip() or type(error).__name__
         return Unreachable(
-            f"the service is not reachable at {self.place.url} ({why}).",
-            advice="`pushlive up` starts it; for one elsewhere set PUSHLIVE_URL.",
+            f"cannot reach the service at {self.place.url} ({why}).",
+            advice="Start it with `pushlive up`, or set PUSHLIVE_URL if it runs elsewhere.",
         )

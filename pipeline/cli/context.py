@@ -1,4 +1,4 @@
-"""What every command shares: exit codes, the context it runs in, and how runs and releases are named."""
+"""What every command shares: exit codes and errors, its context, and how runs and releases are named."""
 
 from __future__ import annotations
 
@@ -26,27 +26,35 @@ INTERRUPTED = 130
 
 EXIT_CODES = """\
 exit codes:
-  0    done; the run is live
-  1    the run did not end live, or something else failed
+  0    success; the run is live
+  1    the run did not go live, or something else failed
   2    wrong usage, or a problem in the configuration
-  3    cannot be done now
+  3    not possible now
   4    not found
-  5    the service is not reachable
-  6    not allowed: no token, a wrong one, or one whose role is not enough
-  7    the run waits for a person at a gate
-  130  interrupted; what the service does goes on"""
+  5    the service cannot be reached
+  6    not allowed: no token, a wrong token, or a role that may not do this
+  7    the run waits at a gate for a person
+  130  interrupted; the service continues its work"""
 
 
 class UsageError(ConfigError):
-    """The command was written in a way that does not say what is meant."""
+    """The words of the command are ambiguous or contradict each other."""
+
+
+class Unreachable(TryAgain):
+    """The service does not answer, or answers that it cannot now."""
+
+
+class NotAllowed(PushliveError):
+    """No token, a wrong one, or one whose role is not enough."""
 
 
 class Detached(KeyboardInterrupt):
-    """Ctrl-C while following the run of that name: the run goes on."""
+    """Ctrl-C while following the run of that name: the run continues."""
 
 
 class Context:
-    """One command's surroundings. The client is made when it is first needed."""
+    """What a command is given. The client is made when it is first needed."""
 
     def __init__(self, args: argparse.Namespace, terminal: Terminal, environ: Mapping[str, str]) -> None:
         self.args = args
@@ -64,21 +72,21 @@ class Context:
         return self._client
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The answer as it came: for ``--json``, or to be cleaned before it is shown."""
+        """The answer as received: for ``--json``, or to be cleaned before it is shown."""
         return self.client.call(method, path, body)
 
     def shown(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The answer with nothing in it that a terminal would obey."""
+        """The answer without terminal control characters."""
         return cleaned(self.ask(method, path, body))
 
     def print_json(self, value: Any) -> None:
-        """JSON on one stream and nothing else on it; non-ASCII is escaped, so that it is inert as well."""
+        """The only output of ``--json``. Everything but ASCII is escaped, so a terminal obeys nothing in it."""
         import json
 
         self.terminal.data(json.dumps(value, indent=2))
 
     def tell(self, answer: Any, otherwise: str = "") -> int:
-        """Shows the messages of an answer, ``otherwise`` where it has none. Returns DONE."""
+        """Shows the messages of an answer, or ``otherwise`` if it has none. Returns DONE."""
         if self.json:
             self.print_json(answer)
         else:
@@ -87,12 +95,12 @@ class Context:
         return DONE
 
     def newest(self, path: str, pipeline: str) -> Any:
-        """The newest entries of a list, of one pipeline or of all; as many as the command was asked for."""
+        """The newest ``--limit`` entries of a list, for one pipeline or (with "") for all."""
         only = f"pipeline={quote(pipeline)}&" if pipeline else ""
         return self.ask("GET", f"{path}?{only}limit={self.args.limit}")
 
     def pipeline(self, name: str) -> str:
-        """That name, or the only pipeline's. Raises UsageError when there are several, NotFound when none."""
+        """The name, or that of the only pipeline. Raises UsageError if there are several, NotFound if none."""
         if name:
             return name
         names = [str(entry["name"]) for entry in self.shown("GET", "/api/status")["pipelines"]]
@@ -100,13 +108,13 @@ class Context:
             return names[0]
         if not names:
             raise NotFound(
-                "the service has no pipeline yet.",
+                "the service has no pipelines yet.",
                 advice="`pushlive init` writes a pipelines.yaml to start from.",
             )
-        raise UsageError("which pipeline?", advice=f"There are several: {', '.join(names)}.")
+        raise UsageError("which pipeline?", advice=f"Name one of: {', '.join(names)}.")
 
     def run_path(self, words: Sequence[str]) -> tuple[str, str]:
-        """The pipeline, and the path of the run that the words name."""
+        """The pipeline, and the API path of the run that the words name."""
         name, number = reference(words)
         name = self.pipeline(name)
         return name, f"/api/runs/{name}/{number or 'latest'}"
@@ -123,17 +131,17 @@ def reference(words: Sequence[str]) -> tuple[str, int | None]:
     match = _REFERENCE.fullmatch(text)
     if not match or text == "#":
         raise UsageError(
-            f"{text!r} is not the name of a run.", advice="Write hello#42, or hello for its latest run."
+            f"{text!r} does not name a run.", advice="Write hello#42, or hello for its latest run."
         )
     return match["name"] or "", int(match["number"]) if match["number"] else None
 
 
 def pipeline_name(text: str) -> str:
-    """A pipeline's name as it is written on the command line. Raises UsageError."""
+    """A pipeline's name from the command line. Raises UsageError."""
     if text and not re.fullmatch(_NAME, text):
         raise UsageError(
-            f"{text!r} cannot be the name of a pipeline.",
-            advice="Names are small letters, digits and hyphens; `pushlive status` lists the pipelines.",
+            f"not a valid pipeline name: {text!r}.",
+            advice="Names are lower-case letters, digits and hyphens; `pushlive status` lists the pipelines.",
         )
     return text
 
@@ -143,28 +151,31 @@ def release_number(text: str) -> int:
     match = re.fullmatch(r"r?([0-9]{1,9})", text)
     if not match:
         raise UsageError(
-            f"{text!r} is not a release.", advice="Write r17; `pushlive status` names the releases."
+            f"{text!r} is not a release.", advice="Write r17; `pushlive runs` lists the releases."
         )
     return int(match[1])
 
 
 def split_reference(text: str) -> tuple[str, int]:
-    """``hello#42``, as the service names a run, in its parts."""
+    """The pipeline and number of a run's id from the service. Raises UsageError."""
     name, number = reference([text])
     if not name or number is None:
-        raise UsageError(f"the service named the run {text!r}; client and service are of different versions.")
+        raise UsageError(
+            f"the service sent the run id {text!r}, which this command does not know.",
+            advice="Use the same version of Pushlive here as the service.",
+        )
     return name, number
+
+
+_CODES: tuple[tuple[type[PushliveError], int], ...] = (
+    (NotAllowed, NOT_ALLOWED),
+    (ConfigError, USAGE),
+    (NotFound, NOT_FOUND),
+    (RequestError, CONFLICT),
+    (TryAgain, UNREACHABLE),
+)
 
 
 def exit_code(error: PushliveError) -> int:
     """The exit code that scripts see for an error."""
-    from pipeline.cli.client import NotAllowed
-
-    table: tuple[tuple[type[PushliveError], int], ...] = (
-        (NotAllowed, NOT_ALLOWED),
-        (ConfigError, USAGE),
-        (NotFound, NOT_FOUND),
-        (RequestError, CONFLICT),
-        (TryAgain, UNREACHABLE),
-    )
-    return next((code for kind, code in table if isinstance(error, kind)), FAILED)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)

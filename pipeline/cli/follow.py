@@ -1,4 +1,4 @@
-"""``pushlive follow`` and ``logs``: what a run says, as it says it."""
+"""``pushlive follow`` and ``logs``: a run's output, as it comes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pipeline.cli.client import Unreachable
-from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, reference
+from pipeline.cli.command import ENV, JSON, RUN, argument, command
+from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, Unreachable, reference
 from pipeline.cli.live_line import Display
 from pipeline.cli.terminal import Paint, cleaned, plain
 from pipeline.lib.retry import Backoff, Retry
 from pipeline.lib.text import one_line
 
 BACKOFF = Backoff(0.2, ceiling=2.0)
-PATIENCE = 60.0  # seconds that a broken stream is tried again, counted from the last word
+RETRY_FOR = 60.0  # seconds that a broken stream is retried, from its last message on
 
 
 class End(NamedTuple):
-    """How a run came out: ``state`` is "ended" or "waiting"."""
+    """A run's result. ``state`` is "ended" or "waiting"."""
 
     state: str
     outcome: str
@@ -31,6 +31,7 @@ class End(NamedTuple):
         return DONE if self.outcome == "live" else FAILED
 
 
+@command("watch a run until it ends; the exit code is its result", RUN, JSON)
 def follow(context: Context) -> int:
     _, path = context.run_path(context.args.run)
     show = (lambda message: context.terminal.data(json.dumps(message))) if context.json else None
@@ -38,11 +39,19 @@ def follow(context: Context) -> int:
 
 
 def known(context: Context, path: str) -> dict[str, Any]:
-    """The plain run at that path, with its ``budget`` beside."""
+    """The run at that path as a dictionary, with its ``budget``."""
     answer = context.ask("GET", path)
     return {**answer["run"], "budget": (answer.get("timing") or {}).get("budget")}
 
 
+@command(
+    "print a run's whole log; with --app the application's own output",
+    RUN,
+    argument("--stage", default="", metavar="NAME", help="only build, or one environment"),
+    argument("--app", action="store_true", help="the latest output of the running application"),
+    ENV,
+    argument("--lines", type=int, default=200, metavar="N", help="with --app: how many (default: 200)"),
+)
 def logs(context: Context) -> int:
     from urllib.parse import quote
 
@@ -56,7 +65,7 @@ def logs(context: Context) -> int:
 
 
 def _output(context: Context) -> int:
-    """The application's own output, where it runs."""
+    """The output of the application's running containers."""
     from urllib.parse import urlencode
 
     pipeline = context.pipeline(reference(context.args.run)[0])
@@ -73,20 +82,20 @@ def watch(
     after: str = "",
     show: Callable[[dict[str, Any]], None] | None = None,
 ) -> End:
-    """Follows a run until it ends or waits for a person. ``run``: the plain run, or as much as is known;
-    ``after``: the id of the last event that needs no telling; ``show``: takes each message instead of the
-    terminal. Ctrl-C detaches and leaves the run going: raises Detached."""
+    """Follows a run until it ends or waits for a person. ``run``: the run, or as much of it as is known;
+    ``after``: the id of the last event that was shown already; ``show``: called with each message instead of
+    printing it. Ctrl-C raises Detached; the run continues."""
     name = one_line(f"{run['pipeline']}#{run['number']}")
     path = f"/api/runs/{run['pipeline']}/{run['number']}/events"
     display = Display(context.terminal, cleaned(run), context.client.now)
-    told = False
+    shown = False
     try:
         with display:
             for message in messages(context, path, after):
                 if show:
                     show(message)
                 elif "event" in message:
-                    told = _tell(context, display, cleaned(message)) or told
+                    shown = _show(context, display, cleaned(message)) or shown
                 if "end" in message:
                     end = End(str(message["end"].get("state")), str(message["end"].get("outcome") or ""))
                     break
@@ -94,30 +103,30 @@ def watch(
                 raise AssertionError("messages() ends with an end or an error")
     except KeyboardInterrupt:
         raise Detached(name) from None
-    if not show and not told:
+    if not show and not shown:
         context.terminal.say(*_summary(name, end, context.terminal.paint))
     return end
 
 
 class Garbled(Unreachable):
-    """What came are no events: to try again would bring the same."""
+    """The stream does not hold events; a retry would not help."""
 
     def __init__(self) -> None:
-        super().__init__("the service's events are not readable.", advice="Is PUSHLIVE_URL right?")
+        super().__init__("the answer is not a stream of events.", advice="Check PUSHLIVE_URL.")
 
 
 def messages(context: Context, path: str, after: str) -> Iterator[dict[str, Any]]:
-    """The stream's messages, up to and with its end. A broken stream is taken up again where it broke off;
-    raises Unreachable when that fails for PATIENCE seconds, or when the stream cannot be begun at all."""
-    begun = False
+    """The stream's messages, its end included. A broken stream is resumed where it broke off. Raises Unreachable
+    if that fails for RETRY_FOR seconds, or if the stream cannot be opened at all."""
+    opened = False
     retry: Retry | None = None
     while True:
-        trouble = Unreachable(
-            "the events ended before the run.", advice="`pushlive runs` shows how it goes on."
+        failure = Unreachable(
+            "the events ended before the run did.", advice="`pushlive runs` shows how it continues."
         )
         try:
             for number, line in enumerate(context.client.lines(path + (f"?after={after}" if after else ""))):
-                begun = True
+                opened = True
                 if line.strip():
                     message = _decoded(line)
                     after = str(message.get("id") or after)
@@ -129,15 +138,15 @@ def messages(context: Context, path: str, after: str) -> Iterator[dict[str, Any]
         except Garbled:
             raise
         except Unreachable as error:
-            if not begun:
+            if not opened:
                 raise
-            trouble = error
+            failure = error
         if retry is None:
-            retry = Retry(BACKOFF, timeout=PATIENCE)
-            context.terminal.note("… the connection broke; trying again (the run goes on)")
+            retry = Retry(BACKOFF, timeout=RETRY_FOR)
+            context.terminal.note("… connection lost; reconnecting (the run continues)")
         pause = retry.pause()
         if pause is None:
-            raise trouble
+            raise failure
         time.sleep(pause)
 
 
@@ -148,13 +157,13 @@ def _decoded(line: str) -> dict[str, Any]:
         raise Garbled from error
     if not isinstance(message, dict):
         raise Garbled
-    if "error" in message:  # the service lost its store in the middle
+    if "error" in message:  # the service lost its store meanwhile
         raise Unreachable(str(message["error"]), advice=str(message.get("advice") or ""))
     return message
 
 
-def _tell(context: Context, display: Display, message: dict[str, Any]) -> bool:
-    """Shows one event; True when it told how the run came out."""
+def _show(context: Context, display: Display, message: dict[str, Any]) -> bool:
+    """Shows one event; True if it shows the run's result."""
     event = message["event"]
     kind = str(event.get("kind", ""))
     lines = [str(line) for line in message.get("lines", [])]
@@ -163,7 +172,7 @@ def _tell(context: Context, display: Display, message: dict[str, Any]) -> bool:
 
 
 def styled(line: str, kind: str, event: dict[str, Any], paint: Paint) -> str:
-    """The line with the colour that its kind has: output recedes, what needs a person stands out."""
+    """The line in the colour of its kind: output is dim, what needs a person stands out."""
     if paint is plain:
         return line
     if line[:1] in ("┌", "├", "└", "│"):
@@ -181,7 +190,7 @@ def styled(line: str, kind: str, event: dict[str, Any], paint: Paint) -> str:
         return paint(line, "red bold" if failed else "bold")
     if kind == "stage" and (stage := str(event.get("stage", ""))) and line.startswith(stage):
         return paint("✓ ", "green") + paint(stage, "bold") + line[len(stage) :]
-    # What belongs to a stage stands under its name, which has a mark before it once it is done.
+    # Lines of a stage are aligned with its name, which follows a check mark once it is done.
     return ("  " if event.get("stage") else "") + paint(line, styles.get(kind, ""))
 
 

@@ -1,4 +1,4 @@
-"""The one redrawn line below a run's output on a terminal: stages, elapsed time, the countdown."""
+"""The progress line below a run's output on a terminal: stages, elapsed time, countdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REDRAW = 0.25  # seconds
 
 
 class Progress:
-    """What is known of a run while it goes on. Times are the service's wall clock."""
+    """What is known of a running run. Times are the service's wall clock, in seconds since the epoch."""
 
     def __init__(self, run: dict[str, Any]) -> None:
         self.stages: list[str] = [str(stage) for stage in run.get("stages") or []]
@@ -29,7 +29,7 @@ class Progress:
         self.budget = float(timing.get("deploy") or 300.0)
 
     def take(self, event: dict[str, Any]) -> None:
-        """Moves on by one event."""
+        """Advances by one event."""
         kind, stage = event.get("kind"), str(event.get("stage") or "")
         at = float(event.get("at") or 0.0)
         self.started = self.started or at
@@ -71,7 +71,7 @@ class Progress:
 
 
 class Display:
-    """Writes lines; on a terminal the progress line stays below them and keeps time by itself."""
+    """Writes lines; on a terminal the progress line stays below them and is redrawn as time passes."""
 
     def __init__(self, terminal: Terminal, run: dict[str, Any], now: Callable[[], float]) -> None:
         self._terminal = terminal
@@ -95,7 +95,7 @@ class Display:
             self._write("\r\x1b[K")
 
     def tell(self, event: dict[str, Any], lines: list[str]) -> None:
-        """Shows the lines of one event, and moves the progress on."""
+        """Shows the lines of one event and advances the progress."""
         with self._lock:
             self._progress.take(event)
             if not self._thread:
@@ -110,7 +110,7 @@ class Display:
 
     def _drawn(self) -> str:
         now = self._now()
-        # A line that wraps could not be redrawn: a narrow terminal gets the times alone.
+        # A wrapped line cannot be redrawn, so a narrow terminal shows only the times.
         if columns(self._progress.line(now, plain)) < self._terminal.width:
             return self._progress.line(now, self._terminal.paint)
         return self._progress.line(now, plain).rpartition("    ")[2][: self._terminal.width - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from pipeline.cli.command import JSON, RUN, command
 from pipeline.cli.context import DONE, Context
 from pipeline.cli.status import run_state
 from pipeline.cli.terminal import Cell, Paint, cleaned, span, table, waterfall
@@ -13,6 +14,7 @@ _WHOSE = {"application": "the application", "engine": "Pushlive's side", "config
 _BAR = 28  # columns
 
 
+@command("show a run: its steps, times and checks, and why it failed", RUN, JSON)
 def show(context: Context) -> int:
     _, path = context.run_path(context.args.run)
     answer = context.ask("GET", path)
@@ -25,7 +27,7 @@ def show(context: Context) -> int:
 
 
 def run_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
-    """The whole page of one run."""
+    """Everything about one run."""
     run, timing = answer["run"], answer.get("timing") or {}
     blocks = [
         header(run, answer.get("release"), paint),
@@ -61,7 +63,7 @@ def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) ->
 
 
 def stage_lines(timing: dict[str, Any], paint: Paint, width: int) -> list[str]:
-    """Stages and steps with their seconds, each bar beginning where the one before ended."""
+    """Stages and steps with their times; each bar begins where the one before ended."""
     stages = timing.get("stages") or []
     whole = sum(float(stage["seconds"]) for stage in stages)
     over, begun = str(timing.get("over") or ""), 0.0
@@ -92,7 +94,7 @@ def _step_row(stage: str, step: dict[str, Any], begun: float, whole: float, over
 
 
 def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
-    """Waiting apart from working, and both against their budgets."""
+    """Waiting and working times, and both budgets."""
     if not timing:
         return []
     budget = timing.get("budget") or {}
@@ -107,7 +109,7 @@ def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
         left = limit - deploy if timing.get("left") is None else float(timing["left"])
         rows.append((("image ready → live", "dim"), span(deploy), f"of {span(limit)}", _left(timing, left)))
     if budget.get("whole"):
-        verdict: Cell = ("serious: more than the whole may take", "red bold") if timing.get("serious") else ""
+        verdict: Cell = ("serious: over the whole budget", "red bold") if timing.get("serious") else ""
         rows.append((("push → live", "dim"), span(whole), f"of {span(float(budget['whole']))}", verdict))
     return table(("", "", "", ""), rows, paint, right=(1,), indent="")
 
@@ -120,7 +122,7 @@ def _left(timing: dict[str, Any], left: float) -> Cell:
 
 
 def check_lines(checks: dict[str, Any], paint: Paint, width: int) -> list[str]:
-    """Smoke checks by stage: what was asked, what came back, how long it took."""
+    """Smoke checks by stage: the request, the answer, and how long it took."""
     rows: list[tuple[Cell, ...]] = []
     for stage, results in checks.items():
         for number, check in enumerate(results):
@@ -136,12 +138,12 @@ def check_lines(checks: dict[str, Any], paint: Paint, width: int) -> list[str]:
                     (tries, "dim"),
                 )
             )
-    head = ("", "", "asked", "answered", "took", "")
+    head = ("", "", "check", "answer", "took", "")
     return table(head, rows, paint, width=width, flexible=3, right=(4,), indent="") if rows else []
 
 
 def card(failure: dict[str, Any] | None, paint: Paint) -> list[str]:
-    """What went wrong, what was seen, what differs, what to do next."""
+    """What went wrong, the evidence, what differs, what to do next."""
     if not failure:
         return []
     edge = paint("│", "red")
@@ -164,14 +166,14 @@ def card(failure: dict[str, Any] | None, paint: Paint) -> list[str]:
 
 
 def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
-    """The command that a person most likely wants now."""
+    """The command that a person most likely needs now."""
     name, state, outcome = run["pipeline"], run.get("state"), run.get("outcome")
     if state == "waiting":
         return [f"{paint('pushlive promote', 'bold')} '{run['id']}' lets it into {run.get('gate')}"]
     if state != "ended":
-        return [f"{paint('pushlive follow', 'bold')} '{run['id']}' watches it"]
+        return [f"{paint('pushlive follow', 'bold')} '{run['id']}' follows it"]
     if outcome == "failed":
-        return [paint(f"pushlive logs '{run['id']}' prints everything it said", "dim")]
+        return [paint(f"pushlive logs '{run['id']}' prints its whole log", "dim")]
     if outcome == "live" and run.get("revert"):
-        return [paint(f"pushlive revert {name} puts the release before it back", "dim")]
+        return [paint(f"pushlive revert {name} puts the previous release back", "dim")]
     return []

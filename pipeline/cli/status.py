@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from pipeline.cli.command import JSON, PIPELINE, argument, command
 from pipeline.cli.context import DONE, Context, pipeline_name
 from pipeline.cli.terminal import Cell, Paint, age, cleaned, span, table
 from pipeline.errors import NotFound
@@ -13,6 +14,7 @@ from pipeline.lib.text import printable_lines
 _OUTCOMES = {"live": "green", "failed": "red", "superseded": "dim", "cancelled": "dim", "ignored": "dim"}
 
 
+@command("show what is live in each environment and whether it can be reverted", PIPELINE, JSON)
 def status(context: Context) -> int:
     name = pipeline_name(context.args.pipeline)
     answer = context.ask("GET", "/api/status" + (f"?pipeline={quote(name)}" if name else ""))
@@ -36,17 +38,17 @@ def status(context: Context) -> int:
 
 
 def config_warning(text: str, paint: Paint) -> list[str]:
-    """The service goes on with the last good file; that must not be overlooked."""
+    """The service keeps using the last good file; nobody should overlook that."""
     lines = printable_lines(text.strip())
     return [
-        paint("! pipelines.yaml is wrong; the last good one is in force.", "yellow bold"),
+        paint("! pipelines.yaml has errors; the last good version stays in use.", "yellow bold"),
         *(f"  {line}" for line in lines),
         "",
     ]
 
 
 def pipeline_lines(entry: dict[str, Any], now: float, paint: Paint, width: int) -> list[str]:
-    """One pipeline: a title with its latest run, a table of its environments, and what waits."""
+    """One pipeline: a title with its latest run, a table of its environments, and what needs a person."""
     title = paint(str(entry["name"]), "bold")
     source = " · ".join(str(entry[key]) for key in ("source", "branch") if entry.get(key))
     if source:
@@ -95,17 +97,17 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
     if entry.get("problem"):
         lines.append(paint(f"  ✗ {entry['problem']}", "red"))
     for environment in entry["environments"]:
-        place = environment["name"]
+        where = environment["name"]
         if environment.get("problem"):
-            lines.append(paint(f"  ✗ {place}: {environment['problem']}", "red"))
+            lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""
-            again = paint(f"pushlive resume {name} --env {place}", "bold")
-            lines.append(paint(f"  ! {place} is held: {hold['reason']}{by}", "yellow") + "  → " + again)
+            resume = paint(f"pushlive resume {name} --env {where}", "bold")
+            lines.append(paint(f"  ! {where} is held: {hold['reason']}{by}", "yellow") + "  → " + resume)
         for item in environment.get("quarantine") or []:
-            free = f"pushlive unquarantine {name} r{item['release']} --env {place}"
+            release = f"pushlive unquarantine {name} r{item['release']} --env {where}"
             lines.append(
-                paint(f"  · {place}: r{item['release']} in quarantine: {item['reason']}  → {free}", "dim")
+                paint(f"  · {where}: r{item['release']} in quarantine: {item['reason']}  → {release}", "dim")
             )
     if waiting := entry.get("waiting"):
         release = f"r{waiting['release']}, " if waiting.get("release") else ""
@@ -126,6 +128,12 @@ def run_state(run: dict[str, Any]) -> tuple[str, str]:
     return f"{run.get('state')}{stage}", "cyan"
 
 
+@command(
+    "list the latest runs",
+    PIPELINE,
+    argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)"),
+    JSON,
+)
 def runs(context: Context) -> int:
     name = pipeline_name(context.args.pipeline)
     answer = context.newest("/api/runs", name)
@@ -134,7 +142,7 @@ def runs(context: Context) -> int:
         return DONE
     found = cleaned(answer["runs"])
     if not found:
-        context.terminal.say("No runs yet. A `git push`, or `pushlive deploy`, makes the first one.")
+        context.terminal.say("No runs yet. `git push` or `pushlive deploy` starts the first one.")
         return DONE
     terminal = context.terminal
     rows = [run_row(run, context.client.now()) for run in found]

@@ -1,6 +1,6 @@
-"""What people see on a terminal: text made harmless, tables, spans of time, colours where they are wanted.
+"""Output for a terminal: text without control characters, tables, durations, colours.
 
-Only the standard library, and little of it: the command line starts with this.
+Imports little: every command loads this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", 
 
 
 def cleaned(value: Any) -> Any:
-    """``one_line`` for every string (and key) of a decoded JSON value."""
+    """``one_line`` for every string and key of a decoded JSON value."""
     if isinstance(value, str):
         return one_line(value)
     if isinstance(value, list):
@@ -42,7 +42,7 @@ def _coloured(text: str, style: str) -> str:
 
 
 def span(seconds: float) -> str:
-    """A measured time: ``4:58`` for minutes, ``0.34s`` below one."""
+    """A measured time: ``4:58`` for minutes, ``0.34s`` below one minute."""
     if seconds < 0:
         return "-" + span(-seconds)
     if seconds < 60:
@@ -52,7 +52,7 @@ def span(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A running time, without fractions that flicker: ``0:07``, ``4:58``."""
+    """A running time in whole seconds: ``0:07``, ``4:58``."""
     sign, whole = ("-", int(-seconds)) if seconds < 0 else ("", int(seconds))
     return f"{sign}{whole // 60}:{whole % 60:02}"
 
@@ -66,7 +66,7 @@ def age(seconds: float) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns the text takes: wide characters two, combining ones none."""
+    """How many columns the text takes: wide characters two, combining characters none."""
     if text.isascii():
         return len(text)
     return sum(
@@ -76,7 +76,7 @@ def columns(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """The text, ended by … where it would take more than ``width`` columns."""
+    """The text, cut with … if it would take more than ``width`` columns."""
     if columns(text) <= width:
         return text
     kept = ""
@@ -88,7 +88,7 @@ def cut(text: str, width: int) -> str:
 
 
 def waterfall(before: float, length: float, whole: float, width: int) -> tuple[str, str]:
-    """The indentation and the bar of a part that began ``before`` seconds into ``whole``."""
+    """The indentation and the bar of a part that began ``before`` seconds into ``whole`` seconds."""
     if whole <= 0:
         return "", ""
     start = min(width - 1, int(before / whole * width))
@@ -122,8 +122,9 @@ def table(
     right: Sequence[int] = (),
     indent: str = "  ",
 ) -> list[str]:
-    """Lines of a table. Empty columns are left out; where ``width`` (0: unlimited) is not enough, the column
-    ``flexible`` is cut, down to 12, then those in ``spare`` go, in that order. ``right``: aligned so."""
+    """Lines of a table. Empty columns are left out. If ``width`` (0: unlimited) is too small, the column
+    ``flexible`` is cut, down to 12, then the columns ``spare`` are dropped in that order. ``right``: these are
+    right-aligned."""
     cells = [[_split(cell) for cell in row] for row in rows]
     used = [i for i in range(len(head)) if any(row[i][0] for row in cells)]
     sizes = {i: max([columns(head[i]), *(columns(row[i][0]) for row in cells)]) for i in used}
@@ -150,7 +151,7 @@ def _width(out: TextIO) -> int:
 
 
 class Terminal:
-    """Where output goes, and what it may look like there."""
+    """Where output goes, and whether it may have colours."""
 
     def __init__(self, environ: Mapping[str, str], *, quiet: bool = False, out: TextIO | None = None) -> None:
         self.out = out or sys.stdout
@@ -159,28 +160,28 @@ class Terminal:
         capable = self.out.isatty() and environ.get("TERM", "") != "dumb"
         self.live = capable and not quiet
         self.paint: Paint = _coloured if capable and not environ.get("NO_COLOR") else plain
-        # A pipe gets every word; only a terminal's lines are cut.
+        # Only lines for a terminal are cut; a pipe gets them whole.
         self.width = _width(self.out) if self.out.isatty() else 0
 
     def data(self, *lines: str) -> None:
-        """What was asked for: always written."""
+        """The command's result: always written."""
         self.out.write("".join(f"{line}\n" for line in lines))
         self.out.flush()
 
     def say(self, *lines: str) -> None:
-        """What is good to know: not written when quiet."""
+        """For a person: not written with ``--quiet``."""
         if not self.quiet:
             self.data(*lines)
 
     def note(self, *lines: str) -> None:
-        """Good to know, beside output that a script reads: to standard error, unless quiet."""
+        """For a person, beside a result that a script reads: to standard error, unless ``--quiet``."""
         if not self.quiet:
             self.complain(*lines)
 
     def complain(self, *lines: str) -> None:
-        """What went wrong: to standard error, always."""
+        """An error or a warning: always, to standard error."""
         self.out.flush()
         text = "".join(f"{line}\n" for line in lines)
-        # The colours are those of standard output, which may be a terminal where standard error is a file.
+        # Colours are chosen for standard output; standard error may still be a file.
         sys.stderr.write(text if sys.stderr.isatty() else printable(text))
         sys.stderr.flush()

@@ -54,8 +54,8 @@ def test_09_init_writes_a_file_that_check_has_nothing_against(service: Service) 
     assert "new-app:" in text
     assert "port: 3000" in text
     assert "#" in text
-    assert "has no problem" in service.pushlive("check", cwd=folder, PUSHLIVE_CONFIG=file).out
-    assert "is here already" in service.pushlive("init", cwd=folder, PUSHLIVE_CONFIG=file, code=3).err
+    assert "has no problems" in service.pushlive("check", cwd=folder, PUSHLIVE_CONFIG=file).out
+    assert "already exists" in service.pushlive("init", cwd=folder, PUSHLIVE_CONFIG=file, code=3).err
 
 
 def test_09_check_reports_every_problem_with_its_line(service: Service) -> None:
@@ -192,7 +192,7 @@ def test_09_ctrl_c_and_down(service: Service) -> None:
     assert service.process
     assert service.process.returncode == 0
     done = service.pushlive("status", code=5)
-    assert "`pushlive up` starts it" in done.err
+    assert "Start it with `pushlive up`" in done.err
     assert get(url)[1] == "version 5\n"  # the applications serve on
     service.up()
     assert service.page() == "version 5\n"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.client import Client, NotAllowed, Unreachable, Where, data_folder, refusal, where
+from pipeline.cli.client import Client, Where, data_folder, refusal, where
+from pipeline.cli.context import NotAllowed, Unreachable
 from pipeline.config.settings import load
 from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
 from tests.support.cli_stub import TOKEN, Handler, Stub, Told
@@ -36,7 +37,7 @@ def test_the_token_is_looked_for_in_order(home: Path) -> None:
     _write(home / "data/token", "other")
     assert where({"PUSHLIVE_DATA": str(home / "data")}).token == "other"
     _write(home / "file", "from a file")
-    with pytest.raises(ConfigError, match="cannot be a token"):
+    with pytest.raises(ConfigError, match="does not contain a valid token"):
         where({"PUSHLIVE_TOKEN_FILE": str(home / "file")})
     assert where({"PUSHLIVE_TOKEN": "given"}).token == "given"
 
@@ -86,16 +87,16 @@ def test_an_error_is_of_its_statuss_kind(status: int, kind: type[PushliveError])
 
 
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b'{"error"', b"[" * 100_000, b"\xff"])
-def test_an_answer_of_something_else_is_said_to_be_that(raw: bytes) -> None:
-    assert "not as Pushlive does" in str(refusal(404, "", raw, PLACE))
+def test_an_answer_of_another_program_is_recognised(raw: bytes) -> None:
+    assert "is not Pushlive" in str(refusal(404, "", raw, PLACE))
     assert "in 7 seconds" in str(refusal(503, "7", raw, PLACE))
 
 
 def test_where_a_missing_and_a_wrong_token_come_from() -> None:
     missing = str(refusal(401, "", b"{}", Where("http://x", "", "PUSHLIVE_TOKEN, /data/token")))
-    assert "none was found (looked at PUSHLIVE_TOKEN, /data/token)" in missing
+    assert "none was found in PUSHLIVE_TOKEN, /data/token." in missing
     assert "pushlive token create" in missing
-    assert "does not take the token from PUSHLIVE_TOKEN" in str(refusal(401, "", b"{}", PLACE))
+    assert "rejected the token from PUSHLIVE_TOKEN" in str(refusal(401, "", b"{}", PLACE))
     expired = refusal(401, "", b'{"error": "the token expired"}', PLACE)
     assert "from PUSHLIVE_TOKEN: the token expired." in str(expired)
 
@@ -133,16 +134,16 @@ def test_something_that_is_not_http() -> None:
 
         thread = threading.Thread(target=speak)
         thread.start()
-        with pytest.raises(Unreachable, match="not reachable"):
+        with pytest.raises(Unreachable, match=r"cannot reach the service .*\(SSH-2.0-OpenSSH_9.9\)"):
             Client(Where(f"http://127.0.0.1:{server.getsockname()[1]}", "", "")).call("GET", "/api/status")
         thread.join()
 
 
-def test_an_answer_that_is_no_json(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_an_answer_that_is_not_json(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.answers["GET", "/api/status"] = lambda handler: handler.raw(200, b"<html>")
     told = pushlive("status")
     assert told.code == 5
-    assert "not as Pushlive does" in told.err
+    assert "is not Pushlive" in told.err
 
 
 def test_a_redirect_is_not_followed_with_the_token(stub: Stub, pushlive: Callable[..., Told]) -> None:

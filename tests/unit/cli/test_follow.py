@@ -75,7 +75,7 @@ def test_fault_47_events_cannot_steer_the_terminal(stub: Stub, pushlive: Callabl
     assert pushlive("follow").out.startswith("ab\n")
 
 
-def test_a_broken_stream_is_taken_up_where_it_broke(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_a_broken_stream_is_resumed_where_it_broke(stub: Stub, pushlive: Callable[..., Told]) -> None:
     def breaks(handler: Handler) -> None:
         handler.begin()
         handler.chunk(json.dumps(stub.events[0]).encode() + b"\n")
@@ -87,21 +87,21 @@ def test_a_broken_stream_is_taken_up_where_it_broke(stub: Stub, pushlive: Callab
     told = pushlive("follow", "hello#42")
     assert told.code == 0
     assert told.out.count("accepted") == 1
-    assert "trying again" in told.err
+    assert "reconnecting" in told.err
     assert stub.asked[-1][1] == "/api/runs/hello/42/events?after=1-0"
 
 
-def test_a_stream_that_stays_broken_ends_as_not_reachable(
+def test_a_stream_that_stays_broken_ends_as_unreachable(
     stub: Stub, pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "PATIENCE", 0.05)
+    monkeypatch.setattr(follow, "RETRY_FOR", 0.05)
     del stub.events[-1]
     told = pushlive("follow", "hello#42")
     assert told.code == 5
     assert "pushlive runs" in told.err
 
 
-def test_an_error_in_the_middle_is_tried_again(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_an_error_in_the_stream_is_retried(stub: Stub, pushlive: Callable[..., Told]) -> None:
     def fails(handler: Handler) -> None:
         handler.raw(200, b'\n{"error": "the store does not answer.", "advice": "wait"}\n')
         del stub.answers["GET", "/api/runs/hello/42/events"]
@@ -109,7 +109,7 @@ def test_an_error_in_the_middle_is_tried_again(stub: Stub, pushlive: Callable[..
     stub.answers["GET", "/api/runs/hello/42/events"] = fails
     told = pushlive("follow", "hello#42")
     assert told.code == 0
-    assert "trying again" in told.err
+    assert "reconnecting" in told.err
 
 
 @pytest.mark.parametrize("raw", [b"<html>\n", b"[1]\n", b"[" * 9999 + b"\n"])
@@ -130,7 +130,7 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(stub: Stub, pushlive: Callabl
     stub.answers["GET", "/api/runs/hello/42/events"] = interrupted
     told = pushlive("follow", "hello#42")
     assert told.code == 130
-    assert "detached; hello#42 goes on. `pushlive follow 'hello#42'` watches it again." in told.err
+    assert "Detached; hello#42 continues. Follow it again with `pushlive follow 'hello#42'`." in told.err
     assert all(method == "GET" for method, _, _ in stub.asked), "the run itself is left alone"
 
 
@@ -138,7 +138,7 @@ def test_ctrl_c_elsewhere(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.answers["GET", "/api/runs"] = lambda _: signal.pthread_kill(
         threading.main_thread().ident or 0, signal.SIGINT
     )
-    assert pushlive("runs") == (130, "", "interrupted.\n")
+    assert pushlive("runs") == (130, "", "Interrupted.\n")
 
 
 def test_logs_are_streamed_and_harmless(pushlive: Callable[..., Told]) -> None:
@@ -209,7 +209,7 @@ def test_a_terminal_gets_the_whole_run_after_a_deploy(quick: Stub) -> None:
 def test_a_file_of_errors_has_no_colours(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     code, _ = on_a_terminal(stub, "show", "hello#")
     assert code == 2
-    assert capsys.readouterr().err.startswith("pushlive show: 'hello#' is not")
+    assert capsys.readouterr().err.startswith("pushlive show: 'hello#' does not name a run")
 
 
 def test_status_and_show_fit_the_terminal(stub: Stub) -> None:

@@ -5,14 +5,16 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
 
 from pipeline.cli import context
+from pipeline.cli.command import Command
 from pipeline.cli.context import UsageError, reference, release_number
-from pipeline.cli.main import COMMANDS, main
+from pipeline.cli.main import COMMANDS, load, main
 from tests.support.cli_stub import Stub, Told
 from tests.support.paths import ROOT
 
@@ -36,12 +38,12 @@ def test_without_a_word_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_helps_and_leads_somewhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from importlib import import_module
-
+    command = load(name)
+    assert command.function or command.acts
     assert main([name, "--help"]) == 0
-    assert f"pushlive {name}" in capsys.readouterr().out
-    module, _, function = COMMANDS[name].where.partition(":")
-    assert callable(getattr(import_module(f"pipeline.cli.{module}"), function))
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"pushlive {name}" in out
+    assert command.description in out
 
 
 def test_the_installed_script_is_this_main() -> None:
@@ -78,13 +80,33 @@ def test_it_starts_with_nothing_heavy() -> None:
 
 
 def test_talking_to_the_service_needs_nothing_heavy_either() -> None:
-    script = (
-        "import sys\n"
-        "from pipeline.cli import act, care, follow, live_line, local, show, status\n"
-        "print(*sys.modules)"
-    )
+    script = "import sys, pipeline.cli.client, pipeline.cli.live_line; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not (HEAVY - {"http", "ssl"}) & set(loaded.split())
+
+
+def test_help_loads_every_command_and_nothing_heavy() -> None:
+    script = "import sys, pipeline.cli.main as c; c.main(['--help']); print(*sys.modules, file=sys.stderr)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr
+    assert not HEAVY & set(loaded.split())
+
+
+def test_a_command_loads_only_its_own_file() -> None:
+    script = "import sys, pipeline.cli.main as c; c._parser('status'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    files = {f"pipeline.cli.{file}" for file in COMMANDS.values()}
+    assert files & set(loaded.split()) == {"pipeline.cli.status"}
+
+
+def test_every_declared_command_is_listed() -> None:
+    folder = ROOT / "pipeline" / "cli"
+    declared = {
+        (name, file.stem)
+        for file in folder.glob("[!_]*.py")
+        for name, value in vars(import_module(f"pipeline.cli.{file.stem}")).items()
+        if isinstance(value, Command) and not name.startswith("_")
+    }
+    assert declared == set(COMMANDS.items())
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,14 @@ def test_show_has_steps_times_and_checks(pushlive: Callable[..., Told]) -> None:
     assert "image ready → live 1.30s of 5:00 4:58 left" in lines
     assert "push → live 1.80s of 10:00" in lines
     assert "qa ✓ GET /healthz 200 in 2 ms 0.002s 2 attempts" in lines
-    assert lines[-1] == "pushlive revert hello puts the release before it back"
+    assert lines[-1] == "pushlive revert hello puts the previous release back"
 
 
 def test_the_overspender_is_named() -> None:
     late = timing(deploy=320.0, left=-20.0, over="qa/smoke", serious=True, whole=700.0)
     lines = [" ".join(line.split()) for line in time_lines(late, plain)]
     assert "image ready → live 5:20 of 5:00 20.00s over, most of it in qa/smoke" in lines
-    assert "push → live 11:40 of 10:00 serious: more than the whole may take" in lines
+    assert "push → live 11:40 of 10:00 serious: over the whole budget" in lines
     assert sum("over the budget" in line for line in stage_lines(late, plain, 0)) == 1
 
 
@@ -77,7 +77,7 @@ def test_a_run_that_has_just_begun(stub: Stub, pushlive: Callable[..., Told]) ->
     }
     told = pushlive("show")
     assert told.code == 0
-    assert told.out.endswith("pushlive follow 'hello#42' watches it\n")
+    assert told.out.endswith("pushlive follow 'hello#42' follows it\n")
 
 
 def test_the_header_names_who_and_why() -> None:

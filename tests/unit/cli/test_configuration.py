@@ -1,12 +1,9 @@
-"""init, check, plan, and what is handed to the supervisor."""
+"""init, check and plan."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from pipeline.cli.local import plan_lines
+from pipeline.cli.configuration import plan_lines
 from pipeline.cli.terminal import plain
 from tests.support.cli_stub import Stub, Told
 
@@ -18,7 +15,7 @@ BAD = "pipelines:\n  hello:\n    service: {port: 99999, colour: red}\n    enviro
 def test_init_writes_a_file_that_check_accepts(pushlive: Callable[..., Told]) -> None:
     told = pushlive("init", "--name", "shop")
     assert told.code == 0
-    assert "pipelines.yaml written" in told.out
+    assert "Wrote pipelines.yaml" in told.out
     assert "shop" in Path("pipelines.yaml").read_text()
     assert pushlive("check").code == 0
 
@@ -27,14 +24,14 @@ def test_init_overwrites_nothing(pushlive: Callable[..., Told]) -> None:
     Path("pipelines.yaml").write_text("mine")
     told = pushlive("init")
     assert told.code == 3
-    assert "was not touched" in told.err
+    assert "was not changed" in told.err
     assert Path("pipelines.yaml").read_text() == "mine"
 
 
 def test_init_where_nothing_can_be_written(pushlive: Callable[..., Told]) -> None:
     told = pushlive("init", PUSHLIVE_CONFIG="missing/pipelines.yaml")
     assert told.code == 2
-    assert "cannot be written" in told.err
+    assert "cannot write" in told.err
 
 
 def test_check_prints_every_problem_with_its_line(pushlive: Callable[..., Told]) -> None:
@@ -51,7 +48,7 @@ def test_check_warns_and_passes(pushlive: Callable[..., Told]) -> None:
     Path("other.yaml").write_text(GOOD)
     told = pushlive("check", "other.yaml")
     assert told.code == 0
-    assert "other.yaml has no problem" in told.out
+    assert "other.yaml has no problems" in told.out
     assert told.out.startswith("! "), "no smoke check is worth a warning"
 
 
@@ -89,31 +86,3 @@ def test_plan_says_when_the_service_sees_a_problem(stub: Stub, pushlive: Callabl
 
 def test_a_plan_without_changes() -> None:
     assert plan_lines({"pipelines": {"hello": {"dev": []}}}, plain) == ["Nothing would change."]
-
-
-@pytest.mark.parametrize(
-    ("words", "call"),
-    [
-        (["up", "--config", "x.yaml"], ("up", "x.yaml")),
-        (["web"], ("web", None)),
-        (["worker"], ("worker", None)),
-        (["down"], ("down", False)),
-        (["down", "--all"], ("down", True)),
-    ],
-)
-def test_the_service_is_the_supervisors(
-    words: list[str], call: tuple[str, Any], pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipeline.runtime import supervisor
-
-    calls: list[tuple[str, Any]] = []
-
-    def taken(name: str, *arguments: Any) -> int:
-        given = arguments[0] if arguments else None
-        calls.append((name, getattr(given, "config", given)))
-        return 3
-
-    for name in ("up", "web", "worker", "down"):
-        monkeypatch.setattr(supervisor, name, lambda *arguments, name=name: taken(name, *arguments))
-    assert pushlive(*words).code == 3
-    assert calls == [call]

@@ -1,53 +1,23 @@
-"""Commands that work on this machine: starting and ending the service, and looking at pipelines.yaml."""
+"""``pushlive init``, ``check``, ``plan``: writing a pipelines.yaml, and what is in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.act import read_config
+from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, USAGE, Context
 from pipeline.cli.terminal import Paint, cleaned
 from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.lib.text import one_line
 
-
-def up(context: Context) -> int:
-    from pipeline.runtime import supervisor
-
-    return supervisor.up(context.args)
+_FILE = argument("file", nargs="?", default="", help="default: pipelines.yaml")
 
 
-def web(_: Context) -> int:
-    from pipeline.runtime import supervisor
-
-    return supervisor.web()
-
-
-def worker(_: Context) -> int:
-    from pipeline.runtime import supervisor
-
-    return supervisor.worker()
-
-
-def down(context: Context) -> int:
-    from pipeline.runtime import supervisor
-
-    return supervisor.down(bool(context.args.all))
-
-
-def backup(context: Context) -> int:
-    from pipeline.runtime import supervisor
-
-    return supervisor.backup(context.args.file)
-
-
-def restore(context: Context) -> int:
-    from pipeline.runtime import supervisor
-
-    return supervisor.restore(context.args.file)
-
-
+@command(
+    "write a commented pipelines.yaml for this repository",
+    argument("--name", default="", help="the pipeline's name (default: the folder's)"),
+)
 def init(context: Context) -> int:
     from pipeline.config.scaffold import starter
 
@@ -58,13 +28,13 @@ def init(context: Context) -> int:
             opened.write(text)
     except FileExistsError as error:
         raise RequestError(
-            f"{file} is here already and was not touched.",
-            advice="`pushlive check` looks at it; to start over, move it away first.",
+            f"{file} already exists and was not changed.",
+            advice="Check it with `pushlive check`, or move it away to start again.",
         ) from error
     except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
+        raise ConfigError(f"cannot write {file}: {error.strerror}.") from error
     context.terminal.say(
-        f"{file} written. `pushlive check` looks at it, `pushlive up` starts the service with it."
+        f"Wrote {file}. `pushlive check` checks it; `pushlive up` starts the service with it."
     )
     return DONE
 
@@ -74,7 +44,7 @@ def _file(context: Context) -> str:
 
 
 def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Every problem (line, path, message), and where there is none, every warning."""
+    """Every problem (line, path, message); if there are none, every warning."""
     from pipeline.config import lint, loading
 
     found = [{"line": p.line, "path": p.path, "message": p.message} for p in loading.problems(text, name)]
@@ -84,7 +54,7 @@ def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _machine_warnings() -> list[str]:
-    """What this machine's Engine cannot do for the configuration; nothing where there is none to ask."""
+    """What this machine's Engine cannot do for the configuration; nothing if no Engine answers."""
     from pipeline.config import settings
     from pipeline.runtime import bootstrap
 
@@ -95,6 +65,7 @@ def _machine_warnings() -> list[str]:
     return [why_not] if why_not else []
 
 
+@command("report every problem in pipelines.yaml, with its line", _FILE, JSON)
 def check(context: Context) -> int:
     name = _file(context)
     found, warnings = _examine(name, read_config(name))
@@ -106,11 +77,11 @@ def check(context: Context) -> int:
     terminal.say(*(paint_warning(text, terminal.paint) for text in warnings))
     if not found and not warnings and not _pipelines(name):
         terminal.say(
-            f"{paint_warning('', terminal.paint)}{one_line(name)} has no pipeline in it; `pushlive init` writes one."
+            paint_warning(f"{name} has no pipelines; `pushlive init` writes a file with one.", terminal.paint)
         )
     elif not found:
         rest = f", {_count(len(warnings), 'warning')}" if warnings else ""
-        terminal.say(f"{terminal.paint('✓', 'green')} {one_line(name)} has no problem{rest}.")
+        terminal.say(f"{terminal.paint('✓', 'green')} {one_line(name)} has no problems{rest}.")
     return USAGE if found else DONE
 
 
@@ -139,6 +110,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+@command("show what a changed pipelines.yaml would change", _FILE, JSON)
 def plan(context: Context) -> int:
     name = _file(context)
     text = read_config(name)
@@ -158,17 +130,29 @@ def plan(context: Context) -> int:
 
 
 def plan_lines(answer: dict[str, Any], paint: Paint) -> list[str]:
-    """What would change, by pipeline and environment."""
+    """The changes by pipeline and environment."""
     lines = [paint(f"✗ {text}", "red") for text in answer.get("problems") or []]
     lines += [paint_warning(str(text), paint) for text in answer.get("warnings") or []]
-    for pipeline, places in (answer.get("pipelines") or {}).items():
-        if any(places.values()):
+    pipelines = answer.get("pipelines") or {}
+    for pipeline, environments in pipelines.items():
+        if any(environments.values()):
             lines.append(paint(pipeline, "bold"))
-        for place, changes in places.items():
+        for environment, changes in environments.items():
             for number, change in enumerate(changes):
-                lines.append(f"  {paint((place if number == 0 else '').ljust(10), 'cyan')} {change}")
-    if not answer.get("problems") and not any(
-        any(p.values()) for p in (answer.get("pipelines") or {}).values()
-    ):
+                lines.append(f"  {paint((environment if number == 0 else '').ljust(10), 'cyan')} {change}")
+    if not answer.get("problems") and not any(any(changed.values()) for changed in pipelines.values()):
         lines.append("Nothing would change.")
     return lines
+
+
+def read_config(path: str) -> str:
+    """The text of a pipelines.yaml. Raises ConfigError that names the file."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no file {one_line(path)!r}.",
+            advice="`pushlive init` writes a pipelines.yaml to start from.",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {one_line(path)}: {one_line(str(error))}.") from error

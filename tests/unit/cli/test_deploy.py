@@ -47,7 +47,7 @@ def test_deploy_sends_the_file(stub: Stub, pushlive: Callable[..., Told]) -> Non
 
 def test_deploy_without_waiting(stub: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("deploy", "--no-wait")
-    assert told == (0, "hello#42 is accepted; `pushlive follow 'hello#42'` watches it.\n", "")
+    assert told == (0, "hello#42 accepted. Follow it with `pushlive follow 'hello#42'`.\n", "")
     assert not any("events" in path for _, path, _ in stub.asked)
     assert pushlive("deploy", "--no-wait", "--json").json == {"run": "hello#42"}
 
@@ -125,7 +125,7 @@ def test_promote_by_the_runs_name(stub: Stub, pushlive: Callable[..., Told]) -> 
 def test_nothing_to_promote(stub: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("promote", "hello")
     assert told.code == 3
-    assert "no run of hello waits for a person" in told.err
+    assert "no run of hello is waiting at a gate" in told.err
     told = pushlive("promote", "hello#42")
     assert told.code == 3
     assert "it is live" in told.err
@@ -137,9 +137,7 @@ def test_retry_and_cancel_act_on_the_run_that_was_the_latest(
 ) -> None:
     assert pushlive("retry", "hello").code == 0
     assert pushlive("cancel", "hello").code == 0
-    assert (
-        pushlive("cancel", "hello", "7").out == "hello#42 is being cancelled; what serves goes on serving.\n"
-    )
+    assert pushlive("cancel", "hello", "7").out == "Cancelling hello#42; what is live stays live.\n"
     assert [path for path, _ in _posted(stub)] == [
         "/api/runs/hello/42/retry",
         "/api/runs/hello/42/cancel",

@@ -1,11 +1,12 @@
-"""Commands that change something: each is one call of the API, and most then follow the run it started."""
+"""``pushlive deploy``, ``promote``, ``revert``, ``retry``, ``cancel``: what starts, continues or ends a run."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
+from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, RUN, WAIT, argument, command
+from pipeline.cli.configuration import read_config
 from pipeline.cli.context import (
     DONE,
     Context,
@@ -17,10 +18,20 @@ from pipeline.cli.context import (
 )
 from pipeline.cli.follow import End, known, messages, watch
 from pipeline.cli.terminal import cleaned, span
-from pipeline.errors import ConfigError, RequestError
+from pipeline.errors import RequestError
 from pipeline.lib.text import one_line
 
 
+@command(
+    "deploy a commit, a release or a changed configuration without a push",
+    PIPELINE,
+    argument("--commit", default="", metavar="SHA", help="this commit instead of the branch's head"),
+    argument("--release", default="", metavar="r17", help="the image of this release, through all stages"),
+    argument("--config", default="", metavar="FILE", help="this pipelines.yaml, with the current image"),
+    argument("--rebuild", action="store_true", help="build again, without reusing an image or the cache"),
+    WAIT,
+    JSON,
+)
 def deploy(context: Context) -> int:
     args = context.args
     body: dict[str, Any] = {"commit": args.commit} if args.commit else {}
@@ -32,49 +43,48 @@ def deploy(context: Context) -> int:
         body["rebuild"] = True
     if args.commit and args.release:
         raise UsageError(
-            "--commit and --release exclude each other.", advice="A release has its commit already."
+            "--commit and --release cannot be combined.", advice="A release already has its commit."
         )
     if args.rebuild and args.release:
-        raise UsageError(
-            "--rebuild and --release exclude each other.", advice="A release is never built again."
-        )
+        raise UsageError("--rebuild and --release cannot be combined.", advice="A release is never rebuilt.")
     name = context.pipeline(pipeline_name(args.pipeline))
     return _finish(context, context.ask("POST", f"/api/pipelines/{name}/deploy", body))
 
 
+@command("run the commit of a failed run again", RUN, WAIT, JSON)
 def retry(context: Context) -> int:
     _, path = context.run_path(context.args.run)
     return _finish(context, context.ask("POST", f"{_numbered(context, path)}/retry"))
 
 
+@command("end a run; what is live stays live", RUN, JSON)
 def cancel(context: Context) -> int:
     _, path = context.run_path(context.args.run)
     answer = context.ask("POST", f"{_numbered(context, path)}/cancel")
     if context.json:
         context.print_json(answer)
     else:
-        context.terminal.say(
-            f"{one_line(str(answer['run']))} is being cancelled; what serves goes on serving."
-        )
+        context.terminal.say(f"Cancelling {one_line(str(answer['run']))}; what is live stays live.")
     return DONE
 
 
 def _numbered(context: Context, path: str) -> str:
-    """The path with the number in place of ``latest``: what acts must not hit a run that came just now."""
+    """The path with a number for ``latest``, so that the command cannot hit a run that arrives meanwhile."""
     if not path.endswith("/latest"):
         return path
     return path.removesuffix("latest") + str(int(context.ask("GET", path)["run"]["number"]))
 
 
+@command("let the run that waits at a gate continue", RUN, WAIT, JSON)
 def promote(context: Context) -> int:
-    """Binds the promotion to the run, the gate and the release that are shown."""
+    """Promotes only the run, gate and release that it shows."""
     run = _waiting(context)
     name = f"{run['pipeline']}#{run['number']}"
     if run.get("state") != "waiting":
         state = one_line(str(run.get("outcome") or run.get("state")))
         raise RequestError(
-            f"{one_line(name)} does not wait at a gate; it is {state}.",
-            advice="`pushlive status` shows what waits.",
+            f"{one_line(name)} is not waiting at a gate; it is {state}.",
+            advice="`pushlive status` shows what is waiting.",
         )
     said = cleaned(run)
     if not context.json:
@@ -83,7 +93,7 @@ def promote(context: Context) -> int:
             f"{one_line(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}"
         )
     path = f"/api/runs/{run['pipeline']}/{run['number']}/events"
-    # While it waits the stream ends at once: what was told before is not told again.
+    # The stream of a waiting run ends at once: skip the events so far, they have been shown.
     past = (
         [message for message in messages(context, path, "") if "id" in message] if context.args.wait else []
     )
@@ -101,12 +111,21 @@ def _waiting(context: Context) -> dict[str, Any]:
     waiting = [entry.get("waiting") for entry in status["pipelines"] if entry.get("name") == name]
     if not waiting or not waiting[0]:
         raise RequestError(
-            f"no run of {name} waits for a person.", advice="`pushlive status` shows what goes on."
+            f"no run of {name} is waiting at a gate.", advice=f"`pushlive runs {name}` lists its runs."
         )
     found: dict[str, Any] = waiting[0]
     return found
 
 
+@command(
+    "put the previous good release back, now",
+    PIPELINE,
+    argument("--to", default="", metavar="r17", help="go back to this release"),
+    ENV,
+    REASON,
+    WAIT,
+    JSON,
+)
 def revert(context: Context) -> int:
     args, began = context.args, time.monotonic()
     body: dict[str, Any] = {"to": release_number(args.to)} if args.to else {}
@@ -124,14 +143,14 @@ def _finish(
     run: dict[str, Any] | None = None,
     began: float = 0.0,
 ) -> int:
-    """Follows the run that was started, unless told not to wait. ``--json`` prints its data at the end."""
+    """Follows the run that was started, unless ``--no-wait``. ``--json`` prints its data at the end."""
     name, number = split_reference(str(answer["run"]))
     if not context.args.wait:
         if context.json:
             context.print_json(answer)
         else:
             context.terminal.say(
-                f"{name}#{number} is accepted; `pushlive follow '{name}#{number}'` watches it."
+                f"{name}#{number} accepted. Follow it with `pushlive follow '{name}#{number}'`."
             )
         return DONE
     path = f"/api/runs/{name}/{number}"
@@ -141,56 +160,16 @@ def _finish(
     if context.json:
         context.print_json(context.ask("GET", path))
     elif began:
-        _say_time(context, name, number, end, time.monotonic() - began)
+        _report_time(context, name, number, end, time.monotonic() - began)
     return end.code
 
 
-def _say_time(context: Context, name: str, number: int, end: End, seconds: float) -> None:
+def _report_time(context: Context, name: str, number: int, end: End, seconds: float) -> None:
     if end.code == DONE:
         context.terminal.say(f"{name}#{number} reverted in {span(seconds)}.")
     else:
         how = one_line(end.outcome or end.state)
         context.terminal.complain(
             f"{name}#{number} did not revert ({how}) after {span(seconds)}.",
-            f"  `pushlive show '{name}#{number}'` says why; `pushlive status` says what serves.",
+            f"  `pushlive show '{name}#{number}'` says why; `pushlive status` shows what is live.",
         )
-
-
-def _messages(context: Context, path: str, body: dict[str, Any]) -> int:
-    return context.tell(context.ask("POST", path, body))
-
-
-def hold(context: Context) -> int:
-    name = context.pipeline(pipeline_name(context.args.pipeline))
-    texts = (("environment", context.args.env), ("reason", context.args.reason))
-    return _messages(context, f"/api/pipelines/{name}/hold", {key: text for key, text in texts if text})
-
-
-def resume(context: Context) -> int:
-    name = context.pipeline(pipeline_name(context.args.pipeline))
-    body = {"environment": context.args.env} if context.args.env else {}
-    return _messages(context, f"/api/pipelines/{name}/resume", body)
-
-
-def unquarantine(context: Context) -> int:
-    *names, release = context.args.words
-    if len(names) > 1:
-        raise UsageError("too many words.", advice="Write `pushlive unquarantine hello r17`.")
-    body: dict[str, Any] = {"release": release_number(release)}
-    name = context.pipeline(pipeline_name(names[0] if names else ""))
-    if context.args.env:
-        body["environment"] = context.args.env
-    return _messages(context, f"/api/pipelines/{name}/unquarantine", body)
-
-
-def read_config(path: str) -> str:
-    """The text of a pipelines.yaml. Raises ConfigError that names the file."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"there is no file {one_line(path)!r}.",
-            advice="`pushlive init` writes a pipelines.yaml to start from.",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{one_line(path)} cannot be read: {one_line(str(error))}.") from error

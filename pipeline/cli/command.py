@@ -1,0 +1,71 @@
+"""How a command is declared: its help, its arguments and its function stand together in one file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pipeline.cli.context import Context
+
+Function = Callable[["Context"], int]
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def argument(*names: str, **options: Any) -> Argument:
+    """The parameters of ``ArgumentParser.add_argument``."""
+    return names, options
+
+
+JSON = argument("--json", action="store_true", help="print the data as JSON")
+RUN = argument("run", nargs="*", metavar="RUN", help="hello#42, or hello for its latest run")
+PIPELINE = argument("pipeline", nargs="?", default="", help="optional if there is only one")
+ENV = argument("--env", default="", metavar="NAME", help="the environment (default: live)")
+REASON = argument("--reason", default="", metavar="TEXT", help="why; recorded and shown to others")
+WAIT = argument(
+    "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the run (the default)"
+)
+
+
+class Command(NamedTuple):
+    """``summary`` is a line of `pushlive --help`. ``function`` takes a Context and returns an exit code; a command
+    with ``acts`` (its subcommands by name) has none of its own."""
+
+    summary: str
+    arguments: tuple[Argument, ...] = ()
+    function: Function | None = None
+    acts: Mapping[str, Command] = {}
+
+    @property
+    def description(self) -> str:
+        """The summary as a sentence."""
+        return f"{self.summary[0].upper()}{self.summary[1:]}."
+
+    def fill(self, parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+        """Adds the arguments and subcommands; each parser leaves its function in ``args.function``."""
+        for names, options in self.arguments:
+            parser.add_argument(*names, **options)
+        if self.function:
+            parser.set_defaults(function=self.function)
+        if self.acts:
+            acts = parser.add_subparsers(dest="act", required=True, metavar="|".join(self.acts))
+            for name, act in self.acts.items():
+                act.fill(
+                    acts.add_parser(name, parents=[common], help=act.summary, description=act.description),
+                    common,
+                )
+
+
+def command(summary: str, *arguments: Argument) -> Callable[[Function], Command]:
+    """Declares the function below as a command."""
+
+    def declare(function: Function) -> Command:
+        return Command(summary, arguments, function)
+
+    return declare
+
+
+def group(summary: str, **acts: Command) -> Command:
+    """Declares a command of several subcommands, such as ``pushlive token create``."""
+    return Command(summary, acts=acts)

@@ -1,0 +1,43 @@
+"""``pushlive hold``, ``resume``, ``unquarantine``: what may enter an environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, argument, command
+from pipeline.cli.context import Context, UsageError, pipeline_name, release_number
+
+
+@command("keep automatic runs out of an environment", PIPELINE, ENV, REASON, JSON)
+def hold(context: Context) -> int:
+    name = context.pipeline(pipeline_name(context.args.pipeline))
+    texts = (("environment", context.args.env), ("reason", context.args.reason))
+    return _post(context, f"/api/pipelines/{name}/hold", {key: text for key, text in texts if text})
+
+
+@command("lift a hold", PIPELINE, ENV, JSON)
+def resume(context: Context) -> int:
+    name = context.pipeline(pipeline_name(context.args.pipeline))
+    body = {"environment": context.args.env} if context.args.env else {}
+    return _post(context, f"/api/pipelines/{name}/resume", body)
+
+
+@command(
+    "let a release that was reverted or failed go live again",
+    argument("words", nargs="+", metavar="PIPELINE rN", help="for example hello r17"),
+    ENV,
+    JSON,
+)
+def unquarantine(context: Context) -> int:
+    *names, release = context.args.words
+    if len(names) > 1:
+        raise UsageError("too many arguments.", advice="Write `pushlive unquarantine hello r17`.")
+    body: dict[str, Any] = {"release": release_number(release)}
+    name = context.pipeline(pipeline_name(names[0] if names else ""))
+    if context.args.env:
+        body["environment"] = context.args.env
+    return _post(context, f"/api/pipelines/{name}/unquarantine", body)
+
+
+def _post(context: Context, path: str, body: dict[str, Any]) -> int:
+    return context.tell(context.ask("POST", path, body))

@@ -1,0 +1,54 @@
+"""doctor and gc."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.cli_stub import Stub, Told
+
+pytest_plugins = ["tests.support.cli_stub"]
+
+
+def test_doctor_shows_every_part(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    assert pushlive("doctor") == (0, "✓ store  0.2 ms\n", "")
+    checks: list[dict[str, Any]] = [
+        {"name": "store", "ok": True, "text": "0.2 ms", "advice": ""},
+        {"name": "engine", "ok": False, "text": "no answer", "advice": "Start Docker."},
+    ]
+    stub.answers["GET", "/api/doctor"] = (200, {"checks": checks})
+    told = pushlive("doctor")
+    assert told == (1, "✓ store   0.2 ms\n✗ engine  no answer\n          → Start Docker.\n", "")
+
+
+def test_doctor_looks_for_itself_when_the_service_does_not_run(
+    pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipeline.maintenance.doctor.without_service",
+        lambda settings, _: [{"name": "disk", "ok": True, "text": f"free at {settings.data}", "advice": ""}],
+    )
+    told = pushlive("doctor", PUSHLIVE_URL="http://127.0.0.1:1")
+    assert told.code == 0
+    assert "✓ disk  free at " in told.out
+    assert "cannot reach the service at http://127.0.0.1:1" in told.err
+    assert "Checking this machine" in told.err
+    assert pushlive("doctor", "--json", PUSHLIVE_URL="http://127.0.0.1:1").json["checks"][0]["ok"]
+
+
+def test_gc_says_what_went(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    assert pushlive("gc") == (0, "gc done\n", "")
+    stub.answers["POST", "/api/gc"] = (200, {"messages": []})
+    assert pushlive("gc").out == "Nothing to remove.\n"
+
+
+def test_doctor_fix_shows_what_was_repaired_and_the_result(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    checks = [{"name": "hello/live", "ok": True, "text": "blue serves, as recorded", "advice": ""}]
+    repaired = ["hello/live: the proxy was brought back to blue (r1)"]
+    stub.answers["POST", "/api/doctor"] = (200, {"mended": repaired, "checks": checks})
+    told = pushlive("doctor", "--fix")
+    assert told.code == 0
+    assert told.out.splitlines() == [repaired[0], "✓ hello/live  blue serves, as recorded"]
+    assert pushlive("doctor", "--fix", "--json").json["mended"] == repaired
+    stub.answers["POST", "/api/doctor"] = (200, {"mended": [], "checks": checks})
+    assert "Nothing to repair" in pushlive("doctor", "--fix").out
