@@ -283,7 +283,7 @@ class Keeper:
             by_hand=True,
         )
         self._look_for_images()
-        problems = ((e.id, self._store.get(f"problem:{e.id}")) for e in self._environments())
+        problems = ((e.id, self._store.facts.get(f"problem:{e.id}")) for e in self._environments())
         return (*said, *(f"{name}: {text}" for name, text in problems if text))
 
     def _masked(self, pipeline: str, text: str) -> str:
@@ -411,8 +411,8 @@ class Keeper:
         here = self._adapters.builder.images(repository(self._settings.instance, pipeline))
         recent = self._store.releases(pipeline)[-RECENT:]
         missing = json.dumps([r.number for r in recent if r.image not in here])
-        if self._store.get(f"missing:{pipeline}") != missing:
-            self._store.set(f"missing:{pipeline}", missing)
+        if self._store.facts.get(f"missing:{pipeline}") != missing:
+            self._store.facts.set(f"missing:{pipeline}", missing)
         return ()
 
     def _kept(self, pipeline: str, releases: tuple[Release, ...]) -> set[int]:
@@ -428,5 +428,5 @@ class Keeper:
     # ── small helpers ────────────────────────────────────────────────────────
 
     def _problem(self, environment: Environment, text: str) -> None:
-        if self._store.get(f"problem:{environment.id}") != text:
-            self._store.set(f"problem:{environment.id}", text)
+        if self._store.facts.get(f"problem:{environment.id}") != text:
+            self._store.facts.set(f"problem:{environment.id}", text)

@@ -44,7 +44,7 @@ def _can_revert(store: Store, run: Run) -> bool:
 
 def missing_images(store: Store, pipeline: str) -> frozenset[int]:
     """Releases whose image the keeper did not find on the Engine."""
-    return frozenset(json.loads(store.get(f"missing:{pipeline}") or "[]"))
+    return frozenset(json.loads(store.facts.get(f"missing:{pipeline}") or "[]"))
 
 
 def revert_readiness(environment: Environment | None, missing: frozenset[int]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Views:
             if record
             else [],
             "manual": self._config.pipelines[pipeline].environment(name).promote == "manual",
-            "problem": self._store.get(f"problem:{pipeline}/{name}"),
+            "problem": self._store.facts.get(f"problem:{pipeline}/{name}"),
         }
 
     def _release(self, pipeline: str, record: Environment | None) -> Release | None:

@@ -37,7 +37,7 @@ class Configurations:
     def current(self) -> tuple[str, Config]:
         """The hash and the configuration in force. Raises ConfigError where there never was a good one."""
         self.refresh()
-        digest = self._store.get(CURRENT)
+        digest = self._store.facts.get(CURRENT)
         if not digest:
             raise ConfigError(
                 self.problem() or f"{self._file}: there is no such file.", advice="`pushlive init`."
@@ -49,7 +49,7 @@ class Configurations:
 
     def problem(self) -> str:
         """What is wrong with the file now, or ""."""
-        return self._store.get(_ERROR)
+        return self._store.facts.get(_ERROR)
 
     def refresh(self) -> bool:
         """Takes up a changed file; True where it did. A wrong or missing file changes nothing but ``problem``."""
@@ -62,14 +62,14 @@ class Configurations:
             loading.load(text, str(self._file))
         except (OSError, UnicodeDecodeError) as error:
             self._seen = None
-            self._store.set(_ERROR, f"{self._file} cannot be read: {error}")
+            self._store.facts.set(_ERROR, f"{self._file} cannot be read: {error}")
             return False
         except ConfigError as error:
             self._seen = stamp
-            self._store.set(_ERROR, str(error))
+            self._store.facts.set(_ERROR, str(error))
             return False
         digest = self._store.put_config(text)
-        changed = self._store.take_up(CURRENT, digest, lambda before: _entry(before, digest))
-        self._store.set(_ERROR, "")
+        changed = self._store.facts.change(CURRENT, digest, lambda before: _entry(before, digest))
+        self._store.facts.set(_ERROR, "")
         self._seen = stamp  # last: another thread that finds it seen must find it stored
         return changed

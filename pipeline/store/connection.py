@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import redis
 from pydantic import ValidationError
@@ -42,14 +42,6 @@ def read(kind: type[T], text: str | bytes, key: str, field: str = "") -> T:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise damaged(key, field, f"{place}: {first['msg']}" if place else first["msg"]) from None
-
-
-def numbers(members: Iterable[Any], key: str) -> list[int]:
-    """Members of a set of run numbers, lowest first. Raises DamagedRecord."""
-    try:
-        return sorted(int(member) for member in members)
-    except ValueError:
-        raise damaged(key, "", "a member is no number") from None
 
 
 def damaged(key: str, field: str, why: str) -> DamagedRecord:

@@ -116,12 +116,15 @@ def test_what_was_refused_or_known_is_no_act(world):
 
 def test_a_changed_configuration_is_recorded_once_from_hash_to_hash(world):
     world.keeper.tick()
-    before = world.store.get("config")
+    before = world.store.facts.get("config")
     world.configure(GATED)
     others = [world.another_keeper()._configs for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda configs: configs.refresh(), others))
-    assert [act[5] for act in acts(world)] == [f"none → {before}", f"{before} → {world.store.get('config')}"]
+    assert [act[5] for act in acts(world)] == [
+        f"none → {before}",
+        f"{before} → {world.store.facts.get('config')}",
+    ]
 
 
 def test_the_log_of_one_pipeline_and_its_limit(make_world):

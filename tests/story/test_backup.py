@@ -62,7 +62,7 @@ def _fill(store: Store) -> None:
     for number in (1, 2):
         add(store, number)
     store.events.append("hello#1", [Event("line", 1.0, "built ✓ \u202e")])
-    store.set("until", "soon", ttl=1000)
+    store.client.set(store.key("fact", "until"), "soon", ex=1000)
     store.count("refused")
     store.leases.take("run:hello#1", "worker")
     store.client.hset("another:runs:hello", "1", "not ours")

@@ -110,7 +110,7 @@ def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
     mixed.engine.changed[ref(mixed, "live")] = (BY_HAND,)
     mixed.keeper.reconcile()
     assert mixed.engine.changed
-    said = mixed.store.get("problem:hello/live")
+    said = mixed.store.facts.get("problem:hello/live")
     assert BY_HAND in said
     assert "doctor --fix" in said
 
@@ -124,7 +124,7 @@ def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
     said = mixed.keeper.fix()
     assert any("was brought back" in text and BY_HAND in text for text in said)
     assert not mixed.engine.changed
-    assert mixed.store.get("problem:hello/live") == ""
+    assert mixed.store.facts.get("problem:hello/live") == ""
 
 
 def test_a_cluster_takes_its_image_from_the_registry_where_the_builder_has_it_no_more(mixed) -> None:

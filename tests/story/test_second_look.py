@@ -269,7 +269,7 @@ def test_first_deploy_cancelled_after_crash_proxy_put_right(make_world):
     world.keeper.reconcile()
     env = world.environment("live")
     assert env.active is None
-    assert world.engine.serving(SlotRef("hello", "live", env.index, "blue")) is None, world.store.get(
+    assert world.engine.serving(SlotRef("hello", "live", env.index, "blue")) is None, world.store.facts.get(
         "problem:hello/live"
     )
 

@@ -197,7 +197,7 @@ def test_the_keeper_makes_containers_again_with_the_versions_they_had(world):
     world.desk.remove_secret("hello", "bob", "TOKEN")
     world.engine.vanish(ref)
     world.keeper.reconcile()
-    problem = world.store.get("problem:hello/live")
+    problem = world.store.facts.get("problem:hello/live")
     assert "TOKEN for live" in problem
     assert "pushlive secret set hello TOKEN" in problem
 
@@ -372,7 +372,7 @@ def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
         world.engine.vanish(ref)
     world.store.client.hset(world.store.key("secrets", "hello"), "TOKEN", "[]")
     assert any(line.startswith("other/live") for line in world.keeper.reconcile())
-    assert "secrets:hello [TOKEN]" in world.store.get("problem:hello/live")
+    assert "secrets:hello [TOKEN]" in world.store.facts.get("problem:hello/live")
     assert world.push("two").outcome == Outcome.FAILED
     assert world.push("two", "other").outcome == Outcome.LIVE
 

@@ -84,7 +84,7 @@ def test_events_are_read_from_where_one_left_off_and_waited_for(store):
     assert late.text == "c"
 
 
-def test_indices_are_dealt_once_and_freed(store):
+def test_an_index_is_assigned_once_and_freed_with_its_environment(store):
     def deal(name):
         return store.ensure_environment("hello", name, 10).index
 
@@ -96,9 +96,9 @@ def test_indices_are_dealt_once_and_freed(store):
     assert {store.ensure_environment("hello", "new", 10).index} == freed
 
 
-def test_when_all_places_are_dealt_it_is_said(store):
+def test_a_new_environment_is_refused_when_every_index_is_in_use(store):
     store.ensure_environment("hello", "one", 1)
-    with pytest.raises(Exception, match="all 1 places for environments are taken"):
+    with pytest.raises(Exception, match="all 1 ports for environments are in use"):
         store.ensure_environment("hello", "two", 1)
 
 
@@ -153,7 +153,7 @@ def test_fault_43_a_torn_last_write_costs_only_itself(tmp_path: Path):
     store = Store(url(tmp_path))
     for _ in range(5):
         add(store)
-    store.set("marker", "the last write")
+    store.facts.set("marker", "the last write")
     embedded.stop()
     [log] = (tmp_path / "store" / "appendonlydir").glob("*.incr.aof")
     with log.open("r+b") as opened:

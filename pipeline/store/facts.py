@@ -1,0 +1,45 @@
+"""Small facts of the whole installation: the hash of the current configuration, what the last sweep saw, …"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import redis
+
+from pipeline.domain.audit_chain import Entry
+from pipeline.store.audit_log import AuditLog
+from pipeline.store.connection import Client, translate
+from pipeline.store.records import Records
+
+
+class Facts:
+    def __init__(self, client: Client, records: Records, audit: AuditLog) -> None:
+        self._client, self._records, self._audit = client, records, audit
+
+    def get(self, name: str) -> str:
+        """The fact's text, "" if it is not set."""
+        with translate():
+            return self._records.fact(self._client, name)
+
+    def set(self, name: str, value: str) -> None:
+        with translate():
+            self._client.set(self._records.key("fact", name), value)
+
+    def change(self, name: str, value: str, entry: Callable[[str], Entry]) -> bool:
+        """Sets a fact and records ``entry(value before)`` in the audit log, both or neither. False, and nothing is
+        written, if it has that value already."""
+        key = self._records.key("fact", name)
+        while True:
+            with translate(), self._client.pipeline() as pipe:
+                try:
+                    pipe.watch(key)  # type: ignore[no-untyped-call]
+                    before = self._records.fact(pipe, name)
+                    if before == value:
+                        return False
+                    pipe.multi()
+                    pipe.set(key, value)
+                    self._audit.queue(pipe, entry(before))
+                    pipe.execute()
+                    return True
+                except redis.WatchError:
+                    continue

@@ -1,0 +1,109 @@
+"""The keys of an installation's records, and each record read with any client: a connection or a transaction's pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pipeline.domain.environment import Environment
+from pipeline.domain.release import Release
+from pipeline.domain.run import Run
+from pipeline.domain.secret_versions import SecretRecord
+from pipeline.errors import NotFound
+from pipeline.store.connection import damaged, read
+
+T = TypeVar("T")
+
+
+class Records:
+    """``prefix``: what every key of this installation begins with. The methods raise DamagedRecord for a record that
+    Pushlive did not write; Redis's own errors are left to the caller."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def key(self, *parts: str) -> str:
+        return self._prefix + ":".join(parts)
+
+    # ── one record; raises NotFound ──────────────────────────────────────────
+
+    def run(self, client: Any, pipeline: str, number: int) -> Run:
+        key = self.key("runs", pipeline)
+        text = client.hget(key, str(number))
+        if not text:
+            raise NotFound(
+                f"there is no run {pipeline}#{number}.", advice=f"`pushlive runs {pipeline}` lists them."
+            )
+        return read(Run, text, key, str(number))
+
+    def release(self, client: Any, pipeline: str, number: int) -> Release:
+        key = self.key("releases", pipeline)
+        text = client.hget(key, str(number))
+        if not text:
+            raise NotFound(f"there is no release {pipeline} r{number}.")
+        return read(Release, text, key, str(number))
+
+    def environment(self, client: Any, pipeline: str, name: str) -> Environment:
+        key = self.key("environments", pipeline)
+        text = client.hget(key, name)
+        if not text:
+            raise NotFound(f"{pipeline}/{name} has no record: nothing has been deployed there yet.")
+        return read(Environment, text, key, name)
+
+    # ── all of a pipeline ────────────────────────────────────────────────────
+
+    def runs(self, client: Any, pipeline: str, wanted: Iterable[int]) -> tuple[Run, ...]:
+        """Those of the wanted runs that exist, in that order."""
+        key, fields = self.key("runs", pipeline), [str(number) for number in wanted]
+        found = client.hmget(key, fields) if fields else []
+        return tuple(read(Run, text, key, field) for field, text in zip(fields, found, strict=True) if text)
+
+    def open_runs(self, client: Any, pipeline: str) -> tuple[Run, ...]:
+        """Runs that have not ended, oldest first."""
+        numbers = self._members(client, self.key("open", pipeline))
+        return tuple(self.run(client, pipeline, number) for number in numbers)
+
+    def due(self, client: Any, pipeline: str) -> tuple[int, ...]:
+        """The numbers of runs that a worker must take, or has taken, lowest first."""
+        return self._members(client, self.key("due", pipeline))
+
+    def last_run(self, client: Any, pipeline: str) -> int:
+        """The highest run number, 0 before the first run."""
+        return int(client.get(self.key("last-runs", pipeline)) or 0)
+
+    def releases(self, client: Any, pipeline: str) -> tuple[Release, ...]:
+        """Every release, oldest first."""
+        releases = self._all(client, Release, self.key("releases", pipeline)).values()
+        return tuple(sorted(releases, key=lambda release: release.number))
+
+    def environments(self, client: Any, pipeline: str) -> dict[str, Environment]:
+        """Every environment by its name."""
+        return self._all(client, Environment, self.key("environments", pipeline))
+
+    def secrets(self, client: Any, pipeline: str) -> dict[str, SecretRecord]:
+        """Every secret by its name; the values are encrypted."""
+        return self._all(client, SecretRecord, self.key("secrets", pipeline))
+
+    # ── small values; "" if there is none ────────────────────────────────────
+
+    def head(self, client: Any, pipeline: str, ref: str) -> str:
+        """The commit that was last accepted on that ref."""
+        return str(client.hget(self.key("heads", pipeline), ref) or "")
+
+    def config(self, client: Any, digest: str) -> str:
+        """A configuration's text by its hash."""
+        return str(client.hget(self.key("configs"), digest) or "")
+
+    def fact(self, client: Any, name: str) -> str:
+        return str(client.get(self.key("fact", name)) or "")
+
+    # ─────────────────────────────────────────────────────────────────────────
+
+    def _all(self, client: Any, kind: type[T], key: str) -> dict[str, T]:
+        return {str(field): read(kind, text, key, str(field)) for field, text in client.hgetall(key).items()}
+
+    def _members(self, client: Any, key: str) -> tuple[int, ...]:
+        try:
+            return tuple(sorted(int(member) for member in client.smembers(key)))
+        except ValueError:
+            raise damaged(key, "", "a member is not a number") from None
