@@ -1,4 +1,4 @@
-"""``python -m webhooks``: the page, the API, the receivers and the git server in one process."""
+"""``python -m webhooks``: the pages, the API, the receivers and the git server in one process."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from webhooks.server import Server
 
 
 def make_app(settings: Settings) -> Flask:
-    """The application on real parts."""
+    """The application with the real service behind it."""
     parts = bootstrap.web(settings)
     return create_app(parts.desk, settings, parts.ensure_repository)
 
 
 def main() -> int:
-    """Serves until SIGINT or SIGTERM; 2 for wrong settings."""
+    """Serves until SIGINT or SIGTERM; 2 for invalid settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     if SUPERVISED in sys.argv:
         die_with_parent()
-    os.umask(0o077)  # what is kept is nobody else's
+    os.umask(0o077)  # no other user reads what the service writes
     try:
         settings = settings_module.load()
         Server(settings.listen, partial(make_app, settings)).run()
     except PushliveError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the log may not be looked at
+        print(error, file=sys.stderr)  # noqa: T201 - the log is easy to miss
         return 2
     return 0
 

@@ -1,4 +1,4 @@
-"""The Flask application: who answers what, and how errors look."""
+"""The Flask application: its blueprints, its headers and its error responses."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from werkzeug.exceptions import HTTPException
 from pipeline.config.settings import Secret, Settings
 from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.lib.text import printable
-from webhooks import api
-from webhooks.answers import as_json, status_of
+from webhooks import api, pages
+from webhooks.context import WebContext
+from webhooks.error_responses import as_json, status_of
 from webhooks.git import post_receive, server
-from webhooks.pages import pages
+from webhooks.pages.render import error_page
 from webhooks.ports import ServicePort
-from webhooks.receivers import receive
+from webhooks.receivers import endpoint
 from webhooks.security.auth import check_host
 from webhooks.security.failures import Failures
-from webhooks.site import Site
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -40,51 +40,56 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-MACHINES = ("/api/", "/hooks/", "/internal/", "/healthz")  # these get JSON, people get pages
+FOR_MACHINES = (
+    "/api/",
+    "/hooks/",
+    "/internal/",
+    "/healthz",
+)  # errors are JSON here; elsewhere they are pages
 
 log = logging.getLogger("pushlive.web")
 
 
 def create_app(
-    desk: ServicePort,
+    service: ServicePort,
     settings: Settings,
     ensure_repository: Callable[[str], Path],
     clock: Callable[[], float] = time.monotonic,
 ) -> Flask:
-    """The whole web side. ``ensure_repository(name)`` makes a bare repository if need be; its path. ``clock``: what
-    failures are counted by, in seconds."""
+    """The whole web side. ``ensure_repository(name)`` creates a bare repository unless it exists, and returns its path.
+    ``clock``: seconds, for the limits on failed authentications."""
     app = Flask(__name__)
-    app.secret_key = _key(settings.data / "web.key")
+    app.secret_key = _cookie_key(settings.data / "web.key")
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.jinja_options = {"finalize": _harmless, "trim_blocks": True, "lstrip_blocks": True}
+    app.jinja_options = {"finalize": _without_controls, "trim_blocks": True, "lstrip_blocks": True}
     app.config.update(
         SESSION_COOKIE_NAME="pushlive",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         SESSION_COOKIE_SECURE=settings.url.startswith("https:"),
-        PROVIDE_AUTOMATIC_OPTIONS=False,  # nothing is answered to whom nobody knows
+        PROVIDE_AUTOMATIC_OPTIONS=False,  # OPTIONS would answer without authentication
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
     hooks = server.install_hooks((settings.data / "hooks").absolute())
     internal = Secret(secrets.token_urlsafe(32))
-    site = Site(desk, settings, ensure_repository, internal, hooks, failures=Failures(clock))
-    app.extensions["pushlive"] = site
-    for part in (receive, server, post_receive, api, pages):
-        app.register_blueprint(part.blueprint(site))
-    _guard(app, site)
-    _errors(app)
+    web = WebContext(service, settings, ensure_repository, internal, hooks, failures=Failures(clock))
+    app.extensions["pushlive"] = web
+    for part in (endpoint, server, post_receive, api, pages):
+        app.register_blueprint(part.blueprint(web))
+    _add_guards(app, web)
+    _add_error_handlers(app)
     return app
 
 
-def _harmless(value: Any) -> Any:
-    """Every text that goes into a page loses its control characters; Jinja escapes the markup."""
+def _without_controls(value: Any) -> Any:
+    """Removes control characters from every text on a page; Jinja escapes markup."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return printable(value)
     return "" if value is None else value
 
 
-def _key(path: Path) -> bytes:
-    """What signs the session cookies: made once, readable by us alone."""
+def _cookie_key(path: Path) -> bytes:
+    """The key that signs session cookies: created once, readable only by us."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -96,10 +101,10 @@ def _key(path: Path) -> bytes:
     return key
 
 
-def _guard(app: Flask, site: Site) -> None:
+def _add_guards(app: Flask, web: WebContext) -> None:
     @app.before_request
     def known_host() -> None:
-        check_host(site.settings, request.headers.get("Host", ""))
+        check_host(web.settings, request.headers.get("Host", ""))
 
     @app.after_request
     def headers(response: Response) -> Response:
@@ -110,30 +115,30 @@ def _guard(app: Flask, site: Site) -> None:
         return response
 
 
-def _errors(app: Flask) -> None:
+def _add_error_handlers(app: Flask) -> None:
     @app.errorhandler(PushliveError)
     def refused(error: PushliveError) -> ResponseReturnValue:
         status = status_of(error)
         if status >= 500:
             log.warning("%s %s: %s", request.method, request.path, error)
-        if status == 503 and request.path.startswith("/hooks/"):  # whoever sent it need not know why
-            error = StoreUnavailable("nothing was kept", advice="Deliver it again.")
-        return _shown(error.message, error.advice, as_json(error))
+        if status == 503 and request.path.startswith("/hooks/"):  # the sender does not need the cause
+            error = StoreUnavailable("the push was not stored", advice="Deliver it again.")
+        return _rendered(error.message, error.advice, as_json(error))
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> ResponseReturnValue:
-        advice = "See docs/api.md for what there is." if error.code in (404, 405) else ""
+        advice = "docs/api.md lists all calls." if error.code in (404, 405) else ""
         answer = jsonify(error=(error.name or "error").lower(), advice=advice)
         answer.status_code = error.code or 500
         for name, value in error.get_headers():
             if name in ("Allow", "Location", "Retry-After"):
                 answer.headers[name] = value
-        return _shown(error.name or "Error", advice, answer)
+        return _rendered(error.name or "Error", advice, answer)
 
 
-def _shown(message: str, advice: str, answer: Response) -> ResponseReturnValue:
+def _rendered(message: str, advice: str, answer: Response) -> ResponseReturnValue:
     """JSON for programs, a line of text for git, a page for people."""
-    if request.path.startswith(MACHINES):
+    if request.path.startswith(FOR_MACHINES):
         return answer
     if request.path.startswith("/git/"):
         text = Response(
@@ -145,4 +150,4 @@ def _shown(message: str, advice: str, answer: Response) -> ResponseReturnValue:
             text.headers["WWW-Authenticate"] = 'Basic realm="Pushlive", charset="UTF-8"'
         text.status_code = answer.status_code
         return text
-    return pages.problem(message, advice, answer.status_code, answer.headers.get("Retry-After", ""))
+    return error_page(message, advice, answer.status_code, answer.headers.get("Retry-After", ""))

@@ -1,4 +1,4 @@
-"""What the web side asks of the domain: every act goes through a desk, which is injected."""
+"""What the web side needs from the domain. ``create_app`` is given an implementation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.lib.secret import Secret
 
 
 class AcceptedPort(Protocol):
-    """A push that is durably stored."""
+    """A push that is on disk."""
 
     @property
     def run(self) -> Run: ...
@@ -23,7 +23,7 @@ class AcceptedPort(Protocol):
 
 
 class TokenPort(Protocol):
-    """Who asks. ``role`` is viewer, developer or maintainer."""
+    """An API token. ``role`` is viewer, developer or maintainer."""
 
     @property
     def name(self) -> str: ...
@@ -32,10 +32,10 @@ class TokenPort(Protocol):
 
 
 class ServicePort(Protocol):
-    """Everything may raise StoreUnavailable; acts raise RequestError (409) or NotFound (404)."""
+    """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:
-        """Returns once the run is on disk. The same delivery to the same pipeline makes one run."""
+        """Returns once the run is on disk. Idempotent for one delivery id and pipeline."""
 
     def pipelines_of_repository(self, name: str) -> tuple[str, ...]:
         """The pipelines whose source is that repository of the built-in git server."""
@@ -91,19 +91,19 @@ class ServicePort(Protocol):
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]: ...
 
     def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
-        """``None``: the latest run."""
+        """``number`` None: the latest run."""
 
     def run(self, pipeline: str, number: int) -> Run: ...
 
     def follow(
         self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
     ) -> Iterator[tuple[str, Event] | None]:
-        """Event ids and events; None after ``idle`` seconds of nothing. Ends with the run, or at a gate."""
+        """Event ids and events; None after ``idle`` seconds without one. Ends with the run, or at a gate."""
 
     def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]: ...
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
-        """What the application itself printed last there."""
+        """The application's own latest output there."""
 
     def set_secret(
         self, pipeline: str, by: Actor, name: str, value: Secret, *, environment: str = ""
@@ -115,16 +115,16 @@ class ServicePort(Protocol):
     ) -> tuple[str, ...]: ...
 
     def secrets(self, pipeline: str) -> list[dict[str, Any]]:
-        """The newest version of each; never a value."""
+        """The newest version of each secret; never a value."""
 
     def secret(self, pipeline: str, name: str, environment: str = "") -> list[dict[str, Any]]:
-        """Every kept version of one, newest first; never a value."""
+        """Every stored version of one secret, newest first; never a value."""
 
     def create_token(self, name: str, role: str, by: Actor, *, lasts: float = 0.0) -> str:
-        """``lasts``: seconds; 0: it does not expire."""
+        """The token's text. ``lasts``: seconds; 0: it does not expire."""
 
     def token(self, text: str) -> TokenPort | None:
-        """Whose token that is, None for nobody's. Raises TokenExpired."""
+        """The token with that text, or None. Raises TokenExpired."""
 
     def tokens(self) -> list[dict[str, Any]]:
         """name, role, created, expires, used, expired"""
@@ -132,14 +132,15 @@ class ServicePort(Protocol):
     def revoke_token(self, name: str, by: Actor) -> None: ...
 
     def record(self, by: Actor, act: str, **what: Any) -> None:
-        """Into the audit log, for what no other method does."""
+        """Adds to the audit log what no other method records."""
 
     def audit_log(self, pipeline: str = "", limit: int = 50) -> list[Entry]:
         """Newest first."""
 
     def verify_audit(self, noted: str = "") -> Report: ...
 
-    def count(self, what: str) -> None: ...
+    def count(self, what: str) -> None:
+        """Adds one to that counter."""
 
     def counts(self) -> dict[str, int]: ...
 
@@ -148,6 +149,6 @@ class ServicePort(Protocol):
     def gc(self, by: Actor) -> tuple[str, ...]: ...
 
     def fix(self, by: Actor) -> tuple[str, ...]:
-        """Brings Engine and proxy to what the store says; what was done."""
+        """Reconciles Engine and proxy with the store; what was done."""
 
     def healthy(self) -> bool: ...

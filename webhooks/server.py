@@ -1,4 +1,4 @@
-"""gunicorn, set up for few people, many open streams and impolite clients."""
+"""gunicorn, configured for few users, many open streams and slow clients."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
-THREADS = 96  # 2 × 24 pushes and 24 streams at most, and some for everything else
+THREADS = 96  # at most 2 × 24 for pushes and 24 for streams; the rest serves everything else
 OPTIONS: dict[str, Any] = {
-    "worker_class": "webhooks.security.slow_clients.PatientWorker",
+    "worker_class": "webhooks.security.slow_clients.SlowClientWorker",
     "workers": 1,
     "threads": THREADS,
     "worker_connections": 1000,
-    "backlog": 1024,  # a burst of pushes waits here, not outside
-    "timeout": 120,  # of a worker that does not answer at all
-    "graceful_timeout": 1,  # open streams end with us; a run goes on without them
+    "backlog": 1024,  # a burst of pushes waits here
+    "timeout": 120,  # seconds without a sign of life, until the worker process is restarted
+    "graceful_timeout": 1,  # open streams are closed; their runs continue
     "keepalive": 15,
     "limit_request_line": 4094,
     "limit_request_fields": 64,
@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with our options; ``make_app`` is called in its worker process, after the fork."""
+    """gunicorn with our options. It calls ``make_app`` in its worker process, after the fork."""
 
     def __init__(self, listen: str, make_app: Callable[[], Flask]) -> None:
         self._listen = listen

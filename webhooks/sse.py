@@ -1,4 +1,4 @@
-"""A run's events for the browser's EventSource."""
+"""A run's events as server-sent events, for the browser's EventSource."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 from pipeline.domain.run import Run
 from pipeline.errors import PushliveError
-from webhooks import telling
+from webhooks import event_lines
 from webhooks.ports import ServicePort
 
 
-def stream(desk: ServicePort, run: Run, after: str) -> Iterator[str]:
-    """``message`` events {"kind", "stage", "lines"}, comments while nothing happens, one ``end`` at last."""
-    yield ": following\n\n"  # the browser knows at once that it is connected
+def stream(service: ServicePort, run: Run, after: str) -> Iterator[str]:
+    """``message`` events {"kind", "stage", "lines"}, comments while nothing happens, and a final ``end`` event."""
+    yield ": following\n\n"  # tells the browser at once that it is connected
     try:
-        for item in desk.follow(run.pipeline, run.number, after):
+        for item in service.follow(run.pipeline, run.number, after):
             if item is None:
                 yield ": still here\n\n"
                 continue
@@ -23,10 +23,10 @@ def stream(desk: ServicePort, run: Run, after: str) -> Iterator[str]:
             data: dict[str, object] = {
                 "kind": event.kind,
                 "stage": event.stage,
-                "lines": telling.lines(event),
+                "lines": event_lines.lines(event),
             }
             yield _message(data, key)
-        now = desk.run(run.pipeline, run.number)
+        now = service.run(run.pipeline, run.number)
         yield _message({"state": now.state, "outcome": now.outcome}, name="end")
     except PushliveError as error:
         yield _message({"state": "unknown", "error": str(error)}, name="end")

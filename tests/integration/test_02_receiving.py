@@ -82,7 +82,7 @@ def test_02_a_push_to_another_branch_says_what_to_push(service: Service) -> None
     clone.commit({"www/index.html": "a feature\n"}, "A feature")
     runs = len(service.runs())
     said = clone.git("push", "pushlive", "HEAD:refs/heads/feature")
-    assert "feature is kept, but not deployed" in said
+    assert "feature is stored but not deployed" in said
     assert "git push <remote> feature:main" in said
     assert "A tag" not in said
     assert "only branches are deployed" in clone.git("push", "pushlive", "HEAD:refs/tags/v1")
@@ -136,7 +136,7 @@ def test_02_what_is_no_push_to_the_branch_is_ignored_and_says_why(away: RemoteRe
     status, answer = away.deliver("0" * 40, deleted=True)
     assert (status, answer["ignored"]) == (200, "a branch was deleted; there is nothing to deploy")
     status, answer = away.deliver(commit, ref="refs/heads/other")
-    assert (status, answer["ignored"]) == (200, "another branch was pushed; deployed are: main")
+    assert (status, answer["ignored"]) == (200, "this branch is not deployed; deployed branches: main")
     status, answer = away.deliver(commit, repository={"clone_url": "https://example.com/not/ours.git"})
     assert (status, answer["error"]) == (404, "unknown repository")
 

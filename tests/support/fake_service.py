@@ -1,4 +1,4 @@
-"""A strict desk in memory: what the web side asks of the domain, and nothing behind it."""
+"""A strict service in memory: what the web side asks of the domain, and nothing behind it."""
 
 from __future__ import annotations
 

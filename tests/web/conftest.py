@@ -16,7 +16,7 @@ from webhooks.app import create_app
 
 
 @pytest.fixture
-def desk() -> FakeService:
+def service() -> FakeService:
     return FakeService()
 
 
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def make_app(desk: FakeService, settings: Settings, tmp_path: Path) -> Callable[..., Flask]:
+def make_app(service: FakeService, settings: Settings, tmp_path: Path) -> Callable[..., Flask]:
     def make(clock: Callable[[], float] = time.monotonic, **changes: object) -> Flask:
         def ensure(name: str) -> Path:
             path = tmp_path / "repositories" / f"{name}.git"
@@ -41,7 +41,7 @@ def make_app(desk: FakeService, settings: Settings, tmp_path: Path) -> Callable[
                 subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True)
             return path
 
-        return create_app(desk, replace(settings, **changes), ensure, clock)
+        return create_app(service, replace(settings, **changes), ensure, clock)
 
     return make
 

@@ -1,4 +1,4 @@
-"""The real server on a fake desk: ``python -m tests.web.serve DATA PORT PACE``. Used by test_server.py."""
+"""The real server on a fake service: ``python -m tests.web.serve DATA PORT PACE``. Used by test_server.py."""
 
 from __future__ import annotations
 

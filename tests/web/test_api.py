@@ -44,8 +44,8 @@ def call(client, method, path, role="maintainer", body=None, **headers):
 
 
 @pytest.fixture
-def run(desk: FakeService):
-    return desk.deploy("hello", "somebody")
+def run(service: FakeService):
+    return service.deploy("hello", "somebody")
 
 
 @pytest.mark.parametrize(("method", "path", "least"), CALLS)
@@ -68,7 +68,7 @@ def test_fault_48_no_or_wrong_token(client, run, method, path, least, authorizat
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "evil.example:7070", ""])
-def test_fault_48_foreign_host(client, desk, host):
+def test_fault_48_foreign_host(client, service, host):
     answer = call(client, "GET", "/api/status", Host=host)
     assert answer.status_code == 421
     assert "PUSHLIVE_HOSTS" in answer.json["advice"]
@@ -89,8 +89,8 @@ def test_own_hosts(client, host):
     assert call(client, "GET", "/api/status", Host=host).status_code == 200
 
 
-def test_acts_reach_the_desk(client, desk, run):
-    desk.acts.clear()
+def test_each_call_reaches_the_service(client, service, run):
+    service.acts.clear()
     body = {"environment": "live", "to": 16, "reason": "slow"}
     assert call(client, "POST", "/api/pipelines/hello/revert", body=body).json == {"run": "hello#43"}
     call(
@@ -104,7 +104,7 @@ def test_acts_reach_the_desk(client, desk, run):
     call(client, "POST", "/api/pipelines/hello/resume")
     call(client, "POST", "/api/pipelines/hello/unquarantine", body={"release": 17})
     call(client, "POST", "/api/runs/hello/42/cancel")
-    assert desk.acts == [
+    assert service.acts == [
         ("revert", "hello", "maintainer", "live", 16, "slow"),
         ("deploy", "hello", "maintainer", "a" * 40, None, "", True),
         ("promote", "hello", "maintainer", 42, "", 17),
@@ -123,14 +123,14 @@ def test_acts_reach_the_desk(client, desk, run):
         ("deploy", {"rebuild": 1}, "'rebuild' must be bool"),
         ("deploy", {"pipeline": "x"}, "unknown field 'pipeline'"),
         ("unquarantine", {}, "'release' is missing"),
-        ("hold", [], "not an object"),
+        ("hold", [], "not a JSON object"),
     ],
 )
-def test_bad_input(client, desk, path, body, said):
+def test_bad_input(client, service, path, body, said):
     answer = call(client, "POST", f"/api/pipelines/hello/{path}", body=body)
     assert answer.status_code == 400
     assert said in answer.json["error"]
-    assert desk.acts == []
+    assert service.acts == []
 
 
 def test_bad_json_and_large_bodies(client):
@@ -139,7 +139,7 @@ def test_bad_json_and_large_bodies(client):
         assert client.post("/api/pipelines/hello/hold", data=data, headers=headers).status_code == status
 
 
-def test_errors(client, desk, run):
+def test_errors(client, service, run):
     assert call(client, "GET", "/api/runs/hello/7").status_code == 404
     assert call(client, "GET", "/api/runs/hello/x").status_code == 404
     assert call(client, "GET", "/api/runs/hello/7/events").status_code == 404
@@ -147,9 +147,9 @@ def test_errors(client, desk, run):
     assert call(client, "GET", "/api/runs?limit=0").status_code == 400
     assert call(client, "GET", "/api/nothing").json["error"] == "not found"
     assert call(client, "DELETE", "/api/status").status_code == 405
-    list(desk.follow("hello", 42))
+    list(service.follow("hello", 42))
     assert call(client, "POST", "/api/runs/hello/42/cancel").status_code == 409
-    desk.down = True
+    service.down = True
     answer = call(client, "GET", "/api/status")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert client.get("/healthz").status_code == 503
@@ -177,7 +177,7 @@ def test_output_is_the_applications_own(client):
         assert call(client, "GET", f"/api/pipelines/hello/output?lines={wrong}").status_code == 400
 
 
-def test_tokens(client, desk):
+def test_tokens(client, service):
     made = call(client, "POST", "/api/tokens", body={"name": "ci", "role": "developer"})
     assert (made.status_code, made.json["token"]) == (201, "fresh")
     assert made.json["lasts"] == 365 * 86400  # unless it is said otherwise
@@ -189,21 +189,28 @@ def test_tokens(client, desk):
         assert call(client, "POST", "/api/tokens", body=body).status_code == 400
     assert call(client, "POST", "/api/tokens", body={"name": "x", "role": "king"}).status_code == 400
     call(client, "DELETE", "/api/tokens/ci")
-    assert desk.token("fresh") is None
+    assert service.token("fresh") is None
 
 
-def test_secrets_go_in_and_never_come_out(client, desk):
+def test_secrets_go_in_and_never_come_out(client, service):
     path = "/api/pipelines/hello/secrets/DATABASE_URL"
     made = call(client, "PUT", path, body={"value": "hunter22", "environment": "live"})
     assert made.status_code == 201
     assert "hunter22" not in made.text
-    assert desk.acts[-1] == ("set_secret", "hello", "maintainer", "DATABASE_URL", Secret("hunter22"), "live")
+    assert service.acts[-1] == (
+        "set_secret",
+        "hello",
+        "maintainer",
+        "DATABASE_URL",
+        Secret("hunter22"),
+        "live",
+    )
     assert call(client, "PUT", path, role="developer", body={"value": "hunter22"}).status_code == 403
     assert call(client, "PUT", path, role="", body={"value": "hunter22"}).status_code == 401
     wrong = call(client, "PUT", path, body={"value": ["hunter22"]})
     assert (wrong.status_code, "hunter22" in wrong.text) == (400, False)
     assert call(client, "DELETE", path + "?environment=live&version=3").status_code == 200
-    assert desk.acts[-1] == ("remove_secret", "hello", "maintainer", "DATABASE_URL", "live", 3)
+    assert service.acts[-1] == ("remove_secret", "hello", "maintainer", "DATABASE_URL", "live", 3)
     assert call(client, "DELETE", path + "?version=-1").status_code == 400
 
 
@@ -217,16 +224,16 @@ def test_the_audit_log(client):
     assert call(client, "GET", "/api/audit/verify?head=cd").json["problems"] == ["cd is not there"]
 
 
-def test_acts_say_who_and_from_where(client, desk, run):
+def test_acts_say_who_and_from_where(client, service, run):
     call(client, "POST", "/api/pipelines/hello/hold", "developer")
     call(client, "POST", "/api/pipelines/hello/hold", **{"User-Agent": "pushlive"})
-    api, cli = desk.actors
+    api, cli = service.actors
     assert (api.name, api.role, api.address, api.way) == ("developer", "developer", "127.0.0.1", "api")
     assert (cli.name, cli.way) == ("maintainer", "cli")
 
 
-def test_an_expired_token_is_told_so(client, desk):
-    desk.expire("developer-token")
+def test_an_expired_token_is_told_so(client, service):
+    service.expire("developer-token")
     answer = call(client, "GET", "/api/status", "developer")
     assert answer.status_code == 401
     assert "expired on" in answer.json["error"]

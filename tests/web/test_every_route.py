@@ -126,18 +126,18 @@ def bearer(text: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def app(make_app, desk: FakeService) -> Flask:
-    desk.deploy("hello", "ada")
-    desk.acts.clear()
+def app(make_app, service: FakeService) -> Flask:
+    service.deploy("hello", "ada")
+    service.acts.clear()
     return make_app()
 
 
 @pytest.fixture
-def untouched(desk: FakeService):
+def untouched(service: FakeService):
     """Nothing was done by what a test sent."""
     yield
-    assert (desk.acts, desk.recorded, desk.pushes) == ([], [], [])
-    assert set(desk.texts) == {f"{role}-token" for role in ROLES}
+    assert (service.acts, service.recorded, service.pushes) == ([], [], [])
+    assert set(service.texts) == {f"{role}-token" for role in ROLES}
 
 
 def test_fault_48_every_route_has_a_rule_here(app):
@@ -180,32 +180,32 @@ def test_fault_48_a_page_asks_for_a_login(app, untouched):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_fault_48_each_role_may_what_is_said_here_and_no_more(app, desk, role):
+def test_fault_48_each_role_may_what_is_said_here_and_no_more(app, service, role):
     client = app.test_client()
     for method, path, least in calls(app, "api", "git"):
         headers = basic(f"{role}-token") if path.startswith("/git/") else bearer(f"{role}-token")
-        before = len(desk.acts), len(desk.recorded)
+        before = len(service.acts), len(service.recorded)
         with client.open(path, method=method, headers=headers, buffered=False) as answer:
             status = answer.status_code
         if ROLES.index(role) >= ROLES.index(least):
             assert status not in (401, 403, 429), (method, path, status)
         else:
             assert status == 403, (method, path, status)
-            assert (len(desk.acts), len(desk.recorded)) == before
+            assert (len(service.acts), len(service.recorded)) == before
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_fault_48_each_role_may_press_what_is_said_here(app, desk, role):
+def test_fault_48_each_role_may_press_what_is_said_here(app, service, role):
     for method, path, least in calls(app, "page"):
         client: FlaskClient = log_in(app.test_client(), role)
-        before = len(desk.acts)
+        before = len(service.acts)
         data = {"csrf": csrf(client)} if method == "POST" else None
         status = client.open(path, method=method, data=data).status_code
         if ROLES.index(role) >= ROLES.index(least):
             assert status not in (401, 403, 429), (method, path, status)
         else:
             assert status == 403, (method, path, status)
-            assert len(desk.acts) == before
+            assert len(service.acts) == before
 
 
 def test_fault_48_receivers_want_their_signature_and_our_hook_its_secret(app, untouched):

@@ -13,7 +13,7 @@ from tests.support.fake_service import FakeService
 from tests.web.test_receivers import github, signed
 from webhooks.security.failures import (
     ALTOGETHER,
-    LOGINS_TOLD,
+    LOGINS_RECORDED,
     PER_ADDRESS,
     REMEMBERED,
     Failures,
@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def client(make_app, clock, desk):
+def client(make_app, clock, service):
     return make_app(clock, trusted_proxies=("127.0.0.1", "10.0.0.0/8")).test_client()
 
 
@@ -123,28 +123,28 @@ def test_the_setting_is_looked_at():
      (hook, "new secret", 202)],
 )  # fmt: skip
 def test_fault_48_too_many_failures_are_told_so_and_the_right_one_passes(
-    client, desk, clock, ask, right, good
+    client, service, clock, ask, right, good
 ):
     assert [ask(client).status_code for _ in range(PER_ADDRESS)] == [401] * PER_ADDRESS
-    counted = desk.traces.total()
+    counted = service.traces.total()
     refused = ask(client)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "3")
-    assert desk.traces.total() == counted == PER_ADDRESS  # nothing is written for it
+    assert service.traces.total() == counted == PER_ADDRESS  # nothing is written for it
     assert ask(client, right).status_code == good
     clock.now += 3
     assert ask(client).status_code == 401
 
 
-def test_asking_first_without_a_token_is_no_failure(client, desk):
+def test_asking_first_without_a_token_is_no_failure(client, service):
     for _ in range(PER_ADDRESS * 3):
         assert client.get("/api/status").status_code == 401
         assert client.get("/git/hello.git/info/refs?service=git-upload-pack").status_code == 401
     assert api(client).status_code == 401
-    assert desk.traces == {"api: no token": 1}
+    assert service.traces == {"api: no token": 1}
 
 
-def test_an_expired_token_is_a_failure_as_well(client, desk: FakeService):
-    desk.expire("viewer-token")
+def test_an_expired_token_is_a_failure_as_well(client, service: FakeService):
+    service.expire("viewer-token")
     assert "expired" in api(client, "viewer-token").json["error"]
     assert "expired" in git(client, "viewer-token").text
     assert "expired" in page(client, "viewer-token").text
@@ -161,9 +161,9 @@ def test_behind_a_trusted_proxy_each_sender_is_counted_alone(client):
     assert api(client, **{"X-Forwarded-For": "2.2.2.2"}).status_code == 401
 
 
-def test_log_ins_are_recorded_and_failed_ones_bounded(client, desk, clock):
+def test_log_ins_are_recorded_and_failed_ones_bounded(client, service, clock):
     page(client, "viewer-token")
-    (who, act, _) = desk.recorded.pop()
+    (who, act, _) = service.recorded.pop()
     assert (who.name, who.role, who.address, who.way, act) == (
         "viewer",
         "viewer",
@@ -172,24 +172,24 @@ def test_log_ins_are_recorded_and_failed_ones_bounded(client, desk, clock):
         "log-in",
     )
     page(client, "")
-    for _ in range(LOGINS_TOLD * 2):
+    for _ in range(LOGINS_RECORDED * 2):
         page(client)
         clock.now += 3  # so that no address is refused for its number
-    failed = [act for _, act, _ in desk.recorded]
+    failed = [act for _, act, _ in service.recorded]
     assert set(failed) == {"log-in failed"}
-    hour = LOGINS_TOLD * 6 / 3600 * LOGINS_TOLD
-    assert LOGINS_TOLD <= len(failed) <= LOGINS_TOLD + hour
-    assert "wrong" not in str([(who.name, what) for who, _, what in desk.recorded])
+    hour = LOGINS_RECORDED * 6 / 3600 * LOGINS_RECORDED
+    assert LOGINS_RECORDED <= len(failed) <= LOGINS_RECORDED + hour
+    assert "wrong" not in str([(who.name, what) for who, _, what in service.recorded])
 
 
-def test_a_session_ends_when_its_token_expires(client, desk):
+def test_a_session_ends_when_its_token_expires(client, service):
     page(client, "developer-token")
     assert client.get("/").status_code == 200
-    desk.expire("developer-token")
+    service.expire("developer-token")
     assert client.get("/").headers["Location"].startswith("/login")
 
 
-def test_a_role_is_asked_on_each_request(client, desk):
+def test_a_role_is_asked_on_each_request(client, service):
     page(client, "developer-token")
-    desk.texts["developer-token"] = type(desk.texts["developer-token"])("developer", "viewer")
+    service.texts["developer-token"] = type(service.texts["developer-token"])("developer", "viewer")
     assert "Revert to" not in client.get("/").text

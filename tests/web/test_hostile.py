@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.test_server import DEVELOPER, VIEWER, Service, git, remotes, serving, until
-from webhooks.site import STREAMS_AT_ONCE
+from webhooks.context import MAX_STREAMS
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_fault_15_a_ref_with_a_line_separator_hides_no_other(service, work):
     """U+2028 and U+0085 are allowed in a ref, and end a line for some."""
     url = service.url("/git/hello.git", DEVELOPER)
     told = git("push", "-f", url, "main:refs/heads/a\u2028b", "main:refs/heads/c\x85d", "main", cwd=work)
-    assert remotes(told.stderr)[-1].startswith("To take it back")
+    assert remotes(told.stderr)[-1].startswith("To revert")
 
 
 NAMES = [
@@ -100,7 +100,7 @@ NAMES = [
 def test_fault_15_odd_branch_names_are_kept_and_harmless(service, work):
     url = service.url("/git/hello.git", DEVELOPER)
     told = git("push", "-f", url, *(f"main:refs/heads/odd/{name}" for name in NAMES), cwd=work)
-    assert "kept, but not deployed" in told.stderr
+    assert "stored but not deployed" in told.stderr
     assert not list(service.data.rglob("pwned"))
     assert not (work / "pwned").exists()
     git("push", url, *(f":refs/heads/odd/{name}" for name in NAMES), cwd=work)
@@ -115,7 +115,7 @@ def test_fault_09_two_thousand_refs_in_one_push(service, work):
     told = git("push", "-qf", url, "refs/heads/many/*:refs/heads/many/*", "main", cwd=work)
     lines = remotes(told.stderr)
     assert any("and 1995 more refs that are not deployed" in line for line in lines)
-    assert lines[-1].startswith("To take it back")
+    assert lines[-1].startswith("To revert")
     assert len(lines) < 100
     until(lambda: service.children() == [])
 
@@ -128,8 +128,8 @@ def test_fault_07_the_deployed_branch_may_be_deleted_and_comes_back(service, wor
         "-C", str(repository), "config", "receive.denyDeleteCurrent", "ignore", cwd=work
     )  # as init_repository sets it
     told = git("push", url, ":main", cwd=work)
-    assert "refs/heads/main was deleted: nothing to deploy." in remotes(told.stderr)
-    assert remotes(git("push", url, "main", cwd=work).stderr)[-1].startswith("To take it back")
+    assert "refs/heads/main was deleted; there is nothing to deploy." in remotes(told.stderr)
+    assert remotes(git("push", url, "main", cwd=work).stderr)[-1].startswith("To revert")
 
 
 def test_fault_16_push_options_are_not_obeyed(service, work):
@@ -139,7 +139,7 @@ def test_fault_16_push_options_are_not_obeyed(service, work):
     git("-C", str(repository / "hello.git"), "config", "receive.advertisePushOptions", "true", cwd=work)
     git("commit", "-q", "--allow-empty", "-m", "x", cwd=work)
     told = git("push", "-o", "--exec=touch pwned", "-o", "$(touch pwned)", "-f", url, "main", cwd=work)
-    assert remotes(told.stderr)[-1].startswith("To take it back")
+    assert remotes(told.stderr)[-1].startswith("To revert")
     assert not list(service.data.rglob("pwned"))
 
 
@@ -203,7 +203,7 @@ def test_streams_are_bounded_and_others_are_served(tmp_path):
         line += f"Authorization: Bearer {VIEWER}\r\n\r\n"
         held = []
         try:
-            for _ in range(STREAMS_AT_ONCE):
+            for _ in range(MAX_STREAMS):
                 held.append(service.connect())
                 held[-1].sendall(line.encode())
                 assert held[-1].recv(12) == b"HTTP/1.1 200"

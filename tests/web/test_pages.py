@@ -37,10 +37,10 @@ def hidden(text: str) -> dict[str, str]:
     return dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', text))
 
 
-def waiting(desk: FakeService):
-    run = replace(desk.deploy("hello", "ada"), state=State.WAITING, gate="live", release=18)
-    desk.made[run.id] = run
-    desk.acts.clear()
+def waiting(service: FakeService):
+    run = replace(service.deploy("hello", "ada"), state=State.WAITING, gate="live", release=18)
+    service.made[run.id] = run
+    service.acts.clear()
     return run
 
 
@@ -49,15 +49,15 @@ def waiting(desk: FakeService):
     ["/", "/runs", "/runs/hello", "/runs/hello/42", "/runs/hello/42/log", "/runs/hello/42/events",
      "/environments/hello/live/revert", "/runs/hello/42/promote"],
 )  # fmt: skip
-def test_fault_48_nothing_is_shown_before_the_login(client, desk, path):
-    desk.deploy("hello", "ada")
+def test_fault_48_nothing_is_shown_before_the_login(client, service, path):
+    service.deploy("hello", "ada")
     answer = client.get(path)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/login")
     assert "hello" not in answer.text.replace("%2F", "/").replace(path, "")
 
 
-def test_login(client, desk):
+def test_login(client, service):
     assert client.post("/login", data={"token": "wrong"}).status_code == 401
     answer = client.post("/login", data={"token": "viewer-token", "back": "/runs"})
     assert answer.headers["Location"] == "/runs"
@@ -66,7 +66,7 @@ def test_login(client, desk):
     assert "SameSite=Strict" in cookie
     assert "viewer-token" not in cookie
     assert client.get("/").status_code == 200
-    assert desk.traces == {"page: wrong token": 1}
+    assert service.traces == {"page: wrong token": 1}
 
 
 @pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil"])
@@ -75,8 +75,8 @@ def test_fault_48_the_login_leads_nowhere_else(client, back):
     assert answer.headers["Location"] == "/"
 
 
-def test_a_revoked_token_ends_its_sessions(inside, desk):
-    desk.revoke_token("developer")
+def test_a_revoked_token_ends_its_sessions(inside, service):
+    service.revoke_token("developer")
     assert inside.get("/").status_code == 302
 
 
@@ -90,8 +90,8 @@ def test_logout(inside):
     assert inside.get("/").status_code == 302
 
 
-def test_status_shows_every_environment(inside, desk):
-    desk.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
+def test_status_shows_every_environment(inside, service):
+    service.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
     page = inside.get("/").text
     for said in (
         "r17",
@@ -105,8 +105,8 @@ def test_status_shows_every_environment(inside, desk):
     assert "Resume…" in page
 
 
-def test_viewers_have_no_buttons(client, desk):
-    waiting(desk)
+def test_viewers_have_no_buttons(client, service):
+    waiting(service)
     page = log_in(client, "viewer").get("/").text
     assert "Revert to" not in page
     assert "Promote r18" not in page
@@ -114,49 +114,49 @@ def test_viewers_have_no_buttons(client, desk):
         "/environments/hello/live/revert", data={"csrf": csrf(client), "from": "17", "to": "16"}
     )
     assert answer.status_code == 403
-    assert desk.acts == []
+    assert service.acts == []
 
 
-def test_revert_says_what_it_does_and_does_that(inside, desk):
+def test_revert_says_what_it_does_and_does_that(inside, service):
     page = inside.get("/environments/hello/live/revert").text
     assert "live goes from r17 (ccccccc “Say hello louder”) back to r16" in page
     assert "quarantined" in page
     answer = inside.post("/environments/hello/live/revert", data=hidden(page) | {"reason": "slow"})
     assert answer.headers["Location"] == "/runs/hello/42"
-    assert desk.acts == [("revert", "hello", "developer", "live", 16, "slow")]
+    assert service.acts == [("revert", "hello", "developer", "live", 16, "slow")]
 
 
-def test_a_button_is_bound_to_what_was_shown(inside, desk):
+def test_a_button_is_bound_to_what_was_shown(inside, service):
     fields = hidden(inside.get("/environments/hello/live/revert").text)
-    desk.environments[2] = environment("live", release=18)
+    service.environments[2] = environment("live", release=18)
     assert inside.post("/environments/hello/live/revert", data=fields).status_code == 409
-    run = waiting(desk)
+    run = waiting(service)
     fields = hidden(inside.get(f"/runs/hello/{run.number}/promote").text)
-    desk.made[run.id] = replace(run, release=19)
+    service.made[run.id] = replace(run, release=19)
     assert inside.post(f"/runs/hello/{run.number}/promote", data=fields).status_code == 409
-    assert desk.acts == []
+    assert service.acts == []
 
 
-def test_promote_hold_resume_cancel_retry(inside, desk):
-    run = waiting(desk)
+def test_promote_hold_resume_cancel_retry(inside, service):
+    run = waiting(service)
     for path in (
         f"/runs/hello/{run.number}/promote",
         "/environments/hello/live/hold",
         f"/runs/hello/{run.number}/cancel",
     ):
         assert inside.post(path, data=hidden(inside.get(path).text)).status_code == 303
-    desk.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
+    service.environments[2] = environment("live", hold={"reason": "slow", "by": "ada", "since": 1.0})
     path = "/environments/hello/live/resume"
     inside.post(path, data=hidden(inside.get(path).text))
-    desk.made[run.id] = replace(run, state=State.ENDED, outcome=Outcome.FAILED)
+    service.made[run.id] = replace(run, state=State.ENDED, outcome=Outcome.FAILED)
     path = f"/runs/hello/{run.number}/retry"
     inside.post(path, data=hidden(inside.get(path).text))
-    assert [act[0] for act in desk.acts] == ["promote", "hold", "cancel", "resume", "retry"]
-    assert desk.acts[0] == ("promote", "hello", "developer", 42, "live", 18)
+    assert [act[0] for act in service.acts] == ["promote", "hold", "cancel", "resume", "retry"]
+    assert service.acts[0] == ("promote", "hello", "developer", 42, "live", 18)
 
 
-def test_what_cannot_be_done_is_not_offered(inside, desk):
-    desk.environments[2] = environment(
+def test_what_cannot_be_done_is_not_offered(inside, service):
+    service.environments[2] = environment(
         "live", revert={"ready": False, "release": None, "how": "", "text": "not ready"}
     )
     assert inside.get("/environments/hello/live/revert").status_code == 409
@@ -165,28 +165,28 @@ def test_what_cannot_be_done_is_not_offered(inside, desk):
 
 
 @pytest.mark.parametrize("changes", [{"csrf": ""}, {"csrf": "wrong"}, {"csrf": "ä"}])
-def test_fault_48_forged_forms(inside, desk, changes):
+def test_fault_48_forged_forms(inside, service, changes):
     fields = hidden(inside.get("/environments/hello/live/revert").text) | changes
     assert inside.post("/environments/hello/live/revert", data=fields).status_code == 403
-    assert desk.acts == []
+    assert service.acts == []
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:20003"])
-def test_fault_48_forms_from_elsewhere(inside, desk, origin):
+def test_fault_48_forms_from_elsewhere(inside, service, origin):
     fields = hidden(inside.get("/environments/hello/live/revert").text)
     answer = inside.post("/environments/hello/live/revert", data=fields, headers={"Origin": origin})
     assert answer.status_code == 403
     assert (
         inside.post("/login", data={"token": "viewer-token"}, headers={"Origin": origin}).status_code == 403
     )
-    assert desk.acts == []
+    assert service.acts == []
 
 
-def test_fault_47_markup_and_escapes_are_inert(inside, desk):
-    desk.message = EVIL
-    run = desk.deploy("hello", EVIL)
+def test_fault_47_markup_and_escapes_are_inert(inside, service):
+    service.message = EVIL
+    run = service.deploy("hello", EVIL)
     failure = replace(FAILURE, message=EVIL, evidence=(EVIL,), differs=(EVIL,), advice=EVIL)
-    desk.made[run.id] = replace(
+    service.made[run.id] = replace(
         run,
         ref=f"refs/heads/{EVIL}",
         steps=steps(),
@@ -194,10 +194,10 @@ def test_fault_47_markup_and_escapes_are_inert(inside, desk):
         outcome=Outcome.FAILED,
         failure=failure,
     )
-    desk.environments[0] = environment(
+    service.environments[0] = environment(
         "dev", message=EVIL, problem=EVIL, hold={"reason": EVIL, "by": EVIL, "since": 1}
     )
-    desk.log = lambda *_: iter([EVIL])
+    service.log = lambda *_: iter([EVIL])
     for path in ("/", "/runs", "/runs/hello/42", "/environments/hello/dev/revert", "/runs/hello/42/retry"):
         page = inside.get(path).text
         assert INERT in page, path
@@ -205,9 +205,9 @@ def test_fault_47_markup_and_escapes_are_inert(inside, desk):
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page), path
 
 
-def test_fault_47_in_the_event_stream(inside, desk):
-    desk.deploy("hello", "ada")
-    desk.events = lambda run: [Event("line", 1.0, EVIL + "\nid: 9\n\n")]
+def test_fault_47_in_the_event_stream(inside, service):
+    service.deploy("hello", "ada")
+    service.events = lambda run: [Event("line", 1.0, EVIL + "\nid: 9\n\n")]
     text = inside.get("/runs/hello/42/events").text
     assert "\x1b" not in text
     assert "\\u001b" not in text
@@ -223,10 +223,10 @@ def test_pages_carry_a_strict_policy(inside):
     assert not re.search(r"\son\w+=|style=|<script>|https?://(?!hello-)", answer.text)
 
 
-def test_a_problem_is_a_page(inside, desk):
+def test_a_problem_is_a_page(inside, service):
     assert "<h1>" in inside.get("/runs/hello/7").text
     assert inside.get("/nothing").status_code == 404
-    desk.down = True
+    service.down = True
     answer = inside.get("/")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 

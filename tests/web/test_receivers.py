@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.settings import Secret
+from pipeline.config.settings import Secret, Settings
+from webhooks.receivers import RECEIVERS
 
 A, B, NONE = "a" * 40, "b" * 40, "0" * 40
 NEW = "new secret"
@@ -40,28 +41,28 @@ def send(client, payload, *, secret=NEW, raw=None, **headers):
     return client.post("/hooks/github", data=body, headers=signed(body, secret, **headers))
 
 
-def test_push_is_answered_once_it_is_stored(client, desk):
+def test_push_is_answered_once_it_is_stored(client, service):
     answer = send(client, github())
     assert (answer.status_code, answer.json) == (202, {"runs": ["shop#42"], "notes": []})
-    (push,) = desk.pushes
+    (push,) = service.pushes
     assert (push.pipeline, push.repository, push.ref) == ("shop", URL, "refs/heads/release")
     assert (push.commit, push.before, push.delivery) == (A, B, "github:d-1")
     assert (push.pusher, push.message, push.forced) == ("ada", "Sell", False)
 
 
-def test_gitea_and_forgejo(client, desk):
+def test_gitea_and_forgejo(client, service):
     payload = github(pusher={"login": "ada", "username": "ada"})
     body = json.dumps(payload).encode()
     digits = hmac.new(b"gitea secret", body, hashlib.sha256).hexdigest()
     for kind in ("Gitea", "Forgejo"):
         headers = {f"X-{kind}-Event": "push", f"X-{kind}-Delivery": kind, f"X-{kind}-Signature": digits}
         assert client.post("/hooks/gitea", data=body, headers=headers).status_code == 202
-    assert [push.delivery for push in desk.pushes] == ["gitea:Gitea", "gitea:Forgejo"]
+    assert [push.delivery for push in service.pushes] == ["gitea:Gitea", "gitea:Forgejo"]
     bad = client.post("/hooks/gitea", data=body + b" ", headers=headers)
     assert bad.status_code == 401
 
 
-def test_form_encoded_payload(client, desk):
+def test_form_encoded_payload(client, service):
     from urllib.parse import urlencode
 
     body = urlencode({"payload": json.dumps(github())}).encode()
@@ -74,7 +75,7 @@ def test_form_encoded_payload(client, desk):
     [None, "", "sha256=", "sha256=" + "0" * 64, "sha256=" + "0" * 63, "sha256=ä" + "0" * 63,
      "sha1=" + "0" * 40, "0" * 64, "sha256"],
 )  # fmt: skip
-def test_fault_01_bad_signature(client, desk, signature):
+def test_fault_01_bad_signature(client, service, signature):
     body = json.dumps(github()).encode()
     headers = signed(body)
     del headers["X-Hub-Signature-256"]
@@ -83,24 +84,24 @@ def test_fault_01_bad_signature(client, desk, signature):
     answer = client.post("/hooks/github", data=body, headers=headers)
     assert answer.status_code == 401
     assert "signature" in answer.json["error"]
-    assert desk.pushes == []
-    assert desk.traces == {"github: signature": 1}
+    assert service.pushes == []
+    assert service.traces == {"github: signature": 1}
 
 
-def test_fault_01_sha1_alone(client, desk):
+def test_fault_01_sha1_alone(client, service):
     body = json.dumps(github()).encode()
     headers = signed(body)
     del headers["X-Hub-Signature-256"]
     headers["X-Hub-Signature"] = "sha1=" + hmac.new(b"new secret", body, hashlib.sha1).hexdigest()
     assert client.post("/hooks/github", data=body, headers=headers).status_code == 401
-    assert desk.pushes == []
+    assert service.pushes == []
 
 
-def test_fault_01_no_secret_is_never_unsigned(make_app, desk, caplog):
+def test_fault_01_no_secret_is_never_unsigned(make_app, service, caplog):
     client = make_app(github_secret=Secret(""), github_secret_old=Secret("")).test_client()
     assert send(client, github(), secret="").status_code == 403
     assert "PUSHLIVE_GITHUB_SECRET" in caplog.text
-    assert desk.traces == {"github: no secret": 1}
+    assert service.traces == {"github: no secret": 1}
 
 
 class Endless:
@@ -116,15 +117,15 @@ class Endless:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_fault_02_too_large_by_length(client, desk, right):
+def test_fault_02_too_large_by_length(client, service, right):
     body = b" " * 200_001
     answer = client.post("/hooks/github", data=body, headers=signed(body, "new secret" if right else "wrong"))
     assert answer.status_code == 413
     assert answer.headers["Connection"] == "close"
-    assert desk.traces == {"github: too large": 1}
+    assert service.traces == {"github: too large": 1}
 
 
-def test_fault_02_too_large_in_chunks(client, desk):
+def test_fault_02_too_large_in_chunks(client, service):
     endless = Endless()
     tracemalloc.start()
     answer = client.post(
@@ -143,16 +144,16 @@ DEEP = b"[" * 10_000 + b"]" * 10_000
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b"", "not JSON"), (b"{", "not JSON"), (b"\xff\xfe\x00", "not JSON"), (b"[]", "not an object"),
+        (b"", "not JSON"), (b"{", "not JSON"), (b"\xff\xfe\x00", "not JSON"), (b"[]", "not a JSON object"),
         (b'{"ref": %s}' % DEEP, ""), (b"9" * 5000, "not JSON"),
     ],
 )  # fmt: skip
-def test_fault_04_not_the_json_we_want(client, desk, raw, said):
+def test_fault_04_not_the_json_we_want(client, service, raw, said):
     answer = send(client, None, raw=raw)
     assert answer.status_code == 400
     assert said in answer.json["error"]
-    assert desk.pushes == []
-    assert desk.traces == {"github: malformed": 1}
+    assert service.pushes == []
+    assert service.traces == {"github: malformed": 1}
 
 
 def test_fault_04_nested_too_deep(client):
@@ -171,30 +172,30 @@ def test_fault_04_nested_too_deep(client):
         {"pusher": []}, {"head_commit": {"message": 3}}, {"head_commit": [1]},
     ],
 )  # fmt: skip
-def test_fault_04_wrong_types(client, desk, changes):
+def test_fault_04_wrong_types(client, service, changes):
     answer = send(client, github(**changes))
     assert answer.status_code == 400
     assert "`" in answer.json["error"]
-    assert desk.pushes == []
+    assert service.pushes == []
 
 
 def test_fault_04_no_delivery_id(client):
     assert send(client, github(), **{"X-GitHub-Delivery": ""}).status_code == 400
 
 
-def test_fault_04_lone_surrogates_are_storable(client, desk):
+def test_fault_04_lone_surrogates_are_storable(client, service):
     answer = send(client, github(head_commit={"message": "\ud800 hi"}, pusher={"name": "\udfff"}))
     assert answer.status_code == 202
-    assert desk.pushes[0].message.encode()
+    assert service.pushes[0].message.encode()
 
 
-def test_fault_05_the_same_delivery_at_once(make_app, desk):
+def test_fault_05_the_same_delivery_at_once(make_app, service):
     app = make_app()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: send(app.test_client(), github()), range(100)))
     assert {answer.status_code for answer in answers} == {202}
     assert {tuple(answer.json["runs"]) for answer in answers} == {("shop#42",)}
-    assert len(desk.pushes) == 1
+    assert len(service.pushes) == 1
 
 
 def test_fault_06_notes_of_a_coalesced_push_are_passed_on(client):
@@ -202,10 +203,10 @@ def test_fault_06_notes_of_a_coalesced_push_are_passed_on(client):
     assert send(client, github()).json["notes"] == ["this delivery is shop#42 already"]
 
 
-def test_fault_07_unknown_repository(client, desk):
+def test_fault_07_unknown_repository(client, service):
     answer = send(client, github(repository={"clone_url": "https://elsewhere/x.git"}))
     assert (answer.status_code, answer.json) == (404, {"error": "unknown repository", "advice": ""})
-    assert desk.traces == {"github: unknown repository": 1}
+    assert service.traces == {"github: unknown repository": 1}
     assert send(client, github(repository=None)).status_code == 404
 
 
@@ -221,42 +222,52 @@ def test_fault_07_unknown_repository(client, desk):
         ({"ref": "refs/heads/release\n"}, {}, "release"),
         ({}, {"X-GitHub-Event": "ping"}, "pong"),
         ({}, {"X-GitHub-Event": "issues"}, "issues"),
-        ({}, {"X-GitHub-Event": ""}, "not named"),
+        ({}, {"X-GitHub-Event": ""}, "missing"),
     ],
 )
-def test_fault_07_irrelevant(client, desk, changes, headers, said):
+def test_fault_07_irrelevant(client, service, changes, headers, said):
     answer = send(client, github(**changes), **headers)
     assert answer.status_code == 200
     assert said in answer.json["ignored"]
-    assert desk.pushes == []
+    assert service.pushes == []
 
 
 def test_fault_07_unknown_provider(client):
     assert client.post("/hooks/nobody", data=b"{}").status_code == 404
 
 
-def test_fault_08_forced_push_is_a_push(client, desk):
+def test_fault_08_forced_push_is_a_push(client, service):
     assert send(client, github(forced=True)).status_code == 202
-    assert desk.pushes[0].forced is True
+    assert service.pushes[0].forced is True
 
 
-def test_fault_10_store_down(client, desk):
-    desk.down = True
+def test_fault_10_store_down(client, service):
+    service.down = True
     answer = send(client, github())
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
-    assert answer.json == {"error": "nothing was kept", "advice": "Deliver it again."}
-    assert desk.pushes == []
+    assert answer.json == {"error": "the push was not stored", "advice": "Deliver it again."}
+    assert service.pushes == []
 
 
-def test_fault_12_old_and_new_secret(client, desk):
+def test_fault_12_old_and_new_secret(client, service):
     assert send(client, github(), secret="old secret").status_code == 202
     assert send(client, github(), secret="new secret", **{"X-GitHub-Delivery": "d-2"}).status_code == 202
     assert send(client, github(), secret="older secret").status_code == 401
-    assert len(desk.pushes) == 2
+    assert len(service.pushes) == 2
 
 
-def test_one_repository_two_pipelines(client, desk):
-    desk.pipelines["shop-api"] = (URL, "release")
-    desk.pipelines["shop-next"] = (URL, "next")
+def test_one_repository_two_pipelines(client, service):
+    service.pipelines["shop-api"] = (URL, "release")
+    service.pipelines["shop-next"] = (URL, "next")
     assert send(client, github()).json["runs"] == ["shop#42", "shop-api#43"]
+
+
+@pytest.mark.parametrize("provider", RECEIVERS)
+def test_every_provider_has_its_two_secrets_in_the_settings(provider):
+    assert {f"{provider}_secret", f"{provider}_secret_old"} <= vars(Settings()).keys()
+
+
+@pytest.mark.parametrize("provider", RECEIVERS)
+def test_no_provider_accepts_a_request_without_a_signature(provider):
+    assert not RECEIVERS[provider].verify({}, b"{}", (Secret("one"), Secret("")))

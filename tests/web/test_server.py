@@ -1,4 +1,4 @@
-"""The real server, real sockets and the real git, on a fake desk."""
+"""The real server, real sockets and the real git, on a fake service."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_push_streams_the_run_and_ends_with_the_revert_command(service, work):
                 times.append((time.monotonic(), line[8:].strip()))
     assert push.returncode == 0
     assert times[1][1] == "build   build is done"
-    assert times[-1][1] == "To take it back: pushlive revert hello"
+    assert times[-1][1] == "To revert: pushlive revert hello"
     gaps = [b[0] - a[0] for a, b in pairwise(times[:6])]
     assert all(PACE / 2 < gap < PACE * 4 for gap in gaps), gaps  # as it happens, not all at the end
 
@@ -129,10 +129,10 @@ def test_push_of_other_refs_says_what_to_push_instead(service, work):
     git("tag", "v1", cwd=work)
     url = service.url("/git/hello.git", DEVELOPER)
     said = remotes(git("push", "-f", url, "main:topic", "v1", cwd=work).stderr)
-    assert "topic is kept, but not deployed. To deploy it: git push <remote> topic:main" in said
-    assert "The tag v1 is kept; only branches are deployed." in said
+    assert "topic is stored but not deployed. To deploy it: git push <remote> topic:main" in said
+    assert "Tag v1 is stored. Only branches are deployed." in said
     said = remotes(git("push", url, ":topic", cwd=work).stderr)
-    assert said == ["refs/heads/topic was deleted: nothing to deploy."]
+    assert said == ["refs/heads/topic was deleted; there is nothing to deploy."]
 
 
 def test_clone_and_roles(service, work, tmp_path_factory):
@@ -155,7 +155,7 @@ def test_a_large_push_in_chunks(service, work):
     git("add", ".", cwd=work)
     git("commit", "-qm", "large", cwd=work)
     pushed = git("push", "-f", service.url("/git/hello.git", DEVELOPER), "main", cwd=work)
-    assert remotes(pushed.stderr)[-1].startswith("To take it back")
+    assert remotes(pushed.stderr)[-1].startswith("To revert")
 
 
 def test_a_push_over_the_limit_is_refused_and_leaves_no_ref(service, work):
@@ -180,7 +180,7 @@ def test_fault_16_a_repositorys_own_hooks_never_run(service, work):
         hook.chmod(0o700)
     git("-C", str(repository), "config", "core.hooksPath", str(repository / "hooks"), cwd=work)
     git("commit", "-q", "--allow-empty", "-m", "two", cwd=work)
-    assert remotes(git("push", "-f", url, "main", cwd=work).stderr)[-1].startswith("To take it back")
+    assert remotes(git("push", "-f", url, "main", cwd=work).stderr)[-1].startswith("To revert")
     assert list(service.data.glob("ran-*")) == []
 
 

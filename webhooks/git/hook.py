@@ -1,23 +1,23 @@
-"""git's post-receive hook: tells the service which refs moved, and shows the pusher what it answers.
+"""git's post-receive hook: tells the service which refs moved, and prints its answer for the pusher.
 
-Run as ``python -I -S hook.py`` by git, in every repository of the built-in server. It imports next to
-nothing, because the pusher waits for it, and never fails: the refs have moved already, and the service's
-sweep finds a push that could not be told.
+git runs it as ``python -I -S hook.py`` in every repository of the built-in server. It imports little, because the
+pusher waits for it, and never fails: the refs have already moved, and the keeper finds pushes that the service did not
+hear of.
 """
 
 import os
 import socket
 import sys
 
-TICK, END = 0x16, 0x04  # "still here" and "that was all"; no line holds them
+TICK, END = 0x16, 0x04  # keep-alive and end of the answer; no line contains them
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0  # the service ticks every 10 s
-LOST = b"The service does not answer just now; your push is kept and is taken up by itself.\n"
-BROKEN = b"The service stopped talking; the run goes on without this window.\n"
+UNREACHABLE = b"Pushlive does not answer. Your push is stored; its run starts when the service is back.\n"
+DISCONNECTED = b"The connection to Pushlive was lost. The run continues.\n"
 
 
 def request(environ: "os._Environ[str]", refs: bytes) -> bytes:
-    """HTTP/1.0, so that the answer comes unchunked and ends with the connection."""
+    """HTTP/1.0, so that the answer is not chunked and ends with the connection."""
     body = f"{environ['PUSHLIVE_REPOSITORY']}\n{environ.get('REMOTE_USER', '')}\n".encode() + refs
     head = (
         "POST /internal/post-receive HTTP/1.0\r\n"
@@ -30,13 +30,13 @@ def request(environ: "os._Environ[str]", refs: bytes) -> bytes:
 
 
 def show(answer: socket.socket) -> bool:
-    """Copies the answer's body to standard output as it comes; True when it came to its end."""
+    """Copies the response body to standard output as it arrives; True if it was complete."""
     head = b""
     while b"\r\n\r\n" not in head:
-        piece = answer.recv(65536)
-        if not piece:
+        chunk = answer.recv(65536)
+        if not chunk:
             return False
-        head += piece
+        head += chunk
     first, _, body = head.partition(b"\r\n\r\n")
     if b" 200 " not in first.split(b"\r\n")[0]:
         return False
@@ -58,11 +58,11 @@ def main() -> None:
             answer.settimeout(SILENCE_SECONDS)
             answer.sendall(request(os.environ, refs))
             if not show(answer):
-                os.write(1, BROKEN)
+                os.write(1, DISCONNECTED)
     except BrokenPipeError:
-        return  # the pusher has gone
+        return  # the pusher disconnected
     except OSError:
-        os.write(1, LOST)
+        os.write(1, UNREACHABLE)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What our git hook asks: accept the pushes, and tell their story until they end or wait for a person."""
+"""The endpoint of our git hook: accepts the pushes and streams their progress until they end or wait for a person."""
 
 from __future__ import annotations
 
 import hmac
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +15,13 @@ from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome, Push, Run
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable
 from pipeline.lib.text import summary
-from webhooks import telling
-from webhooks.answers import pushlive_clock
+from webhooks import event_lines
+from webhooks.context import WebContext
 from webhooks.git.hook import END, TICK
 from webhooks.security.limits import received
-from webhooks.site import Site
 
 BODY_LIMIT = 8 << 20  # a push of very many refs
-SAID_AT_MOST = 5  # refs that are not deployed
+REFS_REPORTED = 5  # that are not deployed
 
 
 @dataclass(frozen=True)
@@ -31,60 +31,64 @@ class Update:
     ref: str
 
 
-def blueprint(site: Site) -> Blueprint:
+def blueprint(web: WebContext) -> Blueprint:
     internal = Blueprint("internal", __name__)
 
     @internal.post("/internal/post-receive")
     def post_receive() -> ResponseReturnValue:
         given = request.headers.get("X-Pushlive-Internal", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(given, site.internal.reveal().encode()):
-            raise NotFound("there is nothing here")
-        with received(request, BODY_LIMIT, site.deadlines) as body:
-            # Not splitlines(): git allows characters in a ref that it takes for the end of a line.
+        if not hmac.compare_digest(given, web.internal.reveal().encode()):
+            raise NotFound("not found")
+        with received(request, BODY_LIMIT, web.deadlines) as body:
+            # Not splitlines(): a ref may contain characters that it treats as line ends.
             repository, pusher, *refs = body.read().decode("utf-8", "replace").split("\n")
         updates = [Update(*ref.split(" ", 2)) for ref in refs if ref.count(" ") >= 2]
         role, _, where = request.headers.get("X-Pushlive-Pusher", "").partition(" ")
-        said, runs = _accept(site, repository, Actor(pusher, role, where, "git"), updates)
-        return Response(_story(site, said, runs), mimetype="text/plain")
+        notes, runs = _accept(web, repository, Actor(pusher, role, where, "git"), updates)
+        return Response(_progress(web, notes, runs), mimetype="text/plain")
 
     return internal
 
 
-def _accept(site: Site, repository: str, pusher: Actor, updates: list[Update]) -> tuple[list[str], list[Run]]:
-    """Stores every push before anything is said. The sweep finds what the store could not take now."""
-    said: list[str] = []
+def _accept(
+    web: WebContext, repository: str, pusher: Actor, updates: list[Update]
+) -> tuple[list[str], list[Run]]:
+    """Stores every push before anything is printed. The keeper finds what the store did not accept."""
+    notes: list[str] = []
     runs: list[Run] = []
     other: list[str] = []
     try:
-        branches = {p: site.desk.branch_of(p) for p in site.desk.pipelines_of_repository(repository)}
+        branches = {p: web.service.branch_of(p) for p in web.service.pipelines_of_repository(repository)}
         for update in updates:
             wanted = [p for p, branch in branches.items() if update.ref == f"refs/heads/{branch}"]
             if not wanted or not update.after.strip("0"):
-                other.append(_why_not(update, branches))
+                other.append(_why_not_deployed(update, branches))
                 continue
             for pipeline in wanted:
-                accepted = site.desk.accept(_push(pipeline, repository, pusher.name, update), pusher)
+                accepted = web.service.accept(_push(pipeline, repository, pusher.name, update), pusher)
                 runs.append(accepted.run)
-                said += accepted.notes
+                notes += accepted.notes
     except StoreUnavailable as error:
-        said.append(f"{error.message}: your push is kept in the repository and is taken up by itself.")
-    more = len(other) - SAID_AT_MOST
+        notes.append(
+            f"{error.message}. Your push is in the repository; its run starts when the store is back."
+        )
+    more = len(other) - REFS_REPORTED
     return [
-        *other[:SAID_AT_MOST],
+        *other[:REFS_REPORTED],
         *([f"… and {more} more refs that are not deployed"] if more > 0 else []),
-        *said,
+        *notes,
     ], runs
 
 
-def _why_not(update: Update, branches: dict[str, str]) -> str:
+def _why_not_deployed(update: Update, branches: dict[str, str]) -> str:
     ref = summary(update.ref, 200)
     if not update.after.strip("0"):
-        return f"{ref} was deleted: nothing to deploy."
+        return f"{ref} was deleted; there is nothing to deploy."
     if ref.startswith("refs/tags/"):
-        return f"The tag {ref.removeprefix('refs/tags/')} is kept; only branches are deployed."
+        return f"Tag {ref.removeprefix('refs/tags/')} is stored. Only branches are deployed."
     name, wanted = ref.removeprefix("refs/heads/"), sorted(set(branches.values()))
-    ways = " or ".join(f"git push <remote> {name}:{branch}" for branch in wanted)
-    return f"{name} is kept, but not deployed. To deploy it: {ways}"
+    commands = " or ".join(f"git push <remote> {name}:{branch}" for branch in wanted)
+    return f"{name} is stored but not deployed. To deploy it: {commands}"
 
 
 def _push(pipeline: str, repository: str, pusher: str, update: Update) -> Push:
@@ -96,31 +100,31 @@ def _push(pipeline: str, repository: str, pusher: str, update: Update) -> Push:
         delivery=f"git:{uuid.uuid4()}",
         pusher=pusher,
         before=update.before if update.before.strip("0") else "",
-        received=pushlive_clock(),
+        received=time.time(),
     )
 
 
-def _story(site: Site, said: list[str], runs: list[Run]) -> Iterator[bytes]:
-    """Lines, ticks while nothing happens (so that a pusher who left is noticed), and the end mark."""
-    yield bytes((TICK,))  # sends the head at once, before anything happens
-    for text in said:
+def _progress(web: WebContext, notes: list[str], runs: list[Run]) -> Iterator[bytes]:
+    """Lines, a keep-alive while nothing happens (it detects a pusher who left), and the end mark."""
+    yield bytes((TICK,))  # sends the headers at once
+    for text in notes:
         yield f"{summary(text)}\n".encode()
     for run in runs:
         try:
-            yield from _one(site, run)
+            yield from _follow(web, run)
         except PushliveError as error:
-            yield f"{summary(str(error))}\nThe run goes on: pushlive follow '{run.id}'\n".encode()
+            yield f"{summary(str(error))}\nThe run continues: pushlive follow '{run.id}'\n".encode()
     yield bytes((END,))
 
 
-def _one(site: Site, run: Run) -> Iterator[bytes]:
+def _follow(web: WebContext, run: Run) -> Iterator[bytes]:
     last = ""
-    for item in site.desk.follow(run.pipeline, run.number):
+    for item in web.service.follow(run.pipeline, run.number):
         if item is None:
             yield bytes((TICK,))
             continue
-        for last in telling.lines(item[1]):
+        for last in event_lines.lines(item[1]):
             yield f"{last}\n".encode()
-    # The end says by itself how to revert, or that there is nothing to revert to yet.
-    if site.desk.run(run.pipeline, run.number).outcome is Outcome.LIVE and "revert" not in last:
-        yield f"To take it back: pushlive revert {run.pipeline}\n".encode()
+    # The last line usually says how to revert, or that no revert is possible yet.
+    if web.service.run(run.pipeline, run.number).outcome is Outcome.LIVE and "revert" not in last:
+        yield f"To revert: pushlive revert {run.pipeline}\n".encode()

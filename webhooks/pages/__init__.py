@@ -1,1 +1,24 @@
-"""The pages that people look at."""
+"""The pages for people: status, runs, one run, and buttons with a confirmation. They work without JavaScript."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Blueprint
+
+from pipeline.lib.units import show_duration
+from webhooks.context import WebContext
+from webhooks.pages import actions, login, reading, view
+from webhooks.security.sessions import LOGIN_HOURS
+
+
+def blueprint(web: WebContext) -> Blueprint:
+    pages = Blueprint("pages", __name__)
+    pages.add_app_template_filter(view.age, "age")
+    pages.add_app_template_filter(view.moment, "moment")
+    pages.add_app_template_filter(show_duration, "duration")
+    pages.add_app_template_filter(view.badge, "badge")
+    pages.record(lambda state: setattr(state.app, "permanent_session_lifetime", timedelta(hours=LOGIN_HOURS)))
+    for group in (login, reading, actions):
+        group.add_routes(pages, web)
+    return pages

@@ -1,4 +1,4 @@
-"""What the pages show, as plain data made of ``Desk.status`` and ``Desk.show``."""
+"""What the pages show, as plain data derived from the service's ``status`` and ``show``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AGES = ((86400 * 2, 86400, "days"), (3600 * 2, 3600, "hours"), (120, 60, "minut
 
 
 def age(since: float | None, now: float | None = None) -> str:
-    """``5 minutes ago``; "" for nothing. Times are seconds since the epoch."""
+    """``5 minutes ago``; "" for None. Times are seconds since the epoch."""
     if not since:
         return ""
     seconds = max(0.0, (time.time() if now is None else now) - since)
@@ -23,13 +23,13 @@ def age(since: float | None, now: float | None = None) -> str:
 
 
 def moment(at: float | None) -> str:
-    """An ISO time in UTC, for ``<time datetime>``."""
+    """An ISO 8601 time in UTC, for ``<time datetime>``."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) if at else ""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One step. ``left`` and ``width`` are percent of all machine time of this run."""
+    """One step. ``left`` and ``width`` are percentages of the run's machine time."""
 
     name: str
     seconds: float
@@ -49,7 +49,7 @@ class Stage:
 
 
 def stages(run: dict[str, Any]) -> tuple[Stage, ...]:
-    """The timing table: the steps laid end to end, human waiting left out."""
+    """The timing table: the steps end to end, without the time spent waiting for people."""
     total = sum(step["seconds"] for step in run["steps"]) or 1.0
     left = 0.0
     rows: dict[str, list[Bar]] = {name: [] for name in run["stages"]}
@@ -86,7 +86,7 @@ def _state(run: dict[str, Any], stage: str, bars: list[Bar]) -> str:
 
 @dataclass(frozen=True)
 class Meter:
-    """How much of a budget is used. ``percent`` is cut at 100; ``over`` says that it is exceeded."""
+    """How much of a budget is used. ``percent`` is at most 100; ``over``: the budget is exceeded."""
 
     name: str
     text: str
@@ -107,5 +107,5 @@ def meter(name: str, used: float, budget: float) -> Meter:
 
 
 def badge(run: dict[str, Any]) -> str:
-    """The one word for a run: its outcome once it has one, else its state."""
+    """The word for a run's state: its outcome once it has one."""
     return str(run.get("outcome") or run["state"])

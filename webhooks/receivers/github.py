@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config.settings import Secret
-from webhooks.receivers import Headers, Ignored, Parsed, delivery, part, pushed, text
+from webhooks.receivers.contract import Headers, Ignored, Parsed
+from webhooks.receivers.payload import delivery, part, pushed, text
 from webhooks.security.signatures import valid
 
 
@@ -13,15 +14,15 @@ class GitHub:
     name = "github"
 
     def verify(self, headers: Headers, body: bytes, secrets: tuple[Secret, ...]) -> bool:
-        """X-Hub-Signature (SHA-1) is not looked at."""
+        """X-Hub-Signature (SHA-1) is ignored."""
         method, _, signature = headers.get("X-Hub-Signature-256", "").partition("=")
         return method == "sha256" and valid(signature, body, secrets)
 
     def parse(self, headers: Headers, payload: dict[str, Any]) -> Parsed:
         event = headers.get("X-GitHub-Event", "")
         if event == "ping":
-            return Ignored("pong: the webhook is set up, and its secret is right")
+            return Ignored("pong: the webhook is configured and its secret is correct")
         if event != "push":
-            return Ignored(f"the event is {event[:40] or 'not named'!r}; only pushes are deployed")
+            return Ignored(f"the event is {event[:40] or 'missing'!r}; only pushes are deployed")
         pusher = text(part(payload, "pusher"), "name")
         return pushed(payload, delivery(headers, "X-GitHub-Delivery"), pusher)

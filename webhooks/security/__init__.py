@@ -1,1 +1,1 @@
-"""Who may ask, how often, how much and how slowly."""
+"""Authentication, and limits on rate, size and time."""

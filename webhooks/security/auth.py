@@ -1,4 +1,4 @@
-"""Who asks, and what they may do."""
+"""Who sends a request, and what they may do."""
 
 from __future__ import annotations
 
@@ -10,80 +10,86 @@ from flask import request
 from pipeline.config.settings import Settings
 from pipeline.domain.audit_chain import Actor
 from pipeline.errors import TokenExpired
-from webhooks.answers import Refused
+from webhooks.context import WebContext
+from webhooks.error_responses import Refused
 from webhooks.ports import TokenPort
 from webhooks.security import failures
-from webhooks.site import Site
 
-ROLES = ("viewer", "developer", "maintainer")  # each may do what the ones before it may
+ROLES = ("viewer", "developer", "maintainer")  # each may do what those before it may
 
-NO_TOKEN = "no token, or a wrong one"  # noqa: S105 - a sentence
-GET_ONE = "Set PUSHLIVE_TOKEN; see `pushlive token`."
+NO_TOKEN = "the token is missing or wrong"  # noqa: S105 - a message
+GET_A_TOKEN = "Set PUSHLIVE_TOKEN; see `pushlive token`."  # noqa: S105 - a message
 
 
 def may(token: TokenPort, role: str) -> bool:
-    """An unknown role may nothing."""
+    """True if the token's role is ``role`` or higher. An unknown role may do nothing."""
     return token.role in ROLES and ROLES.index(token.role) >= ROLES.index(role)
 
 
-def address(site: Site) -> str:
-    """Where this request came from, as far as it can be believed."""
+def address(web: WebContext) -> str:
+    """Where this request comes from. X-Forwarded-For counts only if a trusted proxy sent it."""
     forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
-    return failures.sender(request.remote_addr or "", forwarded, site.settings.trusted_proxies)
+    return failures.sender(request.remote_addr or "", forwarded, web.settings.trusted_proxies)
 
 
-def whose(site: Site, text: str, trace: str, advice: str = GET_ONE) -> TokenPort:
-    """Whose token that is. Raises Refused: 401 for a wrong or expired one, 429 once that address has failed too often;
-    a right one passes even then. No token at all is no failure: git and browsers ask first without one."""
+def authenticate(web: WebContext, text: str, counter: str, advice: str = GET_A_TOKEN) -> TokenPort:
+    """The token with that text. Raises Refused: 401 if it is wrong or expired, 429 after too many failures from this
+    address. A valid token passes even then. A missing token is not a failure: git and browsers ask without one first.
+    """
     if not text:
         raise Refused(401, NO_TOKEN, advice=advice)
     try:
-        token = site.desk.token(text)
+        token = web.service.token(text)
     except TokenExpired as error:
-        failed(site, trace)
+        failed(web, counter)
         raise Refused(401, error.message, advice=error.advice) from error
     if token is None:
-        failed(site, trace)
+        failed(web, counter)
         raise Refused(401, NO_TOKEN, advice=advice)
     return token
 
 
-def failed(site: Site, trace: str) -> None:
-    """Counts a failure to prove who it is. Raises Refused (429) where there were too many: then nothing is written."""
-    where = address(site)
-    wait = site.failures.failed(where)
+def failed(web: WebContext, counter: str) -> None:
+    """Counts a failed authentication. Raises Refused (429) after too many; then nothing is written."""
+    where = address(web)
+    wait = web.failures.failed(where)
     if wait:
         raise Refused(
-            429, f"too many wrong tokens or signatures from {where}", advice=f"Try again in {wait} s.", trace="",
+            429, f"too many wrong tokens or signatures from {where}", advice=f"Try again in {wait} s.", counter="",
             retry_after=wait,
         )  # fmt: skip
-    site.desk.count(trace)
+    web.service.count(counter)
 
 
-def bearer(site: Site, role: str) -> Actor:
-    """Who holds the token in the Authorization header. Raises Refused: 401, 429, or 403 for too low a role."""
+def bearer(web: WebContext, role: str) -> Actor:
+    """Who owns the token in the Authorization header. Raises Refused: 401, 429, or 403 if the role is too low."""
+    token = authenticate(web, bearer_text(), "api: no token")
+    require(token, role)
+    ours = request.headers.get("User-Agent", "").startswith("pushlive")  # a claim, recorded as such
+    return Actor(token.name, token.role, address(web), "cli" if ours else "api")
+
+
+def bearer_text() -> str:
+    """The token in the Authorization header; "" if there is none."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    token = whose(site, text.strip() if scheme.lower() == "bearer" else "", "api: no token")
-    allowed(token, role)
-    ours = request.headers.get("User-Agent", "").startswith("pushlive")  # as it says of itself
-    return Actor(token.name, token.role, address(site), "cli" if ours else "api")
+    return text.strip() if scheme.lower() == "bearer" else ""
 
 
-def allowed(token: TokenPort, role: str) -> None:
-    """Raises Refused (403) when the token's role is too low."""
+def require(token: TokenPort, role: str) -> None:
+    """Raises Refused (403) if the token's role is lower than ``role``."""
     if not may(token, role):
         raise Refused(
             403,
-            f"the token {token.name!r} is a {token.role}'s; this needs a {role}'s",
-            advice="Ask a maintainer for another token.",
+            f"token {token.name!r} has the role {token.role}; this needs {role}",
+            advice="Ask a maintainer for a token with that role.",
         )
 
 
 def check_host(settings: Settings, host: str) -> None:
-    """Raises Refused (421) for a Host header that is not ours.
+    """Raises Refused (421) for an unknown Host header.
 
-    A page elsewhere can point its own name at our address (DNS rebinding) and read what we answer; so names
-    must be known. It cannot do that with an address, so a bare address passes.
+    A page on another site can point its own name at our address (DNS rebinding) and read our answers, so names must
+    be known. That is impossible with an address, so bare addresses pass.
     """
     name = _name(host)
     known = {"localhost", _name(settings.listen), (urlsplit(settings.url).hostname or "").lower()}
@@ -92,9 +98,9 @@ def check_host(settings: Settings, host: str) -> None:
         return
     raise Refused(
         421,
-        "this name is not served here",
+        "this host name is not served here",
         advice="Add it to PUSHLIVE_HOSTS, or set PUSHLIVE_PUBLIC_URL, and restart the service.",
-        trace="foreign host",
+        counter="foreign host",
     )
 
 

@@ -1,9 +1,8 @@
-"""How often somebody may fail to prove who they are.
+"""How many failed authentications are processed.
 
-Tokens are 160 random bits and signatures 256: nobody guesses them, at whatever rate. What is bounded is what failures
-cost us: writes, lines in the log, entries in the audit log. So a right token or signature always passes at once, from
-whatever address, and no stranger can lock anybody out; only the answer to a wrong one changes, to 429, and then nothing
-is written for it.
+Tokens have 160 random bits and signatures 256, so guessing is hopeless at any rate. What this bounds is the cost of
+failures: writes, log lines, audit entries. A valid token or signature always passes, from any address, so no one can
+lock others out. After too many failures, further ones are answered 429 and nothing is written.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PER_ADDRESS = 20  # a minute, and as many at once
-ALTOGETHER = 600  # a minute, from everywhere
-LOGINS_TOLD = 100  # failed log-ins an hour that go into the audit log
+PER_ADDRESS = 20  # a minute; also the burst
+ALTOGETHER = 600  # a minute, from all addresses
+LOGINS_RECORDED = 100  # failed log-ins an hour that go into the audit log
 REMEMBERED = 4096  # addresses
 _UNKNOWN = "unknown"
 
 
 @dataclass
 class Bucket:
-    """``rate``: how many come back a second; at most ``size``. ``left`` of them at the time ``at`` (monotonic)."""
+    """A token bucket. ``rate``: refilled per second, up to ``size``. ``left`` at the time ``at`` (monotonic)."""
 
     size: float
     rate: float
@@ -33,7 +32,7 @@ class Bucket:
     at: float
 
     def take(self, now: float) -> float:
-        """0 where one was left and is taken now; otherwise the seconds until the next."""
+        """Takes one: 0 if one was left, otherwise the seconds until the next."""
         self.left = min(self.size, self.left + (now - self.at) * self.rate)
         self.at = now
         if self.left >= 1:
@@ -43,26 +42,26 @@ class Bucket:
 
 
 class Failures:
-    """Counts in memory, bounded however many addresses there are. ``clock``: monotonic seconds."""
+    """Counters in memory, bounded for any number of addresses. ``clock``: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._by_group: OrderedDict[str, Bucket] = OrderedDict()  # the longest silent first
+        self._by_group: OrderedDict[str, Bucket] = OrderedDict()  # least recent first
         self._all = Bucket(ALTOGETHER, ALTOGETHER / 60, ALTOGETHER, clock())
-        self._told = Bucket(LOGINS_TOLD, LOGINS_TOLD / 3600, LOGINS_TOLD, clock())
+        self._logins = Bucket(LOGINS_RECORDED, LOGINS_RECORDED / 3600, LOGINS_RECORDED, clock())
 
     def failed(self, address: str) -> int:
-        """0, or the seconds after which that address may fail again."""
+        """0, or the seconds to wait before this address's next attempt."""
         with self._lock:
             now = self._clock()
             wait = self._bucket(group(address), now).take(now) or self._all.take(now)
         return math.ceil(wait)
 
-    def worth_telling(self) -> bool:
-        """Whether a failed log-in goes into the audit log: only so many do."""
+    def should_record_login(self) -> bool:
+        """True if a failed log-in goes into the audit log; their number is limited."""
         with self._lock:
-            return self._told.take(self._clock()) == 0
+            return self._logins.take(self._clock()) == 0
 
     def __len__(self) -> int:
         return len(self._by_group)
@@ -72,13 +71,13 @@ class Failures:
             self._by_group[name] = Bucket(PER_ADDRESS, PER_ADDRESS / 60, PER_ADDRESS, now)
         self._by_group.move_to_end(name)
         if len(self._by_group) > REMEMBERED:
-            # Forgetting one forgives it; ``_all`` bounds what that can cost.
+            # The removed address starts over; ``_all`` bounds what that can cost.
             self._by_group.popitem(last=False)
         return self._by_group[name]
 
 
 def group(address: str) -> str:
-    """What counts as one sender: an IPv4 address, or an IPv6 /64, of which anybody has one whole."""
+    """What counts as one sender: an IPv4 address, or an IPv6 /64, since every customer gets a whole one."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -91,8 +90,8 @@ def group(address: str) -> str:
 
 
 def sender(remote: str, forwarded: str, trusted: tuple[str, ...]) -> str:
-    """Where a request came from: the last entry of X-Forwarded-For where a trusted proxy says it, and the connection's
-    own address otherwise. Earlier entries are whatever the sender wrote."""
+    """Where a request comes from: the last entry of X-Forwarded-For if ``remote`` is a trusted proxy, else ``remote``.
+    The sender can forge all earlier entries."""
     if not forwarded or not _within(remote, trusted):
         return remote
     last = forwarded.rpartition(",")[2].strip()

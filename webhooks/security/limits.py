@@ -1,4 +1,4 @@
-"""How much a client may send, and how long it may take over it."""
+"""How much a client may send, how long it may take, and how many streams there are at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from flask import Request
+from flask import Request, Response
 
-BODY_SECONDS = 15.0  # a whole body, unless it is a git pack
-PIECE = 64 * 1024
-IN_MEMORY = 256 * 1024  # a body beyond this waits on disk, so that many slow ones cost no memory
+from webhooks.error_responses import RETRY_AFTER, Refused
+
+BODY_SECONDS = 15.0  # for a whole body, except a git pack
+CHUNK = 64 * 1024
+IN_MEMORY = 256 * 1024  # a larger body is buffered on disk, so that many slow clients cost no memory
 
 
 class TooLarge(Exception):
@@ -22,11 +24,11 @@ class TooLarge(Exception):
 
 
 class Incomplete(Exception):
-    """The body ended early, or did not come in time."""
+    """The body ended early, or did not arrive in time."""
 
 
 class Deadlines:
-    """Which sockets must have delivered by when. ``expire`` ends the reading of those that are late."""
+    """The sockets that are being read, and until when. ``expire`` stops reading from those that are late."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,8 +36,8 @@ class Deadlines:
 
     @contextmanager
     def within(self, sock: socket.socket | None, seconds: float) -> Iterator[None]:
-        """Reading from ``sock`` inside ends after ``seconds``, as if the client had stopped sending."""
-        if sock is None:  # not under our server
+        """After ``seconds``, reading from ``sock`` ends as if the client had stopped sending."""
+        if sock is None:  # not running in our server
             yield
             return
         with self._lock:
@@ -47,7 +49,7 @@ class Deadlines:
                 self._by_socket.pop(sock, None)
 
     def expire(self) -> None:
-        """Called by the server's loop. The answer can still be written: only reading is shut."""
+        """The server's loop calls this. Only reading is shut down, so that the answer can still be written."""
         now = time.monotonic()
         with self._lock:
             for sock in [s for s, deadline in self._by_socket.items() if deadline < now]:
@@ -55,14 +57,23 @@ class Deadlines:
                 try:
                     sock.shutdown(socket.SHUT_RD)
                 except OSError:
-                    continue  # gone by itself
+                    continue  # already closed
+
+
+def limited(response: Response, slots: threading.BoundedSemaphore, what: str) -> Response:
+    """The streamed response, which takes one of ``slots`` until it is closed. Raises Refused (503) if none is free;
+    then nothing was sent."""
+    if not slots.acquire(blocking=False):
+        raise Refused(503, f"too many {what} at once", advice=f"Try again in {RETRY_AFTER} s.")
+    response.call_on_close(slots.release)
+    return response
 
 
 @contextmanager
 def received(request: Request, limit: int, deadlines: Deadlines) -> Iterator[IO[bytes]]:
-    """The raw body, at its beginning. Raises TooLarge or Incomplete.
+    """The raw body as a file, at its start. Raises TooLarge or Incomplete.
 
-    Reads at most ``limit`` + 64 KiB, whether the length was announced or comes in chunks.
+    Reads at most ``limit`` + 64 KiB, with or without a Content-Length.
     """
     announced = request.content_length
     if announced is not None and announced > limit:
@@ -81,10 +92,10 @@ def _copy(request: Request, file: SpooledTemporaryFile[bytes], limit: int, annou
     chunked = bool(request.environ.get("wsgi.input_terminated")) and announced is None
     size, wanted = 0, limit + 1 if chunked else announced or 0
     try:
-        while wanted > size and (piece := source.read(min(PIECE, wanted - size))):
-            size += len(piece)
-            file.write(piece)
-    except (OSError, ValueError) as error:  # reset, timed out, broken chunks
+        while wanted > size and (chunk := source.read(min(CHUNK, wanted - size))):
+            size += len(chunk)
+            file.write(chunk)
+    except (OSError, ValueError) as error:  # reset, timed out, invalid chunks
         raise Incomplete from error
     if size > limit:
         raise TooLarge

@@ -9,10 +9,10 @@ from pipeline.notify.signing import sign
 
 
 def valid(signature: str, body: bytes, secrets: tuple[Secret, ...]) -> bool:
-    """True when any of the secrets that are set made ``signature`` (hex digits) over ``body``.
+    """True if ``signature`` (hex digits) was made over ``body`` with one of the secrets that are set.
 
-    Every secret is tried, so the time does not tell which one fitted. No secret: never valid.
+    All secrets are tried, so that the time does not reveal which one matched. False without any secret.
     """
-    given = signature.encode("utf-8", "replace")  # compare_digest refuses text beyond ASCII
+    given = signature.encode("utf-8", "replace")  # compare_digest rejects non-ASCII strings
     matches = [hmac.compare_digest(sign(body, secret).encode(), given) for secret in secrets if secret]
     return any(matches)

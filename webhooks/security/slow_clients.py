@@ -1,12 +1,12 @@
-"""A server that slow clients cannot occupy: gunicorn's thread worker, with two rules more.
+"""A gunicorn thread worker that slow clients cannot block.
 
-Seen in gunicorn 27: it waits 5 s for a connection's *first* byte without holding a thread for longer, but
-from then on a client that sends one byte a second keeps a thread, in the head and in the body alike, for as
-long as it likes; 64 of them stop the service. So:
+Seen in gunicorn 27: it waits up to 5 s for a connection's *first* byte without occupying a thread, but after that a
+client that sends one byte a second occupies a thread for as long as it likes, in the head and in the body alike; 64 of
+them stop the service. Two rules prevent this:
 
-* a connection gets a thread only once its request's whole head is there (HEAD_SECONDS, else it is closed);
-* reading a body is given a deadline by whoever reads it (``webhooks.security.limits.Deadlines``), which this loop
-  enforces; git's packs, which may take long, must not stall (``webhooks.git.cgi``).
+* a connection gets a thread only once its request's whole head has arrived (within HEAD_SECONDS, else it is closed);
+* reading a body has a deadline (``webhooks.security.limits.Deadlines``), which this loop enforces; a git pack may take
+  long but must not stall (``webhooks.git.http_backend``).
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 HEAD_SECONDS = 10.0
-HEAD_BYTES = 65536  # more than gunicorn's own limits let through
-LOOK_AGAIN = 0.02  # seconds between looks at heads that came in part
-SEND_SECONDS = 60.0  # a client that takes nothing for so long is given up
+HEAD_BYTES = 65536  # more than gunicorn's own limits allow
+PARTIAL_HEAD_INTERVAL = 0.02  # seconds between checks of heads that arrived in part
+SEND_SECONDS = 60.0  # a client that reads nothing for this long is disconnected
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]
-    """Runs in the server's one process. Everything but the requests happens in its main thread."""
+class SlowClientWorker(ThreadWorker):  # type: ignore[misc]
+    """Runs in the server's only process. Everything except requests happens in its main thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._partial: list[tuple[float, TConn]] = []
 
     def enqueue_req(self, conn: TConn) -> None:
-        if conn.initialized and conn.parser.unreader.buf.getvalue():  # pipelined: read already
+        if conn.initialized and conn.parser.unreader.buf.getvalue():  # pipelined: already read
             super().enqueue_req(conn)
         else:
-            self._look(conn, time.monotonic() + HEAD_SECONDS)
+            self._inspect(conn, time.monotonic() + HEAD_SECONDS)
 
-    def _look(self, conn: TConn, deadline: float) -> None:
+    def _inspect(self, conn: TConn, deadline: float) -> None:
         try:
             head = conn.sock.recv(HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -58,7 +58,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._drop(conn)
 
     def _wait(self, conn: TConn) -> None:
-        """Nothing is there yet: the poller tells, and gunicorn closes it after `keepalive` seconds."""
+        """Nothing has arrived yet: the poller reports the first byte; gunicorn closes it after `keepalive` seconds."""
         conn.sock.setblocking(False)
         conn.set_timeout()
         self.pending_conns.append(conn)
@@ -69,10 +69,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        super().wait_for_and_dispatch_events(LOOK_AGAIN if self._partial else timeout)
+        super().wait_for_and_dispatch_events(PARTIAL_HEAD_INTERVAL if self._partial else timeout)
         waiting, self._partial = self._partial, []
         for deadline, conn in waiting:
-            self._look(conn, deadline)
+            self._inspect(conn, deadline)
         self.wsgi.extensions["pushlive"].deadlines.expire()
 
     def handle_request(self, req: Any, conn: TConn) -> Any:

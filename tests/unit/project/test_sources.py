@@ -87,12 +87,14 @@ def test_git_is_started_in_two_places_alone() -> None:
     by_hand = {
         names(path) for path, _, call in starters() if call.args and "'git'" in ast.unparse(call.args[0])
     }
-    assert by_hand == {"webhooks/git/cgi.py"}
+    assert by_hand == {"webhooks/git/http_backend.py"}
 
 
 def test_the_servers_git_has_no_argument_from_outside() -> None:
     (command,) = [
-        ast.unparse(call.args[0]) for path, _, call in starters() if names(path) == "webhooks/git/cgi.py"
+        ast.unparse(call.args[0])
+        for path, _, call in starters()
+        if names(path) == "webhooks/git/http_backend.py"
     ]
     assert command == "['git', 'http-backend']"
 

@@ -16,21 +16,21 @@ from typing import IO, Any
 
 from pipeline.lib.text import summary
 
-PIECE = 64 * 1024
-STALL_SECONDS = 60.0  # a client that neither sends nor takes anything for so long is given up
-END_SECONDS = 3.0  # how long git has after SIGTERM
-HEAD_LINES = 50
+CHUNK = 64 * 1024
+STALL_SECONDS = 60.0  # a client that neither sends nor reads for this long is disconnected
+STOP_SECONDS = 3.0  # between SIGTERM and SIGKILL
+MAX_HEADERS = 50
 
 log = logging.getLogger("pushlive.git")
 
 
 class BackendFailed(Exception):
-    """git answered nothing that could be passed on."""
+    """git wrote no valid response."""
 
 
 @dataclass
 class Body:
-    """What the client sends. ``limit`` in bytes; ``sock`` is None when not under our server."""
+    """What the client sends. ``limit`` in bytes; ``sock`` is None outside our server."""
 
     source: IO[bytes]
     sock: socket.socket | None
@@ -38,7 +38,7 @@ class Body:
 
 
 class Exchange:
-    """The process, and the two streams. Iterate over the answer's body; ``close`` leaves nothing behind."""
+    """The process and its two streams. Iterate over the response body; ``close`` ends everything."""
 
     def __init__(self, env: Mapping[str, str], body: Body) -> None:
         self._body = body
@@ -52,16 +52,16 @@ class Exchange:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd="/",
-            start_new_session=True,  # so that its children end with it, and a Ctrl-C of ours does not
+            start_new_session=True,  # its children end with it, and our Ctrl-C does not reach it
         )
         self._pump = threading.Thread(target=self._send, name="git-body", daemon=True)
         self._pump.start()
 
     def head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers. Raises BackendFailed after cleaning up."""
+        """Status and headers. Raises BackendFailed; the process has ended then."""
         status = 200
         headers: dict[str, str] = {}
-        for _ in range(HEAD_LINES):
+        for _ in range(MAX_HEADERS):
             name, colon, value = self._stdout.readline(8192).decode("latin-1").strip().partition(":")
             if not name:
                 return status, headers
@@ -72,21 +72,21 @@ class Exchange:
             else:
                 headers[name] = value.strip()
         self.close()
-        raise BackendFailed("git http-backend wrote no proper head")
+        raise BackendFailed("git http-backend wrote no valid headers")
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self._stdout.read1(PIECE):
-            yield piece
+        while chunk := self._stdout.read1(CHUNK):
+            yield chunk
 
     def close(self) -> None:
-        """Ends git's whole process group, and the reading of the body. Twice is harmless."""
+        """Ends git's process group and stops reading the body. Idempotent."""
         if self._errors.closed:
             return
         code = self._end()
         self._stop_pump()
         self._errors.seek(0)
-        if code and (said := self._errors.read(2000).decode("utf-8", "replace")):
-            log.info("git http-backend ended with %s: %s", code, summary(said))
+        if code and (stderr := self._errors.read(2000).decode("utf-8", "replace")):
+            log.info("git http-backend exited with %s: %s", code, summary(stderr))
         self._errors.close()
         self._stdout.close()
 
@@ -96,22 +96,22 @@ class Exchange:
 
     def _send(self) -> None:
         stdin, sent = self._process.stdin, 0
-        assert stdin is not None  # noqa: S101 - we asked for a pipe
-        with contextlib.suppress(OSError, ValueError):  # either side went away: close() tidies up
-            while sent <= self._body.limit and (piece := self._body.source.read(PIECE)):
-                sent += len(piece)
-                stdin.write(piece)
+        assert stdin is not None  # noqa: S101 - stdin is a pipe
+        with contextlib.suppress(OSError, ValueError):  # one side is gone; close() cleans up
+            while sent <= self._body.limit and (chunk := self._body.source.read(CHUNK)):
+                sent += len(chunk)
+                stdin.write(chunk)
                 stdin.flush()
         with contextlib.suppress(OSError):
             stdin.close()
 
     def _end(self) -> int:
         try:
-            return self._process.wait(0.05)  # the usual case: its output has ended, and so has it
+            return self._process.wait(0.05)  # usually it ends with its output
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGTERM)
         try:
-            return self._process.wait(END_SECONDS)
+            return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
         return self._process.wait()
@@ -124,5 +124,5 @@ class Exchange:
         self._pump.join(0.05)
         if self._pump.is_alive() and self._body.sock is not None:
             with contextlib.suppress(OSError):
-                self._body.sock.shutdown(socket.SHUT_RD)  # wakes it up: nobody wants the rest
-        self._pump.join(END_SECONDS)
+                self._body.sock.shutdown(socket.SHUT_RD)  # wakes the thread; the rest is not needed
+        self._pump.join(STOP_SECONDS)

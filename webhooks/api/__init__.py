@@ -1,0 +1,15 @@
+"""The HTTP API; ``docs/api.md`` is its reference. Each route calls one method of the service."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from webhooks.api import audit, operations, pipelines, runs, secrets, tokens
+from webhooks.context import WebContext
+
+
+def blueprint(web: WebContext) -> Blueprint:
+    api = Blueprint("api", __name__)
+    for group in (operations, runs, pipelines, secrets, tokens, audit):
+        group.add_routes(api, web)
+    return api

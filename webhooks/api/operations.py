@@ -1,0 +1,42 @@
+"""The service as a whole: health, status, plan, checks, clean-up."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from webhooks.api.parameters import fields
+from webhooks.api.replies import messages
+from webhooks.context import WebContext
+from webhooks.security.auth import bearer
+
+
+def add_routes(api: Blueprint, web: WebContext) -> None:
+    @api.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        healthy = web.service.healthy()
+        return {"ok": healthy}, 200 if healthy else 503
+
+    @api.get("/api/status")
+    def status() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return web.service.status(request.args.get("pipeline", ""))
+
+    @api.post("/api/plan")
+    def plan() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return web.service.plan(fields(web, {"config": str}, required=("config",))["config"])
+
+    @api.get("/api/doctor")
+    def doctor() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return {"checks": web.service.doctor()}
+
+    @api.post("/api/doctor")
+    def fix() -> ResponseReturnValue:
+        by = bearer(web, "maintainer")
+        return {"mended": list(web.service.fix(by)), "checks": web.service.doctor()}
+
+    @api.post("/api/gc")
+    def gc() -> ResponseReturnValue:
+        return messages(web.service.gc(bearer(web, "maintainer")))

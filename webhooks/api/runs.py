@@ -1,0 +1,75 @@
+"""Runs: list, show, follow, log, cancel, retry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from pipeline.domain.run import Run
+from pipeline.errors import PushliveError
+from pipeline.lib import codec
+from webhooks import event_lines
+from webhooks.api.parameters import event_id, limit, run_number
+from webhooks.api.replies import run_accepted
+from webhooks.context import WebContext
+from webhooks.security.auth import bearer
+from webhooks.security.limits import limited
+
+
+def add_routes(api: Blueprint, web: WebContext) -> None:
+    @api.get("/api/runs")
+    def runs() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return {"runs": web.service.runs(request.args.get("pipeline", ""), limit())}
+
+    @api.get("/api/runs/<pipeline>/<number>")
+    def show(pipeline: str, number: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return web.service.show(pipeline, None if number == "latest" else run_number(web, pipeline, number))
+
+    @api.get("/api/runs/<pipeline>/<number>/events")
+    def events(pipeline: str, number: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        run = web.service.run(pipeline, run_number(web, pipeline, number))
+        stream = _events(web, run, event_id(request.args.get("after", "0")))
+        return limited(Response(stream, mimetype="application/x-ndjson"), web.streams, "followed runs")
+
+    @api.get("/api/runs/<pipeline>/<number>/log")
+    def log(pipeline: str, number: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return log_response(web, pipeline, number)
+
+    @api.post("/api/runs/<pipeline>/<number>/cancel")
+    def cancel(pipeline: str, number: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        return run_accepted(web.service.cancel(pipeline, run_number(web, pipeline, number), by))
+
+    @api.post("/api/runs/<pipeline>/<number>/retry")
+    def retry(pipeline: str, number: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        return run_accepted(web.service.retry(pipeline, run_number(web, pipeline, number), by))
+
+
+def log_response(web: WebContext, pipeline: str, number: str) -> Response:
+    """The stored log as plain text, streamed."""
+    run = web.service.run(pipeline, run_number(web, pipeline, number))
+    lines = web.service.log(pipeline, run.number, request.args.get("stage", ""))
+    return Response((f"{text.rstrip()}\n" for text in lines), mimetype="text/plain")
+
+
+def _events(web: WebContext, run: Run, after: str) -> Iterator[str]:
+    yield "\n"  # sends the headers at once
+    try:
+        for item in web.service.follow(run.pipeline, run.number, after):
+            if item is None:
+                yield "\n"
+                continue
+            event = {"id": item[0], "event": codec.plain(item[1]), "lines": event_lines.lines(item[1])}
+            yield json.dumps(event, ensure_ascii=False) + "\n"
+        now = web.service.run(run.pipeline, run.number)
+        yield json.dumps({"end": {"state": now.state, "outcome": now.outcome, "gate": now.gate}}) + "\n"
+    except PushliveError as error:  # the status line is already sent
+        yield json.dumps({"error": error.message, "advice": error.advice}) + "\n"

@@ -1,0 +1,31 @@
+"""What all routes share; ``create_app`` makes it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from pipeline.config.settings import Secret, Settings
+from webhooks.ports import ServicePort
+from webhooks.security.failures import Failures
+from webhooks.security.limits import Deadlines
+
+MAX_PUSHES = 24  # at once; each takes two of the server's threads: its own and its hook's
+MAX_STREAMS = 24  # followed runs at once; each takes a thread for as long as the client likes
+
+
+@dataclass(frozen=True)
+class WebContext:
+    """``ensure_repository(name)`` creates that bare repository unless it exists, and returns its path."""
+
+    service: ServicePort
+    settings: Settings
+    ensure_repository: Callable[[str], Path]
+    internal: Secret  # authenticates our own git hook; new in each process
+    hooks: Path  # the folder with our git hook; no other hook runs
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    failures: Failures = field(default_factory=Failures)
+    pushes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_PUSHES))
+    streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))

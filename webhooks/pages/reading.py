@@ -1,0 +1,70 @@
+"""The pages that only show: status, runs, one run with its log."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from pipeline.lib.text import printable
+from webhooks import sse
+from webhooks.api.parameters import event_id, run_number
+from webhooks.api.runs import log_response
+from webhooks.context import WebContext
+from webhooks.pages import view
+from webhooks.pages.render import page
+from webhooks.security.limits import limited
+from webhooks.security.sessions import logged_in
+
+RUNS_SHOWN = 100
+LOG_LINES = 2000  # on the page, which links to the whole log
+
+
+def add_routes(pages: Blueprint, web: WebContext) -> None:
+    @pages.get("/")
+    def status() -> ResponseReturnValue:
+        who = logged_in(web)
+        return page("status.html", who, status=web.service.status())
+
+    @pages.get("/runs")
+    @pages.get("/runs/<pipeline>")
+    def runs(pipeline: str = "") -> ResponseReturnValue:
+        who = logged_in(web)
+        return page("runs.html", who, pipeline=pipeline, runs=web.service.runs(pipeline, RUNS_SHOWN))
+
+    @pages.get("/runs/<pipeline>/<number>")
+    def run(pipeline: str, number: str) -> ResponseReturnValue:
+        who = logged_in(web)
+        shown = web.service.show(pipeline, run_number(web, pipeline, number))
+        return page("run.html", who, **_run_values(web, shown))
+
+    @pages.get("/runs/<pipeline>/<number>/events")
+    def events(pipeline: str, number: str) -> ResponseReturnValue:
+        logged_in(web)
+        found = web.service.run(pipeline, run_number(web, pipeline, number))
+        after = event_id(request.headers.get("Last-Event-ID") or request.args.get("after", "0"))
+        stream = sse.stream(web.service, found, after)
+        response = Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        return limited(response, web.streams, "followed runs")
+
+    @pages.get("/runs/<pipeline>/<number>/log")
+    def log(pipeline: str, number: str) -> ResponseReturnValue:
+        logged_in(web)
+        return log_response(web, pipeline, number)
+
+
+def _run_values(web: WebContext, shown: dict[str, Any]) -> dict[str, Any]:
+    run = shown["run"]
+    ended = run["state"] == "ended"
+    lines = deque(web.service.log(run["pipeline"], run["number"]), LOG_LINES) if ended else ()
+    return {
+        "run": run,
+        "release": shown.get("release"),
+        "stages": view.stages(run),
+        "meters": view.meters(shown["timing"]),
+        "timing": shown["timing"],
+        "ended": ended,
+        "log": [printable(text.rstrip("\n")) for text in lines],
+    }

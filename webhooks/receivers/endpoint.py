@@ -1,0 +1,154 @@
+"""``POST /hooks/<provider>``: verify, parse, store, answer. A worker does the rest.
+
+Each refusal is counted and logged, and tells the sender no more than it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+from typing import IO, Any
+from urllib.parse import parse_qs
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from pipeline.config.settings import Secret
+from pipeline.domain.audit_chain import Actor
+from pipeline.domain.run import Push
+from pipeline.errors import NotFound
+from webhooks.context import WebContext
+from webhooks.error_responses import Refused
+from webhooks.receivers import RECEIVERS
+from webhooks.receivers.contract import Ignored, Malformed, Parsed, Pushed, Receiver
+from webhooks.security.auth import address, failed
+from webhooks.security.limits import Incomplete, TooLarge, received
+
+BODIES_IN_MEMORY = 4  # at most 25 MB each
+
+log = logging.getLogger("pushlive.webhooks")
+
+
+def blueprint(web: WebContext) -> Blueprint:
+    hooks = Blueprint("hooks", __name__)
+    in_memory = BoundedSemaphore(BODIES_IN_MEMORY)
+
+    @hooks.post("/hooks/<provider>")
+    def receive(provider: str) -> ResponseReturnValue:
+        receiver = RECEIVERS.get(provider)
+        if receiver is None:
+            web.service.count("hooks: unknown provider")
+            raise NotFound("unknown provider", advice=f"Known providers: {', '.join(RECEIVERS)}.")
+        with _refusals_counted(web, provider):
+            with received(request, web.settings.body_limit, web.deadlines) as body, in_memory:
+                parsed = _parse(web, receiver, body)
+            return _answer(web, provider, parsed)
+
+    return hooks
+
+
+@contextmanager
+def _refusals_counted(web: WebContext, provider: str) -> Iterator[None]:
+    """Turns everything wrong with the request into a counted refusal."""
+    try:
+        yield
+    except TooLarge as error:
+        web.service.count(f"{provider}: too large")
+        raise Refused(413, f"the body is larger than {web.settings.body_limit} bytes") from error
+    except Incomplete as error:
+        web.service.count(f"{provider}: incomplete")
+        raise Refused(408, "the body did not arrive in time, or the connection was closed") from error
+    except Malformed as error:
+        web.service.count(f"{provider}: malformed")
+        raise Refused(400, str(error)) from error
+    except Refused as error:
+        if error.counter:
+            web.service.count(f"{provider}: {error.counter}")
+        raise
+
+
+def _parse(web: WebContext, receiver: Receiver, body: IO[bytes]) -> Parsed:
+    secrets = _secrets(web, receiver.name)
+    raw = body.read()
+    if not receiver.verify(request.headers, raw, secrets):
+        # Counted only now: many customers share a provider's addresses, so a valid signature always passes.
+        failed(web, f"{receiver.name}: signature")
+        raise Refused(
+            401,
+            "the signature is missing or wrong",
+            advice=f"Set the webhook's secret to the value of PUSHLIVE_{receiver.name.upper()}_SECRET.",
+            counter="",
+        )
+    return receiver.parse(request.headers, _payload(raw))
+
+
+def _secrets(web: WebContext, name: str) -> tuple[Secret, ...]:
+    now, old = (getattr(web.settings, f"{name}_secret{suffix}") for suffix in ("", "_old"))
+    if not now and not old:
+        log.warning(
+            "refused a webhook from %s: no secret is set; set PUSHLIVE_%s_SECRET (or …_SECRET_FILE) to the "
+            "webhook's secret and restart the service",
+            name,
+            name.upper(),
+        )
+        raise Refused(403, f"webhooks from {name} are not configured here", counter="no secret")
+    return (now, old)
+
+
+def _payload(raw: bytes) -> dict[str, Any]:
+    try:
+        if request.mimetype == "application/x-www-form-urlencoded":  # GitHub's other content type
+            raw = parse_qs(raw, max_num_fields=8).get(b"payload", [b""])[0]
+        payload = json.loads(raw)
+    except RecursionError as error:
+        raise Malformed("the JSON is nested too deeply") from error
+    except ValueError as error:
+        raise Malformed("the body is not JSON") from error
+    if not isinstance(payload, dict):
+        raise Malformed("the body is not a JSON object")
+    return payload
+
+
+def _answer(web: WebContext, provider: str, parsed: Parsed) -> ResponseReturnValue:
+    if isinstance(parsed, Ignored):
+        return {"ignored": parsed.reason}
+    pipelines = web.service.pipelines_of_url(parsed.urls)
+    if not pipelines:
+        raise Refused(404, "unknown repository", counter="unknown repository")
+    branches = {pipeline: web.service.branch_of(pipeline) for pipeline in pipelines}
+    if reason := _why_ignored(parsed, branches):
+        return {"ignored": reason}
+    wanted = [name for name, branch in branches.items() if parsed.ref == f"refs/heads/{branch}"]
+    by = Actor(parsed.pusher, "", address(web), f"webhook:{provider}")
+    accepted = [web.service.accept(_push(provider, name, parsed), by) for name in wanted]
+    notes = [note for one in accepted for note in one.notes]
+    return {"runs": [one.run.id for one in accepted], "notes": notes}, 202
+
+
+def _why_ignored(parsed: Pushed, branches: dict[str, str]) -> str:
+    if parsed.ref.startswith("refs/tags/"):
+        return "a tag was pushed; only branches are deployed"
+    if parsed.deleted:
+        return "a branch was deleted; there is nothing to deploy"
+    if parsed.ref not in {f"refs/heads/{branch}" for branch in branches.values()}:
+        return f"this branch is not deployed; deployed branches: {', '.join(sorted(set(branches.values())))}"
+    return ""
+
+
+def _push(provider: str, pipeline: str, parsed: Pushed) -> Push:
+    return Push(
+        pipeline=pipeline,
+        repository=parsed.urls[0],
+        ref=parsed.ref,
+        commit=parsed.after,
+        delivery=f"{provider}:{parsed.delivery}",
+        pusher=parsed.pusher,
+        message=parsed.message,
+        before=parsed.before,
+        forced=parsed.forced,
+        received=time.time(),
+    )
