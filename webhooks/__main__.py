@@ -20,8 +20,8 @@ from webhooks.server import Server
 
 def make_app(settings: Settings) -> Flask:
     """The application with the real service behind it."""
-    parts = bootstrap.web(settings)
-    return create_app(parts.desk, settings, parts.ensure_repository)
+    web = bootstrap.web(settings)
+    return create_app(web.commands, settings, web.ensure_repository)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The keeper's loop: sweep, reconcile, tidy. One of all that run acts at a time, by a lease."""
+"""The keeper's process: the maintenance jobs, and the sweep in a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
-from pipeline.maintenance.keeper import Keeper
+from pipeline.maintenance.requeue import Requeue
 from pipeline.runtime import bootstrap
 
 EVERY = 1.0  # seconds
@@ -21,7 +21,7 @@ def loop(settings: Settings) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     keeper = bootstrap.keeper(settings)
-    sweeper = threading.Thread(target=_sweep, args=(bootstrap.keeper(settings), stop), daemon=True)
+    sweeper = threading.Thread(target=_sweep, args=(bootstrap.requeue(settings), stop), daemon=True)
     sweeper.start()
     said = ""
     while not stop.wait(EVERY):
@@ -30,19 +30,19 @@ def loop(settings: Settings) -> None:
                 log.warning("%s", line)
             said = ""
         except PushliveError as error:
-            if str(error) != said:  # once for each change, not every second
+            if str(error) != said:  # once, not every second
                 log.warning("%s", error)
             said = str(error)
     try:
         keeper.stop()
     except PushliveError:
-        return  # its lease ends by itself
+        return  # the lease expires
 
 
-def _sweep(keeper: Keeper, stop: threading.Event) -> None:
-    """Rings in time also while the other thread waits for a container that does not end."""
+def _sweep(requeue: Requeue, stop: threading.Event) -> None:
+    """Wakes workers in time even while the other thread waits for a container to stop."""
     while not stop.wait(EVERY):
         try:
-            keeper.sweep()
+            requeue.run()
         except PushliveError:
-            continue  # the other thread says so
+            continue  # the other thread reports it

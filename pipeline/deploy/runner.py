@@ -10,8 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline.config.models import Config, Pipeline
-from pipeline.config.settings import Settings
+from pipeline.config.models import Pipeline
 from pipeline.deploy import admission, engine_addresses
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.build_stage import BuildStage
@@ -20,6 +19,7 @@ from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
+from pipeline.deploy.services import Services
 from pipeline.domain import budget as budgets
 from pipeline.domain import gates as gates_rules
 from pipeline.domain import slots, transitions
@@ -47,14 +47,12 @@ from pipeline.lib.units import show_duration
 from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
 from pipeline.runlog import file as file_module
-from pipeline.secrets.vault import Vault
-from pipeline.store import Lease, Store, Transaction
+from pipeline.store import Lease, Transaction
 
 MAX_ATTEMPTS = 5  # workers that a run may cost before it is set aside
 BACKOFF = Backoff(1.0, factor=3.0, ceiling=30.0)  # while a part does not answer: a minute in all
 RETRIES = 5
 REVERT_PATIENCE = 30.0  # seconds that a revert waits for whoever acts in its environment to give up
-Configured = Callable[[str], Config]
 
 
 class Parked(Exception):
@@ -62,21 +60,20 @@ class Parked(Exception):
 
 
 class Runner:
-    """``configured`` turns a configuration's hash into the configuration; ``accept`` takes a push that a fetch
-    found; ``stopping`` says that this worker is to hand its run back at the next stage."""
+    """``accept``: takes a push that a fetch found; ``stopping``: whether this worker is to hand its run back at
+    the next stage."""
 
     def __init__(
         self,
-        store: Store,
-        parts: Adapters,
-        settings: Settings,
-        configured: Configured,
+        services: Services,
+        adapters: Adapters,
         accept: Callable[[Push], object],
-        stopping: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool],
     ) -> None:
-        self._store, self._adapters, self._settings = store, parts, settings
-        self._configured, self._accept, self._stopping = configured, accept, stopping
-        self._vault = Vault(store, settings.secrets_key)
+        self._services, self._adapters = services, adapters
+        self._store, self._settings, self._vault = services.store, services.settings, services.vault
+        self._configured = services.configurations.by_hash
+        self._accept, self._stopping = accept, stopping
 
     def work(self, pipeline: str, *, urgent: bool = False, worker: str = "") -> Run | None:
         """Takes up one due run and carries it; None where nothing is due or all of it is in other hands."""
@@ -356,9 +353,7 @@ class Runner:
         try:
             if self._adapters.engines.of(place.engine).traffic.serving(place) == environment.active:
                 return
-            failed_for = self._settings.failed_for
-            one = Reconciler(self._store, self._adapters, environment, failed_for, lease, self._vault)
-            for text in one.mend():
+            for text in Reconciler(self._services, self._adapters, environment, lease).repair():
                 work.note(text, environment.name, "warning")
         except StoreUnavailable:
             raise

@@ -1,6 +1,6 @@
-"""Somebody sets the wall clock: what was promised for a time from now on is moved along with it.
+"""The wall clock was set: times in the store that are promised for later are moved along with it.
 
-Deadlines are measured on the monotonic clock and know nothing of it. What is kept in the store (until when a slot is
+Deadlines are measured on the monotonic clock and are not affected. What is kept in the store (until when a slot is
 warm, since when a run waits) is wall clock time, and is moved by as much as the clock was.
 """
 
@@ -10,10 +10,12 @@ from dataclasses import replace
 
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Run
+from pipeline.maintenance.damage import Damage
+from pipeline.maintenance.job import Job
 from pipeline.ports.clock import Clock
-from pipeline.store import Transaction
+from pipeline.store import Store, Transaction
 
-JUMP = 5.0  # seconds between two looks; less is a clock that is being corrected
+JUMP = 5.0  # seconds between two looks; a smaller difference is a clock that is being adjusted
 
 _OF_A_RUN = ("accepted", "started", "image_ready", "gate_since", "parked")
 
@@ -33,6 +35,39 @@ class JumpWatch:
         return moved if abs(moved) > JUMP else 0.0
 
 
+class ClockJumps(Job):
+    """Every keeper sees a jump (``look``); only the one that acts moves the records (``run``), the others forget it."""
+
+    def __init__(self, store: Store, clock: Clock, damage: Damage) -> None:
+        self._store, self._damage = store, damage
+        self._watch = JumpWatch(clock)
+        self._unmoved = 0.0  # seconds of a jump that are not in the records yet
+
+    def look(self) -> None:
+        self._unmoved += self._watch.moved()
+
+    def forget(self) -> None:
+        """Another keeper moves the records."""
+        self._unmoved = 0.0
+
+    def run(self) -> list[str]:
+        moved = self._unmoved
+        if not moved:
+            return []
+
+        def move_records(pipeline: str) -> tuple[str, ...]:
+            names = tuple(self._store.environments(pipeline))
+            self._store.transact(pipeline, lambda tx: move(tx, names, moved))
+            return ()
+
+        self._damage.each(move_records)
+        self._unmoved = 0.0
+        way = "forward" if moved > 0 else "back"
+        return [
+            f"the clock was set {way} by {abs(moved):.0f} s; slots are kept and runs wait as long as before"
+        ]
+
+
 def moved_environment(environment: Environment, seconds: float) -> Environment:
     """Warm and failed slots are kept as long as was promised."""
     slots = {
@@ -43,13 +78,13 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
 
 
 def moved_run(run: Run, seconds: float) -> Run:
-    """An open run's times in terms of the new clock: its budget and its waiting go on as before."""
+    """An open run's times on the new clock: its budget and its waiting time stay as they were."""
     changed = {name: getattr(run, name) + seconds for name in _OF_A_RUN if getattr(run, name)}
     return replace(run, **changed)
 
 
 def move(transaction: Transaction, environments: tuple[str, ...], seconds: float) -> None:
-    """One pipeline's records, moved."""
+    """Moves one pipeline's records."""
     for name in environments:
         transaction.put_environment(moved_environment(transaction.environment(name), seconds))
     for run in transaction.open():

@@ -10,16 +10,14 @@ from typing import Any
 from pipeline.config.engines import DOCKER, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
+from pipeline.deploy.services import Services
 from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.notify.delivery import shown, undelivered
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.inspection import DockerInfo, Inspection
-from pipeline.secrets.vault import Vault
 from pipeline.store import Store
-from pipeline.store.audit_head import AuditHead
-from pipeline.store.configurations import Configurations
 
 Check = dict[str, Any]
 
@@ -56,29 +54,30 @@ def _disk(settings: Settings) -> Check:
 
 
 def examine(
-    settings: Settings, store: Store, parts: Adapters, engines: frozenset[str], inspection: Inspection
+    services: Services, adapters: Adapters, engines: frozenset[str], inspection: Inspection
 ) -> list[Check]:
-    """Everything, with the real parts. ``engines``: the keys of those in use."""
+    """Everything, with the real adapters. ``engines``: the keys of those in use."""
+    settings, store = services.settings, services.store
     checks = [
         _check("store", store.healthy(), "takes writes", "See <data>/store/valkey.log."),
-        _configuration(settings, store),
+        _configuration(services),
         _keeper(store),
-        _tried("secrets", Vault(store, settings.secrets_key).examine),
-        _tried("audit", lambda: _audit(settings, store)),
+        _tried("secrets", services.vault.examine),
+        _tried("audit", lambda: _audit(services)),
         *_engine(DOCKER in engines, inspection),
         *(_tried(key, partial(_remote, key, inspection)) for key in sorted(engines) if where_of(key).docker),
         *(_cluster(key, inspection) for key in sorted(engines) if where_of(key).kind == "kubernetes"),
         _disk(settings),
-        _build_caps(parts),
+        _build_caps(adapters),
         *_receivers(store),
     ]
     damage = [_tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]
     checks += (damaged := [check for check in damage if not check["ok"]])
     if damaged:
         return checks  # what is compared would be compared with guesses
-    configured = _configured(settings, store)
+    configured = _configured(services)
     for environment in _environments(store):
-        checks += _environment(environment, settings, store, parts)
+        checks += _environment(environment, services, adapters)
         if environment.id not in configured:
             text = "is not in pipelines.yaml any more and serves on"
             checks.append(_check(environment.id, False, text, "`pushlive gc` removes it for good."))
@@ -93,31 +92,29 @@ def _readable(store: Store, pipeline: str) -> str:
     return "every record can be read"
 
 
-def _audit(settings: Settings, store: Store) -> str:
-    """The log's end alone: `pushlive audit --verify` walks it all."""
-    problem = AuditHead(store, settings.data).move()
+def _audit(services: Services) -> str:
+    """Checks the log's end only: `pushlive audit --verify` walks it all."""
+    problem = services.audit_head.move()
     if problem:
         raise PushliveError(problem)
-    return f"{store.audit.last().number} entries; the newest is the one that is remembered"
+    return f"{services.store.audit.last().number} entries; the newest one matches the file audit.head"
 
 
-def _configured(settings: Settings, store: Store) -> set[str]:
+def _configured(services: Services) -> set[str]:
     try:
-        _, config = Configurations(store, settings.config).current()
+        _, config = services.configurations.current()
     except PushliveError:
-        return {environment.id for environment in _environments(store)}
+        return {environment.id for environment in _environments(services.store)}
     return {f"{name}/{env}" for name, pipeline in config.pipelines.items() for env in pipeline.environments}
 
 
-def _configuration(settings: Settings, store: Store) -> Check:
-    configs = Configurations(store, settings.config)
-
+def _configuration(services: Services) -> Check:
     def look() -> str:
-        _, config = configs.current()
-        return f"{len(config.pipelines)} pipeline(s) from {settings.config}"
+        _, config = services.configurations.current()
+        return f"{len(config.pipelines)} pipeline(s) from {services.settings.config}"
 
     found = _tried("configuration", look)
-    problem = configs.problem()
+    problem = services.configurations.problem()
     if problem:
         return _check(
             "configuration", False, problem, "The last good one stays in force until it is corrected."
@@ -177,8 +174,8 @@ def _cluster(key: str, inspection: Inspection) -> Check:
     return _check(name, True, f"{where}: every right is there{nodes}")
 
 
-def _build_caps(parts: Adapters) -> Check:
-    cap = getattr(parts.builder, "cap_builds", None)
+def _build_caps(adapters: Adapters) -> Check:
+    cap = getattr(adapters.builder, "cap_builds", None)
     try:
         why_not = cap() if cap else ""
     except TryAgain:
@@ -209,15 +206,14 @@ def _environments(store: Store) -> Iterator[Environment]:
         yield from store.environments(pipeline).values()
 
 
-def _environment(
-    environment: Environment, settings: Settings, store: Store, parts: Adapters
-) -> Iterator[Check]:
-    """The store's word against what the proxy and the Engine really have: a line for each difference."""
-    vault = Vault(store, settings.secrets_key)
-    looker = Reconciler(store, parts, environment, settings.failed_for, None, vault)
+def _environment(environment: Environment, services: Services, adapters: Adapters) -> Iterator[Check]:
+    """What the store says compared with what the proxy and the engine have: a line for each difference."""
+    reconciler = Reconciler(services, adapters, environment, None)
     try:
-        found = [_check(environment.id, False, one.found + ".", _MENDS) for one in looker.differences()]
-        found = found or [_check(environment.id, False, one.found + ".", _ON_WISH) for one in looker.drift()]
+        found = [
+            _check(environment.id, False, one.found + ".", _REPAIRED) for one in reconciler.differences()
+        ]
+        found = found or [_check(environment.id, False, one.found + ".", _LEFT) for one in reconciler.drift()]
     except PushliveError as error:
         found = [_check(environment.id, False, error.message, error.advice)]
     yield from found or [
@@ -225,5 +221,5 @@ def _environment(
     ]
 
 
-_ON_WISH = "It is left as it is; `pushlive doctor --fix` takes it back, the next release does so too."
-_MENDS = "The service mends this within seconds; `pushlive doctor --fix` does it now."
+_LEFT = "It is left as it is. `pushlive doctor --fix` reverts it, and so does the next release."
+_REPAIRED = "The service repairs this within seconds; `pushlive doctor --fix` does it now."

@@ -1,4 +1,7 @@
-"""The only place where adapters are made and put together."""
+"""The only place where services and adapters are made and put together: once for each process and ``Settings``.
+
+Adapters are imported when they are first needed, so that a command that needs none starts at once.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,14 @@ from pipeline.config.engines import DOCKER, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.runner import Runner
+from pipeline.deploy.services import Services, services_on
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
-from pipeline.maintenance.keeper import Keeper
+from pipeline.maintenance.fix import fix
+from pipeline.maintenance.gc import gc
+from pipeline.maintenance.jobs import Jobs
+from pipeline.maintenance.loop import Keeper
+from pipeline.maintenance.requeue import Requeue
 from pipeline.notify.delivery import Delivery
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import SystemClock
@@ -24,7 +33,6 @@ from pipeline.ports.inspection import Inspection
 from pipeline.runtime import embedded_store
 from pipeline.service.commands import Commands
 from pipeline.store import Store
-from pipeline.store.configurations import Configurations
 
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
@@ -49,10 +57,17 @@ def redis_url(settings: Settings) -> str:
     return settings.redis_url or embedded_store.url(settings.data)
 
 
+@cache
 def store(settings: Settings) -> Store:
     return Store(redis_url(settings), settings.instance)
 
 
+@cache
+def services(settings: Settings) -> Services:
+    return services_on(store(settings), settings)
+
+
+@cache
 def _queue(settings: Settings) -> RqQueue:
     return RqQueue(redis_url(settings), settings.instance)
 
@@ -65,15 +80,16 @@ def proxy(settings: Settings) -> Any:
     return Proxy(client, settings, SystemClock())
 
 
-def parts(settings: Settings) -> Adapters:
-    """The real parts: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
+@cache
+def adapters(settings: Settings) -> Adapters:
+    """The real ones: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
     from pipeline.adapters.git.source import GitSource
 
-    clock, every = SystemClock(), _engines(settings)
+    clock = SystemClock()
     source = GitSource(
         repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit
     )
-    return Adapters(source, builder(settings), every, clock, _queue(settings))
+    return Adapters(source, builder(settings), _engines(settings), clock, _queue(settings))
 
 
 @cache
@@ -116,22 +132,17 @@ def inspection() -> Inspection:
     return EngineInspection(_kube_api)
 
 
-@cache
-def _configs(settings: Settings) -> Configurations:
-    return Configurations(store(settings), settings.config)
-
-
 def _in_use(settings: Settings) -> frozenset[str]:
-    kept = store(settings)
     try:
-        _, config = _configs(settings).current()
+        _, config = services(settings).configurations.current()
     except ConfigError:
-        return engine_addresses.in_use(kept, None)
+        return engine_addresses.in_use(store(settings), None)
     except StoreUnavailable:  # `down --all` asks when the service has ended
         return engine_addresses.named_in(settings.config)
-    return engine_addresses.in_use(kept, config)
+    return engine_addresses.in_use(store(settings), config)
 
 
+@cache
 def builder(settings: Settings) -> DockerBuilder:
     from pipeline.adapters.buildkit.builder import DockerBuilder
     from pipeline.adapters.docker_api.client import client
@@ -147,32 +158,32 @@ def builder(settings: Settings) -> DockerBuilder:
 
 
 def refuse_taken(listen: str) -> None:
-    """Raises ConfigError where somebody else has the page's port already."""
+    """Raises ConfigError if another program already listens there."""
     from pipeline.adapters.haproxy.container import taken
 
     if taken(listen):
         raise ConfigError(
-            f"{listen} is taken by another program (`ss -ltnp` names it).",
-            advice="End that program, or set PUSHLIVE_LISTEN to something else.",
+            f"{listen} is already in use by another program (`ss -ltnp` names it).",
+            advice="Stop that program, or set PUSHLIVE_LISTEN to another address.",
         )
 
 
 def ensure_proxy(settings: Settings) -> None:
-    """The proxy runs, where any environment needs it."""
+    """Starts the proxy if any environment needs it."""
     if DOCKER in _in_use(settings):
         proxy(settings).ensure()
 
 
 def remove_everything(settings: Settings) -> Iterator[str]:
-    """Ends the applications on every engine in use, and the proxy; what was done. An engine that does not answer is
-    said and passed over. Data, repositories and images stay."""
-    every, keys = _engines(settings), _in_use(settings)
+    """Removes the applications on every engine in use, and the proxies; yields what was done. An engine that does not
+    answer is reported and skipped. Data, repositories and images stay."""
+    engines, keys = _engines(settings), _in_use(settings)
     for key in sorted(keys):
         try:
-            engine = every.of(key)
-            for place in tuple(engine.slots.slots()):
-                engine.slots.remove(place)
-                yield f"removed {place.pipeline}/{place.environment}/{place.slot}"
+            engine = engines.of(key)
+            for ref in tuple(engine.slots.slots()):
+                engine.slots.remove(ref)
+                yield f"removed {ref.pipeline}/{ref.environment}/{ref.slot}"
             if (own := _proxy_of(settings, key)) is not None:
                 own.stop()
                 yield f"removed the proxy{'' if key == DOCKER else f' of {key}'}"
@@ -183,7 +194,7 @@ def remove_everything(settings: Settings) -> Iterator[str]:
 
 
 def _proxy_of(settings: Settings, key: str) -> Any:
-    """The proxy beside that engine, None for a cluster."""
+    """The proxy beside that engine; None for a cluster."""
     from pipeline.adapters.docker import remote
 
     if key == DOCKER:
@@ -193,58 +204,74 @@ def _proxy_of(settings: Settings, key: str) -> Any:
 
 
 def _keep_proxy(settings: Settings) -> list[str]:
-    """The proxy runs, and serves the certificates that are in the folder; what there is to say of it."""
+    """Starts the proxy if it is needed, and loads changed certificates; what there is to report."""
     if DOCKER not in _in_use(settings):
         return []
     one = proxy(settings)
     one.ensure()
-    taken_up, refused = one.refresh_certificates()
-    return [*(f"certificate {name} was taken up" for name in taken_up), *refused]
+    loaded, refused = one.refresh_certificates()
+    return [*(f"certificate {name} was loaded" for name in loaded), *refused]
 
 
 def repositories(settings: Settings) -> Path:
     return settings.data / "git"
 
 
-def desk(settings: Settings) -> Commands:
-    kept = store(settings)
-    return Commands(
-        kept,
-        settings,
-        _queue(settings),
-        SystemClock(),
-        doctor=lambda: _doctor(settings, kept),
-        gc=lambda: keeper(settings).gc(),
-        fix=lambda: keeper(settings).fix(),
-        output=lambda ref, lines: _engines(settings).of(ref.engine).slots.logs(ref, lines),
-        compare=lambda spec: _engines(settings).of(spec.ref.engine).drift.drift(spec),
-    )
+class _Operations:
+    """``service.operations.Operations`` on the real engines."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def doctor(self) -> list[dict[str, Any]]:
+        from pipeline.maintenance.doctor import examine
+
+        settings = self._settings
+        return examine(services(settings), adapters(settings), _in_use(settings), inspection())
+
+    def gc(self) -> tuple[str, ...]:
+        return gc(_jobs(self._settings))
+
+    def fix(self) -> tuple[str, ...]:
+        return fix(_jobs(self._settings))
+
+    def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        return _engines(self._settings).of(ref.engine).slots.logs(ref, lines)
+
+    def compare(self, spec: SlotSpec) -> tuple[str, ...]:
+        return _engines(self._settings).of(spec.ref.engine).drift.drift(spec)
 
 
-def _doctor(settings: Settings, kept: Store) -> list[dict[str, Any]]:
-    from pipeline.maintenance.doctor import examine
+@cache
+def commands(settings: Settings) -> Commands:
+    return Commands(services(settings), _queue(settings), SystemClock(), _Operations(settings))
 
-    return examine(settings, kept, parts(settings), _in_use(settings), inspection())
 
-
-def runner(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Runner:
-    kept = store(settings)
-    configs = Configurations(kept, settings.config)
-    accept = Commands(kept, settings, _queue(settings), SystemClock()).accept
-    return Runner(kept, parts(settings), settings, configs.by_hash, accept, stopping)
+def runner(settings: Settings, stopping: Callable[[], bool]) -> Runner:
+    return Runner(services(settings), adapters(settings), commands(settings).accept, stopping)
 
 
 def keeper(settings: Settings) -> Keeper:
-    from pipeline.adapters.git.source import heads
+    return Keeper(_jobs(settings), store(settings), SystemClock())
 
-    kept = store(settings)
-    accept = Commands(kept, settings, _queue(settings), SystemClock()).accept
+
+def requeue(settings: Settings) -> Requeue:
+    """The sweep, for a thread of its own."""
+    return _jobs(settings).requeue
+
+
+def _jobs(settings: Settings) -> Jobs:
+    """New ones on each call: a job remembers what it has reported, and is for one thread."""
+    from pipeline.adapters.git.source import heads
 
     def heads_of(name: str) -> dict[str, str]:
         folder = repositories(settings) / f"{name}.git"
         return heads(folder) if folder.exists() else {}
 
-    return Keeper(kept, parts(settings), settings, accept, heads_of, lambda: _keep_proxy(settings))
+    def ensure() -> list[str]:
+        return _keep_proxy(settings)
+
+    return Jobs(services(settings), adapters(settings), commands(settings).accept, heads_of, ensure)
 
 
 def messenger(settings: Settings) -> Delivery:
@@ -257,7 +284,7 @@ def messenger(settings: Settings) -> Delivery:
 class Web:
     """What the web side needs."""
 
-    desk: Commands
+    commands: Commands
     ensure_repository: Callable[[str], Path]
 
 
@@ -270,4 +297,4 @@ def web(settings: Settings) -> Web:
             init_repository(folder, push_limit=settings.push_limit)
         return folder
 
-    return Web(desk(settings), ensure)
+    return Web(commands(settings), ensure)

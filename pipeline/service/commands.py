@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from pipeline.config import loading
 from pipeline.config.engines import DOCKER
-from pipeline.config.settings import Settings
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
+from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain, slots
 from pipeline.domain.audit_chain import Entry, Report, Who
-from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import ConfigError, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib.secret import Secret
@@ -23,40 +22,26 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.queue import Queue
 from pipeline.secrets.vault import check_name, check_word
 from pipeline.service import transactions, views
+from pipeline.service.operations import Operations
 from pipeline.service.queries import Queries
-from pipeline.store import Store, Token, Transaction
-from pipeline.store.audit_head import AuditHead
+from pipeline.store import Token, Transaction
 
 T = TypeVar("T")
 
 
 class Commands(Queries):
-    """``doctor``, ``gc`` and ``fix`` look at the real parts and are injected, as ``output`` and ``compare`` are.
+    """Every act goes into the audit log, in the act's own transaction: ``by`` says who acts, and where the request
+    came from."""
 
-    Every act goes into the audit log, in the act's own transaction: ``by`` says who acts, and where the request came
-    from."""
-
-    def __init__(
-        self,
-        store: Store,
-        settings: Settings,
-        queue: Queue,
-        clock: Clock,
-        doctor: Callable[[], list[dict[str, Any]]] = list,
-        gc: Callable[[], tuple[str, ...]] = tuple,
-        fix: Callable[[], tuple[str, ...]] = tuple,
-        output: Callable[[SlotRef, int], tuple[str, ...]] = lambda *_: (),
-        compare: Callable[[SlotSpec], tuple[str, ...]] = lambda _: (),
-    ) -> None:
-        super().__init__(store, settings, clock, output, compare)
-        self._queue, self._chainer = queue, AuditHead(store, settings.data)
-        self.doctor, self._gc, self._fix = doctor, gc, fix
+    def __init__(self, services: Services, queue: Queue, clock: Clock, operations: Operations) -> None:
+        super().__init__(services, clock, operations)
+        self._queue, self._audit_head = queue, services.audit_head
 
     # ── pushes ───────────────────────────────────────────────────────────────
 
     def accept(self, push: Push, by: Who = "") -> Accepted:
         """Returns once the run is on disk. Raises NotFound (unknown pipeline) or StoreUnavailable."""
-        digest, config = self._configs.current()
+        digest, config = self._configurations.current()
         self._known(config, push.pipeline)
         now = self._clock.now()
         who = by or audit_chain.Actor(push.pusher, way=push.delivery.partition(":")[0])
@@ -69,7 +54,7 @@ class Commands(Queries):
             return found
 
         accepted = self._acted(push.pipeline, act)
-        problem = self._configs.problem()
+        problem = self._configurations.problem()
         if problem:
             warning = "pipelines.yaml is wrong, the last good one stays in force: " + " · ".join(
                 problem.split("\n")
@@ -92,7 +77,7 @@ class Commands(Queries):
     ) -> Run:
         """A run by hand: the branch's head, a commit, a release as it is, or a changed configuration (its text)
         with the image of that release (default: the one that is live). ``again``: the run that this repeats."""
-        digest, current = self._configs.current()
+        digest, current = self._configurations.current()
         if config:
             current = loading.load(config)
         stages = self._known(current, pipeline).stages
@@ -176,7 +161,7 @@ class Commands(Queries):
         """No automatic promotion into that environment until somebody resumes it."""
         digest, name = self._environment_name(pipeline, environment)
         limit = len(self._settings.port_range)
-        engine = self._configs.current()[1].pipelines[pipeline].environment(name).engine
+        engine = self._configurations.current()[1].pipelines[pipeline].environment(name).engine
         self._store.ensure_environment(pipeline, name, limit, engine.key)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
@@ -193,7 +178,10 @@ class Commands(Queries):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def manual(run: Run) -> bool:  # by the configuration that the run obeys, as it was stopped
-            return self._configs.by_hash(run.config).pipelines[pipeline].environment(name).promote == "manual"
+            return (
+                self._configurations.by_hash(run.config).pipelines[pipeline].environment(name).promote
+                == "manual"
+            )
 
         def act(tx: Transaction) -> tuple[str, ...]:
             hold = tx.environment(name).hold
@@ -241,15 +229,19 @@ class Commands(Queries):
             return self.deploy(pipeline, by, release=run.release, again=run.id)
         return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild, again=run.id)
 
+    def doctor(self) -> list[dict[str, Any]]:
+        """Every check with its result: ``{"name", "ok", "text", "advice"}``."""
+        return self._operations.doctor()
+
     def gc(self, by: Who) -> tuple[str, ...]:
         """Removes what nothing needs any more; what it did."""
         self.record(by, "gc")
-        return self._gc()
+        return self._operations.gc()
 
     def fix(self, by: Who) -> tuple[str, ...]:
         """Brings Engine and proxy to what the store says; what it mended."""
         self.record(by, "doctor --fix")
-        return self._fix()
+        return self._operations.fix()
 
     # ── the audit log ────────────────────────────────────────────────────────
 
@@ -260,11 +252,11 @@ class Commands(Queries):
 
     def audit_log(self, pipeline: str = "", limit: int = 50) -> list[Entry]:
         """The newest entries, newest first."""
-        return self._chainer.newest(limit, pipeline)
+        return self._audit_head.newest(limit, pipeline)
 
     def verify_audit(self, noted: str = "") -> Report:
         """Walks the whole log; ``noted``: a hash that must be in it."""
-        return self._chainer.verify(noted)
+        return self._audit_head.verify(noted)
 
     def _entry(self, by: Who, act: str, run: Run | None = None, **what: Any) -> Entry:
         if run is not None:
@@ -284,7 +276,7 @@ class Commands(Queries):
 
     def _chain(self) -> None:
         with suppress(StoreUnavailable):  # the act is done and recorded; the keeper moves its entry later
-            self._chainer.move(rounds=1)
+            self._audit_head.move(rounds=1)
 
     # ── secrets: no value ever comes back ────────────────────────────────────
 

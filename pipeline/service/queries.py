@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
-from pipeline.config.settings import Settings
+from pipeline.deploy.services import Services
 from pipeline.domain import naming, slots
-from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
@@ -20,28 +19,16 @@ from pipeline.errors import ConfigError, NotFound, PushliveError
 from pipeline.notify.delivery import undelivered
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
-from pipeline.secrets.vault import Vault
 from pipeline.service import views
-from pipeline.store import Store
-from pipeline.store.configurations import Configurations
+from pipeline.service.operations import Operations
 
 
 class Queries:
-    """``output`` and ``compare`` look at the real parts and are injected: the last lines that a slot printed, and
-    what on its engine is not as a slot's specification wants it."""
+    """Answers from the store; for what only an engine knows it asks ``operations``."""
 
-    def __init__(
-        self,
-        store: Store,
-        settings: Settings,
-        clock: Clock,
-        output: Callable[[SlotRef, int], tuple[str, ...]],
-        compare: Callable[[SlotSpec], tuple[str, ...]],
-    ) -> None:
-        self._store, self._settings, self._clock = store, settings, clock
-        self._configs = Configurations(store, settings.config)
-        self._vault = Vault(store, settings.secrets_key)
-        self._output, self._compare = output, compare
+    def __init__(self, services: Services, clock: Clock, operations: Operations) -> None:
+        self._store, self._settings, self._vault = services.store, services.settings, services.vault
+        self._configurations, self._clock, self._operations = services.configurations, clock, operations
 
     # ── configuration ────────────────────────────────────────────────────────
 
@@ -52,7 +39,7 @@ class Queries:
             return {"problems": problems, "warnings": [], "pipelines": {}}
         new = loading.load(text)
         try:
-            _, old = self._configs.current()
+            _, old = self._configurations.current()
         except ConfigError:
             old = Config()
         changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
@@ -97,7 +84,7 @@ class Queries:
         slot, ref = record.slots[record.active], slots.slot_ref(record, record.active)
         changed = replace(release, environments={**release.environments, record.name: wanted})
         try:
-            return self._compare(slots.spec_of(ref, changed, slot.run, slot.secrets))
+            return self._operations.compare(slots.spec_of(ref, changed, slot.run, slot.secrets))
         except PushliveError as error:
             return (f"what runs there cannot be looked at: {error.message}",)
 
@@ -121,7 +108,7 @@ class Queries:
 
     def status(self, pipeline: str = "") -> dict[str, Any]:
         try:
-            digest, config = self._configs.current()
+            digest, config = self._configurations.current()
         except ConfigError as error:
             return {"pipelines": [], "config_error": str(error), "config": ""}
         names = [pipeline] if pipeline else list(config.pipelines)
@@ -129,7 +116,7 @@ class Queries:
             self._known(config, name)
         view = views.Views(self._store, self._settings, config, self._clock.now())
         found = [view.pipeline(name) for name in names]
-        problem, messages = self._configs.problem(), list(undelivered(self._store))
+        problem, messages = self._configurations.problem(), list(undelivered(self._store))
         return {"pipelines": found, "config_error": problem, "config": digest, "undelivered": messages}
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
@@ -148,7 +135,7 @@ class Queries:
             self._known(self._config(), pipeline)
             raise NotFound(f"{pipeline} has had no run yet.", advice="The first push makes one.")
         run = self._store.run(pipeline, number)
-        config = self._configs.by_hash(run.config)
+        config = self._configurations.by_hash(run.config)
         return views.show(self._store, config, run, self._clock.now())
 
     def follow(
@@ -184,7 +171,7 @@ class Queries:
         said: list[str] = [f"! {name} cannot be read, so it is not masked here" for name in unread]
         for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
             said.append(f"── {name} r{record.release} ({slot}, {record.state})")
-            said += mask.lines(self._output(slots.slot_ref(found, slot), lines))
+            said += mask.lines(self._operations.output(slots.slot_ref(found, slot), lines))
         return tuple(said)
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────
@@ -214,7 +201,7 @@ class Queries:
     # ── small helpers ────────────────────────────────────────────────────────
 
     def _config(self) -> Config:
-        return self._configs.current()[1]
+        return self._configurations.current()[1]
 
     def _known(self, config: Config, pipeline: str) -> Pipeline:
         if pipeline not in config.pipelines:
@@ -224,7 +211,7 @@ class Queries:
 
     def _environment_name(self, pipeline: str, environment: str) -> tuple[str, str]:
         """The configuration's hash and the environment's name; the last one where none was named."""
-        digest, config = self._configs.current()
+        digest, config = self._configurations.current()
         names = list(self._known(config, pipeline).environments)
         if environment and environment not in names:
             raise NotFound(

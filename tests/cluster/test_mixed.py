@@ -154,7 +154,7 @@ def test_a_pipeline_that_is_taken_out_leaves_nothing_but_what_is_others(mixed: M
     service.config.write_text("pipelines: {}\n")
     until(lambda: service.ask("GET", "/api/status")["pipelines"] == [], 20)
     said = service.pushlive("gc").text
-    assert "hello/live is not in pipelines.yaml any more and was removed" in said
+    assert "hello/live is no longer in pipelines.yaml and was removed" in said
     kinds = ("Deployment", "Service", "Ingress", "PodDisruptionBudget", "ConfigMap", "Secret")
     for environment in ("qa", "live"):
         assert [mixed.names(environment, kind) for kind in kinds] == [set()] * len(kinds)

@@ -13,11 +13,12 @@ from typing import Any
 
 from pipeline.adapters.fake.parts import IllegalOrder, Killed, OneEngine
 from pipeline.deploy.runner import Runner
+from pipeline.deploy.services import services_on
 from pipeline.domain.run import Run
 from pipeline.errors import RequestError, StoreUnavailable
 from pipeline.ports.adapters import Adapters
 from pipeline.store import Store
-from tests.story.conftest import World
+from tests.story.conftest import World, go_on
 
 _AUDIT = {"LINDEX", "LRANGE", "LLEN"}  # looked at under a lock: nobody can be let in there by the same thread
 _READS = {"MGET", "HGET", "HMGET", "HGETALL", "HVALS", "GET", "SMEMBERS", "EXISTS", "XREAD", "PTTL"} | _AUDIT
@@ -119,9 +120,8 @@ def pointed_adapters(world: World, points: Points) -> Adapters:
 def worker(world: World, url: str, points: Points) -> Runner:
     """Another worker's process, as far as the store and the outside can tell."""
     store = pointed_store(url, world.settings.instance, points)
-    return Runner(
-        store, pointed_adapters(world, points), world.settings, world.runner._configured, world.desk.accept
-    )
+    services = services_on(store, world.settings)
+    return Runner(services, pointed_adapters(world, points), world.commands.accept, go_on)
 
 
 def carry(runner: Runner, points: Points, pipeline: str = "hello") -> Run | None:

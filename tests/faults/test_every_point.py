@@ -46,7 +46,7 @@ def two(world: World) -> None:
 def two_and_cold(world: World) -> None:
     two(world)
     world.clock.sleep(700)
-    world.keeper.reconcile()
+    world.reconcile()
 
 
 def push(world: World) -> None:
@@ -55,7 +55,7 @@ def push(world: World) -> None:
 
 def at_the_gate(world: World) -> None:
     one(world)
-    world.desk.promote("hello", "ann")
+    world.commands.promote("hello", "ann")
     world.work()
     world.push("two")
 
@@ -97,11 +97,11 @@ STORIES = [
     Story("push", TWO, one, push),
     Story("first push", ONE, nothing, push),
     Story("third push", ONE, two, push),
-    Story("revert warm", ONE, two, lambda world: world.desk.revert("hello", "ann")),
-    Story("revert cold", ONE, two_and_cold, lambda world: world.desk.revert("hello", "ann")),
+    Story("revert warm", ONE, two, lambda world: world.commands.revert("hello", "ann")),
+    Story("revert cold", ONE, two_and_cold, lambda world: world.commands.revert("hello", "ann")),
     Story("waits at the gate", MANUAL, nothing, push),
-    Story("promoted", MANUAL, at_the_gate, lambda world: world.desk.promote("hello", "ann")),
-    Story("the same release", ONE, one, lambda world: world.desk.deploy("hello", "ann", release=1)),
+    Story("promoted", MANUAL, at_the_gate, lambda world: world.commands.promote("hello", "ann")),
+    Story("the same release", ONE, one, lambda world: world.commands.deploy("hello", "ann", release=1)),
     Story("release command", RELEASE, one, push),
     Story("failing release command", RELEASE, fails_its_release_command, push),
     Story("failing smoke", ONE, fails_its_smoke, push),
@@ -144,15 +144,15 @@ def undisturbed(story: Story, valkey: str, folder: Path) -> tuple[World, list[st
     carry(worker(world, valkey, points), points)
     assert seen == []
     assert at_rest(world) == []
-    assert world.keeper.reconcile() == []
+    assert world.reconcile() == []
     return world, points.passed
 
 
 def ends_as(world: World, expected: dict[str, object], where: str) -> None:
     """One reconciliation at most, then everything is as it would have been and nothing is left to do."""
-    said = world.keeper.reconcile()
+    said = world.reconcile()
     assert at_rest(world) == [], (where, said)
-    assert world.keeper.reconcile() == [], where
+    assert world.reconcile() == [], where
     found = picture(world)
     assert {key: (found[key], value) for key, value in expected.items() if found[key] != value} == {}, where
 
@@ -177,7 +177,7 @@ def test_fault_33_killed_at_every_point_it_ends_as_it_would_have(story, valkey, 
         leases_end(world)
         world.clock.sleep(10)
         if number % 2:  # whoever comes first
-            world.keeper.reconcile()
+            world.reconcile()
         again = Points(look=looking(world, seen))
         carry(worker(world, valkey, again), again)
         assert seen == [], where
@@ -233,7 +233,7 @@ def test_fault_41_a_stale_worker_wakes_up_two_releases_later(name, valkey, tmp_p
 
 
 def two_releases_later(world: World) -> None:
-    world.desk.resume("hello", "ann")
+    world.commands.resume("hello", "ann")
     world.work()
     world.push("later")
     world.push("much later")

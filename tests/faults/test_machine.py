@@ -20,13 +20,15 @@ from hypothesis.stateful import (
 )
 
 from pipeline.adapters.fake.parts import Killed
+from pipeline.deploy.services import services_on
 from pipeline.domain import gates
 from pipeline.domain import slots as slots_rules
 from pipeline.domain.engine_types import Route
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Push, Run, State
 from pipeline.errors import RequestError
-from pipeline.maintenance.keeper import Keeper
+from pipeline.maintenance.jobs import Jobs
+from pipeline.maintenance.loop import Keeper
 from tests.faults import checker
 from tests.faults.histories import history
 from tests.faults.picture import at_rest, still_serves
@@ -88,7 +90,7 @@ class Machine(RuleBasedStateMachine):
     def _send(self, commit: str, delivery: str = "", forced: bool = False) -> None:
         delivery = delivery or f"d{len(self.sent)}"
         push = Push("hello", "hello", "refs/heads/main", commit, delivery, "ann", forced=forced)
-        answer = self.world.desk.accept(push)
+        answer = self.world.commands.accept(push)
         row = {"pipeline": "hello", "commit": commit, "delivery": delivery, "status": 202}
         self.sent.append({**row, "run": answer.run.number, "duplicate": answer.duplicate})
 
@@ -134,39 +136,39 @@ class Machine(RuleBasedStateMachine):
 
     @rule(environment=st.sampled_from(["", "dev"]))
     def revert(self, environment: str) -> None:
-        self._ask(lambda: self.world.desk.revert("hello", "ann", environment=environment))
+        self._ask(lambda: self.world.commands.revert("hello", "ann", environment=environment))
 
     @rule(to=st.integers(1, 4))
     def revert_to(self, to: int) -> None:
-        self._ask(lambda: self.world.desk.revert("hello", "ann", to=to))
+        self._ask(lambda: self.world.commands.revert("hello", "ann", to=to))
 
     @rule(environment=st.sampled_from(["", "dev"]))
     def hold(self, environment: str) -> None:
-        self._ask(lambda: self.world.desk.hold("hello", "bo", environment=environment))
+        self._ask(lambda: self.world.commands.hold("hello", "bo", environment=environment))
 
     @rule(environment=st.sampled_from(["", "dev"]))
     def resume(self, environment: str) -> None:
-        self._ask(lambda: self.world.desk.resume("hello", "bo", environment=environment))
+        self._ask(lambda: self.world.commands.resume("hello", "bo", environment=environment))
 
     @rule()
     def promote(self) -> None:
-        self._ask(lambda: self.world.desk.promote("hello", "bo"))
+        self._ask(lambda: self.world.commands.promote("hello", "bo"))
 
     @rule(which=WHICH)
     def cancel(self, which: int) -> None:
-        self._ask(lambda: self.world.desk.cancel("hello", self._number(which), "bo"))
+        self._ask(lambda: self.world.commands.cancel("hello", self._number(which), "bo"))
 
     @rule(which=WHICH)
     def retry(self, which: int) -> None:
-        self._ask(lambda: self.world.desk.retry("hello", self._number(which), "bo"))
+        self._ask(lambda: self.world.commands.retry("hello", self._number(which), "bo"))
 
     @rule(release=st.integers(1, 4))
     def deploy_a_release(self, release: int) -> None:
-        self._ask(lambda: self.world.desk.deploy("hello", "bo", release=release))
+        self._ask(lambda: self.world.commands.deploy("hello", "bo", release=release))
 
     @rule(release=st.integers(1, 4))
     def unquarantine(self, release: int) -> None:
-        self._ask(lambda: self.world.desk.unquarantine("hello", "bo", release))
+        self._ask(lambda: self.world.commands.unquarantine("hello", "bo", release))
 
     @rule(manual=st.booleans())
     def configure(self, manual: bool) -> None:
@@ -206,7 +208,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(at=POINTS)
     def worker_works_while_somebody_reverts(self, at: int) -> None:
-        points = Points(at, lambda: self._ask(lambda: self.world.desk.revert("hello", "ann")))
+        points = Points(at, lambda: self._ask(lambda: self.world.commands.revert("hello", "ann")))
         carry(worker(self.world, self.url, points), points)
 
     @rule(at=POINTS, which=WHICH)
@@ -216,18 +218,18 @@ class Machine(RuleBasedStateMachine):
 
     @rule(at=POINTS)
     def worker_works_while_somebody_holds(self, at: int) -> None:
-        points = Points(at, lambda: self._ask(lambda: self.world.desk.hold("hello", "bo")))
+        points = Points(at, lambda: self._ask(lambda: self.world.commands.hold("hello", "bo")))
         carry(worker(self.world, self.url, points), points)
 
     @rule(at=POINTS)
     def worker_works_while_somebody_resumes(self, at: int) -> None:
-        points = Points(at, lambda: self._ask(lambda: self.world.desk.resume("hello", "bo")))
+        points = Points(at, lambda: self._ask(lambda: self.world.commands.resume("hello", "bo")))
         carry(worker(self.world, self.url, points), points)
 
     @rule(at=POINTS)
     def worker_works_while_the_keeper_ticks(self, at: int) -> None:
         def tick() -> None:
-            self.world.keeper.reconcile()
+            self.world.reconcile()
 
         points = Points(at, tick)
         carry(worker(self.world, self.url, points), points)
@@ -258,9 +260,9 @@ class Machine(RuleBasedStateMachine):
     def _keeper(self, points: Points) -> Keeper:
         world = self.world
         store = pointed_store(self.url, world.settings.instance, points)
-        return Keeper(
-            store, pointed_adapters(world, points), world.settings, world.desk.accept, world.heads, list
-        )
+        services = services_on(store, world.settings)
+        jobs = Jobs(services, pointed_adapters(world, points), world.commands.accept, world.heads, list)
+        return Keeper(jobs, store, world.clock)
 
     # ── time, and other people's hands ───────────────────────────────────────
 
@@ -286,7 +288,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def the_keeper_mends(self) -> None:
-        self.world.keeper.reconcile()
+        self.world.reconcile()
         self.disturbed = False
 
     # ── what always holds ────────────────────────────────────────────────────
@@ -320,10 +322,10 @@ class Machine(RuleBasedStateMachine):
             world.keeper.tick()
             world.work()
         world.keeper.stop()
-        world.keeper.reconcile()
+        world.reconcile()
         self._tell()
         assert at_rest(world) == []
-        assert world.keeper.reconcile() == []
+        assert world.reconcile() == []
         found = history(world.store, ["hello"], self.sent, world.engine)
         heads = world.heads("hello")
         found["heads"] = [{"pipeline": "hello", "commit": commit} for commit in heads.values()]
@@ -353,7 +355,7 @@ class Machine(RuleBasedStateMachine):
     def _waits_for_a_reason(self, run: Run) -> None:
         assert run.state == State.WAITING
         place = self.world.environment(run.gate)
-        pipeline = self.world.runner._configured(run.config).pipelines["hello"]
+        pipeline = self.world.services.configurations.by_hash(run.config).pipelines["hello"]
         assert gates.gate(pipeline, place, run) is not None, run.id
 
 

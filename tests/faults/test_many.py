@@ -14,16 +14,17 @@ from typing import Any
 
 from pipeline.adapters.fake.parts import Killed, OneEngine
 from pipeline.deploy.runner import Runner
+from pipeline.deploy.services import services_on
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.run import Push, State
 from pipeline.errors import RequestError
-from pipeline.maintenance.keeper import Keeper
+from pipeline.maintenance.jobs import Jobs
 from pipeline.ports.adapters import Adapters
 from tests.faults import checker
 from tests.faults.histories import history
 from tests.faults.picture import at_rest
 from tests.faults.points import Pointed, Points, pointed_store
-from tests.story.conftest import World
+from tests.story.conftest import World, go_on
 
 PIPELINES = tuple(f"app{number}" for number in range(20))
 PUSHES = 10  # to each of them
@@ -96,8 +97,8 @@ class Many:
             points = Points(chance.randrange(120) if chance.random() < DIES else -1)
             points.act = points.die
             store = pointed_store(self.url, self.world.settings.instance, points)
-            configured, accept = self.world.runner._configured, self.world.desk.accept
-            runner = Runner(store, self.parts(points, chance), self.world.settings, configured, accept)
+            services = services_on(store, self.world.settings)
+            runner = Runner(services, self.parts(points, chance), self.world.commands.accept, go_on)
             try:
                 if not runner.work(chance.choice(PIPELINES), worker=name):
                     time.sleep(0.002)
@@ -119,8 +120,8 @@ class Many:
         world, points = self.world, Points()
         parts = self.parts(points, chance, "keeper")
         while not self.over.is_set():
-            keeper = Keeper(world.store, parts, world.settings, world.desk.accept, world.heads, list)
-            keeper.reconcile()
+            jobs = Jobs(world.services, parts, world.commands.accept, world.heads, list)
+            jobs.reconcile.run()
             time.sleep(0.02)
 
     # ── those who push, and ask for things ───────────────────────────────────
@@ -164,12 +165,12 @@ class Many:
     def deliver(self, name: str, commit: str, delivery: str = "", forced: bool = False) -> None:
         delivery = delivery or f"d{next(self.count)}"
         push = Push(name, name, "refs/heads/main", commit, delivery, "ann", forced=forced)
-        answer = self.world.desk.accept(push)
+        answer = self.world.commands.accept(push)
         row = {"pipeline": name, "commit": commit, "delivery": delivery, "status": 202}
         self.sent.append({**row, "run": answer.run.number, "duplicate": answer.duplicate})
 
     def asks(self, name: str, chance: random.Random) -> None:
-        desk = self.world.desk
+        desk = self.world.commands
         number = max(1, self.world.store.last_run(name) - chance.randrange(3))
         wishes: list[Callable[[], object]] = [
             lambda: desk.revert(name, "ann"),
@@ -211,7 +212,7 @@ def drained(many: Many) -> None:
     world = many.world
     for name in PIPELINES:
         with suppress(RequestError):
-            world.desk.resume(name, "bo")
+            world.commands.resume(name, "bo")
     for _ in range(4):
         for name in PIPELINES:
             world.work(name)

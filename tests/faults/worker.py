@@ -12,7 +12,7 @@ from pipeline.deploy.runner import Runner
 from pipeline.runtime import bootstrap
 from tests.faults.traps import FOLDER, Traps, trapped
 
-_runner, _adapters = bootstrap.runner, bootstrap.parts
+_runner, _adapters = bootstrap.runner, bootstrap.adapters
 
 
 class _Caught:
@@ -24,7 +24,7 @@ class _Caught:
     def work(self, pipeline: str, **more: Any) -> Any:
         # Each job has a process of its own, so that this reaches no other job and not the keeper.
         Traps(Path(os.environ[FOLDER])).pass_by(pipeline, "job", "before", 1)
-        bootstrap.parts = lambda settings: trapped(_adapters(settings), pipeline)
+        bootstrap.adapters = lambda settings: trapped(_adapters(settings), pipeline)
         runner: Runner = _runner(*self._args)
         return runner.work(pipeline, **more)
 

@@ -175,7 +175,7 @@ def test_09_gc_removes_what_the_configuration_has_no_more(service: Service) -> N
     assert service.containers(environment="dev")
     service.config.write_text(CONFIG.format(greeting="mended").replace("dev: , ", ""))
     said = service.pushlive("gc").out
-    assert "hello/dev is not in pipelines.yaml any more and was removed" in said
+    assert "hello/dev is no longer in pipelines.yaml and was removed" in said
     assert service.containers(environment="dev") == []
     assert service.page() == "version 5\n"
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,15 +23,19 @@ from pipeline.adapters.fake.parts import (
 )
 from pipeline.config.settings import Settings
 from pipeline.deploy.runner import Runner
+from pipeline.deploy.services import services_on
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
-from pipeline.maintenance.keeper import Keeper
+from pipeline.maintenance.fix import fix
+from pipeline.maintenance.gc import gc
+from pipeline.maintenance.jobs import Jobs
+from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
 from pipeline.runtime.embedded_store import EmbeddedStore, url
 from pipeline.service.commands import Commands
 from pipeline.store import Store
-from pipeline.store.configurations import Configurations
 
 CONFIG = """\
 pipelines:
@@ -56,6 +61,33 @@ def valkey() -> Iterator[str]:
         embedded.stop()
 
 
+def go_on() -> bool:
+    """The worker is not to stop."""
+    return False
+
+
+class Operations:
+    """``service.operations.Operations`` on the fakes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def doctor(self) -> list[dict[str, Any]]:
+        return []
+
+    def gc(self) -> tuple[str, ...]:
+        return self._world.gc()
+
+    def fix(self) -> tuple[str, ...]:
+        return self._world.fix()
+
+    def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        return self._world.engine.logs(ref, lines)
+
+    def compare(self, spec: SlotSpec) -> tuple[str, ...]:
+        return self._world.engine.drift(spec)
+
+
 class World:
     """A service without processes: what workers and the keeper would do is done by calling ``work``."""
 
@@ -69,16 +101,33 @@ class World:
         self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
         self.probe = FakeProbe(self.engine)
         self.engines = OneEngine(self.engine, self.probe)
-        parts = Adapters(self.source, self.builder, self.engines, self.clock, self.queue)
-        self.desk = Commands(self.store, self.settings, self.queue, self.clock)
-        configs = Configurations(self.store, self.settings.config)
-        self.runner = Runner(self.store, parts, self.settings, configs.by_hash, self.desk.accept)
-        self.keeper = Keeper(self.store, parts, self.settings, self.desk.accept, self.heads, list)
-        self._adapters = parts
+        self.adapters = Adapters(self.source, self.builder, self.engines, self.clock, self.queue)
+        self.services = services_on(self.store, self.settings)
+        self.commands = Commands(self.services, self.queue, self.clock, Operations(self))
+        self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
+        self.jobs = self.another_process()
+        self.keeper = self.keeper_of(self.jobs)
+
+    def another_process(self, settings: Settings | None = None) -> Jobs:
+        """The maintenance jobs of another process."""
+        services = services_on(self.store, settings or self.settings)
+        return Jobs(services, self.adapters, self.commands.accept, self.heads, list)
+
+    def keeper_of(self, jobs: Jobs) -> Keeper:
+        return Keeper(jobs, self.store, self.clock)
 
     def another_keeper(self) -> Keeper:
         """That of another process."""
-        return Keeper(self.store, self._adapters, self.settings, self.desk.accept, self.heads, list)
+        return self.keeper_of(self.another_process())
+
+    def reconcile(self) -> list[str]:
+        return self.jobs.reconcile.run()
+
+    def gc(self) -> tuple[str, ...]:
+        return gc(self.jobs)
+
+    def fix(self) -> tuple[str, ...]:
+        return fix(self.jobs)
 
     def configure(self, text: str) -> None:
         self.settings.config.write_text(text)
@@ -93,7 +142,7 @@ class World:
 
     def accept(self, commit: str, pipeline: str = "hello", delivery: str = "") -> Run:
         push = Push(pipeline, pipeline, "refs/heads/main", commit, delivery or secrets.token_hex(8), "ann")
-        return self.desk.accept(push).run
+        return self.commands.accept(push).run
 
     def push(self, text: str = "", pipeline: str = "hello") -> Run:
         """A commit, accepted, and carried as far as it goes."""
@@ -121,7 +170,7 @@ class World:
         return [event for event in found if kind in ("", event.kind)]
 
     def revert(self, **what: object) -> Run:
-        run = self.desk.revert("hello", "ann", **what)  # type: ignore[arg-type]
+        run = self.commands.revert("hello", "ann", **what)  # type: ignore[arg-type]
         self.work()
         return self.run(run.number)
 

@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from pipeline.adapters.fake.parts import Killed
+from pipeline.deploy.services import services_on
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
@@ -48,31 +49,33 @@ def acts(world) -> list[tuple[str, ...]]:
     """Oldest first: act, who, way, run or environment, release, why or detail."""
     return [
         (e["act"], e["who"], e["way"], e["run"] or e["environment"], e["release"], e["why"] or e["detail"])
-        for e in reversed(world.desk.audit_log(limit=100))
+        for e in reversed(world.commands.audit_log(limit=100))
     ]
 
 
 def test_every_act_says_who_what_where_and_why(make_world):
     world = make_world(GATED)
     commit = world.commit("one")
-    world.desk.accept(Push("hello", "hello", "refs/heads/main", commit, "git:1"), Actor("ann", "", "", "git"))
+    world.commands.accept(
+        Push("hello", "hello", "refs/heads/main", commit, "git:1"), Actor("ann", "", "", "git")
+    )
     world.work()
-    world.desk.promote("hello", ANN)
+    world.commands.promote("hello", ANN)
     world.work()
     world.push("two")
-    world.desk.promote("hello", ANN, release=2)
+    world.commands.promote("hello", ANN, release=2)
     world.work()
-    world.desk.revert("hello", ANN, reason="slow")
+    world.commands.revert("hello", ANN, reason="slow")
     world.work()
-    world.desk.resume("hello", ANN)
-    world.desk.unquarantine("hello", ANN, 2)
-    world.desk.hold("hello", ANN, reason="exams")
+    world.commands.resume("hello", ANN)
+    world.commands.unquarantine("hello", ANN, 2)
+    world.commands.hold("hello", ANN, reason="exams")
     three = world.accept(world.commit("three"))
-    world.desk.cancel("hello", three.number, ANN)
-    world.desk.retry("hello", three.number, ANN)
-    world.desk.gc(ANN)
-    world.desk.create_token("ci", "developer", ANN, lasts=86400.0)
-    world.desk.revoke_token("ci", ANN)
+    world.commands.cancel("hello", three.number, ANN)
+    world.commands.retry("hello", three.number, ANN)
+    world.commands.gc(ANN)
+    world.commands.create_token("ci", "developer", ANN, lasts=86400.0)
+    world.commands.revoke_token("ci", ANN)
     first, *said = acts(world)
     assert first[:3] == ("configuration", "pipelines.yaml", "file")
     assert first[5].startswith("none → ")
@@ -95,8 +98,8 @@ def test_every_act_says_who_what_where_and_why(make_world):
     assert said[4][5] == "slow"
     assert said[7][5] == "exams"
     assert said[10][5] == "as hello#4 was"
-    assert world.desk.audit_log(limit=1)[0]["address"] == "10.0.0.9"
-    assert world.desk.verify_audit().problems == []
+    assert world.commands.audit_log(limit=1)[0]["address"] == "10.0.0.9"
+    assert world.commands.verify_audit().problems == []
 
 
 def test_what_was_refused_or_known_is_no_act(world):
@@ -105,12 +108,12 @@ def test_what_was_refused_or_known_is_no_act(world):
     world.accept(commit, delivery="d")
     world.accept(commit)
     with pytest.raises(RequestError):
-        world.desk.promote("hello", ANN)
+        world.commands.promote("hello", ANN)
     with pytest.raises(NotFound):
-        world.desk.cancel("hello", 99, ANN)
-    world.desk.hold("hello", ANN)
-    world.desk.resume("hello", ANN)
-    assert "not held" in world.desk.resume("hello", ANN)[0]
+        world.commands.cancel("hello", 99, ANN)
+    world.commands.hold("hello", ANN)
+    world.commands.resume("hello", ANN)
+    assert "not held" in world.commands.resume("hello", ANN)[0]
     assert [act[0] for act in acts(world)] == ["configuration", "push", "hold", "resume"]
 
 
@@ -118,7 +121,7 @@ def test_a_changed_configuration_is_recorded_once_from_hash_to_hash(world):
     world.keeper.tick()
     before = world.store.facts.get("config")
     world.configure(GATED)
-    others = [world.another_keeper()._configs for _ in range(8)]
+    others = [services_on(world.store, world.settings).configurations for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda configs: configs.refresh(), others))
     assert [act[5] for act in acts(world)] == [
@@ -130,9 +133,9 @@ def test_a_changed_configuration_is_recorded_once_from_hash_to_hash(world):
 def test_the_log_of_one_pipeline_and_its_limit(make_world):
     world = make_world("pipelines: {hello: {environments: {live: }}, shop: {environments: {live: }}}")
     for name in ("hello", "shop", "hello"):
-        world.desk.hold(name, ANN)
-    assert [entry["number"] for entry in world.desk.audit_log("hello")] == [4, 2]
-    assert [entry["number"] for entry in world.desk.audit_log("hello", 1)] == [4]
+        world.commands.hold(name, ANN)
+    assert [entry["number"] for entry in world.commands.audit_log("hello")] == [4, 2]
+    assert [entry["number"] for entry in world.commands.audit_log("hello", 1)] == [4]
 
 
 def test_the_keeper_moves_what_a_dead_process_left(world):
@@ -329,8 +332,8 @@ def test_a_log_that_was_emptied_is_found(store, chained):
 
 
 def test_the_keeper_says_it_once(world):
-    world.desk.hold("hello", ANN)
-    world.desk.resume("hello", ANN)
+    world.commands.hold("hello", ANN)
+    world.commands.resume("hello", ANN)
     world.keeper.tick()
     world.store.client.ltrim(world.store.key("audit"), 0, 0)
     said = [*world.keeper.tick(), *world.keeper.tick()]
@@ -338,9 +341,9 @@ def test_the_keeper_says_it_once(world):
 
 
 def test_doctor_looks_at_its_end(world):
-    world.desk.hold("hello", ANN)
-    look = partial(doctor._audit, world.settings, world.store)
-    assert look() == "2 entries; the newest is the one that is remembered"
+    world.commands.hold("hello", ANN)
+    look = partial(doctor._audit, world.services)
+    assert look() == "2 entries; the newest one matches the file audit.head"
     world.store.client.rpop(world.store.key("audit"))
     with pytest.raises(PushliveError, match="ends with entry 1"):
         look()
@@ -357,29 +360,29 @@ def test_a_head_that_cannot_be_written_is_said_and_stops_nothing(store, tmp_path
 
 
 def test_a_token_expires_and_says_so(world):
-    text = world.desk.create_token("ci", "developer", ANN, lasts=60.0)
-    found = world.desk.token(text)
+    text = world.commands.create_token("ci", "developer", ANN, lasts=60.0)
+    found = world.commands.token(text)
     assert found
     assert found.role == "developer"
-    assert world.desk.tokens()[0]["expired"] is False
+    assert world.commands.tokens()[0]["expired"] is False
     world.clock.sleep(60)
     with pytest.raises(TokenExpired, match="'ci' expired on "):
-        world.desk.token(text)
-    assert world.desk.tokens()[0]["expired"] is True
+        world.commands.token(text)
+    assert world.commands.tokens()[0]["expired"] is True
 
 
 def test_the_last_maintainers_token_is_not_revoked(world):
     tokens = world.store.tokens
-    world.desk.create_token("ann", "maintainer", ANN)
-    world.desk.create_token("bob", "developer", ANN)
+    world.commands.create_token("ann", "maintainer", ANN)
+    world.commands.create_token("bob", "developer", ANN)
     tokens.create("old", "maintainer", expires=1.0)
     with pytest.raises(RequestError, match="last maintainer"):
-        world.desk.revoke_token("ann", ANN)
-    world.desk.create_token("cid", "maintainer", ANN)
-    world.desk.revoke_token("ann", ANN)
-    world.desk.revoke_token("old", ANN)
+        world.commands.revoke_token("ann", ANN)
+    world.commands.create_token("cid", "maintainer", ANN)
+    world.commands.revoke_token("ann", ANN)
+    world.commands.revoke_token("old", ANN)
     with pytest.raises(RequestError, match="last maintainer"):
-        world.desk.revoke_token("cid", ANN)
+        world.commands.revoke_token("cid", ANN)
 
 
 def test_two_maintainers_revoked_at_once_leave_one(store):

@@ -92,9 +92,9 @@ def test_fault_38_a_run_that_waits_at_a_gate_keeps_its_times(make_world, jump):
     world.clock.sleep(60)
     world.clock.jump(jump)
     world.keeper.tick()
-    world.desk.promote("hello", "ann")
+    world.commands.promote("hello", "ann")
     world.work()
-    timing = world.desk.show("hello", run.number)["timing"]
+    timing = world.commands.show("hello", run.number)["timing"]
     assert world.run(run.number).outcome == Outcome.LIVE
     assert timing["human"] == pytest.approx(60, abs=1)
     assert 0 <= timing["deploy"] < 30

@@ -66,7 +66,7 @@ def test_fault_45_a_damaged_record_is_named_and_other_pipelines_go_on(make_world
     assert len([line for line in said if name in line]) <= 1  # once, not every second
     run = world.push("two", "other")
     assert run.outcome == Outcome.LIVE
-    status = {entry["name"]: entry for entry in world.desk.status()["pipelines"]}
+    status = {entry["name"]: entry for entry in world.commands.status()["pipelines"]}
     assert status["other"]["environments"][0]["release"] == 1
     assert [line for line in tick(world) if "other" in line] == []
 
@@ -117,9 +117,9 @@ def test_fault_45_a_key_of_another_type_is_damage_and_not_a_store_that_is_away(m
 
 def test_fault_45_a_damaged_token_opens_nothing(make_world):
     world = make_world(TWO)
-    text = world.desk.create_token("ann", "viewer", "ann")
+    text = world.commands.create_token("ann", "viewer", "ann")
     key = world.store.key("tokens")
     (digest,) = world.store.client.hkeys(key)
     world.store.client.hset(key, digest, '{"name": "ann", "role": ["maintainer"], "created": 1}')
     with pytest.raises(DamagedRecord, match="tokens"):
-        world.desk.token(text)
+        world.commands.token(text)

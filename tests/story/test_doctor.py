@@ -14,9 +14,7 @@ from pipeline.errors import AppFailed
 
 def found(world, name="live") -> list[str]:
     environment = world.environment(name)
-    parts = world.keeper._adapters
-    looker = Reconciler(world.store, parts, environment, 600.0, None, world.keeper._vault)
-    return [one.found for one in looker.differences()]
+    return [one.found for one in Reconciler(world.services, world.adapters, environment, None).differences()]
 
 
 def live(world, slot="blue") -> SlotRef:
@@ -60,7 +58,7 @@ def warm_is_gone(world):
 
 def nobody_knows_a_slot(world):
     change(world, lambda e: replace(e, slots={"green": e.slots["green"]}))
-    return "blue holds containers that no record knows"
+    return "blue has containers without a record"
 
 
 def a_slot_was_left_behind(world):
@@ -89,9 +87,9 @@ def test_every_difference_is_said_by_looking_and_mended_by_fix(two, break_it):
     assert said in found(two)
     looks = {"missing", "serving", "replicas", "command_runs"}
     assert {name for name, _ in two.engine.calls[before:]} <= looks
-    assert two.keeper.fix() != ()
+    assert two.fix() != ()
     assert found(two) == []
-    assert two.keeper.fix() == ()
+    assert two.fix() == ()
     assert two.environment("live").serving == 2
     assert two.engine.active["hello", "live"] == "green"
 
@@ -99,7 +97,7 @@ def test_every_difference_is_said_by_looking_and_mended_by_fix(two, break_it):
 def test_a_warm_slot_that_cannot_run_any_more_is_not_claimed(two):
     two.engine.vanish(live(two, "blue"))
     two.engine.gone.add(two.store.release("hello", 1).image)
-    two.keeper.reconcile()
+    two.reconcile()
     assert set(two.environment("live").slots) == {"green"}
     assert found(two) == []
 
@@ -107,9 +105,7 @@ def test_a_warm_slot_that_cannot_run_any_more_is_not_claimed(two):
 def test_what_a_run_holds_is_left_to_it_and_that_is_said(two):
     lease = two.store.leases.take("env:hello/live", "somebody")
     two.engine.active["hello", "live"] = "blue"
-    assert two.keeper.fix() == (
-        "hello/live: a run, or the service itself, is at work there; look again in a moment",
-    )
+    assert two.fix() == ("hello/live: a run, or the keeper, is at work there; try again in a moment",)
     assert two.engine.active["hello", "live"] == "blue"
     two.store.leases.drop(lease)
 
@@ -117,17 +113,17 @@ def test_what_a_run_holds_is_left_to_it_and_that_is_said(two):
 def test_what_cannot_be_mended_is_said(two):
     two.engine.vanish(live(two, "green"))
     two.engine.gone.add(two.store.release("hello", 2).image)
-    assert any("is not on this machine any more" in line for line in two.keeper.fix())
+    assert any("is not on this machine any more" in line for line in two.fix())
 
 
 def test_fault_33_a_check_of_a_run_that_died_is_removed_in_time(world):
     world.push("one")
     ref = live(world)
     world.engine.begun[ref, 1, "smoke-0-1"] = ref, 1  # what a SIGKILL in the middle of a check leaves
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.engine.command_runs(ref) == {1}
     world.clock.sleep(601)
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.engine.command_runs(ref) == frozenset()
 
 
@@ -136,8 +132,8 @@ def test_a_failed_release_command_is_kept_for_inspection_as_its_slot_is(make_wor
     world.engine.fail("command", AppFailed("it ended."), after=True)
     run = world.push("one")
     ref = SlotRef("hello", "live", 0, "blue")
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.engine.command_runs(ref) == {run.number}
     world.clock.sleep(601)
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.engine.command_runs(ref) == frozenset()

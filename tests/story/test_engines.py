@@ -63,10 +63,10 @@ def test_an_environment_that_serves_does_not_move_to_another_engine(mixed) -> No
 
 
 def test_an_environment_with_nothing_in_it_moves(mixed) -> None:
-    mixed.desk.hold("hello", "ann", environment="live", reason="not yet")
+    mixed.commands.hold("hello", "ann", environment="live", reason="not yet")
     assert mixed.environment("live").engine == PROD
     mixed.configure(MIXED.replace("prod", "other"))
-    mixed.desk.resume("hello", "ann", environment="live")
+    mixed.commands.resume("hello", "ann", environment="live")
     assert mixed.push("one").outcome == Outcome.LIVE
     assert mixed.environment("live").engine == "kubernetes:other/shop"
     assert mixed.engine.serving(ref(mixed, "live")) == "blue"
@@ -91,10 +91,10 @@ def test_connections_that_outlive_a_switch_end_after_drain(mixed) -> None:
     def detached() -> list[str]:
         return [where.environment for where in calls(mixed, "detach")]
 
-    mixed.keeper.reconcile()
+    mixed.reconcile()
     assert detached() == []
     mixed.clock.sleep(31)
-    mixed.keeper.reconcile()
+    mixed.reconcile()
     assert sorted(detached()) == ["dev", "live"]
 
 
@@ -108,7 +108,7 @@ def test_connections_to_a_reverted_release_end_at_once(mixed) -> None:
 def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
     mixed.push("one")
     mixed.engine.changed[ref(mixed, "live")] = (BY_HAND,)
-    mixed.keeper.reconcile()
+    mixed.reconcile()
     assert mixed.engine.changed
     said = mixed.store.facts.get("problem:hello/live")
     assert BY_HAND in said
@@ -118,11 +118,11 @@ def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
 def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
     mixed.push("one")
     mixed.engine.changed[ref(mixed, "live")] = (BY_HAND,)
-    [check] = _environment(mixed.environment("live"), mixed.settings, mixed.store, mixed.keeper._adapters)
+    [check] = _environment(mixed.environment("live"), mixed.services, mixed.adapters)
     assert not check["ok"]
     assert BY_HAND in check["text"]
-    said = mixed.keeper.fix()
-    assert any("was brought back" in text and BY_HAND in text for text in said)
+    said = mixed.fix()
+    assert any("were reverted" in text and BY_HAND in text for text in said)
     assert not mixed.engine.changed
     assert mixed.store.facts.get("problem:hello/live") == ""
 
@@ -146,7 +146,7 @@ def test_without_a_builder_what_is_live_is_looked_after_all_the_same(mixed) -> N
     mixed.engine.vanish(ref(mixed, "live", "green"))
     assert any("green" in text for text in mixed.keeper.tick())
     assert mixed.environment("live").serving == 2
-    assert any("images were not tidied: Docker does not answer" in text for text in mixed.keeper.gc())
+    assert any("old images were not removed: Docker does not answer" in text for text in mixed.gc())
 
 
 def test_the_router_asks_each_engine_for_its_own() -> None:

@@ -83,7 +83,7 @@ def test_a_release_that_failed_in_live_is_in_quarantine_there_a_new_one_is_not(w
     world.engine.answers = lambda spec, path: (bad if spec.ref.environment == "live" else ok)(spec, path)
     run = world.push("two")
     assert (run.outcome, run.failure.stage) == (Outcome.FAILED, "live")
-    again = world.desk.deploy("hello", "ann", release=2)
+    again = world.commands.deploy("hello", "ann", release=2)
     world.work()
     ended = world.run(again.number)
     assert "quarantine" in ended.failure.message
@@ -104,7 +104,7 @@ def test_an_engine_failure_says_whose_it_is_and_how_to_retry(world):
     run = world.push("one")
     assert (run.failure.whose, run.failure.stage) == ("engine", "build")
     assert f"pushlive retry {run.id}" in run.failure.advice
-    again = world.desk.retry("hello", run.number, "ann")
+    again = world.commands.retry("hello", run.number, "ann")
     world.work()
     assert world.run(again.number).outcome == Outcome.LIVE
 
@@ -251,7 +251,7 @@ def test_an_unknown_outcome_of_a_release_command_holds_the_environment(make_worl
 def test_cancel_ends_a_run_at_its_next_safe_point(world):
     world.push("one")
     number = world.accept(world.commit("two")).number
-    world.engine.before("start", lambda: world.desk.cancel("hello", number, "ann"))
+    world.engine.before("start", lambda: world.commands.cancel("hello", number, "ann"))
     world.engine.hang("ready")
     world.work()
     run = world.run(number)

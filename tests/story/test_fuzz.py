@@ -39,9 +39,9 @@ class Target:
         self.world = world
         given = {f"{name}_secret": Secret(text) for name, text in SECRETS.items()}
         changed = replace(world.settings, data=data, **given)  # type: ignore[arg-type]
-        self.client: FlaskClient = create_app(world.desk, changed, lambda name: data / name).test_client()
+        self.client: FlaskClient = create_app(world.commands, changed, lambda name: data / name).test_client()
         world.push("first")
-        self.token = world.desk.create_token("fuzz", "maintainer", "ann")
+        self.token = world.commands.create_token("fuzz", "maintainer", "ann")
 
     def kept(self) -> dict[str, Any]:
         """All that the store holds, but for counts of refusals and what passes by itself."""
@@ -255,4 +255,4 @@ def test_refusals_are_counted_under_names_of_our_own(target):
         target.client.post(f"/hooks/p{number}", data=b"{}")
         target.client.get(f"/git/r{number}/info/refs?service=git-upload-pack")
         target.deliver("github", b"{}", **{"X-GitHub-Event": f"e{number}", "X-GitHub-Delivery": f"d{number}"})
-    assert len(target.world.desk.counts()) < 30
+    assert len(target.world.commands.counts()) < 30

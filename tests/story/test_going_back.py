@@ -41,7 +41,7 @@ def test_a_cold_revert_starts_the_retained_image_with_its_own_configuration(worl
 def test_without_a_release_before_it_a_revert_is_refused(world):
     world.push("one")
     with pytest.raises(RequestError, match="no earlier good release"):
-        world.desk.revert("hello", "ann")
+        world.commands.revert("hello", "ann")
     assert world.environment("live").hold is None
 
 
@@ -51,7 +51,7 @@ def test_a_revert_goes_on_back_and_never_to_what_is_in_quarantine(world):
     assert world.revert().release == 2
     assert world.revert().release == 1
     with pytest.raises(RequestError, match="no earlier good release"):
-        world.desk.revert("hello", "ann")
+        world.commands.revert("hello", "ann")
 
 
 def test_a_hold_stops_the_next_push_before_live_until_it_is_resumed(world):
@@ -63,7 +63,7 @@ def test_a_hold_stops_the_next_push_before_live_until_it_is_resumed(world):
     assert world.serving() == {"dev": 3, "qa": 3, "live": 1}
     [gate] = world.events(run, "gate")
     assert "pushlive resume hello" in gate.text
-    said = world.desk.resume("hello", "ann")
+    said = world.commands.resume("hello", "ann")
     assert any("goes on to live" in line for line in said)
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
@@ -76,7 +76,7 @@ def test_a_held_environment_promotes_by_resume_only(world):
     world.revert()
     world.push("three")
     with pytest.raises(RequestError, match="live is held"):
-        world.desk.promote("hello", "ann")
+        world.commands.promote("hello", "ann")
 
 
 def test_fault_36_a_revert_during_a_deploy_wins(world):
@@ -87,7 +87,7 @@ def test_fault_36_a_revert_during_a_deploy_wins(world):
 
     def revert() -> None:
         if len(world.engine.calls) and world.engine.calls[-1][1][0].ref.environment == "live":
-            asked.append(world.desk.revert("hello", "ann").number)
+            asked.append(world.commands.revert("hello", "ann").number)
 
     world.engine.before("start", revert, times=3)
     world.work()
@@ -105,14 +105,14 @@ def test_a_manual_gate_waits_and_promotes_exactly_what_was_shown(make_world):
     run = world.push("one")
     assert (run.state, run.gate) == (State.WAITING, "live")
     with pytest.raises(RequestError, match="r1 waits before live now, not r7"):
-        world.desk.promote("hello", "ann", release=7)
+        world.commands.promote("hello", "ann", release=7)
     world.clock.sleep(100)
-    world.desk.promote("hello", "ann", release=1)
+    world.commands.promote("hello", "ann", release=1)
     world.work()
     ended = world.run(run.number)
     assert ended.outcome == Outcome.LIVE
     assert ended.human == pytest.approx(100, abs=1)
-    assert world.desk.show("hello", run.number)["timing"]["deploy"] < 50
+    assert world.commands.show("hello", run.number)["timing"]["deploy"] < 50
 
 
 def test_a_newer_run_at_the_gate_supersedes_the_older(make_world):
@@ -128,7 +128,7 @@ def test_a_failing_newer_run_takes_nothing_from_the_one_that_waits(make_world):
     world.builder.fail("build", RequestError("no"))
     assert world.push("two").outcome == Outcome.FAILED
     assert world.run(first.number).state == State.WAITING
-    world.desk.promote("hello", "ann")
+    world.commands.promote("hello", "ann")
     world.work()
     assert world.run(first.number).outcome == Outcome.LIVE
 
@@ -136,9 +136,9 @@ def test_a_failing_newer_run_takes_nothing_from_the_one_that_waits(make_world):
 def test_nothing_older_follows_a_newer_release(make_world):
     world = make_world(MANUAL)
     world.push("one")
-    newer = world.desk.deploy("hello", "ann", release=1)
+    newer = world.commands.deploy("hello", "ann", release=1)
     world.work()
-    world.desk.promote("hello", "ann", run=newer.number)
+    world.commands.promote("hello", "ann", run=newer.number)
     world.work()
     assert world.run(newer.number).outcome == Outcome.LIVE
     assert world.run(1).outcome == Outcome.SUPERSEDED
@@ -148,12 +148,12 @@ def test_unquarantine_lets_the_release_in_again(world):
     world.push("one")
     world.push("two")
     world.revert()
-    world.desk.resume("hello", "ann")
-    refused = world.desk.deploy("hello", "ann", release=2)
+    world.commands.resume("hello", "ann")
+    refused = world.commands.deploy("hello", "ann", release=2)
     world.work()
     assert "quarantine" in world.run(refused.number).reason
-    world.desk.unquarantine("hello", "ann", 2)
-    again = world.desk.deploy("hello", "ann", release=2)
+    world.commands.unquarantine("hello", "ann", 2)
+    again = world.commands.deploy("hello", "ann", release=2)
     world.work()
     assert world.run(again.number).outcome == Outcome.LIVE
     assert world.serving()["live"] == 2
@@ -163,9 +163,9 @@ def test_a_corrected_configuration_may_go_where_the_image_was_reverted(world):
     world.push("one")
     world.push("two")
     world.revert()
-    world.desk.resume("hello", "ann")
+    world.commands.resume("hello", "ann")
     text = world.settings.config.read_text().replace("replicas: 2", "replicas: 4")
-    run = world.desk.deploy("hello", "ann", config=text, release=2)
+    run = world.commands.deploy("hello", "ann", config=text, release=2)
     world.work()
     ended = world.run(run.number)
     assert ended.outcome == Outcome.LIVE
@@ -180,28 +180,28 @@ def test_a_missing_image_is_known_and_refused_at_once(world):
     digest = world.store.release("hello", 1).image
     for key in [k for k, v in world.builder.tags.items() if v == digest]:
         del world.builder.tags[key]
-    world.keeper._look_for_images()
-    [hello] = world.desk.status("hello")["pipelines"]
+    world.jobs.missing_images.run()
+    [hello] = world.commands.status("hello")["pipelines"]
     assert hello["environments"][2]["revert"]["text"] == "not ready: the image of r1 is gone"
     with pytest.raises(RequestError, match="image of r1 is not on the Engine"):
-        world.desk.revert("hello", "ann")
+        world.commands.revert("hello", "ann")
 
 
 def test_cancel_at_a_gate_ends_the_run(make_world):
     world = make_world(MANUAL)
     run = world.push("one")
-    world.desk.cancel("hello", run.number, "ann")
+    world.commands.cancel("hello", run.number, "ann")
     assert world.run(run.number).outcome == Outcome.CANCELLED
     with pytest.raises(RequestError, match="no run of hello waits"):
-        world.desk.promote("hello", "ann")
+        world.commands.promote("hello", "ann")
 
 
 def test_a_revert_that_was_cancelled_blocks_nobody(world):
     world.push("one")
     world.push("two")
-    asked = world.desk.revert("hello", "ann")
-    world.desk.cancel("hello", asked.number, "ann")
-    world.desk.resume("hello", "ann")
+    asked = world.commands.revert("hello", "ann")
+    world.commands.cancel("hello", asked.number, "ann")
+    world.commands.resume("hello", "ann")
     assert world.push("three").outcome == Outcome.LIVE
     assert world.serving()["live"] == 3
 
@@ -213,15 +213,15 @@ def test_a_revert_that_fails_leaves_the_traffic_and_blocks_nobody(world):
     run = world.revert()
     assert run.outcome == Outcome.FAILED
     assert world.serving()["live"] == 2
-    world.desk.resume("hello", "ann")
+    world.commands.resume("hello", "ann")
     assert world.push("three").outcome == Outcome.LIVE
 
 
 def test_a_hold_set_after_the_promotion_still_holds(make_world):
     world = make_world(MANUAL)
     run = world.push("one")
-    world.desk.promote("hello", "ann")
-    world.desk.hold("hello", "bo", reason="a freeze")
+    world.commands.promote("hello", "ann")
+    world.commands.hold("hello", "bo", reason="a freeze")
     world.work()
     assert world.run(run.number).state == State.WAITING
     assert world.environment("live").serving is None
@@ -240,32 +240,31 @@ def test_a_release_made_without_an_environment_is_refused_for_it(world):
     world.push("one")
     world.configure("pipelines: {hello: {environments: {dev: , qa: , live: , extra: }}}")
     with pytest.raises(RequestError, match="without the environment extra"):
-        world.desk.deploy("hello", "ann", release=1)
+        world.commands.deploy("hello", "ann", release=1)
 
 
 def test_plan_compares_with_what_runs_not_with_the_file_as_it_was(world):
     world.push("one")
     text = world.settings.config.read_text().replace("replicas: 2", "replicas: 3")
-    assert world.desk.plan(text)["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
+    assert world.commands.plan(text)["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
     world.configure(text)
-    assert world.desk.plan(text)["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
+    assert world.commands.plan(text)["pipelines"] == {"hello": {"live": ("replicas: 2 → 3",)}}
     world.push("two")
-    assert world.desk.plan(text)["pipelines"] == {}
+    assert world.commands.plan(text)["pipelines"] == {}
 
 
 def test_plan_says_what_serves_on_without_being_configured(world):
     world.push("one")
     text = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {dev: }}}"
     world.configure(text)
-    found = world.desk.plan(text)["pipelines"]["hello"]
+    found = world.commands.plan(text)["pipelines"]["hello"]
     assert "serves on until `pushlive gc`" in found["live"][0]
 
 
 def test_output_shows_the_application_of_each_slot(world):
     world.push("one")
     world.push("two")
-    world.desk._output = world.engine.logs
-    said = world.desk.output("hello")
+    said = world.commands.output("hello")
     assert [line for line in said if line.startswith("──")] == [
         "── live r1 (blue, warm)",
         "── live r2 (green, serving)",

@@ -32,7 +32,7 @@ def test_a_ref_pushed_just_before_a_crash_is_found(world):
     world.clock.sleep(10)
     said = world.keeper.tick()
     world.work()
-    assert any("pushed, but not recorded" in line for line in said)
+    assert any("pushed but not recorded" in line for line in said)
     assert world.run(2).commit == commit
     assert world.run(2).outcome == Outcome.LIVE
     world.clock.sleep(10)
@@ -52,17 +52,17 @@ def test_fault_34_the_proxy_is_brought_back_to_the_stores_word(world):
     world.push("one")
     world.push("two")
     world.engine.active["hello", "live"] = "blue"
-    said = world.keeper.reconcile()
+    said = world.reconcile()
     assert world.engine.active["hello", "live"] == "green"
     assert any("brought back to green (r2)" in line for line in said)
-    assert world.keeper.reconcile() == []
+    assert world.reconcile() == []
 
 
 def test_fault_39_a_removed_container_is_restored(world):
     world.push("one")
     ref = next(p for p in world.engine.held if p.environment == "live")
     world.engine.vanish(ref)
-    said = world.keeper.reconcile()
+    said = world.reconcile()
     assert ref in world.engine.held
     assert any("was not running and was started" in line for line in said)
 
@@ -71,7 +71,7 @@ def test_a_warm_slot_is_stopped_when_its_time_is_over(world):
     world.push("one")
     world.push("two")
     world.clock.sleep(601)
-    world.keeper.reconcile()
+    world.reconcile()
     assert {p.slot for p in world.engine.held} == {"green"}
     assert set(world.environment("live").slots) == {"green"}
     assert world.environment("live").serving == 2
@@ -83,10 +83,10 @@ def test_a_busy_warm_slot_is_drained_first_but_not_for_ever(world):
     ref = next(p for p in world.engine.held if p.environment == "live" and p.slot == "blue")
     world.engine.sessions(ref, 10_000)
     world.clock.sleep(601)
-    world.keeper.reconcile()
+    world.reconcile()
     assert ref in world.engine.held
     world.clock.sleep(60)
-    world.keeper.reconcile()
+    world.reconcile()
     assert ref not in world.engine.held
 
 
@@ -94,10 +94,10 @@ def test_a_failed_slot_is_kept_for_a_while_and_then_cleared(world):
     world.break_app(1)
     world.push("one")
     assert {p.environment for p in world.engine.held} == {"dev"}
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.engine.held
     world.clock.sleep(601)
-    world.keeper.reconcile()
+    world.reconcile()
     assert not world.engine.held
     assert world.environment("dev").slots == {}
 
@@ -108,7 +108,7 @@ def test_a_slot_left_behind_by_a_run_that_ended_is_cleared(world):
     left = replace(ref.slots["blue"], run=1, release=1, state=SlotState.STARTING)
     changed = replace(ref, slots={**ref.slots, "green": left})
     world.store.transact("hello", lambda tx: tx.put_environment(changed))
-    said = world.keeper.reconcile()
+    said = world.reconcile()
     assert any("green was left behind by #1" in line for line in said)
     assert set(world.environment("dev").slots) == {"blue"}
 
@@ -119,27 +119,27 @@ def test_containers_that_a_lost_store_does_not_know_go_on_until_gc(world):
     stranger = SlotRef("ghost", "dev", 9, "blue")
     world.engine.held[stranger] = type(world.engine.held[spec.ref])(replace(spec, ref=stranger))
     world.engine.active["ghost", "dev"] = None
-    assert world.keeper.reconcile() == []
+    assert world.reconcile() == []
     assert stranger in world.engine.held
-    said = world.keeper.gc()
+    said = world.gc()
     assert stranger not in world.engine.held
-    assert any("ghost/dev is unknown" in line for line in said)
+    assert any("ghost/dev has no record" in line for line in said)
 
 
 def test_nobody_reconciles_where_a_run_is_at_work(world):
     world.push("one")
     lease = world.store.leases.take("env:hello/live", "somebody")
     world.engine.active["hello", "live"] = None
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.engine.active["hello", "live"] is None
     world.store.leases.drop(lease)
 
 
 def test_fault_24_old_images_go_but_never_what_a_revert_needs(world):
-    world.settings = world.keeper._settings = replace(world.settings, keep_releases=2)
+    jobs = world.another_process(replace(world.settings, keep_releases=2))
     for n in range(6):
         world.push(str(n))
-    world.keeper.tidy()
+    jobs.image_gc.run()
     kept = {int(tag[1:]) for _, tag in world.builder.tags if tag.startswith("r") and tag[1:].isdigit()}
     assert kept == {5, 6}
     world.revert()
@@ -149,8 +149,8 @@ def test_fault_24_old_images_go_but_never_what_a_revert_needs(world):
 def test_gc_removes_what_is_not_configured_any_more(world):
     world.push("one")
     world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
-    said = world.keeper.gc()
-    assert any("hello/qa is not in pipelines.yaml any more" in line for line in said)
+    said = world.gc()
+    assert any("hello/qa is no longer in pipelines.yaml" in line for line in said)
     assert {p.environment for p in world.engine.held} == {"dev", "live"}
     assert set(world.store.environments("hello")) == {"dev", "live"}
 
@@ -159,7 +159,7 @@ def test_gc_waits_for_a_round_of_reconciliation_and_not_for_a_run(world, monkeyp
     world.push("one")
     world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
     lease = world.store.leases.take("env:hello/qa", "somebody")
-    assert world.keeper.gc() == ("hello/qa is not in pipelines.yaml any more, but a run is at work there",)
+    assert world.gc() == ("hello/qa is no longer in pipelines.yaml, but a run is at work there",)
     assert world.serving()["qa"] == 1
     real, looks = world.clock.sleep, []
 
@@ -170,7 +170,7 @@ def test_gc_waits_for_a_round_of_reconciliation_and_not_for_a_run(world, monkeyp
         real(seconds)
 
     monkeypatch.setattr(world.clock, "sleep", sleep)
-    assert "was removed" in world.keeper.gc()[0]
+    assert "was removed" in world.gc()[0]
     assert world.store.leases.free("env:hello/qa")
 
 
@@ -181,17 +181,15 @@ def test_nothing_is_started_again_while_gc_removes_it(world, monkeypatch):
 
     def remove(ref):
         real(ref)
-        world.another_keeper().reconcile()
+        world.another_process().reconcile.run()
 
     monkeypatch.setattr(world.engine, "remove", remove)
-    world.keeper.gc()
+    world.gc()
     assert {ref.environment for ref in world.engine.held} == {"dev", "live"}
 
 
 def test_one_keeper_acts_at_a_time(world):
-    other = type(world.keeper)(
-        world.store, world.keeper._adapters, world.settings, world.desk.accept, world.heads, list
-    )
+    other = world.another_keeper()
     world.push("one")
     world.keeper.tick()
     world.engine.active["hello", "live"] = "green"
@@ -209,4 +207,4 @@ def test_a_changed_file_is_taken_up_and_a_wrong_one_keeps_the_last_good(world):
     assert world.push("two").stages == ("build", "only")
     world.configure("pipelines: {hello: {environments: {only: {replicas: many}}}}")
     assert world.push("three").outcome == Outcome.LIVE
-    assert "replicas" in world.desk.status()["config_error"]
+    assert "replicas" in world.commands.status()["config_error"]

@@ -63,7 +63,7 @@ def test_every_end_is_told_once_with_its_id(told):
     told.push("two")
     told.accept(told.commit("three"))
     told.accept(told.commit("four"))
-    told.desk.cancel("hello", 4, "ann")
+    told.commands.cancel("hello", 4, "ann")
     told.work()
     assert mail.got() == [
         "hello#1/live",
@@ -109,13 +109,13 @@ def test_waiting_holding_and_reverting_are_told(make_world):
     world = make_world(GATED)
     mail = Mail(world)
     world.push("one")
-    world.desk.promote("hello", "ann")
+    world.commands.promote("hello", "ann")
     world.work()
     world.push("two")
-    world.desk.promote("hello", "ann")
+    world.commands.promote("hello", "ann")
     world.work()
     world.revert(reason="slow")
-    world.desk.hold("hello", "ann", environment="dev", reason="tidying")
+    world.commands.hold("hello", "ann", environment="dev", reason="tidying")
     assert mail.got() == [
         "hello#1/waiting/live", "hello#1/live",
         "hello#2/waiting/live", "hello#2/live",
@@ -181,7 +181,7 @@ def test_the_receivers_are_those_of_the_configuration_that_the_run_obeys(told):
 def test_a_configuration_deployed_by_hand_does_not_choose_the_receivers(told):
     mail = Mail(told)
     told.push("one")
-    told.desk.deploy("hello", "bob", config=TOLD.replace(CHAT, "https://elsewhere.example.net/x"))
+    told.commands.deploy("hello", "bob", config=TOLD.replace(CHAT, "https://elsewhere.example.net/x"))
     told.work()
     assert told.run(2).outcome == Outcome.LIVE
     assert mail.got() == ["hello#1/live", "hello#2/live"]
@@ -213,7 +213,7 @@ def carry(world: World, commit: str) -> None:
     world.accept(commit, delivery="one")
     world.work()
     if any(run.state == State.WAITING for run in world.store.open_runs("hello")):
-        world.desk.promote("hello", "ann")
+        world.commands.promote("hello", "ann")
     world.work()
 
 
@@ -297,9 +297,9 @@ def test_the_lease_of_a_messenger_that_was_killed_is_freed(told):
     told.store.leases.take(f"notify:{box.id}", "the dead one")
     mail.deliver()
     assert mail.taken() == []  # somebody is at it
-    told.keeper.sweep()
+    told.jobs.requeue.run()
     told.clock.sleep(8.5)
-    told.keeper.sweep()
+    told.jobs.requeue.run()
     assert mail.got() == ["hello#1/live"]
 
 
@@ -345,7 +345,7 @@ def test_fault_49_a_dead_receiver_does_not_delay_another(make_world):
     assert "https://chat.example.com/… (" in text
     assert "answered 503; 5 waiting, 0 given up" in text
     assert "s3cr3t" not in text
-    assert world.desk.status()["undelivered"] == [text]
+    assert world.commands.status()["undelivered"] == [text]
 
 
 def test_pauses_grow_and_are_bounded_and_a_day_later_it_is_given_up(told):

@@ -48,7 +48,7 @@ def test_fault_05_a_delivery_a_hundred_times_at_once_makes_one_run(world):
     commit = world.commit("one")
     push = Push("hello", "hello", "refs/heads/main", commit, "github:1")
     with ThreadPoolExecutor(16) as pool:
-        accepted = list(pool.map(lambda _: world.desk.accept(push), range(100)))
+        accepted = list(pool.map(lambda _: world.commands.accept(push), range(100)))
     assert {one.run.number for one in accepted} == {1}
     assert sum(not one.duplicate for one in accepted) == 1
     assert world.store.last_run("hello") == 1
@@ -101,14 +101,14 @@ def test_fault_09_five_hundred_pushes_are_each_kept_and_have_one_end(world):
 
 def test_a_queued_run_is_superseded_by_a_newer_head_and_says_so(world):
     first = world.accept(world.commit("a"))
-    second = world.desk.accept(Push("hello", "hello", "refs/heads/main", world.commit("b"), "d2"))
+    second = world.commands.accept(Push("hello", "hello", "refs/heads/main", world.commit("b"), "d2"))
     assert second.notes == (f"{first.id} had not started and is superseded",)
     assert world.run(first.number).outcome == Outcome.SUPERSEDED
 
 
 def test_an_unknown_pipeline_is_refused_and_nothing_is_stored(world):
     with pytest.raises(NotFound, match="no pipeline 'nobody'"):
-        world.desk.accept(Push("nobody", "x", "refs/heads/main", "a" * 40, "d"))
+        world.commands.accept(Push("nobody", "x", "refs/heads/main", "a" * 40, "d"))
     assert world.store.pipelines() == ()
 
 

@@ -21,7 +21,6 @@ from pipeline.domain.environment import SlotState
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import EngineFailed, StoreUnavailable
-from pipeline.maintenance.keeper import Keeper
 from pipeline.runlog import file as logs
 from pipeline.runtime import embedded_store as embedded_module
 from pipeline.runtime.embedded_store import EmbeddedStore
@@ -53,8 +52,8 @@ def test_crash_between_verify_step_and_verified_loses_good(world, monkeypatch):
 
 def test_newer_run_that_fails_verification_takes_older_run_away(world):
     world.push("one")
-    a = world.desk.deploy("hello", "ann")  # #2
-    b = world.desk.deploy("hello", "ann", rebuild=True)  # #3, newer
+    a = world.commands.deploy("hello", "ann")  # #2
+    b = world.commands.deploy("hello", "ann", rebuild=True)  # #3, newer
     # #3 is quicker than #2: another worker holds #2 at this moment
     lease = world.store.leases.take(f"run:hello#{a.number}")
     real = world.engine.public
@@ -103,7 +102,7 @@ def test_keeper_whose_lease_ended_in_stop_forgets_the_new_slot(world):
         lease_ends()
 
     world.engine.stop = stop
-    world.keeper.reconcile()
+    world.reconcile()
     world.engine.stop = real_stop
     env = world.environment("dev")
     assert env.active in env.slots, env
@@ -128,7 +127,7 @@ def lose_reply(monkeypatch, when):
 def test_lost_reply_of_exec_makes_two_runs(world, monkeypatch):
     world.push("one")
     done = lose_reply(monkeypatch, lambda c: True)
-    run = world.desk.deploy("hello", "ann")
+    run = world.commands.deploy("hello", "ann")
     assert done
     assert run.number == 2
     assert world.store.last_run("hello") == 2
@@ -174,7 +173,7 @@ def test_switch_back_that_fails_once_leaves_traffic_on_the_failed(world):
     run = world.push("two")
     assert run.outcome == Outcome.FAILED
     world.clock.sleep(10)
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.environment("live").serving == 1
     assert world.engine.active["hello", "live"] == "blue"
 
@@ -195,8 +194,8 @@ def test_set_aside_after_the_switch_leaves_unverified_traffic(world):
             world.work()
     world.engine.public = real
     world.clock.sleep(700)
-    world.keeper.reconcile()
-    world.keeper.reconcile()
+    world.reconcile()
+    world.reconcile()
     assert world.run(run.number).outcome == Outcome.FAILED
     assert world.environment("live").serving == 1
 
@@ -204,10 +203,10 @@ def test_set_aside_after_the_switch_leaves_unverified_traffic(world):
 def test_sweep_undoes_a_deploy_by_hand(world):
     world.push("one")
     world.push("two")
-    world.desk.hold("hello", "ann")
+    world.commands.hold("hello", "ann")
     three = world.push("three")
     assert three.state == State.WAITING
-    by_hand = world.desk.deploy("hello", "ann", release=1)
+    by_hand = world.commands.deploy("hello", "ann", release=1)
     world.work()
     assert world.run(three.number).outcome == Outcome.SUPERSEDED
     world.clock.sleep(10)
@@ -225,7 +224,7 @@ def test_config_file_away_and_back(world):
     world.keeper.tick()
     aside.rename(file)
     world.keeper.tick()
-    assert world.desk._configs.problem() == ""
+    assert world.services.configurations.problem() == ""
 
 
 def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
@@ -233,7 +232,7 @@ def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
     real = world.runner._wait_at
 
     def wait(work, *rest):
-        world.desk.cancel("hello", work.run.number, "ann")
+        world.commands.cancel("hello", work.run.number, "ann")
         real(work, *rest)
 
     monkeypatch.setattr(world.runner, "_wait_at", wait)
@@ -243,16 +242,16 @@ def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
 
 def test_resume_between_gate_and_wait(world, monkeypatch):
     world.push("one")
-    world.desk.hold("hello", "ann")
+    world.commands.hold("hello", "ann")
     real = world.runner._wait_at
 
     def wait(work, *rest):
-        world.desk.resume("hello", "ann")
+        world.commands.resume("hello", "ann")
         real(work, *rest)
 
     monkeypatch.setattr(world.runner, "_wait_at", wait)
     run = world.push("two")
-    world.desk.resume("hello", "ann")
+    world.commands.resume("hello", "ann")
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).state
 
@@ -262,11 +261,11 @@ def test_first_deploy_cancelled_after_crash_proxy_put_right(make_world):
     world.engine.kill("switch", after=True)
     with pytest.raises(Killed):
         world.push("one")
-    world.desk.cancel("hello", 1, "ann")
+    world.commands.cancel("hello", 1, "ann")
     world.work()
     assert world.run(1).outcome == Outcome.CANCELLED
     world.clock.sleep(10)
-    world.keeper.reconcile()
+    world.reconcile()
     env = world.environment("live")
     assert env.active is None
     assert world.engine.serving(SlotRef("hello", "live", env.index, "blue")) is None, world.store.facts.get(
@@ -277,17 +276,17 @@ def test_first_deploy_cancelled_after_crash_proxy_put_right(make_world):
 def test_retry_of_a_configuration_deploy_keeps_the_configuration(world):
     world.push("one")
     text = world.settings.config.read_text().replace("replicas: 2", "replicas: 3")
-    run = world.desk.deploy("hello", "ann", config=text)
+    run = world.commands.deploy("hello", "ann", config=text)
     world.work()
-    again = world.desk.retry("hello", run.number, "ann")
+    again = world.commands.retry("hello", run.number, "ann")
     assert (again.config, again.from_release) == (run.config, run.from_release)
 
 
 def test_retry_of_a_release_deploy(world):
     world.push("one")
-    run = world.desk.deploy("hello", "ann", release=1)
+    run = world.commands.deploy("hello", "ann", release=1)
     world.work()
-    again = world.desk.retry("hello", run.number, "ann")
+    again = world.commands.retry("hello", run.number, "ann")
     assert again.release == 1
 
 
@@ -297,7 +296,7 @@ def test_cancel_does_not_cut_a_release_command(make_world):
     run = world.accept(world.commit("one"))
 
     def cancel():
-        world.desk.cancel("hello", run.number, "ann")
+        world.commands.cancel("hello", run.number, "ann")
         world.clock.sleep(1)
 
     world.engine.before("command", cancel)
@@ -312,8 +311,8 @@ def test_release_command_containers_are_forgotten(make_world):
     world.push("one")
     world.push("two")
     world.clock.sleep(7200)
-    world.keeper.reconcile()
-    world.keeper.tidy()
+    world.reconcile()
+    world.jobs.image_gc.run()
     assert not world.engine.done
 
 
@@ -329,7 +328,7 @@ def test_sweep_rings_without_bound(world):
 def test_revert_to_an_identical_release(world):
     world.push("good")
     world.push("bad")
-    world.desk.deploy("hello", "ann")
+    world.commands.deploy("hello", "ann")
     world.work()  # the same commit again: r3 is r2's image and configuration
     assert world.environment("live").good == (1, 2, 3)
     run = world.revert()
@@ -372,7 +371,7 @@ def test_hold_after_crash_after_switch(world):
     with pytest.raises(Killed):
         world.push("two")
     world.engine.public = real
-    world.desk.hold("hello", "ann")
+    world.commands.hold("hello", "ann")
     world.work()
     run = world.run(2)
     # it serves live and waits before live
@@ -382,11 +381,11 @@ def test_hold_after_crash_after_switch(world):
 def test_sweep_pushes_the_head_again_after_fifty_other_runs(world):
     world.push("one")
     world.push("two")
-    world.desk.revert("hello", "ann")
+    world.commands.revert("hello", "ann")
     world.work()
     for _ in range(50):
-        r = world.desk.deploy("hello", "ann", release=1)
-        world.desk.cancel("hello", r.number, "ann")
+        r = world.commands.deploy("hello", "ann", release=1)
+        world.commands.cancel("hello", r.number, "ann")
     last = world.store.last_run("hello")
     world.clock.sleep(10)
     said = world.keeper.tick()
@@ -396,8 +395,8 @@ def test_sweep_pushes_the_head_again_after_fifty_other_runs(world):
 def test_double_revert_click(world):
     for t in ("one", "two", "three"):
         world.push(t)
-    world.desk.revert("hello", "ann")
-    world.desk.revert("hello", "ann")
+    world.commands.revert("hello", "ann")
+    world.commands.revert("hello", "ann")
     world.work()
     assert world.environment("live").serving == 2
     starts = [
@@ -414,7 +413,7 @@ def test_hold_during_rollout_waits_not_cancels(world):
 
     def preview(spec):
         if spec.ref.environment == "live" and not world.environment("live").hold:
-            world.desk.hold("hello", "ann")
+            world.commands.hold("hello", "ann")
         return real(spec)
 
     world.engine.preview = preview
@@ -438,7 +437,7 @@ def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
         return acted
 
     world.engine.restore = restore
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.environment("dev").active == world.engine.serving(ref)
 
 
@@ -451,7 +450,7 @@ def test_waiting_for_another_run_counts_as_machine_time(world):
     world.store.leases.drop(lease)
     world.work()
     run = world.run(run.number)
-    timing = world.desk.show("hello", run.number)["timing"]
+    timing = world.commands.show("hello", run.number)["timing"]
     assert timing["machine"] < 300
     assert timing["deploy"] < 300
     assert timing["queue"] >= 1200
@@ -459,7 +458,7 @@ def test_waiting_for_another_run_counts_as_machine_time(world):
 
 def test_the_last_line_before_a_silence_reaches_followers(world, tmp_path):
     world.push("one")
-    run = world.desk.deploy("hello", "ann")
+    run = world.commands.deploy("hello", "ann")
     lease = world.store.leases.take(f"run:{run.id}")
     with LeaseHeartbeat(world.store) as heartbeat:
         heartbeat.hold(lease)
@@ -485,7 +484,7 @@ def test_revert_while_the_deploy_verifies_is_one_switch(world):
 
     def public(spec):
         if spec.ref.environment == "live" and not reverts:
-            reverts.append(world.desk.revert("hello", "ann"))
+            reverts.append(world.commands.revert("hello", "ann"))
             world.clock.sleep(1)
         return real(spec)
 
@@ -505,7 +504,7 @@ def test_revert_while_the_deploy_verifies_is_one_switch(world):
 def test_clean_restart_sweeps_at_once(world):
     world.push("one")
     world.keeper.tick()
-    new = Keeper(world.store, world.keeper._adapters, world.settings, world.desk.accept, world.heads, list)
+    new = world.another_keeper()
     world.accept(world.commit("two"))
     world.queue.rings.clear()
     deadline = time.monotonic() + 15
@@ -540,7 +539,7 @@ def test_wrong_route_puts_a_good_release_in_quarantine(world):
 def test_resume_tells_those_it_supersedes(world):
     # two runs wait at different times through a crash: the older is ended by resume, without an end event
     world.push("one")
-    world.desk.hold("hello", "ann")
+    world.commands.hold("hello", "ann")
     a = world.push("two")
     world.push("three")
     # put a back as a waiting one, as happens when it comes to the gate after b
@@ -551,7 +550,7 @@ def test_resume_tells_those_it_supersedes(world):
         ),
     )
     before = len(world.events(a, "end"))
-    world.desk.resume("hello", "ann")
+    world.commands.resume("hello", "ann")
     assert world.run(a.number).outcome == Outcome.SUPERSEDED
     assert len(world.events(a, "end")) == before + 1
 
@@ -568,8 +567,8 @@ def test_retaken_checks_are_not_doubled(world):
 def test_a_stopping_worker_takes_up_nothing_new(make_world):
     world = make_world("pipelines: {hello: {environments: {live: }}}")
     world.push("one")
-    world.desk.deploy("hello", "ann")
-    b = world.desk.deploy("hello", "ann")
+    world.commands.deploy("hello", "ann")
+    b = world.commands.deploy("hello", "ann")
     # a reaches its environment, is asked to stop there and parks; b must not be begun
     world.runner._stopping = lambda: True
     world.runner.work("hello")
@@ -586,7 +585,7 @@ def test_gc_takes_nothing_from_a_run_at_work(make_world):
         if spec.ref.environment == "dev" and not done:
             done.append(1)
             world.configure("pipelines: {hello: {environments: {live: }}}")
-            world.keeper.gc()
+            world.gc()
         return real(spec, emit, watch)
 
     world.engine.ready = ready

@@ -28,7 +28,7 @@ def world(make_world):
 
 
 def put(world, name: str, value: str, environment: str = "") -> dict:
-    return world.desk.set_secret("hello", "ann", name, Secret(value), environment=environment)
+    return world.commands.set_secret("hello", "ann", name, Secret(value), environment=environment)
 
 
 def given(world, environment: str = "live") -> dict[str, str]:
@@ -76,11 +76,11 @@ def test_a_missing_secret_stops_the_run_before_anything_is_built(world):
     assert "`pushlive secret set hello API_KEY --env dev`" in run.failure.advice
     assert world.builder.calls == world.source.calls == []
     [warning] = [
-        w for w in world.desk.plan(CONFIG.replace("TOKEN", "OTHER"))["warnings"] if "dev.secrets" in w
+        w for w in world.commands.plan(CONFIG.replace("TOKEN", "OTHER"))["warnings"] if "dev.secrets" in w
     ]
     assert "OTHER is not set" in warning
     put(world, "API_KEY", "now-it-is-there")
-    world.desk.retry("hello", run.number, "ann")
+    world.commands.retry("hello", run.number, "ann")
     world.work()
     assert given(world)["API_KEY"] == "now-it-is-there"
 
@@ -98,7 +98,7 @@ def test_a_rotated_secret_goes_live_with_the_same_image_and_a_revert_takes_the_o
     world.push("one")
     world.push("two")
     put(world, "TOKEN", "the-second-token")
-    world.desk.deploy("hello", "ann")
+    world.commands.deploy("hello", "ann")
     world.work()
     assert given(world)["TOKEN"] == "the-second-token"
     run = world.revert()
@@ -113,14 +113,14 @@ def test_one_commit_with_another_secret_is_another_release_to_go_back_to(world):
     """Image and configuration are the same: only the secret's version tells the good one from the bad one."""
     first = world.push("one")
     put(world, "TOKEN", "a-wrong-token")
-    world.desk.deploy("hello", "ann", commit=first.commit)
+    world.commands.deploy("hello", "ann", commit=first.commit)
     world.work()
     assert world.serving()["live"] == 2
     run = world.revert()
     assert (run.release, given(world)["TOKEN"]) == (1, "the-first-token")
     put(world, "TOKEN", "a-right-token")  # the same image may enter again with it
-    world.desk.resume("hello", "ann")
-    world.desk.deploy("hello", "ann", commit=first.commit)
+    world.commands.resume("hello", "ann")
+    world.commands.deploy("hello", "ann", commit=first.commit)
     world.work()
     assert (world.serving()["live"], given(world)["TOKEN"]) == (3, "a-right-token")
 
@@ -129,7 +129,7 @@ def test_a_revert_takes_the_newest_in_place_of_a_revoked_one_and_says_so(world):
     world.push("one")
     put(world, "TOKEN", "the-second-token")
     world.push("two")
-    world.desk.remove_secret("hello", "bob", "TOKEN", version=1)
+    world.commands.remove_secret("hello", "bob", "TOKEN", version=1)
     run = world.revert()  # its slot is warm, but with the revoked one
     assert (run.outcome, run.release) == (Outcome.LIVE, 1)
     assert given(world) == {"TOKEN": "the-second-token", "DATABASE_URL": "postgres://one"}
@@ -146,7 +146,7 @@ def test_a_warm_revert_needs_no_value_and_a_cold_one_says_what_it_lacks_before_i
     run = world.revert()
     assert (run.outcome, run.release) == (Outcome.LIVE, 1)
     started = world.engine.names().count("start")
-    world.desk.unquarantine("hello", "ann", 2)
+    world.commands.unquarantine("hello", "ann", 2)
     world.environment("live")
     world.engine.vanish(next(p for p in world.engine.held if p.environment == "live" and p.slot == "green"))
     ref = world.environment("live")
@@ -167,7 +167,7 @@ def test_a_version_that_is_kept_no_longer_is_said_before_anything_is_started(wor
         if number in (3, 4):
             world.push(f"push {number}")
     # Version 1 is used nowhere any more; those that a slot has are kept beyond the ten.
-    numbers = [one["version"] for one in world.desk.secret("hello", "TOKEN")]
+    numbers = [one["version"] for one in world.commands.secret("hello", "TOKEN")]
     assert numbers == [13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3]
     started = world.engine.names().count("start")
     gone = "version 1 of the secret TOKEN, which hello/live needs, is kept no longer"
@@ -187,16 +187,16 @@ def test_the_keeper_makes_containers_again_with_the_versions_they_had(world):
     put(world, "TOKEN", "the-second-token")
     ref = next(ref for ref in world.engine.held if ref.environment == "live")
     world.engine.vanish(ref)
-    assert any("was not running" in line for line in world.keeper.reconcile())
+    assert any("was not running" in line for line in world.reconcile())
     assert given(world)["TOKEN"] == "the-first-token"
-    world.desk.remove_secret("hello", "bob", "TOKEN", version=1)
-    assert world.keeper.reconcile() == []  # what runs is left alone
+    world.commands.remove_secret("hello", "bob", "TOKEN", version=1)
+    assert world.reconcile() == []  # what runs is left alone
     world.engine.vanish(ref)
-    assert any("version 2, the newest for live, is taken" in line for line in world.keeper.reconcile())
+    assert any("version 2, the newest for live, is taken" in line for line in world.reconcile())
     assert given(world)["TOKEN"] == "the-second-token"
-    world.desk.remove_secret("hello", "bob", "TOKEN")
+    world.commands.remove_secret("hello", "bob", "TOKEN")
     world.engine.vanish(ref)
-    world.keeper.reconcile()
+    world.reconcile()
     problem = world.store.facts.get("problem:hello/live")
     assert "TOKEN for live" in problem
     assert "pushlive secret set hello TOKEN" in problem
@@ -227,8 +227,8 @@ def test_a_key_that_is_lost_wrong_or_open_is_said_and_nothing_new_is_sealed(worl
 
 def test_after_a_lost_key_everything_can_be_revoked_and_begun_anew(world):
     world.settings.secrets_key.unlink()
-    world.desk.remove_secret("hello", "ann", "TOKEN")
-    world.desk.remove_secret("hello", "ann", "DATABASE_URL", environment="live")
+    world.commands.remove_secret("hello", "ann", "TOKEN")
+    world.commands.remove_secret("hello", "ann", "DATABASE_URL", environment="live")
     assert put(world, "TOKEN", "the-second-token")["version"] == 2
     put(world, "DATABASE_URL", "postgres://two")
     assert world.push("one").outcome == Outcome.LIVE
@@ -249,22 +249,22 @@ def test_a_ciphertext_moved_to_another_secret_is_not_opened(world):
 
 def test_names_and_versions_are_listed_and_values_never(world):
     put(world, "DATABASE_URL", "postgres://two", "live")
-    world.desk.remove_secret("hello", "bob", "TOKEN")
-    found = {(one["name"], one["environment"]): one for one in world.desk.secrets("hello")}
+    world.commands.remove_secret("hello", "bob", "TOKEN")
+    found = {(one["name"], one["environment"]): one for one in world.commands.secrets("hello")}
     assert found["DATABASE_URL", "live"]["version"] == 2
     assert (found["TOKEN", ""]["revoked_by"], found["TOKEN", ""]["by"]) == ("bob", "ann")
-    assert [one["version"] for one in world.desk.secret("hello", "DATABASE_URL")] == [2, 1]
-    shown = repr([found, world.desk.secret("hello", "DATABASE_URL")])
+    assert [one["version"] for one in world.commands.secret("hello", "DATABASE_URL")] == [2, 1]
+    shown = repr([found, world.commands.secret("hello", "DATABASE_URL")])
     assert "postgres" not in shown
     assert "sealed" not in shown
     with pytest.raises(NotFound):
-        world.desk.secret("hello", "NOBODY")
+        world.commands.secret("hello", "NOBODY")
     with pytest.raises(NotFound, match="no version to revoke"):
-        world.desk.remove_secret("hello", "bob", "TOKEN")
+        world.commands.remove_secret("hello", "bob", "TOKEN")
     with pytest.raises(NotFound):
         put(world, "TOKEN", "some value", "nowhere")
     with pytest.raises(RequestError):
-        world.desk.secrets("nobody")
+        world.commands.secrets("nobody")
 
 
 def test_releases_from_before_there_were_secrets_still_load_and_revert(make_world):
@@ -310,8 +310,7 @@ def test_fault_21_checks_reasons_and_the_applications_output_are_masked(world):
     assert "the-first" not in run.failure.message
     assert run.failure.message.count("•••") == 1
     world.engine.printed = ("password: the-first-tok", "en", "fine")
-    world.desk._output = world.engine.logs
-    said = world.desk.output("hello", environment="dev")
+    said = world.commands.output("hello", environment="dev")
     assert said[-3:] == ("password: •••", "•••", "fine")
     assert "the-first" not in everything(world)
 
@@ -350,12 +349,12 @@ def test_a_release_deployed_again_takes_its_own_versions(world):
     world.push("one")
     put(world, "TOKEN", "the-second-token")
     world.push("two")
-    run = world.desk.deploy("hello", "ann", release=1)
+    run = world.commands.deploy("hello", "ann", release=1)
     world.work()
     assert (run.kind, world.run(run.number).outcome) == (Kind.DEPLOY, Outcome.LIVE)
     assert given(world)["TOKEN"] == given(world, "dev")["TOKEN"] == "the-first-token"
-    world.desk.remove_secret("hello", "ann", "DATABASE_URL", environment="live")
-    run = world.desk.deploy("hello", "ann", release=2)
+    world.commands.remove_secret("hello", "ann", "DATABASE_URL", environment="live")
+    run = world.commands.deploy("hello", "ann", release=2)
     world.work()
     failed = world.run(run.number)
     assert "DATABASE_URL for live" in failed.failure.message
@@ -371,7 +370,7 @@ def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
     for ref in [ref for ref in world.engine.held if ref.environment == "live"]:
         world.engine.vanish(ref)
     world.store.client.hset(world.store.key("secrets", "hello"), "TOKEN", "[]")
-    assert any(line.startswith("other/live") for line in world.keeper.reconcile())
+    assert any(line.startswith("other/live") for line in world.reconcile())
     assert "secrets:hello [TOKEN]" in world.store.facts.get("problem:hello/live")
     assert world.push("two").outcome == Outcome.FAILED
     assert world.push("two", "other").outcome == Outcome.LIVE
@@ -380,5 +379,5 @@ def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
 @pytest.mark.parametrize("word", ["live", "hello", "Green", "push"])
 def test_a_word_of_our_own_messages_is_no_secret(world, word):
     with pytest.raises(ConfigError, match="own messages"):
-        world.desk.set_secret("hello", "ann", "MODE", Secret(word))
-    assert "MODE" not in {one["name"] for one in world.desk.secrets("hello")}
+        world.commands.set_secret("hello", "ann", "MODE", Secret(word))
+    assert "MODE" not in {one["name"] for one in world.commands.secrets("hello")}

@@ -77,10 +77,10 @@ def test_fault_41_a_lost_environment_stops_the_run_that_still_has_its_own_lease(
 def test_a_resumed_run_goes_on_by_the_configuration_that_it_obeys(make_world):
     world = make_world(ONE)
     world.push("one")
-    world.desk.hold("hello", "ann")
+    world.commands.hold("hello", "ann")
     run = world.push("two")
     world.configure(ONE.replace("{live: }", "{live: {promote: manual}}"))
-    world.desk.resume("hello", "ann")
+    world.commands.resume("hello", "ann")
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
 
@@ -112,10 +112,10 @@ def test_a_route_to_an_empty_slot_is_taken_away(make_world):
     world.break_app(1)
     world.push("one")
     world.clock.sleep(700)
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.environment("live").slots == {}
     world.engine.active["hello", "live"] = "green"
-    world.keeper.reconcile()
+    world.reconcile()
     assert world.engine.active["hello", "live"] is None
 
 

@@ -71,7 +71,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def address(world: World, tmp_path: Path) -> Iterator[str]:
-    app = create_app(world.service, world.settings, lambda name: tmp_path / name)
+    app = create_app(world.commands, world.settings, lambda name: tmp_path / name)
     server = make_server("127.0.0.1", 0, app, server_class=Threaded, handler_class=Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -137,10 +137,10 @@ def carry(world: World, done: Callable[[], bool]) -> None:
 
 def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, world, address):
     world.push("The first version")
-    world.service.promote("hello", "ann")
+    world.commands.promote("hello", "ann")
     world.work()
     world.push("The second version")
-    log_in(browser, address, world.service.create_token("bo", "developer", "ann"))
+    log_in(browser, address, world.commands.create_token("bo", "developer", "ann"))
     see(browser, "hello#2 waits before live")
     press(browser, "Promote r2")
     see(browser, "live gets r2")
@@ -161,7 +161,7 @@ def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, worl
 def test_a_viewer_sees_and_has_no_buttons_that_act(browser, world, address):
     world.push("The first version")
     browser.delete_all_cookies()
-    log_in(browser, address, world.service.create_token("eve", "viewer", "ann"))
+    log_in(browser, address, world.commands.create_token("eve", "viewer", "ann"))
     see(browser, "hello#1 waits before live")
     assert [b.text for b in browser.find_elements(By.CSS_SELECTOR, "main a.button, main button")] == []
 
@@ -169,7 +169,7 @@ def test_a_viewer_sees_and_has_no_buttons_that_act(browser, world, address):
 def test_fault_47_markup_in_a_commit_is_text_on_the_page(browser, world, address):
     world.push("<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m")
     browser.delete_all_cookies()
-    log_in(browser, address, world.service.create_token("cy", "viewer", "ann"))
+    log_in(browser, address, world.commands.create_token("cy", "viewer", "ann"))
     see(browser, "<script>alert(2)</script>")
     assert browser.find_elements(By.CSS_SELECTOR, "main img, main script") == []
     browser.get(f"{address}/runs/hello/1")
@@ -177,10 +177,10 @@ def test_fault_47_markup_in_a_commit_is_text_on_the_page(browser, world, address
 
 
 def test_a_run_that_waits_for_the_end_of_a_hold_offers_resume(browser, world, address):
-    world.service.hold("hello", "ann", environment="dev", reason="a freeze")
+    world.commands.hold("hello", "ann", environment="dev", reason="a freeze")
     world.push("The first version")
     browser.delete_all_cookies()
-    log_in(browser, address, world.service.create_token("di", "developer", "ann"))
+    log_in(browser, address, world.commands.create_token("di", "developer", "ann"))
     see(browser, "hello#1 waits before dev")
     press(browser, "Resume dev")
     press(browser, "Resume", within="main form")

@@ -1,0 +1,33 @@
+"""What is made once for a process and passed on: the settings, and everything kept in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config.settings import Settings
+from pipeline.secrets.vault import Vault
+from pipeline.store import Store
+from pipeline.store.audit_head import AuditHead
+from pipeline.store.configurations import Configurations
+
+
+@dataclass(frozen=True)
+class Services:
+    """Made by ``pipeline.runtime.bootstrap``; none of them needs an adapter."""
+
+    settings: Settings
+    store: Store
+    configurations: Configurations
+    vault: Vault
+    audit_head: AuditHead
+
+
+def services_on(store: Store, settings: Settings) -> Services:
+    """The services of one installation on that store."""
+    return Services(
+        settings,
+        store,
+        Configurations(store, settings.config),
+        Vault(store, settings.secrets_key),
+        AuditHead(store, settings.data),
+    )

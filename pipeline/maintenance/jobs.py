@@ -1,0 +1,66 @@
+"""Every maintenance job, and how often it runs. A new job is a file of its own and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.deploy.admission import Accepted
+from pipeline.deploy.services import Services
+from pipeline.domain.run import Push
+from pipeline.maintenance.audit import Audit
+from pipeline.maintenance.clock_jumps import ClockJumps
+from pipeline.maintenance.configuration import Configuration
+from pipeline.maintenance.damage import Damage
+from pipeline.maintenance.image_gc import ImageGc
+from pipeline.maintenance.job import Job
+from pipeline.maintenance.missing_images import MissingImages
+from pipeline.maintenance.proxy import Proxy
+from pipeline.maintenance.reconcile import Reconcile
+from pipeline.maintenance.requeue import Requeue
+from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
+from pipeline.ports.adapters import Adapters
+
+
+@dataclass(frozen=True)
+class Period:
+    """``jobs`` run one after the other, ``every`` so many seconds (0: in every round)."""
+
+    every: float
+    jobs: tuple[Job, ...]
+
+
+class Jobs:
+    """``accept``: takes a push; ``heads``: the branch heads of a repository on the built-in git server;
+    ``ensure_proxy``: makes sure that the proxy runs, and returns what it did."""
+
+    def __init__(
+        self,
+        services: Services,
+        adapters: Adapters,
+        accept: Callable[[Push], Accepted],
+        heads: Callable[[str], dict[str, str]],
+        ensure_proxy: Callable[[], list[str]],
+    ) -> None:
+        store, settings, configurations = services.store, services.settings, services.configurations
+        builder, clock = adapters.builder, adapters.clock
+        self.services, self.adapters = services, adapters
+        self.damage = Damage(store)
+        self.requeue = Requeue(store, adapters.queue, clock, self.damage)
+        self.clock_jumps = ClockJumps(store, clock, self.damage)
+        self.configuration = Configuration(configurations)
+        self.audit = Audit(services.audit_head)
+        self.heads = UnrecordedHeads(store, configurations, self.damage, accept, heads)
+        self.proxy = Proxy(ensure_proxy)
+        self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
+        self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
+        self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
+
+    def schedule(self) -> tuple[Period, ...]:
+        """In the order of a round. ``requeue`` and ``clock_jumps`` are not in it: they run in every process."""
+        return (
+            Period(0.0, (self.configuration, self.audit)),
+            Period(3.0, (self.heads,)),
+            Period(5.0, (self.proxy, self.reconcile, self.missing_images)),
+            Period(300.0, (self.image_gc,)),
+        )

@@ -1,0 +1,26 @@
+"""What a person may ask of the engines and of the maintenance."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pipeline.domain.engine_types import SlotRef, SlotSpec
+
+
+class Operations(Protocol):
+    """Needs adapters, so it is made in ``pipeline.runtime.bootstrap`` and passed on."""
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """The checks of ``maintenance.doctor``."""
+
+    def gc(self) -> tuple[str, ...]:
+        """Removes what nothing needs any more; what it did."""
+
+    def fix(self) -> tuple[str, ...]:
+        """Brings engines and proxy to what the store says; what it did."""
+
+    def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        """The last lines that a slot printed."""
+
+    def compare(self, spec: SlotSpec) -> tuple[str, ...]:
+        """What on the engine differs from that specification."""
