@@ -1,4 +1,4 @@
-"""The health checks of the service's containers: ``python health.py web|worker|store`` ends with 0 or says why not."""
+"""The health checks of the service's containers: ``python health.py web|worker|store`` exits with 0 or says why not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 
 def web() -> str:
-    """It answers, and the store behind it takes writes."""
+    """It answers, and its store accepts writes."""
     import urllib.request
 
     from pipeline.cli.client import where
@@ -17,23 +17,23 @@ def web() -> str:
     try:
         urllib.request.urlopen(where(os.environ).url + "/healthz", timeout=4).close()  # noqa: S310 - our own
     except OSError as error:
-        return f"the web side does not answer: {error}"
+        return f"the web process does not answer: {error}"
     return ""
 
 
 def store() -> str:
-    """It answers on its socket, with its password where it has one (PUSHLIVE_REDIS_URL_FILE, as the service itself is
-    told); only what is in the language itself, as this is asked every few seconds."""
+    """It answers on its socket, with its password if it has one (PUSHLIVE_REDIS_URL_FILE, as for the service). Uses the
+    standard library alone, because it runs every few seconds."""
     path = os.path.join(os.environ["PUSHLIVE_DATA"], "store", "valkey.sock")
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(4)
             connection.connect(path)
             connection.sendall(_login() + b"PING\r\nQUIT\r\n")
-            said = connection.makefile("rb").read(256)
+            answer = connection.makefile("rb").read(256)
     except OSError as error:
         return f"the store does not answer on {path}: {error}"
-    return "" if b"+PONG" in said else f"the store says {said!r}"
+    return "" if b"+PONG" in answer else f"the store answered {answer!r}"
 
 
 def _login() -> bytes:
@@ -46,7 +46,7 @@ def _login() -> bytes:
 
 
 def worker() -> str:
-    """Somebody keeps house: rings for what is due, brings Engine and proxy to what the store says."""
+    """A keeper is running: it wakes workers for what is due, and reconciles engines and proxy with the store."""
     from pipeline.config import settings
     from pipeline.errors import PushliveError
     from pipeline.runtime import bootstrap
@@ -55,10 +55,10 @@ def worker() -> str:
         free = bootstrap.store(settings.load()).leases.free("keeper")
     except PushliveError as error:
         return str(error)
-    return "no keeper holds its lease" if free else ""
+    return "no keeper is running" if free else ""
 
 
 if __name__ == "__main__":
     problem = {"web": web, "store": store, "worker": worker}[sys.argv[1]]()
-    print(problem or "well")  # noqa: T201 - docker inspect shows it
+    print(problem or "healthy")  # noqa: T201 - docker inspect shows it
     sys.exit(bool(problem))

@@ -1,5 +1,5 @@
-"""The figures that ``scripts/bench`` prints. Both sides of a pair run in turn on the same machine, so that what
-else the machine does falls on both; the figure is the median of the pairs' ratios."""
+"""The figures that ``scripts/bench`` prints. Both sides of a pair run one after the other on the same machine, so other
+load affects both. The figure is the median of the pairs' ratios."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DOCKERFILE = 'FROM busybox:1.36\nCOPY www /www\nCMD ["httpd", "-f", "-p", "0.0.0
 
 
 class Bench(Demo):
-    """The demonstration's service with the tiniest of applications."""
+    """The demonstration's service with a minimal application."""
 
     measured = CONFIG
 
@@ -162,7 +162,7 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(FIGURES), help="one figure")
     parser.add_argument("--json", action="store_true", help="figures in seconds, as JSON")
     parser.add_argument(
-        "--pairs", type=int, default=9, help="how many pairs (at least 9 for a figure that counts)"
+        "--pairs", type=int, default=9, help="how many pairs (at least 9 for a reliable figure)"
     )
     arguments = parser.parse_args()
     names = [arguments.only] if arguments.only else list(FIGURES)

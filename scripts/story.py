@@ -1,4 +1,4 @@
-"""The story that ``scripts/demo`` tells, on real parts, with an expectation behind every act."""
+"""What ``scripts/demo`` shows, on real parts, with expectations that are checked."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ pipelines:
 
 
 class Failed(Exception):
-    """An expectation did not hold."""
+    """An expectation was not met."""
 
 
 def title(text: str) -> None:
@@ -70,7 +70,7 @@ PORTS = 30  # environments
 
 
 class Demo:
-    """On this machine's Docker Engine; ``OnACluster`` tells what is different there."""
+    """On this machine's Docker Engine; ``OnACluster`` has what is different there."""
 
     def __init__(self, folder: Path, once: bool) -> None:
         self.folder, self.once = folder, once
@@ -80,7 +80,7 @@ class Demo:
         self.service: subprocess.Popen[bytes] | None = None
 
     def _environment(self) -> dict[str, str]:
-        """The demonstration keeps to itself: its own data, ports, subnet and names."""
+        """The demonstration has its own data, ports, subnet and names."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PUSHLIVE_", "GIT_"))}
         listen = f"127.0.0.1:{free_port()}" if self.once else "127.0.0.1:7170"
         first = free_ports(PORTS)  # never those of an installation with the defaults
@@ -107,7 +107,7 @@ class Demo:
         output = done.stdout + done.stderr
         print("".join(f"    {line}\n" for line in output.splitlines()), end="", flush=True)
         if code is not None:
-            expect(done.returncode == code, f"pushlive {arguments[0]} ended with {done.returncode}")
+            expect(done.returncode == code, f"pushlive {arguments[0]} exited with {done.returncode}")
         return output
 
     def data(self, *arguments: str) -> dict:
@@ -130,7 +130,7 @@ class Demo:
         return done.stdout + done.stderr
 
     def push(self, message: str) -> str:
-        """A commit and a real ``git push`` whose output is shown as it comes."""
+        """A commit and a real ``git push``, whose output is printed as it arrives."""
         self.git("add", "-A")
         self.git("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "commit", "-qm", message)
         print("  $ git push pushlive main", flush=True)
@@ -170,7 +170,7 @@ class Demo:
         expect(self.service.poll() is None, "it is up")
 
     def repository(self) -> None:
-        title("a sample application, in a repository of its own")
+        title("a sample application in its own repository")
         if self.app.exists():
             shutil.rmtree(self.app)
         shutil.copytree(SAMPLE, self.app)
@@ -196,7 +196,7 @@ class Demo:
     def first(self) -> None:
         title("the first push: build → dev → qa → live")
         output = self.push("The first version")
-        expect("remote:" in output and "live" in output, "the stages came as git's own output")
+        expect("remote:" in output and "live" in output, "the stages are part of git's own output")
         found = self.environments()
         for name in ("dev", "qa", "live"):
             expect(
@@ -211,7 +211,7 @@ class Demo:
         self.push("The second version")
         found = self.environments()
         expect(self.releases() == {"dev": 2, "qa": 2, "live": 2}, "r2 serves everywhere")
-        expect("version=2" in self.page(found["live"]), f"live shows it: {self.address(found['live'])}")
+        expect("version=2" in self.page(found["live"]), f"live serves it: {self.address(found['live'])}")
 
     def revert(self) -> None:
         title("back in a second")
@@ -223,16 +223,16 @@ class Demo:
             self.releases() == {"dev": 2, "qa": 2, "live": 1},
             f"live serves r1 again, {took:.2f} s for the whole command",
         )
-        expect("version=1" in self.page(found["live"]), "and shows it")
-        expect(found["live"]["hold"] is not None, "live is held until somebody resumes it")
+        expect("version=1" in self.page(found["live"]), "and its page is version 1")
+        expect(found["live"]["hold"] is not None, "live is held until someone resumes it")
 
     def third(self) -> None:
         title("a version that fails its smoke checks in dev")
         before = self.releases()
         self.change("www/healthz", "ok", "out of order")
         output = self.push("The third version, broken")
-        expect("failed" in output, "the pusher is told why")
-        expect(self.releases() == before, "nothing else moved")
+        expect("failed" in output, "the developer is told why")
+        expect(self.releases() == before, "nothing else changed")
         self.pushlive("follow", "hello#4", code=1)
 
     def change(self, file: str, old: str, new: str) -> None:
@@ -247,12 +247,12 @@ class Demo:
             self.service.send_signal(signal.SIGINT)
             self.service.wait(60)
         if self.once:
-            self.serving_without_us()
+            self.serving_without_the_service()
 
-    def serving_without_us(self) -> None:
+    def serving_without_the_service(self) -> None:
         port = self.environment["PUSHLIVE_PORTS"].partition("-")[0]
         page = self.page({"name": "dev", "url": f"http://127.0.0.1:{port}"})
-        expect("version=2" in page, "the service has ended, the application still serves")
+        expect("version=2" in page, "the service has stopped, and the application still serves")
 
     def clean(self) -> None:
         if self.service and self.service.poll() is None:
@@ -307,7 +307,7 @@ class OnACluster(Demo):
         super().start()
 
     def page(self, environment: dict) -> str:
-        """Through the API server's proxy, which any cluster has. kubectl asks for the page that people see."""
+        """Through the API server's proxy, which every cluster has. kubectl asks for the page that people see."""
         service = f"services/http:hello-{environment['name']}:http/proxy/"
         page = self.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/{service}")
         return " ".join(f"{name}={value}" for name, value in re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page))
@@ -327,10 +327,12 @@ class OnACluster(Demo):
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument(
-        "--once", action="store_true", help="end and clean up afterwards; exit 0 only if all held"
+        "--once",
+        action="store_true",
+        help="stop and clean up afterwards; exit 0 only if every expectation was met",
     )
     parser.add_argument(
-        "--engine", choices=["docker", "kubernetes"], default="docker", help="on what the environments run"
+        "--engine", choices=["docker", "kubernetes"], default="docker", help="what the environments run on"
     )
     given = parser.parse_args()
     once = given.once
@@ -352,27 +354,27 @@ def main() -> int:
         demo.revert()
         demo.third()
         if not once:
-            play(demo)
+            try_it(demo)
         demo.end()
     except Failed as error:
-        print(f"\nscripts/demo: an expectation did not hold: {error}", file=sys.stderr)
+        print(f"\nscripts/demo: an expectation was not met: {error}", file=sys.stderr)
         return 1
     finally:
         if once:
             demo.clean()
-    title("every expectation held" if once else "ended; `scripts/demo` begins anew")
+    title("every expectation was met" if once else "stopped; run `scripts/demo` to start again")
     return 0
 
 
-def play(demo: Demo) -> None:
-    title("yours to play with")
+def try_it(demo: Demo) -> None:
+    title("try it yourself")
     token = demo.folder / "data" / "token"
     print(
         f"""  the page:          {demo.environment["PUSHLIVE_URL"]}   (token: cat {token})
   the application:   {demo.app}   change something, commit, git push pushlive main
   the command line:  export PUSHLIVE_URL={demo.environment["PUSHLIVE_URL"]} PUSHLIVE_TOKEN=$(cat {token})
                      {PUSHLIVE} status
-  Ctrl-C ends the service; the applications go on serving. To remove them, too:
+  Ctrl-C stops the service; the applications keep serving. To remove them as well:
                      PUSHLIVE_DATA={demo.folder}/data PUSHLIVE_INSTANCE=demo {PUSHLIVE} down --all""",
         flush=True,
     )
