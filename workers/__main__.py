@@ -22,7 +22,8 @@ def main() -> int:
     if SUPERVISED in sys.argv:
         die_with_parent()
     bootstrap.preload()
-    return pool.Pool(pool.children(own, lambda: recovery.loop(own), lambda: messages.loop(own))).run()
+    pool.run(pool.children(own, lambda: recovery.loop(own), lambda: messages.loop(own)))
+    return 0
 
 
 if __name__ == "__main__":

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from pipeline.cli.command import argument, command
-from pipeline.cli.context import Context
+from pipeline.cli.context import DONE, Context
 
 
 @command("save everything that Pushlive keeps in one file", argument("file", metavar="FILE"))
 def backup(context: Context) -> int:
-    from pipeline.runtime import supervisor
+    from pipeline.lib.units import show_size
+    from pipeline.runtime.backup import backup as save
+    from pipeline.runtime.service import load_settings
 
-    return supervisor.backup(context.args.file)
+    saved = save(load_settings(), Path(context.args.file).absolute())
+    context.terminal.data(
+        f"Wrote {saved.file}: {saved.files} files, {show_size(saved.size)}.",
+        "It contains tokens, keys and secrets: anyone who can read it can do what this service can. Store it safely.",
+    )
+    return DONE
 
 
 @command("fill an empty data folder from a backup", argument("file", metavar="FILE"))
 def restore(context: Context) -> int:
-    from pipeline.runtime import supervisor
+    from pipeline.lib.units import show_size
+    from pipeline.runtime.backup import restore as load
+    from pipeline.runtime.service import load_settings
 
-    return supervisor.restore(context.args.file)
+    settings = load_settings()
+    loaded = load(settings, Path(context.args.file).absolute())
+    made = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(loaded.made))
+    context.terminal.data(
+        f"Restored {settings.data} to its state of {made} UTC ({loaded.files} files, {show_size(loaded.size)}).",
+        *(f"{note}." for note in loaded.notes),
+        "Start the service with `pushlive up`; `pushlive status` then shows which images are missing.",
+    )
+    return DONE

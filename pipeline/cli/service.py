@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli.command import argument, command
-from pipeline.cli.context import Context
+from pipeline.cli.context import DONE, Context
 
 
 @command(
@@ -11,9 +11,10 @@ from pipeline.cli.context import Context
     argument("--config", default="", metavar="FILE", help="default: pipelines.yaml"),
 )
 def up(context: Context) -> int:
-    from pipeline.runtime import supervisor
+    from pipeline.runtime.service import Service, load_settings
 
-    return supervisor.up(context.args)
+    Service(load_settings(context.args.config), context.terminal.data).run()
+    return DONE
 
 
 @command(
@@ -21,20 +22,29 @@ def up(context: Context) -> int:
     argument("--all", action="store_true", help="also remove the applications and their proxy"),
 )
 def down(context: Context) -> int:
-    from pipeline.runtime import supervisor
+    from pipeline.runtime import bootstrap, lock
+    from pipeline.runtime.service import STOP, load_settings
 
-    return supervisor.down(bool(context.args.all))
+    settings, terminal = load_settings(), context.terminal
+    stopped = lock.stop_holder(settings.data, STOP)
+    terminal.data("The service has stopped." if stopped else "No service is running here.")
+    if context.args.all:
+        for line in bootstrap.remove_everything(settings):
+            terminal.data(line)
+        terminal.data(f"Kept the images, and data and repositories in {settings.data}.")
+    return DONE
 
 
 @command("run only the web process, as its container does")
 def web(_: Context) -> int:
-    from pipeline.runtime import supervisor
+    from pipeline.runtime.service import become_web, load_settings
 
-    return supervisor.web()
+    become_web(load_settings())
 
 
 @command("run only the workers, as their container does")
 def worker(_: Context) -> int:
-    from pipeline.runtime import supervisor
+    from pipeline.runtime.service import become_workers, load_settings
 
-    return supervisor.worker()
+    load_settings()
+    become_workers()

@@ -27,7 +27,7 @@ from pipeline.adapters.git.bundle import load_bundle, save_bundle
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.lib.processes import RESTORING
-from pipeline.runtime import bootstrap
+from pipeline.runtime import bootstrap, lock
 from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store, snapshot
 
@@ -178,7 +178,12 @@ def _version() -> str:
 
 def restore(settings: Settings, file: Path) -> Told:
     """Fills an empty data folder (and store) with what ``file`` holds. The whole archive is read and checked
-    first. Raises RequestError, with nothing written, where it is damaged or not one of ours."""
+    first. Raises RequestError, with nothing written, if it is damaged or not a backup, or the service runs."""
+    if lock.held(settings.data):
+        raise RequestError(
+            f"the service is running with the data folder {settings.data}.",
+            advice="Stop it with `pushlive down` first.",
+        )
     manifest = _examine(file)
     if manifest["instance"] != settings.instance:
         raise RequestError(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from pipeline.cli.terminal import Terminal
 from pipeline.errors import PushliveError
-from pipeline.runtime import supervisor
-
-
-class Service(supervisor.Service):
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
-        self._workers = supervisor.Child("workers", "tests.faults.worker")
-
+from pipeline.runtime.service import Service, load_settings
 
 if __name__ == "__main__":
     try:
-        sys.exit(Service(supervisor._settings()).run())
+        Service(load_settings(), Terminal(os.environ).data, workers="tests.faults.worker").run()
     except PushliveError as error:
         sys.exit(str(error))

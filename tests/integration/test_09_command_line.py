@@ -196,7 +196,7 @@ def test_09_ctrl_c_and_down(service: Service) -> None:
     assert get(url)[1] == "version 5\n"  # the applications serve on
     service.up()
     assert service.page() == "version 5\n"
-    assert "the service has ended" in service.pushlive("down").out
+    assert "The service has stopped" in service.pushlive("down").out
     assert get(url)[1] == "version 5\n"
     assert "removed hello/live" in service.pushlive("down", "--all").out
     assert service.containers() == []

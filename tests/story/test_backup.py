@@ -22,7 +22,7 @@ from pipeline.domain import audit_chain
 from pipeline.domain.events import Event
 from pipeline.domain.run import Kind, Run
 from pipeline.errors import EngineFailed, RequestError, TryAgain
-from pipeline.runtime import backup, bootstrap, supervisor
+from pipeline.runtime import backup, bootstrap, lock
 from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store, snapshot
 from pipeline.store.audit_head import AuditHead
@@ -254,22 +254,19 @@ def test_a_store_without_records_and_the_maintainers_file_are_no_obstacle(full, 
     embedded.stop()
 
 
-def test_restore_refuses_a_folder_that_is_not_empty_and_a_running_service(full, folder, monkeypatch):
+def test_restore_refuses_a_folder_that_is_not_empty_and_a_running_service(full, folder):
     file = folder / "b.tgz"
     backup.backup(full, file)
-    monkeypatch.setattr(supervisor, "_settings", lambda: full)
     with pytest.raises(RequestError, match="not empty"):
-        supervisor.restore(str(file))
-    lock = supervisor.Service(full)._lock()
-    with pytest.raises(RequestError, match="is running"):
-        supervisor.restore(str(file))
-    lock.close()
+        backup.restore(full, file)
+    with lock.take(full.data), pytest.raises(RequestError, match="service is running"):
+        backup.restore(full, file)
 
 
 def test_nothing_starts_on_a_folder_that_is_being_restored(full):
     (full.data / backup.RESTORING).touch()
-    with pytest.raises(RequestError, match="cut off"):
-        supervisor.Service(full)._lock()
+    with pytest.raises(RequestError, match="interrupted"):
+        lock.take(full.data)
 
 
 def test_another_instances_backup_and_a_filled_store_are_refused(full, folder):

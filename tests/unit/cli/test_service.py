@@ -1,38 +1,64 @@
-"""up, down, web and worker."""
+"""up, down, web and worker: what each asks of the service's runtime."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.runtime import bootstrap, lock, service
 from tests.support.cli_stub import Told
 
 pytest_plugins = ["tests.support.cli_stub"]
 
 
-@pytest.mark.parametrize(
-    ("words", "call"),
-    [
-        (["up", "--config", "x.yaml"], ("up", "x.yaml")),
-        (["web"], ("web", None)),
-        (["worker"], ("worker", None)),
-        (["down"], ("down", False)),
-        (["down", "--all"], ("down", True)),
-    ],
-)
-def test_the_service_is_the_supervisors(
-    words: list[str], call: tuple[str, Any], pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(autouse=True)
+def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What ``load_settings`` leaves in the environment is taken back after the test."""
+    monkeypatch.setenv("PUSHLIVE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("PUSHLIVE_CONFIG", "pipelines.yaml")
+    return tmp_path / "data"
+
+
+def test_up_runs_the_service_with_the_given_file(
+    pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from pipeline.runtime import supervisor
+    ran: list[Any] = []
+    monkeypatch.setattr(service.Service, "run", lambda self: ran.append(self._settings.config))
+    assert pushlive("up", "--config", "x.yaml").code == 0
+    assert ran == [tmp_path / "x.yaml"]
 
-    calls: list[tuple[str, Any]] = []
 
-    def taken(name: str, *arguments: Any) -> int:
-        given = arguments[0] if arguments else None
-        calls.append((name, getattr(given, "config", given)))
-        return 3
+@pytest.mark.parametrize(("words", "module"), [("web", "webhooks"), ("worker", "workers")])
+def test_web_and_worker_become_their_module(
+    words: str, module: str, pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[str] = []
 
-    for name in ("up", "web", "worker", "down"):
-        monkeypatch.setattr(supervisor, name, lambda *arguments, name=name: taken(name, *arguments))
-    assert pushlive(*words).code == 3
-    assert calls == [call]
+    def become(name: str) -> None:
+        became.append(name)
+        raise SystemExit(3)
+
+    monkeypatch.setattr(service, "_become", become)
+    monkeypatch.setattr(service, "first_token", lambda settings, store: None)
+    monkeypatch.setattr(
+        bootstrap, "store", lambda settings: type("Store", (), {"healthy": lambda self: True})()
+    )
+    with pytest.raises(SystemExit):
+        pushlive(words)
+    assert became == [module]
+
+
+def test_down_stops_the_service_and_all_removes_the_applications(
+    pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    assert pushlive("down") == (0, "No service is running here.\n", "")
+    monkeypatch.setattr(lock, "stop_holder", lambda folder, timeout: folder == data)
+    assert pushlive("down") == (0, "The service has stopped.\n", "")
+    monkeypatch.setattr(bootstrap, "remove_everything", lambda settings: iter(["removed the proxy"]))
+    out = pushlive("down", "--all").out
+    assert out == (
+        f"The service has stopped.\nremoved the proxy\nKept the images, and data and repositories in {data}.\n"
+    )

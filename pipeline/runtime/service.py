@@ -1,0 +1,173 @@
+"""The service on one machine: `pushlive up` (store, proxy, web and workers), or one of its processes alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline.config import settings as settings_module
+from pipeline.config.settings import Settings
+from pipeline.errors import ConfigError, PushliveError, StoreUnavailable, TryAgain
+from pipeline.lib.processes import SUPERVISED
+from pipeline.lib.retry import poll
+from pipeline.runtime import bootstrap, lock
+from pipeline.runtime.embedded_store import EmbeddedStore
+from pipeline.runtime.supervisor import SpawnedChild, Supervisor, stop
+from pipeline.store import Store
+from pipeline.store.configurations import Configurations
+
+READY = 30.0  # seconds until the web process has to answer, and the store to accept writes
+WEB_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+WORKER_GRACE = 30.0
+STOP = WEB_GRACE + WORKER_GRACE + 20.0  # seconds until the whole service has stopped
+
+
+def load_settings(config: str = "") -> Settings:
+    """The settings; ``config``: another pipelines.yaml. Child processes get the same paths by the environment."""
+    settings = settings_module.load()
+    os.environ["PUSHLIVE_CONFIG"] = str(Path(config or settings.config).absolute())
+    os.environ["PUSHLIVE_DATA"] = str(settings.data.absolute())
+    return settings_module.load()
+
+
+class Service:
+    """The whole service. ``say`` prints a line; ``workers`` is the module that runs the workers."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None], workers: str = "workers") -> None:
+        self._settings = settings
+        self._say = say
+        self._store = None if settings.redis_url else EmbeddedStore(settings.data)
+        self._supervisor = Supervisor(lambda text: say(f"! {text}"))
+        self._web = SpawnedChild("web", _module("webhooks"))
+        self._workers = SpawnedChild("workers", _module(workers))
+        self._reported = ""
+
+    def run(self) -> None:
+        """Until SIGINT or SIGTERM. Raises RequestError (it runs already) and what keeps it from starting."""
+        held = lock.take(self._settings.data)
+        self._supervisor.catch_signals()
+        try:
+            self._start()
+            self._supervisor.run(self._tend_store)
+            self._say("Stopping web, workers and store. The applications keep serving.")
+        finally:
+            self._end()
+            held.close()
+
+    def _start(self) -> None:
+        bootstrap.refuse_taken(self._settings.listen)
+        if self._store:
+            self._store.start()
+        store = bootstrap.store(self._settings)
+        self._take_up_config(store)
+        token = first_token(self._settings, store)
+        bootstrap.ensure_proxy(self._settings)
+        self._cap_builds()
+        if self._supervisor.stopping:
+            return
+        self._supervisor.start(self._web)
+        self._supervisor.start(self._workers)
+        self._wait_for_web()
+        if not self._supervisor.stopping:
+            self._greet(store, token)
+
+    def _take_up_config(self, store: Store) -> None:
+        configs = Configurations(store, self._settings.config)
+        configs.current()  # raises if there is none and never was
+        problem = configs.problem()
+        if problem:
+            self._say(f"! {problem}\n! The last good configuration stays in use until this is corrected.")
+
+    def _cap_builds(self) -> None:
+        try:
+            why_not = bootstrap.builder(self._settings).cap_builds()
+        except TryAgain as error:  # no environment needs this Engine, or ensure_proxy would have raised
+            why_not = f"{error} Builds fail until then; what is live keeps serving."
+        if why_not:
+            self._say(f"! {why_not}")
+
+    def _wait_for_web(self) -> None:
+        if not poll(lambda: self._supervisor.stopping or self._web_answers(), 0.05, timeout=READY):
+            raise ConfigError(
+                f"the web process does not answer on {self._settings.listen}.", advice="See its output above."
+            )
+
+    def _web_answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://{self._settings.listen}/healthz", timeout=2).close()
+        except (urllib.error.URLError, OSError):
+            self._supervisor.tend()
+            return False
+        return True
+
+    def _greet(self, store: Store, token: Path) -> None:
+        _, config = Configurations(store, self._settings.config).current()
+        self._say(f"Pushlive is up: {self._settings.url}  (token: {token})")
+        for name in config.pipelines:
+            repository = config.repository_of(name)
+            if repository:
+                branch = config.pipelines[name].source.branch
+                self._say(f"  {name}: git push {self._settings.url}/git/{repository}.git {branch}")
+        self._say("Ctrl-C stops the service; the applications and their proxy keep serving.")
+
+    def _tend_store(self) -> None:
+        try:
+            if self._store and self._store.restore():
+                self._say("! the embedded Valkey had ended; restarted it. No acknowledged write is lost.")
+            self._reported = ""
+        except PushliveError as error:  # meanwhile pushes are answered 503, and what is live keeps serving
+            if str(error) != self._reported:
+                self._say(f"! {error} Trying again.")
+            self._reported = str(error)
+
+    def _end(self) -> None:
+        stop([self._web], WEB_GRACE)  # first, so that it accepts no more pushes
+        stop([self._workers], WORKER_GRACE)
+        if self._store:
+            self._store.stop()
+
+
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", name, SUPERVISED]
+
+
+def first_token(settings: Settings, store: Store) -> Path:
+    """The file with the first maintainer's token, where the command line finds it. Idempotent."""
+    file = settings.data / "token"
+    found = store.tokens.find(file.read_text().strip()) if file.exists() else None
+    if found and not found.expired(time.time()):
+        return file
+    text = store.tokens.create("first", "maintainer", replace=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(text + "\n")
+    return file
+
+
+def become_web(settings: Settings) -> NoReturn:
+    """Replaces this process by the web process, once the store, which may be starting beside it, accepts writes.
+    Makes the first token, as ``up`` does; the workers look after the proxy. Raises StoreUnavailable."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = bootstrap.store(settings)
+    if not poll(store.healthy, 0.2, timeout=READY):
+        raise StoreUnavailable(
+            f"the store has not accepted writes for {READY:.0f} s.",
+            advice="See its own output, and check PUSHLIVE_REDIS_URL.",
+        )
+    first_token(settings, store)
+    _become("webhooks")
+
+
+def become_workers() -> NoReturn:
+    """Replaces this process by the workers, with keeper and messenger."""
+    _become("workers")
+
+
+def _become(module: str) -> NoReturn:
+    os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606 - the same interpreter, fixed arguments
