@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.config.checks import SmokeCheck
 from pipeline.config.engines import Registry
 from pipeline.config.introspection import Hint, key_of, keys_of
-from pipeline.config.models import Config, HttpCheck, Pipeline, Rendered, SmokeCheck, TcpCheck
+from pipeline.config.models import Config, Pipeline, Rendered
 from pipeline.lib.secret import HIDDEN
-from pipeline.lib.text import escaped, without_password, without_path
+from pipeline.lib.text import brief, without_path
 from pipeline.lib.units import show_size, write_duration
 
 _SECRET_NAME = re.compile(r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
-_SHOWN = 200  # characters of one value
 
 Lines = tuple[str, ...]
 REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
@@ -43,15 +43,8 @@ def differences(a: Rendered, b: Rendered) -> Lines:
     hosts = [f"hosts: + {host}" for host in b.hosts if host not in a.hosts]
     hosts += [f"hosts: − {host}" for host in a.hosts if host not in b.hosts]
     if a.engine != b.engine:
-        plain.append(f"engine: {shown(str(a.engine))} → {shown(str(b.engine))}")
+        plain.append(f"engine: {brief(str(a.engine))} → {brief(str(b.engine))}")
     return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))
-
-
-def show_check(check: SmokeCheck) -> str:
-    """``GET /healthz``, ``TCP 8080`` or ``run ./smoke.sh``."""
-    if isinstance(check, HttpCheck):
-        return f"GET {check.get}"
-    return f"TCP {check.tcp}" if isinstance(check, TcpCheck) else f"run {_command(check.run)}"
 
 
 def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
@@ -80,7 +73,7 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
 def _registry(before: Registry | None, after: Registry | None) -> Lines:
     """Its password is a secret's name."""
     if before is None or after is None:
-        where = [shown(one.repository) if one else "none" for one in (before, after)]
+        where = [brief(one.repository) if one else "none" for one in (before, after)]
         return () if before == after else (f"{where[0]} → {where[1]}, from the next build on",)
     return tuple(f"{line}, from the next build on" for line in _fields(before, after))
 
@@ -119,7 +112,7 @@ def _order(before: Pipeline, after: Pipeline) -> Lines:
 
 def _origin(name: str, config: Config) -> str:
     source = config.pipelines[name].source
-    return f"{shown(source.branch)} of {shown(source.url or config.repository_of(name))}"
+    return f"{brief(source.branch)} of {brief(source.url or config.repository_of(name))}"
 
 
 def _source(name: str, old: Config, new: Config) -> Lines:
@@ -149,8 +142,8 @@ def _value(value: Any, hint: Hint) -> str:
     if isinstance(value, tuple):
         return _command(value) if value else "none"
     if isinstance(value, dict):
-        return ", ".join(f"{shown(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
-    return shown(str(value)) if value != "" else "none"
+        return ", ".join(f"{brief(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
+    return brief(str(value)) if value != "" else "none"
 
 
 def _env(before: dict[str, str], after: dict[str, str]) -> Lines:
@@ -176,7 +169,7 @@ def _secretive(name: str, value: str | None) -> str:
     """The value quoted; ••• where the name says that it is a secret, or for a password within an address."""
     if _SECRET_NAME.search(name):
         return HIDDEN
-    return f"'{shown(value or '')}'"
+    return f"'{brief(value or '')}'"
 
 
 def _smoke(before: tuple[SmokeCheck, ...], after: tuple[SmokeCheck, ...]) -> Lines:
@@ -185,13 +178,13 @@ def _smoke(before: tuple[SmokeCheck, ...], after: tuple[SmokeCheck, ...]) -> Lin
     gone, come = _without(before, after), _without(after, before)
     lines = []
     for check in come:
-        same = next((other for other in gone if show_check(other) == show_check(check)), None)
+        same = next((other for other in gone if other.show() == check.show()), None)
         if same is None:
-            lines.append(f"smoke: + {show_check(check)}")
+            lines.append(f"smoke: + {check.show()}")
         else:
             gone.remove(same)
-            lines += [f"smoke: {show_check(check)}: {line}" for line in _fields(same, check)]
-    lines += [f"smoke: − {show_check(check)}" for check in gone]
+            lines += [f"smoke: {check.show()}: {line}" for line in _fields(same, check)]
+    lines += [f"smoke: − {check.show()}" for check in gone]
     return tuple(lines) or ("smoke: the order of the checks",)
 
 
@@ -209,10 +202,4 @@ def _without(checks: tuple[SmokeCheck, ...], others: tuple[SmokeCheck, ...]) -> 
 
 
 def _command(words: tuple[str, ...]) -> str:
-    return shown(shlex.join(words))
-
-
-def shown(text: str) -> str:
-    """On one line, escaped, without the password in a URL, and cut at ``_SHOWN`` characters."""
-    text = without_password(text)
-    return escaped(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "")
+    return brief(shlex.join(words))

@@ -16,17 +16,15 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipeline.config.checks import KINDS
 from pipeline.config.engines import Registry, Where
-from pipeline.config.introspection import Hint, check_kinds, key_of, keys_of
+from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.models import (
     Config,
     Environment,
-    HttpCheck,
     Notify,
     Pipeline,
-    RunCheck,
     Service,
-    TcpCheck,
 )
 from pipeline.config.settings import SIZES, Secret, Settings
 from pipeline.lib.units import show_size, write_duration
@@ -43,9 +41,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`build`", keys_of(Pipeline)["build"].base),
     ("`registry`", Registry),
     ("`service`", Service),
-    ("`smoke`: `get`", HttpCheck),
-    ("`smoke`: `tcp`", TcpCheck),
-    ("`smoke`: `run`", RunCheck),
+    *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
     ("`engine`", Where),
 )
@@ -168,7 +164,7 @@ def _type(hint: Hint) -> str:
         text = f"{hint.short.partition(', or {')[0]}, or " if hint.short else ""
         return f"{text}see {_link(hint.base)}"
     if hint.shape == "check":
-        return " or ".join(f"`{kind}`" for kind in check_kinds(hint)) + " checks"
+        return " or ".join(f"`{kind}`" for kind in KINDS) + " checks"
     if hint.shape == "list":
         inner = hint.parts[0]
         if inner.shape == "model":

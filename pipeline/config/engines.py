@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, model_validator
 
 from pipeline.config import validators
+from pipeline.config.fields import Model
 from pipeline.lib.units import Empty, Words
-
-
-class Model(BaseModel):
-    """A part of the configuration. One with ``SHORT`` may be written as a single text: what that may say, in words."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-    SHORT: ClassVar[str] = ""
 
 
 class Where(Model):
@@ -40,6 +34,7 @@ class Where(Model):
     ingress: Annotated[str, AfterValidator(validators.ingress_class), Words("an IngressClass's name")] = ""
     """The IngressClass that leads host names here. Default: the cluster's own."""
 
+    ALWAYS_HASHED = frozenset({"docker", "kubernetes", "namespace", "ingress"})
     SHORT = "docker or kubernetes, or {kubernetes: CONTEXT, namespace: NAME, ingress: CLASS}"
 
     @model_validator(mode="before")

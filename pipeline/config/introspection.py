@@ -116,13 +116,3 @@ def keys_of(model: type[BaseModel]) -> dict[str, Hint]:
         key_of(name, spec): hint_of(spec.annotation, tuple(spec.metadata))
         for name, spec in model.model_fields.items()
     }
-
-
-def check_kinds(hint: Hint) -> dict[str, type[BaseModel]]:
-    """The models of a union by the one key that each cannot do without: get, tcp, run."""
-    found = {}
-    for part in hint.parts:
-        for name, spec in part.base.model_fields.items():
-            if spec.is_required():
-                found[key_of(name, spec)] = part.base
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config.models import Config, HttpCheck, Pipeline, RunCheck, Service, TcpCheck
+from pipeline.config.models import Config, Pipeline, Service
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
 
@@ -82,7 +82,9 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     if live and service.health == "/":
         yield f"{path}.health: `/` often answers before the application is ready; a path of its own says more"
     yield from _service(path, service)
-    yield from _checks(path, service, tuple(rendered.smoke))
+    for number, check in enumerate(rendered.smoke):
+        for text in check.unwise(service.port, alone=len(rendered.smoke) == 1):
+            yield f"{path}.smoke[{number}]: {text}"
 
 
 def _service(path: str, service: Service) -> Iterator[str]:
@@ -93,14 +95,6 @@ def _service(path: str, service: Service) -> Iterator[str]:
         yield f"{path}.env.PORT: is {port[:12]} but port is {service.port}; applications often listen on PORT"
     if service.memory < 16 * 2**20:
         yield f"{path}.memory: {show_size(service.memory)} is hardly enough for any application"
-
-
-def _checks(path: str, service: Service, smoke: tuple[HttpCheck | TcpCheck | RunCheck, ...]) -> Iterator[str]:
-    for number, check in enumerate(smoke):
-        if isinstance(check, TcpCheck) and check.tcp == service.port and len(smoke) == 1:
-            yield f"{path}: its only smoke check opens port {check.tcp}, which `health` has proved already"
-        if isinstance(check, HttpCheck) and check.retry > 60:
-            yield f"{path}: smoke[{number}] may fail for {time(check.retry)}; that is a late notice"
 
 
 def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[str]:

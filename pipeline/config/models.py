@@ -10,48 +10,27 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config import validators
-from pipeline.config.engines import Model, Registry, Where
-from pipeline.lib.units import Cpu, Duration, Size, Words
-
-Text = Annotated[str, AfterValidator(validators.plain)]
-Name = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32),
-    Words("a name: at most 32 lower-case letters, digits and single hyphens, beginning with a letter"),
-]
-StageName = Annotated[Name, AfterValidator(validators.environment_name)]
-EnvName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128),
-    Words("a variable's name: letters, digits and `_`, not beginning with a digit"),
-]
-Host = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", max_length=253
-    ),
-    Words("a host name in lower case without scheme, port or path, such as www.example.com"),
-]
-UrlPath = Annotated[
-    str,
-    StringConstraints(pattern=r"^/[!\x22$-~]*$", max_length=1024),
-    Words("a path that begins with `/`, in ASCII without spaces and `#`, such as /healthz"),
-]
-HeaderName = Annotated[str, AfterValidator(validators.header_name)]
-RelativePath = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=255),
-    AfterValidator(validators.path),
-    Words("a path inside the repository, such as docker/Dockerfile"),
-]
-Branch = Annotated[str, AfterValidator(validators.branch), Words("a branch such as main or release/2.x")]
-# Docker refuses less than these two.
-CpuLimit = Annotated[Cpu, Field(ge=0.01, le=1024)]
-MemoryLimit = Annotated[Size, Field(ge=6 * 2**20, le=2**40)]
-Limit = Annotated[Duration, Field(gt=0)]  # a duration for which "none" would make no sense
+from pipeline.config.checks import SmokeCheck
+from pipeline.config.engines import Registry, Where
+from pipeline.config.fields import (
+    Branch,
+    CpuLimit,
+    EnvName,
+    Host,
+    Limit,
+    MemoryLimit,
+    Model,
+    Name,
+    RelativePath,
+    StageName,
+    Text,
+    UrlPath,
+    hashed,
+)
+from pipeline.lib.units import Duration, Words
 
 
 class Budget(Model):
@@ -117,52 +96,25 @@ class Build(Model):
     """A build that takes longer is ended."""
 
 
-class HttpCheck(Model):
-    """Ask the new release over HTTP, through the proxy, before any traffic goes there."""
-
-    get: UrlPath
-    """The path to ask for."""
-    status: int = Field(default=200, ge=100, le=599)
-    """The status that must come back. Redirects are not followed."""
-    headers: dict[HeaderName, Text] = {}
-    """Headers that the answer must have with these values."""
-    contains: Text = ""
-    """Text that the body must contain."""
-    json_path: dict[Text, Text | int | float | bool | None] = Field(default={}, alias="json")
-    """Values in a JSON body by path: `{"status.database": "ok", "items.0.id": 7}`."""
-    within: Limit = 5.0
-    """The answer must come within this time."""
-    retry: Duration = 3.0
-    """A failing check is repeated for so long before it counts as failed."""
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
-
-class TcpCheck(Model):
-    """Open a TCP connection to the new release's port."""
-
-    tcp: int = Field(ge=1, le=65535)
-    """The port inside the container."""
-    within: Limit = 2.0
-    """The connection must stand within this time."""
-    retry: Duration = 3.0
-    """A failing check is repeated for so long before it counts as failed."""
-
-
-class RunCheck(Model):
-    """Run a command in a container of the same image, on the environment's network."""
-
-    run: tuple[Text, ...] = Field(min_length=1)
-    """The command and its arguments; exit status 0 passes. `PUSHLIVE_URL` names the new release's address."""
-    within: Limit = 60.0
-    """A command that takes longer has failed."""
-
-
-SmokeCheck = HttpCheck | TcpCheck | RunCheck
-
-
 class Service(Model):
     """What runs. Anything here can be set differently for one environment, under its name."""
+
+    ALWAYS_HASHED = frozenset(
+        [
+            "port",
+            "health",
+            "ready",
+            "replicas",
+            "cpu",
+            "memory",
+            "env",
+            "command",
+            "release",
+            "drain",
+            "stop",
+            "keep_warm",
+        ]
+    )
 
     port: int = Field(default=8080, ge=1, le=65535)
     """The port that the application listens on, on 0.0.0.0."""
@@ -212,6 +164,8 @@ class Environment(Service):
 class Rendered(Model):
     """One environment's configuration, complete: what a release remembers."""
 
+    ALWAYS_HASHED = frozenset({"service", "hosts", "smoke", "registry"})
+
     service: Service
     hosts: tuple[Host, ...] = ()
     smoke: tuple[SmokeCheck, ...] = ()
@@ -219,16 +173,10 @@ class Rendered(Model):
     registry: Registry | None = None
 
     def fingerprint(self) -> str:
-        """A short hash: equal for what runs alike. Where its image lies says nothing of that."""
-        facts = self.model_dump(mode="json", exclude={"registry"})
-        # What has its default is left out, so that what was kept before there was such a key is still recognised.
-        if not self.service.secrets:
-            del facts["service"]["secrets"]
-        if self.service.security == "standard":
-            del facts["service"]["security"]
-        if self.engine == Where():
-            del facts["engine"]
-        text = json.dumps(facts, sort_keys=True)  # the order of env says nothing
+        """A short hash: equal for what runs alike. Where the image is stored makes no difference to that."""
+        facts = hashed(self)
+        del facts["registry"]
+        text = json.dumps(facts, sort_keys=True)  # the order of env makes no difference
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

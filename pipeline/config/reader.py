@@ -17,15 +17,23 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pipeline.config.introspection import Hint, check_kinds, key_of, keys_of
+from pipeline.config.checks import KINDS
+from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
 from pipeline.lib.text import without_path
 
 WRONG: Final = object()  # stands for a value whose problem has been noted
 _TAG = "tag:yaml.org,2002:"
-_MEANT = {"healthcheck": "health", "mem": "memory", "cpus": "cpu", "environment": "env", "ports": "port"}
+_CHECK_MEANT = {word: key for key, kind in KINDS.items() for word in kind.MEANT}
+_MEANT = _CHECK_MEANT | {
+    "healthcheck": "health",
+    "mem": "memory",
+    "cpus": "cpu",
+    "environment": "env",
+    "ports": "port",
+}
 _MEANT |= {"on": "when", "events": "when"}
-_MEANT |= {"cmd": "command", "path": "get", "url": "get", "http": "get", "exec": "run", "timeout": "within"}
+_MEANT |= {"cmd": "command", "timeout": "within"}
 
 
 @cache
@@ -52,7 +60,7 @@ class Reader:
         if hint.short and isinstance(node, ScalarNode):
             return self._leaf(node, hint, path)
         if hint.shape == "check":
-            return self._check(node, hint, path)
+            return self._check(node, path)
         if hint.shape == "model":
             return self._model(node, hint.base, path)
         if hint.shape == "mapping":
@@ -129,20 +137,21 @@ class Reader:
         items = [self.read(item, hint.parts[0], (*path, n)) for n, item in enumerate(node.value)]
         return WRONG if WRONG in items else tuple(items)
 
-    def _check(self, node: Node, hint: Hint, path: Path) -> Any:
-        kinds = check_kinds(hint)
-        asked = "a check is one of {get: /path}, {tcp: port} and {run: [command]}"
+    def _check(self, node: Node, path: Path) -> Any:
+        *examples, last = [kind.EXAMPLE for kind in KINDS.values()]
+        asked = f"a check is one of {', '.join(examples)} and {last}"
         if not isinstance(node, MappingNode):
-            return self.complain(node, path, f"{_shown(node)} is no check; {asked}")
-        given = [key.value for key, _ in node.value if key.value in kinds]
+            return self.complain(node, path, f"{_shown(node)} is not a check; {asked}")
+        keys = [key.value for key, _ in node.value]
+        given = [key for key in keys if key in KINDS]
         if len(given) == 1:
-            return self._model(node, kinds[given[0]], path)
+            return self._model(node, KINDS[given[0]], path)
         if given:
             which = " and ".join(f"`{name}`" for name in given)
             return self.complain(node, path, f"has {which} in one check; write a check for each ({asked})")
-        keys = [key.value for key, _ in node.value]
-        meant = next((f"did you mean `{_MEANT[k]}` for `{k}`? " for k in keys if _MEANT.get(k) in kinds), "")
-        return self.complain(node, path, f"has neither `get` nor `tcp` nor `run`; {meant}{asked}")
+        meant = next((f"did you mean `{_CHECK_MEANT[k]}` for `{k}`? " for k in keys if k in _CHECK_MEANT), "")
+        known = " nor ".join(f"`{key}`" for key in KINDS)
+        return self.complain(node, path, f"has neither {known}; {meant}{asked}")
 
     # -- single values
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import validators
-from pipeline.config.models import Name, UrlPath
+from pipeline.config.fields import Name, UrlPath
 from pipeline.errors import ConfigError
 
 _TEMPLATE = Path(__file__).parent / "templates" / "pipelines.yaml"

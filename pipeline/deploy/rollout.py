@@ -15,7 +15,7 @@ from functools import partial
 
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.run_context import RunContext, Step
-from pipeline.deploy.smoke.checker import Checker, must_pass
+from pipeline.deploy.smoke.checker import Checker
 from pipeline.domain import gates, slots
 from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
 from pipeline.domain.environment import Environment, SlotState, other
@@ -174,7 +174,7 @@ class Rollout:
             self._work.note(text + "`stop` in pipelines.yaml bounds it", self._name)
 
     def _smoke(self) -> None:
-        timeout = 60.0 + sum(check.within + getattr(check, "retry", 0.0) for check in self._config.smoke)
+        timeout = 60.0 + sum(check.allowance for check in self._config.smoke)
         with self._work.step(self._name, "smoke", timeout) as step:
             checker = self._checker(step.watch)
             route = self._engine.traffic.preview(self._spec)
@@ -183,7 +183,9 @@ class Rollout:
                 results += checker.run(self._spec, self._config.smoke)
             self._keep_checks((), results)
             step.detail = f"{sum(check.ok for check in results)}/{len(self._config.smoke) + 1}"
-            must_pass(results, f"{self._name} {self._release.name}", self._logs, "No traffic went there.")
+            checker.must_pass(
+                results, f"{self._name} {self._release.name}", self._logs, "No traffic went there."
+            )
 
     def _switch(self) -> None:
         with self._work.step(self._name, "switch", 60.0) as step:
@@ -200,11 +202,12 @@ class Rollout:
         with self._work.step(self._name, "verify", 60.0) as step:
             before = self._work.run.checks.get(self._name, ())
             route = self._engine.traffic.public(self._spec)
-            results = self._checker(step.watch).identity(self._spec, route, VERIFY_REQUESTS)
+            checker = self._checker(step.watch)
+            results = checker.identity(self._spec, route, VERIFY_REQUESTS)
             self._keep_checks(before, results)
             step.detail = f"{sum(check.ok for check in results)}/{len(results)}"
             where = f"{self._name} {self._release.name}, after the switch"
-            must_pass(
+            checker.must_pass(
                 results, where, self._logs, "Traffic goes back to the release before it, where there is one."
             )
             self._finish(step, self._verified)

@@ -64,6 +64,12 @@ def escaped(text: str) -> str:
     return _ESCAPED.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
+def brief(text: str, limit: int = 200) -> str:
+    """A value as a message shows it: ``escaped``, ``without_password``, and cut with … after ``limit`` characters."""
+    text = without_password(text)
+    return escaped(text[:limit]) + ("…" if len(text) > limit else "")
+
+
 def without_password(text: str) -> str:
     """The text with ``•••`` for the password in every URL, and for an http user, who may be a token."""
     return _LOGIN.sub(_masked, text)

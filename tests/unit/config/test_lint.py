@@ -52,9 +52,9 @@ def test_a_configuration_that_has_thought_of_all_gets_no_warning() -> None:
         (
             "live: {}",
             "live: {smoke: [{tcp: 8080}]}",
-            "environments.live: its only smoke check opens port 8080",
+            "environments.live.smoke[0]: only opens port 8080",
         ),
-        ("live: {}", "live: {smoke: [{get: /, retry: 2m}]}", "environments.live: smoke[0] may fail for 2m"),
+        ("live: {}", "live: {smoke: [{get: /, retry: 2m}]}", "environments.live.smoke[0]: may fail for 2m"),
         ("\npipelines", "\nbudget: {whole: 1m}\npipelines", "budget: deploy (5m) is longer than whole (1m)"),
         (
             "    smoke",

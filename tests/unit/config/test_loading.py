@@ -4,9 +4,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.checks import HttpCheck
 from pipeline.config.engines import Registry, where_of
 from pipeline.config.loading import load, problems, show
-from pipeline.config.models import Config, HttpCheck
+from pipeline.config.models import Config
 from pipeline.errors import ConfigError
 from tests.support.paths import ROOT
 
@@ -238,7 +239,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
             'smoke[0].json.a: YAML reads yes as a truth value; write true, false or "yes"',
         ),
         ("smoke: [{get: /, headers: {'a b': c}}]", "smoke[0].headers.'a b': 'a b' is not a header's name"),
-        ("smoke: [/healthz]", "smoke[0]: '/healthz' is no check; a check is one of {get: /path}"),
+        ("smoke: [/healthz]", "smoke[0]: '/healthz' is not a check; a check is one of {get: /path}"),
         ("smoke: {get: /}", "smoke: a mapping stands where a list is wanted; put `- ` before each entry"),
         ("budget: {deploy: soon}", "budget.deploy: 'soon' is not a duration"),
     ],

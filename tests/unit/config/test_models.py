@@ -5,16 +5,15 @@ import subprocess
 import pytest
 
 from pipeline.config import validators
+from pipeline.config.checks import HttpCheck, TcpCheck
 from pipeline.config.loading import load
 from pipeline.config.models import (
     Config,
     Environment,
-    HttpCheck,
     Pipeline,
     Registry,
     Rendered,
     Service,
-    TcpCheck,
     Where,
     safe_path,
 )

@@ -1,0 +1,75 @@
+"""What the models of ``pipelines.yaml`` are made of: their base class, and the types of their fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from pipeline.config import validators
+from pipeline.lib.units import Cpu, Duration, Size, Words
+
+
+class Model(BaseModel):
+    """A part of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    SHORT: ClassVar[str] = ""
+    """What the model may be written as instead of a mapping, in words; "" if nothing."""
+    ALWAYS_HASHED: ClassVar[frozenset[str]] = frozenset()
+    """Fields that ``hashed`` keeps at their default too: those that were there before a default was left out. Never
+    add one: every other field is left out at its default, so that a new key does not change old fingerprints."""
+
+
+def hashed(model: Model) -> dict[str, Any]:
+    """All that the model says, as plain data for a fingerprint: every field, by its key in the file."""
+    plain = model.model_dump(mode="json")
+    for name, spec in type(model).model_fields.items():
+        value, key = getattr(model, name), spec.alias or name
+        if name not in model.ALWAYS_HASHED and value == spec.get_default():
+            del plain[key]
+        elif isinstance(value, Model):
+            plain[key] = hashed(value)
+        elif isinstance(value, tuple):
+            plain[key] = [
+                hashed(v) if isinstance(v, Model) else p for v, p in zip(value, plain[key], strict=True)
+            ]
+    return plain
+
+
+Text = Annotated[str, AfterValidator(validators.plain)]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32),
+    Words("a name: at most 32 lower-case letters, digits and single hyphens, beginning with a letter"),
+]
+StageName = Annotated[Name, AfterValidator(validators.environment_name)]
+EnvName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128),
+    Words("a variable's name: letters, digits and `_`, not beginning with a digit"),
+]
+Host = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", max_length=253
+    ),
+    Words("a host name in lower case without scheme, port or path, such as www.example.com"),
+]
+UrlPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^/[!\x22$-~]*$", max_length=1024),
+    Words("a path that begins with `/`, in ASCII without spaces and `#`, such as /healthz"),
+]
+HeaderName = Annotated[str, AfterValidator(validators.header_name)]
+RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    AfterValidator(validators.path),
+    Words("a path inside the repository, such as docker/Dockerfile"),
+]
+Branch = Annotated[str, AfterValidator(validators.branch), Words("a branch such as main or release/2.x")]
+# Docker refuses less than these two.
+CpuLimit = Annotated[Cpu, Field(ge=0.01, le=1024)]
+MemoryLimit = Annotated[Size, Field(ge=6 * 2**20, le=2**40)]
+Limit = Annotated[Duration, Field(gt=0)]  # a duration for which "none" would make no sense

@@ -1,0 +1,108 @@
+"""How a smoke check reaches the release in a slot: the engine's side of ``pipeline.config.checks.base.Asker``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotSpec
+from pipeline.errors import TimedOut, TryAgain, WrongRelease
+from pipeline.lib.units import bracketed
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Clock, Deadline, Watch
+from pipeline.ports.engine import Engine
+
+Redact = Callable[[str], str]
+T = TypeVar("T")
+
+
+@dataclass
+class SlotAsker:
+    """Asks by ``route``, or by the preview of the slot if there is none."""
+
+    engine: Engine
+    clock: Clock
+    emit: Emit
+    watch: Watch
+    redact: Redact
+    spec: SlotSpec
+    route: Route | None = None
+    command_name: str = ""  # unique for each check and run: a command called again finds its container by it
+    trouble: TryAgain | None = None  # the engine's own, while it was asked for the way: no answer to a check
+    _replicas: tuple[Replica, ...] | None = None
+
+    def get(self, path: str, within: float) -> Answer:
+        """Raises WrongRelease when another release answered."""
+        route = self._route()
+        answer = self.engine.probe.get(route, path, within)
+        if route.expect and answer.served_by not in route.expect:
+            asked, got = ", ".join(route.expect), answer.served_by or "an unknown server"
+            raise WrongRelease(f"another release answered: asked {asked}, answered by {got}")
+        return answer
+
+    def connect(self, port: int, within: float) -> float:
+        """Raises TryAgain when no container is running."""
+        replicas = self._running()
+        if not replicas:
+            raise TryAgain("no container is running")
+        return [self.engine.probe.tcp(one.reach or one.address, port, within) for one in replicas][-1]
+
+    def command(self, words: tuple[str, ...], within: float) -> CommandResult | None:
+        """Removes the command's container before and after. Raises what the step's own watch does."""
+        commands, name = self.engine.commands, self.command_name
+        env = {"PUSHLIVE_URL": inside_url(self._running(), self._route())}
+        commands.forget_command(self.spec, name)
+        try:
+            limit = _Within(self.watch, self.clock, within)
+            return commands.command(self.spec, name, words, env, self.emit, limit)
+        except TimedOut:
+            self.watch.check()  # raises if it was the step that ran out of time
+            return None
+        finally:
+            commands.forget_command(self.spec, name)
+
+    def without_secrets(self, text: str) -> str:
+        return self.redact(text)
+
+    def _route(self) -> Route:
+        if self.route is None:
+            self.route = self._asked(lambda: self.engine.traffic.preview(self.spec))
+        return self.route
+
+    def _running(self) -> tuple[Replica, ...]:
+        if self._replicas is None:
+            self._replicas = self._asked(lambda: self.engine.slots.replicas(self.spec.ref))
+        return self._replicas
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except TryAgain as error:
+            self.trouble = error
+            raise
+
+
+class _Within:
+    """A Watch that also ends with the check's own deadline."""
+
+    def __init__(self, watch: Watch, clock: Clock, seconds: float) -> None:
+        self._watch, self._own = watch, Deadline(clock, seconds, "The command")
+
+    def check(self) -> None:
+        self._watch.check()
+        self._own.check()
+
+    def remaining(self) -> float:
+        return min(self._watch.remaining(), self._own.remaining())
+
+    def wait(self, seconds: float) -> None:
+        self._watch.wait(min(seconds, self._own.remaining()))
+        self._own.check()
+
+
+def inside_url(replicas: tuple[Replica, ...], route: Route) -> str:
+    """The address that a command on the environment's own network uses."""
+    if replicas:
+        return f"http://{bracketed(replicas[0].address)}:{replicas[0].port}"
+    return route.url

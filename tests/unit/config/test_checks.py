@@ -1,0 +1,141 @@
+"""Each kind of smoke check: how it is shown, what is unwise about it, what passes and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipeline.config.checks import KINDS, HttpCheck, RunCheck, TcpCheck
+from pipeline.config.checks.base import CheckModel, Verdict
+from pipeline.config.checks.get import json_at
+from pipeline.domain.engine_types import Answer, CommandResult
+from pipeline.errors import TryAgain
+
+
+@dataclass
+class Asked:
+    """An Asker that has its answers at hand."""
+
+    answer: Answer = field(default_factory=lambda: Answer(200, {}, b"", 0.012))
+    ended: CommandResult | None = None
+    closed: frozenset[int] = frozenset()
+    asked: list[Any] = field(default_factory=list)
+
+    def get(self, path: str, within: float) -> Answer:
+        self.asked.append((path, within))
+        return self.answer
+
+    def connect(self, port: int, within: float) -> float:
+        self.asked.append((port, within))
+        if port in self.closed:
+            raise TryAgain("connection refused")
+        return 0.003
+
+    def command(self, words: tuple[str, ...], within: float) -> CommandResult | None:
+        self.asked.append((words, within))
+        return self.ended
+
+    def without_secrets(self, text: str) -> str:
+        return text.replace("hunter2", "•••")
+
+
+CHECKS: tuple[CheckModel, ...] = (HttpCheck(get="/a"), TcpCheck(tcp=81), RunCheck(run=("./a", "b c")))
+
+
+def test_every_kind_is_in_the_table_by_its_required_key() -> None:
+    assert list(KINDS) == ["get", "tcp", "run"]
+    for key, kind in KINDS.items():
+        assert [name for name, spec in kind.model_fields.items() if spec.is_required()] == [key]
+        assert kind.EXAMPLE.startswith("{" + key + ": ")
+
+
+def test_each_kind_shows_itself_on_one_line() -> None:
+    assert [check.show() for check in CHECKS] == ["GET /a", "TCP 81", "run ./a 'b c'"]
+    assert RunCheck(run=("a\nb",)).show() == "run 'a\\nb'"
+
+
+def test_a_check_may_take_its_time_and_its_repetitions() -> None:
+    assert [check.allowance for check in CHECKS] == [8.0, 5.0, 60.0]
+    assert [check.repeat_for for check in CHECKS] == [3.0, 3.0, None]
+
+
+def test_what_is_unwise() -> None:
+    assert list(HttpCheck(get="/", retry=61.0).unwise(80, alone=False)) == [
+        "may fail for 61s before anyone is told"
+    ]
+    assert [len(list(TcpCheck(tcp=80).unwise(*case))) for case in ((80, True), (80, False), (81, True))] == [
+        1,
+        0,
+        0,
+    ]
+    assert list(RunCheck(run=("a",)).unwise(80, alone=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "verdict"),
+    [
+        ({}, {}, Verdict(True, "200 in 12 ms")),
+        (
+            {"status": 204},
+            {"body": b"no hunter2"},
+            Verdict(False, "status 200, expected 204; body begins 'no •••'"),
+        ),
+        ({"status": 204}, {}, Verdict(False, "status 200, expected 204")),
+        ({"within": 0.01}, {}, Verdict(False, "took 0.01s, allowed 0.01s")),
+        ({"headers": {"X-A": "b"}}, {"headers": {"x-a": "b"}}, Verdict(True, "200 in 12 ms")),
+        ({"headers": {"X-A": "b"}}, {}, Verdict(False, "header X-A is None, expected 'b'")),
+        ({"contains": "yes"}, {"body": b"oh yes"}, Verdict(True, "200 in 12 ms")),
+        (
+            {"contains": "yes"},
+            {"body": b"no"},
+            Verdict(False, "the body does not contain 'yes'; body begins 'no'"),
+        ),
+        ({"json_path": {"a.0": 1}}, {"body": b'{"a": [1]}'}, Verdict(True, "200 in 12 ms")),
+        ({"json_path": {"a": 1}}, {"body": b'{"a": true}'}, Verdict(False, "JSON a is True, expected 1")),
+        ({"json_path": {"b": 1}}, {"body": b"{}"}, Verdict(False, "JSON has no 'b'")),
+        ({"json_path": {"b": 1}}, {"body": b"["}, Verdict(False, "the body is not JSON; body begins '['")),
+        ({"json_path": {"b": 1}}, {"body": b"[" * 100_000}, None),
+    ],
+)
+def test_get_judges_status_time_headers_body_and_json(
+    check: dict[str, Any], answer: dict[str, Any], verdict: Verdict | None
+) -> None:
+    asked = Asked(Answer(**{"status": 200, "headers": {}, "body": b"", "seconds": 0.012, **answer}))
+    found = HttpCheck(get="/x", **check).perform(asked)
+    assert found == verdict if verdict else not found.ok
+    assert asked.asked == [("/x", check.get("within", 5.0))]
+
+
+def test_fault_47_an_excerpt_of_a_body_is_one_harmless_line() -> None:
+    found = HttpCheck(get="/", status=204).perform(Asked(Answer(200, {}, b"a\x1b[2J\nb" + b"c" * 300, 0.0)))
+    assert found.answer == f"status 200, expected 204; body begins 'a b{'c' * 193}'"
+
+
+def test_tcp_connects_and_leaves_a_refusal_to_be_repeated() -> None:
+    asked = Asked(closed=frozenset({81}))
+    assert TcpCheck(tcp=80).perform(asked) == Verdict(True, "connected in 3 ms")
+    with pytest.raises(TryAgain):
+        TcpCheck(tcp=81).perform(asked)
+    assert asked.asked == [(80, 2.0), (81, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("ended", "verdict"),
+    [
+        (CommandResult(0, "", 1.0), Verdict(True, "exit 0")),
+        (CommandResult(0, "one\ntwo\x1b[2J\n", 1.0), Verdict(True, "exit 0: two")),
+        (CommandResult(3, "boom\n", 1.0), Verdict(False, "exit 3: boom")),
+        (None, Verdict(False, "did not end within 1:00 and was ended")),
+    ],
+)
+def test_run_passes_with_exit_status_0(ended: CommandResult | None, verdict: Verdict) -> None:
+    assert RunCheck(run=("a", "b")).perform(Asked(ended=ended)) == verdict
+
+
+def test_json_at_follows_keys_and_indices() -> None:
+    assert json_at({"a": [{"b": 7}]}, "a.0.b") == 7
+    for path in ("a.b", "a.1", "a.0.b.c", "-1"):
+        with pytest.raises(LookupError):
+            json_at({"a": [{"b": 7}]}, path)

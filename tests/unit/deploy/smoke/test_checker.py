@@ -1,0 +1,146 @@
+"""A failing check is repeated, and whose fault it is is decided by what happened, not by words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.config.checks import HttpCheck, RunCheck, TcpCheck
+from pipeline.config.models import Rendered, Service
+from pipeline.deploy.smoke.checker import Checker
+from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotRef, SlotSpec
+from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
+from pipeline.ports.clock import Deadline
+
+SPEC = SlotSpec(
+    SlotRef("hello", "dev", 0, "blue"), 2, 7, "c" * 40, "i", Rendered(service=Service(health="/healthz"))
+)
+ROUTE = Route("http://p", expect=("r2",))
+OK = Answer(200, {}, b"", 0.01, served_by="r2")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> float:
+        return self.at
+
+    monotonic = now
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class Engine:
+    """Gives the answers in turn, the last one for ever; an exception is raised."""
+
+    def __init__(self, *answers: Any, preview: Exception | None = None) -> None:
+        self.slots = self.traffic = self.probe = self.commands = self
+        self._answers, self._preview = list(answers), preview
+        self.forgotten = 0
+        self.given: dict[str, str] = {}
+
+    def _next(self) -> Any:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def preview(self, spec: SlotSpec) -> Route:
+        if self._preview:
+            raise self._preview
+        return ROUTE
+
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        return (Replica("a", "fd00::1", 8080, 2, "running"),)
+
+    def get(self, route: Route, path: str, timeout: float) -> Answer:
+        return self._next()
+
+    def tcp(self, address: str, port: int, timeout: float) -> float:
+        return self._next()
+
+    def forget_command(self, spec: SlotSpec, name: str) -> None:
+        self.forgotten += 1
+
+    def command(self, spec: Any, name: str, argv: Any, env: dict[str, str], emit: Any, watch: Any) -> Any:
+        self.given = env
+        watch.wait(1.0)
+        return self._next()
+
+
+def checker(engine: Any, clock: Clock | None = None, step: float = 100.0) -> Checker:
+    clock = clock or Clock()
+    return Checker(engine, clock, lambda event: None, Deadline(clock, step, "smoke"))
+
+
+def test_a_failing_check_is_repeated_until_it_passes() -> None:
+    engine = Engine(TryAgain("refused"), Answer(503, {}, b"", 0.0, "r2"), OK)
+    [found] = checker(engine).run(SPEC, [HttpCheck(get="/")])
+    assert (found.ok, found.asked, found.answer, found.attempts) == (True, "GET /", "200 in 10 ms", 3)
+
+
+def test_it_counts_as_failed_after_its_time_and_the_next_is_not_performed() -> None:
+    clock = Clock()
+    results = checker(Engine(TryAgain("refused")), clock).run(SPEC, [TcpCheck(tcp=80), TcpCheck(tcp=81)])
+    assert [(one.ok, one.answer) for one in results] == [(False, "refused")]
+    assert clock.at == pytest.approx(3.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        (Answer(200, {}, b"", 0.0, "r1"), WrongRelease),
+        (Answer(500, {}, b"another release answered", 0.0, "r2"), AppFailed),
+    ],
+)
+def test_only_another_releases_answer_says_nothing_against_this_one(
+    last: Answer, error: type[Exception]
+) -> None:
+    one = checker(Engine(Answer(200, {}, b"", 0.0, "r1"), last))
+    results = one.identity(SPEC, ROUTE)
+    with pytest.raises(AppFailed) as raised:
+        one.must_pass(results, "dev r2", lambda: ("boom",), "No traffic went there.")
+    assert type(raised.value) is error
+    assert raised.value.evidence == ("boom",)
+    assert raised.value.message.startswith("dev r2: GET /healthz → ")
+
+
+def test_what_passed_raises_nothing() -> None:
+    one = checker(Engine(OK))
+    results = one.identity(SPEC, ROUTE, 3)
+    assert [found.ok for found in results] == [True] * 3
+    one.must_pass(results, "dev r2", tuple, "")
+
+
+def test_an_engine_that_is_away_is_not_the_applications_fault() -> None:
+    clock = Clock()
+    with pytest.raises(EngineAway):
+        checker(Engine(EngineAway("no API")), clock).run(SPEC, [HttpCheck(get="/", retry=0.5)])
+    assert clock.at == pytest.approx(5.0, abs=0.2)
+
+
+def test_trouble_in_finding_the_way_is_the_engines_and_not_repeated() -> None:
+    clock = Clock()
+    with pytest.raises(TryAgain, match="busy"):
+        checker(Engine(OK, preview=TryAgain("busy")), clock).run(SPEC, [HttpCheck(get="/")])
+    assert clock.at == 0.0
+
+
+def test_a_command_is_run_once_with_the_releases_address_and_cleaned_up() -> None:
+    engine = Engine(CommandResult(1, "no\n", 1.0))
+    [found] = checker(engine).run(SPEC, [RunCheck(run=("./smoke.sh",))])
+    assert (found.ok, found.answer, found.attempts, found.seconds) == (False, "exit 1: no", 1, 1.0)
+    assert engine.given == {"PUSHLIVE_URL": "http://[fd00::1]:8080"}
+    assert engine.forgotten == 2
+
+
+def test_a_commands_own_limit_fails_the_check_the_steps_ends_the_step() -> None:
+    engine = Engine(CommandResult(0, "", 1.0))
+    [found] = checker(engine).run(SPEC, [RunCheck(run=("a",), within=0.5)])
+    assert (found.ok, found.answer) == (False, "did not end within 0.50s and was ended")
+    with pytest.raises(TimedOut):
+        checker(engine, step=0.4).run(SPEC, [RunCheck(run=("a",), within=0.5)])
+    assert engine.forgotten == 4
