@@ -1,4 +1,4 @@
-"""The messenger's loop: a process of its own, so that a receiver that hangs holds up nothing but its own messages."""
+"""The messenger's loop. It runs in a process of its own, so that a receiver that hangs delays only its own messages."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from pipeline.notify.delivery import Delivery
 from pipeline.runtime import bootstrap
 
 EVERY = 0.5  # seconds
-AT_ONCE = 16  # receivers that are sent to at the same time
+CONCURRENT = 16  # receivers that are sent to at the same time
 
 log = logging.getLogger("pushlive.messages")
 
 
 def loop(settings: Settings) -> None:
-    """Until SIGTERM."""
+    """Runs until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     rounds = Rounds(bootstrap.messenger(settings))
-    said = ""
+    logged = ""
     while not stop.wait(EVERY):
-        problem = rounds.go()
-        if problem and problem != said:  # once for each change
+        problem = rounds.run()
+        if problem and problem != logged:  # once for each change
             log.warning("%s", problem)
-        said = problem
-    rounds.end()
+        logged = problem
+    rounds.stop()
 
 
 class Rounds:
-    """Hands each receiver that is due to a thread, unless one is at it."""
+    """Gives each receiver that is due to a thread, unless a thread is still sending to it."""
 
-    def __init__(self, messenger: Delivery) -> None:
-        self._messenger = messenger
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="messages")
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._threads = ThreadPoolExecutor(CONCURRENT, thread_name_prefix="messages")
         self._busy: dict[str, Future[None]] = {}
 
-    def go(self) -> str:
-        """One round; what went wrong on our side since the last one, or ""."""
+    def run(self) -> str:
+        """One round. Returns what failed on our side since the last one, "" if nothing did."""
         problem = self._finished()
         try:
-            due = self._messenger.due()
+            due = self._delivery.due()
         except PushliveError as error:
             return str(error)
-        for box in due:
-            if box.id not in self._busy:
-                self._busy[box.id] = self._threads.submit(self._messenger.deliver, box.id)
+        for receiver in due:
+            if receiver.id not in self._busy:
+                self._busy[receiver.id] = self._threads.submit(self._delivery.deliver, receiver.id)
         return problem
 
     def _finished(self) -> str:
         problem = ""
-        for box, future in tuple(self._busy.items()):
+        for receiver, future in tuple(self._busy.items()):
             if future.done():
-                del self._busy[box]
+                del self._busy[receiver]
                 try:
                     future.result()
                 except PushliveError as error:
                     problem = str(error)
         return problem
 
-    def end(self) -> None:
-        """Waits for nobody: what was not taken is sent again by the next messenger."""
+    def stop(self) -> None:
+        """Does not wait: a message that was not accepted yet is sent again by the next messenger."""
         self._threads.shutdown(wait=False, cancel_futures=True)

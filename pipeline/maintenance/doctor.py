@@ -14,7 +14,7 @@ from pipeline.deploy.services import Services
 from pipeline.domain.environment import Environment
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.notify.delivery import shown, undelivered
+from pipeline.notify.delivery import display_name, outages
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.inspection import DockerInfo, Inspection
 from pipeline.store import Store
@@ -191,13 +191,13 @@ def _keeper(store: Store) -> Check:
 
 
 def _receivers(store: Store) -> Iterator[Check]:
-    """Those that do not take their messages, or have lost some."""
-    for text in undelivered(store):
-        advice = "They are tried for a day. Mend the receiver, or take it out of pipelines.yaml."
+    """Receivers that do not accept messages, or have lost some."""
+    for text in outages(store):
+        advice = "Each message is tried for a day. Repair the receiver, or remove it from pipelines.yaml."
         yield _check("notifications", False, text, advice)
-    for box in store.outbox.boxes():
-        if box.lost and not box.trouble:
-            text = f"{shown(box)} takes messages again; {box.lost} were given up in the last days"
+    for receiver in store.outbox.receivers():
+        if receiver.lost and not receiver.outage:
+            text = f"{display_name(receiver)} accepts messages again; {receiver.lost} were given up in the last days"
             yield {**_check("notifications", True, text), "advice": "`pushlive runs` has what they told."}
 
 

@@ -1,1 +1,1 @@
-"""Notifications: what receivers are told, how it is delivered and signed."""
+"""Notifications: what they say, and how they are delivered and signed."""

@@ -1,8 +1,8 @@
-"""Delivers what lies in the outbox: each message at least once under its one id, in order for each receiver.
+"""Delivers the messages in the outbox: each at least once under its one id, and in order for each receiver.
 
-A receiver that does not take a message is tried again with growing pauses; the others do not wait for it, and no run
-does. Two messengers at once are harmless: a lease lets one of them act for a receiver, and should both, the receiver
-gets the same id twice.
+A receiver that does not accept a message is tried again at growing intervals; neither other receivers nor runs wait for
+it. A lease lets one process at a time send to a receiver. Should two send all the same, the receiver gets the same id
+twice.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pipeline.notify.messages import Notice
 from pipeline.notify.signing import sign
 from pipeline.ports.clock import Clock
 from pipeline.ports.probe import Post
-from pipeline.store import Box, Store, Trouble
+from pipeline.store import Outage, Receiver, Store
 
-TIMEOUT = 5.0  # seconds for one message, from the connection to the answer's end
+TIMEOUT = 5.0  # seconds for one message, from the connection to the end of the answer
 BACKOFF = Backoff(1.0, ceiling=600.0)
-KEEP = 86400.0  # seconds that a message is tried for
-TRIES = 20  # at least, so that a clock set forward by a day gives nothing up
-REFUSALS = 10  # of one message, by a receiver that answers and does not want it
+KEEP = 86400.0  # seconds during which a message is tried
+MIN_ATTEMPTS = 20  # so that a clock that is set forward by a day makes no message be given up
+MAX_REFUSALS = 10  # of one message, by a receiver that answers that it does not want it
 
 
 class Delivery:
@@ -37,50 +37,51 @@ class Delivery:
         self._secret: Secret = settings.notify_secret
         self._page = settings.url
 
-    def due(self) -> tuple[Box, ...]:
-        """Receivers that something is to be done for now."""
-        return tuple(box for box in self._store.outbox.boxes() if self._is_due(box))
+    def due(self) -> tuple[Receiver, ...]:
+        """The receivers that ``deliver`` should be called for now."""
+        return tuple(one for one in self._store.outbox.receivers() if self._is_due(one))
 
-    def _is_due(self, box: Box) -> bool:
-        if not box.waiting:
-            return not (box.trouble or box.lost)  # to be forgotten
-        wait = box.trouble.again - self._clock.now() if box.trouble else 0.0
-        return wait <= 0 or wait > BACKOFF.ceiling  # more: somebody set the clock back
+    def _is_due(self, receiver: Receiver) -> bool:
+        if not receiver.waiting:
+            return not (receiver.outage or receiver.lost)  # to be forgotten
+        wait = receiver.outage.again - self._clock.now() if receiver.outage else 0.0
+        return wait <= 0 or wait > BACKOFF.ceiling  # a longer wait means that the clock was set back
 
-    def deliver(self, box_id: str) -> None:
-        """Sends one receiver's messages until none is left or one is not taken. Raises StoreUnavailable."""
-        lease = self._store.leases.take(f"notify:{box_id}", "messenger")
+    def deliver(self, receiver: str) -> None:
+        """Sends the messages of the receiver with that id until none is left or one is not accepted. Raises
+        StoreUnavailable."""
+        lease = self._store.leases.take(f"notify:{receiver}", "messenger")
         if lease is None:
             return
         try:
-            while self._deliver_next(box_id) and self._store.leases.renew(lease):
+            while self._deliver_next(receiver) and self._store.leases.renew(lease):
                 continue
         finally:
             self._store.leases.drop(lease)
 
-    def _deliver_next(self, box_id: str) -> bool:
-        """True where there may be more to do at once."""
+    def _deliver_next(self, receiver_id: str) -> bool:
+        """True if the next message can be tried at once."""
         outbox = self._store.outbox
-        box = outbox.box(box_id)  # again: another messenger may have been here
-        if box is None or not self._is_due(box):
+        receiver = outbox.receiver(receiver_id)  # read again: another process may have sent meanwhile
+        if receiver is None or not self._is_due(receiver):
             return False
-        message = outbox.first(box.id)
+        message = outbox.first(receiver.id)
         if not message:
-            outbox.forget(box.id)
+            outbox.forget(receiver.id)
             return False
-        notice = _read(message)
+        notice = _parsed(message)
         if notice is None:
-            outbox.give_up(box.id, message)
+            outbox.give_up(receiver.id, message)
             return True
-        error, refused = self._send(box.url, notice)
+        error, refused = self._send(receiver.url, notice)
         if error:
-            self._failed(box, error, refused)
+            self._failed(receiver, error, refused)
             return False
-        outbox.delivered(box.id, message)
+        outbox.delivered(receiver.id, message)
         return True
 
     def _send(self, url: str, notice: Notice) -> tuple[str, bool]:
-        """What went wrong, and whether the receiver answered that it does not want this message; "" for nothing."""
+        """What went wrong ("" if nothing did), and whether the receiver refused this very message."""
         body = body_of(notice, self._page)
         try:
             status = self._post.send(url, body, self._headers(notice, body), TIMEOUT)
@@ -88,7 +89,7 @@ class Delivery:
             return error.message, False
         if 200 <= status < 300:
             return "", False
-        return f"{without_path(url)} answered {status}", 300 <= status < 500 and status not in (408, 425, 429)
+        return f"it answered {status}", 300 <= status < 500 and status not in (408, 425, 429)
 
     def _headers(self, notice: Notice, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "X-Pushlive-Delivery": notice.id}
@@ -96,65 +97,71 @@ class Delivery:
             headers["X-Pushlive-Signature-256"] = f"sha256={sign(body, self._secret)}"
         return headers
 
-    def _failed(self, box: Box, error: str, refused: bool) -> None:
+    def _failed(self, receiver: Receiver, error: str, refused: bool) -> None:
         now = self._clock.now()
-        before = box.trouble or Trouble(since=now)
+        before = receiver.outage or Outage(since=now)
         failures = before.failures + 1
-        pause = BACKOFF.delay(failures)
-        after = Trouble(
-            failures, before.since, now + pause, error, before.refused + 1 if refused else before.refused
+        outage = Outage(
+            failures,
+            before.since,
+            now + BACKOFF.delay(failures),
+            error,
+            before.refused + 1 if refused else before.refused,
         )
-        if self._give_up(box, after, now):
-            after = replace(after, refused=0)
-        self._store.outbox.failed(box.id, after)
+        if self._give_up(receiver, outage, now):
+            outage = replace(outage, refused=0)
+        self._store.outbox.failed(receiver.id, outage)
 
-    def _give_up(self, box: Box, trouble: Trouble, now: float) -> bool:
-        """Takes out what was tried for long enough, or refused often enough; True if it did."""
+    def _give_up(self, receiver: Receiver, outage: Outage, now: float) -> bool:
+        """Removes messages that were tried for too long, and a first one that was refused too often; True if it removed
+        any."""
         outbox, gave_up = self._store.outbox, False
-        refused = trouble.refused >= REFUSALS
-        while message := outbox.first(box.id):
-            notice = _read(message)
-            old = notice is not None and now - notice.at > KEEP and trouble.failures >= TRIES
+        refused = outage.refused >= MAX_REFUSALS
+        while message := outbox.first(receiver.id):
+            notice = _parsed(message)
+            old = notice is not None and now - notice.at > KEEP and outage.failures >= MIN_ATTEMPTS
             if not refused and not old:
                 break
-            outbox.give_up(box.id, message)
+            outbox.give_up(receiver.id, message)
             refused, gave_up = False, True
         return gave_up
 
 
-def _read(message: str) -> Notice | None:
+def _parsed(message: str) -> Notice | None:
+    """None for anything that Pushlive did not write: it would block the messages behind it."""
     try:
         return codec.load(Notice, message)
     except ValidationError:
-        return None  # nothing of ours: it would keep all that comes after it
+        return None
 
 
-def shown(box: Box) -> str:
-    """A receiver without the secret part of its address: ``https://hooks.example.com/… (3f2a)``."""
-    return f"{without_path(box.url)} ({box.id[:4]})"
+def display_name(receiver: Receiver) -> str:
+    """The receiver without the secret part of its URL: ``https://hooks.example.com/… (3f2a)``."""
+    return f"{without_path(receiver.url)} ({receiver.id[:4]})"
 
 
-def undelivered(store: Store) -> tuple[str, ...]:
-    """One sentence for each receiver that does not take its messages."""
+def outages(store: Store) -> tuple[str, ...]:
+    """One sentence for each receiver that does not accept its messages."""
     return tuple(
-        f"{shown(box)} takes no messages: {box.trouble.error}; {box.waiting} waiting, {box.lost} given up, "
-        f"tried {box.trouble.failures} times."
-        for box in store.outbox.boxes()
-        if box.trouble
+        f"{display_name(one)} does not accept messages: {one.outage.error}; {one.waiting} waiting, "
+        f"{one.lost} given up, attempts: {one.outage.failures}."
+        for one in store.outbox.receivers()
+        if one.outage
     )
 
 
 def body_of(notice: Notice, page: str) -> bytes:
-    """The JSON that is sent: the notice with the page's address, and ``text`` as chat services show it."""
-    place = f"{notice.pipeline}/{notice.run}" if notice.run else notice.pipeline
-    url = f"{page}/runs/{place}"
+    """The JSON that is sent: the notice with the URL of its page, and ``text`` made fit for chat services."""
+    path = f"{notice.pipeline}/{notice.run}" if notice.run else notice.pipeline
+    url = f"{page}/runs/{path}"
     fields: dict[str, Any] = {**codec.plain(notice), "url": url}
     fields["run"] = f"{notice.pipeline}#{notice.run}" if notice.run else ""
-    fields["text"] = f"{quiet(notice.text)} · {url}"
+    fields["text"] = f"{without_mentions(notice.text)} · {url}"
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
-def quiet(text: str) -> str:
-    """The text so that it calls nobody in a chat: a commit message may say ``@channel`` or ``<!here>``."""
+def without_mentions(text: str) -> str:
+    """The text without mentions that a chat service would act on: a commit message may say ``@channel`` or
+    ``<!here>``."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return escaped.replace("@", "@\u200b")

@@ -1,8 +1,8 @@
-"""What is told to receivers outside, and to whom. A message is left in the outbox by the same transaction that
-records what it tells of; ``pipeline.notify.delivery`` delivers it.
+"""What notifications say, and which receivers get them. A message is queued in the outbox by the transaction that
+records what it is about; ``pipeline.notify.delivery`` sends it.
 
-Receivers are those of the configuration that the run obeys; a configuration that somebody deployed by hand does not
-choose them: for such a run those of the file in force are told.
+The receivers are those of the run's own configuration. A configuration that was deployed by hand does not choose them:
+then they are those of the current pipelines.yaml.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ TEXT = 600  # characters of one text in a message
 
 @dataclass(frozen=True)
 class Notice:
-    """One message as it waits in the outbox. ``id`` is told to the receiver: the same one twice is one message."""
+    """One message as it is kept in the outbox. The receiver gets ``id`` with it: the same id twice is the same message.
+    ``at``: seconds since the epoch."""
 
     id: str
     event: str
     at: float
     text: str
     pipeline: str
-    run: int = 0  # 0: no run's doing
+    run: int = 0  # 0 if it is not about a run
     kind: str = ""
     outcome: str = ""
     environment: str = ""
@@ -44,7 +45,7 @@ class Notice:
 
 
 def ended(tx: Transaction, run: Run) -> Run:
-    """Tells how the run ended. To be called once, where the end is recorded; returns the run."""
+    """Queues the notification of a run's end; returns the run. Call it once, where the end is recorded."""
     config = _config(tx, run)
     reverted = run.kind == Kind.REVERT and run.outcome == Outcome.LIVE
     event = "reverted" if reverted else str(run.outcome)
@@ -53,32 +54,33 @@ def ended(tx: Transaction, run: Run) -> Run:
     notice = _of_run(run, f"{run.id}/{run.outcome}", event, run.ended, _end_text(run, serious))
     where = run.failure.stage if run.failure else run.stage
     notice = _with(notice, environment=where, outcome=str(run.outcome), serious=serious)
-    _leave(tx, config, notice)
+    _queue(tx, config, notice)
     return run
 
 
 def waits(tx: Transaction, run: Run, why: str, command: str) -> Run:
-    """Tells that the run waits before ``run.gate`` for a person; returns the run."""
-    text = f"{run.id} waits before {run.gate}: {why}. To go on with r{run.release}: {command}"
+    """Queues the notification that the run waits for a person before ``run.gate``; returns the run."""
+    text = f"{run.id} waits before {run.gate}: {why}. To continue with r{run.release}: {command}"
     name = f"{run.id}/waiting/{run.gate}/{_stamp(run.gate_since)}"
     notice = _with(_of_run(run, name, "waiting", run.gate_since, text), environment=run.gate, reason=why)
-    _leave(tx, _config(tx, run), notice)
+    _queue(tx, _config(tx, run), notice)
     return run
 
 
-def held(tx: Transaction, place: Environment, digest: str, run: Run | None = None) -> Environment:
-    """Tells that the environment is held, by a person or by what happened to ``run``; returns it. ``digest``: of the
-    configuration that names the receivers."""
-    if place.hold is None:
-        return place
-    why, by, at = place.hold.reason, place.hold.by, place.hold.since
-    text = f"{place.id} is held: {why} (by {by}). To lift it: pushlive resume {place.pipeline} --env {place.name}"
-    notice = Notice(f"{place.id}/held/{_stamp(at)}", "held", at, text, place.pipeline)
+def held(tx: Transaction, environment: Environment, digest: str, run: Run | None = None) -> Environment:
+    """Queues the notification that the environment is on hold, by a person or because of ``run``; returns the
+    environment. ``digest``: the hash of the configuration that names the receivers, if there is no run."""
+    if environment.hold is None:
+        return environment
+    why, by, at = environment.hold.reason, environment.hold.by, environment.hold.since
+    resume = f"pushlive resume {environment.pipeline} --env {environment.name}"
+    text = f"{environment.id} is held: {why} (by {by}). To lift the hold: {resume}"
+    notice = Notice(f"{environment.id}/held/{_stamp(at)}", "held", at, text, environment.pipeline)
     if run:
         notice = _of_run(run, notice.id, "held", at, text)
     config = _config(tx, run) if run else _parsed(tx.config(digest))
-    _leave(tx, config, _with(notice, environment=place.name, reason=why, by=by))
-    return place
+    _queue(tx, config, _with(notice, environment=environment.name, reason=why, by=by))
+    return environment
 
 
 def _stamp(at: float) -> str:
@@ -110,17 +112,19 @@ def _of_run(run: Run, name: str, event: str, at: float, text: str) -> Notice:
 
 
 def _end_text(run: Run, serious: bool) -> str:
-    said = run.reason if run.outcome != Outcome.FAILED or not run.failure else ""
+    why = run.reason
     if run.failure:
         where = f"{run.failure.stage}/{run.failure.step}"
-        said = f"{where}: {run.failure.message} {run.failure.advice}".strip()
+        why = f"{where}: {run.failure.message} {run.failure.advice}".strip()
     what = f"reverted {run.stages[-1]}" if run.kind == Kind.REVERT and run.outcome == Outcome.LIVE else ""
     what = what or ("is live" if run.outcome == Outcome.LIVE else str(run.outcome))
-    mark = "SERIOUS · " if serious and "SERIOUS" not in said else ""
+    mark = (
+        "SERIOUS · " if serious and run.outcome == Outcome.FAILED else ""
+    )  # a live run's reason says it already
     who = run.pusher or run.by
     about = " ".join(part for part in (run.short, run.message) if part)
     return (
-        f"{mark}{run.id} {what}: {said}" + (f" · {about}" if about else "") + (f" · by {who}" if who else "")
+        f"{mark}{run.id} {what}: {why}" + (f" · {about}" if about else "") + (f" · by {who}" if who else "")
     )
 
 
@@ -130,6 +134,7 @@ def _serious(config: Config, run: Run) -> bool:
 
 
 def _config(tx: Transaction, run: Run) -> Config:
+    """The configuration that names the receivers."""
     by_hand = run.from_release is not None
     return _parsed(tx.config(tx.fact(CURRENT) if by_hand else run.config))
 
@@ -138,11 +143,11 @@ def _parsed(text: str) -> Config:
     try:
         return parsed(text)
     except ConfigError:
-        return Config()  # an older version wrote it: nobody is told, and no run fails for it
+        return Config()  # written by another version: better no notification than a failed run
 
 
-def _leave(tx: Transaction, config: Config, notice: Notice) -> None:
-    """One message for each receiver that wants it, however many of its occasions it is."""
+def _queue(tx: Transaction, config: Config, notice: Notice) -> None:
+    """Queues one message for each receiver that wants it, even if several of its ``when`` apply."""
     occasions = {notice.event} | ({"serious"} if notice.serious else set())
     text = codec.dump(notice)
     wanted = [one.url for one in config.notify_of(notice.pipeline) if occasions & set(one.when)]

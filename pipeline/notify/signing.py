@@ -1,4 +1,4 @@
-"""HMAC-SHA256 over a raw body: what a provider's webhook carries to us, and what our messages carry."""
+"""HMAC-SHA256 over a raw body: the signature of webhooks that come in and of messages that go out."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from pipeline.config.settings import Secret
 
 
 def sign(body: bytes, secret: Secret) -> str:
-    """64 hex digits."""
+    """The signature as 64 hex digits."""
     return hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest()

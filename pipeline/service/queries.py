@@ -16,7 +16,7 @@ from pipeline.domain.events import Event
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, NotFound, PushliveError
-from pipeline.notify.delivery import undelivered
+from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
@@ -116,7 +116,7 @@ class Queries:
             self._known(config, name)
         view = views.Views(self._store, self._settings, config, self._clock.now())
         found = [view.pipeline(name) for name in names]
-        problem, messages = self._configurations.problem(), list(undelivered(self._store))
+        problem, messages = self._configurations.problem(), list(outages(self._store))
         return {"pipelines": found, "config_error": problem, "config": digest, "undelivered": messages}
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""Messages for receivers outside, each in its receiver's box until it was delivered or given up.
+"""Messages for receivers outside: one queue for each receiver, which keeps a message until it is delivered or given up.
 
-A message is put there by the very transaction that records what it tells of, under an id of its own: a crash
-neither loses it nor makes a second one. A box is bounded; when it is full, its oldest message goes.
+A message is queued by the transaction that records what it is about, under an id of its own, so a crash neither loses
+it nor makes a second one. A queue is bounded: when it is full, its oldest message is dropped.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from pipeline.lib import codec
 from pipeline.store.connection import Client, translate
 
-LIMIT = 1000  # messages that one receiver may have waiting, about 1 MB
-REMEMBERED = 7 * 86400  # seconds that a receiver's trouble and losses are told
+LIMIT = 1000  # messages that may wait for one receiver, about 1 MB
+REMEMBERED = 7 * 86400  # seconds that an outage and lost messages are reported
 GIVEN_UP = "notify: given up"
 
-# Nothing is forgotten that came in meanwhile.
+# A receiver that got a message, or failed, meanwhile is kept.
 _FORGET = """
 if redis.call('exists', KEYS[2], KEYS[3], KEYS[4]) == 0 then return redis.call('hdel', KEYS[1], ARGV[1]) end
 return 0
@@ -25,29 +25,29 @@ return 0
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """What a receiver did since it last took a message. Times are seconds since the epoch."""
+class Outage:
+    """The failed attempts since a receiver last accepted a message. Times are seconds since the epoch."""
 
-    failures: int = 0  # tries in a row
+    failures: int = 0  # attempts in a row
     since: float = 0.0  # the first of them
-    again: float = 0.0  # when it is tried next
-    error: str = ""  # never holds the address's path
-    refused: int = 0  # how often it has refused the message that is first in its box
+    again: float = 0.0  # when the next attempt is due
+    error: str = ""  # never contains the URL's path
+    refused: int = 0  # how often it has refused the message that is first in its queue
 
 
 @dataclass(frozen=True)
-class Box:
-    """One receiver. ``lost``: messages given up in the last days."""
+class Receiver:
+    """``waiting``: messages in its queue. ``lost``: messages given up in the last days."""
 
     id: str
     url: str = field(repr=False)
     waiting: int = 0
-    trouble: Trouble | None = None
+    outage: Outage | None = None
     lost: int = 0
 
 
-def box_id(url: str) -> str:
-    """Names a receiver without telling its address."""
+def receiver_id(url: str) -> str:
+    """Identifies a receiver without revealing its URL."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
@@ -57,81 +57,84 @@ class Outbox:
         self._prefix = prefix
         self._forget = client.register_script(_FORGET)
 
-    def key(self, what: str, box: str) -> str:
-        return f"{self._prefix}outbox{what}:{box}"
+    def key(self, what: str, receiver: str) -> str:
+        """``what``: "" for the queue, "-trouble" for the outage, "-lost" for the number of lost messages."""
+        return f"{self._prefix}outbox{what}:{receiver}"
 
     @property
-    def _boxes(self) -> str:
+    def _known(self) -> str:
         return f"{self._prefix}outboxes"
 
-    # ── putting in, as a part of somebody's transaction ──────────────────────
+    # ── queueing, as part of the caller's transaction ────────────────────────
 
     def is_full(self, client: Any, url: str) -> bool:
-        return bool(client.llen(self.key("", box_id(url))) >= LIMIT)
+        return bool(client.llen(self.key("", receiver_id(url))) >= LIMIT)
 
     def queue(self, pipe: Any, url: str, message: str, *, full: bool) -> None:
-        """Adds the message; in a full box the oldest one makes room and is counted."""
-        box = box_id(url)
-        pipe.hset(self._boxes, box, url)
-        pipe.rpush(self.key("", box), message)
-        pipe.ltrim(self.key("", box), -LIMIT, -1)
+        """Adds the message. ``full``: the queue is full, so its oldest message is dropped and counted as lost."""
+        receiver = receiver_id(url)
+        pipe.hset(self._known, receiver, url)
+        pipe.rpush(self.key("", receiver), message)
+        pipe.ltrim(self.key("", receiver), -LIMIT, -1)
         if full:
-            self._count_lost(pipe, box, 1)
+            self._count_lost(pipe, receiver)
 
-    def _count_lost(self, pipe: Any, box: str, number: int) -> None:
-        pipe.hincrby(f"{self._prefix}counts", GIVEN_UP, number)
-        pipe.incrby(self.key("-lost", box), number)
-        pipe.expire(self.key("-lost", box), REMEMBERED)
+    def _count_lost(self, pipe: Any, receiver: str) -> None:
+        pipe.hincrby(f"{self._prefix}counts", GIVEN_UP, 1)
+        pipe.incrby(self.key("-lost", receiver), 1)
+        pipe.expire(self.key("-lost", receiver), REMEMBERED)
 
-    # ── sending ──────────────────────────────────────────────────────────────
+    # ── delivering; receivers are named by their id ──────────────────────────
 
-    def boxes(self) -> tuple[Box, ...]:
-        """Every receiver that has messages waiting or had trouble in the last days."""
+    def receivers(self) -> tuple[Receiver, ...]:
+        """Every receiver that has messages waiting, or had an outage or lost messages in the last days."""
         with translate():
-            known = self._client.hgetall(self._boxes)
-        return tuple(self._box(str(box), str(url)) for box, url in sorted(known.items()))
+            known = self._client.hgetall(self._known)
+        return tuple(self._receiver(str(id_), str(url)) for id_, url in sorted(known.items()))
 
-    def box(self, box: str) -> Box | None:
+    def receiver(self, receiver: str) -> Receiver | None:
         with translate():
-            url = self._client.hget(self._boxes, box)
-        return self._box(box, str(url)) if url else None
+            url = self._client.hget(self._known, receiver)
+        return self._receiver(receiver, str(url)) if url else None
 
-    def _box(self, box: str, url: str) -> Box:
+    def _receiver(self, receiver: str, url: str) -> Receiver:
         with translate():
             pipe = self._client.pipeline(transaction=False)
-            pipe.llen(self.key("", box))
-            pipe.get(self.key("-trouble", box))
-            pipe.get(self.key("-lost", box))
-            waiting, trouble, lost = pipe.execute()
-        return Box(box, url, waiting, codec.load(Trouble, trouble) if trouble else None, int(lost or 0))
+            pipe.llen(self.key("", receiver))
+            pipe.get(self.key("-trouble", receiver))
+            pipe.get(self.key("-lost", receiver))
+            waiting, outage, lost = pipe.execute()
+        return Receiver(
+            receiver, url, waiting, codec.load(Outage, outage) if outage else None, int(lost or 0)
+        )
 
-    def first(self, box: str) -> str:
-        """The oldest message, "" where there is none."""
+    def first(self, receiver: str) -> str:
+        """The oldest message, "" if none is waiting."""
         with translate():
-            return str(self._client.lindex(self.key("", box), 0) or "")
+            return str(self._client.lindex(self.key("", receiver), 0) or "")
 
-    def delivered(self, box: str, message: str) -> None:
-        """The message is out of the box, the trouble over. Twice."""
+    def delivered(self, receiver: str, message: str) -> None:
+        """Removes the message and ends the outage. Idempotent."""
         with translate(), self._client.pipeline() as pipe:
-            pipe.lrem(self.key("", box), 1, message)
-            pipe.delete(self.key("-trouble", box))
+            pipe.lrem(self.key("", receiver), 1, message)
+            pipe.delete(self.key("-trouble", receiver))
             pipe.execute()
 
-    def failed(self, box: str, trouble: Trouble) -> None:
+    def failed(self, receiver: str, outage: Outage) -> None:
         with translate():
-            self._client.set(self.key("-trouble", box), codec.dump(trouble), ex=REMEMBERED)
+            self._client.set(self.key("-trouble", receiver), codec.dump(outage), ex=REMEMBERED)
 
-    def give_up(self, box: str, message: str) -> None:
-        """The message is out of the box and counted as lost, once: others may have been quicker."""
+    def give_up(self, receiver: str, message: str) -> None:
+        """Removes the message and counts it as lost. Idempotent: a message that is gone already is not counted."""
         with translate():
-            if not self._client.lrem(self.key("", box), 1, message):
+            if not self._client.lrem(self.key("", receiver), 1, message):
                 return
             pipe = self._client.pipeline()
-            self._count_lost(pipe, box, 1)
+            self._count_lost(pipe, receiver)
             pipe.execute()
 
-    def forget(self, box: str) -> None:
-        """A receiver about which there is nothing more to say is known no more."""
-        kept = [self.key(what, box) for what in ("", "-trouble", "-lost")]
+    def forget(self, receiver: str) -> None:
+        """Removes the receiver, unless messages are waiting or an outage or losses are still to be reported."""
+        kept = [self.key(what, receiver) for what in ("", "-trouble", "-lost")]
         with translate():
-            self._forget(keys=[self._boxes, *kept], args=[box])
+            self._forget(keys=[self._known, *kept], args=[receiver])

@@ -48,7 +48,7 @@ def test_fault_49_a_receiver_that_is_down_and_a_service_that_is_killed(service: 
     assert f"http://127.0.0.1:{CHAT}/… (" in doctor
     assert "connection refused" in doctor
     said = service.pushlive("status").text
-    assert "takes no messages" in said
+    assert "does not accept messages" in said
     service.kill()
     service.up()
     with receiver(says(OK), CHAT) as one, receiver(says(OK), SLOW) as other:

@@ -1,5 +1,5 @@
-"""Messages to receivers: at least once under one id, whatever dies; and nobody waits for a receiver. On the strict fake
-and a real store; test_receivers.py has the real HTTP."""
+"""Notifications are delivered at least once under one id, whatever is killed, and no run waits for a receiver. On the
+strict fake and a real store; test_receivers.py uses real HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.fake.parts import FakePost, Killed
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import EngineFailed, OutcomeUnknown, StoreUnavailable, TryAgain
-from pipeline.notify.delivery import BACKOFF, KEEP, REFUSALS, TRIES, Delivery, undelivered
+from pipeline.notify.delivery import BACKOFF, KEEP, MAX_REFUSALS, MIN_ATTEMPTS, Delivery, outages
 from pipeline.store import Transaction, outbox
 from tests.story.conftest import World
 
@@ -24,15 +24,15 @@ GATED = TOLD.replace("live: }", "live: {promote: manual}}")
 
 
 class Mail:
-    """A world's messenger and what its receivers got."""
+    """A world's delivery and what its receivers got."""
 
     def __init__(self, world: World) -> None:
         self.world, self.post = world, FakePost()
         self.messenger = Delivery(world.store, self.post, world.clock, world.settings)
 
     def deliver(self) -> None:
-        for box in self.messenger.due():
-            self.messenger.deliver(box.id)
+        for receiver in self.messenger.due():
+            self.messenger.deliver(receiver.id)
 
     def got(self, url: str = CHAT) -> list[str]:
         """Ids without the times in them."""
@@ -56,7 +56,7 @@ def told(make_world):
     return make_world(TOLD)
 
 
-def test_every_end_is_told_once_with_its_id(told):
+def test_each_end_of_a_run_is_notified_once_under_its_id(told):
     mail = Mail(told)
     told.push("one")
     told.builder.fail("build", EngineFailed("no disk"))
@@ -72,10 +72,10 @@ def test_every_end_is_told_once_with_its_id(told):
         "hello#4/cancelled",
     ]
     assert mail.got() == mail.taken()  # nothing comes again
-    assert told.store.outbox.boxes() == ()
+    assert told.store.outbox.receivers() == ()
 
 
-def test_a_message_has_all_that_a_person_and_a_program_need(told):
+def test_a_message_carries_the_text_and_every_field(told):
     mail = Mail(told)
     told.break_app(1, "/")
     told.push("Welcome <!channel> & @here")
@@ -105,7 +105,7 @@ def test_a_message_has_all_that_a_person_and_a_program_need(told):
     assert said["url"] == "http://127.0.0.1:7070/runs/hello/1"
 
 
-def test_waiting_holding_and_reverting_are_told(make_world):
+def test_waits_holds_and_reverts_are_notified(make_world):
     world = make_world(GATED)
     mail = Mail(world)
     world.push("one")
@@ -123,22 +123,22 @@ def test_waiting_holding_and_reverting_are_told(make_world):
         "hello/dev/held",
     ]  # fmt: skip
     names = mail.taken()
-    assert "To go on with r1: pushlive promote hello" in mail.said(names[0])["text"]
+    assert "To continue with r1: pushlive promote hello" in mail.said(names[0])["text"]
     assert (mail.said(names[4])["event"], mail.said(names[4])["run"]) == ("held", "hello#3")
     assert mail.said(names[5])["event"] == "reverted"
     assert mail.said(names[6])["text"].startswith(
-        "hello/dev is held: tidying (by ann). To lift it: pushlive resume"
+        "hello/dev is held: tidying (by ann). To lift the hold: pushlive resume"
     )
 
 
-def test_an_unknown_outcome_tells_that_the_environment_is_held(make_world):
+def test_an_unknown_outcome_notifies_of_the_hold(make_world):
     world = make_world(TOLD.replace("{environments", "{service: {release: [migrate]}, environments"))
     world.engine.fail("command", OutcomeUnknown("nobody knows whether it ran"))
     world.push("one")
     assert Mail(world).got() == ["hello/dev/held", "hello#1/failed"]
 
 
-def test_a_serious_run_is_told_once_also_to_those_who_want_it_alone(make_world):
+def test_a_serious_run_is_notified_once_even_to_a_receiver_of_serious_alone(make_world):
     world = make_world(
         TOLD.replace(EVERYTHING, "[serious]").replace("notify:", "budget: {whole: 1m}\nnotify:")
     )
@@ -151,7 +151,7 @@ def test_a_serious_run_is_told_once_also_to_those_who_want_it_alone(make_world):
     assert "SERIOUS" in mail.said("hello#2/live")["text"]
 
 
-def test_only_what_is_wanted_is_sent_and_a_pipelines_own_receivers_take_the_place(make_world):
+def test_a_pipelines_own_receivers_replace_the_general_ones(make_world):
     own = f"notify: [{{url: {OPS}}}], environments: {{live: }}"
     world = make_world(f"""
 notify: [{{url: {CHAT}, when: [live]}}]
@@ -169,7 +169,7 @@ pipelines:
     assert (mail.got(), mail.got(OPS)) == (["hello#1/live"], ["own#2/failed"])
 
 
-def test_the_receivers_are_those_of_the_configuration_that_the_run_obeys(told):
+def test_the_receivers_are_those_of_the_runs_own_configuration(told):
     mail = Mail(told)
     number = told.accept(told.commit("one")).number
     told.configure(TOLD.replace(CHAT, OPS))
@@ -188,11 +188,11 @@ def test_a_configuration_deployed_by_hand_does_not_choose_the_receivers(told):
     assert list(mail.post.taken) == [CHAT]
 
 
-# ── whatever dies ────────────────────────────────────────────────────────────
+# ── processes that are killed ────────────────────────────────────────────────────────────
 
 
 def dies_at(monkeypatch, write: int, after: bool) -> list[int]:
-    """From now on the process is killed at the store's n-th write, once; the list grows with each write."""
+    """The process is killed once, at the store's n-th write from now; the list grows with each write."""
     real, writes = Transaction.apply, []
 
     def apply(self: Transaction, mark: str) -> None:
@@ -209,7 +209,7 @@ def dies_at(monkeypatch, write: int, after: bool) -> list[int]:
 
 
 def carry(world: World, commit: str) -> None:
-    """One push all the way, the person's part included; done again it goes on where it was."""
+    """One push to its end, promotion included; called again, it continues where it was."""
     world.accept(commit, delivery="one")
     world.work()
     if any(run.state == State.WAITING for run in world.store.open_runs("hello")):
@@ -262,7 +262,7 @@ def test_killed_at_every_write_of_a_revert_each_message_comes_once(make_world, m
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_messenger_killed_while_it_sends_sends_again_under_the_same_id(told, after):
+def test_a_messenger_killed_while_sending_sends_again_under_the_same_id(told, after):
     mail = Mail(told)
     told.push("one")
     told.push("two")
@@ -273,7 +273,7 @@ def test_a_messenger_killed_while_it_sends_sends_again_under_the_same_id(told, a
     assert mail.taken() == (["hello#1/live"] if after else []) + ["hello#1/live", "hello#2/live"]
 
 
-def test_a_store_that_goes_away_between_the_sending_and_the_record(told, monkeypatch):
+def test_a_message_is_sent_again_if_the_store_fails_before_it_is_recorded(told, monkeypatch):
     mail = Mail(told)
     told.push("one")
     real = told.store.outbox.delivered
@@ -287,16 +287,16 @@ def test_a_store_that_goes_away_between_the_sending_and_the_record(told, monkeyp
         mail.deliver()
     mail.deliver()
     assert mail.taken() == ["hello#1/live", "hello#1/live"]
-    assert told.store.outbox.boxes() == ()
+    assert told.store.outbox.receivers() == ()
 
 
 def test_the_lease_of_a_messenger_that_was_killed_is_freed(told):
     mail = Mail(told)
     told.push("one")
-    [box] = told.store.outbox.boxes()
-    told.store.leases.take(f"notify:{box.id}", "the dead one")
+    [receiver] = told.store.outbox.receivers()
+    told.store.leases.take(f"notify:{receiver.id}", "the dead one")
     mail.deliver()
-    assert mail.taken() == []  # somebody is at it
+    assert mail.taken() == []  # another messenger is sending
     told.jobs.requeue.run()
     told.clock.sleep(8.5)
     told.jobs.requeue.run()
@@ -307,12 +307,12 @@ def test_two_messengers_at_once_are_harmless(told):
     mail, other = Mail(told), Mail(told)
     told.push("one")
     told.push("two")
-    mail.post.before("send", other.deliver)  # the other one comes while the first one sends
+    mail.post.before("send", other.deliver)  # the other one runs while the first one sends
     mail.deliver()
     assert (mail.taken(), other.taken()) == (["hello#1/live", "hello#2/live"], [])
 
 
-# ── receivers that do not take what they get ─────────────────────────────────
+# ── receivers that do not accept messages ─────────────────────────────────
 
 
 def test_a_receiver_that_is_down_gets_everything_in_order_once_it_is_back(told):
@@ -321,7 +321,7 @@ def test_a_receiver_that_is_down_gets_everything_in_order_once_it_is_back(told):
     for number in range(3):
         told.push(f"{number}")
     tries = 0
-    while told.store.outbox.boxes():
+    while told.store.outbox.receivers():
         mail.deliver()
         told.clock.sleep(1)
         tries += 1
@@ -341,19 +341,19 @@ def test_fault_49_a_dead_receiver_does_not_delay_another(make_world):
         mail.deliver()
     assert mail.taken(OPS) == [f"hello#{n}/live" for n in range(1, 6)]
     assert mail.taken(CHAT) == []
-    [text] = undelivered(world.store)
+    [text] = outages(world.store)
     assert "https://chat.example.com/… (" in text
     assert "answered 503; 5 waiting, 0 given up" in text
     assert "s3cr3t" not in text
     assert world.commands.status()["undelivered"] == [text]
 
 
-def test_pauses_grow_and_are_bounded_and_a_day_later_it_is_given_up(told):
+def test_delays_grow_to_a_ceiling_and_a_message_is_given_up_after_a_day(told):
     mail = Mail(told)
     mail.post.answers[CHAT] = 503
     told.push("old")
     at, pauses = told.clock.now(), []
-    while told.store.outbox.boxes()[0].waiting:
+    while told.store.outbox.receivers()[0].waiting:
         before = len(mail.post.calls)
         mail.deliver()
         if len(mail.post.calls) > before:
@@ -364,34 +364,34 @@ def test_pauses_grow_and_are_bounded_and_a_day_later_it_is_given_up(told):
     assert max(pauses) == BACKOFF.ceiling
     assert KEEP <= sum(pauses) <= KEEP + 2 * BACKOFF.ceiling
     assert told.store.counts()["notify: given up"] == 1
-    [box] = told.store.outbox.boxes()
-    assert (box.waiting, box.lost) == (0, 1)
+    [receiver] = told.store.outbox.receivers()
+    assert (receiver.waiting, receiver.lost) == (0, 1)
     mail.post.answers.clear()
     told.push("new")
     told.clock.sleep(BACKOFF.ceiling)
     assert mail.got() == ["hello#2/live"]
 
 
-def test_fault_38_a_clock_that_jumps_gives_nothing_up_and_waits_no_longer(told):
+def test_fault_38_a_clock_jump_gives_no_message_up_and_delays_none(told):
     mail = Mail(told)
     mail.post.answers[CHAT] = 503
     told.push("one")
     mail.deliver()
     told.clock.jump(2 * KEEP)
     mail.deliver()
-    assert told.store.outbox.boxes()[0].waiting == 1
+    assert told.store.outbox.receivers()[0].waiting == 1
     told.clock.jump(-3 * KEEP)
     mail.post.answers.clear()
     assert mail.got() == ["hello#1/live"]
-    assert TRIES > 2
+    assert MIN_ATTEMPTS > 2
 
 
-def test_a_message_that_is_refused_steps_aside_after_a_few_tries(told):
+def test_a_refused_message_is_given_up_after_a_few_attempts(told):
     mail = Mail(told)
     mail.post.answers[CHAT] = 400
     told.push("one")
     told.push("two")
-    for _ in range(REFUSALS):
+    for _ in range(MAX_REFUSALS):
         mail.deliver()
         told.clock.sleep(BACKOFF.ceiling)
     mail.post.answers.clear()
@@ -399,21 +399,21 @@ def test_a_message_that_is_refused_steps_aside_after_a_few_tries(told):
     assert told.store.counts()["notify: given up"] == 1
 
 
-def test_what_waits_for_one_receiver_is_bounded(told, monkeypatch):
+def test_the_queue_of_one_receiver_is_bounded(told, monkeypatch):
     monkeypatch.setattr(outbox, "LIMIT", 3)
     mail = Mail(told)
     for number in range(5):
         told.push(f"{number}")
-    [box] = told.store.outbox.boxes()
-    assert (box.waiting, box.lost) == (3, 2)
+    [receiver] = told.store.outbox.receivers()
+    assert (receiver.waiting, receiver.lost) == (3, 2)
     assert told.store.counts()["notify: given up"] == 2
     assert mail.got() == ["hello#3/live", "hello#4/live", "hello#5/live"]
 
 
-def test_what_is_not_ours_in_a_box_is_set_aside(told):
+def test_a_message_that_pushlive_did_not_write_is_given_up(told):
     mail = Mail(told)
     told.push("one")
-    [box] = told.store.outbox.boxes()
-    told.store.client.lpush(told.store.outbox.key("", box.id), '{"id": []}', "rubbish")
+    [receiver] = told.store.outbox.receivers()
+    told.store.client.lpush(told.store.outbox.key("", receiver.id), '{"id": []}', "rubbish")
     assert mail.got() == ["hello#1/live"]
     assert told.store.counts()["notify: given up"] == 2

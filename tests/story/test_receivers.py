@@ -21,7 +21,7 @@ from pipeline.config.settings import Secret
 from pipeline.domain.run import Outcome
 from pipeline.errors import TryAgain
 from pipeline.notify import delivery
-from pipeline.notify.delivery import Delivery, undelivered
+from pipeline.notify.delivery import Delivery, outages
 from pipeline.ports.clock import SystemClock
 from tests.support.receiver import OK, PATH, Talk, hangs, receiver, says
 from tests.support.waiting import until
@@ -159,7 +159,7 @@ def telling(world) -> Iterator[Rounds]:
 
     def loop() -> None:
         while not stop.wait(0.05):
-            rounds.go()
+            rounds.run()
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
@@ -168,7 +168,7 @@ def telling(world) -> Iterator[Rounds]:
     finally:
         stop.set()
         thread.join(10)
-        rounds.end()
+        rounds.stop()
 
 
 def test_the_signature_is_that_of_the_raw_body(make_world) -> None:
@@ -209,8 +209,8 @@ def test_fault_49_a_bad_receiver_holds_up_no_run_and_no_other_receiver(
             if talk is floods:  # it said 200: its message is delivered, whatever comes after
                 until(lambda: len(bad.requests) == 5)
             else:
-                until(lambda: undelivered(world.store), 20)
-        for text in undelivered(world.store):
+                until(lambda: outages(world.store), 20)
+        for text in outages(world.store):
             assert "s3cr3t" not in text
 
 
@@ -227,7 +227,7 @@ def test_fault_49_a_receiver_that_comes_back_gets_everything_in_order(make_world
                 world.push(f"{number}")
             until(lambda: len(one.requests) >= 2)
             down[0] = False
-            until(lambda: world.store.outbox.boxes() == (), 20)
+            until(lambda: world.store.outbox.receivers() == (), 20)
     ids = [str(body["id"]) for body in one.bodies()]
     assert ids[-3:] == ["hello#1/live", "hello#2/live", "hello#3/live"]
     assert set(ids[:-2]) == {"hello#1/live"}  # again and again, under its one id

@@ -8,7 +8,7 @@ from pipeline.config.diff import plan
 from pipeline.config.loading import load
 from pipeline.errors import ConfigError
 from pipeline.lib.text import without_path
-from pipeline.notify.delivery import quiet
+from pipeline.notify.delivery import without_mentions
 
 REST = "\npipelines: {hello: {environments: {live: }}}"
 SECRET = "https://hooks.example.com/services/T0/s3cr3t"
@@ -97,4 +97,7 @@ def test_addresses_lose_their_path(text: str, shown: str) -> None:
 
 
 def test_a_message_calls_nobody() -> None:
-    assert quiet("<!channel> @all <@U123|x> &") == "&lt;!channel&gt; @\u200ball &lt;@\u200bU123|x&gt; &amp;"
+    assert (
+        without_mentions("<!channel> @all <@U123|x> &")
+        == "&lt;!channel&gt; @\u200ball &lt;@\u200bU123|x&gt; &amp;"
+    )
