@@ -18,6 +18,8 @@ from pathlib import Path
 
 from story import Demo, OnACluster, where
 
+from pipeline.lib.processes import exit_with  # story.py has put the checkout on the path
+
 TOP = Path(__file__).resolve().parent.parent
 BY_HAND = "bench-by-hand"
 CONFIG = """\
@@ -178,4 +180,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -19,6 +19,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
+from pipeline.lib.processes import exit_with  # noqa: E402
 from tests.cluster import where  # noqa: E402 - the test cluster's addresses, from its own scripts
 from tests.support.ports import free_port, free_ports  # noqa: E402
 
@@ -386,4 +387,4 @@ def try_it(demo: Demo) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -15,6 +15,7 @@ from pipeline.cli import context as context_module
 from pipeline.cli.command import Command
 from pipeline.cli.terminal import Terminal
 from pipeline.errors import PushliveError
+from pipeline.lib.processes import until_pipe_closes
 from pipeline.lib.text import one_line, printable_lines
 
 # In the order of `pushlive --help`: a group, its commands, and the file of this package that declares each.
@@ -155,12 +156,6 @@ def _report(terminal: Terminal, command: str, error: PushliveError) -> int:
     return context_module.exit_code(error)
 
 
-def _closed() -> int:
-    """The reader of our output is gone (``| head``): stop writing, without a message."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + 13
-
-
 def _interrupted(terminal: Terminal, interrupt: KeyboardInterrupt) -> int:
     if isinstance(interrupt, context_module.Detached):
         terminal.complain(
@@ -174,7 +169,10 @@ def _interrupted(terminal: Terminal, interrupt: KeyboardInterrupt) -> int:
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Runs one command and returns its exit code; `pushlive --help` lists the codes."""
     words = list(sys.argv[1:] if argv is None else argv)
-    environ = os.environ if environ is None else environ
+    return until_pipe_closes(lambda: _run(words, os.environ if environ is None else environ))
+
+
+def _run(words: list[str], environ: Mapping[str, str]) -> int:
     chosen = next((word for word in words if not word.startswith("-")), "")
     if chosen and chosen not in COMMANDS:
         return _unknown(chosen)
@@ -191,7 +189,5 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         return code
     except PushliveError as error:
         return _report(terminal, chosen, error)
-    except BrokenPipeError:
-        return _closed()
     except KeyboardInterrupt as interrupt:
         return _interrupted(terminal, interrupt)

@@ -1,18 +1,39 @@
-"""What the service's processes share: they end with the one that started them."""
+"""How our processes end: with the one that started them, and quietly when nobody reads their output."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
 
-SUPERVISED = "--supervised"  # given by `pushlive up`: this process is to end with it
+SUPERVISED = "--supervised"  # an argument of `pushlive up` to its children: end with your parent
 RESTORING = "restoring"  # a file in a data folder that is being restored: nothing may start on it yet
 _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """SIGTERM for this process when its parent dies (Linux; elsewhere the sweep copes with leftovers)."""
+    """SIGTERM for this process when its parent dies (Linux; elsewhere the sweep handles leftovers)."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     except (OSError, AttributeError):
         return
+
+
+def until_pipe_closes(main: Callable[[], int]) -> int:
+    """The exit code of ``main``, or 141 (as after SIGPIPE) if the reader of its output is gone, as in ``… | head``."""
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()  # here, where the exception is caught, and not when Python exits
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        return 128 + signal.SIGPIPE
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """Ends this process with the exit code of ``main``."""
+    sys.exit(until_pipe_closes(main))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from pipeline.lib.processes import exit_with
 from tests.cluster import build, keys, leftovers, network, settings
 from tests.cluster.components import ALL, APISERVER, CONTAINERD, LEADERS, STAGES, Component
 from tests.cluster.processes import get, healthy, pid, start, stop, until, wait
@@ -239,7 +240,7 @@ def kubectl(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        exit_with(lambda: main(sys.argv[1:]))
     except Failed as failure:
         say(str(failure))
         sys.exit(1)

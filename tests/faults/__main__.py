@@ -6,7 +6,6 @@ import argparse
 import importlib
 import random
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 
 from pipeline.adapters.docker_api.client import client
+from pipeline.lib.processes import exit_with
 from tests.faults.registry import FAULTS, Fault, Tally
 from tests.faults.scene import NAMES, Scene, own_scene, scene
 from tests.faults.table import table
@@ -149,4 +149,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

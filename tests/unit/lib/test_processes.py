@@ -1,0 +1,31 @@
+"""Output that nobody reads any more."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+LISTING = "from pipeline.lib.processes import exit_with; exit_with({})"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "-c", LISTING.format("lambda: print('x' * 10_000) or 0")],
+        [sys.executable, "-c", LISTING.format("lambda: print('buffered') or 0")],
+        [sys.executable, "-m", "pipeline.cli", "--version"],
+    ],
+    ids=["at once", "buffered", "pushlive"],
+)
+def test_a_closed_pipe_ends_a_program_without_a_word(command: list[str]) -> None:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=ROOT) as process:  # type: ignore[call-overload]
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_the_exit_code_is_that_of_main() -> None:
+    assert subprocess.run([sys.executable, "-c", LISTING.format("lambda: 3")], cwd=ROOT).returncode == 3
