@@ -1,6 +1,6 @@
-"""Which version of a secret goes where. Plain data and pure rules; the values are sealed.
+"""Which version of a secret an environment gets. Plain data and pure rules; the values are encrypted.
 
-A secret's versions are numbered together, whatever environment they are for: a number is one value for good.
+The versions of a secret share one numbering, whatever environment they are for: a number stands for one value for ever.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from dataclasses import dataclass, replace
 from pipeline.domain.release import Release
 from pipeline.errors import ConfigError, NotFound
 
-KEPT = 10  # versions of one secret for one environment (or for all of them)
-EVERY = ""  # in the place of an environment's name: for those that have none of their own
+KEPT = 10  # versions of one secret for one environment, or for EVERY
+EVERY = ""  # instead of an environment's name: for all environments without a version of their own
 
 Records = Mapping[str, "SecretRecord"]
 
 
 @dataclass(frozen=True)
 class Version:
-    """One value. ``sealed`` and ``key`` are empty once it is revoked."""
+    """One value. ``sealed`` is the encrypted value; it and ``key`` are empty once the version is revoked."""
 
     number: int
     environment: str  # or EVERY
     created: float
     by: str
     sealed: str = ""
-    key: str = ""  # the id of the key that it is sealed with
+    key: str = ""  # the id of the key that it is encrypted with
     revoked: float = 0.0
     revoked_by: str = ""
 
@@ -40,16 +40,16 @@ class SecretRecord:
     """One secret of one pipeline: the versions that are kept, oldest first."""
 
     name: str
-    last: int = 0  # the highest number that was dealt
+    last: int = 0  # the highest number that was ever used
     versions: tuple[Version, ...] = ()
 
     def version(self, number: int) -> Version | None:
         return next((one for one in self.versions if one.number == number), None)
 
     def newest(self, environment: str) -> Version | None:
-        """What that environment gets now: its own newest one, else the newest for every environment."""
-        for place in (environment, EVERY):
-            found = [one for one in self.versions if one.environment == place and one.good]
+        """The version that the environment gets now: its own newest, else the newest for all environments."""
+        for name in (environment, EVERY):
+            found = [one for one in self.versions if one.environment == name and one.good]
             if found:
                 return found[-1]
         return None
@@ -57,14 +57,15 @@ class SecretRecord:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Names with their version numbers, and what is to be said about the choice."""
+    """Version numbers by name, and notes for the user about the choice."""
 
     versions: dict[str, int]
     notes: tuple[str, ...] = ()
 
 
 def added(record: SecretRecord, version: Version, used: frozenset[int]) -> SecretRecord:
-    """With one version more. Beyond the newest KEPT of its environment they go, except those ``used`` in a slot."""
+    """The record with one version more. Only the newest KEPT versions for its environment stay, and those ``used`` in a
+    slot."""
     same = [one for one in record.versions if one.environment == version.environment]
     old = {one.number for one in same[: max(0, len(same) + 1 - KEPT)]} - used
     kept = tuple(one for one in record.versions if one.number not in old)
@@ -74,7 +75,8 @@ def added(record: SecretRecord, version: Version, used: frozenset[int]) -> Secre
 def revoked(
     record: SecretRecord, environment: str, number: int | None, by: str, now: float
 ) -> tuple[SecretRecord, tuple[int, ...]]:
-    """Without the values of that version, or of all for that environment; the numbers. Raises NotFound."""
+    """The record without the value of that version, or of all versions for that environment, and their numbers. Raises
+    NotFound."""
     gone = [
         one
         for one in record.versions
@@ -86,7 +88,7 @@ def revoked(
         raise NotFound(
             f"{record.name} has no {f'version {number}' if number else 'version'} to revoke"
             f"{f' for {environment}' if environment else ''}.",
-            advice="`pushlive secret versions` shows what there is.",
+            advice="`pushlive secret versions` lists them.",
         )
     numbers = tuple(one.number for one in gone)
     versions = tuple(
@@ -97,8 +99,8 @@ def revoked(
 
 
 def newest(records: Records, pipeline: str, wanted: Mapping[str, Iterable[str]]) -> dict[str, dict[str, int]]:
-    """For each environment its names with their newest versions. Raises ConfigError that names all that are
-    missing, and the commands that set them."""
+    """The newest version numbers by name, for each environment. Raises ConfigError with every secret that is missing
+    and the commands that set them."""
     found: dict[str, dict[str, int]] = {}
     missing: list[tuple[str, str]] = []
     for environment, names in wanted.items():
@@ -115,20 +117,20 @@ def newest(records: Records, pipeline: str, wanted: Mapping[str, Iterable[str]])
 
 
 def absent(pipeline: str, missing: Iterable[tuple[str, str]]) -> ConfigError:
-    """The error for secrets that are not set: (environment, name) each; "" stands for the registry."""
+    """The error for secrets that are not set. ``missing``: (environment, name); the environment "" is the registry."""
     missing = tuple(missing)
     which = ", ".join(f"{name} for {environment or 'the registry'}" for environment, name in missing)
     options = [(name, f" --env {env}" if env else "") for env, name in missing]
     commands = [f"`pushlive secret set {pipeline} {name}{option}`" for name, option in options]
     return ConfigError(
         f"{pipeline} has secrets that are not set: {which}. Nothing was built or started.",
-        advice=f"{', '.join(commands)} (without --env: for every environment), then `pushlive retry`.",
+        advice=f"Run {', '.join(commands)} (without --env: for all environments), then `pushlive retry`.",
     )
 
 
 def chosen(records: Records, release: Release, environment: str) -> Chosen:
-    """What that release gets there: its own versions; the newest in place of one that was revoked. Raises
-    ConfigError where one is missing, or its own is kept no longer."""
+    """The versions that the release gets in that environment: its own, or the newest instead of one that was revoked.
+    Raises ConfigError if one is missing, or its own is no longer kept."""
     own = release.secrets.get(environment, {})
     versions: dict[str, int] = {}
     notes: list[str] = []
@@ -150,17 +152,17 @@ def chosen(records: Records, release: Release, environment: str) -> Chosen:
 
 
 def substitute(old: Version, newer: Version, name: str, environment: str) -> str:
-    """What is said where a version was revoked."""
+    """The note about a revoked version that is replaced."""
     return (
         f"version {old.number} of the secret {name} was revoked by {old.revoked_by}; "
-        f"version {newer.number}, the newest for {environment}, is taken in its place"
+        f"version {newer.number}, the newest for {environment}, is used instead"
     )
 
 
 def dropped(pipeline: str, environment: str, name: str, number: int) -> ConfigError:
-    """The error for a version that is kept no longer."""
+    """The error for a version that is no longer kept."""
     return ConfigError(
-        f"version {number} of the secret {name}, which {pipeline}/{environment} needs, is kept no longer: "
-        f"the last {KEPT} are. Nothing was started.",
+        f"version {number} of the secret {name} is no longer kept (only the last {KEPT} are), and "
+        f"{pipeline}/{environment} needs it. Nothing was started.",
         advice=f"`pushlive deploy {pipeline} --config pipelines.yaml` makes a release with the newest version.",
     )

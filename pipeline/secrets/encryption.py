@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under a key in a file. The only place that knows ``cryptography``."""
+"""Encrypts secrets at rest: AES-256-GCM with a key in a file. Only this module imports ``cryptography``."""
 
 from __future__ import annotations
 
@@ -17,45 +17,46 @@ from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
 
 _KEY = 32  # bytes: AES-256
-_NONCE = 12  # bytes, random; NIST SP 800-38D allows 2^32 of them under one key
+_NONCE = 12  # bytes, random; NIST SP 800-38D allows 2^32 of them with one key
 
 
 class Key:
-    """The key in use; ``id`` tells it from others and says nothing about it."""
+    """``id`` identifies the key without revealing anything about it."""
 
     def __init__(self, raw: bytes) -> None:
         self._cipher = AESGCM(raw)
         self.id = hashlib.sha256(b"pushlive secrets key" + raw).hexdigest()[:16]
 
-    def seal(self, value: Secret, bound: str) -> str:
-        """The value as base64, to be opened under the same ``bound`` alone."""
+    def encrypt(self, value: Secret, context: str) -> str:
+        """The encrypted value in base64. It can be decrypted only with the same ``context``."""
         nonce = token_bytes(_NONCE)
-        sealed = self._cipher.encrypt(nonce, value.reveal().encode(), bound.encode())
-        return base64.b64encode(nonce + sealed).decode()
+        encrypted = self._cipher.encrypt(nonce, value.reveal().encode(), context.encode())
+        return base64.b64encode(nonce + encrypted).decode()
 
-    def open(self, sealed: str, bound: str) -> Secret:
-        """Raises EngineFailed where it was changed, moved or sealed with another key."""
+    def decrypt(self, encrypted: str, context: str) -> Secret:
+        """Raises EngineFailed if it was changed, or encrypted with another key or context."""
         try:
-            raw = base64.b64decode(sealed, validate=True)
-            return Secret(self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], bound.encode()).decode())
+            raw = base64.b64decode(encrypted, validate=True)
+            return Secret(self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], context.encode()).decode())
         except (InvalidTag, ValueError, binascii.Error):
-            pass  # the cause says nothing more, and must not carry anything along
+            pass  # raised below without this cause, which could carry the value
         raise EngineFailed(
-            "what the store has for it was changed or is another secret's.",
-            advice="Set the secret anew, or restore the store from a backup.",
+            "its encrypted value in the store was changed or belongs to another secret.",
+            advice="Set the secret again, or restore the store from a backup.",
         )
 
 
 def read(path: Path) -> Key | None:
-    """The key in that file, None where there is no file. Raises EngineFailed where it cannot be used."""
+    """The key in that file, None if there is no file. Raises EngineFailed if it cannot be read, is not a key, or is
+    accessible to others."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise EngineFailed(f"the secrets' key {path} cannot be read: {error.strerror}.") from error
+        raise EngineFailed(f"the secrets key {path} cannot be read: {error.strerror}.") from error
     with os.fdopen(file, "rb") as opened:
-        _refuse_open_doors(path, os.fstat(file))
+        _check_access(path, os.fstat(file))
         text = opened.read(1024)
     try:
         raw = base64.b64decode(text.strip(), validate=True)
@@ -63,30 +64,32 @@ def read(path: Path) -> Key | None:
         raw = b""
     if len(raw) != _KEY:
         raise EngineFailed(
-            f"{path} does not hold a key for secrets.",
-            advice=f"Restore it from a backup: {_KEY} bytes in base64, as Pushlive made it.",
+            f"{path} does not contain a secrets key.",
+            advice=f"Restore it from a backup. The file contains {_KEY} bytes in base64.",
         )
     return Key(raw)
 
 
-def _refuse_open_doors(path: Path, found: os.stat_result) -> None:
+def _check_access(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise EngineFailed(f"the secrets' key {path} is not a file.", advice="Restore it from a backup.")
+        raise EngineFailed(
+            f"the secrets key {path} is not a regular file.", advice="Restore it from a backup."
+        )
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
         raise EngineFailed(
-            f"the secrets' key {path} can be read or changed by others (mode {mode:04o}).",
-            advice=f"`chmod 600 {path}`; if others may have read it, set every secret anew with a new value.",
+            f"the secrets key {path} is accessible to other users (mode {mode:04o}).",
+            advice=f"Run `chmod 600 {path}`. If anyone may have read it, set every secret to a new value.",
         )
     if found.st_uid not in (0, os.geteuid()):
         raise EngineFailed(
-            f"the secrets' key {path} belongs to another user (uid {found.st_uid}).",
-            advice=f"`chown {os.geteuid()} {path}`",
+            f"the secrets key {path} is owned by another user (uid {found.st_uid}).",
+            advice=f"Run `chown {os.geteuid()} {path}`.",
         )
 
 
 def make(path: Path) -> Key:
-    """A new key in that file; where another process was quicker, its one."""
+    """Creates the file with a new key. If another process creates it first, returns that key."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(6)}")
     try:
@@ -96,17 +99,19 @@ def make(path: Path) -> Key:
                 opened.write(base64.b64encode(token_bytes(_KEY)) + b"\n")
                 opened.flush()
                 os.fsync(file)
-            os.link(draft, path)  # whole or not at all, and never over one that is there
+            os.link(draft, path)  # complete or not at all, and never in place of an existing key
         except FileExistsError:
             pass
         finally:
             draft.unlink(missing_ok=True)
         _sync(path.parent)
     except OSError as error:
-        raise EngineFailed(f"the secrets' key {path} cannot be written: {error.strerror}.") from error
+        raise EngineFailed(f"the secrets key {path} cannot be written: {error.strerror}.") from error
     key = read(path)
     if key is None:
-        raise EngineFailed(f"the secrets' key {path} went away while it was made.", advice="Try again.")
+        raise EngineFailed(
+            f"the secrets key {path} was removed while it was being created.", advice="Try again."
+        )
     return key
 
 

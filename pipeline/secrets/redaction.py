@@ -1,7 +1,7 @@
-"""Finding secrets in text and putting ••• in their place, also where the text comes in pieces.
+"""Finds secrets in text and replaces them with •••, also when the text comes in pieces.
 
-A value is found as it is, line by line where it has several, and as JSON, Python, a URL or base64 write it. What
-an application makes of it otherwise (turned around, hashed, wrapped at a width) is not recognised.
+A value is found as it is, each of its lines by itself, and as JSON, Python, shell, HTML, a URL or base64 write it.
+Other transformations by an application (reversed, hashed, wrapped at a width) are not recognised.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from urllib.parse import quote, quote_plus, unquote
 from pipeline.lib.secret import HIDDEN, Secret
 from pipeline.lib.text import printable
 
-SHORTEST = 4  # characters: what is shorter would be found everywhere, so `secret set` refuses it
+SHORTEST = 4  # characters: a shorter value would be found everywhere, so `secret set` refuses it
 
-Span = tuple[int, int]  # first character, and the one behind the last
+Span = tuple[int, int]  # the first character and the one after the last
 
 _PERCENT = re.compile("%[0-9A-F]{2}")
 
 
 class Mask:
-    """``also`` gives a mask of more values; a mask itself never changes."""
+    """Masks ``values``. ``known``: patterns of another mask. A mask never changes: ``also`` returns a new one."""
 
     def __init__(self, values: Iterable[Secret] = (), known: Iterable[str] = ()) -> None:
         self._patterns = frozenset(known) | {form for one in values for form in forms(one.reveal())}
@@ -40,33 +40,34 @@ class Mask:
         return bool(self._patterns)
 
     def also(self, values: Iterable[Secret]) -> Mask:
+        """A mask of these values as well."""
         return Mask(values, self._patterns)
 
     def text(self, text: str) -> str:
-        """One whole text."""
+        """One complete text."""
         if not self._patterns:
             return text
         text = printable(text)
-        return hidden(text, self.spans(text))
+        return masked(text, self.spans(text))
 
     def lines(self, lines: Iterable[str]) -> tuple[str, ...]:
-        """Lines that stand one below the other: also what goes on from one into the next is found, and what the
-        first and the last one have only a part of, since they may have been cut out of more."""
-        seen = tuple(lines)
+        """Consecutive lines. A secret that continues on the next line is found, and so is the part of one at the start
+        of the first line or the end of the last, since they may be an excerpt."""
+        given = tuple(lines)
         if not self._patterns:
-            return seen
-        seen = tuple(printable(line) for line in seen)
-        text = "".join(seen)
-        spans = merged([*self.spans(text), *self._begun_before(text), *self._going_on(text)])
+            return given
+        given = tuple(printable(line) for line in given)
+        text = "".join(given)
+        spans = merged([*self.spans(text), *self._tail_at_start(text), *self._head_at_end(text)])
         found, at = [], 0
-        for line in seen:
+        for line in given:
             inside = [(max(a - at, 0), min(b - at, len(line))) for a, b in spans]
-            found.append(hidden(line, [(a, b) for a, b in inside if a < b]))
+            found.append(masked(line, [(a, b) for a, b in inside if a < b]))
             at += len(line)
         return tuple(found)
 
     def spans(self, text: str) -> list[Span]:
-        """Where secrets stand in the text, in order, none touching the next."""
+        """Where secrets are in the text, in order; no two touch."""
         found = []
         for at in range(len(text) - SHORTEST + 1):
             for pattern in self._heads.get(text[at : at + SHORTEST], ()):
@@ -75,8 +76,9 @@ class Mask:
                     break
         return merged(found)
 
-    def open_from(self, text: str) -> int:
-        """Where a secret begins that the text may have only the first part of; its length where none does."""
+    def partial_from(self, text: str) -> int:
+        """Where a secret begins of which the text may contain only the first part; the text's length if there is
+        none."""
         for at in range(max(0, len(text) - self.longest + 1), len(text)):
             rest = text[at:]
             heads = (
@@ -88,8 +90,8 @@ class Mask:
                 return at
         return len(text)
 
-    def _begun_before(self, text: str) -> Iterator[Span]:
-        """The last part of a secret, where the text begins with one."""
+    def _tail_at_start(self, text: str) -> Iterator[Span]:
+        """The last part of a secret, if the text begins with one."""
         for pattern in self._patterns:
             at = pattern.find(text[:SHORTEST], 1) if len(text) >= SHORTEST else -1
             while at > 0:
@@ -98,33 +100,34 @@ class Mask:
                     break
                 at = pattern.find(text[:SHORTEST], at + 1)
 
-    def _going_on(self, text: str) -> Iterator[Span]:
-        """The first part of a secret, where the text ends with one."""
-        at = self.open_from(text)
+    def _head_at_end(self, text: str) -> Iterator[Span]:
+        """The first part of a secret, if the text ends with one."""
+        at = self.partial_from(text)
         if len(text) - at >= SHORTEST:
             yield at, len(text)
 
 
 class Stream:
-    """One text that comes in pieces. What may be the beginning of a secret is held back until it is known."""
+    """One text that comes in pieces. What may be the beginning of a secret is kept back until the next piece
+    decides."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
         self._rest = ""
-        self._covered = 0  # characters at the beginning of the rest that belong to a secret already found
+        self._covered = 0  # characters at the start of the rest that belong to a secret already found
 
     def feed(self, piece: str, *, last: bool = False) -> str:
-        """What can be shown now."""
+        """The masked text that can be shown now. ``last``: nothing follows, so nothing is kept back."""
         text = self._rest + printable(piece)
         spans = merged([(0, self._covered), *self._mask.spans(text)])
-        end = len(text) if last else self._mask.open_from(text)
+        end = len(text) if last else self._mask.partial_from(text)
         self._rest = text[end:]
         self._covered = max((b - end for a, b in spans if a <= end < b), default=0)
-        return hidden(text[:end], [(a, min(b, end)) for a, b in spans if a < end])
+        return masked(text[:end], [(a, min(b, end)) for a, b in spans if a < end])
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """In order, and those that overlap or touch as one; empty ones are left out."""
+    """The spans in order, with those that overlap or touch joined and empty ones left out."""
     found: list[Span] = []
     for a, b in sorted(span for span in spans if span[0] < span[1]):
         if found and a <= found[-1][1]:
@@ -134,17 +137,17 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def hidden(text: str, spans: Iterable[Span]) -> str:
+def masked(text: str, spans: Iterable[Span]) -> str:
     """The text with ••• in place of each span."""
-    shown, at = [], 0
+    parts, at = [], 0
     for a, b in spans:
-        shown += [text[at:a], HIDDEN]
+        parts += [text[at:a], HIDDEN]
         at = b
-    return "".join([*shown, text[at:]])
+    return "".join([*parts, text[at:]])
 
 
 def forms(value: str) -> set[str]:
-    """The ways in which the value is recognised."""
+    """The texts by which the value is recognised."""
     parts = {value, *(part for line in value.splitlines() for part in (line, line.strip()))}
     parts |= _passwords(value)
     found = {form for part in parts if len(part) >= SHORTEST for form in _written(part)}
@@ -152,7 +155,7 @@ def forms(value: str) -> set[str]:
 
 
 def _passwords(value: str) -> set[str]:
-    """The password in an address, as it is written there and as it is used."""
+    """The password in a URL, as it is written there and decoded."""
     found = re.match(r"[a-z][a-z0-9+.-]*://[^:/?#]*:(.+)@[^@/]", value, re.IGNORECASE)
     return {found[1], unquote(found[1])} if found else set()
 
@@ -162,7 +165,7 @@ def _written(text: str) -> Iterator[str]:
     yield json.dumps(text)[1:-1]
     yield json.dumps(text, ensure_ascii=False)[1:-1]
     yield repr(text)[1:-1]
-    for inside in ("'\"'\"'", "'\\''"):  # as a shell writes it, traced or quoted
+    for inside in ("'\"'\"'", "'\\''"):  # in the trace and in the quotes of a shell
         yield text.replace("'", inside)
     yield html.escape(text)
     yield html.escape(text, quote=False)
@@ -173,7 +176,7 @@ def _written(text: str) -> Iterator[str]:
 
 
 def _base64(raw: bytes) -> Iterator[str]:
-    """What stands in the base64 of anything that holds the value: one text for each of three positions."""
+    """The text that the base64 of anything containing the value must contain, for each of three alignments."""
     for before in range(3):
         whole = base64.b64encode(bytes(before) + raw)
         sure = whole[(0, 2, 3)[before] : 8 * (before + len(raw)) // 6].decode()

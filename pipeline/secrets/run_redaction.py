@@ -1,4 +1,4 @@
-"""A run's events and records without secrets: the one place through which all that a run says goes."""
+"""Masks secrets in a run's events and records. Everything that a run says passes through here."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pipeline.domain.events import Event
 from pipeline.domain.run import Check, Ending, Failure, Run, StepResult
 from pipeline.secrets.redaction import Mask, Stream
 
-CUT = "cut"  # in a line's data: the line goes on in the next event of the same step or container
-_NAMES = ("outcome", "stage", "step", "whose", CUT)  # entries that programs read: never free text
+CUT = "cut"  # in a line's data: the line continues in the next event of the same step or container
+_NAMES = ("outcome", "stage", "step", "whose", CUT)  # read by programs, never free text
 
 
 class Masker:
-    """For one run in one worker's hands. ``mask`` may be replaced by one of more values at any time."""
+    """For one run in one worker. ``mask`` may be replaced at any time, by a mask of more values."""
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self._streams: dict[tuple[str, str], Stream] = {}
 
     def event(self, event: Event) -> Event | None:
-        """The event as it may be told; None where all of it is held back until the line's next piece."""
+        """The event without secrets; None if all of it is kept back until the line's next piece."""
         if not self.mask:
             return event
         text = self._piece(event) if event.kind == "line" else self.mask.text(event.text)
@@ -37,7 +37,7 @@ class Masker:
         return stream.feed(event.text, last=True) if stream else self.mask.text(event.text)
 
     def run(self, run: Run) -> Run:
-        """The record with nothing in its free texts that is a secret."""
+        """The record without secrets in its free texts."""
         if not self.mask:
             return run
         checks = {
@@ -85,6 +85,6 @@ def _any(mask: Mask, value: Any) -> Any:
         return _data(mask, value)
     if isinstance(value, list | tuple):
         if value and all(isinstance(one, str) for one in value):
-            return list(mask.lines(value))  # evidence: lines that belong together
+            return list(mask.lines(value))  # evidence: consecutive lines
         return [_any(mask, one) for one in value]
     return value

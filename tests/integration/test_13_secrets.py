@@ -167,7 +167,7 @@ def test_13_a_key_that_others_can_read_stops_everything_that_needs_it_and_is_sai
     key = Path(service.data / "secrets.key")
     key.chmod(0o644)
     doctor = service.pushlive("doctor", code=1).out
-    assert "can be read or changed by others" in doctor
+    assert "is accessible to other users" in doctor
     assert "chmod 600" in doctor
     service.pushlive("resume", "hello")
     service.pushlive("deploy", "hello", code=1)

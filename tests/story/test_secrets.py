@@ -1,4 +1,4 @@
-"""Secrets on their way: set, chosen, given to containers alone, remembered by a release, masked in all it says."""
+"""Secrets: set, chosen for a release, given to containers only, and masked in everything a run says."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def put(world, name: str, value: str, environment: str = "") -> dict:
 
 
 def given(world, environment: str = "live") -> dict[str, str]:
-    """What the containers that serve there were given."""
+    """The secrets of the containers that serve there."""
     active = world.environment(environment).active
     [slot] = [s for p, s in world.engine.held.items() if (p.environment, p.slot) == (environment, active)]
     return {name: value.reveal() for name, value in slot.secrets.items()}
 
 
 def everything(world) -> str:
-    """All that the store and the logs have."""
+    """Everything in the store and the logs."""
     found = [path.read_text() for path in (world.settings.data / "logs").rglob("*.log")]
     client = world.store.client
     for key in client.scan_iter(f"{world.settings.instance}:*"):
@@ -85,7 +85,7 @@ def test_a_missing_secret_stops_the_run_before_anything_is_built(world):
     assert given(world)["API_KEY"] == "now-it-is-there"
 
 
-def test_commands_in_containers_of_the_image_get_them_too_and_builds_do_not(world):
+def test_commands_in_the_image_get_the_secrets_and_builds_do_not(world):
     world.configure(CONFIG.replace("secrets: [TOKEN]", "secrets: [TOKEN], release: [migrate]").replace(
         "[{get: /, contains: r}]", "[{run: [./check]}]"))  # fmt: skip
     world.push("one")
@@ -94,7 +94,7 @@ def test_commands_in_containers_of_the_image_get_them_too_and_builds_do_not(worl
     assert "the-first-token" not in repr(world.builder.calls)
 
 
-def test_a_rotated_secret_goes_live_with_the_same_image_and_a_revert_takes_the_old_one(world):
+def test_a_rotated_secret_goes_live_with_the_same_image_and_a_revert_uses_the_old_one(world):
     world.push("one")
     world.push("two")
     put(world, "TOKEN", "the-second-token")
@@ -109,7 +109,7 @@ def test_a_rotated_secret_goes_live_with_the_same_image_and_a_revert_takes_the_o
     assert given(world)["TOKEN"] == "the-second-token"
 
 
-def test_one_commit_with_another_secret_is_another_release_to_go_back_to(world):
+def test_a_commit_with_another_secret_is_another_release(world):
     """Image and configuration are the same: only the secret's version tells the good one from the bad one."""
     first = world.push("one")
     put(world, "TOKEN", "a-wrong-token")
@@ -125,12 +125,12 @@ def test_one_commit_with_another_secret_is_another_release_to_go_back_to(world):
     assert (world.serving()["live"], given(world)["TOKEN"]) == (3, "a-right-token")
 
 
-def test_a_revert_takes_the_newest_in_place_of_a_revoked_one_and_says_so(world):
+def test_a_revert_uses_the_newest_version_instead_of_a_revoked_one_and_says_so(world):
     world.push("one")
     put(world, "TOKEN", "the-second-token")
     world.push("two")
     world.commands.remove_secret("hello", "bob", "TOKEN", version=1)
-    run = world.revert()  # its slot is warm, but with the revoked one
+    run = world.revert()  # its slot is warm, but has the revoked version
     assert (run.outcome, run.release) == (Outcome.LIVE, 1)
     assert given(world) == {"TOKEN": "the-second-token", "DATABASE_URL": "postgres://one"}
     assert (
@@ -139,7 +139,7 @@ def test_a_revert_takes_the_newest_in_place_of_a_revoked_one_and_says_so(world):
     assert not next(step for step in run.steps if step.step == "start").detail.endswith("warm")
 
 
-def test_a_warm_revert_needs_no_value_and_a_cold_one_says_what_it_lacks_before_it_starts(world):
+def test_a_warm_revert_needs_no_key_and_a_cold_one_fails_before_it_starts_anything(world):
     world.push("one")
     world.push("two")
     world.settings.secrets_key.rename(world.settings.data / "lost")
@@ -154,23 +154,23 @@ def test_a_warm_revert_needs_no_value_and_a_cold_one_says_what_it_lacks_before_i
         type(ref)(**{**vars(ref), "slots": {"blue": ref.slots["blue"]}})))  # fmt: skip
     run = world.revert(to=2)
     assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "engine")
-    assert "is not there" in run.failure.message
+    assert "does not exist" in run.failure.message
     assert "Restore it from a backup" in run.failure.advice
     assert world.engine.names().count("start") == started
     assert world.serving()["live"] == 1
 
 
-def test_a_version_that_is_kept_no_longer_is_said_before_anything_is_started(world):
+def test_a_version_that_is_no_longer_kept_is_reported_before_anything_starts(world):
     world.push("one")
     for number in range(2, 14):
         put(world, "TOKEN", f"token-number-{number}")
         if number in (3, 4):
             world.push(f"push {number}")
-    # Version 1 is used nowhere any more; those that a slot has are kept beyond the ten.
+    # No slot uses version 1 any more. Versions in a slot are kept beyond the ten.
     numbers = [one["version"] for one in world.commands.secret("hello", "TOKEN")]
     assert numbers == [13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3]
     started = world.engine.names().count("start")
-    gone = "version 1 of the secret TOKEN, which hello/live needs, is kept no longer"
+    gone = "version 1 of the secret TOKEN is no longer kept .only the last 10 are., and hello/live needs it"
     with pytest.raises(RequestError, match=gone):
         world.revert(to=1)
     live = world.environment("live")
@@ -178,11 +178,11 @@ def test_a_version_that_is_kept_no_longer_is_said_before_anything_is_started(wor
         None,
         (),
         0,
-    )  # nothing was promised that cannot be done
+    )  # nothing was changed
     assert world.engine.names().count("start") == started
 
 
-def test_the_keeper_makes_containers_again_with_the_versions_they_had(world):
+def test_recreated_containers_get_the_versions_they_had(world):
     world.push("one")
     put(world, "TOKEN", "the-second-token")
     ref = next(ref for ref in world.engine.held if ref.environment == "live")
@@ -190,9 +190,9 @@ def test_the_keeper_makes_containers_again_with_the_versions_they_had(world):
     assert any("was not running" in line for line in world.reconcile())
     assert given(world)["TOKEN"] == "the-first-token"
     world.commands.remove_secret("hello", "bob", "TOKEN", version=1)
-    assert world.reconcile() == []  # what runs is left alone
+    assert world.reconcile() == []  # a running container is left alone
     world.engine.vanish(ref)
-    assert any("version 2, the newest for live, is taken" in line for line in world.reconcile())
+    assert any("version 2, the newest for live, is used instead" in line for line in world.reconcile())
     assert given(world)["TOKEN"] == "the-second-token"
     world.commands.remove_secret("hello", "bob", "TOKEN")
     world.engine.vanish(ref)
@@ -202,30 +202,30 @@ def test_the_keeper_makes_containers_again_with_the_versions_they_had(world):
     assert "pushlive secret set hello TOKEN" in problem
 
 
-def test_a_key_that_is_lost_wrong_or_open_is_said_and_nothing_new_is_sealed(world):
+def test_nothing_is_encrypted_with_a_key_that_is_missing_wrong_or_accessible(world):
     key = world.settings.secrets_key
     text = key.read_text()
     key.unlink()
-    with pytest.raises(EngineFailed, match="is not there"):
+    with pytest.raises(EngineFailed, match="does not exist"):
         put(world, "OTHER", "some value")
     key.write_text("A" * 43 + "=\n")
     key.chmod(0o600)
-    with pytest.raises(EngineFailed, match="is another key"):
+    with pytest.raises(EngineFailed, match="encrypted with the key"):
         put(world, "OTHER", "some value")
     run = world.push("one")
     assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "engine")
-    assert "is another key" in run.failure.message
+    assert "encrypted with the key" in run.failure.message
     assert any("cannot be read, so they are not masked" in e.text for e in world.events(run, "warning"))
     key.write_text(text)
     key.chmod(0o640)
-    with pytest.raises(EngineFailed, match="can be read or changed by others"):
+    with pytest.raises(EngineFailed, match="is accessible to other users"):
         put(world, "OTHER", "some value")
     key.chmod(0o600)
     assert put(world, "OTHER", "some value")["version"] == 1
     assert world.push("two").outcome == Outcome.LIVE
 
 
-def test_after_a_lost_key_everything_can_be_revoked_and_begun_anew(world):
+def test_after_a_lost_key_every_secret_can_be_revoked_and_set_again(world):
     world.settings.secrets_key.unlink()
     world.commands.remove_secret("hello", "ann", "TOKEN")
     world.commands.remove_secret("hello", "ann", "DATABASE_URL", environment="live")
@@ -235,7 +235,7 @@ def test_after_a_lost_key_everything_can_be_revoked_and_begun_anew(world):
     assert given(world) == {"TOKEN": "the-second-token", "DATABASE_URL": "postgres://two"}
 
 
-def test_a_ciphertext_moved_to_another_secret_is_not_opened(world):
+def test_an_encrypted_value_moved_to_another_secret_is_not_decrypted(world):
     record = world.store.secrets("hello")
     moved = record["TOKEN"].versions[0].sealed
     own = record["DATABASE_URL"]
@@ -244,10 +244,10 @@ def test_a_ciphertext_moved_to_another_secret_is_not_opened(world):
     world.store.transact("hello", lambda tx: tx.put_secret(swapped))
     run = world.push("one")
     assert run.outcome == Outcome.FAILED
-    assert "version 1 of hello's secret DATABASE_URL cannot be read" in run.failure.message
+    assert "version 1 of the secret DATABASE_URL of hello cannot be read" in run.failure.message
 
 
-def test_names_and_versions_are_listed_and_values_never(world):
+def test_names_and_versions_are_listed_without_values(world):
     put(world, "DATABASE_URL", "postgres://two", "live")
     world.commands.remove_secret("hello", "bob", "TOKEN")
     found = {(one["name"], one["environment"]): one for one in world.commands.secrets("hello")}
@@ -267,7 +267,7 @@ def test_names_and_versions_are_listed_and_values_never(world):
         world.commands.secrets("nobody")
 
 
-def test_releases_from_before_there_were_secrets_still_load_and_revert(make_world):
+def test_releases_recorded_before_secrets_existed_load_and_revert(make_world):
     world = make_world("pipelines: {hello: {environments: {live: }}}")
     world.push("one")
     world.push("two")
@@ -280,7 +280,7 @@ def test_releases_from_before_there_were_secrets_still_load_and_revert(make_worl
     assert world.revert().release == 1
 
 
-def test_fault_21_nothing_that_a_run_says_has_a_secret_in_it(world):
+def test_fault_21_a_runs_record_events_and_log_contain_no_secret(world):
     world.configure(CONFIG.replace("secrets: [TOKEN]", "secrets: [TOKEN], release: [migrate]"))
     put(world, "TOKEN", "line one of it\nline two of it")
     world.engine.commands = lambda spec, argv: CommandResult(
@@ -329,7 +329,7 @@ def test_fault_21_the_quarantines_reason_is_masked(world):
     assert "the-first-token" not in everything(world)
 
 
-def test_fault_21_what_is_told_to_receivers_is_masked(world):
+def test_fault_21_notifications_are_masked(world):
     told = "notify: [{url: 'https://chat.example/hook', when: [failed]}]\n"
     world.configure(told + CONFIG.replace("secrets: [TOKEN]", "secrets: [TOKEN], release: [migrate]"))
     world.engine.commands = lambda spec, argv: CommandResult(0, "fine\n", 0.1)
@@ -345,7 +345,7 @@ def test_fault_21_what_is_told_to_receivers_is_masked(world):
     assert "the-first-token" not in shown
 
 
-def test_a_release_deployed_again_takes_its_own_versions(world):
+def test_a_release_deployed_again_uses_its_own_versions(world):
     world.push("one")
     put(world, "TOKEN", "the-second-token")
     world.push("two")
@@ -361,7 +361,7 @@ def test_a_release_deployed_again_takes_its_own_versions(world):
     assert [step for step in failed.steps if step.step == "start"] == []  # not even in dev
 
 
-def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
+def test_a_damaged_secret_affects_only_its_own_pipeline(make_world):
     world = make_world(CONFIG + "  other: {service: {health: /healthz}, environments: {live: }}\n")
     put(world, "TOKEN", "the-first-token")
     put(world, "DATABASE_URL", "postgres://one", "live")
@@ -377,7 +377,7 @@ def test_a_damaged_secret_is_the_trouble_of_its_own_pipeline_alone(make_world):
 
 
 @pytest.mark.parametrize("word", ["live", "hello", "Green", "push"])
-def test_a_word_of_our_own_messages_is_no_secret(world, word):
+def test_a_word_of_pushlives_own_messages_is_refused_as_a_value(world, word):
     with pytest.raises(ConfigError, match="own messages"):
         world.commands.set_secret("hello", "ann", "MODE", Secret(word))
     assert "MODE" not in {one["name"] for one in world.commands.secrets("hello")}

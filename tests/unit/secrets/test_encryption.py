@@ -1,4 +1,4 @@
-"""The type that prints as •••, the key file, and what is sealed with it."""
+"""The type that prints as •••, the key file, and what is encrypted with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, EngineFailed
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
 from pipeline.secrets import encryption
-from pipeline.secrets.vault import LARGEST, check_name, check_value
+from pipeline.secrets.vault import MAX_SIZE, check_name, check_value
 
 VALUE = Secret("hunter22")
 
@@ -48,7 +48,7 @@ def test_a_secret_cannot_be_written_by_accident() -> None:
         vars(VALUE)
 
 
-def test_a_key_is_made_once_and_only_for_us(tmp_path: Path) -> None:
+def test_a_key_is_created_once_and_readable_only_by_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "new" / "secrets.key"
     assert encryption.read(path) is None
     made: list[str] = []
@@ -66,11 +66,11 @@ def test_a_key_is_made_once_and_only_for_us(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "text", "said"),
     [
-        (0o644, None, "can be read or changed by others"),
+        (0o644, None, "is accessible to other users"),
         (0o660, None, "chmod 600"),
-        (0o600, "", "does not hold a key"),
-        (0o600, "c2hvcnQ=\n", "does not hold a key"),
-        (0o600, "not base64 !", "does not hold a key"),
+        (0o600, "", "does not contain a secrets key"),
+        (0o600, "c2hvcnQ=\n", "does not contain a secrets key"),
+        (0o600, "not base64 !", "does not contain a secrets key"),
     ],
 )
 def test_a_key_file_that_cannot_be_trusted_is_refused(
@@ -86,18 +86,18 @@ def test_a_key_file_that_cannot_be_trusted_is_refused(
     assert said in str(caught.value)
 
 
-def test_what_is_sealed_opens_in_its_own_place_alone(tmp_path: Path) -> None:
+def test_a_value_decrypts_only_with_its_own_key_and_context(tmp_path: Path) -> None:
     key = encryption.make(tmp_path / "secrets.key")
-    sealed = key.seal(VALUE, "here")
-    assert "hunter22" not in sealed
-    assert key.seal(VALUE, "here") != sealed
-    assert key.open(sealed, "here") == VALUE
+    encrypted = key.encrypt(VALUE, "here")
+    assert "hunter22" not in encrypted
+    assert key.encrypt(VALUE, "here") != encrypted
+    assert key.decrypt(encrypted, "here") == VALUE
     other = encryption.make(tmp_path / "other.key")
-    changed = ("A" if sealed[30] != "A" else "B").join((sealed[:30], sealed[31:]))
-    for wrong in (lambda: key.open(sealed, "there"), lambda: other.open(sealed, "here"),
-                  lambda: key.open(changed, "here"), lambda: key.open("", "here"),
-                  lambda: key.open("???", "here")):  # fmt: skip
-        with pytest.raises(EngineFailed, match="changed or is another secret's"):
+    changed = ("A" if encrypted[30] != "A" else "B").join((encrypted[:30], encrypted[31:]))
+    for wrong in (lambda: key.decrypt(encrypted, "there"), lambda: other.decrypt(encrypted, "here"),
+                  lambda: key.decrypt(changed, "here"), lambda: key.decrypt("", "here"),
+                  lambda: key.decrypt("???", "here")):  # fmt: skip
+        with pytest.raises(EngineFailed, match="was changed or belongs to another secret"):
             wrong()
 
 
@@ -107,31 +107,31 @@ def test_what_is_sealed_opens_in_its_own_place_alone(tmp_path: Path) -> None:
         ("", "is empty"),
         (" \n\t", "is empty"),
         ("abc", "fewer than 4 characters"),
-        ("x" * (LARGEST + 1), "larger than 64 KiB"),
-        ("é" * (LARGEST // 2 + 1), "larger than 64 KiB"),
+        ("x" * (MAX_SIZE + 1), "larger than 64 KiB"),
+        ("é" * (MAX_SIZE // 2 + 1), "larger than 64 KiB"),
         ("secret\0value", "NUL byte"),
         ("secret\ud800value", "not text"),
     ],
 )
-def test_what_cannot_be_a_value_is_refused_without_repeating_it(value: str, said: str) -> None:
+def test_an_invalid_value_is_refused_and_not_repeated(value: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         check_value("NAME", Secret(value))
     assert len(value) < 5 or value not in str(caught.value)
-    check_value("NAME", Secret("x" * LARGEST))
+    check_value("NAME", Secret("x" * MAX_SIZE))
 
 
 @pytest.mark.parametrize("name", ["", "A-B", "1A", "A=hunter22", "A B", "É", "A" * 129, "A\n"])
-def test_what_cannot_be_a_name_is_refused_without_repeating_it(name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot be a secret's name") as caught:
+def test_an_invalid_name_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(ConfigError, match="not a valid secret name") as caught:
         check_name(name)
     assert "hunter22" not in str(caught.value)
 
 
 def version(number: int, environment: str = "") -> Version:
-    return Version(number, environment, 1.0, "ann", "sealed", "key")
+    return Version(number, environment, 1.0, "ann", "encrypted", "key")
 
 
-def test_the_last_ten_versions_of_each_environment_are_kept_and_those_in_use() -> None:
+def test_the_last_ten_versions_of_each_environment_and_those_in_use_are_kept() -> None:
     record = added(SecretRecord("A"), version(1, "live"), frozenset())
     for number in range(2, KEPT + 5):
         record = added(record, version(number), frozenset({3}))
@@ -145,7 +145,7 @@ def test_an_environments_own_version_wins() -> None:
     assert newest(records, "hello", wanted) == {"qa": {"A": 3}, "live": {"A": 2}}
 
 
-def test_all_that_is_missing_is_said_at_once_with_the_commands() -> None:
+def test_the_error_names_every_missing_secret_and_its_command() -> None:
     with pytest.raises(ConfigError) as caught:
         newest({}, "hello", {"qa": ("A", "B"), "live": ("A",)})
     assert "A for qa, B for qa, A for live" in caught.value.message
