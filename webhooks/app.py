@@ -45,6 +45,7 @@ FOR_MACHINES = (
     "/hooks/",
     "/internal/",
     "/healthz",
+    "/metrics",
 )  # errors are JSON here; elsewhere they are pages
 
 log = logging.getLogger("pushlive.web")

@@ -14,6 +14,7 @@ from webhooks.security.limits import Deadlines
 
 MAX_PUSHES = 24  # at once; each takes two of the server's threads: its own and its hook's
 MAX_STREAMS = 24  # followed runs at once; each takes a thread for as long as the client likes
+MAX_SCRAPES = 4  # of /metrics at once, so that a store that answers slowly does not occupy the threads
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,5 @@ class WebContext:
     deadlines: Deadlines = field(default_factory=Deadlines)
     failures: Failures = field(default_factory=Failures)
     pushes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_PUSHES))
+    scrapes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_SCRAPES))
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))

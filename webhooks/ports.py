@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from pipeline.domain.audit_chain import Actor, Entry, Report
 from pipeline.domain.events import Event
+from pipeline.domain.measurements import Measurements
 from pipeline.domain.run import Push, Run
 from pipeline.lib.secret import Secret
 
@@ -142,7 +143,8 @@ class ServicePort(Protocol):
     def count(self, what: str) -> None:
         """Adds one to that counter."""
 
-    def counts(self) -> dict[str, int]: ...
+    def measurements(self) -> Measurements:
+        """What one scrape of ``/metrics`` shows. Answers, or raises StoreUnavailable, within a few seconds."""
 
     def doctor(self) -> list[dict[str, Any]]: ...
 

@@ -61,6 +61,7 @@ class Settings:
     gitea_secret: Secret = NO_SECRET  # the webhook's secret, of Gitea and of Forgejo
     gitea_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
     notify_secret: Secret = NO_SECRET  # signs the notifications that are sent
+    metrics_token: Secret = NO_SECRET  # may read /metrics and nothing else; a viewer's token may as well
 
     @property
     def url(self) -> str:

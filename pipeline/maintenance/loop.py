@@ -55,6 +55,7 @@ class Keeper:
         said = jobs.clock_jumps.run() + jobs.damage.news()
         for timer in self._timers:
             said += timer.run(now)
+        self._store.metrics.keeper_round(self._clock.monotonic() - now, self._clock.now())
         return said
 
     def _leads(self) -> bool:

@@ -13,6 +13,7 @@ from pipeline.deploy.services import Services
 from pipeline.domain import naming, slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
+from pipeline.domain.measurements import Measurements
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, NotFound, PushliveError
@@ -194,6 +195,10 @@ class Queries:
 
     def counts(self) -> dict[str, int]:
         return self._store.counts()
+
+    def measurements(self) -> Measurements:
+        """What one scrape of ``/metrics`` shows. Raises StoreUnavailable within a few seconds."""
+        return self._store.metrics.read()
 
     def healthy(self) -> bool:
         return self._store.healthy()

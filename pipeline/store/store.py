@@ -28,6 +28,7 @@ from pipeline.store.events import Events
 from pipeline.store.facts import Facts
 from pipeline.store.indices import Indices
 from pipeline.store.leases import Lease, Leases, insist
+from pipeline.store.metrics import Metrics
 from pipeline.store.outbox import Outbox
 from pipeline.store.records import Records
 from pipeline.store.tokens import Tokens
@@ -36,6 +37,7 @@ from pipeline.store.transaction import Transaction
 T = TypeVar("T")
 
 RETRIES = 500
+SCRAPE_TIMEOUT = 0.5  # seconds for one answer
 CONTENTION = Backoff(0.005, factor=1, jitter=0.9)  # spreads the contenders
 
 
@@ -53,6 +55,7 @@ class Store:
         self.tokens = Tokens(self.client, prefix, self.audit)
         self.outbox = Outbox(self.client, prefix)
         self.facts = Facts(self.client, self._records, self.audit)
+        self.metrics = Metrics(self.client, connect(url, timeout=SCRAPE_TIMEOUT), self._records)
 
     def key(self, *parts: str) -> str:
         return self._records.key(*parts)
@@ -87,7 +90,7 @@ class Store:
                     pipe.watch(version, *(one.key for one in fences))  # type: ignore[no-untyped-call]
                     insist(pipe, fences)
                     transaction = Transaction(
-                        pipeline, pipe, self._records, self.events, self.outbox, self.audit
+                        pipeline, pipe, self._records, self.events, self.outbox, self.audit, self.metrics
                     )
                     result = act(transaction)
                     transaction.apply(mark)

@@ -12,9 +12,11 @@ from pipeline.domain.events import Event
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
+from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.store.audit_log import AuditLog
 from pipeline.store.events import Events
+from pipeline.store.metrics import Metrics
 from pipeline.store.outbox import Outbox
 from pipeline.store.records import Records
 
@@ -26,11 +28,20 @@ class Transaction:
     applied together; a read does not see them."""
 
     def __init__(
-        self, pipeline: str, pipe: Any, records: Records, events: Events, outbox: Outbox, audit: AuditLog
+        self,
+        pipeline: str,
+        pipe: Any,
+        records: Records,
+        events: Events,
+        outbox: Outbox,
+        audit: AuditLog,
+        metrics: Metrics,
     ) -> None:
         self.pipeline = pipeline
         self._pipe = pipe
         self._records, self._events, self._outbox, self._audit = records, events, outbox, audit
+        self._metrics = metrics
+        self._counted: set[int] = set()
         self._writes: list[Callable[[Any], Any]] = []
 
     # ── reading ──────────────────────────────────────────────────────────────
@@ -92,6 +103,9 @@ class Transaction:
         if run.ended:
             self._write(lambda p: p.srem(open_runs, run.number))
             self.not_due(run.number)
+            if run.number not in self._counted and not self._ended_before(run.number):
+                self._counted.add(run.number)
+                self._write(lambda p: self._metrics.count_end(p, run))
         else:
             self._write(lambda p: p.sadd(open_runs, run.number))
 
@@ -156,6 +170,13 @@ class Transaction:
 
     def _write(self, write: Callable[[Any], Any]) -> None:
         self._writes.append(write)
+
+    def _ended_before(self, number: int) -> bool:
+        """True if the store already has the run's end, so that it is counted once."""
+        try:
+            return self.run(number).ended > 0
+        except (NotFound, DamagedRecord):
+            return False
 
     def _last(self, what: str) -> int:
         return int(self._pipe.get(self._key(f"last-{what}")) or 0)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.domain.audit_chain import Actor, Entry, Mark, Report, Who, actor, entry
 from pipeline.domain.events import Event
+from pipeline.domain.measurements import Measurements
 from pipeline.domain.run import Failure, Kind, Outcome, Push, Run, State, StepResult
 from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib import codec
@@ -48,6 +49,7 @@ class FakeService:
         self.actors: list[Any] = []
         self.texts = {text: Token(role, role) for text, role in ROLES.items()}
         self.environments = [environment("dev"), environment("qa"), environment("live")]
+        self.measured = Measurements()
         self.message = "Greet the world"
         self.events: Callable[[Run], list[Event]] = story
         self._lock = threading.Lock()
@@ -218,7 +220,7 @@ class FakeService:
         return "fresh"
 
     def expire(self, text: str) -> None:
-        """That token's time is over."""
+        """Makes that token expire."""
         self.texts[text] = replace(self.texts[text], expires=1.0)
 
     def token(self, text: str) -> Token | None:
@@ -253,8 +255,9 @@ class FakeService:
     def count(self, what: str) -> None:
         self.traces[what] += 1
 
-    def counts(self) -> dict[str, int]:
-        return dict(self.traces)
+    def measurements(self) -> Measurements:
+        self._up()
+        return replace(self.measured, counts=dict(self.traces))
 
     def fix(self, by: Who) -> tuple[str, ...]:
         return ("hello/live: the proxy was brought back to blue (r1)",)
@@ -275,7 +278,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def environment(name: str, **changes: Any) -> dict[str, Any]:
-    """What ``Desk.status`` says of one environment."""
+    """What ``status`` says of one environment."""
     ready = {"ready": True, "release": 16, "how": "warm", "text": "revert ready: r16, warm"}
     return {
         "name": name, "release": 17, "commit": "c" * 40, "message": "Say hello louder",

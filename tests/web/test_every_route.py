@@ -36,6 +36,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/secrets",
         "GET /api/pipelines/<pipeline>/secrets/<name>",
         "GET /api/doctor",
+        "GET /metrics",  # or with PUSHLIVE_METRICS_TOKEN: test_metrics.py
         "POST /api/plan",
     ),
     ("api", "developer"): (

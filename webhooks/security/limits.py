@@ -1,4 +1,4 @@
-"""How much a client may send, how long it may take, and how many streams there are at once."""
+"""How much a client may send, how long it may take, and how many requests of a kind there are at once."""
 
 from __future__ import annotations
 
@@ -60,13 +60,27 @@ class Deadlines:
                     continue  # already closed
 
 
+@contextmanager
+def turn(slots: threading.BoundedSemaphore, what: str) -> Iterator[None]:
+    """Takes one of ``slots`` for the block. Raises Refused (503) if none is free."""
+    _acquire(slots, what)
+    try:
+        yield
+    finally:
+        slots.release()
+
+
 def limited(response: Response, slots: threading.BoundedSemaphore, what: str) -> Response:
     """The streamed response, which takes one of ``slots`` until it is closed. Raises Refused (503) if none is free;
     then nothing was sent."""
-    if not slots.acquire(blocking=False):
-        raise Refused(503, f"too many {what} at once", advice=f"Try again in {RETRY_AFTER} s.")
+    _acquire(slots, what)
     response.call_on_close(slots.release)
     return response
+
+
+def _acquire(slots: threading.BoundedSemaphore, what: str) -> None:
+    if not slots.acquire(blocking=False):
+        raise Refused(503, f"too many {what} at once", advice=f"Try again in {RETRY_AFTER} s.")
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""What is measured: the durations of a run that has ended, and everything that one scrape shows. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pipeline.domain import budget
+from pipeline.domain.run import Outcome, Run
+
+# Upper bounds in seconds: a switch takes a tenth of a second, a slow build half an hour.
+BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+OK, FAILED = "ok", "failed"
+
+
+@dataclass(frozen=True)
+class Duration:
+    """``family``: deploy (no labels), stage (stage, result) or step (stage, step, result)."""
+
+    family: str
+    labels: tuple[str, ...]
+    seconds: float
+
+
+def durations(run: Run) -> Iterator[Duration]:
+    """The durations of a run that has ended. ``deploy``: from image ready to live, without waiting; only of runs that
+    went live."""
+    seconds: dict[str, float] = defaultdict(float)
+    failed = {step.stage for step in run.steps if not step.ok}
+    for step in run.steps:
+        seconds[step.stage] += step.seconds
+        yield Duration("step", (step.stage, step.step, OK if step.ok else FAILED), step.seconds)
+    for stage, whole in seconds.items():
+        yield Duration("stage", (stage, FAILED if stage in failed else OK), whole)
+    if run.outcome == Outcome.LIVE and run.image_ready:
+        yield Duration("deploy", (), budget.spent(run, run.ended))
+
+
+def bucket(seconds: float) -> int:
+    """The index of the first of ``BUCKETS`` that is not below ``seconds``; their number if there is none."""
+    return bisect_left(BUCKETS, seconds)
+
+
+@dataclass
+class Histogram:
+    """``counts``: for each of ``BUCKETS``, and one more for what is above them; not cumulative."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    sum: float = 0.0
+
+
+@dataclass
+class PipelineMeasurements:
+    runs: dict[tuple[str, str], int] = field(default_factory=dict)  # by kind and outcome
+    deploy: Histogram = field(default_factory=Histogram)
+    stages: dict[tuple[str, ...], Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    steps: dict[tuple[str, ...], Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    due: int = 0
+    open: dict[str, int] = field(default_factory=dict)  # by state
+    held: dict[str, bool] = field(default_factory=dict)  # by environment
+
+
+@dataclass
+class Measurements:
+    """One scrape. ``damaged``: pipelines with a record that could not be read. Times are seconds since the epoch."""
+
+    pipelines: dict[str, PipelineMeasurements] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)  # refused requests, by "source: reason"
+    leases: dict[str, int] = field(default_factory=dict)  # by kind
+    keeper_rounds: int = 0
+    keeper_seconds: float = 0.0  # of the last round
+    keeper_at: float = 0.0  # when it ended, 0 before the first
+    notifications: int = 0  # in the outbox
+    given_up: int = 0  # notifications that were never delivered
+    receivers_failing: int = 0

@@ -1,0 +1,260 @@
+"""Counters of ended runs and of the keeper's rounds, and everything that one scrape reads.
+
+Counters are kept in the store because several processes work on one installation and each of them restarts. A scrape
+reads the counters and the open runs, never the history, so its cost does not grow with it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from pipeline.domain.environment import Environment
+from pipeline.domain.measurements import (
+    BUCKETS,
+    Histogram,
+    Measurements,
+    PipelineMeasurements,
+    bucket,
+    durations,
+)
+from pipeline.domain.run import Run, State
+from pipeline.errors import DamagedRecord, StoreUnavailable
+from pipeline.store.connection import Client, read, translate
+from pipeline.store.outbox import GIVEN_UP
+from pipeline.store.records import Records
+
+LEASE_KINDS = ("run", "env", "keeper", "notify")
+SCRAPE_SECONDS = 2.0  # after that the scrape is given up: Prometheus waits 10 s by default
+_SUM, _ABOVE = "sum", "inf"
+_LENGTH = {"runs": 2, "deploy": 0, "stage": 2, "step": 3}  # labels of each family
+
+# KEYS: a hash. ARGV: command, field and value, repeated. A damaged counter must not fail the transaction that counts.
+_COUNT = "for i=1,#ARGV,3 do redis.pcall(ARGV[i],KEYS[1],ARGV[i+1],ARGV[i+2]) end return 0"
+
+_Parse = Callable[[PipelineMeasurements, Any], None]
+
+
+class Metrics:
+    """``scraping``: a client with a short timeout, so that a store that does not answer cannot block a scrape."""
+
+    def __init__(self, client: Client, scraping: Client, records: Records) -> None:
+        self._client, self._scraping, self._records = client, scraping, records
+
+    # ── counting, in the transaction that ends a run ─────────────────────────
+
+    def count_end(self, pipe: Any, run: Run) -> None:
+        """Adds a run that has just ended. Its durations are counted now, each once, since a step that is repeated
+        after a crash replaces its result."""
+        outcome = run.outcome.value if run.outcome else "none"
+        changes: list[str] = ["hincrby", _field("runs", run.kind.value, outcome), "1"]
+        for one in durations(run):
+            index = bucket(one.seconds)
+            bound = f"{BUCKETS[index]:g}" if index < len(BUCKETS) else _ABOVE
+            changes += ["hincrby", _field(one.family, *one.labels, bound), "1"]
+            changes += ["hincrbyfloat", _field(one.family, *one.labels, _SUM), f"{one.seconds:.3f}"]
+        pipe.eval(_COUNT, 1, self._key(run.pipeline), *changes)
+
+    # ── the keeper ───────────────────────────────────────────────────────────
+
+    def keeper_round(self, seconds: float, at: float) -> None:
+        """Counts one round of the keeper that acts. ``at``: when it ended, in seconds since the epoch."""
+        key = self._records.key("keeper-rounds")
+        with translate():
+            self._client.eval(
+                _COUNT,
+                1,
+                key,
+                "hincrby",
+                "count",
+                "1",
+                "hset",
+                "seconds",
+                f"{seconds:.3f}",
+                "hset",
+                "at",
+                f"{at:.3f}",
+            )
+
+    # ── one scrape ───────────────────────────────────────────────────────────
+
+    def read(self) -> Measurements:
+        """Everything, in four round trips whatever the number of pipelines. What is damaged is left out and named.
+        Raises StoreUnavailable if the store does not answer within SCRAPE_SECONDS."""
+        deadline = time.monotonic() + SCRAPE_SECONDS
+        found = Measurements()
+        names, boxes = self._common(found)
+        _in_time(deadline)
+        open_runs = self._pipelines(found, names)
+        _in_time(deadline)
+        self._open(found, open_runs)
+        _in_time(deadline)
+        self._outbox(found, boxes)
+        return found
+
+    def _common(self, found: Measurements) -> tuple[list[str], list[str]]:
+        """The names of the pipelines and of the outbox's boxes."""
+        key = self._records.key
+        pipe = self._scraping.pipeline(transaction=False)
+        pipe.smembers(key("pipelines"))
+        pipe.hkeys(key("outboxes"))
+        pipe.hkeys(key("beats"))
+        pipe.hgetall(key("counts"))
+        pipe.hgetall(key("keeper-rounds"))
+        answers = [{} if isinstance(answer, redis.ResponseError) else answer for answer in _execute(pipe)]
+        names, boxes, leases, counts, rounds = answers
+        found.counts = {str(name): _whole(count) for name, count in counts.items()}
+        found.given_up = found.counts.pop(GIVEN_UP, 0)
+        found.leases = dict.fromkeys(LEASE_KINDS, 0)
+        for name in leases:
+            kind = str(name).partition(":")[0]
+            if kind in found.leases:
+                found.leases[kind] += 1
+        found.keeper_rounds = _whole(rounds.get("count", 0))
+        found.keeper_seconds = _number(rounds.get("seconds", 0))
+        found.keeper_at = _number(rounds.get("at", 0))
+        return sorted(map(str, names)), sorted(map(str, boxes))
+
+    def _pipelines(self, found: Measurements, names: list[str]) -> dict[str, list[str]]:
+        """Reads counters, due runs and environments; returns the numbers of the open runs."""
+        key = self._records.key
+        pipe = self._scraping.pipeline(transaction=False)
+        for name in names:
+            pipe.hgetall(self._key(name))
+            pipe.scard(key("due", name))
+            pipe.hgetall(key("environments", name))
+            pipe.smembers(key("open", name))
+        answers, open_runs = iter(_execute(pipe)), {}
+        for name in names:
+            for parse in (_counters, _due, self._held(name)):
+                _parse(found, name, parse, next(answers))
+            open_runs[name] = _strings(next(answers))
+        return open_runs
+
+    def _held(self, name: str) -> _Parse:
+        key = self._records.key("environments", name)
+
+        def parse(one: PipelineMeasurements, records: Any) -> None:
+            for environment, text in records.items():
+                one.held[str(environment)] = read(Environment, text, key, str(environment)).hold is not None
+
+        return parse
+
+    def _open(self, found: Measurements, open_runs: dict[str, list[str]]) -> None:
+        wanted = {name: numbers for name, numbers in open_runs.items() if numbers}
+        pipe = self._scraping.pipeline(transaction=False)
+        for name, numbers in wanted.items():
+            pipe.hmget(self._records.key("runs", name), numbers)
+        for name, answer in zip(wanted, _execute(pipe), strict=True):
+            _parse(found, name, self._states(name), answer)
+
+    def _states(self, name: str) -> _Parse:
+        key = self._records.key("runs", name)
+
+        def parse(one: PipelineMeasurements, texts: Any) -> None:
+            for text in texts:
+                if text:
+                    state = read(Run, text, key).state
+                    if state is not State.ENDED:
+                        one.open[state.value] = one.open.get(state.value, 0) + 1
+
+        return parse
+
+    def _outbox(self, found: Measurements, boxes: list[str]) -> None:
+        key = self._records.key
+        pipe = self._scraping.pipeline(transaction=False)
+        for box in boxes:
+            pipe.llen(key("outbox", box))
+            pipe.exists(key("outbox-trouble", box))
+        answers = [0 if isinstance(answer, redis.ResponseError) else int(answer) for answer in _execute(pipe)]
+        found.notifications = sum(answers[::2])
+        found.receivers_failing = sum(answers[1::2])
+
+    def _key(self, pipeline: str) -> str:
+        return self._records.key("run-counters", pipeline)
+
+
+def _field(*parts: str) -> str:
+    return ":".join(parts)
+
+
+def _execute(pipe: Any) -> list[Any]:
+    """One answer for each command; an error of a single command is its answer."""
+    with translate():
+        return list(pipe.execute(raise_on_error=False))
+
+
+def _parse(found: Measurements, name: str, parse: _Parse, answer: Any) -> None:
+    """One part of a pipeline. A damaged part is left out; the others are not."""
+    one = found.pipelines.setdefault(name, PipelineMeasurements())
+    try:
+        if isinstance(answer, redis.ResponseError):
+            raise ValueError(answer)
+        parse(one, answer)
+    except (DamagedRecord, ValueError):
+        found.damaged.add(name)
+
+
+def _strings(answer: Any) -> list[str]:
+    """Members of a set; none if the key has another type."""
+    return [] if isinstance(answer, redis.ResponseError) else sorted(map(str, answer))
+
+
+def _due(one: PipelineMeasurements, count: Any) -> None:
+    one.due = int(count)
+
+
+def _counters(one: PipelineMeasurements, counters: Any) -> None:
+    """Raises ValueError for a field that ``count_end`` did not write, after all others were read."""
+    unknown = [name for name, value in counters.items() if not _counter(one, str(name).split(":"), value)]
+    if unknown:
+        raise ValueError(unknown[0])
+
+
+def _counter(one: PipelineMeasurements, parts: list[str], value: Any) -> bool:
+    family, labels, last = parts[0], tuple(parts[1:-1]), parts[-1]
+    try:
+        if family == "runs" and len(parts) == 1 + _LENGTH["runs"]:
+            one.runs[parts[1], parts[2]] = int(value)
+            return True
+        if len(labels) != _LENGTH[family]:
+            return False
+        histogram = _histogram(one, family, labels)
+        if last == _SUM:
+            histogram.sum = float(value)
+        else:
+            # A version with other buckets wrote it: it goes into the next larger one of ours.
+            histogram.counts[len(BUCKETS) if last == _ABOVE else bucket(float(last))] += int(value)
+    except (ValueError, KeyError):
+        return False
+    return True
+
+
+def _histogram(one: PipelineMeasurements, family: str, labels: tuple[str, ...]) -> Histogram:
+    if family == "deploy":
+        return one.deploy
+    return (one.stages if family == "stage" else one.steps)[labels]
+
+
+def _in_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise StoreUnavailable(
+            f"the store took longer than {SCRAPE_SECONDS:g} s to answer.", advice="Try again in a moment."
+        )
+
+
+def _whole(text: Any) -> int:
+    return int(_number(text))
+
+
+def _number(text: Any) -> float:
+    """0 for what is not a number: one damaged counter does not hide the others."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0

@@ -1,0 +1,178 @@
+"""Measurements in Prometheus's text format. ``docs/operations.md`` lists the metrics."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from pipeline.domain.measurements import BUCKETS, Histogram, Measurements
+from pipeline.domain.run import State
+
+OPEN_STATES = [state.value for state in State if state is not State.ENDED]
+_BOUNDS = [*map(str, BUCKETS), "+Inf"]
+
+
+def exposition(found: Measurements) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(found))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, found: Measurements) -> None:
+        self._found = found
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _service(self._found)
+        yield from _runs(self._found)
+        yield from _durations(self._found)
+        yield from _environments(self._found)
+
+
+def _service(found: Measurements) -> Iterator[Metric]:
+    build = GaugeMetricFamily(
+        "pushlive_build_info", "Version of Pushlive and Python; always 1.", labels=["version", "python"]
+    )
+    build.add_metric([version("pushlive"), platform.python_version()], 1)
+    yield build
+    yield _counter(
+        "pushlive_refusals",
+        "Requests that were refused, by where they arrived and why.",
+        ["source", "reason"],
+        ((_source_and_reason(name), count) for name, count in found.counts.items()),
+    )
+    yield _gauge(
+        "pushlive_leases",
+        "Leases that are held: on runs, on environments, by the keeper, by the notification sender.",
+        ["kind"],
+        (([{"env": "environment"}.get(kind, kind)], count) for kind, count in found.leases.items()),
+    )
+    yield _plain_counter(
+        "pushlive_keeper_rounds", "Rounds of the keeper that holds the lease.", found.keeper_rounds
+    )
+    yield _plain(
+        "pushlive_keeper_last_round_duration_seconds",
+        "Duration of the keeper's last round.",
+        found.keeper_seconds,
+    )
+    yield _plain(
+        "pushlive_keeper_last_round_timestamp_seconds",
+        "When the keeper's last round ended, in seconds since the epoch; 0 before the first.",
+        found.keeper_at,
+    )
+    yield _plain(
+        "pushlive_notifications_undelivered", "Notifications that wait for delivery.", found.notifications
+    )
+    yield _plain(
+        "pushlive_notification_receivers_failing",
+        "Receivers of notifications whose last delivery failed.",
+        found.receivers_failing,
+    )
+    yield _plain_counter(
+        "pushlive_notifications_given_up", "Notifications that were never delivered.", found.given_up
+    )
+    yield _plain(
+        "pushlive_pipelines_damaged",
+        "Pipelines with a record that cannot be read; their other records are shown.",
+        len(found.damaged),
+    )
+
+
+def _runs(found: Measurements) -> Iterator[Metric]:
+    pipelines = found.pipelines.items()
+    yield _counter(
+        "pushlive_runs",
+        "Runs that have ended.",
+        ["pipeline", "kind", "outcome"],
+        (([name, *labels], count) for name, one in pipelines for labels, count in one.runs.items()),
+    )
+    yield _gauge(
+        "pushlive_runs_due",
+        "Runs that a worker must take, or has taken.",
+        ["pipeline"],
+        (([name], one.due) for name, one in pipelines),
+    )
+    yield _gauge(
+        "pushlive_runs_open",
+        "Runs that have not ended, by state.",
+        ["pipeline", "state"],
+        (([name, state], one.open.get(state, 0)) for name, one in pipelines for state in OPEN_STATES),
+    )
+
+
+def _durations(found: Measurements) -> Iterator[Metric]:
+    pipelines = found.pipelines.items()
+    yield _histogram(
+        "pushlive_deploy_duration_seconds",
+        "From image ready to live, without time spent waiting; runs that went live.",
+        ["pipeline"],
+        (([name], one.deploy) for name, one in pipelines if any(one.deploy.counts)),
+    )
+    yield _histogram(
+        "pushlive_stage_duration_seconds",
+        "Sum of the steps of a stage; runs that have ended.",
+        ["pipeline", "stage", "result"],
+        (([name, *labels], each) for name, one in pipelines for labels, each in one.stages.items()),
+    )
+    yield _histogram(
+        "pushlive_step_duration_seconds",
+        "Duration of a step; runs that have ended.",
+        ["pipeline", "stage", "step", "result"],
+        (([name, *labels], each) for name, one in pipelines for labels, each in one.steps.items()),
+    )
+
+
+def _environments(found: Measurements) -> Iterator[Metric]:
+    yield _gauge(
+        "pushlive_environment_held",
+        "1 if the environment is held: no run is promoted into it.",
+        ["pipeline", "environment"],
+        (
+            ([name, environment], int(held))
+            for name, one in found.pipelines.items()
+            for environment, held in one.held.items()
+        ),
+    )
+
+
+def _source_and_reason(name: str) -> list[str]:
+    source, _, reason = name.partition(": ")
+    return [source, reason]
+
+
+def _plain(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _plain_counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _gauge(name: str, text: str, labels: list[str], rows: Iterable[tuple[list[str], float]]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, value in sorted(rows):
+        family.add_metric(values, value)
+    return family
+
+
+def _counter(name: str, text: str, labels: list[str], rows: Iterable[tuple[list[str], float]]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, value in sorted(rows):
+        family.add_metric(values, value)
+    return family
+
+
+def _histogram(
+    name: str, text: str, labels: list[str], rows: Iterable[tuple[list[str], Histogram]]
+) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, one in rows:
+        family.add_metric(values, list(zip(_BOUNDS, accumulate(one.counts), strict=True)), sum_value=one.sum)
+    return family
