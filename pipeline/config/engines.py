@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, model_validator
 
@@ -42,8 +44,8 @@ class Where(Model):
     def _one_way(cls, given: Any) -> Any:
         """Each engine has one spelling here, so that equal ones are equal."""
         if isinstance(given, str):
-            if given not in ("docker", "kubernetes"):
-                raise ValueError(f"{given[:60]!r} is no engine; write {cls.SHORT}")
+            if given not in _NAMES:
+                raise ValueError(f"{given[:60]!r} is not an engine; write {cls.SHORT}")
             given = {given: ""}
         if not isinstance(given, dict):
             return given
@@ -60,22 +62,15 @@ class Where(Model):
         return {**given, "docker": docker or None, **more}
 
     @property
-    def kind(self) -> Literal["docker", "kubernetes"]:
-        return "docker" if self.kubernetes is None else "kubernetes"
-
-    @property
-    def here(self) -> bool:
-        """True for this machine's own Docker Engine, where the images are made."""
-        return self == Where()
+    def kind(self) -> EngineKind:
+        return next(kind for kind in KINDS if kind.fits(self))
 
     @property
     def key(self) -> str:
         """One text for each engine: ``docker``, ``docker:ssh://u@h``, ``kubernetes``,
-        ``kubernetes:CONTEXT/NAMESPACE`` (either may be empty). The ingress class is no part of it."""
-        if self.kubernetes is None:
-            return f"docker:{self.docker}" if self.docker else "docker"
-        which = f"{self.kubernetes}/{self.namespace}"
-        return "kubernetes" if which == "/" else f"kubernetes:{which}"
+        ``kubernetes:CONTEXT/NAMESPACE`` (either may be empty). The ingress class is not part of it."""
+        which = self.kind.which(self)
+        return f"{self.kind.name}:{which}" if which else self.kind.name
 
     def __str__(self) -> str:
         return self.key + (f" with ingress {self.ingress}" if self.ingress else "")
@@ -84,17 +79,90 @@ class Where(Model):
 _CLUSTER = ("namespace", "ingress")
 
 
-def where_of(key: str) -> Where:
-    """The engine that a ``Where.key`` names. Raises ValueError for any other text."""
-    kind, _, which = key.partition(":")
-    if kind == "docker":
-        return Where(docker=which)
-    if kind != "kubernetes":
-        raise ValueError(f"{key[:80]!r} names no engine")
+@dataclass(frozen=True)
+class EngineKind:
+    """A kind of engine: all that the rest of Pushlive decides by it. What is made for it (its adapters) is in
+    ``pipeline.runtime.bootstrap``, and how it is examined in ``pipeline.maintenance.doctor``: a table each."""
+
+    name: str
+    """How it is written in ``pipelines.yaml``, and the first word of a key. Kinds may share it."""
+    fits: Callable[[Where], bool]
+    which: Callable[[Where], str]
+    """The rest of the key, "" if it has none."""
+    parse: Callable[[str], Where]
+    """The engine that this rest of a key means."""
+    inside: Callable[[Where, str, str], str]
+    """Where an environment is, in words, for one that has no URL: of the engine, ``pipeline-environment``, and the
+    name of its Service."""
+    local: bool = False
+    """This machine's own: images are built there, so it needs no registry, and its ports are reached here."""
+    start_margin: float = 300.0
+    """Seconds that starting may take on top of the application's own `ready`: an image is pulled, a machine added."""
+    cleanup_command: str = ""
+    """What a person calls to remove what no record mentions, with {pipeline} and {environment}; "" if `pushlive gc`
+    removes it, because the engine belongs to one installation."""
+
+
+def _cluster_key(where: Where) -> str:
+    which = f"{where.kubernetes}/{where.namespace}"
+    return "" if which == "/" else which
+
+
+def _cluster_of(which: str) -> Where:
     context, _, namespace = which.rpartition(
         "/"
-    )  # a context's name may have a slash in it, a namespace's cannot
+    )  # a context's name may contain a slash, a namespace's cannot
     return Where(kubernetes=context, namespace=namespace)
+
+
+def _cluster_words(where: Where, _: str, service: str) -> str:
+    namespace = f" in the namespace {where.namespace}" if where.namespace else " on Kubernetes"
+    return f"Service {service}{namespace}{f' of {where.kubernetes}' if where.kubernetes else ''}"
+
+
+LOCAL = EngineKind(
+    name="docker",
+    fits=lambda where: where.kubernetes is None and not where.docker,
+    which=lambda _: "",
+    parse=lambda which: Where(docker=which),
+    inside=lambda _, name, __: f"{name} on this machine",
+    local=True,
+    start_margin=60.0,
+)
+REMOTE_DOCKER = EngineKind(
+    name="docker",
+    fits=lambda where: bool(where.docker),
+    which=lambda where: where.docker or "",
+    parse=lambda which: Where(docker=which),
+    inside=lambda where, name, _: f"{name} on the Docker Engine at {where.docker}",
+)
+KUBERNETES = EngineKind(
+    name="kubernetes",
+    fits=lambda where: where.kubernetes is not None,
+    which=_cluster_key,
+    parse=_cluster_of,
+    inside=_cluster_words,
+    cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
+    "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",
+)
+KINDS = (LOCAL, REMOTE_DOCKER, KUBERNETES)
+_NAMES = tuple(dict.fromkeys(kind.name for kind in KINDS))
+
+DOCKER = LOCAL.name  # the key of this machine's own Engine
+
+
+def where_of(key: str) -> Where:
+    """The engine with that ``Where.key``. Raises ValueError for any other text."""
+    name, _, which = key.partition(":")
+    for kind in KINDS:
+        if kind.name == name and kind.fits(found := kind.parse(which)):
+            return found
+    raise ValueError(f"{key[:80]!r} is not the key of an engine")
+
+
+def kind_of(key: str) -> EngineKind:
+    """The kind of the engine with that ``Where.key``. Raises ValueError for any other text."""
+    return where_of(key).kind
 
 
 class Registry(Model):
@@ -130,6 +198,3 @@ class Registry(Model):
     def host(self) -> str:
         """``registry.example.com:5000``"""
         return self.repository.partition("/")[0]
-
-
-DOCKER = "docker"  # the machine's own Engine, as a key of engines

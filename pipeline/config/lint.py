@@ -116,8 +116,8 @@ def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[str]:
             different.append("another command")
         if own.security != model.security:
             different.append(f"security {own.security} instead of {model.security}")
-        if (kind := pipeline.environment(name).engine.kind) != engine.kind:
-            different.append(f"on {kind} instead of {engine.kind}")
+        if (kind := pipeline.environment(name).engine.kind.name) != engine.kind.name:
+            different.append(f"on {kind} instead of {engine.kind.name}")
         if different:
             what = ", ".join(different)
             yield f"{path}.environments.{name}: unlike {live}: {what}; what works here may fail there"

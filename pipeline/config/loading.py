@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pipeline.config.engines import Where
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
 from pipeline.config.reader import WRONG, Reader
@@ -166,7 +168,7 @@ def _elsewhere(tree: Tree) -> Iterator[Problem]:
     }
     for pipeline, name, _, settings in _environments(tree):
         engine = _child(settings, "engine")
-        if engine and not _here(engine) and _is_empty(registries.get(pipeline)):
+        if engine and not _is_local(engine) and _is_empty(registries.get(pipeline)):
             path = ("pipelines", pipeline, "environments", name, "engine")
             message = (
                 "runs on another machine, which has to take its images from a registry; write "
@@ -175,12 +177,15 @@ def _elsewhere(tree: Tree) -> Iterator[Problem]:
             yield Problem(line_of(engine), show_path(path), message)
 
 
-def _here(engine: Node) -> bool:
-    """True for this machine's own Docker Engine, and for what is no engine at all."""
+def _is_local(engine: Node) -> bool:
+    """True for this machine's own Docker Engine, and for what is not an engine at all."""
+    given: object = {key: "" if _is_empty(value) else value.value for key, _, value in _entries(engine)}
     if isinstance(engine, ScalarNode):
-        return str(engine.value) != "kubernetes"
-    keys = {key: value for key, _, value in _entries(engine)}
-    return keys.keys().isdisjoint({"kubernetes", "namespace", "ingress"}) and _is_empty(keys.get("docker"))
+        given = engine.value
+    try:
+        return Where.model_validate(given).kind.local
+    except ValidationError:
+        return True  # the reader says what is wrong with it
 
 
 def _is_empty(node: Node | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import loading
-from pipeline.config.engines import DOCKER, where_of
+from pipeline.config.engines import DOCKER, kind_of, where_of
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import Environment
@@ -45,7 +45,7 @@ def _recorded(store: Store) -> Iterator[str]:
 
 def url(settings: Settings, environment: Environment, hosts: tuple[str, ...]) -> str:
     """Where people reach an environment; "" where only its cluster does."""
-    if environment.engine == DOCKER:
+    if kind_of(environment.engine).local:
         return f"http://127.0.0.1:{settings.port_range[environment.index]}"
     return f"http://{hosts[0]}" if hosts else ""
 
@@ -58,11 +58,8 @@ def address(settings: Settings, environment: Environment, hosts: tuple[str, ...]
 def inside(environment: Environment) -> str:
     """What a cluster calls it: ``Service hello-live in the namespace shop of prod``; or on which machine it is."""
     where = where_of(environment.engine)
-    if where.docker:
-        return f"{environment.pipeline}-{environment.name} on the Docker Engine at {where.docker}"
-    namespace = f" in the namespace {where.namespace}" if where.namespace else " on Kubernetes"
-    context = f" of {where.kubernetes}" if where.kubernetes else ""
-    return f"Service {service_name(environment.pipeline, environment.name)}{namespace}{context}"
+    pipeline, name = environment.pipeline, environment.name
+    return where.kind.inside(where, f"{pipeline}-{name}", service_name(pipeline, name))
 
 
 def refuse_move(environment: Environment, release: Release, key: str) -> None:

@@ -41,8 +41,6 @@ from pipeline.ports.engine import Engine
 from pipeline.secrets.vault import Vault
 from pipeline.store import Transaction
 
-START_MARGIN = 60.0  # seconds for the engine itself, on top of the application's own `ready`
-CLUSTER_MARGIN = 300.0  # the same on a cluster: an image is pulled, a node may have to be added first
 RELEASE_TIMEOUT = 1800.0  # seconds; a release command is not cut before
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 LOG_LINES = 20
@@ -152,7 +150,7 @@ class Rollout:
 
     def _start(self) -> None:
         spec = self._spec
-        margin = START_MARGIN if self._config.engine.here else CLUSTER_MARGIN
+        margin = self._config.engine.kind.start_margin
         with self._work.step(self._name, "start", self._config.service.ready + margin) as step:
             warm = self._take_slot()
             if not warm:

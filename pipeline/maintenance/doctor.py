@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
-from pipeline.config.engines import DOCKER, where_of
+from pipeline.config.engines import DOCKER, KUBERNETES, REMOTE_DOCKER, kind_of, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
@@ -65,8 +64,7 @@ def examine(
         _tried("secrets", services.vault.examine),
         _tried("audit", lambda: _audit(services)),
         *_engine(DOCKER in engines, inspection),
-        *(_tried(key, partial(_remote, key, inspection)) for key in sorted(engines) if where_of(key).docker),
-        *(_cluster(key, inspection) for key in sorted(engines) if where_of(key).kind == "kubernetes"),
+        *(_REMOTE[kind](key, inspection) for key in sorted(engines) if (kind := kind_of(key)) in _REMOTE),
         _disk(settings),
         _build_caps(adapters),
         *_receivers(store),
@@ -152,9 +150,9 @@ def _in_words(info: DockerInfo) -> str:
     return f"Docker Engine {info.version}, {info.cores} cores, {show_size(info.memory)}"
 
 
-def _remote(key: str, inspection: Inspection) -> str:
+def _remote_docker(key: str, inspection: Inspection) -> Check:
     """Another machine's Docker Engine."""
-    return _in_words(inspection.docker(where_of(key).docker or ""))
+    return _tried(key, lambda: _in_words(inspection.docker(where_of(key).docker or "")))
 
 
 def _cluster(key: str, inspection: Inspection) -> Check:
@@ -172,6 +170,12 @@ def _cluster(key: str, inspection: Inspection) -> Check:
         return _check(name, False, f"{where}: this account may not {'; '.join(found.missing)}", advice)
     nodes = "" if found.nodes else "; nodes may not be looked at, so room is judged by quotas alone"
     return _check(name, True, f"{where}: every right is there{nodes}")
+
+
+_REMOTE = {
+    REMOTE_DOCKER: _remote_docker,
+    KUBERNETES: _cluster,
+}  # this machine's own comes first, in `_engine`
 
 
 def _build_caps(adapters: Adapters) -> Check:

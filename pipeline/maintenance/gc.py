@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config.engines import where_of
+from pipeline.config.engines import kind_of
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
@@ -61,12 +61,12 @@ class Gc:
 
     def _remove_stranger(self, ref: SlotRef) -> str:
         name = f"{ref.pipeline}/{ref.environment}"
-        if where_of(ref.engine).kind == "kubernetes":
+        if command := kind_of(ref.engine).cleanup_command:
             # A machine belongs to one installation, a namespace may belong to several.
+            command = command.format(pipeline=ref.pipeline, environment=ref.environment)
             return (
                 f"{name} ({ref.slot}) on {ref.engine} has no record here and was left. If no other installation uses "
-                f"it: `kubectl delete deployment,service,ingress,pdb,configmap,secret -l "
-                f"pushlive/pipeline={ref.pipeline},pushlive/environment={ref.environment}`"
+                f"it: `{command}`"
             )
         self._adapters.engines.of(ref.engine).slots.remove(ref)
         return f"{name} has no record; its {ref.slot} containers were removed"

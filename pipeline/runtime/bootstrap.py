@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.queue import RqQueue
-from pipeline.config.engines import DOCKER, Where, where_of
+from pipeline.config.engines import DOCKER, KUBERNETES, LOCAL, REMOTE_DOCKER, EngineKind, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.runner import Runner
@@ -100,22 +100,37 @@ def _engines(settings: Settings) -> EngineRouter:
 
 
 def _engine(settings: Settings, where: Where) -> Engine:
-    clock = SystemClock()
-    if where.kubernetes is None:
-        from pipeline.adapters.docker import remote
-        from pipeline.adapters.docker.engine import DockerEngine
-        from pipeline.adapters.docker_api.client import client
-        from pipeline.adapters.http.probe import HttpProbe
+    return _ENGINES[where.kind](settings, where)
 
-        if where.docker:
-            return engine_of(*remote.pair(where, settings, clock))
-        probe = HttpProbe()
-        return engine_of(DockerEngine(client, proxy(settings), settings, probe, clock), probe)
+
+def _local_docker(settings: Settings, _: Where) -> Engine:
+    from pipeline.adapters.docker.engine import DockerEngine
+    from pipeline.adapters.docker_api.client import client
+    from pipeline.adapters.http.probe import HttpProbe
+
+    probe = HttpProbe()
+    return engine_of(DockerEngine(client, proxy(settings), settings, probe, SystemClock()), probe)
+
+
+def _remote_docker(settings: Settings, where: Where) -> Engine:
+    from pipeline.adapters.docker import remote
+
+    return engine_of(*remote.pair(where, settings, SystemClock()))
+
+
+def _kubernetes(settings: Settings, where: Where) -> Engine:
     from pipeline.adapters.kubernetes.engine import KubeEngine
     from pipeline.adapters.kubernetes.probe import KubeProbe
 
-    api = _kube_api(where.kubernetes, where.namespace)
-    return engine_of(KubeEngine(api, settings.instance, where.key, clock), KubeProbe(api))
+    api = _kube_api(where.kubernetes or "", where.namespace)
+    return engine_of(KubeEngine(api, settings.instance, where.key, SystemClock()), KubeProbe(api))
+
+
+_ENGINES: dict[EngineKind, Callable[[Settings, Where], Engine]] = {
+    LOCAL: _local_docker,
+    REMOTE_DOCKER: _remote_docker,
+    KUBERNETES: _kubernetes,
+}
 
 
 @cache
@@ -197,10 +212,10 @@ def _proxy_of(settings: Settings, key: str) -> Any:
     """The proxy beside that engine; None for a cluster."""
     from pipeline.adapters.docker import remote
 
-    if key == DOCKER:
-        return proxy(settings)
     where = where_of(key)
-    return remote.proxy(where, settings, SystemClock()) if where.docker else None
+    if where.kind == LOCAL:
+        return proxy(settings)
+    return remote.proxy(where, settings, SystemClock()) if where.kind == REMOTE_DOCKER else None
 
 
 def _keep_proxy(settings: Settings) -> list[str]:

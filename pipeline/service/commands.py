@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pipeline.config import loading
-from pipeline.config.engines import DOCKER
+from pipeline.config.engines import kind_of
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
 from pipeline.deploy.services import Services
@@ -363,7 +363,7 @@ class Commands(Queries):
             )
         target = to if to is not None else slots.revert_target(found)
         if target is not None:
-            if found.engine == DOCKER:  # others take it from a registry
+            if kind_of(found.engine).local:  # others take it from a registry
                 self._image_is_here(pipeline, target)
             self._secrets_are_there(pipeline, name, target)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipeline.config.engines import DOCKER
+from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
@@ -52,8 +52,8 @@ def revert_readiness(environment: Environment | None, missing: frozenset[int]) -
     target = slots.revert_target(environment) if environment else None
     if environment is None or target is None:
         return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
-    # A cluster takes its images from the registry.
-    if target in missing and environment.engine == DOCKER:
+    # Other engines take the image from the registry.
+    if target in missing and kind_of(environment.engine).local:
         return {
             "ready": False,
             "release": target,
@@ -114,7 +114,7 @@ class Views:
         slot = record.slots.get(record.active) if record and record.active else None
         hosts = self._config.pipelines[pipeline].render(name).hosts
         proxy = self._settings.proxy_http.rpartition(":")[2]
-        on_docker = record is not None and record.engine == DOCKER
+        local = record is not None and kind_of(record.engine).local
         return {
             "name": name,
             "release": release.number if release else None,
@@ -131,7 +131,7 @@ class Views:
             "engine": record.engine if record else "",
             "url": engine_addresses.url(self._settings, record, hosts) if record else "",
             "address": engine_addresses.address(self._settings, record, hosts) if record else "",
-            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if on_docker else "",
+            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if local else "",
             "hosts": list(hosts),
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
             if record

@@ -28,7 +28,7 @@ from pipeline.adapters.docker_api.labels import (
     Body,
 )
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
-from pipeline.config.engines import DOCKER
+from pipeline.config.engines import kind_of
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed
@@ -145,7 +145,7 @@ def refuse_root(spec: SlotSpec, user: str) -> None:
 
 def image_of(spec: SlotSpec) -> str:
     """What the Engine knows the image by: its id where it was made, its reference by digest elsewhere."""
-    return spec.image if spec.ref.engine == DOCKER else spec.remote
+    return spec.image if kind_of(spec.ref.engine).local else spec.remote
 
 
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:

@@ -6,7 +6,7 @@ from pipeline.adapters.docker.containers import image_of, refuse_root
 from pipeline.adapters.docker_api import registry
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import translate
-from pipeline.config.engines import DOCKER
+from pipeline.config.engines import kind_of
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed
@@ -18,7 +18,7 @@ KEPT = 5  # images of one repository on another machine's Engine
 def have(api: DockerApi, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
     """The image is on the Engine, pulled where it lies in a registry, and may run there. Twice. An image of this
     machine that is gone is complained of where a container is made."""
-    if spec.ref.engine != DOCKER:
+    if not kind_of(spec.ref.engine).local:
         _pulled(api, clock, spec, watch)
     if spec.config.service.security == "strict" and (image := api.image(image_of(spec))):
         refuse_root(spec, str(image["Config"].get("User") or ""))

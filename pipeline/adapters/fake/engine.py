@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.adapters.fake.script import Script, insist
 from pipeline.adapters.haproxy.config import backend, server_name
-from pipeline.config.engines import DOCKER
+from pipeline.config.engines import DOCKER, kind_of
 from pipeline.domain.engine_types import Answer, CommandResult, Login, Replica, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.domain.events import Event
@@ -287,7 +287,7 @@ class FakeEngine(Script):
     def _insist_image(self, spec: SlotSpec) -> None:
         if spec.image in self.gone:
             raise EngineFailed(f"the image {spec.image[:19]} is not on this machine any more.")
-        if spec.ref.engine != DOCKER:
+        if not kind_of(spec.ref.engine).local:
             if not spec.remote:
                 raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
             self.logins[spec.remote] = spec.login()

@@ -278,7 +278,7 @@ def test_problems_of_the_whole(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("engine", "says"),
     [
-        ("k8s", ": 'k8s' is no engine; write docker or kubernetes, or {kubernetes: CONTEXT"),
+        ("k8s", ": 'k8s' is not an engine; write docker or kubernetes, or {kubernetes: CONTEXT"),
         ("on", ": YAML reads on as a truth value; write docker or kubernetes"),
         ("[docker]", ": a list stands where keys are wanted; allowed here: docker, kubernetes"),
         ("{kubernetes: a, docker: 'ssh://h'}", ": give either `docker` or `kubernetes`, not both"),
@@ -327,11 +327,11 @@ def test_every_way_to_name_an_engine_has_one_key_that_leads_back(engine: str, ke
     found = load(text).pipelines["hello"].render("live").engine
     assert found.key == key
     assert where_of(key) == found.model_copy(update={"ingress": ""})
-    assert (found.kind, found.here) == (key.partition(":")[0], key == "docker")
+    assert (found.kind.name, found.kind.local) == (key.partition(":")[0], key == "docker")
 
 
 def test_a_key_of_no_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match="names no engine"):
+    with pytest.raises(ValueError, match="is not the key of an engine"):
         where_of("podman")
 
 
