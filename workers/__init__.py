@@ -1,1 +1,1 @@
-"""RQ workers: they are woken by the bell and ask the store what is due."""
+"""The workers: RQ wakes them, and the store says what is due."""

@@ -1,4 +1,4 @@
-"""``python -m workers``: the workers and the keeper, until SIGTERM."""
+"""``python -m workers``: the workers, keeper and messenger, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from workers import messages, pool, recovery
 def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     try:
-        own = settings.load()
+        loaded = settings.load()
     except PushliveError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
     if SUPERVISED in sys.argv:
         die_with_parent()
     bootstrap.preload()
-    pool.run(pool.children(own, lambda: recovery.loop(own), lambda: messages.loop(own)))
+    pool.run(pool.children(loaded, lambda: recovery.loop(loaded), lambda: messages.loop(loaded)))
     return 0
 
 

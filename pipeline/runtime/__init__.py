@@ -1,1 +1,1 @@
-"""The processes of an installation: how they are put together, started, ended and backed up."""
+"""The processes of an installation: how they are put together, started, stopped and backed up."""

