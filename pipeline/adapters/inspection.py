@@ -27,7 +27,7 @@ class EngineInspection:
         return DockerInfo(info["ServerVersion"], info["NCPU"], info["MemTotal"], live_restore)
 
     def cluster(self, key: str) -> ClusterInfo:
-        from pipeline.adapters.kubernetes.permissions import examine
+        from pipeline.adapters.kubernetes.permissions import inspect_cluster
 
         where = where_of(key)
-        return examine(self._kube_api(where.kubernetes or "", where.namespace))
+        return inspect_cluster(self._kube_api(where.kubernetes or "", where.namespace))

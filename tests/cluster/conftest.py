@@ -1,4 +1,4 @@
-"""What several tests on the cluster need beside an environment of their own."""
+"""Fixtures that several tests on the cluster share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def own(namespace: str, instance: str, pushed_app: str) -> Iterator[ClusterBench]:
-    """An environment in a namespace of its own, for rules that would be in the way of others."""
+    """An environment in a namespace of its own, for rules that would disturb other tests."""
     name = f"{instance}-{secrets.token_hex(2)}"
     one = clusterbench.make(instance, name, pushed_app)
     clusterbench.make_namespace(one.api, name)

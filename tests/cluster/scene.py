@@ -18,7 +18,7 @@ import yaml
 import docker
 from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import connect
-from pipeline.adapters.kubernetes.manifests import selected
+from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import COMMAND, PIPELINE, RELEASE, SLOT
 from pipeline.adapters.kubernetes.permissions import OUTSIDE
 from pipeline.adapters.kubernetes.probe import proxy_path
@@ -74,7 +74,7 @@ class ClusterScene(Scene):
     def serves(self, place: Environment) -> str:
         if place.pipeline == HERE:
             return super().serves(place)
-        return selected(self.api.get("Service", f"{place.pipeline}-live")) or ""
+        return selected_slot(self.api.get("Service", f"{place.pipeline}-live")) or ""
 
     def held(self, name: str) -> set[tuple[str, str]]:
         if name == HERE:

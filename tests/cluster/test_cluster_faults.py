@@ -15,7 +15,7 @@ import pytest
 
 import docker
 from pipeline.adapters.kubernetes.names import PIPELINE, SLOT
-from pipeline.adapters.kubernetes.pod_problems import is_going, is_ready
+from pipeline.adapters.kubernetes.pods import is_ready, is_terminating
 from pipeline.domain.run import Outcome, Run
 from tests.cluster.scene import HERE, NAMES, ClusterScene, cluster_scene, rules, trying
 from tests.cluster.test_cluster import local
@@ -285,7 +285,7 @@ def ready_pods(scene: ClusterScene, name: str, slot: str) -> list[object]:
     return [
         pod
         for pod in scene.api.find("Pod", {PIPELINE: name, SLOT: slot})
-        if is_ready(pod) and not is_going(pod)
+        if is_ready(pod) and not is_terminating(pod)
     ]
 
 

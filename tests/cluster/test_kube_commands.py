@@ -1,4 +1,4 @@
-"""A command in a pod of its own: run once, found again by whoever comes after, its result never guessed."""
+"""A command in a pod of its own: run once, found again by the next worker, its result never guessed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.adapters.kubernetes.command import exit_code
+from pipeline.adapters.kubernetes.command_pod import exit_code
 from pipeline.adapters.kubernetes.names import command_name
 from pipeline.domain.engine_types import CommandResult, SlotSpec
 from pipeline.domain.events import Event
@@ -44,15 +44,15 @@ def pod(bench: ClusterBench) -> str:
     return command_name(bench.spec(), NAME)
 
 
-def test_output_and_exit_code_come_as_they_are(bench: ClusterBench) -> None:
+def test_output_and_exit_code_are_returned_unchanged(bench: ClusterBench) -> None:
     result = run(bench, "echo one", "echo two", "printf 'three\\303\\251'", "exit 7")
     assert (result.exit_code, result.output) == (7, "one\ntwo\nthreeé\n")
     assert [event.text for event in bench.events] == ["one", "two", "threeé"]
     assert {event.data["container"] for event in bench.events} == {pod(bench)}
 
 
-def test_lines_are_told_while_it_runs(bench: ClusterBench) -> None:
-    """It ends once its line was seen: whoever told it at the end alone would wait for ever."""
+def test_lines_are_emitted_while_it_runs(bench: ClusterBench) -> None:
+    """It ends only once its line was seen, so that a line emitted at the end would hang the test."""
 
     def answer(event: Event) -> None:
         kubectl(bench.api.namespace, "exec", pod(bench), "--", "touch", "/tmp/seen")
@@ -61,7 +61,7 @@ def test_lines_are_told_while_it_runs(bench: ClusterBench) -> None:
     assert result.exit_code == 0
 
 
-def test_fault_33_a_command_is_awaited_by_whoever_comes_after(
+def test_fault_33_the_next_worker_waits_for_a_running_command(
     bench: ClusterBench, namespace: str, instance: str
 ) -> None:
     with pytest.raises(TimedOut):
@@ -77,15 +77,15 @@ def test_fault_33_a_command_is_awaited_by_whoever_comes_after(
 @pytest.mark.parametrize(
     "words",
     [("delete", "pod", "--wait=false"), ("delete", "pod", "--grace-period=0", "--force", "--wait=false")],
-    ids=["told", "forced"],
+    ids=["graceful", "forced"],
 )
-def test_fault_33_a_command_that_somebody_ended_has_an_unknown_outcome(
+def test_fault_33_a_deleted_command_has_an_unknown_outcome(
     words: tuple[str, ...], bench: ClusterBench
 ) -> None:
     def end(event: Event) -> None:
         kubectl(bench.api.namespace, *words, pod(bench))
 
-    with pytest.raises(OutcomeUnknown, match="nobody knows how it ended"):
+    with pytest.raises(OutcomeUnknown, match="its result is unknown"):
         run(bench, "trap 'exit 0' TERM", "echo begun", "while :; do sleep 0.1; done", emit=end)
 
 
@@ -101,8 +101,8 @@ def test_fault_33_an_evicted_command_has_an_unknown_outcome(bench: ClusterBench)
         run(bench, "trap 'exit 0' TERM", "echo begun", "while :; do sleep 0.1; done", emit=evict)
 
 
-def test_fault_33_whoever_comes_after_an_ended_command_does_not_run_it_again(bench: ClusterBench) -> None:
-    """A node that is emptied takes a worker and its command's pod away together."""
+def test_fault_33_the_next_worker_does_not_run_a_deleted_command_again(bench: ClusterBench) -> None:
+    """A drained node ends a worker and its command's pod together."""
     with pytest.raises(TimedOut):
         run(bench, "echo begun", "while :; do sleep 0.1; done", seconds=1.5)
     kubectl(bench.api.namespace, "delete", "pod", "--wait=false", pod(bench))
@@ -111,10 +111,10 @@ def test_fault_33_whoever_comes_after_an_ended_command_does_not_run_it_again(ben
     assert bench.engine.command_runs(bench.ref()) == {1}
     bench.engine.forget_commands(bench.ref(), 1)
     assert bench.engine.command_runs(bench.ref()) == frozenset()
-    assert run(bench, "echo anew").output == "anew\n"
+    assert run(bench, "echo again").output == "again\n"
 
 
-def test_a_result_that_was_there_before_its_pod_was_taken_away_is_known(bench: ClusterBench) -> None:
+def test_a_result_from_before_its_pod_was_deleted_is_known(bench: ClusterBench) -> None:
     """A finalizer keeps the pod, as something on a real cluster may."""
     assert run(bench, "exit 6").exit_code == 6
     finalizers(bench, ["example.com/kept"])
@@ -148,8 +148,8 @@ def older_than_a_second(bench: ClusterBench) -> bool:
     return bool(now > container["state"]["terminated"]["finishedAt"])
 
 
-def test_a_command_that_cannot_begin_is_taken_away_and_may_begin_later(bench: ClusterBench) -> None:
-    """It must not run after all, when the registry is back and everybody has gone home."""
+def test_a_command_that_cannot_start_is_deleted_and_can_start_later(bench: ClusterBench) -> None:
+    """It must not run by itself once the registry is back."""
     nowhere = replace(bench.spec(), remote=bench.remote.partition("@")[0] + "@sha256:" + "1" * 64)
     with pytest.raises(EngineFailed, match=r"image cannot be pulled: .*not found"):
         run(bench, "true", spec=nowhere)
@@ -158,17 +158,17 @@ def test_a_command_that_cannot_begin_is_taken_away_and_may_begin_later(bench: Cl
     assert run(bench, "echo now").output == "now\n"
 
 
-def test_a_command_that_is_no_program_is_the_applications(bench: ClusterBench) -> None:
+def test_a_command_that_is_not_a_program_is_an_application_error(bench: ClusterBench) -> None:
     with pytest.raises(AppFailed, match=r"cannot be executed: .*/no/such"):
         bench.engine.command(bench.spec(), NAME, ("/no/such",), {}, print, bench.watch())
 
 
-def test_a_command_with_too_little_memory_has_its_own_exit_code(bench: ClusterBench) -> None:
+def test_a_command_with_too_little_memory_exits_with_137(bench: ClusterBench) -> None:
     spec = bench.spec(memory=16 << 20)
     assert run(bench, "exec dd if=/dev/zero of=/dev/null bs=200M", spec=spec).exit_code == 137
 
 
-def test_a_running_command_that_is_forgotten_is_gone_and_its_name_free(bench: ClusterBench) -> None:
+def test_a_forgotten_command_is_deleted_and_its_name_is_free(bench: ClusterBench) -> None:
     before = threading.active_count()
     with pytest.raises(TimedOut):
         run(bench, "echo first", "sleep 60", seconds=1.5)
@@ -181,7 +181,7 @@ def test_a_running_command_that_is_forgotten_is_gone_and_its_name_free(bench: Cl
 
 
 @pytest.mark.parametrize("reason", ["Evicted", "NodeLost", "Terminated"])
-def test_what_the_cluster_itself_ended_is_unknown_whatever_code_it_left(reason: str) -> None:
+def test_a_command_that_the_cluster_ended_has_an_unknown_outcome_whatever_its_exit_code(reason: str) -> None:
     ended = {"state": {"terminated": {"exitCode": 0, "finishedAt": "2026-11-25T16:15:24Z"}}}
     status = {"phase": "Failed", "reason": reason, "containerStatuses": [ended]}
     with pytest.raises(OutcomeUnknown):

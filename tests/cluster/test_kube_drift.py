@@ -1,4 +1,4 @@
-"""Issue 4, point 7: what somebody changed by hand is seen and said value by value, and taken back on wish alone."""
+"""Changes by hand are reported value by value, and reverted only on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def live(cluster_bench: ClusterBench) -> SlotSpec:
 
 @pytest.fixture
 def edit(kubeconfig: Path, namespace: str):
-    """Somebody's `kubectl patch`, with the field manager that `kubectl edit` has."""
+    """`kubectl patch`, with the field manager of `kubectl edit`."""
 
     def act(kind: str, name: str, change: dict[str, object]) -> None:
         command = [where.BIN / "kubectl", "-n", namespace, "patch", kind, name]
@@ -34,11 +34,11 @@ def edit(kubeconfig: Path, namespace: str):
     return act
 
 
-def test_what_was_left_alone_does_not_differ(cluster_bench: ClusterBench, live: SlotSpec) -> None:
+def test_a_slot_that_was_not_changed_has_no_drift(cluster_bench: ClusterBench, live: SlotSpec) -> None:
     assert cluster_bench.engine.drift(live) == ()
 
 
-def test_another_number_of_replicas_is_said_and_left_until_somebody_wishes(
+def test_another_number_of_replicas_is_reported_and_left_until_reverted(
     cluster_bench: ClusterBench, live: SlotSpec, edit
 ) -> None:
     engine = cluster_bench.engine
@@ -53,7 +53,7 @@ def test_another_number_of_replicas_is_said_and_left_until_somebody_wishes(
     until(lambda: len(engine.replicas(live.ref)) == 2)
 
 
-def test_a_changed_and_an_added_variable_are_taken_back_without_a_gap(
+def test_a_changed_and_an_added_variable_are_reverted_without_a_gap(
     cluster_bench: ClusterBench, live: SlotSpec, namespace: str
 ) -> None:
     engine, name = cluster_bench.engine, slot_name(live.ref)
@@ -77,7 +77,9 @@ def test_a_changed_and_an_added_variable_are_taken_back_without_a_gap(
     assert cluster_bench.probe.get(engine.public(live), "/healthz", 5).status == 200
 
 
-def test_a_service_that_was_bent_is_said(cluster_bench: ClusterBench, live: SlotSpec, edit) -> None:
+def test_a_changed_service_is_reported_and_reverted(
+    cluster_bench: ClusterBench, live: SlotSpec, edit
+) -> None:
     engine = cluster_bench.engine
     edit("service", base(live.ref), {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}})
     assert any("spec.ports" in line for line in engine.drift(live))
@@ -88,7 +90,7 @@ def test_a_service_that_was_bent_is_said(cluster_bench: ClusterBench, live: Slot
     assert [port["port"] for port in found["spec"]["ports"]] == [80]
 
 
-def test_the_next_release_in_the_slot_starts_from_what_is_written(
+def test_the_next_release_in_the_slot_starts_from_its_configuration(
     cluster_bench: ClusterBench, live: SlotSpec, edit
 ) -> None:
     engine, green = cluster_bench.engine, cluster_bench.spec("green", 2)
@@ -101,7 +103,7 @@ def test_the_next_release_in_the_slot_starts_from_what_is_written(
     assert engine.drift(third) == ()
 
 
-def test_a_changed_configuration_is_shown_against_what_runs(
+def test_a_changed_configuration_is_compared_with_what_runs(
     cluster_bench: ClusterBench, live: SlotSpec
 ) -> None:
     wanted = cluster_bench.spec(replicas=2, env={"GREETING": "hi"}, memory=64 << 20)

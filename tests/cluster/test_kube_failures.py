@@ -1,5 +1,5 @@
-"""Issue 4, point 3: why a pod does not start is named as soon as it is known, with its last output and what the cluster
-says; no deadline is waited for where the answer is there already."""
+"""Why a pod does not start is reported as soon as it is known, with its last output and the cluster's warnings, and not
+only at the deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 import docker
 from pipeline.adapters.kubernetes import pod_problems, readiness
-from pipeline.adapters.kubernetes.pod_problems import restarts
+from pipeline.adapters.kubernetes.pods import restarts
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotSpec
 from pipeline.domain.events import Event
@@ -29,8 +29,8 @@ from tests.support.clusterbench import ClusterBench, kubectl
 from tests.support.waiting import until
 
 HTTPD = "httpd -f -h /www -p"
-PATIENCE = 60.0  # seconds: nobody waits for its end
-LATE = "is not ready after"
+LONG = 60.0  # seconds: no test waits for all of it
+AT_DEADLINE = "is not ready after"
 
 
 def shell(*lines: str) -> tuple[str, ...]:
@@ -38,11 +38,11 @@ def shell(*lines: str) -> tuple[str, ...]:
 
 
 def fails(bench: ClusterBench, spec: SlotSpec) -> PushliveError:
-    """The error with which the slot does not become ready."""
+    """The error that `ready` raises for the slot."""
     bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     with pytest.raises((AppFailed, EngineFailed)) as raised:
-        bench.engine.ready(spec, bench.events.append, bench.watch(PATIENCE))
+        bench.engine.ready(spec, bench.events.append, bench.watch(LONG))
     return raised.value
 
 
@@ -54,7 +54,7 @@ def notes(bench: ClusterBench) -> str:
     return "\n".join(event.text for event in bench.events if event.kind == "note")
 
 
-# ── known before its time is over ────────────────────────────────────────────
+# ── known before the deadline ────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -77,23 +77,23 @@ CASES = {
         lambda b: b.spec(command=shell("echo no database >&2", "exit 3")),
         AppFailed,
         "exited with code 3",
-        "last output",
+        "last lines of output",
         "no database",
     ),
     "an exit after a while": Case(
         lambda b: b.spec(command=shell("echo thinking", "sleep 2", "exit 4"), replicas=2),
         AppFailed,
         "exited with code 4",
-        "last output",
+        "last lines of output",
         "thinking",
     ),
-    "an end in peace": Case(
+    "exit code 0": Case(
         lambda b: b.spec(command=("true",)), AppFailed, "exited with code 0", "in the foreground"
     ),
     "too little memory": Case(
         lambda b: b.spec(command=shell("echo hungry", "dd if=/dev/zero of=/tmp/x bs=200M"), memory=16 << 20),
         AppFailed,
-        r"want of memory \(exit code 137\)",
+        r"ran out of memory \(exit code 137\)",
         "`memory`",
         "hungry",
     ),
@@ -110,20 +110,22 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_fault_26_why_a_pod_does_not_start_is_named(case: Case, cluster_bench: ClusterBench) -> None:
+def test_fault_26_the_reason_why_a_pod_does_not_start_is_reported(
+    case: Case, cluster_bench: ClusterBench
+) -> None:
     error = fails(cluster_bench, case.spec(cluster_bench))
     assert type(error) is case.kind
     assert re.search(case.said, error.message)
-    assert LATE not in error.message
+    assert AT_DEADLINE not in error.message
     assert case.advice in error.advice
     assert case.shown in evidence(error)
 
 
-def test_room_that_the_cluster_is_making_is_waited_for(
+def test_a_node_that_the_cluster_is_adding_is_waited_for(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An autoscaler says so by an event, as this test does in its place."""
-    monkeypatch.setattr(pod_problems, "SOON", 1.0)
+    """An autoscaler reports it with an event; here the test writes that event."""
+    monkeypatch.setattr(pod_problems, "GRACE", 1.0)
     bench, spec = cluster_bench, cluster_bench.spec(cpu=900.0)
     bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
@@ -139,7 +141,7 @@ def test_room_that_the_cluster_is_making_is_waited_for(
 
 
 class Exhausted(Deadline):
-    """A watch that remembers whether it came to its end."""
+    """A watch that remembers whether its deadline has come."""
 
     over = False
 
@@ -161,20 +163,20 @@ def scaled_up(bench: ClusterBench, pod: str) -> None:
     kubectl(bench.api.namespace, "create", "-f", "-", stdin=json.dumps(event))
 
 
-def test_a_registry_that_does_not_answer_is_waited_for_a_moment_and_named_at_once(
+def test_a_registry_that_does_not_answer_is_reported_at_once_and_waited_for_a_moment(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_problems, "PULL", 2.0)
+    monkeypatch.setattr(pod_problems, "PULL_GRACE", 2.0)
     nowhere = replace(cluster_bench.spec(), remote="localhost:1/hello@sha256:" + "1" * 64)
     error = fails(cluster_bench, nowhere)
     assert type(error) is EngineFailed
     assert error.message.endswith("dial tcp 127.0.0.1:1: connect: connection refused.")
-    assert "answers from the cluster's nodes" in error.advice
-    assert "connection refused; this may pass yet" in notes(cluster_bench)
+    assert "nodes can reach the registry" in error.advice
+    assert "connection refused; waiting, since this may pass" in notes(cluster_bench)
 
 
 @local
-def test_a_registrys_password_that_is_wrong_is_named_and_the_right_one_works(
+def test_a_wrong_registry_password_is_reported_and_the_right_one_works(
     cluster_bench: ClusterBench, docker_client: docker.DockerClient, app_image: str, instance: str
 ) -> None:
     repository = f"localhost:{where.LOCKED_REGISTRY}/{instance}"
@@ -196,7 +198,7 @@ def test_a_registrys_password_that_is_wrong_is_named_and_the_right_one_works(
     assert where.REGISTRY_PASSWORD not in repr(cluster_bench.events)
 
 
-def test_strict_refuses_an_image_that_may_run_as_root_at_once(
+def test_strict_refuses_an_image_of_root_at_once(
     cluster_bench: ClusterBench,
     docker_client: docker.DockerClient,
     app_image: str,
@@ -215,14 +217,14 @@ def test_strict_refuses_an_image_that_may_run_as_root_at_once(
     with pytest.raises(AppFailed, match="runAsNonRoot"):
         cluster_bench.engine.command(strict, "x", ("true",), {}, print, cluster_bench.watch())
     assert cluster_bench.engine.command_runs(strict.ref) == frozenset()
-    cluster_bench.stand(replace(cluster_bench.spec(), remote=remote))  # without `strict` it may
+    cluster_bench.stand(replace(cluster_bench.spec(), remote=remote))  # without `strict` it is allowed
 
 
-# ── late ─────────────────────────────────────────────────────────────────────
+# ── at the deadline ─────────────────────────────────────────────────────────────────────
 
 
 def answering(status: str) -> tuple[str, ...]:
-    """Whatever it is asked."""
+    """A command that answers every request with that status."""
     reply = rf"printf 'HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'"
     return shell(f"echo begun; while :; do {{ {reply}; }} | nc -l -p 8080 >/dev/null; done")
 
@@ -234,43 +236,43 @@ def answering(status: str) -> tuple[str, ...]:
         (shell("echo begun", f"exec {HTTPD} 9090"), "nothing listens on 0.0.0.0:8080", "`port`"),
         (
             shell("echo begun", f"exec {HTTPD} 127.0.0.1:8080"),
-            "listens on 127.0.0.1:8080 only",
+            "listens only on 127.0.0.1:8080",
             "0.0.0.0:8080",
         ),
     ],
     ids=["500", "another port", "loopback"],
 )
-def test_an_application_that_does_not_become_ready_is_explained_at_the_end_of_its_time(
+def test_an_application_that_does_not_become_ready_is_explained_at_the_deadline(
     command: tuple[str, ...], said: str, advice: str, cluster_bench: ClusterBench
 ) -> None:
     error = fails(cluster_bench, cluster_bench.spec(command=command, ready=2.5))
     assert type(error) is AppFailed
-    assert LATE in error.message
+    assert AT_DEADLINE in error.message
     assert said in error.message
     assert advice in error.advice
     assert "Unhealthy: Readiness probe failed" in evidence(error)
     assert "begun" in evidence(error)
 
 
-def test_an_application_that_clearly_listens_to_itself_alone_does_not_use_up_its_time(
+def test_an_application_that_listens_only_on_loopback_is_reported_before_the_deadline(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readiness, "CLEAR", 2.0)
+    monkeypatch.setattr(readiness, "LOOPBACK_AFTER", 2.0)
     spec = cluster_bench.spec(command=shell(f"{HTTPD} 127.0.0.1:8080"), ready=600.0)
-    assert "listens on 127.0.0.1:8080 only" in fails(cluster_bench, spec).message
+    assert "listens only on 127.0.0.1:8080" in fails(cluster_bench, spec).message
 
 
-def test_an_application_that_is_slow_but_fine_is_waited_for_and_told_of(
+def test_a_slow_application_is_waited_for_with_a_note(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readiness, "SILENCE", 1.0)
+    monkeypatch.setattr(readiness, "FIRST_NOTE", 1.0)
     spec = cluster_bench.spec(command=shell("sleep 3", f"exec {HTTPD} 8080"))
     cluster_bench.deploy(spec)
     assert cluster_bench.probe.get(cluster_bench.engine.public(spec), "/healthz", 5).status == 200
     assert "is not ready yet" in notes(cluster_bench)
 
 
-def test_a_watch_that_is_over_ends_the_wait_and_leaves_the_pods(cluster_bench: ClusterBench) -> None:
+def test_the_watchs_deadline_ends_the_wait_and_leaves_the_pods(cluster_bench: ClusterBench) -> None:
     spec = cluster_bench.spec(command=shell("sleep 60"))
     cluster_bench.engine.prepare(spec.ref, ())
     cluster_bench.engine.start(spec, cluster_bench.watch())
@@ -282,7 +284,7 @@ def test_a_watch_that_is_over_ends_the_wait_and_leaves_the_pods(cluster_bench: C
 # ── afterwards ───────────────────────────────────────────────────────────────
 
 
-def test_what_fails_is_left_to_be_looked_at_and_traffic_as_it_was(cluster_bench: ClusterBench) -> None:
+def test_a_failed_slot_is_kept_for_inspection_and_the_traffic_stays(cluster_bench: ClusterBench) -> None:
     good, bad = (
         cluster_bench.spec("blue"),
         cluster_bench.spec("green", 2, command=shell("echo why", "exit 7")),
@@ -298,8 +300,8 @@ def test_what_fails_is_left_to_be_looked_at_and_traffic_as_it_was(cluster_bench:
 
 
 @local
-def test_a_slot_that_crashed_is_tried_anew_at_once_by_the_next_start(cluster_bench: ClusterBench) -> None:
-    """The kubelet would wait longer and longer between two tries, and what was lacking is there by now."""
+def test_the_next_start_restarts_a_crashed_slot_at_once(cluster_bench: ClusterBench) -> None:
+    """The kubelet would wait longer and longer before it restarts the container."""
     server = socketserver.TCPServer(
         (where.ADDRESS, 0), socketserver.BaseRequestHandler, bind_and_activate=False
     )
@@ -318,7 +320,7 @@ def test_a_slot_that_crashed_is_tried_anew_at_once_by_the_next_start(cluster_ben
             database.shutdown()
 
 
-def test_one_crash_of_a_slot_that_was_warm_is_no_reason_to_refuse_it(cluster_bench: ClusterBench) -> None:
+def test_one_crash_of_a_warm_slot_is_no_reason_to_refuse_it(cluster_bench: ClusterBench) -> None:
     spec = cluster_bench.spec()
     cluster_bench.deploy(spec)
     [pod] = cluster_bench.engine.replicas(spec.ref)

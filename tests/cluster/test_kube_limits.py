@@ -1,4 +1,4 @@
-"""What a namespace's own rules refuse is named: quotas, LimitRanges, Pod Security; each in a namespace of its own."""
+"""What a namespace's rules refuse is reported: quotas, LimitRanges, Pod Security; each in a namespace of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def rule(bench: ClusterBench, kind: str, spec: dict[str, object]) -> None:
-    """Makes the rule named ``small`` in the environment's namespace, or makes it otherwise."""
+    """Creates or changes the rule ``small`` in the environment's namespace."""
     manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "small"}, "spec": spec}
     kubectl(bench.api.namespace, "apply", "-f", "-", stdin=json.dumps(manifest))
     if kind == "ResourceQuota":
@@ -30,21 +30,23 @@ def rule(bench: ClusterBench, kind: str, spec: dict[str, object]) -> None:
         until(counted)
 
 
-def test_a_quota_that_is_too_small_is_said_with_the_figures_before_anything_starts(own: ClusterBench) -> None:
+def test_a_quota_that_is_too_small_is_reported_with_the_figures_before_anything_starts(
+    own: ClusterBench,
+) -> None:
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})
     with pytest.raises(
-        DoesNotFit, match=r"blue asks for 64 MiB of limits.memory; .* small has 40 MiB left"
+        DoesNotFit, match=r"blue needs 64 MiB of limits.memory; .* small has 40 MiB left"
     ) as raised:
         own.engine.fits(own.spec(replicas=2))
     assert "Raise the quota" in raised.value.advice
     own.engine.fits(own.spec())
 
 
-def test_a_slot_is_refilled_where_there_is_room_for_itself_alone(
+def test_a_slot_is_refilled_if_there_is_room_for_itself_only(
     own: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it holds ends first, and takes its time. By then the cluster itself tries again every few seconds only."""
-    monkeypatch.setattr(pod_problems, "SOON", 2.0)
+    """Its old pods end slowly. By then the cluster by itself retries only every few seconds."""
+    monkeypatch.setattr(pod_problems, "GRACE", 2.0)
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi", "pods": "1"}})
     slow = shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done")
     own.engine.prepare(own.ref(), ())
@@ -55,10 +57,10 @@ def test_a_slot_is_refilled_where_there_is_room_for_itself_alone(
     assert {replica.release for replica in own.engine.replicas(own.ref())} == {2}
 
 
-def test_a_quota_that_comes_after_the_look_is_named_and_a_larger_one_is_seen_at_once(
+def test_a_quota_that_appears_later_is_reported_and_a_larger_one_takes_effect_at_once(
     own: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_problems, "SOON", 2.0)
+    monkeypatch.setattr(pod_problems, "GRACE", 2.0)
     spec = own.spec(replicas=2)
     own.engine.fits(spec)
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})
@@ -70,7 +72,7 @@ def test_a_quota_that_comes_after_the_look_is_named_and_a_larger_one_is_seen_at_
     own.stand(spec)
 
 
-def test_a_limit_range_that_refuses_is_named(own: ClusterBench) -> None:
+def test_a_limit_range_that_refuses_is_reported(own: ClusterBench) -> None:
     rule(own, "LimitRange", {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]})
     error = fails(own, own.spec())
     assert type(error) is DoesNotFit
@@ -81,7 +83,7 @@ def test_a_limit_range_that_refuses_is_named(own: ClusterBench) -> None:
     own.stand(own.spec(release=2, memory=12 * MIB))
 
 
-def test_pod_security_refuses_a_standard_pod_by_name_and_takes_a_strict_one(own: ClusterBench) -> None:
+def test_pod_security_refuses_a_standard_pod_and_accepts_a_strict_one(own: ClusterBench) -> None:
     kubectl("", "label", "namespace", own.api.namespace, "pod-security.kubernetes.io/enforce=restricted")
     error = fails(own, own.spec())
     assert type(error) is EngineFailed
@@ -109,7 +111,7 @@ def output(bench: ClusterBench, spec: SlotSpec, script: str) -> list[str]:
     return result.output.splitlines()
 
 
-def test_a_quota_that_says_nothing_of_a_slot_is_no_matter(own: ClusterBench) -> None:
+def test_a_quota_that_does_not_apply_to_a_slot_is_ignored(own: ClusterBench) -> None:
     rule(own, "ResourceQuota", {"hard": {"pods": "0"}, "scopes": ["BestEffort"]})
     own.engine.fits(own.spec())
     own.deploy(own.spec())

@@ -1,4 +1,4 @@
-"""A slot on a real cluster: whose it is, what stays of it, what is taken away, and what it looks like from inside."""
+"""A slot on a real cluster: who owns its objects, what is kept and what is deleted, and what its pods see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.kubernetes.names import base, environment_labels, slot_name
-from pipeline.adapters.kubernetes.ownership import Owned
+from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import ConfigError, RequestError
@@ -31,7 +31,7 @@ def names(bench: ClusterBench, kind: str) -> set[str]:
 
 
 def content(bench: ClusterBench, kind: str, name: str) -> Any:
-    """All of an object but what the cluster itself goes on writing."""
+    """An object without what the cluster itself keeps writing."""
     found = bench.api.get(kind, name)
     assert found is not None
     return [found["metadata"]["uid"], found["metadata"].get("labels"), found.get("spec"), found.get("data")]
@@ -48,11 +48,11 @@ def inside(bench: ClusterBench, spec: SlotSpec, script: str, name: str = "look")
     return result.output.splitlines()
 
 
-# ── whose it is ──────────────────────────────────────────────────────────────
+# ── ownership ──────────────────────────────────────────────────────────────
 
 
 def foreign(bench: ClusterBench, kind: str, name: str) -> None:
-    """Somebody else's object of that name."""
+    """An object of that name that Pushlive does not manage."""
     port = {"name": "http", "port": 80}
     pod = {
         "metadata": {"labels": {"app": "theirs"}},
@@ -83,7 +83,7 @@ def foreign(bench: ClusterBench, kind: str, name: str) -> None:
 
 @pytest.fixture
 def theirs(cluster_bench: ClusterBench) -> Iterator[list[tuple[str, str]]]:
-    """Kinds and names to be removed again."""
+    """Kinds and names to delete afterwards."""
     made: list[tuple[str, str]] = []
     yield made
     for kind, name in made:
@@ -93,7 +93,7 @@ def theirs(cluster_bench: ClusterBench) -> Iterator[list[tuple[str, str]]]:
 @pytest.mark.parametrize(
     ("kind", "suffix"), [("Service", ""), ("Ingress", ""), ("Deployment", "-green"), ("Service", "-blue")]
 )
-def test_what_is_there_already_is_refused_before_anything_is_made_and_left_alone(
+def test_a_foreign_object_is_refused_before_anything_is_created_and_left_alone(
     kind: str, suffix: str, cluster_bench: ClusterBench, theirs: list[tuple[str, str]]
 ) -> None:
     name = base(cluster_bench.ref()) + suffix
@@ -101,7 +101,7 @@ def test_what_is_there_already_is_refused_before_anything_is_made_and_left_alone
     theirs.append((kind, name))
     before = content(cluster_bench, kind, name)
     with pytest.raises(
-        ConfigError, match=f"{kind} {name} in the namespace .* was not made by Pushlive"
+        ConfigError, match=f"{kind} {name} already exists in the namespace .* and is not managed by Pushlive"
     ) as raised:
         cluster_bench.engine.prepare(cluster_bench.ref(), ("hello.example.com",))
     assert f"delete {kind.lower()} {name}" in raised.value.advice
@@ -112,7 +112,7 @@ def test_what_is_there_already_is_refused_before_anything_is_made_and_left_alone
     assert not any(names(cluster_bench, each) for each in ("Service", "Deployment", "Ingress"))
 
 
-def test_what_comes_in_between_is_left_alone_too(
+def test_a_foreign_object_created_meanwhile_is_left_alone(
     cluster_bench: ClusterBench, theirs: list[tuple[str, str]]
 ) -> None:
     bench, engine = cluster_bench, cluster_bench.engine
@@ -124,9 +124,9 @@ def test_what_comes_in_between_is_left_alone_too(
         foreign(bench, kind, name)
         theirs.append((kind, name))
     before = [content(bench, *each) for each in owned]
-    with pytest.raises(ConfigError, match=f"PodDisruptionBudget {slot} .* was not made by Pushlive"):
+    with pytest.raises(ConfigError, match=f"PodDisruptionBudget {slot} .* is not managed by Pushlive"):
         engine.expose(spec)
-    engine.expose(bench.spec())  # of one replica, and without a host name: it needs neither
+    engine.expose(bench.spec())  # one replica and no host name: it needs neither
     assert [content(bench, *each) for each in owned] == before
 
 
@@ -136,7 +136,9 @@ def test_two_installations_in_one_namespace_do_not_touch_each_other(
     spec = cluster_bench.spec(env={"A": "1"})
     cluster_bench.deploy(spec)
     other = clusterbench.make("other", namespace, pushed_app)
-    with pytest.raises(ConfigError, match=f"belongs to Pushlive's instance {cluster_bench.engine._instance}"):
+    with pytest.raises(
+        ConfigError, match=f"belongs to the Pushlive instance {cluster_bench.engine._instance}"
+    ):
         other.engine.prepare(spec.ref, ())
     assert [ref for ref in other.engine.slots() if ref.pipeline == spec.ref.pipeline] == []
     for slot in SLOTS:
@@ -151,17 +153,17 @@ def test_two_installations_in_one_namespace_do_not_touch_each_other(
     assert cluster_bench.probe.get(cluster_bench.engine.public(spec), "/healthz", 5).status == 200
 
 
-def test_what_belongs_to_another_environment_is_said_so(cluster_bench: ClusterBench) -> None:
+def test_an_object_of_another_environment_is_refused(cluster_bench: ClusterBench) -> None:
     cluster_bench.engine.prepare(cluster_bench.ref(), ())
-    owned = Owned(cluster_bench.api, cluster_bench.engine._instance)
+    owned = OwnedObjects(cluster_bench.api, cluster_bench.engine._instance)
     with pytest.raises(ConfigError, match="belongs to another environment"):
         owned.get("Service", base(cluster_bench.ref()), replace(cluster_bench.ref(), environment="qa"))
 
 
-# ── what stays, and what is taken away ───────────────────────────────────────
+# ── what is kept, and what is deleted ───────────────────────────────────────
 
 
-def test_configuration_that_no_slot_takes_any_more_is_swept_and_the_others_is_kept(
+def test_configuration_that_no_slot_refers_to_is_deleted_and_the_rest_is_kept(
     cluster_bench: ClusterBench,
 ) -> None:
     bench, engine = cluster_bench, cluster_bench.engine
@@ -183,7 +185,7 @@ def test_configuration_that_no_slot_takes_any_more_is_swept_and_the_others_is_ke
     assert inside(bench, newer, script) == ["3 value 3"]
 
 
-def test_a_stopped_slot_costs_nothing_is_kept_and_starts_again(cluster_bench: ClusterBench) -> None:
+def test_a_stopped_slot_is_kept_at_0_replicas_and_starts_again(cluster_bench: ClusterBench) -> None:
     bench, engine = cluster_bench, cluster_bench.engine
     blue, green = with_secret(bench.spec("blue", 1, env={"A": "1"}), 1), bench.spec("green", 2)
     bench.deploy(blue)
@@ -205,7 +207,7 @@ def test_a_stopped_slot_costs_nothing_is_kept_and_starts_again(cluster_bench: Cl
     assert again["metadata"]["uid"] == kept["metadata"]["uid"]
 
 
-def test_removed_configuration_is_restored_by_whoever_revives_the_slot(cluster_bench: ClusterBench) -> None:
+def test_restore_creates_deleted_configuration_again(cluster_bench: ClusterBench) -> None:
     bench, engine = cluster_bench, cluster_bench.engine
     spec = with_secret(bench.spec(env={"A": "1"}), 1)
     bench.deploy(spec)
@@ -217,7 +219,7 @@ def test_removed_configuration_is_restored_by_whoever_revives_the_slot(cluster_b
     assert {kind: names(bench, kind) for kind in before} == before
 
 
-def test_removal_leaves_nothing_of_ours(own: ClusterBench) -> None:
+def test_remove_deletes_everything_of_the_environment(own: ClusterBench) -> None:
     own.hosts = ("hello.example.com",)
     for slot, release in (("blue", 1), ("green", 2)):
         own.deploy(with_secret(own.spec(slot, release, replicas=2, env={"A": slot}), release))
@@ -229,13 +231,13 @@ def test_removal_leaves_nothing_of_ours(own: ClusterBench) -> None:
 
 
 def anything(bench: ClusterBench) -> set[str]:
-    """What is in the namespace beside what every namespace has."""
+    """The objects in the namespace, except those that every namespace has."""
     found = set(kubectl(bench.api.namespace, "get", KINDS, "-o", "name").split())
     return found - {"configmap/kube-root-ca.crt"}
 
 
-def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_bench: ClusterBench) -> None:
-    """As after an eviction, which nobody can ask a kubelet for, the pod lies about for long as Failed."""
+def test_a_pod_that_the_node_ended_is_replaced_and_no_longer_counts(cluster_bench: ClusterBench) -> None:
+    """As after an eviction by the kubelet, the pod stays in the phase Failed."""
     bench, engine = cluster_bench, cluster_bench.engine
     spec = bench.spec()
     bench.deploy(spec)
@@ -254,7 +256,7 @@ def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_benc
     assert bench.api.get("Pod", first.name) is None
 
 
-# ── by somebody's hand ───────────────────────────────────────────────────────
+# ── changed by hand ───────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_a_pod_that_the_node_gave_up_is_replaced_and_counts_no_more(cluster_benc
     ],
     ids=["scale", "env", "image", "delete"],
 )
-def test_an_idle_slot_that_somebody_changed_is_taken_over_by_the_next_start(
+def test_the_next_start_reverts_changes_to_an_idle_slot(
     words: tuple[str, ...], cluster_bench: ClusterBench
 ) -> None:
     spec = cluster_bench.spec(env={"A": "1"})
@@ -285,10 +287,10 @@ def test_an_idle_slot_that_somebody_changed_is_taken_over_by_the_next_start(
     assert cluster_bench.probe.get(cluster_bench.engine.preview(spec), "/healthz", 5).status == 200
 
 
-# ── what it looks like ───────────────────────────────────────────────────────
+# ── what its pods see ───────────────────────────────────────────────────────
 
 
-def test_a_pod_is_told_who_it_is_by_the_same_rules_as_on_docker(cluster_bench: ClusterBench) -> None:
+def test_a_pod_gets_its_variables_by_the_same_rules_as_on_docker(cluster_bench: ClusterBench) -> None:
     env = {"TOKEN": "the configuration's", "PRICE": "$$5 $(TOKEN)", "PUSHLIVE_RELEASE": "mine"}
     spec = with_secret(cluster_bench.spec(env=env), 1)
     cluster_bench.deploy(spec)
@@ -303,7 +305,7 @@ def test_a_pod_is_told_who_it_is_by_the_same_rules_as_on_docker(cluster_bench: C
     ]
 
 
-def test_nobodys_rights_come_with_a_pod_but_its_own(cluster_bench: ClusterBench) -> None:
+def test_a_pod_gets_no_token_and_no_further_privileges(cluster_bench: ClusterBench) -> None:
     look = "exec 2>&1; ls /var/run/secrets; env | grep -o '.*_SERVICE_HOST='; "
     look += "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status"
     cluster_bench.engine.prepare(cluster_bench.ref(), ())
@@ -315,7 +317,7 @@ def test_nobodys_rights_come_with_a_pod_but_its_own(cluster_bench: ClusterBench)
     ]
 
 
-def test_logs_of_several_replicas_come_in_order_with_their_number(cluster_bench: ClusterBench) -> None:
+def test_logs_of_several_replicas_are_merged_in_order_with_their_numbers(cluster_bench: ClusterBench) -> None:
     say = shell("echo first", "sleep 2", "echo second", f"exec {HTTPD} 8080")
     spec = cluster_bench.spec(command=say, replicas=2)
     cluster_bench.deploy(spec)

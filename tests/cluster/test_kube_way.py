@@ -1,4 +1,4 @@
-"""Issue 4, point 7: an API server that goes away and comes back, streams that break, credentials that are no good."""
+"""The connection to the API server: it is lost and comes back, streams break, credentials are invalid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import Refused, connect
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.names import environment_labels, selector, slot_labels
-from pipeline.adapters.kubernetes.watch import Follow
+from pipeline.adapters.kubernetes.watch import WatchedObjects
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.ports.clock import SystemClock
@@ -29,7 +29,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def way(kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """To the API server, for the context ``relayed``; the current one leads there directly."""
+    """A relay to the API server for the context ``relayed``; the current context connects directly."""
     document = own_config()
     [cluster], [user] = document["clusters"], document["users"]
     address = urlsplit(cluster["cluster"]["server"])
@@ -55,14 +55,14 @@ def own_config() -> dict[str, Any]:
 
 @pytest.fixture
 def bench(way: Relay, cluster_bench: ClusterBench, namespace: str, instance: str) -> ClusterBench:
-    """The environment of ``cluster_bench``, by that way."""
+    """The environment of ``cluster_bench``, through the relay."""
     one = make(instance, namespace, cluster_bench.remote, lambda _, name: connect("relayed", name))
     one.name = cluster_bench.name
     return one
 
 
 def meanwhile(act: Callable[[], object]) -> Callable[[], object]:
-    """Begins the act; the answer waits for its end, returns what it returned and raises what it raised."""
+    """Starts the act in a thread. The returned function waits for its end, and returns or raises what it did."""
     results: list[object] = []
     errors: list[BaseException] = []
 
@@ -85,39 +85,37 @@ def meanwhile(act: Callable[[], object]) -> Callable[[], object]:
     return end
 
 
-def test_what_is_followed_goes_on_where_its_streams_broke(bench: ClusterBench, way: Relay) -> None:
+def test_watching_goes_on_after_broken_streams(bench: ClusterBench, way: Relay) -> None:
     query = {"labelSelector": selector(slot_labels(bench.engine._instance, bench.ref()))}
     spec = bench.spec(replicas=2)
-    with Follow(bench.api, ("Pod", "Deployment"), query) as follow:
-        until(lambda: follow.complete() and follow.silence() == 0.0)
+    with WatchedObjects(bench.api, ("Pod", "Deployment"), query) as watched:
+        until(lambda: watched.complete() and watched.silence() == 0.0)
         for round_ in (1, 2, 3):
             way.drop()
-            until(lambda at=round_: follow.breaks >= 2 * at and follow.silence() == 0.0)
+            until(lambda at=round_: watched.breaks >= 2 * at and watched.silence() == 0.0)
         bench.deploy(spec)
         names = {replica.name for replica in bench.engine.replicas(spec.ref)}
-        until(lambda: {one["metadata"]["name"] for one in follow.objects("Pod")} == names)
+        until(lambda: {one["metadata"]["name"] for one in watched.objects("Pod")} == names)
         way.cut()
         kubectl(bench.api.namespace, "delete", "pod", *names, "--wait=false", "--grace-period=1")
-        until(lambda: follow.silence() > 0.5)
+        until(lambda: watched.silence() > 0.5)
         way.open()
-        until(lambda: not names & {one["metadata"]["name"] for one in follow.objects("Pod")}, 20)
-        assert len(follow.objects("Pod")) == 2
+        until(lambda: not names & {one["metadata"]["name"] for one in watched.objects("Pod")}, 20)
+        assert len(watched.objects("Pod")) == 2
 
 
-def test_whoever_has_followed_leaves_no_thread_and_no_connection_behind(
-    bench: ClusterBench, way: Relay
-) -> None:
+def test_watching_leaves_no_thread_and_no_connection_behind(bench: ClusterBench, way: Relay) -> None:
     bench.api.find("Pod", {})
     threads = {one for one in threading.enumerate() if "_run" in one.name}
     for _ in range(5):
-        with Follow(bench.api, ("Pod", "Deployment"), {}) as follow:
-            until(lambda seen=follow: seen.complete() and seen.silence() == 0.0)
+        with WatchedObjects(bench.api, ("Pod", "Deployment"), {}) as watched:
+            until(lambda seen=watched: seen.complete() and seen.silence() == 0.0)
     assert {one for one in threading.enumerate() if "_run" in one.name} == threads
-    until(lambda: way.standing <= 2)  # what is kept for the next question, not five times as many
+    until(lambda: way.standing <= 2)  # those kept for the next request, not five times as many
     bench.api.find("Pod", {})
 
 
-def test_an_api_server_that_comes_back_in_time_costs_a_start_nothing(bench: ClusterBench, way: Relay) -> None:
+def test_an_api_server_that_comes_back_in_time_does_not_fail_a_start(bench: ClusterBench, way: Relay) -> None:
     spec = bench.spec(command=shell("sleep 3", f"exec {HTTPD} 8080"))
     bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
@@ -131,13 +129,13 @@ def test_an_api_server_that_comes_back_in_time_costs_a_start_nothing(bench: Clus
 
 
 def directly(bench: ClusterBench, what: str) -> str:
-    """What the cluster says of the environment's containers, not asked by the way that may be cut."""
+    """That field of the environment's containers, read without the relay."""
     chosen = selector(environment_labels(bench.engine._instance, bench.ref()))
     path = f"jsonpath={{.items[*].status.containerStatuses[*].{what}}}"
     return kubectl(bench.api.namespace, "get", "pods", "-l", chosen, "-o", path)
 
 
-def test_an_api_server_that_stays_away_says_nothing_against_the_application(
+def test_an_api_server_that_stays_away_is_not_blamed_on_the_application(
     bench: ClusterBench, way: Relay
 ) -> None:
     spec = bench.spec(command=shell("sleep 60"))
@@ -150,7 +148,7 @@ def test_an_api_server_that_stays_away_says_nothing_against_the_application(
         waits()
 
 
-def test_a_command_goes_on_and_its_output_is_whole(bench: ClusterBench, way: Relay) -> None:
+def test_a_command_goes_on_and_its_output_is_complete(bench: ClusterBench, way: Relay) -> None:
     bench.engine.prepare(bench.ref(), ())
     lines = [f"echo line {number}; sleep 0.5" for number in range(8)]
     cuts = []
@@ -168,7 +166,7 @@ def test_a_command_goes_on_and_its_output_is_whole(bench: ClusterBench, way: Rel
     assert result.output.splitlines() == [f"line {number}" for number in range(8)]
 
 
-def test_every_act_is_repeated_with_the_same_result_after_the_way_was_lost(
+def test_every_method_raises_try_again_while_the_connection_is_lost_and_works_afterwards(
     bench: ClusterBench, way: Relay
 ) -> None:
     spec = bench.spec()
@@ -197,7 +195,7 @@ def test_every_act_is_repeated_with_the_same_result_after_the_way_was_lost(
     assert bench.probe.get(bench.engine.public(spec), "/healthz", 5).status == 200
 
 
-def test_a_tcp_check_that_is_refused_or_cut_may_be_tried_again(bench: ClusterBench, way: Relay) -> None:
+def test_a_tcp_check_that_is_refused_or_cut_raises_try_again(bench: ClusterBench, way: Relay) -> None:
     spec = bench.spec()
     bench.deploy(spec)
     [replica] = bench.engine.replicas(spec.ref)
@@ -220,7 +218,7 @@ def changed(tmp_path: Path, change: Callable[[dict[str, dict[str, str]]], None])
     return path
 
 
-def test_a_token_that_is_no_good_is_the_operators(
+def test_an_invalid_token_is_an_engine_error(
     kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(parts: dict[str, dict[str, str]]) -> None:
@@ -230,10 +228,10 @@ def test_a_token_that_is_no_good_is_the_operators(
     monkeypatch.setenv("KUBECONFIG", str(changed(tmp_path, other)))
     with pytest.raises(Refused, match="answered 401") as raised:
         KubeApi(lambda: connect("", "")).find("Pod", {})
-    assert "token is still good" in raised.value.advice
+    assert "token is still valid" in raised.value.advice
 
 
-def test_another_clusters_certificate_is_the_operators(
+def test_the_certificate_of_another_cluster_is_an_engine_error(
     kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(parts: dict[str, dict[str, str]]) -> None:
@@ -263,12 +261,12 @@ def test_another_clusters_certificate_is_the_operators(
         parts["cluster"]["certificate-authority-data"] = base64.b64encode(authority.read_bytes()).decode()
 
     monkeypatch.setenv("KUBECONFIG", str(changed(tmp_path, other)))
-    with pytest.raises(EngineFailed, match="is not to be trusted") as raised:
+    with pytest.raises(EngineFailed, match="cannot be verified") as raised:
         KubeApi(lambda: connect("", "")).find("Pod", {})
     assert "certificate-authority-data" in raised.value.advice
 
 
-def test_an_authority_that_is_no_certificate_is_the_operators(
+def test_an_authority_that_is_not_a_certificate_is_an_error(
     kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(parts: dict[str, dict[str, str]]) -> None:
@@ -280,7 +278,7 @@ def test_an_authority_that_is_no_certificate_is_the_operators(
         KubeApi(lambda: connect("", "")).find("Pod", {})
 
 
-def test_a_namespace_that_is_not_there_is_said(kubeconfig: Path) -> None:
+def test_a_missing_namespace_is_reported(kubeconfig: Path) -> None:
     api = KubeApi(lambda: connect("", "no-such-namespace"))
     engine = KubeEngine(api, "pl", "kubernetes", SystemClock())
     bench = ClusterBench(api, engine, None, "x/y@sha256:1", "hello")  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
-"""Issue 4: one pipeline over Docker and two namespaces of a cluster, on the whole service: the same words, the same
-commands, and nothing left behind. The tests of this module follow each other."""
+"""One pipeline over Docker and two namespaces of a cluster, with the whole service: the same messages, the same
+commands, and nothing left behind. The tests of this module depend on each other's order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pipelines:
       qa: {engine: {namespace: <qa>}, env: {GREETING: qa}}
       live: {engine: {namespace: <live>}, env: {GREETING: live}, host: www.example.com, replicas: 2, keep_warm: 8s}
 """
-# The page tells what it was given, too.
+# /given shows the variables that it was given.
 APP = 'echo "$GREETING $PASSWORD" >/www/given; exec httpd -f -p 0.0.0.0:8080 -h /www'
 
 
@@ -47,7 +47,7 @@ class Mixed:
         self.api = {name: KubeApi(lambda n=n: connect("", n)) for name, n in (("qa", qa), ("live", live))}
 
     def page(self, environment: str, path: str = "/") -> str:
-        """Through the Service, as people on the cluster ask."""
+        """Through the Service, like a client on the cluster."""
         if environment == "dev":
             return self.service.page("dev", path)
         api = self.api[environment]
@@ -90,7 +90,7 @@ def secret(service: Service, value: str) -> None:
     )  # fmt: skip
 
 
-def test_one_push_goes_over_docker_and_two_namespaces(mixed: Mixed) -> None:
+def test_one_push_goes_through_docker_and_two_namespaces(mixed: Mixed) -> None:
     service = mixed.service
     said = service.push(web("version 1", command=APP))
     assert service.run()["outcome"] == "live", said
@@ -109,7 +109,7 @@ def test_one_push_goes_over_docker_and_two_namespaces(mixed: Mixed) -> None:
     assert found["qa"]["address"].startswith("Service hello-qa in the namespace ")
 
 
-def test_status_and_output_speak_of_pods_as_of_containers(mixed: Mixed) -> None:
+def test_status_and_logs_work_for_pods_as_for_containers(mixed: Mixed) -> None:
     said = mixed.service.pushlive("status").text
     assert "Service hello-qa in the namespace" in said
     assert mixed.service.pushlive("doctor").text.count("serves, as recorded") == 3
@@ -117,7 +117,7 @@ def test_status_and_output_speak_of_pods_as_of_containers(mixed: Mixed) -> None:
     assert "unknown" not in output.lower()
 
 
-def test_a_revert_brings_back_image_configuration_and_secret(mixed: Mixed) -> None:
+def test_a_revert_restores_image_configuration_and_secret(mixed: Mixed) -> None:
     service = mixed.service
     secret(service, "the-second-password")
     service.push(web("version 2", command=APP))
@@ -128,7 +128,7 @@ def test_a_revert_brings_back_image_configuration_and_secret(mixed: Mixed) -> No
     assert service.releases() == {"dev": 2, "qa": 2, "live": 1}
 
 
-def test_what_is_warm_no_more_stands_at_zero_and_can_be_reverted_to(mixed: Mixed) -> None:
+def test_a_slot_that_is_no_longer_warm_has_0_replicas_and_can_be_reverted_to(mixed: Mixed) -> None:
     service = mixed.service
     until(lambda: mixed.replicas() == {"hello-live-blue": 2, "hello-live-green": 0}, 40)
     # Both slots' variables are kept: a revert finds those of its release.
@@ -139,7 +139,7 @@ def test_what_is_warm_no_more_stands_at_zero_and_can_be_reverted_to(mixed: Mixed
     until(lambda: mixed.replicas() == {"hello-live-blue": 0, "hello-live-green": 2}, 40)
 
 
-def test_commands_of_runs_that_have_ended_are_gone(mixed: Mixed) -> None:
+def test_the_command_pods_of_ended_runs_are_deleted(mixed: Mixed) -> None:
     def commands() -> list[str]:
         pods = [*mixed.ours("qa", "Pod"), *mixed.ours("live", "Pod")]
         return [pod["metadata"]["name"] for pod in pods if "pushlive/command" in pod["metadata"]["labels"]]
@@ -147,7 +147,7 @@ def test_commands_of_runs_that_have_ended_are_gone(mixed: Mixed) -> None:
     until(lambda: not commands(), 20)
 
 
-def test_a_pipeline_that_is_taken_out_leaves_nothing_but_what_is_others(mixed: Mixed) -> None:
+def test_a_removed_pipeline_leaves_only_objects_that_pushlive_does_not_manage(mixed: Mixed) -> None:
     service, api = mixed.service, mixed.api["live"]
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"a": "b"}}
     assert api.create(theirs)

@@ -1,4 +1,4 @@
-"""Something at an API server's address that answers as a test says, and a kubeconfig that leads there."""
+"""A stub of an API server that answers as a test says, and a kubeconfig for it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kubeconfig(path: Path, server: str, namespace: str = "shop", **cluster: str)
 
 
 def status(code: int, reason: str, message: str) -> Answer:
-    """A refusal, in the API's own form."""
+    """An error, as the API server's Status document."""
     return code, {"kind": "Status", "apiVersion": "v1", "reason": reason, "message": message, "code": code}
 
 
@@ -84,7 +84,7 @@ def _handler(api: ApiServer) -> type[BaseHTTPRequestHandler]:
             return None
 
         def _stream(self, code: int, pieces: list[bytes]) -> None:
-            """The pieces, and then the connection breaks."""
+            """Sends the pieces, then breaks the connection."""
             self.send_response(code)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
@@ -95,6 +95,6 @@ def _handler(api: ApiServer) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer
 
         def log_message(self, *_args: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     return Handler

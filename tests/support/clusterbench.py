@@ -1,4 +1,4 @@
-"""An environment of one's own on a real cluster, with what tests say over and over."""
+"""An environment on a real cluster, and what many tests do with it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ClusterBench:
         return SlotRef(self.name, "live", 0, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
-        # A node of two cores has room for many pods that ask for little.
+        # Small requests, so that a node of two cores has room for many pods.
         values = {
             "health": "/healthz",
             "memory": 32 << 20,
@@ -63,7 +63,7 @@ class ClusterBench:
         self.engine.expose(spec)
 
     def deploy(self, spec: SlotSpec) -> None:
-        """The story's happy way, without checks."""
+        """A deployment without checks."""
         self.engine.prepare(spec.ref, self.hosts)
         self.engine.fits(spec)
         self.stand(spec)
@@ -71,14 +71,14 @@ class ClusterBench:
 
 
 def make(instance: str, namespace: str, remote: str, way: Connect = connect) -> ClusterBench:
-    """In that namespace of the cluster that KUBECONFIG names, or that another ``way`` leads to."""
+    """In that namespace of KUBECONFIG's cluster, or of the one that ``way`` connects to."""
     api = KubeApi(lambda: way("", namespace))
     engine = KubeEngine(api, instance, "kubernetes", SystemClock())
     return ClusterBench(api, engine, KubeProbe(api), remote, f"app{next(_numbers)}")
 
 
 def kubectl(namespace: str, *words: str, stdin: str = "") -> str:
-    """What it printed; somebody's own hand on the cluster. An AssertionError with what it said where it failed."""
+    """The output of a kubectl command, for changes by hand. Raises AssertionError with its output if it fails."""
     own = where.BIN / "kubectl"
     command = [str(own) if own.exists() else "kubectl", "-n", namespace, *words]
     done = subprocess.run(command, capture_output=True, text=True, input=stdin)
@@ -87,20 +87,24 @@ def kubectl(namespace: str, *words: str, stdin: str = "") -> str:
 
 
 def make_namespace(api: KubeApi, name: str) -> None:
-    """Harmless where it is there."""
+    """Idempotent."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     headers = {"Content-Type": "application/json"}
     answer = api.raw(
-        "POST", "/api/v1/namespaces", "making it", headers=headers, body=json.dumps(body).encode()
+        "POST",
+        "/api/v1/namespaces",
+        "creating the namespace",
+        headers=headers,
+        body=json.dumps(body).encode(),
     )
     assert answer.status in (201, 409), answer.data
 
 
 def end_namespace(api: KubeApi, name: str) -> None:
-    """With all that is in it, in the background; pods of commands that nobody asked for any more do not hold it up."""
+    """Deletes it in the background, with everything in it. Finalizers of command pods do not delay it."""
     inside = KubeApi(lambda: connect("", name))
     for pod in inside.find("Pod", {}):
         if pod["metadata"].get("finalizers"):
             inside.merge("Pod", pod["metadata"]["name"], {"metadata": {"finalizers": None}})
-    answer = api.raw("DELETE", f"/api/v1/namespaces/{name}", "removing it", headers={})
+    answer = api.raw("DELETE", f"/api/v1/namespaces/{name}", "deleting the namespace", headers={})
     assert answer.status in (200, 404), answer.data

@@ -1,1 +1,1 @@
-"""The Engine on Kubernetes: Deployments in slots, a Service as the switch."""
+"""The engine on Kubernetes: Deployments as slots, a Service as the switch."""

@@ -1,4 +1,4 @@
-"""Whether a slot fits beside what runs: the namespace's quotas, and the nodes where they may be looked at."""
+"""Whether a slot fits beside what runs: into the namespace's quotas, and onto a node if nodes may be listed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pipeline.adapters.kubernetes.api import Found, KubeApi
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import status_of
-from pipeline.adapters.kubernetes.manifests import Manifest
 from pipeline.adapters.kubernetes.names import base
+from pipeline.adapters.kubernetes.objects import KubeObject, Manifest
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.units import show_size
 
-_UNITS = {"": 0, "Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-_TENS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_OTHERS = ("BestEffort", "Terminating")  # quotas with one of these scopes do not count our pods
+_BINARY_UNITS = {"": 0, "Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}  # exponents of 1024
+_DECIMAL_UNITS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}  # of 10
+_OTHER_SCOPES = ("BestEffort", "Terminating")  # quotas with one of these do not count our pods
+FORBIDDEN = 403
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What some pods ask for together, by the names that quotas have for it."""
+class Demand:
+    """What some pods need together, by the names that quotas use."""
 
     amounts: dict[str, Decimal]
 
@@ -31,64 +32,62 @@ class Wish:
         return self.amounts.get(name, Decimal(0))
 
 
-def insist(api: KubeApi, ref: SlotRef, wanted: Manifest, held: Found | None) -> None:
-    """Raises DoesNotFit, with the figures. ``wanted``: the Deployment to be; ``held``: what the slot has now, which
-    counts as free."""
-    asks, has = wish(wanted), wish(held)
+def check_fits(api: KubeApi, ref: SlotRef, wanted: Manifest, current: KubeObject | None) -> None:
+    """Raises DoesNotFit, with the figures. ``wanted``: the new Deployment; ``current``: the slot's present one, whose
+    pods it replaces."""
+    demand, freed = demand_of(wanted), demand_of(current)
     for quota in api.find("ResourceQuota", {}):
-        for line in over(quota, asks, has):
+        for excess in exceeded(quota, demand, freed):
             raise DoesNotFit(
-                f"{base(ref)}: {ref.slot} asks for {line}.",
+                f"{base(ref)}: {ref.slot} needs {excess}.",
                 advice="Raise the quota, lower `memory`, `cpu` or `replicas`, or shorten `keep_warm`.",
             )
-    one = quantity(_resources(wanted)["requests"]["memory"])
+    per_replica = parse_quantity(_resources(wanted)["requests"]["memory"])
     largest = _largest_node(api)
-    if largest is not None and one > largest:
+    if largest is not None and per_replica > largest:
         raise DoesNotFit(
-            f"{base(ref)}: one replica asks for {show_size(int(one))}; "
+            f"{base(ref)}: one replica needs {show_size(int(per_replica))} of memory; "
             f"the largest node has {show_size(int(largest))}.",
             advice="Lower `memory`, or add a larger node.",
         )
 
 
-def wish(deployment: Found | None) -> Wish:
-    """Nothing for no Deployment."""
+def demand_of(deployment: KubeObject | None) -> Demand:
+    """What a Deployment's pods need; nothing if it is None or has no replicas."""
     replicas = int(deployment["spec"].get("replicas") or 0) if deployment else 0
     if deployment is None or not replicas:
-        return Wish({})
-    found = {"pods": Decimal(replicas), "count/pods": Decimal(replicas)}
-    for side, amounts in _resources(deployment).items():
-        for what, amount in amounts.items():
-            found[f"{side}.{what}"] = replicas * quantity(str(amount))
+        return Demand({})
+    amounts = {"pods": Decimal(replicas), "count/pods": Decimal(replicas)}
+    for side, resources in _resources(deployment).items():
+        for resource, amount in resources.items():
+            amounts[f"{side}.{resource}"] = replicas * parse_quantity(str(amount))
             if side == "requests":
-                found[what] = found[f"{side}.{what}"]
-    return Wish(found)
+                amounts[resource] = amounts[f"{side}.{resource}"]
+    return Demand(amounts)
 
 
-def over(quota: Found, asks: Wish, has: Wish) -> Iterator[str]:
-    """In words, what is asked for beyond that quota."""
+def exceeded(quota: KubeObject, demand: Demand, freed: Demand) -> Iterator[str]:
+    """In words, each part of the demand that exceeds the quota. ``freed``: what the slot releases first."""
     spec, status = quota.get("spec") or {}, quota.get("status") or {}
-    # A quota for pods of some priority is left to the cluster: which one ours get is its own decision.
-    if "scopeSelector" in spec or set(spec.get("scopes") or ()) & set(_OTHERS):
+    # A quota for a priority class is left to the cluster, which decides the class of our pods.
+    if "scopeSelector" in spec or set(spec.get("scopes") or ()) & set(_OTHER_SCOPES):
         return
     hard, used = status.get("hard") or {}, status.get("used") or {}
     for name in sorted(hard):
-        limit, free = (
-            quantity(str(hard[name])),
-            quantity(str(hard[name])) - quantity(str(used.get(name, "0"))),
-        )
-        if asks.of(name) > free + has.of(name):
+        limit = parse_quantity(str(hard[name]))
+        left = limit - parse_quantity(str(used.get(name, "0"))) + freed.of(name)
+        if demand.of(name) > left:
             yield (
-                f"{_shown(name, asks.of(name))} of {name}; the quota {quota['metadata']['name']} "
-                f"has {_shown(name, max(free + has.of(name), Decimal(0)))} left of {_shown(name, limit)}"
+                f"{_shown(name, demand.of(name))} of {name}; the quota {quota['metadata']['name']} "
+                f"has {_shown(name, max(left, Decimal(0)))} left of {_shown(name, limit)}"
             )
 
 
-def _resources(deployment: Found) -> dict[str, dict[str, Any]]:
-    """``limits`` and ``requests`` of its container, as far as they are said."""
+def _resources(deployment: KubeObject) -> dict[str, dict[str, Any]]:
+    """``limits`` and ``requests`` of its first container; empty if it has none."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
-    found = containers[0].get("resources") or {}
-    return {side: dict(found.get(side) or {}) for side in ("limits", "requests")}
+    resources = containers[0].get("resources") or {}
+    return {side: dict(resources.get(side) or {}) for side in ("limits", "requests")}
 
 
 def _shown(name: str, amount: Decimal) -> str:
@@ -98,23 +97,25 @@ def _shown(name: str, amount: Decimal) -> str:
 
 
 def _largest_node(api: KubeApi) -> Decimal | None:
-    """Bytes of memory that the largest node deals to pods; None where nodes may not be looked at."""
+    """Bytes of memory that the largest node has for pods; None if nodes may not be listed."""
     try:
         nodes = api.find("Node", {})
     except EngineFailed as error:
-        if status_of(error) == 403:
+        if status_of(error) == FORBIDDEN:
             return None
         raise
-    dealt = [(node.get("status") or {}).get("allocatable") or {} for node in nodes]
-    return max((quantity(str(one["memory"])) for one in dealt if "memory" in one), default=None)
+    allocatable = [(node.get("status") or {}).get("allocatable") or {} for node in nodes]
+    return max((parse_quantity(str(one["memory"])) for one in allocatable if "memory" in one), default=None)
 
 
-def quantity(text: str) -> Decimal:
+def parse_quantity(text: str) -> Decimal:
     """A Kubernetes quantity (``250m``, ``128Mi``, ``1e3``) as a number. Raises ValueError."""
     match = re.fullmatch(
         r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE])?", text
     )
     if not match:
-        raise ValueError(f"{text[:40]!r} is no quantity")
+        raise ValueError(f"{text[:40]!r} is not a quantity")
     number, unit = Decimal(match[1]), match[2] or ""
-    return number * (Decimal(1024) ** _UNITS[unit] if unit in _UNITS else Decimal(10) ** _TENS[unit])
+    if unit in _BINARY_UNITS:
+        return number * Decimal(1024) ** _BINARY_UNITS[unit]
+    return number * Decimal(10) ** _DECIMAL_UNITS[unit]

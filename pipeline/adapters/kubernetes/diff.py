@@ -1,6 +1,7 @@
-"""How an object on the cluster differs from what it is to be, and whose hand it was. Pure.
+"""The drift of an object on the cluster from its manifest, and who caused it. Pure.
 
-A server-side apply alone would not do: it leaves what others added. Who set what is in the object's ``managedFields``.
+Server-side apply is not enough to revert drift: it keeps fields that other managers added. The object's
+``managedFields`` say which manager set which field.
 """
 
 from __future__ import annotations
@@ -11,66 +12,70 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.adapters.kubernetes.names import MANAGER, SPEC
+from pipeline.adapters.kubernetes.objects import KubeObject
 
-Found = dict[str, Any]
 Path = tuple[str, ...]  # as in managedFields: "f:spec", 'k:{"name":"app"}', "f:image"
 
-_HIDDEN = (".env", ".args", ".command")
+_HIDDEN_PATHS = (".env", ".args", ".command")
 SHOWN = 80  # characters of one value
-MOST = 12  # lines about one object
+LINES = 12  # about one object
 
 
-def changes(live: Found, wanted: Found) -> list[str]:
-    """``Deployment hello-live-blue (kubectl-edit): spec.replicas: 5 → 2`` for each value that is otherwise; in brackets
-    who changed anything in it."""
-    hands = others(live)
-    what = f"{live['kind']} {live['metadata']['name']}" + (f" ({', '.join(hands)})" if hands else "")
+def changes(live: KubeObject, wanted: KubeObject) -> list[str]:
+    """``Deployment hello-live-blue (kubectl-edit): spec.replicas: 5 → 2`` for each value that differs; in brackets, the
+    other field managers of the object."""
+    managers = other_managers(live)
+    what = f"{live['kind']} {live['metadata']['name']}" + (f" ({', '.join(managers)})" if managers else "")
     found = list(_walk("spec", live.get("spec"), wanted.get("spec")))
-    more = [f"{what}: {len(found) - MOST} more"] if len(found) > MOST else []
-    return [f"{what}: {line}" for line in found[:MOST]] + more
+    more = [f"{what}: {len(found) - LINES} more"] if len(found) > LINES else []
+    return [f"{what}: {line}" for line in found[:LINES]] + more
 
 
-def others(live: Found) -> list[str]:
-    """The field managers beside us that set anything in ``spec``."""
-    return sorted({str(entry.get("manager")) for entry in _owners(live) if entry.get("manager") != MANAGER})
+def other_managers(live: KubeObject) -> list[str]:
+    """The field managers other than ours that set anything in ``spec``."""
+    return sorted(
+        {str(entry.get("manager")) for entry in _managed_fields(live) if entry.get("manager") != MANAGER}
+    )
 
 
-def restored(live: Found, manifest: Found) -> Found:
-    """The object as it is to be: what anybody set in ``spec`` is taken out, the manifest's put in. What the cluster
-    itself dealt (an address, defaults) stays."""
-    owned = [path for entry in _owners(live) for path in _leaves({"f:spec": entry["fieldsV1"]["f:spec"]})]
-    rest = without(live, owned)
-    rest["spec"] = _laid_over(rest.get("spec") or {}, manifest["spec"])
+def restored(live: KubeObject, manifest: KubeObject) -> KubeObject:
+    """The object as the manifest says: every field of ``spec`` that a manager set is removed, then the manifest's are
+    added. What the cluster itself assigned (an address, defaults) stays."""
+    managed = [
+        path for entry in _managed_fields(live) for path in _leaves({"f:spec": entry["fieldsV1"]["f:spec"]})
+    ]
+    rest = without(live, managed)
+    rest["spec"] = _merged(rest.get("spec") or {}, manifest["spec"])
     return rest
 
 
-def _owners(live: Found) -> list[Found]:
+def _managed_fields(live: KubeObject) -> list[KubeObject]:
     entries = live["metadata"].get("managedFields") or ()
     return [
         one for one in entries if not one.get("subresource") and (one.get("fieldsV1") or {}).get("f:spec")
     ]
 
 
-def _laid_over(below: Any, above: Any) -> Any:
+def _merged(below: Any, above: Any) -> Any:
     if isinstance(below, dict) and isinstance(above, dict):
-        laid = {key: _laid_over(below.get(key), value) for key, value in above.items()}
-        return {**below, **laid}
+        merged = {key: _merged(below.get(key), value) for key, value in above.items()}
+        return {**below, **merged}
     if isinstance(below, list) and isinstance(above, list) and _named(below) and _named(above):
         there = {one["name"]: one for one in below}
-        return [_laid_over(there.get(one["name"]), one) for one in above]
+        return [_merged(there.get(one["name"]), one) for one in above]
     return above
 
 
-def without(live: Found, paths: list[Path]) -> Found:
-    """The object without what lies there."""
+def without(live: KubeObject, paths: list[Path]) -> KubeObject:
+    """A copy of the object without those paths."""
     rest = copy.deepcopy(live)
     for path in paths:
-        _take(rest, path)
+        _remove(rest, path)
     return rest
 
 
-def _leaves(fields: Found, above: Path = ()) -> Iterator[Path]:
-    """The ends of the tree; an entry of a list that is owned itself (``.``) before what is in it."""
+def _leaves(fields: KubeObject, above: Path = ()) -> Iterator[Path]:
+    """The leaves of a managedFields tree; a list entry that is managed itself (``.``) before what is in it."""
     for key, inside in fields.items():
         if key == ".":
             if above and above[-1].startswith("k:"):
@@ -86,20 +91,20 @@ def _walk(path: str, live: Any, wanted: Any) -> Iterator[str]:
         return
     if isinstance(live, dict) and isinstance(wanted, dict):
         for key in sorted({*live, *wanted}):
-            if key != SPEC:  # a hash of all the rest
+            if key != SPEC:  # a hash of everything else
                 yield from _walk(f"{path}.{key}", live.get(key), wanted.get(key))
     elif isinstance(live, list) and isinstance(wanted, list) and _named(live) and _named(wanted):
         before, after = ({one["name"]: one for one in side} for side in (live, wanted))
         for name in dict.fromkeys([*before, *after]):
             yield from _walk(f"{path}[{name}]", before.get(name), after.get(name))
-    elif any(part in path for part in _HIDDEN) and not path.endswith((".name", "].valueFrom")):
-        # A value that somebody set by hand may be a secret that no mask knows.
-        yield f"{path}: {_veiled(live)} → {_veiled(wanted)}"
+    elif any(part in path for part in _HIDDEN_PATHS) and not path.endswith((".name", "].valueFrom")):
+        # A value set by hand may be a secret, which redaction does not know.
+        yield f"{path}: {_hidden(live)} → {_hidden(wanted)}"
     else:
         yield f"{path}: {_shown(live)} → {_shown(wanted)}"
 
 
-def _veiled(value: Any) -> str:
+def _hidden(value: Any) -> str:
     return "nothing" if value is None else "•••"
 
 
@@ -114,7 +119,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def _take(rest: Any, path: Path) -> None:
+def _remove(rest: Any, path: Path) -> None:
     for part in path[:-1]:
         rest = _step(rest, part)
         if rest is None:

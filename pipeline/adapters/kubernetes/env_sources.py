@@ -1,69 +1,72 @@
-"""What a slot's pods take their variables and their image from: ConfigMaps and Secrets under names that hold what is in
-them, so that a revert finds those of its release."""
+"""The ConfigMaps and Secrets that a slot's pods take their variables and their image from. Their names contain a hash
+of their content, so that a revert finds those of its release."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.adapters.kubernetes.api import Found, KubeApi
-from pipeline.adapters.kubernetes.manifests import Maker
+from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.names import base
-from pipeline.adapters.kubernetes.ownership import Owned
+from pipeline.adapters.kubernetes.objects import KubeObject
+from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS
 
 
-class Sources:
+class EnvSources:
     """Those of one installation's environments in one namespace."""
 
-    def __init__(self, api: KubeApi, own: Owned, make: Maker) -> None:
-        self._api, self._own, self._make = api, own, make
+    def __init__(self, api: KubeApi, owned: OwnedObjects, manifests: Manifests) -> None:
+        self._api, self._owned, self._manifests = api, owned, manifests
 
-    def provide(self, spec: SlotSpec) -> None:
-        """Makes what is not there yet. Raises what ``spec.reveal`` and ``spec.login`` do. Twice."""
+    def create(self, spec: SlotSpec) -> None:
+        """Creates the missing ones. Raises what ``spec.reveal`` and ``spec.login`` raise. Idempotent."""
         if spec.config.service.env:
-            self._own.make(self._make.config_map(spec), spec.ref)
+            self._owned.create(self._manifests.config_map(spec), spec.ref)
         if spec.secrets:
-            self._give_secrets(spec)
+            self._create_secret(spec)
         if login := spec.login():
-            self._own.put(self._make.pull_secret(spec, login.username, login.password), spec.ref)
+            self._owned.apply(self._manifests.pull_secret(spec, login.username, login.password), spec.ref)
 
-    def _give_secrets(self, spec: SlotSpec) -> None:
-        """Under a name made from versions; after a restore, or from another store, a version may be another value."""
-        wanted = self._make.secret(spec, spec.reveal())
-        there = self._own.get("Secret", wanted["metadata"]["name"], spec.ref)
-        if there and there.get("data") != wanted["data"]:
-            self._api.delete("Secret", wanted["metadata"]["name"])
-        self._own.make(wanted, spec.ref)
+    def _create_secret(self, spec: SlotSpec) -> None:
+        """Its name is made of the secrets' versions. After a restore of the store, or with another store, a version may
+        have another value: then the Secret is replaced."""
+        wanted = self._manifests.secret(spec, spec.reveal())
+        name = wanted["metadata"]["name"]
+        current = self._owned.get("Secret", name, spec.ref)
+        if current and current.get("data") != wanted["data"]:
+            self._api.delete("Secret", name)
+        self._owned.create(wanted, spec.ref)
 
     def restore(self, spec: SlotSpec) -> bool:
-        """What pods that are there take their variables from may have been removed by hand: then they cannot start
-        again. True if it acted."""
-        wanted = _named(self._make.deployment(spec)["spec"]["template"]["spec"])
-        if all(self._api.get(kind, name) for kind, name in wanted):
+        """Creates those that were deleted by hand: without them the slot's pods could not restart. True if any was
+        missing."""
+        needed = _references(self._manifests.deployment(spec)["spec"]["template"]["spec"])
+        if all(self._api.get(kind, name) for kind, name in needed):
             return False
-        self.provide(spec)
+        self.create(spec)
         return True
 
-    def sweep(self, spec: SlotSpec, commands: Iterable[Found]) -> None:
-        """Removes what neither slot and none of these pods takes anything from any more."""
-        used = _named(self._make.deployment(spec)["spec"]["template"]["spec"])
+    def sweep(self, spec: SlotSpec, command_pods: Iterable[KubeObject]) -> None:
+        """Deletes those that neither slot and none of these pods refers to any more."""
+        used = _references(self._manifests.deployment(spec)["spec"]["template"]["spec"])
         for slot in SLOTS:
-            found = self._api.get("Deployment", f"{base(spec.ref)}-{slot}")
-            used |= _named(found["spec"]["template"]["spec"]) if found else set()
-        for pod in commands:
-            used |= _named(pod["spec"])
+            deployment = self._api.get("Deployment", f"{base(spec.ref)}-{slot}")
+            used |= _references(deployment["spec"]["template"]["spec"]) if deployment else set()
+        for pod in command_pods:
+            used |= _references(pod["spec"])
         for kind in ("ConfigMap", "Secret"):
-            for one in self._own.all(kind, spec.ref):
+            for one in self._owned.all(kind, spec.ref):
                 if (kind, one["metadata"]["name"]) not in used:
                     self._api.delete(kind, one["metadata"]["name"])
 
 
-def _named(pod: Found) -> set[tuple[str, str]]:
-    """The ConfigMaps and Secrets that a pod's specification names, as kind and name."""
-    found = {("Secret", str(one["name"])) for one in pod.get("imagePullSecrets") or ()}
+def _references(pod_spec: KubeObject) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets that a pod's spec refers to, as kind and name."""
+    found = {("Secret", str(one["name"])) for one in pod_spec.get("imagePullSecrets") or ()}
     kinds = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
-    for container in pod["containers"]:
+    for container in pod_spec["containers"]:
         for source in container.get("envFrom") or ():
             found |= {(kinds[key], str(one["name"])) for key, one in source.items() if key in kinds}
     return found

@@ -1,8 +1,8 @@
-"""A connection to a pod's port from inside the pod, carried by the API server: does anything listen there?
+"""Checks whether anything listens on a pod's port, with a connection from inside the pod that the API server forwards.
 
-The client library's own way needs a thread for each connection, whose exceptions are nobody's; asking takes none.
-The protocol is ``v4.channel.k8s.io``: each message begins with its channel's number, for a port 0 with the data and 1
-with the errors; the first of each holds the port's number.
+The client library needs a thread for each forwarded connection, and loses that thread's exceptions; this needs none.
+The protocol is ``v4.channel.k8s.io``: each message begins with its channel's number, 0 for the port's data and 1 for
+its errors; the first message of each channel contains the port's number.
 """
 
 from __future__ import annotations
@@ -15,45 +15,47 @@ import websocket
 from websocket import ABNF, WebSocketBadStatusException, WebSocketException, WebSocketTimeoutException
 
 from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.client import PERMISSIONS_ADVICE
 from pipeline.errors import EngineAway, EngineFailed, TryAgain
 
-MOMENT = 0.3  # seconds: a refused connection is told at once; nothing at all means that it stands
-REFUSED = "connection refused"  # in what a node says
-_ERRORS = 1  # the channel
-_HEAD = 3  # bytes: the channel, and the port's number in the first message of each
+REFUSED_WITHIN = 0.3  # seconds: without an error by then, the connection was accepted
+_REFUSED = "connection refused"  # in a node's error, quoted below
+_ERROR_CHANNEL = 1
+_HEADER = 3  # bytes: the channel's number, and the port's in the first message of each channel
 
 
-def insist(api: KubeApi, pod: str, port: int, timeout: float) -> None:
-    """Opens and closes a connection. Raises TryAgain where it does not stand, EngineFailed where it is not allowed."""
+def check_port(api: KubeApi, pod: str, port: int, timeout: float) -> None:
+    """Opens and closes a connection. Raises TryAgain if it is not accepted, EngineFailed if this account may not
+    forward ports."""
     what = f"TCP {pod}:{port}"
     try:
         try:
-            way = _opened(api, pod, port, timeout)
+            socket = _connect(api, pod, port, timeout)
         except OSError as error:
             raise EngineAway(
                 f"{what}: the Kubernetes API at {api.host} does not answer ({error})."
             ) from error
         try:
-            said = _refusal(way)
+            refusal = _refusal(socket)
         finally:
-            way.shutdown()
+            socket.shutdown()
     except WebSocketBadStatusException as error:
         if error.status_code in (401, 403):
-            said = f"{what}: the Kubernetes API answered {error.status_code} to a port to be forwarded."
-            raise EngineFailed(
-                said, advice="See docs/kubernetes.md for the rights that Pushlive needs."
-            ) from error
+            message = (
+                f"{what}: the Kubernetes API answered {error.status_code} to a request to forward the port."
+            )
+            raise EngineFailed(message, advice=PERMISSIONS_ADVICE) from error
         raise TryAgain(f"{what}: the Kubernetes API answered {error.status_code}.") from error
     except (WebSocketException, OSError, ValueError) as error:
         raise TryAgain(f"{what}: {' '.join(str(error).split())[:200]}.") from error
-    if said:
+    if refusal:
         # "error forwarding port 9 to pod …, uid : failed to execute portforward in network namespace "…": failed to
         # connect to localhost:9 inside namespace "…", IPv4: dial tcp4 127.0.0.1:9: connect: connection refused IPv6 …"
-        point = REFUSED if REFUSED in said else " ".join(said.split())[:300]
+        point = _REFUSED if _REFUSED in refusal else " ".join(refusal.split())[:300]
         raise TryAgain(f"{what}: {point}.")
 
 
-def _opened(api: KubeApi, pod: str, port: int, timeout: float) -> Any:
+def _connect(api: KubeApi, pod: str, port: int, timeout: float) -> Any:
     config = api.cluster.client.configuration
     headers: dict[str, str] = {}
     path = f"{api.path('Pod', pod)}/portforward"
@@ -63,12 +65,12 @@ def _opened(api: KubeApi, pod: str, port: int, timeout: float) -> Any:
         timeout=timeout,
         header=[f"{name}: {value}" for name, value in headers.items()],
         subprotocols=["v4.channel.k8s.io"],
-        sslopt=_trust(config),
+        sslopt=_tls_options(config),
     )
 
 
-def _trust(config: Any) -> dict[str, Any]:
-    """As the kubeconfig says whom to trust, and who we are."""
+def _tls_options(config: Any) -> dict[str, Any]:
+    """The kubeconfig's authority and client certificate."""
     found: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED if config.verify_ssl else ssl.CERT_NONE}
     given = {
         "ca_certs": config.ssl_ca_cert,
@@ -81,20 +83,20 @@ def _trust(config: Any) -> dict[str, Any]:
     return found | {name: value for name, value in given.items() if value}
 
 
-def _refusal(way: Any) -> str:
-    """What the pod's node says against the connection, "" where it stands."""
-    way.settimeout(MOMENT)
-    begun = False
+def _refusal(socket: Any) -> str:
+    """The node's error, "" if the connection was accepted."""
+    socket.settimeout(REFUSED_WITHIN)
+    announced = False  # the error channel's first message has come
     while True:
         try:
-            kind, message = way.recv_data()
+            kind, message = socket.recv_data()
         except WebSocketTimeoutException:
             return ""
         if kind == ABNF.OPCODE_CLOSE:
-            return "it was closed at once"
-        if kind == ABNF.OPCODE_BINARY and message[:1] == bytes([_ERRORS]):
-            if begun or len(message) != _HEAD:
+            return "the connection was closed at once"
+        if kind == ABNF.OPCODE_BINARY and message[:1] == bytes([_ERROR_CHANNEL]):
+            if announced or len(message) != _HEADER:
                 return str(message[1:].decode("utf-8", "replace"))
-            begun = True
-        elif kind == ABNF.OPCODE_BINARY and len(message) > _HEAD:
-            return ""  # the application speaks first
+            announced = True
+        elif kind == ABNF.OPCODE_BINARY and len(message) > _HEADER:
+            return ""  # the application sends first

@@ -1,4 +1,4 @@
-"""What things are called on a cluster, within Kubernetes' limits for any pipeline's name. Pure."""
+"""Names and labels of the objects on a cluster, within Kubernetes' limits for any pipeline and environment. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import hashlib
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.naming import LONGEST, service_name
 
-MANAGER = "pushlive"  # our name as a field manager
-CONTAINER = "app"  # the application's in a pod; others are somebody's sidecars
+MANAGER = "pushlive"  # the field manager
+CONTAINER = "app"  # the application's; any other container of a pod is a sidecar
 
 INSTANCE = "pushlive/instance"
 PIPELINE = "pushlive/pipeline"
@@ -18,56 +18,56 @@ SLOT = "pushlive/slot"
 RELEASE = "pushlive/release"
 RUN = "pushlive/run"
 COMMIT = "pushlive/commit"
-SPEC = "pushlive/spec"  # hash of all that makes a pod what it is
+SPEC = "pushlive/spec"  # a hash of everything that a pod is made from
 COMMAND = "pushlive/command"
-DETACHED = "pushlive/detached"  # annotation: of which switch the connections were ended
-ASKED = "pushlive/asked"  # annotation: when the cluster was last asked to try again to make pods
+DETACHED = "pushlive/detached"  # annotation: the switch after which its connections were ended
+ASKED = "pushlive/asked"  # annotation: when the cluster was last told to try again to create pods
 ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
 
-RESULT = "pushlive/result"  # finalizer: a command's pod stays until its result was taken note of
+RESULT = "pushlive/result"  # finalizer: keeps a command's pod until its result has been recorded
 
-NOWHERE = "none"  # the public Service's slot before the first switch: no pod has it
+NOWHERE = "none"  # the slot in the public Service's selector before the first switch: no pod has it
 
 
 def base(ref: SlotRef) -> str:
-    """``hello-live``: the environment's own name, the public Service's."""
+    """``hello-live``: the environment's public Service, and the start of all its names."""
     return service_name(ref.pipeline, ref.environment)
 
 
 def slot_name(ref: SlotRef) -> str:
-    """``hello-live-blue``: the slot's Deployment, and the preview Service of the same name."""
+    """``hello-live-blue``: the slot's Deployment and its preview Service."""
     return f"{base(ref)}-{ref.slot}"
 
 
 def command_name(spec: SlotSpec, name: str) -> str:
-    """The pod of a command of that release, equal for equal names."""
+    """The pod of a command of that release: the same for the same name."""
     whole = f"{slot_name(spec.ref)}/r{spec.release}/{name}"
     tail = hashlib.sha256(whole.encode()).hexdigest()[:10]
     readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
     return f"{base(spec.ref)}-r{spec.release}-{readable}"[: LONGEST - 11].rstrip("-") + f"-{tail}"
 
 
-def hashed(ref: SlotRef, what: str, fingerprint: str) -> str:
-    """A ConfigMap's or Secret's name: another content has another one."""
+def hashed_name(ref: SlotRef, what: str, fingerprint: str) -> str:
+    """The name of a ConfigMap or Secret; it changes with the content."""
     return f"{base(ref)}-{what}-{fingerprint}"
 
 
 def environment_labels(instance: str, ref: SlotRef) -> dict[str, str]:
-    """What everything in the environment carries, and what finds all of it."""
+    """The labels that every object of the environment has."""
     return {INSTANCE: instance, PIPELINE: ref.pipeline, ENVIRONMENT: ref.environment}
 
 
 def slot_labels(instance: str, ref: SlotRef) -> dict[str, str]:
-    """What selects the slot's pods, whatever release they are."""
+    """The labels that select the slot's pods, of any release."""
     return {**environment_labels(instance, ref), SLOT: ref.slot}
 
 
 def selector(labels: dict[str, str]) -> str:
-    """Labels as the API's query takes them."""
+    """A label selector for the API's query."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def slot_ref(labels: dict[str, str], engine: str) -> SlotRef:
-    """The place that something of ours belongs to."""
+    """The slot that an object with these labels belongs to."""
     index = int(labels.get(INDEX) or 0)
     return SlotRef(labels[PIPELINE], labels[ENVIRONMENT], index, labels[SLOT], engine)

@@ -1,82 +1,82 @@
-"""What is ours on a cluster: nothing of anybody else's is taken over, changed or removed."""
+"""The objects on a cluster that Pushlive manages. It never takes over, changes or deletes any other."""
 
 from __future__ import annotations
 
 from pipeline.adapters.kubernetes import diff
-from pipeline.adapters.kubernetes.api import Found, KubeApi
-from pipeline.adapters.kubernetes.manifests import Manifest
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.names import INSTANCE, environment_labels
+from pipeline.adapters.kubernetes.objects import KubeObject, Manifest
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import ConfigError, TryAgain
 
-TRIES = 5  # at an object that somebody else writes, too
+TRIES = 5  # to write an object that others write at the same time
 
 
-class Owned:
-    """One installation's (``instance``) objects in one namespace."""
+class OwnedObjects:
+    """The objects of one installation (``instance``) in one namespace."""
 
     def __init__(self, api: KubeApi, instance: str) -> None:
         self._api, self._instance = api, instance
 
-    def get(self, kind: str, name: str, ref: SlotRef) -> Found | None:
-        """The environment's object of that name, None where there is none. Raises ConfigError where it is somebody
-        else's."""
+    def get(self, kind: str, name: str, ref: SlotRef) -> KubeObject | None:
+        """The environment's object of that name, None if it does not exist. Raises ConfigError if an object of that
+        name is not managed by Pushlive, or belongs to another environment."""
         found = self._api.get(kind, name)
-        if found is None or self._is_ours(found, ref):
+        if found is None or self._is_owned(found, ref):
             return found
-        raise self._foreign(found, kind, name)
+        raise self._not_owned(found, kind, name)
 
-    def mine(self, kind: str, name: str, ref: SlotRef) -> Found | None:
-        """The same, and None where it is somebody else's: for cleaning up."""
+    def get_if_owned(self, kind: str, name: str, ref: SlotRef) -> KubeObject | None:
+        """Like ``get``, but None instead of ConfigError: for cleaning up."""
         found = self._api.get(kind, name)
-        return found if found and self._is_ours(found, ref) else None
+        return found if found and self._is_owned(found, ref) else None
 
-    def _foreign(self, found: Found, kind: str, name: str) -> ConfigError:
-        theirs = (found["metadata"].get("labels") or {}).get(INSTANCE)
-        whose = f"belongs to Pushlive's instance {theirs}" if theirs else "was not made by Pushlive"
-        if theirs == self._instance:
-            whose = "belongs to another environment"
+    def _not_owned(self, found: KubeObject, kind: str, name: str) -> ConfigError:
+        instance = (found["metadata"].get("labels") or {}).get(INSTANCE)
+        owner = f"belongs to the Pushlive instance {instance}" if instance else "is not managed by Pushlive"
+        if instance == self._instance:
+            owner = "belongs to another environment"
         namespace = self._api.namespace
         return ConfigError(
-            f"{kind} {name} in the namespace {namespace} is there already and {whose}; it is left alone.",
-            advice="Give the environment another namespace (`engine: {namespace: …}`), or remove it: "
+            f"{kind} {name} already exists in the namespace {namespace} and {owner}; it was left alone.",
+            advice="Give the environment another namespace (`engine: {namespace: …}`), or delete the object: "
             f"`kubectl -n {namespace} delete {kind.lower()} {name}`.",
         )
 
-    def all(self, kind: str, ref: SlotRef) -> list[Found]:
+    def all(self, kind: str, ref: SlotRef) -> list[KubeObject]:
         """Every object of that kind in the environment."""
         return self._api.find(kind, environment_labels(self._instance, ref))
 
-    def put(self, manifest: Manifest, ref: SlotRef) -> None:
-        """Applies it. Raises ConfigError as ``get``. Twice."""
+    def apply(self, manifest: Manifest, ref: SlotRef) -> None:
+        """Creates or updates an object. Raises ConfigError like ``get``. Idempotent."""
         self.get(manifest["kind"], manifest["metadata"]["name"], ref)
         self._api.apply(manifest)
 
-    def make(self, manifest: Manifest, ref: SlotRef) -> None:
-        """Makes what never changes under its name. Raises ConfigError as ``get``. Twice."""
+    def create(self, manifest: Manifest, ref: SlotRef) -> None:
+        """Creates an object whose content never changes under its name. Raises ConfigError like ``get``. Idempotent."""
         if not self._api.create(manifest):
             self.get(manifest["kind"], manifest["metadata"]["name"], ref)
 
-    def drop(self, kind: str, name: str, ref: SlotRef) -> None:
-        """Removes it where it is there and ours. Twice."""
-        if self.mine(kind, name, ref):
+    def delete(self, kind: str, name: str, ref: SlotRef) -> None:
+        """Deletes the object if it exists and is owned. Idempotent."""
+        if self.get_if_owned(kind, name, ref):
             self._api.delete(kind, name)
 
-    def restore(self, manifest: Manifest, dry: bool) -> tuple[Found, Found] | None:
-        """Writes an object as it is to be, whoever changed it (``kube_diff.restored``): as it was, and as it is (or
-        with ``dry`` would be) after it; None where there is none. The cluster writes its status into it all the time,
-        so it may take a few tries."""
+    def restore(self, manifest: Manifest, dry_run: bool) -> tuple[KubeObject, KubeObject] | None:
+        """Writes the object as the manifest says, over any changes (``diff.restored``). Returns it before and after, or
+        as it would be with ``dry_run``; None if it does not exist. Tries several times, since the cluster keeps writing
+        the object's status."""
         for left in reversed(range(TRIES)):
             live = self._api.get(manifest["kind"], manifest["metadata"]["name"])
             if live is None:
                 return None
             try:
-                return live, self._api.put(diff.restored(live, manifest), dry)
+                return live, self._api.replace(diff.restored(live, manifest), dry_run)
             except TryAgain:
                 if not left:
                     raise
         return None
 
-    def _is_ours(self, found: Found, ref: SlotRef) -> bool:
+    def _is_owned(self, found: KubeObject, ref: SlotRef) -> bool:
         labels = found["metadata"].get("labels") or {}
         return environment_labels(self._instance, ref).items() <= labels.items()

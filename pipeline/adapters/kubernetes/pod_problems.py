@@ -1,306 +1,211 @@
-"""Why a pod does not start, from what the cluster says of it. Pure.
+"""Why a pod does not start, from its status. Pure.
 
-Where a machine's answer has no code of its own, its text decides; the real messages are quoted beside the words that
-are looked for in them.
+Kubernetes gives no code for many causes. Then the text of its message decides; the real messages are quoted beside the
+words that are looked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from enum import Enum
 
-from pipeline.adapters.kubernetes.names import CONTAINER
+from pipeline.adapters.kubernetes.objects import KubeObject
+from pipeline.adapters.kubernetes.pod_events import CREATE_REASONS, PULL_REASONS
+from pipeline.adapters.kubernetes.pods import NEVER_RAN, app_containers
+from pipeline.adapters.kubernetes.runtime_messages import one_line, unwrapped
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
 
-Found = dict[str, Any]
+GRACE = 6.0  # seconds for which a problem that may pass is waited for
+PULL_GRACE = 2 * GRACE  # the same for a registry: the kubelet tries twice in that time
 
-SOON = 6.0  # seconds after which what might still pass is taken for an answer
-PULL = 2 * SOON  # the same for a registry: the kubelet asks it twice in that time
-ROOM = "room"  # the causes that whoever waits treats in a special way
-EXIT = "exit"
-REFUSED = "refused"
-
-_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ErrImagePullBackOff")
-_NEVER_RAN = ("StartError", "ContainerCannotRun")
-_CREATE = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError")
 # "rpc error: code = NotFound desc = failed to pull and unpack image "HOST/N@sha256:…": failed to resolve reference
 # "HOST/N@sha256:…": HOST/N@sha256:…: not found"; cri-o: "reading manifest …: manifest unknown"
-_MISSING = ("not found", "manifest unknown", "name unknown")
+_NO_IMAGE = ("not found", "manifest unknown", "name unknown")
 # "pulling from host HOST failed with status code [manifests sha256:…]: 401 Unauthorized"; a public registry: "pull
 # access denied, repository does not exist or may require authorization"; "no basic auth credentials"
 _DENIED = ("unauthorized", "forbidden", "denied", "authorization failed", "no basic auth credentials")
 # "http: server gave HTTP response to HTTPS client"; "tls: failed to verify certificate: x509: …"
-_WRONG_WAY = ("server gave http response", "x509:")
-# What stands before the point, each of them once more around the next one.
-_AROUND = re.compile(
-    r'^(rpc error: code = \w+ desc = |Back-off pulling image "[^"]*": |ErrImagePull: |Error: '
-    r'|[Ff]ailed to (pull and unpack image|resolve reference|pull image) "[^"]*": |failed to do request: '
-    r"|failed to create (containerd|shim) task: |OCI runtime create failed: |runc create failed: "
-    r"|unable to start container process: )"
-)
-_POD = re.compile(r' \(pod: "[^"]*", container: \w+\)')
+_UNTRUSTED = ("server gave http response", "x509:")
+
+
+class Cause(Enum):
+    """What a problem is about. Equal for the same problem, even if the cluster's message changes."""
+
+    EVICTED = "evicted"
+    IMAGE = "image"
+    USER = "user"
+    COMMAND = "command"
+    MEMORY = "memory"
+    CONTAINER = "container"
+    EXIT = "exit"
+    NO_NODE = "no node"
+    NOT_CREATED = "not created"
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """``cause``: equal for what is the same trouble, however its text changes. ``kind``: whose it is to mend. ``wait``:
-    seconds for which it may still pass by itself. ``previous``: the output to show is that of the container before this
-    one."""
+class Problem:
+    """``subject``: a pod or a Deployment. ``quoted``: the cluster's message in the text. ``kind``: the error that it
+    becomes. ``grace``: seconds for which it may still pass. ``previous``: the output that explains it is that of the
+    container before the last restart."""
 
-    subject: str  # a pod, or a Deployment
-    cause: str
+    subject: str
+    cause: Cause
     text: str
     advice: str
     kind: type[EngineFailed] | type[AppFailed]
-    wait: float = 0.0
+    grace: float = 0.0
     previous: bool = False
+    quoted: str = ""
 
     def error(self, evidence: tuple[str, ...]) -> PushliveError:
-        """As an error."""
         return self.kind(f"{self.subject}: {self.text}.", advice=self.advice, evidence=evidence)
 
 
-def of_pod(pod: Found) -> Trouble | None:
-    """What keeps this pod from running, or None where it may yet come up."""
+def pod_problem(pod: KubeObject) -> Problem | None:
+    """What keeps the pod from running, or None if it may still come up."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
     if status.get("phase") == "Failed" and status.get("reason"):
-        text = f"the cluster ended it ({status['reason']}): {_line(status.get('message'))}"
+        message = one_line(status.get("message"))
+        text = f"the cluster ended it ({status['reason']}): {message}"
         advice = "Look at the node's memory and disk (`kubectl describe node`)."
-        return Trouble(name, "ended", text, advice, EngineFailed, SOON)
-    for container in containers(pod):
-        trouble = _of_container(name, container)
-        if trouble:
-            return trouble
-    return _unschedulable(name, status)
+        return Problem(name, Cause.EVICTED, text, advice, EngineFailed, GRACE, quoted=message)
+    for container in app_containers(pod):
+        problem = _container_problem(name, container)
+        if problem:
+            return problem
+    return _scheduling_problem(name, status)
 
 
-def of_deployment(deployment: Found) -> Trouble | None:
-    """What keeps the cluster from making pods at all: a quota, a policy, a missing right."""
+def deployment_problem(deployment: KubeObject) -> Problem | None:
+    """What keeps the cluster from creating pods at all: a quota, a policy, a missing permission."""
     for condition in deployment.get("status", {}).get("conditions") or ():
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return of_refusal(deployment["metadata"]["name"], str(condition.get("message")))
+            return creation_problem(deployment["metadata"]["name"], str(condition.get("message")))
     return None
 
 
-def of_refusal(subject: str, message: str) -> Trouble:
-    """Why no pod can be made, by the API server's own message."""
-    text, low = f"no pod can be made: {_line(message)}", message.lower()
+def creation_problem(subject: str, message: str) -> Problem:
+    """Why no pod can be created, from the API server's message."""
+    quoted = one_line(message)
+    problem = Problem(
+        subject,
+        Cause.NOT_CREATED,
+        f"no pod can be created: {quoted}",
+        "A rule of the cluster refuses it: see its policies, admission webhooks and permissions.",
+        EngineFailed,
+        GRACE,
+        quoted=quoted,
+    )
+    lower = message.lower()
     # 'pods "x" is forbidden: exceeded quota: small, requested: limits.memory=33554432, used: …, limited: …'
     # 'pods "x" is forbidden: failed quota: small: must specify limits.ephemeral-storage for: app'
-    if "quota: " in low:
+    if "quota: " in lower:
         advice = (
             "Raise the namespace's quota, or lower `memory`, `cpu` or `replicas`, or shorten `keep_warm`."
         )
-        return Trouble(subject, REFUSED, text, advice, DoesNotFit, SOON)
+        return replace(problem, advice=advice, kind=DoesNotFit)
     # 'pods "x" is forbidden: maximum memory usage per Container is 16Mi, but limit is 33554432'
-    if re.search(r"forbidden: .*(maximum|minimum) \S+ (usage|limit|request)", low):
+    if re.search(r"forbidden: .*(maximum|minimum) \S+ (usage|limit|request)", lower):
         advice = "Change the namespace's LimitRange, or `memory` and `cpu` in pipelines.yaml."
-        return Trouble(subject, REFUSED, text, advice, DoesNotFit, SOON / 3)
+        return replace(problem, advice=advice, kind=DoesNotFit, grace=GRACE / 3)
     # 'pods "x" is forbidden: violates PodSecurity "restricted:latest": unrestricted capabilities (…), …'
-    if "violates podsecurity" in low:
-        advice = "`security: strict` complies with the profile `restricted`; or give the environment another namespace."
-        return Trouble(subject, REFUSED, text, advice, EngineFailed, SOON / 3)
-    advice = "The cluster's own rules refuse it: its policies, webhooks and rights."
-    return Trouble(subject, REFUSED, text, advice, EngineFailed, SOON)
+    if "violates podsecurity" in lower:
+        advice = (
+            "Set `security: strict`, which complies with the `restricted` profile, or use another namespace."
+        )
+        return replace(problem, advice=advice, grace=GRACE / 3)
+    return problem
 
 
-def is_ready(pod: Found) -> bool:
-    """True where the pod answers its health path."""
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-def is_going(pod: Found) -> bool:
-    """True where it was told to end."""
-    return "deletionTimestamp" in pod["metadata"]
-
-
-def is_over(pod: Found) -> bool:
-    """True where it has ended for good: whoever made it makes another in its place."""
-    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
-
-
-def has_begun(pod: Found) -> bool:
-    """True once its container has run, or may have."""
-    states = [one.get(key) or {} for one in containers(pod) for key in ("state", "lastState")]
-    return any("running" in state or _ran(state.get("terminated")) for state in states)
-
-
-def _ran(ended: Found | None) -> bool:
-    return bool(ended and ended.get("reason") not in _NEVER_RAN)
-
-
-def restarts(pod: Found) -> int:
-    """How often its container was begun again."""
-    return sum(int(one.get("restartCount") or 0) for one in containers(pod))
-
-
-def last_end(pod: Found) -> Found | None:
-    """How its container ended last: exitCode, reason; None where it never did."""
-    for container in containers(pod):
-        for state in (container.get("state"), container.get("lastState")):
-            if state and state.get("terminated"):
-                return dict(state["terminated"])
-    return None
-
-
-def unready(events: Iterable[Found]) -> str:
-    """What its readiness probe said last, "" where it said nothing."""
-    said = [_line(one.get("message")) for one in events if one.get("reason") == "Unhealthy"]
-    return said[-1].removeprefix("Readiness probe failed: ") if said else ""
-
-
-def answered(events: Iterable[Found], word: str) -> str:
-    """What its readiness probe said last but for that, "" where it never said anything else: an application that was
-    not there yet for a moment, and then answers 500, is told by its 500."""
-    return unready(one for one in events if word not in _line(one.get("message")))
-
-
-def refusals(events: Iterable[Found], word: str) -> int:
-    """How often its readiness probe has said that."""
-    found = [one for one in events if one.get("reason") == "Unhealthy" and word in _line(one.get("message"))]
-    return sum(map(_count, found))
-
-
-def told(events: Iterable[Found], without: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Warnings as lines for people, the last ones, in their order; those reasons are left out."""
-    lines: dict[str, str] = {}
-    for one in events:
-        if one.get("type") == "Warning" and one.get("reason") not in without:
-            point = _point(_line(one.get("message")))
-            if point in (*_PULL, *_CREATE):  # "Error: ErrImagePull", beside the event that says why
-                continue
-            text = f"{one.get('reason')}: {point}"
-            lines.pop(text, None)
-            lines[text] = text + (f" (×{_count(one)})" if _count(one) > 1 else "")
-    return tuple(lines.values())[-5:]
-
-
-def makes_room(events: Iterable[Found]) -> bool:
-    """True where the cluster is adding a node for a pod (the cluster autoscaler's word, and Karpenter's)."""
-    return any(one.get("reason") in ("TriggeredScaleUp", "Nominated") for one in events)
-
-
-def containers(pod: Found) -> list[Found]:
-    """What is said of the application's container; sidecars are somebody else's."""
-    found = pod.get("status", {}).get("containerStatuses") or ()
-    return [one for one in found if one.get("name", CONTAINER) == CONTAINER]
-
-
-def _of_container(pod: str, container: Found) -> Trouble | None:
+def _container_problem(pod: str, container: KubeObject) -> Problem | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
-    reason, message = waiting.get("reason", ""), _line(waiting.get("message"))
-    if reason in _PULL:
-        return _unpulled(pod, reason, _point(message) or str(container.get("image", "")))
-    if reason in _CREATE:
-        return _unmade(pod, reason, _point(message))
-    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
-    if ended:
-        return _exited(pod, ended, not state.get("terminated"), again="running" in state)
+    reason, message = waiting.get("reason", ""), unwrapped(one_line(waiting.get("message")))
+    if reason in PULL_REASONS:
+        return _pull_problem(pod, reason, message or str(container.get("image", "")))
+    if reason in CREATE_REASONS:
+        return _creation_failed(pod, reason, message)
+    terminated = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if terminated:
+        return _exit_problem(pod, terminated, not state.get("terminated"), runs_again="running" in state)
     return None
 
 
-def _unpulled(pod: str, reason: str, message: str) -> Trouble:
-    # Without the digest, whose figures may be anything.
-    low = re.sub("[0-9a-f]{64}", "", message.lower())
-    trouble = Trouble(
+def _pull_problem(pod: str, reason: str, message: str) -> Problem:
+    problem = Problem(
         pod,
-        "image",
+        Cause.IMAGE,
         f"its image cannot be pulled: {message}",
-        "See that the registry answers from the cluster's nodes (`registry:` in pipelines.yaml).",
+        "Check that the cluster's nodes can reach the registry (`registry:` in pipelines.yaml).",
         EngineFailed,
-        PULL,
+        PULL_GRACE,
+        quoted=message,
     )
-    if any(word in low for word in _DENIED):
-        advice = "The registry refuses it: see `registry:` in pipelines.yaml, and its password (`pushlive secret set`)."
-        return replace(trouble, advice=advice, wait=0.0)
-    if any(word in low for word in _MISSING):
+    lower = re.sub("[0-9a-f]{64}", "", message.lower())  # without the digest, which may contain any digits
+    if any(word in lower for word in _DENIED):
+        advice = "The registry denies access: check `registry:` in pipelines.yaml (password: `pushlive secret set`)."
+        return replace(problem, advice=advice, grace=0.0)
+    if any(word in lower for word in _NO_IMAGE):
         advice = (
-            "The registry has no such image any more: deploy the commit again, which builds and pushes it."
+            "The image is no longer in the registry: deploy the commit again, which builds and pushes it."
         )
-        return replace(trouble, advice=advice, wait=0.0)
-    if reason == "InvalidImageName" or any(word in low for word in _WRONG_WAY):
-        advice = (
-            "The nodes' container runtime has to know this registry and trust it; see docs/kubernetes.md."
-        )
-        return replace(trouble, advice=advice, wait=0.0)
-    return trouble
+        return replace(problem, advice=advice, grace=0.0)
+    if reason == "InvalidImageName" or any(word in lower for word in _UNTRUSTED):
+        advice = "Configure the nodes' container runtime to trust this registry; see docs/kubernetes.md."
+        return replace(problem, advice=advice, grace=0.0)
+    return problem
 
 
-def _unmade(pod: str, reason: str, message: str) -> Trouble:
+def _creation_failed(pod: str, reason: str, message: str) -> Problem:
+    text = f"its container cannot be created: {message}"
     # 'container has runAsNonRoot and image will run as root (pod: …)', '… and image has non-numeric user (app), cannot
     # verify user is non-root (pod: …)'
     if "runAsNonRoot" in message:
         advice = (
-            "`security: strict` needs an image whose user is not root: write a number, such as `USER 10001`."
+            "`security: strict` needs an image whose user is not root: use a number, such as `USER 10001`."
         )
-        return Trouble(pod, "user", f"its container cannot be made: {message}", advice, AppFailed)
+        return Problem(pod, Cause.USER, text, advice, AppFailed, quoted=message)
     # 'exec: "/no/such/program": stat /no/such/program: no such file or directory: unknown'
     if message.startswith("exec: "):
-        return _unexecuted(pod, message)
+        text = f"its command cannot be executed: {message}"
+        advice = "Check ENTRYPOINT and CMD in the Dockerfile, and `command` in pipelines.yaml."
+        return Problem(pod, Cause.COMMAND, text, advice, AppFailed, quoted=message)
     # 'container init was OOM-killed (memory limit too low?): unknown'
     if "oom-killed" in message.lower():
-        text = f"its memory is too little to begin with: {message}"
-        return Trouble(pod, "memory", text, "Raise `memory` in pipelines.yaml.", AppFailed)
-    advice = "See the node (`kubectl describe node`), then `pushlive retry`."
-    text = f"its container cannot be made ({reason}): {message}"
-    # 'failed to sync configmap cache: timed out waiting for the condition': a busy kubelet has not seen it yet
-    return Trouble(
-        pod, "container", text, advice, EngineFailed, (3 if "failed to sync" in message else 1) * SOON
-    )
+        text = f"its memory limit is too low to start: {message}"
+        return Problem(
+            pod, Cause.MEMORY, text, "Raise `memory` in pipelines.yaml.", AppFailed, quoted=message
+        )
+    # 'failed to sync configmap cache: timed out waiting for the condition': a busy kubelet has not read it yet
+    grace = (3 if "failed to sync" in message else 1) * GRACE
+    text = f"its container cannot be created ({reason}): {message}"
+    advice = "Look at the node (`kubectl describe node`), then `pushlive retry`."
+    return Problem(pod, Cause.CONTAINER, text, advice, EngineFailed, grace, quoted=message)
 
 
-def _unexecuted(pod: str, message: str) -> Trouble:
-    text = f"its command cannot be executed: {message}"
-    advice = "Look at ENTRYPOINT and CMD in the Dockerfile and `command` in pipelines.yaml."
-    return Trouble(pod, "command", text, advice, AppFailed)
-
-
-def _exited(pod: str, ended: Found, previous: bool, again: bool) -> Trouble:
-    code, reason, message = (
-        int(ended.get("exitCode", 0)),
-        ended.get("reason"),
-        _point(_line(ended.get("message"))),
-    )
-    # Where it runs again it may come up: one crash of a slot that was warm is no reason to refuse it.
-    wait = SOON if again else 0.0
+def _exit_problem(pod: str, terminated: KubeObject, previous: bool, runs_again: bool) -> Problem:
+    code, reason = int(terminated.get("exitCode", 0)), terminated.get("reason")
+    if reason in NEVER_RAN:
+        return _creation_failed(pod, reason, unwrapped(one_line(terminated.get("message"))))
+    # A container that runs again may become ready: one crash of a warm slot is no reason to refuse it.
+    grace = GRACE if runs_again else 0.0
     if reason == "OOMKilled":
-        text = f"it was killed for want of memory (exit code {code})"
-        return Trouble(pod, EXIT, text, "Raise `memory` in pipelines.yaml.", AppFailed, wait, previous)
-    if reason in _NEVER_RAN:
-        return _unmade(pod, reason, message)
-    advice = "Its last output lines say why."
+        text = f"it was killed because it ran out of memory (exit code {code})"
+        return Problem(pod, Cause.EXIT, text, "Raise `memory` in pipelines.yaml.", AppFailed, grace, previous)
+    advice = "Its last lines of output say why."
     if code == 0:
-        advice = "What serves has to go on running, in the foreground."
-    return Trouble(pod, EXIT, f"it exited with code {code}", advice, AppFailed, wait, previous)
+        advice = "A service must keep running in the foreground."
+    return Problem(pod, Cause.EXIT, f"it exited with code {code}", advice, AppFailed, grace, previous)
 
 
-def _unschedulable(pod: str, status: Found) -> Trouble | None:
+def _scheduling_problem(pod: str, status: KubeObject) -> Problem | None:
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             # '0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes …'
-            said = _line(condition.get("message")).partition(" preemption: ")[0]
-            text = (
-                f"no node has room for it: {said.removesuffix(' no new claims to deallocate,').rstrip('.,')}"
-            )
+            message = one_line(condition.get("message")).partition(" preemption: ")[0]
+            message = message.removesuffix(" no new claims to deallocate,").rstrip(".,")
+            text = f"no node has room for it: {message}"
             advice = "Lower `memory` or `cpu`, shorten `keep_warm`, or add a node."
-            return Trouble(pod, ROOM, text, advice, DoesNotFit, SOON / 2)
+            return Problem(pod, Cause.NO_NODE, text, advice, DoesNotFit, GRACE / 2, quoted=message)
     return None
-
-
-def _point(message: str) -> str:
-    """A runtime's message without what it is wrapped in."""
-    while match := _AROUND.match(message):
-        message = message[match.end() :]
-    return _POD.sub("", message).removesuffix(": unknown")
-
-
-def _count(event: Found) -> int:
-    return int(event.get("count") or (event.get("series") or {}).get("count") or 1)
-
-
-def _line(text: Any) -> str:
-    return " ".join(str(text or "").split()).rstrip(".")[:1000]

@@ -1,5 +1,5 @@
-"""Questions to an application on a cluster: from a pod of the cluster to the Service itself, from elsewhere through the
-API server's proxy. Who answered is told by the Service's own endpoints, read before and after."""
+"""Requests to an application on a cluster: straight to the Service from a pod of the cluster, through the API server's
+proxy from anywhere else. The Service's endpoints, read before and after, prove which release answered."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from urllib.parse import quote
 from pipeline.adapters.http.probe import BODY, HttpProbe
 from pipeline.adapters.kubernetes import forward
 from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import document_of, refused
+from pipeline.adapters.kubernetes.client import document_of, error_for
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import TryAgain
 
-UNREACHED = "error trying to reach service"  # how the API server begins, where no pod answered it
-OWN = (401, 408, 429, 500, 502, 503, 504)  # statuses by which the API server speaks of itself
-RIGHT = "services/proxy"  # in what the API server says where it, and not the application, forbids it
+# The API server's own messages: "error trying to reach service: dial tcp 10.244.0.7:8080: connect: connection refused";
+# 'services "hello-live" is forbidden: User "ann" cannot get resource "services/proxy" in API group ""'
+_UNREACHED = "error trying to reach service"
+_FORBIDDEN_PROXY = "services/proxy"
+_API_STATUSES = (401, 408, 429, 500, 502, 503, 504)  # with a Status document they are the API server's
 
 
 class KubeProbe:
@@ -26,8 +28,8 @@ class KubeProbe:
         self._plain = HttpProbe()
 
     def get(self, route: Route, path: str, timeout: float) -> Answer:
-        """See ``ports.Probe``. 503 where the Service has no pod."""
-        before = endpoints(self._api, route.service)
+        """See ``ports.Probe``. 503 if no pod of the Service is ready."""
+        before = serving_replica_sets(self._api, route.service)
         if not before:
             return Answer(503, {"retry-after": "5"}, b"no pod of this Service is ready", 0.0)
         answer = (
@@ -35,54 +37,53 @@ class KubeProbe:
             if self._api.cluster.inside
             else self._proxied(route, path, timeout)
         )
-        # One that does not belong there tells against it, whoever answered this time.
-        names = [*before, *endpoints(self._api, route.service)]
+        # One ReplicaSet of another release is enough: any of them may have answered.
+        names = [*before, *serving_replica_sets(self._api, route.service)]
         served = next((name for name in names if name not in route.expect), names[0])
         return Answer(answer.status, answer.headers, answer.body, answer.seconds, served)
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
-        """``address``: a pod's address inside the cluster, its name elsewhere."""
+        """``address``: a pod's IP address from inside the cluster, its name from outside."""
         if self._api.cluster.inside:
             return self._plain.tcp(address, port, timeout)
-        began = time.monotonic()
-        forward.insist(self._api, address, port, timeout)
-        return time.monotonic() - began
+        start = time.monotonic()
+        forward.check_port(self._api, address, port, timeout)
+        return time.monotonic() - start
 
     def _proxied(self, route: Route, path: str, timeout: float) -> Answer:
-        began = time.monotonic()
-        where = f"GET {path} of {route.service}"
+        start = time.monotonic()
+        doing = f"GET {path} of {route.service}"
         headers = {"Accept": "*/*", **route.headers}
         try:
-            answer = self._api.raw("GET", route.url + path, where, headers=headers, timeout=timeout)
+            answer = self._api.raw("GET", route.url + path, doing, headers=headers, timeout=timeout)
         except TryAgain as error:
-            endpoints(
-                self._api, route.service
-            )  # raises EngineAway where the API server is what does not answer
-            raise TryAgain(f"{where}: no whole answer within {timeout:g} s ({error.message})") from error
-        seconds, body = time.monotonic() - began, answer.data
-        if answer.status == 403 and RIGHT in _status(body):
-            raise refused(where, answer.status, body)
-        if said := _unreached(answer.status, body):
-            raise TryAgain(f"{where}: {said}.")
-        if answer.status in OWN and _status(body):
-            raise refused(where, answer.status, body)
+            # Raises EngineAway if it is the API server that does not answer.
+            serving_replica_sets(self._api, route.service)
+            raise TryAgain(f"{doing}: no complete answer within {timeout:g} s ({error.message})") from error
+        seconds, body = time.monotonic() - start, answer.data
+        if answer.status == 403 and _FORBIDDEN_PROXY in _status_message(body):
+            raise error_for(doing, answer.status, body)
+        if message := _unreached(answer.status, body):
+            raise TryAgain(f"{doing}: {message}.")
+        if answer.status in _API_STATUSES and _status_message(body):
+            raise error_for(doing, answer.status, body)
         names = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status, names, body[:BODY], seconds)
 
 
-def endpoints(api: KubeApi, service: str) -> list[str]:
-    """The ReplicaSets of the pods that a Service sends new connections to."""
+def serving_replica_sets(api: KubeApi, service: str) -> list[str]:
+    """The ReplicaSets of the pods that a Service sends new connections to: those of its ready endpoints."""
     name = service.rpartition("/")[2]
     names = []
     for part in api.find("EndpointSlice", {"kubernetes.io/service-name": name}):
         for one in part.get("endpoints") or ():
             if (one.get("conditions") or {}).get("ready") is not False:
-                names.append(set_of(str((one.get("targetRef") or {}).get("name", ""))))
+                names.append(replica_set_of(str((one.get("targetRef") or {}).get("name", ""))))
     return sorted(set(names))
 
 
-def set_of(pod: str) -> str:
-    """``hello-live-blue-55c4c4486c``, the ReplicaSet of a pod: all that were made alike, whichever are there now."""
+def replica_set_of(pod: str) -> str:
+    """The name of a pod's ReplicaSet, ``hello-live-blue-55c4c4486c``: equal for all pods of one template."""
     return pod.rpartition("-")[0] or pod
 
 
@@ -92,15 +93,15 @@ def proxy_path(api: KubeApi, service: str) -> str:
 
 
 def _unreached(status: int, body: bytes) -> str:
-    """What the API server says where it could not ask, "" where the application itself answered."""
-    if status not in (500, 502, 503, 504) or UNREACHED.encode() not in body:
+    """The API server's message if it could not reach a pod, "" if the application itself answered."""
+    if status not in (500, 502, 503, 504) or _UNREACHED.encode() not in body:
         return ""
-    if body.startswith(UNREACHED.encode()):
+    if body.startswith(_UNREACHED.encode()):
         return body.decode("utf-8", "replace").strip()[:300]
-    return _status(body)[:300]
+    return _status_message(body)[:300]
 
 
-def _status(body: bytes) -> str:
-    """The message of a document of the API server's own, "" for any other."""
+def _status_message(body: bytes) -> str:
+    """The message of the API server's Status document, "" if the body is none."""
     document = document_of(body)
     return str(document.get("message", "")) if document.get("kind") == "Status" else ""

@@ -1,5 +1,4 @@
-"""What is there now, kept up to date by the cluster itself: a list, then its changes, from the start again whenever the
-stream breaks."""
+"""A list of objects that is kept up to date: listed once, then watched, and listed again after each broken stream."""
 
 from __future__ import annotations
 
@@ -11,35 +10,36 @@ from types import TracebackType
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from pipeline.adapters.kubernetes.api import Found, KubeApi
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import status_of
+from pipeline.adapters.kubernetes.objects import KubeObject
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.retry import Backoff, Retry
 
-GONE = 410  # the server knows that version no more: it is listed again
-BACKOFF = Backoff(0.1, ceiling=2.0)  # before it is asked again
-LASTING = 5.0  # seconds after which a stream that ends has been a good one
-JOIN = 1.0  # seconds in which a reader ends once its stream is cut
-# What reading a stream may end with; AttributeError where it is cut just as the TLS layer is entered.
-BROKEN = (HTTPError, OSError, ValueError, AttributeError)
+GONE = 410  # the server no longer has that resource version
+BACKOFF = Backoff(0.1, ceiling=2.0)  # before listing again
+LASTING = 5.0  # seconds after which a stream that ends counts as good
+JOIN_TIMEOUT = 1.0  # seconds for a reader to end after its stream was shut down
+# What reading a stream may raise; AttributeError if it is shut down just as the TLS layer is entered.
+STREAM_ERRORS = (HTTPError, OSError, ValueError, AttributeError)
 
 
-class Follow:
-    """Follows the objects of some kinds that the query selects (``KubeApi.snapshot``). Use it as a context."""
+class WatchedObjects:
+    """The objects of some kinds that a query selects (as in ``KubeApi.snapshot``). Use it as a context manager."""
 
     def __init__(self, api: KubeApi, kinds: tuple[str, ...], query: dict[str, str]) -> None:
         self._api, self._query = api, query
-        self._changed, self._over = threading.Event(), threading.Event()
+        self._changed, self._closed = threading.Event(), threading.Event()
         self._lock = threading.Lock()
-        self._found: dict[str, dict[str, Found]] = {kind: {} for kind in kinds}
-        self._known: set[str] = set()
-        self._lost = dict.fromkeys(kinds, time.monotonic())
+        self._objects: dict[str, dict[str, KubeObject]] = {kind: {} for kind in kinds}
+        self._listed: set[str] = set()
+        self._silent_since = dict.fromkeys(kinds, time.monotonic())
         self._streams: dict[str, BaseHTTPResponse] = {}
         self._error: PushliveError | None = None
         self.breaks = 0  # how often a stream broke or the server did not answer
         self._threads = [threading.Thread(target=self._run, args=(kind,), daemon=True) for kind in kinds]
 
-    def __enter__(self) -> Follow:
+    def __enter__(self) -> WatchedObjects:
         for thread in self._threads:
             thread.start()
         return self
@@ -47,15 +47,15 @@ class Follow:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._closed.set()
         with self._lock:
             for stream in self._streams.values():
-                cut(stream)
+                shut_down(stream)
         for thread in self._threads:
-            thread.join(JOIN)  # one that waits for an answer ends with it, and does nothing more
+            thread.join(JOIN_TIMEOUT)  # one that waits for an answer ends with that answer
 
     def wait(self, seconds: float) -> bool:
-        """Until something has changed, or so many seconds; True if something has. Raises what no waiting mends."""
+        """Waits for a change, at most that long; True if there was one. Raises an error that waiting cannot resolve."""
         changed = self._changed.wait(seconds)
         self._changed.clear()
         if self._error:
@@ -64,24 +64,23 @@ class Follow:
 
     def complete(self) -> bool:
         """True once every kind was listed."""
-        return len(self._known) == len(self._found)
+        return len(self._listed) == len(self._objects)
 
     def silence(self) -> float:
-        """Seconds for which the server has told nothing of some kind, not even that all is as it was; 0 where it tells
-        of all."""
+        """Seconds for which at least one kind has had neither a list nor a standing watch; 0 if all have one."""
         with self._lock:
-            since = min(self._lost.values(), default=None)
+            since = min(self._silent_since.values(), default=None)
         return 0.0 if since is None else time.monotonic() - since
 
-    def objects(self, kind: str) -> list[Found]:
-        """What is there now, in the order of names."""
+    def objects(self, kind: str) -> list[KubeObject]:
+        """The objects of that kind, sorted by name."""
         with self._lock:
-            return [self._found[kind][name] for name in sorted(self._found[kind])]
+            return [self._objects[kind][name] for name in sorted(self._objects[kind])]
 
     def _run(self, kind: str) -> None:
         retry = Retry(BACKOFF)
-        while not self._over.is_set():
-            began = time.monotonic()
+        while not self._closed.is_set():
+            started = time.monotonic()
             try:
                 self._stream(kind, self._list(kind))
             except TryAgain:
@@ -92,16 +91,16 @@ class Follow:
                     self._changed.set()
                     return
             with self._lock:
-                self._lost.setdefault(kind, time.monotonic())
-            if time.monotonic() - began > LASTING:
+                self._silent_since.setdefault(kind, time.monotonic())
+            if time.monotonic() - started > LASTING:
                 retry.reset()
-            self._over.wait(retry.pause())
+            self._closed.wait(retry.pause())
 
     def _list(self, kind: str) -> str:
-        found, version = self._api.snapshot(kind, self._query)
+        objects, version = self._api.snapshot(kind, self._query)
         with self._lock:
-            self._found[kind] = {one["metadata"]["name"]: one for one in found}
-            self._known.add(kind)
+            self._objects[kind] = {one["metadata"]["name"]: one for one in objects}
+            self._listed.add(kind)
         self._changed.set()
         return version
 
@@ -109,19 +108,19 @@ class Follow:
         stream = self._api.watch(kind, self._query, version)
         with self._lock:
             self._streams[kind] = stream
-            self._lost.pop(kind, None)
-            if self._over.is_set():
-                cut(stream)
+            self._silent_since.pop(kind, None)
+            if self._closed.is_set():
+                shut_down(stream)
         try:
             self._read(kind, stream)
-        except BROKEN:
-            self.breaks += 1  # listed again: nothing that happened meanwhile is missed
+        except STREAM_ERRORS:
+            self.breaks += 1  # it is listed again, so that no change is missed
         finally:
             stream.close()
 
     def _read(self, kind: str, stream: BaseHTTPResponse) -> None:
         rest = b""
-        while not self._over.is_set():
+        while not self._closed.is_set():
             piece = stream.read1()
             if not piece:
                 return
@@ -130,23 +129,23 @@ class Follow:
                 if line and not self._take(kind, json.loads(line)):
                     return
 
-    def _take(self, kind: str, change: Found) -> bool:
-        """False where the server knows that version no more."""
+    def _take(self, kind: str, change: KubeObject) -> bool:
+        """False if the server no longer has the resource version."""
         if change["type"] == "ERROR":
             return False
         one = change["object"]
         with self._lock:
             if change["type"] == "DELETED":
-                self._found[kind].pop(one["metadata"]["name"], None)
+                self._objects[kind].pop(one["metadata"]["name"], None)
             else:
-                self._found[kind][one["metadata"]["name"]] = one
+                self._objects[kind][one["metadata"]["name"]] = one
         self._changed.set()
         return True
 
 
-def cut(stream: BaseHTTPResponse) -> None:
-    """Ends a read that another thread waits in."""
+def shut_down(stream: BaseHTTPResponse) -> None:
+    """Ends a read that another thread is blocked in."""
     try:
         stream.shutdown()
-    except (OSError, ValueError, RuntimeError):  # it has ended by itself
+    except (OSError, ValueError, RuntimeError):  # it has already ended
         return

@@ -11,8 +11,9 @@ from typing import ClassVar
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from pipeline.adapters.kubernetes.api import RETRIES, KubeApi
+from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import Cluster, Refused
+from pipeline.adapters.kubernetes.connection import RETRIES
 from pipeline.errors import EngineAway
 
 

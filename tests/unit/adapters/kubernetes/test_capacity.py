@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.kubernetes.capacity import over, quantity, wish
-from pipeline.adapters.kubernetes.manifests import Maker
+from pipeline.adapters.kubernetes.capacity import demand_of, exceeded, parse_quantity
+from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 
@@ -35,19 +35,21 @@ from pipeline.domain.engine_types import SlotRef, SlotSpec
 )
 def test_quantities_are_read_as_kubernetes_writes_them(text: str, number: str) -> None:
     """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity"""
-    assert quantity(text) == Decimal(number)
+    assert parse_quantity(text) == Decimal(number)
 
 
 @pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1KiB", "1.2.3", "lots", "1ki", "."])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
-        quantity(text)
+    with pytest.raises(ValueError, match="is not a quantity"):
+        parse_quantity(text)
 
 
 def deployment(**service: object) -> dict[str, Any]:
     config = Rendered(service=Service(**service))  # type: ignore[arg-type]
     ref = SlotRef("hello", "live", 0, "blue", "kubernetes")
-    return Maker("pl", "shop").deployment(SlotSpec(ref, 1, 1, "c" * 40, "", config, remote="r/x@sha256:1"))
+    return Manifests("pl", "shop").deployment(
+        SlotSpec(ref, 1, 1, "c" * 40, "", config, remote="r/x@sha256:1")
+    )
 
 
 WANTED = deployment(replicas=2, memory=64 << 20, cpu=0.5)
@@ -58,12 +60,12 @@ def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any)
 
 
 def test_what_is_asked_for_is_counted_by_the_names_that_quotas_have() -> None:
-    asks = wish(WANTED).amounts
+    asks = demand_of(WANTED).amounts
     assert asks["pods"] == asks["count/pods"] == 2
     assert asks["limits.memory"] == asks["requests.memory"] == asks["memory"] == 128 << 20
     assert asks["limits.cpu"] == 1
     assert asks["requests.cpu"] == asks["cpu"] == Decimal("0.1")
-    assert wish(None).amounts == wish(deployment() | {"spec": {"replicas": 0}}).amounts == {}
+    assert demand_of(None).amounts == demand_of(deployment() | {"spec": {"replicas": 0}}).amounts == {}
 
 
 @pytest.mark.parametrize(
@@ -76,18 +78,18 @@ def test_what_is_asked_for_is_counted_by_the_names_that_quotas_have() -> None:
     ],
 )
 def test_what_is_beyond_a_quota_is_said_with_the_figures(hard: dict[str, str], said: str) -> None:
-    assert list(over(quota(hard), wish(WANTED), wish(None))) == [said]
+    assert list(exceeded(quota(hard), demand_of(WANTED), demand_of(None))) == [said]
 
 
 def test_what_fits_exactly_fits_and_other_things_are_no_matter() -> None:
     hard = {"limits.memory": "128Mi", "pods": "2", "cpu": "100m", "services.loadbalancers": "0"}
-    assert list(over(quota(hard), wish(WANTED), wish(None))) == []
+    assert list(exceeded(quota(hard), demand_of(WANTED), demand_of(None))) == []
 
 
 def test_what_the_slot_holds_already_counts_as_free() -> None:
     full = quota({"limits.memory": "128Mi", "pods": "2"}, {"limits.memory": "128Mi", "pods": "2"})
-    assert list(over(full, wish(WANTED), wish(WANTED))) == []
-    assert len(list(over(full, wish(WANTED), wish(None)))) == 2
+    assert list(exceeded(full, demand_of(WANTED), demand_of(WANTED))) == []
+    assert len(list(exceeded(full, demand_of(WANTED), demand_of(None)))) == 2
 
 
 @pytest.mark.parametrize(
@@ -95,10 +97,15 @@ def test_what_the_slot_holds_already_counts_as_free() -> None:
     [{"scopes": ["BestEffort"]}, {"scopes": ["Terminating"]}, {"scopeSelector": {"matchExpressions": []}}],
 )
 def test_a_quota_for_others_is_none_for_us(spec: dict[str, Any]) -> None:
-    assert list(over(quota({"pods": "0"}, **spec), wish(WANTED), wish(None))) == []
-    assert len(list(over(quota({"pods": "0"}, scopes=["NotBestEffort"]), wish(WANTED), wish(None)))) == 1
+    assert list(exceeded(quota({"pods": "0"}, **spec), demand_of(WANTED), demand_of(None))) == []
+    assert (
+        len(
+            list(exceeded(quota({"pods": "0"}, scopes=["NotBestEffort"]), demand_of(WANTED), demand_of(None)))
+        )
+        == 1
+    )
 
 
 def test_a_deployment_that_somebody_made_otherwise_is_counted_as_far_as_it_says() -> None:
     bare = {"spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "app"}]}}}}
-    assert wish(bare).amounts == {"pods": 1, "count/pods": 1}
+    assert demand_of(bare).amounts == {"pods": 1, "count/pods": 1}

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.kubernetes import api as api_module
-from pipeline.adapters.kubernetes import forward
+from pipeline.adapters.kubernetes import connection, forward
 from pipeline.adapters.kubernetes.api import KubeApi
 from pipeline.adapters.kubernetes.client import Refused, connect
 from pipeline.adapters.kubernetes.probe import KubeProbe, proxy_path
-from pipeline.adapters.kubernetes.watch import Follow
+from pipeline.adapters.kubernetes.watch import WatchedObjects
 from pipeline.domain.engine_types import Route
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import Backoff
@@ -29,7 +28,7 @@ HEAD = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, c
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked without a pause."""
-    monkeypatch.setattr(api_module, "BACKOFF", Backoff(0.0))
+    monkeypatch.setattr(connection, "BACKOFF", Backoff(0.0))
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_a_kubeconfig_that_is_none_is_the_maintainers(
     path = tmp_path / "config"
     path.write_text(text)
     monkeypatch.setenv("KUBECONFIG", str(path))
-    with pytest.raises(ConfigError, match="There is no way to a Kubernetes cluster") as raised:
+    with pytest.raises(ConfigError, match="Cannot connect to the Kubernetes cluster") as raised:
         asked(KubeApi(lambda: connect("", "")))
     assert str(path) in raised.value.message
     assert "KUBECONFIG" in raised.value.advice
@@ -119,7 +118,7 @@ def test_in_a_pod_without_an_account_of_its_own_it_is_said(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    with pytest.raises(ConfigError, match="what this pod was given"):
+    with pytest.raises(ConfigError, match="this pod's service account"):
         connect("", "")
 
 
@@ -168,7 +167,7 @@ def test_what_took_long_is_not_asked_again(
     server: ApiServer, api: KubeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller has better things to do than wait for the same silence again."""
-    monkeypatch.setattr(api_module, "QUICK", -1.0)
+    monkeypatch.setattr(connection, "RETRY_WITHIN", -1.0)
     server.answers = lambda method, path: status(503, "ServiceUnavailable", "busy")
     with pytest.raises(EngineAway):
         asked(api)
@@ -220,7 +219,7 @@ def test_events_that_may_not_be_read_hide_nothing_of_what_they_are_read_for(
 @pytest.mark.parametrize("body", ["<html>hello</html>", "", "[1]", "{}"])
 def test_what_is_no_kubernetes_api_is_said(body: str, server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: (200, body)
-    with pytest.raises(EngineFailed, match="is no Kubernetes API") as raised:
+    with pytest.raises(EngineFailed, match="is not a Kubernetes API") as raised:
         asked(api)
     assert "`server`" in raised.value.advice
 
@@ -246,10 +245,10 @@ def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(
 ) -> None:
     server.answers = lambda method, path: status(403, "Forbidden", "pods/portforward is forbidden")
     with pytest.raises(EngineFailed, match="answered 403"):
-        forward.insist(api, "p", 80, 1.0)
+        forward.check_port(api, "p", 80, 1.0)
     server.answers = lambda method, path: status(404, "NotFound", 'pods "p" not found')
     with pytest.raises(TryAgain, match="answered 404"):
-        forward.insist(api, "p", 80, 1.0)
+        forward.check_port(api, "p", 80, 1.0)
 
 
 def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_application_its_own(
@@ -286,21 +285,21 @@ def test_a_list_and_its_changes_are_followed_through_broken_streams(server: ApiS
 
     server.answers = answers
     seen = set()
-    with Follow(api, ("Pod",), {}) as follow:
+    with WatchedObjects(api, ("Pod",), {}) as watched:
         until(
             lambda: (
-                seen.add(tuple(one["metadata"]["name"] for one in follow.objects("Pod"))) or ("c",) in seen
+                seen.add(tuple(one["metadata"]["name"] for one in watched.objects("Pod"))) or ("c",) in seen
             )
         )
-        until(lambda: follow.breaks >= 2)
+        until(lambda: watched.breaks >= 2)
     assert ("a",) in seen
 
 
 def test_a_server_that_ends_every_stream_at_once_is_not_stormed(server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: (200, []) if "watch=true" in path else listing()
-    with Follow(api, ("Pod",), {}) as follow:
-        until(lambda: follow.breaks >= 3)
-        until(lambda: follow.silence() > 0.2)
+    with WatchedObjects(api, ("Pod",), {}) as watched:
+        until(lambda: watched.breaks >= 3)
+        until(lambda: watched.silence() > 0.2)
     assert len(server.asked) < 20
 
 
@@ -312,20 +311,23 @@ def test_what_no_waiting_mends_is_raised_by_whoever_waits(
     answer: Answer, server: ApiServer, api: KubeApi
 ) -> None:
     server.answers = lambda method, path: answer
-    with Follow(api, ("Pod",), {}) as follow, pytest.raises(EngineFailed):
-        until(lambda: follow.wait(0.1) and False)
+    with WatchedObjects(api, ("Pod",), {}) as watched, pytest.raises(EngineFailed):
+        until(lambda: watched.wait(0.1) and False)
 
 
 def test_a_way_that_is_lost_while_it_is_followed_is_raised_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
-    with Follow(KubeApi(lambda: connect("", "")), ("Pod",), {}) as follow, pytest.raises(PushliveError):
-        until(lambda: follow.wait(0.1) and False)
+    with (
+        WatchedObjects(KubeApi(lambda: connect("", "")), ("Pod",), {}) as watched,
+        pytest.raises(PushliveError),
+    ):
+        until(lambda: watched.wait(0.1) and False)
 
 
 def test_silence_is_counted_from_when_the_server_told_something_last(server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: status(503, "ServiceUnavailable", "not yet")
-    with Follow(api, ("Pod", "Deployment"), {}) as follow:
-        until(lambda: follow.silence() > 0.3)
-        assert not follow.complete()
+    with WatchedObjects(api, ("Pod", "Deployment"), {}) as watched:
+        until(lambda: watched.silence() > 0.3)
+        assert not watched.complete()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pipeline.adapters.kubernetes.diff import changes, others, restored, without
+from pipeline.adapters.kubernetes.diff import changes, other_managers, restored, without
 
 
 def deployment(*managers: dict[str, object]) -> dict[str, object]:
@@ -62,7 +62,7 @@ def test_who_changed_it_is_named_but_neither_ourselves_nor_the_cluster() -> None
     )
     wanted = deployment()
     wanted["spec"]["replicas"] = 2
-    assert others(live) == ["kubectl-edit"]
+    assert other_managers(live) == ["kubectl-edit"]
     assert changes(live, wanted) == ["Deployment hello-live-blue (kubectl-edit): spec.replicas: 3 → 2"]
 
 

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from pipeline.adapters import workload
 from pipeline.adapters.docker import containers
-from pipeline.adapters.kubernetes import manifests as made
+from pipeline.adapters.kubernetes import manifests
+from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
+from pipeline.adapters.kubernetes.objects import Manifest
 from pipeline.config.models import Registry, Rendered, Service
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
-MAKE = made.Maker("pl", "shop")
+MAKE = Manifests("pl", "shop")
 PASSWORD = "correct horse battery staple"
 LOGIN = Registry(repository="r.example.com/hello", username="u", password="REGISTRY")
 
@@ -45,7 +47,7 @@ def command(one: SlotSpec, *argv: str, **more: str) -> dict[str, Any]:
     return MAKE.command(one, "migrate", argv or ("true",), more)
 
 
-def everything(one: SlotSpec) -> list[made.Manifest]:
+def everything(one: SlotSpec) -> list[Manifest]:
     """All that an environment may have, but its Secrets."""
     return [
         MAKE.public(one.ref, "blue"),
@@ -79,8 +81,8 @@ def test_readiness_asks_the_health_path_and_nothing_else_ends_a_pod() -> None:
 @pytest.mark.parametrize(("stop", "seconds"), [(0.0, 1), (0.4, 1), (2.6, 3), (300.0, 300)])
 def test_the_time_to_end_is_counted_from_the_end_of_the_pause_before_it(stop: float, seconds: int) -> None:
     one = pod(spec(stop=stop))
-    assert one["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": made.PRE_STOP}}}
-    assert one["terminationGracePeriodSeconds"] == made.PRE_STOP + seconds
+    assert one["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": manifests.PRE_STOP}}}
+    assert one["terminationGracePeriodSeconds"] == manifests.PRE_STOP + seconds
 
 
 def test_a_slot_of_one_replica_has_no_disruption_budget_to_keep_a_node_from_being_emptied() -> None:
@@ -121,7 +123,7 @@ def test_strict_is_what_the_restricted_profile_asks_for(build: Any) -> None:
 # ── variables ────────────────────────────────────────────────────────────────
 
 
-def variables(one: SlotSpec, manifest: made.Manifest) -> dict[str, str]:
+def variables(one: SlotSpec, manifest: Manifest) -> dict[str, str]:
     """What the container gets, by Kubernetes' own rules: later sources win, `env` over all of them."""
     sources = {"secretRef": revealed(one), "configMapRef": MAKE.config_map(one)["data"]}
     app = manifest["spec"]["containers"][0]
@@ -182,7 +184,7 @@ def test_a_value_and_an_argument_reach_the_application_as_they_were_written(text
     assert expanded(container_of(command(spec(), "x", text))["command"][1], {"A": "replaced"}) == text
 
 
-def container_of(manifest: made.Manifest) -> dict[str, Any]:
+def container_of(manifest: Manifest) -> dict[str, Any]:
     found: dict[str, Any] = manifest["spec"]["containers"][0]
     return found
 
@@ -265,7 +267,7 @@ def test_pods_carry_their_hash_and_no_run() -> None:
 # ── traffic ──────────────────────────────────────────────────────────────────
 
 
-def matches(service: made.Manifest, labels: dict[str, str]) -> bool:
+def matches(service: Manifest, labels: dict[str, str]) -> bool:
     return service["spec"]["selector"].items() <= labels.items()
 
 
@@ -276,12 +278,12 @@ def test_the_public_service_chooses_one_slot_and_the_preview_this_very_release()
     public = MAKE.public(spec().ref, "blue")
     assert matches(public, blue)
     assert not matches(public, green)
-    assert made.selected(public) == "blue"
+    assert manifests.selected_slot(public) == "blue"
     assert not matches(MAKE.public(spec().ref, NOWHERE), blue)
-    assert made.selected(MAKE.public(spec().ref, NOWHERE)) is None
+    assert manifests.selected_slot(MAKE.public(spec().ref, NOWHERE)) is None
     assert matches(MAKE.preview(spec()), blue)
     assert not matches(MAKE.preview(replace(spec(), release=18)), blue)
-    assert made.selected(None) is None
+    assert manifests.selected_slot(None) is None
 
 
 def test_a_commands_pod_belongs_to_no_service_and_no_deployment() -> None:
@@ -295,7 +297,7 @@ def test_a_commands_pod_belongs_to_no_service_and_no_deployment() -> None:
 
 def test_another_installation_or_environment_is_never_chosen() -> None:
     labels = MAKE.deployment(spec())["spec"]["template"]["metadata"]["labels"]
-    other = made.Maker("other", "shop")
+    other = Manifests("other", "shop")
     for service in (other.public(spec().ref, "blue"), other.preview(spec())):
         assert not matches(service, labels)
     twin = replace(spec().ref, environment="qa")

@@ -56,7 +56,7 @@ def test_names_and_labels_stay_within_the_clusters_limits(pair: tuple[str, str])
             "a pod's name would be cut, and its ReplicaSet's not be in it"
         )
     for what in ("env", "secrets"):
-        assert OBJECT.fullmatch(names.hashed(ref(pair), what, "0" * 16))
+        assert OBJECT.fullmatch(names.hashed_name(ref(pair), what, "0" * 16))
     for key, value in names.slot_labels("i" * 21, ref(pair)).items():
         assert KEY.fullmatch(key), key
         assert LABEL.fullmatch(value), value

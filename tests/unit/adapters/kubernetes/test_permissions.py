@@ -1,4 +1,4 @@
-"""What the manifests allow is what the engine asks for: no more, and no less."""
+"""The manifests grant the permissions that the engine uses: no more, and no less."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from pipeline.adapters.kubernetes import engine as engine_module
 from pipeline.adapters.kubernetes import permissions
 from pipeline.adapters.kubernetes.api import _GROUPS, _PLURALS, KubeApi
-from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Right
+from pipeline.adapters.kubernetes.engine import KubeEngine
+from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Permission
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.engines import Registry
 from pipeline.config.models import Rendered, Service
@@ -39,8 +39,8 @@ VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"
 Used = set[tuple[str, str, str]]  # group, resource, verb
 
 
-def flat(*rights: Right) -> Used:
-    return {(right.group, right.resource, verb) for right in rights for verb in right.verbs}
+def flat(*needed: Permission) -> Used:
+    return {(one.group, one.resource, verb) for one in needed for verb in one.verbs}
 
 
 def granted(rules: list[dict[str, Any]]) -> Used:
@@ -55,7 +55,7 @@ def documents(path: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((MANIFESTS / path).read_text()))
 
 
-def test_the_role_is_what_the_table_says() -> None:
+def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
     assert granted(role["rules"]) == flat(*INSIDE)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
@@ -63,19 +63,19 @@ def test_the_role_is_what_the_table_says() -> None:
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
 
 
-def test_from_outside_it_is_that_and_two_more() -> None:
+def test_a_pushlive_outside_the_cluster_gets_two_more_permissions() -> None:
     (component,) = documents("outside/kustomization.yaml")
     added = [step["value"] for patch in component["patches"] for step in yaml.safe_load(patch["patch"])]
     assert granted(added) == flat(*OUTSIDE)
 
 
-def test_nodes_are_apart() -> None:
+def test_the_permission_for_nodes_is_granted_separately() -> None:
     assert granted(documents("nodes/role.yaml")[0]["rules"]) == flat(NODES)
 
 
 class FakeApi(KubeApi):
-    """As much of a cluster as the engine needs to go its whole way. It keeps what it is given, its pods are ready at
-    once, and it notes which right each question takes."""
+    """As much of a cluster as the engine needs. It stores what it is given, its pods are ready at once, and it records
+    the permission that each request needs."""
 
     def __init__(self, inside: bool) -> None:
         super().__init__(lambda: None)  # type: ignore[arg-type, return-value]
@@ -99,7 +99,7 @@ class FakeApi(KubeApi):
         with self._lock:
             self.used |= {(group, f"{kind}/{part}" if part else kind, self._verb(method, name, query))}
             if method == "PATCH" and "fieldManager" in query and (kind, name) not in self._kept:
-                self.used.add((group, kind, "create"))  # the API asks for this, too
+                self.used.add((group, kind, "create"))  # the API server checks this as well
             return self._answer(
                 method, kind, name or body.get("metadata", {}).get("name", ""), part, query, body
             )
@@ -182,7 +182,7 @@ def answer(status: int, text: str) -> Any:
 
 
 class Stream:
-    """Nothing changes any more."""
+    """A watch without changes."""
 
     status = 200
 
@@ -194,20 +194,20 @@ class Stream:
     def shutdown(self) -> None: ...
 
 
-class Told:
-    """The engine, and what it was told to do."""
+class Recorded:
+    """The engine, and the names of the methods that were called."""
 
-    def __init__(self, engine: engine_module.KubeEngine) -> None:
-        self._engine, self.told = engine, set[str]()
+    def __init__(self, engine: KubeEngine) -> None:
+        self._engine, self.called = engine, set[str]()
 
     def __getattr__(self, name: str) -> Any:
-        self.told.add(name)
+        self.called.add(name)
         return getattr(self._engine, name)
 
 
-def go_the_whole_way(api: FakeApi) -> None:
-    """Two releases, a switch, a command, and all that comes after: everything that the Engine port has."""
-    engine: Any = Told(engine_module.KubeEngine(api, "pushlive", "kubernetes", SystemClock()))
+def use_every_method(api: FakeApi) -> None:
+    """Two releases, a switch, a command and the clean-up: every method of the engine's ports."""
+    engine: Any = Recorded(KubeEngine(api, "pushlive", "kubernetes", SystemClock()))
     watch = Deadline(SystemClock(), 30)
     blue, green = spec("blue", 2, ("hello.example.com",)), spec("green", 1, ())
     for one in (blue, green):
@@ -239,11 +239,11 @@ def go_the_whole_way(api: FakeApi) -> None:
     assert list(engine.slots())
     engine.remove(green.ref)
     ports = (Slots, Traffic, Commands, Drift)
-    assert engine.told == {name for port in ports for name in vars(port) if not name.startswith("_")}
+    assert engine.called == {name for port in ports for name in vars(port) if not name.startswith("_")}
 
 
 def ask(probe: KubeProbe, route: Any) -> None:
-    """Through the API where it is asked from outside; inside only the endpoints are the API's business."""
+    """From outside through the API server; from inside only the endpoints are read from it."""
     probe._plain = SimpleNamespace(
         get=lambda *_: SimpleNamespace(status=200, headers={}, body=b"", seconds=0.0)
     )  # type: ignore[assignment]
@@ -263,9 +263,9 @@ def spec(slot: str, replicas: int, hosts: tuple[str, ...]) -> SlotSpec:
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_the_engine_uses_every_right_and_no_other(inside: bool) -> None:
+def test_the_engine_uses_every_permission_and_no_other(inside: bool) -> None:
     api = FakeApi(inside)
-    go_the_whole_way(api)
+    use_every_method(api)
     forwarded = {("", "pods/portforward", "get"), ("", "pods/portforward", "create")}  # over a WebSocket
     assert api.used == flat(*INSIDE, NODES) | (set() if inside else flat(*OUTSIDE) - forwarded)
 
@@ -275,8 +275,8 @@ METHODS = {
 }  # fmt: skip
 
 
-def test_whatever_kind_is_named_anywhere_is_allowed() -> None:
-    """Also on ways that the one above does not go."""
+def test_every_kind_named_in_the_code_is_permitted() -> None:
+    """Also in code that the test above does not reach."""
     allowed, seen = flat(*INSIDE, NODES), 0
     for path in ADAPTERS:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -285,7 +285,7 @@ def test_whatever_kind_is_named_anywhere_is_allowed() -> None:
             kind = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
             if node.func.attr not in METHODS or kind not in _PLURALS:
                 continue
-            if node.func.attr == "events":  # of which object they are is its first argument
+            if node.func.attr == "events":  # its first argument is the kind that the events are about
                 kind = "Event"
             seen += 1
             verb, group = (
@@ -296,8 +296,8 @@ def test_whatever_kind_is_named_anywhere_is_allowed() -> None:
     assert seen > 10
 
 
-def test_what_is_lacking_is_said_in_words() -> None:
-    class Lacking(FakeApi):
+def test_missing_permissions_are_listed() -> None:
+    class WithoutSome(FakeApi):
         def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
             if path == "/version":
                 return answer(200, '{"gitVersion": "v1.36.3"}')
@@ -307,6 +307,6 @@ def test_what_is_lacking_is_said_in_words() -> None:
             missing = (asked["resource"], asked["verb"]) in (("deployments", "patch"), ("nodes", "list"))
             return answer(201, json.dumps({"status": {"allowed": not missing}}))
 
-    found = permissions.examine(Lacking(inside=True))
+    found = permissions.inspect_cluster(WithoutSome(inside=True))
     assert found.missing == ("patch deployments.apps",)
     assert (found.version, found.namespace, found.nodes, found.exists) == ("v1.36.3", "hello", False, True)

@@ -1,0 +1,166 @@
+"""HTTP requests to one cluster's API server: credentials, retries and errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from urllib3 import BaseHTTPResponse, Timeout
+
+from pipeline.adapters.kubernetes.client import Cluster, error_for, translate
+from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.retry import Backoff, Retry
+
+Connect = Callable[[], Cluster]
+
+REQUEST_TIMEOUT = 15.0  # seconds for one answer
+CONNECT_TIMEOUT = 5.0  # seconds
+RETRY_WITHIN = 3.0  # seconds: a request that failed later than this is not repeated
+BACKOFF = Backoff(0.1, factor=3.0, ceiling=1.0)  # a busy or restarting API server fails at once
+RETRIES = 3
+UNAUTHORIZED = 401
+
+
+class Connection:
+    """One namespace of one cluster. After a fork, the child opens connections of its own."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._cluster: Cluster | None = None
+        self._owner = 0
+
+    @property
+    def cluster(self) -> Cluster:
+        known = self._cluster  # another thread may reset it at any time
+        if known is None or self._owner != os.getpid():
+            known = self._connect()
+            self._cluster, self._owner = known, os.getpid()
+        return known
+
+    @property
+    def namespace(self) -> str:
+        return self.cluster.namespace
+
+    @property
+    def host(self) -> str:
+        """The API server's URL."""
+        return str(self.cluster.client.configuration.host)
+
+    def request_json(self, method: str, path: str, doing: str, **options: Any) -> dict[str, Any]:
+        """One request with a JSON object as its answer. Raises TryAgain, or Refused with the API server's reason."""
+        raw = self.request(method, path, doing, **options).data
+        try:
+            answer: dict[str, Any] = json.loads(raw)
+        except ValueError:
+            raise self.not_an_api(doing, raw) from None
+        if not isinstance(answer, dict):
+            raise self.not_an_api(doing, raw)
+        return answer
+
+    def not_an_api(self, doing: str, answer: bytes | str) -> EngineFailed:
+        text = answer if isinstance(answer, str) else answer.decode("utf-8", "replace")
+        return EngineFailed(
+            f"{doing}: the server at {self.host} is not a Kubernetes API: it answered {text[:100]!r}.",
+            advice="Check `server` in the kubeconfig, and any proxy between this machine and the cluster.",
+        )
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        content_type: str = "application/json",
+        silence: float | None = 0.0,
+    ) -> BaseHTTPResponse:
+        """One request, repeated if the API server is busy. ``silence``: seconds that a stream may stay silent, None for
+        no limit; 0 if the answer is not a stream."""
+        given = {key: value for key, value in (query or {}).items() if value}
+        url = path + (f"?{urlencode(given)}" if given else "")
+        headers = {"Content-Type": content_type} if body is not None else {}
+        sent = None if body is None else json.dumps(body).encode()
+
+        def once() -> BaseHTTPResponse:
+            answer = self.raw(method, url, doing, headers=headers, body=sent, silence=silence)
+            if not 200 <= answer.status < 300:
+                with translate(doing, self.host):
+                    raise error_for(doing, answer.status, answer.data)
+            return answer
+
+        return _with_retries(once)
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        headers: dict[str, str],
+        body: bytes | None = None,
+        silence: float | None = 0.0,
+        timeout: float = REQUEST_TIMEOUT,
+    ) -> BaseHTTPResponse:
+        """One exchange with the API server, whatever the status of its answer. The caller reads and closes a stream.
+        Raises TryAgain if there is no answer."""
+        limits = Timeout(connect=CONNECT_TIMEOUT, read=timeout if silence == 0.0 else silence)
+        try:
+            answer = self._exchange(method, path, doing, headers, body, limits, silence == 0.0)
+            if answer.status != UNAUTHORIZED:
+                return answer
+            answer.close()
+            self._forget_cluster()
+            return self._exchange(method, path, doing, headers, body, limits, silence == 0.0)
+        except TryAgain:
+            self._forget_cluster()
+            raise
+
+    def _forget_cluster(self) -> None:
+        """The next request reads the kubeconfig again: credentials and certificates in it may have been renewed."""
+        self._cluster = None
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        limits: Timeout,
+        whole: bool,
+    ) -> BaseHTTPResponse:
+        client = self.cluster.client
+        host = str(client.configuration.host)
+        with translate(doing, host):
+            sent = {"Accept": "application/json", "User-Agent": "pushlive", **headers}
+            client.update_params_for_auth(sent, [], ["BearerToken"], path, method, None)
+            return client.rest_client.pool_manager.request(
+                method,
+                host + path,
+                headers=sent,
+                body=body,
+                preload_content=whole,
+                timeout=limits,
+                retries=False,
+                redirect=False,
+            )
+
+
+def _with_retries(request: Callable[[], BaseHTTPResponse]) -> BaseHTTPResponse:
+    """Every request made here is idempotent. It is repeated if it fails at once (busy, a conflict, a refused
+    connection), but not after a timeout: the caller has a deadline of its own."""
+    start = time.monotonic()
+    retry = Retry(BACKOFF, retries=RETRIES)
+    while True:
+        try:
+            return request()
+        except TryAgain:
+            pause = retry.pause()
+            if pause is None or time.monotonic() - start > RETRY_WITHIN:
+                raise
+        time.sleep(pause)

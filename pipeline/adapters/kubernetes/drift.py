@@ -1,0 +1,72 @@
+"""What differs between a slot on a cluster and its spec, and how it is brought back."""
+
+from __future__ import annotations
+
+from pipeline.adapters.kubernetes import diff
+from pipeline.adapters.kubernetes.names import base, slot_name
+from pipeline.adapters.kubernetes.objects import Manifest
+from pipeline.adapters.kubernetes.pod_problems import deployment_problem, pod_problem
+from pipeline.adapters.kubernetes.pods import is_ready
+from pipeline.adapters.kubernetes.slots import KubeSlots
+from pipeline.adapters.kubernetes.traffic import KubeTraffic
+from pipeline.domain.engine_types import SlotSpec
+
+
+class KubeDrift(KubeSlots, KubeTraffic):
+    """See ``ports.Drift`` for what each method promises."""
+
+    def missing(self, spec: SlotSpec) -> tuple[str, ...]:
+        name = slot_name(spec.ref)
+        found = self._api.get("Deployment", name)
+        if found is None:
+            return (f"the Deployment {name} is missing",)
+        if self._spec_of(found) != self._manifests.spec_hash(spec):
+            return (f"the Deployment {name} has another release or configuration",)
+        if not found["spec"].get("replicas"):
+            return (f"the Deployment {name} was scaled to 0",)
+        problem = deployment_problem(found)
+        texts = [problem.text] if problem else []
+        unready = [pod for pod in self._pods(spec.ref) if not is_ready(pod)]
+        texts += [f"{one.subject}: {one.text}" for one in map(pod_problem, unready) if one]
+        if not self._is_exposed(spec):
+            texts.append(f"its preview Service {name} does not select its pods")
+        if self._hosts_missing(spec):
+            texts.append(f"the Ingress {base(spec.ref)} does not route its host names")
+        return tuple(texts)
+
+    def restore(self, spec: SlotSpec) -> bool:
+        acted = self._fill(spec, exactly=False)
+        if not self._is_exposed(spec):
+            self.expose(spec)
+            acted = True
+        if self._hosts_missing(spec):
+            self._apply_ingress(spec)
+            acted = True
+        return acted
+
+    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
+        lines: list[str] = []
+        for manifest in self._slot_manifests(spec):
+            if before_and_after := self._owned.restore(manifest, dry_run=True):
+                lines += diff.changes(*before_and_after)
+        return tuple(lines)
+
+    def revert_drift(self, spec: SlotSpec) -> None:
+        for manifest in self._slot_manifests(spec):
+            if self._owned.get(manifest["kind"], manifest["metadata"]["name"], spec.ref):
+                self._owned.restore(manifest, dry_run=False)
+                self._api.apply(manifest)  # our field manager owns each field again
+
+    def _slot_manifests(self, spec: SlotSpec) -> list[Manifest]:
+        """Every object of the slot that can be changed by hand; while it serves, the public Service and the Ingress,
+        too."""
+        manifests = [self._manifests.deployment(spec), self._manifests.preview(spec)]
+        if self.serving(spec.ref) == spec.ref.slot:
+            manifests.append(self._manifests.public(spec.ref, spec.ref.slot))
+            if spec.config.hosts:
+                manifests.append(
+                    self._manifests.ingress(spec.ref, spec.config.hosts, spec.config.engine.ingress)
+                )
+        if spec.config.service.replicas > 1:
+            manifests.append(self._manifests.disruption(spec))
+        return manifests

@@ -1,0 +1,74 @@
+"""What the four ports of a cluster share: the API, the manifests, and the pods of a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.env_sources import EnvSources
+from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
+from pipeline.adapters.kubernetes.names import COMMAND, RESULT, SPEC, base, slot_labels
+from pipeline.adapters.kubernetes.objects import KubeObject
+from pipeline.adapters.kubernetes.ownership import OwnedObjects
+from pipeline.adapters.kubernetes.pods import is_finished, is_terminating
+from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.environment import Slot
+from pipeline.errors import RequestError
+from pipeline.lib.retry import poll
+from pipeline.ports.clock import Clock
+
+SETTLE_WITHIN = 5.0  # seconds for the cluster's controllers to follow a change
+CHECK_EVERY = 0.02  # seconds between two looks at whether they have
+
+
+class EngineBase:
+    """``key``: which engine this is (``Where.key``)."""
+
+    def __init__(self, api: KubeApi, instance: str, key: str, clock: Clock) -> None:
+        self._api, self._instance, self._key, self._clock = api, instance, key, clock
+        self._owned = OwnedObjects(api, instance)
+
+    @property
+    def _manifests(self) -> Manifests:
+        return Manifests(self._instance, self._api.namespace)
+
+    @property
+    def _sources(self) -> EnvSources:
+        return EnvSources(self._api, self._owned, self._manifests)
+
+    def serving(self, ref: SlotRef) -> Slot | None:
+        return selected_slot(self._api.get("Service", base(ref)))
+
+    def _refuse_serving(self, ref: SlotRef, what: str) -> None:
+        if self.serving(ref) == ref.slot:
+            raise RequestError(
+                f"{base(ref)}: {ref.slot} takes the traffic, so it cannot be {what}.",
+                advice="Switch to the other slot first.",
+            )
+
+    def _all_pods(self, ref: SlotRef) -> list[KubeObject]:
+        """The slot's pods, sorted by name. An evicted pod stays here for long, although another has replaced it."""
+        found = self._api.find("Pod", slot_labels(self._instance, ref))
+        return sorted(found, key=lambda pod: pod["metadata"]["name"])
+
+    def _pods(self, ref: SlotRef) -> list[KubeObject]:
+        """Those that are neither finished nor being deleted."""
+        return [pod for pod in self._all_pods(ref) if not is_terminating(pod) and not is_finished(pod)]
+
+    def _command_pods(self, ref: SlotRef) -> list[KubeObject]:
+        """The pods of the environment's commands, except those whose result nothing keeps any more."""
+        found = self._owned.all("Pod", ref)
+        return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not _is_released(pod)]
+
+    def _spec_of(self, deployment: KubeObject) -> str:
+        """The hash of the pods that a Deployment creates."""
+        return str(deployment["spec"]["template"]["metadata"]["labels"].get(SPEC))
+
+    def _wait_until(self, done: Callable[[], bool]) -> None:
+        """Gives the cluster's controllers a limited time to follow a change."""
+        poll(done, CHECK_EVERY, self._clock, timeout=SETTLE_WITHIN)
+
+
+def _is_released(pod: KubeObject) -> bool:
+    """True for a pod that is being deleted and that no finalizer of ours keeps."""
+    return is_terminating(pod) and RESULT not in (pod["metadata"].get("finalizers") or ())

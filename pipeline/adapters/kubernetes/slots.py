@@ -1,0 +1,157 @@
+"""Slots on a cluster: one Deployment each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.adapters.kubernetes import capacity, command_pod, diff
+from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.manifests import selected_slot
+from pipeline.adapters.kubernetes.names import (
+    INSTANCE,
+    NOWHERE,
+    RELEASE,
+    base,
+    slot_labels,
+    slot_name,
+    slot_ref,
+)
+from pipeline.adapters.kubernetes.objects import KubeObject
+from pipeline.adapters.kubernetes.pod_problems import pod_problem
+from pipeline.adapters.kubernetes.pods import is_finished, is_ready, is_terminating, last_termination
+from pipeline.adapters.kubernetes.readiness import ReadinessWait
+from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
+from pipeline.domain.environment import SLOTS
+from pipeline.errors import EngineFailed
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
+
+KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "ConfigMap", "Secret")
+
+
+class KubeSlots(EngineBase):
+    """See ``ports.Slots`` for what each method promises."""
+
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:  # `switch` routes the hosts here
+        if self._owned.get("Service", base(ref), ref):
+            return
+        # Any object in the way is reported before anything is created.
+        for slot in SLOTS:
+            for kind in ("Deployment", "Service"):
+                self._owned.get(kind, f"{base(ref)}-{slot}", ref)
+        if hosts:
+            self._owned.get("Ingress", base(ref), ref)
+        self._owned.create(self._manifests.public(ref, NOWHERE), ref)
+
+    def fits(self, spec: SlotSpec) -> None:
+        current = self._owned.get_if_owned("Deployment", slot_name(spec.ref), spec.ref)
+        capacity.check_fits(self._api, spec.ref, self._manifests.deployment(spec), current)
+
+    def start(self, spec: SlotSpec, watch: Watch) -> None:
+        watch.check()
+        service = self._owned.get("Service", base(spec.ref), spec.ref)
+        if service is None:
+            raise EngineFailed(
+                f"The environment {base(spec.ref)} was not prepared: it has no Service.",
+                advice="Deploy again.",
+            )
+        if selected_slot(service) != spec.ref.slot:
+            self._clean_idle_slot(spec)
+        self._fill(spec, exactly=True)
+
+    def _clean_idle_slot(self, spec: SlotSpec) -> None:
+        """Reverts drift in an idle slot, and deletes pods that failed in it: the cluster waits longer and longer
+        before it restarts them."""
+        found = self._owned.get("Deployment", slot_name(spec.ref), spec.ref)
+        if found and diff.other_managers(found):
+            self._sources.create(spec)
+            wanted = self._manifests.deployment(spec)
+            if self._spec_of(found) != self._manifests.spec_hash(spec):
+                wanted["spec"]["replicas"] = 0
+            self._owned.restore(wanted, dry_run=False)
+        for pod in self._all_pods(spec.ref):
+            failed = is_finished(pod) or (pod_problem(pod) and not is_ready(pod))
+            if failed and not is_terminating(pod):
+                self._api.delete("Pod", pod["metadata"]["name"])
+
+    def _fill(self, spec: SlotSpec, exactly: bool) -> bool:
+        """Makes the slot's Deployment match the spec; True if it changed anything. Unless ``exactly``, a number of
+        replicas other than 0 that was set by hand is kept."""
+        found = self._owned.get("Deployment", slot_name(spec.ref), spec.ref)
+        if found and self._matches(found, spec, exactly):
+            return self._sources.restore(spec)
+        other = found is not None and self._spec_of(found) != self._manifests.spec_hash(spec)
+        if other and self._pods(spec.ref):
+            self._refuse_serving(spec.ref, "given another release")
+        if not spec.remote:
+            raise EngineFailed(
+                f"r{spec.release} was made before its pipeline had a `registry:`, so no cluster can pull its image.",
+                advice=f"Deploy its commit again: `pushlive deploy {spec.ref.pipeline} --commit {spec.commit[:7]}`.",
+            )
+        self._sources.create(spec)
+        if other:  # the old pods end at once: they take no traffic, and this makes room
+            self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
+        self._api.apply(self._manifests.deployment(spec))
+        self._sources.sweep(spec, self._command_pods(spec.ref))
+        return True
+
+    def _matches(self, deployment: KubeObject, spec: SlotSpec, exactly: bool) -> bool:
+        replicas = int(deployment["spec"].get("replicas") or 0)
+        enough = replicas == spec.config.service.replicas if exactly else replicas > 0
+        return enough and self._spec_of(deployment) == self._manifests.spec_hash(spec)
+
+    def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
+        labels, spec_hash = slot_labels(self._instance, spec.ref), self._manifests.spec_hash(spec)
+        ReadinessWait(self._api, self._clock, spec, labels, spec_hash).until_ready(emit, watch)
+        return self.replicas(spec.ref)
+
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        return tuple(self._replica(pod) for pod in self._pods(ref))
+
+    def _replica(self, pod: KubeObject) -> Replica:
+        status, name, end = pod.get("status", {}), pod["metadata"]["name"], last_termination(pod)
+        address = status.get("podIP", "")
+        port = next(iter(pod["spec"]["containers"][0].get("ports") or [{}])).get("containerPort", 0)
+        exited = is_finished(pod) or bool(not is_ready(pod) and pod_problem(pod) and end)
+        return Replica(
+            name=name,
+            address=address,
+            port=int(port),
+            release=int(pod["metadata"]["labels"].get(RELEASE) or 0),
+            state="exited" if exited else "running" if is_ready(pod) else "starting",
+            exit_code=end.get("exitCode") if end and exited else None,
+            out_of_memory=bool(end and end.get("reason") == "OOMKilled" and exited),
+            reach=address if self._api.cluster.inside else name,
+        )
+
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        pods = self._pods(ref)
+        merged: list[tuple[str, str]] = []  # time and text
+        for number, pod in enumerate(pods, 1):
+            prefix = f"{number}: " if len(pods) > 1 else ""
+            output = self._api.output(pod["metadata"]["name"], lines, times=True)
+            merged += [(at, prefix + text) for at, _, text in (line.partition(" ") for line in output)]
+        merged.sort(key=lambda pair: pair[0])
+        return tuple(text for _, text in merged[-lines:])
+
+    def stop(self, ref: SlotRef) -> None:
+        self._refuse_serving(ref, "stopped")
+        # It stays with 0 replicas: it costs nothing, and a revert finds what it needs.
+        if self._owned.get_if_owned("Deployment", slot_name(ref), ref):
+            self._api.merge("Deployment", slot_name(ref), {"spec": {"replicas": 0}})
+        self._owned.delete("Service", slot_name(ref), ref)
+        self._wait_until(lambda: not self._pods(ref))  # all of them are being deleted
+        for pod in self._all_pods(ref):
+            if is_finished(pod) and not is_terminating(pod):
+                self._api.delete("Pod", pod["metadata"]["name"])
+
+    def remove(self, ref: SlotRef) -> None:
+        names = [pod["metadata"]["name"] for pod in self._command_pods(ref)]
+        command_pod.remove(self._api, self._clock, names)
+        for kind in KINDS:
+            for one in self._owned.all(kind, ref):
+                self._api.delete(kind, one["metadata"]["name"])
+
+    def slots(self) -> Iterable[SlotRef]:
+        found = self._api.find("Deployment", {INSTANCE: self._instance})
+        return sorted({slot_ref(one["metadata"]["labels"], self._key) for one in found}, key=str)

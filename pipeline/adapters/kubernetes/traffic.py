@@ -1,0 +1,115 @@
+"""Traffic on a cluster: the selector of the public Service is the switch."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.names import DETACHED, NOWHERE, SPEC, base, slot_name
+from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
+from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
+from pipeline.errors import RequestError, TryAgain
+from pipeline.lib.units import bracketed
+from pipeline.ports.clock import Watch
+
+
+class KubeTraffic(EngineBase):
+    """See ``ports.Traffic`` for what each method promises."""
+
+    def expose(self, spec: SlotSpec) -> None:
+        ref = spec.ref
+        self._owned.apply(self._manifests.preview(spec), ref)
+        if spec.config.service.replicas > 1:
+            self._owned.apply(self._manifests.disruption(spec), ref)
+        else:
+            self._owned.delete("PodDisruptionBudget", slot_name(ref), ref)
+
+    def _is_exposed(self, spec: SlotSpec) -> bool:
+        found = self._api.get("Service", slot_name(spec.ref))
+        labels = (found or {}).get("spec", {}).get("selector") or {}
+        return bool(labels.get(SPEC) == self._manifests.spec_hash(spec))
+
+    def preview(self, spec: SlotSpec) -> Route:
+        return self._route(slot_name(spec.ref), spec)
+
+    def public(self, spec: SlotSpec) -> Route:
+        return self._route(base(spec.ref), spec)
+
+    def _route(self, service: str, spec: SlotSpec) -> Route:
+        expected, full_name = self._replica_sets(spec), f"{self._api.namespace}/{service}"
+        if not self._api.cluster.inside:
+            return Route(proxy_path(self._api, service), {}, expected, full_name)
+        found = self._api.get("Service", service) or {}
+        host = f"{service}.{self._api.namespace}.svc"
+        # The request goes to the IP address, which needs no DNS; the application sees the name.
+        address = bracketed(found.get("spec", {}).get("clusterIP") or host)
+        return Route(f"http://{address}", {"Host": host}, expected, full_name)
+
+    def _replica_sets(self, spec: SlotSpec) -> tuple[str, ...]:
+        """The ReplicaSets that must answer. Never empty, since that would accept any."""
+        wanted = self._manifests.spec_hash(spec)
+        pods = [pod for pod in self._pods(spec.ref) if pod["metadata"]["labels"].get(SPEC) == wanted]
+        found = {replica_set_of(pod["metadata"]["name"]) for pod in pods}
+        return tuple(sorted(found)) or (f"a pod of {slot_name(spec.ref)}",)
+
+    def switch(self, spec: SlotSpec) -> None:
+        if not self._is_exposed(spec):
+            raise RequestError(
+                f"{base(spec.ref)}: the Service {slot_name(spec.ref)} does not select the pods of r{spec.release}.",
+                advice="Start and expose the slot before switching to it.",
+            )
+        self._owned.apply(self._manifests.public(spec.ref, spec.ref.slot), spec.ref)
+        with suppress(TryAgain):  # the traffic has moved already
+            self._settle(spec)
+        self._apply_ingress(spec)
+
+    def _settle(self, spec: SlotSpec) -> None:
+        """Waits a limited time until the Service's endpoints follow its selector."""
+        expected = set(self._replica_sets(spec))
+
+        def settled() -> bool:
+            serving = set(serving_replica_sets(self._api, base(spec.ref)))
+            return bool(serving) and serving <= expected
+
+        self._wait_until(settled)
+
+    def _apply_ingress(self, spec: SlotSpec) -> None:
+        """The environment has one Ingress: that of the release that serves."""
+        ref, config = spec.ref, spec.config
+        if config.hosts:
+            self._owned.apply(self._manifests.ingress(ref, config.hosts, config.engine.ingress), ref)
+        else:
+            self._owned.delete("Ingress", base(ref), ref)
+
+    def _hosts_missing(self, spec: SlotSpec) -> bool:
+        """True if the slot serves, and the Ingress does not have exactly its host names."""
+        if self.serving(spec.ref) != spec.ref.slot:
+            return False
+        found = self._owned.get_if_owned("Ingress", base(spec.ref), spec.ref)
+        hosts = [rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()]
+        return sorted(hosts) != sorted(spec.config.hosts)
+
+    def unroute(self, ref: SlotRef) -> None:
+        if self._owned.get("Service", base(ref), ref):
+            self._api.apply(self._manifests.public(ref, NOWHERE))
+
+    def open_sessions(self, ref: SlotRef) -> int:  # noqa: ARG002
+        return 0  # a Service does not count connections
+
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:  # noqa: ARG002
+        self._refuse_serving(ref, "drained")
+        watch.check()
+        return 0  # pods get time to finish their requests when they are deleted
+
+    def detach(self, ref: SlotRef, mark: str) -> int:
+        self._refuse_serving(ref, "detached")
+        found = self._owned.get_if_owned("Deployment", slot_name(ref), ref)
+        if found is None or (found["metadata"].get("annotations") or {}).get(DETACHED) == mark:
+            return 0
+        pods = self._pods(ref)
+        for pod in pods:
+            # With their full termination period: nodes may not have seen the switch yet, and with a shorter one the
+            # pre-stop delay would take time from requests in flight.
+            self._api.delete("Pod", pod["metadata"]["name"])
+        self._api.merge("Deployment", slot_name(ref), {"metadata": {"annotations": {DETACHED: mark}}})
+        return len(pods)
