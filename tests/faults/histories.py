@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipeline.adapters.fake.parts import FakeEngine
+from pipeline.adapters.fake import FakeEngine
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
 from pipeline.lib import codec

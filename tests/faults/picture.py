@@ -22,7 +22,7 @@ def picture(world: World, pipeline: str = "hello") -> dict[str, Any]:
         "active": {key: slot for key, slot in world.engine.active.items() if key[0] == pipeline},
         "held": {
             (p.environment, p.slot): one.spec.release
-            for p, one in sorted(world.engine.held.items(), key=str)
+            for p, one in sorted(world.engine.contents.items(), key=str)
             if p.pipeline == pipeline
         },
         "due": world.store.due(pipeline),
@@ -47,7 +47,7 @@ def still_serves(world: World, pipeline: str = "hello") -> list[str]:
     wrong = []
     for place in world.store.environments(pipeline).values():
         slot = world.engine.active.get((place.pipeline, place.name))
-        held = world.engine.held.get(slot_ref(place, slot)) if slot else None
+        held = world.engine.contents.get(slot_ref(place, slot)) if slot else None
         if place.good and (held is None or not held.alive or not held.exposed):
             wrong.append(f"{place.id} serves nothing ({slot})")
         if slot and slot not in (place.active, place.switching) and not _goes_back(place, slot):
@@ -70,7 +70,7 @@ def at_rest(world: World, pipeline: str = "hello") -> list[str]:
         if place.switching:
             wrong.append(f"{place.id}: still means to switch to {place.switching}")
         for slot in SLOTS:
-            held, record = world.engine.held.get(slot_ref(place, slot)), place.slots.get(slot)
+            held, record = world.engine.contents.get(slot_ref(place, slot)), place.slots.get(slot)
             taken_away = (
                 held is None and record and record.state == SlotState.FAILED
             )  # kept to look at, no more

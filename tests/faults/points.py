@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.adapters.fake.parts import IllegalOrder, Killed, OneEngine
+from pipeline.adapters.fake import IllegalOrder, Killed, OneEngine
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import services_on
 from pipeline.domain.run import Run

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline.adapters.fake.parts import Killed
+from pipeline.adapters.fake import Killed
 from pipeline.deploy.services import services_on
 from pipeline.domain import gates
 from pipeline.domain import slots as slots_rules
@@ -276,8 +276,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def a_container_vanishes(self, which: int) -> None:
-        if self.world.engine.held:
-            self.world.engine.vanish(self._choose(list(self.world.engine.held), which))
+        if self.world.engine.contents:
+            self.world.engine.vanish(self._choose(list(self.world.engine.contents), which))
             self.disturbed = True
 
     @rule(slot=st.sampled_from([None, "blue", "green"]), name=st.sampled_from(["dev", "live"]))

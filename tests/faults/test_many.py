@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pipeline.adapters.fake.parts import Killed, OneEngine
+from pipeline.adapters.fake import Killed, OneEngine
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import services_on
 from pipeline.domain.engine_types import SlotRef

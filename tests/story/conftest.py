@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.fake.parts import (
+from pipeline.adapters.fake import (
     FakeBuilder,
     FakeClock,
     FakeEngine,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from pipeline.adapters.fake.parts import Killed
+from pipeline.adapters.fake import Killed
 from pipeline.deploy.services import services_on
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Actor

@@ -18,7 +18,7 @@ def found(world, name="live") -> list[str]:
 
 
 def live(world, slot="blue") -> SlotRef:
-    return next(p for p in world.engine.held if p.environment == "live" and p.slot == slot)
+    return next(p for p in world.engine.contents if p.environment == "live" and p.slot == slot)
 
 
 def change(world, act) -> None:
@@ -48,7 +48,7 @@ def serving_is_gone(world):
 
 def serving_has_died(world):
     world.engine.exit(live(world, "green"))
-    return "green (r2) should serve, but its containers have ended"
+    return "green (r2) should serve, but its containers have exited"
 
 
 def warm_is_gone(world):
@@ -113,13 +113,13 @@ def test_what_a_run_holds_is_left_to_it_and_that_is_said(two):
 def test_what_cannot_be_mended_is_said(two):
     two.engine.vanish(live(two, "green"))
     two.engine.gone.add(two.store.release("hello", 2).image)
-    assert any("is not on this machine any more" in line for line in two.fix())
+    assert any("is no longer on this machine" in line for line in two.fix())
 
 
 def test_fault_33_a_check_of_a_run_that_died_is_removed_in_time(world):
     world.push("one")
     ref = live(world)
-    world.engine.begun[ref, 1, "smoke-0-1"] = ref, 1  # what a SIGKILL in the middle of a check leaves
+    world.engine.started[ref, 1, "smoke-0-1"] = ref, 1  # what a SIGKILL in the middle of a check leaves
     world.reconcile()
     assert world.engine.command_runs(ref) == {1}
     world.clock.sleep(601)

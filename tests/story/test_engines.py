@@ -42,7 +42,7 @@ def ref(world, name: str, slot: str = "blue") -> SlotRef:
 def test_each_environment_is_on_the_engine_that_is_written(mixed) -> None:
     assert mixed.push("one").outcome == Outcome.LIVE
     assert (mixed.environment("dev").engine, mixed.environment("live").engine) == (DOCKER, PROD)
-    assert {p.engine for p in mixed.engine.held} == {DOCKER, PROD}
+    assert {p.engine for p in mixed.engine.contents} == {DOCKER, PROD}
     assert in_use(mixed.store, None) == {DOCKER, PROD}
     assert named_in(mixed.settings.config) == {DOCKER, PROD}
 

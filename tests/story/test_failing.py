@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.adapters.fake.parts import Killed
+from pipeline.adapters.fake import Killed
 from pipeline.domain.engine_types import CommandResult, SlotRef
 from pipeline.domain.environment import SlotState
 from pipeline.domain.run import Outcome, State

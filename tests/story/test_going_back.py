@@ -13,11 +13,11 @@ MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
 def test_revert_takes_the_warm_slot_and_starts_nothing(world):
     world.push("one")
     world.push("two")
-    held = dict(world.engine.held)
+    held = dict(world.engine.contents)
     run = world.revert(reason="slow")
     assert (run.kind, run.outcome, run.release, run.stages) == (Kind.REVERT, Outcome.LIVE, 1, ("live",))
     assert world.serving() == {"dev": 2, "qa": 2, "live": 1}
-    assert world.engine.held == held
+    assert world.engine.contents == held
     live = world.environment("live")
     assert live.hold.reason == "slow"
     assert [q.release for q in live.quarantine] == [2]
@@ -33,7 +33,7 @@ def test_a_cold_revert_starts_the_retained_image_with_its_own_configuration(worl
     assert run.outcome == Outcome.LIVE
     ref = world.environment("live")
     [spec] = [
-        s.spec for p, s in world.engine.held.items() if p.environment == "live" and p.slot == ref.active
+        s.spec for p, s in world.engine.contents.items() if p.environment == "live" and p.slot == ref.active
     ]
     assert (spec.release, spec.config.service.replicas) == (1, 2)
 

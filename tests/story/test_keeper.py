@@ -11,17 +11,17 @@ from pipeline.domain.run import Outcome
 
 def test_a_due_run_in_nobodys_hands_is_rung_for(world):
     world.accept(world.commit("one"))
-    world.queue.rings.clear()
+    world.queue.notified.clear()
     world.keeper.tick()
-    assert world.queue.rings == [("hello", False)]
+    assert world.queue.notified == [("hello", False)]
 
 
 def test_a_run_in_somebodys_hands_is_not(world):
     run = world.accept(world.commit("one"))
     lease = world.store.leases.take(f"run:{run.id}", "somebody")
-    world.queue.rings.clear()
+    world.queue.notified.clear()
     world.keeper.tick()
-    assert world.queue.rings == []
+    assert world.queue.notified == []
     world.store.leases.drop(lease)
 
 
@@ -60,10 +60,10 @@ def test_fault_34_the_proxy_is_brought_back_to_the_stores_word(world):
 
 def test_fault_39_a_removed_container_is_restored(world):
     world.push("one")
-    ref = next(p for p in world.engine.held if p.environment == "live")
+    ref = next(p for p in world.engine.contents if p.environment == "live")
     world.engine.vanish(ref)
     said = world.reconcile()
-    assert ref in world.engine.held
+    assert ref in world.engine.contents
     assert any("was not running and was started" in line for line in said)
 
 
@@ -72,7 +72,7 @@ def test_a_warm_slot_is_stopped_when_its_time_is_over(world):
     world.push("two")
     world.clock.sleep(601)
     world.reconcile()
-    assert {p.slot for p in world.engine.held} == {"green"}
+    assert {p.slot for p in world.engine.contents} == {"green"}
     assert set(world.environment("live").slots) == {"green"}
     assert world.environment("live").serving == 2
 
@@ -80,25 +80,25 @@ def test_a_warm_slot_is_stopped_when_its_time_is_over(world):
 def test_a_busy_warm_slot_is_drained_first_but_not_for_ever(world):
     world.push("one")
     world.push("two")
-    ref = next(p for p in world.engine.held if p.environment == "live" and p.slot == "blue")
+    ref = next(p for p in world.engine.contents if p.environment == "live" and p.slot == "blue")
     world.engine.sessions(ref, 10_000)
     world.clock.sleep(601)
     world.reconcile()
-    assert ref in world.engine.held
+    assert ref in world.engine.contents
     world.clock.sleep(60)
     world.reconcile()
-    assert ref not in world.engine.held
+    assert ref not in world.engine.contents
 
 
 def test_a_failed_slot_is_kept_for_a_while_and_then_cleared(world):
     world.break_app(1)
     world.push("one")
-    assert {p.environment for p in world.engine.held} == {"dev"}
+    assert {p.environment for p in world.engine.contents} == {"dev"}
     world.reconcile()
-    assert world.engine.held
+    assert world.engine.contents
     world.clock.sleep(601)
     world.reconcile()
-    assert not world.engine.held
+    assert not world.engine.contents
     assert world.environment("dev").slots == {}
 
 
@@ -115,14 +115,14 @@ def test_a_slot_left_behind_by_a_run_that_ended_is_cleared(world):
 
 def test_containers_that_a_lost_store_does_not_know_go_on_until_gc(world):
     world.push("one")
-    spec = next(s.spec for p, s in world.engine.held.items() if p.environment == "dev")
+    spec = next(s.spec for p, s in world.engine.contents.items() if p.environment == "dev")
     stranger = SlotRef("ghost", "dev", 9, "blue")
-    world.engine.held[stranger] = type(world.engine.held[spec.ref])(replace(spec, ref=stranger))
+    world.engine.contents[stranger] = type(world.engine.contents[spec.ref])(replace(spec, ref=stranger))
     world.engine.active["ghost", "dev"] = None
     assert world.reconcile() == []
-    assert stranger in world.engine.held
+    assert stranger in world.engine.contents
     said = world.gc()
-    assert stranger not in world.engine.held
+    assert stranger not in world.engine.contents
     assert any("ghost/dev has no record" in line for line in said)
 
 
@@ -151,7 +151,7 @@ def test_gc_removes_what_is_not_configured_any_more(world):
     world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
     said = world.gc()
     assert any("hello/qa is no longer in pipelines.yaml" in line for line in said)
-    assert {p.environment for p in world.engine.held} == {"dev", "live"}
+    assert {p.environment for p in world.engine.contents} == {"dev", "live"}
     assert set(world.store.environments("hello")) == {"dev", "live"}
 
 
@@ -185,7 +185,7 @@ def test_nothing_is_started_again_while_gc_removes_it(world, monkeypatch):
 
     monkeypatch.setattr(world.engine, "remove", remove)
     world.gc()
-    assert {ref.environment for ref in world.engine.held} == {"dev", "live"}
+    assert {ref.environment for ref in world.engine.contents} == {"dev", "live"}
 
 
 def test_one_keeper_acts_at_a_time(world):

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from pipeline.adapters.fake.parts import FakePost, Killed
+from pipeline.adapters.fake import FakePost, Killed
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import EngineFailed, OutcomeUnknown, StoreUnavailable, TryAgain
 from pipeline.notify.delivery import BACKOFF, KEEP, MAX_REFUSALS, MIN_ATTEMPTS, Delivery, outages

@@ -120,9 +120,9 @@ def test_fault_42_a_ring_that_was_taken_by_a_worker_that_died_is_repeated(world,
     taken = queue.pop_job_id()  # and here the worker is killed
     assert taken
     assert len(queue) == 0
-    world.queue.rings.clear()
+    world.queue.notified.clear()
     world.keeper.tick()
-    assert world.queue.rings == [("hello", False)]
+    assert world.queue.notified == [("hello", False)]
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
 
@@ -133,8 +133,8 @@ def test_fault_42_a_worker_that_died_between_the_lease_and_the_run_costs_the_lea
     assert world.runner.work("hello") is None
     world.keeper.tick()
     world.clock.sleep(9)
-    world.queue.rings.clear()
+    world.queue.notified.clear()
     world.keeper.tick()
-    assert world.queue.rings == [("hello", False)]
+    assert world.queue.notified == [("hello", False)]
     world.work()
     assert (world.run(run.number).outcome, world.run(run.number).attempts) == (Outcome.LIVE, 1)

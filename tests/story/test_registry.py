@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.adapters.fake.parts import Killed
+from pipeline.adapters.fake import Killed
 from pipeline.domain.engine_types import Login
 from pipeline.domain.release import Release
 from pipeline.domain.run import Outcome

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from pipeline.adapters.fake.parts import Killed
+from pipeline.adapters.fake import Killed
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain import slots
@@ -318,11 +318,11 @@ def test_release_command_containers_are_forgotten(make_world):
 
 def test_sweep_rings_without_bound(world):
     world.accept(world.commit("one"))
-    world.queue.rings.clear()
+    world.queue.notified.clear()
     for _ in range(60):
         world.clock.sleep(1)
         world.keeper.tick()
-    assert len(world.queue.rings) < 30, len(world.queue.rings)
+    assert len(world.queue.notified) < 30, len(world.queue.notified)
 
 
 def test_revert_to_an_identical_release(world):
@@ -506,12 +506,12 @@ def test_clean_restart_sweeps_at_once(world):
     world.keeper.tick()
     new = world.another_keeper()
     world.accept(world.commit("two"))
-    world.queue.rings.clear()
+    world.queue.notified.clear()
     deadline = time.monotonic() + 15
-    while not world.queue.rings and time.monotonic() < deadline:
+    while not world.queue.notified and time.monotonic() < deadline:
         new.tick()
         time.sleep(0.5)
-    assert world.queue.rings
+    assert world.queue.notified
 
 
 def test_advice_after_the_switch_tells_the_truth(world):

@@ -34,7 +34,7 @@ def put(world, name: str, value: str, environment: str = "") -> dict:
 def given(world, environment: str = "live") -> dict[str, str]:
     """The secrets of the containers that serve there."""
     active = world.environment(environment).active
-    [slot] = [s for p, s in world.engine.held.items() if (p.environment, p.slot) == (environment, active)]
+    [slot] = [s for p, s in world.engine.contents.items() if (p.environment, p.slot) == (environment, active)]
     return {name: value.reveal() for name, value in slot.secrets.items()}
 
 
@@ -148,7 +148,9 @@ def test_a_warm_revert_needs_no_key_and_a_cold_one_fails_before_it_starts_anythi
     started = world.engine.names().count("start")
     world.commands.unquarantine("hello", "ann", 2)
     world.environment("live")
-    world.engine.vanish(next(p for p in world.engine.held if p.environment == "live" and p.slot == "green"))
+    world.engine.vanish(
+        next(p for p in world.engine.contents if p.environment == "live" and p.slot == "green")
+    )
     ref = world.environment("live")
     world.store.transact("hello", lambda tx: tx.put_environment(
         type(ref)(**{**vars(ref), "slots": {"blue": ref.slots["blue"]}})))  # fmt: skip
@@ -185,7 +187,7 @@ def test_a_version_that_is_no_longer_kept_is_reported_before_anything_starts(wor
 def test_recreated_containers_get_the_versions_they_had(world):
     world.push("one")
     put(world, "TOKEN", "the-second-token")
-    ref = next(ref for ref in world.engine.held if ref.environment == "live")
+    ref = next(ref for ref in world.engine.contents if ref.environment == "live")
     world.engine.vanish(ref)
     assert any("was not running" in line for line in world.reconcile())
     assert given(world)["TOKEN"] == "the-first-token"
@@ -367,7 +369,7 @@ def test_a_damaged_secret_affects_only_its_own_pipeline(make_world):
     put(world, "DATABASE_URL", "postgres://one", "live")
     for pipeline in ("hello", "other"):
         assert world.push("one", pipeline).outcome == Outcome.LIVE
-    for ref in [ref for ref in world.engine.held if ref.environment == "live"]:
+    for ref in [ref for ref in world.engine.contents if ref.environment == "live"]:
         world.engine.vanish(ref)
     world.store.client.hset(world.store.key("secrets", "hello"), "TOKEN", "[]")
     assert any(line.startswith("other/live") for line in world.reconcile())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.adapters.fake.parts import Killed
+from pipeline.adapters.fake import Killed
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, LeaseLost, PushliveError

@@ -1,4 +1,4 @@
-"""What all strict fakes share: they write down each call, and can be told to fail, hang or die at one."""
+"""What all fakes share: each records its calls, and can be told to fail, hang or die at one of them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 
 from pipeline.ports.clock import Watch
 
+HANG_STEP = 0.25  # seconds that a hanging call waits at a time
+
 
 class IllegalOrder(AssertionError):
-    """A call that the port's call order does not allow."""
+    """A call, or its arguments, that the port does not allow."""
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL in the middle of a call: nothing but a test may catch it."""
+    """Stands for SIGKILL in the middle of a call: only a test may catch it."""
 
 
 @dataclass
@@ -27,14 +29,14 @@ class _Plan:
 
 @dataclass
 class Script:
-    """``calls``: the names of all calls in order, with their arguments."""
+    """``calls``: the name and arguments of each call, in order."""
 
     calls: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     _plans: dict[str, list[_Plan]] = field(default_factory=dict)
     _hangs: set[str] = field(default_factory=set)
 
     def fail(self, name: str, error: BaseException, *, times: int = 1, after: bool = False) -> None:
-        """The next ``times`` calls of that name raise; with ``after`` once their effect has been had."""
+        """The next ``times`` calls of that name raise the error, before their effect or ``after`` it."""
 
         def act() -> None:
             raise error
@@ -42,15 +44,15 @@ class Script:
         self._plans.setdefault(name, []).append(_Plan(act, times, after))
 
     def kill(self, name: str, *, after: bool = False) -> None:
-        """The next call of that name dies as from SIGKILL, before or after its effect."""
+        """The next call of that name dies as from SIGKILL, before its effect or ``after`` it."""
         self.fail(name, Killed(name), after=after)
 
     def before(self, name: str, act: Callable[[], None], *, times: int = 1) -> None:
-        """Does something of the test's just before the next ``times`` calls of that name."""
+        """Runs ``act`` just before each of the next ``times`` calls of that name."""
         self._plans.setdefault(name, []).append(_Plan(act, times, False))
 
     def hang(self, name: str) -> None:
-        """Calls of that name, if they take a watch, last until the watch has had enough."""
+        """Calls of that name that take a watch last until the watch raises."""
         self._hangs.add(name)
 
     def names(self) -> list[str]:
@@ -59,13 +61,13 @@ class Script:
 
     @contextmanager
     def call(self, name: str, *arguments: Any, watch: Watch | None = None) -> Iterator[None]:
-        """Around each method of a fake."""
+        """Wraps each method of a fake."""
         self.calls.append((name, arguments))
         self._act(name, after=False)
         if watch:
             watch.check()
             while name in self._hangs:
-                watch.wait(0.25)
+                watch.wait(HANG_STEP)
         yield
         self._act(name, after=True)
 
@@ -76,7 +78,7 @@ class Script:
                 plan.act()
 
 
-def insist(legal: bool, what: str) -> None:
-    """Raises IllegalOrder where it is not."""
+def require(legal: bool, what: str) -> None:
+    """Raises IllegalOrder unless the call is legal. ``what`` names the illegal call."""
     if not legal:
         raise IllegalOrder(what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.adapters.fake.parts import FakeClock
+from pipeline.adapters.fake import FakeClock
 from pipeline.lib.retry import Backoff, Retry, poll
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.adapters.docker_api.registry import _Progress
 from pipeline.adapters.docker_api.registry_errors import Failing, meaning
-from pipeline.adapters.fake.parts import FakeClock
+from pipeline.adapters.fake import FakeClock
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain

@@ -1,0 +1,84 @@
+"""Images in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import IO
+
+from pipeline.adapters.fake.script import Script, require
+from pipeline.domain.engine_types import Image, Login
+from pipeline.domain.events import Event
+from pipeline.errors import EngineFailed
+from pipeline.ports.builder import BuildRequest, Emit
+from pipeline.ports.clock import Watch
+
+
+class FakeBuilder(Script):
+    """Refuses an empty build context, tags and pushes of an image that was not built, and a push to anything that is
+    not a registry's repository. Equal keys give equal images, reused unless a rebuild is requested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: dict[tuple[str, str], str] = {}  # digest by repository and tag
+        self.built: set[str] = set()
+        self.remote: dict[tuple[str, str], str] = {}  # like `tags`, in registries
+        self.login: Login | None = None  # of the last push
+
+    def build(
+        self,
+        request: BuildRequest,
+        context: Callable[[], AbstractContextManager[IO[bytes]]],
+        emit: Emit,
+        watch: Watch,
+    ) -> Image:
+        with self.call("build", request, watch=watch):
+            digest = "sha256:" + hashlib.sha256(request.key.encode()).hexdigest()
+            if digest in self.built and not request.rebuild:
+                return Image(digest, reused=True)
+            with context() as stream:
+                require(bool(stream.read(1)), "build with an empty context")
+            data = {"seconds": 0.1, "cached": False, "error": ""}
+            emit(Event("vertex", 0.0, "[1/1] FROM fake", data=data))
+            emit(Event("line", 0.0, "building"))
+            self.built.add(digest)
+            return Image(digest, reused=False, steps=1)
+
+    def tag(self, digest: str, repository: str, tag: str) -> None:
+        with self.call("tag", digest, repository, tag):
+            self._require_built(digest)
+            self.tags[repository, tag] = digest
+
+    def push(
+        self, digest: str, repository: str, tag: str, login: Login | None, emit: Emit, watch: Watch
+    ) -> str:
+        with self.call("push", digest, repository, tag, watch=watch):
+            require("/" in repository and "@" not in repository, f"push to {repository}")
+            self._require_built(digest)
+            emit(Event("note", 0.0, f"Pushing to {repository}"))
+            self.remote[repository, tag] = digest
+            self.login = login
+            return f"{repository}@sha256:{hashlib.sha256(digest.encode()).hexdigest()}"
+
+    def exists(self, digest: str) -> bool:
+        with self.call("exists", digest):
+            return digest in self.built
+
+    def images(self, repository: str) -> dict[str, tuple[str, ...]]:
+        with self.call("images", repository):
+            found: dict[str, tuple[str, ...]] = {}
+            for (name, tag), digest in self.tags.items():
+                if name == repository:
+                    found[digest] = (*found.get(digest, ()), tag)
+            return found
+
+    def untag(self, repository: str, tag: str) -> None:
+        with self.call("untag", repository, tag):
+            digest = self.tags.pop((repository, tag), None)
+            if digest and digest not in self.tags.values():
+                self.built.discard(digest)
+
+    def _require_built(self, digest: str) -> None:
+        if digest not in self.built:
+            raise EngineFailed(f"The image {digest[:19]} is not on this machine.")

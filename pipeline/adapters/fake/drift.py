@@ -1,0 +1,40 @@
+"""Drift in memory."""
+
+from __future__ import annotations
+
+from pipeline.adapters.fake.engine_state import EngineState, SlotContent, same_containers
+from pipeline.domain.engine_types import SlotSpec
+
+
+class FakeDrift(EngineState):
+    """Refuses to restore in an environment that was not prepared, and to revert the drift of another release."""
+
+    def missing(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("missing", spec):
+            current = self.contents.get(spec.ref)
+            if current is None or not same_containers(current.spec, spec):
+                return ("its containers are missing",)
+            found = [
+                (current.alive, "its containers have exited"),
+                (current.exposed, "the proxy does not know it"),
+            ]
+            return tuple(text for well, text in found if not well)
+
+    def restore(self, spec: SlotSpec) -> bool:
+        with self.call("restore", spec):
+            self._require_prepared(spec.ref)
+            current = self.contents.get(spec.ref)
+            if current and current.alive and current.exposed and same_containers(current.spec, spec):
+                return False
+            self._require_image(spec)
+            self.contents[spec.ref] = SlotContent(spec, ready=True, exposed=True, secrets=spec.reveal())
+            return True
+
+    def drift(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("drift", spec):
+            return self.changed.get(spec.ref, ())
+
+    def revert_drift(self, spec: SlotSpec) -> None:
+        with self.call("revert_drift", spec):
+            self._require_content(spec, "revert_drift of another release")
+            self.changed.pop(spec.ref, None)

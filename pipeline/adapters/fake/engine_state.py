@@ -1,0 +1,141 @@
+"""What a fake engine runs, and what a test does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from pipeline.adapters.fake.script import Script, require
+from pipeline.adapters.haproxy.config import server_name
+from pipeline.config.engines import kind_of
+from pipeline.domain.engine_types import Answer, CommandResult, Login, Replica, SlotRef, SlotSpec
+from pipeline.domain.environment import Slot
+from pipeline.errors import EngineFailed
+from pipeline.lib.secret import Secret
+
+Answers = Callable[[SlotSpec, str], Answer]
+CommandResults = Callable[[SlotSpec, tuple[str, ...]], CommandResult]
+EnvironmentKey = tuple[str, str]  # pipeline and environment
+CommandKey = tuple[SlotRef, int, str]  # slot, release and name
+
+
+@dataclass
+class SlotContent:
+    """What runs in a slot. ``secrets``: what its containers were given."""
+
+    spec: SlotSpec
+    ready: bool = False
+    exposed: bool = False
+    alive: bool = True
+    exit_code: int | None = None
+    sessions: int = 0
+    secrets: dict[str, Secret] = field(default_factory=dict)
+
+
+def healthy(spec: SlotSpec, path: str) -> Answer:
+    """What a fake application answers by default."""
+    return Answer(200, {"content-type": "text/plain"}, f"r{spec.release} {path}".encode(), 0.001)
+
+
+def succeeds(_spec: SlotSpec, argv: tuple[str, ...]) -> CommandResult:
+    """What a fake command returns by default."""
+    return CommandResult(0, " ".join(argv) + "\n", 0.001)
+
+
+class EngineState(Script):
+    """``memory``: bytes that the engine has; ``gone``: digests of images that it has lost."""
+
+    def __init__(self, memory: int = 8 << 30) -> None:
+        super().__init__()
+        self.memory = memory
+        self.gone: set[str] = set()
+        self.answers: Answers = healthy
+        self.commands: CommandResults = succeeds
+        self.hosts: dict[EnvironmentKey, tuple[str, ...]] = {}
+        self.active: dict[EnvironmentKey, Slot | None] = {}
+        self.contents: dict[SlotRef, SlotContent] = {}
+        self.done: dict[CommandKey, CommandResult | None] = {}
+        self.started: dict[CommandKey, tuple[SlotRef, int]] = {}  # slot and run of each command
+        self.given: dict[str, dict[str, Secret]] = {}  # by command: what its container was given
+        self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
+        self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
+        self.printed = ("a fake's last words",)  # the applications' output
+
+    # ── what a test does to it ───────────────────────────────────────────────
+
+    def exit(self, ref: SlotRef, code: int = 1) -> None:
+        """The slot's containers exit."""
+        self.contents[ref].alive, self.contents[ref].exit_code = False, code
+
+    def vanish(self, ref: SlotRef) -> None:
+        """The slot's containers are removed by hand."""
+        del self.contents[ref]
+
+    def sessions(self, ref: SlotRef, count: int) -> None:
+        """That many requests are open in the slot; draining ends one each time it looks."""
+        self.contents[ref].sessions = count
+
+    # ── what a probe sees ────────────────────────────────────────────────────
+
+    def answer(self, index: int, slot: Slot | None, path: str) -> Answer:
+        """The answer of that environment's slot, 503 if it is None or not exposed."""
+        for ref, one in self.contents.items():
+            if ref.index == index and ref.slot == slot and one.exposed and one.alive:
+                return replace(self.answers(one.spec, path), served_by=self._servers(one.spec)[0])
+        return Answer(503, {"retry-after": "5"}, b"503", 0.001)
+
+    def active_at(self, index: int) -> Slot | None:
+        """The slot that takes that environment's traffic."""
+        keys = {environment_key(ref) for ref in self.contents if ref.index == index}
+        return next((self.active.get(key) for key in keys), None)
+
+    # ── what the ports share ─────────────────────────────────────────────────
+
+    def _serves(self, ref: SlotRef) -> bool:
+        return self.active.get(environment_key(ref)) == ref.slot
+
+    def _require_prepared(self, ref: SlotRef) -> None:
+        require(environment_key(ref) in self.active, f"{ref.pipeline}/{ref.environment} was not prepared")
+
+    def _require_content(self, spec: SlotSpec, what: str) -> SlotContent:
+        current = self.contents.get(spec.ref)
+        require(current is not None and same_containers(current.spec, spec), what)
+        return self.contents[spec.ref]
+
+    def _require_image(self, spec: SlotSpec) -> None:
+        if spec.image in self.gone:
+            raise EngineFailed(f"The image {spec.image[:19]} is no longer on this machine.")
+        if not kind_of(spec.ref.engine).local:
+            if not spec.remote:
+                raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
+            self.logins[spec.remote] = spec.login()
+
+    def _replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        current = self.contents.get(ref)
+        if current is None:
+            return ()
+        spec, state = current.spec, "running" if current.alive else "exited"
+        port = spec.config.service.port
+        return tuple(
+            Replica(f"{ref.environment}-{n}", host, port, spec.release, state, current.exit_code)
+            for n, host in enumerate(addresses(spec), 1)
+        )
+
+    def _servers(self, spec: SlotSpec) -> tuple[str, ...]:
+        port = spec.config.service.port
+        return tuple(server_name(spec.ref.index, spec.ref.slot, (host, port)) for host in addresses(spec))
+
+
+def environment_key(ref: SlotRef) -> EnvironmentKey:
+    return ref.pipeline, ref.environment
+
+
+def same_containers(one: SlotSpec, two: SlotSpec) -> bool:
+    """True if another run of the same release would reuse the containers."""
+    return replace(one, run=0) == replace(two, run=0)
+
+
+def addresses(spec: SlotSpec) -> list[str]:
+    """The IP addresses of the slot's replicas."""
+    base = {"blue": 1, "green": 16}[spec.ref.slot]
+    return [f"10.0.{spec.ref.index}.{base + n}" for n in range(1, spec.config.service.replicas + 1)]

@@ -1,0 +1,84 @@
+"""Slots in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pipeline.adapters.fake.engine_state import EngineState, SlotContent, environment_key, same_containers
+from pipeline.adapters.fake.script import require
+from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
+from pipeline.domain.environment import SLOTS
+from pipeline.domain.events import Event
+from pipeline.errors import AppFailed, DoesNotFit
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
+
+
+class FakeSlots(EngineState):
+    """Refuses to start in an environment that was not prepared or into the serving slot, to wait for a slot that was
+    not started, and to stop the serving slot."""
+
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
+        with self.call("prepare", ref, hosts):
+            self.hosts[environment_key(ref)] = hosts
+            self.active.setdefault(environment_key(ref), None)
+
+    def fits(self, spec: SlotSpec) -> None:
+        with self.call("fits", spec):
+            used = sum(_memory(one.spec) for ref, one in self.contents.items() if ref != spec.ref)
+            if used + _memory(spec) > self.memory:
+                raise DoesNotFit(f"{spec.ref.environment}: {_memory(spec)} bytes beside {used}.")
+
+    def start(self, spec: SlotSpec, watch: Watch) -> None:
+        with self.call("start", spec, watch=watch):
+            self._require_prepared(spec.ref)
+            current = self.contents.get(spec.ref)
+            if current and same_containers(current.spec, spec) and current.alive:
+                return
+            replaces_live = current and self._serves(spec.ref) and current.alive
+            require(not replaces_live, "start into the serving slot")
+            self._require_image(spec)
+            self.contents[spec.ref] = SlotContent(spec, secrets=spec.reveal())
+
+    def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
+        with self.call("ready", spec, watch=watch):
+            current = self._require_content(spec, "ready before start")
+            if not current.alive:
+                code = current.exit_code
+                raise AppFailed(f"it exited with code {code}.", evidence=(f"exit code {code}",))
+            status = self.answers(spec, spec.config.service.health).status
+            if not 200 <= status < 400:
+                raise AppFailed(f"it is not ready: its health path answered {status}.")
+            current.ready = True
+            emit(Event("line", 0.0, "ready"))
+            return self._replicas(spec.ref)
+
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        with self.call("replicas", ref):
+            return self._replicas(ref)
+
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        with self.call("logs", ref, lines):
+            return self.printed[-lines:] if ref in self.contents else ()
+
+    def stop(self, ref: SlotRef) -> None:
+        with self.call("stop", ref):
+            require(not self._serves(ref), "stop of the serving slot")
+            self.contents.pop(ref, None)
+
+    def remove(self, ref: SlotRef) -> None:
+        with self.call("remove", ref):
+            self.hosts.pop(environment_key(ref), None)
+            self.active.pop(environment_key(ref), None)
+            for slot in SLOTS:
+                self.contents.pop(replace(ref, slot=slot), None)
+
+    def slots(self) -> Iterable[SlotRef]:
+        with self.call("slots"):
+            return list(self.contents)
+
+
+def _memory(spec: SlotSpec) -> int:
+    """Bytes that the slot needs."""
+    return spec.config.service.memory * spec.config.service.replicas

@@ -1,0 +1,102 @@
+"""Repositories in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+from pipeline.adapters.fake.script import Script
+from pipeline.config.models import Source as SourceConfig
+from pipeline.errors import NotFound, RequestError
+from pipeline.ports.clock import Watch
+from pipeline.ports.source import Commit
+
+
+@dataclass
+class _Repository:
+    commits: dict[str, tuple[Commit, dict[str, bytes]]] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+class FakeSource(Script):
+    """Refuses branches, commits and folders that were not pushed. Commits are added by ``push``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repositories: dict[str, _Repository] = {}
+
+    def push(self, key: str, files: dict[str, bytes], message: str = "a change", branch: str = "main") -> str:
+        """A new head of the branch with exactly these files; returns its commit id."""
+        repository = self.repositories.setdefault(key, _Repository())
+        text = f"{len(repository.commits)} {message} {sorted(files.items())}"
+        commit = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        repository.commits[commit] = (Commit(commit, message, "A. Developer"), files)
+        repository.heads[branch] = commit
+        return commit
+
+    def fetch(self, key: str, source: SourceConfig, watch: Watch) -> str:
+        with self.call("fetch", key, source, watch=watch):
+            heads = self.repositories[key].heads if key in self.repositories else {}
+            if source.branch not in heads:
+                raise RequestError(f"{key} has no branch {source.branch}.")
+            return heads[source.branch]
+
+    def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
+        with self.call("commit", key, source, commit):
+            return self._find(key, commit)[0]
+
+    def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
+        with self.call("keep", key, source, commit, name):
+            self._find(key, commit)
+            self.repositories[key].kept[name] = commit
+
+    def tree(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+        with self.call("tree", key, source, commit, path):
+            inside = self._under(key, commit, path)
+            if not inside:
+                raise RequestError(f"{commit[:7]} has no folder {path}.")
+            return hashlib.sha1(repr(sorted(inside.items())).encode(), usedforsecurity=False).hexdigest()
+
+    def read(self, key: str, source: SourceConfig, commit: str, path: str) -> bytes | None:
+        with self.call("read", key, source, commit, path):
+            return self._find(key, commit)[1].get(path.removeprefix("./"))
+
+    def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
+        with self.call("unsupported", key, source, commit):
+            files = self._find(key, commit)[1]
+            return "It has submodules, which cannot be built yet." if ".gitmodules" in files else ""
+
+    def archive(
+        self, key: str, source: SourceConfig, commit: str, path: str
+    ) -> AbstractContextManager[IO[bytes]]:
+        with self.call("archive", key, source, commit, path):
+            return _tar(self._under(key, commit, path))
+
+    def _find(self, key: str, commit: str) -> tuple[Commit, dict[str, bytes]]:
+        try:
+            return self.repositories[key].commits[commit]
+        except KeyError:
+            raise NotFound(f"{key} has no commit {commit[:7]}.") from None
+
+    def _under(self, key: str, commit: str, path: str) -> dict[str, bytes]:
+        prefix = "" if path in (".", "") else path.strip("/") + "/"
+        files = self._find(key, commit)[1]
+        return {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def _tar(files: dict[str, bytes]) -> Iterator[IO[bytes]]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in sorted(files.items()):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    buffer.seek(0)
+    yield buffer

@@ -1,0 +1,68 @@
+"""Traffic in memory."""
+
+from __future__ import annotations
+
+from pipeline.adapters.fake.engine_state import EngineState, environment_key
+from pipeline.adapters.fake.script import require
+from pipeline.adapters.haproxy.config import backend
+from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
+from pipeline.domain.environment import Slot
+from pipeline.ports.clock import Watch
+
+DRAIN_STEP = 0.05  # seconds between two looks
+
+
+class FakeTraffic(EngineState):
+    """Refuses to expose a slot that is not ready, to switch to one that is not exposed, and to drain or detach the
+    serving one."""
+
+    def expose(self, spec: SlotSpec) -> None:
+        with self.call("expose", spec):
+            require(self._require_content(spec, "expose before start").ready, "expose before ready")
+            self.contents[spec.ref].exposed = True
+
+    def preview(self, spec: SlotSpec) -> Route:
+        with self.call("preview", spec):
+            name = backend(spec.ref.index, spec.ref.slot)
+            return Route("http://preview.fake", {"X-Pushlive-Slot": name}, self._servers(spec))
+
+    def public(self, spec: SlotSpec) -> Route:
+        with self.call("public", spec):
+            return Route(f"http://e{spec.ref.index}.fake", {}, self._servers(spec))
+
+    def switch(self, spec: SlotSpec) -> None:
+        with self.call("switch", spec):
+            require(self._require_content(spec, "switch to an empty slot").exposed, "switch before expose")
+            self.active[environment_key(spec.ref)] = spec.ref.slot
+
+    def unroute(self, ref: SlotRef) -> None:
+        with self.call("unroute", ref):
+            if environment_key(ref) in self.active:
+                self.active[environment_key(ref)] = None
+
+    def serving(self, ref: SlotRef) -> Slot | None:
+        with self.call("serving", ref):
+            return self.active.get(environment_key(ref))
+
+    def open_sessions(self, ref: SlotRef) -> int:
+        with self.call("open_sessions", ref):
+            return self.contents[ref].sessions if ref in self.contents else 0
+
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:
+        with self.call("drain", ref, limit, watch=watch):
+            require(not self._serves(ref), "drain of the serving slot")
+            current = self.contents.get(ref)
+            if current is None:
+                return 0
+            for _ in range(int(limit / DRAIN_STEP)):
+                if not current.sessions:
+                    break
+                watch.wait(DRAIN_STEP)
+                current.sessions -= 1
+            closed, current.sessions = current.sessions, 0
+            return closed
+
+    def detach(self, ref: SlotRef, mark: str) -> int:
+        with self.call("detach", ref, mark):
+            require(not self._serves(ref), "detach of the serving slot")
+            return 0
