@@ -21,8 +21,8 @@ from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import connect
+from pipeline.adapters.kubernetes.api.client import connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec

@@ -9,7 +9,7 @@ from pipeline.config.engines import where_of
 from pipeline.ports.inspection import ClusterInfo, DockerInfo
 
 if TYPE_CHECKING:
-    from pipeline.adapters.kubernetes.api import KubeApi
+    from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 
 
 class EngineInspection:

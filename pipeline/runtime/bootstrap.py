@@ -36,7 +36,7 @@ from pipeline.store import Store
 
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
-    from pipeline.adapters.kubernetes.api import KubeApi
+    from pipeline.adapters.kubernetes.api.kube_api import KubeApi
     from pipeline.adapters.router import EngineRouter
 
 
@@ -135,8 +135,8 @@ _ENGINES: dict[EngineKind, Callable[[Settings, Where], Engine]] = {
 
 @cache
 def _kube_api(context: str, namespace: str) -> KubeApi:
-    from pipeline.adapters.kubernetes.api import KubeApi
-    from pipeline.adapters.kubernetes.client import connect
+    from pipeline.adapters.kubernetes.api.client import connect
+    from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 
     return KubeApi(lambda: connect(context, namespace))
 

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 import docker
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import connect
+from pipeline.adapters.kubernetes.api.client import connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import COMMAND, PIPELINE, RELEASE, SLOT
 from pipeline.adapters.kubernetes.permissions import OUTSIDE

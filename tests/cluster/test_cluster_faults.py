@@ -15,7 +15,7 @@ import pytest
 
 import docker
 from pipeline.adapters.kubernetes.names import PIPELINE, SLOT
-from pipeline.adapters.kubernetes.pods import is_ready, is_terminating
+from pipeline.adapters.kubernetes.pods.state import is_ready, is_terminating
 from pipeline.domain.run import Outcome, Run
 from tests.cluster.scene import HERE, NAMES, ClusterScene, cluster_scene, rules, trying
 from tests.cluster.test_cluster import local

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 import docker
-from pipeline.adapters.kubernetes import pod_problems, readiness
-from pipeline.adapters.kubernetes.pods import restarts
+from pipeline.adapters.kubernetes import readiness
+from pipeline.adapters.kubernetes.pods import problems
+from pipeline.adapters.kubernetes.pods.state import restarts
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotSpec
 from pipeline.domain.events import Event
@@ -125,7 +126,7 @@ def test_a_node_that_the_cluster_is_adding_is_waited_for(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An autoscaler reports it with an event; here the test writes that event."""
-    monkeypatch.setattr(pod_problems, "GRACE", 1.0)
+    monkeypatch.setattr(problems, "GRACE", 1.0)
     bench, spec = cluster_bench, cluster_bench.spec(cpu=900.0)
     bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
@@ -166,7 +167,7 @@ def scaled_up(bench: ClusterBench, pod: str) -> None:
 def test_a_registry_that_does_not_answer_is_reported_at_once_and_waited_for_a_moment(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_problems, "PULL_GRACE", 2.0)
+    monkeypatch.setattr(problems, "PULL_GRACE", 2.0)
     nowhere = replace(cluster_bench.spec(), remote="localhost:1/hello@sha256:" + "1" * 64)
     error = fails(cluster_bench, nowhere)
     assert type(error) is EngineFailed

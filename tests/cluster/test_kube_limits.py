@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from pipeline.adapters.kubernetes import pod_problems
 from pipeline.adapters.kubernetes.names import slot_name
+from pipeline.adapters.kubernetes.pods import problems
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import DoesNotFit, EngineFailed
 from tests.cluster.test_kube_failures import HTTPD, fails, shell
@@ -46,7 +46,7 @@ def test_a_slot_is_refilled_if_there_is_room_for_itself_only(
     own: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its old pods end slowly. By then the cluster by itself retries only every few seconds."""
-    monkeypatch.setattr(pod_problems, "GRACE", 2.0)
+    monkeypatch.setattr(problems, "GRACE", 2.0)
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi", "pods": "1"}})
     slow = shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done")
     own.engine.prepare(own.ref(), ())
@@ -60,7 +60,7 @@ def test_a_slot_is_refilled_if_there_is_room_for_itself_only(
 def test_a_quota_that_appears_later_is_reported_and_a_larger_one_takes_effect_at_once(
     own: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_problems, "GRACE", 2.0)
+    monkeypatch.setattr(problems, "GRACE", 2.0)
     spec = own.spec(replicas=2)
     own.engine.fits(spec)
     rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})

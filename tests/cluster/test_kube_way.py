@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import Refused, connect
+from pipeline.adapters.kubernetes.api.client import Refused, connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.names import environment_labels, selector, slot_labels
-from pipeline.adapters.kubernetes.watch import WatchedObjects
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 from pipeline.ports.clock import SystemClock

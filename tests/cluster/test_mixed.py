@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import connect
+from pipeline.adapters.kubernetes.api.client import connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.probe import proxy_path
 from tests.support.clusterbench import end_namespace, make_namespace
 from tests.support.developer import web

@@ -20,7 +20,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 import docker
-from pipeline.adapters.kubernetes.pods import is_ready
+from pipeline.adapters.kubernetes.pods.state import is_ready
 from tests.cluster.installation import Installed, engine_over_tcp, kubectl
 from tests.conftest import push, sweep
 from tests.support.developer import web

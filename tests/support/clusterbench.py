@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import Cluster, connect
+from pipeline.adapters.kubernetes.api.client import Cluster, connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.models import Rendered, Service

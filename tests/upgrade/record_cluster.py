@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from pipeline.adapters.kubernetes.client import connect
+from pipeline.adapters.kubernetes.api.client import connect
 from tests.cluster import where
 from tests.support import clusterbench
 from tests.support.waiting import until

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import docker
-from pipeline.adapters.kubernetes.api import APPLY, KubeApi
-from pipeline.adapters.kubernetes.client import connect
+from pipeline.adapters.kubernetes.api.client import connect
+from pipeline.adapters.kubernetes.api.kube_api import APPLY, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support import clusterbench

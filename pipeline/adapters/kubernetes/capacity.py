@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import status_of
+from pipeline.adapters.kubernetes.api.client import status_of
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.names import base
-from pipeline.adapters.kubernetes.objects import KubeObject, Manifest
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.units import show_size

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from urllib3 import BaseHTTPResponse
 
 from pipeline.adapters import output_lines
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import Refused, status_of
-from pipeline.adapters.kubernetes.objects import KubeObject, Manifest
-from pipeline.adapters.kubernetes.pod_events import warnings
-from pipeline.adapters.kubernetes.pod_problems import Cause, Problem, creation_problem, pod_problem
-from pipeline.adapters.kubernetes.pods import app_containers, has_started, is_finished, is_terminating
-from pipeline.adapters.kubernetes.watch import STREAM_ERRORS, WatchedObjects, shut_down
+from pipeline.adapters.kubernetes.api.client import Refused, status_of
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
+from pipeline.adapters.kubernetes.api.watch import STREAM_ERRORS, WatchedObjects, shut_down
+from pipeline.adapters.kubernetes.pods.events import warnings
+from pipeline.adapters.kubernetes.pods.problems import Cause, Problem, creation_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.state import app_containers, has_started, is_finished, is_terminating
 from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.lib.retry import Backoff, Retry, poll

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.adapters.kubernetes import command_pod
+from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.names import RUN, command_name
-from pipeline.adapters.kubernetes.objects import Manifest
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch

@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import MANAGER, SPEC
-from pipeline.adapters.kubernetes.objects import KubeObject
 
 Path = tuple[str, ...]  # as in managedFields: "f:spec", 'k:{"name":"app"}', "f:image"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipeline.adapters.kubernetes import diff
+from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.names import base, slot_name
-from pipeline.adapters.kubernetes.objects import Manifest
-from pipeline.adapters.kubernetes.pod_problems import deployment_problem, pod_problem
-from pipeline.adapters.kubernetes.pods import is_ready
+from pipeline.adapters.kubernetes.pods.problems import deployment_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.state import is_ready
 from pipeline.adapters.kubernetes.slots import KubeSlots
 from pipeline.adapters.kubernetes.traffic import KubeTraffic
 from pipeline.domain.engine_types import SlotSpec

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.env_sources import EnvSources
 from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
 from pipeline.adapters.kubernetes.names import COMMAND, RESULT, SPEC, base, slot_labels
-from pipeline.adapters.kubernetes.objects import KubeObject
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
-from pipeline.adapters.kubernetes.pods import is_finished, is_terminating
+from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Slot
 from pipeline.errors import RequestError

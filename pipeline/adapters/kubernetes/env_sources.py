@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.names import base
-from pipeline.adapters.kubernetes.objects import KubeObject
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS

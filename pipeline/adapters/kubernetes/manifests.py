@@ -10,6 +10,7 @@ import base64
 import json
 from typing import Any
 
+from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.names import (
     COMMAND,
     COMMIT,
@@ -29,7 +30,6 @@ from pipeline.adapters.kubernetes.names import (
     slot_labels,
     slot_name,
 )
-from pipeline.adapters.kubernetes.objects import Manifest
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret

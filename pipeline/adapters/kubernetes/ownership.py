@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.adapters.kubernetes import diff
-from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.names import INSTANCE, environment_labels
-from pipeline.adapters.kubernetes.objects import KubeObject, Manifest
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import ConfigError, TryAgain
 

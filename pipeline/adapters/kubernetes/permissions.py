@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.adapters.kubernetes.api import NOT_FOUND, KubeApi
-from pipeline.adapters.kubernetes.client import error_for, status_of
-from pipeline.adapters.kubernetes.objects import KubeObject
+from pipeline.adapters.kubernetes.api.client import error_for, status_of
+from pipeline.adapters.kubernetes.api.kube_api import NOT_FOUND, KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.errors import EngineFailed
 from pipeline.ports.inspection import ClusterInfo
 

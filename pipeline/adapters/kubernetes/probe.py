@@ -7,9 +7,9 @@ import time
 from urllib.parse import quote
 
 from pipeline.adapters.http.probe import BODY, HttpProbe
-from pipeline.adapters.kubernetes import forward
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import document_of, error_for
+from pipeline.adapters.kubernetes.api import port_forward
+from pipeline.adapters.kubernetes.api.client import document_of, error_for
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import TryAgain
 
@@ -47,7 +47,7 @@ class KubeProbe:
         if self._api.cluster.inside:
             return self._plain.tcp(address, port, timeout)
         start = time.monotonic()
-        forward.check_port(self._api, address, port, timeout)
+        port_forward.check_port(self._api, address, port, timeout)
         return time.monotonic() - start
 
     def _proxied(self, route: Route, path: str, timeout: float) -> Answer:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.names import ASKED, SPEC, selector, slot_name
-from pipeline.adapters.kubernetes.objects import KubeObject
-from pipeline.adapters.kubernetes.pod_events import is_scaling_up
-from pipeline.adapters.kubernetes.pod_problems import Cause, Problem, deployment_problem, pod_problem
-from pipeline.adapters.kubernetes.pods import has_started, is_finished, is_ready, is_terminating, restarts
+from pipeline.adapters.kubernetes.pods.events import is_scaling_up
+from pipeline.adapters.kubernetes.pods.problems import Cause, Problem, deployment_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.state import (
+    has_started,
+    is_finished,
+    is_ready,
+    is_terminating,
+    restarts,
+)
 from pipeline.adapters.kubernetes.readiness_errors import SILENT, ReadinessErrors
-from pipeline.adapters.kubernetes.watch import WatchedObjects
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TimedOut

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pipeline.adapters.kubernetes import forward
-from pipeline.adapters.kubernetes.api import KubeApi
+from pipeline.adapters.kubernetes.api import port_forward
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import slot_name
-from pipeline.adapters.kubernetes.objects import KubeObject
-from pipeline.adapters.kubernetes.pod_events import (
+from pipeline.adapters.kubernetes.pods.events import (
     last_probe_failure,
     refused_connections,
     telling_probe_failure,
     warnings,
 )
-from pipeline.adapters.kubernetes.pod_problems import Cause, Problem
-from pipeline.adapters.kubernetes.pods import has_started, is_ready, waiting_reason
+from pipeline.adapters.kubernetes.pods.problems import Cause, Problem
+from pipeline.adapters.kubernetes.pods.state import has_started, is_ready, waiting_reason
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, PushliveError, TryAgain
 
@@ -96,7 +96,7 @@ class ReadinessErrors:
         """True if the pod accepts a forwarded connection, which comes from inside the pod. False if that is unknown:
         not every account may forward ports."""
         try:
-            forward.check_port(self._api, pod, self._spec.config.service.port, timeout=5.0)
+            port_forward.check_port(self._api, pod, self._spec.config.service.port, timeout=5.0)
         except (TryAgain, EngineFailed):
             return False
         return True

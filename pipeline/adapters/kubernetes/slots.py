@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.adapters.kubernetes import capacity, command_pod, diff
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import (
@@ -16,9 +17,8 @@ from pipeline.adapters.kubernetes.names import (
     slot_name,
     slot_ref,
 )
-from pipeline.adapters.kubernetes.objects import KubeObject
-from pipeline.adapters.kubernetes.pod_problems import pod_problem
-from pipeline.adapters.kubernetes.pods import is_finished, is_ready, is_terminating, last_termination
+from pipeline.adapters.kubernetes.pods.problems import pod_problem
+from pipeline.adapters.kubernetes.pods.state import is_finished, is_ready, is_terminating, last_termination
 from pipeline.adapters.kubernetes.readiness import ReadinessWait
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS

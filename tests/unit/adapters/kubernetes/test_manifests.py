@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pipeline.adapters import workload
 from pipeline.adapters.docker import containers
 from pipeline.adapters.kubernetes import manifests
+from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
-from pipeline.adapters.kubernetes.objects import Manifest
 from pipeline.config.models import Registry, Rendered, Service
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pipeline.adapters.kubernetes import permissions
-from pipeline.adapters.kubernetes.api import _GROUPS, _PLURALS, KubeApi
+from pipeline.adapters.kubernetes.api.kube_api import _GROUPS, _PLURALS, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Permission
 from pipeline.adapters.kubernetes.probe import KubeProbe
@@ -31,7 +31,7 @@ from pipeline.ports.traffic import Traffic
 from tests.support.paths import ROOT
 
 MANIFESTS = ROOT / "docker" / "kubernetes"
-ADAPTERS = sorted((ROOT / "pipeline" / "adapters" / "kubernetes").glob("*.py"))
+ADAPTERS = sorted((ROOT / "pipeline" / "adapters" / "kubernetes").rglob("*.py"))
 PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/v1(?:/namespaces/[^/]+)?/(?P<kind>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>[^/]+))?"
 )

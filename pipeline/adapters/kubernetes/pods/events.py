@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.adapters.kubernetes.objects import KubeObject
-from pipeline.adapters.kubernetes.runtime_messages import one_line, unwrapped
+from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.pods.messages import one_line, unwrapped
 
 PULL_REASONS = (
     "ErrImagePull",

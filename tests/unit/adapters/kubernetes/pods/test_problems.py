@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.kubernetes.pod_problems import (
+from pipeline.adapters.kubernetes.pods.problems import (
     GRACE,
     PULL_GRACE,
     Cause,
@@ -14,7 +14,7 @@ from pipeline.adapters.kubernetes.pod_problems import (
     deployment_problem,
     pod_problem,
 )
-from pipeline.adapters.kubernetes.pods import has_started, is_finished
+from pipeline.adapters.kubernetes.pods.state import has_started, is_finished
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed
 
 DIGEST = "sha256:" + "4010403a" * 8  # digits that look like an HTTP status

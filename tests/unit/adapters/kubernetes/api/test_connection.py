@@ -11,9 +11,9 @@ from typing import ClassVar
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import Cluster, Refused
-from pipeline.adapters.kubernetes.connection import RETRIES
+from pipeline.adapters.kubernetes.api.client import Cluster, Refused
+from pipeline.adapters.kubernetes.api.connection import RETRIES
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.errors import EngineAway
 
 

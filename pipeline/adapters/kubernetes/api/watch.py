@@ -10,9 +10,9 @@ from types import TracebackType
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import status_of
-from pipeline.adapters.kubernetes.objects import KubeObject
+from pipeline.adapters.kubernetes.api.client import status_of
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.retry import Backoff, Retry
 

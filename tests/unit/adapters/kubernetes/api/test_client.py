@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.kubernetes import connection, forward
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import Refused, connect
+from pipeline.adapters.kubernetes.api import connection, port_forward
+from pipeline.adapters.kubernetes.api.client import Refused, connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.probe import KubeProbe, proxy_path
-from pipeline.adapters.kubernetes.watch import WatchedObjects
 from pipeline.domain.engine_types import Route
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import Backoff
@@ -245,10 +245,10 @@ def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(
 ) -> None:
     server.answers = lambda method, path: status(403, "Forbidden", "pods/portforward is forbidden")
     with pytest.raises(EngineFailed, match="answered 403"):
-        forward.check_port(api, "p", 80, 1.0)
+        port_forward.check_port(api, "p", 80, 1.0)
     server.answers = lambda method, path: status(404, "NotFound", 'pods "p" not found')
     with pytest.raises(TryAgain, match="answered 404"):
-        forward.check_port(api, "p", 80, 1.0)
+        port_forward.check_port(api, "p", 80, 1.0)
 
 
 def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_application_its_own(

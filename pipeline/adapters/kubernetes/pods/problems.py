@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from pipeline.adapters.kubernetes.objects import KubeObject
-from pipeline.adapters.kubernetes.pod_events import CREATE_REASONS, PULL_REASONS
-from pipeline.adapters.kubernetes.pods import NEVER_RAN, app_containers
-from pipeline.adapters.kubernetes.runtime_messages import one_line, unwrapped
+from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.pods.events import CREATE_REASONS, PULL_REASONS
+from pipeline.adapters.kubernetes.pods.messages import one_line, unwrapped
+from pipeline.adapters.kubernetes.pods.state import NEVER_RAN, app_containers
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
 
 GRACE = 6.0  # seconds for which a problem that may pass is waited for

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.kubernetes.pod_events import (
+from pipeline.adapters.kubernetes.pods.events import (
     PodWarning,
     ProbeFailure,
     is_scaling_up,

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from urllib3 import BaseHTTPResponse, Timeout
 
-from pipeline.adapters.kubernetes.client import Cluster, error_for, translate
+from pipeline.adapters.kubernetes.api.client import Cluster, error_for, translate
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib.retry import Backoff, Retry
 

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import websocket
 from websocket import ABNF, WebSocketBadStatusException, WebSocketException, WebSocketTimeoutException
 
-from pipeline.adapters.kubernetes.api import KubeApi
-from pipeline.adapters.kubernetes.client import PERMISSIONS_ADVICE
+from pipeline.adapters.kubernetes.api.client import PERMISSIONS_ADVICE
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.errors import EngineAway, EngineFailed, TryAgain
 
 REFUSED_WITHIN = 0.3  # seconds: without an error by then, the connection was accepted

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from urllib3 import BaseHTTPResponse
 
-from pipeline.adapters.kubernetes.client import status_of
-from pipeline.adapters.kubernetes.connection import Connection
+from pipeline.adapters.kubernetes.api.client import status_of
+from pipeline.adapters.kubernetes.api.connection import Connection
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import CONTAINER, MANAGER, selector
-from pipeline.adapters.kubernetes.objects import KubeObject
 from pipeline.errors import EngineFailed, TryAgain
 
 APPLY = "application/apply-patch+yaml"  # JSON is valid YAML

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import CONTAINER
-from pipeline.adapters.kubernetes.objects import KubeObject
 
 # Reasons of a container that ended before its process ran.
 NEVER_RAN = ("StartError", "ContainerCannotRun")

@@ -1,0 +1,1 @@
+"""The Kubernetes API: the client, requests, watches and forwarded ports. Every private call into the SDK is here."""
