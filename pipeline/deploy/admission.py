@@ -1,4 +1,4 @@
-"""What becomes a run: pushes, each exactly once; deploys and reverts asked for by a person."""
+"""What becomes a run: pushes, each exactly once; deploys and reverts at a person's request."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Accepted:
 
 
 def accept(transaction: Transaction, push: Push, config: Config, digest: str, now: float) -> Accepted:
-    """One transaction: the delivery is remembered, the run is made and due, queued older ones are superseded."""
+    """In one transaction: remembers the delivery, makes the run due, supersedes older ones that are queued."""
     known = transaction.delivery(push.delivery)
     if known is not None:
         return Accepted(transaction.run(known), True, ("this delivery was accepted before",))
-    transaction.put_head(push.ref, push.commit)  # not by an old delivery: the head has moved on since
+    transaction.put_head(push.ref, push.commit)  # not for an old delivery: the head has moved on since
     same = _same(transaction, push)
     if same is not None:
         transaction.put_delivery(push.delivery, same.number)
-        return Accepted(same, True, (f"{same.id} carries this commit already",))
+        return Accepted(same, True, (f"{same.id} has this commit already",))
     number = transaction.next_run()
     notes = _supersede_queued(transaction, push, number, now)
     run = Run(
@@ -54,7 +54,7 @@ def accept(transaction: Transaction, push: Push, config: Config, digest: str, no
 
 
 def put(transaction: Transaction, run: Run, text: str) -> None:
-    """Writes a new run, due, with its first event."""
+    """Writes a new run with its first event, and marks it due."""
     by = run.pusher or run.by
     transaction.put_run(run)
     transaction.event(run.number, Event("accepted", run.accepted, text + (f" · by {by}" if by else "")))
@@ -73,7 +73,7 @@ def newest_push(runs: Iterable[Run], ref: str) -> Run | None:
 
 
 def carrying(runs: Iterable[Run], ref: str, commit: str) -> Run | None:
-    """The newest push run of that ref, where it has this very commit and has not failed."""
+    """The newest push run of that ref, if it has this commit and has not failed."""
     run = newest_push(runs, ref)
     good = run is not None and (run.state != State.ENDED or run.outcome == Outcome.LIVE)
     return run if run is not None and good and run.commit == commit else None
@@ -90,14 +90,14 @@ def _supersede_queued(transaction: Transaction, push: Push, number: int, now: fl
 
 
 def supersede(tx: Transaction, run: Run, reason: str, now: float) -> None:
-    """The run's end, recorded and told."""
+    """Records and reports that the run is superseded."""
     tx.put_run(messages.ended(tx, end(run, Outcome.SUPERSEDED, reason, now)))
     text = f"{run.id} superseded: {reason}"
     tx.event(run.number, Event("end", now, text, data={"outcome": Outcome.SUPERSEDED.value}))
 
 
 def ask(transaction: Transaction, template: Run, text: str, **changes: Any) -> Run:
-    """A run that a person asked for: ``template`` with a number of its own."""
+    """A run at a person's request: ``template`` with a number of its own."""
     run = replace(template, number=transaction.next_run(), **changes)
     put(transaction, run, f"{run.id} {text}")
     return run

@@ -1,4 +1,4 @@
-"""The build stage: fetch ▶ build ▶ push. It ends with a release that is never rebuilt on its way."""
+"""The build stage: fetch ▶ build ▶ push. It ends with a release, which is never built again on its way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from pipeline.secrets.vault import Vault
 from pipeline.store import Transaction
 
 FETCH_TIMEOUT = 300.0  # seconds
-PUSH_TIMEOUT = 60.0  # seconds; what goes to a registry may take as long as a build
+REUSE_TIMEOUT = 60.0
+PUSH_TIMEOUT = 60.0  # a push to a registry may take as long as a build
 
 NO_DOCKERFILE = """there is no {path} in commit {commit}. A minimal one:
 
@@ -37,7 +38,7 @@ NO_DOCKERFILE = """there is no {path} in commit {commit}. A minimal one:
 
 
 def repository(instance: str, pipeline: str) -> str:
-    """The image repository's name: the pipeline's own, prefixed where this is not the one installation."""
+    """The image repository's name: the pipeline's own, prefixed unless the instance has the default name."""
     return pipeline if instance == "pushlive" else f"{instance}/{pipeline}"
 
 
@@ -45,42 +46,41 @@ class BuildStage:
     """``head`` is the branch's head as the fetch found it."""
 
     def __init__(
-        self, work: RunContext, parts: Adapters, pipeline: Pipeline, settings: Settings, vault: Vault
+        self, context: RunContext, adapters: Adapters, pipeline: Pipeline, settings: Settings, vault: Vault
     ) -> None:
-        self._work, self._adapters, self._pipeline, self._settings = work, parts, pipeline, settings
+        self._context, self._adapters, self._pipeline, self._settings = context, adapters, pipeline, settings
         self._vault = vault
-        self._key = work.run.pipeline
+        self._key = context.run.pipeline
         self.head = ""
 
     def go(self) -> None:
-        """Leaves ``run.release`` set. Raises Superseded when the commit is not the head any more, and what
-        ``Vault.ready`` does before anything is fetched."""
-        if self._work.run.stage != "build":
-            self._work.update(stage="build")
-        if self._work.run.release is not None:  # taken up again after a crash: only the tag may be missing
-            image = Image(self._work.store.release(self._key, self._work.run.release).image, True)
+        """Sets ``run.release``. Idempotent. Raises Superseded if the commit is no longer the head, and what
+        ``Vault.ready`` raises before anything is fetched."""
+        if self._context.run.stage != "build":
+            self._context.update(stage="build")
+        if self._context.run.release is not None:  # after a crash: only the tag may be missing
+            image = Image(self._context.store.release(self._key, self._context.run.release).image, True)
             self._push(image)
             return
         self._vault.ready(self._key, self._pipeline, tuple(self._pipeline.environments))
-        if self._work.run.from_release is None:
+        if self._context.run.from_release is None:
             self._fetch()
             image = self._build()
         else:
-            image = self._reuse(self._work.run.from_release)
+            image = self._reuse(self._context.run.from_release)
         self._push(image)
 
     def _fetch(self) -> None:
         source, config = self._adapters.source, self._pipeline.source
-        with self._work.step("build", "fetch", FETCH_TIMEOUT) as step:
+        advice = f"Check that the repository answers (`git ls-remote`), then `pushlive retry {self._context.run.id}`."
+        with self._context.step("build", "fetch", FETCH_TIMEOUT, advice) as step:
             self.head = source.fetch(self._key, config, step.watch)
-            run = self._work.run
+            run = self._context.run
             if run.kind == Kind.PUSH and self.head != run.commit:
-                raise Superseded(
-                    f"{run.short} is not the head of {config.branch} any more; {self.head[:7]} is."
-                )
+                raise Superseded(f"{run.short} is no longer the head of {config.branch}; {self.head[:7]} is.")
             commit = source.commit(self._key, config, run.commit or self.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
-            self._work.update(
+            self._context.update(
                 commit=commit.id, message=commit.message, pusher=run.pusher or run.by or commit.author
             )
             why_not = source.unsupported(self._key, config, commit.id)
@@ -89,23 +89,24 @@ class BuildStage:
             step.detail = commit.id[:7]
 
     def _build(self) -> Image:
-        with self._work.step("build", "build", self._pipeline.build.timeout) as step:
+        advice = "Raise `build.timeout` in pipelines.yaml if the build needs longer."
+        with self._context.step("build", "build", self._pipeline.build.timeout, advice) as step:
             request = self._request()
-            tell = self._work.emitter("build")
-            image = self._adapters.builder.build(request, self._context, tell, step.watch)
+            emit = self._context.emitter("build")
+            image = self._adapters.builder.build(request, self._archive, emit, step.watch)
             step.detail = "reused" if image.reused else f"{image.steps} steps, {image.cached} cached"
             if image.reused:
-                self._work.note("an image of the same tree and settings is there already: reused", "build")
+                self._context.note("reused the image of the same tree and settings", "build")
             return image
 
     def _request(self) -> BuildRequest:
-        build, run = self._pipeline.build, self._work.run
+        build, run = self._pipeline.build, self._context.run
         dockerfile = self._read(build.dockerfile)
         if dockerfile is None:
             path = posixpath.normpath(posixpath.join(build.context, build.dockerfile))
             raise AppFailed(
                 NO_DOCKERFILE.format(path=path, commit=run.short),
-                advice="Commit a Dockerfile, or name its place under `build:` in pipelines.yaml.",
+                advice="Commit a Dockerfile, or set its path with `build.dockerfile` in pipelines.yaml.",
             )
         ignore = self._read(f"{build.dockerfile}.dockerignore") or self._read(".dockerignore") or ""
         tree = self._adapters.source.tree(self._key, self._pipeline.source, run.commit, build.context)
@@ -115,51 +116,65 @@ class BuildStage:
 
     def _read(self, path: str) -> str | None:
         inside = posixpath.normpath(posixpath.join(self._pipeline.build.context, path))
-        found = self._adapters.source.read(self._key, self._pipeline.source, self._work.run.commit, inside)
+        found = self._adapters.source.read(self._key, self._pipeline.source, self._context.run.commit, inside)
         return None if found is None else found.decode("utf-8", "replace")
 
-    def _context(self) -> AbstractContextManager[IO[bytes]]:
+    def _archive(self) -> AbstractContextManager[IO[bytes]]:
         source, config = self._pipeline.source, self._pipeline.build
-        return self._adapters.source.archive(self._key, source, self._work.run.commit, config.context)
+        return self._adapters.source.archive(self._key, source, self._context.run.commit, config.context)
 
     def _reuse(self, number: int) -> Image:
-        with self._work.step("build", "build", 60.0) as step:
-            release = self._work.store.release(self._key, number)
+        advice = f"Check that the Docker Engine answers (`docker info`), then `pushlive retry {self._context.run.id}`."
+        with self._context.step("build", "build", REUSE_TIMEOUT, advice) as step:
+            release = self._context.store.release(self._key, number)
             if not self._adapters.builder.exists(release.image):
                 raise AppFailed(
-                    f"the image of {release.name} is not here any more.",
-                    advice="Deploy its commit: it is built anew.",
+                    f"the image of {release.name} no longer exists on the build machine.",
+                    advice=f"Build it again: `pushlive deploy {self._key} --commit {release.commit[:7]}`.",
                 )
-            self._work.update(commit=release.commit, message=release.message)
+            self._context.update(commit=release.commit, message=release.message)
             step.detail = f"the image of {release.name}"
             return Image(release.image, True)
 
     def _push(self, image: Image) -> None:
-        """The release is made once its image is where it will be taken from; its own tag is known only then."""
-        timeout = self._pipeline.build.timeout if self._pipeline.registry else PUSH_TIMEOUT
-        with self._work.step("build", "push", timeout) as step:
+        """Makes the release once its image is where engines will take it from; only then its own tag is known."""
+        timeout, advice = self._push_limit()
+        with self._context.step("build", "push", timeout, advice) as step:
             name = repository(self._settings.instance, self._key)
-            self._adapters.builder.tag(image.digest, name, self._work.run.short)
-            remote = self._send(image, self._work.run.short, step.watch)
-            number = self._work.run.release
+            self._adapters.builder.tag(image.digest, name, self._context.run.short)
+            remote = self._send(image, self._context.run.short, step.watch)
+            number = self._context.run.release
             release = (
-                self._work.store.release(self._key, number) if number else self._make_release(image, remote)
+                self._context.store.release(self._key, number)
+                if number
+                else self._make_release(image, remote)
             )
             self._adapters.builder.tag(image.digest, name, release.name)
             self._send(image, release.name, step.watch)
             if remote:
-                self._work.note(f"pushed to {remote}", "build")
+                self._context.note(f"pushed to {remote}", "build")
             step.detail = release.tag
 
+    def _push_limit(self) -> tuple[float, str]:
+        """Seconds, and what to do about a timeout."""
+        if self._pipeline.registry:
+            return self._pipeline.build.timeout, (
+                "Check the connection to the registry, or raise `build.timeout` in pipelines.yaml: it limits the push "
+                "as well."
+            )
+        return PUSH_TIMEOUT, (
+            f"Check that the Docker Engine answers (`docker info`), then `pushlive retry {self._context.run.id}`."
+        )
+
     def _send(self, image: Image, tag: str, watch: Watch) -> str:
-        """To the pipeline's registry; where the image lies there, "" for a pipeline without one."""
+        """Pushes to the pipeline's registry. Returns the image's reference there; "" for a pipeline without one."""
         registry = self._pipeline.registry
         if registry is None:
             return ""
         login = self._vault.login(self._key, registry)
-        self._work.redact_also([login.password] if login else [])
-        tell = self._work.emitter("build")
-        return self._adapters.builder.push(image.digest, registry.repository, tag, login, tell, watch)
+        self._context.redact_also([login.password] if login else [])
+        emit = self._context.emitter("build")
+        return self._adapters.builder.push(image.digest, registry.repository, tag, login, emit, watch)
 
     def _make_release(self, image: Image, remote: str) -> Release:
         now = self._adapters.clock.now()
@@ -189,5 +204,5 @@ class BuildStage:
             made[:] = [release]
             return replace(run, release=number, image_ready=now)
 
-        self._work.change(act)
+        self._context.change(act)
         return made[0]

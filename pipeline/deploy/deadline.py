@@ -11,11 +11,15 @@ LOOK_EVERY = 0.1  # seconds between two looks whether the run is still wanted
 
 
 class StepDeadline:
-    """ports.Watch for one step of one run. ``look`` raises what the run's record or its leases say against going on;
+    """``ports.clock.Watch`` for one step of one run. ``timeout``: seconds; ``what``: the step, for the message;
+    ``advice``: what to do about a timeout. ``look`` raises what the run's record or its leases say against going on;
     it is called every ``LOOK_EVERY`` seconds at most."""
 
-    def __init__(self, clock: Clock, timeout: float, what: str, look: Callable[[], None]) -> None:
-        self._clock, self._timeout, self._what, self._look = clock, timeout, what, look
+    def __init__(
+        self, clock: Clock, timeout: float, what: str, advice: str, look: Callable[[], None]
+    ) -> None:
+        self._clock, self._timeout, self._look = clock, timeout, look
+        self._what, self._advice = what, advice
         self._deadline = clock.monotonic() + timeout
         self._looked = -1.0
 
@@ -25,8 +29,7 @@ class StepDeadline:
     def check(self) -> None:
         if self.remaining() <= 0:
             raise TimedOut(
-                f"{self._what} took longer than its {self._timeout:.0f} s and was ended.",
-                advice="Raise its timeout in pipelines.yaml if it needs longer.",
+                f"{self._what} took longer than {self._timeout:.0f} s and was stopped.", advice=self._advice
             )
         now = self._clock.monotonic()
         if now - self._looked >= LOOK_EVERY:

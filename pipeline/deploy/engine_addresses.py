@@ -1,4 +1,4 @@
-"""Which engines there are, and where an environment on one of them is reached. Pure but for the store's records."""
+"""Which engines are in use, and the address of an environment on each kind of engine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from pipeline.store import Store
 
 
 def in_use(store: Store, config: Config | None) -> frozenset[str]:
-    """The keys (``Where.key``) of all that the configuration names or a record lies on; Docker where nothing is
-    known."""
+    """The keys (``Where.key``) of all engines that the configuration or a record names; Docker if there are none."""
     return frozenset({*_recorded(store), *(_named(config) if config else ())}) or frozenset({DOCKER})
 
 
 def named_in(file: Path) -> frozenset[str]:
-    """What can be said without the store: Docker, and what the file names."""
+    """The same without the store: Docker, and what the file names."""
     try:
         return frozenset({DOCKER, *_named(loading.load(file.read_text(encoding="utf-8"), str(file)))})
     except (ConfigError, OSError, UnicodeDecodeError):
@@ -40,11 +39,11 @@ def _recorded(store: Store) -> Iterator[str]:
         try:
             yield from (environment.engine for environment in store.environments(pipeline).values())
         except DamagedRecord:
-            yield DOCKER  # for what may lie there
+            yield DOCKER  # what cannot be read may be there
 
 
 def url(settings: Settings, environment: Environment, hosts: tuple[str, ...]) -> str:
-    """Where people reach an environment; "" where only its cluster does."""
+    """Where people reach an environment; "" if it is reachable only inside its cluster."""
     if kind_of(environment.engine).local:
         return f"http://127.0.0.1:{settings.port_range[environment.index]}"
     return f"http://{hosts[0]}" if hosts else ""
@@ -56,21 +55,20 @@ def address(settings: Settings, environment: Environment, hosts: tuple[str, ...]
 
 
 def inside(environment: Environment) -> str:
-    """What a cluster calls it: ``Service hello-live in the namespace shop of prod``; or on which machine it is."""
+    """Its Service, as in ``Service hello-live in the namespace shop of prod``, or the machine it runs on."""
     where = where_of(environment.engine)
     pipeline, name = environment.pipeline, environment.name
     return where.kind.inside(where, f"{pipeline}-{name}", service_name(pipeline, name))
 
 
 def refuse_move(environment: Environment, release: Release, key: str) -> None:
-    """Raises ConfigError where something of the environment is on another engine: traffic does not move between engines
-    by a switch, so it must not look as if it did."""
+    """Raises ConfigError if the environment has slots on another engine: no switch moves traffic between engines."""
     if environment.engine == key or not environment.slots:
         return
     name = environment.name
     raise ConfigError(
-        f"{environment.id} runs on {environment.engine}, and {release.name} is to run on {key}: an environment does "
-        "not move from one engine to another while it serves.",
-        advice=f"Put the new one beside it under another name (`{name}2: {{engine: …}}`), lead the users there, then "
-        f"take {name} out of pipelines.yaml and run `pushlive gc`.",
+        f"{environment.id} runs on {environment.engine}, and {release.name} is configured for {key}: an environment "
+        "cannot move to another engine while it serves.",
+        advice=f"Add the new one under another name (`{name}2: {{engine: …}}`), move the users there, then remove "
+        f"{name} from pipelines.yaml and run `pushlive gc`.",
     )

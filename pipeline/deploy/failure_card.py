@@ -1,4 +1,4 @@
-"""The card a failed run prints: what, where, whose, what was seen, what differs, what next."""
+"""What a failed run reports: what failed, where, whose it is, the evidence, what differs, what to do next."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pipeline.errors import (
 from pipeline.store import Store
 
 _NEXT = {
-    "application": "Push a fix; nothing else moved.",
-    "engine": "Mend the cause (`pushlive doctor`), then `pushlive retry {run}`.",
+    "application": "Push a fix.",
+    "engine": "Fix the cause (see `pushlive doctor`), then `pushlive retry {run}`.",
     "configuration": "Correct pipelines.yaml (`pushlive check`), then `pushlive retry {run}`.",
 }
 
 
 def whose(error: PushliveError) -> str:
-    """Who can mend it: "application", "configuration" or "engine"."""
+    """Who can fix it: "application", "configuration" or "engine"."""
     if isinstance(error, WrongRelease):
-        return "engine"  # the way to it is ours
+        return "engine"  # routing is Pushlive's task
     if isinstance(error, AppFailed | TimedOut):
         return "application"
     if isinstance(error, ConfigError | RequestError):
@@ -39,7 +39,7 @@ def whose(error: PushliveError) -> str:
 
 
 def card(run: Run, error: PushliveError) -> Failure:
-    """The card of that error; ``compared`` adds what differs."""
+    """The card for that error; ``compared`` adds what differs."""
     step = next((s for s in reversed(run.steps) if not s.ok), None)
     stage = step.stage if step else run.stage or run.stages[0]
     kind = whose(error)

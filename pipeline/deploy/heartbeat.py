@@ -1,4 +1,4 @@
-"""Renewing the leases that a worker holds."""
+"""Renews the leases that a worker holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RENEW_EVERY = 2.0  # seconds
 
 
 class LeaseHeartbeat:
-    """Renews leases in a thread; ``lost`` is set once one of them is somebody else's or nobody answers."""
+    """Renews leases in a thread. ``lost``: another worker has one of them, or may have it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class LeaseHeartbeat:
 
     @property
     def lost(self) -> bool:
-        """True once a lease is somebody else's, or may be: nobody has answered for almost a lease's life."""
+        """True once another worker has a lease, or may: the store has not answered for almost a lease's life."""
         return self._refused or time.monotonic() - self._renewed > TTL - 1.0
 
     def __enter__(self) -> LeaseHeartbeat:
@@ -42,7 +42,7 @@ class LeaseHeartbeat:
         self._leases[lease.key] = lease
 
     def ours(self) -> bool:
-        """Asks the store whether all that is held here still is ours; where it does not answer, ``lost`` decides."""
+        """Asks the store whether this worker still has all its leases; if it does not answer, ``lost`` decides."""
         if self.lost:
             return False
         try:
@@ -55,7 +55,7 @@ class LeaseHeartbeat:
         try:
             self._store.leases.drop(lease)
         except StoreUnavailable:
-            return  # it ends by itself
+            return  # it expires
 
     def _loop(self) -> None:
         while not self._stop.wait(RENEW_EVERY):

@@ -1,4 +1,4 @@
-"""A run in a worker's hands: its lease, its patience, its log, and the only way to change its record."""
+"""A run that a worker has claimed: its leases, its log, and the only way to change its record."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ from pipeline.secrets.run_redaction import Masker
 from pipeline.store import Lease, Store, Transaction
 
 T = TypeVar("T")
-
+Change = Callable[[Transaction, Run], Run]
 
 FLUSH_EVERY = 0.1  # seconds that a line of output may wait for others
-
-
 LINES = 4000  # lines of output of one run that go to followers; all of them go to the log
 
 
 @dataclass
 class Step:
-    """What a step tells of itself while it runs."""
+    """A step while it runs."""
 
     stage: str
     name: str
@@ -40,13 +38,13 @@ class Step:
     clock: Clock
     detail: str = ""
     data: dict[str, Any] = field(default_factory=dict)
-    kept: bool = False  # its result is in the record already, written together with what it did
+    recorded: bool = False  # its result was written together with what it did
 
     def __post_init__(self) -> None:
         self._started, self._began = self.clock.now(), self.clock.monotonic()
 
     def result(self, problem: str | None = None) -> StepResult:
-        """How it went: well, unless there is a problem."""
+        """Success, unless there is a problem."""
         seconds, detail = self.clock.monotonic() - self._began, self.detail if problem is None else problem
         return StepResult(self.stage, self.name, self._started, seconds, problem is None, detail, self.data)
 
@@ -64,13 +62,13 @@ class RunContext:
         self._flushed = 0.0
         self._lines = 0
         self._masker = Masker(Mask())
-        self.environment = ""  # where it acts now: a revert may interrupt it there
+        self._acts_in = ""  # the environment where a revert may interrupt it
 
     # ── changing the record ──────────────────────────────────────────────────
 
-    def change(self, act: Callable[[Transaction, Run], Run], *events: Event) -> Run:
-        """One transaction, fenced by the leases on the run and on where it acts: the run as the store has it now → the
-        run to keep."""
+    def change(self, act: Change, *events: Event) -> Run:
+        """One transaction, fenced by the leases that this worker holds. ``act`` gets the run as the store has it and
+        returns the run to write. Raises LeaseLost if one of the leases is lost, and what ``act`` raises."""
         self.flush()
         told = [event for event in map(self._masker.event, events) if event]
 
@@ -90,8 +88,11 @@ class RunContext:
         return self.change(lambda _, run: replace(run, **changes), *events)
 
     @contextmanager
-    def step(self, stage: str, name: str, timeout: float, *, cancellable: bool = True) -> Iterator[Step]:
-        """Times a step and keeps its result, also when it fails. ``heed=False``: no wish of a person cuts it."""
+    def step(
+        self, stage: str, name: str, timeout: float, advice: str, *, cancellable: bool = True
+    ) -> Iterator[Step]:
+        """Times a step and records its result, also when it fails. ``timeout``: seconds; ``advice``: what a person can
+        do about a timeout. ``cancellable=False``: neither a person nor a revert stops it."""
 
         def look() -> None:
             self.flush()
@@ -100,38 +101,39 @@ class RunContext:
             else:
                 self.still_ours()
 
-        step = Step(stage, name, StepDeadline(self.clock, timeout, f"{stage}/{name}", look), self.clock)
+        watch = StepDeadline(self.clock, timeout, f"{stage}/{name}", advice, look)
+        step = Step(stage, name, watch, self.clock)
         try:
             step.watch.check()
             yield step
         except PushliveError as error:
-            self._keep(step.result(error.message))
+            self._record(step.result(error.message))
             raise
-        if not step.kept:
-            self._keep(step.result())
+        if not step.recorded:
+            self._record(step.result())
 
-    def finish(self, step: Step, act: Callable[[Transaction, Run], Run]) -> None:
-        """A step's last change, in one transaction with its result: no crash comes between what was done and that
-        it was done."""
-        self._keep(step.result(), act)
-        step.kept = True
+    def finish(self, step: Step, act: Change) -> None:
+        """A step's last change in one transaction with its result, so that no crash comes between the two."""
+        self._record(step.result(), act)
+        step.recorded = True
 
-    def _keep(self, result: StepResult, act: Callable[[Transaction, Run], Run] = lambda _, run: run) -> None:
+    def _record(self, result: StepResult, act: Change | None = None) -> None:
         data = {"seconds": result.seconds, "ok": result.ok, "detail": result.detail}
         event = Event("step", self.clock.now(), result.detail, result.stage, result.step, data)
 
         def whole(transaction: Transaction, run: Run) -> Run:
-            run = act(transaction, run)
-            # A step that is done again after a crash replaces what it said before.
+            if act:
+                run = act(transaction, run)
+            # A step that is done again after a crash replaces its earlier result.
             before = (s for s in run.steps if (s.stage, s.step) != (result.stage, result.step))
             return replace(run, steps=(*before, result))
 
         self.change(whole, event)
 
-    # ── telling ──────────────────────────────────────────────────────────────
+    # ── events ───────────────────────────────────────────────────────────────
 
     def redact(self, mask: Mask) -> None:
-        """From now on nothing that this mask finds is told, nor written into the record."""
+        """From now on nothing that this mask finds is shown or recorded."""
         self._masker.mask = mask
 
     def redact_also(self, values: Iterable[Secret]) -> None:
@@ -141,14 +143,15 @@ class RunContext:
         return self._masker.mask.text(text)
 
     def masked_run(self, run: Run) -> Run:
-        """The record as ``change`` writes it, for what is told of it in the same transaction."""
+        """The record as ``change`` writes it, for a message that is made in the same transaction."""
         return self._masker.run(run)
 
-    def emit(self, told: Event) -> None:
-        """Tells followers and the log; output lines are sent in bundles and bounded in number."""
-        event = self._masker.event(told)
-        if event is None:
+    def emit(self, event: Event) -> None:
+        """Writes to the log and to followers. Followers get output lines in batches, ``LINES`` at most."""
+        masked = self._masker.event(event)
+        if masked is None:
             return
+        event = masked
         self._log.write(event)
         if event.kind == "line":
             self._lines += 1
@@ -173,36 +176,45 @@ class RunContext:
     def note(self, text: str, stage: str = "", kind: str = "note", **data: Any) -> None:
         self.emit(Event(kind, self.clock.now(), text, stage, data=data))
 
-    # ── still ours, still wanted ─────────────────────────────────────────────
+    # ── leases and cancellation ──────────────────────────────────────────────
+
+    @contextmanager
+    def holding(self, lease: Lease, environment: str = "") -> Iterator[None]:
+        """Renews the lease, and fences what this worker writes by it as well. ``environment``: where a revert may
+        interrupt the run meanwhile; "": nowhere."""
+        self._heartbeat.hold(lease)
+        self._fences, self._acts_in = (*self._fences, lease), environment
+        try:
+            yield
+        finally:
+            self._fences, self._acts_in = tuple(one for one in self._fences if one != lease), ""
+            self._heartbeat.drop(lease)
 
     def still_ours(self) -> None:
-        """Asked before each act on the outside: engines know no fencing tokens. Raises LeaseLost."""
+        """Asked before each act outside the store: engines know no fencing tokens. Raises LeaseLost."""
         if not self._heartbeat.ours():
             raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
 
     def still_wanted(self) -> None:
-        """Raises LeaseLost, or Cancelled when a person or a revert says stop."""
+        """Raises LeaseLost, or Cancelled if a person or a revert stops the run."""
         self.still_ours()
         try:
             run = self.store.run(self.run.pipeline, self.run.number)
-            place = self.store.environment(run.pipeline, self.environment) if self.environment else None
+            environment = self.store.environment(run.pipeline, self._acts_in) if self._acts_in else None
         except StoreUnavailable:
-            return  # waiting for the store is not a reason to give up; the lease decides
+            return  # waiting for the store is no reason to give up; the lease decides
         if run.cancel:
             raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
-        if place and self._interrupted(place, run):
-            raise Cancelled(f"{run.pipeline}#{place.interrupt} reverts {place.name}; it wins over {run.id}.")
+        if environment and self._interrupted(environment, run):
+            raise interruption(environment, run)
 
-    def _interrupted(self, place: Environment, run: Run) -> bool:
-        if place.interrupt in (0, run.number):
+    def _interrupted(self, environment: Environment, run: Run) -> bool:
+        if environment.interrupt in (0, run.number):
             return False
-        return self.store.run(run.pipeline, place.interrupt).state != State.ENDED
+        return self.store.run(run.pipeline, environment.interrupt).state != State.ENDED
 
-    def hold_lease(self, lease: Lease) -> None:
-        """From now on what this worker writes is fenced by this one as well."""
-        self._heartbeat.hold(lease)
-        self._fences = (*self._fences, lease)
 
-    def drop_lease(self, lease: Lease) -> None:
-        self._fences = tuple(one for one in self._fences if one != lease)
-        self._heartbeat.drop(lease)
+def interruption(environment: Environment, run: Run) -> Cancelled:
+    """What stops a run in an environment that is to be reverted."""
+    revert = f"{run.pipeline}#{environment.interrupt}"
+    return Cancelled(f"{revert} reverts {environment.name}; it takes precedence over {run.id}.")

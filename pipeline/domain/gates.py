@@ -1,4 +1,7 @@
-"""Whether a run may enter an environment: gates, holds, quarantine and the order of runs. Pure rules."""
+"""Whether a run may enter an environment: gates, holds, quarantine and the order of runs. Pure rules.
+
+``may_enter`` is the one answer. It is asked before the environment's lease is taken, again under the lease, and again
+in the transaction that records the intent to switch."""
 
 from __future__ import annotations
 
@@ -6,24 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pipeline.config.models import Pipeline
-from pipeline.domain.environment import Environment, Hold, Quarantined
+from pipeline.domain.environment import SLOTS, Environment, Hold, Quarantined
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
-from pipeline.domain.slots import _pair
-from pipeline.errors import Superseded
-
-
-def refuse_overtaken(environment: Environment, run: Run, open_runs: Iterable[Run] = ()) -> None:
-    """Forward only: raises Superseded where a newer run serves here already. Of the open ones also one that began to
-    switch and was not verified yet: its worker died, and another takes it up."""
-    if run.kind == Kind.REVERT:
-        return
-    traffic = (environment.active, environment.switching)
-    moved = {record.run for slot, record in environment.slots.items() if slot in traffic}
-    at_it = (one.number for one in open_runs if one.kind != Kind.REVERT and one.number in moved)
-    newer = next((number for number in (environment.newest_run, *at_it) if number > run.number), 0)
-    if newer:
-        raise Superseded(f"{run.pipeline}#{newer} is newer and serves {environment.name} already.")
+from pipeline.domain.slots import _pair, switched
+from pipeline.errors import AppFailed, Superseded
 
 
 @dataclass(frozen=True)
@@ -34,8 +24,43 @@ class Gate:
     command: str
 
 
-def gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None:
-    """What keeps the run out of this environment until a person acts, or None."""
+def may_enter(
+    pipeline: Pipeline, environment: Environment, release: Release, run: Run, open_runs: Iterable[Run]
+) -> Gate | None:
+    """None if the run may enter now, else the gate at which it waits for a person.
+
+    ``open_runs``: the pipeline's, once this run has the environment's lease. Before that, (): a newer run that has
+    switched may still be at work there, and may go back. Raises Superseded if a newer run serves there, and AppFailed
+    if the release is in quarantine."""
+    if any(switched(environment, run, slot) for slot in SLOTS):
+        return None  # this run is in already: it was taken up again after a crash, and only has to verify
+    _refuse_overtaken(environment, run, open_runs)
+    entry = quarantined(environment, release)
+    if entry:
+        raise AppFailed(
+            f"r{release.number} has the image and configuration of r{entry.release}, which is in quarantine in "
+            f"{environment.name}: {entry.reason}",
+            advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} "
+            f"--env {environment.name}`, then `pushlive retry {run.id}`.",
+        )
+    return _gate(pipeline, environment, run)
+
+
+def _refuse_overtaken(environment: Environment, run: Run, open_runs: Iterable[Run]) -> None:
+    """Forward only: raises Superseded if a newer run serves here already. That includes an open run that began to
+    switch and was not verified yet: its worker died, and another one takes it up."""
+    if run.kind == Kind.REVERT:
+        return
+    traffic = (environment.active, environment.switching)
+    moved = {record.run for slot, record in environment.slots.items() if slot in traffic}
+    at_it = (one.number for one in open_runs if one.kind != Kind.REVERT and one.number in moved)
+    newer = next((number for number in (environment.newest_run, *at_it) if number > run.number), 0)
+    if newer:
+        raise Superseded(f"{run.pipeline}#{newer} is newer and serves {environment.name} already.")
+
+
+def _gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None:
+    """The hold or the manual promotion that keeps the run out, or None."""
     if run.kind == Kind.REVERT:
         return None
     if environment.hold:
@@ -43,7 +68,7 @@ def gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None:
         return Gate(why, "resume")
     if environment.name in run.promoted or pipeline.environment(environment.name).promote == "auto":
         return None
-    return Gate(f"{environment.name} is entered by hand", "promote")
+    return Gate(f"promotion to {environment.name} is manual", "promote")
 
 
 def quarantined(environment: Environment, release: Release) -> Quarantined | None:
@@ -61,7 +86,7 @@ def with_quarantine(environment: Environment, release: Release, reason: str, now
 
 
 def interrupted(environment: Environment, run: Run, open_runs: Iterable[Run]) -> bool:
-    """True when another run, one that still goes on, is to revert this environment."""
+    """True if a revert of this environment is due or running: it wins over every other run."""
     number = environment.interrupt
     return number not in (0, run.number) and any(other.number == number for other in open_runs)
 

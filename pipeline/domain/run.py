@@ -142,3 +142,7 @@ class Run:
     @property
     def short(self) -> str:
         return self.commit[:7]
+
+    def passed(self, stage: str, step: str) -> bool:
+        """True if this step of the stage is done and has succeeded."""
+        return any((one.stage, one.step, one.ok) == (stage, step, True) for one in self.steps)

@@ -48,10 +48,9 @@ def switched(environment: Environment, run: Run, slot: Slot) -> bool:
 
 def unfinished(environment: Environment, run: Run) -> bool:
     """True when this run began something here that was not verified: a slot taken, or traffic moved."""
-    verified_here = any(s.stage == environment.name and s.step == "verify" and s.ok for s in run.steps)
     mine = [slot for slot, record in environment.slots.items() if record.run == run.number]
     begun = [slot for slot in mine if environment.slots[slot].state == SlotState.STARTING]
-    return bool(begun) or (environment.active in mine and not verified_here)
+    return bool(begun) or (environment.active in mine and not run.passed(environment.name, "verify"))
 
 
 def is_warm(

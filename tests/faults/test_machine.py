@@ -356,7 +356,8 @@ class Machine(RuleBasedStateMachine):
         assert run.state == State.WAITING
         place = self.world.environment(run.gate)
         pipeline = self.world.services.configurations.by_hash(run.config).pipelines["hello"]
-        assert gates.gate(pipeline, place, run) is not None, run.id
+        release = self.world.store.release("hello", run.release or 0)
+        assert gates.may_enter(pipeline, place, release, run, ()) is not None, run.id
 
 
 def test_fault_33_35_36_38_39_the_rules_hold_in_every_state(valkey, tmp_path, monkeypatch):

@@ -161,7 +161,7 @@ def test_fault_06_a_new_delivery_of_the_same_commit_is_coalesced(
     before = service.wait("away")
     status, answer = away.deliver(away.clone.head)
     assert (status, answer["runs"]) == (202, [before["id"]])
-    assert "carries this commit already" in answer["notes"][0]
+    assert "has this commit already" in answer["notes"][0]
 
 
 def test_fault_08_deliveries_in_the_wrong_order_end_at_the_head(
@@ -174,7 +174,7 @@ def test_fault_08_deliveries_in_the_wrong_order_end_at_the_head(
     (early,) = away.deliver(a)[1]["runs"]
     run = service.wait(early)
     assert run["outcome"] == "superseded"
-    assert f"{a[:7]} is not the head of main any more; {b[:7]} is" in run["reason"]
+    assert f"{a[:7]} is no longer the head of main; {b[:7]} is" in run["reason"]
     until(lambda: all(one["state"] == "ended" for one in service.runs("away")), 30)
     assert away.live_at(b)
     assert service.runs("away")[-1]["id"] == early  # the head was live already: no run for it again

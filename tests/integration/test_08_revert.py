@@ -177,6 +177,6 @@ def test_fault_36_a_revert_during_a_deploy_wins(service: Service) -> None:
     deploy, revert = service.wait("slow#3"), service.run("slow#4")
     assert (revert["kind"], revert["outcome"]) == ("revert", "live")
     assert deploy["outcome"] == "cancelled"
-    assert "slow#4 reverts live; it wins over slow#3" in out
+    assert "slow#4 reverts live; it takes precedence over slow#3" in out
     assert service.page(name="slow") == "version 1\n"
     assert live(service, "slow")["hold"]

@@ -56,7 +56,7 @@ def test_an_environment_that_serves_does_not_move_to_another_engine(mixed) -> No
     mixed.configure(MIXED.replace("prod", "other"))
     run = mixed.push("two")
     assert run.outcome == Outcome.FAILED
-    assert "does not move from one engine to another while it serves" in run.failure.message
+    assert "cannot move to another engine while it serves" in run.failure.message
     assert "pushlive gc" in run.failure.advice
     assert mixed.environment("live").serving == 1
     assert mixed.environment("live").engine == PROD

@@ -64,7 +64,7 @@ def test_a_verification_that_fails_after_the_switch_goes_back(world):
     assert world.engine.active["hello", "live"] == "blue"
     assert live.quarantine == ()  # another release answered: that says nothing against this one
     assert run.failure.whose == "engine"
-    assert "No traffic went there" not in run.failure.advice
+    assert "It got no traffic" not in run.failure.advice
 
 
 def test_a_first_release_that_fails_after_the_switch_leaves_the_explained_503(world):
@@ -205,7 +205,7 @@ def test_fault_44_a_run_that_always_kills_its_worker_is_set_aside(world):
     world.work()
     run = world.run(number)
     assert run.outcome == Outcome.FAILED
-    assert "was taken up 5 times" in run.failure.message
+    assert "was started 5 times" in run.failure.message
     assert "pushlive retry" in run.failure.advice
 
 
@@ -266,8 +266,8 @@ def test_fault_23_passing_trouble_is_met_by_trying_again(world):
     assert run.outcome == Outcome.LIVE
     said = [event.text for event in world.events(run, "warning")]
     assert said == [
-        "Docker does not answer. Tried again in 1 s.",
-        "Docker does not answer. Tried again in 3 s.",
+        "Docker does not answer. Trying again in 1 s.",
+        "Docker does not answer. Trying again in 3 s.",
     ]
 
 

@@ -94,7 +94,7 @@ def test_fault_36_a_revert_during_a_deploy_wins(world):
     assert len(asked) == 1
     deploy, reverted = world.run(number), world.run(asked[0])
     assert deploy.outcome == Outcome.CANCELLED
-    assert "it wins" in deploy.reason
+    assert "it takes precedence" in deploy.reason
     assert reverted.outcome == Outcome.LIVE
     assert world.serving()["live"] == 1
     assert world.environment("live").interrupt == 0

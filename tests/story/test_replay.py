@@ -29,7 +29,7 @@ def test_fault_08_a_recorded_delivery_under_a_new_id_never_goes_backwards(world)
         run = world.accept(old.commit, delivery=f"replayed:{number}")
         world.work()
         assert world.run(run.number).outcome == Outcome.SUPERSEDED
-        assert "is not the head" in world.run(run.number).reason
+        assert "is no longer the head" in world.run(run.number).reason
     assert world.serving() == {"dev": 2, "qa": 2, "live": 2}
     if switches:
         assert len([c for c in world.engine.calls if c[0] == "switch"]) == switches

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from pipeline.adapters.fake import Killed
+from pipeline.deploy.entry import Entry
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain import slots
@@ -229,13 +230,13 @@ def test_config_file_away_and_back(world):
 
 def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
     world = make_world(MANUAL)
-    real = world.runner._wait_at
+    real = Entry.wait_at
 
-    def wait(work, *rest):
-        world.commands.cancel("hello", work.run.number, "ann")
-        real(work, *rest)
+    def wait(entry, name):
+        world.commands.cancel("hello", entry._context.run.number, "ann")
+        real(entry, name)
 
-    monkeypatch.setattr(world.runner, "_wait_at", wait)
+    monkeypatch.setattr(Entry, "wait_at", wait)
     run = world.push("one")
     assert run.outcome == Outcome.CANCELLED, run.state
 
@@ -243,13 +244,13 @@ def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
 def test_resume_between_gate_and_wait(world, monkeypatch):
     world.push("one")
     world.commands.hold("hello", "ann")
-    real = world.runner._wait_at
+    real = Entry.wait_at
 
-    def wait(work, *rest):
+    def wait(entry, name):
         world.commands.resume("hello", "ann")
-        real(work, *rest)
+        real(entry, name)
 
-    monkeypatch.setattr(world.runner, "_wait_at", wait)
+    monkeypatch.setattr(Entry, "wait_at", wait)
     run = world.push("two")
     world.commands.resume("hello", "ann")
     world.work()
@@ -464,8 +465,7 @@ def test_the_last_line_before_a_silence_reaches_followers(world, tmp_path):
         heartbeat.hold(lease)
         log = logs.RunLog(tmp_path / "x.log", 1000)
         work = RunContext(world.store, world.clock, run, lease, heartbeat, log)
-        work.environment = ""
-        with work.step("live", "release", 1800) as step:
+        with work.step("live", "release", 1800, "") as step:
             work.emit(Event("line", 0.0, "first"))
             work.emit(Event("line", 0.0, "waiting for the lock on table users"))
             for _ in range(100):
@@ -521,7 +521,7 @@ def test_advice_after_the_switch_tells_the_truth(world):
         replace(real(spec), expect=("nobody",)) if spec.release == 2 else real(spec)
     )
     run = world.push("two")
-    assert "No traffic went there" not in run.failure.advice, run.failure
+    assert "It got no traffic" not in run.failure.advice, run.failure
 
 
 def test_wrong_route_puts_a_good_release_in_quarantine(world):

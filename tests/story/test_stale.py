@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.fake import Killed
+from pipeline.deploy import endings
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, LeaseLost, PushliveError
@@ -151,7 +152,7 @@ def test_fault_33_a_failure_is_told_as_it_was_by_whoever_takes_the_run_up(make_w
     def die(*_):
         raise Killed("before the end is recorded")
 
-    monkeypatch.setattr(world.runner, "_fail", die)
+    monkeypatch.setattr(endings, "fail", die)
     with pytest.raises(Killed):
         world.work()
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-from pipeline.deploy.rollout import collapsed
+from pipeline.deploy.evidence import collapsed
 
 
 def test_a_hundred_health_checks_are_one_line_of_evidence():

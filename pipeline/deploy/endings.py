@@ -1,0 +1,91 @@
+"""How stages and runs end: what is recorded, and what is reported."""
+
+from __future__ import annotations
+
+from pipeline.config.models import Budget
+from pipeline.deploy.failure_card import card, compared
+from pipeline.deploy.run_context import RunContext
+from pipeline.domain import budget as budgets
+from pipeline.domain import slots, transitions
+from pipeline.domain.events import Event
+from pipeline.domain.release import Release
+from pipeline.domain.run import Ending, Kind, Outcome, Run
+from pipeline.errors import Cancelled, PushliveError, Superseded
+from pipeline.lib import codec
+from pipeline.lib.units import show_duration
+from pipeline.notify import messages
+from pipeline.store import Transaction
+
+_OUTCOMES: dict[type[PushliveError], Outcome] = {
+    Superseded: Outcome.SUPERSEDED,
+    Cancelled: Outcome.CANCELLED,
+}
+
+
+def ending_of(run: Run, error: PushliveError) -> Ending:
+    """How the run ends if that error stops it."""
+    outcome = _OUTCOMES.get(type(error), Outcome.FAILED)
+    failure = card(run, error) if outcome == Outcome.FAILED else None
+    return Ending(outcome, error.message, failure)
+
+
+def stage_done(context: RunContext, budget: Budget, name: str, text: str) -> None:
+    """Reports a finished stage with its steps and the rest of the budget."""
+    run, now = context.run, context.clock.now()
+    steps = [{"step": s.step, "seconds": s.seconds, "ok": s.ok} for s in run.steps if s.stage == name]
+    left = budgets.left(run, budget, now)
+    seconds = sum(float(str(step["seconds"])) for step in steps)
+    data = {"steps": steps, "seconds": seconds, "left": left, "done": True}
+    context.emit(Event("stage", now, f"{text} · {show_duration(left)} left", name, data=data))
+    if left < 0:
+        over = budgets.overspender(run.steps)
+        context.note(f"over the {show_duration(budget.deploy)} budget; most went to {over}", name, "warning")
+
+
+def finish(context: RunContext, budget: Budget, release: Release) -> None:
+    """Records that the run is live."""
+    run, now = context.run, context.clock.now()
+    spent, whole = budgets.spent(run, now), max(0.0, now - run.accepted - run.human)
+    last = run.stages[-1]
+    text = f"{release.name} ({run.short}) serves {last}, {show_duration(whole)} after "
+    text += "the push" if run.kind == Kind.PUSH else "the request"
+    if run.kind != Kind.REVERT:
+        text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
+    if whole > budget.whole:
+        text += f" · SERIOUS: over {show_duration(budget.whole)} from push to live"
+    data = {"outcome": "live", "more": _next_lines(context, last)}
+    event = Event("end", now, f"{run.id} is live: {text}", data=data)
+
+    def end(tx: Transaction, run: Run) -> Run:
+        return messages.ended(tx, context.masked_run(transitions.end(run, Outcome.LIVE, text, now)))
+
+    context.change(end, event)
+
+
+def _next_lines(context: RunContext, name: str) -> list[str]:
+    run = context.run
+    if run.kind == Kind.REVERT:
+        return [f"{name} is held. Once the fix may go there: pushlive resume {run.pipeline}"]
+    environment = context.store.environment(run.pipeline, name)
+    target = slots.revert_target(environment) if environment else None
+    if target is None:
+        return ["this is the first release here: there is nothing to revert to yet"]
+    return [f"to go back to r{target}: pushlive revert {run.pipeline}"]
+
+
+def fail(context: RunContext, ending: Ending) -> None:
+    """Records that ending. Idempotent: an earlier worker may have decided it and died."""
+    outcome, failure, now = ending.outcome, ending.failure, context.clock.now()
+    if failure:
+        failure = compared(failure, context.run, context.store)
+    text = f"{context.run.id} {outcome}" + ("" if failure else f": {ending.reason}")
+    data = {"outcome": outcome.value}
+    if failure:
+        data["failure"] = codec.plain(failure)
+    event = Event("end", now, text, context.run.stage, data=data)
+
+    def end(tx: Transaction, run: Run) -> Run:
+        ended = transitions.end(run, outcome, ending.reason, now, failure=failure, ending=None)
+        return messages.ended(tx, context.masked_run(ended))
+
+    context.change(end, event)

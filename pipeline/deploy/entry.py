@@ -1,0 +1,93 @@
+"""How a run enters an environment: whether it may, the wait at a gate, and the environment's lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.config.models import Pipeline
+from pipeline.deploy.admission import supersede
+from pipeline.deploy.run_context import RunContext
+from pipeline.domain import gates, transitions
+from pipeline.domain.environment import Environment
+from pipeline.domain.events import Event
+from pipeline.domain.gates import Gate
+from pipeline.domain.release import Release
+from pipeline.domain.run import Kind, Run, State
+from pipeline.errors import Cancelled
+from pipeline.lib.retry import poll
+from pipeline.notify import messages
+from pipeline.store import Lease, Transaction
+
+REVERT_WAITS = 30.0  # seconds that a revert waits until the run in its environment has given up
+OTHERS_WAIT = 1.0
+
+
+class Parked(Exception):
+    """A signal, no error: the run waits for another run's lease or for a person, and stays as it is recorded."""
+
+
+def parked(context: RunContext) -> Parked:
+    """Records that the run waits for its turn. Returns what to raise."""
+    # A clean hand-back is no crashed attempt.
+    context.update(attempts=0, parked=context.clock.now() if context.run.image_ready else 0.0)
+    return Parked(f"{context.run.id} waits for its turn")
+
+
+def take_environment(context: RunContext, environment: Environment) -> Lease:
+    """The environment's lease. Raises Parked if another run keeps it, and what stops the run meanwhile."""
+
+    def take() -> Lease | None:
+        lease = context.store.leases.take(f"env:{environment.id}", context.run.id)
+        if lease is None:
+            context.still_wanted()
+        return lease
+
+    timeout = REVERT_WAITS if context.run.kind == Kind.REVERT else OTHERS_WAIT
+    lease = poll(take, 0.02, context.clock, timeout=timeout)
+    if lease is None:
+        raise parked(context)
+    return lease
+
+
+class Entry:
+    """One run with its release before an environment."""
+
+    def __init__(self, context: RunContext, pipeline: Pipeline, release: Release) -> None:
+        self._context, self._pipeline, self._release = context, pipeline, release
+
+    def may_enter(self, environment: Environment, run: Run, open_runs: Iterable[Run]) -> Gate | None:
+        """``domain.gates.may_enter`` for this release."""
+        return gates.may_enter(self._pipeline, environment, self._release, run, open_runs)
+
+    def enter(self, environment: Environment, open_runs: Iterable[Run]) -> None:
+        """Returns if the run may enter now. Raises Parked if it waits at a gate, and what ``may_enter`` raises."""
+        if self.may_enter(environment, self._context.run, open_runs):
+            self.wait_at(environment.name)
+
+    def wait_at(self, name: str) -> None:
+        """Records that the run waits and raises Parked. Returns if nothing keeps it out any more."""
+        now = self._context.clock.now()
+        found: list[Gate] = []
+
+        def wait(transaction: Transaction, run: Run) -> Run:
+            if run.cancel:
+                raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
+            gate = self.may_enter(transaction.environment(name), run, ())
+            found[:] = [gate] if gate else []
+            return _waiting(transaction, run, name, gate, now) if gate else run
+
+        self._context.change(wait)
+        if found:
+            raise Parked(found[0].why)
+
+
+def _waiting(transaction: Transaction, run: Run, name: str, gate: Gate, now: float) -> Run:
+    for older in gates.waiting_at(transaction.open(), name):
+        if older.number < run.number:
+            supersede(transaction, older, f"{run.id} waits before {name} instead", now)
+    transaction.not_due(run.number)
+    command = f"pushlive {gate.command} {run.pipeline}"
+    text = f"waits before {name}: {gate.why}. To go on with r{run.release}: {command}"
+    transaction.event(run.number, Event("gate", now, text, name))
+    waiting = transitions.move(run, State.WAITING, gate=name, gate_since=now, attempts=0)
+    return messages.waits(transaction, waiting, gate.why, command)

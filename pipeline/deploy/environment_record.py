@@ -1,0 +1,110 @@
+"""An environment's record, as a rollout changes it: always in one transaction with the run's own record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from pipeline.deploy.admission import supersede
+from pipeline.deploy.run_context import RunContext, Step, interruption
+from pipeline.domain import gates, slots
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.environment import Environment, Slot
+from pipeline.domain.gates import Gate
+from pipeline.domain.release import Release
+from pipeline.domain.run import Ending, Kind, Run
+from pipeline.errors import EngineFailed, Held
+from pipeline.notify import messages
+from pipeline.store import Transaction
+
+Change = Callable[[Transaction, Run, Environment], Environment]
+MayEnter = Callable[[Environment, Run, Iterable[Run]], Gate | None]
+
+
+class EnvironmentRecord:
+    """``name``: the environment's; ``release``: what the run brings there."""
+
+    def __init__(self, context: RunContext, name: str, release: Release) -> None:
+        self._context, self._name, self._release = context, name, release
+
+    def read(self) -> Environment:
+        """Raises EngineFailed if the record is gone."""
+        found = self._context.store.environment(self._context.run.pipeline, self._name)
+        if found is None:
+            raise EngineFailed(
+                f"{self._context.run.pipeline}/{self._name} has no record any more.", advice="Push again."
+            )
+        return found
+
+    def take_slot(self, spec: SlotSpec) -> None:
+        """Records that the run takes the slot."""
+        now = self._context.clock.now()
+        self._change(lambda _, run, env: slots.starting(env, spec.ref.slot, run, spec, now))
+
+    def intend(self, slot: Slot, may_enter: MayEnter) -> None:
+        """Records the intent to switch. Raises Cancelled if a revert is due there, Held if the run has to wait after
+        all, and what ``may_enter`` raises."""
+
+        def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
+            open_runs = transaction.open()
+            if gates.interrupted(environment, run, open_runs):
+                raise interruption(environment, run)
+            gate = may_enter(environment, run, open_runs)
+            if gate:
+                raise Held(f"{gate.why}.")
+            return replace(environment, switching=slot)
+
+        self._change(act)
+
+    def switched(self, step: Step, slot: Slot, keep_warm: float) -> None:
+        """Records the switch with the step's result. ``keep_warm``: seconds that the old slot is kept."""
+        now = self._context.clock.now()
+        self._finish(step, lambda _, run, env: slots.serving(env, slot, run, now, keep_warm))
+
+    def verified(self, step: Step) -> None:
+        """Records that the release is good there, and supersedes older runs that wait before the environment."""
+        now = self._context.clock.now()
+
+        def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
+            for older in gates.waiting_at(transaction.open(), self._name):
+                if older.number < run.number and run.kind != Kind.REVERT:
+                    supersede(transaction, older, f"{run.id} went to {self._name} before it", now)
+            return slots.verified(environment, self._release, run)
+
+        self._finish(step, act)
+
+    def abandoned(
+        self, slot: Slot, ending: Ending | None, *, keep: float, quarantine: str | None, hold: str | None
+    ) -> bool:
+        """Records that the rollout failed; True if the traffic had moved and has to go back. ``ending``: how the run
+        ends, written together with it, None if the run goes on; ``keep``: seconds that the failed slot is kept;
+        ``quarantine``, ``hold``: why the release goes into quarantine or the environment is held, None if not."""
+        now = self._context.clock.now()
+        moved = slots.switched(self.read(), self._context.run, slot)
+
+        def act(transaction: Transaction, run: Run, environment: Environment) -> Environment:
+            back = slots.switched_back if moved else slots.failed
+            changed = back(environment, slot, run, now, keep)
+            if quarantine is not None:
+                changed = gates.with_quarantine(changed, self._release, quarantine, now)
+            if hold is not None:
+                changed = gates.hold(changed, hold, f"{run.id}", now)
+                messages.held(transaction, changed, run.config, run)
+            return changed
+
+        both = self._both(act)
+        self._context.change(lambda transaction, run: replace(both(transaction, run), ending=ending))
+        return moved
+
+    def _change(self, act: Change) -> None:
+        self._context.change(self._both(act))
+
+    def _finish(self, step: Step, act: Change) -> None:
+        self._context.finish(step, self._both(act))
+
+    def _both(self, act: Change) -> Callable[[Transaction, Run], Run]:
+        def both(transaction: Transaction, run: Run) -> Run:
+            transaction.put_environment(act(transaction, run, transaction.environment(self._name)))
+            return run
+
+        return both

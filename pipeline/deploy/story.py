@@ -1,0 +1,278 @@
+"""The story of one claimed run: build ▶ dev ▶ qa ▶ live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from pipeline.config.models import Budget, Pipeline
+from pipeline.deploy import admission, endings, engine_addresses
+from pipeline.deploy.build_stage import BuildStage
+from pipeline.deploy.entry import Entry, parked, take_environment
+from pipeline.deploy.reconciler import Reconciler
+from pipeline.deploy.rollout import Rollout
+from pipeline.deploy.run_context import RunContext
+from pipeline.deploy.services import Services
+from pipeline.domain import budget as budgets
+from pipeline.domain import slots
+from pipeline.domain.environment import SLOTS, Environment
+from pipeline.domain.release import Release
+from pipeline.domain.run import Push, Run
+from pipeline.errors import (
+    ConfigError,
+    DamagedRecord,
+    EngineFailed,
+    Held,
+    NotFound,
+    PushliveError,
+    StoreUnavailable,
+    Superseded,
+    TryAgain,
+)
+from pipeline.lib.retry import Backoff, Retry
+from pipeline.lib.units import show_duration
+from pipeline.ports.adapters import Adapters
+from pipeline.store import Lease, Transaction
+
+MAX_ATTEMPTS = 5  # workers that may die with a run before it is set aside
+BACKOFF = Backoff(1.0, factor=3.0, ceiling=30.0)  # while something does not answer: a minute in all
+RETRIES = 5
+
+
+class Story:
+    """``accept``: takes a push that a fetch found; ``stopping``: whether this worker is to hand its run back at
+    the next stage."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        services: Services,
+        adapters: Adapters,
+        accept: Callable[[Push], object],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._context, self._services, self._adapters = context, services, adapters
+        self._store, self._settings, self._vault = services.store, services.settings, services.vault
+        self._accept, self._stopping = accept, stopping
+
+    def carry(self) -> None:
+        """Carries the run as far as it goes now. Raises Parked, LeaseLost and StoreUnavailable; any other error ends
+        the run."""
+        context = self._context
+        if context.run.ending:  # an earlier worker decided it
+            endings.fail(context, context.run.ending)
+            return
+        try:
+            self._redact_secrets()
+            self._limit_attempts()
+            self._with_retries()
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            with suppress(DamagedRecord):  # then what was begun there is unknown; the error names the record
+                self._abandon(error)
+            endings.fail(context, context.run.ending or endings.ending_of(context.run, error))
+
+    def _redact_secrets(self) -> None:
+        """From now on no secret's value gets into what this run says."""
+        context = self._context
+        mask, unread = self._vault.mask(context.run.pipeline)
+        context.redact(mask)
+        if unread:
+            text = f"cannot read the values of {', '.join(unread)}: they are not masked in this run's output"
+            context.note(text, context.run.stage, "warning")
+
+    def _limit_attempts(self) -> None:
+        run = self._context.run
+        if run.attempts > MAX_ATTEMPTS:
+            raise EngineFailed(
+                f"{run.id} was started {run.attempts - 1} times, and its worker died each time; it is set aside.",
+                advice=f"See the workers' output for the cause, then `pushlive retry {run.id}`.",
+            )
+
+    def _abandon(self, error: PushliveError) -> None:
+        """Puts back what earlier workers of this run began and could not finish, before the run ends."""
+        context, run = self._context, self._context.run
+        environment = self._store.environment(run.pipeline, run.stage) if run.stage else None
+        if environment is None or run.release is None or not slots.unfinished(environment, run):
+            return
+        release = self._store.release(run.pipeline, run.release)
+        with context.holding(take_environment(context, environment)):
+            self._rollout(release, run.stage).abandon(error, endings.ending_of(run, error))
+
+    def _rollout(self, release: Release, name: str) -> Rollout:
+        last, failed_for = name == self._context.run.stages[-1], self._settings.failed_for
+        return Rollout(
+            self._context,
+            self._adapters,
+            release,
+            name,
+            vault=self._vault,
+            last=last,
+            failed_for=failed_for,
+        )
+
+    # ── the whole way ────────────────────────────────────────────────────────
+
+    def _with_retries(self) -> None:
+        """The whole way. After passing trouble it is gone again: every step finds what is there already."""
+        context = self._context
+        retry = Retry(BACKOFF, self._adapters.clock, retries=RETRIES)
+        while True:
+            try:
+                self._all_stages()
+                return
+            except StoreUnavailable:
+                raise
+            except TryAgain as error:
+                pause = retry.pause()
+                if pause is None:
+                    raise
+                context.note(f"{error.message} Trying again in {pause:g} s.", context.run.stage, "warning")
+                self._pause(pause)
+
+    def _pause(self, seconds: float) -> None:
+        """Cut short if the run is cancelled, and if this worker is to stop: another one goes on with the run."""
+        clock = self._adapters.clock
+        until = clock.monotonic() + seconds
+        while clock.monotonic() < until and not self._stopping():
+            self._context.still_wanted()
+            clock.sleep(min(1.0, until - clock.monotonic()))
+
+    def _all_stages(self) -> None:
+        run, pipeline = self._context.run, self._pipeline()
+        release = self._release(pipeline)
+        for name in run.stages:
+            if name != "build" and not self._context.run.passed(name, "verify"):
+                self._environment(pipeline, release, name)
+        endings.finish(self._context, self._budget(), release)
+
+    def _pipeline(self) -> Pipeline:
+        run = self._context.run
+        config = self._services.configurations.by_hash(run.config)
+        if run.pipeline not in config.pipelines:
+            raise ConfigError(
+                f"{run.pipeline} is no longer in pipelines.yaml.",
+                advice=f"Add it again, then `pushlive retry {run.id}`.",
+            )
+        return config.pipelines[run.pipeline]
+
+    def _budget(self) -> Budget:
+        run = self._context.run
+        return self._services.configurations.by_hash(run.config).budget_of(run.pipeline)
+
+    # ── build ────────────────────────────────────────────────────────────────
+
+    def _release(self, pipeline: Pipeline) -> Release:
+        """The run's release, built if the run has not built it yet."""
+        context = self._context
+        if context.run.stages[0] == "build" and not context.run.passed("build", "push"):
+            self._build(pipeline)
+        run = context.run
+        release = self._store.release(run.pipeline, run.release or 0)
+        for name in run.stages:
+            if name != "build" and not run.passed(name, "verify"):
+                self._vault.choose(release, name)  # a missing secret is reported before the first environment
+        return release
+
+    def _build(self, pipeline: Pipeline) -> None:
+        context = self._context
+        stage = BuildStage(context, self._adapters, pipeline, self._settings, self._vault)
+        try:
+            stage.go()
+        except Superseded:
+            self._accept_head(context.run, stage.head)
+            raise
+        endings.stage_done(context, self._budget(), "build", f"r{context.run.release} ready")
+        self._forecast()
+
+    def _accept_head(self, run: Run, head: str) -> None:
+        """This run's commit is no longer the head: the head gets a run in case its own delivery was lost."""
+        others = (one for one in self._store.recent(run.pipeline, 50) if one.number != run.number)
+        if admission.carrying(others, run.ref, head):
+            return  # the head's own delivery came first
+        push = Push(
+            run.pipeline,
+            run.repository,
+            run.ref,
+            head,
+            f"head:{run.id}",
+            run.pusher,
+            received=self._adapters.clock.now(),
+        )
+        with suppress(NotFound):  # the pipeline was taken out of the configuration meanwhile
+            self._accept(push)
+
+    def _forecast(self) -> None:
+        """Warns if the last runs took longer than the budget."""
+        run, budget = self._context.run, self._budget()
+        usual = budgets.usual(self._store.recent(run.pipeline, 20), run.stages)
+        if usual > budget.deploy:
+            text = f"the last deploys took about {show_duration(usual)}; the budget is {show_duration(budget.deploy)}"
+            self._context.note(text, "build", "warning")
+
+    # ── one environment ──────────────────────────────────────────────────────
+
+    def _environment(self, pipeline: Pipeline, release: Release, name: str) -> None:
+        """The gate, the lease, the rollout."""
+        context = self._context
+        if self._stopping():
+            raise parked(context)
+        environment = self._record(release, name)
+        if context.run.stage != name:
+            context.update(stage=name)
+        entry = Entry(context, pipeline, release)
+        entry.enter(environment, ())
+        lease = take_environment(context, environment)
+        with context.holding(lease, name):
+            try:
+                # Again under the lease: the run that was here before may have changed the answer.
+                environment = self._on_its_engine(release, self._record(release, name))
+                entry.enter(environment, self._store.open_runs(environment.pipeline))
+                self._repair(environment, lease)
+                self._rollout(release, name).go(entry.may_enter, endings.ending_of)
+            except Held:
+                entry.wait_at(name)
+                raise parked(context) from None  # the hold is lifted already: the run is due again
+        hosts = release.environments[name].hosts
+        address = engine_addresses.address(self._settings, environment, hosts)
+        endings.stage_done(context, self._budget(), name, address)
+
+    def _record(self, release: Release, name: str) -> Environment:
+        limit, key = len(self._settings.port_range), release.environments[name].engine.key
+        return self._store.ensure_environment(self._context.run.pipeline, name, limit, key)
+
+    def _on_its_engine(self, release: Release, environment: Environment) -> Environment:
+        """The record, on the engine that the release was made for. Raises ConfigError while something runs on
+        another one."""
+        key = release.environments[environment.name].engine.key
+        if environment.engine == key:
+            return environment
+        engine_addresses.refuse_move(environment, release, key)
+        self._context.still_ours()
+        before = self._adapters.engines.of(environment.engine)
+        before.slots.remove(slots.slot_ref(environment, SLOTS[0]))  # its routes; its slots are empty
+
+        def move(transaction: Transaction, run: Run) -> Run:
+            transaction.put_environment(replace(transaction.environment(environment.name), engine=key))
+            return run
+
+        self._context.change(move)
+        return self._record(release, environment.name)
+
+    def _repair(self, environment: Environment, lease: Lease) -> None:
+        """A proxy that lost its state may serve the very slot that is about to be emptied: it is reconciled first, as
+        the keeper would do it."""
+        context = self._context
+        context.still_ours()
+        ref = slots.slot_ref(environment, SLOTS[0])
+        try:
+            if self._adapters.engines.of(ref.engine).traffic.serving(ref) == environment.active:
+                return
+            for text in Reconciler(self._services, self._adapters, environment, lease).repair():
+                context.note(text, environment.name, "warning")
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:  # the new release may be just what repairs it
+            context.note(f"{environment.name}: {error.message}", environment.name, "warning")
