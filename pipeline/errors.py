@@ -13,6 +13,7 @@
     │   └── DamagedRecord    a record in the store is none that Pushlive wrote: its key is named
     ├── TryAgain             passing trouble: the same step is harmless to repeat
     │   ├── StoreUnavailable
+    │   ├── NothingListens   an application's machine refused the connection
     │   └── EngineAway       the engine's own API does not answer, which says nothing against what runs there
     └── GaveUp               the run stops here, nobody failed
         ├── Cancelled        by a person, or by a revert
@@ -94,6 +95,10 @@ class TryAgain(PushliveError):
 
 
 class StoreUnavailable(TryAgain):
+    pass
+
+
+class NothingListens(TryAgain):
     pass
 
 

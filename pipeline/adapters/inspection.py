@@ -1,8 +1,9 @@
-"""ports.Inspection on real engines."""
+"""``ports.Inspection`` of real engines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.config.engines import where_of
@@ -19,10 +20,10 @@ class EngineInspection:
         self._kube_api = kube_api
 
     def docker(self, host: str = "") -> DockerInfo:
-        from pipeline.adapters.docker_api.client import client, translate
+        from pipeline.adapters.docker_api.api import DockerApi
+        from pipeline.adapters.docker_api.client import client
 
-        with translate():
-            info = client(host=host).info()
+        info = DockerApi(partial(client, host=host)).info()
         live_restore = bool(info.get("LiveRestoreEnabled"))
         return DockerInfo(info["ServerVersion"], info["NCPU"], info["MemTotal"], live_restore)
 

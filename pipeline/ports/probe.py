@@ -9,12 +9,12 @@ from pipeline.domain.engine_types import Answer, Route
 
 class Probe(Protocol):
     def get(self, route: Route, path: str, timeout: float) -> Answer:
-        """One GET over a fresh connection; no redirect is followed; the body is cut at 1 MiB. Raises TryAgain
-        when no answer came (refused, timed out, broken), with a message fit for a person."""
+        """One GET over a fresh connection; no redirect is followed; the body is cut at 1 MiB. Raises TryAgain if no
+        answer came (NothingListens if the connection was refused), with a message fit for a person."""
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
         """Opens and closes a connection; returns the seconds. ``address``: where a replica on that engine is reached
-        (``Replica.reach``). Raises TryAgain."""
+        (``Replica.reach``). Raises TryAgain, and NothingListens if the connection was refused."""
 
 
 class Post(Protocol):

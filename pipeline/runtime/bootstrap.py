@@ -174,9 +174,9 @@ def builder(settings: Settings) -> DockerBuilder:
 
 def refuse_taken(listen: str) -> None:
     """Raises ConfigError if another program already listens there."""
-    from pipeline.adapters.haproxy.container import taken
+    from pipeline.adapters.haproxy.container import in_use
 
-    if taken(listen):
+    if in_use(listen):
         raise ConfigError(
             f"{listen} is already in use by another program (`ss -ltnp` names it).",
             advice="Stop that program, or set PUSHLIVE_LISTEN to another address.",

@@ -75,7 +75,7 @@ def test_10_the_health_answer_is_shown(service: Service) -> None:
 
 def test_10_want_of_memory_is_named(service: Service) -> None:
     said = service.push(web(command="echo filling; tail /dev/zero"), "Too hungry")
-    assert "for want of memory" in said
+    assert "ran out of memory" in said
     assert "Raise `memory` in pipelines.yaml" in said
 
 

@@ -59,7 +59,7 @@ def test_fault_26_too_little_memory_is_named(bench: Bench) -> None:
     error, _ = fails(
         bench, bench.spec(command=shell("dd if=/dev/zero of=/dev/null bs=200M"), memory=16 << 20)
     )
-    assert "for want of memory" in str(error)
+    assert "ran out of memory" in str(error)
     assert "`memory`" in error.advice
 
 
@@ -106,7 +106,7 @@ def test_the_diagnosis_needs_no_access_to_the_processes(
     bench.engine.prepare(spec.ref, ())
     bench.engine.start(spec, bench.watch())
     api = DockerApi(lambda: docker_client)
-    found = api.inspect(bench.engine.replicas(spec.ref)[0].name)
+    found = api.container(bench.engine.replicas(spec.ref)[0].name)
     assert found
     from_helper = diagnosis._from_helper(api, settings, found["Id"])
     assert (False, 9090) in diagnosis.listeners(from_helper)

@@ -123,7 +123,7 @@ def test_the_probe_says_what_happened_on_the_way(there: RemoteEngine) -> None:
         there.probe.tcp(replica.address, 9, 5)
     with pytest.raises(TryAgain, match="connection refused, nothing listens there"):
         there.probe.get(Route(f"http://{replica.address}:9"), "/", 5)
-    with pytest.raises(TryAgain, match=r"no whole answer within 0\.5 s"):
+    with pytest.raises(TryAgain, match=r"no complete answer within 0\.5 s"):
         there.probe.get(Route(f"http://{replica.address}:9091"), "/", 0.5)
     there.engine.remove(spec.ref)
 
@@ -133,7 +133,7 @@ def test_a_taken_port_there_is_named_with_its_setting(there: RemoteEngine) -> No
     engine, _ = pair(Where(docker=there.daemon.tcp), settings, SystemClock())
     there.engine.serving(new_ref(there))  # whose proxy has the port
     with pytest.raises(
-        EngineFailed, match=f"{settings.proxy_http} is taken on the Engine's machine"
+        EngineFailed, match=f"{settings.proxy_http} is already in use on the Engine's machine"
     ) as raised:
         engine.serving(new_ref(there))
     assert "PUSHLIVE_PROXY_HTTP" in raised.value.advice

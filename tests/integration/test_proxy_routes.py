@@ -84,7 +84,7 @@ def test_fault_32_a_taken_port_is_named_before_anything_starts(
     with socket.socket() as other:
         other.bind(("127.0.0.1", first + 1))
         other.listen()
-        with pytest.raises(EngineFailed, match=rf"127.0.0.1:{first + 1} is taken.*PUSHLIVE_PROXY_HTTP"):
+        with pytest.raises(EngineFailed, match=rf"127.0.0.1:{first + 1} is in use.*PUSHLIVE_PROXY_HTTP"):
             Proxy(lambda: docker_client, own, SystemClock()).ensure()
     mine = {"label": f"pushlive.instance={own.instance}"}
     assert docker_client.api.containers(all=True, filters=mine) == []
@@ -104,7 +104,7 @@ def test_a_proxy_that_does_not_come_up_is_quoted(
     )
     proxy = Proxy(lambda: docker_client, own, SystemClock())
     try:
-        with pytest.raises(EngineFailed, match=r"does not come up.*192\.0\.2\.1"):
+        with pytest.raises(EngineFailed, match=r"does not start.*192\.0\.2\.1"):
             proxy.ensure()
     finally:
         proxy.stop()

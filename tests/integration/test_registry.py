@@ -13,7 +13,6 @@ import docker
 from pipeline.adapters.buildkit.builder import DockerBuilder
 from pipeline.adapters.docker import images
 from pipeline.adapters.docker_api import registry as adapter
-from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.config.models import Where
 from pipeline.config.settings import Settings
@@ -37,9 +36,9 @@ REMOTE = Where(
 
 @pytest.fixture(scope="module")
 def workshop() -> Iterator[Workshop]:
-    made = Workshop()
-    yield made
-    made.close()
+    one = Workshop()
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_a_pulled_image_is_the_very_one_that_was_pushed(
     workshop.client.api.remove_image(digest, force=True)
     assert not workshop.builder.exists(digest)
     for _ in range(2):
-        adapter.pull(workshop.client.api, CLOCK, reference, None, print, Deadline(CLOCK, 60))
+        adapter.pull(workshop.api, CLOCK, reference, None, print, Deadline(CLOCK, 60))
         assert workshop.client.api.inspect_image(reference)["Id"] == digest
 
 
@@ -105,8 +104,8 @@ def test_with_its_login_the_image_goes_there_and_comes_back(
     reference = push(workshop, digest, f"{closed_registry.host}/hello", closed_registry.login)
     workshop.client.api.remove_image(digest, force=True)
     with pytest.raises(ConfigError):
-        adapter.pull(workshop.client.api, CLOCK, reference, None, print, Deadline(CLOCK, 60))
-    adapter.pull(workshop.client.api, CLOCK, reference, closed_registry.login, print, Deadline(CLOCK, 60))
+        adapter.pull(workshop.api, CLOCK, reference, None, print, Deadline(CLOCK, 60))
+    adapter.pull(workshop.api, CLOCK, reference, closed_registry.login, print, Deadline(CLOCK, 60))
     assert workshop.builder.exists(digest)
 
 
@@ -122,7 +121,7 @@ def test_a_push_never_takes_the_image_itself_away(workshop: Workshop, local_regi
         (None, "Give `registry:` in pipelines.yaml a `username`"),
         (
             Login(USER, Secret("wrong-word"), "hello REGISTRY"),
-            "the secret with its password (`pushlive secret set hello REGISTRY`)",
+            "its password's secret (`pushlive secret set hello REGISTRY`)",
         ),
     ],
 )
@@ -150,13 +149,13 @@ def test_a_registry_that_is_down_for_a_while_is_waited_for(workshop: Workshop) -
         assert one.tags(f"{one.host}/hello") == {"r1": reference.partition("@")[2]}
     assert [event.kind for event in seen] == ["warning", "warning"]
     assert "connection refused" in seen[0].text
-    assert "Tried again in 0.5 s." in seen[0].text
+    assert "Retrying in 0.5 s." in seen[0].text
 
 
 def test_one_that_stays_down_is_passing_trouble_within_the_steps_time(workshop: Workshop) -> None:
     with registry(up=False) as one, pytest.raises(TryAgain, match="connection refused") as raised:
         push(workshop, image(workshop), f"{one.host}/hello", seconds=4)
-    assert "Look whether the registry runs" in raised.value.advice
+    assert "Check that the registry runs" in raised.value.advice
     assert workshop.texts("warning")
 
 
@@ -169,7 +168,7 @@ def test_one_that_keeps_failing_is_our_side_that_failed(
     )  # from now on Docker asks whether its layers are there
     with failing() as host, pytest.raises(EngineFailed, match=r"503 .*Tried [2-9] times") as raised:
         push(workshop, digest, f"{host}/hello", seconds=5)
-    assert "whether its disk is full" in raised.value.advice
+    assert "its free disk space" in raised.value.advice
 
 
 def test_what_the_registry_does_not_have_is_not_asked_for_twice(
@@ -177,8 +176,8 @@ def test_what_the_registry_does_not_have_is_not_asked_for_twice(
 ) -> None:
     reference, said = f"{local_registry.host}/hello@sha256:{'0' * 64}", []
     with pytest.raises(EngineFailed, match=r"Pulling .*hello@sha256:0000") as raised:
-        adapter.pull(workshop.client.api, CLOCK, reference, None, said.append, Deadline(CLOCK, 60))
-    assert "whether the registry still has it" in raised.value.advice
+        adapter.pull(workshop.api, CLOCK, reference, None, said.append, Deadline(CLOCK, 60))
+    assert "If the registry no longer has the image, deploy again" in raised.value.advice
     assert said == []
 
 
@@ -231,25 +230,25 @@ def test_a_remote_engine_keeps_the_newest_images_and_those_in_use(
     bench: Bench, workshop: Workshop, local_registry: LocalRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "KEPT", 1)
-    api, repository = DockerApi(lambda: workshop.client), f"{local_registry.host}/tidy"
+    api, repository = workshop.api, f"{local_registry.host}/tidy"
     ref = replace(bench.ref(), engine=REMOTE.key)
-    made = []
+    remotes = []
     for number in range(3):
         digest = image(workshop)
         spec = replace(bench.spec(), ref=ref, image="", remote=push(workshop, digest, repository))
         workshop.client.api.remove_image(digest, force=True)
-        images.have(api, CLOCK, spec, Deadline(CLOCK, 60))
-        made.append(spec.remote)
+        images.provide(api, CLOCK, spec, Deadline(CLOCK, 60))
+        remotes.append(spec.remote)
         if number == 0:
             user = workshop.client.api.create_container(spec.remote, ["true"])["Id"]
-    assert [api.image(remote) is not None for remote in made] == [True, False, True]
+    assert [api.image(remote) is not None for remote in remotes] == [True, False, True]
     workshop.client.api.remove_container(user)
 
 
 def test_a_remote_engine_says_what_it_cannot_take(bench: Bench, closed_registry: LocalRegistry) -> None:
     spec = replace(bench.spec(), ref=replace(bench.ref(), engine=REMOTE.key))
     bench.engine.prepare(spec.ref, ())
-    with pytest.raises(EngineFailed, match=r"r1 was made before app\d+ had a `registry:`") as raised:
+    with pytest.raises(EngineFailed, match=r"r1 was built before app\d+ had a `registry:`") as raised:
         bench.engine.start(spec, bench.watch())
     assert "pushlive deploy app" in raised.value.advice
     refused = replace(spec, remote=f"{closed_registry.host}/app@sha256:{'1' * 64}")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.adapters.buildkit.builder import DockerBuilder
+from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.config.models import Build
 from pipeline.ports.builder import BuildRequest
@@ -49,6 +50,7 @@ class Workshop:
         self.name = f"pushlive-test-{uuid.uuid4().hex[:8]}"
         self.base = f"{self.name}-base:1"
         self.client = client()
+        self.api = DockerApi(lambda: self.client)
         root = busybox(self.name)
         self.client.api.import_image_from_data(root, repository=self.base.split(":")[0], tag="1")
         self.builder = DockerBuilder(client, CLOCK, instance=self.name)

@@ -14,6 +14,7 @@ import docker
 from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker.remote import pair
 from pipeline.adapters.docker_api import registry as images
+from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.exec_tunnel import TunnelProbe
 from pipeline.config.engines import Where
@@ -61,7 +62,9 @@ def remote_engine(
     with OwnEngine(first) as daemon, forwarded(daemon.subnets), registry() as shelf:
         repository = f"{shelf.host}/app"
         here.api.tag(image, repository, "r1")
-        remote = images.push(here.api, clock, repository, "r1", None, print, Deadline(clock, 60))
+        remote = images.push(
+            DockerApi(lambda: here), clock, repository, "r1", None, print, Deadline(clock, 60)
+        )
         here.api.remove_image(f"{repository}:r1")
         settings = Settings(
             data=folder,

@@ -1,4 +1,4 @@
-"""The Builder adapter: images made by the Docker Engine's BuildKit."""
+"""``ports.Builder``: images built by the Docker Engine's BuildKit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from pipeline.adapters.buildkit import limits
 from pipeline.adapters.buildkit.dockerfile import parse, refuse_hidden, refuse_unsupported
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.buildkit.errors import failed
-from pipeline.adapters.buildkit.images import base_ids, inspect, refuse_foreign
+from pipeline.adapters.buildkit.images import base_ids, labels_of, refuse_foreign
 from pipeline.adapters.buildkit.output import Output
 from pipeline.adapters.buildkit.trace import decode
 from pipeline.adapters.docker_api import registry
-from pipeline.adapters.docker_api.build_stream import records
-from pipeline.adapters.docker_api.client import DockerClient, status_of, translate
+from pipeline.adapters.docker_api.api import ClientFactory, DockerApi
+from pipeline.adapters.docker_api.build_stream import build
+from pipeline.adapters.docker_api.labels import INSTANCE, KEY, PIPELINE
 from pipeline.config.models import safe_path
 from pipeline.domain.engine_types import Image, Login
 from pipeline.domain.events import Event
@@ -29,51 +30,49 @@ from pipeline.ports.clock import Clock, Watch
 
 Context = Callable[[], AbstractContextManager[IO[bytes]]]
 
-_REMOTE = "builds run on another machine (DOCKER_HOST), which has to limit them itself"
-_ENGINE_BACK = 60.0  # seconds that a restarting Engine is waited for
+_REMOTE = "builds run on another machine (DOCKER_HOST), which must limit them itself"
+_RESTART = 60.0  # seconds that a restart of the Engine may take
 
 
 class DockerBuilder:
-    """``ports.Builder`` on the Engine's BuildKit.
-
-    ``instance``: the label of what is ours; ``disk_free``: bytes that must be free before a build;
+    """``instance``: the label of this installation's images; ``disk_free``: bytes that must be free before a build;
     ``memory`` (bytes) and ``cpu`` (cores): what all builds together may use, 0 for the default.
     """
 
     def __init__(
-        self, client_factory: Callable[[], DockerClient], clock: Clock, *, instance: str,
+        self, client_factory: ClientFactory, clock: Clock, *, instance: str,
         disk_free: int = 1 << 30, memory: int = 0, cpu: float = 0.0,
     ) -> None:  # fmt: skip
-        self._factory = client_factory
+        self._api = DockerApi(client_factory)
         self._clock = clock
         self._instance = instance
         self._disk_free = disk_free
         self._memory = memory
         self._cpu = cpu
-        self._known_client: DockerClient | None = None
         self._root = ""
 
     def build(self, request: BuildRequest, context: Context, emit: Emit, watch: Watch) -> Image:
         """See ``ports.Builder``."""
         path = request.build.dockerfile
         if not safe_path(path):
-            raise AppFailed(f"The Dockerfile {path!r} is outside of the context.", advice="Move it inside.")
+            raise AppFailed(
+                f"The Dockerfile {path!r} is outside the context.", advice="Move it into the context."
+            )
         file = parse(request.dockerfile, request.build.args)
         refuse_unsupported(file, request.build.target)
         refuse_hidden(request.dockerfile)
-        bases = base_ids(self._client, file, request.build, watch)
-        refuse_foreign(self._client, bases, request.pipeline)
+        bases = base_ids(self._api, file, request.build, watch)
+        refuse_foreign(self._api, bases, request.pipeline)
         key = _key(request, bases)
         found = "" if request.rebuild else self._find(key)
         if found:
             return Image(found, reused=True)
         limits.check_disk(self._docker_root(), self._disk_free)
-        return self._twice(request, key, context, emit, watch)
+        return self._retried(request, key, context, emit, watch)
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
         """See ``ports.Builder``."""
-        with translate(f"Tagging {digest[:19]} as {repository}:{tag}"):
-            self._client.api.tag(digest, repository, tag)
+        self._api.tag(digest, repository, tag)
 
     def push(
         self, digest: str, repository: str, tag: str, login: Login | None, emit: Emit, watch: Watch
@@ -81,25 +80,27 @@ class DockerBuilder:
         """See ``ports.Builder``."""
         self.tag(digest, repository, tag)
         try:
-            return registry.push(self._client.api, self._clock, repository, tag, login, emit, watch)
+            return registry.push(self._api, self._clock, repository, tag, login, emit, watch)
         finally:
-            with suppress(TryAgain, EngineFailed):  # the Engine is gone: the next push takes the tag away
-                self._let_go(digest, repository, tag)
+            with suppress(
+                TryAgain, EngineFailed
+            ):  # the Engine does not answer: the next push removes the tag
+                self._remove_registry_tag(digest, repository, tag)
 
-    def _let_go(self, digest: str, repository: str, tag: str) -> None:
-        """Takes a registry's tag away again, unless the image would go with it as with its last one."""
-        tags = (self._inspect(digest) or {}).get("RepoTags") or ()
+    def _remove_registry_tag(self, digest: str, repository: str, tag: str) -> None:
+        """Unless it is the image's last tag: the image would be removed with it."""
+        tags = (self._api.image(digest) or {}).get("RepoTags") or ()
         if len(tags) > 1:
             self.untag(repository, tag)
 
     def exists(self, digest: str) -> bool:
         """See ``ports.Builder``."""
-        return self._inspect(digest) is not None
+        return self._api.image(digest) is not None
 
     def images(self, repository: str) -> dict[str, tuple[str, ...]]:
         """See ``ports.Builder``; the tags are without the repository's name."""
         found = {}
-        for image in self._list(f"pushlive.instance={self._instance}"):
+        for image in self._api.images(f"{INSTANCE}={self._instance}"):
             pairs = (name.rpartition(":") for name in image.get("RepoTags") or ())
             tags = tuple(tag for name, _, tag in pairs if name == repository)
             if tags:
@@ -107,36 +108,28 @@ class DockerBuilder:
         return found
 
     def untag(self, repository: str, tag: str) -> None:
-        """See ``ports.Builder``. The last tag stays where a container uses the image."""
+        """See ``ports.Builder``. The last tag stays if a container uses the image."""
         name = f"{repository}:{tag}"
-        image = self._inspect(name)
-        labels = ((image or {}).get("Config") or {}).get("Labels") or {}
-        if labels.get("pushlive.instance") != self._instance:
-            return
-        try:
-            with translate(f"Removing the tag {name}"):
-                self._client.api.remove_image(name)
-        except EngineFailed as error:
-            if status_of(error) not in (404, 409):  # gone already; in use
-                raise
+        if labels_of(self._api.image(name)).get(INSTANCE) == self._instance:
+            self._api.remove_image(name)
 
     def cap_builds(self) -> str:
-        """Limits what all builds together may use, so that they never starve what is live. Returns "", or a
-        sentence that says why it cannot be done."""
-        if not self._here:
+        """Limits what all builds together may use, so that they cannot slow down what is live. Returns "", or a
+        sentence that says why that is not possible."""
+        if not self._api.is_local:
             return _REMOTE
-        return limits.cap(self._info(), self._memory, self._cpu)
+        return limits.cap(self._api.info(), self._memory, self._cpu)
 
     def why_uncapped(self) -> str:
-        """What ``cap_builds`` would say, without changing anything."""
-        return limits.why_uncapped(self._info()) if self._here else _REMOTE
+        """What ``cap_builds`` would return, without changing anything."""
+        return limits.why_uncapped(self._api.info()) if self._api.is_local else _REMOTE
 
-    def _twice(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
-        """A build cut off by a restart of the Engine is tried once more (FAULTS 23)."""
+    def _retried(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
+        """Retries once if a restart of the Engine cut the build off (FAULTS 23)."""
         try:
             return self._once(request, key, context, emit, watch)
         except TryAgain as error:
-            note = f"The connection to Docker broke during the build; it is tried once more. {error.message}"
+            note = f"The connection to Docker broke during the build. Retrying once. {error.message}"
             emit(Event("warning", self._clock.now(), text=note))
         self._await_engine(watch)
         try:
@@ -144,7 +137,7 @@ class DockerBuilder:
         except TryAgain as error:
             raise EngineFailed(
                 f"The build was cut off twice: {error.message}",
-                advice="Look at the Docker daemon's log, then retry.",
+                advice="Check the Docker daemon's log, then run `pushlive retry`.",
             ) from error
 
     def _once(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
@@ -152,7 +145,7 @@ class DockerBuilder:
         with context() as stream:
             body = filtered(stream, request.dockerignore, request.build.dockerfile)
             params = self._params(request, key)
-            with closing(records(self._client, uuid.uuid4().hex, params, body, watch)) as answer:
+            with closing(build(self._api, uuid.uuid4().hex, params, body, watch)) as answer:
                 for record in answer:
                     for event in self._events(record, output):
                         emit(event)
@@ -170,71 +163,48 @@ class DockerBuilder:
                 yield from output.feed(entry, self._clock.now())
 
     def _params(self, request: BuildRequest, key: str) -> dict[str, str]:
-        """No commit and no run among the labels: one tree gives one image."""
-        build = request.build
+        """Without commit and run among the labels, so that equal trees give one image."""
+        wanted = request.build
         labels = {
-            "pushlive.instance": self._instance,
-            "pushlive.pipeline": request.pipeline,
-            "pushlive.key": key,
+            INSTANCE: self._instance,
+            PIPELINE: request.pipeline,
+            KEY: key,
         }
         params = {
-            "dockerfile": posixpath.normpath(build.dockerfile),
+            "dockerfile": posixpath.normpath(wanted.dockerfile),
             "labels": json.dumps(labels, sort_keys=True),
             "networkmode": "default",
             "rm": "1",
         }
-        optional = {"buildargs": json.dumps(build.args, sort_keys=True) if build.args else ""}
+        optional = {"buildargs": json.dumps(wanted.args, sort_keys=True) if wanted.args else ""}
         optional |= {
-            "target": build.target,
-            "platform": build.platform,
+            "target": wanted.target,
+            "platform": wanted.platform,
             "nocache": "1" if request.rebuild else "",
         }
         return params | {name: value for name, value in optional.items() if value}
 
     def _find(self, key: str) -> str:
-        """The newest image made from this key, or ""."""
-        found = self._list(f"pushlive.instance={self._instance}", f"pushlive.key={key}")
+        """The newest image built from this key, or ""."""
+        found = self._api.images(f"{INSTANCE}={self._instance}", f"{KEY}={key}")
         newest = max(found, key=lambda image: int(image["Created"]), default=None)
         return str(newest["Id"]) if newest else ""
 
-    def _list(self, *labels: str) -> list[dict[str, Any]]:
-        with translate("Listing images"):
-            return list(self._client.api.images(filters={"label": list(labels)}))
-
-    def _inspect(self, name: str) -> dict[str, Any] | None:
-        return inspect(self._client, name)
-
     def _await_engine(self, watch: Watch) -> None:
-        end = self._clock.monotonic() + _ENGINE_BACK
+        end = self._clock.monotonic() + _RESTART
         while True:
             watch.wait(0.5)
             try:
-                with translate("Waiting for Docker"):
-                    self._client.ping()
+                self._api.ping()
                 return
             except (TryAgain, EngineFailed):
                 if self._clock.monotonic() > end:
                     return  # the next attempt says what is wrong
 
-    @property
-    def _client(self) -> DockerClient:
-        if self._known_client is None:
-            self._known_client = self._factory()
-        return self._known_client
-
-    def _info(self) -> dict[str, Any]:
-        with translate("Asking Docker about itself"):
-            return dict(self._client.info())
-
-    @property
-    def _here(self) -> bool:
-        """True where the Engine's socket, and so its machine, is this one's."""
-        return self._client.api.base_url.startswith("http+docker://localhost")
-
     def _docker_root(self) -> str:
-        """The Engine's folder, "" where it is not on this machine."""
-        if not self._root and self._here:
-            self._root = str(self._info().get("DockerRootDir", ""))
+        """The Engine's folder, "" if it is on another machine."""
+        if not self._root and self._api.is_local:
+            self._root = str(self._api.info().get("DockerRootDir", ""))
         return self._root
 
     def _free_disk(self) -> int | None:

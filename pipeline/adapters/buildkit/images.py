@@ -1,13 +1,14 @@
-"""The images that a build starts from: looked up here, pulled where they are missing."""
+"""The images that a build starts from: looked up on the Engine, pulled if they are missing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from pipeline.adapters.buildkit.dockerfile import Dockerfile, images
-from pipeline.adapters.docker_api.client import DockerClient, status_of, translate
+from pipeline.adapters.docker_api.api import DockerApi, Found
+from pipeline.adapters.docker_api.errors import DockerRefused
+from pipeline.adapters.docker_api.labels import PIPELINE
 from pipeline.config.models import Build
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.lib.streams import Silence, pump
@@ -17,64 +18,62 @@ _ID = re.compile(r"(sha256:)?[0-9a-f]{7,64}")
 _PULL_LIMIT = 300.0  # seconds for one image
 
 
-def base_ids(client: DockerClient, file: Dockerfile, build: Build, watch: Watch) -> dict[str, str]:
-    """The id of each image that the build takes from elsewhere, by its name in the Dockerfile.
+def base_ids(api: DockerApi, file: Dockerfile, build: Build, watch: Watch) -> dict[str, str]:
+    """The id of each image that the build starts from or copies from, by its name in the Dockerfile.
 
-    What is missing is pulled. Raises AppFailed (there is no such image) and EngineFailed (it cannot be had
-    now): both name it and say why (FAULTS 25).
+    Missing ones are pulled. Raises AppFailed (there is no such image) and EngineFailed (it cannot be pulled now); both
+    name the image and say why (FAULTS 25).
     """
     wanted = {name: f"The base image {name!r}" for name in images(file, build.target)}
     if file.syntax:
         wanted[file.syntax] = f"The Dockerfile frontend {file.syntax!r} (its `# syntax=` line)"
-    return {name: _have(client, name, what, build.platform, watch) for name, what in wanted.items()}
+    return {name: _provide(api, name, what, build.platform, watch) for name, what in wanted.items()}
 
 
-def refuse_foreign(client: DockerClient, bases: dict[str, str], pipeline: str) -> None:
-    """Raises AppFailed for an image of another pipeline: whoever may push to one does not read the other's."""
+def refuse_foreign(api: DockerApi, bases: dict[str, str], pipeline: str) -> None:
+    """Raises AppFailed for an image of another pipeline: a developer of one pipeline must not read another's."""
     for name, id_ in bases.items():
-        labels = ((inspect(client, id_) or {}).get("Config") or {}).get("Labels") or {}
-        owner = labels.get("pushlive.pipeline", pipeline)
+        owner = labels_of(_inspect(api, id_)).get(PIPELINE, pipeline)
         if owner != pipeline or _ID.fullmatch(name):
-            why = f"belongs to the pipeline {owner}" if owner != pipeline else "is an image's id, no name"
+            why = f"belongs to the pipeline {owner}" if owner != pipeline else "is an image id, not a name"
             raise AppFailed(
                 f"The base image {name[:80]!r} {why}.",
-                advice="Take a base image by its name, from a registry or loaded on this machine.",
+                advice="Use a base image by name, from a registry or loaded on this machine.",
             )
 
 
-def inspect(client: DockerClient, name: str) -> dict[str, Any] | None:
-    """The image's description, or None where it is not here."""
+def labels_of(image: Found | None) -> dict[str, str]:
+    """The labels of an inspected image; none if there is no image."""
+    return ((image or {}).get("Config") or {}).get("Labels") or {}
+
+
+def _inspect(api: DockerApi, name: str) -> Found | None:
     try:
-        with translate(f"Looking up the image {name}"):
-            api: Any = client.api
-            return dict(api.inspect_image(name))
-    except EngineFailed as error:
-        if status_of(error) == 404:
-            return None
-        if status_of(error) == 400:
-            raise AppFailed(f"{name!r} is no image name.", advice="Look at the FROM lines.") from error
+        return api.image(name)
+    except DockerRefused as error:
+        if error.status == 400:
+            raise AppFailed(f"{name!r} is not a valid image name.", advice="Check the FROM lines.") from error
         raise
 
 
-def _have(client: DockerClient, name: str, what: str, platform: str, watch: Watch) -> str:
-    found = inspect(client, name)
+def _provide(api: DockerApi, name: str, what: str, platform: str, watch: Watch) -> str:
+    found = _inspect(api, name)
     if found is None:
-        _pull(client, name, what, platform, watch)
-        found = inspect(client, name)
+        _pull(api, name, what, platform, watch)
+        found = _inspect(api, name)
     if found is None:
-        raise EngineFailed(f"{what} was pulled and is not there.", advice="Retry.")
+        raise EngineFailed(f"{what} was pulled but is not on the Engine.", advice="Run `pushlive retry`.")
     return str(found["Id"])
 
 
-def _pull(client: DockerClient, name: str, what: str, platform: str, watch: Watch) -> None:
-    """The Engine may be silent for long. A pull that is given up goes on in its thread and helps the next attempt."""
+def _pull(api: DockerApi, name: str, what: str, platform: str, watch: Watch) -> None:
+    """The Engine may be silent for long. A pull that is given up continues in its thread and helps the next attempt."""
 
     def pulled() -> Iterator[None]:
         try:
-            with translate("pull"):
-                client.images.pull(name, tag=None if _has_tag(name) else "latest", platform=platform or None)
+            api.pull(name, platform)
         except PushliveError as error:
-            raise _not_to_be_had(what, error) from error
+            raise _cannot_pull(what, error) from error
         yield
 
     try:
@@ -84,20 +83,17 @@ def _pull(client: DockerClient, name: str, what: str, platform: str, watch: Watc
         raise TimedOut(f"{what} was not pulled within {_PULL_LIMIT:.0f} seconds.") from None
 
 
-def _not_to_be_had(what: str, error: PushliveError) -> PushliveError:
-    why = error.message.removeprefix("pull: ").rstrip(".")
+def _cannot_pull(what: str, error: PushliveError) -> PushliveError:
     if isinstance(error, TryAgain):
         return error
-    if status_of(error) == 404:
+    why = error.said if isinstance(error, DockerRefused) else error.message
+    why = why.rstrip(".")
+    if isinstance(error, DockerRefused) and error.status == 404:
         return AppFailed(
-            f"{what} is neither on this machine nor to be had from its registry: {why}.",
-            advice="Look at the name; for a private one, `docker login` and pull it on this machine first.",
+            f"{what} is not on this machine, and its registry does not have it: {why}.",
+            advice="Check the name. For a private image, `docker login` and pull it on this machine first.",
         )
     return EngineFailed(
         f"{what} is not on this machine, and pulling it failed: {why}.",
-        advice="Look whether the registry can be reached, or `docker load` the image here, then retry.",
+        advice="Check that the registry can be reached, or `docker load` the image here. Then run `pushlive retry`.",
     )
-
-
-def _has_tag(name: str) -> bool:
-    return "@" in name or ":" in name.rpartition("/")[2]

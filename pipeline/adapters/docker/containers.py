@@ -1,8 +1,9 @@
-"""From a SlotSpec to what the Docker Engine is told: plain data in the Engine API's own terms. Pure.
+"""From a SlotSpec to what the Docker Engine is asked to create: plain data in the Engine API's own terms. Pure.
 
-An environment's index deals its addresses: the index-th /26 of ``settings.subnets``; in it ``.1`` the
-gateway, ``.2``–``.13`` blue's replicas, ``.14``–``.15`` for commands, ``.17``–``.28`` green's replicas; the upper half
-is dealt alike. A slot's releases take the halves in turn, so that a new one starts while the one before it ends.
+An environment's index decides its addresses: it has the index-th /26 of ``settings.subnets``. In it ``.1`` is the
+gateway, ``.2``–``.13`` are for blue's replicas, ``.14``–``.15`` for commands, ``.17``–``.28`` for green's replicas. The
+upper half is divided in the same way. A slot's releases alternate between the halves, so that a new one can start while
+the one before it ends.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ from pipeline.errors import AppFailed
 from pipeline.lib.secret import Secret
 
 PIDS = 512
-
-
-TMP = "rw,nosuid,nodev,exec,mode=1777"  # counted as the container's memory, so bounded by its limit
+TMP = "rw,nosuid,nodev,exec,mode=1777"  # counts towards the container's memory limit
 
 
 def address(settings: Settings, ref: SlotRef, release: int, replica: int) -> str:
@@ -52,7 +51,7 @@ def network_name(settings: Settings, ref: SlotRef) -> str:
 
 
 def network_body(settings: Settings, ref: SlotRef) -> Body:
-    """The network; Docker itself deals addresses (for commands) only from .14 and .15."""
+    """The network. Docker itself assigns only .14 and .15, to commands."""
     net = subnet(settings, ref.index)
     pool = {
         "Subnet": str(net),
@@ -82,7 +81,7 @@ def command_name(settings: Settings, spec: SlotSpec, name: str) -> str:
 
 
 def labels(settings: Settings, spec: SlotSpec) -> dict[str, str]:
-    """What every container of the spec carries."""
+    """The labels of every container of the spec."""
     ref = spec.ref
     return {
         INSTANCE: settings.instance,
@@ -99,58 +98,57 @@ def labels(settings: Settings, spec: SlotSpec) -> dict[str, str]:
 
 
 def stop_seconds(spec: SlotSpec) -> int:
-    """The Engine takes whole seconds only; 0 would be a kill without SIGTERM."""
+    """The Engine accepts only whole seconds, and 0 would be a kill without SIGTERM."""
     return max(1, round(spec.config.service.stop))
 
 
-def given(body: Body, secrets: dict[str, Secret]) -> Body:
-    """The body to create a container from: here, and nowhere else, the values join in. What stands in ``Env``
-    already wins."""
+def with_secrets(body: Body, secrets: dict[str, Secret]) -> Body:
+    """The body with the secrets as variables; only here do their values get in. A variable of the same name wins."""
     names = {entry.partition("=")[0] for entry in body["Env"]}
     more = [f"{name}={value.reveal()}" for name, value in secrets.items() if name not in names]
     return {**body, "Env": [*body["Env"], *more]}
 
 
 def limits(spec: SlotSpec) -> Body:
-    """The part of HostConfig that bounds a container."""
+    """The part of HostConfig that limits a container."""
     service = spec.config.service
-    bounds: Body = {
+    host: Body = {
         "Init": True,
         "Memory": service.memory,
-        "MemorySwap": service.memory,  # equal: no swap, so that the limit is the limit
+        "MemorySwap": service.memory,  # equal to Memory: no swap
         "NanoCpus": round(service.cpu * 1e9),
         "PidsLimit": PIDS,
         "LogConfig": LOGS,
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": CAP_DROP,
     }
-    if service.security == "strict":  # with Docker's own seccomp profile, which is there without being named
-        bounds |= {"CapDrop": ["ALL"], "ReadonlyRootfs": True, "Tmpfs": {"/tmp": TMP}}  # noqa: S108 - inside
-    return bounds
+    if service.security == "strict":  # Docker's own seccomp profile applies by default
+        host |= {"CapDrop": ["ALL"], "ReadonlyRootfs": True, "Tmpfs": {"/tmp": TMP}}  # noqa: S108 - inside
+    return host
 
 
 def refuse_root(spec: SlotSpec, user: str) -> None:
-    """``user``: what the image says of whom it runs as. Raises AppFailed where that may be root: with a name only the
-    image's own files know, and Kubernetes refuses one for the same reason."""
+    """``user``: the image's ``USER``. Raises AppFailed if that may be root. A name is refused, as on Kubernetes: only
+    the image's own files say which user it is."""
     number = user.partition(":")[0]
     if not number.isdecimal() or int(number) == 0:
         said = f"as {user}" if user else "as root, because it names no user"
         raise AppFailed(
-            f"{spec.ref.pipeline}-{spec.ref.environment}: the image runs {said}, and `security: strict` wants a "
-            "user that is certainly not root.",
-            advice="End the Dockerfile's last stage with a number, such as `USER 10001`, and give that user what it "
-            "has to read; or take `security: strict` out.",
+            f"{spec.ref.pipeline}-{spec.ref.environment}: the image runs {said}, and `security: strict` needs a "
+            "user that cannot be root.",
+            advice="End the Dockerfile's last stage with a number, such as `USER 10001`, and let that user read the "
+            "application's files; or remove `security: strict`.",
         )
 
 
 def image_of(spec: SlotSpec) -> str:
-    """What the Engine knows the image by: its id where it was made, its reference by digest elsewhere."""
+    """The image's name: its id on the local Engine, which built it; its registry reference on a remote one."""
     return spec.image if kind_of(spec.ref.engine).local else spec.remote
 
 
 def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
-    """One replica, still without its secrets (``given``). It starts without a restart policy, so that an exit is
-    seen as one."""
+    """One replica, still without its secrets (``with_secrets``). It has no restart policy yet, so that an exit at start
+    is noticed."""
     network = network_name(settings, spec.ref)
     fixed = address(settings, spec.ref, spec.release, replica)
     service = spec.config.service
@@ -163,7 +161,7 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     }
     if service.command:
         body["Cmd"] = list(service.command)
-    # Version numbers stand for the values: a hash of a value would tell whoever guesses it that he is right.
+    # Version numbers instead of values: a hash of a value would confirm a guess.
     what = {**body, "Secrets": spec.secrets} if spec.secrets else body
     own = {REPLICA: str(replica), ADDRESS: fixed, PORT: str(service.port), SPEC: fingerprint(what)}
     return {**body, "Labels": {**labels(settings, spec), **own}}
@@ -172,8 +170,7 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
 def command_body(
     settings: Settings, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str]
 ) -> Body:
-    """A command in a container of the release, still without its secrets; its result stays until it is
-    forgotten."""
+    """A command in a container of the release, still without its secrets. The container stays until it is removed."""
     return {
         "Image": image_of(spec),
         "Entrypoint": list(argv[:1]),

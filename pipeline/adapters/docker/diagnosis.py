@@ -1,8 +1,9 @@
-"""Why an application that runs does not answer: on which ports its container really listens."""
+"""Why an application that runs does not answer: on which ports its container listens."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.adapters.docker_api.api import DockerApi, Found
@@ -10,7 +11,7 @@ from pipeline.adapters.docker_api.labels import INSTANCE, ROLE
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 
-Listener = tuple[bool, int]  # on the loopback address alone, port
+Listener = tuple[bool, int]  # whether it is on a loopback address, port
 
 _LISTEN = "0A"
 _ROW = re.compile(
@@ -21,7 +22,7 @@ _ROW = re.compile(
 def listeners(table: str) -> set[Listener]:
     """The listening sockets in the text of ``/proc/net/tcp`` and ``tcp6``.
 
-    Addresses are in the machine's (little endian) words: 127.x ends with ``7F``, ::1 with ``01000000``.
+    Addresses are in the machine's (little endian) words: 127.x ends in ``7F``, ::1 in ``01000000``.
     """
     found = set()
     for host, port, state in _ROW.findall(table):
@@ -34,29 +35,40 @@ def listeners(table: str) -> set[Listener]:
     return found
 
 
-def explain(found: set[Listener], port: int) -> tuple[str, str]:
-    """What is wrong and what to do about it, in words; both empty where it listens as it should."""
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and what to do about it. ``settled``: the application listens, but in the wrong place, so waiting
+    does not help."""
+
+    text: str
+    advice: str = ""
+    settled: bool = False
+
+
+def explain(found: set[Listener], port: int) -> Finding | None:
+    """What is wrong with the sockets of an application that should listen on ``port``; None if nothing is."""
     public = sorted({p for loopback, p in found if not loopback})
     if port in public:
-        return "", ""
+        return None
     if (True, port) in found:
-        return (
-            f"it listens on 127.0.0.1:{port} only, which nobody outside its container reaches",
+        return Finding(
+            f"it listens on 127.0.0.1:{port} only, which cannot be reached from outside its container",
             f"Let the application listen on 0.0.0.0:{port}.",
+            settled=True,
         )
-    elsewhere = public or sorted({p for _, p in found})
-    if elsewhere:
-        ports = " and ".join(str(p) for p in elsewhere)
-        return (
+    others = public or sorted({p for _, p in found})
+    if others:
+        ports = " and ".join(str(p) for p in others)
+        return Finding(
             f"it listens on port {ports}, not on {port}",
-            f"Set `port: {elsewhere[0]}` in pipelines.yaml, or let the application listen on {port}.",
+            f"Set `port: {others[0]}` in pipelines.yaml, or let the application listen on {port}.",
+            settled=True,
         )
-    return f"it listens on no port at all, {port} was expected", ""
+    return Finding(f"it listens on no port at all; {port} was expected")
 
 
 def table_of(api: DockerApi, settings: Settings, container: Found) -> str:
-    """The socket tables of a running container, from /proc, or through a short helper beside it; "" if
-    neither can be had."""
+    """The socket tables of a running container, from /proc or else from a helper container; "" if neither works."""
     text = _from_proc(container)
     return text if text else _from_helper(api, settings, container["Id"])
 
@@ -64,7 +76,7 @@ def table_of(api: DockerApi, settings: Settings, container: Found) -> str:
 def _from_proc(container: Found) -> str:
     proc = Path("/proc") / str(container["State"]["Pid"])
     try:
-        # In a container of our own, that number is somebody else's process.
+        # If this process runs in a container itself, that number is another process.
         if container["Id"] not in (proc / "cgroup").read_text():
             return ""
         return "".join((proc / "net" / name).read_text() for name in ("tcp", "tcp6"))
@@ -84,9 +96,9 @@ def _from_helper(api: DockerApi, settings: Settings, target: str) -> str:
     try:
         helper = api.create(f"{settings.instance}-look-{target[:12]}", body)
         api.start(helper)
-        api.sdk.wait(helper, timeout=5)
+        api.wait(helper, 5)
         return "\n".join(api.output(helper, 10_000))
-    except (EngineFailed, TryAgain):  # a diagnosis that cannot be had must not hide what is diagnosed
+    except (EngineFailed, TryAgain):  # without a diagnosis, the failure itself is still reported
         return ""
     finally:
         if helper:

@@ -1,4 +1,4 @@
-"""Waiting until every replica answers its health path, and saying why one does not."""
+"""Waits until every replica answers its health path, and says why one does not."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipeline.adapters.docker.containers import address
-from pipeline.adapters.docker.diagnosis import explain, listeners, table_of
+from pipeline.adapters.docker.diagnosis import Finding, explain, listeners, table_of
 from pipeline.adapters.docker_api.api import DockerApi, Found
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route, SlotSpec
 from pipeline.domain.events import Event
-from pipeline.errors import AppFailed, TimedOut, TryAgain
+from pipeline.errors import AppFailed, NothingListens, TimedOut, TryAgain
 from pipeline.lib.retry import Backoff, Retry
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.probe import Probe
 
-BACKOFF = Backoff(0.02, factor=1.5, ceiling=0.25)  # between two questions
-ANSWER = 5.0  # seconds that one question may take
+BACKOFF = Backoff(0.02, factor=1.5, ceiling=0.25)  # between two requests
+ANSWER = 5.0  # seconds that one request may take
 LOOK = 0.1  # seconds between two looks at the containers' states
-CLEAR = 8.0  # seconds after which listening elsewhere is no passing state any more
-SILENCE = 5.0  # seconds after which whoever follows is told what is waited for; then twice as many
+SETTLED = 8.0  # seconds after which an application that listens in the wrong place will not move any more
+NOTE = 5.0  # seconds until a note says what is waited for; then twice as many
 LINES = 20
 
 
 @dataclass
-class _Pending:
+class _Replica:
     name: str
     address: str
-    said: str = "it was not asked yet"
+    said: str = "no request was made yet"
     refused: bool = True
 
 
-class Waiting:
+class Readiness:
     """One wait for one slot."""
 
     def __init__(
@@ -45,24 +45,25 @@ class Waiting:
         self._service = spec.config.service
         self._over = threading.Event()
 
-    def until_ready(self, names: list[str], emit: Emit, watch: Watch) -> None:
-        """Raises AppFailed when a container exits, at the deadline, or once it clearly listens elsewhere."""
-        pending = [
-            _Pending(name, address(self._settings, self._spec.ref, self._spec.release, number))
+    def wait(self, names: list[str], emit: Emit, watch: Watch) -> None:
+        """Returns once the containers of those names answer. Raises AppFailed if one exits, at the deadline, or once
+        one has settled in the wrong place."""
+        replicas = [
+            _Replica(name, address(self._settings, self._spec.ref, self._spec.release, number))
             for number, name in enumerate(names, 1)
         ]
-        pool = ThreadPoolExecutor(len(pending), thread_name_prefix="ready")
+        pool = ThreadPoolExecutor(len(replicas), thread_name_prefix="ready")
         try:
-            waits = {pool.submit(self._poll, one): one for one in pending}
+            waits = {pool.submit(self._poll, one): one for one in replicas}
             self._oversee(waits, emit, watch)
         finally:
             self._over.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _oversee(self, waits: dict[Future[None], _Pending], emit: Emit, watch: Watch) -> None:
+    def _oversee(self, waits: dict[Future[None], _Replica], emit: Emit, watch: Watch) -> None:
         began = looked = self._clock.monotonic()
         ready: set[str] = set()
-        told = SILENCE
+        note = NOTE
         while True:
             for future, one in waits.items():
                 if future.done() and one.name not in ready:
@@ -76,33 +77,33 @@ class Waiting:
             if len(ready) == len(waits):
                 return
             left = [one for one in waits.values() if one.name not in ready]
-            if now - began >= told:
-                told *= 2
+            if now - began >= note:
+                note *= 2
                 rest = max(0.0, self._service.ready - (now - began))
-                text = f"{left[0].name} is not ready yet: {left[0].said}; {rest:.0f} s are left of `ready`"
+                text = f"{left[0].name} is not ready yet: {left[0].said}; {rest:.0f} s of `ready` are left"
                 emit(Event("note", self._clock.now(), text))
-            self._patience(left, now - began, watch)
+            self._pause(left[0], now - began, watch)
 
-    def _patience(self, left: list[_Pending], waited: float, watch: Watch) -> None:
+    def _pause(self, one: _Replica, waited: float, watch: Watch) -> None:
         if waited >= self._service.ready:
-            raise self._late(left[0], waited)
-        if waited >= CLEAR and left[0].refused and int(waited / LOOK) % 10 == 0:
-            what, advice = self._listens(left[0])
-            if "listens on" in what and "no port" not in what:
-                raise self._failed(left[0], what, advice, waited)
+            raise self._late(one, waited)
+        if waited >= SETTLED and one.refused and int(waited / LOOK) % 10 == 0:
+            finding = self._finding(one)
+            if finding and finding.settled:
+                raise self._not_ready(one, finding, waited)
         try:
             watch.wait(0.01)
         except TimedOut:
-            raise self._late(left[0], waited) from None
+            raise self._late(one, waited) from None
 
-    def _poll(self, one: _Pending) -> None:
-        """Asks until it answers 2xx or 3xx; in a thread of its own, as an answer may take long."""
+    def _poll(self, one: _Replica) -> None:
+        """Requests the health path until the answer is 2xx or 3xx. In a thread of its own: an answer may take long."""
         route, retry = Route(f"http://{one.address}:{self._service.port}"), Retry(BACKOFF)
         while not self._over.is_set():
             try:
                 answer = self._probe.get(route, self._service.health, ANSWER)
             except TryAgain as error:
-                one.said, one.refused = error.message, "refused" in error.message
+                one.said, one.refused = error.message, isinstance(error, NothingListens)
             else:
                 if 200 <= answer.status < 400:
                     return
@@ -112,44 +113,43 @@ class Waiting:
 
     def _refuse_exited(self, names: list[str]) -> None:
         for name in names:
-            found = self._api.inspect(name)
+            found = self._api.container(name)
             if found is None:
                 raise AppFailed(f"{name} was removed while it started.", advice="Deploy again.")
             if not found["State"]["Running"]:
                 raise exited(found, name, self._api.output(name, LINES))
 
-    def _late(self, one: _Pending, waited: float) -> AppFailed:
-        what, advice = self._listens(one)
-        return self._failed(one, what or one.said, advice, waited)
+    def _late(self, one: _Replica, waited: float) -> AppFailed:
+        return self._not_ready(one, self._finding(one) or Finding(one.said), waited)
 
-    def _listens(self, one: _Pending) -> tuple[str, str]:
-        found = self._api.inspect(one.name)
+    def _finding(self, one: _Replica) -> Finding | None:
+        found = self._api.container(one.name)
         if found is None or not found["State"]["Running"]:
-            return "", ""
+            return None
         table = table_of(self._api, self._settings, found)
-        return explain(listeners(table), self._service.port) if table else ("", "")
+        return explain(listeners(table), self._service.port) if table else None
 
-    def _failed(self, one: _Pending, what: str, advice: str, waited: float) -> AppFailed:
+    def _not_ready(self, one: _Replica, finding: Finding, waited: float) -> AppFailed:
         default = (
-            f"Look at its output below; `health` ({self._service.health}) and `ready` are in pipelines.yaml."
+            f"See its output below; `health` ({self._service.health}) and `ready` are set in pipelines.yaml."
         )
         return AppFailed(
-            f"{one.name} is not ready after {waited:.1f} s: {what}.",
-            advice=advice or default,
+            f"{one.name} is not ready after {waited:.1f} s: {finding.text}.",
+            advice=finding.advice or default,
             evidence=(one.said, *self._api.output(one.name, LINES)),
         )
 
 
 def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
-    """Why a container ended, in words."""
+    """Why a container ended."""
     state = found["State"]
     code = int(state["ExitCode"])
     if state.get("OOMKilled"):
-        why = f"it was killed for want of memory (exit code {code})"
+        why = f"it was killed because it ran out of memory (exit code {code})"
         advice = "Raise `memory` in pipelines.yaml."
     elif code == 137:
-        why, advice = "it was killed (exit code 137)", "Somebody or the machine's memory limit killed it."
+        why, advice = "it was killed (exit code 137)", "A person or the machine's memory limit killed it."
     else:
         why = f"it exited with code {code}"
-        advice = "Its last output lines say why." if output else "It wrote nothing before."
+        advice = "See its last output lines." if output else "It wrote no output."
     return AppFailed(f"{name}: {why}.", advice=advice, evidence=(f"exit code {code}", *output))

@@ -1,10 +1,11 @@
-"""Connections that begin inside a container, on whatever machine its Engine is. The Engine's API carries them, so that
-nothing else has to be reachable there."""
+"""Connections that begin inside a container, on whatever machine its Engine is. The Engine's API carries them, so no
+other port of that machine has to be reachable."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import re
 import socket
 import struct
 import threading
@@ -15,12 +16,11 @@ from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 
 from pipeline.adapters.docker_api.api import DockerApi
-from pipeline.adapters.docker_api.client import translate
-from pipeline.adapters.http.probe import HttpProbe
+from pipeline.adapters.http.probe import REFUSED, HttpProbe
 from pipeline.domain.engine_types import Answer, Route
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import EngineFailed, NothingListens, TryAgain
 
-# What carries bytes differs from image to image: netcat in those made of busybox or Alpine, bash in Debian's.
+# What can relay bytes differs by image: netcat in those based on busybox or Alpine, bash in those based on Debian.
 RELAY = (
     'if command -v nc >/dev/null 2>&1; then exec nc "$1" "$2"; fi; '
     'exec bash -c \'exec 3<>"/dev/tcp/$0/$1" && { cat <&0 >&3 & cat <&3; kill $!; }\' "$1" "$2"'
@@ -29,16 +29,19 @@ KNOCK = (
     'if command -v nc >/dev/null 2>&1; then exec nc -w "$3" "$1" "$2" -e true; fi; '
     'exec bash -c \'exec 3<>"/dev/tcp/$0/$1"\' "$1" "$2"'
 )
-SAID = 2000  # characters of its complaints that are kept
+SAID = 2000  # characters of a relay's error output that are kept
 _STDERR = 2
+# "nc: can't connect to remote host (172.20.0.2): Connection refused", "bash: connect: Connection refused"
+_REFUSED = re.compile(r"Connection refused", re.I)
 
 
 class Wire:
-    """One connection. ``near`` is an ordinary socket, the user's to close; ``said``: what the relay complained of."""
+    """One connection. ``near`` is an ordinary socket, which the user closes; ``said``: the relay's error output."""
 
     def __init__(self, response: Any) -> None:
         self.near, self._own = socket.socketpair()
         self.said = ""
+        # urllib3's buffered reader: the first frame may have come in one packet with the answer's head.
         self._response, self._stream = response, response.raw._fp.fp
         self._far: socket.socket = self._stream.raw._sock
         self._far.settimeout(None)
@@ -46,8 +49,13 @@ class Wire:
         self._coming.start()
         threading.Thread(target=self._go, name="tunnel", daemon=True).start()
 
+    @property
+    def refused(self) -> bool:
+        """True if nothing listens at the other end."""
+        return bool(_REFUSED.search(self.said))
+
     def _come(self) -> None:
-        """The Engine's frames: 1 byte which stream, 3 bytes nothing, 4 bytes length, then so many bytes."""
+        """The Engine's frames: 1 byte for the stream, 3 unused, 4 for the length, then so many bytes."""
         with contextlib.suppress(OSError, ValueError):
             while len(head := self._stream.read(8)) == 8:
                 kind, length = struct.unpack(">BxxxL", head)
@@ -59,8 +67,8 @@ class Wire:
         _end(self._own, socket.SHUT_WR)
 
     def _go(self) -> None:
-        """Until the near end is closed. What the application is asked never ends before: many servers would take that
-        for the end of it all."""
+        """Until the near end is closed. The input of the application never ends before: many servers would take that
+        for the end of the connection."""
         with contextlib.suppress(OSError):
             while data := self._own.recv(1 << 16):
                 self._far.sendall(data)
@@ -76,86 +84,70 @@ def _end(one: socket.socket, how: int = socket.SHUT_RDWR) -> None:
 
 
 class Tunnel:
-    """Into one container, which must run and have a shell; busybox's netcat in it, or bash."""
+    """Into one container, which must run and have a shell, and busybox's netcat or bash."""
 
     def __init__(self, api: DockerApi, container: str) -> None:
         self._api, self._container = api, container
 
     def open(self, host: str, port: int) -> Wire:
-        """A connection to what the container reaches under that address. That nobody listens there is seen as the
-        connection's end. Raises TryAgain or EngineFailed where the container or its Engine is away."""
-        sdk: Any = self._api.sdk
-        with translate(f"connecting through {self._container}"):
-            command = ["sh", "-c", RELAY, "relay", host, str(port)]
-            session = sdk.exec_create(self._container, command, stdin=True)["Id"]
-            response = sdk._post_json(
-                sdk._url("/exec/{0}/start", session), headers={"Connection": "Upgrade", "Upgrade": "tcp"},
-                data={"Tty": False, "Detach": False}, stream=True,
-            )  # fmt: skip
-            sdk._raise_for_status(response)
-            return Wire(response)
+        """A connection to what the container reaches under that address. If nothing listens there, the connection just
+        ends. Raises TryAgain or EngineFailed if the container or its Engine is not available."""
+        command = ["sh", "-c", RELAY, "relay", host, str(port)]
+        return Wire(self._api.attach(self._container, command))
 
-    def knock(self, host: str, port: int, timeout: float) -> str:
-        """Opens and closes a connection; "" where it stood, else what was said."""
-        sdk: Any = self._api.sdk
-        with translate(f"connecting through {self._container}"):
-            command = ["sh", "-c", KNOCK, "knock", host, str(port), str(math.ceil(timeout))]
-            session = sdk.exec_create(self._container, command)["Id"]
-            said = sdk.exec_start(session).decode(errors="replace")
-            code = sdk.exec_inspect(session)["ExitCode"]
-        return "" if code == 0 else " ".join(said.split()) or "no connection"
+    def knock(self, host: str, port: int, timeout: float) -> None:
+        """Opens and closes a connection. Raises TryAgain if that failed, NothingListens if it was refused, EngineFailed
+        as ``open`` does."""
+        command = ["sh", "-c", KNOCK, "knock", host, str(port), str(math.ceil(timeout))]
+        code, said = self._api.execute(self._container, command)
+        if code and _REFUSED.search(said):
+            raise NothingListens(f"TCP {host}:{port}: {REFUSED}.")
+        if code:
+            raise TryAgain(f"TCP {host}:{port}: {' '.join(said.split()) or 'no connection'}.")
 
 
 class TunnelProbe(HttpProbe):
-    """The Probe for applications that only that container reaches."""
+    """See ``ports.Probe``; for applications that only that container reaches."""
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
 
     def get(self, route: Route, path: str, timeout: float) -> Answer:
-        """See ``ports.Probe``."""
         try:
             return super().get(route, path, timeout)
-        except EngineFailed as error:  # the container that the way leads through is away
+        except EngineFailed as error:  # the tunnel's container is not available
             raise TryAgain(f"GET {route.url}{path}: {error.message}", advice=error.advice) from error
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
-        """See ``ports.Probe``; the seconds are with what the way there takes."""
+        """The seconds include the time that the tunnel takes."""
         began = time.monotonic()
         try:
-            said = self._tunnel.knock(address, port, timeout)
+            self._tunnel.knock(address, port, timeout)
         except EngineFailed as error:
             raise TryAgain(f"TCP {address}:{port}: {error.message}", advice=error.advice) from error
-        if said:
-            raise TryAgain(f"TCP {address}:{port}: {_refused(said) or said}.")
         return time.monotonic() - began
 
     def _connection(self, host: str, port: int, timeout: float) -> HTTPConnection:
-        return _Through(self._tunnel, host, port, timeout)
+        return _TunnelConnection(self._tunnel, host, port, timeout)
 
 
-def _refused(said: str) -> str:
-    """How a refused connection is called wherever we ask, since whoever waits for it looks for the word."""
-    return "connection refused, nothing listens there" if "refused" in said.lower() else ""
-
-
-class _Through(HTTPConnection):
+class _TunnelConnection(HTTPConnection):
     """An HTTP connection whose socket is one end of a wire."""
 
     def __init__(self, tunnel: Tunnel, host: str, port: int, timeout: float) -> None:
         super().__init__(host, port, timeout=timeout)
-        self._way, self._patience = tunnel, timeout
+        self._exec_tunnel, self._seconds = tunnel, timeout
         self.wire: Wire | None = None
 
     def _new_conn(self) -> socket.socket:
-        self.wire = self._way.open(self.host, self.port or 80)
-        self.wire.near.settimeout(self._patience)
+        self.wire = self._exec_tunnel.open(self.host, self.port or 80)
+        self.wire.near.settimeout(self._seconds)
         return self.wire.near
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3 overrides it in this way itself
         try:
             return super().getresponse()
         except OSError as error:
-            if self.wire and _refused(self.wire.said):
+            if self.wire and self.wire.refused:
                 raise ConnectionRefusedError from error
             raise

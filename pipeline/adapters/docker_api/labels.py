@@ -1,58 +1,27 @@
-"""The labels by which everything of an installation is found on a Docker Engine."""
+"""The labels by which an installation finds its containers and networks on a Docker Engine."""
 
 from __future__ import annotations
 
 from typing import Any
 
-Body = dict[str, Any]
-
+Body = dict[str, Any]  # what is created, in the Engine API's own terms
 
 INSTANCE = "pushlive.instance"
-
-
 PIPELINE = "pushlive.pipeline"
-
-
 ENVIRONMENT = "pushlive.environment"
-
-
 INDEX = "pushlive.index"
-
-
 SLOT = "pushlive.slot"
-
-
 RELEASE = "pushlive.release"
-
-
 RUN = "pushlive.run"
-
-
 COMMIT = "pushlive.commit"
-
-
+KEY = "pushlive.key"  # of an image: what it was built from
 REPLICA = "pushlive.replica"
-
-
 COMMAND = "pushlive.command"
-
-
 ROLE = "pushlive.role"
-
-
 ADDRESS = "pushlive.address"
-
-
 PORT = "pushlive.port"
-
-
 MEMORY = "pushlive.memory"  # bytes
-
-
 STOP = "pushlive.stop"  # whole seconds
-
-
-SPEC = "pushlive.spec"  # hash of all that makes a container what it is
-
+SPEC = "pushlive.spec"  # fingerprint of the whole body
 
 LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}

@@ -1,4 +1,4 @@
-"""What the Engine says of a registry, and what that means. The only place where its texts are read."""
+"""What the Engine says of a registry, and what that means. These texts are read here alone."""
 
 from __future__ import annotations
 
@@ -25,39 +25,38 @@ _AWAY = re.compile(
 
 
 class Failing(TryAgain):
-    """The registry answers, but not as it should (full, overloaded): worth another try, and then our side's failure."""
+    """The registry answers, but with an error of its own (full, overloaded). Worth a retry; in the end an
+    EngineFailed."""
 
 
 def meaning(doing: str, said: str, login: Login | None) -> PushliveError:
-    """Our error for what the Engine ``said`` while ``doing`` ("Pushing to registry.example.com/team/hello"). A
-    TryAgain is worth another try; the others are not."""
+    """Our error for what the Engine ``said`` while ``doing`` ("Pushing to registry.example.com/team/hello"). Only
+    TryAgain is worth a retry."""
     text = f"{doing}: {' '.join(said.split()).rstrip('.')}."
     if _LOGIN.search(said):
         return ConfigError(text, advice=_login_advice(login))
     if _ABSENT.search(said):
-        advice = (
-            "Look at `registry:` in pipelines.yaml, and whether the registry still has it; then deploy again."
-        )
+        advice = "Check `registry:` in pipelines.yaml. If the registry no longer has the image, deploy again."
         return EngineFailed(text, advice=advice)
     if _PLAIN.search(said):
-        advice = "It speaks plain HTTP: give it TLS, or name it under `insecure-registries` in daemon.json."
-        return EngineFailed(text, advice=advice)
-    if _CERTIFICATE.search(said):
         advice = (
-            "Put the authority's certificate under /etc/docker/certs.d/HOST/ca.crt on the Engine's machine."
+            "The registry speaks plain HTTP. Give it TLS, or add it to `insecure-registries` in daemon.json."
         )
         return EngineFailed(text, advice=advice)
+    if _CERTIFICATE.search(said):
+        advice = "Put the CA certificate into /etc/docker/certs.d/HOST/ca.crt on the Engine's machine."
+        return EngineFailed(text, advice=advice)
     if _AWAY.search(said):
-        advice = "Look whether the registry runs, and can be reached from the Engine's machine."
+        advice = "Check that the registry runs and can be reached from the Engine's machine."
         return TryAgain(text, advice=advice)
-    return Failing(text, advice="Look at the registry's log, and whether its disk is full.")
+    return Failing(text, advice="Check the registry's log and its free disk space.")
 
 
 def _login_advice(login: Login | None) -> str:
     if login is None:
         return (
-            "Give `registry:` in pipelines.yaml a `username`, and as `password` the name of a secret; or "
+            "Give `registry:` in pipelines.yaml a `username`, and as `password` the name of a secret; or run "
             "`docker login` as the user that Pushlive runs as."
         )
     secret = f" (`pushlive secret set {login.name}`)" if login.name else ""
-    return f"Look at the user {login.username} in the registry, its rights, and the secret with its password{secret}."
+    return f"Check the user {login.username} in the registry, its permissions, and its password's secret{secret}."

@@ -1,4 +1,4 @@
-"""A Docker Engine over ssh: an ``ssh`` of ours leads a socket of this machine to the Engine's on the other one."""
+"""A Docker Engine over ssh: an ``ssh`` process forwards a socket on this machine to the Engine's on the other one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import docker
 from pipeline.errors import EngineFailed, TryAgain
 
-PATIENCE = 20.0  # seconds until the way must stand
+TIMEOUT = 20.0  # seconds until the forward must work
 OPTIONS = (
     "BatchMode=yes",
     "ConnectTimeout=15",
@@ -33,62 +33,64 @@ OPTIONS = (
     "StreamLocalBindUnlink=yes",
     "StreamLocalBindMask=0177",
 )
-# It says once that the way stands, and lives as long as our end of its input, so no process of ours leaves it behind.
-STANDS = "stands"
-SCRIPT = f"echo {STANDS}; exec cat >/dev/null"
+# Reports once that the forward works, then lives as long as our end of its input: it never outlives this process.
+READY = "stands"
+SCRIPT = f"echo {READY}; exec cat >/dev/null"
+# What ssh says if a retry cannot help.
 _REFUSED = re.compile(r"Permission denied|Host key verification failed|authenticity of host", re.I)
 
 
 class Forward:
-    """One ``ssh``. ``host``: ``ssh://user@host:port/path/of/the.sock``; all but the host may be left out."""
+    """One ``ssh`` process. ``host``: ``ssh://user@host:port/path/of/the.sock``; only the host is required."""
 
     def __init__(self, host: str) -> None:
         self.host = host
         parts = urlsplit(host)
-        self._to = parts.path if len(parts.path) > 1 else "/var/run/docker.sock"
+        self._remote = parts.path if len(parts.path) > 1 else "/var/run/docker.sock"
         port = ["-p", str(parts.port)] if parts.port else []
         name = f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname)
-        self._who = [*port, "--", name]
+        self._login = [*port, "--", name]
         self.socket = _folder() / f"{os.getpid()}-{sha256(host.encode()).hexdigest()[:12]}.sock"
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def ensure(self) -> None:
-        """The way stands, made anew where it broke. Raises TryAgain (nobody reached) or EngineFailed (not let in)."""
+        """Starts the forward unless it works. Raises TryAgain (the machine does not answer) or EngineFailed (it refuses
+        the login)."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._close()
                 self._open()
 
     def close(self) -> None:
-        """Ends it. Twice."""
+        """Ends the forward. Idempotent."""
         with self._lock:
             self._close()
 
     def _open(self) -> None:
         options = [word for option in OPTIONS for word in ("-o", option)]
-        command = ["ssh", "-T", *options, "-L", f"{self.socket}:{self._to}", *self._who, SCRIPT]
+        command = ["ssh", "-T", *options, "-L", f"{self.socket}:{self._remote}", *self._login, SCRIPT]
         with tempfile.TemporaryFile() as said:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
             )
             output: Any = self._process.stdout
-            ready, _, _ = select.select([output], [], [], PATIENCE)
-            if ready and output.readline().strip() == STANDS.encode():
+            ready, _, _ = select.select([output], [], [], TIMEOUT)
+            if ready and output.readline().strip() == READY.encode():
                 return
             self._close()
             said.seek(0)
             raise self._failed(" ".join(said.read().decode(errors="replace").split()))
 
     def _failed(self, said: str) -> EngineFailed | TryAgain:
-        text = f"ssh to {self.host}: {said or f'no answer within {PATIENCE:.0f} s'}."
+        text = f"ssh to {self.host}: {said or f'no answer within {TIMEOUT:.0f} s'}."
         if _REFUSED.search(said):
             return EngineFailed(
                 text,
-                advice="The service's user needs a key without passphrase and the host in its known_hosts: "
-                "`ssh -o BatchMode=yes` must get there.",
+                advice="The service's user needs a key without passphrase, and the host in its known_hosts: "
+                "`ssh -o BatchMode=yes` must succeed.",
             )
-        return TryAgain(text, advice="Look whether that machine runs and `ssh` gets there.")
+        return TryAgain(text, advice="Check that the machine runs and that `ssh` reaches it.")
 
     def _close(self) -> None:
         process, self._process = self._process, None
@@ -103,17 +105,17 @@ class Forward:
 
 
 _FORWARDS: dict[tuple[int, str], Forward] = {}
-_MAKING = threading.Lock()
+_CREATING = threading.Lock()
 
 
 def forward_to(host: str) -> Forward:
-    """This process's one way to that host; it lasts as long as the process, or until ``close_all``."""
-    with _MAKING:
+    """This process's only forward to that host; it lasts as long as the process, or until ``close_all``."""
+    with _CREATING:
         return _FORWARDS.setdefault((os.getpid(), host), Forward(host))
 
 
 def close_all() -> None:
-    """Ends this process's ways. Twice; the next request makes them anew."""
+    """Ends this process's forwards; the next request starts them again. Idempotent."""
     for (owner, _), forward in tuple(_FORWARDS.items()):
         if owner == os.getpid():
             forward.close()
@@ -122,8 +124,8 @@ def close_all() -> None:
 atexit.register(close_all)
 
 
-class OverSsh(docker.DockerClient):
-    """A client whose every request makes sure of the way first."""
+class SshClient(docker.DockerClient):
+    """A client that makes sure of the forward before every request."""
 
     def __init__(self, host: str, timeout: int) -> None:
         self.api: Any = _Api(forward_to(host), timeout)
@@ -132,23 +134,23 @@ class OverSsh(docker.DockerClient):
 class _Api(docker.APIClient):
     def __init__(self, forward: Forward, timeout: int) -> None:
         self.forward = forward
-        forward.ensure()  # here, as the SDK would wrap its error in one of its own
+        forward.ensure()  # here, because the SDK would wrap the error in one of its own
         super().__init__(f"unix://{forward.socket}", timeout=timeout, max_pool_size=32)
 
     def request(self, *arguments: Any, **more: Any) -> Any:
-        """As a Session's."""
+        """See ``requests.Session.request``."""
         self.forward.ensure()
         return super().request(*arguments, **more)
 
 
 def _folder() -> Path:
-    """Nobody else's; without what processes that have ended left in it."""
+    """The sockets' folder, this user's own; sockets of processes that have ended are removed from it."""
     folder = Path(tempfile.gettempdir()) / f"pushlive-ssh-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise EngineFailed(
-            f"{folder} is not this user's own folder.", advice="Remove it: somebody else has made it."
+            f"{folder} is not this user's own folder.", advice="Another user created it: remove it."
         )
     for path in folder.glob("*-*.sock"):
         if not Path("/proc", path.name.partition("-")[0]).exists():

@@ -6,7 +6,7 @@ from pipeline.adapters.fake.engine import FakeEngine
 from pipeline.adapters.fake.engine_state import addresses
 from pipeline.adapters.fake.script import Script
 from pipeline.domain.engine_types import Answer, Route
-from pipeline.errors import TryAgain
+from pipeline.errors import NothingListens
 
 
 class FakeProbe(Script):
@@ -29,4 +29,4 @@ class FakeProbe(Script):
             for one in self._engine.contents.values():
                 if one.alive and one.spec.config.service.port == port and address in addresses(one.spec):
                     return 0.001
-            raise TryAgain(f"TCP {address}:{port}: connection refused, nothing listens there.")
+            raise NothingListens(f"TCP {address}:{port}: connection refused, nothing listens there.")

@@ -1,8 +1,8 @@
-"""HAProxy's configuration and maps as text, made from the proxy's state. Pure: no file, no socket.
+"""HAProxy's configuration and maps as text, from the proxy's state. Pure: no file, no socket.
 
-Every environment index has its loopback port and two backends (``e3-blue``, ``e3-green``) from the start, so
-nothing that happens later needs a reload: a new environment is a line in three maps, a slot's containers
-are addresses set on spare servers, and the switch is one value in ``active.map``.
+Every environment index has its loopback port and two backends (``e3-blue``, ``e3-green``) from the start, so that no
+later change needs a reload: a new environment is a line in three maps, a slot's containers are addresses set on spare
+servers, and the switch is one value in ``active.map``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Server = tuple[str, int]  # address and port
 
 FOLDER = "/proxy"  # the state's folder inside the container
 CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has accepted
-SERVERS = 12  # for each slot; as many as a service may have replicas
-SPARE: Server = ("127.0.0.1", 1)  # where a server without a container points: nothing listens there
+SERVERS = 12  # for each slot: as many as a service can have replicas
+SPARE: Server = ("127.0.0.1", 1)  # the address of a server without a container: nothing listens there
 MAPS = ("hosts.map", "ports.map", "names.map", "active.map")
 
 
 @dataclass(frozen=True)
 class Routes:
-    """One environment: who comes in, and where each slot's containers are."""
+    """One environment: its hosts, and the addresses of each slot's containers."""
 
     name: str  # "hello-live"
     hosts: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Routes:
 
 @dataclass(frozen=True)
 class State:
-    """All that the proxy must come back to after a restart. ``token`` lets a check ask who answered."""
+    """All that the proxy must restore after a restart. With ``token`` a check learns which server answered."""
 
     token: str
     environments: dict[int, Routes] = field(default_factory=dict)
@@ -51,12 +51,12 @@ def backend(index: int, slot: Slot | None) -> str:
 
 
 def server_name(index: int, slot: Slot, server: Server) -> str:
-    """What the response header ``X-Pushlive-Server`` says when this server has answered."""
+    """The value of the response header ``X-Pushlive-Server`` if this server answered."""
     return f"{backend(index, slot)}/{server[0]}:{server[1]}"
 
 
 def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
-    """The maps by file name; keys of ``ports.map`` and ``active.map`` exist for every index beforehand."""
+    """The maps by file name. ``ports.map`` and ``active.map`` have a key for every index from the start."""
     indexes = range(len(settings.port_range))
     known = state.environments
     return {
@@ -70,8 +70,8 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
 def files(
     state: State, settings: Settings, drop: tuple[int, int] | None = None, control: str = ""
 ) -> dict[str, str]:
-    """Every file of the folder by name. ``drop``: the uid and gid that HAProxy takes on once it has bound,
-    None where it is started as the service's own user. ``control``: a further address that takes commands."""
+    """Every file of the folder by name. ``drop``: the uid and gid that HAProxy takes on once it has bound its ports,
+    None if it starts as the service's own user. ``control``: another address that accepts commands."""
     texts = {
         name: "".join(f"{key} {value}\n" for key, value in entries.items())
         for name, entries in maps(state, settings).items()
@@ -92,7 +92,7 @@ def _frontends(settings: Settings, token: str) -> str:
     ports = settings.port_range
     binds = [f"bind {settings.proxy_http}"]
     if settings.proxy_https:
-        # strict-sni lets HAProxy start before there is any certificate, and never shows a foreign one.
+        # With strict-sni HAProxy starts without any certificate, and never shows one for another name.
         binds.append(f"bind {settings.proxy_https} ssl crt {CERTIFICATES} strict-sni alpn h2,http/1.1")
     return _FRONTENDS.format(
         binds="\n    ".join(binds),
@@ -115,7 +115,7 @@ def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
     return "\n".join(lines)
 
 
-# What a person reads instead of an application's answer.
+# What people get instead of an application's answer.
 _TEXTS = {
     "text": 'content-type "text/plain; charset=utf-8"',
     "later": "hdr Retry-After 5",
@@ -145,7 +145,7 @@ defaults
     option dontlog-normal
     option dontlognull
     option forwardfor
-    # A dead replica costs a request one more attempt at another one, and then nobody anything: an error
+    # A dead replica costs a request one more attempt at another one, and later requests nothing: an error
     # makes its checks fast, two failed checks take it out.
     option redispatch 1
     retries 4
@@ -155,8 +155,8 @@ defaults
     tcp-check connect linger
     default-server check inter 30s fastinter 250ms downinter 500ms fall 2 rise 1
     default-server observe layer4 error-limit 1 on-error fastinter
-    # An application may end a connection without having said so. Where clients share idle ones, such a connection
-    # costs somebody an attempt, and beside a dead replica four of them are soon used up.
+    # An application may end a connection without notice. If clients share idle ones, such a connection costs a
+    # request an attempt, and beside a dead replica the four attempts are soon used up.
     http-reuse never
     timeout connect 1s
     timeout check 1s
@@ -171,7 +171,7 @@ defaults
     http-error status 504 {text} string "{slow}\\n"
 """
 
-# What all public ways in share. Our own headers never pass in from outside nor out from an application.
+# What all public frontends share. Our own headers never get in from outside, nor out from an application.
 _INSIDE = """
     http-request set-var(txn.probe) bool(true) if {{ req.hdr(X-Pushlive-Probe) -m str {token} }}
     http-request del-header X-Pushlive- -m beg
@@ -179,7 +179,7 @@ _INSIDE = """
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
     http-request set-var(txn.name) var(txn.env),map(/proxy/names.map)
     http-request return status 404 {text} string "{unknown}\\n" unless {{ var(txn.name) -m found }}
-    # Repeating a request that may have had an effect is not the proxy's to decide.
+    # The proxy must not repeat a request that may have had an effect.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
     http-response del-header X-Pushlive- -m beg
     http-response set-header X-Pushlive-Server %b/%[bc_dst]:%[bc_dst_port] if {{ var(txn.probe) -m bool }}

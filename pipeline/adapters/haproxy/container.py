@@ -1,13 +1,12 @@
-"""HAProxy's container: made once for each instance, found again, and looked at when it does not come up."""
+"""HAProxy's container: one for each instance; found again, and diagnosed if it does not start."""
 
 from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
 
-from pipeline.adapters.docker_api.api import ClientFactory, DockerApi
-from pipeline.adapters.docker_api.client import status_of, translate
+from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
+from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import INSTANCE, LOGS, ROLE, SPEC, Body
 from pipeline.adapters.haproxy.config import FOLDER
 from pipeline.adapters.haproxy.control import SOCKET, Control
@@ -19,13 +18,13 @@ from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
 STARTUP = 15.0  # seconds until it must answer; it takes about 0.4
-HANGS = 3.0  # seconds that one which runs already is given before it counts as hanging
+HANGS = 3.0  # seconds after which one that runs but does not answer counts as hanging
 LISTENS = "pushlive.listens"
 _ROOT_CAPS = ["NET_BIND_SERVICE", "SETUID", "SETGID", "CHOWN", "FOWNER", "DAC_OVERRIDE"]
 
 
 def listens(settings: Settings) -> dict[str, str]:
-    """Every ADDRESS:PORT that the proxy binds, with the setting that says so."""
+    """Every ADDRESS:PORT that the proxy binds, with the setting that names it."""
     found = {settings.proxy_http: "PUSHLIVE_PROXY_HTTP"}
     if settings.proxy_https:
         found[settings.proxy_https] = "PUSHLIVE_PROXY_HTTPS"
@@ -35,7 +34,7 @@ def listens(settings: Settings) -> dict[str, str]:
 
 
 def proxy_body(settings: Settings, drop: tuple[int, int] | None, user: tuple[int, int]) -> Body:
-    """The container. ``drop``: HAProxy starts as root and becomes that; else it starts as ``user``."""
+    """The container. ``drop``: HAProxy starts as root and becomes that uid and gid; otherwise it starts as ``user``."""
     body: Body = {
         "Image": settings.proxy_image,
         "Entrypoint": ["haproxy"],
@@ -76,22 +75,22 @@ class ProxyContainer:
         self.name = f"{settings.instance}-proxy"
 
     def ensure(self) -> bool:
-        """Makes it run. True where it ran already, on files that may be older than the state.
+        """Makes it run. True if it ran already, possibly with files older than the state.
 
-        Raises EngineFailed that names a port taken by somebody else, a missing image, or HAProxy's own words.
+        Raises EngineFailed, which names a port in use, a missing image, or what HAProxy said.
         """
         body = self._body()
         found = self._find()
         ran = bool(found and found["State"]["Running"])
         held = found["Config"]["Labels"].get(LISTENS, "").split(",") if found and ran else []
         if not ran or (found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]):
-            self._refuse_taken(held)
+            self._refuse_ports_in_use(held)
         if found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]:
             self.remove()
             found, ran = None, False
-        if ran and self._await_again():
+        if ran and self._answers_again():
             return True
-        if ran:  # its folder is not ours any more: moved away, and another restored in its place
+        if ran:  # it uses another folder: the data folder was moved away, and one was restored in its place
             self.remove()
             found = None
         self._start(found, body)
@@ -101,46 +100,36 @@ class ProxyContainer:
     def _body(self) -> Body:
         return proxy_body(self._settings, drops_to(self._settings), service_user())
 
-    def _refuse_taken(self, held: list[str]) -> None:
-        refuse_taken(self._settings, held, self._neighbours())
+    def _refuse_ports_in_use(self, held: list[str]) -> None:
+        refuse_ports_in_use(self._settings, held, self._neighbours())
 
     def _neighbours(self) -> dict[str, str]:
-        """What other installations' proxies bind, by their instance."""
-        found = self._api.list(f"{ROLE}=proxy", all=False)
+        """What the proxies of other installations bind, by their instance."""
+        found = self._api.containers(f"{ROLE}=proxy", all=False)
         return {one["Labels"].get(INSTANCE, "?"): one["Labels"].get(LISTENS, "") for one in found}
 
     def remove(self) -> None:
-        """Ends it at once and removes it. Silent about what is gone already."""
+        """Kills and removes it. Idempotent."""
         found = self._find()
-        if found is None:
-            return
-        with translate(f"removing the proxy's container {self.name}"):
-            self._api.sdk.remove_container(found["Id"], force=True, v=True)
+        if found is not None:
+            self._api.remove(found["Id"])
 
-    def _find(self) -> dict[str, Any] | None:
-        try:
-            with translate(f"looking for the proxy's container {self.name}"):
-                found: dict[str, Any] = self._api.sdk.inspect_container(self.name)
-        except EngineFailed as error:
-            if status_of(error) == 404:
-                return None
-            raise
-        if found["Config"]["Labels"].get(INSTANCE) != self._settings.instance:
+    def _find(self) -> Found | None:
+        found = self._api.container(self.name)
+        if found and found["Config"]["Labels"].get(INSTANCE) != self._settings.instance:
             raise EngineFailed(
-                f"There is a container {self.name} that is not Pushlive's.",
+                f"The container {self.name} is not managed by this installation of Pushlive.",
                 advice="Rename it, or give this installation another name with PUSHLIVE_INSTANCE.",
             )
         return found
 
-    def _start(self, found: dict[str, Any] | None, body: Body) -> None:
-        sdk = self._api.sdk
+    def _start(self, found: Found | None, body: Body) -> None:
         try:
-            with translate("starting the proxy"):
-                container = found or sdk.create_container_from_config(body, self.name)  # type: ignore[no-untyped-call]
-                self._furnish(container["Id"])
-                sdk.start(container["Id"])
-        except EngineFailed as error:
-            if status_of(error) != 404:
+            container = found["Id"] if found else self._api.create(self.name, body)
+            self._furnish(container)
+            self._api.start(container)
+        except DockerRefused as error:
+            if error.status != 404:
                 raise
             raise EngineFailed(
                 f"The proxy's image {self._settings.proxy_image} is not on this machine.",
@@ -148,22 +137,22 @@ class ProxyContainer:
             ) from error
 
     def _furnish(self, container: str) -> None:
-        """What it needs before it starts; on this machine its folder is mounted."""
+        """Gives it what it needs before it starts. On this machine its folder is mounted: nothing."""
 
-    def _await_again(self) -> bool:
-        """It runs: it is left alone, as it may serve well though its socket hangs. False where it has no socket
-        in our folder at all: nothing could ever be told to it."""
+    def _answers_again(self) -> bool:
+        """True once it answers. False if its socket is not in this folder at all, so it can never be given commands.
+        Otherwise raises TryAgain and leaves it alone: it may serve well though its socket hangs."""
         if poll(self._control.answers, 0.02, self._clock, timeout=HANGS):
             return True
         if not (self._folder.path / SOCKET).exists():
             return False
         raise TryAgain(
             f"The proxy {self.name} runs, but its control socket does not answer.",
-            advice=f"The service repeats it. If it stays so: `docker restart {self.name}`.",
+            advice=f"The service retries. If it stays so, run `docker restart {self.name}`.",
         )
 
     def _await(self) -> None:
-        """Polls until it answers; an exit or the end of patience says what HAProxy said."""
+        """Returns once it answers. Raises EngineFailed if it exits, or does not answer in time."""
         restarts: int | None = None
 
         def answers() -> bool:
@@ -180,33 +169,28 @@ class ProxyContainer:
             raise self._does_not_start()
 
     def _does_not_start(self) -> EngineFailed:
+        lines = [line for line in self._api.output(self.name, 20) if "NOTICE" not in line]
         return EngineFailed(
-            f"The proxy {self.name} does not come up. It said: {self._last_words() or 'nothing'}",
-            advice=f"`docker logs {self.name}` has all of it; its files are in {self._folder.path}.",
+            f"The proxy {self.name} does not start. It said: {' · '.join(lines)[-600:] or 'nothing'}",
+            advice=f"`docker logs {self.name}` shows all of it; its files are in {self._folder.path}.",
         )
 
-    def _last_words(self) -> str:
-        with translate("reading the proxy's log"):
-            output = self._api.sdk.logs(self.name, tail=20)
-        lines = output.decode(errors="replace").splitlines()
-        return " · ".join(line for line in lines if "NOTICE" not in line)[-600:]
 
-
-def refuse_taken(settings: Settings, held: list[str], neighbours: dict[str, str]) -> None:
-    """Raises EngineFailed naming a port that somebody else has. ``held``: what our own container binds;
-    ``neighbours``: the same of other installations, by instance."""
+def refuse_ports_in_use(settings: Settings, held: list[str], neighbours: dict[str, str]) -> None:
+    """Raises EngineFailed for a port that another process listens on. ``held``: what our own container binds;
+    ``neighbours``: what other installations bind, by instance."""
     for where, setting in listens(settings).items():
-        if where not in held and taken(where):
+        if where not in held and in_use(where):
             other = next((name for name, binds in neighbours.items() if where in binds.split(",")), "")
             who = f"the Pushlive installation {other!r}" if other else "another program (`ss -ltnp` names it)"
             raise EngineFailed(
-                f"{where} is taken by {who}.",
-                advice=f"End that one, or set {setting} to something else.",
+                f"{where} is in use by {who}.",
+                advice=f"Stop it, or set {setting} to another value.",
             )
 
 
-def taken(where: str) -> bool:
-    """True when somebody listens on that ADDRESS:PORT already."""
+def in_use(where: str) -> bool:
+    """True if a process listens on that ADDRESS:PORT."""
     host, _, port = where.rpartition(":")
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -215,5 +199,7 @@ def taken(where: str) -> bool:
         try:
             attempt.bind(("" if host == "*" else host, int(port)))
         except OSError as error:
-            return error.errno == errno.EADDRINUSE  # ports below 1024 are refused to us, not to the container
+            return (
+                error.errno == errno.EADDRINUSE
+            )  # a port below 1024 is refused to this process, not to the container
     return False

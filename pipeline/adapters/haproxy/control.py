@@ -1,4 +1,4 @@
-"""HAProxy's runtime socket: one command a connection, each bounded in time."""
+"""HAProxy's runtime socket: one command for each connection, with a time limit."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from pipeline.adapters.haproxy.config import FOLDER, Server
 from pipeline.errors import TryAgain
 
 TIMEOUT = 2.0  # seconds for a whole answer; HAProxy needs less than a millisecond
-_ADVICE = "The service repeats it; if it stays so, `docker logs` of the proxy's container says why."
-
-
 SOCKET = "admin.sock"
+_ADVICE = "The service retries. If it stays so, `docker logs` of the proxy's container says why."
 
 
 class Control:
-    """Talks to the HAProxy whose socket lies in ``folder``. Everything raises TryAgain when it cannot."""
+    """Talks to the HAProxy whose socket is in ``folder``. Every method raises TryAgain if HAProxy does not answer."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def ask(self, command: str) -> str:
-        """The answer to one command, or to several with ``;`` between them."""
+        """The answer to one command, or to several separated by ``;``."""
         try:
             return self._ask(command)
         except OSError as error:
@@ -34,7 +32,7 @@ class Control:
             ) from error
 
     def _ask(self, command: str) -> str:
-        # A socket's path may have 107 bytes only, the data folder's may be longer: go by the open folder.
+        # A socket's path is limited to 107 bytes, and the data folder's may be longer: go through the open folder.
         folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -49,7 +47,7 @@ class Control:
             os.close(folder)
 
     def answers(self) -> bool:
-        """Whether HAProxy is there and has read its maps."""
+        """True if HAProxy answers and has read its maps."""
         try:
             return "found=yes" in self.ask(f"get map {FOLDER}/active.map e0")
         except TryAgain:
@@ -61,17 +59,17 @@ class Control:
         return {fields[1]: fields[2] for fields in lines if len(fields) == 3}
 
     def servers(self, backend: str) -> dict[int, tuple[Server, bool]]:
-        """A backend's servers by number: address, and whether it may take requests (no maintenance)."""
+        """A backend's servers by number: address, and whether it gets requests (is not in maintenance)."""
         found = {}
         for line in self.ask(f"show servers state {backend}").splitlines():
             fields = line.split(" ")
             if len(fields) > 18 and fields[1] == backend:
-                # srv_admin_state: bit 0 is "forced maintenance", bit 2 the one from the configuration
+                # srv_admin_state: bit 0 is forced maintenance, bit 2 maintenance by the configuration
                 found[int(fields[3][1:])] = ((fields[4], int(fields[18])), int(fields[6]) & 0x01 == 0)
         return found
 
     def sessions(self, backend: str) -> int:
-        """Requests and tunnels that the backend serves at this moment."""
+        """How many requests and tunnels the backend serves now."""
         for line in self.ask(f"show stat {backend} 2 -1").splitlines():
             fields = line.split(",")
             if fields[0] == backend and fields[1] == "BACKEND":

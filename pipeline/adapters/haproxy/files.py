@@ -1,4 +1,4 @@
-"""The proxy's folder: its state and everything that HAProxy reads when it starts. One writer at a time."""
+"""The proxy's folder: its state, and the files that HAProxy reads when it starts. One writer at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib import codec
 from pipeline.lib.retry import poll
 
-LOCK = 20.0  # seconds; starting the container, which is done with a lock, takes up to 15
+LOCK = 20.0  # seconds; starting the container takes up to 15 while a lock is held
 
 
 def service_user() -> tuple[int, int]:
@@ -28,9 +28,9 @@ def service_user() -> tuple[int, int]:
 
 
 def drops_to(settings: Settings) -> tuple[int, int] | None:
-    """Whom HAProxy becomes once it has bound its ports; None where it starts as the service's user.
+    """The uid and gid that HAProxy takes on once it has bound its ports; None if it starts as the service's user.
 
-    It has to start as root for ports below 1024, and is never root afterwards.
+    It must start as root for ports below 1024, and is never root afterwards.
     """
     uid, gid = service_user()
     if uid == 0:
@@ -41,7 +41,7 @@ def drops_to(settings: Settings) -> tuple[int, int] | None:
 
 
 def write(path: Path, text: str) -> bool:
-    """Replaces a file as a whole, on the disk before it has its name; False where it already says so."""
+    """Replaces a file atomically, synced to disk first; False if it has that text already."""
     if path.exists() and path.read_text() == text:
         return False
     temporary = path.with_name(f".{path.name}.new")
@@ -63,7 +63,7 @@ def _lock(file: IO[str]) -> bool:
 
 
 class Folder:
-    """``<data>/proxy``, mounted into the container. Raises EngineFailed when it cannot be written or read."""
+    """``<data>/proxy``, mounted into the container. Raises EngineFailed if it cannot be written or read."""
 
     def __init__(self, settings: Settings) -> None:
         self.path = settings.data / "proxy"
@@ -71,19 +71,19 @@ class Folder:
 
     @contextmanager
     def locked(self, name: str = "lock") -> Iterator[None]:
-        """Holds the lock against every other process of this service. Raises TryAgain where one of them keeps it
-        for too long: a process that stands still must not make all others stand still."""
+        """Keeps every other process of this service out. Raises TryAgain if one of them has the lock for too long: one
+        process that hangs must not make all others hang."""
         (self.path / "certificates").mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self.path / name, "a") as file:
             if not poll(partial(_lock, file), 0.005, timeout=LOCK):
                 raise TryAgain(
-                    f"Another process of the service holds the lock {self.path / name} for {LOCK:.0f} s already.",
-                    advice=f"If it stands still, end it: `fuser {self.path / name}` names it.",
+                    f"Another process of the service has had the lock {self.path / name} for {LOCK:.0f} s.",
+                    advice=f"If it hangs, kill it: `fuser {self.path / name}` names it.",
                 )
             yield
 
     def load(self) -> State:
-        """The state, a fresh one where there is none yet."""
+        """The state; a new one if there is none yet."""
         path = self.path / "state.json"
         try:
             return codec.load(State, path.read_text())
@@ -92,26 +92,26 @@ class Folder:
         except (OSError, ValidationError) as error:
             raise EngineFailed(
                 f"The proxy's state in {path} cannot be read: {error}.",
-                advice="Move the file away; reconciliation writes it anew from what the store knows.",
+                advice="Move the file away: reconciliation writes it again from the store.",
             ) from error
 
     def save(self, state: State) -> None:
-        """Writes the state and what HAProxy reads; files that stay as they are are not touched."""
+        """Writes the state and the files that HAProxy reads, as far as they change."""
         try:
             for name, text in self._files(state).items():
                 write(self.path / name, text)
             write(self.path / "state.json", codec.dump(state))
-            self._settle()
+            self._sync()
         except OSError as error:
             raise EngineFailed(
                 f"The proxy's folder {self.path} cannot be written: {error.strerror}.",
-                advice="Look at the disk's free space and the folder's owner.",
+                advice="Check the free disk space and the folder's owner.",
             ) from error
 
     def _files(self, state: State) -> dict[str, str]:
         return files(state, self._settings, drops_to(self._settings))
 
-    def _settle(self) -> None:
+    def _sync(self) -> None:
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

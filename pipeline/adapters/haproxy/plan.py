@@ -1,4 +1,4 @@
-"""What to say to a running HAProxy so that it is as the state wants it. Pure: from two states to commands."""
+"""The commands that bring a running HAProxy to the state. Pure: from two states to commands."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from pipeline.adapters.haproxy.config import FOLDER, SERVERS, SPARE, Server
 
-Running = Mapping[int, tuple[Server, bool]]  # by server number: address, takes requests
+Running = Mapping[int, tuple[Server, bool]]  # by server number: address, and whether it gets requests
 
 
 def server_commands(backend: str, wanted: tuple[Server, ...], running: Running) -> list[str]:
     """Brings a backend's servers to the wanted addresses, and the rest to maintenance.
 
-    A server goes into maintenance before its address changes: that closes the idle connections to whatever
-    had the address before, so that none of them is used for somebody else.
+    A server goes into maintenance before its address changes. That closes the idle connections to the former
+    address, so that none of them is used for a request to the new one.
     """
     commands = []
     for number in range(1, SERVERS + 1):
@@ -30,7 +30,7 @@ def server_commands(backend: str, wanted: tuple[Server, ...], running: Running) 
 
 
 def map_commands(name: str, wanted: Mapping[str, str], running: Mapping[str, str]) -> list[str]:
-    """Brings a map to the wanted entries; a value changes in one step, its key is never missing."""
+    """Brings a map to the wanted entries. A value changes in one step: its key is never missing."""
     path = f"{FOLDER}/{name}"
     gone = [f"del map {path} {key}" for key in running if key not in wanted]
     new = [f"add map {path} {key} {value}" for key, value in wanted.items() if key not in running]

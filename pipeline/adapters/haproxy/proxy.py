@@ -1,7 +1,7 @@
 """The proxy in front of every environment: one HAProxy container, changed while it runs, never reloaded.
 
-Each change is written to the folder first and told to HAProxy second, so that whenever the container is
-killed it comes back with what was last wanted.
+Each change is written to the folder first and sent to HAProxy second, so that a container that is killed at any time
+comes back with the last wanted state.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
-SHUTDOWN = 2.0  # seconds until sessions that were told to end must have ended
+SHUTDOWN = 2.0  # seconds for sessions to end that were shut down
 
 
 class Proxy:
-    """Routes of all environments, by index. Every method may be called twice; all raise TryAgain when HAProxy
-    does not answer in time and EngineFailed when it cannot be started or its folder not be written."""
+    """Routes of all environments, by index. Every method is idempotent, and raises TryAgain if HAProxy does not answer
+    in time, EngineFailed if it does not start or its folder cannot be written."""
 
     def __init__(self, client_factory: ClientFactory, settings: Settings, clock: Clock) -> None:
         self._settings = settings
@@ -38,9 +38,9 @@ class Proxy:
         self._folder: Folder
         self._control: Control
         self._container: ProxyContainer
-        self._folder, self._control, self._container = self._adapters(client_factory)
+        self._folder, self._control, self._container = self._parts(client_factory)
 
-    def _adapters(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
+    def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         folder = Folder(self._settings)
         control = Control(folder.path)
         return folder, control, ProxyContainer(client_factory, self._settings, self._clock, folder, control)
@@ -48,7 +48,7 @@ class Proxy:
     # --- the container
 
     def ensure(self) -> None:
-        """Starts the container where it does not run, waits until it answers; names a port that is taken."""
+        """Starts the container unless it runs, and waits until it answers. Raises EngineFailed for a port in use."""
         if self._seen and self._control.answers():
             return
         with self._folder.locked("start.lock"):
@@ -59,18 +59,18 @@ class Proxy:
         self._seen = True
 
     def stop(self) -> None:
-        """Ends and removes the container; the folder stays."""
+        """Kills and removes the container; the folder stays."""
         self._seen = False
         self._container.remove()
 
     @property
     def token(self) -> str:
-        """The value of ``X-Pushlive-Probe`` with which the public routes say who answered."""
+        """The value of ``X-Pushlive-Probe`` for which the public routes say which server answered."""
         return self._state().token
 
     def refresh_certificates(self) -> tuple[list[str], list[str]]:
-        """Takes up new and changed PEM files of ``<data>/certificates``, gives up those that are gone: the
-        file names, and a line for each file that cannot be used. Nothing restarts, no connection ends."""
+        """Loads new and changed PEM files of ``<data>/certificates`` and unloads removed ones. Returns the names of
+        these files, and one line for each file that cannot be used. Nothing restarts, no connection ends."""
         if not self._settings.proxy_https:
             return [], []
         self.ensure()
@@ -81,14 +81,14 @@ class Proxy:
     # --- environments
 
     def add_environment(self, index: int, name: str, hosts: tuple[str, ...]) -> None:
-        """Routes these hosts and the index's loopback port to the environment. Costs no connection.
+        """Routes these hosts and the index's loopback port to the environment. Ends no connection.
 
-        Raises EngineFailed where a host is another environment's or the ports are all dealt.
+        Raises EngineFailed if another environment has one of the hosts, or if all ports are in use.
         """
         if not 0 <= index < len(self._settings.port_range):
             raise EngineFailed(
-                f"All {len(self._settings.port_range)} loopback ports are dealt, {name} gets none.",
-                advice="Widen PUSHLIVE_PORTS (now " + self._settings.ports + ") and restart the proxy.",
+                f"All {len(self._settings.port_range)} loopback ports are in use: {name} cannot have one.",
+                advice=f"Widen PUSHLIVE_PORTS (now {self._settings.ports}) and restart the proxy.",
             )
         known = self._state().environments.get(index)
         if known and (known.name, known.hosts) == (name, hosts):
@@ -96,7 +96,7 @@ class Proxy:
         return self._change(index, lambda state: _added(state, index, name, hosts))
 
     def join(self, index: int) -> None:
-        """The environment's network is there: from now on the proxy reaches its containers. On this machine it does
+        """Gives the proxy access to the environment's network, which exists by now. On this machine it has access
         anyway."""
 
     def remove_environment(self, index: int) -> None:
@@ -105,7 +105,7 @@ class Proxy:
             self._change(index, lambda state: state.without(index))
 
     def set_servers(self, index: int, slot: Slot, servers: list[Server]) -> None:
-        """Where the slot's containers are; an empty list takes the slot out."""
+        """Sets the addresses of the slot's containers; an empty list takes the slot out."""
 
         def change(state: State) -> State:
             routes = _routes(state, index)
@@ -115,16 +115,16 @@ class Proxy:
             self._change(index, change)
 
     def switch(self, index: int, slot: Slot | None) -> None:
-        """The one atomic act: the environment's traffic goes to this slot, or to the explained 503.
+        """In one atomic step, the environment's traffic goes to this slot, or to the explained 503.
 
-        Raises RequestError where the slot has no servers.
+        Raises RequestError if the slot has no servers.
         """
 
         def change(state: State) -> State:
             routes = _routes(state, index)
             if slot and not routes.servers.get(slot):
                 raise RequestError(
-                    f"{routes.name}: {slot} has no containers that the proxy knows.",
+                    f"{routes.name}: the proxy knows no containers in {slot}.",
                     advice="Start the release there first.",
                 )
             return state.with_routes(index, replace(routes, active=slot))
@@ -133,21 +133,21 @@ class Proxy:
             return
         try:
             self._change(index, change)
-        except TryAgain:  # the answer was lost, not necessarily the switch: read it again
+        except TryAgain:  # the answer was lost, but the switch may have been made
             if self.serving(index) != slot:
                 raise
         if self.serving(index) != slot:
-            raise TryAgain(f"The proxy did not take up the switch of e{index} to {slot}.")
+            raise TryAgain(f"The proxy did not switch e{index} to {backend(index, slot)}.")
 
-    # --- what is
+    # --- reading
 
     def serving(self, index: int) -> Slot | None:
-        """The slot that HAProxy itself says it sends the environment's traffic to."""
+        """The slot to which HAProxy sends the environment's traffic, as it says itself."""
         value = self._control.map("active.map").get(f"e{index}", "none")
         return next((slot for slot in SLOTS if value == backend(index, slot)), None)
 
     def servers(self, index: int, slot: Slot) -> tuple[Server, ...]:
-        """The slot's servers that HAProxy may use."""
+        """The slot's servers that get requests."""
         running = self._control.servers(backend(index, slot))
         return tuple(running[number][0] for number in sorted(running) if running[number][1])
 
@@ -157,13 +157,13 @@ class Proxy:
         return tuple(server_name(index, slot, server) for server in servers)
 
     def sessions(self, index: int, slot: Slot) -> int:
-        """How many requests and tunnels the slot serves at this moment."""
+        """How many requests and tunnels the slot serves now."""
         return self._control.sessions(backend(index, slot))
 
     def shutdown_sessions(self, index: int, slot: Slot) -> None:
         """Closes what the slot still serves.
 
-        Its servers are away meanwhile: else HAProxy would repeat a GET that was cut off, on the same slot.
+        Its servers are removed meanwhile: otherwise HAProxy would repeat a GET that was cut off, in the same slot.
         """
         name = backend(index, slot)
         with self._locked():
@@ -186,7 +186,7 @@ class Proxy:
         return self._folder.locked()
 
     def _state(self) -> State:
-        return self._folder.load()  # files are replaced as a whole: no lock is needed to read one
+        return self._folder.load()  # files are replaced atomically: reading one needs no lock
 
     def _change(self, index: int, change: Callable[[State], State]) -> None:
         self.ensure()
@@ -198,13 +198,13 @@ class Proxy:
             self._apply(wanted, [index])
 
     def _sync(self) -> None:
-        """Brings a HAProxy that ran all the while to the state."""
+        """Brings an HAProxy that ran meanwhile to the state."""
         with self._locked():
             state = self._folder.load()
             self._apply(state, list(state.environments))
 
     def _apply(self, state: State, indexes: list[int]) -> None:
-        """Servers before maps: a route never leads to a slot whose servers are not known yet."""
+        """Servers before maps, so that no route leads to a slot whose servers are not known yet."""
         for index in indexes:
             routes = state.environments.get(index)
             for slot in SLOTS:
@@ -220,12 +220,12 @@ class Proxy:
             return
         self._control.ask(";".join(commands))
         if refused := server_commands(name, wanted, self._control.servers(name)):
-            raise TryAgain(f"The proxy did not take up the servers of {name} ({refused[0]}).")
+            raise TryAgain(f"The proxy did not change the servers of {name} ({refused[0]}).")
 
 
 def _routes(state: State, index: int) -> Routes:
     if index not in state.environments:
-        raise RequestError(f"The proxy knows no environment number {index}.", advice="Prepare it first.")
+        raise RequestError(f"The proxy does not know environment {index}.", advice="Prepare it first.")
     return state.environments[index]
 
 
@@ -234,7 +234,7 @@ def _added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State
         if number != index and (taken := set(routes.hosts) & set(hosts)):
             raise EngineFailed(
                 f"{name}: the host name {min(taken)} is served by {routes.name}.",
-                advice=f"Take it from {routes.name} in pipelines.yaml and deploy that first.",
+                advice=f"Remove it from {routes.name} in pipelines.yaml, and deploy {routes.name} first.",
             )
     known = state.environments.get(index, Routes(name))
     return state.with_routes(index, replace(known, name=name, hosts=hosts))

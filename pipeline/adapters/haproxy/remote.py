@@ -1,8 +1,8 @@
-"""The proxy of a Docker Engine on another machine: the same HAProxy, told everything through that Engine's API.
+"""The proxy of a Docker Engine on another machine: the same HAProxy, managed through that Engine's API.
 
-What differs from the one on this machine: its files are sent into a volume instead of being mounted; it joins each
-environment's network, and only its public port is the machine's; commands reach it through a tunnel, on an address that
-nobody outside its container can see. The state's own folder stays here.
+It differs from the local one in three ways. Its files are copied into a volume instead of being mounted. It is
+connected to each environment's network, and publishes only its public port. Commands reach it through a tunnel, on an
+address that is not reachable from outside its container. The folder with the state stays here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import hashlib
 import io
 import tarfile
 from dataclasses import replace
-from typing import Any
 
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
-from pipeline.adapters.docker_api.client import explanation, status_of, translate
+from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.exec_tunnel import Tunnel
 from pipeline.adapters.docker_api.labels import INDEX, INSTANCE, LOGS, ROLE, SPEC, Body
 from pipeline.adapters.haproxy.config import FOLDER, State, files
@@ -27,21 +26,21 @@ from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 
-INSIDE = 8080  # where the published port leads to
+INSIDE = 8080  # the port in the container that is published
 COMMANDS = ("127.0.0.1", 9901)  # inside the container
 USER = 65534
-ANSWER = 10.0  # seconds for a whole answer, over whatever lies between
-OWN = 62  # its address in an environment's network: the last one, which no container is dealt
+ANSWER = 10.0  # seconds for a whole answer over the network
+OWN = 62  # its address in an environment's network: the last one, which no container gets
 
 
-def own_settings(settings: Settings, host: str) -> Settings:
-    """The service's settings as they hold for that Engine: a folder of its own, no HTTPS."""
+def remote_settings(settings: Settings, host: str) -> Settings:
+    """The service's settings for that Engine: a folder of its own, no HTTPS."""
     name = hashlib.sha256(host.encode()).hexdigest()[:12]
     return replace(settings, data=settings.data / "engines" / name, proxy_https="")
 
 
 def proxy_body(settings: Settings) -> Body:
-    """The container. It is never root: its low ports are the Engine's to bind."""
+    """The container. It is never root: the Engine binds the low ports."""
     host, _, port = settings.proxy_http.rpartition(":")
     body: Body = {
         "Image": settings.proxy_image,
@@ -63,7 +62,7 @@ def proxy_body(settings: Settings) -> Body:
 
 
 class _Folder(Folder):
-    """Here, and sent there with every change."""
+    """The local folder, copied to the container with every change."""
 
     def __init__(self, settings: Settings, api: DockerApi, container: str) -> None:
         super().__init__(settings)
@@ -73,14 +72,13 @@ class _Folder(Folder):
         super().save(state)
         try:
             self.send(self._container)
-        except EngineFailed as error:
-            if status_of(error) != 404:  # it is sent before the container starts
+        except DockerRefused as error:
+            if error.status != 404:  # there is no container yet; it gets the files before it starts
                 raise
 
     def send(self, container: str) -> None:
-        """All files, before HAProxy is told of any change: whenever it starts again, it finds what was last wanted."""
-        with translate("sending the proxy its files"):
-            self._api.sdk.put_archive(container, "/", self._tar())
+        """Copies all files, before HAProxy is told of a change: when it restarts, it finds the last wanted state."""
+        self._api.put_files(container, self._tar())
 
     def _tar(self) -> bytes:
         out = io.BytesIO()
@@ -101,7 +99,7 @@ class _Folder(Folder):
 
 
 class _Control(Control):
-    """Talks to HAProxy from inside its container."""
+    """Talks to HAProxy through a tunnel into its container."""
 
     def __init__(self, tunnel: Tunnel, container: str) -> None:
         self._tunnel, self._container = tunnel, container
@@ -113,8 +111,10 @@ class _Control(Control):
         except (OSError, PushliveError) as error:
             said = error.message if isinstance(error, PushliveError) else str(error or "timeout")
             raise TryAgain(f"{self._container} did not answer `{command[:80]}` ({said}).") from error
-        if not answer:  # HAProxy ends each with a newline at least
-            raise TryAgain(f"{self._container} did not answer `{command[:80]}`: it takes no commands yet.")
+        if not answer:  # HAProxy ends every answer with a newline
+            raise TryAgain(
+                f"{self._container} did not answer `{command[:80]}`: it does not accept commands yet."
+            )
         return answer
 
     def _ask(self, command: str) -> str:
@@ -128,13 +128,13 @@ class _Control(Control):
 
 
 class _Container(ProxyContainer):
-    """``<instance>-proxy`` there."""
+    """``<instance>-proxy`` on the remote Engine."""
 
     def _body(self) -> Body:
         return proxy_body(self._settings)
 
-    def _refuse_taken(self, held: list[str]) -> None:
-        """A port that somebody has there is found out by Docker."""
+    def _refuse_ports_in_use(self, held: list[str]) -> None:
+        """Only Docker can tell, when the container starts."""
 
     def _furnish(self, container: str) -> None:
         assert isinstance(self._folder, _Folder)  # noqa: S101 - made together
@@ -142,92 +142,73 @@ class _Container(ProxyContainer):
         for network in self.networks():
             self.connect(network)
 
-    def _start(self, found: dict[str, Any] | None, body: Body) -> None:
+    def _start(self, found: Found | None, body: Body) -> None:
         try:
             super()._start(found, body)
-        except EngineFailed as error:
-            said = explanation(error.__cause__ or error)
-            if "address already in use" in said or "already allocated" in said:
+        except DockerRefused as error:
+            if error.port_in_use:
                 raise EngineFailed(
-                    f"{self._settings.proxy_http} is taken on the Engine's machine: {said}",
-                    advice="End who has it there, or set PUSHLIVE_PROXY_HTTP to something else.",
+                    f"{self._settings.proxy_http} is already in use on the Engine's machine: {error.said}",
+                    advice="Stop the process that uses it, or set PUSHLIVE_PROXY_HTTP to another value.",
                 ) from error
             raise
 
-    def _await_again(self) -> bool:
-        """It may serve well while the way to it is broken: it is left alone."""
+    def _answers_again(self) -> bool:
+        """Otherwise it is left alone: it may serve well though this machine cannot reach it."""
         if not self._control.answers():
-            raise TryAgain(f"The proxy {self.name} runs, but does not take commands.")
+            raise TryAgain(f"The proxy {self.name} runs, but does not accept commands.")
         return True
 
     def remove_volume(self) -> None:
-        """Its files there; those here stay. Twice."""
-        try:
-            with translate("removing the proxy's volume"):
-                self._api.sdk.remove_volume(self.name)
-        except EngineFailed as error:
-            if status_of(error) != 404:
-                raise
+        """Removes its files there; those here stay. Idempotent."""
+        self._api.remove_volume(self.name)
 
     def networks(self) -> list[Found]:
         """Those of this instance's environments."""
-        with translate("listing networks"):
-            found: list[Found] = self._api.sdk.networks(
-                filters={"label": f"{INSTANCE}={self._settings.instance}"}
-            )
+        found = self._api.networks(f"{INSTANCE}={self._settings.instance}")
         return [one for one in found if INDEX in one["Labels"]]
 
     def connect(self, network: Found) -> None:
-        """From now on it reaches that network's containers. Twice."""
+        """Gives it access to that network's containers. Idempotent."""
         address = str(subnet(self._settings, int(network["Labels"][INDEX])).network_address + OWN)
-        try:
-            with translate(f"joining {network['Name']}"):
-                self._api.sdk.connect_container_to_network(self.name, network["Id"], ipv4_address=address)
-        except EngineFailed as error:
-            if "already exists" not in explanation(error.__cause__ or error):
-                raise
+        self._api.connect(self.name, network, address)
 
     def disconnect(self, network: Found) -> None:
-        """So that the network can be removed. Twice."""
-        try:
-            with translate(f"leaving {network['Name']}"):
-                self._api.sdk.disconnect_container_from_network(self.name, network["Id"], force=True)
-        except EngineFailed as error:
-            if status_of(error) not in (404, 500):  # 500: it is not connected
-                raise
+        """Takes that access away, so that the network can be removed. Idempotent."""
+        self._api.disconnect(self.name, network)
 
 
 class RemoteProxy(Proxy):
-    """See ``Proxy``. ``settings``: those of ``own_settings``."""
+    """See ``Proxy``. ``settings``: from ``remote_settings``."""
 
-    def _adapters(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
+    def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         name = f"{self._settings.instance}-proxy"
         api = DockerApi(client_factory)
         self.tunnel = Tunnel(api, name)
         folder, control = _Folder(self._settings, api, name), _Control(self.tunnel, name)
-        self._there = _Container(client_factory, self._settings, self._clock, folder, control)
-        return folder, control, self._there
+        self._remote = _Container(client_factory, self._settings, self._clock, folder, control)
+        return folder, control, self._remote
 
     @property
     def settings(self) -> Settings:
-        """Those that hold there."""
+        """The settings for that Engine."""
         return self._settings
 
     def stop(self) -> None:
-        """Ends and removes the container and its volume."""
+        """Kills and removes the container, and removes its volume."""
         super().stop()
-        self._there.remove_volume()
+        self._remote.remove_volume()
 
     def join(self, index: int) -> None:
         """See ``Proxy.join``."""
         for network in self._networks(index):
-            self._there.connect(network)
+            self._remote.connect(network)
 
     def remove_environment(self, index: int) -> None:
-        """See ``Proxy.remove_environment``; its network is left, too."""
+        """See ``Proxy.remove_environment``; disconnects from its network as well."""
         super().remove_environment(index)
         for network in self._networks(index):
-            self._there.disconnect(network)
+            self._remote.disconnect(network)
 
     def _networks(self, index: int) -> list[Found]:
-        return [one for one in self._there.networks() if one["Labels"][INDEX] == str(index)]
+        return [one for one in self._remote.networks() if one["Labels"][INDEX] == str(index)]

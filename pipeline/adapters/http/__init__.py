@@ -1,1 +1,1 @@
-"""Requests over HTTP: checks of applications, messages to receivers."""
+"""HTTP and TCP: requests to applications, messages to receivers."""

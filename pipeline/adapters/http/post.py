@@ -1,4 +1,4 @@
-"""Messages to receivers outside over HTTP: one fresh connection each, nothing followed, nothing kept of the answer."""
+"""Messages to receivers over HTTP: each on a fresh connection, redirects not followed, answers not kept."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pipeline.lib.text import without_path
 
 
 class HttpPost:
-    """The Post. Stateless, fit for any thread."""
+    """See ``ports.Post``. Stateless; safe to use from any thread."""
 
     def send(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
-        """The status, within ``timeout`` seconds. Raises TryAgain when no answer came."""
+        """The status, within ``timeout`` seconds."""
         connection = _connection(url, timeout)
         with within(connection, timeout) as late:
             try:
-                return _tell(connection, url, body, headers, late)
+                return _send(connection, url, body, headers, late)
             except BROKEN as error:
                 why = f"no answer within {timeout:g} s" if is_late(error, late) else reason(error)
                 raise TryAgain(f"{without_path(url)}: {why.replace(_target(url), '/…')}") from None
@@ -41,18 +41,18 @@ def _target(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _tell(
+def _send(
     connection: HTTPConnection, url: str, body: bytes, headers: dict[str, str], late: threading.Event
 ) -> int:
     connection.connect()
-    if late.is_set():  # there was no socket yet that could have been cut
+    if late.is_set():  # there was no socket yet to cut
         raise TimeoutError
     more = {"User-Agent": "pushlive", "Connection": "close", **headers}
     connection.request("POST", _target(url), body, more, preload_content=False, decode_content=False)
     response = connection.getresponse()
     status = int(response.status)
-    # Its head has come whole: what is left of the answer says nothing more, and may never end.
+    # The rest of the answer says nothing more, and may never end.
     response.close()
-    if late.is_set():  # to the parser a cut looks like an answer's end
+    if late.is_set():  # the parser takes a cut connection for the end of the answer
         raise TimeoutError
     return status

@@ -1,4 +1,4 @@
-"""Questions to an application over HTTP and TCP: one fresh connection each, nothing repeated or followed."""
+"""Requests to an application over HTTP and TCP: each on a fresh connection, never retried, redirects not followed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection
@@ -15,41 +16,46 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from pipeline.domain.engine_types import Answer, Route
-from pipeline.errors import TryAgain
+from pipeline.errors import NothingListens, TryAgain
 
-BODY = 1 << 20  # bytes of a body that are read
+BODY = 1 << 20  # bytes of a body that are read at most
 SERVED_BY = "x-pushlive-server"
+REFUSED = "connection refused, nothing listens there"
 BROKEN = (HTTPError, HTTPException, OSError, ValueError)  # what an exchange may end with
+
+E = TypeVar("E", bound=OSError)
 
 
 class HttpProbe:
-    """The Probe. Stateless, fit for any thread."""
+    """See ``ports.Probe``. Stateless; safe to use from any thread."""
 
     def get(self, route: Route, path: str, timeout: float) -> Answer:
-        """One GET, answered in full within ``timeout`` seconds. Raises TryAgain when no answer came."""
+        """One GET, answered in full within ``timeout`` seconds."""
         parts = urlsplit(route.url)
         began = time.monotonic()
         connection = self._connection(parts.hostname or "", parts.port or 80, timeout)
         with within(connection, timeout) as late:
             try:
                 answer = _ask(connection, route, path, began)
-                if late.is_set():  # to the parser a cut looks like an answer's end
+                if late.is_set():  # the parser takes a cut connection for the end of the answer
                     raise TimeoutError
                 return answer
             except BROKEN as error:
-                why = f"no whole answer within {timeout:g} s" if is_late(error, late) else reason(error)
-                raise TryAgain(f"GET {route.url}{path}: {why}.") from error
+                if is_late(error, late):
+                    why = f"no complete answer within {timeout:g} s"
+                    raise TryAgain(f"GET {route.url}{path}: {why}.") from error
+                raise unanswered(f"GET {route.url}{path}", error) from error
 
     def _connection(self, host: str, port: int, timeout: float) -> HTTPConnection:
         return HTTPConnection(host, port, timeout=timeout)
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
-        """Opens and closes a connection; returns the seconds it took to stand. Raises TryAgain."""
+        """Opens and closes a connection; returns the seconds that opening took."""
         began = time.monotonic()
         try:
             socket.create_connection((address, port), timeout=timeout).close()
         except OSError as error:
-            raise TryAgain(f"TCP {address}:{port}: {reason(error)}.") from error
+            raise unanswered(f"TCP {address}:{port}", error) from error
         return time.monotonic() - began
 
 
@@ -59,7 +65,7 @@ def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> A
     response = connection.getresponse()
     body = response.read(BODY)
     if len(body) < BODY:
-        response.read(1)  # raises where less came than was announced
+        response.read(1)  # raises if less came than was announced
     names = {name.lower(): value for name, value in response.headers.items()}
     seconds = time.monotonic() - began
     return Answer(response.status, names, body, seconds, served_by=names.get(SERVED_BY, ""))
@@ -67,8 +73,8 @@ def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> A
 
 @contextmanager
 def within(connection: HTTPConnection, timeout: float) -> Iterator[threading.Event]:
-    """Whatever is under way on the connection ends after ``timeout`` seconds, and the event is set then; the
-    connection is closed at the end. A socket's own timeout starts again with each byte; this one does not."""
+    """Cuts the connection after ``timeout`` seconds and sets the event; closes it at the end. A socket's own timeout
+    starts again with each byte, this one does not."""
     late = threading.Event()
     timer = threading.Timer(timeout, _cut, (connection, late))
     timer.daemon = True
@@ -81,32 +87,43 @@ def within(connection: HTTPConnection, timeout: float) -> Iterator[threading.Eve
 
 
 def _cut(connection: HTTPConnection, late: threading.Event) -> None:
-    """Ends whatever is under way on that connection, and says so."""
     late.set()
     if connection.sock is not None:
         try:
             connection.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:  # it has ended by itself meanwhile
+        except OSError:  # it has ended by itself
             return
 
 
 def is_late(error: Exception, late: threading.Event) -> bool:
-    """True where that error means that the time was over."""
+    """True if that error means that the time was over."""
     # urllib3 counts a refused connection among its timeouts
     timed_out = isinstance(error, (TimeoutError, UrllibTimeout)) and not isinstance(error, NewConnectionError)
     return late.is_set() or timed_out
 
 
+def unanswered(doing: str, error: Exception) -> TryAgain:
+    """Our error for a request without an answer; ``doing`` begins its message."""
+    kind = NothingListens if _cause(error, ConnectionRefusedError) else TryAgain
+    return kind(f"{doing}: {reason(error)}.")
+
+
 def reason(error: Exception) -> str:
-    """What happened in a person's words."""
-    cause = error.__cause__ or error.__context__ or error
-    for one in (error, cause):
-        if isinstance(one, ConnectionRefusedError):
-            return "connection refused, nothing listens there"
-        if isinstance(one, TimeoutError):
-            return "no answer in time"
-        if isinstance(one, ConnectionResetError):
-            return "the connection was reset"
-        if isinstance(one, OSError) and one.strerror:
-            return one.strerror.lower()
+    """Why no answer came, for people."""
+    if _cause(error, ConnectionRefusedError):
+        return REFUSED
+    if _cause(error, TimeoutError):
+        return "no answer in time"
+    if _cause(error, ConnectionResetError):
+        return "the connection was reset"
+    if (found := _cause(error, OSError)) and found.strerror:
+        return found.strerror.lower()
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+
+
+def _cause(error: Exception, kind: type[E]) -> E | None:
+    """The error, or the one that it was made from, if it is of that kind."""
+    for one in (error, error.__cause__ or error.__context__):
+        if isinstance(one, kind):
+            return one
+    return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+import docker
 from tests.support.paths import ROOT
 
 SOURCES = [
@@ -152,3 +154,68 @@ def test_fault_13_what_comes_from_outside_stands_behind_the_end_of_options(path:
 def test_the_walk_over_gits_arguments_sees_them_all() -> None:
     """Else the test before it would say nothing."""
     assert sum(len(list(invocations(path))) for path in GIT) >= 15
+
+
+# ── the Docker SDK ───────────────────────────────────────────────────────────
+
+DOCKER_API = ROOT / "pipeline" / "adapters" / "docker_api"
+
+
+def reached(path: Path) -> Iterator[tuple[str, int]]:
+    """Every attribute that is read of something else than ``self`` or ``cls``, with its line."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if not own:
+                yield node.attr, node.lineno
+
+
+@cache
+def sdk_private() -> frozenset[str]:
+    """The names that the SDK's clients keep for themselves."""
+    client = docker.APIClient(version="1.41")
+    client.close()
+    names = {*vars(client), *dir(docker.APIClient), *dir(docker.DockerClient)}
+    return frozenset(name for name in names if name.startswith("_") and not name.startswith("__"))
+
+
+def private_uses(path: Path) -> list[str]:
+    return [f"{names(path)}, line {line}: {name}" for name, line in reached(path) if name in sdk_private()]
+
+
+def reaches_through(path: Path) -> list[str]:
+    """Uses of ``DockerApi.sdk`` outside its package."""
+    if DOCKER_API in path.parents:
+        return []
+    return [f"{names(path)}, line {line}" for name, line in reached(path) if name == "sdk"]
+
+
+def test_no_private_part_of_the_docker_sdk_is_used() -> None:
+    assert [use for path in SOURCES for use in private_uses(path)] == []
+
+
+def test_only_docker_api_uses_the_docker_sdk() -> None:
+    """All others call methods of ``DockerApi``."""
+    assert [use for path in SOURCES for use in reaches_through(path)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api.sdk._post('/build')",
+        "self._api.sdk._raise_for_status(x)",
+        "client.api._url('/x')",
+        "api._stream_helper(x)",
+        "client.api._general_configs",
+    ],
+)
+def test_the_search_finds_private_uses(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "x.py").write_text(text + "\n")
+    assert len(private_uses(tmp_path / "x.py")) == 1
+
+
+def test_the_search_finds_who_reaches_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "x.py").write_text("self._api.sdk.remove_container(x)\n")
+    assert reaches_through(tmp_path / "x.py") == ["x.py, line 1"]

@@ -11,8 +11,8 @@ from pipeline.adapters import workload
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker.diagnosis import explain, listeners
 from pipeline.adapters.docker.readiness import exited
-from pipeline.adapters.docker_api import addresses as addresses_rules
 from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -28,14 +28,14 @@ def spec(slot: str = "blue", index: int = 3, **service: object) -> SlotSpec:
 
 
 def test_no_two_containers_of_any_environments_share_an_address() -> None:
-    places = [SlotRef("p", "e", index, slot) for index, slot in product(range(120), SLOTS)]
+    refs = [SlotRef("p", "e", index, slot) for index, slot in product(range(120), SLOTS)]
     addresses = [
-        containers.address(SETTINGS, ref, r, n) for ref in places for r in (1, 3) for n in range(1, 13)
+        containers.address(SETTINGS, ref, r, n) for ref in refs for r in (1, 3) for n in range(1, 13)
     ]
     assert len(set(addresses)) == len(addresses) == 120 * 48
-    pools = {containers.network_body(SETTINGS, ref)["IPAM"]["Config"][0]["IPRange"] for ref in places}
-    dealt = {str(host) for pool in pools for host in ipaddress_hosts(pool)}
-    assert not dealt & set(addresses)
+    pools = {containers.network_body(SETTINGS, ref)["IPAM"]["Config"][0]["IPRange"] for ref in refs}
+    assigned = {str(host) for pool in pools for host in ipaddress_hosts(pool)}
+    assert not assigned & set(addresses)
 
 
 def test_a_release_starts_beside_the_one_that_its_slot_held() -> None:
@@ -51,9 +51,9 @@ def ipaddress_hosts(pool: str) -> list[str]:
 
 def test_an_environment_beyond_the_range_is_refused() -> None:
     small = replace(SETTINGS, subnets="10.213.0.0/25")
-    assert str(addresses_rules.subnet(small, 1)) == "10.213.0.64/26"
+    assert str(subnet(small, 1)) == "10.213.0.64/26"
     with pytest.raises(EngineFailed, match=r"10\.213\.0\.0/25 has no room"):
-        addresses_rules.subnet(small, 2)
+        subnet(small, 2)
 
 
 def test_the_spec_label_changes_with_what_a_container_is_and_with_nothing_else() -> None:
@@ -146,21 +146,29 @@ def test_listening_sockets_are_read_from_the_kernels_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "said", "settled"),
     [
-        ({(False, 8080)}, ""),
-        ({(True, 8080)}, "127.0.0.1:8080 only"),
-        ({(False, 9090), (True, 5)}, "port 9090, not on 8080"),
-        ({(True, 9090)}, "port 9090, not on 8080"),
-        (set(), "no port at all"),
+        ({(True, 8080)}, "127.0.0.1:8080 only", True),
+        ({(False, 9090), (True, 5)}, "port 9090, not on 8080", True),
+        ({(True, 9090)}, "port 9090, not on 8080", True),
+        (set(), "no port at all", False),
     ],
 )
-def test_what_is_wrong_is_said_in_words(found: set[tuple[bool, int]], said: str) -> None:
-    assert said in explain(found, 8080)[0]
+def test_an_application_that_listens_in_the_wrong_place_is_told_where(
+    found: set[tuple[bool, int]], said: str, settled: bool
+) -> None:
+    finding = explain(found, 8080)
+    assert finding
+    assert said in finding.text
+    assert (finding.settled, bool(finding.advice)) == (settled, settled)
+
+
+def test_an_application_that_listens_on_its_port_has_nothing_wrong() -> None:
+    assert explain({(False, 8080), (True, 9090)}, 8080) is None
 
 
 @pytest.mark.parametrize(
-    ("code", "oom", "said"), [(137, True, "want of memory"), (137, False, "killed"), (2, False, "code 2")]
+    ("code", "oom", "said"), [(137, True, "out of memory"), (137, False, "killed"), (2, False, "code 2")]
 )
 def test_fault_26_an_exit_is_said_in_words(code: int, oom: bool, said: str) -> None:
     error = exited({"State": {"ExitCode": code, "OOMKilled": oom}}, "hello-1", ("last words",))

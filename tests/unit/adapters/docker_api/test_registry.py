@@ -1,11 +1,11 @@
-"""What is said of a registry, and how far an image is. The rest is asked of a real one."""
+"""Errors of registries, and progress. The rest runs against a real registry."""
 
 from __future__ import annotations
 
 import pytest
 
-from pipeline.adapters.docker_api.registry import _Progress
 from pipeline.adapters.docker_api.registry_errors import Failing, meaning
+from pipeline.adapters.docker_api.registry_progress import Progress
 from pipeline.adapters.fake import FakeClock
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
@@ -37,7 +37,9 @@ from pipeline.lib.secret import Secret
         ("toomanyrequests: You have reached your pull rate limit.", Failing),
     ],
 )
-def test_what_the_engine_says_is_somebodys_to_mend(said: str, kind: type[PushliveError]) -> None:
+def test_what_the_engine_says_of_a_registry_has_its_kind_of_error(
+    said: str, kind: type[PushliveError]
+) -> None:
     error = meaning("Pushing to r.example/x", said, None)
     assert type(error) is kind
     assert error.message == f"Pushing to r.example/x: {said.rstrip('.')}."
@@ -52,9 +54,9 @@ def test_a_refused_login_names_its_secret_and_never_its_value() -> None:
     assert "opensesame" not in text + repr(login)
 
 
-def test_how_far_it_is_is_said_now_and_then() -> None:
+def test_progress_is_noted_every_few_seconds() -> None:
     clock, told = FakeClock(), list[Event]()
-    progress = _Progress("Pushing to r.example/x", clock, told.append)
+    progress = Progress("Pushing to r.example/x", clock, told.append)
     for record in (
         {"status": "The push refers to repository [r.example/x]"},
         {"status": "Preparing", "id": "a", "progressDetail": {}},
@@ -74,9 +76,9 @@ def test_how_far_it_is_is_said_now_and_then() -> None:
     ]
 
 
-def test_dockers_own_patience_with_a_layer_is_said_once() -> None:
+def test_a_layer_that_docker_retries_is_warned_of_once() -> None:
     told = list[Event]()
-    progress = _Progress("Pushing to r.example/x", FakeClock(), told.append)
+    progress = Progress("Pushing to r.example/x", FakeClock(), told.append)
     for seconds in (5, 4, 3):
         progress.see({"status": f"Retrying in {seconds} seconds", "id": "a"})
     assert [event.kind for event in told] == ["warning"]

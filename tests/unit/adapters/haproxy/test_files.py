@@ -22,7 +22,7 @@ def test_fault_41_a_lock_that_a_standing_process_keeps_is_given_up(
     monkeypatch.setattr(files, "LOCK", 0.05)
     with (folder.path / "lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(TryAgain, match="holds the lock"), folder.locked():
+        with pytest.raises(TryAgain, match="has had the lock"), folder.locked():
             raise AssertionError("it was let in")
     with folder.locked():  # it was let go
         pass

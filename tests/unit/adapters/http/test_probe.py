@@ -79,8 +79,8 @@ def reset(connection: socket.socket, _: bytes) -> None:
 @pytest.mark.parametrize(
     ("talk", "said"),
     [
-        (drip, "no whole answer within 0.2 s"),
-        (lambda connection, _: time.sleep(0.4), "no whole answer within 0.2 s"),
+        (drip, "no complete answer within 0.2 s"),
+        (lambda connection, _: time.sleep(0.4), "no complete answer within 0.2 s"),
         (lambda connection, _: connection.sendall(b"SSH-2.0-nonsense\r\n"), "SSH-2.0"),
         (lambda connection, _: None, "closed|reset|aborted"),
         (reset, "IncompleteRead|incomplete|broken"),

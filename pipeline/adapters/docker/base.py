@@ -1,0 +1,103 @@
+"""What the parts of ``DockerEngine`` share."""
+
+from __future__ import annotations
+
+from pipeline.adapters.docker import containers
+from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
+from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.config.engines import DOCKER
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.environment import Slot
+from pipeline.errors import RequestError
+from pipeline.ports.clock import Clock
+from pipeline.ports.probe import Probe
+
+
+class EngineBase:
+    """``key``: which engine this is (``Where.key``)."""
+
+    def __init__(
+        self,
+        client_factory: ClientFactory,
+        proxy: Proxy,
+        settings: Settings,
+        probe: Probe,
+        clock: Clock,
+        key: str = DOCKER,
+    ) -> None:
+        self._key = key
+        self._api = DockerApi(client_factory)
+        self._proxy = proxy
+        self._settings = settings
+        self._probe = probe
+        self._clock = clock
+
+    def _bodies(self, spec: SlotSpec) -> dict[str, Body]:
+        """The slot's containers as they should be, by name."""
+        numbers = range(1, spec.config.service.replicas + 1)
+        return {
+            containers.container_name(self._settings, spec, n): containers.slot_body(self._settings, spec, n)
+            for n in numbers
+        }
+
+    def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
+        """The slot's containers as the proxy should know them."""
+        service = spec.config.service
+        numbers = range(1, service.replicas + 1)
+        return [
+            (containers.address(self._settings, spec.ref, spec.release, n), service.port) for n in numbers
+        ]
+
+    def _known_to_proxy(self, spec: SlotSpec) -> bool:
+        return self._proxy.servers(spec.ref.index, spec.ref.slot) == tuple(self._servers(spec))
+
+    @property
+    def _own(self) -> str:
+        """The label of everything that belongs to this instance."""
+        return f"{labels.INSTANCE}={self._settings.instance}"
+
+    def _in_environment(self, ref: SlotRef) -> list[Found]:
+        """The environment's containers: replicas and commands."""
+        return self._api.containers(
+            self._own, f"{labels.PIPELINE}={ref.pipeline}", f"{labels.ENVIRONMENT}={ref.environment}"
+        )
+
+    def _in_slot(self, ref: SlotRef) -> list[Found]:
+        """The slot's replicas."""
+        return [one for one in self._in_environment(ref) if in_slot(one, ref)]
+
+    def serving(self, ref: SlotRef) -> Slot | None:
+        self._proxy.ensure()
+        return self._proxy.serving(ref.index)
+
+    def _refuse_serving(self, ref: SlotRef, what: str) -> None:
+        if self.serving(ref) == ref.slot:
+            raise RequestError(
+                f"{name_of_environment(ref)}: {ref.slot} serves the traffic and cannot be {what}.",
+                advice="Switch to the other slot first.",
+            )
+
+
+def name_of_environment(ref: SlotRef) -> str:
+    return f"{ref.pipeline}-{ref.environment}"
+
+
+def ref_of(one: Found, engine: str) -> SlotRef:
+    """The slot that a listed container belongs to."""
+    found = one["Labels"]
+    index = int(found.get(labels.INDEX) or 0)
+    return SlotRef(found[labels.PIPELINE], found[labels.ENVIRONMENT], index, found[labels.SLOT], engine)
+
+
+def in_slot(one: Found, ref: SlotRef) -> bool:
+    """True for a replica of that slot."""
+    return labels.REPLICA in one["Labels"] and ref_of(one, ref.engine) == ref
+
+
+def is_as_wanted(one: Found, body: Body | None) -> bool:
+    """True if a container was created from that body, and runs or will."""
+    same = body is not None and body["Labels"][labels.SPEC] == one["Labels"].get(labels.SPEC)
+    return same and one["State"] in ("running", "created", "restarting")

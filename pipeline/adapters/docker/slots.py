@@ -1,0 +1,176 @@
+"""Slots on Docker: each replica is a container with a fixed address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from pipeline.adapters.docker import containers, images
+from pipeline.adapters.docker.base import EngineBase, in_slot, is_as_wanted, name_of_environment, ref_of
+from pipeline.adapters.docker.readiness import Readiness
+from pipeline.adapters.docker.start import create, start
+from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.api import Found, name_of
+from pipeline.adapters.docker_api.labels import Body
+from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
+from pipeline.domain.environment import SLOTS
+from pipeline.errors import DoesNotFit, EngineFailed
+from pipeline.lib.parallel import together
+from pipeline.lib.units import show_size
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Deadline, Watch
+
+PULL_LIMIT = 60.0  # seconds, when a slot is repaired: other slots wait meanwhile
+_STATES = {"created": "created", "running": "running", "restarting": "starting", "paused": "starting"}
+
+
+class DockerSlots(EngineBase):
+    """See ``ports.Slots``."""
+
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
+        name = name_of_environment(ref)
+        self._proxy.add_environment(ref.index, name, (f"{name}.localhost", *hosts))
+        body = containers.network_body(self._settings, ref)
+        found = self._api.network(body["Name"])
+        if found and not _same_network(found, body):
+            self._remove_old_network(found, ref)
+            found = None
+        if not found:
+            self._api.create_network(body)
+        self._proxy.join(ref.index)
+
+    def _remove_old_network(self, found: Found, ref: SlotRef) -> None:
+        """A network of that name with other addresses: removed if it is this instance's and empty."""
+        own = (found.get("Labels") or {}).get(labels.INSTANCE) == self._settings.instance
+        if not own or found.get("Containers"):
+            raise EngineFailed(
+                f"The Docker network {found['Name']} exists with other addresses or another owner.",
+                advice="Remove it, or set PUSHLIVE_SUBNETS and PUSHLIVE_INSTANCE to their former values.",
+            )
+        together([partial(self._api.end, one) for one in self._in_environment(ref)])
+        self._api.remove_network(found["Name"])
+
+    def fits(self, spec: SlotSpec) -> None:
+        service, name = spec.config.service, name_of_environment(spec.ref)
+        wanted, total = service.memory * service.replicas, self._api.memory()
+        reserved = sum(
+            int(one["Labels"].get(labels.MEMORY) or 0)
+            for one in self._api.containers(self._own, all=False)
+            if not in_slot(one, spec.ref) and labels.SLOT in one["Labels"]
+        )
+        if wanted + reserved > total:
+            raise DoesNotFit(
+                f"{name}: {service.replicas} × {show_size(service.memory)} for {spec.ref.slot} do not fit beside "
+                f"{show_size(reserved)} that other containers may use: the machine has {show_size(total)}.",
+                advice="Lower `memory` or `replicas`, shorten `keep_warm`, or use a larger machine.",
+            )
+
+    def start(self, spec: SlotSpec, watch: Watch) -> None:
+        watch.check()
+        self._fill(spec, watch)
+
+    def _fill(self, spec: SlotSpec, watch: Watch | None) -> bool:
+        """Makes the slot hold just the spec's containers, started; True if that changed anything."""
+        wanted = self._bodies(spec)
+        found = self._in_slot(spec.ref)
+        kept = {name_of(one): one for one in found if is_as_wanted(one, wanted.get(name_of(one)))}
+        unfit = [one for one in found if name_of(one) not in kept]
+        # Before anything ends: if the image or a secret is not available, the slot stays as it is.
+        secrets = {}
+        if wanted.keys() - kept.keys():
+            deadline = watch or Deadline(self._clock, PULL_LIMIT, "Pulling the image from its registry")
+            images.provide(self._api, self._clock, spec, deadline)
+            secrets = spec.reveal()
+        # A serving slot may lose a container that has died, never one that works.
+        if any(one["State"] == "running" for one in unfit):
+            self._refuse_serving(spec.ref, "started again")
+            self._proxy.set_servers(spec.ref.index, spec.ref.slot, [])
+        ends = [partial(self._api.end, one) for one in unfit]
+        starts = [
+            partial(self._begin, name, containers.with_secrets(body, secrets), kept.get(name))
+            for name, body in wanted.items()
+            if name not in kept or kept[name]["State"] != "running"
+        ]
+        check = watch.check if watch else None
+        if _collide(unfit, wanted):
+            together(ends, check)
+            together(starts, check)
+        else:
+            together([*ends, *starts], check)
+        return bool(ends or starts)
+
+    def _begin(self, name: str, body: Body, found: Found | None) -> None:
+        if found is None:
+            create(self._api, name, body)
+        start(self._api, name)
+
+    def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
+        names = list(self._bodies(spec))
+        Readiness(self._api, self._probe, self._clock, self._settings, spec).wait(names, emit, watch)
+        together([partial(self._api.restart_always, name) for name in names])
+        return self.replicas(spec.ref)
+
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        found = self._in_order(ref)
+        ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
+        return tuple(
+            _replica(one, self._api.container(one["Id"]) if one["Id"] in ended else None) for one in found
+        )
+
+    def _in_order(self, ref: SlotRef) -> list[Found]:
+        return sorted(self._in_slot(ref), key=lambda one: int(one["Labels"][labels.REPLICA]))
+
+    def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
+        found = self._in_order(ref)
+        merged: list[tuple[str, str]] = []
+        for one in found:
+            prefix = f"{one['Labels'][labels.REPLICA]}: " if len(found) > 1 else ""
+            stamped = (line.partition(" ") for line in self._api.output(one["Id"], lines, times=True))
+            merged += [(at, prefix + text) for at, _, text in stamped]
+        merged.sort(key=lambda pair: pair[0])
+        return tuple(text for _, text in merged[-lines:])
+
+    def stop(self, ref: SlotRef) -> None:
+        found = self._in_slot(ref)
+        self._refuse_serving(ref, "stopped")
+        self._proxy.set_servers(ref.index, ref.slot, [])
+        together([partial(self._api.end, one) for one in found])
+
+    def remove(self, ref: SlotRef) -> None:
+        self._proxy.switch(ref.index, None)
+        for slot in SLOTS:
+            self._proxy.set_servers(ref.index, slot, [])
+        together([partial(self._api.end, one) for one in self._in_environment(ref)])
+        self._proxy.remove_environment(ref.index)
+        self._api.remove_network(containers.network_name(self._settings, ref))
+
+    def slots(self) -> Iterable[SlotRef]:
+        found = self._api.containers(self._own, labels.REPLICA)
+        return sorted({ref_of(one, self._key) for one in found}, key=str)
+
+
+def _replica(found: Found, inspected: Found | None) -> Replica:
+    """A listed container as a Replica; ``inspected`` adds how it ended."""
+    state = inspected["State"] if inspected else {}
+    return Replica(
+        name=name_of(found),
+        address=found["Labels"].get(labels.ADDRESS, ""),
+        port=int(found["Labels"].get(labels.PORT) or 0),
+        release=int(found["Labels"].get(labels.RELEASE) or 0),
+        state=_STATES.get(found["State"], "exited"),
+        exit_code=state.get("ExitCode"),
+        out_of_memory=bool(state.get("OOMKilled")),
+    )
+
+
+def _collide(old: list[Found], wanted: dict[str, Body]) -> bool:
+    """True if the new containers need a name or an address that the old ones have until they are removed."""
+    addresses = {body["Labels"][labels.ADDRESS] for body in wanted.values()}
+    return any(name_of(one) in wanted or one["Labels"].get(labels.ADDRESS) in addresses for one in old)
+
+
+def _same_network(found: Found, body: Body) -> bool:
+    pools = found["IPAM"]["Config"] or [{}]
+    same_addresses = pools[0].get("Subnet") == body["IPAM"]["Config"][0]["Subnet"]
+    has = found.get("Labels") or {}
+    return same_addresses and all(has.get(key) == value for key, value in body["Labels"].items())

@@ -1,0 +1,35 @@
+"""Creating and starting an application's container, with errors that say whose fault it is."""
+
+from __future__ import annotations
+
+from pipeline.adapters.docker_api.api import DockerApi
+from pipeline.adapters.docker_api.errors import DockerRefused
+from pipeline.adapters.docker_api.labels import Body
+from pipeline.errors import AppFailed, EngineFailed
+
+
+def create(api: DockerApi, name: str, body: Body) -> None:
+    """Raises EngineFailed if the image is gone or the name is in use."""
+    try:
+        api.create(name, body)
+    except DockerRefused as error:
+        if error.status == 404:
+            raise EngineFailed(
+                f"{name}: its image {body['Image'][:19]} is not on this machine any more.",
+                advice="Deploy the commit again (`pushlive deploy --commit …`).",
+            ) from error
+        raise
+
+
+def start(api: DockerApi, name: str) -> None:
+    """Raises AppFailed if the container's command cannot be executed."""
+    try:
+        api.start(name)
+    except DockerRefused as error:
+        if error.status == 400:
+            raise AppFailed(
+                f"{name} cannot be started: its command cannot be executed.",
+                advice="Check ENTRYPOINT and CMD in the Dockerfile, and `command` in pipelines.yaml.",
+                evidence=(error.said,),
+            ) from error
+        raise

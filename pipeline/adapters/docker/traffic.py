@@ -1,0 +1,70 @@
+"""The traffic of environments on Docker: the proxy moves it."""
+
+from __future__ import annotations
+
+from pipeline.adapters.docker.base import EngineBase, name_of_environment
+from pipeline.adapters.haproxy.config import backend, server_name
+from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
+from pipeline.errors import RequestError
+from pipeline.ports.clock import Watch
+
+
+class DockerTraffic(EngineBase):
+    """See ``ports.Traffic``; ``serving`` is in ``EngineBase``."""
+
+    def expose(self, spec: SlotSpec) -> None:
+        self._proxy.set_servers(spec.ref.index, spec.ref.slot, self._servers(spec))
+
+    def preview(self, spec: SlotSpec) -> Route:
+        ref = spec.ref
+        return Route(
+            f"http://127.0.0.1:{self._settings.preview_port}",
+            {
+                "Host": f"{name_of_environment(ref)}.localhost",
+                "X-Pushlive-Slot": backend(ref.index, ref.slot),
+            },
+            self._expected(spec),
+            self._key,
+        )
+
+    def public(self, spec: SlotSpec) -> Route:
+        ref = spec.ref
+        return Route(
+            f"http://127.0.0.1:{self._settings.port_range[ref.index]}",
+            {"Host": f"{name_of_environment(ref)}.localhost", "X-Pushlive-Probe": self._proxy.token},
+            self._expected(spec),
+            self._key,
+        )
+
+    def _expected(self, spec: SlotSpec) -> tuple[str, ...]:
+        return tuple(server_name(spec.ref.index, spec.ref.slot, one) for one in self._servers(spec))
+
+    def switch(self, spec: SlotSpec) -> None:
+        ref = spec.ref
+        if not self._known_to_proxy(spec):
+            raise RequestError(
+                f"{name_of_environment(ref)}: the proxy does not know r{spec.release} in {ref.slot}.",
+                advice="A release must be started, ready and exposed before it gets traffic.",
+            )
+        self._proxy.switch(ref.index, ref.slot)
+
+    def unroute(self, ref: SlotRef) -> None:
+        self._proxy.switch(ref.index, None)
+
+    def open_sessions(self, ref: SlotRef) -> int:
+        return self._proxy.sessions(ref.index, ref.slot)
+
+    def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:
+        self._refuse_serving(ref, "drained")
+        end = self._clock.monotonic() + limit
+        while count := self.open_sessions(ref):
+            left = end - self._clock.monotonic()
+            if left <= 0:
+                self._proxy.shutdown_sessions(ref.index, ref.slot)
+                return count
+            watch.wait(min(0.05, left))
+        return 0
+
+    def detach(self, ref: SlotRef, mark: str) -> int:  # noqa: ARG002 - there is nothing to remember
+        self._refuse_serving(ref, "detached")
+        return 0  # the proxy sends the next request of every connection to the slot that serves

@@ -1,0 +1,134 @@
+"""Containers: one method for each call."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import requests
+from docker.types import CancellableStream
+
+from pipeline.adapters.docker_api.connection import Connection
+from pipeline.adapters.docker_api.errors import DockerRefused, translate
+from pipeline.adapters.docker_api.labels import STOP, Body
+
+Found = dict[str, Any]  # a container, an image or a network as the Engine lists or inspects it
+
+# (The SDK's stubs know a narrower type than the SDK takes.)
+UNLESS_STOPPED: Any = {"Name": "unless-stopped"}
+NEVER = "0001-01-01T00:00:00Z"  # when a container started that has not been started yet
+ENTRY = 16 << 10  # bytes: the Engine keeps a longer line in several entries
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
+
+
+class ContainerCalls(Connection):
+    """Errors are translated (``errors.translate``). What removes or ends is idempotent."""
+
+    def containers(self, *labels: str, all: bool = True) -> list[Found]:
+        """Containers that carry all of these labels (``name`` or ``name=value``)."""
+        with translate("listing containers"):
+            found: list[Found] = self.sdk.containers(all=all, filters={"label": list(labels)})
+        return found
+
+    def container(self, name: str) -> Found | None:
+        """One container as inspected, None if there is none."""
+        found: Found | None = self.unless_gone(f"looking at {name}", lambda: self.sdk.inspect_container(name))
+        return found
+
+    def create(self, name: str, body: Body) -> str:
+        """Creates a container; returns its id. Raises DockerRefused: 404 if its image is missing, 409 if the name is
+        in use."""
+        with translate(f"creating {name}"):
+            return str(self.sdk.create_container_from_config(body, name)["Id"])  # type: ignore[no-untyped-call]
+
+    def start(self, name: str) -> None:
+        """Starts a container. Raises DockerRefused: 400 if its command cannot be executed."""
+        with translate(f"starting {name}"):
+            self.sdk.start(name)
+
+    def wait(self, name: str, seconds: int) -> None:
+        """Returns once the container has ended. Raises TryAgain after ``seconds``."""
+        with translate(f"waiting for {name}"):
+            self.sdk.wait(name, timeout=seconds)
+
+    def end(self, found: Found) -> None:
+        """Stops a container (SIGTERM, then SIGKILL after its stop limit) and removes it."""
+        limit = int(found["Labels"].get(STOP) or 10)
+        name = found["Id"]
+        if found["State"] in ("running", "restarting", "paused"):
+            self.unless_gone(f"stopping {name_of(found)}", lambda: self.sdk.stop(name, timeout=limit))
+        self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Removes a container, running or not."""
+        try:
+            self.unless_gone(f"removing {name}", lambda: self.sdk.remove_container(name, force=True, v=True))
+        except DockerRefused as error:
+            if error.status != 409:  # 409: it is being removed already
+                raise
+
+    def restart_always(self, name: str) -> None:
+        """From now on Docker restarts the container by itself, after a crash and after a reboot."""
+        with translate(f"setting the restart policy of {name}"):
+            self.sdk.update_container(name, restart_policy=UNLESS_STOPPED)
+
+    def output(self, name: str, lines: int, times: bool = False) -> tuple[str, ...]:
+        """A container's last output lines, each whole; with ``times`` each begins with its time."""
+        raw = self.unless_gone(
+            f"reading the output of {name}", lambda: self.sdk.logs(name, tail=lines + 1, timestamps=True)
+        )
+        found = [join_entries(line) for line in (raw or b"").split(b"\n") if line]
+        if sum(len(entries) for entries in found) > lines:
+            del found[0]  # there is more before it, so this may be only the end of a line
+        texts = (b"".join(entries) for entries in found)
+        whole = (text if times else text.partition(b" ")[2] for text in texts)
+        return tuple(text.decode(errors="replace").rstrip("\r") for text in whole)
+
+    def follow(self, name: str) -> CancellableStream[bytes]:
+        """A container's output as it comes, in pieces of bytes; ends with the container. ``close`` ends it earlier."""
+        with translate(f"following the output of {name}"):
+            stream: CancellableStream[bytes] = self.sdk.logs(name, stream=True, follow=True)
+        return stream
+
+    def put_files(self, name: str, tar: bytes) -> None:
+        """Unpacks an archive into a container, from its root."""
+        with translate(f"sending files to {name}"):
+            self.sdk.put_archive(name, "/", tar)
+
+    def execute(self, name: str, command: Sequence[str]) -> tuple[int, str]:
+        """Runs a command in a running container: its exit code and output."""
+        with translate(f"running a command in {name}"):
+            session = self.sdk.exec_create(name, list(command))["Id"]
+            output = self.sdk.exec_start(session).decode(errors="replace")
+            return int(self.sdk.exec_inspect(session)["ExitCode"]), output
+
+    def attach(self, name: str, command: Sequence[str]) -> requests.Response:
+        """Starts a command in a running container with its input open. The answer's connection carries its input and
+        output from now on (see ``exec_tunnel.Wire``)."""
+        api: Any = self.sdk
+        with translate(f"connecting through {name}"):
+            session = api.exec_create(name, list(command), stdin=True)["Id"]
+            headers = {"Connection": "Upgrade", "Upgrade": "tcp", "Content-Type": "application/json"}
+            data = json.dumps({"Tty": False, "Detach": False})
+            return self.post(f"/exec/{session}/start", headers=headers, data=data, timeout=api.timeout)
+
+
+def name_of(found: Found) -> str:
+    """The name of a listed or inspected container."""
+    return str(found.get("Name") or found["Names"][0]).lstrip("/")
+
+
+def join_entries(line: bytes) -> list[bytes]:
+    """The entries in which the Engine keeps one line, only the first with its time: when asked for times, the Engine
+    puts one before each entry, in the middle of the text."""
+    stamp, space, text = line.partition(b" ")
+    pieces = [stamp + space + text[:ENTRY]]
+    rest = text[ENTRY:]
+    while rest:
+        time = _STAMP.match(rest)
+        rest = rest[time.end() :] if time else rest
+        pieces.append(rest[:ENTRY])
+        rest = rest[ENTRY:]
+    return pieces
