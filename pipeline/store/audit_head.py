@@ -1,6 +1,6 @@
-"""Moves what was done into the audit log's chain, and keeps the newest entry's number and hash in a file beside the
-store: so an end cut off and a log made anew are found. Called after each act and by the keeper; several at once, or one
-that is killed anywhere, are harmless."""
+"""Moves entries into the audit log's chain, and keeps the newest entry's number and hash in a file outside the store,
+so that a log which was cut off or rewritten is detected. Called after each act and by the keeper. Several processes may
+do it at once, and one may be killed at any point."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Entry, Mark, Report
 from pipeline.store import Store
 
-ROUNDS = 200  # of one call: what more there is waits for the next
-_BROKEN = "`pushlive audit --verify` says more; docs/operations.md (Audit) says what to do."
+ROUNDS = 200  # batches that one call moves at most; the rest waits for the next call
+_NEXT = "Run `pushlive audit --verify`, and see docs/operations.md (Audit)."
 
 
 class AuditHead:
-    """``head`` is the file that remembers the newest entry."""
+    """``data``: the data folder, in which ``audit.head`` keeps the newest entry's number and hash."""
 
     def __init__(self, store: Store, data: Path) -> None:
         self._log, self._data = store.audit, data
-        self.head = data / "audit.head"
-        self._turn = threading.Lock()
+        self._file = data / "audit.head"
+        self._moving = threading.Lock()
 
     def move(self, rounds: int = ROUNDS) -> str:
-        """Raises StoreUnavailable; returns what is wrong with the log's end, "" where nothing is. ``rounds``: whoever
-        has just acted moves what waits once, and is not kept by what others do meanwhile."""
-        if not self._turn.acquire(blocking=False):
-            return ""  # whoever is at it, or the keeper, moves these as well
+        """Moves waiting entries into the chain. Returns what is wrong with the chain's end, "" if nothing is.
+        ``rounds``: batches to move at most; after an act one is enough. Raises StoreUnavailable."""
+        if not self._moving.acquire(blocking=False):
+            return ""  # the thread that is moving, or the keeper, moves these as well
         try:
             if self._read() is None:
-                self._remember()  # before the first entry, so that a file that is missing later is told
+                self._remember()  # before the first entry, so that a file that goes missing later is noticed
             for _ in range(rounds):
                 if not self._log.move():
                     break
             return self._remember()
         finally:
-            self._turn.release()
+            self._moving.release()
 
     def verify(self, noted: str = "") -> Report:
-        """The whole chain, against the file and the hash that a person noted."""
-        head = self._read()  # before anything moves: it must be found among what is there
+        """Checks the whole chain, against the file and against ``noted``, a hash that a person wrote down."""
+        head = self._read()  # before new entries are moved: the chain must already contain it
         self.move()
         return audit_chain.verify(self._log.lines(), head, noted)
 
     def newest(self, limit: int, pipeline: str = "") -> list[Entry]:
-        """The newest entries, newest first; ``pipeline``: only its own."""
+        """The newest entries, newest first. ``pipeline``: only entries of that pipeline."""
         self.move()
         found: list[Entry] = []
         for line in self._log.newest():
@@ -70,37 +70,45 @@ class AuditHead:
             with self._locked():
                 return self._write_newer()
         except OSError as error:
-            return f"{self.head} cannot be written: {error}."
+            return f"{self._file} cannot be written: {error}."
 
     def _write_newer(self) -> str:
         head, last = self._read(), self._log.last()
         if head is None and last.number:
-            text = f"made anew at entry {last.number}"
+            text = f"created again at entry {last.number}"
             self._log.record(audit_chain.entry("keeper", "audit.head was missing", time.time(), detail=text))
-        elif head and head.number > last.number:
+        if head and (problem := self._problem(head, last)):
+            return f"{problem}. {_NEXT}"
+        self._write(last)
+        return ""
+
+    def _problem(self, head: Mark, last: Mark) -> str:
+        if head.number > last.number:
             return (
-                f"the audit log ends with entry {last.number}, {self.head} remembers {head.number}. {_BROKEN}"
+                f"the audit log ends with entry {last.number}, but {self._file} remembers entry {head.number}"
             )
-        elif head and head.number and self._log.mark(head.number) != head:
-            return f"the audit log's entry {head.number} is not the one that {self.head} remembers. {_BROKEN}"
-        fresh = self.head.with_suffix(".new")
+        if head.number and self._log.mark(head.number) != head:
+            return f"entry {head.number} of the audit log is not the one that {self._file} remembers"
+        return ""
+
+    def _write(self, mark: Mark) -> None:
+        fresh = self._file.with_suffix(".new")
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-            opened.write(json.dumps({"number": last.number, "hash": last.hash}) + "\n")
+            opened.write(json.dumps({"number": mark.number, "hash": mark.hash}) + "\n")
             opened.flush()
             os.fsync(opened.fileno())
-        fresh.rename(self.head)
-        return ""
+        fresh.rename(self._file)
 
     def _read(self) -> Mark | None:
         try:
-            found = json.loads(self.head.read_text(encoding="utf-8"))
+            found = json.loads(self._file.read_text(encoding="utf-8"))
             return Mark(int(found["number"]), str(found["hash"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time, so that an older mark never takes the place of a newer one."""
+        """One process at a time, so that an older mark never replaces a newer one."""
         folder = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)

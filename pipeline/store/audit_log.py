@@ -1,5 +1,5 @@
-"""The audit log in the store: entries wait in a list, written with the act itself, and are moved from there into the
-chain. Only moving needs an order, so acts never wait for one another."""
+"""The audit log in the store. An entry is written to a list together with the act itself, and moved from there into the
+chain. Only the chain needs an order, so acts never wait for one another."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import BEGINNING, Entry, Mark
 from pipeline.store.connection import Client, translate
 
-MOVED_AT_ONCE = 500  # entries in one transaction
-READ_AT_ONCE = 500
+MOVE_BATCH = 500  # entries in one transaction
+READ_BATCH = 500
 
-# A client that lost the answer asks again: the same entry is taken once.
+# A client that lost the answer asks again: the key makes sure that the entry is written once.
 _RECORD = (
     "if redis.call('set',KEYS[2],'1','NX','EX',60) then redis.call('rpush',KEYS[1],ARGV[1]) end return 1"
 )
@@ -29,22 +29,22 @@ class AuditLog:
         self._record = client.register_script(_RECORD)
 
     def queue(self, pipe: Any, entry: Entry) -> None:
-        """Adds the entry as a part of somebody's transaction."""
+        """Adds the entry, as part of the caller's transaction."""
         pipe.rpush(self._pending, audit_chain.canonical(entry))
 
     def record(self, entry: Entry) -> None:
-        """For an act that writes nothing else."""
+        """Adds the entry of an act that writes nothing else."""
         once = f"{self._pending}:{secrets.token_hex(8)}"
         with translate():
             self._record(keys=[self._pending, once], args=[audit_chain.canonical(entry)])
 
     def move(self) -> bool:
-        """Moves what waits into the chain, at most ``MOVED_AT_ONCE``, all or nothing, however many do it at once;
-        False once nothing waits."""
+        """Moves up to ``MOVE_BATCH`` waiting entries into the chain, all or nothing, also if several processes do it at
+        once. False if none was waiting."""
         with translate(), self._client.pipeline() as pipe:
             try:
                 pipe.watch(self._chain)  # type: ignore[no-untyped-call]
-                waiting = pipe.lrange(self._pending, 0, MOVED_AT_ONCE - 1)
+                waiting = pipe.lrange(self._pending, 0, MOVE_BATCH - 1)
                 if not waiting:
                     return False
                 last, lines = self._last(pipe), []
@@ -53,15 +53,17 @@ class AuditLog:
                     lines.append(line)
                 pipe.multi()
                 pipe.rpush(self._chain, *lines)
-                # Only whoever changes the chain takes from the left; what came meanwhile stays behind these.
+                # Only the process that changes the chain takes from the left; newer entries are on the right.
                 pipe.ltrim(self._pending, len(waiting), -1)
                 pipe.execute()
             except redis.WatchError:
-                return True  # somebody was quicker, or it was done and the answer was lost: look again
+                return (
+                    True  # another process moved them, or ours were moved and the answer was lost: look again
+                )
         return True
 
     def last(self) -> Mark:
-        """The newest entry's mark."""
+        """The mark of the newest entry."""
         with translate():
             return self._last(self._client)
 
@@ -71,7 +73,7 @@ class AuditLog:
         return audit_chain.mark_of(str(line), count) if line is not None else BEGINNING
 
     def mark(self, number: int) -> Mark | None:
-        """The mark of the entry that stands where that number belongs."""
+        """The mark of the entry at that number's position, None if there is none."""
         with translate():
             line = self._client.lindex(self._chain, number - 1) if number > 0 else None
         return audit_chain.mark_of(str(line), number) if line is not None else None
@@ -81,18 +83,18 @@ class AuditLog:
         start = 0
         while True:
             with translate():
-                found = self._client.lrange(self._chain, start, start + READ_AT_ONCE - 1)
+                found = self._client.lrange(self._chain, start, start + READ_BATCH - 1)
             yield from (str(line) for line in found)
-            if len(found) < READ_AT_ONCE:
+            if len(found) < READ_BATCH:
                 return
-            start += READ_AT_ONCE
+            start += READ_BATCH
 
     def newest(self) -> Iterator[str]:
         """The whole chain, newest first."""
         with translate():
             end = int(self._client.llen(self._chain))
         while end > 0:
-            start = max(0, end - READ_AT_ONCE)
+            start = max(0, end - READ_BATCH)
             with translate():
                 found = self._client.lrange(self._chain, start, end - 1)
             yield from (str(line) for line in reversed(found))

@@ -1,4 +1,5 @@
-"""The maintainers' file as the service sees it: taken up when it changes, the last good one kept when it is wrong."""
+"""The service's view of pipelines.yaml: a changed file is adopted, and the last valid one stays in force while the file
+is wrong."""
 
 from __future__ import annotations
 
@@ -17,42 +18,43 @@ CURRENT, _ERROR = "config", "config-error"
 
 @lru_cache(maxsize=64)
 def parsed(text: str) -> Config:
-    """The configuration in a text that was found good once. Raises ConfigError."""
+    """The configuration in a text that was valid when it was stored. Raises ConfigError."""
     return loading.load(text)
 
 
 def _entry(before: str, after: str) -> audit_chain.Entry:
-    """Who saved the file is not known here: its folder's access says who could."""
+    """The audit entry of a change. Who saved the file is not known."""
     who = audit_chain.Actor("pipelines.yaml", way="file")
     return audit_chain.entry(who, "configuration", time.time(), detail=f"{before or 'none'} → {after}")
 
 
 class Configurations:
-    """``file`` is looked at on every call of ``current``; what it says is kept in the store by its hash."""
+    """``file``: checked on every call of ``current``. The store keeps each configuration's text by its hash."""
 
     def __init__(self, store: Store, file: Path) -> None:
         self._store, self._file = store, file
         self._seen: tuple[int, int] | None = None
 
     def current(self) -> tuple[str, Config]:
-        """The hash and the configuration in force. Raises ConfigError where there never was a good one."""
+        """The hash and the configuration in force. Raises ConfigError if there has never been a valid one."""
         self.refresh()
         digest = self._store.facts.get(CURRENT)
         if not digest:
             raise ConfigError(
-                self.problem() or f"{self._file}: there is no such file.", advice="`pushlive init`."
+                self.problem() or f"{self._file} does not exist.", advice="`pushlive init` writes one."
             )
         return digest, self.by_hash(digest)
 
     def by_hash(self, digest: str) -> Config:
+        """A stored configuration. Raises ConfigError."""
         return parsed(self._store.config(digest))
 
     def problem(self) -> str:
-        """What is wrong with the file now, or ""."""
+        """What is wrong with the file now, "" if nothing is."""
         return self._store.facts.get(_ERROR)
 
     def refresh(self) -> bool:
-        """Takes up a changed file; True where it did. A wrong or missing file changes nothing but ``problem``."""
+        """Adopts the file if it has changed; True if it did. A wrong or missing file changes only ``problem``."""
         try:
             stat = self._file.stat()
             stamp = (stat.st_mtime_ns, stat.st_size)
@@ -71,5 +73,5 @@ class Configurations:
         digest = self._store.put_config(text)
         changed = self._store.facts.change(CURRENT, digest, lambda before: _entry(before, digest))
         self._store.facts.set(_ERROR, "")
-        self._seen = stamp  # last: another thread that finds it seen must find it stored
+        self._seen = stamp  # last: a thread that sees it relies on the store having it
         return changed

@@ -1,4 +1,4 @@
-"""One Redis client for a process, and its errors told in our words."""
+"""A process's Redis client, and its errors as ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Client = redis.Redis
 
 
 def connect(url: str, *, timeout: float = 3.0) -> Client:
-    """A client with a pool. ``timeout`` (seconds) bounds every call: a black hole is noticed, too."""
+    """A client with a pool. ``timeout`` (seconds) bounds every call, also to a host that swallows packets."""
     network = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
@@ -34,27 +34,27 @@ def connect(url: str, *, timeout: float = 3.0) -> Client:
 
 
 def read(kind: type[T], text: str | bytes, key: str, field: str = "") -> T:
-    """The value that ``codec.dump`` wrote there. Raises DamagedRecord on anything else; what it holds instead is
-    not repeated."""
+    """The value that ``codec.dump`` wrote to that key and field. Raises DamagedRecord for any other text, which the
+    message does not repeat."""
     try:
         return codec.load(kind, text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise damaged(key, field, f"{place}: {first['msg']}" if place else first["msg"]) from None
+        path = ".".join(str(part) for part in first["loc"])
+        raise damaged(key, field, f"{path}: {first['msg']}" if path else first["msg"]) from None
 
 
 def damaged(key: str, field: str, why: str) -> DamagedRecord:
     where = f"{key} [{field[:80]}]" if field else key
     return DamagedRecord(
         f"the record {where} in the store is damaged ({why[:200]}).",
-        advice="Restore a backup, or mend that key by hand: docs/operations.md, 'A record is damaged'.",
+        advice="Restore a backup, or repair that key by hand: docs/operations.md, 'A record is damaged'.",
     )
 
 
 @contextmanager
 def translate() -> Iterator[None]:
-    """Redis's exceptions become StoreUnavailable; a WatchError is passed on to the transaction."""
+    """Turns Redis's exceptions into StoreUnavailable. A WatchError passes: it is the transaction's."""
     try:
         yield
     except redis.WatchError:
@@ -63,7 +63,7 @@ def translate() -> Iterator[None]:
         if "WRONGTYPE" not in str(error):
             raise _unavailable(error) from error
         raise damaged(
-            "(see the store's MONITOR)", "", "a key is of another type than Pushlive writes"
+            "(see the store's MONITOR)", "", "a key has another type than Pushlive writes"
         ) from error
     except redis.RedisError as error:
         raise _unavailable(error) from error
@@ -71,6 +71,6 @@ def translate() -> Iterator[None]:
 
 def _unavailable(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the store does not answer or does not take writes ({type(error).__name__}: {error}).",
-        advice="Nothing was accepted; try again in a few seconds, and see `pushlive doctor`.",
+        f"the store does not answer or does not accept writes ({type(error).__name__}: {error}).",
+        advice="Nothing was accepted. Try again in a few seconds; `pushlive doctor` says more.",
     )

@@ -1,4 +1,4 @@
-"""A run's events: a bounded stream in Redis, read by whoever follows."""
+"""A run's events: a bounded stream in Redis, for everyone who follows the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.lib import codec
 from pipeline.store.connection import Client, read, translate
 from pipeline.store.leases import Lease, insist
 
-LIMIT = 20_000  # events of one run; everything is in its log file, too
+LIMIT = 20_000  # events of one run; its log file has all of them
 KEEP = 30 * 86400  # seconds
 
 
@@ -24,7 +24,7 @@ class Events:
         return f"{self._prefix}events:{run}"
 
     def append(self, run: str, events: Iterable[Event], fence: Lease | None = None) -> None:
-        """Raises LeaseLost where the fence is not ours any more: who has lost a run tells nothing of it."""
+        """Adds the events. Raises LeaseLost, and adds none, if this process no longer holds the ``fence``."""
         with translate(), self._client.pipeline() as pipe:
             try:
                 if fence:
@@ -35,18 +35,18 @@ class Events:
                     self.queue(pipe, run, event)
                 pipe.execute()
             except redis.WatchError:
-                # It is lost; or the answer was lost, and then the log has what followers may have missed.
+                # The lease is lost; or the answer was, and then the log has the events that may be missing here.
                 if fence and self._client.get(fence.key) != fence.token:
                     raise fence.lost() from None
 
     def queue(self, pipe: Client, run: str, event: Event) -> None:
-        """Adds the event as a part of somebody's transaction."""
+        """Adds the event, as part of the caller's transaction."""
         pipe.xadd(self.key(run), {"e": codec.dump(event)}, maxlen=LIMIT, approximate=True)
         if event.kind in ("accepted", "end"):
             pipe.expire(self.key(run), KEEP)
 
     def read(self, run: str, after: str = "0", block: float = 0.0) -> list[tuple[str, Event]]:
-        """Events behind that id, oldest first; waits up to ``block`` seconds for the first."""
+        """Events after that id, oldest first, each with its id. Waits up to ``block`` seconds for the first."""
         wait = max(1, int(block * 1000)) if block else None
         with translate():
             answer = self._client.xread({self.key(run): after}, count=500, block=wait)
@@ -59,7 +59,7 @@ class Events:
 
 
 def _streams(answer: object) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
-    # RESP2 answers a list of pairs, RESP3 a mapping whose values are lists of lists of entries.
+    # RESP2 answers with a list of pairs, RESP3 with a mapping whose values are lists of lists of entries.
     if isinstance(answer, dict):
         for name, entries in answer.items():
             flat = entries[0] if entries and isinstance(entries[0], list) else entries

@@ -1,9 +1,9 @@
-"""Leases: who works on a run, who may act in an environment. Whoever holds one says so every few seconds; one whose
-holder has fallen silent is freed by whoever watches.
+"""Leases: which worker has a run, and who may act in an environment. The holder renews its lease every few seconds. The
+reaper frees a lease whose holder has stopped renewing it.
 
-No wall clock decides: a server's expiry would end every lease at once, or none for an hour, when somebody sets the
-clock. Each renewal takes the next number of a counter, and a watcher frees a lease whose number has not changed for
-``TTL`` seconds of the watcher's own monotonic clock.
+No wall clock decides: with an expiry in the server, setting the clock would end every lease at once, or none for an
+hour. Each renewal takes the next number of a counter (a beat), and a reaper frees a lease whose beat has not changed
+for ``TTL`` seconds on the reaper's own monotonic clock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.errors import LeaseLost
 from pipeline.store.connection import Client, translate
 
-TTL = 8.0  # seconds of silence; with a look every second a dead worker's run goes on elsewhere within 15
+TTL = 8.0  # seconds without a renewal; a dead worker's run continues in another worker within 15
 
 # KEYS: the lease, the hash of beats, the counter. ARGV: the token, the lease's name.
 _BEAT = "redis.call('hset',KEYS[2],ARGV[2],redis.call('incr',KEYS[3])) return 1"
@@ -24,7 +24,7 @@ _TAKE = f"if redis.call('exists',KEYS[1])==1 then return 0 end redis.call('set',
 _RENEW = f"if redis.call('get',KEYS[1])~=ARGV[1] then return 0 end {_BEAT}"
 _END = "redis.call('hdel',KEYS[2],ARGV[2]) return redis.call('del',KEYS[1])"
 _DROP = f"if redis.call('get',KEYS[1])~=ARGV[1] then return 0 end {_END}"
-# ARGV[1] is the beat that the watcher saw.
+# ARGV[1] is the beat that the reaper saw.
 _FREE = f"if redis.call('hget',KEYS[2],ARGV[2])~=ARGV[1] then return 0 end {_END}"
 
 
@@ -35,12 +35,12 @@ class Lease:
     name: str = ""
 
     def lost(self) -> LeaseLost:
-        """What to raise where it is somebody else's."""
+        """The exception for a lease that this process no longer holds."""
         return LeaseLost(f"another worker has taken over {self.key}; this one stops.")
 
 
 def insist(pipe: Any, fences: Iterable[Lease]) -> None:
-    """Raises LeaseLost where one of them is somebody else's by now. ``pipe`` watches their keys already."""
+    """Raises LeaseLost if this process no longer holds one of them. ``pipe`` must already watch their keys."""
     for fence in fences:
         if pipe.get(fence.key) != fence.token:
             raise fence.lost()
@@ -54,46 +54,46 @@ class Leases:
         self._take, self._renew, self._drop, self._free = map(client.register_script, scripts)
 
     def take(self, name: str, holder: str = "") -> Lease | None:
-        """The lease of that name, or None where somebody has it."""
+        """The lease of that name, None if it is held. ``holder``: a name for people."""
         lease = Lease(self._key(name), f"{holder}:{secrets.token_hex(8)}", name)
         with translate():
             taken = self._take(keys=self._keys(name), args=[lease.token, name])
         return lease if taken else None
 
     def renew(self, lease: Lease) -> bool:
-        """False when it is not ours any more."""
+        """False if this process no longer holds it."""
         with translate():
             return bool(self._renew(keys=self._keys(lease.name), args=[lease.token, lease.name]))
 
     def ours(self, leases: Iterable[Lease]) -> bool:
-        """True while each of them is still held by whoever took it so."""
+        """True while this process holds each of them."""
         held = tuple(leases)
         with translate():
             found = self._client.mget([lease.key for lease in held]) if held else []
         return found == [lease.token for lease in held]
 
     def drop(self, lease: Lease) -> None:
-        """Gives it back. Twice."""
+        """Gives the lease back. Idempotent."""
         with translate():
             self._drop(keys=self._keys(lease.name), args=[lease.token, lease.name])
 
     def free(self, name: str) -> bool:
-        """True where nobody has it."""
+        """True if no one holds the lease."""
         with translate():
             return not self._client.exists(self._key(name))
 
     def holder(self, name: str) -> str:
-        """Who has it, as ``take`` was told; "" where nobody has."""
+        """The holder's name as given to ``take``, "" if no one holds the lease."""
         with translate():
             return str(self._client.get(self._key(name)) or "").rpartition(":")[0]
 
     def beats(self) -> dict[str, str]:
-        """Every lease that is held, with the number of its last renewal."""
+        """Every lease that is held, with its last beat."""
         with translate():
             return {str(name): str(beat) for name, beat in self._client.hgetall(self._beats).items()}
 
     def free_silent(self, name: str, beat: str) -> bool:
-        """Takes the lease from whoever has it, unless it was renewed since that beat; True if it did."""
+        """Frees the lease unless it was renewed after that beat; True if it did."""
         with translate():
             return bool(self._free(keys=self._keys(name), args=[beat, name]))
 
@@ -110,15 +110,17 @@ class Leases:
 
 @dataclass
 class LeaseReaper:
-    """Frees the leases of the dead. One for each process that looks; several at once are harmless."""
+    """Frees the leases of dead processes. One for each process that looks; several at once are harmless."""
 
     leases: Leases
-    _seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # by name: the beat, and since when
+    _seen: dict[str, tuple[str, float]] = field(
+        default_factory=dict
+    )  # by name: the beat, and when first seen
 
     def look(self, monotonic: float) -> tuple[str, ...]:
-        """Frees what has been silent for ``TTL`` seconds since this watchman first saw its beat; the names.
-        ``monotonic``: this process's own clock, in seconds. Raises StoreUnavailable."""
-        # Should the store not answer, silence is counted anew from the next look.
+        """Frees every lease that was not renewed for ``TTL`` seconds since this reaper first saw its beat; returns
+        their names. ``monotonic``: this process's own clock, in seconds. Raises StoreUnavailable."""
+        # Emptied first: if the store does not answer, the time counts from the next look.
         before, self._seen = self._seen, {}
         for name, beat in self.leases.beats().items():
             known, since = before.get(name, ("", monotonic))

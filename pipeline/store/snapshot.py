@@ -1,8 +1,8 @@
-"""The whole store of one installation as lines of JSON, and back: what a backup holds of it.
+"""The whole store of one installation as lines of JSON, and back: its part of a backup.
 
-A logical copy, so that it can be read, fits every server and version, and nothing in it is trusted by a parser
-of the server's own. Each line is ``{"key": …, "type": …, "value": …}`` and, where it ends by itself, ``"ttl"`` in
-milliseconds; keys are without the installation's prefix.
+It is a logical copy: people can read it, every server and version can load it, and no parser of the server has to trust
+it. Each line is ``{"key": …, "type": …, "value": …}``, with ``"ttl"`` in milliseconds for a key that expires. Keys are
+without the installation's prefix.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pipeline.store.connection import Client, translate
 from pipeline.store.store import Store
 
 ATTEMPTS = 20
-TOGETHER = 500  # members written by one command
-NOT_KEPT = ("lease:", "beats", "last-beat", "heartbeat")  # who works now is not worth remembering
-APART = "events:"  # large, and read by followers alone: not part of the one moment
+BATCH = 500  # members written by one command
+NOT_KEPT = ("lease:", "beats", "last-beat", "heartbeat")  # about processes that run now
+APART = "events:"  # large, and only for followers: not part of the consistent copy
 
 _READ: dict[str, Callable[[Any, str], Any]] = {
     "string": lambda pipe, key: pipe.get(key),
@@ -39,8 +39,8 @@ _SHAPES: dict[str, type] = {
 
 
 def dump(store: Store) -> Iterator[str]:
-    """Every line. The events come first, one stream at a time; all that is truth is then read in one moment,
-    so that events are never newer than their run's record. Raises StoreUnavailable, TryAgain."""
+    """Every line. The events come first, one stream at a time. Everything else is then read as of one moment, so events
+    are never newer than their run's record. Raises StoreUnavailable, TryAgain."""
     prefix = store.key()
     known = _known(store.client, prefix)
     for key in sorted(key for key in known if key.startswith(prefix + APART)):
@@ -51,7 +51,7 @@ def dump(store: Store) -> Iterator[str]:
 
 
 def _known(client: Client, prefix: str) -> dict[str, str]:
-    """The type of every key of ours."""
+    """The type of every key of this installation."""
     with translate():
         keys = [str(key) for key in client.scan_iter(match=_escaped(prefix) + "*", count=1000)]
         keys = [key for key in keys if not key.startswith(tuple(prefix + name for name in NOT_KEPT))]
@@ -66,7 +66,7 @@ def _escaped(text: str) -> str:
 
 
 def _moment(client: Client, prefix: str) -> dict[str, tuple[str, Any, int]]:
-    """Everything but the events as of one moment: again, where a key came into being meanwhile."""
+    """Everything but the events, as of one moment. Reads again if a key was created meanwhile."""
     for _ in range(ATTEMPTS):
         wanted = {k: t for k, t in _known(client, prefix).items() if not k.startswith(prefix + APART)}
         with translate():
@@ -74,11 +74,13 @@ def _moment(client: Client, prefix: str) -> dict[str, tuple[str, Any, int]]:
         now = {key for key in _known(client, prefix) if not key.startswith(prefix + APART)}
         if now <= set(wanted):
             return found
-    raise TryAgain("the store changes faster than it can be copied.", advice="Try again in a quieter minute.")
+    raise TryAgain(
+        "the store changes faster than it can be copied.", advice="Try again when less is running."
+    )
 
 
 def _together(client: Client, wanted: dict[str, str]) -> dict[str, tuple[str, Any, int]]:
-    """Values and lifetimes (milliseconds, negative: for ever) in one transaction."""
+    """Types, values and TTLs (milliseconds; negative: none), read in one transaction."""
     pipe = client.pipeline(transaction=True)
     for key, kind in wanted.items():
         _READ[kind](pipe, key)
@@ -89,7 +91,7 @@ def _together(client: Client, wanted: dict[str, str]) -> dict[str, tuple[str, An
 
 def _lines(values: dict[str, tuple[str, Any, int]], prefix: str) -> Iterator[str]:
     for key, (kind, value, ttl) in values.items():
-        if not value:  # it has ended meanwhile
+        if not value:  # it has expired meanwhile
             continue
         plain = sorted(value) if kind == "set" else value
         line: dict[str, Any] = {"key": key.removeprefix(prefix), "type": kind, "value": plain}
@@ -99,23 +101,23 @@ def _lines(values: dict[str, tuple[str, Any, int]], prefix: str) -> Iterator[str
 
 
 def refuse_filled(store: Store) -> None:
-    """Raises RequestError where the store has records of this installation."""
+    """Raises RequestError if the store has records of this installation."""
     if _known(store.client, store.key()):
         raise RequestError(
-            f"the store holds records of {store.key().rstrip(':')!r} already; nothing was restored.",
-            advice="Restore into an empty one, or set another PUSHLIVE_INSTANCE.",
+            f"the store already has records of {store.key().rstrip(':')!r}. Nothing was restored.",
+            advice="Restore into an empty store, or set another PUSHLIVE_INSTANCE.",
         )
 
 
 def clear(store: Store) -> None:
-    """Removes every record of this installation: what a restore that failed has written."""
+    """Removes every record of this installation, after a restore that failed."""
     with translate():
         for key in _known(store.client, store.key()):
             store.client.delete(key)
 
 
 def load(store: Store, lines: Iterable[str]) -> int:
-    """Writes every line into an empty store; how many there were. Raises RequestError (not empty; a line that
+    """Writes every line into an empty store; returns their number. Raises RequestError (not empty, or a line that
     ``dump`` did not write), StoreUnavailable."""
     refuse_filled(store)
     prefix, count = store.key(), 0
@@ -139,7 +141,7 @@ def _checked(text: str, number: int) -> tuple[str, str, Any, int]:
         good = False
     if not good:
         raise RequestError(
-            f"line {number} of the backup's store is no record; nothing can be restored from it."
+            f"line {number} of the store in the backup is not a record: the backup cannot be restored."
         )
     return key, kind, value, ttl
 
@@ -154,8 +156,8 @@ def _write(pipe: Any, key: str, kind: str, value: Any) -> None:
         pipe.zadd(key, {str(member): float(score) for member, score in value})
     elif kind == "hash":
         items = list(value.items())
-        for start in range(0, len(items), TOGETHER):
-            pipe.hset(key, mapping=dict(items[start : start + TOGETHER]))
+        for start in range(0, len(items), BATCH):
+            pipe.hset(key, mapping=dict(items[start : start + BATCH]))
     else:
-        for start in range(0, len(value), TOGETHER):
-            (pipe.sadd if kind == "set" else pipe.rpush)(key, *value[start : start + TOGETHER])
+        for start in range(0, len(value), BATCH):
+            (pipe.sadd if kind == "set" else pipe.rpush)(key, *value[start : start + BATCH])

@@ -1,4 +1,4 @@
-"""Tokens: shown once, kept as a hash. They are 160 random bits, so a plain SHA-256 is enough."""
+"""Tokens: shown once, kept as a hash. A token is 160 random bits, so a plain SHA-256 is enough."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pipeline.store.audit_log import AuditLog
 from pipeline.store.connection import Client, read, translate
 
 ROLES = ("viewer", "developer", "maintainer")
-LASTING = 7 * 86400.0  # seconds that another maintainer's token has to last for this one to go
-USED_EVERY = 3600.0  # seconds: when a token was last used is noted no more often
+MIN_LEFT = 7 * 86400.0  # seconds that another maintainer token must stay valid for this one to be revoked
+USED_EVERY = 3600.0  # seconds: a token's last use is recorded no more often
 
 
 @dataclass(frozen=True)
 class Token:
-    """``expires``: seconds since the epoch; 0: never."""
+    """``created``, ``expires``: seconds since the epoch; ``expires`` 0: never."""
 
     name: str
     role: str
@@ -34,7 +34,7 @@ class Token:
     expires: float = 0.0
 
     def may(self, role: str) -> bool:
-        """True where this token's role includes that one."""
+        """True if this token's role includes that one."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
     def expired(self, now: float) -> bool:
@@ -53,15 +53,15 @@ class Tokens:
         self._used = prefix + "token-used"
         self._noted: dict[
             str, float
-        ] = {}  # when this process last noted a use, by hash: of right tokens alone
+        ] = {}  # by the hash of a valid token: when its use was last recorded here
 
     def create(
         self, name: str, role: str, *, by: Who = "the service", expires: float = 0.0, replace: bool = False
     ) -> str:
-        """A new token's text. Raises RequestError on an unknown role, and on a name in use unless it is to be
-        replaced. ``expires``: seconds since the epoch; 0: never."""
+        """Creates a token; returns its text. ``expires``: seconds since the epoch; 0: never. ``replace``: revokes a
+        token of that name. Raises RequestError if the role or the name is not valid, or the name is in use."""
         if role not in ROLES:
-            raise RequestError(f"there is no role {role!r}.", advice=f"Roles are {', '.join(ROLES)}.")
+            raise RequestError(f"there is no role {role!r}.", advice=f"The roles are {', '.join(ROLES)}.")
         if not name or len(name) > 64 or not name.isprintable():
             raise RequestError("a token needs a name of 1 to 64 printable characters.")
         text = "pl_" + secrets.token_urlsafe(20)
@@ -70,10 +70,11 @@ class Tokens:
         def make(pipe: Any) -> Callable[[], None]:
             old = pipe.hget(self._by_name, name)
             if old == _digest(text):
-                return lambda: None  # done already: only the answer was lost
+                return lambda: None  # already created: only the answer was lost
             if old and not replace:
                 raise RequestError(
-                    f"a token named {name!r} exists.", advice=f"`pushlive token revoke {name}` first."
+                    f"a token named {name!r} already exists.",
+                    advice=f"Revoke it first: `pushlive token revoke {name}`.",
                 )
             return lambda: self._put(pipe, text, token, str(old or ""), by)
 
@@ -82,7 +83,7 @@ class Tokens:
 
     def _put(self, pipe: Any, text: str, token: Token, old: str, by: Who) -> None:
         if old:
-            self._take_away(pipe, token.name, old)
+            self._remove(pipe, token.name, old)
         pipe.hset(self._by_name, token.name, _digest(text))
         pipe.hset(self._by_hash, _digest(text), codec.dump(token))
         end = (
@@ -93,13 +94,14 @@ class Tokens:
         detail = f"{token.name} ({token.role}), {end}"
         self._log.queue(pipe, audit_chain.entry(by, "token create", token.created, detail=detail))
 
-    def _take_away(self, pipe: Any, name: str, digest: str) -> None:
+    def _remove(self, pipe: Any, name: str, digest: str) -> None:
         pipe.hdel(self._by_name, name)
         pipe.hdel(self._by_hash, digest)
         pipe.hdel(self._used, digest)
 
     def _change(self, act: Callable[[Any], Callable[[], None]]) -> None:
-        """``act`` reads and decides; what it returns writes, all at once and on what was read."""
+        """``act`` reads and decides, and returns a function that writes. Runs both again if another process wrote
+        meanwhile."""
         while True:
             with translate(), self._client.pipeline() as pipe:
                 try:
@@ -113,7 +115,7 @@ class Tokens:
                     continue
 
     def find(self, text: str) -> Token | None:
-        """Whose text that is; also where it has expired."""
+        """The token with that text, also an expired one; None if there is none."""
         digest = _digest(text)
         with translate():
             found = self._client.hget(self._by_hash, digest)
@@ -127,11 +129,12 @@ class Tokens:
         if abs(now - self._noted.get(digest, 0.0)) < USED_EVERY:
             return
         self._noted[digest] = now
-        with suppress(StoreUnavailable), translate():  # no reason to refuse anybody
+        with suppress(StoreUnavailable), translate():  # no reason to refuse the token
             self._client.hset(self._used, digest, f"{now:.0f}")
 
     def all(self) -> list[dict[str, Any]]:
-        """Oldest first: name, role, created, expires, used (0: never; all in seconds since the epoch)."""
+        """Every token, oldest first: name, role, created, expires, used. Times are seconds since the epoch; 0:
+        never."""
         with translate():
             found = self._client.hgetall(self._by_hash)
             used = self._client.hgetall(self._used)
@@ -142,7 +145,8 @@ class Tokens:
         return sorted(rows, key=lambda row: float(row["created"]))
 
     def revoke(self, name: str, *, by: Who = "the service") -> None:
-        """Raises NotFound where no token has that name, RequestError for the last maintainer's that lasts."""
+        """Raises NotFound if no token has that name, RequestError for the last maintainer token that is valid for more
+        than a week."""
 
         def end(pipe: Any) -> Callable[[], None]:
             digest = str(pipe.hget(self._by_name, name) or "")
@@ -151,21 +155,21 @@ class Tokens:
             }
             if digest not in tokens:
                 raise NotFound(
-                    f"there is no token named {name!r}.", advice="`pushlive token list` shows them."
+                    f"there is no token named {name!r}.", advice="`pushlive token list` lists them."
                 )
             now = time.time()
             others = (token for key, token in tokens.items() if key != digest)
             if tokens[digest].role == "maintainer" and not any(
-                other.role == "maintainer" and not other.expired(now + LASTING) for other in others
+                other.role == "maintainer" and not other.expired(now + MIN_LEFT) for other in others
             ):
                 raise RequestError(
-                    f"{name!r} is the last maintainer's token that lasts a week: soon nobody could make another.",
-                    advice="`pushlive token create NAME --role maintainer` first.",
+                    f"{name!r} is the last maintainer token valid for more than a week.",
+                    advice="Create another first: `pushlive token create NAME --role maintainer`.",
                 )
             return lambda: self._end(pipe, name, digest, by)
 
         self._change(end)
 
     def _end(self, pipe: Any, name: str, digest: str, by: Who) -> None:
-        self._take_away(pipe, name, digest)
+        self._remove(pipe, name, digest)
         self._log.queue(pipe, audit_chain.entry(by, "token revoke", time.time(), detail=name))

@@ -317,12 +317,12 @@ def test_a_cut_off_end_is_found_also_after_the_log_went_on(store, chained, tmp_p
 
 
 def test_a_missing_head_is_itself_an_entry(store, chained, tmp_path):
-    chained.head.unlink()
+    (tmp_path / "audit.head").unlink()
     record(store, "g")
     AuditHead(store, tmp_path).move()
     told = [json.loads(line) for line in store.audit.lines()]
     assert "audit.head was missing" in [entry["act"] for entry in told]
-    assert chained.head.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "audit.head").stat().st_mode & 0o777 == 0o600
     assert chained.verify().problems == []
 
 

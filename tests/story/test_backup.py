@@ -217,7 +217,7 @@ def test_a_store_that_never_stops_changing_is_given_up(full, monkeypatch):
         return real(client, wanted)
 
     monkeypatch.setattr(snapshot, "_together", disturbed)
-    with pytest.raises(TryAgain, match="quieter"):
+    with pytest.raises(TryAgain, match="changes faster"):
         list(snapshot.dump(store))
 
 
@@ -409,7 +409,7 @@ def test_a_damaged_or_foreign_archive_is_refused_with_a_reason(full, folder, mak
 def test_an_invalid_store_leaves_nothing_behind(full, folder, line):
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
-    with pytest.raises(RequestError, match="line 1 of the backup's store"):
+    with pytest.raises(RequestError, match="line 1 of the store in the backup"):
         backup.restore(other, repacked(file, put(backup.STORE, line.encode() + b"\n")))
     assert list(other.data.iterdir()) == []
 
