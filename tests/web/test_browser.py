@@ -144,7 +144,7 @@ def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, worl
     see(browser, "hello#2 waits before live")
     press(browser, "Promote r2")
     see(browser, "live gets r2")
-    press(browser, "Send r2 to live", within="main form")
+    press(browser, "Promote r2 to live", within="main form")
     carry(world, lambda: world.serving()["live"] == 2)
     browser.get(address)
     see(browser, "revert ready: r1, warm")

@@ -53,11 +53,18 @@ def on_environment(pipeline: str, env: dict[str, Any], act: str) -> Confirm:
             f"Resume {pipeline} in {name}",
             (
                 _lifted(env["hold"]),
-                f"The newest run that waits for {name} continues into it. It serves {release} now.",
+                _after_resume(env, release),
             ),
             f"Resume {name}",
         )
     raise RequestError(f"{act} is not possible in {pipeline}/{name} now", advice="Reload the status page.")
+
+
+def _after_resume(env: dict[str, Any], release: str) -> str:
+    name = env["name"]
+    if env["manual"]:
+        return f"Runs that wait for {name} still need a promotion. It serves {release} now."
+    return f"The newest run that waits for {name} continues into it. It serves {release} now."
 
 
 def _lifted(hold: dict[str, Any]) -> str:

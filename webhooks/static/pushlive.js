@@ -1,5 +1,5 @@
 "use strict";
-// Two conveniences; every page works without them: fresh status by itself, and a run's log as it happens.
+// Refreshes the status page and streams a run's log. Every page works without it.
 
 const main = document.getElementById("main");
 
@@ -19,7 +19,7 @@ function quietly(work) {
 const every = Number(main.dataset.refresh || 0);
 if (every) {
   setInterval(() => {
-    // Whoever tabs through the page is not to lose the place.
+    // Replacing the page would lose the keyboard focus.
     if (!document.hidden && !document.getElementById("main").contains(document.activeElement)) quietly(swap("main"));
   }, every * 1000);
 }
@@ -42,7 +42,7 @@ function follow(log) {
   source.addEventListener("end", (message) => {
     source.close();
     refresh();
-    // At a gate the run goes on later: look again until it has ended.
+    // A run that waits at a gate continues later, so reload until it has ended.
     if (JSON.parse(message.data).state !== "ended") setTimeout(() => location.reload(), 5000);
   });
 }
