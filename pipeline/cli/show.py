@@ -9,8 +9,8 @@ from pipeline.cli.command import JSON, RUN, command
 from pipeline.cli.context import DONE, Context
 from pipeline.cli.status import run_state
 from pipeline.cli.terminal import Cell, Paint, cleaned, span, table, waterfall
+from pipeline.runlog.failure_card import failure_card
 
-_WHOSE = {"application": "the application", "engine": "Pushlive's side", "configuration": "the configuration"}
 _BAR = 28  # columns
 
 
@@ -143,26 +143,8 @@ def check_lines(checks: dict[str, Any], paint: Paint, width: int) -> list[str]:
 
 
 def card(failure: dict[str, Any] | None, paint: Paint) -> list[str]:
-    """What went wrong, the evidence, what differs, what to do next."""
-    if not failure:
-        return []
-    edge = paint("│", "red")
-    whose = _WHOSE.get(failure["whose"], failure["whose"])
-    lines = [
-        paint("┌─ ", "red")
-        + paint(f"{failure['stage']}/{failure['step']} failed", "red bold")
-        + f" · {whose}",
-        f"{edge} {failure['message']}",
-    ]
-    parts = (
-        ("seen", failure.get("evidence") or []),
-        ("differs from the last good release", failure.get("differs") or []),
-        ("next", [failure["advice"]] if failure.get("advice") else []),
-    )
-    for title, texts in parts:
-        if texts:
-            lines += [paint("├─ ", "red") + paint(title, "bold"), *(f"{edge} {text}" for text in texts)]
-    return [*lines, paint("└─", "red")]
+    """The failure card, if the run has failed."""
+    return failure_card(failure, paint) if failure else []
 
 
 def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:

@@ -1,4 +1,4 @@
-"""Events as lines for people: git's own output, the page, the command line and the log all say the same."""
+"""Events as lines for people: the same in git's output, on the page, on the command line and in the log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 from pipeline.domain.events import Event
 from pipeline.lib.text import one_line
 from pipeline.lib.units import show_duration
+from pipeline.runlog.failure_card import failure_card, unpainted
 
 _WIDTH = 7
 _LINE = 1000  # characters of one line of output
 
 
 def lines(event: Event) -> tuple[str, ...]:
-    """The event as plain lines without a newline, or nothing where it says nothing to a person."""
+    """The event as plain lines without a newline; none for an event that people need not see."""
     render = _RENDERERS.get(event.kind, _plain)
     return tuple(one_line(line) for line in render(event))
 
@@ -37,7 +38,7 @@ def _line(event: Event) -> tuple[str, ...]:
 
 
 def _step(event: Event) -> tuple[str, ...]:
-    # A quick step is told with its stage, a failed one with the card; a slow one at once.
+    # A quick step is shown with its stage, a failed one on the card, a slow one at once.
     seconds = float(event.data.get("seconds") or 0)
     if not event.data.get("ok", True) or seconds < 2:
         return ()
@@ -65,31 +66,9 @@ def _end(event: Event) -> tuple[str, ...]:
     found = [event.text]
     card: dict[str, Any] | None = event.data.get("failure")
     if card:
-        found += failure_card(card)
+        found += failure_card(card, unpainted)
     found += [str(line) for line in event.data.get("more", [])]
     return tuple(found)
-
-
-def failure_card(card: dict[str, Any]) -> list[str]:
-    """What went wrong, what was seen, what differs, what to do next. ``card``: a plain model.Failure."""
-    whose = {
-        "application": "the application",
-        "engine": "Pushlive's side",
-        "configuration": "the configuration",
-    }
-    found = [
-        f"┌─ {card['stage']}/{card['step']} failed · {whose.get(card['whose'], card['whose'])}",
-        *(f"│ {line}" for line in str(card["message"]).splitlines()),
-    ]
-    for title, part in (
-        ("seen", card.get("evidence")),
-        ("differs from the last good release", card.get("differs")),
-    ):
-        if part:
-            found += [f"├─ {title}", *(f"│ {line}" for line in part)]
-    if card.get("advice"):
-        found += ["├─ next", f"│ {card['advice']}"]
-    return [*found, "└─"]
 
 
 _RENDERERS = {
