@@ -1,5 +1,5 @@
-"""Clients of a Service, every answer counted: some keep their one connection for as long as the server does, others
-come anew each time."""
+"""Clients of a Service, with every answer counted. Some keep one connection for as long as the server does, others open
+a new one for each request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from tests.support.waiting import until
 
 PAUSE = 0.02  # seconds between two requests of one client
-# How a kept-alive connection looks that the server closed while it waited: whoever asked then asks once more.
+# What a client sees on an idle connection that the server closed: it repeats the request once.
 CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
 @dataclass(frozen=True)
-class Said:
-    """One answer. ``asked``: when, on the monotonic clock; again where the first connection was closed."""
+class Answered:
+    """One answer. ``asked``: when, on the monotonic clock; for a repeated request, when it was repeated."""
 
     client: str
     release: str
@@ -26,14 +26,14 @@ class Said:
 
 
 class Callers:
-    """Use as a context manager. ``answers``: all of them in their order; ``lost``: what was asked and not answered;
-    ``moved``: how often each client that keeps its connection had to make another one."""
+    """Use it as a context manager. ``answers``: all of them, in order; ``lost``: requests without an answer;
+    ``moved``: how often each client with a kept connection had to open another one."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._over = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
-        self.answers: list[Said] = []
+        self.answers: list[Answered] = []
         self.lost: list[str] = []
         self.moved: Counter[str] = Counter()
 
@@ -57,14 +57,14 @@ class Callers:
             thread.join(30)
 
     def round(self) -> float:
-        """Waits until each client was answered something that it asked from now on; the moment of now."""
+        """Waits until each client has an answer to a request that it sends from now on; returns the time of now."""
         now = time.monotonic()
         until(lambda: self.since(now).keys() == self._threads.keys() or self.lost, 30)
         assert not self.lost, self.lost
         return now
 
     def since(self, moment: float) -> dict[str, set[str]]:
-        """The releases that answered what was asked from that moment on, by client."""
+        """The releases that answered requests since that moment, by client."""
         found: dict[str, set[str]] = {}
         for one in tuple(self.answers):
             if one.asked >= moment:
@@ -100,7 +100,7 @@ class Callers:
             self._exchange(connection, name, path)
             self.moved[name] += 1
         else:
-            self.moved[name] += connection.sock is None  # closed with the answer, which it said
+            self.moved[name] += connection.sock is None  # closed by the server together with its answer
 
     def _exchange(self, connection: http.client.HTTPConnection, name: str, path: str) -> None:
         asked = time.monotonic()
@@ -109,4 +109,4 @@ class Callers:
         body = answer.read().decode()
         if answer.status != 200:
             raise ValueError(f"{answer.status} {body[:200]}")
-        self.answers.append(Said(name, body, asked))
+        self.answers.append(Answered(name, body, asked))

@@ -1,5 +1,6 @@
-"""A way to the API server that can be cut, fall silent, or answer in its stead: what a cluster's clients meet when the
-API server restarts, is overloaded or is out of reach. Each request is passed on as it is, a stream as it comes."""
+"""A proxy to the API server that can cut connections, fall silent, or answer itself: what clients see when the API
+server restarts, is overloaded or cannot be reached. Otherwise it forwards each request unchanged, and streams as they
+come."""
 
 from __future__ import annotations
 
@@ -17,30 +18,30 @@ from urllib.parse import urlsplit
 
 import yaml
 
-OWN = {"connection", "transfer-encoding", "content-length", "host"}  # of one connection each
-Answer = tuple[int, str]  # an HTTP status and the API's own word for it
+OWN = {"connection", "transfer-encoding", "content-length", "host"}  # headers of a single connection
+Answer = tuple[int, str]  # an HTTP status and its reason
 REASONS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
 
 
 class Gateway:
-    """Use as a context manager. ``url``: what a kubeconfig names as its server, plain HTTP on loopback."""
+    """Use it as a context manager. ``url``: the server for a kubeconfig, plain HTTP on loopback."""
 
     def __init__(self, kubeconfig: Path) -> None:
         cluster = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]
         parts = urlsplit(cluster["server"])
         self._address = (parts.hostname or "", parts.port or 443)
-        self._trust = ssl.create_default_context(cadata=_text(cluster))
+        self._tls = ssl.create_default_context(cadata=_text(cluster))
         self._clients: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._open = threading.Event()
         self._open.set()
         self._silent = False
         self._refusals: list[Callable[[str, str], int]] = []
-        self.refused = 0  # how many requests were answered in the API server's stead
+        self.refused = 0  # how many requests it answered itself
         gateway = self
 
         class Handler(_Handler):
-            way = gateway
+            proxy = gateway
 
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -62,28 +63,29 @@ class Gateway:
     # ── faults ───────────────────────────────────────────────────────────────
 
     def cut(self) -> None:
-        """Every connection ends, every new one at once."""
+        """Ends every connection, and every new one at once."""
         self._open.clear()
         self._end_all()
 
     def silence(self) -> None:
-        """Connections stand, and nothing is answered on new requests."""
+        """Keeps connections open and answers no new request."""
         self._silent = True
         self._open.clear()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
+        """Ends `cut` or `silence`."""
         self._silent = False
         self._open.set()
 
     def drop_streams(self) -> None:
-        """Every connection ends; new ones are as always."""
+        """Ends every connection; new ones work."""
         self._end_all()
 
     def answer(self, chosen: Callable[[str, str], int]) -> None:
-        """``chosen``: from method and path to the status that is answered in the API server's stead, 0 for none."""
+        """``chosen``: from method and path to the status to answer with, 0 to forward the request."""
         self._refusals = [chosen]
 
-    def answer_truly(self) -> None:
+    def forward_all(self) -> None:
         self._refusals = []
 
     # ── for the handlers ─────────────────────────────────────────────────────
@@ -97,18 +99,18 @@ class Gateway:
             self._clients.discard(client)
 
     def passes(self) -> bool:
-        """False where the connection is to end instead; waits for as long as nothing is to be answered."""
+        """False if the connection must end; blocks during `silence`."""
         if self._silent:
             self._open.wait()
         return self._open.is_set()
 
-    def instead(self, method: str, path: str) -> int:
+    def own_status(self, method: str, path: str) -> int:
         status = next(filter(None, (chosen(method, path) for chosen in self._refusals)), 0)
         self.refused += bool(status)
         return status
 
     def upstream(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(*self._address, context=self._trust)
+        return http.client.HTTPSConnection(*self._address, context=self._tls)
 
     def _end_all(self) -> None:
         with self._lock:
@@ -121,19 +123,19 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that was cut is what this is for."""
+        """Ignores broken connections: tests cut them."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    way: Gateway
+    proxy: Gateway
 
     def setup(self) -> None:
         super().setup()
-        self.way.enter(self.connection)
+        self.proxy.enter(self.connection)
 
     def finish(self) -> None:
-        self.way.leave(self.connection)
+        self.proxy.leave(self.connection)
         with suppress(OSError):
             super().finish()
 
@@ -142,14 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if not self.way.passes():
+        if not self.proxy.passes():
             self.close_connection = True
             return
-        if status := self.way.instead(self.command, self.path):
+        if status := self.proxy.own_status(self.command, self.path):
             self._say(status, {"Content-Type": "application/json"}, _status(status))
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN}
-        above = self.way.upstream()
+        above = self.proxy.upstream()
         try:
             above.request(self.command, self.path, body or None, headers)
             self._pass_back(above.getresponse())
@@ -180,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _status(code: int) -> bytes:
-    """As the API server says that something failed."""
+    """A failure, as the API server's Status document."""
     reason = REASONS.get(code, "Unknown")
     said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}
     return json.dumps({**said, "message": f"a test says {reason}"}).encode()

@@ -1,5 +1,5 @@
-"""Pushlive itself on the test cluster, as docker/kubernetes/example makes it: an image by digest, volumes on this node,
-and a Docker Engine that is reached over TCP."""
+"""Pushlive itself on the test cluster, installed from docker/kubernetes/example: an image by digest, volumes on this
+node, and a Docker Engine over TCP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
 
 def kubectl(*words: str, given: str = "") -> str:
-    """What it printed; an AssertionError where it failed."""
+    """Its output. Raises AssertionError if it fails."""
     done = subprocess.run([*KUBECTL, *words], capture_output=True, text=True, input=given, timeout=180)
     assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -36,8 +36,8 @@ def kubectl(*words: str, given: str = "") -> str:
 
 @contextmanager
 def engine_over_tcp() -> Iterator[str]:
-    """This machine's Docker Engine as pods reach it, ``tcp://10.244.0.1:PORT``: on the pods' bridge alone, and for as
-    long as the test lasts."""
+    """This machine's Docker Engine for the pods, ``tcp://10.244.0.1:PORT``: only on the pods' bridge, and only during
+    the test."""
     with socket.create_server((where.ADDRESS, 0)) as listener:
         threading.Thread(target=_accept, args=(listener,), daemon=True).start()
         try:
@@ -54,7 +54,7 @@ def _accept(listener: socket.socket) -> None:
 
 
 def _join(near: socket.socket) -> None:
-    """Until both sides have said all that they had to say."""
+    """Copies both ways until both sides have ended."""
     with near, socket.socket(socket.AF_UNIX) as far:
         far.connect("/var/run/docker.sock")
         back = threading.Thread(target=_copy, args=(far, near), daemon=True)
@@ -72,7 +72,7 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 class Installed(Service):
-    """The same service, its parts in pods; ``listen`` is the web Service's address in the cluster."""
+    """The service in pods. ``listen``: the web Service's address in the cluster."""
 
     def __init__(self, folder: Path, api: docker.APIClient, config: str, image: str, builder: str) -> None:
         super().__init__(folder, api, config, {})
@@ -81,10 +81,10 @@ class Installed(Service):
         self.data = self.volumes / "data" / "data"
         self._write(config, image, builder)
 
-    # ── making it ────────────────────────────────────────────────────────────
+    # ── installation ────────────────────────────────────────────────────────────
 
     def _write(self, config: str, image: str, builder: str) -> None:
-        """The example, with what a maintainer changes in it."""
+        """Writes the example with a maintainer's changes."""
         shutil.copytree(ROOT / "docker" / "kubernetes", self.manifests)
         for path in self.manifests.rglob("*.yaml"):
             text = path.read_text().replace("namespace: pushlive", f"namespace: {self.own}")
@@ -106,7 +106,9 @@ class Installed(Service):
     def up(self) -> None:
         for space in (self.own, *self.spaces):
             kubectl("create", "namespace", space)
-        kubectl("label", "namespace", self.own, RESTRICTED)  # refuses pods that could do more than they need
+        kubectl(
+            "label", "namespace", self.own, RESTRICTED
+        )  # refuses pods with more privileges than they need
         kubectl(
             "-n",
             self.own,
@@ -128,7 +130,7 @@ class Installed(Service):
         kubectl("apply", "-k", str(self.manifests / "example"))
 
     def _volume(self, name: str, claim: str, mode: str) -> None:
-        """A folder of this node, root's own as on a fresh disk: `fsGroup` opens it to the service."""
+        """A folder of this node that belongs to root, as on a new disk; `fsGroup` gives the service access."""
         folder = self.volumes / name
         folder.mkdir(parents=True)
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [where.NODE]}
@@ -147,9 +149,9 @@ class Installed(Service):
         kubectl("delete", "namespace", "--ignore-not-found", "--wait=false", self.own, *self.spaces)
         for name in ("data", "store"):
             kubectl("delete", "pv", "--ignore-not-found", "--wait=false", f"{self.instance}-{name}")
-        until(lambda: not self.objects(self.own, "pods"), 90)  # what they still write is in the folder
+        until(lambda: not self.objects(self.own, "pods"), 90)  # they still write to the folder
 
-    # ── looking at it ────────────────────────────────────────────────────────
+    # ── inspection ────────────────────────────────────────────────────────
 
     def _answers(self) -> bool:
         with suppress(OSError):
@@ -157,7 +159,7 @@ class Installed(Service):
         return False
 
     def inside(self, *arguments: str) -> str:
-        """The command line in the web's pod."""
+        """Runs the command line in the web pod."""
         return kubectl("-n", self.own, "exec", "deploy/pushlive-web", "--", "pushlive", *arguments)
 
     @staticmethod
@@ -172,22 +174,22 @@ class Installed(Service):
         return kubectl("-n", space, "get", "service", service, "-o", "jsonpath={.spec.clusterIP}")
 
     def page(self, environment: str = "live", path: str = "/", name: str = "hello") -> str:
-        """The body at the environment's public Service."""
+        """The answer of the environment's public Service."""
         address = self.address(f"{self.instance}-{environment}", f"{name}-{environment}")
         status, body = get(f"http://{address}{path}")
         assert status == 200, body
         return body
 
     def doctor(self) -> dict[str, dict[str, Any]]:
-        """By the names of the checks."""
+        """The checks by name."""
         return {one["name"]: one for one in self.ask("GET", "/api/doctor")["checks"]}
 
     def carrier(self, run: str) -> str:
-        """The pod whose worker has the run."""
+        """The pod whose worker carries the run."""
         url = f"redis://:{self.password}@{self.address(self.own, 'pushlive-store')}:6379/0"
         store = Store(url, self.instance)
         try:
-            held = store.client.get(store.key(f"lease:run:{run}"))
+            owner = store.client.get(store.key(f"lease:run:{run}"))
         finally:
             store.client.close()
-        return str(held or "").partition("/")[0]
+        return str(owner or "").partition("/")[0]

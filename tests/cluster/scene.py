@@ -1,5 +1,5 @@
-"""The service of ``tests.faults`` whose applications run on the test cluster, in a namespace of their own, with exactly
-the rights that docker/kubernetes gives; one more runs on this machine's Docker Engine beside them."""
+"""The service of ``tests.faults`` with its applications on the test cluster, in a namespace of their own and with
+exactly the permissions that docker/kubernetes grants. One more application runs on this machine's Docker Engine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 ROLE = ROOT / "docker" / "kubernetes" / "namespace" / "role.yaml"
 ON_CLUSTER = SERVICE.replace(
     "ready: 20s", "ready: 30s, drain: 1s, cpu: 200m"
-)  # of which a tenth is asked for
+)  # a tenth of the CPU is requested
 SMOKE = """[{get: /, contains: version}, {run: [sh, -c, 'wget -q -O - "$PUSHLIVE_URL"']}]"""
 
 
@@ -55,7 +55,7 @@ def config(registry: str, namespace: str) -> str:
 
 
 class ClusterScene(Scene):
-    """``api``: as the cluster's administrator, straight to it; the service goes through the ``gateway``."""
+    """``api``: as the cluster's administrator, directly; the service goes through the ``gateway``."""
 
     names = (*NAMES, HERE)
 
@@ -87,7 +87,7 @@ class ClusterScene(Scene):
         return {(one[SLOT], one[RELEASE]) for one in labels if COMMAND not in one}
 
     def commands_started(self, since: float, until: float) -> dict[str, int]:
-        """The cluster's as well, of all times: each run's commands have names of their own."""
+        """Including those on the cluster, of any time: the commands of each run have names of their own."""
         found = Counter(super().commands_started(since, until))
         for event in self.api.find("Event", {}):
             name = event["involvedObject"]["name"]
@@ -96,22 +96,22 @@ class ClusterScene(Scene):
         return dict(found)
 
     def address(self, name: str) -> str:
-        """The public Service's."""
+        """The public Service's IP address."""
         service = self.api.get("Service", f"{name}-live")
         assert service
         return str(service["spec"]["clusterIP"])
 
-    # ── what is done to the cluster ──────────────────────────────────────────
+    # ── changes to the cluster ──────────────────────────────────────────
 
     def change(self, method: str, path: str, body: object, kind: str = "application/json") -> Any:
-        """Any request of the administrator's; an AssertionError where it fails."""
+        """A request as the administrator. Raises AssertionError if it fails."""
         headers = {"Content-Type": kind}
         answer = self.api.raw(method, path, "a test", headers=headers, body=json.dumps(body).encode())
         assert 200 <= answer.status < 300, answer.data
         return json.loads(answer.data)
 
     def allow(self, rules: list[dict[str, Any]]) -> None:
-        """The account's rights from now on; returns once the API server goes by them."""
+        """Sets the account's permissions."""
         namespace = self.api.namespace
         self.change(
             "PATCH", f"{ROLES}/{namespace}/roles/{ACCOUNT}", {"rules": rules}, "application/merge-patch+json"
@@ -119,7 +119,7 @@ class ClusterScene(Scene):
 
 
 def rules() -> list[dict[str, Any]]:
-    """Those of docker/kubernetes for a Pushlive that runs outside of the cluster."""
+    """Those of docker/kubernetes for a Pushlive outside the cluster."""
     role = next(yaml.safe_load_all(ROLE.read_text()))
     more = [
         {"apiGroups": [one.group], "resources": [one.resource], "verbs": list(one.verbs)} for one in OUTSIDE
@@ -127,12 +127,12 @@ def rules() -> list[dict[str, Any]]:
     return [*role["rules"], *more]
 
 
-def settle_down(api: KubeApi) -> str:
-    """The account with its rights in the namespace; its token."""
+def create_account(api: KubeApi) -> str:
+    """Creates the account with its permissions in the namespace; returns its token."""
     namespace, headers = api.namespace, {"Content-Type": "application/json"}
 
     def make(path: str, body: dict[str, Any]) -> Any:
-        answer = api.raw("POST", path, "making it", headers=headers, body=json.dumps(body).encode())
+        answer = api.raw("POST", path, "creating it", headers=headers, body=json.dumps(body).encode())
         assert answer.status == 201, answer.data
         return json.loads(answer.data)
 
@@ -169,12 +169,12 @@ def kubeconfig_for(url: str, token: str) -> str:
 def cluster_scene(
     client: docker.DockerClient, kubeconfig: Path, registry: str, folder: Path
 ) -> Iterator[ClusterScene]:
-    """A service with all of its applications live."""
+    """The service with all its applications live."""
     namespace = f"faults-{secrets.token_hex(3)}"
     api = KubeApi(lambda: connect("", namespace))
     clusterbench.make_namespace(api, namespace)
     try:
-        token = settle_down(api)
+        token = create_account(api)
         with Gateway(kubeconfig) as gateway:
             own = folder / "kubeconfig"
             own.write_text(kubeconfig_for(gateway.url, token))
@@ -187,15 +187,15 @@ def cluster_scene(
                 one = ClusterScene(service, api, gateway)
                 one.begin(one.names)
                 yield one
-                gateway.mend()
-                gateway.answer_truly()
+                gateway.restore()
+                gateway.forward_all()
     finally:
         clusterbench.end_namespace(api, namespace)
 
 
 @contextmanager
 def trying(scene: ClusterScene, name: str) -> Iterator[Trial]:
-    """One try of one fault on an application, under requests of which none may be lost; judged at its end."""
+    """One trial of a fault on an application, under requests of which none may be lost; it is judged at the end."""
     trial = Trial(scene, name, random.Random(name))
     until(lambda: trial.page() != "", 30)
     try:
@@ -206,8 +206,8 @@ def trying(scene: ClusterScene, name: str) -> Iterator[Trial]:
         assert trial.against_the_rules() == []
         assert trial.verdict() == ([], [])
     except BaseException as error:
-        scene.gateway.mend()  # the next test begins on a way that is open
-        scene.gateway.answer_truly()
+        scene.gateway.restore()  # for the next test
+        scene.gateway.forward_all()
         error.add_note(trial.evidence())
         raise
     finally:

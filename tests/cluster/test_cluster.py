@@ -1,4 +1,4 @@
-"""The cluster is what the engine's tests take it for: real pods, real Services, real rights. One test per promise."""
+"""The cluster is what the engine's tests assume: real pods, Services and permissions. One test per assumption."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.paths import ROOT
 from tests.support.waiting import until
 
 local = pytest.mark.skipif(
-    "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="is about the cluster that scripts/cluster makes"
+    "PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="needs the cluster of scripts/cluster"
 )
 LOGIN = {"username": where.REGISTRY_USER, "password": where.REGISTRY_PASSWORD}
 
@@ -51,7 +51,7 @@ class Space:
         return self.core.read_namespaced_pod(name, self.name)
 
     def until(self, name: str, seen: Callable[[Any], object]) -> Any:
-        """The pod, as soon as it is seen so."""
+        """The pod, once ``seen`` is true of it."""
         until(lambda: seen(self.pod(name)), 30)
         return self.pod(name)
 
@@ -102,30 +102,28 @@ def test_the_node_is_ready_and_takes_pods(core: client.CoreV1Api) -> None:
 
 
 @local
-def test_a_pod_from_the_registry_by_digest_answers_by_its_address(space: Space, pushed_app: str) -> None:
+def test_a_pod_from_the_registry_by_digest_answers_at_its_ip_address(space: Space, pushed_app: str) -> None:
     space.run("hello", pushed_app)
     pod = space.until("hello", ready)
     assert ask(f"http://{pod.status.pod_ip}:8080/?text").startswith("Hello ")
 
 
 @local
-def test_a_service_leads_to_it_from_the_host_and_from_pods(space: Space, pushed_app: str) -> None:
-    """From the pod itself, too."""
+def test_a_service_can_be_reached_from_the_host_and_from_pods(space: Space, pushed_app: str) -> None:
+    """Also from the pod itself."""
     address = space.serve("hello").spec.cluster_ip
     space.run("hello", pushed_app)
     space.run("visitor", pushed_app)
     space.until("hello", ready)
     space.until("visitor", ready)
-    until(
-        lambda: answers(f"http://{address}/?text")
-    )  # the rules follow the endpoints at once, but after them
+    until(lambda: answers(f"http://{address}/?text"))  # the rules follow the endpoints with a short delay
     for visitor in ("hello", "visitor"):
         said = inside(space, visitor, "wget", "-q", "-O", "-", f"http://{address}/?text")
         assert said.startswith("Hello "), visitor
 
 
 @local
-def test_a_service_is_found_by_its_name(space: Space, pushed_app: str) -> None:
+def test_a_service_is_resolved_by_its_name(space: Space, pushed_app: str) -> None:
     space.serve("hello")
     space.run("hello", pushed_app)
     space.until("hello", ready)
@@ -145,7 +143,7 @@ def inside(space: Space, pod: str, *command: str) -> str:
     return subprocess.run(kubectl, cwd=ROOT, capture_output=True, text=True).stdout
 
 
-def test_the_api_servers_proxy_leads_to_a_service(space: Space, pushed_app: str) -> None:
+def test_a_service_can_be_reached_through_the_api_servers_proxy(space: Space, pushed_app: str) -> None:
     space.serve("hello")
     space.run("hello", pushed_app)
     space.until("hello", ready)
@@ -156,7 +154,7 @@ def test_the_api_servers_proxy_leads_to_a_service(space: Space, pushed_app: str)
                 "hello:80", space.name, "healthz", _preload_content=False
             )
         except ApiException as error:
-            if error.status == 503:  # the endpoint is not known yet
+            if error.status == 503:  # the API server does not know the endpoint yet
                 return False
             raise
         return answer.status == 200
@@ -165,11 +163,11 @@ def test_the_api_servers_proxy_leads_to_a_service(space: Space, pushed_app: str)
 
 
 @pytest.mark.parametrize(("shared", "code"), [(True, 143), (False, 137)])
-def test_an_app_that_is_not_the_first_process_hears_the_request_to_end(
+def test_an_application_that_is_not_pid_1_ends_on_sigterm(
     space: Space, pushed_app: str, shared: bool, code: int
 ) -> None:
-    """128 + SIGTERM where the sandbox is the first process; else the kernel keeps from it what it does not handle."""
-    hold = ["pushlive.test/hold"]  # so that it can be seen ended
+    """With 128 + SIGTERM if the sandbox is PID 1; otherwise the kernel ignores signals that it does not handle."""
+    hold = ["pushlive.test/hold"]  # keeps the ended pod
     spec = {"shareProcessNamespace": shared, "terminationGracePeriodSeconds": 1 if code == 137 else 60}
     space.run("hello", pushed_app, finalizers=hold, **spec)
     space.until("hello", ready)
@@ -179,22 +177,22 @@ def test_an_app_that_is_not_the_first_process_hears_the_request_to_end(
     assert ended.exit_code == code
 
 
-def test_the_sandbox_collects_children_that_nobody_waits_for(space: Space, pushed_app: str) -> None:
-    """None is left as a zombie."""
+def test_the_sandbox_reaps_orphaned_processes(space: Space, pushed_app: str) -> None:
+    """No zombie is left."""
     orphan = "(sleep 0.1 & true) ; sleep 0.5; ps -o stat,comm | grep -c '^Z'"
     space.run("orphans", pushed_app, "sh", "-c", f"{orphan}; true", shareProcessNamespace=True)
     space.until("orphans", exit_of)
     assert space.core.read_namespaced_pod_log("orphans", space.name).strip() == "0"
 
 
-def test_too_much_memory_is_named(space: Space, pushed_app: str) -> None:
+def test_running_out_of_memory_is_reported(space: Space, pushed_app: str) -> None:
     limits = {"resources": {"limits": {"memory": "16Mi"}}}
     space.run("greedy", pushed_app, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", container=limits)
     assert exit_of(space.until("greedy", exit_of)).reason == "OOMKilled"
 
 
 @local
-def test_a_locked_registry_gives_nothing_away_without_the_secret(
+def test_a_registry_with_a_password_needs_the_secret(
     space: Space, docker_client: docker.DockerClient, app_image: str, instance: str
 ) -> None:
     address = f"localhost:{where.LOCKED_REGISTRY}"
@@ -211,7 +209,7 @@ def test_a_locked_registry_gives_nothing_away_without_the_secret(
     space.until("friend", ready)
 
 
-def test_an_account_without_a_role_may_nothing(space: Space, kubeconfig: Path) -> None:
+def test_an_account_without_a_role_has_no_permissions(space: Space, kubeconfig: Path) -> None:
     token = space.core.create_namespaced_service_account_token(
         "default", space.name, {"spec": {}}
     ).status.token
@@ -221,12 +219,12 @@ def test_an_account_without_a_role_may_nothing(space: Space, kubeconfig: Path) -
     own.api_key = {"authorization": f"Bearer {token}"}
     with client.ApiClient(own) as stranger, pytest.raises(ApiException) as refused:
         client.CoreV1Api(stranger).list_namespaced_pod(space.name)
-    assert refused.value.status == 403  # known, but not allowed
+    assert refused.value.status == 403  # authenticated, but not permitted
     assert f"system:serviceaccount:{space.name}:default" in refused.value.body
 
 
 @local
-def test_a_lost_component_is_named_and_started_again(kubeconfig: Path) -> None:
+def test_a_killed_component_is_reported_and_started_again(kubeconfig: Path) -> None:
     scripts_cluster("kill", "kube-scheduler")
     status = subprocess.run([ROOT / "scripts" / "cluster", "status"], capture_output=True, text=True)
     assert status.returncode == 1

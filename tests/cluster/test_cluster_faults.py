@@ -1,5 +1,5 @@
-"""What goes wrong with and around a cluster, tried on the whole real service, with its exact rights, under requests of
-which none may be lost: docs/faults.md."""
+"""Faults of and around a cluster, on the whole real service with its exact permissions, under requests of which none
+may be lost: docs/faults.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.waiting import until
 
 pytestmark = [local, pytest.mark.timeout(280)]
 
-# Where a worker dies on a run's way, and who dies.
+# Where a worker dies during a run, and which process.
 KILLS = (
     Trap("builder.push", "before", "job"),
     Trap("builder.push", "after", "worker"),
@@ -57,7 +57,7 @@ def scene(
 
 
 def test_fault_33_a_worker_killed_at_any_step_on_a_cluster(scene: ClusterScene) -> None:
-    """Another one goes on with the run: it is live once, and no release command has run twice."""
+    """Another worker continues the run: it goes live once, and no release command runs twice."""
 
     def kill(number: int) -> None:
         for trap in KILLS[number :: len(NAMES)]:
@@ -71,7 +71,7 @@ def test_fault_33_a_worker_killed_at_any_step_on_a_cluster(scene: ClusterScene) 
 
 
 def test_fault_33_a_revert_killed_at_its_steps_on_a_cluster(scene: ClusterScene) -> None:
-    """The bad release's connections are ended by whoever goes on."""
+    """The worker that continues the revert ends the bad release's connections."""
     traps = (
         Trap("engine.switch", "inside", "job"),
         Trap("engine.detach", "before", "worker"),
@@ -97,14 +97,14 @@ def test_fault_33_a_revert_killed_at_its_steps_on_a_cluster(scene: ClusterScene)
 
 
 def pods(scene: ClusterScene, name: str, slot: str = "") -> set[str]:
-    """The names of an application's pods, of one slot or of both, also of those that end just now."""
+    """The names of an application's pods, of one slot or both, including those that are ending."""
     labels = {PIPELINE: name} | ({SLOT: slot} if slot else {})
     return {pod["metadata"]["name"] for pod in scene.api.find("Pod", labels)}
 
 
 def test_fault_40_the_api_server_goes_away_at_every_step(scene: ClusterScene) -> None:
-    """All runs go on once it is back; what serves goes on serving; the environments on Docker are kept and deployed to
-    all the while."""
+    """All runs continue once it is back, and what serves keeps serving. Meanwhile environments on Docker are repaired
+    and deployed to."""
     places = ("engine.start", "engine.ready", "engine.preview", "engine.switch", "engine.public")
     with ExitStack() as stack, ThreadPoolExecutor(len(places)) as pool:
         trials = [stack.enter_context(trying(scene, name)) for name in NAMES[: len(places)]]
@@ -115,9 +115,9 @@ def test_fault_40_the_api_server_goes_away_at_every_step(scene: ClusterScene) ->
             let_go(scene.traps, trial.name)
         for trial, one in zip(trials, pushed, strict=True):
             trial.said(one, "does not answer", 30)
-        goes_on(scene)
+        docker_works(scene)
         assert [trial.page() for trial in trials] != [trial.expected for trial in trials]
-        scene.gateway.mend()
+        scene.gateway.restore()
         for trial, one in zip(trials, pushed, strict=True):
             run = trial.ended(one)
             assert run.outcome == Outcome.LIVE
@@ -125,12 +125,12 @@ def test_fault_40_the_api_server_goes_away_at_every_step(scene: ClusterScene) ->
 
 
 def blamed(scene: ClusterScene, name: str, run: Run) -> bool:
-    """The run's release is in quarantine. Those of other tests may be, after a revert."""
+    """True if the run's release is in quarantine. Releases of other tests may be, after a revert."""
     return run.release in {entry.release for entry in scene.live(name).quarantine}
 
 
-def goes_on(scene: ClusterScene) -> None:
-    """The environment on Docker: a container that is taken away comes back, and a push goes live."""
+def docker_works(scene: ClusterScene) -> None:
+    """Asserts that the environment on Docker works: a removed container comes back, and a push goes live."""
     with_docker = Trial(scene, HERE, random.Random())
     before = with_docker.page()
     container, *_ = scene.service.containers(HERE)
@@ -142,18 +142,18 @@ def goes_on(scene: ClusterScene) -> None:
 
 
 def test_fault_40_the_api_server_is_silent(scene: ClusterScene) -> None:
-    """As above, where connections stand and nothing comes: a silence is not waited for again and again."""
+    """As above, with open connections and no answers: the service does not wait for them again and again."""
     with trying(scene, NAMES[0]) as trial:
         one, _ = trial.trapped(Trap("engine.expose", "before", "wait"))
         scene.gateway.silence()
         let_go(scene.traps, trial.name)
-        goes_on(scene)
-        scene.gateway.mend()
+        docker_works(scene)
+        scene.gateway.restore()
         assert trial.ended(one).outcome == Outcome.LIVE
 
 
 def test_fault_40_the_api_server_is_busy(scene: ClusterScene) -> None:
-    """Every fifth request is answered 409, 429, 500 or 503 in turn; a push and a revert come through."""
+    """Every fifth request is answered 409, 429, 500 or 503 in turn; a push and a revert still succeed."""
     statuses, requests = itertools.cycle((409, 429, 500, 503)), itertools.count(1)
     with trying(scene, NAMES[1]) as trial:
         before = trial.page()
@@ -166,13 +166,13 @@ def test_fault_40_the_api_server_is_busy(scene: ClusterScene) -> None:
             scene.service.pushlive("revert", trial.name)
             until(lambda: trial.page() == trial.expected)
         finally:
-            scene.gateway.answer_truly()
+            scene.gateway.forward_all()
         assert scene.gateway.refused > 20
         scene.service.pushlive("resume", trial.name)
 
 
 def test_fault_40_a_watch_is_dropped_again_and_again(scene: ClusterScene) -> None:
-    """While a slow application starts: nothing that happened in between is missed."""
+    """While a slow application starts: no change is missed."""
     over = threading.Event()
 
     def drop() -> None:
@@ -198,7 +198,7 @@ def slow(version: str) -> dict[str, str | None]:
 
 
 def test_fault_40_a_right_is_lost_in_the_middle(scene: ClusterScene) -> None:
-    """The run fails, says which right is missing, and takes nothing from what serves; `retry` goes live."""
+    """The run fails and names the missing permission; what serves is not touched; `retry` goes live."""
     less = [one | {"verbs": ["get", "list"]} if "deployments" in one["resources"] else one for one in rules()]
     with trying(scene, NAMES[3]) as trial:
         before = trial.page()
@@ -225,7 +225,7 @@ def test_fault_40_a_right_is_lost_in_the_middle(scene: ClusterScene) -> None:
 def test_fault_40_a_namespace_has_too_little_quota(
     scene: ClusterScene, resource: str, limit: str | None, said: str
 ) -> None:
-    """Said with the figures within seconds, before anything is started where it can be known."""
+    """It is reported with the figures within seconds, before anything starts if that can be known."""
     path = f"/api/v1/namespaces/{scene.api.namespace}/resourcequotas"
     with trying(scene, NAMES[4]) as trial:
         before = trial.page()
@@ -246,8 +246,8 @@ def test_fault_40_a_namespace_has_too_little_quota(
 
 
 def test_fault_40_another_field_manager_takes_over(scene: ClusterScene) -> None:
-    """Of the warm slot's replicas and of the public Service's selector: what the records say is brought back, and
-    whoever applies without force is told whose it is."""
+    """It takes over the warm slot's replicas and the public Service's selector: Pushlive restores what the records
+    say, and an apply without force is told that the fields belong to Pushlive."""
     name, path = NAMES[5], f"/apis/apps/v1/namespaces/{scene.api.namespace}/deployments"
     with trying(scene, name) as trial:
         trial.push()
@@ -293,7 +293,7 @@ def ready_pods(scene: ClusterScene, name: str, slot: str) -> list[object]:
 def test_fault_40_a_component_is_killed_in_the_middle_of_a_deploy(
     scene: ClusterScene, component: str
 ) -> None:
-    """And started again some seconds later: the run goes on, and nobody who asks the application notices."""
+    """It is started again some seconds later: the run continues, and the application's clients notice nothing."""
     with trying(scene, NAMES[0]) as trial:
         one, _ = trial.trapped(Trap("engine.start", "before", "wait"))
         scripts_cluster("kill", component)

@@ -1,6 +1,6 @@
-"""Real pods and real Service routing under clients that never reconnect by themselves, every answer counted. Nobody is
-answered by the old release once it was detached, and no request is lost on the way: a connection that the server closes
-between two requests costs its client one repetition, nothing else."""
+"""Real pods and real Service routing under clients that never reconnect by themselves, with every answer counted.
+After a detach no client is answered by the old release, and no request is lost: if the server closes a connection
+between two requests, the client repeats one request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conftest import push
 from tests.support.clusterbench import ClusterBench, make
 from tests.support.waiting import until
 
-pytestmark = local  # a Service's own address leads there from this machine
+pytestmark = local  # a Service's IP address can be reached from this machine
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def patient(docker_client: docker.DockerClient, registry: str, instance: str) ->
 
 
 @dataclass
-class Town:
-    """One environment with its callers."""
+class Scene:
+    """One environment with its clients."""
 
     bench: ClusterBench
 
@@ -54,19 +54,19 @@ class Town:
         return str(service["spec"]["clusterIP"])
 
     def first(self) -> SlotSpec:
-        """r1 serves in blue, and the node knows it."""
+        """r1 serves in blue, and the node has seen it."""
         spec = self.spec("blue", 1)
         self.bench.deploy(spec)
         self.serves("r1")
         return spec
 
     def serves(self, release: str) -> None:
-        """Waits until whoever comes anew is answered by that release: nodes follow a switch within a second or so, and
-        later where their API server was away just before."""
+        """Waits until new connections are answered by that release: nodes follow a switch within about a second, or
+        later if the API server was away just before."""
         until(lambda: {ask(self.address) for _ in range(20)} == {release}, 60)
 
     def moves(self, spec: SlotSpec) -> None:
-        """What a run does: started, ready, exposed, switched."""
+        """What a run does: start, ready, expose, switch."""
         self.bench.stand(spec)
         self.bench.engine.switch(spec)
 
@@ -74,7 +74,7 @@ class Town:
         return Callers(self.address).kept(4).fresh(2).kept(1, "/slow").fresh(1, "/slow")
 
     def pods(self, release: int) -> set[str]:
-        """Those of that release, also where they end just now."""
+        """The pods of that release, including those that are ending."""
         found = self.bench.api.find(
             "Pod", {"pushlive/release": str(release), "pushlive/pipeline": self.bench.name}
         )
@@ -85,14 +85,14 @@ class Town:
 
 
 @pytest.fixture
-def town(namespace: str, instance: str, patient: str) -> Iterator[Town]:
+def town(namespace: str, instance: str, patient: str) -> Iterator[Scene]:
     one = make(instance, namespace, patient)
-    yield Town(one)
+    yield Scene(one)
     one.engine.remove(one.ref())
 
 
 def ask(address: str) -> str:
-    """Over a connection of its own; "" where nobody answers."""
+    """The answer on a new connection; "" if there is none."""
     try:
         with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
             return str(answer.read().decode())
@@ -105,13 +105,13 @@ def by_kind(said: dict[str, set[str]], kind: str) -> set[str]:
     return set().union(*(releases for client, releases in said.items() if client.startswith(kind)))
 
 
-def test_after_a_detach_nobody_is_answered_by_the_old_release(town: Town) -> None:
+def test_after_a_detach_no_client_is_answered_by_the_old_release(town: Scene) -> None:
     blue, green, engine = town.first(), town.spec("green", 2), town.bench.engine
     with town.callers() as callers:
         town.moves(green)
         town.serves("r2")
         said = callers.since(callers.round())
-        assert by_kind(said, "kept") == {"r1"}, "whoever keeps a connection stays where it leads"
+        assert by_kind(said, "kept") == {"r1"}, "a kept connection stays with its release"
         assert callers.moved.total() == 0
 
         old = town.pods(1)
@@ -121,7 +121,7 @@ def test_after_a_detach_nobody_is_answered_by_the_old_release(town: Town) -> Non
         assert {callers.moved[client] for client in said if client.startswith("kept")} == {1}
         assert engine.detach(blue.ref, "the switch to r2") == 0
 
-        # The slot is warm again: back at once, and nobody notices that either.
+        # The slot is warm again: a switch back is immediate and costs no request either.
         engine.start(blue, town.bench.watch())
         assert len(engine.ready(blue, town.bench.events.append, town.bench.watch())) == 2
         engine.switch(blue)
@@ -130,8 +130,8 @@ def test_after_a_detach_nobody_is_answered_by_the_old_release(town: Town) -> Non
     assert callers.lost == []
 
 
-def test_a_revert_ends_the_bad_releases_connections_at_once(town: Town) -> None:
-    """Without a wait between the switch and the detachment, when nodes may not even know of the switch."""
+def test_a_revert_ends_the_bad_releases_connections_at_once(town: Scene) -> None:
+    """Without a wait between switch and detach, when nodes may not have seen the switch."""
     blue, green, engine = town.first(), town.spec("green", 2), town.bench.engine
     town.moves(green)
     town.serves("r2")
@@ -146,8 +146,8 @@ def test_a_revert_ends_the_bad_releases_connections_at_once(town: Town) -> None:
     assert callers.lost == []
 
 
-def test_one_release_after_the_other_under_load(town: Town) -> None:
-    """A slot is filled anew while connections to what it held are still open."""
+def test_one_release_after_another_under_load(town: Scene) -> None:
+    """A slot gets the next release while connections to its previous one are still open."""
     town.first()
     with town.callers() as callers:
         for release in (2, 3, 4):
@@ -159,7 +159,7 @@ def test_one_release_after_the_other_under_load(town: Town) -> None:
     assert by_kind(callers.since(0), "fresh") >= {"r1", "r4"}
 
 
-def test_a_pod_that_is_deleted_or_evicted_while_it_serves_costs_no_request(town: Town) -> None:
+def test_deleting_or_evicting_a_serving_pod_loses_no_request(town: Scene) -> None:
     blue, api = town.first(), town.bench.api
     with town.callers() as callers:
         for evicted in (False, True):
@@ -167,7 +167,7 @@ def test_a_pod_that_is_deleted_or_evicted_while_it_serves_costs_no_request(town:
             one = min(before)
             if evicted:
                 evict(town.bench, one, 201)
-                # While one is missing the cluster itself keeps whoever empties the node from the other.
+                # While one pod is missing, the disruption budget protects the other.
                 evict(town.bench, max(before), 429)
             else:
                 api.delete("Pod", one)
@@ -179,7 +179,7 @@ def test_a_pod_that_is_deleted_or_evicted_while_it_serves_costs_no_request(town:
 
 
 def evict(bench: ClusterBench, pod: str, status: int) -> None:
-    """What `kubectl drain` asks for each pod of a node."""
+    """The request of `kubectl drain` for each pod of a node."""
     body: dict[str, Any] = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
     path, headers = f"{bench.api.path('Pod', pod)}/eviction", {"Content-Type": "application/json"}
     answer = bench.api.raw("POST", path, "evicting", headers=headers, body=json.dumps(body).encode())

@@ -1,5 +1,5 @@
-"""Pushlive itself on the cluster, with exactly the rights that docker/kubernetes gives it: a push goes live into two
-namespaces, and back; a worker that ends loses nothing; what it may not do is said, and cannot be done."""
+"""Pushlive itself on the cluster, with exactly the permissions that docker/kubernetes grants: a push goes live in two
+namespaces and is reverted; a worker that ends loses nothing; a missing permission is reported, and cannot be used."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def service(
     assert built.returncode == 0, built.stdout + built.stderr
     image = push(docker_client, built.stdout.split()[-1], f"{registry}/pushlive")
     folder = Path(tempfile.mkdtemp(prefix="pl-"))
-    folder.chmod(0o755)  # the pods' user looks into it
+    folder.chmod(0o755)  # the pods' user reads it
     with engine_over_tcp() as builder:
         one = Installed(folder, docker_client.api, CONFIG.replace("REGISTRY", registry), image, builder)
         try:
@@ -72,7 +72,7 @@ def put(service: Installed, value: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_push_goes_live_into_two_namespaces_with_a_secret(service: Installed) -> None:
+def test_a_push_goes_live_in_two_namespaces_with_a_secret(service: Installed) -> None:
     put(service, "first")
     output = service.push(web("version 1", command=TELL))
     assert service.run("hello#1")["outcome"] == "live", output
@@ -85,11 +85,11 @@ def test_a_push_goes_live_into_two_namespaces_with_a_secret(service: Installed) 
 
 
 def shows(service: Installed, page: str, word: str) -> None:
-    """On live; a node may follow a moment after the Service's endpoints."""
+    """Waits until live shows them: a node follows the Service's endpoints with a short delay."""
     until(lambda: (service.page(), service.page("live", "/word")) == (page, word))
 
 
-def test_a_revert_brings_the_release_and_its_secret_back(service: Installed) -> None:
+def test_a_revert_restores_the_release_and_its_secret(service: Installed) -> None:
     put(service, "second")
     service.push(web("version 2", command=TELL))
     shows(service, "version 2\n", "second\n")
@@ -98,20 +98,20 @@ def test_a_revert_brings_the_release_and_its_secret_back(service: Installed) -> 
     service.pushlive("resume", "hello")
 
 
-def test_the_service_sees_its_own_rights_and_lacks_none(service: Installed) -> None:
+def test_the_service_checks_its_permissions_and_none_is_missing(service: Installed) -> None:
     until(lambda: service.doctor()["workers"]["ok"], 30)
     checks = service.doctor()
     assert [one for one in checks.values() if not one["ok"]] == []
     for space in service.spaces:
         assert "every right is there" in checks[f"kubernetes:/{space}"]["text"]
-    assert "engine" not in checks  # Docker makes the images, and runs nothing
+    assert "engine" not in checks  # Docker builds the images, and runs nothing
     assert checks["builder"]["text"].startswith("Docker Engine")
     assert "hello" in service.inside("status")
-    until(lambda: all(map(is_ready, service.objects(service.own, "pods"))), 60)  # as their own probes find
+    until(lambda: all(map(is_ready, service.objects(service.own, "pods"))), 60)  # by their own probes
 
 
 @pytest.mark.parametrize("grace", ["--grace-period=30", "--grace-period=0"])
-def test_a_worker_that_is_taken_away_in_the_middle_loses_nothing(service: Installed, grace: str) -> None:
+def test_deleting_a_worker_during_a_run_loses_nothing(service: Installed, grace: str) -> None:
     kubectl("-n", service.own, "scale", "deployment/pushlive-workers", "--replicas=2")
     kubectl("-n", service.own, "rollout", "status", "--timeout=60s", "deployment/pushlive-workers")
     repository = service.repository()
@@ -125,13 +125,13 @@ def test_a_worker_that_is_taken_away_in_the_middle_loses_nothing(service: Instal
     pod = service.carrier(run)
     force = ["--force"] if grace.endswith("=0") else []
     kubectl("-n", service.own, "delete", "pod", pod, grace, *force, "--wait=false")
-    until(lambda: service.carrier(run) not in ("", pod), 30)  # it goes on with the other one's worker
+    until(lambda: service.carrier(run) not in ("", pod), 30)  # the other pod's worker continues it
     pushing.communicate(timeout=90)
     assert service.wait(run)["outcome"] == "live"
     until(lambda: service.page() == f"{content}\n")
 
 
-def test_what_it_may_not_do_any_more_is_named(service: Installed) -> None:
+def test_a_permission_that_was_removed_is_reported(service: Installed) -> None:
     role = json.loads(kubectl("-n", service.spaces[1], "get", "role", "pushlive", "-o", "json"))
     for rule in role["rules"]:
         if "deployments" in rule["resources"]:
@@ -165,13 +165,13 @@ def test_a_webhooks_secret_comes_from_a_file(service: Installed) -> None:
         assert service.http("POST", "/hooks/github", body, headers)[0] == status
 
 
-def test_all_of_it_can_go_and_come_back(service: Installed) -> None:
-    """Nothing is kept in a pod; and what is for its owner alone is that still after volumes were mounted anew."""
+def test_everything_can_be_stopped_and_started_again(service: Installed) -> None:
+    """Nothing is kept in a pod, and private files are still private after their volume is mounted again."""
     before = service.page("live", "/word")
     parts = ("deployment/pushlive-web", "deployment/pushlive-workers", "statefulset/pushlive-store")
     kubectl("-n", service.own, "scale", "--replicas=0", *parts)
     until(lambda: not service.objects(service.own, "pods"), 60)
-    assert service.page("live", "/word") == before  # what is live is nobody's but the cluster's
+    assert service.page("live", "/word") == before  # what is live does not need Pushlive
     kubectl("-n", service.own, "scale", "--replicas=1", *parts)
     kubectl("-n", service.own, "rollout", "status", "--timeout=60s", *parts[:2])
     until(lambda: service.doctor()["workers"]["ok"], 60)
@@ -183,7 +183,7 @@ def test_all_of_it_can_go_and_come_back(service: Installed) -> None:
     assert "files" in service.inside("backup", "/tmp/backup")
 
 
-def test_no_other_namespace_can_be_touched(service: Installed, kubeconfig: Path) -> None:
+def test_it_has_no_permissions_in_other_namespaces(service: Installed, kubeconfig: Path) -> None:
     words = ("-n", service.own, "create", "token", "pushlive")
     own = client.Configuration()
     config.load_kube_config(str(kubeconfig), client_configuration=own)
@@ -206,10 +206,8 @@ def test_no_other_namespace_can_be_touched(service: Installed, kubeconfig: Path)
         assert refused.value.status == 403
 
 
-def test_on_one_node_the_same_manifests_take_a_volume_of_that_node(
-    service: Installed, tmp_path: Path
-) -> None:
-    """As the API server takes them; nothing is changed."""
+def test_the_component_one_node_uses_a_volume_of_that_node(service: Installed, tmp_path: Path) -> None:
+    """A dry run on the API server; nothing is changed."""
     shutil.copytree(service.manifests, tmp_path / "manifests")
     overlay = tmp_path / "manifests" / "example" / "pushlive" / "kustomization.yaml"
     made = yaml.safe_load(overlay.read_text())
@@ -226,7 +224,7 @@ def test_on_one_node_the_same_manifests_take_a_volume_of_that_node(
         assert affinity["requiredDuringSchedulingIgnoredDuringExecution"]
 
 
-def test_everything_that_runs_can_be_taken_away(service: Installed) -> None:
+def test_down_removes_every_application(service: Installed) -> None:
     kubectl("-n", service.own, "scale", "deployment/pushlive-workers", "--replicas=0")
     workers = ("-l", "app.kubernetes.io/component=workers")
     until(lambda: not service.objects(service.own, "pods", *workers), 60)

@@ -1,4 +1,4 @@
-"""The service on a machine without a Docker Engine, all of its environments on a cluster: it starts, says what it
+"""The service on a machine without a Docker Engine, with all environments on a cluster: it starts, reports what it
 cannot do, and cleans up."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def service(docker_client: docker.DockerClient, namespace: str) -> Iterator[Serv
         yield one
 
 
-def test_it_starts_and_says_that_nothing_can_be_built(service: Service) -> None:
+def test_it_starts_and_reports_that_nothing_can_be_built(service: Service) -> None:
     assert "nothing can be built" in service.output
     until(lambda: service.pushlive("doctor", code=None).code == 0, 30)  # as soon as the keeper is at work
     found = json.loads(service.pushlive("doctor", "--json").out)["checks"]
@@ -39,11 +39,11 @@ def test_it_starts_and_says_that_nothing_can_be_built(service: Service) -> None:
     assert "every right is there" in cluster["text"]
 
 
-def test_cleaning_up_asks_no_docker(service: Service) -> None:
+def test_gc_does_not_ask_docker(service: Service) -> None:
     assert "nothing to clean up" in service.pushlive("gc").out
 
 
-def test_down_takes_what_is_on_the_cluster_and_passes_docker_over(service: Service) -> None:
+def test_down_removes_what_is_on_the_cluster_and_skips_docker(service: Service) -> None:
     service.pushlive("down")
     done = service.pushlive("down", "--all")
     assert "Nothing was removed there" in done.out

@@ -1,4 +1,4 @@
-"""What fits beside what runs, from quotas and quantities."""
+"""Quotas and quantities."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_quantities_are_read_as_kubernetes_writes_them(text: str, number: str) -
 
 
 @pytest.mark.parametrize("text", ["", "Mi", "1 Mi", "1KiB", "1.2.3", "lots", "1ki", "."])
-def test_what_is_no_quantity_is_refused(text: str) -> None:
+def test_a_malformed_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         parse_quantity(text)
 
@@ -59,7 +59,7 @@ def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any)
     return {"metadata": {"name": "small"}, "spec": spec, "status": {"hard": hard, "used": used or {}}}
 
 
-def test_what_is_asked_for_is_counted_by_the_names_that_quotas_have() -> None:
+def test_demand_is_counted_by_the_names_that_quotas_use() -> None:
     asks = demand_of(WANTED).amounts
     assert asks["pods"] == asks["count/pods"] == 2
     assert asks["limits.memory"] == asks["requests.memory"] == asks["memory"] == 128 << 20
@@ -77,16 +77,16 @@ def test_what_is_asked_for_is_counted_by_the_names_that_quotas_have() -> None:
         ({"limits.cpu": "900m"}, "1 of limits.cpu; the quota small has 0.9 left of 0.9"),
     ],
 )
-def test_what_is_beyond_a_quota_is_said_with_the_figures(hard: dict[str, str], said: str) -> None:
+def test_what_exceeds_a_quota_is_listed_with_the_figures(hard: dict[str, str], said: str) -> None:
     assert list(exceeded(quota(hard), demand_of(WANTED), demand_of(None))) == [said]
 
 
-def test_what_fits_exactly_fits_and_other_things_are_no_matter() -> None:
+def test_an_exact_fit_fits_and_other_resources_are_ignored() -> None:
     hard = {"limits.memory": "128Mi", "pods": "2", "cpu": "100m", "services.loadbalancers": "0"}
     assert list(exceeded(quota(hard), demand_of(WANTED), demand_of(None))) == []
 
 
-def test_what_the_slot_holds_already_counts_as_free() -> None:
+def test_what_the_slot_uses_already_counts_as_free() -> None:
     full = quota({"limits.memory": "128Mi", "pods": "2"}, {"limits.memory": "128Mi", "pods": "2"})
     assert list(exceeded(full, demand_of(WANTED), demand_of(WANTED))) == []
     assert len(list(exceeded(full, demand_of(WANTED), demand_of(None)))) == 2
@@ -96,7 +96,7 @@ def test_what_the_slot_holds_already_counts_as_free() -> None:
     "spec",
     [{"scopes": ["BestEffort"]}, {"scopes": ["Terminating"]}, {"scopeSelector": {"matchExpressions": []}}],
 )
-def test_a_quota_for_others_is_none_for_us(spec: dict[str, Any]) -> None:
+def test_a_quota_for_other_pods_is_ignored(spec: dict[str, Any]) -> None:
     assert list(exceeded(quota({"pods": "0"}, **spec), demand_of(WANTED), demand_of(None))) == []
     assert (
         len(
@@ -106,6 +106,6 @@ def test_a_quota_for_others_is_none_for_us(spec: dict[str, Any]) -> None:
     )
 
 
-def test_a_deployment_that_somebody_made_otherwise_is_counted_as_far_as_it_says() -> None:
+def test_a_deployment_without_resources_counts_its_pods() -> None:
     bare = {"spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "app"}]}}}}
     assert demand_of(bare).amounts == {"pods": 1, "count/pods": 1}

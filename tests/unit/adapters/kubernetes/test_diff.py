@@ -26,7 +26,7 @@ OURS = managed("pushlive", {"f:replicas": {}, **containers({".": {}, "f:image": 
 DEBUG = containers({"f:env": {'k:{"name":"DEBUG"}': {".": {}, "f:name": {}, "f:value": {}}}})
 
 
-def test_values_that_an_apply_would_change_are_named_variables_without_theirs() -> None:
+def test_changed_values_are_listed_and_variables_are_hidden() -> None:
     live, wanted = deployment(), deployment()
     wanted["spec"]["replicas"] = 2
     wanted["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "2"
@@ -37,13 +37,13 @@ def test_values_that_an_apply_would_change_are_named_variables_without_theirs() 
     assert changes(live, live) == []
 
 
-def test_what_is_there_on_one_side_alone() -> None:
+def test_a_field_on_one_side_only_is_listed() -> None:
     live, wanted = deployment(), deployment()
     del wanted["spec"]["paused"]
     assert changes(live, wanted) == ["Deployment hello-live-blue: spec.paused: true → nothing"]
 
 
-def test_a_long_value_is_cut_and_so_are_many_lines() -> None:
+def test_long_values_and_long_lists_are_cut() -> None:
     live, wanted = deployment(), deployment()
     live["spec"] = {str(n): "x" * 500 for n in range(100)}
     found = changes(live, wanted)
@@ -52,7 +52,7 @@ def test_a_long_value_is_cut_and_so_are_many_lines() -> None:
     assert all(len(line) < 200 for line in found)
 
 
-def test_who_changed_it_is_named_but_neither_ourselves_nor_the_cluster() -> None:
+def test_other_managers_are_named_but_neither_pushlive_nor_the_cluster() -> None:
     controller = {"manager": "kube-controller-manager"}
     live = deployment(
         OURS,
@@ -66,9 +66,9 @@ def test_who_changed_it_is_named_but_neither_ourselves_nor_the_cluster() -> None
     assert changes(live, wanted) == ["Deployment hello-live-blue (kubectl-edit): spec.replicas: 3 → 2"]
 
 
-def test_what_was_added_is_taken_out_what_was_dealt_stays() -> None:
+def test_added_fields_are_removed_and_assigned_ones_stay() -> None:
     live = deployment(OURS, managed("kubectl-edit", {"f:paused": {}, **DEBUG}))
-    live["spec"]["clusterIP"] = "10.0.0.1"  # nobody's
+    live["spec"]["clusterIP"] = "10.0.0.1"  # no manager's
     manifest = {
         "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "app", "image": "x@2"}]}}}
     }
@@ -77,10 +77,10 @@ def test_what_was_added_is_taken_out_what_was_dealt_stays() -> None:
     assert rest["spec"]["clusterIP"] == "10.0.0.1"
     assert rest["spec"]["replicas"] == 2
     assert [one["image"] for one in rest["spec"]["template"]["spec"]["containers"]] == ["x@2"]
-    assert live["spec"]["paused"] is True  # the object itself is as it was
+    assert live["spec"]["paused"] is True  # the argument is not changed
 
 
-def test_what_is_written_no_more_goes() -> None:
+def test_a_field_that_the_manifest_no_longer_has_is_removed() -> None:
     owned = managed("pushlive", containers({".": {}, "f:image": {}, "f:args": {}}))
     live = deployment(owned)
     live["spec"]["template"]["spec"]["containers"][0]["args"] = ["--old"]
@@ -88,12 +88,12 @@ def test_what_is_written_no_more_goes() -> None:
     assert "args" not in restored(live, manifest)["spec"]["template"]["spec"]["containers"][0]
 
 
-def test_a_path_that_is_gone_is_passed_over() -> None:
+def test_a_missing_path_is_ignored() -> None:
     live = deployment()
     assert without(live, [("f:spec", "f:strategy", "f:type"), ("f:nothing", 'k:{"name":"x"}')]) == live
 
 
-def test_what_a_hand_has_written_into_a_variable_or_an_argument_is_not_shown() -> None:
+def test_values_of_variables_and_arguments_are_not_shown() -> None:
     live, wanted = deployment(), deployment()
     container = live["spec"]["template"]["spec"]["containers"][0]
     container["env"].append({"name": "DB_PASSWORD", "value": "hunter2"})

@@ -1,4 +1,4 @@
-"""From a SlotSpec to plain data for a cluster."""
+"""Kubernetes manifests from a SlotSpec."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def command(one: SlotSpec, *argv: str, **more: str) -> dict[str, Any]:
 
 
 def everything(one: SlotSpec) -> list[Manifest]:
-    """All that an environment may have, but its Secrets."""
+    """Every object of an environment, except Secrets."""
     return [
         MAKE.public(one.ref, "blue"),
         MAKE.ingress(one.ref, ("hello.example.com",), ""),
@@ -60,10 +60,10 @@ def everything(one: SlotSpec) -> list[Manifest]:
     ]
 
 
-# ── what a pod is allowed and how it ends ────────────────────────────────────
+# ── resources, readiness and termination ────────────────────────────────────
 
 
-def test_a_pod_may_use_what_the_configuration_says_and_is_placed_by_a_part_of_its_cpu() -> None:
+def test_limits_are_the_configurations_and_a_part_of_the_cpu_is_requested() -> None:
     resources = container(spec(cpu=0.5, memory=64 << 20))["resources"]
     assert resources["limits"] == {"cpu": "500m", "memory": "64Mi"}
     assert resources["requests"] == {"cpu": "50m", "memory": "64Mi"}
@@ -71,7 +71,7 @@ def test_a_pod_may_use_what_the_configuration_says_and_is_placed_by_a_part_of_it
     assert command(spec(cpu=0.5))["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "500m"
 
 
-def test_readiness_asks_the_health_path_and_nothing_else_ends_a_pod() -> None:
+def test_readiness_uses_the_health_path_and_no_probe_ends_a_pod() -> None:
     one = container(spec(port=9000, health="/healthz?deep=1"))
     assert one["readinessProbe"]["httpGet"] == {"path": "/healthz?deep=1", "port": "http", "scheme": "HTTP"}
     assert one["ports"] == [{"name": "http", "containerPort": 9000, "protocol": "TCP"}]
@@ -79,13 +79,13 @@ def test_readiness_asks_the_health_path_and_nothing_else_ends_a_pod() -> None:
 
 
 @pytest.mark.parametrize(("stop", "seconds"), [(0.0, 1), (0.4, 1), (2.6, 3), (300.0, 300)])
-def test_the_time_to_end_is_counted_from_the_end_of_the_pause_before_it(stop: float, seconds: int) -> None:
+def test_stop_is_counted_from_the_end_of_the_pre_stop_delay(stop: float, seconds: int) -> None:
     one = pod(spec(stop=stop))
     assert one["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": manifests.PRE_STOP}}}
     assert one["terminationGracePeriodSeconds"] == manifests.PRE_STOP + seconds
 
 
-def test_a_slot_of_one_replica_has_no_disruption_budget_to_keep_a_node_from_being_emptied() -> None:
+def test_a_disruption_budget_allows_one_pod_at_a_time() -> None:
     budget = MAKE.disruption(spec(replicas=3))["spec"]
     assert budget["maxUnavailable"] == 1
     assert budget["selector"] == MAKE.deployment(spec())["spec"]["selector"]
@@ -95,7 +95,7 @@ def test_a_slot_of_one_replica_has_no_disruption_budget_to_keep_a_node_from_bein
 
 
 @pytest.mark.parametrize("build", [pod, lambda one: command(one)["spec"]])
-def test_the_defaults_are_dockers(build: Any) -> None:
+def test_the_security_defaults_are_those_on_docker(build: Any) -> None:
     one = build(spec())
     app = one["containers"][0]["securityContext"]
     assert app == {"allowPrivilegeEscalation": False, "capabilities": {"drop": workload.CAP_DROP}}
@@ -107,7 +107,7 @@ def test_the_defaults_are_dockers(build: Any) -> None:
 
 
 @pytest.mark.parametrize("build", [pod, lambda one: command(one)["spec"]])
-def test_strict_is_what_the_restricted_profile_asks_for(build: Any) -> None:
+def test_strict_complies_with_the_restricted_profile(build: Any) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards"""
     one = build(spec(security="strict"))
     app = one["containers"][0]["securityContext"]
@@ -124,7 +124,7 @@ def test_strict_is_what_the_restricted_profile_asks_for(build: Any) -> None:
 
 
 def variables(one: SlotSpec, manifest: Manifest) -> dict[str, str]:
-    """What the container gets, by Kubernetes' own rules: later sources win, `env` over all of them."""
+    """The container's variables by Kubernetes' rules: later sources win, and `env` wins over all of them."""
     sources = {"secretRef": revealed(one), "configMapRef": MAKE.config_map(one)["data"]}
     app = manifest["spec"]["containers"][0]
     found: dict[str, str] = {}
@@ -140,7 +140,7 @@ def revealed(one: SlotSpec) -> dict[str, str]:
 
 
 def expanded(text: str, known: dict[str, str]) -> str:
-    """What Kubernetes makes of a value: k8s.io/kubernetes/third_party/forked/golang/expansion/expand.go."""
+    """How Kubernetes expands a value: k8s.io/kubernetes/third_party/forked/golang/expansion/expand.go."""
     out, at = "", 0
     while at < len(text):
         rest = text[at + 1 :]
@@ -161,7 +161,7 @@ def with_secrets(one: SlotSpec) -> SlotSpec:
     return replace(one, secrets={"TOKEN": 3, "BOTH": 1}, reveal=lambda: values)
 
 
-def test_the_configuration_wins_over_secrets_and_we_over_both_as_on_docker() -> None:
+def test_the_configuration_wins_over_secrets_and_pushlive_over_both_as_on_docker() -> None:
     env = {"A": "1", "BOTH": "the configuration's", "PUSHLIVE_RELEASE": "r1", "MORE": "2", "MONEY": "$$ $(A)"}
     one, more = with_secrets(spec(env=env)), {"MORE": "3", "PRICE": "$$5 or $(A)"}
     manifest = MAKE.command(one, "x", ("true",), more)
@@ -177,7 +177,7 @@ def test_the_configuration_wins_over_secrets_and_we_over_both_as_on_docker() -> 
 @example("$$(A)")
 @example("$$")
 @example("costs $é")
-def test_a_value_and_an_argument_reach_the_application_as_they_were_written(text: str) -> None:
+def test_values_and_arguments_reach_the_application_unchanged(text: str) -> None:
     [value] = [each["value"] for each in container_of(command(spec(), B=text))["env"] if each["name"] == "B"]
     assert expanded(value, {"A": "replaced"}) == text
     assert expanded(container(spec(command=("x", text)))["args"][1], {"A": "replaced"}) == text
@@ -189,7 +189,7 @@ def container_of(manifest: Manifest) -> dict[str, Any]:
     return found
 
 
-def test_no_secret_is_anywhere_but_in_secrets() -> None:
+def test_secrets_are_only_in_secrets() -> None:
     one = with_secrets(spec(env={"A": "1"}, registry=LOGIN))
     text = json.dumps(everything(one))
     for hidden in (PASSWORD, "the secret's"):
@@ -199,7 +199,7 @@ def test_no_secret_is_anywhere_but_in_secrets() -> None:
     assert MAKE.secret(one, one.reveal())["metadata"]["labels"][INSTANCE] == "pl"
 
 
-def test_the_hash_in_a_secrets_name_tells_nothing_of_its_value() -> None:
+def test_the_hash_in_a_secrets_name_does_not_depend_on_its_value() -> None:
     one, other = with_secrets(spec()), replace(with_secrets(spec()), reveal=lambda: {"TOKEN": Secret("x")})
     assert MAKE.secret(one, one.reveal())["metadata"] == MAKE.secret(other, other.reveal())["metadata"]
     newer = replace(one, secrets={"TOKEN": 4, "BOTH": 1})
@@ -209,7 +209,7 @@ def test_the_hash_in_a_secrets_name_tells_nothing_of_its_value() -> None:
     )
 
 
-def test_nodes_log_in_to_the_registry_with_a_secret_of_its_own() -> None:
+def test_nodes_log_in_to_the_registry_with_a_pull_secret() -> None:
     one = spec(registry=LOGIN)
     found = MAKE.pull_secret(one, "u", Secret(PASSWORD))
     document = json.loads(base64.b64decode(found["data"][".dockerconfigjson"]))
@@ -221,10 +221,10 @@ def test_nodes_log_in_to_the_registry_with_a_secret_of_its_own() -> None:
     assert "imagePullSecrets" not in pod(spec(registry=Registry(repository="r.example.com/hello")))
 
 
-# ── what makes a pod what it is ──────────────────────────────────────────────
+# ── the hash ──────────────────────────────────────────────
 
 
-def test_the_hash_changes_with_what_a_pod_is_and_with_nothing_else() -> None:
+def test_the_hash_changes_with_everything_that_changes_a_pod_and_nothing_else() -> None:
     plain = MAKE.spec_hash(spec())
     assert MAKE.spec_hash(replace(spec(), run=99)) == plain
     assert MAKE.spec_hash(replace(spec(), image="sha256:elsewhere")) == plain  # what runs is `remote`
@@ -251,13 +251,13 @@ def test_the_hash_changes_with_what_a_pod_is_and_with_nothing_else() -> None:
     assert len({plain, *hashes}) == len(others) + 1
 
 
-def test_the_order_of_variables_makes_no_other_pod() -> None:
+def test_the_hash_does_not_depend_on_the_order_of_variables() -> None:
     assert MAKE.spec_hash(spec(env={"A": "1", "B": "2"})) == MAKE.spec_hash(spec(env={"B": "2", "A": "1"}))
     one, other = with_secrets(spec()), replace(with_secrets(spec()), secrets={"BOTH": 1, "TOKEN": 3})
     assert MAKE.spec_hash(one) == MAKE.spec_hash(other)
 
 
-def test_pods_carry_their_hash_and_no_run() -> None:
+def test_pods_have_their_hash_and_no_run() -> None:
     template = MAKE.deployment(spec())["spec"]["template"]
     assert template["metadata"]["labels"][SPEC] == MAKE.spec_hash(spec())
     assert RUN not in template["metadata"]["labels"]
@@ -271,7 +271,7 @@ def matches(service: Manifest, labels: dict[str, str]) -> bool:
     return service["spec"]["selector"].items() <= labels.items()
 
 
-def test_the_public_service_chooses_one_slot_and_the_preview_this_very_release() -> None:
+def test_the_public_service_selects_one_slot_and_the_preview_one_release() -> None:
     blue, green = (
         MAKE.deployment(spec(s))["spec"]["template"]["metadata"]["labels"] for s in ("blue", "green")
     )
@@ -286,7 +286,7 @@ def test_the_public_service_chooses_one_slot_and_the_preview_this_very_release()
     assert manifests.selected_slot(None) is None
 
 
-def test_a_commands_pod_belongs_to_no_service_and_no_deployment() -> None:
+def test_no_service_and_no_deployment_selects_a_commands_pod() -> None:
     labels = command(spec())["metadata"]["labels"]
     for service in (MAKE.public(spec().ref, "blue"), MAKE.preview(spec())):
         assert not matches(service, labels)
@@ -295,7 +295,7 @@ def test_a_commands_pod_belongs_to_no_service_and_no_deployment() -> None:
     assert labels[SLOT] == "blue-command"
 
 
-def test_another_installation_or_environment_is_never_chosen() -> None:
+def test_no_other_installation_or_environment_is_selected() -> None:
     labels = MAKE.deployment(spec())["spec"]["template"]["metadata"]["labels"]
     other = Manifests("other", "shop")
     for service in (other.public(spec().ref, "blue"), other.preview(spec())):
@@ -304,7 +304,7 @@ def test_another_installation_or_environment_is_never_chosen() -> None:
     assert not matches(MAKE.public(twin, "blue"), labels)
 
 
-def test_host_names_lead_to_the_public_service() -> None:
+def test_host_names_are_routed_to_the_public_service() -> None:
     found = MAKE.ingress(spec().ref, ("a.example.com", "b.example.com"), "nginx")["spec"]
     assert [rule["host"] for rule in found["rules"]] == ["a.example.com", "b.example.com"]
     backend = found["rules"][1]["http"]["paths"][0]["backend"]["service"]
@@ -313,10 +313,10 @@ def test_host_names_lead_to_the_public_service() -> None:
     assert "ingressClassName" not in MAKE.ingress(spec().ref, ("a.example.com",), "")["spec"]
 
 
-# ── whose it is ──────────────────────────────────────────────────────────────
+# ── ownership ──────────────────────────────────────────────────────────────
 
 
-def test_all_that_is_made_is_found_again_by_its_labels() -> None:
+def test_every_object_has_the_environments_labels() -> None:
     one = with_secrets(spec(env={"A": "1"}, registry=LOGIN))
     made_all = [*everything(one), MAKE.secret(one, {}), MAKE.pull_secret(one, "u", Secret("p"))]
     wanted = {"pushlive/instance": "pl", "pushlive/pipeline": "hello", "pushlive/environment": "live"}
@@ -326,7 +326,7 @@ def test_all_that_is_made_is_found_again_by_its_labels() -> None:
     assert selector(wanted) == "pushlive/instance=pl,pushlive/pipeline=hello,pushlive/environment=live"
 
 
-def test_hashed_configuration_cannot_be_changed_under_its_name() -> None:
+def test_hashed_configuration_is_immutable() -> None:
     one = with_secrets(spec(env={"A": "1"}))
     assert MAKE.config_map(one)["immutable"] is MAKE.secret(one, one.reveal())["immutable"] is True
     assert (

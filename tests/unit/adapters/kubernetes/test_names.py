@@ -1,4 +1,4 @@
-"""Names on a cluster: within its limits, and no two alike, for whatever a pipeline and an environment are called."""
+"""Names on a cluster: within its limits and unique, for any pipeline and environment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def services(pair: tuple[str, str]) -> set[str]:
 @given(pairs)
 @example(LONG)
 @example(HYPHENS)
-def test_names_and_labels_stay_within_the_clusters_limits(pair: tuple[str, str]) -> None:
+def test_names_and_labels_are_within_the_clusters_limits(pair: tuple[str, str]) -> None:
     for name in services(pair):
         assert SERVICE.fullmatch(name), name
         assert len(f"{name}-{'h' * 10}-") <= GENERATED, (
@@ -64,12 +64,12 @@ def test_names_and_labels_stay_within_the_clusters_limits(pair: tuple[str, str])
 
 @given(pairs, st.text(max_size=80), st.integers(1, 10**6))
 @example(LONG, "release-123456", 10**6)
-def test_a_commands_name_is_a_pods(pair: tuple[str, str], name: str, release: int) -> None:
+def test_a_commands_name_is_valid_for_a_pod(pair: tuple[str, str], name: str, release: int) -> None:
     made = names.command_name(spec(pair, release=release), name)
     assert SERVICE.fullmatch(made), made
 
 
-def test_commands_of_other_names_releases_and_slots_have_other_names() -> None:
+def test_different_commands_have_different_names() -> None:
     made = [
         names.command_name(spec(pair, slot, release), name)
         for pair in (LONG, ("hello", "live"))
@@ -86,24 +86,24 @@ def test_no_two_environments_share_a_name(one: tuple[str, str], other: tuple[str
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(PAIRS, 2)))
-def test_no_two_environments_share_a_name_however_they_run_together(
+def test_no_two_environments_share_a_name_even_if_joined_they_look_alike(
     one: tuple[str, str], other: tuple[str, str]
 ) -> None:
     assert not services(one) & services(other)
 
 
 @pytest.mark.parametrize("tail", ["abc123", "facade"])
-def test_an_environment_named_like_the_end_of_anothers_name_is_no_other(tail: str) -> None:
+def test_an_environment_named_like_a_hash_is_not_confused_with_another(tail: str) -> None:
     assert names.base(ref(("a-b-c", tail))) != f"a-b-c-{tail}"  # which `a-b` with `c-…` could have, too
 
 
-def test_short_names_are_what_a_person_would_write() -> None:
+def test_short_names_have_no_hash() -> None:
     assert names.base(ref(("hello", "live"))) == "hello-live"
     assert names.slot_name(ref(("my-app", "live"))) == "my-app-live-blue"
 
 
 @pytest.mark.parametrize("slot", SLOTS)
-def test_a_place_is_found_again_in_its_labels(slot: str) -> None:
+def test_a_slot_ref_is_read_from_its_labels(slot: str) -> None:
     where = ref(("hello", "live"), slot)
     labels = {**names.slot_labels("pl", where), names.INDEX: "0"}
     assert names.slot_ref(labels, "kubernetes") == where

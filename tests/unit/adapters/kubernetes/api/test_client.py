@@ -1,4 +1,4 @@
-"""The way to a cluster: what it says when there is none, and what the API's answers become."""
+"""Connecting to a cluster, and the errors that the API server's answers become."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ HEAD = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, c
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked again is asked without a pause."""
+    """Retries without pauses."""
     monkeypatch.setattr(connection, "BACKOFF", Backoff(0.0))
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """An API server that knows of nothing, unless a test says otherwise."""
+    """An API server that answers 404 by default."""
     with serving(tmp_path, lambda method, path: status(404, "NotFound", "pods is not there")) as one:
         monkeypatch.setenv("KUBECONFIG", str(one.kubeconfig))
         yield one
@@ -61,7 +61,7 @@ EVERY: dict[str, Callable[[KubeApi], object]] = {
 }
 
 
-# ── whether there is a way ───────────────────────────────────────────────────
+# ── connecting ───────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ EVERY: dict[str, Callable[[KubeApi], object]] = {
         + "clusters: [{name: c, cluster: {server: 'https://x', certificate-authority-data: '!!x'}}]\n",
     ],
 )
-def test_a_kubeconfig_that_is_none_is_the_maintainers(
+def test_a_malformed_kubeconfig_is_a_configuration_error(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "config"
@@ -103,7 +103,7 @@ def test_an_unknown_context_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         asked(KubeApi(lambda: connect("elsewhere", "")))
 
 
-def test_without_any_kubeconfig_it_is_said_where_one_was_looked_for(
+def test_without_a_kubeconfig_the_error_names_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
@@ -112,7 +112,7 @@ def test_without_any_kubeconfig_it_is_said_where_one_was_looked_for(
         connect("", "")
 
 
-def test_in_a_pod_without_an_account_of_its_own_it_is_said(
+def test_a_pod_without_a_service_account_is_a_configuration_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
@@ -122,16 +122,16 @@ def test_in_a_pod_without_an_account_of_its_own_it_is_said(
         connect("", "")
 
 
-def test_the_contexts_namespace_counts_unless_another_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_namespace_defaults_to_the_contexts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", "http://127.0.0.1:1")))
     assert connect("", "").namespace == "shop"
     assert connect("test", "other").namespace == "other"
 
 
-def test_an_api_server_that_does_not_listen_may_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as held:  # bound and not listening: nobody else gets this port
+def test_an_api_server_that_does_not_listen_raises_try_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as held:  # bound and not listening: no other process gets this port
         held.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{held.getsockname()[1]}"
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", address)))
@@ -141,11 +141,11 @@ def test_an_api_server_that_does_not_listen_may_yet(tmp_path: Path, monkeypatch:
                 act(api)
 
 
-# ── what its answers become ──────────────────────────────────────────────────
+# ── answers ──────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
-def test_passing_trouble_may_be_tried_again(code: int, server: ApiServer, api: KubeApi) -> None:
+def test_a_transient_status_raises_try_again(code: int, server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: status(code, "Whatever", "etcdserver: request timed out")
     for act in EVERY.values():
         with pytest.raises(TryAgain, match=f"answered {code}: etcdserver: request timed out"):
@@ -153,7 +153,7 @@ def test_passing_trouble_may_be_tried_again(code: int, server: ApiServer, api: K
 
 
 @pytest.mark.parametrize("code", [409, 429, 500, 503])
-def test_what_is_busy_for_a_moment_is_asked_again(code: int, server: ApiServer, api: KubeApi) -> None:
+def test_a_busy_api_server_is_asked_again(code: int, server: ApiServer, api: KubeApi) -> None:
     for act in EVERY.values():
         busy = iter((True, True, True))
         server.answers = lambda method, path, busy=busy: (  # type: ignore[misc]
@@ -163,7 +163,7 @@ def test_what_is_busy_for_a_moment_is_asked_again(code: int, server: ApiServer, 
     assert len(server.asked) == 4 * len(EVERY)
 
 
-def test_what_took_long_is_not_asked_again(
+def test_a_request_that_took_long_is_not_repeated(
     server: ApiServer, api: KubeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller has better things to do than wait for the same silence again."""
@@ -175,14 +175,14 @@ def test_what_took_long_is_not_asked_again(
 
 
 @pytest.mark.parametrize("body", ["", "<html>upstream</html>", "[]", '"no"'])
-def test_an_answer_of_something_in_between_is_an_answer(body: str, server: ApiServer, api: KubeApi) -> None:
+def test_an_answer_of_a_proxy_in_between_raises_try_again(body: str, server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: (502, body)
     for act in EVERY.values():
         with pytest.raises(TryAgain, match="answered 502"):
             act(api)
 
 
-def test_a_conflict_may_be_tried_again_and_what_is_there_already_is_no_error(
+def test_a_conflict_raises_try_again_and_an_existing_object_is_no_error(
     server: ApiServer, api: KubeApi
 ) -> None:
     server.answers = lambda method, path: status(409, "Conflict", "the object has been modified")
@@ -193,7 +193,9 @@ def test_a_conflict_may_be_tried_again_and_what_is_there_already_is_no_error(
 
 
 @pytest.mark.parametrize(("code", "reason"), [(401, "Unauthorized"), (403, "Forbidden"), (422, "Invalid")])
-def test_a_refusal_is_no_passing_trouble(code: int, reason: str, server: ApiServer, api: KubeApi) -> None:
+def test_a_refusal_is_an_engine_error_with_status_and_reason(
+    code: int, reason: str, server: ApiServer, api: KubeApi
+) -> None:
     server.answers = lambda method, path: status(code, reason, "no")
     for act in EVERY.values():
         with pytest.raises(Refused, match=f"answered {code}: no") as raised:
@@ -202,35 +204,35 @@ def test_a_refusal_is_no_passing_trouble(code: int, reason: str, server: ApiServ
         assert ("docs/kubernetes.md" in raised.value.advice) == (code in (401, 403))
 
 
-def test_what_is_gone_is_gone_in_silence(api: KubeApi) -> None:
+def test_a_missing_object_is_no_error(api: KubeApi) -> None:
     assert api.get("Pod", "p") is None
     assert api.merge("Pod", "p", {}) is None
     assert api.delete("Pod", "p") is None
     assert api.output("p", 5) == ()
 
 
-def test_events_that_may_not_be_read_hide_nothing_of_what_they_are_read_for(
-    server: ApiServer, api: KubeApi
-) -> None:
+def test_events_that_cannot_be_read_are_empty(server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: status(403, "Forbidden", "events is forbidden")
     assert api.events("Pod", "p") == []
 
 
 @pytest.mark.parametrize("body", ["<html>hello</html>", "", "[1]", "{}"])
-def test_what_is_no_kubernetes_api_is_said(body: str, server: ApiServer, api: KubeApi) -> None:
+def test_a_server_that_is_not_a_kubernetes_api_is_an_engine_error(
+    body: str, server: ApiServer, api: KubeApi
+) -> None:
     server.answers = lambda method, path: (200, body)
     with pytest.raises(EngineFailed, match="is not a Kubernetes API") as raised:
         asked(api)
     assert "`server`" in raised.value.advice
 
 
-def test_an_answer_that_breaks_off_may_be_asked_for_again(server: ApiServer, api: KubeApi) -> None:
+def test_an_incomplete_answer_raises_try_again(server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: (200, [b'{"kind": "List", "ite'])
     with pytest.raises(TryAgain, match="does not answer"):
         asked(api)
 
 
-def test_a_credential_that_cannot_be_sent_is_the_operators(
+def test_a_token_that_cannot_be_sent_is_an_engine_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "config"
@@ -240,7 +242,7 @@ def test_a_credential_that_cannot_be_sent_is_the_operators(
         asked(KubeApi(lambda: connect("", "")))
 
 
-def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(
+def test_a_missing_permission_to_forward_ports_is_not_a_refused_connection(
     server: ApiServer, api: KubeApi
 ) -> None:
     server.answers = lambda method, path: status(403, "Forbidden", "pods/portforward is forbidden")
@@ -251,7 +253,7 @@ def test_a_port_that_may_not_be_forwarded_is_told_from_one_that_refuses(
         port_forward.check_port(api, "p", 80, 1.0)
 
 
-def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_application_its_own(
+def test_a_403_of_the_api_servers_proxy_is_an_error_and_one_of_the_application_an_answer(
     server: ApiServer, api: KubeApi
 ) -> None:
     pods = {"endpoints": [{"targetRef": {"name": "hello-live-blue-abc-1"}}], "metadata": {"name": "x"}}
@@ -270,14 +272,14 @@ def test_a_check_that_may_not_go_through_the_api_is_ours_and_a_403_of_the_applic
                 KubeProbe(api).get(route, "/", 5)
 
 
-# ── following ────────────────────────────────────────────────────────────────
+# ── watching ────────────────────────────────────────────────────────────────
 
 
 def line(kind: str, name: str) -> bytes:
     return json.dumps({"type": kind, "object": {"metadata": {"name": name}}}).encode() + b"\n"
 
 
-def test_a_list_and_its_changes_are_followed_through_broken_streams(server: ApiServer, api: KubeApi) -> None:
+def test_changes_are_followed_through_broken_streams(server: ApiServer, api: KubeApi) -> None:
     streams = [[line("ADDED", "b")[:20]], [line("ADDED", "c") + line("DELETED", "a")]]
 
     def answers(method: str, path: str) -> Answer:
@@ -295,7 +297,7 @@ def test_a_list_and_its_changes_are_followed_through_broken_streams(server: ApiS
     assert ("a",) in seen
 
 
-def test_a_server_that_ends_every_stream_at_once_is_not_stormed(server: ApiServer, api: KubeApi) -> None:
+def test_a_server_that_ends_every_stream_at_once_is_not_flooded(server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: (200, []) if "watch=true" in path else listing()
     with WatchedObjects(api, ("Pod",), {}) as watched:
         until(lambda: watched.breaks >= 3)
@@ -307,7 +309,7 @@ def test_a_server_that_ends_every_stream_at_once_is_not_stormed(server: ApiServe
     "answer",
     [status(403, "Forbidden", "pods is forbidden"), (200, "<html>"), status(401, "Unauthorized", "no")],
 )
-def test_what_no_waiting_mends_is_raised_by_whoever_waits(
+def test_an_error_that_waiting_cannot_resolve_is_raised_by_wait(
     answer: Answer, server: ApiServer, api: KubeApi
 ) -> None:
     server.answers = lambda method, path: answer
@@ -315,9 +317,7 @@ def test_what_no_waiting_mends_is_raised_by_whoever_waits(
         until(lambda: watched.wait(0.1) and False)
 
 
-def test_a_way_that_is_lost_while_it_is_followed_is_raised_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_kubeconfig_is_raised_by_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     with (
         WatchedObjects(KubeApi(lambda: connect("", "")), ("Pod",), {}) as watched,
@@ -326,7 +326,7 @@ def test_a_way_that_is_lost_while_it_is_followed_is_raised_too(
         until(lambda: watched.wait(0.1) and False)
 
 
-def test_silence_is_counted_from_when_the_server_told_something_last(server: ApiServer, api: KubeApi) -> None:
+def test_silence_is_counted_from_the_last_answer(server: ApiServer, api: KubeApi) -> None:
     server.answers = lambda method, path: status(503, "ServiceUnavailable", "not yet")
     with WatchedObjects(api, ("Pod", "Deployment"), {}) as watched:
         until(lambda: watched.silence() > 0.3)

@@ -1,4 +1,4 @@
-"""The exchange with an API server that is none: a server of this test's own says what has to be survived."""
+"""Credentials and retries, against a stub of an API server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.errors import EngineAway
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """Lets in whoever has the token of the moment."""
+    """Accepts the current token."""
 
     token: ClassVar[str] = "one"
     seen: ClassVar[list[str]] = []
@@ -55,7 +55,7 @@ def cluster(url: str, token: str) -> Cluster:
     return Cluster(ApiClient(found), "shop", inside=False)
 
 
-def test_renewed_credentials_are_taken_up_without_a_restart(server: str) -> None:
+def test_renewed_credentials_are_used_without_a_restart(server: str) -> None:
     made: list[Cluster] = []
 
     def connect() -> Cluster:
@@ -72,7 +72,7 @@ def test_renewed_credentials_are_taken_up_without_a_restart(server: str) -> None
         one.client.close()
 
 
-def test_credentials_that_stay_wrong_are_refused_and_say_so(server: str) -> None:
+def test_credentials_that_stay_wrong_are_refused_with_advice(server: str) -> None:
     made: list[Cluster] = []
 
     def connect() -> Cluster:
@@ -88,7 +88,7 @@ def test_credentials_that_stay_wrong_are_refused_and_say_so(server: str) -> None
         one.client.close()
 
 
-def test_nobody_who_listens_is_passing_trouble_and_the_kubeconfig_is_read_again() -> None:
+def test_a_refused_connection_is_retried_and_the_kubeconfig_is_read_again() -> None:
     made: list[Cluster] = []
 
     def connect() -> Cluster:
@@ -98,4 +98,4 @@ def test_nobody_who_listens_is_passing_trouble_and_the_kubeconfig_is_read_again(
     api = KubeApi(connect)
     with pytest.raises(EngineAway, match=r"listing pods: the Kubernetes API at http://127\.0\.0\.1:1 "):
         api.find("Pod", {})
-    assert len(made) == 1 + RETRIES  # asked again by itself, each time by what the kubeconfig says then
+    assert len(made) == 1 + RETRIES  # each retry reads the kubeconfig again
