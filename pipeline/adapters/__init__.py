@@ -1,1 +1,1 @@
-"""The outside world, one module for each part; an SDK's exceptions never leave its module."""
+"""The outside world, one package for each part. The exceptions of an SDK never leave its package."""

@@ -1,4 +1,4 @@
-"""The bell: an RQ job that names a pipeline. It wakes a worker; what is due is in the store."""
+"""The queue: an RQ job that names a pipeline. It wakes a worker, which finds in the store what is due."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 JOB = "workers.jobs.work"
-JOB_TIMEOUT = 6 * 3600  # seconds: far outside, our own deadlines are inside
-FORGET = 600  # seconds after which an unanswered ring means nothing: the sweep has rung again
+JOB_TIMEOUT = 6 * 3600  # seconds: much more than our own deadlines, which end a run before
+FORGET = 600  # seconds after which a job that no worker took is dropped: the sweep has queued it again
 
 
 def queue_names(instance: str) -> tuple[str, str]:
-    """(for reverts, for everything)."""
+    """The names of two queues: for reverts, and for all other work."""
     return f"{instance}-urgent", f"{instance}-work"
 
 
 class RqQueue:
-    """``ports.Bell``. A ring that is lost is no harm, so a store that does not answer is not an error here."""
+    """``ports.Queue``. A lost notification does no harm, so it is not an error if the store does not answer."""
 
     def __init__(self, url: str, instance: str) -> None:
         connection = redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)

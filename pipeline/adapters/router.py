@@ -1,4 +1,4 @@
-"""Every environment's own engine: looked up by its key, made when it is first asked for."""
+"""``ports.Engines``: each engine is looked up by its key, and created when it is first used."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from pipeline.ports.engine import Engine
 
 
 class EngineRouter:
-    """ports.Engines. ``make``: an engine from its key, called once for each; ``keys``: of all that may hold
-    anything."""
+    """``create``: an engine from its key, called once for each; ``keys``: the keys of all engines in use."""
 
-    def __init__(self, make: Callable[[str], Engine], keys: Callable[[], Iterable[str]]) -> None:
-        self._make, self._keys = make, keys
-        self._made: dict[str, Engine] = {}
+    def __init__(self, create: Callable[[str], Engine], keys: Callable[[], Iterable[str]]) -> None:
+        self._create, self._keys = create, keys
+        self._engines: dict[str, Engine] = {}
 
     def of(self, key: str) -> Engine:
-        if key not in self._made:
-            self._made[key] = self._make(key)
-        return self._made[key]
+        if key not in self._engines:
+            self._engines[key] = self._create(key)
+        return self._engines[key]
 
     def in_use(self) -> Iterable[str]:
         return self._keys()

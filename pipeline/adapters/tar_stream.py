@@ -1,4 +1,4 @@
-"""Tar streams changed on their way: members left out or renamed, no file ever held in memory."""
+"""Tar streams changed on the way: members left out or renamed. No file is ever kept in memory."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def chunks(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def rewrite(stream: IO[bytes], change: Change) -> Iterator[bytes]:
-    """The tar archive with each member as ``change`` returns it; None leaves it out. Hard links point at
-    renamed members only if ``change`` sees to it. Raises tarfile.TarError on a broken archive."""
+    """The tar archive with each member as ``change`` returns it; None leaves it out. ``change`` must also rename the
+    targets of hard links. Raises tarfile.TarError on a broken archive."""
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
         for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # or every header would be kept
+            archive.members = []  # type: ignore[attr-defined]  # otherwise every header would be kept in memory
             changed = change(member)
             if changed is None:
                 continue
-            changed.pax_headers = {}  # they name the old path; tobuf makes them anew where they are needed
+            changed.pax_headers = {}  # they have the old path; tobuf creates new ones if needed
             yield changed.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
             content = archive.extractfile(member) if member.isreg() else None
             if content:
@@ -37,7 +37,7 @@ def rewrite(stream: IO[bytes], change: Change) -> Iterator[bytes]:
 
 
 class Reader(io.RawIOBase):
-    """A readable file made of an iterator's pieces."""
+    """A readable file from an iterator's pieces."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces

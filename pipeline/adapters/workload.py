@@ -1,4 +1,4 @@
-"""What a container is given, on Docker and on Kubernetes alike: variables, rights, and a fingerprint of it all."""
+"""What a container gets on Docker and on Kubernetes alike: variables, capabilities, and a fingerprint."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import json
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import SlotSpec
 
-# Docker's default set without what an application behind a proxy has no use for: raw sockets, device nodes,
-# file capabilities, the kernel's audit log. The rest stays, so that images that start as root and drop work.
+# Those of Docker's default capabilities that an application behind a proxy does not need: the kernel's audit log,
+# device nodes, raw sockets, file capabilities. The others stay, for images that start as root and drop privileges
+# themselves.
 CAP_DROP = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
 
 
 def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
-    """``env`` of the configuration, then ours, which it cannot replace."""
-    ours = {
+    """The configuration's ``env``, then Pushlive's own variables, which it cannot replace."""
+    own = {
         "PUSHLIVE_COMMIT": spec.commit,
         "PUSHLIVE_RELEASE": f"r{spec.release}",
         "PUSHLIVE_ENVIRONMENT": spec.ref.environment,
     }
-    return [f"{key}={value}" for key, value in {**spec.config.service.env, **more, **ours}.items()]
+    return [f"{key}={value}" for key, value in {**spec.config.service.env, **more, **own}.items()]
 
 
 def fingerprint(body: Body) -> str:

@@ -186,7 +186,7 @@ def test_fault_20_a_flood_of_output_stays_bounded_and_says_where_it_was_cut(work
 
 def test_fault_22_too_little_disk_is_refused_before_the_build(workshop):
     full = DockerBuilder(client, CLOCK, instance=workshop.name, disk_free=1 << 60)
-    with pytest.raises(EngineFailed, match=r"are free in /.*are wanted"):
+    with pytest.raises(EngineFailed, match=r"are free in /.*are required"):
         workshop.build(workshop.request("FROM BASE\nRUN echo x\n"), builder=full)
 
 

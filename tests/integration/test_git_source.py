@@ -192,7 +192,7 @@ def test_fault_15_branches_that_exclude_each_other_as_files(world):
 def test_messages_are_one_clean_line(world):
     commit = world.commit("evil \x1b[31mred\x07\u202e\t" + "x" * 500)
     message = world.source.commit("hello", world.here, commit).message
-    assert message.startswith("evil [31mred x")
+    assert message.startswith("evil red x")
     assert len(message) == 200
     assert message.isprintable()
 
@@ -254,7 +254,7 @@ def test_an_archive_left_early_leaves_no_process(world):
 def test_an_archive_that_git_could_not_finish_is_an_error(world):
     commit = world.commit(a=b"1")
     with (
-        pytest.raises(EngineFailed, match=r"git ended with status 128"),
+        pytest.raises(EngineFailed, match=r"git exited with status 128"),
         world.source.archive("hello", world.here, commit[::-1], ".") as stream,
     ):
         assert stream.read() == b""
@@ -303,7 +303,7 @@ def test_fault_17_lfs_pointers_are_refused_and_unused_rules_are_not(world):
     assert world.source.unsupported("hello", world.here, commit) == ""
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
     commit = world.commit(**{"x.psd": pointer})
-    assert "'x.psd' is kept in Git LFS" in world.source.unsupported("hello", world.here, commit)
+    assert "'x.psd' is in Git LFS" in world.source.unsupported("hello", world.here, commit)
 
 
 def test_fault_17_a_repository_over_the_limit_is_refused(world):
@@ -331,7 +331,7 @@ def test_fault_17_a_remote_that_hangs_is_given_up_in_time(world):
 
 def test_fault_17_a_remote_that_asks_for_a_password_gets_no_prompt(world):
     handler = answering(401, WWW_Authenticate='Basic realm="x"')
-    with served(handler) as url, pytest.raises(EngineFailed, match="asks for a login"):
+    with served(handler) as url, pytest.raises(EngineFailed, match="requires a login"):
         world.fetch(Source(url=f"{url}/x.git"), seconds=5)
 
 
@@ -451,7 +451,7 @@ def test_fault_17_files_that_are_larger_than_they_seem_are_not_built(world):
     """A blob of nothing but zeros is small in a pack: its size unpacked counts."""
     small = GitSource(world.folder / "git", world.folder / "m2", CLOCK, (), 1 << 20)
     commit = world.commit(zeros=bytes(3 << 20))
-    with pytest.raises(RequestError, match="larger than 1 MiB together"):
+    with pytest.raises(RequestError, match="larger than 1 MiB in all"):
         small.unsupported("hello", world.here, commit)
     assert world.source.unsupported("hello", world.here, commit) == ""
 

@@ -1,1 +1,1 @@
-"""The Builder: images made by BuildKit in the Docker Engine."""
+"""The builder: images built by BuildKit in the Docker Engine."""

@@ -1,4 +1,4 @@
-"""What has to be known of a Dockerfile before it is built: its images and stages, what cannot be done."""
+"""Reads a Dockerfile before it is built: its images and stages, and what is not supported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pipeline.errors import AppFailed
 
 _DIRECTIVE = re.compile(r"^#\s*([A-Za-z]+)\s*=\s*(.*?)\s*$")
-_SPACE = re.compile(r"[\t\v\f\r ]+")  # what BuildKit takes for one
+_SPACE = re.compile(r"[\t\v\f\r ]+")  # what BuildKit takes for a space
 _FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?")
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?([-+])([^}]*))?\})")
@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?([-+])([^}]*))?\})")
 @dataclass(frozen=True)
 class Instruction:
     line: int  # the first one, from 1
-    word: str  # in capitals
+    word: str  # in upper case
     flags: tuple[str, ...]  # "--from=build"
     rest: str
 
@@ -38,7 +38,7 @@ class Dockerfile:
 
 
 def parse(text: str, args: Mapping[str, str] | None = None) -> Dockerfile:
-    """The Dockerfile with the build arguments ``args`` put into its FROM lines. Raises AppFailed."""
+    """The Dockerfile, with the build arguments ``args`` in its FROM lines. Raises AppFailed."""
     directives = _directives(text)
     known: dict[str, str] = {}
     stages: list[Stage] = []
@@ -55,14 +55,14 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Dockerfile:
 
 
 def needed(file: Dockerfile, target: str = "") -> tuple[Stage, ...]:
-    """The stages that the target (default: the last stage) is made from, itself included. Raises AppFailed
-    when there is no such target."""
+    """The stages that the target (default: the last stage) is built from, itself included. Raises AppFailed if there is
+    no such target."""
     last = len(file.stages) - 1 if not target else _index(file.stages, target, len(file.stages))
     if last is None:
         names = ", ".join(s.name for s in file.stages if not s.name.isdigit()) or "none has a name"
         raise AppFailed(
             f"The Dockerfile has no stage {target!r} (its stages: {names}).",
-            advice="Look at `target` under `build`.",
+            advice="Check `target` under `build`.",
         )
     wanted, todo = set[int](), [last]
     while todo:
@@ -74,7 +74,7 @@ def needed(file: Dockerfile, target: str = "") -> tuple[Stage, ...]:
 
 
 def images(file: Dockerfile, target: str = "") -> tuple[str, ...]:
-    """The images that the build takes from elsewhere, each once, in order."""
+    """The images from outside the Dockerfile, each once, in order."""
     found: dict[str, None] = {}
     for stage in needed(file, target):
         for name in _sources(stage):
@@ -84,29 +84,27 @@ def images(file: Dockerfile, target: str = "") -> tuple[str, ...]:
 
 
 def refuse_unsupported(file: Dockerfile, target: str = "") -> None:
-    """Raises AppFailed, with the line, for what cannot be built without a client's session or would reach
-    beyond the build."""
+    """Raises AppFailed, with the line, for what would need a client's session or would reach beyond the build."""
     for stage in needed(file, target):
         for one in stage.body:
             _refuse(one)
     if file.syntax and not _FRONTEND.fullmatch(file.syntax):
         raise AppFailed(
-            f"The Dockerfile is for the frontend {file.syntax[:80]!r}: that is a program of its own, and only "
-            "docker/dockerfile is let in.",
-            advice="Write `# syntax=docker/dockerfile:1`, or leave the line out.",
+            f"The Dockerfile needs the frontend {file.syntax[:80]!r}. A frontend is a program of its own, and only "
+            "docker/dockerfile is allowed.",
+            advice="Write `# syntax=docker/dockerfile:1`, or remove the line.",
         )
 
 
 def refuse_hidden(text: str) -> None:
-    """The same for every line that an Engine without here-documents would take for an instruction. Raises
-    AppFailed."""
+    """The same for every line that an Engine without support for here-documents would take for an instruction."""
     for one in _instructions(text, _directives(text).get("escape", "\\"), heredocs=False):
         if one.word in ("RUN", "ONBUILD"):
             _refuse(one)
 
 
 def _refuse(one: Instruction) -> None:
-    while one.word == "ONBUILD":  # what others build upon this image
+    while one.word == "ONBUILD":  # runs when another image is built from this one
         one = _instruction(one.line, one.rest)
     why = _unsupported(one)
     if why:
@@ -114,26 +112,28 @@ def _refuse(one: Instruction) -> None:
 
 
 def _unsupported(one: Instruction) -> str:
-    """Only what is known and written out passes: a value in a variable could be anything."""
+    """Why the instruction is refused, or "". Only known, literal values pass: a variable could have any value."""
     for flag in one.flags if one.word == "RUN" else ():
         name, _, value = flag.partition("=")
         if name == "--mount" and not _harmless(value):
             return (
-                "secret and SSH mounts are not available in builds, nor other than cache, bind and tmpfs, written "
-                "out. Fetch what needs them before the push, or give a value that is no secret under `args` in "
-                "`build`."
+                "secret and SSH mounts are not available in builds; only cache, bind and tmpfs mounts are, without "
+                "variables or quotes. Fetch what needs a secret before the push, or pass a value that is not secret "
+                "under `args` in `build`."
             )
         if name == "--network" and value not in ("default", "none"):
-            return f"RUN {flag[:40]} is refused: builds keep off the machine's own network. Leave it out."
+            return (
+                f"RUN {flag[:40]} is not allowed: builds must not use the machine's own network. Remove it."
+            )
         if name == "--security" and value != "sandbox":
-            return f"RUN {flag[:40]} is refused: an insecure build is one with privileges. Leave it out."
+            return f"RUN {flag[:40]} is not allowed: an insecure build has privileges. Remove it."
         if name not in ("--mount", "--network", "--security"):
-            return f"RUN {flag[:40]} is not known here, and refused. Leave it out."
+            return f"RUN {flag[:40]} is not supported. Remove it."
     return ""
 
 
 def _harmless(mount: str) -> bool:
-    """Whether it is a mount of the build's own: not a client's secret, agent or anything hidden in quotes."""
+    """True for a mount within the build: not a client's secret or agent, nor anything hidden in quotes."""
     if not re.fullmatch(r"[^\\\"']*", mount):
         return False
     kinds = [part.partition("=")[2] for part in mount.split(",") if part.partition("=")[0].lower() == "type"]
@@ -141,7 +141,7 @@ def _harmless(mount: str) -> bool:
 
 
 def _directives(text: str) -> dict[str, str]:
-    """`# syntax=…` and `# escape=…`: only before anything else in the file."""
+    """`# syntax=…` and `# escape=…`, which count only at the very beginning of the file."""
     found: dict[str, str] = {}
     for line in _lines(text):
         match = _DIRECTIVE.match(line.strip())
@@ -152,7 +152,7 @@ def _directives(text: str) -> dict[str, str]:
 
 
 def _lines(text: str) -> list[str]:
-    """Ended by a line feed alone, as BuildKit reads them."""
+    """Lines end with a line feed only, as in BuildKit."""
     return [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
 
 
@@ -193,7 +193,7 @@ def _instruction(line: int, text: str) -> Instruction:
 def _after_heredocs(lines: list[str], i: int, rest: str) -> int:
     for _, word in _HEREDOC.findall(rest):
         end = next((n for n in range(i, len(lines)) if lines[n].strip() == word), None)
-        if end is None:  # not a here-document after all
+        if end is None:  # it was not a here-document
             return i
         i = end + 1
     return i
@@ -204,8 +204,8 @@ def _stage(one: Instruction, known: Mapping[str, str], number: int) -> Stage:
     base = _expand(words[0], known) if words else ""
     if not base or len(words) not in (1, 3):
         raise AppFailed(
-            f"Dockerfile, line {one.line}: FROM {one.rest!r} names no image.",
-            advice="Write FROM <image> or FROM <image> AS <name>; give its arguments a value under `args`.",
+            f"Dockerfile, line {one.line}: FROM {one.rest!r} does not name an image.",
+            advice="Write FROM <image> or FROM <image> AS <name>, and set its arguments under `args`.",
         )
     name = words[2].lower() if len(words) == 3 else str(number)
     return Stage(name, base, one.line)
@@ -231,7 +231,7 @@ def _expand(text: str, known: Mapping[str, str]) -> str:
 
 
 def _sources(stage: Stage) -> Iterator[str]:
-    """Images and stages that a stage takes from."""
+    """The images and stages that a stage starts from or copies from."""
     yield stage.base
     for one in stage.body:
         for flag in one.flags:
@@ -243,7 +243,7 @@ def _sources(stage: Stage) -> Iterator[str]:
 
 
 def _index(stages: tuple[Stage, ...], name: str, before: int) -> int | None:
-    """The stage of that name or number among the first ``before`` ones; the latest of that name."""
+    """The index of the stage with that name or number among the first ``before`` ones; the last one of that name."""
     if name.isdigit():
         return int(name) if int(name) < before else None
     found = [i for i, stage in enumerate(stages[:before]) if stage.name == name.lower()]

@@ -1,4 +1,4 @@
-"""``.dockerignore``, by Docker's own rules: github.com/moby/patternmatcher says how a pattern matches."""
+"""``.dockerignore``, by Docker's own rules: patterns match as in github.com/moby/patternmatcher."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipeline.errors import AppFailed
 RULES_AT_MOST = 1000
 WILDCARDS_AT_MOST = 32
 PIECES_AT_MOST = 1000
-PATH_LIMIT = 4096  # characters; Linux opens no longer one
+PATH_LIMIT = 4096  # characters; Linux does not open a longer path
 _STAR, _ANY, _FOLDERS = "[^/]*", ".*", "(?:.*/)?"
-_FEW = 2  # of these in one pattern; a regular expression with more may take for ever
+_FEW = 2  # wildcards in one pattern; a regular expression with more may take exponential time
 
 
 class Pattern(Protocol):
     def matches(self, path: str) -> bool:
-        """True when it fits the path, or a folder above it."""
+        """True if it matches the path, or a folder above it."""
         ...
 
 
@@ -38,7 +38,7 @@ class Expression:
 
 
 def _ends(path: str) -> Iterator[int]:
-    """Where the path, and each folder above it, ends."""
+    """Where each folder above the path, and the path itself, ends."""
     at = path.find("/")
     while at >= 0:
         yield at
@@ -48,7 +48,7 @@ def _ends(path: str) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Steps:
-    """A pattern with many wildcards, matched by all its possibilities at once: pieces × characters, never more."""
+    """A pattern with many wildcards. All possibilities are matched at once: at most pieces × characters steps."""
 
     pieces: tuple[str, ...]
 
@@ -56,30 +56,30 @@ class Steps:
         return not self.reached(path).isdisjoint(_ends(path))
 
     def reached(self, path: str) -> set[int]:
-        """Every n for which it fits the path's first n characters."""
-        places = {0}
+        """Every n for which it matches the path's first n characters."""
+        positions = {0}
         for piece in self.pieces:
-            places = _step(piece, places, path)
-            if not places:
+            positions = _step(piece, positions, path)
+            if not positions:
                 break
-        return places
+        return positions
 
 
-def _step(piece: str, places: set[int], text: str) -> set[int]:
-    """Where the text may stand after the piece, from where it may stand before it."""
+def _step(piece: str, positions: set[int], text: str) -> set[int]:
+    """The positions in the text after the piece, from the possible ones before it."""
     if piece == _ANY:
-        return set(range(min(places), len(text) + 1))
+        return set(range(min(positions), len(text) + 1))
     if piece == _FOLDERS:
-        return places | {i + 1 for i in range(min(places), len(text)) if text[i] == "/"}
+        return positions | {i + 1 for i in range(min(positions), len(text)) if text[i] == "/"}
     if piece == _STAR:
         found, going = set[int](), False
-        for i in range(min(places), len(text) + 1):
-            going = i in places or (going and text[i - 1] != "/")
+        for i in range(min(positions), len(text) + 1):
+            going = i in positions or (going and text[i - 1] != "/")
             if going:
                 found.add(i)
         return found
     one = re.compile(piece, re.DOTALL)
-    return {i + 1 for i in places if i < len(text) and one.fullmatch(text[i])}
+    return {i + 1 for i in positions if i < len(text) and one.fullmatch(text[i])}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Rule:
 
 
 def parse(text: str) -> tuple[Rule, ...]:
-    """The rules in their order. Raises AppFailed, with the line, where one makes no sense."""
+    """The rules in order. Raises AppFailed, with the line, for one that is not valid."""
     rules: list[Rule] = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         pattern = line.strip()
@@ -100,22 +100,22 @@ def parse(text: str) -> tuple[Rule, ...]:
         if len(rules) == RULES_AT_MOST or len(pattern) > 2 * PIECES_AT_MOST:
             raise AppFailed(
                 f".dockerignore, line {number}: there are more than {RULES_AT_MOST} rules, or this one is too long.",
-                advice="Leave out whole folders.",
+                advice="Ignore whole folders instead of single files.",
             )
         try:
             if not pattern:
-                raise ValueError("there is nothing after the !")
+                raise ValueError("nothing follows the !")
             rules.append(Rule(_compile(pattern), exception))
         except (ValueError, re.error) as error:
             raise AppFailed(
-                f".dockerignore, line {number}: {line.strip()!r} is no pattern ({error}).",
-                advice="Mend that line.",
+                f".dockerignore, line {number}: {line.strip()!r} is not a valid pattern ({error}).",
+                advice="Fix that line.",
             ) from error
     return tuple(rules)
 
 
 def ignored(rules: tuple[Rule, ...], path: str) -> bool:
-    """True when the last rule that matches the path, or a folder above it, is not an exception."""
+    """True if the last rule that matches the path, or a folder above it, is not an exception."""
     for rule in reversed(rules):
         if rule.pattern.matches(path):
             return not rule.exception
@@ -123,9 +123,9 @@ def ignored(rules: tuple[Rule, ...], path: str) -> bool:
 
 
 def filtered(stream: IO[bytes], dockerignore: str, dockerfile: str) -> Iterator[bytes]:
-    """The context without what ``.dockerignore`` leaves out; untouched where there are no rules.
+    """The context without the ignored files; unchanged if there are no rules.
 
-    The Dockerfile and ``.dockerignore`` itself are always sent: the Engine reads them from the context.
+    The Dockerfile and ``.dockerignore`` are always sent, because the Engine reads them from the context.
     """
     rules = parse(dockerignore)
     return rewrite(stream, _change(rules, dockerfile)) if rules else chunks(stream)
@@ -138,7 +138,7 @@ def _change(rules: tuple[Rule, ...], dockerfile: str) -> Callable[[tarfile.TarIn
         if len(member.name) > PATH_LIMIT:
             raise AppFailed(
                 f"The path {member.name[:80]!r}… has {len(member.name)} characters, more than {PATH_LIMIT}.",
-                advice="Shorten it, or take it out of the repository.",
+                advice="Shorten it, or remove it from the repository.",
             )
         path = posixpath.normpath(member.name)
         keep = path in always or path == "." or not ignored(rules, path)
@@ -154,12 +154,13 @@ def _compile(pattern: str) -> Pattern:
     pieces = _translate(clean)
     wild = sum(piece in (_STAR, _ANY, _FOLDERS) for piece in pieces)
     if wild > WILDCARDS_AT_MOST or len(pieces) > PIECES_AT_MOST:
-        raise ValueError("it has too many wildcards, or is too long")
+        raise ValueError("it has too many wildcards or is too long")
     return Steps(pieces) if wild > _FEW else Expression(re.compile("".join(pieces), re.DOTALL))
 
 
 def _translate(pattern: str) -> tuple[str, ...]:
-    """The pattern as pieces of a regular expression for a whole path; all but three stand for one character."""
+    """The pattern as pieces of a regular expression for a whole path. Each matches one character, except _STAR, _ANY
+    and _FOLDERS."""
     out, i = list[str](), 0
     while i < len(pattern):
         char = pattern[i]
@@ -177,7 +178,7 @@ def _translate(pattern: str) -> tuple[str, ...]:
         if char == "\\":
             i += 1
             if i == len(pattern):
-                raise ValueError("a backslash at its end")
+                raise ValueError("it ends with a backslash")
             char, escaped = pattern[i], True
         else:
             escaped = False
@@ -191,7 +192,7 @@ def _class_end(pattern: str, start: int) -> int:
     while i < len(pattern) and pattern[i] != "]":
         i += 2 if pattern[i] == "\\" else 1
     if i >= len(pattern):
-        raise ValueError("its [ is never closed")
+        raise ValueError("its [ is not closed")
     return i
 
 
@@ -199,5 +200,5 @@ def _class(body: str) -> str:
     negated = body.startswith("^")
     inner = body.removeprefix("^").replace("[", r"\[").replace("&&", r"&\&").replace("--", r"-\-")
     one = f"(?!/)[{'^' if negated else ''}{inner}]"
-    re.compile(one)  # by itself: `[\\]` would only be closed by what comes after it
+    re.compile(one)  # on its own: `[\\]` would only be closed by what follows it
     return one

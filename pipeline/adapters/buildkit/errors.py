@@ -1,4 +1,4 @@
-"""Why a build failed, from what BuildKit said. The only place where its texts are read."""
+"""Why a build failed, from what BuildKit said. BuildKit's texts are read here alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pipeline.adapters.buildkit.output import Output
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.units import show_size
 
-_FULL = 16 << 20  # bytes: with less than this free, a failing step is the disk's fault
+_FULL = 16 << 20  # bytes: if less than this is free, the disk made the step fail
 
-# "rpc error: code = Unavailable desc = transport is closing", "context canceled": the daemon is going down.
+# "rpc error: code = Unavailable desc = transport is closing", "context canceled": the daemon is shutting down.
 _GOING_DOWN = re.compile(r"code = Unavailable|context canceled|transport is closing|daemon is shutting down")
 _NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _KILLED = re.compile(r"exit code: 137\b")
@@ -18,16 +18,16 @@ _NO_SESSION = re.compile(r"no active sessions?|session healthcheck failed")
 
 
 def failed(error: str, output: Output, free: int | None) -> PushliveError:
-    """Our error for the Engine's ``error`` text. ``free``: bytes left on its disk, None when not known."""
+    """Our error for the Engine's ``error`` text. ``free``: bytes left on its disk, None if unknown."""
     cause = " ".join(error.split())
     if _NO_SPACE.search(error) or (free is not None and free < _FULL):
         left = "" if free is None else f" ({show_size(free)} are free)"
         return EngineFailed(
             f"The build failed because the disk is full{left}: {cause}.",
-            advice="Free disk space (`pushlive gc`, `docker builder prune`), then retry.",
+            advice="Free disk space (`pushlive gc`, `docker builder prune`), then run `pushlive retry`.",
         )
     if output.failed is None and _GOING_DOWN.search(error):
-        return TryAgain(f"Building the image: Docker broke it off ({cause}).")
+        return TryAgain(f"Building the image: Docker stopped the build ({cause}).")
     step = output.failed.name if output.failed else ""
     message = f"The build failed in the step {step!r}: {cause}." if step else f"The build failed: {cause}."
     return AppFailed(message, advice=_advice(error), evidence=output.evidence)
@@ -35,7 +35,7 @@ def failed(error: str, output: Output, free: int | None) -> PushliveError:
 
 def _advice(error: str) -> str:
     if _NO_SESSION.search(error):
-        return "Secret and SSH mounts and private registries are not available in builds; do without them."
+        return "Secret mounts, SSH mounts and private registries are not available in builds. Build without them."
     if _KILLED.search(error):
-        return "The step was killed, mostly for want of memory: use less, or raise PUSHLIVE_BUILD_MEMORY."
-    return "Mend the Dockerfile or what it runs, then push again."
+        return "The step was killed, probably because it ran out of memory. Use less, or raise PUSHLIVE_BUILD_MEMORY."
+    return "Fix the Dockerfile or what it runs, then push again."

@@ -1,4 +1,4 @@
-"""What builds may take of the machine: disk, memory, processors."""
+"""How much of the machine builds may use: disk, memory, processors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipeline.lib.units import show_size
 
 CGROUPS = Path("/sys/fs/cgroup")
 _PERIOD = 100_000  # microseconds of the CPU quota's period
-_BUILDS = "docker/buildkit"  # the cgroup above every build's own, with the cgroupfs driver
+_BUILDS = "docker/buildkit"  # the parent of every build's cgroup, with the cgroupfs driver
 
 
 def free_disk(root: str) -> int | None:
-    """Bytes that are free where the Engine keeps its images, None when that cannot be seen from here."""
+    """Bytes that are free where the Engine keeps its images, None if that is unknown here."""
     try:
         found = os.statvfs(root)
     except OSError:
@@ -25,18 +25,18 @@ def free_disk(root: str) -> int | None:
 
 
 def check_disk(root: str, wanted: int) -> None:
-    """Raises EngineFailed, with the figures, when less than ``wanted`` bytes are free (FAULTS 22)."""
+    """Raises EngineFailed, with the figures, if less than ``wanted`` bytes are free (FAULTS 22)."""
     free = free_disk(root) if root else None
     if free is not None and free < wanted:
         raise EngineFailed(
-            f"The build was not begun: {show_size(free)} are free in {root}, {show_size(wanted)} are wanted.",
-            advice="Free disk space (`pushlive gc`, `docker builder prune`), then retry.",
+            f"The build was not started: {show_size(free)} are free in {root}, but {show_size(wanted)} are required.",
+            advice="Free disk space (`pushlive gc`, `docker builder prune`), then run `pushlive retry`.",
         )
 
 
 def cap(info: dict[str, Any], memory: int, cpu: float, cgroups: Path = CGROUPS) -> str:
-    """Writes the limits of all builds together. ``info`` is the Engine's; 0 bytes: half of the machine;
-    0 cores: all but a half. Returns "", or why it cannot be done."""
+    """Writes the limits of all builds together. ``info``: the Engine's; ``memory``: in bytes, 0 for half of the
+    machine's; ``cpu``: in cores, 0 for all but half a core. Returns "", or why it cannot be done."""
     memory = memory or int(info.get("MemTotal", 0)) // 2
     cpu = cpu or max(0.5, float(info.get("NCPU", 1)) - 0.5)
     if info.get("CgroupDriver") != "cgroupfs":
@@ -53,15 +53,15 @@ def cap(info: dict[str, Any], memory: int, cpu: float, cgroups: Path = CGROUPS) 
 
 
 def why_uncapped(info: dict[str, Any], cgroups: Path = CGROUPS) -> str:
-    """What ``cap`` would say, without writing anything."""
+    """What ``cap`` would return, without writing anything."""
     if info.get("CgroupDriver") != "cgroupfs":
         return _other_driver(info)
     version_2 = str(info.get("CgroupVersion", "1")) == "2"
     limits = _limits_2(cgroups, 0, 1.0) if version_2 else _limits_1(cgroups, 0, 1.0)
     for path, _ in limits:
-        there = next(folder for folder in (path, *path.parents) if folder.exists())
-        if not os.access(there, os.W_OK):
-            return _not_written(there, "no permission")
+        nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not os.access(nearest, os.W_OK):
+            return _not_written(nearest, "no permission")
     return ""
 
 

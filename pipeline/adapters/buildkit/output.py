@@ -1,4 +1,4 @@
-"""A build's progress records as our events. Plain data in, plain data out; memory stays flat."""
+"""A build's progress records as our events. Plain data in, plain data out, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pipeline.adapters.buildkit.trace import Log, Vertex
 from pipeline.domain.events import Event
 from pipeline.lib.units import show_size
 
-OUTPUT_LIMIT = 16 << 20  # bytes of one build's output that are passed on
-_LINE_LIMIT = 8 << 10  # bytes: a longer line is cut into several
-_TAIL = 20  # lines of each running step, kept as evidence
+OUTPUT_LIMIT = 16 << 20  # bytes of one build's output that are emitted
+_LINE_LIMIT = 8 << 10  # bytes: a longer line is emitted in parts
+_TAIL = 20  # lines of each running step that are kept as evidence
 
 
 @dataclass
 class _Step:
     name: str
-    rest: bytes = b""  # the beginning of a line whose end has not come yet
+    rest: bytes = b""  # the beginning of an incomplete line
     tail: deque[str] = field(default_factory=lambda: deque[str](maxlen=_TAIL))
 
 
 class Output:
-    """Takes records in, gives events out. ``steps`` and ``cached`` count the Dockerfile's steps;
-    ``failed`` is the step that failed, with its last lines in ``evidence``."""
+    """``steps`` and ``cached`` count the Dockerfile's steps. ``failed`` is the step that failed; ``evidence`` has its
+    last lines."""
 
     def __init__(self, limit: int = OUTPUT_LIMIT) -> None:
         self.steps = 0
@@ -37,7 +37,7 @@ class Output:
         self._done: set[str] = set()
 
     def feed(self, record: Vertex | Log, at: float) -> Iterator[Event]:
-        """The events of one record; ``at`` is their time."""
+        """The events of one record. ``at``: their time."""
         if isinstance(record, Log):
             yield from self._log(record, at)
             return
@@ -77,7 +77,7 @@ class Output:
         yield from self._piece(step, line, at)
 
     def _piece(self, step: _Step, piece: bytes, at: float, cut: bool = False) -> Iterator[Event]:
-        """A line, or with ``cut`` a part of one that goes on in the step's next event."""
+        """A line, or with ``cut`` a part of one that continues in the step's next event."""
         text = piece.decode("utf-8", "replace").rstrip("\r")
         step.tail.append(text)
         before, self._passed = self._passed, self._passed + len(text) + 1
@@ -87,12 +87,14 @@ class Output:
         elif before <= self._limit:
             shown = show_size(self._limit)
             yield Event(
-                "note", at, text=f"The build's output is cut here: more than {shown}. The build goes on."
+                "note",
+                at,
+                text=f"The build's output is cut here: it is larger than {shown}. The build continues.",
             )
 
 
 def _cut(line: bytes) -> tuple[bytes, bytes]:
-    """The first piece of a long line and the rest of it; no character is torn in two."""
+    """The first piece of a long line, and the rest; no character is split."""
     end = _LINE_LIMIT
     while end > _LINE_LIMIT - 4 and line[end] & 0xC0 == 0x80:
         end -= 1

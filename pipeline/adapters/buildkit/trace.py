@@ -1,7 +1,7 @@
-"""BuildKit's progress, as the Engine sends it: base64 of a protobuf ``moby.buildkit.v1.StatusResponse``.
+"""BuildKit's progress as the Engine sends it: base64 of a protobuf ``moby.buildkit.v1.StatusResponse``.
 
-The message types are described here by hand, from BuildKit's ``api/services/control/control.proto``: only
-the fields that are read. Protobuf skips the fields it does not know, so newer Engines are understood.
+The message types are described here by hand, from BuildKit's ``api/services/control/control.proto``, with only the
+fields that are read. Protobuf skips fields that it does not know, so newer Engines work as well.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Vertex:
 
 @dataclass(frozen=True)
 class Log:
-    """A piece of a vertex's output, cut anywhere."""
+    """A piece of a vertex's output. It may begin and end anywhere in a line."""
 
     digest: str
     at: float
@@ -108,7 +108,7 @@ def _seconds(message: Any, field: str) -> float:
 
 
 def decode(aux: str) -> list[Vertex | Log]:
-    """The records in one ``moby.buildkit.trace`` message: vertices first. Raises ValueError on nonsense."""
+    """The records in one ``moby.buildkit.trace`` message, vertices first. Raises ValueError on anything else."""
     try:
         status = StatusResponse.FromString(base64.b64decode(aux, validate=True))
     except (binascii.Error, DecodeError) as error:

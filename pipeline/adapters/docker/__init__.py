@@ -1,1 +1,1 @@
-"""The Engine on Docker: containers in slots, traffic through the proxy."""
+"""An engine on Docker: containers in slots, traffic through the proxy. One file for each port."""

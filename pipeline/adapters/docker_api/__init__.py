@@ -1,1 +1,1 @@
-"""The Docker Engine's API: the SDK's client, calls, connections and registries."""
+"""The Docker Engine's API, and everything that uses the Docker SDK: calls, builds, registries, tunnels."""

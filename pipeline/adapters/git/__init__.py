@@ -1,1 +1,1 @@
-"""The Source: repositories, read by git."""
+"""The source: repositories, read with git."""

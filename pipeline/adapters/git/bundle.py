@@ -1,4 +1,4 @@
-"""A repository as one file, and back: a bundle holds every ref and all that they need, as of one moment."""
+"""A repository as one file, and back. A bundle has every ref with all its objects, as of one moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.adapters.git.source import init_repository
 from pipeline.errors import EngineFailed
 from pipeline.ports.clock import Deadline, SystemClock
 
-PATIENCE = 3600.0  # seconds for one repository, however large
+LIMIT = 3600.0  # seconds for one repository
 
 
 def save_bundle(repository: Path, file: Path) -> bool:
@@ -18,12 +18,12 @@ def save_bundle(repository: Path, file: Path) -> bool:
     if not run_git(repository, "for-each-ref", "--count=1", doing=doing):
         return False
     arguments = ["bundle", "create", "--quiet", "--end-of-options", str(file), "--all"]
-    finish_git(start_git(repository, arguments), _patience(), doing=doing)
+    finish_git(start_git(repository, arguments), _deadline(), doing=doing)
     return True
 
 
 def load_bundle(file: Path, repository: Path, *, push_limit: int) -> None:
-    """A fresh repository with the bundle's refs; its objects are checked. Raises EngineFailed."""
+    """Creates the repository with the bundle's refs, and checks its objects. Raises EngineFailed."""
     init_repository(repository, push_limit=push_limit)
     arguments = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"]
     process = start_git(
@@ -32,10 +32,10 @@ def load_bundle(file: Path, repository: Path, *, push_limit: int) -> None:
         settings={"protocol.file.allow": "always"},
     )
     doing = f"Restoring the repository {repository.stem}"
-    finish_git(process, _patience(), doing=doing)
+    finish_git(process, _deadline(), doing=doing)
     if not run_git(repository, "for-each-ref", "--count=1", doing=doing):
-        raise EngineFailed(f"{doing}: the bundle holds no ref.", advice="Take another backup.")
+        raise EngineFailed(f"{doing}: the bundle has no refs.", advice="Use another backup.")
 
 
-def _patience() -> Deadline:
-    return Deadline(SystemClock(), PATIENCE, "git")
+def _deadline() -> Deadline:
+    return Deadline(SystemClock(), LIMIT, "git")

@@ -1,7 +1,7 @@
-"""Running git: one fixed set of arguments and environment, one way to end it with everything it started.
+"""Running git: one fixed set of arguments and environment, and one way to end git with everything it started.
 
-Nothing that a repository or the surroundings hold is obeyed: no system or user configuration, no hooks, no
-prompts, no replaced objects. ``GitPython`` starts the processes.
+No configuration of the system, the user or the repository takes effect, and neither do hooks, prompts or replaced
+objects. ``GitPython`` starts the processes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pipeline.ports.clock import Watch
 
 Popen = subprocess.Popen[bytes]
 
-_POLL = 0.2  # seconds between two looks at the watch
-_LOCAL_LIMIT = 120.0  # seconds for a command that touches no network
+_POLL = 0.2  # seconds between two checks of the watch
+_LOCAL_LIMIT = 120.0  # seconds for a command that uses no network
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
     "core.attributesFile": "/dev/null",
@@ -57,7 +57,7 @@ _ENVIRONMENT = {
 
 
 class GitRefused(EngineFailed):
-    """git ended with an error; ``stderr`` is what it said, ``status`` its exit status."""
+    """git exited with an error. ``status``: its exit status; ``stderr``: its error output."""
 
     def __init__(self, message: str, status: int, stderr: str) -> None:
         super().__init__(message)
@@ -72,12 +72,12 @@ def start_git(
     settings: Mapping[str, str] | None = None,
     secret: Mapping[str, str] | None = None,
     stdin: int | None = None,
-    hold: tuple[int, ...] = (),
+    pass_fds: tuple[int, ...] = (),
 ) -> Popen:
-    """git on a bare repository, as the leader of its own process group, with pipes for both outputs.
+    """Starts git on a bare repository, as the leader of its own process group, with pipes for both outputs.
 
-    ``settings`` are added to the fixed ones; ``secret`` ones too, but by the environment, so that no process
-    list shows them. ``hold``: file descriptors that it keeps open, such as a lock's.
+    ``settings`` are added to the fixed ones, and so are ``secret`` ones, but through the environment, so that no
+    process list shows them. ``pass_fds``: file descriptors that git keeps open, such as a lock's.
     """
     fixed = [part for item in {**_SETTINGS, **(settings or {})}.items() for part in ("-c", "=".join(item))]
     environment = dict(_ENVIRONMENT)
@@ -87,7 +87,7 @@ def start_git(
     inherited = [n for n in os.environ if n.startswith(("GIT_", "SSH_ASKPASS")) and n not in environment]
     strip = ["env", *(part for name in inherited for part in ("-u", name))] if inherited else []
     command = [*strip, "git", f"--git-dir={repository}", *fixed, *arguments]
-    kwargs = {"start_new_session": True, "pass_fds": hold, "env": environment, "istream": stdin}
+    kwargs = {"start_new_session": True, "pass_fds": pass_fds, "env": environment, "istream": stdin}
     try:
         process = Git("/").execute(command, as_process=True, **kwargs)  # type: ignore[call-overload]
     except (GitError, OSError) as error:
@@ -95,12 +95,12 @@ def start_git(
             f"git cannot be started: {error}.", advice="Install git on this machine."
         ) from error
     popen: Popen = process.proc
-    process.proc = None  # its finalizer would end one process; ``end_git`` ends the group
+    process.proc = None  # its finalizer would end one process only; ``end_git`` ends the group
     return popen
 
 
 def end_git(process: Popen) -> None:
-    """Ends git and everything it started, reaps it and closes its pipes. Twice."""
+    """Ends git and everything it started, reaps it and closes its pipes. Idempotent."""
     for number in (signal.SIGTERM, signal.SIGKILL):  # on SIGTERM git removes its lock files
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -121,10 +121,10 @@ def finish_git(
     given: bytes | None = None,
     each: Callable[[], None] | None = None,
 ) -> bytes:
-    """The process's whole output, once it has ended well.
+    """Waits for git; returns its whole output.
 
-    ``each`` is called with every look at the watch and may raise. Raises GitRefused on an exit status that is
-    not 0, and what the watch raises; git is ended then.
+    ``each`` is called with every check of the watch and may raise. Raises GitRefused for an exit status other than 0,
+    and what the watch and ``each`` raise; git is ended in any case.
     """
     deadline = time.monotonic() + _LOCAL_LIMIT
     try:
@@ -148,7 +148,7 @@ def finish_git(
 
 
 def run_git(repository: Path, *arguments: str, doing: str, given: bytes | None = None) -> bytes:
-    """The output of a short command that needs no network. Raises GitRefused."""
+    """The output of a short command that uses no network. Raises GitRefused."""
     stdin = subprocess.PIPE if given is not None else None
     return finish_git(start_git(repository, list(arguments), stdin=stdin), doing=doing, given=given)
 
@@ -156,4 +156,4 @@ def run_git(repository: Path, *arguments: str, doing: str, given: bytes | None =
 def refusal(doing: str, status: int, stderr: bytes) -> GitRefused:
     said = stderr.decode("utf-8", "replace").strip()
     last = "; ".join(line for line in said.splitlines() if line.strip())[-600:]
-    return GitRefused(f"{doing}: git ended with status {status}: {last or 'it said nothing'}.", status, said)
+    return GitRefused(f"{doing}: git exited with status {status}: {last or 'no error output'}.", status, said)

@@ -1,4 +1,4 @@
-"""The Source adapter: repositories of the built-in server, and bare mirrors of those elsewhere."""
+"""``ports.Source``: repositories on the built-in git server, and bare mirrors of remote ones."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from pipeline.ports.source import Commit
 
 _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters
-_REST = 1 << 16  # bytes: more than the padding that may be left of a tar stream
+_REST = 1 << 16  # bytes: more than the padding at the end of a tar stream
 _POINTER_LIMIT = 1024  # bytes: a Git LFS pointer is smaller
-_RULES_LIMIT = 64 << 10  # bytes of a .gitattributes that is looked at
+_RULES_LIMIT = 64 << 10  # bytes of a .gitattributes that is read
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SERVER_SETTINGS = {
     "http.receivepack": "true",
     "receive.advertisePushOptions": "true",
-    "receive.denyDeleteCurrent": "ignore",  # what a deletion means is said by us, in our words
+    "receive.denyDeleteCurrent": "ignore",  # our own hook answers deletions
     "receive.fsckObjects": "true",
     "transfer.hideRefs": "refs/pushlive",
 }
 
 
 def init_repository(path: Path, *, push_limit: int = 2 << 30) -> None:
-    """A bare repository for the built-in git server, with ``main`` as its HEAD. Twice.
+    """Creates a bare repository for the built-in git server, with ``main`` as its HEAD. Idempotent.
 
     ``push_limit``: bytes that one push may bring. Raises EngineFailed.
     """
@@ -61,11 +61,9 @@ def heads(path: Path) -> dict[str, str]:
 
 
 class GitSource:
-    """``ports.Source`` on git.
-
-    ``repositories``: the folder of the built-in server's ``<name>.git``; ``mirrors``: ours, one for each key;
-    beside that folder a file ``git-credentials`` may hold logins, ``https://user:token@host`` in each line;
-    ``allow``: see ``git_urls.check_url``; ``size_limit``: bytes of a mirror's packs.
+    """``repositories``: the folder of the built-in server's ``<name>.git``; ``mirrors``: the folder of the mirrors,
+    one for each key; a file ``git-credentials`` beside it may contain logins, ``https://user:token@host`` in each line;
+    ``allow``: see ``urls.check_url``; ``size_limit``: bytes of a mirror's packs.
     """
 
     def __init__(
@@ -97,7 +95,7 @@ class GitSource:
             ) from error
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
-        """See ``ports.Source``; an unambiguous beginning of an id (7 digits at least) is enough."""
+        """See ``ports.Source``. ``commit`` may be an unambiguous abbreviation of at least 7 digits."""
         path = self._path(key, source)
         form = "--format=%H%n%an%n%B"
         try:
@@ -105,7 +103,7 @@ class GitSource:
         except GitRefused as error:
             raise NotFound(
                 f"The commit {commit[:40]} is not in the repository {path.stem}.",
-                advice="Push it first, or look at its id.",
+                advice="Push it first, or check its id.",
             ) from error
         id_, author, message = [*text.split("\n", 2), "", ""][:3]
         subject = message.lstrip("\n").partition("\n")[0]
@@ -131,7 +129,7 @@ class GitSource:
                 return entry.id
         raise RequestError(
             f"The folder {folder!r} is not in commit {commit[:7]}.",
-            advice="Look at `context` under `build`: it is relative to the repository's root.",
+            advice="Check `context` under `build`: it is relative to the repository's root.",
         )
 
     def read(self, key: str, source: SourceConfig, commit: str, path: str) -> bytes | None:
@@ -140,18 +138,18 @@ class GitSource:
         for entry in self._entries(repository, commit, file):
             if entry.mode == "120000":
                 raise RequestError(
-                    f"{file!r} is a symbolic link; those are not followed. Put the file itself there."
+                    f"{file!r} is a symbolic link, which is not followed. Commit the file itself there."
                 )
             if entry.size > _READ_LIMIT:
                 raise RequestError(
-                    f"{file!r} has {show_size(entry.size)}; at most {show_size(_READ_LIMIT)} are read."
+                    f"{file!r} is too large ({show_size(entry.size)}): at most {show_size(_READ_LIMIT)} is read."
                 )
             if entry.is_file:
                 return self._bytes(repository, "cat-file", "blob", entry.id)
         return None
 
     def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
-        """See ``ports.Source``. Raises RequestError for more files or bytes than are built."""
+        """See ``ports.Source``. Raises RequestError if there are too many files or bytes to build."""
         path = self._path(key, source)
         entries = []
         for entry in walk_tree(path, _hex(commit), self._size_limit):
@@ -159,8 +157,8 @@ class GitSource:
             if entry.mode == "160000" or entry.path == b".gitmodules":
                 where = entry.path.decode("utf-8", "replace")
                 return (
-                    f"The repository uses a submodule ({where!r}); those are not fetched yet. "
-                    "Put the files into this repository, or fetch them in the Dockerfile."
+                    f"The repository uses a submodule ({where!r}), which is not supported yet. "
+                    "Commit the files to this repository, or fetch them in the Dockerfile."
                 )
         files = [e for e in entries if e.is_file and e.size < _RULES_LIMIT]
         rules = [e.id for e in files if e.path.rpartition(b"/")[2] == b".gitattributes"]
@@ -171,8 +169,8 @@ class GitSource:
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str
     ) -> AbstractContextManager[IO[bytes]]:
-        """See ``ports.Source``. Raises RequestError for a missing folder; on leaving, EngineFailed when git
-        itself failed, because the stream was cut off then."""
+        """See ``ports.Source``. Raises RequestError if the folder is missing. On exit raises EngineFailed if git itself
+        failed, since the stream was then cut off."""
         repository, folder = self._path(key, source), _inside(path)
         if folder:
             self.tree(key, source, commit, folder)
@@ -180,7 +178,7 @@ class GitSource:
 
     @contextmanager
     def _archive(self, repository: Path, commit: str, folder: str) -> Iterator[IO[bytes]]:
-        """The folder is cut out here: git would lose the attributes written above it."""
+        """The folder is cut out here, because git would ignore the attributes set above it."""
         arguments = ["archive", "--format=tar", commit, *(["--", f":(literal){folder}"] if folder else [])]
         process = start_git(repository, arguments)
         stream = cast(IO[bytes], process.stdout)
@@ -206,7 +204,7 @@ class GitSource:
             return []
         except (OSError, UnicodeDecodeError) as error:
             raise EngineFailed(
-                f"The file of logins cannot be read: {error}.", advice="Look at its rights."
+                f"The file git-credentials cannot be read: {error}.", advice="Check its permissions."
             ) from error
 
     def _pointer(self, repository: Path, small: list[Entry]) -> str:
@@ -214,7 +212,7 @@ class GitSource:
             if content.startswith(_POINTER):
                 where = entry.path.decode("utf-8", "replace")
                 return (
-                    f"{where!r} is kept in Git LFS, which is not fetched yet. "
+                    f"{where!r} is in Git LFS, which is not supported yet. "
                     "Commit the file itself, or fetch it in the Dockerfile."
                 )
         return ""
@@ -237,7 +235,7 @@ class GitSource:
         name = key if source.url else source.repository or key
         if not _NAME.fullmatch(name) or ".." in name:
             raise RequestError(
-                f"{name[:80]!r} is no repository name.", advice="Use letters, digits, - and _."
+                f"{name[:80]!r} is not a valid repository name.", advice="Use letters, digits, - and _."
             )
         path = (self._mirrors if source.url else self._repositories) / f"{name}.git"
         if not source.url and not path.is_dir():
@@ -256,16 +254,16 @@ class GitSource:
 def _hex(commit: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{7,64}", commit) or not commit.strip("0"):  # all zeros mean "delete" to git
         raise NotFound(
-            f"{commit[:80]!r} is no commit id.", advice="Give its hexadecimal digits, at least seven."
+            f"{commit[:80]!r} is not a commit id.", advice="Use its hexadecimal digits, at least seven."
         )
     return commit
 
 
 def _inside(path: str) -> str:
-    """The path in git's form, "" for the root. Raises RequestError when it leads out of the repository."""
+    """The path in git's form, "" for the root. Raises RequestError if it leads out of the repository."""
     if not safe_path(path):
         raise RequestError(
-            f"The path {path[:200]!r} leads out of the repository.", advice="Write it from the root."
+            f"The path {path[:200]!r} leads out of the repository.", advice="Write it relative to the root."
         )
     normal = posixpath.normpath(path)
     return "" if normal == "." else normal

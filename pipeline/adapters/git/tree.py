@@ -1,4 +1,4 @@
-"""A commit's whole tree, read as git tells it, and no more of it than can be built."""
+"""A commit's whole tree, read as git lists it, with a limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PIECE = 1 << 16  # bytes
 class Entry:
     mode: str
     id: str
-    size: int  # -1 for what is no file
+    size: int  # in bytes, -1 if it is not a file
     path: bytes
 
     @property
@@ -35,10 +35,10 @@ def parse_entry(line: bytes) -> Entry:
 
 
 def walk_tree(repository: Path, commit: str, size_limit: int) -> Iterator[Entry]:
-    """Every file of the commit. A tree can name itself over and over and so stand for more files than there is
-    room for: git is ended, and RequestError raised, beyond ``FILES_AT_MOST`` of them or ``size_limit`` bytes.
+    """Every file of the commit. A small tree can contain itself many times and so list more files than any disk has:
+    git is ended, and RequestError raised, beyond ``FILES_AT_MOST`` of them or ``size_limit`` bytes.
 
-    ``commit``: an id that was checked to be one."""
+    ``commit``: a checked commit id."""
     process = start_git(repository, ["ls-tree", "-z", "-l", "-r", "--full-tree", commit])
     count, size, rest = 0, 0, b""
     try:
@@ -59,11 +59,11 @@ def walk_tree(repository: Path, commit: str, size_limit: int) -> Iterator[Entry]
 def _bounded(commit: str, count: int, size: int, size_limit: int) -> None:
     if count > FILES_AT_MOST:
         raise RequestError(
-            f"Commit {commit[:7]} has more than {FILES_AT_MOST:,} files; it is not built.",
-            advice="Take out what a build does not need, or put it into an archive.",
+            f"Commit {commit[:7]} has more than {FILES_AT_MOST:,} files, so it is not built.",
+            advice="Remove files that the build does not need, or put them into an archive.",
         )
     if size > size_limit:
         raise RequestError(
-            f"The files of commit {commit[:7]} are larger than {show_size(size_limit)} together; it is not built.",
-            advice="Take large files out of the repository, or raise PUSHLIVE_PUSH_LIMIT.",
+            f"The files of commit {commit[:7]} are larger than {show_size(size_limit)} in all, so it is not built.",
+            advice="Remove large files from the repository, or raise PUSHLIVE_PUSH_LIMIT.",
         )

@@ -1,4 +1,4 @@
-"""Which repository addresses and branch names are let near git at all. Pure, but for one DNS question."""
+"""Which repository addresses and branch names may reach git at all. Pure, except for one DNS lookup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Resolve = Callable[[str, int], Iterable[str]]
 _PORTS = {"https": 443, "http": 80, "ssh": 22}
 _SCP = re.compile(r"^(?P<user>[\w.-]+)@(?P<host>[\w.-]+):(?P<path>(?!//)[^:]+)$", re.ASCII)
 _HOST = re.compile(r"^[A-Za-z0-9_.:%-]+$")
-_ALLOW_ADVICE = "If it is meant to be used, name its host or the beginning of its URL in PUSHLIVE_GIT_ALLOW."
+_ALLOW_ADVICE = "To allow it, add its host or the beginning of its URL to PUSHLIVE_GIT_ALLOW."
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -37,34 +37,33 @@ class Remote:
 
 
 def check_url(url: str, allow: tuple[str, ...] = (), resolve: Resolve | None = None) -> Remote:
-    """The address, taken apart and found harmless (FAULTS 14).
+    """The parsed address, if it is safe to fetch from (FAULTS 14).
 
-    ``https://``, ``ssh://`` and ``user@host:path`` to public addresses pass; ``http://``, ``file://`` and
-    private addresses only when ``allow`` names the host (``git.internal`` or ``git.internal:3000``) or the
-    beginning of the URL (``file:///srv/git/``). Raises RequestError, or EngineFailed when the host's name
-    cannot be resolved.
+    ``https://``, ``ssh://`` and ``user@host:path`` with public addresses are. ``http://``, ``file://`` and private
+    addresses are only if ``allow`` names the host (``git.internal`` or ``git.internal:3000``) or the beginning of the
+    URL (``file:///srv/git/``). Raises RequestError, and EngineFailed if the host's name cannot be resolved.
     """
     parts = _split(url)
     shown = _shown(parts)
     allowed = _is_allowed(parts, allow)
     if parts.scheme == "file":
         if not allowed:
-            raise _refused(shown, "file:// addresses are not fetched from")
+            raise _refused(shown, "file:// is not allowed")
         return Remote(shown, "file")
     if parts.scheme not in _PORTS:
         raise _refused(shown, f"git over {parts.scheme!r} is not supported", "Use https:// or ssh://.")
     if parts.scheme == "http" and not allowed:
-        raise _refused(shown, "http:// is readable and changeable on its way")
+        raise _refused(shown, "http:// can be read and changed on the way")
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     addresses = tuple((resolve or _resolve)(host, port))
     private = [address for address in addresses if not is_public(address)]
     if private and not allowed:
-        raise _refused(shown, f"{host} is the private address {private[0]}")
+        raise _refused(shown, f"{host} has the private address {private[0]}")
     return Remote(shown, parts.scheme, host, port, addresses, _authorization(parts))
 
 
 def with_login(remote: Remote, logins: Iterable[str]) -> Remote:
-    """The remote with the login of the first line, ``https://user:token@host``, for its host and port."""
+    """The remote with the login from the first line, ``https://user:token@host``, that has its host and port."""
     for line in logins if remote.scheme in ("http", "https") and not remote.authorization else ():
         parts = urlsplit(line)
         same = (parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme))
@@ -74,7 +73,7 @@ def with_login(remote: Remote, logins: Iterable[str]) -> Remote:
 
 
 def is_public(address: str) -> bool:
-    """False for loopback, private, link-local and other special addresses, also when wrapped in IPv6."""
+    """False for loopback, private, link-local and other special addresses, also if embedded in IPv6."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         wrapped = ip.ipv4_mapped or ip.sixtofour
@@ -113,7 +112,7 @@ def _split(url: str) -> SplitResult:
     if not url or url.startswith("-") or re.search(r"[\x00-\x20\x7f\\]", url):
         raise _refused(
             without_password(url)[:80],
-            "it is empty, starts with a dash or holds spaces or control characters",
+            "it is empty, starts with a dash, or contains spaces or control characters",
         )
     scp = _SCP.match(url)
     if scp:
@@ -124,21 +123,21 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise _refused("the URL", f"it is malformed: {error}") from error
     if "::" in url.partition("/")[0] or not parts.scheme:
-        raise _refused(without_password(url)[:80], "it is no URL", "Write https://… or ssh://…")
+        raise _refused(without_password(url)[:80], "it is not a URL", "Write https://… or ssh://…")
     host = parts.hostname or ""
     if parts.scheme != "file" and (not _HOST.match(host) or host.startswith("-") or port == 0):
-        raise _refused(_shown(parts), "it names no valid host")
+        raise _refused(_shown(parts), "its host is not valid")
     if parts.path.startswith("/-") or (parts.username or "").startswith("-"):
         raise _refused(_shown(parts), "a part of it starts with a dash")
     return parts
 
 
 def _shown(parts: SplitResult) -> str:
-    """The URL without its password; a user name stays for ssh, where it is no secret."""
-    place = parts.netloc.rpartition("@")[2]
+    """The URL without its password; for ssh with the user name, which is not a secret there."""
+    netloc = parts.netloc.rpartition("@")[2]
     if parts.scheme == "ssh" and parts.username:
-        place = f"{parts.username}@{place}"
-    return parts._replace(netloc=place, fragment="").geturl()
+        netloc = f"{parts.username}@{netloc}"
+    return parts._replace(netloc=netloc, fragment="").geturl()
 
 
 def _authorization(parts: SplitResult) -> str:
@@ -171,7 +170,7 @@ def _resolve(host: str, port: int) -> list[str]:
     except OSError as error:
         raise EngineFailed(
             f"The repository's host {host} cannot be resolved ({error}).",
-            advice="Look at the name and at DNS.",
+            advice="Check the name, and DNS on this machine.",
         ) from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

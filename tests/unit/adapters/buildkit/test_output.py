@@ -77,9 +77,9 @@ def test_the_failing_step_is_not_the_one_that_was_cancelled_with_it():
     [
         ("failed to copy files: write /x: no space left on device", None, EngineFailed, "disk is full"),
         ("executor failed running [make]: exit code: 1", 1000, EngineFailed, "disk is full"),
-        ("rpc error: code = Unavailable desc = transport is closing", None, TryAgain, "broke it off"),
+        ("rpc error: code = Unavailable desc = transport is closing", None, TryAgain, "stopped the build"),
         ("executor failed running [make]: exit code: 137", 1 << 40, AppFailed, "PUSHLIVE_BUILD_MEMORY"),
-        ("failed to solve: no active sessions", None, AppFailed, "Secret and SSH"),
+        ("failed to solve: no active sessions", None, AppFailed, "Secret mounts, SSH"),
     ],
 )
 def test_fault_22_whose_failure_it_is(text, free, kind, said):
