@@ -1,1 +1,1 @@
-"""What a run says: events as lines, and the file that keeps them."""
+"""A run's events as lines of text, and the log file that keeps them."""

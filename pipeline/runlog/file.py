@@ -1,4 +1,4 @@
-"""A run's log: a plain text file, bounded, appended to as things happen."""
+"""A run's log: a plain text file of bounded size, appended to as events come."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pipeline.runlog.format import lines
 
 
 def path(data: Path, pipeline: str, number: int) -> Path:
+    """The log file of a run. ``data``: the data folder."""
     return data / "logs" / pipeline / f"{number}.log"
 
 
 class RunLog:
-    """Writes ``12:00:01.123 build   │ text``. Beyond ``limit`` bytes output lines are left out, and said so."""
+    """Writes lines such as ``12:00:01.123 build   │ text``, in UTC. Beyond ``limit`` bytes, lines of output are left
+    out, and one line says so."""
 
     def __init__(self, file: Path, limit: int) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -28,19 +30,21 @@ class RunLog:
         if event.kind in ("line", "vertex") and self._left <= 0:
             return
         stamp = time.strftime("%H:%M:%S", time.gmtime(event.at)) + f".{int(event.at % 1 * 1000):03}"
-        for line in lines(event) or _quiet(event):
+        for line in lines(event) or _log_only(event):
             text = f"{stamp} {line}\n"
-            self._left -= len(text.encode("utf-8", "replace"))  # the limit is of bytes
+            self._left -= len(text.encode("utf-8", "replace"))  # the limit is in bytes
             self._file.write(text)
         if event.kind == "line" and self._left <= 0:
-            self._file.write(f"{stamp} … the output is cut here: more than {show_size(self._limit)}\n")
+            self._file.write(
+                f"{stamp} … the log is larger than {show_size(self._limit)}: further output is left out\n"
+            )
 
     def close(self) -> None:
         self._file.close()
 
 
-def _quiet(event: Event) -> tuple[str, ...]:
-    # What says nothing on a screen is evidence in a log.
+def _log_only(event: Event) -> tuple[str, ...]:
+    """Lines for events that are not shown on a screen, but are evidence in a log."""
     if event.kind in ("step", "check"):
         seconds = float(event.data.get("seconds") or 0)
         return (f"{event.stage:<7} {event.step or 'check'} {seconds:.3f}s {event.text}".rstrip(),)
@@ -48,7 +52,7 @@ def _quiet(event: Event) -> tuple[str, ...]:
 
 
 def read(file: Path, stage: str = "") -> Iterator[str]:
-    """The log's lines, or those of one stage."""
+    """The log's lines, or those of one stage. Empty if there is no file."""
     if not file.exists():
         return
     with file.open(encoding="utf-8", errors="replace") as opened:

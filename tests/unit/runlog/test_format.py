@@ -1,4 +1,4 @@
-"""What people read: plain lines, with nothing in them that a terminal or a page would obey."""
+"""Events as plain lines, without anything that a terminal or a page would interpret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_fault_47_terminal_escapes_are_inert(hostile, plain):
     assert lines(Event("line", 0.0, hostile, "build")) == (f"build   │ {plain}",)
 
 
-def test_quick_and_failed_steps_are_told_elsewhere_slow_ones_at_once():
+def test_only_a_slow_step_that_passed_has_its_own_line():
     assert lines(Event("step", 0.0, "", "qa", "smoke", {"seconds": 0.1, "ok": True})) == ()
     assert lines(Event("step", 0.0, "no", "qa", "smoke", {"seconds": 9.0, "ok": False})) == ()
     assert lines(Event("step", 0.0, "", "qa", "smoke", {"seconds": 9.0, "ok": True})) == (
@@ -33,7 +33,7 @@ def test_quick_and_failed_steps_are_told_elsewhere_slow_ones_at_once():
     )
 
 
-def test_a_stage_names_its_steps_and_what_is_left():
+def test_a_stage_lists_its_steps_and_the_time_left():
     data = {
         "seconds": 1.5,
         "steps": [{"step": "start", "seconds": 1.25}, {"step": "switch", "seconds": 0.004}],
@@ -42,14 +42,14 @@ def test_a_stage_names_its_steps_and_what_is_left():
     assert line == "live     1.50s  start 1.25s · switch 0.004s   4:58 left"
 
 
-def test_a_passed_check_is_quiet_a_failed_one_is_not():
+def test_only_a_failed_check_is_shown():
     assert lines(Event("check", 0.0, "GET /: 200", "dev", data={"ok": True})) == ()
     assert lines(Event("check", 0.0, "GET /: status 500", "dev", data={"ok": False})) == (
         "dev     ✗ GET /: status 500",
     )
 
 
-def test_a_failure_card_says_what_was_seen_what_differs_and_what_next():
+def test_a_failure_card_has_the_evidence_the_differences_and_the_advice():
     card = {
         "stage": "dev", "step": "start", "whose": "application", "message": "it exited with 3.",
         "evidence": ["boom"], "differs": ["commit a → b"], "advice": "Push a fix.",
@@ -68,7 +68,7 @@ def test_a_failure_card_says_what_was_seen_what_differs_and_what_next():
     )
 
 
-def test_a_message_of_several_lines_stays_readable():
+def test_a_message_of_several_lines_keeps_its_lines():
     card = {
         "stage": "build",
         "step": "build",
