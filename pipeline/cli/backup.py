@@ -15,7 +15,7 @@ def backup(context: Context) -> int:
     from pipeline.runtime.backup import backup as save
     from pipeline.runtime.service import load_settings
 
-    saved = save(load_settings(), Path(context.args.file).absolute())
+    saved = save(load_settings(), Path(context.args.file).resolve())
     context.terminal.data(
         f"Wrote {saved.file}: {saved.files} files, {show_size(saved.size)}.",
         "It contains tokens, keys and secrets: anyone who can read it can do what this service can. Store it safely.",
@@ -30,7 +30,7 @@ def restore(context: Context) -> int:
     from pipeline.runtime.service import load_settings
 
     settings = load_settings()
-    loaded = load(settings, Path(context.args.file).absolute())
+    loaded = load(settings, Path(context.args.file).resolve())
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(loaded.made))
     context.terminal.data(
         f"Restored {settings.data} to its state of {made} UTC ({loaded.files} files, {show_size(loaded.size)}).",

@@ -150,6 +150,8 @@ def card(failure: dict[str, Any] | None, paint: Paint) -> list[str]:
 def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
     """The command that a person most likely needs now."""
     name, state, outcome = run["pipeline"], run.get("state"), run.get("outcome")
+    if state == "waiting" and run.get("held"):
+        return [f"{paint('pushlive resume', 'bold')} {name} --env {run.get('gate')} lifts the hold"]
     if state == "waiting":
         return [f"{paint('pushlive promote', 'bold')} '{run['id']}' lets it into {run.get('gate')}"]
     if state != "ended":

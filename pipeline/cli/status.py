@@ -89,7 +89,7 @@ def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]
 
 def _revert(revert: dict[str, Any]) -> Cell:
     text = str(revert.get("text") or "")
-    return (text, "") if revert.get("ready") else (text, "dim")
+    return (text, "") if revert.get("ready") or not text else (f"revert {text}", "dim")
 
 
 def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
@@ -111,9 +111,9 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             )
     if waiting := entry.get("waiting"):
         release = f"r{waiting['release']}, " if waiting.get("release") else ""
-        act = "resume" if waiting.get("held") else "promote"
+        command = f"resume {name} --env {waiting['gate']}" if waiting.get("held") else f"promote {name}"
         text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
-        lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive {act} {name}", "bold"))
+        lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold"))
     return lines
 
 

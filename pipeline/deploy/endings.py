@@ -47,7 +47,7 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
     run, now = context.run, context.clock.now()
     spent, whole = budgets.spent(run, now), max(0.0, now - run.accepted - run.human)
     last = run.stages[-1]
-    text = f"{release.name} ({run.short}) serves {last}, {show_duration(whole)} after "
+    text = f"{release.name} ({run.short}) reached {last} {show_duration(whole)} after "
     text += "the push" if run.kind == Kind.PUSH else "the request"
     if run.kind != Kind.REVERT:
         text += f"; deploy {show_duration(spent)} of {show_duration(budget.deploy)}"
@@ -65,11 +65,11 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
 def _next_lines(context: RunContext, name: str) -> list[str]:
     run = context.run
     if run.kind == Kind.REVERT:
-        return [f"{name} is held. Once the fix may go there: pushlive resume {run.pipeline}"]
+        return [f"{name} is held. To let a fix in: pushlive resume {run.pipeline} --env {name}"]
     environment = context.store.environment(run.pipeline, name)
     target = slots.revert_target(environment) if environment else None
     if target is None:
-        return ["this is the first release here: there is nothing to revert to yet"]
+        return ["this is the first release here, so there is nothing to revert to yet"]
     return [f"to go back to r{target}: pushlive revert {run.pipeline}"]
 
 

@@ -86,8 +86,9 @@ def _waiting(transaction: Transaction, run: Run, name: str, gate: Gate, now: flo
         if older.number < run.number:
             supersede(transaction, older, f"{run.id} waits before {name} instead", now)
     transaction.not_due(run.number)
-    command = f"pushlive {gate.command} {run.pipeline}"
-    text = f"waits before {name}: {gate.why}. To go on with r{run.release}: {command}"
+    where = f" --env {name}" if gate.command == "resume" else ""
+    command = f"pushlive {gate.command} {run.pipeline}{where}"
+    text = f"waits before {name}: {gate.why}. To continue with r{run.release}: {command}"
     transaction.event(run.number, Event("gate", now, text, name))
     waiting = transitions.move(run, State.WAITING, gate=name, gate_since=now, attempts=0)
     return messages.waits(transaction, waiting, gate.why, command)

@@ -166,7 +166,7 @@ class Rollout:
             return True
         old = before.slots.get(slot)
         if old and old.state == SlotState.WARM:
-            text = f"takes the warm slot {slot} of r{old.release}; a revert to it is a cold start now"
+            text = f"uses {slot}, the warm slot of r{old.release}: a revert to it now needs a cold start"
             self._context.note(text, self._name)
         self._record.take_slot(self._spec)
         return False

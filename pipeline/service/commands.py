@@ -158,7 +158,7 @@ class Commands(Queries):
         return self._acted(pipeline, act)
 
     def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
-        """No automatic promotion into that environment until somebody resumes it."""
+        """No automatic promotion into that environment until a person resumes it."""
         digest, name = self._environment_name(pipeline, environment)
         limit = len(self._settings.port_range)
         engine = self._configurations.current()[1].pipelines[pipeline].environment(name).engine
@@ -170,10 +170,10 @@ class Commands(Queries):
             tx.record(self._entry(by, "hold", pipeline=pipeline, environment=name, why=reason))
 
         self._acted(pipeline, act, ring=False)
-        return (f"{pipeline}/{name} is held; `pushlive resume {pipeline}` lifts it.",)
+        return (f"{pipeline}/{name} is held; `pushlive resume {pipeline} --env {name}` lifts the hold.",)
 
     def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
-        """Lifts the hold; the newest run that waited there goes on, unless the gate is manual."""
+        """Lifts the hold; the newest run that waits there continues, unless the gate is manual."""
         _, name = self._environment_name(pipeline, environment)
         now, who = self._clock.now(), audit_chain.actor(by).name
 

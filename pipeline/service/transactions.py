@@ -119,21 +119,21 @@ def _go_on(tx: Transaction, run: Run, by: str, now: float) -> Run:
 def resume(
     tx: Transaction, name: str, *, by: str, manual: Callable[[Run], bool], now: float
 ) -> tuple[str, ...]:
-    """Lifts the hold; the newest run that waited there goes on, unless its gate is ``manual`` as well."""
+    """Lifts the hold; the newest run that waits there continues, unless its gate is ``manual`` as well."""
     place = tx.environment(name)
     if place.hold is None:
         return (f"{place.id} is not held.",)
     tx.put_environment(replace(place, hold=None))
-    messages = [f"{place.id} takes promotions again."]
+    messages = [f"{place.id} is no longer held."]
     *older, newest = gates.waiting_at(tx.open(), name) or (None,)
     for run in older:
         if run and newest:
             admission.supersede(tx, run, f"{newest.id} is newer", now)
     if newest and manual(newest) and name not in newest.promoted:
-        messages.append(f"{newest.id} still waits there: `pushlive promote {tx.pipeline}`.")
+        messages.append(f"{newest.id} still waits for a promotion: `pushlive promote {tx.pipeline}`.")
     elif newest:
         _go_on(tx, newest, by, now)
-        messages.append(f"{newest.id} (r{newest.release}) goes on to {name}.")
+        messages.append(f"{newest.id} (r{newest.release}) continues to {name}.")
     return tuple(messages)
 
 
@@ -146,14 +146,16 @@ def unquarantine(tx: Transaction, name: str, release: int, *, by: str) -> tuple[
             f"r{release} is not in quarantine in {place.id}.", advice="`pushlive status` shows what is."
         )
     tx.put_environment(replace(place, quarantine=kept))
-    return (f"r{release} may go to {place.id} again (by {by}).",)
+    return (f"r{release} is allowed in {place.id} again (by {by}).",)
 
 
 def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
     """A waiting or queued run ends at once, a running one at its next safe point."""
     run, why = tx.run(number), f"by {by}"
     if run.state == State.ENDED:
-        raise RequestError(f"{run.id} has ended already: {run.outcome}.", advice=f"`pushlive show {run.id}`.")
+        raise RequestError(
+            f"{run.id} has already ended: {run.outcome}.", advice=f"See `pushlive show '{run.id}'`."
+        )
     if run.state == State.RUNNING:
         run = replace(run, cancel=why)
     else:

@@ -46,7 +46,7 @@ def test_06_five_environments_of_other_names_in_order(service: Service) -> None:
 
 def test_06_a_manual_gate_lets_exactly_the_shown_release_in(service: Service) -> None:
     said = service.push(web("version 1"), "Wanted", "gated")
-    assert "waits before qa: promotion to qa is manual. To go on with r1: pushlive promote gated" in said
+    assert "waits before qa: promotion to qa is manual. To continue with r1: pushlive promote gated" in said
     assert service.releases("gated") == {"dev": 1, "qa": None, "live": None}
     status = service.ask("GET", "/api/status?pipeline=gated")["pipelines"][0]["waiting"]
     assert (status["id"], status["gate"], status["release"]) == ("gated#1", "qa", 1)

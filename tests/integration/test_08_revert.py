@@ -77,11 +77,11 @@ def test_08_there_is_no_older_one_to_go_back_to(service: Service) -> None:
 def test_08_a_hold_stops_the_next_push_before_live_and_resume_lets_it_go_on(service: Service) -> None:
     said = service.push(web("version 3"), "Three")
     assert "waits before live: live is held: we liked the first one better" in said
-    assert "pushlive resume hello" in said
+    assert "pushlive resume hello --env live" in said
     assert service.releases() == {"dev": 3, "live": 1}
     assert "is held" in service.pushlive("promote", "hello", code=3).err
     done = service.pushlive("resume", "hello")
-    assert "hello#4 (r3) goes on to live" in done.text
+    assert "hello#4 (r3) continues to live" in done.text
     assert service.wait("hello#4")["outcome"] == "live"
     assert live(service)["hold"] is None
     assert service.page() == "version 3\n"

@@ -128,7 +128,7 @@ def test_09_cancel_ends_a_run_and_what_serves_serves_on(service: Service) -> Non
     assert service.wait("slow#1")["outcome"] == "cancelled"
     out, _ = pushing.communicate(timeout=20)
     assert "slow#1 cancelled" in out
-    assert "has ended already: cancelled" in service.pushlive("cancel", "slow#1", code=3).err
+    assert "has already ended: cancelled" in service.pushlive("cancel", "slow#1", code=3).err
 
 
 def test_09_tokens_have_roles_and_end(service: Service) -> None:

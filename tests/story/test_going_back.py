@@ -62,9 +62,9 @@ def test_a_hold_stops_the_next_push_before_live_until_it_is_resumed(world):
     assert (run.state, run.gate) == (State.WAITING, "live")
     assert world.serving() == {"dev": 3, "qa": 3, "live": 1}
     [gate] = world.events(run, "gate")
-    assert "pushlive resume hello" in gate.text
+    assert "pushlive resume hello --env live" in gate.text
     said = world.commands.resume("hello", "ann")
-    assert any("goes on to live" in line for line in said)
+    assert any("continues to live" in line for line in said)
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
     assert world.serving()["live"] == 3

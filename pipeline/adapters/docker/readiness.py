@@ -151,5 +151,5 @@ def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
         why, advice = "it was killed (exit code 137)", "A person or the machine's memory limit killed it."
     else:
         why = f"it exited with code {code}"
-        advice = "See its last output lines." if output else "It wrote no output."
+        advice = "See its last lines of output above." if output else "It wrote no output."
     return AppFailed(f"{name}: {why}.", advice=advice, evidence=(f"exit code {code}", *output))

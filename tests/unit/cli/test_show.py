@@ -90,5 +90,7 @@ def test_the_header_names_who_and_why() -> None:
 
 def test_what_to_do_next() -> None:
     assert "promote 'hello#42'" in next_lines(run(state="waiting", gate="live"), plain)[0]
+    held = run(state="waiting", gate="qa", held=True)
+    assert next_lines(held, plain) == ["pushlive resume hello --env qa lifts the hold"]
     assert "logs 'hello#42'" in next_lines(run(outcome="failed"), plain)[0]
     assert next_lines(run(revert=False), plain) == []

@@ -43,6 +43,9 @@ def test_what_needs_a_person_stands_below_with_its_command() -> None:
     assert "! live is held: reverted from r18 (ana)  → pushlive resume hello --env live" in text
     assert "live: r18 in quarantine: slow  → pushlive unquarantine hello r18 --env live" in text
     assert "hello#42 (r17, 3f2a9c1) waits before live  → pushlive promote hello" in text
+    entry["waiting"] |= {"held": True, "gate": "dev"}
+    text = "\n".join(pipeline_lines(entry, NOW, plain, 0))
+    assert text.endswith("waits before dev  → pushlive resume hello --env dev"), "resume alone means live"
 
 
 def test_an_environment_where_nothing_was_yet() -> None:
@@ -50,7 +53,7 @@ def test_an_environment_where_nothing_was_yet() -> None:
     empty["revert"] = {"ready": False, "text": "not ready: no earlier good release"}
     texts = [cell if isinstance(cell, str) else cell[0] for cell in environment_row(empty, NOW)]
     assert texts[:7] == ["qa", "–", "", "", "", "", "empty"]
-    assert texts[7] == "not ready: no earlier good release"
+    assert texts[7] == "revert not ready: no earlier good release"
 
 
 def test_a_wrong_configuration_is_said_loudly(stub: Stub, pushlive: Callable[..., Told]) -> None:
