@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
+from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.release import Release
 from pipeline.lib import codec
@@ -68,12 +69,9 @@ class Fixture:
         labels = {name.removeprefix("pushlive."): value for name, value in body["Labels"].items()}
         ref = SlotRef(labels["pipeline"], labels["environment"], int(labels["index"]), labels["slot"])
         release = self.releases(ref.pipeline)[int(labels["release"])]
-        versions = release.secrets.get(ref.environment, {})
         given = dict(entry.split("=", 1) for entry in body["Env"])
-        return SlotSpec(
-            ref, release.number, int(labels["run"]), release.commit, release.image,
-            release.environments[ref.environment], versions, lambda: {name: Secret(given[name]) for name in versions},
-        )  # fmt: skip
+        spec = slots.spec_of(ref, release, int(labels["run"]))
+        return replace(spec, reveal=lambda: {name: Secret(given[name]) for name in spec.secrets})
 
 
 ALL = [Fixture(version) for version in VERSIONS]

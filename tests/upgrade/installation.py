@@ -10,7 +10,7 @@ import fcntl
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -80,5 +80,6 @@ def at_the_fixed_place(client: docker.DockerClient) -> Iterator[Path]:
 def _clear(client: docker.DockerClient) -> None:
     sweep(client, INSTANCE)
     for image in client.api.images(name=f"{INSTANCE}/*"):
-        client.api.remove_image(image["Id"], force=True)
+        with suppress(docker.errors.APIError):
+            client.api.remove_image(image["Id"], force=True)
     shutil.rmtree(FOLDER, ignore_errors=True)

@@ -16,9 +16,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +162,7 @@ def live(service: Installation) -> None:
     for number in (2, 3):
         pushing = clone(service, "late", f"version {number}").started("push", "pushlive", "main")
         until(lambda number=number: len(service.runs("late")) == number, 20)
-        os.killpg(pushing.pid, 9)
+        os.killpg(pushing.pid, signal.SIGKILL)
         pushing.communicate()
     assert service.run("late#2")["outcome"] == "superseded", service.run("late#2")
     assert service.run("late#3")["state"] == "queued"
@@ -189,10 +191,9 @@ def freeze_workers(service: Installation) -> None:
     """From now on nobody takes up what is due: it stays in the queue."""
     assert service.process
     for pid in descendants(service.process.pid):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"workers" in command:
-            for one in (pid, *descendants(pid)):
-                os.kill(one, 19)  # SIGSTOP
+        with suppress(OSError):  # it has ended meanwhile
+            if b"workers" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGSTOP)
 
 
 # ── what is kept of it ───────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import subprocess
+import tarfile
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ pipelines:
       cpu: 50m
       stop: 1s
       keep_warm: 3650d
+      drain: 2s
       env: {{GREETING: "it costs $5"}}
       secrets: [PASSWORD]
       release: [/app, migrate]
@@ -73,11 +75,13 @@ def record(client: docker.DockerClient, checkout: Path, python: str) -> dict[str
             for number in (1, 2):
                 push(service, "cluster", f"version {number}")
                 assert service.run("cluster")["outcome"] == "live", service.log(f"cluster#{number}")
+            until(lambda: detached() == {"cluster-qa-blue", "cluster-live-blue"}, 60)
             return {
                 "namespace": NAMESPACE,
                 "registry": REGISTRY,
                 "requests": [one._asdict() for one in tap.requests],
                 "objects": [bare(one) for one in kubectl_json()["items"] if ours(one)],
+                "environments": environments(service),
                 "runs": {run["id"]: service.show(run["id"]) for run in service.runs("cluster")},
                 "status": service.ask("GET", "/api/status"),
                 "images": [
@@ -92,6 +96,24 @@ def record(client: docker.DockerClient, checkout: Path, python: str) -> dict[str
         clusterbench.end_namespace(administrator, NAMESPACE)
         proxy.terminate()
         proxy.wait()
+
+
+def detached() -> set[str]:
+    """Deployments whose connections were ended after the switch."""
+    found = (one["metadata"] for one in kubectl_json()["items"] if one["kind"] == "Deployment")
+    return {one["name"] for one in found if "pushlive/detached" in one.get("annotations", {})}
+
+
+def environments(service: Installation) -> dict[str, Any]:
+    """Their records, as a backup has them."""
+    service.pushlive("backup", str(FOLDER / "backup.tgz"))
+    with tarfile.open(FOLDER / "backup.tgz") as archive:
+        lines = archive.extractfile("store.jsonl")
+        assert lines
+        found: dict[str, Any] = next(
+            line["value"] for line in map(json.loads, lines) if line["key"] == "environments:cluster"
+        )
+    return found
 
 
 def kubectl_json() -> dict[str, Any]:

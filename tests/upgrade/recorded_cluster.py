@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from pipeline.adapters.kubernetes.manifests import Maker, Manifest
 from pipeline.config.engines import Where
+from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.domain.environment import SLOTS
+from pipeline.domain.environment import SLOTS, Environment
 from pipeline.domain.release import Release
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
@@ -48,6 +50,9 @@ class RecordedCluster:
             if "kind" in request["body"]:
                 yield request
 
+    def environment(self, name: str) -> Environment:
+        return codec.load(Environment, self.data["environments"][name])
+
     @cached_property
     def indices(self) -> dict[str, int]:
         """Of the environments, as their objects say."""
@@ -68,16 +73,12 @@ class RecordedCluster:
     def spec(self, environment: str, slot: str, run: int) -> SlotSpec:
         """What the engine was asked for by that run."""
         release = self.releases()[run]
-        index = self.indices[environment]
-        return SlotSpec(
-            SlotRef(release.pipeline, environment, index, slot, self.key), release.number, run, release.commit,
-            release.image, release.environments[environment], release.secrets[environment],
-            lambda: {"PASSWORD": self.password}, release.remote,
-        )  # fmt: skip
+        ref = SlotRef(release.pipeline, environment, self.indices[environment], slot, self.key)
+        return replace(slots.spec_of(ref, release, run), reveal=lambda: {"PASSWORD": self.password})
 
     def specs(self) -> Iterator[SlotSpec]:
         """What is in the slots at the end: the first run's release in blue, the second's in green."""
-        for environment in self.releases()[1].environments:
+        for environment in self.indices:
             for run, slot in enumerate(SLOTS, 1):
                 yield self.spec(environment, slot, run)
 

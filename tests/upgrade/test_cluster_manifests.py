@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.adapters.kubernetes.manifests import Manifest
+from pipeline.adapters.kubernetes.names import DETACHED
+from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotSpec
 from tests.upgrade.fixtures import ALL, VERSIONS
 from tests.upgrade.recorded_cluster import RecordedCluster
@@ -56,6 +58,19 @@ def commands(recorded: RecordedCluster, spec: SlotSpec, body: Manifest) -> list[
         recorded.maker.command(spec, f"release-{spec.run}", service.release, own),
         recorded.maker.command(spec, f"smoke-2-{spec.run}", check.run, own),  # type: ignore[union-attr]
     ]
+
+
+def test_slots_whose_connections_were_ended_are_known_as_such(recorded: RecordedCluster) -> None:
+    """Or the pods of a warm slot would be replaced once more."""
+    count = 0
+    for one in recorded.data["objects"]:
+        mark = one["metadata"].get("annotations", {}).get(DETACHED)
+        if mark:
+            labels = one["metadata"]["labels"]
+            record = recorded.environment(labels["pushlive/environment"]).slots[labels["pushlive/slot"]]
+            assert slots.mark_of(record) == mark
+            count += 1
+    assert count == 2
 
 
 def test_what_the_cluster_had_is_what_it_was_told(recorded: RecordedCluster) -> None:

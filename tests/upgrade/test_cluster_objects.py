@@ -13,8 +13,9 @@ import pytest
 
 import docker
 from pipeline.adapters.kubernetes.api.client import connect
-from pipeline.adapters.kubernetes.api.kube_api import APPLY, KubeApi
+from pipeline.adapters.kubernetes.api.kube_api import APPLY, MERGE, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
+from pipeline.domain import slots
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support import clusterbench
 from tests.support.waiting import until
@@ -59,8 +60,8 @@ def on_cluster(
                 provide(registry, image)
             one = OnCluster(recorded)
             until(lambda: makes_namespace(administrator, recorded.namespace), 30)
-            for asked in recorded.requests():
-                if asked["body"]["kind"] != "Pod":
+            for asked in recorded.data["requests"]:
+                if "/pods" not in asked["path"]:
                     repeat(one.api, asked)
             yield one
         finally:
@@ -76,7 +77,8 @@ def makes_namespace(administrator: KubeApi, name: str) -> bool:
 
 
 def repeat(api: KubeApi, asked: dict[str, Any]) -> None:
-    kind = APPLY if asked["method"] == "PATCH" else "application/json"
+    patch = APPLY if "kind" in asked["body"] else MERGE
+    kind = patch if asked["method"] == "PATCH" else "application/json"
     path, body = f"{asked['path']}?{asked['query']}", json.dumps(asked["body"]).encode()
     answer = api.raw(asked["method"], path, "repeating", headers={"Content-Type": kind}, body=body)
     assert answer.status in (200, 201, 409), answer.data
@@ -109,6 +111,9 @@ def test_nothing_is_missing_and_nothing_differs(on_cluster: OnCluster) -> None:
         assert on_cluster.engine.drift(spec) == ()
         assert not on_cluster.engine.restore(spec)
         assert on_cluster.engine.serving(spec.ref) == "green"
+        if spec.ref.slot == "blue":
+            record = on_cluster.recorded.environment(spec.ref.environment).slots["blue"]
+            assert on_cluster.engine.detach(spec.ref, slots.mark_of(record)) == 0
     assert on_cluster.pods() == before
 
 
