@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from pipeline.adapters.kubernetes.manifests import Maker, Manifest
+from pipeline.adapters.kubernetes.manifests import Manifest, Manifests
 from pipeline.config.engines import Where
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -41,8 +41,8 @@ class RecordedCluster:
         return Where(kubernetes="", namespace=self.namespace).key
 
     @property
-    def maker(self) -> Maker:
-        return Maker(self.instance, self.namespace)
+    def manifest_of(self) -> Manifests:
+        return Manifests(self.instance, self.namespace)
 
     def requests(self) -> Iterator[dict[str, Any]]:
         """What made objects, in order; commands' pods are among them."""
@@ -84,7 +84,7 @@ class RecordedCluster:
 
     def manifests(self) -> Iterator[Manifest]:
         """All that today's code makes for these, but commands."""
-        make = self.maker
+        make = self.manifest_of
         for spec in self.specs():
             yield make.deployment(spec)
             yield make.preview(spec)
