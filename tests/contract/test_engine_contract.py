@@ -125,7 +125,7 @@ def prepared(kit: Kit) -> Kit:
     return kit
 
 
-def test_the_whole_way_twice_over(prepared: Kit) -> None:
+def test_two_deployments_and_a_removal(prepared: Kit) -> None:
     engine, probe = prepared.engine, prepared.probe
     blue, green = prepared.spec("blue", 1), prepared.spec("green", 2)
     assert engine.serving(blue.ref) is None
@@ -159,7 +159,7 @@ def test_the_whole_way_twice_over(prepared: Kit) -> None:
     assert not [p for p in engine.slots() if p.pipeline == prepared.name]
 
 
-def test_every_repetition_is_harmless(prepared: Kit) -> None:
+def test_every_call_is_idempotent(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
     engine.prepare(spec.ref, ())
     first = prepared.stand(spec)
@@ -193,7 +193,7 @@ def test_switch_to_a_slot_that_was_not_exposed_is_refused(prepared: Kit) -> None
     assert engine.serving(spec.ref) is None
 
 
-def test_the_serving_slot_is_not_stopped_drained_or_filled_anew(prepared: Kit) -> None:
+def test_the_serving_slot_is_not_stopped_drained_or_refilled(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
     prepared.stand(spec)
     engine.switch(spec)
@@ -221,7 +221,7 @@ def test_fault_27_a_slot_that_died_is_not_ready(prepared: Kit) -> None:
         prepared.engine.ready(spec, ignore, prepared.watch())
 
 
-def test_fault_39_a_slot_that_died_is_revived(prepared: Kit) -> None:
+def test_fault_39_a_slot_that_died_is_restored(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
     prepared.stand(spec)
     engine.switch(spec)
@@ -233,7 +233,7 @@ def test_fault_39_a_slot_that_died_is_revived(prepared: Kit) -> None:
     assert engine.restore(spec) is False
 
 
-def test_fault_39_what_a_slot_lacks_is_said_without_touching_it(prepared: Kit) -> None:
+def test_fault_39_what_a_slot_misses_is_reported_without_a_change(prepared: Kit) -> None:
     engine, spec = prepared.engine, prepared.spec()
     assert engine.missing(spec) != ()
     assert engine.replicas(spec.ref) == ()
@@ -290,7 +290,7 @@ def test_blue_and_green_that_do_not_fit_are_refused(prepared: Kit) -> None:
     assert prepared.engine.replicas(prepared.ref()) == ()
 
 
-def test_a_watch_that_has_had_enough_ends_the_start(prepared: Kit) -> None:
+def test_a_watch_that_raises_ends_the_start(prepared: Kit) -> None:
     with pytest.raises(TimedOut):
         prepared.engine.start(prepared.spec(), prepared.watch(0.0))
 
@@ -309,7 +309,7 @@ def test_a_command_runs_once_and_is_remembered(prepared: Kit) -> None:
     assert prepared.command(spec, "migrate", "sh", "-c", "exit 4").exit_code == 4
 
 
-def test_an_empty_environment_is_silent(kit: Kit) -> None:
+def test_an_empty_environment_has_nothing(kit: Kit) -> None:
     engine, ref = kit.engine, kit.ref()
     assert engine.replicas(ref) == ()
     assert engine.logs(ref, 5) == ()

@@ -126,7 +126,7 @@ def test_fault_19_a_build_that_hangs_is_ended_in_time(service: Service) -> None:
     assert service.run()["outcome"] == "failed"
 
 
-def test_fault_25_a_base_image_that_is_not_to_be_had_is_named(service: Service) -> None:
+def test_fault_25_an_unavailable_base_image_is_named(service: Service) -> None:
     said = service.push(web(Dockerfile="FROM 127.0.0.1:9/nobody/nothing:1\n"), "No base")
     assert "The base image '127.0.0.1:9/nobody/nothing:1' is not on this machine" in said
     assert service.run()["failure"]["whose"] == "engine"
@@ -138,5 +138,5 @@ def test_03_a_submodule_is_refused_clearly(service: Service) -> None:
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib/theirs")
     clone.git("commit", "-q", "-m", "A submodule")
     said = clone.git("push", "pushlive", "main")
-    assert "The repository uses a submodule ('lib/theirs'); those are not fetched yet" in said
+    assert "The repository uses a submodule ('lib/theirs'), which is not supported yet" in said
     clone.git("reset", "-q", "--hard", "HEAD~1")

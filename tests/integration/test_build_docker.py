@@ -68,7 +68,7 @@ class Cut:
         self.check()
 
 
-def test_steps_and_output_are_told_as_they_happen(workshop):
+def test_steps_and_output_are_emitted_as_they_happen(workshop):
     image = workshop.build(
         workshop.request("FROM BASE\nCOPY a /a\nRUN cat /a && echo there\n"), {"a": b"hi\n"}
     )
@@ -129,7 +129,7 @@ def test_arguments_target_dockerfile_and_ignored_files(workshop):
     assert workshop.texts("line") == ["hello you", "a", "docker", "keep.log"]
 
 
-def test_fault_18_a_dockerfile_outside_of_the_context_is_refused(workshop):
+def test_fault_18_a_dockerfile_outside_the_context_is_refused(workshop):
     for path in ("../Dockerfile", "/etc/Dockerfile", "a/../../Dockerfile"):
         request = workshop.request("FROM BASE\n", dockerfile="Dockerfile")
         request = type(request)(
@@ -146,7 +146,7 @@ def test_fault_19_a_failing_step_is_named_with_its_last_lines(workshop):
     assert workshop.events[-1].data["error"]
 
 
-def test_fault_19_nonsense_in_the_dockerfile_is_the_applications(workshop):
+def test_fault_19_an_invalid_dockerfile_is_the_applications_failure(workshop):
     with pytest.raises(AppFailed, match=r"(?i)unknown instruction"):
         workshop.build(workshop.request("FROM BASE\nNONSENSE x\n"))
     with pytest.raises(AppFailed, match="missing"):
@@ -163,7 +163,7 @@ def test_fault_19_a_hanging_build_is_ended_in_time_and_nothing_is_left(workshop)
     wait_until(lambda: not running("98761"), 5)
 
 
-def test_a_cancelled_build_is_ended_and_the_watch_is_asked_often(workshop):
+def test_a_cancelled_build_ends_and_the_watch_is_checked_often(workshop):
     watch = Cut(lambda: running("98762"))
     with pytest.raises(Cancelled):
         workshop.build(workshop.request("FROM BASE\nRUN sleep 98762\n"), watch=watch)
@@ -191,7 +191,7 @@ def test_fault_22_too_little_disk_is_refused_before_the_build(workshop):
 
 
 @pytest.mark.parametrize("cuts", [1, 2])
-def test_fault_23_a_connection_that_breaks_is_tried_once_more(workshop, tmp_path, cuts):
+def test_fault_23_a_build_whose_connection_breaks_is_retried_once(workshop, tmp_path, cuts):
     relay = Relay(tmp_path / "docker.sock")
     cut_off = docker.DockerClient(base_url=relay.url, version="auto", max_pool_size=8)
     builder = DockerBuilder(lambda: cut_off, CLOCK, instance=workshop.name)
@@ -219,7 +219,7 @@ def test_fault_23_a_connection_that_breaks_is_tried_once_more(workshop, tmp_path
     wait_until(lambda: not running(mark), 5)
 
 
-def test_fault_25_a_base_image_that_is_not_to_be_had_is_named(workshop):
+def test_fault_25_an_unavailable_base_image_is_named(workshop):
     with pytest.raises(PushliveError, match=r"base image 'localhost:1/no/such:7'.*refused") as caught:
         workshop.build(workshop.request("FROM localhost:1/no/such:7\n"))
     assert isinstance(caught.value, EngineFailed | AppFailed)
@@ -229,12 +229,12 @@ def test_fault_25_a_base_image_that_is_not_to_be_had_is_named(workshop):
         workshop.build(workshop.request("FROM UPPER/Case\n"))
 
 
-def test_what_needs_a_session_is_refused_before_the_build(workshop):
+def test_instructions_that_need_a_session_are_refused_before_the_build(workshop):
     with pytest.raises(AppFailed, match="line 2: secret and SSH mounts"):
         workshop.build(workshop.request("FROM BASE\nRUN --mount=type=secret,id=x true\n"))
 
 
-def test_tags_come_and_go_and_the_last_one_takes_the_image_along(workshop):
+def test_removing_the_last_tag_removes_the_image(workshop):
     builder, repository = workshop.builder, f"{workshop.name}/hello"
     image = workshop.build(workshop.request("FROM BASE\nRUN echo tags\n"))
     for _ in range(2):
@@ -254,14 +254,14 @@ def test_tags_come_and_go_and_the_last_one_takes_the_image_along(workshop):
         builder.tag(image.digest, repository, "r1")
 
 
-def test_fault_24_what_is_not_ours_is_not_removed(workshop):
+def test_fault_24_images_of_others_are_not_removed(workshop):
     name, _, tag = workshop.base.partition(":")
     workshop.builder.untag(name, tag)
     assert workshop.builder.exists(workshop.base)
     assert workshop.builder.images(name) == {}
 
 
-def test_builds_are_capped_or_it_is_said_why(workshop):
+def test_builds_are_limited_or_the_reason_is_given(workshop):
     said = DockerBuilder(client, CLOCK, instance=workshop.name, memory=3 << 30, cpu=1.5).cap_builds()
     written = Path("/sys/fs/cgroup/memory/docker/buildkit/memory.limit_in_bytes")
     if said:
@@ -277,7 +277,7 @@ def test_an_engine_that_does_not_answer(tmp_path, monkeypatch):
         client()
 
 
-def test_fault_18_the_engine_itself_refuses_what_our_reading_might_overlook(workshop, monkeypatch):
+def test_fault_18_the_engine_refuses_what_our_parser_might_miss(workshop, monkeypatch):
     """Were the flag hidden from us, the Engine would still not give a build the machine's network or privileges."""
     monkeypatch.setattr("pipeline.adapters.buildkit.builder.refuse_unsupported", lambda *_: None)
     monkeypatch.setattr("pipeline.adapters.buildkit.builder.refuse_hidden", lambda *_: None)
@@ -298,7 +298,7 @@ def test_fault_18_a_build_does_not_reach_the_machines_files(workshop):
         workshop.build(workshop.request("FROM BASE\nCOPY ../../../etc/shadow /x\n"))
 
 
-def test_another_pipelines_image_and_an_images_id_are_no_base(workshop):
+def test_another_pipelines_image_and_an_image_id_are_refused_as_base(workshop):
     other = workshop.build(workshop.request("FROM BASE\nRUN echo theirs\n"))
     workshop.builder.tag(other.digest, f"{workshop.name}-theirs", "r1")
     name = f"{workshop.name}-theirs:r1"

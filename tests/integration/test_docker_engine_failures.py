@@ -69,32 +69,32 @@ def test_fault_26_a_command_that_cannot_be_executed_is_named(bench: Bench) -> No
     assert "/no/such/program" in " ".join(error.evidence)
 
 
-def test_an_application_on_another_port_is_told_which(bench: Bench) -> None:
+def test_an_application_on_another_port_is_explained(bench: Bench) -> None:
     error, seconds = fails(bench, bench.spec(command=shell(f"{HTTPD} 9090")), watch=2.0)
     assert "listens on port 9090, not on 8080" in str(error)
     assert "`port: 9090`" in error.advice
     assert seconds < 5
 
 
-def test_an_application_that_clearly_listens_elsewhere_does_not_use_up_the_deadline(bench: Bench) -> None:
+def test_an_application_that_settles_on_another_port_fails_before_the_deadline(bench: Bench) -> None:
     error, seconds = fails(bench, bench.spec(command=shell(f"{HTTPD} 9090"), ready=60.0), watch=60)
     assert "listens on port 9090" in str(error)
     assert seconds < 15
 
 
-def test_an_application_on_the_loopback_address_alone_is_told_so(bench: Bench) -> None:
+def test_an_application_on_a_loopback_address_only_is_explained(bench: Bench) -> None:
     error, _ = fails(bench, bench.spec(command=shell(f"{HTTPD} 127.0.0.1:8080")), watch=2.0)
     assert "127.0.0.1:8080 only" in str(error)
     assert "0.0.0.0:8080" in error.advice
 
 
-def test_an_application_that_listens_nowhere_is_told_so(bench: Bench) -> None:
+def test_an_application_that_listens_on_no_port_is_explained(bench: Bench) -> None:
     error, _ = fails(bench, bench.spec(command=shell("echo thinking", "sleep 60"), ready=1.0))
     assert "listens on no port at all" in str(error)
     assert "thinking" in error.evidence
 
 
-def test_an_unhealthy_application_is_quoted(bench: Bench) -> None:
+def test_the_status_of_an_unhealthy_application_is_in_the_error(bench: Bench) -> None:
     error, _ = fails(bench, bench.spec(health="/nothing/here", ready=1.0))
     assert "GET /nothing/here answered 404" in str(error)
 
@@ -113,7 +113,7 @@ def test_the_diagnosis_needs_no_access_to_the_processes(
     assert diagnosis.listeners(from_helper) == diagnosis.listeners(diagnosis._from_proc(found))
 
 
-def test_fault_31_a_process_that_ignores_sigterm_is_ended_in_time(bench: Bench) -> None:
+def test_fault_31_a_process_that_ignores_sigterm_is_killed_in_time(bench: Bench) -> None:
     spec = bench.spec(
         command=shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done"), stop=1.0
     )
@@ -152,7 +152,7 @@ def test_fault_32_addresses_in_use_are_named(
         foreign.remove()
 
 
-def test_fault_32_a_container_name_taken_by_somebody_else_is_a_clear_error(
+def test_fault_32_a_container_name_in_use_is_a_clear_error(
     bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     spec = bench.spec()
@@ -193,7 +193,7 @@ def test_fault_33_a_command_removed_in_the_middle_has_an_unknown_outcome(
     assert len(events) == 1
 
 
-def test_fault_33_a_command_is_awaited_by_whoever_comes_after(bench: Bench) -> None:
+def test_fault_33_a_command_is_awaited_by_the_next_call(bench: Bench) -> None:
     spec = bench.spec()
     bench.engine.prepare(spec.ref, ())
     with pytest.raises(TimedOut):
@@ -208,14 +208,16 @@ def command(bench: Bench, spec: SlotSpec, seconds: float, *lines: str):
     return bench.engine.command(spec, "migrate", shell(*lines), {}, bench.events.append, bench.watch(seconds))
 
 
-def test_two_environments_whose_names_run_together_are_kept_apart(bench: Bench, engine: DockerEngine) -> None:
+def test_two_environments_with_the_same_joined_name_are_kept_apart(
+    bench: Bench, engine: DockerEngine
+) -> None:
     bench.engine.prepare(bench.ref(), ())
     twin = SlotRef(bench.name, "live", bench.index + 1, "blue")
     with pytest.raises(EngineFailed, match="is served by"):
         engine.prepare(twin, ())
 
 
-def test_an_engine_that_does_not_answer_is_said_so(bench: Bench, settings: Settings) -> None:
+def test_an_engine_that_does_not_answer_is_named(bench: Bench, settings: Settings) -> None:
     def nowhere() -> docker.DockerClient:
         return docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.41")
 

@@ -18,7 +18,7 @@ from pipeline.errors import AppFailed
 from tests.conftest import Bench
 
 
-def test_a_container_is_bounded_labelled_and_told_who_it_is(
+def test_a_container_has_limits_labels_and_variables(
     bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     spec = bench.spec(replicas=2, cpu=0.5, env={"GREETING": "hi", "PUSHLIVE_RELEASE": "mine"})
@@ -40,7 +40,7 @@ def test_a_container_is_bounded_labelled_and_told_who_it_is(
     assert body == f"hi release=r1 environment=live commit={spec.commit} version=1\n"
 
 
-def test_a_strict_container_has_no_rights_that_it_could_lose(bench: Bench) -> None:
+def test_a_strict_container_has_no_capabilities(bench: Bench) -> None:
     look = (
         "exec 2>&1; id -u; grep CapBnd /proc/self/status; touch /x; touch /tmp/x && echo wrote /tmp; exit 0"
     )
@@ -56,7 +56,7 @@ def test_a_strict_container_has_no_rights_that_it_could_lose(bench: Bench) -> No
     ]
 
 
-def test_strict_refuses_an_image_that_runs_as_root_before_anything_is_made(
+def test_strict_refuses_an_image_that_runs_as_root_before_it_creates_anything(
     bench: Bench, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     rooted = docker_client.images.build(

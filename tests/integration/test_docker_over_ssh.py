@@ -85,7 +85,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     shutil.rmtree(folder)
 
 
-def test_the_engine_answers_and_the_way_is_made_anew_where_it_broke(server: Server) -> None:
+def test_a_broken_forward_is_started_again(server: Server) -> None:
     api = DockerApi(lambda: client(host=server.host))
     assert api.memory() > 0
     forward = forward_to(server.host)
@@ -107,7 +107,7 @@ def works(api: DockerApi) -> bool:
         return False
 
 
-def test_many_clients_of_one_process_share_the_way(server: Server) -> None:
+def test_many_clients_of_one_process_share_one_forward(server: Server) -> None:
     made = [client(host=server.host + "/var/run/docker.sock") for _ in range(3)]
     assert len({one.api.forward._process.pid for one in made}) == 1
     for one in made:
@@ -144,7 +144,7 @@ def test_a_release_runs_and_is_checked_there(server: Server, there: RemoteEngine
         proxy(where, settings, clock).stop()
 
 
-def test_whoever_is_not_let_in_is_told_what_the_server_said(server: Server) -> None:
+def test_a_refused_login_says_what_the_server_said(server: Server) -> None:
     shutil.copy(server.folder / "other.pub", server.folder / "allowed")
     with pytest.raises(EngineFailed, match="Permission denied") as raised:
         client(host=server.host)
@@ -159,7 +159,7 @@ def test_a_machine_that_cannot_be_reached_is_passing_trouble(server: Server) -> 
         client(host=f"ssh://127.0.0.1:{free_ports(1)}")
 
 
-def test_no_ssh_outlives_the_process_that_it_was_for(server: Server) -> None:
+def test_no_ssh_outlives_the_process_that_started_it(server: Server) -> None:
     text = f"from pipeline.adapters.docker_api import ssh_forward as s; f = s.forward_to({server.host!r}); f.ensure()"
     text += "; print(f._process.pid, flush=True); input()"
     with subprocess.Popen(

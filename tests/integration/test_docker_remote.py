@@ -55,7 +55,7 @@ def told(there: RemoteEngine, spec: SlotSpec) -> tuple[int, str]:
     return get(f"http://{there.settings.proxy_http}/?text", Host=spec.config.hosts[0])
 
 
-def test_visitors_come_in_by_the_machines_own_port_and_the_switch_moves_them(there: RemoteEngine) -> None:
+def test_the_public_port_serves_and_the_switch_moves_requests(there: RemoteEngine) -> None:
     blue = spec_of(there, new_ref(there))
     deploy(there, blue)
     assert f"release=r{blue.release} environment=live" in told(there, blue)[1]
@@ -66,7 +66,7 @@ def test_visitors_come_in_by_the_machines_own_port_and_the_switch_moves_them(the
     assert told(there, blue)[0] == 404
 
 
-def test_the_proxy_comes_back_by_itself_with_what_was_last_wanted(there: RemoteEngine) -> None:
+def test_the_proxy_restarts_with_the_last_wanted_state(there: RemoteEngine) -> None:
     spec = spec_of(there, new_ref(there))
     deploy(there, spec)
     name = f"{there.settings.instance}-proxy"
@@ -85,7 +85,7 @@ def answers(there: RemoteEngine, spec: SlotSpec) -> bool:
         return False
 
 
-def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: RemoteEngine) -> None:
+def test_preview_and_control_are_not_reachable_from_outside(there: RemoteEngine) -> None:
     spec = spec_of(there, new_ref(there))
     deploy(there, spec)
     found = there.client.api.inspect_container(f"{there.settings.instance}-proxy")
@@ -103,7 +103,7 @@ def test_nobody_but_us_can_reach_the_preview_or_give_the_proxy_commands(there: R
     there.engine.remove(spec.ref)
 
 
-def test_what_is_wrong_with_an_application_there_is_said_as_here(there: RemoteEngine) -> None:
+def test_an_application_on_a_remote_engine_is_diagnosed_as_on_the_local_one(there: RemoteEngine) -> None:
     spec = spec_of(there, new_ref(there), command=("httpd", "-f", "-p", "9090", "-h", "/www"), ready=2.0)
     there.engine.prepare(spec.ref, ())
     there.engine.start(spec, watch())
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_an_application_there_is_said_as_here(there: RemoteEn
     there.engine.remove(spec.ref)
 
 
-def test_the_probe_says_what_happened_on_the_way(there: RemoteEngine) -> None:
+def test_the_probe_explains_failures(there: RemoteEngine) -> None:
     silent = "nc -l -p 9091 -e sleep 60 & exec httpd -f -p 8080 -h /www"
     spec = spec_of(there, new_ref(there), command=("sh", "-c", silent))
     deploy(there, spec)
@@ -128,7 +128,7 @@ def test_the_probe_says_what_happened_on_the_way(there: RemoteEngine) -> None:
     there.engine.remove(spec.ref)
 
 
-def test_a_taken_port_there_is_named_with_its_setting(there: RemoteEngine) -> None:
+def test_a_port_in_use_there_is_named_with_its_setting(there: RemoteEngine) -> None:
     settings = replace(there.settings, instance=f"{there.settings.instance}x", data=there.settings.data / "x")
     engine, _ = pair(Where(docker=there.daemon.tcp), settings, SystemClock())
     there.engine.serving(new_ref(there))  # whose proxy has the port
@@ -177,11 +177,11 @@ def test_a_push_goes_live_on_another_machine_and_comes_back(
 
 
 def test_an_engine_that_does_not_answer_is_passing_trouble() -> None:
-    with pytest.raises(TryAgain, match="connecting to Docker"):
+    with pytest.raises(TryAgain, match="Connecting to Docker"):
         client(host=f"tcp://127.0.0.1:{free_ports(1)}")
 
 
-def test_where_there_is_no_netcat_bash_carries_the_bytes(there: RemoteEngine, tmp_path: object) -> None:
+def test_bash_relays_if_there_is_no_netcat(there: RemoteEngine, tmp_path: object) -> None:
     """As in images that are made of Debian: the relay, without a netcat on its path."""
     for program in ("bash", "cat"):
         found = subprocess.run(

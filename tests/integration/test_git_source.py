@@ -103,7 +103,7 @@ def answering(status, **headers):
 
 
 @pytest.mark.parametrize("kind", ["here", "away"])
-def test_the_way_of_a_commit(world, kind):
+def test_a_commit_is_fetched_and_read(world, kind):
     source = getattr(world, kind)
     first = world.commit("first\n\nbody", **{"Dockerfile": b"FROM x\n", "app/main.py": b"1\n"})
     assert world.fetch(source) == world.fetch(source) == first
@@ -133,7 +133,7 @@ def test_a_forced_push_to_an_older_commit_is_the_new_head(world):
     assert heads(world.bare) == {"main": first}
 
 
-def test_kept_commits_outlive_gits_clean_up(world):
+def test_kept_commits_survive_gits_garbage_collection(world):
     first = world.commit("first", a=b"1")
     world.fetch(world.here)
     world.source.keep("hello", world.here, first, "run-1")
@@ -149,7 +149,7 @@ def test_kept_refs_are_hidden_from_pushers(world):
     assert "pushlive" not in git(world.work, "ls-remote", str(world.bare))
 
 
-def test_what_is_missing_is_named(world):
+def test_missing_repositories_branches_and_commits_are_named(world):
     commit = world.commit(a=b"1")
     for source in (world.here, world.away):
         with pytest.raises(RequestError, match="no branch 'other'"):
@@ -242,7 +242,7 @@ def test_an_archive_equals_a_checkout(world, kind, folder):
     assert world.left_running() == []
 
 
-def test_an_archive_left_early_leaves_no_process(world):
+def test_an_archive_that_is_not_read_to_its_end_leaves_no_process(world):
     commit = world.commit(big=os.urandom(8 << 20))
     with world.source.archive("hello", world.here, commit, ".") as stream:
         assert len(stream.read(1000)) == 1000
@@ -319,7 +319,7 @@ def test_fault_17_a_large_file_is_not_read(world):
         world.source.read("hello", world.here, commit, "Dockerfile")
 
 
-def test_fault_17_a_remote_that_hangs_is_given_up_in_time(world):
+def test_fault_17_a_hanging_remote_is_given_up_in_time(world):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
         began = time.monotonic()
@@ -352,7 +352,7 @@ def test_fault_14_a_redirect_is_not_followed(world):
     assert asked == []
 
 
-def test_over_http_with_a_password_that_no_process_list_shows(world):
+def test_no_process_list_shows_the_password_of_a_fetch_over_http(world):
     commit = world.commit(a=b"1")
     git(world.bare, "update-server-info")
     seen, listed = set(), []
@@ -382,7 +382,7 @@ def test_over_http_with_a_password_that_no_process_list_shows(world):
     assert not any(b"t0psecret" in command or b"YWRhOnQ" in command for command in listed)
 
 
-def test_what_a_killed_git_left_behind_does_not_block(world):
+def test_leftovers_of_a_killed_git_do_not_block(world):
     world.commit(a=b"1")
     world.fetch(world.away)
     mirror = world.folder / "mirrors" / "hello.git"
@@ -393,7 +393,7 @@ def test_what_a_killed_git_left_behind_does_not_block(world):
     assert not (mirror / "objects/pack/tmp_pack_x").exists()
 
 
-def test_fetches_at_once_wait_for_each_other(world):
+def test_concurrent_fetches_wait_for_each_other(world):
     commit = world.commit(a=b"1")
     found = []
     threads = [threading.Thread(target=lambda: found.append(world.fetch(world.away))) for _ in range(4)]
@@ -432,7 +432,7 @@ def test_fault_17_a_quarter_of_a_million_files_are_too_many_and_some_less_are_no
     assert world.left_running() == []
 
 
-def test_fault_17_a_tree_that_names_itself_over_and_over_is_given_up_at_once(world):
+def test_fault_17_a_tree_that_contains_itself_is_refused_at_once(world):
     """Ten levels of ten times the same folder: ten thousand million files in a few hundred bytes."""
     world.commit("first", a=b"1")
     tree = git(world.bare, "rev-parse", "main^{tree}")
@@ -447,7 +447,7 @@ def test_fault_17_a_tree_that_names_itself_over_and_over_is_given_up_at_once(wor
     assert world.left_running() == []
 
 
-def test_fault_17_files_that_are_larger_than_they_seem_are_not_built(world):
+def test_fault_17_files_too_large_in_all_are_not_built(world):
     """A blob of nothing but zeros is small in a pack: its size unpacked counts."""
     small = GitSource(world.folder / "git", world.folder / "m2", CLOCK, (), 1 << 20)
     commit = world.commit(zeros=bytes(3 << 20))
@@ -502,7 +502,7 @@ def test_fault_16_links_that_lead_out_stay_links_in_the_archive(world):
 
 @pytest.mark.parametrize("branch", ["--upload-pack=touch pwned", "-x", "a..b", "a\nb", "a\0b", "x" * 100_000, "@{-1}",
                                     "refs/../../x", "a.lock", "~x", "a:b", "\udcff"])  # fmt: skip
-def test_fault_13_no_branch_name_reaches_git_that_could_be_more_than_a_name(world, branch):
+def test_fault_13_no_branch_name_reaches_git_as_an_option_or_path(world, branch):
     world.commit(a=b"1")
     for kind in ("here", "away"):
         source = getattr(world, kind).model_copy(update={"branch": branch})

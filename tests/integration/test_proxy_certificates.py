@@ -71,7 +71,7 @@ def shown(settings: Settings, host: str) -> bytes | None:
         return None
 
 
-def test_certificates_are_taken_up_changed_and_given_up(secure: tuple[Proxy, Settings]) -> None:
+def test_certificates_are_loaded_changed_and_unloaded(secure: tuple[Proxy, Settings]) -> None:
     proxy, settings = secure
     folder = settings.data / "certificates"
     assert shown(settings, "one.example.com") is None
@@ -98,7 +98,7 @@ def test_certificates_are_taken_up_changed_and_given_up(secure: tuple[Proxy, Set
     assert shown(settings, "two.example.com")
 
 
-def test_a_certificate_that_cannot_be_used_is_named_and_takes_nothing_away(
+def test_an_unusable_certificate_is_named_and_unloads_nothing(
     secure: tuple[Proxy, Settings],
 ) -> None:
     proxy, settings = secure
@@ -121,7 +121,7 @@ def test_a_certificate_that_cannot_be_used_is_named_and_takes_nothing_away(
     proxy.refresh_certificates()
 
 
-def test_a_restart_comes_back_with_the_certificates(
+def test_certificates_are_loaded_after_a_restart(
     secure: tuple[Proxy, Settings], docker_client: docker.DockerClient
 ) -> None:
     proxy, settings = secure

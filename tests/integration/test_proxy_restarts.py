@@ -59,7 +59,7 @@ def ask(route: Route) -> str:
             time.sleep(0.02)
 
 
-def test_fault_34_a_proxy_taken_away_is_brought_back(bench: Bench, proxy: Proxy) -> None:
+def test_fault_34_a_removed_proxy_is_restored(bench: Bench, proxy: Proxy) -> None:
     spec = bench.spec()
     bench.deploy(spec)
     proxy.stop()
@@ -67,7 +67,7 @@ def test_fault_34_a_proxy_taken_away_is_brought_back(bench: Bench, proxy: Proxy)
     assert ask(bench.engine.public(spec)) in bench.engine.public(spec).expect
 
 
-def test_fault_34_a_control_socket_that_hangs_is_given_up_and_read_again(
+def test_fault_34_a_hanging_control_socket_is_given_up_and_used_again(
     bench: Bench, settings: Settings, docker_client: docker.DockerClient
 ) -> None:
     engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
@@ -88,7 +88,7 @@ def test_fault_34_a_control_socket_that_hangs_is_given_up_and_read_again(
     assert ask(engine.public(green)) in engine.public(green).expect
 
 
-def test_fault_34_a_switch_whose_answer_comes_late_is_found_done(
+def test_fault_34_a_switch_whose_answer_is_late_is_seen(
     bench: Bench, settings: Settings, docker_client: docker.DockerClient
 ) -> None:
     engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)

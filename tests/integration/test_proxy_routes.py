@@ -44,7 +44,7 @@ def test_before_the_first_switch_the_route_says_so(bench: Bench, settings: Setti
     assert answer.headers["retry-after"] == "5"
 
 
-def test_who_answered_is_told_to_checks_alone(bench: Bench, settings: Settings) -> None:
+def test_only_checks_learn_which_server_answered(bench: Bench, settings: Settings) -> None:
     spec = bench.spec()
     bench.deploy(spec)
     public = bench.engine.public(spec)
@@ -61,7 +61,7 @@ def test_a_host_name_cannot_be_taken_from_another_environment(bench: Bench) -> N
         bench.engine.prepare(other, ("shop.example.com",))
 
 
-def test_a_host_name_taken_out_answers_404(bench: Bench, settings: Settings) -> None:
+def test_a_removed_host_name_answers_404(bench: Bench, settings: Settings) -> None:
     bench.engine.prepare(bench.ref(), ("old.example.com",))
     assert by_host(settings, "old.example.com").status == 503
     bench.engine.prepare(bench.ref(), ("new.example.com",))
@@ -69,7 +69,7 @@ def test_a_host_name_taken_out_answers_404(bench: Bench, settings: Settings) -> 
     assert by_host(settings, "new.example.com").status == 503
 
 
-def test_fault_32_a_taken_port_is_named_before_anything_starts(
+def test_fault_32_a_port_in_use_is_named_before_anything_starts(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
     first = free_ports(3)
@@ -90,7 +90,7 @@ def test_fault_32_a_taken_port_is_named_before_anything_starts(
     assert docker_client.api.containers(all=True, filters=mine) == []
 
 
-def test_a_proxy_that_does_not_come_up_is_quoted(
+def test_a_proxy_that_does_not_start_is_quoted(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
     first = free_ports(3)
@@ -110,7 +110,7 @@ def test_a_proxy_that_does_not_come_up_is_quoted(
         proxy.stop()
 
 
-def test_a_long_data_path_and_changed_settings_are_no_trouble(
+def test_a_long_data_path_and_changed_settings_work(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
     first = free_ports(4)

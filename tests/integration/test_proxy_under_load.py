@@ -40,7 +40,7 @@ def test_fault_30_switches_and_reverts_under_load_lose_nothing(bench: Bench, set
     assert load.answers["r2"] > 100
 
 
-def test_fault_30_what_does_not_end_in_time_is_closed(bench: Bench, settings: Settings) -> None:
+def test_fault_30_a_request_that_does_not_end_in_time_is_closed(bench: Bench, settings: Settings) -> None:
     engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
     bench.deploy(blue)
     load = Load(settings.port_range[bench.index], release_of).fresh(3, "/cgi-bin/slow.cgi?4")

@@ -73,7 +73,7 @@ def local_names(workshop: Workshop, digest: str) -> list[str]:
     return [*found["RepoTags"], *found["RepoDigests"]]
 
 
-def test_a_pushed_image_lies_there_under_its_digest_and_the_second_push_changes_nothing(
+def test_a_push_is_idempotent_and_returns_the_digest(
     workshop: Workshop, local_registry: LocalRegistry
 ) -> None:
     repository, digest = f"{local_registry.host}/team/hello", image(workshop)
@@ -85,9 +85,7 @@ def test_a_pushed_image_lies_there_under_its_digest_and_the_second_push_changes_
     assert local_names(workshop, digest) == before  # nothing that would keep it on this machine's disk
 
 
-def test_a_pulled_image_is_the_very_one_that_was_pushed(
-    workshop: Workshop, local_registry: LocalRegistry
-) -> None:
+def test_a_pulled_image_is_the_one_that_was_pushed(workshop: Workshop, local_registry: LocalRegistry) -> None:
     digest = image(workshop)
     reference = push(workshop, digest, f"{local_registry.host}/hello")
     workshop.client.api.remove_image(digest, force=True)
@@ -97,7 +95,7 @@ def test_a_pulled_image_is_the_very_one_that_was_pushed(
         assert workshop.client.api.inspect_image(reference)["Id"] == digest
 
 
-def test_with_its_login_the_image_goes_there_and_comes_back(
+def test_an_image_is_pushed_and_pulled_with_a_login(
     workshop: Workshop, closed_registry: LocalRegistry
 ) -> None:
     digest = image(workshop)
@@ -109,7 +107,7 @@ def test_with_its_login_the_image_goes_there_and_comes_back(
     assert workshop.builder.exists(digest)
 
 
-def test_a_push_never_takes_the_image_itself_away(workshop: Workshop, local_registry: LocalRegistry) -> None:
+def test_a_push_never_removes_the_image(workshop: Workshop, local_registry: LocalRegistry) -> None:
     digest = image(workshop)
     push(workshop, digest, f"{local_registry.host}/hello")
     assert workshop.builder.exists(digest)
@@ -125,7 +123,7 @@ def test_a_push_never_takes_the_image_itself_away(workshop: Workshop, local_regi
         ),
     ],
 )
-def test_a_refused_login_is_said_at_once_with_the_secret_to_look_at(
+def test_a_refused_login_fails_at_once_and_names_its_secret(
     workshop: Workshop, closed_registry: LocalRegistry, login: Login | None, advice: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"Pushing to {closed_registry.host}/hello: ") as raised:
@@ -135,7 +133,7 @@ def test_a_refused_login_is_said_at_once_with_the_secret_to_look_at(
     assert workshop.texts("warning") == []  # it was not tried again
 
 
-def test_a_registry_that_is_down_for_a_while_is_waited_for(workshop: Workshop) -> None:
+def test_a_push_waits_for_a_registry_that_is_down_for_a_while(workshop: Workshop) -> None:
     with registry(up=False) as one:
         digest, seen = image(workshop), []
 
@@ -152,14 +150,14 @@ def test_a_registry_that_is_down_for_a_while_is_waited_for(workshop: Workshop) -
     assert "Retrying in 0.5 s." in seen[0].text
 
 
-def test_one_that_stays_down_is_passing_trouble_within_the_steps_time(workshop: Workshop) -> None:
+def test_a_registry_that_stays_down_is_try_again_at_the_deadline(workshop: Workshop) -> None:
     with registry(up=False) as one, pytest.raises(TryAgain, match="connection refused") as raised:
         push(workshop, image(workshop), f"{one.host}/hello", seconds=4)
     assert "Check that the registry runs" in raised.value.advice
     assert workshop.texts("warning")
 
 
-def test_one_that_keeps_failing_is_our_side_that_failed(
+def test_a_registry_that_keeps_failing_is_an_engine_failure(
     workshop: Workshop, local_registry: LocalRegistry
 ) -> None:
     digest = image(workshop)
@@ -171,7 +169,7 @@ def test_one_that_keeps_failing_is_our_side_that_failed(
     assert "its free disk space" in raised.value.advice
 
 
-def test_what_the_registry_does_not_have_is_not_asked_for_twice(
+def test_an_image_that_the_registry_does_not_have_is_not_retried(
     workshop: Workshop, local_registry: LocalRegistry
 ) -> None:
     reference, said = f"{local_registry.host}/hello@sha256:{'0' * 64}", []
@@ -203,7 +201,7 @@ def test_a_cancelled_push_ends_at_once_and_leaves_nothing_behind(workshop: Works
 # ── a slot whose image comes from there ──────────────────────────────────────
 
 
-def test_a_remote_engine_takes_the_image_from_the_registry(
+def test_a_remote_engine_pulls_the_image_from_the_registry(
     bench: Bench, closed_registry: LocalRegistry, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
     builder = DockerBuilder(client, CLOCK, instance=settings.instance)  # whose image it is
@@ -245,7 +243,9 @@ def test_a_remote_engine_keeps_the_newest_images_and_those_in_use(
     workshop.client.api.remove_container(user)
 
 
-def test_a_remote_engine_says_what_it_cannot_take(bench: Bench, closed_registry: LocalRegistry) -> None:
+def test_a_remote_engine_says_which_image_it_cannot_pull(
+    bench: Bench, closed_registry: LocalRegistry
+) -> None:
     spec = replace(bench.spec(), ref=replace(bench.ref(), engine=REMOTE.key))
     bench.engine.prepare(spec.ref, ())
     with pytest.raises(EngineFailed, match=r"r1 was built before app\d+ had a `registry:`") as raised:
@@ -268,7 +268,7 @@ pipelines:
 """
 
 
-def test_a_push_to_the_service_ends_in_the_registry_and_says_so(
+def test_a_push_to_the_service_ends_in_the_registry_and_its_log(
     docker_client: docker.DockerClient, base_images: None
 ) -> None:
     with registry(login=True) as one:

@@ -20,7 +20,7 @@ class DockerApi(ContainerCalls, ImageCalls, NetworkCalls):
 
     def info(self) -> dict[str, Any]:
         """What the Engine says of itself and of its machine."""
-        with translate("asking Docker about the machine"):
+        with translate("Asking Docker about the machine"):
             return dict(self.sdk.info())
 
     def memory(self) -> int:
@@ -29,7 +29,7 @@ class DockerApi(ContainerCalls, ImageCalls, NetworkCalls):
 
     def ping(self) -> None:
         """Returns if the Engine answers."""
-        with translate("waiting for Docker"):
+        with translate("Waiting for Docker"):
             self.sdk.ping()
 
     @property

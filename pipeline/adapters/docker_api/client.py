@@ -21,7 +21,7 @@ def client(timeout: float = 30.0, host: str = "") -> DockerClient:
     ``timeout``: seconds for any single read. Safe to use from several threads. Raises TryAgain if the Engine does not
     answer.
     """
-    with translate("connecting to Docker"):
+    with translate("Connecting to Docker"):
         address = host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
         seconds = int(max(1, timeout))
         if address.startswith("ssh://"):

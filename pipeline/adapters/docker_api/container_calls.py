@@ -28,29 +28,29 @@ class ContainerCalls(Connection):
 
     def containers(self, *labels: str, all: bool = True) -> list[Found]:
         """Containers that carry all of these labels (``name`` or ``name=value``)."""
-        with translate("listing containers"):
+        with translate("Listing containers"):
             found: list[Found] = self.sdk.containers(all=all, filters={"label": list(labels)})
         return found
 
     def container(self, name: str) -> Found | None:
         """One container as inspected, None if there is none."""
-        found: Found | None = self.unless_gone(f"looking at {name}", lambda: self.sdk.inspect_container(name))
+        found: Found | None = self.unless_gone(f"Inspecting {name}", lambda: self.sdk.inspect_container(name))
         return found
 
     def create(self, name: str, body: Body) -> str:
         """Creates a container; returns its id. Raises DockerRefused: 404 if its image is missing, 409 if the name is
         in use."""
-        with translate(f"creating {name}"):
+        with translate(f"Creating {name}"):
             return str(self.sdk.create_container_from_config(body, name)["Id"])  # type: ignore[no-untyped-call]
 
     def start(self, name: str) -> None:
         """Starts a container. Raises DockerRefused: 400 if its command cannot be executed."""
-        with translate(f"starting {name}"):
+        with translate(f"Starting {name}"):
             self.sdk.start(name)
 
     def wait(self, name: str, seconds: int) -> None:
         """Returns once the container has ended. Raises TryAgain after ``seconds``."""
-        with translate(f"waiting for {name}"):
+        with translate(f"Waiting for {name}"):
             self.sdk.wait(name, timeout=seconds)
 
     def end(self, found: Found) -> None:
@@ -58,26 +58,26 @@ class ContainerCalls(Connection):
         limit = int(found["Labels"].get(STOP) or 10)
         name = found["Id"]
         if found["State"] in ("running", "restarting", "paused"):
-            self.unless_gone(f"stopping {name_of(found)}", lambda: self.sdk.stop(name, timeout=limit))
+            self.unless_gone(f"Stopping {name_of(found)}", lambda: self.sdk.stop(name, timeout=limit))
         self.remove(name)
 
     def remove(self, name: str) -> None:
         """Removes a container, running or not."""
         try:
-            self.unless_gone(f"removing {name}", lambda: self.sdk.remove_container(name, force=True, v=True))
+            self.unless_gone(f"Removing {name}", lambda: self.sdk.remove_container(name, force=True, v=True))
         except DockerRefused as error:
             if error.status != 409:  # 409: it is being removed already
                 raise
 
     def restart_always(self, name: str) -> None:
         """From now on Docker restarts the container by itself, after a crash and after a reboot."""
-        with translate(f"setting the restart policy of {name}"):
+        with translate(f"Setting the restart policy of {name}"):
             self.sdk.update_container(name, restart_policy=UNLESS_STOPPED)
 
     def output(self, name: str, lines: int, times: bool = False) -> tuple[str, ...]:
         """A container's last output lines, each whole; with ``times`` each begins with its time."""
         raw = self.unless_gone(
-            f"reading the output of {name}", lambda: self.sdk.logs(name, tail=lines + 1, timestamps=True)
+            f"Reading the output of {name}", lambda: self.sdk.logs(name, tail=lines + 1, timestamps=True)
         )
         found = [join_entries(line) for line in (raw or b"").split(b"\n") if line]
         if sum(len(entries) for entries in found) > lines:
@@ -88,18 +88,18 @@ class ContainerCalls(Connection):
 
     def follow(self, name: str) -> CancellableStream[bytes]:
         """A container's output as it comes, in pieces of bytes; ends with the container. ``close`` ends it earlier."""
-        with translate(f"following the output of {name}"):
+        with translate(f"Following the output of {name}"):
             stream: CancellableStream[bytes] = self.sdk.logs(name, stream=True, follow=True)
         return stream
 
     def put_files(self, name: str, tar: bytes) -> None:
         """Unpacks an archive into a container, from its root."""
-        with translate(f"sending files to {name}"):
+        with translate(f"Sending files to {name}"):
             self.sdk.put_archive(name, "/", tar)
 
     def execute(self, name: str, command: Sequence[str]) -> tuple[int, str]:
         """Runs a command in a running container: its exit code and output."""
-        with translate(f"running a command in {name}"):
+        with translate(f"Running a command in {name}"):
             session = self.sdk.exec_create(name, list(command))["Id"]
             output = self.sdk.exec_start(session).decode(errors="replace")
             return int(self.sdk.exec_inspect(session)["ExitCode"]), output
@@ -108,7 +108,7 @@ class ContainerCalls(Connection):
         """Starts a command in a running container with its input open. The answer's connection carries its input and
         output from now on (see ``exec_tunnel.Wire``)."""
         api: Any = self.sdk
-        with translate(f"connecting through {name}"):
+        with translate(f"Connecting through {name}"):
             session = api.exec_create(name, list(command), stdin=True)["Id"]
             headers = {"Connection": "Upgrade", "Upgrade": "tcp", "Content-Type": "application/json"}
             data = json.dumps({"Tty": False, "Detach": False})

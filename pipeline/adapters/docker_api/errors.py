@@ -65,7 +65,7 @@ def as_error(doing: str, error: Exception) -> PushliveError:
 
 
 @contextmanager
-def translate(doing: str = "talking to Docker") -> Iterator[None]:
+def translate(doing: str = "Talking to Docker") -> Iterator[None]:
     """SDK exceptions raised inside leave as ours: TryAgain if the connection failed, DockerRefused if the Engine
     answered with an error. ``doing`` begins the message."""
     try:

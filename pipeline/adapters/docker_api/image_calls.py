@@ -16,26 +16,26 @@ class ImageCalls(Connection):
         """One image as inspected, None if there is none. Raises DockerRefused: 400 if that is not a valid name."""
         sdk: Any = self.sdk
         found: Found | None = self.unless_gone(
-            f"looking at the image {name[:80]}", lambda: sdk.inspect_image(name)
+            f"Inspecting the image {name[:80]}", lambda: sdk.inspect_image(name)
         )
         return found
 
     def images(self, *labels: str, repository: str | None = None) -> list[Found]:
         """Images that carry all of these labels (``name`` or ``name=value``), in that repository if one is given."""
-        with translate(f"listing the images of {repository}" if repository else "listing images"):
+        with translate(f"Listing the images of {repository}" if repository else "Listing images"):
             filters = {"label": list(labels)} if labels else None
             found: list[Found] = self.sdk.images(name=repository, filters=filters)
         return found
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
         """Idempotent. Raises DockerRefused: 404 if the image is gone."""
-        with translate(f"tagging {digest[:19]} as {repository}:{tag}"):
+        with translate(f"Tagging {digest[:19]} as {repository}:{tag}"):
             self.sdk.tag(digest, repository, tag)
 
     def remove_image(self, name: str) -> None:
         """Removes one tag, and the image with its last tag, unless a container uses it. Idempotent."""
         try:
-            self.unless_gone(f"removing the image {name}", lambda: self.sdk.remove_image(name))
+            self.unless_gone(f"Removing the image {name}", lambda: self.sdk.remove_image(name))
         except DockerRefused as error:
             if error.status != 409:
                 raise
@@ -43,5 +43,5 @@ class ImageCalls(Connection):
     def pull(self, name: str, platform: str = "") -> None:
         """Pulls an image by name (tag ``latest`` by default) with the login that `docker login` has left. Returns when
         it has arrived. Raises DockerRefused: 404 if the registry has no such image."""
-        with translate(f"pulling {name}"):
+        with translate(f"Pulling {name}"):
             self.client.images.pull(name, platform=platform or None)

@@ -17,13 +17,13 @@ class NetworkCalls(Connection):
     def network(self, name: str) -> Found | None:
         """One network, None if there is none."""
         found: Found | None = self.unless_gone(
-            f"looking at the network {name}", lambda: self.sdk.inspect_network(name)
+            f"Inspecting the network {name}", lambda: self.sdk.inspect_network(name)
         )
         return found
 
     def networks(self, label: str) -> list[Found]:
         """Networks that carry this label (``name`` or ``name=value``)."""
-        with translate("listing networks"):
+        with translate("Listing networks"):
             found: list[Found] = self.sdk.networks(filters={"label": label})
         return found
 
@@ -35,7 +35,7 @@ class NetworkCalls(Connection):
         ]
         ipam = IPAMConfig(driver="default", pool_configs=pools)
         try:
-            with translate(f"creating the network {body['Name']}"):
+            with translate(f"Creating the network {body['Name']}"):
                 self.sdk.create_network(
                     body["Name"], driver="bridge", ipam=ipam, check_duplicate=True, labels=body["Labels"]
                 )
@@ -51,12 +51,12 @@ class NetworkCalls(Connection):
 
     def remove_network(self, name: str) -> None:
         """Removes a network."""
-        self.unless_gone(f"removing the network {name}", lambda: self.sdk.remove_network(name))
+        self.unless_gone(f"Removing the network {name}", lambda: self.sdk.remove_network(name))
 
     def connect(self, container: str, network: Found, address: str) -> None:
         """Connects a container to a network, with that address there."""
         try:
-            with translate(f"connecting {container} to {network['Name']}"):
+            with translate(f"Connecting {container} to {network['Name']}"):
                 self.sdk.connect_container_to_network(container, network["Id"], ipv4_address=address)
         except DockerRefused as error:
             if not error.already_connected:
@@ -65,7 +65,7 @@ class NetworkCalls(Connection):
     def disconnect(self, container: str, network: Found) -> None:
         """Disconnects a container from a network, so that the network can be removed."""
         try:
-            with translate(f"disconnecting {container} from {network['Name']}"):
+            with translate(f"Disconnecting {container} from {network['Name']}"):
                 self.sdk.disconnect_container_from_network(container, network["Id"], force=True)
         except DockerRefused as error:
             if error.status not in (404, 500):  # 500: it is not connected
@@ -73,4 +73,4 @@ class NetworkCalls(Connection):
 
     def remove_volume(self, name: str) -> None:
         """Removes a volume."""
-        self.unless_gone(f"removing the volume {name}", lambda: self.sdk.remove_volume(name))
+        self.unless_gone(f"Removing the volume {name}", lambda: self.sdk.remove_volume(name))

@@ -27,7 +27,7 @@ def test_images_of_all_needed_stages_in_order():
     assert images(file) == ("golang:1.22", "alpine:3.19", "nginx:1", "tools:2")
 
 
-def test_a_target_needs_only_what_it_is_made_from():
+def test_a_target_needs_only_the_stages_it_is_built_from():
     file = parse(MANY)
     assert images(file, "build") == ("golang:1.22",)
     assert images(file, "SMALL") == ("golang:1.22", "alpine:3.19", "nginx:1")
@@ -82,14 +82,14 @@ def test_an_unknown_target_lists_the_stages():
         ("RUN --security=insecure mount", "insecure"),
     ],
 )
-def test_what_cannot_be_built_is_refused_with_its_line(line, why):
+def test_unsupported_instructions_are_refused_with_their_line(line, why):
     file = parse(f"FROM a\n\n{line}\n")
     with pytest.raises(AppFailed, match=why) as caught:
         refuse_unsupported(file)
     assert "line 3" in str(caught.value)
 
 
-def test_what_only_looks_like_it_passes():
+def test_text_that_looks_like_a_flag_passes():
     refuse_unsupported(
         parse("FROM a\nRUN --mount=type=cache,target=/x echo --network=host --mount=type=secret")
     )
@@ -130,7 +130,7 @@ TRICKS = [
 
 
 @pytest.mark.parametrize(("text", "why"), TRICKS)
-def test_fault_18_nothing_hides_what_reaches_beyond_the_build(text, why):
+def test_fault_18_no_spelling_hides_what_reaches_beyond_the_build(text, why):
     with pytest.raises(AppFailed, match=why):
         refuse_unsupported(parse(text))
 
@@ -140,7 +140,7 @@ def test_fault_18_nothing_hides_what_reaches_beyond_the_build(text, why):
     ["FROM a\nRUN echo <<X\nRUN --network=host y\nX\n", 'FROM a\nRUN x "<<E"\nRUN --network=host y\nE\n',
      "FROM a\nCOPY <<X /y\nONBUILD RUN --mount=type=ssh y\nX\n"],
 )  # fmt: skip
-def test_fault_18_what_looks_like_a_here_document_hides_nothing_either(text):
+def test_fault_18_a_here_document_hides_no_instruction(text):
     """An Engine that knows none takes its lines for instructions."""
     refuse_unsupported(parse(text))
     with pytest.raises(AppFailed, match="line 3"):

@@ -19,7 +19,7 @@ def test_limits_of_version_2(tmp_path):
     assert (tmp_path / "docker/cgroup.subtree_control").read_text() == "+cpu +memory"
 
 
-def test_what_cannot_be_limited_is_said(tmp_path):
+def test_the_reason_is_given_if_builds_cannot_be_limited(tmp_path):
     assert "systemd" in cap({**INFO, "CgroupDriver": "systemd"}, 0, 0.0, tmp_path)
     (tmp_path / "memory").write_text("a file where the folder should be")
     assert "cannot be written" in cap(INFO, 0, 0.0, tmp_path)
@@ -35,7 +35,7 @@ def test_fault_22_too_little_disk_is_refused_with_figures(tmp_path):
     assert free_disk(str(tmp_path / "elsewhere")) is None
 
 
-def test_what_cannot_be_capped_is_known_without_writing(tmp_path):
+def test_whether_builds_can_be_limited_is_known_without_writing(tmp_path):
     assert why_uncapped(INFO, tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
     assert "'systemd'" in why_uncapped({**INFO, "CgroupDriver": "systemd"}, tmp_path)

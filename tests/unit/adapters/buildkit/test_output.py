@@ -13,7 +13,7 @@ def feed(output, *records):
     return [event for record in records for event in output.feed(record, 7.0)]
 
 
-def test_a_step_is_told_once_when_it_is_finished():
+def test_a_step_is_emitted_once_when_it_finishes():
     output = Output()
     [event] = feed(output, RUN, RUN, DONE, DONE)
     assert (event.kind, event.text, event.at) == ("vertex", "[2/3] RUN make", 7.0)
@@ -21,7 +21,7 @@ def test_a_step_is_told_once_when_it_is_finished():
     assert (output.steps, output.cached) == (1, 0)
 
 
-def test_internal_vertices_are_told_only_when_they_fail():
+def test_internal_vertices_are_emitted_only_if_they_fail():
     output = Output()
     fine = Vertex("i", "[internal] load build definition", started=1.0, completed=2.0)
     assert feed(output, fine, Vertex("e", "exporting to image", started=1.0, completed=2.0)) == []
@@ -30,19 +30,19 @@ def test_internal_vertices_are_told_only_when_they_fail():
     assert output.steps == 0
 
 
-def test_lines_are_put_together_and_carry_their_step():
+def test_lines_are_joined_and_name_their_step():
     output = Output()
     events = feed(output, RUN, Log("d1", 1.0, b"one\ntw"), Log("d1", 1.0, b"o\r\nlast"), DONE)
     assert [e.text for e in events] == ["one", "two", "last", "[2/3] RUN make"]
     assert events[0].data == {"vertex": "[2/3] RUN make"}
 
 
-def test_bytes_that_are_no_text_are_shown_as_such():
+def test_bytes_that_are_not_text_are_replaced():
     [event] = feed(Output(), RUN, Log("d1", 1.0, b"a\xffb\n"))
     assert event.text == "a\ufffdb"
 
 
-def test_fault_20_output_is_cut_with_one_note_and_the_last_lines_are_still_known():
+def test_fault_20_output_is_cut_with_one_note_and_the_last_lines_are_kept():
     output = Output(limit=1000)
     events = feed(
         output, RUN, *(Log("d1", 1.0, b"x" * 99 + b"\n") for _ in range(50)), Log("d1", 1.0, b"the end\n")
@@ -82,7 +82,7 @@ def test_the_failing_step_is_not_the_one_that_was_cancelled_with_it():
         ("failed to solve: no active sessions", None, AppFailed, "Secret mounts, SSH"),
     ],
 )
-def test_fault_22_whose_failure_it_is(text, free, kind, said):
+def test_fault_22_a_failed_build_has_its_kind_of_error(text, free, kind, said):
     error = failed(text, Output(), free)
     assert type(error) is kind
     assert said in str(error)

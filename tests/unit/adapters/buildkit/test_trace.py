@@ -38,7 +38,7 @@ def test_a_finished_step_has_a_duration():
 
 
 @pytest.mark.parametrize("aux", ["%%%", "AAAA", base64.b64encode(b"\xff" * 9).decode()])
-def test_nonsense_is_a_value_error(aux):
+def test_invalid_records_are_a_value_error(aux):
     with pytest.raises(ValueError, match="BuildKit"):
         decode(aux)
 

@@ -38,7 +38,7 @@ def test_no_two_containers_of_any_environments_share_an_address() -> None:
     assert not assigned & set(addresses)
 
 
-def test_a_release_starts_beside_the_one_that_its_slot_held() -> None:
+def test_a_release_has_other_addresses_than_the_one_before_in_its_slot() -> None:
     ref = SlotRef("p", "e", 0, "blue")
     assert containers.address(SETTINGS, ref, 16, 1) != containers.address(SETTINGS, ref, 18, 1)
 
@@ -56,7 +56,7 @@ def test_an_environment_beyond_the_range_is_refused() -> None:
         subnet(small, 2)
 
 
-def test_the_spec_label_changes_with_what_a_container_is_and_with_nothing_else() -> None:
+def test_the_spec_label_changes_only_with_the_container() -> None:
     def label(one: SlotSpec) -> str:
         return str(containers.slot_body(SETTINGS, one, 1)["Labels"][labels.SPEC])
 
@@ -95,7 +95,7 @@ def test_a_command_overrides_the_entrypoint_and_is_no_replica() -> None:
     assert body["HostConfig"]["Memory"] == 256 << 20
 
 
-def test_strict_takes_every_right_away_from_slots_and_commands_alike() -> None:
+def test_strict_drops_all_capabilities_of_slots_and_commands() -> None:
     one = spec(security="strict")
     for body in (
         containers.slot_body(SETTINGS, one, 1),
@@ -108,14 +108,14 @@ def test_strict_takes_every_right_away_from_slots_and_commands_alike() -> None:
 
 
 @pytest.mark.parametrize("user", ["", "root", "0", "0:0", "00", "root:root", "nobody", "app:1000"])
-def test_strict_wants_a_user_that_is_certainly_not_root(user: str) -> None:
+def test_strict_refuses_a_user_that_may_be_root(user: str) -> None:
     with pytest.raises(AppFailed, match=f"runs as {user or 'root, because it names no user'}, and") as raised:
         containers.refuse_root(spec(security="strict"), user)
     assert "`USER 10001`" in raised.value.advice
 
 
 @pytest.mark.parametrize("user", ["1", "10001:0", "65534:app"])
-def test_strict_takes_a_user_with_a_number(user: str) -> None:
+def test_strict_accepts_a_numeric_user(user: str) -> None:
     containers.refuse_root(spec(security="strict"), user)
 
 
@@ -170,7 +170,7 @@ def test_an_application_that_listens_on_its_port_has_nothing_wrong() -> None:
 @pytest.mark.parametrize(
     ("code", "oom", "said"), [(137, True, "out of memory"), (137, False, "killed"), (2, False, "code 2")]
 )
-def test_fault_26_an_exit_is_said_in_words(code: int, oom: bool, said: str) -> None:
+def test_fault_26_an_exit_is_explained(code: int, oom: bool, said: str) -> None:
     error = exited({"State": {"ExitCode": code, "OOMKilled": oom}}, "hello-1", ("last words",))
     assert said in str(error)
     assert error.evidence == (f"exit code {code}", "last words")

@@ -108,7 +108,7 @@ def test_a_refusal_does_not_print_the_password():
         ("ext::git.internal", ("git.internal",), False),
     ],
 )
-def test_fault_14_what_is_allowed_by_name_passes(url, allow, passes):
+def test_fault_14_allowed_hosts_and_urls_pass(url, allow, passes):
     if passes:
         assert check_url(url, allow, resolver("10.0.0.1")).url == url
     else:
@@ -148,7 +148,7 @@ def test_fault_14_what_is_allowed_by_name_passes(url, allow, passes):
         "a\udcff",
     ],
 )
-def test_fault_13_branch_names_that_git_or_we_cannot_bear(branch):
+def test_fault_13_invalid_branch_names_are_refused(branch):
     with pytest.raises(RequestError):
         check_ref(branch)
 
@@ -160,7 +160,7 @@ def test_fault_15_unusual_branch_names_pass(branch):
     assert check_ref(branch) == f"refs/heads/{branch}"
 
 
-def test_fault_15_tags_are_safe_and_no_two_alike():
+def test_fault_15_tags_are_safe_and_unique():
     names = ["main", "feature/x", "feature-x", "feature_x", "Feature/x", "a..b", "a\nb", "a b", "🚀", "😀"]
     names += [
         "x" * 255,

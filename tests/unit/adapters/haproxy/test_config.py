@@ -20,7 +20,7 @@ LIVE = Routes("hello-live", ("hello-live.localhost",), "green", {"green": (("10.
 STATE = State("0123", {3: LIVE})
 
 
-def test_a_restart_would_come_back_on_the_right_slot_with_the_right_servers() -> None:
+def test_the_files_have_the_active_slot_and_its_servers() -> None:
     text = files(STATE, SETTINGS)
     assert "e3 e3-green\n" in text["active.map"]
     assert text["hosts.map"] == "hello-live.localhost e3\n"
@@ -29,7 +29,7 @@ def test_a_restart_would_come_back_on_the_right_slot_with_the_right_servers() ->
     assert green.splitlines()[1].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
 
 
-def test_every_index_is_there_beforehand() -> None:
+def test_every_index_exists_from_the_start() -> None:
     text = files(State("0123"), SETTINGS)
     assert text["active.map"] == "e0 none\ne1 none\ne2 none\ne3 none\n"
     assert text["ports.map"] == "20000 e0\n20001 e1\n20002 e2\n20003 e3\n"
@@ -42,12 +42,12 @@ def test_a_switch_changes_one_line_of_one_file() -> None:
     assert [name for name in before if before[name] != after[name]] == ["active.map"]
 
 
-def test_privileges_are_dropped_where_haproxy_starts_as_root() -> None:
+def test_privileges_are_dropped_if_haproxy_starts_as_root() -> None:
     assert "    uid 65534\n    gid 65534\n" in files(STATE, SETTINGS, (65534, 65534))["haproxy.cfg"]
     assert "uid " not in files(STATE, SETTINGS)["haproxy.cfg"]
 
 
-def test_tls_is_bound_only_where_it_is_asked_for() -> None:
+def test_tls_is_bound_only_if_it_is_set() -> None:
     assert " ssl " not in files(STATE, SETTINGS)["haproxy.cfg"]
     secure = replace(SETTINGS, proxy_https="0.0.0.0:443")
     assert "bind 0.0.0.0:443 ssl crt /proxy/certificates strict-sni" in files(STATE, secure)["haproxy.cfg"]
@@ -81,7 +81,7 @@ def carried_out(
 
 
 @given(servers, servers)
-def test_server_commands_lead_from_any_servers_to_any_others(
+def test_server_commands_bring_any_servers_to_any_others(
     old: tuple[Server, ...], new: tuple[Server, ...]
 ) -> None:
     empty = dict.fromkeys(range(1, SERVERS + 1), (SPARE, False))
@@ -92,7 +92,7 @@ def test_server_commands_lead_from_any_servers_to_any_others(
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.text("xyz", min_size=1)), st.data())
-def test_map_commands_lead_from_any_map_to_any_other(wanted: dict[str, str], data: st.DataObject) -> None:
+def test_map_commands_bring_any_map_to_any_other(wanted: dict[str, str], data: st.DataObject) -> None:
     running = data.draw(st.dictionaries(st.text("abc", min_size=1), st.text("xyz", min_size=1)))
     now = dict(running)
     for command in map_commands("hosts.map", wanted, running):
@@ -112,7 +112,7 @@ def test_a_switch_is_one_command() -> None:
     assert commands == ["set map /proxy/active.map e3 e3-blue"]
 
 
-def test_files_are_replaced_as_a_whole_and_left_alone_when_equal(tmp_path: Path) -> None:
+def test_files_are_replaced_atomically_and_only_if_they_change(tmp_path: Path) -> None:
     path = tmp_path / "active.map"
     assert write(path, "one\n") is True
     first = path.stat().st_ino
@@ -124,5 +124,5 @@ def test_files_are_replaced_as_a_whole_and_left_alone_when_equal(tmp_path: Path)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_certificate_holds_no_line_that_would_end_it_on_the_socket() -> None:
+def test_a_certificate_has_no_empty_line_on_the_socket() -> None:
     assert payload("-----BEGIN\r\n\r\nabc\n\n-----END\n\n") == "-----BEGIN\nabc\n-----END"

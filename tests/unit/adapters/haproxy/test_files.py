@@ -13,7 +13,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import TryAgain
 
 
-def test_fault_41_a_lock_that_a_standing_process_keeps_is_given_up(
+def test_fault_41_a_lock_of_a_hanging_process_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder(Settings(data=tmp_path))

@@ -37,7 +37,7 @@ def server(talk: Callable[[socket.socket, bytes], None]) -> Iterator[Route]:
         thread.join(2)
 
 
-def test_an_answer_with_who_gave_it() -> None:
+def test_an_answer_says_which_server_gave_it() -> None:
     asked: list[bytes] = []
 
     def talk(connection: socket.socket, request: bytes) -> None:
@@ -87,7 +87,7 @@ def reset(connection: socket.socket, _: bytes) -> None:
     ],
     ids=["drips", "hangs", "other-protocol", "closes", "breaks-off"],
 )
-def test_no_whole_answer_is_try_again_with_the_reason(
+def test_an_incomplete_answer_is_try_again_with_the_reason(
     talk: Callable[[socket.socket, bytes], None], said: str
 ) -> None:
     began = time.monotonic()
@@ -96,7 +96,7 @@ def test_no_whole_answer_is_try_again_with_the_reason(
     assert time.monotonic() - began < 3
 
 
-def test_nobody_there_is_said_in_words() -> None:
+def test_a_refused_connection_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(TryAgain, match=f"127.0.0.1:{port}/: connection refused, nothing listens there"):
