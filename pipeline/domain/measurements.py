@@ -69,7 +69,7 @@ class Measurements:
     pipelines: dict[str, PipelineMeasurements] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)  # refused requests, by "source: reason"
-    leases: dict[str, int] = field(default_factory=dict)  # by kind
+    leases: dict[str, int] = field(default_factory=dict)  # by kind: run, env, keeper, notify
     keeper_rounds: int = 0
     keeper_seconds: float = 0.0  # of the last round
     keeper_at: float = 0.0  # when it ended, 0 before the first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from pipeline.domain.run import State
 from pipeline.errors import StoreUnavailable
 from pipeline.store import Store, snapshot
 from pipeline.store.metrics import LEASE_KINDS
+from webhooks.api.exposition import exposition
 
 
 def total(histogram: Histogram) -> int:
@@ -36,6 +38,17 @@ def test_a_run_that_ends_is_counted_once_with_its_stages_and_steps(world):
     assert sum(one.sum for one in found.steps.values()) == pytest.approx(took, abs=0.05)
     assert (found.due, found.open) == (0, {})
     assert found.held == {"dev": False, "qa": False, "live": False}
+
+
+def test_promtool_accepts_what_real_runs_leave(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    world.keeper.tick()
+    text = exposition(world.commands.measurements())
+    assert b'pushlive_runs_total{kind="revert",outcome="live",pipeline="hello"} 1.0' in text
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
 def test_writing_an_ended_run_again_does_not_count_it_again(world):

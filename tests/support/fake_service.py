@@ -98,7 +98,7 @@ class FakeService:
     def branch_of(self, pipeline: str) -> str:
         return self.pipelines[pipeline][1]
 
-    # Acts
+    # Commands
 
     def _act(self, *what: Any) -> None:
         self._up()
@@ -148,7 +148,7 @@ class FakeService:
     def plan(self, text: str) -> dict[str, Any]:
         return {"problems": [], "warnings": [], "pipelines": {}}
 
-    # Looking
+    # Queries
 
     def status(self, pipeline: str = "") -> dict[str, Any]:
         self._up()
@@ -190,7 +190,7 @@ class FakeService:
     def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]:
         yield from ("#1 FROM scratch", "#2 COPY . /", f"stage {stage or 'all'}")
 
-    # Keeping
+    # Output, secrets, tokens, audit, maintenance
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
         return (f"── {environment or 'live'} r1 (blue, serving)", f"the last {lines} lines of {pipeline}")

@@ -27,6 +27,6 @@ def make_app(data: Path, listen: str, pace: float) -> Flask:
 
 
 if __name__ == "__main__":
-    slow_clients.HEAD_SECONDS = limits.BODY_SECONDS = 2.0  # so that the tests of slow clients are quick
+    slow_clients.HEAD_SECONDS = limits.BODY_SECONDS = 2.0  # keeps the tests of slow clients fast
     folder, address, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     Server(address, lambda: make_app(folder, address, seconds)).run()

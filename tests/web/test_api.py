@@ -155,7 +155,7 @@ def test_errors(client, service, run):
     assert client.get("/healthz").status_code == 503
 
 
-def test_events_from_a_place_on(client, run):
+def test_events_after_an_id(client, run):
     answer = call(client, "GET", "/api/runs/hello/42/events?after=3")
     *events, end = [json.loads(line) for line in answer.text.splitlines() if line]
     assert [event["id"] for event in events] == ["4", "5", "6"]
@@ -180,7 +180,7 @@ def test_output_is_the_applications_own(client):
 def test_tokens(client, service):
     made = call(client, "POST", "/api/tokens", body={"name": "ci", "role": "developer"})
     assert (made.status_code, made.json["token"]) == (201, "fresh")
-    assert made.json["lasts"] == 365 * 86400  # unless it is said otherwise
+    assert made.json["lasts"] == 365 * 86400  # the default
     for given, lasts in (("90d", 90 * 86400), ("12h", 12 * 3600), ("never", 0)):
         made = call(client, "POST", "/api/tokens", body={"name": "ci", "role": "viewer", "expires": given})
         assert made.json["lasts"] == lasts
@@ -224,7 +224,7 @@ def test_the_audit_log(client):
     assert call(client, "GET", "/api/audit/verify?head=cd").json["problems"] == ["cd is not there"]
 
 
-def test_acts_say_who_and_from_where(client, service, run):
+def test_commands_carry_the_caller_and_the_address(client, service, run):
     call(client, "POST", "/api/pipelines/hello/hold", "developer")
     call(client, "POST", "/api/pipelines/hello/hold", **{"User-Agent": "pushlive"})
     api, cli = service.actors
@@ -232,7 +232,7 @@ def test_acts_say_who_and_from_where(client, service, run):
     assert (cli.name, cli.way) == ("maintainer", "cli")
 
 
-def test_an_expired_token_is_told_so(client, service):
+def test_an_expired_token_is_refused_with_the_reason(client, service):
     service.expire("developer-token")
     answer = call(client, "GET", "/api/status", "developer")
     assert answer.status_code == 401

@@ -38,7 +38,7 @@ SHY = [
 
 
 class Threaded(ThreadingMixIn, WSGIServer):
-    """A browser opens connections in advance: one of them must not keep the others waiting."""
+    """A browser opens connections in advance; one of them must not block the others."""
 
     daemon_threads = True
 
@@ -82,14 +82,14 @@ def address(world: World, tmp_path: Path) -> Iterator[str]:
 
 
 def patiently(act: Callable[[], T]) -> T:
-    """Does it again while the page, which refreshes itself, takes the element away under one's hands."""
+    """Repeats the action if the page refreshes itself and removes the element meanwhile."""
     deadline = time.monotonic() + 10
     while True:
         try:
             return act()
         except WebDriverException as error:
             gone = isinstance(error, (StaleElementReferenceException, NoSuchElementException))
-            # What ChromeDriver sometimes says of an element that went away while it looked.
+            # ChromeDriver sometimes reports this for an element that was just removed.
             gone = gone or "does not belong to the document" in str(error)
             if not gone or time.monotonic() > deadline:
                 raise
@@ -97,7 +97,7 @@ def patiently(act: Callable[[], T]) -> T:
 
 
 def press(browser: webdriver.Chrome, text: str, within: str = "body") -> None:
-    """The button or link that begins with that text."""
+    """The button or link whose text begins so."""
 
     def once() -> None:
         for one in browser.find_elements(By.CSS_SELECTOR, f"{within} a.button, {within} button"):
@@ -120,7 +120,7 @@ def page(browser: webdriver.Chrome) -> str:
 
 
 def see(browser: webdriver.Chrome, text: str) -> None:
-    """Waits until the page says so: it refreshes itself."""
+    """Waits until the page, which refreshes itself, shows the text."""
     deadline = time.monotonic() + 10
     while text not in page(browser):
         assert time.monotonic() < deadline, f"{text!r} is not in:\n{page(browser)}"
@@ -128,7 +128,7 @@ def see(browser: webdriver.Chrome, text: str) -> None:
 
 
 def carry(world: World, done: Callable[[], bool]) -> None:
-    """Works until what the pressed button asks for has arrived and is done."""
+    """Works as a worker until the run that the button requested has ended."""
     deadline = time.monotonic() + 10
     while not done():
         assert time.monotonic() < deadline, world.serving()

@@ -1,4 +1,4 @@
-"""Every route of the application: who is let in is said here, and a route that nobody wrote down here is refused."""
+"""The one table of routes and who may use them. A route that is not in it fails a test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.web.test_pages import csrf, log_in
 ROLES = ("viewer", "developer", "maintainer")
 OPEN, SIGNED, INTERNAL = "open", "signed", "internal"
 
-# Method and rule of every route, by how one proves who one is, and by the least role.
+# Method and rule of every route, by kind of authentication and lowest role.
 OF: dict[tuple[str, str], tuple[str, ...]] = {
     (OPEN, ""): (
         "GET /healthz",
@@ -62,7 +62,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("git", "viewer"): (
         "GET /git/<name>/info/refs",
-        "POST /git/<name>/<service>",  # git-receive-pack wants more, see ``calls``
+        "POST /git/<name>/<service>",  # git-receive-pack needs developer, see ``calls``
     ),
     ("page", "viewer"): (
         "GET /",
@@ -95,7 +95,7 @@ def routes(app: Flask) -> dict[str, str]:
 
 
 def paths(rule: str) -> list[str]:
-    """The rule's addresses: one for each of its choices."""
+    """The paths of a rule: one for each of its choices."""
     words = [[word.strip(" '") for word in match[1].split(",")] for match in CHOICE.finditer(rule)]
     made = []
     for chosen in itertools.product(*words):
@@ -107,7 +107,7 @@ def paths(rule: str) -> list[str]:
 
 
 def calls(app: Flask, *ways: str) -> list[tuple[str, str, str]]:
-    """Method, path and least role of every route that is entered in one of these ways."""
+    """Method, path and lowest role of every route with one of these kinds of authentication."""
     found = []
     for route, rule in routes(app).items():
         way, least = RULES[route]
@@ -135,7 +135,7 @@ def app(make_app, service: FakeService) -> Flask:
 
 @pytest.fixture
 def untouched(service: FakeService):
-    """Nothing was done by what a test sent."""
+    """Checks that the requests of a test changed nothing."""
     yield
     assert (service.acts, service.recorded, service.pushes) == ([], [], [])
     assert set(service.texts) == {f"{role}-token" for role in ROLES}
@@ -160,7 +160,7 @@ def test_fault_48_without_authentication_nothing_is_answered(app, untouched, hea
     assert len(asked) > 40
 
 
-def test_fault_48_a_token_in_another_place_is_none(app, untouched):
+def test_fault_48_a_token_elsewhere_in_the_request_is_ignored(app, untouched):
     client = app.test_client()
     for method, path, _ in calls(app, "api"):
         assert client.open(path, method=method, headers=basic("maintainer-token")).status_code == 401
@@ -181,7 +181,7 @@ def test_fault_48_a_page_asks_for_a_login(app, untouched):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_fault_48_each_role_may_what_is_said_here_and_no_more(app, service, role):
+def test_fault_48_each_role_may_do_what_the_table_says_and_no_more(app, service, role):
     client = app.test_client()
     for method, path, least in calls(app, "api", "git"):
         headers = basic(f"{role}-token") if path.startswith("/git/") else bearer(f"{role}-token")
@@ -196,7 +196,7 @@ def test_fault_48_each_role_may_what_is_said_here_and_no_more(app, service, role
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_fault_48_each_role_may_press_what_is_said_here(app, service, role):
+def test_fault_48_each_role_may_press_the_buttons_that_the_table_says(app, service, role):
     for method, path, least in calls(app, "page"):
         client: FlaskClient = log_in(app.test_client(), role)
         before = len(service.acts)
@@ -209,7 +209,7 @@ def test_fault_48_each_role_may_press_what_is_said_here(app, service, role):
             assert len(service.acts) == before
 
 
-def test_fault_48_receivers_want_their_signature_and_our_hook_its_secret(app, untouched):
+def test_fault_48_receivers_need_a_signature_and_the_hook_its_secret(app, untouched):
     client = app.test_client()
     for method, path, _ in calls(app, SIGNED):
         for headers in ({}, bearer("maintainer-token"), {"X-Hub-Signature-256": "sha256=" + "0" * 64}):
@@ -227,7 +227,7 @@ def test_fault_48_a_foreign_host_is_refused_everywhere(app, untouched):
     assert client.get("/no/such/page", headers={"Host": "evil.example"}).status_code == 421
 
 
-def test_fault_48_options_tell_nothing(app):
+def test_fault_48_options_requests_reveal_nothing(app):
     client = app.test_client()
     for _, path, _ in calls(app, "api", "git", "page", SIGNED, INTERNAL):
         answer = client.options(path)

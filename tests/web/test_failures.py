@@ -1,4 +1,4 @@
-"""How often one may fail to prove who one is: bounded for the wrong, free for the right."""
+"""Failed authentications are limited; valid tokens and signatures never are."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def hook(client, given="wrong"):
     return client.post("/hooks/github", data=body, headers=signed(body, given))
 
 
-def test_failures_of_one_address_are_bounded_and_come_back_with_time():
+def test_failures_of_one_address_are_limited_and_allowed_again_later():
     clock = Clock()
     counted = Failures(clock)
     assert [counted.failed("10.0.0.1") for _ in range(PER_ADDRESS)] == [0] * PER_ADDRESS
@@ -73,7 +73,7 @@ def test_failures_of_one_address_are_bounded_and_come_back_with_time():
     assert [counted.failed("10.0.0.1") for _ in range(PER_ADDRESS + 1)] == [0] * PER_ADDRESS + [3]
 
 
-def test_all_addresses_together_are_bounded_in_number_and_in_memory():
+def test_all_addresses_together_are_limited_in_number_and_memory():
     counted = Failures(Clock())
     passed = [counted.failed(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(50_000)].count(0)
     assert passed == ALTOGETHER
@@ -96,9 +96,9 @@ def test_what_counts_as_one_sender(address, name):
     ("remote", "forwarded", "found"),
     [
         ("9.9.9.9", "", "9.9.9.9"),
-        ("9.9.9.9", "1.1.1.1", "9.9.9.9"),  # nobody's proxy
+        ("9.9.9.9", "1.1.1.1", "9.9.9.9"),  # not a trusted proxy
         ("127.0.0.1", "1.1.1.1", "1.1.1.1"),
-        ("127.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),  # what the sender wrote stands before
+        ("127.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),  # the sender wrote the first one
         ("10.1.2.3", "2001:db8::7", "2001:db8::7"),
         ("::ffff:127.0.0.1", "1.1.1.1", "1.1.1.1"),
         ("127.0.0.1", "1.1.1.1, unknown", "127.0.0.1"),
@@ -106,11 +106,11 @@ def test_what_counts_as_one_sender(address, name):
         ("", "1.1.1.1", ""),
     ],
 )
-def test_a_forwarded_address_is_believed_from_a_trusted_proxy_alone(remote, forwarded, found):
+def test_only_a_trusted_proxy_may_name_a_forwarded_address(remote, forwarded, found):
     assert sender(remote, forwarded, ("127.0.0.1", "10.0.0.0/8", "2001:db8::/32")) == found
 
 
-def test_the_setting_is_looked_at():
+def test_an_invalid_trusted_proxy_is_refused():
     assert load({"PUSHLIVE_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8"}).trusted_proxies[1] == "10.0.0.0/8"
     for wrong in ("10.0.0.1/8", "proxy.example", "*"):
         with pytest.raises(ConfigError, match="PUSHLIVE_TRUSTED_PROXIES"):
@@ -122,20 +122,20 @@ def test_the_setting_is_looked_at():
     [(api, "viewer-token", 200), (git, "viewer-token", 200), (page, "viewer-token", 302),
      (hook, "new secret", 202)],
 )  # fmt: skip
-def test_fault_48_too_many_failures_are_told_so_and_the_right_one_passes(
+def test_fault_48_too_many_failures_are_answered_429_and_a_valid_token_passes(
     client, service, clock, ask, right, good
 ):
     assert [ask(client).status_code for _ in range(PER_ADDRESS)] == [401] * PER_ADDRESS
     counted = service.traces.total()
     refused = ask(client)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "3")
-    assert service.traces.total() == counted == PER_ADDRESS  # nothing is written for it
+    assert service.traces.total() == counted == PER_ADDRESS  # nothing was written
     assert ask(client, right).status_code == good
     clock.now += 3
     assert ask(client).status_code == 401
 
 
-def test_asking_first_without_a_token_is_no_failure(client, service):
+def test_a_request_without_a_token_is_not_a_failure(client, service):
     for _ in range(PER_ADDRESS * 3):
         assert client.get("/api/status").status_code == 401
         assert client.get("/git/hello.git/info/refs?service=git-upload-pack").status_code == 401
@@ -161,7 +161,7 @@ def test_behind_a_trusted_proxy_each_sender_is_counted_alone(client):
     assert api(client, **{"X-Forwarded-For": "2.2.2.2"}).status_code == 401
 
 
-def test_log_ins_are_recorded_and_failed_ones_bounded(client, service, clock):
+def test_log_ins_are_recorded_and_failed_ones_limited(client, service, clock):
     page(client, "viewer-token")
     (who, act, _) = service.recorded.pop()
     assert (who.name, who.role, who.address, who.way, act) == (
@@ -174,7 +174,7 @@ def test_log_ins_are_recorded_and_failed_ones_bounded(client, service, clock):
     page(client, "")
     for _ in range(LOGINS_RECORDED * 2):
         page(client)
-        clock.now += 3  # so that no address is refused for its number
+        clock.now += 3  # so that no address reaches its limit
     failed = [act for _, act, _ in service.recorded]
     assert set(failed) == {"log-in failed"}
     hour = LOGINS_RECORDED * 6 / 3600 * LOGINS_RECORDED
@@ -189,7 +189,7 @@ def test_a_session_ends_when_its_token_expires(client, service):
     assert client.get("/").headers["Location"].startswith("/login")
 
 
-def test_a_role_is_asked_on_each_request(client, service):
+def test_the_role_is_checked_on_each_request(client, service):
     page(client, "developer-token")
     service.texts["developer-token"] = type(service.texts["developer-token"])("developer", "viewer")
     assert "Revert to" not in client.get("/").text

@@ -1,4 +1,4 @@
-"""What a stranger, or somebody who may push, can send to the real server and the real git."""
+"""What a stranger, or a person who may push, can send to the real server and the real git."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def ask(service: Service, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-    """The path as it is, without a client that tidies it up."""
+    """Sends the path as it is; other clients would normalise it."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     try:
         connection.putrequest(method, path, skip_accept_encoding=True)
@@ -66,7 +66,7 @@ def test_fault_15_no_path_leads_to_another_place(service, path):
         assert secret not in body
 
 
-def test_fault_15_a_request_line_of_any_length_is_bounded(service):
+def test_fault_15_a_request_line_of_any_length_is_limited(service):
     for path in ("/" + "a" * 100_000, "/?" + "b=c&" * 30_000):
         with contextlib.suppress(ConnectionError):
             assert 400 <= ask(service, "GET", path)[0] < 500
@@ -84,8 +84,8 @@ def test_fault_16_refs_of_our_own_cannot_be_pushed(service, work):
     assert "pushlive" not in git("-C", str(repository), "for-each-ref", cwd=work).stdout
 
 
-def test_fault_15_a_ref_with_a_line_separator_hides_no_other(service, work):
-    """U+2028 and U+0085 are allowed in a ref, and end a line for some."""
+def test_fault_15_a_ref_with_a_line_separator_does_not_hide_others(service, work):
+    """U+2028 and U+0085 are allowed in a ref, and some parsers treat them as line ends."""
     url = service.url("/git/hello.git", DEVELOPER)
     told = git("push", "-f", url, "main:refs/heads/a\u2028b", "main:refs/heads/c\x85d", "main", cwd=work)
     assert remotes(told.stderr)[-1].startswith("To revert")
@@ -143,8 +143,8 @@ def test_fault_16_push_options_are_not_obeyed(service, work):
     assert not list(service.data.rglob("pwned"))
 
 
-def test_fault_17_a_blob_that_blows_up_takes_no_memory_of_ours(service, work):
-    """300 MB of nothing are 300 kB in a pack: they pass the limit of a push and are refused before a build."""
+def test_fault_17_a_blob_that_expands_uses_no_memory_of_the_service(service, work):
+    """300 MB of zeros are 300 kB in a pack: they pass the limit of a push and are refused before a build."""
     with (work / "zeros").open("wb") as file:
         file.truncate(300 << 20)
     git("add", ".", cwd=work)
@@ -158,7 +158,7 @@ def test_fault_17_a_blob_that_blows_up_takes_no_memory_of_ours(service, work):
 
 
 def memory(pid: int) -> int:
-    """Bytes that the server and its worker hold, without git's own processes."""
+    """Resident bytes of the server and its worker, without git's own processes."""
     pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
     texts = (Path(f"/proc/{one}/status").read_text() for one in pids)
     return sum(int(text.partition("VmRSS:")[2].split()[0]) << 10 for text in texts)
@@ -174,7 +174,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
 @pytest.mark.parametrize("kind", ["upload", "receive"])
-def test_fault_04_what_is_no_git_is_answered_and_leaves_nothing(service, work, body, kind):
+def test_fault_04_a_request_that_is_not_git_is_answered_and_leaves_nothing(service, work, body, kind):
     git("push", "-qf", service.url("/git/hello.git", DEVELOPER), "main", cwd=work)
     headers = {"Content_Type": f"application/x-git-{kind}-pack-request", "Authorization": BASIC}
     status, _ = ask(service, "POST", f"/git/hello.git/git-{kind}-pack", body, **headers)
@@ -185,7 +185,7 @@ def test_fault_04_what_is_no_git_is_answered_and_leaves_nothing(service, work, b
     assert heads.startswith(git("rev-parse", "HEAD", cwd=work).stdout.strip())
 
 
-def test_fault_02_a_compressed_body_that_blows_up_is_bounded(service, work):
+def test_fault_02_a_compressed_body_that_expands_is_limited(service, work):
     git("push", "-qf", service.url("/git/hello.git", DEVELOPER), "main", cwd=work)
     bomb = gzip.compress(b"0009done\n" + b"0000" * (50 << 18), 9)
     headers = {"Content_Type": "application/x-git-upload-pack-request", "Content_Encoding": "gzip"}
@@ -195,8 +195,8 @@ def test_fault_02_a_compressed_body_that_blows_up_is_bounded(service, work):
     until(lambda: service.children() == [])
 
 
-def test_streams_are_bounded_and_others_are_served(tmp_path):
-    """Whoever may look can hold so many threads and no more; the rest is there for everybody else."""
+def test_streams_are_limited_and_other_requests_are_served(tmp_path):
+    """Viewers can occupy a limited number of threads; the others serve everyone else."""
     with serving(tmp_path, pace=30) as service:
         service.get("/api/pipelines/hello/deploy", b"{}")
         line = "GET /api/runs/hello/latest/events HTTP/1.1\r\nHost: localhost\r\n"
@@ -220,7 +220,7 @@ def test_streams_are_bounded_and_others_are_served(tmp_path):
                 sock.close()
 
 
-def test_many_connections_that_say_nothing_hold_nobody_up(tmp_path):
+def test_many_silent_connections_block_no_one(tmp_path):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     with serving(tmp_path) as service:
         held = [service.connect() for _ in range(min(600, limit - 100))]

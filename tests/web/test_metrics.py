@@ -137,7 +137,7 @@ def test_a_store_that_does_not_answer_is_a_503(scraped, service, token):
         assert answer.json["error"] == "the store does not answer"
 
 
-def test_scrapes_at_once_are_bounded(make_app, service, monkeypatch):
+def test_scrapes_at_once_are_limited(make_app, service, monkeypatch):
     app = make_app(metrics_token=Secret(SCRAPE))
     go_on, started = Event(), []
 

@@ -70,7 +70,7 @@ def test_login(client, service):
 
 
 @pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil"])
-def test_fault_48_the_login_leads_nowhere_else(client, back):
+def test_fault_48_a_login_redirects_only_to_paths_of_the_service(client, back):
     answer = client.post("/login", data={"token": "viewer-token", "back": back})
     assert answer.headers["Location"] == "/"
 
@@ -80,7 +80,7 @@ def test_a_revoked_token_ends_its_sessions(inside, service):
     assert inside.get("/").status_code == 302
 
 
-def test_a_forged_cookie_is_worth_nothing(client):
+def test_a_forged_cookie_is_ignored(client):
     client.set_cookie("pushlive", "eyJuYW1lIjoibWFpbnRhaW5lciIsIm1hcmsiOiIxLjAifQ.aaaaaa.bbbbbbbbbbbbbbbbb")
     assert client.get("/").status_code == 302
 
@@ -117,7 +117,7 @@ def test_viewers_have_no_buttons(client, service):
     assert service.acts == []
 
 
-def test_revert_says_what_it_does_and_does_that(inside, service):
+def test_revert_says_what_it_will_do_and_does_it(inside, service):
     page = inside.get("/environments/hello/live/revert").text
     assert "live goes from r17 (ccccccc “Say hello louder”) back to r16" in page
     assert "quarantined" in page
@@ -155,7 +155,7 @@ def test_promote_hold_resume_cancel_retry(inside, service):
     assert service.acts[0] == ("promote", "hello", "developer", 42, "live", 18)
 
 
-def test_what_cannot_be_done_is_not_offered(inside, service):
+def test_impossible_actions_are_refused(inside, service):
     service.environments[2] = environment(
         "live", revert={"ready": False, "release": None, "how": "", "text": "not ready"}
     )
@@ -223,7 +223,7 @@ def test_pages_carry_a_strict_policy(inside):
     assert not re.search(r"\son\w+=|style=|<script>|https?://(?!hello-)", answer.text)
 
 
-def test_a_problem_is_a_page(inside, service):
+def test_errors_are_pages(inside, service):
     assert "<h1>" in inside.get("/runs/hello/7").text
     assert inside.get("/nothing").status_code == 404
     service.down = True
@@ -231,7 +231,7 @@ def test_a_problem_is_a_page(inside, service):
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
-def test_the_key_is_kept_and_private(make_app, settings):
+def test_the_cookie_key_is_stored_and_private(make_app, settings):
     first, second = make_app(), make_app()
     assert first.secret_key == second.secret_key
     assert (settings.data / "web.key").stat().st_mode & 0o777 == 0o600

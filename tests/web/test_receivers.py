@@ -1,4 +1,4 @@
-"""Webhooks: what is accepted, what is refused, and what the sender is told."""
+"""Webhooks: what is accepted, what is refused, and how it is answered."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_fault_01_no_secret_is_never_unsigned(make_app, service, caplog):
 
 
 class Endless:
-    """A body that never ends; counts what was taken."""
+    """A body that never ends; counts the bytes that were read."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -148,7 +148,7 @@ DEEP = b"[" * 10_000 + b"]" * 10_000
         (b'{"ref": %s}' % DEEP, ""), (b"9" * 5000, "not JSON"),
     ],
 )  # fmt: skip
-def test_fault_04_not_the_json_we_want(client, service, raw, said):
+def test_fault_04_unexpected_json(client, service, raw, said):
     answer = send(client, None, raw=raw)
     assert answer.status_code == 400
     assert said in answer.json["error"]

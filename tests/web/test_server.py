@@ -52,7 +52,7 @@ class Service:
                 return error.code, error.read()
 
     def children(self) -> list[str]:
-        """Command lines of all processes that came from this service, zombies included."""
+        """Command lines of all descendants of this service, including zombies."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
@@ -184,7 +184,7 @@ def test_fault_16_a_repositorys_own_hooks_never_run(service, work):
     assert list(service.data.glob("ran-*")) == []
 
 
-def test_the_pusher_leaves_and_the_run_goes_on(service, work):
+def test_a_run_continues_when_its_pusher_disconnects(service, work):
     url = service.url("/git/hello.git", DEVELOPER)
     git("commit", "-q", "--allow-empty", "-m", "left", cwd=work)
     push = subprocess.Popen(["git", "push", "-f", url, "main"], cwd=work, stderr=subprocess.PIPE,
@@ -199,7 +199,7 @@ def test_the_pusher_leaves_and_the_run_goes_on(service, work):
     assert service.get(f"{path}/events")[1].splitlines()[-1] == (
         b'{"end": {"state": "ended", "outcome": "live", "gate": ""}}'
     )
-    until(lambda: service.children() == [])  # git's processes went with the pusher
+    until(lambda: service.children() == [])  # git's processes ended with the pusher
 
 
 def test_events_are_streamed(service):
@@ -241,8 +241,8 @@ def test_fault_02_too_large_in_chunks_over_the_wire(service):
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-def test_fault_03_slow_clients_hold_nobody_up(service):
-    """More than the server has threads, each in the middle of its head."""
+def test_fault_03_slow_clients_block_no_one(service):
+    """More connections than the server has threads, each in the middle of its head."""
     slow = [service.connect() for _ in range(100)]
     try:
         for _ in range(3):
@@ -314,12 +314,12 @@ def test_the_service_ends_quickly_with_streams_open(tmp_path, number):
         assert time.monotonic() - started < 2
 
 
-def test_fault_48_wrong_tokens_are_bounded_and_lock_nobody_out(tmp_path, work):
+def test_fault_48_wrong_tokens_are_limited_and_lock_no_one_out(tmp_path, work):
     with serving(tmp_path / "data", 0.0) as service:
         with ThreadPoolExecutor(16) as pool:
             wrong = {"Authorization": "Bearer wrong"}
             answers = list(pool.map(lambda _: service.get("/api/status", **wrong)[0], range(60)))
-        assert 20 <= answers.count(401) <= 25  # a few come back while it goes on
+        assert 20 <= answers.count(401) <= 25  # a few are allowed again meanwhile
         assert answers.count(429) == 60 - answers.count(401)
         assert service.get("/api/status")[0] == 200
         refused = git("push", service.url("/git/hello.git", "wrong"), "main", cwd=work, check=False)
@@ -328,7 +328,7 @@ def test_fault_48_wrong_tokens_are_bounded_and_lock_nobody_out(tmp_path, work):
         git("push", service.url("/git/hello.git", DEVELOPER), "main", cwd=work)
 
 
-def test_fault_48_an_expired_token_is_refused_and_told_so(tmp_path, work):
+def test_fault_48_an_expired_token_is_refused_with_the_reason(tmp_path, work):
     with serving(tmp_path / "data", 0.0) as service:
         body = json.dumps({"name": "short", "role": "developer", "expires": "1s"}).encode()
         status, answer = service.get("/api/tokens", body, Authorization="Bearer maintainer-token")

@@ -50,12 +50,12 @@ def _service(found: Measurements) -> Iterator[Metric]:
     )
     yield _gauge(
         "pushlive_leases",
-        "Leases that are held: on runs, on environments, by the keeper, by the notification sender.",
+        "Leases in use: on runs, on environments, the keeper's and those of notifications.",
         ["kind"],
         (([{"env": "environment"}.get(kind, kind)], count) for kind, count in found.leases.items()),
     )
     yield _plain_counter(
-        "pushlive_keeper_rounds", "Rounds of the keeper that holds the lease.", found.keeper_rounds
+        "pushlive_keeper_rounds", "Rounds of the keeper that has the lease.", found.keeper_rounds
     )
     yield _plain(
         "pushlive_keeper_last_round_duration_seconds",

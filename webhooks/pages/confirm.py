@@ -16,7 +16,7 @@ ON_RUN = ("promote", "cancel", "retry")
 
 @dataclass(frozen=True)
 class Confirm:
-    """``fields`` are sent with the button; if they no longer hold, nothing is done."""
+    """``fields`` are sent with the button; if they have changed, nothing is done."""
 
     title: str
     sentences: tuple[str, ...]
