@@ -40,13 +40,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-FOR_MACHINES = (
-    "/api/",
-    "/hooks/",
-    "/internal/",
-    "/healthz",
-    "/metrics",
-)  # errors are JSON here; elsewhere they are pages
+# Errors are JSON here; elsewhere they are pages.
+FOR_MACHINES = ("/api/", "/hooks/", "/internal/", "/healthz", "/metrics")
 
 log = logging.getLogger("pushlive.web")
 

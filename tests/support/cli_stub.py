@@ -247,7 +247,7 @@ class Handler(BaseHTTPRequestHandler):
         self.query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         self.server.asked.append((self.command, self.path, body))
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self.answer(401, {"error": "no token, or a wrong one", "advice": ""})
+            return self.answer(401, {"error": "the token is missing or wrong", "advice": ""})
         found = self.server.answers.get((self.command, parts.path)) or self.server.usual(
             self.command, parts.path
         )

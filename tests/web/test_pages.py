@@ -155,6 +155,23 @@ def test_promote_hold_resume_cancel_retry(inside, service):
     assert service.acts[0] == ("promote", "hello", "developer", 42, "live", 18)
 
 
+def test_an_environment_without_a_release_can_be_held_and_resumed(inside, service):
+    hold = {"reason": "", "by": "ann", "since": 1}
+    service.environments = [
+        environment("dev", release=None),
+        environment("qa", release=None, hold=hold),
+        environment("live", hold=hold | {"reason": "exams"}, manual=True),
+    ]
+    assert "keeps serving" not in inside.get("/environments/hello/dev/hold").text
+    page = inside.get("/environments/hello/qa/resume").text
+    assert "The hold by ann is lifted." in page
+    assert "continues into it" in page
+    assert "rNone" not in page
+    page = inside.get("/environments/hello/live/resume").text
+    assert "The hold by ann (“exams”) is lifted." in page
+    assert "still needs a promotion. It serves r17 now." in page
+
+
 def test_impossible_actions_are_refused(inside, service):
     service.environments[2] = environment(
         "live", revert={"ready": False, "release": None, "how": "", "text": "not ready"}

@@ -69,9 +69,8 @@ def _accept(
                 runs.append(accepted.run)
                 notes += accepted.notes
     except StoreUnavailable as error:
-        notes.append(
-            f"{error.message}. Your push is in the repository; its run starts when the store is back."
-        )
+        problem = error.message.rstrip(".")
+        notes.append(f"{problem}. Your push is in the repository; its run starts when the store is back.")
     more = len(other) - REFS_REPORTED
     return [
         *other[:REFS_REPORTED],

@@ -10,9 +10,6 @@ from pipeline.domain.audit_chain import Actor
 from pipeline.errors import NotFound, RequestError
 from webhooks.ports import ServicePort
 
-ON_ENVIRONMENT = ("revert", "hold", "resume")
-ON_RUN = ("promote", "cancel", "retry")
-
 
 @dataclass(frozen=True)
 class Confirm:
@@ -38,33 +35,34 @@ def environment_of(service: ServicePort, pipeline: str, name: str) -> dict[str, 
 
 def on_environment(pipeline: str, env: dict[str, Any], act: str) -> Confirm:
     """Raises RequestError if ``act`` is not possible now."""
-    name, release = env["name"], f"r{env['release']}"
+    name = env["name"]
     if act == "revert":
         return _revert(pipeline, env)
     if act == "hold":
         return Confirm(
             f"Hold {pipeline} in {name}",
-            (f"{name} keeps serving {release}.", "No run is promoted into it until someone resumes it."),
+            (
+                *((f"{name} keeps serving r{env['release']}.",) if env["release"] else ()),
+                f"No run is promoted into {name} until someone resumes it.",
+            ),
             f"Hold {name}",
             reason=True,
         )
     if act == "resume" and env["hold"]:
         return Confirm(
             f"Resume {pipeline} in {name}",
-            (
-                _lifted(env["hold"]),
-                _after_resume(env, release),
-            ),
+            (_lifted(env["hold"]), _after_resume(env)),
             f"Resume {name}",
         )
     raise RequestError(f"{act} is not possible in {pipeline}/{name} now", advice="Reload the status page.")
 
 
-def _after_resume(env: dict[str, Any], release: str) -> str:
+def _after_resume(env: dict[str, Any]) -> str:
     name = env["name"]
+    serves = f" It serves r{env['release']} now." if env["release"] else ""
     if env["manual"]:
-        return f"Runs that wait for {name} still need a promotion. It serves {release} now."
-    return f"The newest run that waits for {name} continues into it. It serves {release} now."
+        return f"A run that waits for {name} still needs a promotion.{serves}"
+    return f"The newest run that waits for {name} continues into it.{serves}"
 
 
 def _lifted(hold: dict[str, Any]) -> str:
