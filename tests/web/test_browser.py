@@ -150,7 +150,7 @@ def test_a_release_is_promoted_by_a_button_and_reverted_by_another(browser, worl
     see(browser, "revert ready: r1, warm")
     assert world.serving()["live"] == 2
     press(browser, "Revert to r1", within=".card:nth-child(2)")
-    see(browser, "A hold is set")
+    see(browser, "live is held: no run is promoted into it")
     press(browser, "Revert", within="main form")
     carry(world, lambda: world.serving()["live"] == 1)
     browser.get(address)
