@@ -1,20 +1,20 @@
-"""Everything that can go wrong, by whose it is to mend.
+"""Everything that can go wrong, by who has to act.
 
     PushliveError
-    ├── ConfigError          pipelines.yaml or a setting is wrong: the maintainer mends it
+    ├── ConfigError          pipelines.yaml or a setting is wrong: the maintainer corrects it
     ├── RequestError         what was asked cannot be done (unknown run, nothing to revert to): the caller
     │   ├── NotFound
-    │   └── TokenExpired     was right once: a maintainer makes another
+    │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
-    │   └── WrongRelease     a check was answered by another release than the one it asked
-    ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator mends it, then `retry`
+    │   └── WrongRelease     another release answered a check than the one it asked
+    ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator fixes it, then `retry`
     │   ├── DoesNotFit       blue and green do not fit into memory together
-    │   ├── OutcomeUnknown   a release command may or may not have run: held, never guessed
-    │   └── DamagedRecord    a record in the store is none that Pushlive wrote: its key is named
-    ├── TryAgain             passing trouble: the same step is harmless to repeat
+    │   ├── OutcomeUnknown   a release command may or may not have run: the environment is held
+    │   └── DamagedRecord    a record in the store is not as Pushlive writes it; the message names its key
+    ├── TryAgain             a temporary problem: repeating the step is harmless
     │   ├── StoreUnavailable
     │   ├── NothingListens   an application's machine refused the connection
-    │   └── EngineAway       the engine's own API does not answer, which says nothing against what runs there
+    │   └── EngineAway       the engine's own API does not answer, which says nothing about what runs there
     └── GaveUp               the run stops here, nobody failed
         ├── Cancelled        by a person, or by a revert
         ├── Superseded       a newer head took its place
@@ -71,7 +71,7 @@ class WrongRelease(AppFailed):
 
 
 class EngineFailed(PushliveError):
-    """``evidence``: lines a person wants to see first (last output, what a cluster says of a pod)."""
+    """``evidence``: lines a person wants to see first (last output, what a cluster reports about a pod)."""
 
     def __init__(self, message: str, *, advice: str = "", evidence: tuple[str, ...] = ()) -> None:
         super().__init__(message, advice=advice)

@@ -1,4 +1,4 @@
-"""What a worker does when the bell rings. A job names a pipeline, nothing else; the store says what is due."""
+"""What a worker does when it is woken. A job names only a pipeline; the store says what is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.config import settings
 from pipeline.lib.processes import die_with_parent
 from pipeline.runtime import bootstrap
 
-# One byte shared with every process forked from the parent: 1 once the service is to stop.
+# One byte that every forked process shares with the parent: 1 once the service is to stop.
 STOPPING = mmap.mmap(-1, 1)
 
 
@@ -24,21 +24,23 @@ def stopping() -> bool:
 
 
 def work(pipeline: str, urgent: bool = False) -> None:
-    """Takes up one run of this pipeline that is due, if there is one."""
-    die_with_parent()  # a worker that was killed takes its job along; another takes the run up
+    """Carries one due run of this pipeline, if there is one."""
+    die_with_parent()  # the job ends with its killed worker, and another worker takes the run up
     runner = bootstrap.runner(settings.load(), stopping)
-    runner.work(pipeline, urgent=urgent, worker=f"{gethostname()}/{os.getpid()}")  # of many machines, or pods
+    runner.work(
+        pipeline, urgent=urgent, worker=f"{gethostname()}/{os.getpid()}"
+    )  # unique across machines and pods
 
 
 class OnlyOurJob(Job):
-    """A job that runs ``work`` and nothing else, whatever it names; callbacks that it names are not called."""
+    """A job that runs only ``work``, whatever function it names, and calls no callbacks."""
 
     @property
     def func(self) -> Callable[..., Any]:
         args = self.args
         ours = self.func_name == JOB and not self.instance and not self.kwargs and len(args) == 2
         if not (ours and isinstance(args[0], str) and isinstance(args[1], bool)):
-            raise PermissionError(f"job {self.id} in the queue is not one of Pushlive's and is not executed")
+            raise PermissionError(f"job {self.id} in the queue is not from Pushlive and is not executed")
         return work
 
     @property

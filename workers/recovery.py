@@ -17,7 +17,7 @@ log = logging.getLogger("pushlive.keeper")
 
 
 def loop(settings: Settings) -> None:
-    """Ticks until SIGTERM."""
+    """Runs until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     keeper = bootstrap.keeper(settings)

@@ -1,4 +1,4 @@
-"""``pushlive doctor``: are the parts there, and does what they have agree with what the store says?"""
+"""``pushlive doctor``: does everything answer, and do the engines match what the store says?"""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _tried(name: str, act: Callable[[], str]) -> Check:
 
 
 def without_service(settings: Settings, inspection: Inspection) -> list[Check]:
-    """What can be said while nothing runs."""
+    """What can be checked while the service does not run."""
 
     def engine() -> str:
         return f"Docker Engine {inspection.docker().version}"
@@ -49,7 +49,7 @@ def _disk(settings: Settings) -> Check:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     text = f"{show_size(free >> 20 << 20)} free at {settings.data}"
-    return _check("disk", free >= settings.disk_free, text, "Free some, or `pushlive gc`.")
+    return _check("disk", free >= settings.disk_free, text, "Free some space, or run `pushlive gc`.")
 
 
 def examine(
@@ -72,13 +72,13 @@ def examine(
     damage = [_tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]
     checks += (damaged := [check for check in damage if not check["ok"]])
     if damaged:
-        return checks  # what is compared would be compared with guesses
+        return checks  # there is nothing reliable to compare with
     configured = _configured(services)
     for environment in _environments(store):
         checks += _environment(environment, services, adapters)
         if environment.id not in configured:
-            text = "is not in pipelines.yaml any more and serves on"
-            checks.append(_check(environment.id, False, text, "`pushlive gc` removes it for good."))
+            text = "is no longer in pipelines.yaml, but still serves"
+            checks.append(_check(environment.id, False, text, "`pushlive gc` removes it."))
     return checks
 
 
@@ -115,13 +115,13 @@ def _configuration(services: Services) -> Check:
     problem = services.configurations.problem()
     if problem:
         return _check(
-            "configuration", False, problem, "The last good one stays in force until it is corrected."
+            "configuration", False, problem, "The last good one stays in force until you correct it."
         )
     return found
 
 
 def _engine(needed: bool, inspection: Inspection) -> Iterator[Check]:
-    """``needed``: environments run there; else it only makes the images."""
+    """``needed``: environments run there; otherwise it only builds images."""
     info: list[DockerInfo] = []
 
     def look() -> str:
@@ -130,7 +130,7 @@ def _engine(needed: bool, inspection: Inspection) -> Iterator[Check]:
 
     found = _tried("engine" if needed else "builder", look)
     if not (needed or found["ok"]):
-        text = f"{found['text']} Nothing can be built; what is live serves on, and a revert needs no builder."
+        text = f"{found['text']} Nothing can be built. What is live keeps serving, and a revert needs no builder."
         found = {**found, "ok": True, "text": text}
     yield found
     if needed and info:
@@ -164,12 +164,12 @@ def _cluster(key: str, inspection: Inspection) -> Check:
     where = f"Kubernetes {found.version} at {found.host}, namespace {found.namespace}"
     if not found.exists:
         advice = f"`kubectl create namespace {found.namespace}`, and its Role: docs/kubernetes.md."
-        return _check(name, False, f"{where}, which is not there", advice)
+        return _check(name, False, f"{where}: there is no such namespace", advice)
     if found.missing:
         advice = "Apply docker/kubernetes/namespace to it, see docs/kubernetes.md."
         return _check(name, False, f"{where}: this account may not {'; '.join(found.missing)}", advice)
-    nodes = "" if found.nodes else "; nodes may not be looked at, so room is judged by quotas alone"
-    return _check(name, True, f"{where}: every right is there{nodes}")
+    nodes = "" if found.nodes else "; it may not list nodes, so only quotas are checked for free room"
+    return _check(name, True, f"{where}: this account has every permission it needs{nodes}")
 
 
 _REMOTE = {
@@ -183,15 +183,15 @@ def _build_caps(adapters: Adapters) -> Check:
     try:
         why_not = cap() if cap else ""
     except TryAgain:
-        why_not = "not known while the builder does not answer"
-    text = why_not or "builds are capped and cannot starve what is live"
+        why_not = "unknown while the builder does not answer"
+    text = why_not or "builds are limited and cannot starve what is live"
     return {**_check("builds", True, text), "advice": ""}
 
 
 def _keeper(store: Store) -> Check:
     there = not store.leases.free("keeper")
-    text = "the keeper is at work" if there else "no keeper is at work: nothing that is due is carried"
-    return _check("workers", there, text, "Start the workers (`pushlive up`), and see their output.")
+    text = "the keeper is running" if there else "no keeper is running: due runs do not start"
+    return _check("workers", there, text, "Start the workers (`pushlive up`) and see their output.")
 
 
 def _receivers(store: Store) -> Iterator[Check]:
@@ -202,7 +202,10 @@ def _receivers(store: Store) -> Iterator[Check]:
     for receiver in store.outbox.receivers():
         if receiver.lost and not receiver.outage:
             text = f"{display_name(receiver)} accepts messages again; {receiver.lost} were given up in the last days"
-            yield {**_check("notifications", True, text), "advice": "`pushlive runs` has what they told."}
+            yield {
+                **_check("notifications", True, text),
+                "advice": "`pushlive runs` shows what they reported.",
+            }
 
 
 def _environments(store: Store) -> Iterator[Environment]:

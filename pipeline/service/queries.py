@@ -34,7 +34,7 @@ class Queries:
     # ── configuration ────────────────────────────────────────────────────────
 
     def plan(self, text: str) -> dict[str, Any]:
-        """What a changed pipelines.yaml would change; its problems instead where it is wrong."""
+        """What a changed pipelines.yaml would change, or its problems if it is invalid."""
         problems = [f"line {p.line}: {p.path}: {p.message}" for p in loading.problems(text)]
         if problems:
             return {"problems": problems, "warnings": [], "pipelines": {}}
@@ -56,18 +56,18 @@ class Queries:
                 ref = f"environments.{environment}.secrets" if environment else "registry.password"
                 option = f" --env {environment}" if environment else ""
                 yield (
-                    f"pipelines.{name}.{ref}: {secret} is not set, no run will start; "
+                    f"pipelines.{name}.{ref}: {secret} is not set, so no run will start; "
                     f"`pushlive secret set {name} {secret}{option}`"
                 )
 
     def _against_what_runs(
         self, name: str, pipeline: Pipeline, found: dict[str, tuple[str, ...]]
     ) -> dict[str, tuple[str, ...]]:
-        """An environment is compared with the release that serves there, not with the file as it was."""
+        """Compares each environment with the release that serves there, not with the old file."""
         changes = dict(found)
         for environment, record in self._store.environments(name).items():
             if environment not in pipeline.environments:
-                text = "is not in pipelines.yaml any more; it serves on until `pushlive gc` removes it"
+                text = "is no longer in pipelines.yaml; it keeps serving until `pushlive gc` removes it"
                 changes[environment] = (text,)
             elif record.serving is not None:
                 release = self._store.release(name, record.serving)
@@ -79,7 +79,7 @@ class Queries:
         return changes
 
     def _on_its_engine(self, record: Environment, release: Release, wanted: Rendered) -> tuple[str, ...]:
-        """Value by value what would be different on the engine, what somebody changed there by hand included."""
+        """What would change on the engine, value by value, including what was changed there by hand."""
         if record.active is None or wanted.engine.key != record.engine:
             return ()
         slot, ref = record.slots[record.active], slots.slot_ref(record, record.active)
@@ -87,7 +87,7 @@ class Queries:
         try:
             return self._operations.compare(slots.spec_of(ref, changed, slot.run, slot.secrets))
         except PushliveError as error:
-            return (f"what runs there cannot be looked at: {error.message}",)
+            return (f"cannot compare with what runs there: {error.message}",)
 
     def pipelines_of_repository(self, name: str) -> tuple[str, ...]:
         config = self._config()
@@ -134,7 +134,7 @@ class Queries:
         number = number or self._store.last_run(pipeline)
         if not number:
             self._known(self._config(), pipeline)
-            raise NotFound(f"{pipeline} has had no run yet.", advice="The first push makes one.")
+            raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")
         run = self._store.run(pipeline, number)
         config = self._configurations.by_hash(run.config)
         return views.show(self._store, config, run, self._clock.now())
@@ -142,11 +142,11 @@ class Queries:
     def follow(
         self, pipeline: str, number: int, after: str = "0", idle: float = 10.0
     ) -> Iterator[tuple[str, Event] | None]:
-        """Event ids and events as they happen; None after ``idle`` seconds of nothing. Ends with the run, or when it
-        waits for a person."""
+        """Event ids and events as they happen; None after ``idle`` seconds without one. Ends with the run, or when the
+        run waits for a person."""
         run = self._store.run(pipeline, number)
         while True:
-            # Look at the state first: what was told before it is then read for certain.
+            # The state first: events from before it are then certain to be read.
             run = self._store.run(pipeline, number)
             over = run.state in (State.ENDED, State.WAITING)
             found = self._store.events.read(run.id, after, 0 if over else min(idle, 1.0))
@@ -162,14 +162,14 @@ class Queries:
         return file.read(file.path(self._settings.data, pipeline, number), stage)
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
-        """What the application itself has printed last in that environment (default: the last one): the slot
-        that serves, and before it a failed one that is still kept, each under a heading."""
+        """The application's last output in that environment (default: the last one), each slot under a heading: the
+        slot that serves comes last, after a failed one that is still kept."""
         _, name = self._environment_name(pipeline, environment)
         found = self._store.environment(pipeline, name)
         if found is None or not found.slots:
             raise NotFound(f"nothing runs in {pipeline}/{name}.", advice="Push first.")
         mask, unread = self._vault.mask(pipeline)
-        said: list[str] = [f"! {name} cannot be read, so it is not masked here" for name in unread]
+        said: list[str] = [f"! cannot read the secret {name}, so it is not masked here" for name in unread]
         for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
             said.append(f"── {name} r{record.release} ({slot}, {record.state})")
             said += mask.lines(self._operations.output(slots.slot_ref(found, slot), lines))
@@ -211,11 +211,11 @@ class Queries:
     def _known(self, config: Config, pipeline: str) -> Pipeline:
         if pipeline not in config.pipelines:
             known = ", ".join(config.pipelines) or "none yet"
-            raise NotFound(f"there is no pipeline {pipeline!r}.", advice=f"In pipelines.yaml are: {known}.")
+            raise NotFound(f"there is no pipeline {pipeline!r}.", advice=f"pipelines.yaml has: {known}.")
         return config.pipelines[pipeline]
 
     def _environment_name(self, pipeline: str, environment: str) -> tuple[str, str]:
-        """The configuration's hash and the environment's name; the last one where none was named."""
+        """The configuration's hash and the environment's name; for "" the last one. Raises NotFound."""
         digest, config = self._configurations.current()
         names = list(self._known(config, pipeline).environments)
         if environment and environment not in names:

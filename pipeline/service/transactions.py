@@ -1,7 +1,7 @@
-"""What a person asks for, each as one transaction: revert, hold, promote, resume, unquarantine, cancel.
+"""The acts of people, each as one transaction: revert, hold, promote, resume, unquarantine, cancel.
 
-Every function reads and writes through its transaction alone, so that it can be run again on what others left.
-``now``: seconds since the epoch. Raises RequestError or NotFound where it cannot be done now.
+Every function reads and writes through its transaction only, so that it can be run again after another writer.
+``now``: seconds since the epoch. Raises RequestError or NotFound if it cannot be done now.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
 from pipeline.errors import NotFound, RequestError
-from pipeline.notify import messages as messages_module
+from pipeline.notify.messages import ended, held
 from pipeline.store import Transaction
 
 
 def revert(
     tx: Transaction, name: str, to: int | None, *, by: str, reason: str, digest: str, now: float
 ) -> Run:
-    """A due run that puts the previous good release, or ``to``, back; the hold and the quarantine are set and
-    whoever works in the environment is told to give up, all before it starts."""
-    place = tx.environment(name)
-    release = _target(tx, place, to)
+    """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
+    tells the run that is at work in the environment to stop, all before the revert starts."""
+    environment = tx.environment(name)
+    release = _target(tx, environment, to)
     run = Run(
         tx.pipeline,
         tx.next_run(),
@@ -43,43 +43,46 @@ def revert(
         by=by,
         reason=reason,
     )
-    what = f"r{place.serving} → {release.name}" if place.serving else release.name
+    what = f"r{environment.serving} → {release.name}" if environment.serving else release.name
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
-    tx.put_environment(messages_module.held(tx, _reverting(tx, place, run, release), digest, run))
+    tx.put_environment(held(tx, _reverting(tx, environment, run, release), digest, run))
     return run
 
 
 def hold(tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float) -> None:
-    """No promotion goes there by itself any more, until somebody resumes it."""
-    place = gates.hold(tx.environment(name), reason or "held by hand", by, now)
-    tx.put_environment(messages_module.held(tx, place, digest))
+    """No automatic promotion goes there until it is resumed."""
+    environment = gates.hold(tx.environment(name), reason or "held by hand", by, now)
+    tx.put_environment(held(tx, environment, digest))
 
 
-def _target(tx: Transaction, place: Environment, to: int | None) -> Release:
-    target = to if to is not None else slots.revert_target(place)
+def _target(tx: Transaction, environment: Environment, to: int | None) -> Release:
+    target = to if to is not None else slots.revert_target(environment)
     if target is None:
         raise RequestError(
-            f"{place.id}: there is no earlier good release to revert to.",
+            f"{environment.id}: there is no earlier good release to revert to.",
             advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
         )
-    if target == place.serving:
-        raise RequestError(f"{place.id} serves r{target} already.", advice="`pushlive status` shows it.")
-    release = tx.release(target)
-    if place.name not in release.environments:
+    if target == environment.serving:
         raise RequestError(
-            f"r{target} was made without the environment {place.name}.", advice="Choose another."
+            f"{environment.id} already serves r{target}.", advice="`pushlive status` shows it."
+        )
+    release = tx.release(target)
+    if environment.name not in release.environments:
+        raise RequestError(
+            f"r{target} was made without the environment {environment.name}.",
+            advice="Choose another release.",
         )
     return release
 
 
-def _reverting(tx: Transaction, place: Environment, run: Run, release: Release) -> Environment:
-    why = run.reason or f"{run.id} was asked to revert to {release.name}"
-    if place.serving is not None:
-        place = gates.with_quarantine(place, tx.release(place.serving), why, run.accepted)
-    target = gates.quarantined(place, release)
-    others = tuple(entry for entry in place.quarantine if entry != target)
-    held = gates.hold(replace(place, quarantine=others), why, run.by, run.accepted)
-    return replace(held, interrupt=run.number)
+def _reverting(tx: Transaction, environment: Environment, run: Run, release: Release) -> Environment:
+    why = run.reason or f"{run.id} reverts to {release.name}"
+    if environment.serving is not None:
+        environment = gates.with_quarantine(environment, tx.release(environment.serving), why, run.accepted)
+    target = gates.quarantined(environment, release)
+    others = tuple(entry for entry in environment.quarantine if entry != target)
+    on_hold = gates.hold(replace(environment, quarantine=others), why, run.by, run.accepted)
+    return replace(on_hold, interrupt=run.number)
 
 
 def promote(
@@ -96,12 +99,12 @@ def promote(
     if release is not None and chosen.release != release:
         raise RequestError(
             f"r{chosen.release} waits before {chosen.gate} now, not r{release}.",
-            advice="Look at it, then promote that one.",
+            advice="Check that release, then promote it.",
         )
-    place = tx.environment(chosen.gate)
-    if place.hold:
+    hold = tx.environment(chosen.gate).hold
+    if hold:
         raise RequestError(
-            f"{chosen.gate} is held: {place.hold.reason} (by {place.hold.by}).",
+            f"{chosen.gate} is held: {hold.reason} (by {hold.by}).",
             advice=f"`pushlive resume {tx.pipeline} --env {chosen.gate}` lifts the hold.",
         )
     return _go_on(tx, chosen, by, now)
@@ -120,11 +123,11 @@ def resume(
     tx: Transaction, name: str, *, by: str, manual: Callable[[Run], bool], now: float
 ) -> tuple[str, ...]:
     """Lifts the hold; the newest run that waits there continues, unless its gate is ``manual`` as well."""
-    place = tx.environment(name)
-    if place.hold is None:
-        return (f"{place.id} is not held.",)
-    tx.put_environment(replace(place, hold=None))
-    messages = [f"{place.id} is no longer held."]
+    environment = tx.environment(name)
+    if environment.hold is None:
+        return (f"{environment.id} is not held.",)
+    tx.put_environment(replace(environment, hold=None))
+    messages = [f"{environment.id} is no longer held."]
     *older, newest = gates.waiting_at(tx.open(), name) or (None,)
     for run in older:
         if run and newest:
@@ -139,14 +142,14 @@ def resume(
 
 def unquarantine(tx: Transaction, name: str, release: int, *, by: str) -> tuple[str, ...]:
     """The release may go to that environment again."""
-    place = tx.environment(name)
-    kept = tuple(entry for entry in place.quarantine if entry.release != release)
-    if kept == place.quarantine:
+    environment = tx.environment(name)
+    kept = tuple(entry for entry in environment.quarantine if entry.release != release)
+    if kept == environment.quarantine:
         raise NotFound(
-            f"r{release} is not in quarantine in {place.id}.", advice="`pushlive status` shows what is."
+            f"r{release} is not in quarantine in {environment.id}.", advice="`pushlive status` shows what is."
         )
-    tx.put_environment(replace(place, quarantine=kept))
-    return (f"r{release} is allowed in {place.id} again (by {by}).",)
+    tx.put_environment(replace(environment, quarantine=kept))
+    return (f"r{release} is allowed in {environment.id} again (by {by}).",)
 
 
 def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
@@ -159,7 +162,7 @@ def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
     if run.state == State.RUNNING:
         run = replace(run, cancel=why)
     else:
-        run = messages_module.ended(tx, end(run, Outcome.CANCELLED, why, now))
+        run = ended(tx, end(run, Outcome.CANCELLED, why, now))
         data = {"outcome": Outcome.CANCELLED.value}
         tx.event(number, Event("end", now, f"{run.id} cancelled {why}", data=data))
     tx.put_run(run)

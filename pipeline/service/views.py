@@ -1,4 +1,4 @@
-"""What is shown: plain dicts made from the records, for the page, the command line and scripts alike."""
+"""What is shown: plain dicts made from the records, for the page, the command line and scripts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.store import Store
 
 
 def summary(run: Run, now: float) -> dict[str, Any]:
-    """A run for lists: its data with id, short commit and seconds so far."""
+    """A run in a list: its record with id, short commit and seconds so far."""
     seconds = (run.ended or now) - run.accepted
     who = run.pusher or run.by
     return {**codec.plain(run), "id": run.id, "short": run.short, "seconds": seconds, "pusher": who}
@@ -37,7 +37,7 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
 
 
 def _can_revert(store: Store, run: Run) -> bool:
-    """True while this run's release serves where the run ended, and there is one to go back to."""
+    """True while this run's release serves in its last environment, and there is a release to go back to."""
     last = store.environment(run.pipeline, run.stages[-1])
     return bool(last and last.serving == run.release and slots.revert_target(last))
 
@@ -48,7 +48,7 @@ def missing_images(store: Store, pipeline: str) -> frozenset[int]:
 
 
 def revert_readiness(environment: Environment | None, missing: frozenset[int]) -> dict[str, Any]:
-    """``{"ready", "release", "how", "text"}``: what `pushlive revert` would do now."""
+    """What `pushlive revert` would do now: ``{"ready", "release", "how", "text"}``."""
     target = slots.revert_target(environment) if environment else None
     if environment is None or target is None:
         return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
@@ -68,7 +68,7 @@ def revert_readiness(environment: Environment | None, missing: frozenset[int]) -
 
 
 class Views:
-    """One look at the store, for the status of several pipelines."""
+    """The status of pipelines, from the store. ``now``: seconds since the epoch."""
 
     def __init__(self, store: Store, settings: Settings, config: Config, now: float) -> None:
         self._store, self._settings, self._config, self._now = store, settings, config, now
@@ -77,7 +77,7 @@ class Views:
         pipeline = self._config.pipelines[name]
         try:
             return self._pipeline(name, pipeline)
-        except DamagedRecord as error:  # the others are shown all the same
+        except DamagedRecord as error:  # the other pipelines are shown all the same
             source = pipeline.source.url or self.repository_url(name)
             found = {"name": name, "branch": pipeline.source.branch, "source": source, "environments": []}
             return {**found, "run": None, "waiting": None, "problem": str(error)}
@@ -100,7 +100,7 @@ class Views:
         }
 
     def _waiting(self, run: Run, records: dict[str, Environment]) -> dict[str, Any]:
-        """A run that waits; ``held``: for the end of a hold, not for a promotion."""
+        """A run that waits. ``held``: for the end of a hold, not for a promotion."""
         gate = records.get(run.gate)
         return {**summary(run, self._now), "held": bool(gate and gate.hold)}
 

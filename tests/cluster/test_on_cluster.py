@@ -103,7 +103,7 @@ def test_the_service_checks_its_permissions_and_none_is_missing(service: Install
     checks = service.doctor()
     assert [one for one in checks.values() if not one["ok"]] == []
     for space in service.spaces:
-        assert "every right is there" in checks[f"kubernetes:/{space}"]["text"]
+        assert "this account has every permission it needs" in checks[f"kubernetes:/{space}"]["text"]
     assert "engine" not in checks  # Docker builds the images, and runs nothing
     assert checks["builder"]["text"].startswith("Docker Engine")
     assert "hello" in service.inside("status")

@@ -36,7 +36,7 @@ def test_it_starts_and_reports_that_nothing_can_be_built(service: Service) -> No
     assert "a revert needs no builder" in checks["builder"]["text"]
     assert "Docker does not answer" in checks["builder"]["text"]
     [cluster] = [one for name, one in checks.items() if name.startswith("kubernetes")]
-    assert "every right is there" in cluster["text"]
+    assert "this account has every permission it needs" in cluster["text"]
 
 
 def test_gc_does_not_ask_docker(service: Service) -> None:

@@ -107,7 +107,7 @@ def test_08_to_a_named_release_from_its_kept_image(service: Service) -> None:
     assert (run["kind"], run["release"]) == ("revert", 1)
     assert start_step(run).endswith("new")  # the warm slot held r3
     assert service.page() == "version 1\n"
-    assert "serves r1 already" in service.pushlive("revert", "hello", "--to", "r1", code=3).err
+    assert "already serves r1" in service.pushlive("revert", "hello", "--to", "r1", code=3).err
     assert service.pushlive("revert", "hello", "--to", "r77", code=4).err
     service.pushlive("resume", "hello")
 
@@ -153,7 +153,7 @@ def test_fault_36_a_missing_image_is_known_before_and_refused_at_once(service: S
     assert live(service, "brief")["revert"]["text"] == "not ready: the image of r1 is gone"
     assert "the image of r1 is gone" in service.pushlive("status", "brief").out
     runs = len(service.runs("brief"))
-    assert "the image of r1 is not on the Engine any more" in service.pushlive("revert", "brief", code=3).err
+    assert "the image of r1 is no longer on the Engine" in service.pushlive("revert", "brief", code=3).err
     assert len(service.runs("brief")) == runs
     assert service.engine.inspect_image(image)
     assert service.page(name="brief") == "version 3\n"

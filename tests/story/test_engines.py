@@ -133,7 +133,7 @@ def test_a_cluster_takes_its_image_from_the_registry_where_the_builder_has_it_no
     gone = mixed.store.release("hello", 1).image
     mixed.builder.tags = {name: digest for name, digest in mixed.builder.tags.items() if digest != gone}
     mixed.keeper.tick()
-    with pytest.raises(RequestError, match="image of r1 is not on the Engine"):
+    with pytest.raises(RequestError, match="image of r1 is no longer on the Engine"):
         mixed.revert(environment="dev")
     assert mixed.revert(environment="live").outcome == Outcome.LIVE
     assert mixed.environment("live").serving == 1

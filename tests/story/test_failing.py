@@ -119,7 +119,8 @@ def test_fault_37_a_timeout_in_qa_ends_cleanly(world):
     world.engine.before("start", lambda: (next(starts) or (lambda: None))(), times=2)
     run = world.push("two")
     assert (run.outcome, run.failure.stage) == (Outcome.FAILED, "qa")
-    assert "took longer than" in run.failure.message
+    assert run.failure.message == "qa/start took longer than 120 s and was stopped."
+    assert "`service.ready`" in run.failure.advice
     assert world.serving() == {"dev": 2, "qa": 1, "live": 1}
 
 
@@ -238,6 +239,16 @@ def test_a_failing_release_command_starts_nothing(make_world):
     run = world.push("one")
     assert run.failure.evidence == ("no such table",)
     assert "start" not in world.engine.names()
+
+
+def test_a_release_command_that_does_not_finish_is_said_to_run_on(make_world):
+    world = make_world("pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}")
+    world.engine.hang("command")
+    run = world.push("one")
+    assert run.outcome == Outcome.FAILED
+    assert "did not finish within 30 minutes. It is still running" in run.failure.message
+    assert "pushlive resume hello --env live" in run.failure.advice
+    assert world.environment("live").hold is not None
 
 
 def test_an_unknown_outcome_of_a_release_command_holds_the_environment(make_world):

@@ -183,7 +183,7 @@ def test_a_missing_image_is_known_and_refused_at_once(world):
     world.jobs.missing_images.run()
     [hello] = world.commands.status("hello")["pipelines"]
     assert hello["environments"][2]["revert"]["text"] == "not ready: the image of r1 is gone"
-    with pytest.raises(RequestError, match="image of r1 is not on the Engine"):
+    with pytest.raises(RequestError, match="image of r1 is no longer on the Engine"):
         world.commands.revert("hello", "ann")
 
 
@@ -258,7 +258,7 @@ def test_plan_says_what_serves_on_without_being_configured(world):
     text = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {dev: }}}"
     world.configure(text)
     found = world.commands.plan(text)["pipelines"]["hello"]
-    assert "serves on until `pushlive gc`" in found["live"][0]
+    assert "keeps serving until `pushlive gc`" in found["live"][0]
 
 
 def test_output_shows_the_application_of_each_slot(world):

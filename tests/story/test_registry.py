@@ -81,7 +81,7 @@ def test_a_missing_password_is_said_before_anything_is_fetched(make_world):
     assert "`pushlive secret set hello REGISTRY`" in run.failure.advice
     assert world.source.names() == []
     assert [line for line in world.commands.plan(CONFIG)["warnings"] if "REGISTRY" in line] == [
-        "pipelines.hello.registry.password: REGISTRY is not set, no run will start; "
+        "pipelines.hello.registry.password: REGISTRY is not set, so no run will start; "
         "`pushlive secret set hello REGISTRY`"
     ]
 

@@ -31,6 +31,13 @@ def put(world, name: str, value: str, environment: str = "") -> dict:
     return world.commands.set_secret("hello", "ann", name, Secret(value), environment=environment)
 
 
+def test_setting_a_secret_says_if_pipelines_yaml_does_not_use_it(world):
+    assert len(put(world, "TOKEN", "the-second-token")["messages"]) == 1
+    assert len(put(world, "DATABASE_URL", "postgres://two", "live")["messages"]) == 1
+    assert "does not use it there yet" in put(world, "DATABASE_URL", "postgres://two", "dev")["messages"][1]
+    assert "does not use it there yet" in put(world, "OTHER", "some value")["messages"][1]
+
+
 def given(world, environment: str = "live") -> dict[str, str]:
     """The secrets of the containers that serve there."""
     active = world.environment(environment).active

@@ -1,0 +1,62 @@
+"""Acts and their entries in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pipeline.deploy.services import Services
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Entry, Report, Who
+from pipeline.domain.run import Run
+from pipeline.errors import StoreUnavailable
+from pipeline.ports.clock import Clock
+from pipeline.ports.queue import Queue
+from pipeline.service.operations import Operations
+from pipeline.service.queries import Queries
+from pipeline.store import Transaction
+
+T = TypeVar("T")
+
+
+class Audited(Queries):
+    """Every act has an entry, written in the act's own transaction. ``by``: who acts, and where the request came
+    from."""
+
+    def __init__(self, services: Services, queue: Queue, clock: Clock, operations: Operations) -> None:
+        super().__init__(services, clock, operations)
+        self._queue, self._audit_head = queue, services.audit_head
+
+    def record(self, by: Who, act: str, **what: Any) -> None:
+        """An act without a transaction of its own, recorded before it is done. ``what``: see ``audit_chain.entry``."""
+        self._store.audit.record(self._entry(by, act, **what))
+        self._move_entries()
+
+    def audit_log(self, pipeline: str = "", limit: int = 50) -> list[Entry]:
+        """The newest entries, newest first."""
+        return self._audit_head.newest(limit, pipeline)
+
+    def verify_audit(self, noted: str = "") -> Report:
+        """Walks the whole log. ``noted``: a hash that must be in it."""
+        return self._audit_head.verify(noted)
+
+    def _entry(self, by: Who, act: str, run: Run | None = None, **what: Any) -> Entry:
+        if run is not None:
+            of_run = {"pipeline": run.pipeline, "run": run.id, "release": run.release, "why": run.reason}
+            what = of_run | what
+        return audit_chain.entry(by, act, self._clock.now(), **what)
+
+    def _acted(
+        self, pipeline: str, act: Callable[[Transaction], T], *, notify: bool = True, urgent: bool = False
+    ) -> T:
+        """One transaction with its audit entry. Then wakes a worker, and moves the entry into the log."""
+        result = self._store.transact(pipeline, act)
+        if notify:
+            self._queue.notify(pipeline, urgent=urgent)
+        self._move_entries()
+        return result
+
+    def _move_entries(self) -> None:
+        with suppress(StoreUnavailable):  # the act is done and recorded; the keeper moves its entry later
+            self._audit_head.move(rounds=1)

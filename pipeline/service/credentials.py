@@ -1,0 +1,83 @@
+"""Secrets, of which no value ever comes back, and tokens."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pipeline.domain.audit_chain import Who
+from pipeline.errors import TokenExpired
+from pipeline.lib.secret import Secret
+from pipeline.secrets.vault import check_name, check_word
+from pipeline.service.audited import Audited
+from pipeline.store import Token
+
+
+class Credentials(Audited):
+    """What a maintainer sets and revokes."""
+
+    def set_secret(
+        self, pipeline: str, by: Who, name: str, value: Secret, *, environment: str = ""
+    ) -> dict[str, Any]:
+        """A new version, for that environment or for all: ``{"name", "environment", "version", "messages"}``. Raises
+        ConfigError for a value that cannot be a secret, EngineFailed if the key is not usable."""
+        check_name(name)
+        known = self._known(self._config(), pipeline)
+        self._environment_name(pipeline, environment)
+        check_word(name, value, (pipeline, *known.environments))
+        now = self._clock.now()
+        version = self._vault.put(pipeline, name, value, environment=environment, by=by, now=now)
+        self._move_entries()
+        where = environment or "every environment"
+        messages = [
+            f"version {version.number} of {name} is set for {where}; the next release of {pipeline} gets it "
+            f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
+        ]
+        targets = [environment] if environment else list(known.environments)
+        if not any(name in known.render(target).service.secrets for target in targets):
+            messages.append(
+                f"pipelines.yaml does not use it there yet: add `secrets: [{name}]` under `service:`."
+            )
+        return {"name": name, "environment": environment, "version": version.number, "messages": messages}
+
+    def remove_secret(
+        self, pipeline: str, by: Who, name: str, *, environment: str = "", version: int | None = None
+    ) -> tuple[str, ...]:
+        """Deletes the values of that version, or of all versions for that environment. Raises NotFound."""
+        now = self._clock.now()
+        gone = self._vault.revoke(pipeline, name, environment=environment, number=version, by=by, now=now)
+        self._move_entries()
+        which = ", ".join(str(number) for number in gone)
+        return (
+            f"version {which} of {name} is revoked: no new container gets it.",
+            "What runs with it keeps it until the next release: "
+            f"`pushlive deploy {pipeline} --config pipelines.yaml` makes one.",
+        )
+
+    # ── tokens, counts ───────────────────────────────────────────────────────
+
+    def create_token(self, name: str, role: str, by: Who, *, lasts: float = 0.0) -> str:
+        """The new token's text. ``lasts``: seconds; 0: it does not expire."""
+        expires = self._clock.now() + lasts if lasts else 0.0
+        text = self._store.tokens.create(name, role, by=by, expires=expires)
+        self._move_entries()
+        return text
+
+    def token(self, text: str) -> Token | None:
+        """The token with that text; None if there is none. Raises TokenExpired."""
+        found = self._store.tokens.find(text)
+        if found and found.expired(self._clock.now()):
+            when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.expires))
+            raise TokenExpired(
+                f"the token {found.name!r} expired on {when}.",
+                advice="A maintainer can create another: `pushlive token create NAME`.",
+            )
+        return found
+
+    def revoke_token(self, name: str, by: Who) -> None:
+        self._store.tokens.revoke(name, by=by)
+        self._move_entries()
+
+    def count(self, what: str) -> None:
+        """Adds one to that counter."""
+        self._store.count(what)
