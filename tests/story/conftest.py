@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +31,9 @@ from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
-from pipeline.runtime.embedded_store import EmbeddedStore, url
 from pipeline.service.commands import Commands
 from pipeline.store import Store
+from tests.support.valkey import running
 
 CONFIG = """\
 pipelines:
@@ -48,17 +46,10 @@ pipelines:
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
-    """A real store for the whole session; every test has a prefix of its own in it. Its files are in memory where
-    the machine allows it: what is on disk after a crash is asked in test_store.py."""
-    memory = "/dev/shm"
-    with tempfile.TemporaryDirectory(
-        prefix="pl-", dir=memory if os.access(memory, os.W_OK) else None
-    ) as name:
-        folder = Path(name)
-        embedded = EmbeddedStore(folder)
-        embedded.start()
-        yield url(folder)
-        embedded.stop()
+    """The URL of a real store for the whole session. Every test has a prefix of its own in it, and test_store.py tests
+    what is on disk after a crash."""
+    with running() as url:
+        yield url
 
 
 def go_on() -> bool:

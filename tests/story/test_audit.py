@@ -53,7 +53,7 @@ def acts(world) -> list[tuple[str, ...]]:
     ]
 
 
-def test_every_act_says_who_what_where_and_why(make_world):
+def test_every_act_is_recorded_with_who_what_where_and_why(make_world):
     world = make_world(GATED)
     commit = world.commit("one")
     world.commands.accept(
@@ -102,7 +102,7 @@ def test_every_act_says_who_what_where_and_why(make_world):
     assert world.commands.verify_audit().problems == []
 
 
-def test_what_was_refused_or_known_is_no_act(world):
+def test_refused_and_repeated_acts_are_not_recorded(world):
     commit = world.commit("one")
     world.accept(commit, delivery="d")
     world.accept(commit, delivery="d")
@@ -138,7 +138,7 @@ def test_the_log_of_one_pipeline_and_its_limit(make_world):
     assert [entry["number"] for entry in world.commands.audit_log("hello", 1)] == [4]
 
 
-def test_the_keeper_moves_what_a_dead_process_left(world):
+def test_the_keeper_moves_the_entries_of_a_dead_process(world):
     world.keeper.tick()
     record(world.store, "left")
     assert "left" not in whos(world.store)
@@ -199,7 +199,7 @@ def test_killed_between_any_two_steps_each_entry_is_chained_once(valkey, tmp_pat
     assert killed == len(steps) > 8
 
 
-def test_several_chainers_at_once(store, tmp_path):
+def test_several_processes_extend_the_chain_at_once(store, tmp_path):
     names = [f"n{number}" for number in range(300)]
     chainers = [AuditHead(store, tmp_path) for _ in range(6)]
     done = threading.Event()
@@ -231,7 +231,7 @@ while True:
 """
 
 
-def test_processes_killed_while_they_chain_lose_and_double_nothing(valkey, store, tmp_path):
+def test_processes_killed_while_moving_lose_and_repeat_no_entry(valkey, store, tmp_path):
     prefix = store.key("")[:-1]
     names = [f"n{number}" for number in range(200)]
     for start in range(0, 200, 50):
@@ -252,7 +252,7 @@ def test_processes_killed_while_they_chain_lose_and_double_nothing(valkey, store
     assert whos(store) == names
 
 
-def test_an_answer_that_is_lost_doubles_nothing(store, tmp_path, monkeypatch):
+def test_a_lost_answer_repeats_no_entry(store, tmp_path, monkeypatch):
     real, lost = redis.client.Pipeline._execute_transaction, []
 
     def losing(self, *args, **kwargs):
@@ -273,7 +273,7 @@ def test_an_answer_that_is_lost_doubles_nothing(store, tmp_path, monkeypatch):
     assert whos(store) == ["a", "b", "ann"]
 
 
-def test_an_act_stands_where_its_entry_cannot_be_moved_yet(world, monkeypatch):
+def test_an_act_succeeds_although_its_entry_cannot_be_moved_yet(world, monkeypatch):
     def gone(*_):
         raise StoreUnavailable("gone")
 
@@ -295,7 +295,7 @@ def chained(store: Store, tmp_path: Path) -> AuditHead:
     return chainer
 
 
-def test_an_entry_changed_in_the_store_is_found(store, chained):
+def test_a_changed_entry_is_detected(store, chained):
     key = store.key("audit")
     store.client.lset(key, 2, store.client.lindex(key, 2).replace('"who":"c"', '"who":"x"'))
     assert chained.verify().problems == [
@@ -303,7 +303,7 @@ def test_an_entry_changed_in_the_store_is_found(store, chained):
     ]
 
 
-def test_a_cut_off_end_is_found_also_after_the_log_went_on(store, chained, tmp_path):
+def test_a_cut_off_end_is_detected_even_after_new_entries(store, chained, tmp_path):
     noted = store.audit.last().hash
     store.client.ltrim(store.key("audit"), 0, 3)
     assert "ends with entry 4, but entry 6 was there" in chained.verify().problems[0]
@@ -316,7 +316,7 @@ def test_a_cut_off_end_is_found_also_after_the_log_went_on(store, chained, tmp_p
     assert problems == [f"no entry has the noted hash {noted}: the log was cut off, or made anew"]
 
 
-def test_a_missing_head_is_itself_an_entry(store, chained, tmp_path):
+def test_a_missing_head_is_recorded_as_an_entry(store, chained, tmp_path):
     (tmp_path / "audit.head").unlink()
     record(store, "g")
     AuditHead(store, tmp_path).move()
@@ -326,12 +326,12 @@ def test_a_missing_head_is_itself_an_entry(store, chained, tmp_path):
     assert chained.verify().problems == []
 
 
-def test_a_log_that_was_emptied_is_found(store, chained):
+def test_an_emptied_log_is_detected(store, chained):
     store.client.delete(store.key("audit"))
     assert "ends with entry 0, but entry 6 was there" in chained.verify().problems[0]
 
 
-def test_the_keeper_says_it_once(world):
+def test_the_keeper_reports_a_broken_log_once(world):
     world.commands.hold("hello", ANN)
     world.commands.resume("hello", ANN)
     world.keeper.tick()
@@ -340,7 +340,7 @@ def test_the_keeper_says_it_once(world):
     assert len([text for text in said if "the audit log ends with entry 1" in text]) == 1
 
 
-def test_doctor_looks_at_its_end(world):
+def test_the_doctor_checks_the_end_of_the_log(world):
     world.commands.hold("hello", ANN)
     look = partial(doctor._audit, world.services)
     assert look() == "2 entries; the newest one matches the file audit.head"
@@ -349,7 +349,7 @@ def test_doctor_looks_at_its_end(world):
         look()
 
 
-def test_a_head_that_cannot_be_written_is_said_and_stops_nothing(store, tmp_path):
+def test_a_head_that_cannot_be_written_is_reported_and_stops_nothing(store, tmp_path):
     record(store, "a")
     said = AuditHead(store, tmp_path / "nowhere").move()
     assert "cannot be written" in said
@@ -371,7 +371,7 @@ def test_a_token_expires_and_says_so(world):
     assert world.commands.tokens()[0]["expired"] is True
 
 
-def test_the_last_maintainers_token_is_not_revoked(world):
+def test_the_last_maintainer_token_is_not_revoked(world):
     tokens = world.store.tokens
     world.commands.create_token("ann", "maintainer", ANN)
     world.commands.create_token("bob", "developer", ANN)
@@ -402,7 +402,7 @@ def test_two_maintainers_revoked_at_once_leave_one(store):
     assert len(store.tokens.all()) == 1
 
 
-def test_when_a_token_was_used_is_noted_coarsely(store):
+def test_a_tokens_last_use_is_recorded_to_the_hour(store):
     text = store.tokens.create("ci", "viewer")
     assert store.tokens.all()[0]["used"] == 0
     store.tokens.find(text)
@@ -417,7 +417,7 @@ def test_when_a_token_was_used_is_noted_coarsely(store):
     assert store.client.hgetall(store.key("token-used")) == {}
 
 
-def test_a_token_can_be_replaced_and_the_old_one_ends(store):
+def test_a_replaced_token_is_no_longer_valid(store):
     old = store.tokens.create("first", "maintainer")
     new = store.tokens.create("first", "maintainer", replace=True)
     assert store.tokens.find(old) is None

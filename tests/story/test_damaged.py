@@ -71,7 +71,7 @@ def test_fault_45_a_damaged_record_is_named_and_other_pipelines_go_on(make_world
     assert [line for line in tick(world) if "other" in line] == []
 
 
-def test_fault_45_a_damaged_run_that_is_due_keeps_no_other_from_an_end(make_world):
+def test_fault_45_a_damaged_run_that_is_due_stops_no_other_run(make_world):
     world = make_world(TWO)
     first, second = (world.accept(world.commit(text)) for text in ("one", "two"))
     world.store.client.sadd(world.store.key("due", "hello"), str(first.number))
@@ -83,7 +83,7 @@ def test_fault_45_a_damaged_run_that_is_due_keeps_no_other_from_an_end(make_worl
     assert any(name in line for _ in range(3) for line in tick(world))
 
 
-def test_fault_45_a_run_into_a_damaged_environment_ends_with_its_name(make_world):
+def test_fault_45_a_run_into_a_damaged_environment_fails_and_names_it(make_world):
     world = make_world(TWO)
     world.push("one")
     name = spoil(world, "environments", "live", "cut")
@@ -92,7 +92,7 @@ def test_fault_45_a_run_into_a_damaged_environment_ends_with_its_name(make_world
     assert name in run.reason
 
 
-def test_fault_45_a_member_that_is_no_number_is_named(make_world):
+def test_fault_45_a_member_that_is_not_a_number_is_reported(make_world):
     world = make_world(TWO)
     world.push("one")
     key = world.store.key("due", "hello")
@@ -103,7 +103,7 @@ def test_fault_45_a_member_that_is_no_number_is_named(make_world):
     assert world.push("two", "other").outcome == Outcome.LIVE
 
 
-def test_fault_45_a_key_of_another_type_is_damage_and_not_a_store_that_is_away(make_world):
+def test_fault_45_a_key_of_another_type_is_a_damaged_record(make_world):
     world = make_world(TWO)
     world.push("one")
     key = world.store.key("releases", "hello")
@@ -115,7 +115,7 @@ def test_fault_45_a_key_of_another_type_is_damage_and_not_a_store_that_is_away(m
     assert world.push("two", "other").outcome == Outcome.LIVE
 
 
-def test_fault_45_a_damaged_token_opens_nothing(make_world):
+def test_fault_45_a_damaged_token_grants_nothing(make_world):
     world = make_world(TWO)
     text = world.commands.create_token("ann", "viewer", "ann")
     key = world.store.key("tokens")

@@ -39,7 +39,7 @@ def add(store: Store) -> Run:
     return store.transact("hello", act)
 
 
-def test_transactions_at_once_lose_nothing(store):
+def test_concurrent_transactions_lose_no_write(store):
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(lambda _: add(store), range(100)))
     assert sorted(run.number for run in runs) == list(range(1, 101))
@@ -60,9 +60,9 @@ def test_an_act_that_raises_writes_nothing(store):
 def test_fault_41_a_stale_worker_commits_nothing(store):
     run = add(store)
     mine = store.leases.take("run:hello#1", "one")
-    watchman = LeaseReaper(store.leases)
-    assert watchman.look(100.0) == ()
-    assert watchman.look(100.0 + TTL) == ("run:hello#1",)
+    reaper = LeaseReaper(store.leases)
+    assert reaper.look(100.0) == ()
+    assert reaper.look(100.0 + TTL) == ("run:hello#1",)
     theirs = store.leases.take("run:hello#1", "two")
     with pytest.raises(LeaseLost):
         store.transact("hello", lambda t: t.put_run(replace(run, reason="stale")), fence=mine)
@@ -74,7 +74,7 @@ def test_fault_41_a_stale_worker_commits_nothing(store):
     assert store.leases.renew(theirs) is True
 
 
-def test_events_are_read_from_where_one_left_off_and_waited_for(store):
+def test_events_are_read_after_an_id_and_waited_for(store):
     store.events.append("hello#1", [Event("note", 1.0, "a"), Event("note", 2.0, "b")])
     [(first, a), (second, b)] = store.events.read("hello#1")
     assert (a.text, b.text) == ("a", "b")
@@ -136,7 +136,7 @@ def test_fault_43_what_was_acknowledged_survives_a_sigkill(tmp_path: Path):
     embedded.stop()
 
 
-def test_a_server_that_is_about_to_end_is_followed_by_another(tmp_path: Path):
+def test_a_server_is_started_once_the_one_that_is_stopping_has_ended(tmp_path: Path):
     (tmp_path / "store").mkdir()
     with (tmp_path / "store" / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as one that answers no more, and has not ended yet
@@ -164,7 +164,7 @@ def test_fault_43_a_torn_last_write_costs_only_itself(tmp_path: Path):
     again.stop()
 
 
-def test_fault_10_a_store_that_is_gone_is_told_as_such(tmp_path: Path):
+def test_fault_10_a_store_that_is_gone_is_unavailable(tmp_path: Path):
     store = Store(url(tmp_path), timeout=0.5)
     assert store.healthy() is False
     with pytest.raises(StoreUnavailable, match="store does not answer"):
@@ -173,7 +173,7 @@ def test_fault_10_a_store_that_is_gone_is_told_as_such(tmp_path: Path):
         store.run("hello", 1)
 
 
-def test_fault_10_a_store_that_is_full_takes_nothing(tmp_path: Path):
+def test_fault_10_a_full_store_accepts_nothing(tmp_path: Path):
     embedded = EmbeddedStore(tmp_path)
     embedded.start()
     store = Store(url(tmp_path))
@@ -185,6 +185,6 @@ def test_fault_10_a_store_that_is_full_takes_nothing(tmp_path: Path):
     embedded.stop()
 
 
-def test_a_data_folder_too_deep_for_a_socket_is_said(tmp_path: Path):
+def test_a_data_folder_too_deep_for_a_socket_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="too long for a socket"):
         EmbeddedStore(tmp_path / ("x" * 120)).start()
