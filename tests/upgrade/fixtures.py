@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from redis import Redis
 
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
@@ -18,6 +21,7 @@ from pipeline.domain.release import Release
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
 
+JOB_LIFE = 600  # seconds
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
 
@@ -55,6 +59,17 @@ class Fixture:
     def releases(self, pipeline: str) -> dict[int, Release]:
         found = self.store[f"releases:{pipeline}"]
         return {int(number): codec.load(Release, text) for number, text in found.items()}
+
+    def put_queue(self, client: Redis) -> None:
+        """Puts the jobs into the queue as they were, with their whole time to live."""
+        recorded = self.read("queue.json")
+        client.delete(recorded["queue"])
+        for name, fields in recorded["jobs"].items():
+            client.hset(
+                f"rq:job:{name}", mapping={key: base64.b64decode(value) for key, value in fields.items()}
+            )
+            client.expire(f"rq:job:{name}", JOB_LIFE)
+            client.rpush(recorded["queue"], name)
 
     # ── what the Engine was told ─────────────────────────────────────────────
 

@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
 
+from pipeline.adapters.queue import queue_names
 from pipeline.domain.audit_chain import Report
 from pipeline.runtime import backup, bootstrap
-from pipeline.runtime.embedded_store import EmbeddedStore
+from pipeline.runtime.embedded_store import EmbeddedStore, url
 from pipeline.secrets.vault import Vault
 from pipeline.store import Store, snapshot
 from pipeline.store.audit_head import AuditHead
 from tests.upgrade.fixtures import ALL, VERSIONS, Fixture, lost
+from workers import jobs
 
 pytestmark = pytest.mark.parametrize("fixture", ALL, ids=VERSIONS)
 # Ends by itself, so it is gone some day; or goes on while a service runs.
@@ -118,3 +123,16 @@ def test_every_secret_is_opened_with_the_key_of_the_data_folder(fixture: Fixture
                 }
                 count += len(found)
     assert count > 5
+
+
+def test_a_job_in_the_queue_is_executed_by_a_worker(
+    fixture: Fixture, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked: list[tuple[str, bool]] = []
+    monkeypatch.setattr(jobs, "work", lambda pipeline, urgent: worked.append((pipeline, urgent)))
+    with store(fixture, folder / "data"), Redis.from_url(url(folder / "data")) as client:
+        fixture.put_queue(client)
+        queues = list(queue_names(fixture.settings.instance))
+        worker = SimpleWorker(queues, connection=client, job_class=jobs.OnlyOurJob, serializer=JSONSerializer)
+        worker.work(burst=True, logging_level="WARNING")
+    assert worked == [("late", False)]
