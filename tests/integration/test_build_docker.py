@@ -29,7 +29,7 @@ def workshop():
 
 
 def running(mark):
-    """Processes on this machine whose arguments hold the mark."""
+    """Processes on this machine that have the mark in their arguments."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -278,7 +278,7 @@ def test_an_engine_that_does_not_answer(tmp_path, monkeypatch):
 
 
 def test_fault_18_the_engine_refuses_what_our_parser_might_miss(workshop, monkeypatch):
-    """Were the flag hidden from us, the Engine would still not give a build the machine's network or privileges."""
+    """Even if our parser missed the flag, the Engine gives a build neither the machine's network nor privileges."""
     monkeypatch.setattr("pipeline.adapters.buildkit.builder.refuse_unsupported", lambda *_: None)
     monkeypatch.setattr("pipeline.adapters.buildkit.builder.refuse_hidden", lambda *_: None)
     for flag in ("--network=host", "--security=insecure"):
@@ -290,7 +290,7 @@ def test_fault_18_the_engine_refuses_what_our_parser_might_miss(workshop, monkey
 
 
 def test_fault_18_a_build_does_not_reach_the_machines_files(workshop):
-    """A bind mount's source, also with .. or through a link, is the build's own context."""
+    """A bind mount's source is inside the build's context, also with .. or through a link."""
     text = "FROM BASE\nRUN --mount=type=bind,source=../../etc,target=/x ls -A /x\n"
     with pytest.raises(PushliveError):
         workshop.build(workshop.request(text))
@@ -314,7 +314,7 @@ def test_another_pipelines_image_and_an_image_id_are_refused_as_base(workshop):
 
 
 def test_fault_17_a_hundred_thousand_small_files_are_built_in_flat_memory(workshop):
-    """Their headers are not kept: what the process holds does not grow with their number."""
+    """Their headers are not kept, so memory does not grow with their number."""
 
     def context():
         def pieces():

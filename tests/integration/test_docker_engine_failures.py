@@ -1,4 +1,4 @@
-"""What goes wrong in a slot is said exactly, soon, and touches no traffic."""
+"""Failures in a slot are reported precisely and soon, and do not affect traffic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HTTPD = "httpd -f -h /www -p"
 
 
 def fails(bench: Bench, spec: SlotSpec, watch: float = 30.0) -> tuple[AppFailed, float]:
-    """The error with which the slot does not become ready, and the seconds it took to say so."""
+    """The error with which the slot fails to become ready, and the seconds until it was raised."""
     bench.engine.prepare(spec.ref, ())
     began = time.monotonic()
     with pytest.raises(AppFailed) as raised:

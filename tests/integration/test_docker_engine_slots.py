@@ -1,4 +1,4 @@
-"""A slot on the real Docker Engine: what its containers are, and that starting them is quick."""
+"""A slot on the real Docker Engine: its containers' settings, and that they start quickly."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_strict_refuses_an_image_that_runs_as_root_before_it_creates_anything(
         bench.engine.command(spec, "x", ("true",), {}, bench.events.append, bench.watch())
     assert bench.engine.replicas(spec.ref) == ()
     assert bench.engine.command_runs(spec.ref) == frozenset()
-    bench.deploy(replace(bench.spec(), image=str(rooted)))  # without `strict` it may
+    bench.deploy(replace(bench.spec(), image=str(rooted)))  # allowed without `strict`
 
 
 def test_logs_of_several_replicas_come_in_order_with_their_number(bench: Bench) -> None:
@@ -100,7 +100,7 @@ def test_fault_39_one_of_two_replicas_removed_by_hand_is_restored_beside_the_oth
 
 
 def test_a_start_takes_no_longer_than_docker_run(bench: Bench, settings: Settings) -> None:
-    """Both on the environment's network with the same limits; the median of five pairs."""
+    """Compares the medians of five pairs, with the same network and limits."""
     bench.engine.prepare(bench.ref(), ())
     network = f"{settings.instance}-{bench.name}-live"
     options = ["-d", "--init", "--memory=32m", "--memory-swap=32m", "--cpus=1", "--pids-limit=512"]

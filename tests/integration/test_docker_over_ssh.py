@@ -1,4 +1,4 @@
-"""The Engine of another machine over ssh: a real server of our own, the machine's own Engine behind it."""
+"""A remote Engine over ssh: a real ssh server on this machine, in front of this machine's Engine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SSH = '#!/bin/sh\nexec /usr/bin/ssh -F FOLDER/client "$@"\n'
 
 
 class Server:
-    """``sshd`` on a loopback port; whoever has the key gets in as the user of these tests."""
+    """``sshd`` on a loopback port. The key logs in as the user of these tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_ports(1)
@@ -103,7 +103,7 @@ def test_a_broken_forward_is_started_again(server: Server) -> None:
 def works(api: DockerApi) -> bool:
     try:
         return api.memory() > 0
-    except TryAgain:  # a connection that was kept
+    except TryAgain:  # a kept connection that is broken now
         return False
 
 

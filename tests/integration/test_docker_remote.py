@@ -1,4 +1,4 @@
-"""An environment on another machine's Docker Engine: what the contract does not ask."""
+"""An environment on a remote Docker Engine: what the contract does not cover."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def deploy(there: RemoteEngine, spec: SlotSpec) -> None:
 
 
 def told(there: RemoteEngine, spec: SlotSpec) -> tuple[int, str]:
-    """What a visitor of that machine gets."""
+    """The status and body that the machine's public port answers."""
     return get(f"http://{there.settings.proxy_http}/?text", Host=spec.config.hosts[0])
 
 
@@ -73,7 +73,7 @@ def test_the_proxy_restarts_with_the_last_wanted_state(there: RemoteEngine) -> N
     there.client.api.restart(name, timeout=0)
     until(lambda: answers(there, spec))
     there.client.api.remove_container(name, force=True)
-    assert there.engine.serving(spec.ref) == "blue"  # made anew, in the same networks
+    assert there.engine.serving(spec.ref) == "blue"  # created again, in the same networks
     assert f"release=r{spec.release} " in told(there, spec)[1]
     there.engine.remove(spec.ref)
 
@@ -131,7 +131,7 @@ def test_the_probe_explains_failures(there: RemoteEngine) -> None:
 def test_a_port_in_use_there_is_named_with_its_setting(there: RemoteEngine) -> None:
     settings = replace(there.settings, instance=f"{there.settings.instance}x", data=there.settings.data / "x")
     engine, _ = pair(Where(docker=there.daemon.tcp), settings, SystemClock())
-    there.engine.serving(new_ref(there))  # whose proxy has the port
+    there.engine.serving(new_ref(there))  # its proxy has the port
     with pytest.raises(
         EngineFailed, match=f"{settings.proxy_http} is already in use on the Engine's machine"
     ) as raised:
@@ -165,7 +165,7 @@ def test_a_push_goes_live_on_another_machine_and_comes_back(
             assert f"{there.key}" in service.pushlive("doctor").text
             service.pushlive("revert", "hello")
             until(lambda: get(f"http://{service.proxy}/", Host="shop.example")[1] == "version 1\n", 30)
-            assert service.containers() == []  # none of it is on this machine
+            assert service.containers() == []  # nothing runs on this machine
             mine = {"label": f"pushlive.instance={service.instance}"}
             assert len(there.client.api.containers(filters=mine)) == 3  # two slots and the proxy
             service.end()
@@ -182,7 +182,7 @@ def test_an_engine_that_does_not_answer_is_passing_trouble() -> None:
 
 
 def test_bash_relays_if_there_is_no_netcat(there: RemoteEngine, tmp_path: object) -> None:
-    """As in images that are made of Debian: the relay, without a netcat on its path."""
+    """As in images based on Debian: no netcat in PATH."""
     for program in ("bash", "cat"):
         found = subprocess.run(
             ["sh", "-c", f"command -v {program}"], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""GitSource on the real git, with remotes that are files, a web server, and servers that misbehave."""
+"""GitSource with the real git: remotes on disk, on a web server, and on servers that misbehave."""
 
 import http.server
 import io
@@ -31,7 +31,7 @@ def git(where, *arguments, **kwargs):
 
 
 class World:
-    """One repository on the built-in server, a work tree that pushes to it, and sources."""
+    """A repository on the built-in server, a work tree that pushes to it, and sources."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -412,7 +412,7 @@ def test_the_server_checks_what_is_pushed(world):
 
 
 def imported(world, *files: bytes, mark: bytes = b"") -> str:
-    """A commit made by fast-import, of files that a work tree would take long for."""
+    """A commit of many files, by fast-import: a work tree would take long."""
     head = (
         b"commit refs/heads/main\ncommitter a <a@b> 1 +0000\ndata 1\nx\nfrom refs/heads/main^0\ndeleteall\n"
     )
@@ -433,7 +433,7 @@ def test_fault_17_a_quarter_of_a_million_files_are_too_many_and_some_less_are_no
 
 
 def test_fault_17_a_tree_that_contains_itself_is_refused_at_once(world):
-    """Ten levels of ten times the same folder: ten thousand million files in a few hundred bytes."""
+    """Ten levels, each with the same folder ten times: ten thousand million files in a few hundred bytes."""
     world.commit("first", a=b"1")
     tree = git(world.bare, "rev-parse", "main^{tree}")
     for _ in range(10):
@@ -448,7 +448,7 @@ def test_fault_17_a_tree_that_contains_itself_is_refused_at_once(world):
 
 
 def test_fault_17_files_too_large_in_all_are_not_built(world):
-    """A blob of nothing but zeros is small in a pack: its size unpacked counts."""
+    """A blob of zeros is small in a pack, but its unpacked size counts."""
     small = GitSource(world.folder / "git", world.folder / "m2", CLOCK, (), 1 << 20)
     commit = world.commit(zeros=bytes(3 << 20))
     with pytest.raises(RequestError, match="larger than 1 MiB in all"):
@@ -469,7 +469,7 @@ def reading(stream):
 
 
 def test_fault_16_filters_and_settings_of_a_repository_run_nothing(world):
-    """What would run on our side if somebody got it into a repository's own configuration."""
+    """Settings that would run commands here if they got into a repository's own configuration."""
     mark = world.folder / "pwned"
     rules = b"* filter=evil diff=evil merge=evil export-subst export-ignore ident\n"
     commit = world.commit(**{".gitattributes": rules, "a": b"$Format:%H$\n"})

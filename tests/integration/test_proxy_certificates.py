@@ -1,4 +1,4 @@
-"""TLS certificates come and go while the proxy runs."""
+"""TLS certificates are loaded and unloaded while the proxy runs."""
 
 from __future__ import annotations
 

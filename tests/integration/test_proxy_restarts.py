@@ -1,4 +1,4 @@
-"""Whatever ends the proxy or the machine, traffic comes back to the right containers."""
+"""However the proxy or the machine goes down, traffic returns to the right containers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pid_of(client: docker.DockerClient, settings: Settings) -> int:
 
 
 def send(client: docker.DockerClient, settings: Settings, number: int) -> None:
-    """Sends the proxy a signal from outside of Docker, as the kernel would."""
+    """Sends the proxy a signal from outside Docker, as the kernel would."""
     os.kill(pid_of(client, settings), number)
 
 
@@ -39,17 +39,17 @@ def test_fault_34_a_proxy_killed_after_a_switch_comes_back_on_the_new_slot(
     bench.deploy(green)
     before = pid_of(docker_client, settings)
     send(docker_client, settings, signal.SIGKILL)
-    # Docker brings it back; nobody of ours does anything
+    # Docker restarts it; the service does nothing
     until(lambda: pid_of(docker_client, settings) not in (0, before))
     answer = ask(engine.public(green))
     assert answer in engine.public(green).expect
     assert engine.serving(green.ref) == "green"
-    # what was warm is still exposed
+    # the warm slot is still exposed
     assert ask(engine.preview(blue)) in engine.preview(blue).expect
 
 
 def ask(route: Route) -> str:
-    """Who answers, as soon as somebody does."""
+    """The server that answers, as soon as one does."""
     end = time.monotonic() + 10
     while True:
         try:

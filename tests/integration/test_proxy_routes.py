@@ -1,4 +1,4 @@
-"""What a visitor gets: by host name, by port, and where nothing is served yet."""
+"""Routes by host name and by port, and the answers if nothing is served yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No request is lost in a switch, a revert or the adding of a pipeline."""
+"""No request is lost in a switch, a revert, or when a pipeline is added."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_fault_30_switches_and_reverts_under_load_lose_nothing(bench: Bench, set
             to = (green, blue)[number % 2]
             until(load.reached(20), 20)
             engine.switch(to)
-        # a new pipeline comes and goes meanwhile
+        # meanwhile a pipeline is added and removed
         other = SlotRef("newcomer", "live", (bench.index + PORTS // 2) % PORTS, "blue")
         engine.prepare(other, ("newcomer.example.com",))
         until(load.reached(20), 20)
         engine.remove(other)
-        # and at last the old slot is drained of its slow requests and stopped
+        # then the old slot is drained of its slow requests and stopped
         engine.switch(green)
         assert engine.drain(blue.ref, 10, bench.watch()) == 0
         engine.stop(blue.ref)

@@ -1,4 +1,4 @@
-"""Images to a real registry and from it."""
+"""Images pushed to a real registry and pulled from it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ from tests.support.local_registry import PASSWORD, USER, LocalRegistry, failing,
 from tests.support.service import running
 from tests.support.waiting import until
 
-REMOTE = Where(
-    docker="tcp://127.0.0.1:1"
-)  # another Engine by its name; what is asked here is ours all the same
+REMOTE = Where(docker="tcp://127.0.0.1:1")  # named as a remote Engine; in fact the local one answers
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +47,13 @@ def local_registry() -> Iterator[LocalRegistry]:
 
 @pytest.fixture(scope="module")
 def closed_registry() -> Iterator[LocalRegistry]:
-    """One that wants a login."""
+    """A registry that requires a login."""
     with registry(login=True) as one:
         yield one
 
 
 def image(workshop: Workshop) -> str:
-    """An image like no other; its id."""
+    """The id of a new, unique image."""
     built = workshop.build(workshop.request(f"FROM BASE\nRUN echo {uuid.uuid4().hex} >/mark\n"))
     workshop.events.clear()
     return str(built.digest)
@@ -82,7 +80,7 @@ def test_a_push_is_idempotent_and_returns_the_digest(
     reference = push(workshop, digest, repository)
     assert push(workshop, digest, repository) == reference
     assert local_registry.tags(repository) == {"r1": reference.partition("@")[2]}
-    assert local_names(workshop, digest) == before  # nothing that would keep it on this machine's disk
+    assert local_names(workshop, digest) == before  # no tag that would keep it on this machine's disk
 
 
 def test_a_pulled_image_is_the_one_that_was_pushed(workshop: Workshop, local_registry: LocalRegistry) -> None:
@@ -130,7 +128,7 @@ def test_a_refused_login_fails_at_once_and_names_its_secret(
         push(workshop, image(workshop), f"{closed_registry.host}/hello", login)
     assert advice in raised.value.advice
     assert "wrong-word" not in str(raised.value)
-    assert workshop.texts("warning") == []  # it was not tried again
+    assert workshop.texts("warning") == []  # it was not retried
 
 
 def test_a_push_waits_for_a_registry_that_is_down_for_a_while(workshop: Workshop) -> None:
@@ -163,7 +161,7 @@ def test_a_registry_that_keeps_failing_is_an_engine_failure(
     digest = image(workshop)
     push(
         workshop, digest, f"{local_registry.host}/hello"
-    )  # from now on Docker asks whether its layers are there
+    )  # from now on Docker asks the registry for its layers
     with failing() as host, pytest.raises(EngineFailed, match=r"503 .*Tried [2-9] times") as raised:
         push(workshop, digest, f"{host}/hello", seconds=5)
     assert "its free disk space" in raised.value.advice
@@ -198,13 +196,13 @@ def test_a_cancelled_push_ends_at_once_and_leaves_nothing_behind(workshop: Works
     assert local_names(workshop, digest) == [f"{workshop.name}:kept"]
 
 
-# ── a slot whose image comes from there ──────────────────────────────────────
+# ── a slot whose image is in a registry ──────────────────────────────────────
 
 
 def test_a_remote_engine_pulls_the_image_from_the_registry(
     bench: Bench, closed_registry: LocalRegistry, docker_client: docker.DockerClient, settings: Settings
 ) -> None:
-    builder = DockerBuilder(client, CLOCK, instance=settings.instance)  # whose image it is
+    builder = DockerBuilder(client, CLOCK, instance=settings.instance)  # it builds the image
     to, watch = f"{closed_registry.host}/app", Deadline(CLOCK, 60)
     reference = builder.push(bench.image, to, "r1", closed_registry.login, print, watch)
     here, asked = bench.spec(), []
@@ -220,7 +218,7 @@ def test_a_remote_engine_pulls_the_image_from_the_registry(
     assert result.exit_code == 0
     [replica] = bench.engine.replicas(spec.ref)
     assert docker_client.api.inspect_container(replica.name)["Image"] == bench.image
-    assert asked == [1]  # it is there once it was taken
+    assert asked == [1]  # pulled only once
     assert bench.engine.missing(spec) == ()
 
 
@@ -257,7 +255,7 @@ def test_a_remote_engine_says_which_image_it_cannot_pull(
     assert bench.engine.replicas(spec.ref) == ()
 
 
-# ── the whole way ────────────────────────────────────────────────────────────
+# ── from a push ────────────────────────────────────────────────────────────
 
 CONFIG = """
 pipelines:

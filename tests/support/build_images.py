@@ -1,4 +1,4 @@
-"""A base image made of busybox, a builder of its own instance, and a relay that can cut the Engine off."""
+"""A base image from busybox, a builder with an instance of its own, and a relay that can cut the Engine off."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tar(files: dict[str, bytes]) -> bytes:
 
 
 def busybox(mark: str) -> bytes:
-    """The tar of a root file system: busybox and a mark, so that nothing built on it is cached already."""
+    """The tar of a root file system: busybox and a unique mark, so that no build from it is cached."""
     raw = io.BytesIO(tar({"bin/busybox": Path("/bin/busybox").read_bytes(), "mark": mark.encode()}))
     with tarfile.open(fileobj=raw, mode="a") as archive:
         for name in APPLETS:
@@ -44,7 +44,7 @@ def busybox(mark: str) -> bytes:
 
 
 class Workshop:
-    """A builder with its own labels, and everything to remove what it made."""
+    """A builder with labels of its own. ``close`` removes all that it built."""
 
     def __init__(self) -> None:
         self.name = f"pushlive-test-{uuid.uuid4().hex[:8]}"
@@ -87,7 +87,7 @@ class Workshop:
 
 
 class Relay:
-    """A Unix socket in front of the Engine's; ``cut`` breaks every connection there is."""
+    """A Unix socket in front of the Engine's; ``cut`` breaks all of its connections."""
 
     def __init__(self, path: Path, target: str = "/var/run/docker.sock") -> None:
         self.url = f"unix://{path}"

@@ -1,4 +1,4 @@
-"""A real registry on a loopback port, which can be stopped and started; and two that do not do what they should."""
+"""A real registry on a loopback port, which can be stopped and started, and two that misbehave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.ports import free_ports
 from tests.support.waiting import until
 
 USER, PASSWORD = "me", "opensesame-1"
-# bcrypt of PASSWORD, as `htpasswd -B` makes it; Debian's registry knows no other kind.
+# bcrypt of PASSWORD, as from `htpasswd -B`: Debian's registry supports no other kind.
 HTPASSWD = f"{USER}:$2b$05$vyf3XDjH8wla73BBN5dPx.VXp9Se4z4MyyHVu3GcVekA8gTNQ57Qe\n"
 CONFIG = """\
 version: 0.1
@@ -35,7 +35,7 @@ INDEX = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class LocalRegistry:
-    """``docker-registry serve``; with ``login`` nobody gets in without USER and PASSWORD."""
+    """``docker-registry serve``; with ``login`` it requires USER and PASSWORD."""
 
     def __init__(self, folder: Path, login: bool) -> None:
         self.host = f"127.0.0.1:{free_ports(1)}"
@@ -118,7 +118,7 @@ class _Failing(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def failing() -> Iterator[str]:
-    """The host of a registry that takes nothing: it answers 503."""
+    """The host of a registry that answers 503 to everything."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Failing) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -129,7 +129,7 @@ def failing() -> Iterator[str]:
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """The host of a registry that takes every connection and says nothing."""
+    """The host of a registry that accepts every connection and never answers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         taken: list[socket.socket] = []
 

@@ -1,4 +1,4 @@
-"""Another machine's Docker Engine: a second daemon on this one, which is told everything over TCP."""
+"""A remote Docker Engine: a second daemon on this machine, used over TCP only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 @dataclass
 class RemoteEngine:
-    """The Engine there and the probe that knows the way; ``remote``: where it takes the sample application from."""
+    """The Engine, and the probe that reaches its applications. ``remote``: the sample application in a registry."""
 
     engine: DockerEngine
     probe: TunnelProbe
@@ -43,12 +43,12 @@ class RemoteEngine:
 
     @property
     def more_subnets(self) -> str:
-        """Addresses for another installation there."""
+        """Addresses for another installation on that Engine."""
         first = ipaddress.ip_network(self.settings.subnets)
         return str(list(first.subnets(1))[1])  # ours has its PORTS environments in the first half
 
     def name(self) -> tuple[str, int]:
-        """An environment of one's own: its pipeline and its index."""
+        """A new environment: its pipeline and its index."""
         number = next(_numbers)
         return f"app{number}", number % PORTS
 
@@ -57,7 +57,7 @@ class RemoteEngine:
 def remote_engine(
     here: docker.DockerClient, image: str, folder: Path, instance: str
 ) -> Iterator[RemoteEngine]:
-    """With the image pushed to a registry that both reach. Needs root."""
+    """Starts the Engine, and pushes the image to a registry that both Engines reach. Needs root."""
     first, clock = free_ports(PORTS + 3), SystemClock()
     with OwnEngine(first) as daemon, forwarded(daemon.subnets), registry() as shelf:
         repository = f"{shelf.host}/app"
@@ -86,7 +86,7 @@ def remote_engine(
 
 @contextmanager
 def forwarded(subnets: str) -> Iterator[None]:
-    """The first daemon has the machine forward nothing but its own containers' packets; and this one's."""
+    """Lets this machine forward the second daemon's packets as well: the first daemon allows only its own."""
     rule = ["FORWARD", "-s", subnets, "-d", subnets, "-j", "ACCEPT"]
     subprocess.run(["iptables", "-I", *rule], check=True)
     try:

@@ -141,7 +141,7 @@ def test_fault_18_no_spelling_hides_what_reaches_beyond_the_build(text, why):
      "FROM a\nCOPY <<X /y\nONBUILD RUN --mount=type=ssh y\nX\n"],
 )  # fmt: skip
 def test_fault_18_a_here_document_hides_no_instruction(text):
-    """An Engine that knows none takes its lines for instructions."""
+    """An Engine without support for them would take their lines for instructions."""
     refuse_unsupported(parse(text))
     with pytest.raises(AppFailed, match="line 3"):
         refuse_hidden(text)

@@ -1,4 +1,4 @@
-"""A flood of output, measured: what the process holds stays flat (FAULTS 20)."""
+"""Memory stays flat in a flood of output (FAULTS 20)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def grown(file: Path, kind: str) -> int:
-    """KiB by which the process that took 200 MB of output has grown at its most."""
+    """The KiB by which a process grew, at its peak, while it read 200 MB of output."""
     argv = [sys.executable, "-c", FLOOD, str(file), kind]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True, timeout=200)
     return int(done.stdout)

@@ -23,6 +23,6 @@ def test_fault_41_a_lock_of_a_hanging_process_is_given_up(
     with (folder.path / "lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(TryAgain, match="has had the lock"), folder.locked():
-            raise AssertionError("it was let in")
-    with folder.locked():  # it was let go
+            raise AssertionError("the lock was not exclusive")
+    with folder.locked():  # it was released
         pass

@@ -17,7 +17,7 @@ from pipeline.errors import TryAgain
 
 @contextmanager
 def server(talk: Callable[[socket.socket, bytes], None]) -> Iterator[Route]:
-    """Answers one connection after the other; ``talk`` gets the request's bytes."""
+    """Answers one connection after another; ``talk`` gets the request's bytes."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
