@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.config.checks import KINDS
 from pipeline.config.engines import Registry, Where
-from pipeline.config.introspection import Hint, key_of, keys_of
+from pipeline.config.introspection import Hint, hint_of, key_of, keys_of
 from pipeline.config.models import (
     Config,
     Environment,
@@ -26,7 +24,7 @@ from pipeline.config.models import (
     Pipeline,
     Service,
 )
-from pipeline.config.settings import SIZES, Secret, Settings
+from pipeline.config.settings import Secret, Settings
 from pipeline.lib.units import show_size, write_duration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,21 +208,21 @@ def _setting_section() -> Iterator[str]:
 
 
 def settings_table() -> dict[str, tuple[str, str]]:
-    """Variable → (default as it would be written, meaning): the meaning is the comment after each field."""
-    comments = dict(re.findall(r"^    (\w+): .*?  # (.+)$", inspect.getsource(Settings), re.MULTILINE))
+    """Variable → (default as it would be written, meaning)."""
     table = {}
-    for spec in fields(Settings):
-        default = "~/.local/share/pushlive" if spec.default is MISSING else _setting(spec.name, spec.default)
-        table[f"PUSHLIVE_{spec.name.upper()}"] = (default, comments.get(spec.name, ""))
+    for name, spec in Settings.model_fields.items():
+        default = "~/.local/share/pushlive" if spec.default_factory else _setting(spec)
+        table[f"PUSHLIVE_{name.upper()}"] = (default, spec.description or "")
     return table
 
 
-def _setting(name: str, value: Any) -> str:
+def _setting(spec: FieldInfo) -> str:
+    value, kind = spec.default, hint_of(spec.annotation, tuple(spec.metadata)).kind
     if isinstance(value, Secret) or value == ():
         return ""
-    if name in SIZES:
+    if kind == "size":
         return show_size(value).replace(" ", "") if value else "0"
-    if name == "failed_for":
+    if kind == "duration":
         return write_duration(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -10,14 +10,22 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from pipeline.errors import ConfigError
 from pipeline.lib.secret import NO_SECRET, Secret
-from pipeline.lib.units import parse_duration, parse_size
+from pipeline.lib.units import Words, parse_duration, parse_size
 
 __all__ = ["NO_SECRET", "Secret", "Settings", "load"]
 
@@ -27,41 +35,127 @@ def _default_data() -> Path:
     return Path(home).expanduser() / "pushlive"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Each field is read from PUSHLIVE_<FIELD>; the comment gives unit and reason (the documentation too)."""
+def _whole(given: Any) -> Any:
+    if isinstance(given, str) and not re.fullmatch(r"-?[0-9]{1,18}", given):
+        raise ValueError(f"{given[:40]!r} is not a whole number")
+    return given
 
-    data: Path = field(default_factory=_default_data)  # everything that Pushlive keeps
-    config: Path = Path("pipelines.yaml")  # the maintainers' file
-    instance: str = "pushlive"  # prefix of container, network and image names: one for each installation
-    redis_url: str = field(default="", repr=False)  # default: the embedded Valkey, in the data folder
-    listen: str = "127.0.0.1:7070"  # page, API, git server and webhooks
-    public_url: str = ""  # how people reach it, for links; default http://<listen>
-    proxy_http: str = "127.0.0.1:7080"  # where the applications' host names are served
-    proxy_https: str = ""  # e.g. 0.0.0.0:443; certificates come from <data>/certificates
-    proxy_image: str = "haproxy:2.6"  # the proxy container's image
-    ports: str = "20000-20119"  # each environment has one stable loopback port out of these, at most 1000
-    preview_port: int = 7081  # loopback only: checks reach the idle slot here
-    subnets: str = "10.213.0.0/16"  # each environment has a /26 out of this
-    workers: int = 4  # runs at once; one more is kept free for reverts
-    build_memory: int = 0  # bytes that builds may use together; 0: half of the machine
-    build_cpu: float = 0.0  # cores that builds may use together; 0: all but a half
-    disk_free: int = 1 << 30  # bytes that must be free before a build
-    secrets_key_path: str = ""  # the key file of secrets; default: secrets.key in the data folder
-    keep_releases: int = 10  # releases whose images are kept for a revert
-    failed_for: float = 600.0  # seconds that a failed container is kept for inspection
-    log_limit: int = 16 << 20  # bytes of one run's log
-    body_limit: int = 25 << 20  # bytes of a webhook's body
-    push_limit: int = 2 << 30  # bytes of a git push
-    git_allow: tuple[str, ...] = ()  # hosts or URL prefixes allowed though private, file:// or http://
-    hosts: tuple[str, ...] = ()  # further Host names that the page answers to
-    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-For is believed
-    github_secret: Secret = NO_SECRET  # the webhook's secret
-    github_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
-    gitea_secret: Secret = NO_SECRET  # the webhook's secret, of Gitea and of Forgejo
-    gitea_secret_old: Secret = NO_SECRET  # accepted as well, during a rotation
-    notify_secret: Secret = NO_SECRET  # signs the notifications that are sent
-    metrics_token: Secret = NO_SECRET  # may read /metrics and nothing else; a viewer's token may as well
+
+def _number(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    try:
+        number = float(given)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{given[:40]!r} is not a number")
+    return number
+
+
+def _parts(given: Any) -> Any:
+    return (
+        tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+    )
+
+
+def _parsed(parse: Callable[[str], Any]) -> BeforeValidator:
+    """For text; what is of the right type already is taken as it is."""
+    return BeforeValidator(lambda given: parse(given) if isinstance(given, str) else given)
+
+
+File = Annotated[Path, _parsed(lambda text: Path(text).expanduser())]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number)]
+Bytes = Annotated[int, _parsed(parse_size), Words("a size", "size")]
+Seconds = Annotated[float, _parsed(parse_duration), Words("a duration", "duration")]
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]
+Hidden = Annotated[Secret, _parsed(Secret)]
+
+
+class Settings(BaseSettings):
+    """Each field is ``PUSHLIVE_<FIELD>``; its docstring gives unit and reason, for the documentation too.
+
+    Made in code, it reads no variable: ``load`` does.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="PUSHLIVE_",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    data: File = Field(default_factory=_default_data)
+    """everything that Pushlive keeps"""
+    config: File = Path("pipelines.yaml")
+    """the maintainers' file"""
+    instance: str = "pushlive"
+    """prefix of container, network and image names: one for each installation"""
+    redis_url: str = Field(default="", repr=False)
+    """default: the embedded Valkey, in the data folder"""
+    listen: str = "127.0.0.1:7070"
+    """page, API, git server and webhooks"""
+    public_url: str = ""
+    """how people reach it, for links; default http://<listen>"""
+    proxy_http: str = "127.0.0.1:7080"
+    """where the applications' host names are served"""
+    proxy_https: str = ""
+    """e.g. 0.0.0.0:443; certificates come from <data>/certificates"""
+    proxy_image: str = "haproxy:2.6"
+    """the proxy container's image"""
+    ports: str = "20000-20119"
+    """each environment has one stable loopback port out of these, at most 1000"""
+    preview_port: Whole = 7081
+    """loopback only: checks reach the idle slot here"""
+    subnets: str = "10.213.0.0/16"
+    """each environment has a /26 out of this"""
+    workers: Whole = 4
+    """runs at once; one more is kept free for reverts"""
+    build_memory: Bytes = 0
+    """bytes that builds may use together; 0: half of the machine"""
+    build_cpu: Number = 0.0
+    """cores that builds may use together; 0: all but a half"""
+    disk_free: Bytes = 1 << 30
+    """bytes that must be free before a build"""
+    secrets_key_path: str = ""
+    """the key file of secrets; default: secrets.key in the data folder"""
+    keep_releases: Whole = 10
+    """releases whose images are kept for a revert"""
+    failed_for: Seconds = 600.0
+    """seconds that a failed container is kept for inspection"""
+    log_limit: Bytes = 16 << 20
+    """bytes of one run's log"""
+    body_limit: Bytes = 25 << 20
+    """bytes of a webhook's body"""
+    push_limit: Bytes = 2 << 30
+    """bytes of a git push"""
+    git_allow: Texts = ()
+    """hosts or URL prefixes allowed though private, file:// or http://"""
+    hosts: Texts = ()
+    """further Host names that the page answers to"""
+    trusted_proxies: Texts = ()
+    """addresses or networks whose X-Forwarded-For is believed"""
+    github_secret: Hidden = NO_SECRET
+    """the webhook's secret"""
+    github_secret_old: Hidden = NO_SECRET
+    """accepted as well, during a rotation"""
+    gitea_secret: Hidden = NO_SECRET
+    """the webhook's secret, of Gitea and of Forgejo"""
+    gitea_secret_old: Hidden = NO_SECRET
+    """accepted as well, during a rotation"""
+    notify_secret: Hidden = NO_SECRET
+    """signs the notifications that are sent"""
+    metrics_token: Hidden = NO_SECRET
+    """may read /metrics and nothing else; a viewer's token may as well"""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls
+        return (init_settings,)
 
     @property
     def url(self) -> str:
@@ -82,36 +176,6 @@ _FOREIGN = re.compile(
     r"PUSHLIVE_(TOKEN|TOKEN_FILE|URL|COMMIT|RELEASE|ENVIRONMENT"
     r"|INTERNAL|PYTHON|REPOSITORY|HOOK(_\w*)?|TEST_\w*)"
 )
-SIZES = ("build_memory", "disk_free", "log_limit", "body_limit", "push_limit")
-LISTS = ("git_allow", "hosts", "trusted_proxies")
-
-
-def _convert(name: str, kind: Any, text: str) -> Any:
-    if name in SIZES:
-        return parse_size(text)
-    if name == "failed_for":
-        return parse_duration(text)
-    if name in LISTS:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    converters: dict[str, Callable[[str], Any]]
-    converters = {"Path": lambda t: Path(t).expanduser(), "int": _whole, "float": _number, "Secret": Secret}
-    return converters.get(str(kind), str)(text)
-
-
-def _whole(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise ValueError(f"{text[:40]!r} is not a whole number")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:40]!r} is not a number")
-    return number
 
 
 def _endpoint(value: str) -> tuple[str, int] | None:
@@ -221,21 +285,39 @@ def _unknown(env: Mapping[str, str], known: Mapping[str, object]) -> Iterator[st
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment. Raises ConfigError that lists every problem at once."""
     env = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    known: dict[str, Field[Any]] = {f"PUSHLIVE_{f.name.upper()}": f for f in fields(Settings)}
+    known = {f"PUSHLIVE_{name.upper()}": name for name in Settings.model_fields}
     problems = list(_unknown(env, known))
-    for name, spec in known.items():
-        try:
-            text = _text(name, env)
-            if text:
-                values[spec.name] = _convert(spec.name, spec.type, text)
-        except UnicodeDecodeError:
-            problems.append(f"{name}: the file is not UTF-8 text")
-        except (ValueError, OSError) as error:
-            problems.append(f"{name}: {error}")
-    settings = Settings(**values)
+    source = EnvSettingsSource(Settings)
+    source.env_vars = dict(_texts(env, known, problems))
+    values = source()
+    settings = _validated(values, problems)
     for check in (_value_problems, _port_problems, _subnet_problems):
         problems += check(settings)
     if problems:
         raise ConfigError("settings in the environment are wrong:\n  " + "\n  ".join(problems))
     return settings
+
+
+def _texts(env: Mapping[str, str], known: Iterable[str], problems: list[str]) -> Iterator[tuple[str, str]]:
+    """Every variable that is given, in lower case, with its text."""
+    for name in known:
+        try:
+            if text := _text(name, env):
+                yield name.lower(), text
+        except UnicodeDecodeError:
+            problems.append(f"{name}: the file is not UTF-8 text")
+        except (ValueError, OSError) as error:
+            problems.append(f"{name}: {error}")
+
+
+def _validated(values: dict[str, Any], problems: list[str]) -> Settings:
+    """The settings; those that are wrong are reported and have their default, so that the rest can be checked."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        for detail in error.errors():
+            name = str(detail["loc"][0])
+            reason = detail.get("ctx", {}).get("error", detail["msg"])
+            problems.append(f"PUSHLIVE_{name.upper()}: {reason}")
+            values.pop(name, None)
+        return Settings(**values)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,12 +116,13 @@ def test_many_clients_of_one_process_share_one_forward(server: Server) -> None:
 def test_a_release_runs_and_is_checked_there(server: Server, there: RemoteEngine) -> None:
     where = Where(docker=server.host + there.daemon.host.removeprefix("unix://"))
     first, clock = free_ports(3), SystemClock()
-    settings = replace(
-        there.settings,
-        data=server.folder,
-        instance=f"{there.settings.instance}s",
-        proxy_http=f"127.0.0.1:{first}",
-        subnets=there.more_subnets,
+    settings = there.settings.model_copy(
+        update={
+            "data": server.folder,
+            "instance": f"{there.settings.instance}s",
+            "proxy_http": f"127.0.0.1:{first}",
+            "subnets": there.more_subnets,
+        }
     )
     engine, probe = pair(where, settings, clock)
     ref = SlotRef("app", "live", 0, "blue", where.key)

@@ -129,7 +129,9 @@ def test_the_probe_explains_failures(there: RemoteEngine) -> None:
 
 
 def test_a_port_in_use_there_is_named_with_its_setting(there: RemoteEngine) -> None:
-    settings = replace(there.settings, instance=f"{there.settings.instance}x", data=there.settings.data / "x")
+    settings = there.settings.model_copy(
+        update={"instance": f"{there.settings.instance}x", "data": there.settings.data / "x"}
+    )
     engine, _ = pair(Where(docker=there.daemon.tcp), settings, SystemClock())
     there.engine.serving(new_ref(there))  # its proxy has the port
     with pytest.raises(

@@ -6,7 +6,6 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,15 @@ def secure(
     settings: Settings, docker_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Proxy, Settings]]:
     first = free_ports(4)
-    own = replace(
-        settings,
-        data=tmp_path_factory.mktemp("tls"),
-        instance=f"{settings.instance}-tls",
-        ports=f"{first}-{first}",
-        proxy_http=f"127.0.0.1:{first + 1}",
-        preview_port=first + 2,
-        proxy_https=f"127.0.0.1:{first + 3}",
+    own = settings.model_copy(
+        update={
+            "data": tmp_path_factory.mktemp("tls"),
+            "instance": f"{settings.instance}-tls",
+            "ports": f"{first}-{first}",
+            "proxy_http": f"127.0.0.1:{first + 1}",
+            "preview_port": first + 2,
+            "proxy_https": f"127.0.0.1:{first + 3}",
+        }
     )
     proxy = Proxy(lambda: docker_client, own, SystemClock())
     proxy.ensure()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,13 +72,14 @@ def test_fault_32_a_port_in_use_is_named_before_anything_starts(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
     first = free_ports(3)
-    own = replace(
-        settings,
-        data=tmp_path,
-        instance=f"{settings.instance}-taken",
-        ports=f"{first}-{first}",
-        proxy_http=f"127.0.0.1:{first + 1}",
-        preview_port=first + 2,
+    own = settings.model_copy(
+        update={
+            "data": tmp_path,
+            "instance": f"{settings.instance}-taken",
+            "ports": f"{first}-{first}",
+            "proxy_http": f"127.0.0.1:{first + 1}",
+            "preview_port": first + 2,
+        }
     )
     with socket.socket() as other:
         other.bind(("127.0.0.1", first + 1))
@@ -94,13 +94,14 @@ def test_a_proxy_that_does_not_start_is_quoted(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
     first = free_ports(3)
-    own = replace(
-        settings,
-        data=tmp_path,
-        instance=f"{settings.instance}-broken",
-        ports=f"{first}-{first}",
-        proxy_http=f"192.0.2.1:{first + 1}",
-        preview_port=first + 2,
+    own = settings.model_copy(
+        update={
+            "data": tmp_path,
+            "instance": f"{settings.instance}-broken",
+            "ports": f"{first}-{first}",
+            "proxy_http": f"192.0.2.1:{first + 1}",
+            "preview_port": first + 2,
+        }
     )
     proxy = Proxy(lambda: docker_client, own, SystemClock())
     try:
@@ -115,18 +116,19 @@ def test_a_long_data_path_and_changed_settings_work(
 ) -> None:
     first = free_ports(4)
     data = tmp_path / ("long" * 30) / "data"
-    own = replace(
-        settings,
-        data=data,
-        instance=f"{settings.instance}-long",
-        ports=f"{first}-{first}",
-        proxy_http=f"127.0.0.1:{first + 1}",
-        preview_port=first + 2,
+    own = settings.model_copy(
+        update={
+            "data": data,
+            "instance": f"{settings.instance}-long",
+            "ports": f"{first}-{first}",
+            "proxy_http": f"127.0.0.1:{first + 1}",
+            "preview_port": first + 2,
+        }
     )
     proxy = Proxy(lambda: docker_client, own, SystemClock())
     try:
         proxy.add_environment(0, "hello-live", ())
-        moved = replace(own, proxy_http=f"127.0.0.1:{first + 3}")
+        moved = own.model_copy(update={"proxy_http": f"127.0.0.1:{first + 3}"})
         again = Proxy(lambda: docker_client, moved, SystemClock())
         again.ensure()
         assert by_host(moved, "nobody").status == 404

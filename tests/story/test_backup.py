@@ -92,7 +92,8 @@ def _repository(path: Path) -> None:
 
 
 def elsewhere(settings: Settings) -> Settings:
-    return replace(settings, data=settings.data.parent / "other", config=settings.data.parent / "other.yaml")
+    folder = settings.data.parent
+    return settings.model_copy(update={"data": folder / "other", "config": folder / "other.yaml"})
 
 
 def lines(settings: Settings) -> dict[str, dict[str, object]]:
@@ -234,8 +235,11 @@ def test_a_backup_overwrites_nothing(full, folder):
 
 def test_an_empty_store_and_an_existing_configuration_are_allowed(full, folder):
     """As in the composition, where the store runs already and pipelines.yaml lies in the data folder."""
-    file, other = folder / "b.tgz", replace(elsewhere(full), config=folder / "other" / "pipelines.yaml")
-    inside = replace(full, config=full.data / "pipelines.yaml")
+    file, other = (
+        folder / "b.tgz",
+        elsewhere(full).model_copy(update={"config": folder / "other" / "pipelines.yaml"}),
+    )
+    inside = full.model_copy(update={"config": full.data / "pipelines.yaml"})
     inside.config.write_text("pipelines: {}\n")
     backup.backup(inside, file)
     assert list(names(file)).count("pipelines.yaml") == 1
@@ -273,7 +277,7 @@ def test_another_instances_backup_and_a_filled_store_are_refused(full, folder):
     file = folder / "b.tgz"
     backup.backup(full, file)
     with pytest.raises(RequestError, match="PUSHLIVE_INSTANCE"):
-        backup.restore(replace(elsewhere(full), instance="two"), file)
+        backup.restore(elsewhere(full).model_copy(update={"instance": "two"}), file)
     with opened_store(full) as store, pytest.raises(RequestError, match="already"):
         snapshot.load(store, [])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,7 +37,7 @@ class Target:
     def __init__(self, world: World, data: Path) -> None:
         self.world = world
         given = {f"{name}_secret": Secret(text) for name, text in SECRETS.items()}
-        changed = replace(world.settings, data=data, **given)  # type: ignore[arg-type]
+        changed = world.settings.model_copy(update={"data": data, **given})
         self.client: FlaskClient = create_app(world.commands, changed, lambda name: data / name).test_client()
         world.push("first")
         self.token = world.commands.create_token("fuzz", "maintainer", "ann")

@@ -136,7 +136,7 @@ def test_nobody_reconciles_where_a_run_is_at_work(world):
 
 
 def test_fault_24_old_images_go_but_never_what_a_revert_needs(world):
-    jobs = world.another_process(replace(world.settings, keep_releases=2))
+    jobs = world.another_process(world.settings.model_copy(update={"keep_releases": 2}))
     for n in range(6):
         world.push(str(n))
     jobs.image_gc.run()

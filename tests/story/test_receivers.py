@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import pytest
 
@@ -174,7 +173,7 @@ def telling(world) -> Iterator[Rounds]:
 def test_the_signature_is_that_of_the_raw_body(make_world) -> None:
     with receiver(says(OK)) as one:
         world = make_world(config(one.url))
-        world.settings = replace(world.settings, notify_secret=Secret("grüße"))
+        world.settings = world.settings.model_copy(update={"notify_secret": Secret("grüße")})
         world.push("one")
         with telling(world):
             until(lambda: one.requests)

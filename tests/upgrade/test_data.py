@@ -9,7 +9,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def folder() -> Iterator[Path]:
 @contextmanager
 def store(fixture: Fixture, data: Path) -> Iterator[Store]:
     """The embedded store on that folder."""
-    settings, server = replace(fixture.settings, data=data), EmbeddedStore(data)
+    settings, server = fixture.settings.model_copy(update={"data": data}), EmbeddedStore(data)
     server.start()
     one = Store(bootstrap.redis_url(settings), settings.instance)
     try:
@@ -78,7 +77,7 @@ def test_the_embedded_store_reads_the_raw_files(fixture: Fixture, folder: Path) 
 
 def test_a_backup_is_restored_whole(fixture: Fixture, folder: Path) -> None:
     data = folder / "data"
-    settings = replace(fixture.settings, data=data, config=folder / "pipelines.yaml")
+    settings = fixture.settings.model_copy(update={"data": data, "config": folder / "pipelines.yaml"})
     backup.restore(settings, fixture.folder / "backup.tgz")
     with store(fixture, data) as one:
         now = kept(list(snapshot.dump(one)))
@@ -113,7 +112,7 @@ def test_every_secret_is_opened_with_the_key_of_the_data_folder(fixture: Fixture
         archive.extractall(folder, filter="data")
     data, count = folder / "data", 0
     with store(fixture, data) as one:
-        vault = Vault(one, replace(fixture.settings, data=data).secrets_key)
+        vault = Vault(one, fixture.settings.model_copy(update={"data": data}).secrets_key)
         for _, body in fixture.created("containers"):
             if "pushlive.replica" in body["Labels"]:
                 spec = fixture.spec(body)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def make_app(service: FakeService, settings: Settings, tmp_path: Path) -> Callab
                 subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True)
             return path
 
-        return create_app(service, replace(settings, **changes), ensure, clock)
+        return create_app(service, settings.model_copy(update=changes), ensure, clock)
 
     return make
 

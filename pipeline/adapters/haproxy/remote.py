@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from dataclasses import replace
 
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
@@ -36,7 +35,7 @@ OWN = 62  # its address in an environment's network: the last one, which no cont
 def remote_settings(settings: Settings, host: str) -> Settings:
     """The service's settings for that Engine: a folder of its own, no HTTPS."""
     name = hashlib.sha256(host.encode()).hexdigest()[:12]
-    return replace(settings, data=settings.data / "engines" / name, proxy_https="")
+    return settings.model_copy(update={"data": settings.data / "engines" / name, "proxy_https": ""})
 
 
 def proxy_body(settings: Settings) -> Body:
@@ -94,7 +93,7 @@ class _Folder(Folder):
         return out.getvalue()
 
     def _files(self, state: State) -> dict[str, str]:
-        inside = replace(self._settings, proxy_http=f"*:{INSIDE}")
+        inside = self._settings.model_copy(update={"proxy_http": f"*:{INSIDE}"})
         return files(state, inside, control="{}:{}".format(*COMMANDS))
 
 

@@ -19,7 +19,20 @@ from tests.support.cli_stub import Stub, Told
 from tests.support.paths import ROOT
 
 pytest_plugins = ["tests.support.cli_stub"]
-HEAVY = {"pydantic", "docker", "flask", "redis", "urllib3", "yaml", "kubernetes", "git", "rq", "http", "ssl"}
+HEAVY = {
+    "pydantic",
+    "pydantic_settings",
+    "docker",
+    "flask",
+    "redis",
+    "urllib3",
+    "yaml",
+    "kubernetes",
+    "git",
+    "rq",
+    "http",
+    "ssl",
+}
 
 
 def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

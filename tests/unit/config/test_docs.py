@@ -148,6 +148,6 @@ def test_every_key_and_every_setting_has_a_meaning_in_the_documentation() -> Non
 
 def test_the_defaults_of_settings_are_written_so_that_they_are_read_back() -> None:
     table = settings_table()
-    assert len(table) == len(Settings.__dataclass_fields__)
+    assert len(table) == len(Settings.model_fields)
     environ = {name: default for name, (default, _) in table.items() if default and name != "PUSHLIVE_DATA"}
     assert load(environ) == Settings()

@@ -149,3 +149,31 @@ def test_one_port_is_a_range_too() -> None:
 
 def test_the_same_port_on_two_addresses_is_fine() -> None:
     assert load({"PUSHLIVE_LISTEN": "127.0.0.2:7080"}).url == "http://127.0.0.2:7080"
+
+
+def test_settings_made_in_code_read_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUSHLIVE_WORKERS", "9")
+    assert Settings().workers == 4
+    assert load().workers == 9
+
+
+def test_a_wrong_value_hides_no_other_problem() -> None:
+    assert [line.split(":")[0] for line in refused(WORKERS="x", PREVIEW_PORT="7070")] == [
+        "PUSHLIVE_WORKERS",
+        "PUSHLIVE_PREVIEW_PORT and PUSHLIVE_LISTEN both want port 7070",
+    ]
+
+
+def test_a_wrong_value_is_not_repeated_in_full(tmp_path: Path) -> None:
+    (line,) = refused(LOG_LIMIT="x" * 500)
+    assert len(line) < 150
+
+
+def test_settings_are_equal_and_hashable_by_their_values() -> None:
+    assert len({load({}), Settings(), load({"PUSHLIVE_WORKERS": "8"})}) == 2
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().workers = 1  # type: ignore[misc]
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert all(spec.description for spec in Settings.model_fields.values())

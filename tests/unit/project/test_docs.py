@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import yaml
 
 from pipeline.cli.main import COMMANDS
 from pipeline.config import loading
-from pipeline.config.settings import _FOREIGN, Settings
+from pipeline.config.settings import _FOREIGN, Secret, Settings
 from pipeline.runtime.embedded_store import _command
 from tests.support.paths import ROOT
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SETTINGS = {f"PUSHLIVE_{field.name.upper()}": field for field in fields(Settings)}
+SETTINGS = {f"PUSHLIVE_{name.upper()}": spec for name, spec in Settings.model_fields.items()}
 SENDING = {"PUSHLIVE_NOTIFY_SECRET"}
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -84,7 +83,7 @@ def test_settings_exist(path: Path) -> None:
 
 
 def test_the_composition_hands_every_setting_on(compose: dict[str, Any]) -> None:
-    secrets = {name for name, field in SETTINGS.items() if field.type == "Secret"}
+    secrets = {name for name, field in SETTINGS.items() if field.annotation is Secret}
     web, worker = (
         {name.removesuffix("_FILE") for name in compose["services"][one]["environment"]}
         for one in ("web", "worker")
@@ -95,7 +94,7 @@ def test_the_composition_hands_every_setting_on(compose: dict[str, Any]) -> None
 
 
 def test_secrets_reach_the_composition_as_files_alone(compose: dict[str, Any]) -> None:
-    secrets = {name for name, field in SETTINGS.items() if field.type == "Secret"}
+    secrets = {name for name, field in SETTINGS.items() if field.annotation is Secret}
     for service in compose["services"].values():
         assert not secrets & set(service["environment"])
 

@@ -50,7 +50,7 @@ def ipaddress_hosts(pool: str) -> list[str]:
 
 
 def test_an_environment_beyond_the_range_is_refused() -> None:
-    small = replace(SETTINGS, subnets="10.213.0.0/25")
+    small = SETTINGS.model_copy(update={"subnets": "10.213.0.0/25"})
     assert str(subnet(small, 1)) == "10.213.0.64/26"
     with pytest.raises(EngineFailed, match=r"10\.213\.0\.0/25 has no room"):
         subnet(small, 2)

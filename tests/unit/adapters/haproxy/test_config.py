@@ -49,7 +49,7 @@ def test_privileges_are_dropped_if_haproxy_starts_as_root() -> None:
 
 def test_tls_is_bound_only_if_it_is_set() -> None:
     assert " ssl " not in files(STATE, SETTINGS)["haproxy.cfg"]
-    secure = replace(SETTINGS, proxy_https="0.0.0.0:443")
+    secure = SETTINGS.model_copy(update={"proxy_https": "0.0.0.0:443"})
     assert "bind 0.0.0.0:443 ssl crt /proxy/certificates strict-sni" in files(STATE, secure)["haproxy.cfg"]
 
 
