@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,13 +12,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import validators
+from pipeline.config.dockerfile import expand, instructions
 from pipeline.config.fields import Name, UrlPath
 from pipeline.errors import ConfigError
 
 _TEMPLATE = Path(__file__).parent / "templates" / "pipelines.yaml"
 _LARGEST = 1 << 20
 _PLACES = (".", "docker", "build", "deploy", "app", "src")
-_INSTRUCTION = re.compile(r"^\s*([A-Za-z]+)\s+(.*)$")
 _PLAIN = re.compile(r"/?[A-Za-z][A-Za-z0-9_./-]*|/")
 _YAML_WORDS = {"on", "off", "yes", "no", "true", "false", "null", "y", "n"}
 
@@ -95,44 +94,36 @@ def find_dockerfile(folder: Path) -> str:
 
 
 def exposed_port(dockerfile: str) -> int | None:
-    """The first TCP port of the last stage's EXPOSE; ``$PORT`` is looked up among ENV and ARG."""
+    """The first TCP port of the last stage's EXPOSE; a variable is looked up among ENV and ARG."""
     found: int | None = None
     variables: dict[str, str] = {}
-    for word, rest in _instructions(dockerfile):
-        if word == "FROM":
+    for one in instructions(dockerfile):
+        if one.word == "FROM":
             found = None
-        elif word in ("ENV", "ARG"):
-            variables |= re.findall(r"(\w+)=\"?([^\s\"]+)", rest)
-            variables |= re.findall(r"^(\w+)\s+(\S+)$", rest)
-        elif word == "EXPOSE" and found is None:
-            found = _first_port(rest, variables)
+        elif one.word in ("ENV", "ARG"):
+            variables |= re.findall(r"(\w+)=\"?([^\s\"]+)", one.rest)
+            variables |= re.findall(r"^(\w+)\s+(\S+)$", one.rest)
+        elif one.word == "EXPOSE" and found is None:
+            found = _first_port(expand(one.rest, variables))
     return found
 
 
-def _first_port(exposed: str, variables: dict[str, str]) -> int | None:
-    text = re.sub(r"\$\{?(\w+)\}?", lambda match: variables.get(match[1], ""), exposed)
-    ports = [int(port) for port in re.findall(r"(?<!\S)(\d{1,5})(?:/tcp)?(?!\S)", text)]
+def _first_port(exposed: str) -> int | None:
+    ports = [int(port) for port in re.findall(r"(?<!\S)(\d{1,5})(?:/tcp)?(?!\S)", exposed)]
     return next((port for port in ports if 0 < port < 65536), None)
 
 
 def health_path(dockerfile: str) -> str:
-    """The path of the address in the last HEALTHCHECK, "" where none can be read."""
+    """The path of the URL in the last HEALTHCHECK, "" if none can be read."""
     found = ""
-    for word, rest in _instructions(dockerfile):
-        if word == "FROM":
+    for one in instructions(dockerfile):
+        if one.word == "FROM":
             found = ""
-        match = re.search(r"https?://[^/\s\"']+(/[^\s\"'|;,)\]#$]*)", rest) if word == "HEALTHCHECK" else None
-        if match and _is(UrlPath, match[1]):
-            found = match[1]
+        elif one.word == "HEALTHCHECK":
+            match = re.search(r"https?://[^/\s\"']+(/[^\s\"'|;,)\]#$]*)", one.rest)
+            if match and _is(UrlPath, match[1]):
+                found = match[1]
     return found
-
-
-def _instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
-    lines = (line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
-    for line in re.sub(r"\\[ \t]*\n", " ", "\n".join(lines)).splitlines():
-        match = _INSTRUCTION.match(line)
-        if match:
-            yield match[1].upper(), match[2].strip()
 
 
 def _given(name: str) -> str:

@@ -6,21 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.config.dockerfile import Instruction, directives, expand, instruction, instructions
 from pipeline.errors import AppFailed
 
-_DIRECTIVE = re.compile(r"^#\s*([A-Za-z]+)\s*=\s*(.*?)\s*$")
-_SPACE = re.compile(r"[\t\v\f\r ]+")  # what BuildKit takes for a space
 _FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?")
-_HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?([-+])([^}]*))?\})")
-
-
-@dataclass(frozen=True)
-class Instruction:
-    line: int  # the first one, from 1
-    word: str  # in upper case
-    flags: tuple[str, ...]  # "--from=build"
-    rest: str
 
 
 @dataclass
@@ -39,10 +28,9 @@ class Dockerfile:
 
 def parse(text: str, args: Mapping[str, str] | None = None) -> Dockerfile:
     """The Dockerfile, with the build arguments ``args`` in its FROM lines. Raises AppFailed."""
-    directives = _directives(text)
     known: dict[str, str] = {}
     stages: list[Stage] = []
-    for one in _instructions(text, directives.get("escape", "\\")):
+    for one in instructions(text):
         if one.word == "FROM":
             stages.append(_stage(one, known, len(stages)))
         elif stages:
@@ -51,7 +39,7 @@ def parse(text: str, args: Mapping[str, str] | None = None) -> Dockerfile:
             known |= _declared(one, known, args or {})
     if not stages:
         raise AppFailed("The Dockerfile has no FROM line.", advice="Begin it with FROM <image>.")
-    return Dockerfile(directives.get("syntax", ""), tuple(stages))
+    return Dockerfile(directives(text).get("syntax", ""), tuple(stages))
 
 
 def needed(file: Dockerfile, target: str = "") -> tuple[Stage, ...]:
@@ -98,14 +86,14 @@ def refuse_unsupported(file: Dockerfile, target: str = "") -> None:
 
 def refuse_hidden(text: str) -> None:
     """The same for every line that an Engine without support for here-documents would take for an instruction."""
-    for one in _instructions(text, _directives(text).get("escape", "\\"), heredocs=False):
+    for one in instructions(text, heredocs=False):
         if one.word in ("RUN", "ONBUILD"):
             _refuse(one)
 
 
 def _refuse(one: Instruction) -> None:
     while one.word == "ONBUILD":  # runs when another image is built from this one
-        one = _instruction(one.line, one.rest)
+        one = instruction(one.line, one.rest)
     why = _unsupported(one)
     if why:
         raise AppFailed(f"Dockerfile, line {one.line}: {why}")
@@ -140,68 +128,9 @@ def _harmless(mount: str) -> bool:
     return all(kind in ("cache", "bind", "tmpfs") for kind in kinds)
 
 
-def _directives(text: str) -> dict[str, str]:
-    """`# syntax=…` and `# escape=…`, which count only at the very beginning of the file."""
-    found: dict[str, str] = {}
-    for line in _lines(text):
-        match = _DIRECTIVE.match(line.strip())
-        if not match or match[1].lower() in found:
-            break
-        found[match[1].lower()] = match[2]
-    return found
-
-
-def _lines(text: str) -> list[str]:
-    """Lines end with a line feed only, as in BuildKit."""
-    return [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
-
-
-def _instructions(text: str, escape: str, *, heredocs: bool = True) -> Iterator[Instruction]:
-    lines = _lines(text)
-    i = 0
-    while i < len(lines):
-        first, joined = i + 1, ""
-        while i < len(lines):
-            line, i = lines[i], i + 1
-            if not line.strip() or line.lstrip().startswith("#"):
-                if not joined:
-                    break
-                continue
-            stripped = line.rstrip()
-            if not stripped.endswith(escape):
-                joined += line
-                break
-            joined += stripped[: -len(escape)]
-        if not joined.strip():
-            continue
-        one = _instruction(first, joined.strip())
-        if heredocs and one.word in ("RUN", "COPY", "ADD"):
-            i = _after_heredocs(lines, i, one.rest)
-        yield one
-
-
-def _instruction(line: int, text: str) -> Instruction:
-    word, rest = [*_SPACE.split(text, maxsplit=1), ""][:2]
-    flags = []
-    rest = rest.strip()
-    while match := re.match(r"(--[^\s=]*(?:=(?:\"[^\"]*\"|\S*))?)(?:\s+|$)", rest):
-        flags.append(match[1].replace('"', ""))
-        rest = rest[match.end() :]
-    return Instruction(line, word.upper(), tuple(flags), rest)
-
-
-def _after_heredocs(lines: list[str], i: int, rest: str) -> int:
-    for _, word in _HEREDOC.findall(rest):
-        end = next((n for n in range(i, len(lines)) if lines[n].strip() == word), None)
-        if end is None:  # it was not a here-document
-            return i
-        i = end + 1
-    return i
-
-
 def _stage(one: Instruction, known: Mapping[str, str], number: int) -> Stage:
     words = one.rest.split()
-    base = _expand(words[0], known) if words else ""
+    base = expand(words[0], known) if words else ""
     if not base or len(words) not in (1, 3):
         raise AppFailed(
             f"Dockerfile, line {one.line}: FROM {one.rest!r} does not name an image.",
@@ -216,18 +145,8 @@ def _declared(one: Instruction, known: Mapping[str, str], args: Mapping[str, str
     for part in one.rest.split():
         name, given, value = part.partition("=")
         if given or name in args:
-            found[name] = args.get(name, _expand(value.strip("\"'"), known))
+            found[name] = args.get(name, expand(value.strip("\"'"), known))
     return found
-
-
-def _expand(text: str, known: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        found = known.get(match[1] or match[2], "")
-        if match[3] == "-":
-            return found or match[4]
-        return match[4] if match[3] == "+" and found else "" if match[3] == "+" else found
-
-    return _VARIABLE.sub(value, text.strip("\"'"))
 
 
 def _sources(stage: Stage) -> Iterator[str]:

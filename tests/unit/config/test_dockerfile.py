@@ -1,0 +1,54 @@
+"""A Dockerfile is read into instructions as BuildKit reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config.dockerfile import directives, expand, instructions
+from pipeline.config.scaffold import exposed_port, health_path
+
+
+def words(text: str, *, heredocs: bool = True) -> list[tuple[int, str, str]]:
+    return [(one.line, one.word, one.rest) for one in instructions(text, heredocs=heredocs)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("from a\n\n# no\n  run b", [(1, "FROM", "a"), (4, "RUN", "b")]),
+        ("RUN a \\\n# between\n\n  b\nRUN c", [(1, "RUN", "a   b"), (5, "RUN", "c")]),
+        ("# escape=`\nRUN a `\nb\nRUN c\\\n", [(2, "RUN", "a b"), (4, "RUN", "c\\")]),
+        ("\ufeffFROM a\r\nRUN b\r\n", [(1, "FROM", "a"), (2, "RUN", "b")]),
+        ("RUN <<E\nFROM x\nE\nRUN b", [(1, "RUN", "<<E"), (4, "RUN", "b")]),
+        ("RUN <<E\nFROM x", [(1, "RUN", "<<E"), (2, "FROM", "x")]),
+    ],
+)
+def test_lines_are_joined_and_comments_left_out(text: str, found: list[tuple[int, str, str]]) -> None:
+    assert words(text) == found
+
+
+def test_without_here_documents_their_lines_are_instructions() -> None:
+    assert words("RUN <<E\nFROM x\nE", heredocs=False)[1] == (2, "FROM", "x")
+
+
+def test_flags_are_apart() -> None:
+    [one] = instructions('RUN --mount=type=cache,target=/x --network="none" make it')
+    assert (one.flags, one.rest) == (("--mount=type=cache,target=/x", "--network=none"), "make it")
+
+
+def test_directives_count_only_at_the_top() -> None:
+    assert directives("# syntax=a\n# escape=`\nFROM b\n# check=skip") == {"syntax": "a", "escape": "`"}
+    assert directives("FROM a\n# syntax=b") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("$A", "1"), ("${A}x", "1x"), ("${B:-2}", "2"), ("${A:+3}", "3"), ("${B:+3}$B", "")]
+)
+def test_variables_are_expanded(text: str, value: str) -> None:
+    assert expand(text, {"A": "1"}) == value
+
+
+def test_init_is_not_misled_by_a_here_document() -> None:
+    text = "FROM a\nRUN <<E\nEXPOSE 1\nHEALTHCHECK CMD curl http://x/no\nE\nEXPOSE ${P:-90}\n"
+    assert (exposed_port(text), health_path(text)) == (90, "")
