@@ -17,9 +17,10 @@ from pipeline.cli.context import (
     split_reference,
 )
 from pipeline.cli.follow import End, known, messages, watch
-from pipeline.cli.terminal import cleaned, span
+from pipeline.cli.terminal import cleaned
 from pipeline.errors import RequestError
 from pipeline.lib.text import one_line
+from pipeline.lib.units import show_duration
 
 
 @command(
@@ -166,10 +167,10 @@ def _finish(
 
 def _report_time(context: Context, name: str, number: int, end: End, seconds: float) -> None:
     if end.code == DONE:
-        context.terminal.say(f"{name}#{number} reverted in {span(seconds)}.")
+        context.terminal.say(f"{name}#{number} reverted in {show_duration(seconds)}.")
     else:
         how = one_line(end.outcome or end.state)
         context.terminal.complain(
-            f"{name}#{number} did not revert ({how}) after {span(seconds)}.",
+            f"{name}#{number} did not revert ({how}) after {show_duration(seconds)}.",
             f"  `pushlive show '{name}#{number}'` says why; `pushlive status` shows what is live.",
         )

@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.cli.command import JSON, RUN, command
 from pipeline.cli.context import DONE, Context
 from pipeline.cli.status import run_state
-from pipeline.cli.terminal import Cell, Paint, cleaned, span, table, waterfall
+from pipeline.cli.terminal import Cell, Paint, cleaned, table, waterfall
+from pipeline.lib.units import show_duration
 from pipeline.runlog.failure_card import failure_card
 
 _BAR = 28  # columns
@@ -71,7 +72,7 @@ def stage_lines(timing: dict[str, Any], paint: Paint, width: int) -> list[str]:
     for stage in stages:
         seconds, inside = float(stage["seconds"]), begun
         pad, bar = waterfall(begun, seconds, whole, _BAR)
-        rows.append(((stage["stage"], "bold"), "", (span(seconds), "bold"), (pad + bar, "dim"), ""))
+        rows.append(((stage["stage"], "bold"), "", (show_duration(seconds), "bold"), (pad + bar, "dim"), ""))
         for step in stage.get("steps") or []:
             rows.append(_step_row(stage["stage"], step, inside, whole, over))
             inside += float(step["seconds"])
@@ -90,7 +91,13 @@ def _step_row(stage: str, step: dict[str, Any], begun: float, whole: float, over
         detail = f"over the budget  {detail}".rstrip()
     mark = "✗ " if failed else ""
     name = (mark + str(step["step"]), "red" if failed else "")
-    return ("", name, span(seconds), (pad + bar, style), (detail, style if failed or late else "dim"))
+    return (
+        "",
+        name,
+        show_duration(seconds),
+        (pad + bar, style),
+        (detail, style if failed or late else "dim"),
+    )
 
 
 def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
@@ -100,25 +107,39 @@ def time_lines(timing: dict[str, Any], paint: Paint) -> list[str]:
     budget = timing.get("budget") or {}
     deploy, whole = float(timing.get("deploy") or 0), float(timing.get("whole") or 0)
     rows: list[tuple[Cell, ...]] = [
-        (("queue wait", "dim"), span(float(timing.get("queue") or 0)), "", ""),
-        (("human wait", "dim"), span(float(timing.get("human") or 0)), "", ""),
-        (("machine time", "dim"), span(float(timing.get("machine") or 0)), "", ""),
+        (("queue wait", "dim"), show_duration(float(timing.get("queue") or 0)), "", ""),
+        (("human wait", "dim"), show_duration(float(timing.get("human") or 0)), "", ""),
+        (("machine time", "dim"), show_duration(float(timing.get("machine") or 0)), "", ""),
     ]
     if budget.get("deploy"):
         limit = float(budget["deploy"])
         left = limit - deploy if timing.get("left") is None else float(timing["left"])
-        rows.append((("image ready → live", "dim"), span(deploy), f"of {span(limit)}", _left(timing, left)))
+        rows.append(
+            (
+                ("image ready → live", "dim"),
+                show_duration(deploy),
+                f"of {show_duration(limit)}",
+                _left(timing, left),
+            )
+        )
     if budget.get("whole"):
         verdict: Cell = ("serious: over the whole budget", "red bold") if timing.get("serious") else ""
-        rows.append((("push → live", "dim"), span(whole), f"of {span(float(budget['whole']))}", verdict))
+        rows.append(
+            (
+                ("push → live", "dim"),
+                show_duration(whole),
+                f"of {show_duration(float(budget['whole']))}",
+                verdict,
+            )
+        )
     return table(("", "", "", ""), rows, paint, right=(1,), indent="")
 
 
 def _left(timing: dict[str, Any], left: float) -> Cell:
     if left >= 0:
-        return f"{span(left)} left", "green"
+        return f"{show_duration(left)} left", "green"
     spender = f", most of it in {timing['over']}" if timing.get("over") else ""
-    return f"{span(-left)} over{spender}", "yellow bold"
+    return f"{show_duration(-left)} over{spender}", "yellow bold"
 
 
 def check_lines(checks: dict[str, Any], paint: Paint, width: int) -> list[str]:
@@ -134,7 +155,7 @@ def check_lines(checks: dict[str, Any], paint: Paint, width: int) -> list[str]:
                     ("✓", "green") if ok else ("✗", "red bold"),
                     str(check["asked"]),
                     (str(check["answer"]), "" if ok else "red"),
-                    span(float(check["seconds"])),
+                    show_duration(float(check["seconds"])),
                     (tries, "dim"),
                 )
             )

@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from pipeline.cli.command import JSON, PIPELINE, argument, command
 from pipeline.cli.context import DONE, Context, pipeline_name
-from pipeline.cli.terminal import Cell, Paint, age, cleaned, span, table
+from pipeline.cli.terminal import Cell, Paint, age, cleaned, table
 from pipeline.errors import NotFound
 from pipeline.lib.text import printable_lines
+from pipeline.lib.units import show_duration
 
 _OUTCOMES = {"live": "green", "failed": "red", "superseded": "dim", "cancelled": "dim", "ignored": "dim"}
 
@@ -164,5 +165,5 @@ def run_row(run: dict[str, Any], now: float) -> tuple[Cell, ...]:
         kind + str(run.get("message") or run.get("reason") or ""),
         str(run.get("by") or run.get("pusher") or ""),
         (f"{age(now - float(run['accepted']))} ago", "dim"),
-        span(float(run["seconds"])) if run.get("seconds") else "",
+        show_duration(float(run["seconds"])) if run.get("seconds") else "",
     )

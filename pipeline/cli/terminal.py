@@ -41,16 +41,6 @@ def _coloured(text: str, style: str) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
 
 
-def span(seconds: float) -> str:
-    """A measured time: ``4:58`` for minutes, ``0.34s`` below one minute."""
-    if seconds < 0:
-        return "-" + span(-seconds)
-    if seconds < 60:
-        return f"{seconds:.3f}s" if 0 < seconds < 0.01 else f"{seconds:.2f}s"
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
-
-
 def clock(seconds: float) -> str:
     """A running time in whole seconds: ``0:07``, ``4:58``."""
     sign, whole = ("-", int(-seconds)) if seconds < 0 else ("", int(seconds))

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, model_validator
 
 from pipeline.config import validators
-from pipeline.config.fields import Model
-from pipeline.lib.units import Empty, Words
+from pipeline.config.fields import Empty, Model, Words
 
 
 class Where(Model):

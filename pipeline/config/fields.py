@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from pipeline.config import validators
-from pipeline.lib.units import Cpu, Duration, Size, Words
+from pipeline.lib.units import parse_cpu, parse_duration, parse_size
 
 
 class Model(BaseModel):
@@ -35,6 +45,60 @@ def hashed(model: Model) -> dict[str, Any]:
                 hashed(v) if isinstance(v, Model) else p for v, p in zip(value, plain[key], strict=True)
             ]
     return plain
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a type allows, for people: problems and the documentation quote it. pydantic passes it over.
+
+    ``kind`` is duration, size or cpu for those types.
+    """
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Empty:
+    """What a key without a value (``kubernetes:``) stands for. pydantic passes it over."""
+
+    value: str
+
+
+# Values are kept as numbers; JSON from the store comes back as numbers, so those are let through.
+def _duration(value: object) -> float:
+    return value if isinstance(value, float) else parse_duration(value)
+
+
+def _size(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else parse_size(value)
+
+
+def _cpu(value: object) -> float:
+    return value if isinstance(value, float) else parse_cpu(value)
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    PlainSerializer(float, return_type=float),
+    WithJsonSchema(
+        {"type": ["string", "integer"], "pattern": r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$", "maximum": 0}
+    ),
+    Words("a duration such as 500ms, 30s, 5m or 1h30m", "duration"),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKMG]B|[KMG]iB?)$"}),
+    Words("a size such as 128MiB or 1GiB", "size"),
+]
+Cpu = Annotated[
+    float,
+    BeforeValidator(_cpu),
+    WithJsonSchema({"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?m?$"}),
+    Words("cores or thousandths of one, such as 0.5, 2 or 250m", "cpu"),
+]
 
 
 Text = Annotated[str, AfterValidator(validators.plain)]

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.lib.units import Empty, Words, show_size, write_duration
+from pipeline.config.fields import Empty, Words
+from pipeline.lib.units import show_size, write_duration
 
 
 @dataclass(frozen=True)

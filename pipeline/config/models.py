@@ -18,6 +18,7 @@ from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import (
     Branch,
     CpuLimit,
+    Duration,
     EnvName,
     Host,
     Limit,
@@ -28,9 +29,9 @@ from pipeline.config.fields import (
     StageName,
     Text,
     UrlPath,
+    Words,
     hashed,
 )
-from pipeline.lib.units import Duration, Words
 
 
 class Budget(Model):

@@ -23,9 +23,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from pipeline.config.fields import Words
 from pipeline.errors import ConfigError
 from pipeline.lib.secret import NO_SECRET, Secret
-from pipeline.lib.units import Words, parse_duration, parse_size
+from pipeline.lib.units import parse_duration, parse_size
 
 __all__ = ["NO_SECRET", "Secret", "Settings", "load"]
 

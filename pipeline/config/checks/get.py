@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from pipeline.config.checks.base import Answer, Asker, CheckModel, Verdict
-from pipeline.config.fields import HeaderName, Limit, Text, UrlPath
+from pipeline.config.fields import Duration, HeaderName, Limit, Text, UrlPath
 from pipeline.lib.text import one_line
-from pipeline.lib.units import Duration, show_duration, write_duration
+from pipeline.lib.units import show_duration, write_duration
 
 _EXCERPT = 200  # characters of a body that are shown
 _SEARCHED = 1 << 18  # characters that are searched for secrets first: more than the longest of them

@@ -8,8 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline.config.checks.base import Asker, CheckModel, Verdict
-from pipeline.config.fields import Limit
-from pipeline.lib.units import Duration
+from pipeline.config.fields import Duration, Limit
 
 
 class TcpCheck(CheckModel):

@@ -2,19 +2,11 @@ import io
 
 import pytest
 
-from pipeline.cli.terminal import Terminal, age, cleaned, columns, cut, plain, span, table, waterfall
+from pipeline.cli.terminal import Terminal, age, cleaned, columns, cut, plain, table, waterfall
 
 
 def test_cleaning_reaches_every_string_of_a_value() -> None:
     assert cleaned({"a\x1b[m": ["\r", {"b": "c\x00"}, 1, None]}) == {"a": ["", {"b": "c"}, 1, None]}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.00s"), (0.004, "0.004s"), (1.5, "1.50s"), (298, "4:58"), (3725, "1:02:05"), (-61, "-1:01")],
-)
-def test_a_span_of_time(seconds: float, text: str) -> None:
-    assert span(seconds) == text
 
 
 def test_an_age_has_one_unit() -> None:

@@ -1,6 +1,8 @@
 """Durations, sizes and CPU shares as people write them."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -69,3 +71,17 @@ def test_what_people_are_shown() -> None:
         "0.001s",
     ]
     assert [show_size(s) for s in (2**27, 1536, 5, 3 * 2**30)] == ["128 MiB", "1.5 KiB", "5 B", "3 GiB"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.00s"), (0.004, "0.004s"), (1.5, "1.50s"), (298, "4:58"), (3725, "1:02:05"), (-61, "-1:01")],
+)
+def test_a_measured_time_is_shown_in_minutes_or_seconds(seconds: float, text: str) -> None:
+    assert show_duration(seconds) == text
+
+
+def test_it_costs_the_command_line_nothing() -> None:
+    code = "import sys, pipeline.lib.units; print('pydantic' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
