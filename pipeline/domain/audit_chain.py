@@ -1,9 +1,9 @@
 """The audit log: who did what, when, on what, from where and why.
 
 Each entry is a line of canonical JSON (keys sorted, no spaces, ASCII) that holds its number, the hash of the entry
-before it, and its own hash: SHA-256 over the same line without ``hash``. So anybody can check it with other tools, and
-an entry that is changed, taken out, moved or put in is found. What alone is not found this way is an end cut off, or a
-log that was recreated: for that the newest entry's number and hash are kept elsewhere (``pipeline.store.audit_head``).
+before it, and its own hash: SHA-256 over the same line without ``hash``. Other tools can check it as well, and an entry
+that was changed, removed, moved or inserted is found. A log whose end was cut off, or that was recreated, is found by
+the newest entry's number and hash, which are kept outside of it (``pipeline.store.audit_head``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.lib.text import printable, summary, without_password
 Entry = dict[str, str | int]
 
 WHY_LIMIT = 200  # characters of a reason or a detail
-LIMIT = 100  # of everything else
+LIMIT = 100  # of every other text
 SAID_AT_MOST = 20  # problems in one report
 _TOKEN = re.compile(r"\bpl_[A-Za-z0-9_-]{16,}")
 
@@ -55,8 +55,8 @@ def entry(
     why: str = "",
     detail: str = "",
 ) -> Entry:
-    """An entry that has no number yet. ``at``: seconds since the epoch; ``run``: hello#42. Every text is bounded, and
-    has no control characters and nothing that looks like a token or a password in it."""
+    """An entry without a number. ``at``: seconds since the epoch; ``run``: hello#42. Every text is one printable line
+    of bounded length, without anything that looks like a token or a password."""
     one = actor(who)
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z",
@@ -98,13 +98,13 @@ def canonical(value: Entry) -> str:
 
 
 def digest(value: Entry) -> str:
-    """The entry's own hash, which it holds itself."""
+    """The hash that the entry must contain."""
     text = canonical({key: part for key, part in value.items() if key != "hash"})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def link(raw: str, before: Mark) -> tuple[str, Mark]:
-    """The pending entry as a line of the chain, behind ``before``; and its mark."""
+    """The pending entry as a line of the chain after ``before``, and its mark."""
     made = read(raw) or entry("", "unreadable", time.time(), detail=raw)
     made |= {"number": before.number + 1, "previous": before.hash}
     made["hash"] = digest(made)
@@ -112,8 +112,8 @@ def link(raw: str, before: Mark) -> tuple[str, Mark]:
 
 
 def mark_of(line: str, place: int) -> Mark:
-    """The mark of the line at that place (1: the first); one is made up where it cannot be read, so that the log goes
-    on behind it and says so when it is verified."""
+    """The mark of the line at that position (1: the first). If it cannot be read, the mark is made up: the log goes on,
+    and `verify` reports the line."""
     found = read(line)
     number, own = (found or {}).get("number"), (found or {}).get("hash")
     if type(number) is int and isinstance(own, str):
@@ -122,7 +122,7 @@ def mark_of(line: str, place: int) -> Mark:
 
 
 def read(line: str) -> Entry | None:
-    """The entry of that line; None where it is none."""
+    """The entry of that line; None if it is not one."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -136,7 +136,7 @@ def read(line: str) -> Entry | None:
 
 @dataclass
 class Report:
-    """``problems``: what is wrong, in the order of the log; ``newest``: to be noted elsewhere."""
+    """``problems``: what is wrong, in the order of the log; ``newest``: to be kept outside of the log."""
 
     entries: int = 0
     newest: Mark = BEGINNING
@@ -144,7 +144,7 @@ class Report:
 
 
 def verify(lines: Iterable[str], head: Mark | None = None, noted: str = "") -> Report:
-    """Walks the whole chain. ``head``: the mark that was kept elsewhere; ``noted``: the hash that a person noted, which
+    """Walks the whole chain. ``head``: the mark that was kept outside; ``noted``: the hash that a person noted, which
     must be that of an entry."""
     walk = _Walk(head, noted)
     for line in lines:
@@ -157,7 +157,7 @@ class _Walk:
         self._head, self._noted = head, noted.strip().lower()
         self._report = Report()
         self._last = BEGINNING
-        self._sound = True  # the entry before is what it says
+        self._sound = True  # the entry before it is unchanged
         self._numbers: set[int] = set()
         self._highest = 0
         self._head_found = head is None or head.number == 0
@@ -169,15 +169,15 @@ class _Walk:
         found = read(line)
         if found is None or set(found) != _KEYS or canonical(found) != line:
             self._bad(
-                f"the entry at place {place} cannot be read: it was changed", Mark(self._last.number + 1, "")
+                f"line {place} of the log cannot be read: it was changed", Mark(self._last.number + 1, "")
             )
         elif found["hash"] != digest(found):
             self._bad(
-                f"the entry at place {place} was changed: its hash does not fit what it says",
+                f"line {place} of the log was changed: its hash does not match",
                 Mark(self._last.number + 1, ""),
             )
         elif type(found["number"]) is not int:
-            self._bad(f"the entry at place {place} has no number", Mark(self._last.number + 1, ""))
+            self._bad(f"line {place} of the log has no number", Mark(self._last.number + 1, ""))
         else:
             self._follows(Mark(found["number"], str(found["hash"])), str(found["previous"]))
 
@@ -188,12 +188,12 @@ class _Walk:
         self._highest = max(self._highest, mark.number)
 
     def _follows(self, mark: Mark, previous: str) -> None:
-        """An entry that is what it says; does it stand where it belongs?"""
+        """Checks the position of an entry whose content is unchanged."""
         number, problems = mark.number, self._report.problems
         if number in self._numbers and self._sound:
-            problems.append(f"entry {number} is there twice: one was put in")
+            problems.append(f"there are two entries {number}: one was inserted")
         elif number < self._highest:
-            problems.append(f"entry {number} stands behind entry {self._highest}: it was moved")
+            problems.append(f"entry {number} is after entry {self._highest}: it was moved")
         elif number == self._last.number + 1 and self._sound and previous != self._last.hash:
             problems.append(
                 f"entry {number} does not follow from entry {number - 1}: one of the two was replaced"
@@ -211,15 +211,15 @@ class _Walk:
         report, head = self._report, self._head
         if head and head.number > self._highest:
             report.problems.append(
-                f"the log ends with entry {self._highest}, but entry {head.number} was there: its end was cut off"
+                f"the log ends with entry {self._highest}, but there was an entry {head.number}: the end was cut off"
             )
         elif head and not self._head_found:
             report.problems.append(
-                f"entry {head.number} is not the one that audit.head remembers: the log was cut off there, or made anew"
+                f"entry {head.number} is not the one in audit.head: the log was cut off there, or recreated"
             )
         if not self._noted_found:
             report.problems.append(
-                f"no entry has the noted hash {_clean(self._noted)}: the log was cut off, or made anew"
+                f"no entry has the hash {_clean(self._noted)} that you noted: the log was cut off, or recreated"
             )
         more = len(report.problems) - SAID_AT_MOST
         if more > 0:

@@ -12,7 +12,8 @@ from pipeline.domain.run import Outcome, Run, StepResult
 
 
 def spent(run: Run, now: float) -> float:
-    """Seconds of the deploy budget used so far; 0 before the image is ready. Human waiting is not counted."""
+    """Seconds of the deploy budget used so far; 0 before the image is ready. Waiting for a person or another run is not
+    counted."""
     if not run.image_ready:
         return 0.0
     return max(0.0, (run.ended or now) - run.image_ready - _human(run, now) - _queued(run, now))
@@ -27,7 +28,7 @@ def _queued(run: Run, now: float) -> float:
 
 
 def left(run: Run, budget: Budget, now: float) -> float:
-    """Seconds of the deploy budget that are left; negative when it is overspent."""
+    """Seconds of the deploy budget that are left; negative if it is overspent."""
     return budget.deploy - spent(run, now)
 
 
@@ -42,7 +43,7 @@ def overspender(steps: tuple[StepResult, ...]) -> str:
 
 def usual(runs: Iterable[Run], through: tuple[str, ...]) -> float:
     """The median seconds from image ready to live verified of the runs that went live through the same stages;
-    0 where there are fewer than three to learn from."""
+    0 if there are fewer than three of them."""
     took = [spent(run, run.ended) for run in runs if run.outcome == Outcome.LIVE and run.stages == through]
     return statistics.median(took) if len(took) >= 3 else 0.0
 
@@ -66,7 +67,7 @@ def stages(run: Run) -> list[dict[str, Any]]:
 
 
 def timing(run: Run, budget: Budget, now: float) -> dict[str, Any]:
-    """All figures of one run, in seconds: queue, human and machine time apart."""
+    """All figures of one run, in seconds: queue, human and machine time separately."""
     end = run.ended or now
     human = _human(run, now)
     queue = (run.started or end) - run.accepted + _queued(run, now)

@@ -1,4 +1,4 @@
-"""What is said to engines and comes back from them: plain, frozen data."""
+"""What engines are given and what they return: plain, frozen data."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pipeline.lib.secret import Secret
 
 @dataclass(frozen=True)
 class SlotRef:
-    """A slot of an environment, as the engine is told."""
+    """Names a slot of an environment to an engine."""
 
     pipeline: str
     environment: str
     index: int
     slot: Slot
-    engine: str = DOCKER  # `Where.key` of what it runs on
+    engine: str = DOCKER  # `Where.key`
 
 
 @dataclass(frozen=True)
 class Login:
-    """Who logs in to a registry."""
+    """A registry login."""
 
     username: str
     password: Secret
-    name: str = ""  # of the secret it is from, as `pushlive secret set` takes it: "hello REGISTRY_PASSWORD"
+    name: str = ""  # of its secret, as for `pushlive secret set`: "hello REGISTRY_PASSWORD"
 
 
 def nobody() -> Login | None:
-    """The login where there is none."""
+    """For a registry without a login."""
     return None
 
 
 @dataclass(frozen=True)
 class SlotSpec:
-    """All that an engine needs to put a release into a slot."""
+    """Everything that an engine needs to put a release into a slot."""
 
     ref: SlotRef
     release: int
@@ -48,17 +48,17 @@ class SlotSpec:
     config: Rendered
     secrets: dict[str, int] = field(
         default_factory=dict
-    )  # versions by name: a part of what the containers are
+    )  # versions by name; another version means another container
     reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
-    """The values, for whoever makes a container; raises what ``Vault.reveal`` does."""
-    remote: str = ""  # the image by digest in a registry, "" where it is on the build machine alone
+    """Returns the values, when a container is created; raises what ``Vault.reveal`` does."""
+    remote: str = ""  # the image by digest in a registry, "" if it is only on the build machine
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
-    """To the registry of ``remote``, for whoever takes the image from there; raises what ``Vault.login`` does."""
+    """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One container (or pod) as the engine has it.
+    """One container or pod as the engine reports it.
 
     state: created · starting · running · exited · missing
     """
@@ -70,17 +70,17 @@ class Replica:
     state: str
     exit_code: int | None = None
     out_of_memory: bool = False
-    reach: str = ""  # where that probe asks, if it is not the address
+    reach: str = ""  # where the probe reaches it, if not at the address
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where a check asks. ``expect`` holds the server names of which one must have answered."""
+    """Where a check sends its request. ``expect``: server names; one of them must have answered."""
 
     url: str  # "http://127.0.0.1:20003", no trailing slash
     headers: dict[str, str] = field(default_factory=dict)
     expect: tuple[str, ...] = ()
-    service: str = ""  # on a cluster, "namespace/name": whose pods answer there
+    service: str = ""  # on a cluster, "namespace/name" of the Service
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Answer:
     headers: dict[str, str]  # names in lower case
     body: bytes
     seconds: float
-    served_by: str = ""  # the server the proxy named, "" where it named none
+    served_by: str = ""  # the server that the proxy named, "" if it named none
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from enum import StrEnum
 from pipeline.config.engines import DOCKER
 
 Slot = str  # "blue" or "green"
-
-
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
 
 
@@ -32,8 +30,8 @@ class SlotRecord:
     run: int
     state: SlotState
     since: float
-    until: float = 0.0  # when a warm or failed slot is to be cleared
-    secrets: dict[str, int] = field(default_factory=dict)  # the versions that its containers were given
+    until: float = 0.0  # when a warm or failed slot is emptied
+    secrets: dict[str, int] = field(default_factory=dict)  # versions that its containers were given
 
 
 @dataclass(frozen=True)
@@ -54,21 +52,23 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment of one pipeline: the store's word is the truth about which slot serves."""
+    """One environment of one pipeline. The store decides which slot serves; reconciliation makes the proxy follow."""
 
     pipeline: str
     name: str
-    index: int  # deals the loopback port, the subnet and the proxy's backends
-    engine: str = DOCKER  # what it runs on; it changes only while nothing is there
+    index: int  # decides the loopback port, the subnet and the proxy's backends
+    engine: str = DOCKER  # `Where.key`; it changes only while both slots are empty
     active: Slot | None = None
     slots: dict[Slot, SlotRecord] = field(default_factory=dict)
-    switching: Slot | None = None  # intent, written before the switch
+    switching: Slot | None = None  # the intended slot, recorded before the switch
     hold: Hold | None = None
     quarantine: tuple[Quarantined, ...] = ()
     good: tuple[int, ...] = ()  # releases that were verified here, oldest first
-    pairs: dict[int, tuple[str, str]] = field(default_factory=dict)  # of the good ones: image, fingerprint
-    newest_run: int = 0  # the newest push or deploy run that came to serve here: nothing older follows it
-    interrupt: int = 0  # a revert's run number: whoever else works here gives up
+    pairs: dict[int, tuple[str, str]] = field(
+        default_factory=dict
+    )  # image and fingerprint of each good release
+    newest_run: int = 0  # the newest push or deploy run that was verified here: no older run may follow
+    interrupt: int = 0  # the number of a revert: every other run gives up here
 
     @property
     def id(self) -> str:

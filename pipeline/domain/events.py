@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened in a run, as it is shown to whoever follows it.
+    """Something that happened in a run, as it is shown to those who follow it.
 
     kind: accepted · stage · step · vertex · line · check · note · warning · gate · end
     """

@@ -72,13 +72,13 @@ def _gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None
 
 
 def quarantined(environment: Environment, release: Release) -> Quarantined | None:
-    """The entry that forbids this release here; a corrected configuration or a new image is another pair."""
+    """The entry that keeps this release out; a corrected configuration or a new image is another pair."""
     pair = _pair(environment, release)
     return next((q for q in environment.quarantine if (q.image, q.fingerprint) == pair), None)
 
 
 def with_quarantine(environment: Environment, release: Release, reason: str, now: float) -> Environment:
-    """The environment with that release's pair in quarantine (once)."""
+    """The environment with that release's pair in quarantine. Idempotent."""
     if quarantined(environment, release):
         return environment
     entry = Quarantined(*_pair(environment, release), release.number, reason, now)

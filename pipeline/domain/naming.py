@@ -1,4 +1,4 @@
-"""What an environment is called where names are few and short. Pure."""
+"""Names of environments that are short enough for a cluster, and comparable repository URLs. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import re
 from pipeline.domain.environment import SLOTS
 
 LONGEST = 63  # characters of a Service's name on a cluster, and of a label's value
-# A pod is named by its ReplicaSet, cut to 58 characters, and five more. Who answered is told by that name: the whole of
-# ``<name>-green-<ten characters>-`` has to be in it.
+# A pod's name is its ReplicaSet's, cut to 58 characters, and five more. It tells which slot answered, so the whole of
+# ``<name>-green-<ten characters>-`` must fit into it.
 ROOM = 58 - len("-green-") - 10 - len("-")
 _TAIL = 6  # hex digits
 _LIKE_A_TAIL = re.compile(rf"[0-9a-f]{{{_TAIL}}}")
 
 
 def service_name(pipeline: str, environment: str) -> str:
-    """``hello-live``: the name of an environment's Service, short enough for all that is named after it.
+    """``hello-live``: the name of an environment's Service, short enough for everything that is named after it.
 
-    No two environments have the same one: where the environment's name has a hyphen itself, is a slot's or could be
-    such a hash, or the whole would be too long, a hash of both names is added.
+    Unique: a hash of both names is added if the environment's name contains a hyphen, is the name of a slot, or looks
+    like such a hash, and if the whole would be too long.
     """
     plain = f"{pipeline}-{environment}"
     special = "-" in environment or environment in SLOTS or _LIKE_A_TAIL.fullmatch(environment)
@@ -30,7 +30,7 @@ def service_name(pipeline: str, environment: str) -> str:
 
 
 def same_repository(url: str) -> str:
-    """A URL in a form in which https, ssh and scp-like ways to one repository are equal."""
+    """The URL in a form that is equal for https, ssh and scp-like URLs of one repository."""
     text = re.sub(r"^[a-z+]+://", "", url.strip().lower())
     text = re.sub(r"^[^@/]*@", "", text)
     text = re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)

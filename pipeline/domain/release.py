@@ -1,4 +1,4 @@
-"""A release: what was built once and may be put live again."""
+"""A release: built once, and ready to be put live again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Release:
     pipeline: str
     number: int
     commit: str
-    image: str  # the image's digest, "sha256:…": what travels
+    image: str  # the image's digest, "sha256:…": the same in every environment
     tag: str  # "hello:r17"
     run: int
     created: float
@@ -25,14 +25,14 @@ class Release:
     secrets: dict[str, dict[str, int]] = field(
         default_factory=dict
     )  # version numbers by environment and name
-    remote: str = ""  # where the image lies in the registry: "HOST/NAME@sha256:…", "" where there is none
+    remote: str = ""  # the image in a registry: "HOST/NAME@sha256:…", "" if it was not pushed to one
 
     @property
     def name(self) -> str:
         return f"r{self.number}"
 
     def fingerprint(self, environment: str) -> str:
-        """Equal for what runs alike there: the same configuration, with the same versions of its secrets."""
+        """Equal for releases that run alike there: the same configuration and the same versions of secrets."""
         plain, versions = self.environments[environment].fingerprint(), self.secrets.get(environment)
         if not versions:
             return plain

@@ -1,4 +1,4 @@
-"""A push, and the run that carries it through a pipeline: frozen data, stored as JSON through ``pipeline.lib.codec``.
+"""A push, and the run that takes it through a pipeline: frozen data, stored as JSON by ``pipeline.lib.codec``.
 
 Times are seconds since the epoch (float, wall clock, for people); durations are seconds measured on the
 monotonic clock.
@@ -13,13 +13,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Push:
-    """One accepted push event, whatever brought it."""
+    """One accepted push event, from any receiver."""
 
     pipeline: str
     repository: str
     ref: str
-    commit: str  # 40 (or 64) hex digits
-    delivery: str  # unique per event: "github:<uuid>", "git:<random>"; the same one twice makes one run
+    commit: str  # 40 or 64 hex digits
+    delivery: str  # unique for each event: "github:<uuid>", "git:<random>"; delivered twice, it makes one run
     pusher: str = ""
     message: str = ""  # the commit's first line
     before: str = ""
@@ -29,14 +29,14 @@ class Push:
 
 class Kind(StrEnum):
     PUSH = "push"
-    DEPLOY = "deploy"  # asked for by hand: a commit again, or a changed configuration with the same image
+    DEPLOY = "deploy"  # requested by a person: a commit again, or a changed configuration with the same image
     REVERT = "revert"
 
 
 class State(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
-    WAITING = "waiting"  # at a gate or a hold, for a person
+    WAITING = "waiting"  # for a person, at a gate or a hold
     ENDED = "ended"
 
 
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step of one stage, as it is shown in the timing table."""
+    """One step of one stage, as in the timing table."""
 
     stage: str
     step: str
@@ -74,7 +74,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Failure:
-    """The card a failed run prints."""
+    """The failure card of a run."""
 
     stage: str
     step: str
@@ -87,8 +87,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run is to end, written together with what its environment's record says of it: whoever takes the run up
-    after a crash has only this left to do."""
+    """How a run is going to end. It is written together with the change to its environment's record, so that a worker
+    that takes the run up after a crash only has to finish it."""
 
     outcome: Outcome
     reason: str
@@ -104,7 +104,7 @@ class Run:
     kind: Kind
     commit: str
     ref: str
-    config: str  # hash of the configuration text that this run obeys
+    config: str  # hash of the configuration text that applies to this run
     stages: tuple[str, ...]  # ("build", "dev", "qa", "live"), or (environment,) for a revert
     accepted: float
     pusher: str = ""
@@ -118,22 +118,22 @@ class Run:
     stage: str = ""  # where it is now, "" before the first
     steps: tuple[StepResult, ...] = ()
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)  # by stage
-    promoted: tuple[str, ...] = ()  # environments that a person let it into
+    promoted: tuple[str, ...] = ()  # environments that a person promoted it to
     gate: str = ""  # the environment it waits before, when state is waiting
     gate_since: float = 0.0
-    human: float = 0.0  # seconds spent waiting for a person, taken out of the budget
-    queued: float = 0.0  # seconds spent waiting for another run's environment, taken out as well
-    parked: float = 0.0  # since when it waits so, 0 while it does not
+    human: float = 0.0  # seconds spent waiting for a person, not counted in the budget
+    queued: float = 0.0  # seconds spent waiting for another run to leave an environment, not counted either
+    parked: float = 0.0  # since when it waits for that, 0 if it does not
     started: float = 0.0
     image_ready: float = 0.0  # the budget's start
     ended: float = 0.0
-    attempts: int = 0  # how many workers have taken it up
-    cancel: str = ""  # why it is to stop, once somebody asked
+    attempts: int = 0  # how many workers have started it
+    cancel: str = ""  # why it was asked to stop
     rebuild: bool = False
-    from_release: int | None = None  # take that release's image instead of building one
-    by: str = ""  # who asked, for a deploy or a revert
+    from_release: int | None = None  # use that release's image instead of building one
+    by: str = ""  # who requested a deploy or a revert
     failure: Failure | None = None
-    ending: Ending | None = None  # decided, not yet told
+    ending: Ending | None = None  # decided, not yet recorded as the outcome
 
     @property
     def id(self) -> str:

@@ -1,6 +1,6 @@
 """Which version of a secret an environment gets. Plain data and pure rules; the values are encrypted.
 
-The versions of a secret share one numbering, whatever environment they are for: a number stands for one value for ever.
+The versions of a secret share one numbering, whatever environment they are for: a number means one value for ever.
 """
 
 from __future__ import annotations

@@ -15,8 +15,7 @@ def slot_ref(environment: Environment, slot: Slot) -> SlotRef:
 
 
 def spec_of(ref: SlotRef, release: Release, run: int, secrets: dict[str, int] | None = None) -> SlotSpec:
-    """That release in that slot, as the engine is told. ``secrets``: the versions, where the slot has others than
-    the release's own."""
+    """The spec of that release in that slot. ``secrets``: the versions, if they are not the release's own."""
     config = release.environments[ref.environment]
     versions = release.secrets.get(ref.environment, {}) if secrets is None else secrets
     return SlotSpec(
@@ -25,8 +24,8 @@ def spec_of(ref: SlotRef, release: Release, run: int, secrets: dict[str, int] | 
 
 
 def slot_for(environment: Environment, run: Run, release: int) -> Slot:
-    """The slot this run uses: the one that serves the release already, the one it used before a crash, or the
-    idle one (where the release may be warm)."""
+    """The slot that this run uses: the one that already serves the release, the one that the run used before a crash,
+    or the idle one (in which the release may be warm)."""
     if environment.active and environment.serving == release:
         return environment.active
     for slot, record in environment.slots.items():
@@ -36,18 +35,18 @@ def slot_for(environment: Environment, run: Run, release: int) -> Slot:
 
 
 def mark_of(record: SlotRecord) -> str:
-    """Names the switch that took the traffic away from that slot (``Engine.detach``)."""
+    """Names the switch that moved traffic away from that slot, for ``Traffic.detach``."""
     return f"{record.run}-{record.since:.3f}"
 
 
 def switched(environment: Environment, run: Run, slot: Slot) -> bool:
-    """True when this run's switch was recorded already (it is being taken up again after a crash)."""
+    """True if this run's switch is recorded (the run is taken up again after a crash)."""
     record = environment.slots.get(slot)
     return environment.active == slot and record is not None and record.run == run.number
 
 
 def unfinished(environment: Environment, run: Run) -> bool:
-    """True when this run began something here that was not verified: a slot taken, or traffic moved."""
+    """True if this run started something here that was not verified: it took a slot, or moved traffic."""
     mine = [slot for slot, record in environment.slots.items() if record.run == run.number]
     begun = [slot for slot in mine if environment.slots[slot].state == SlotState.STARTING]
     return bool(begun) or (environment.active in mine and not run.passed(environment.name, "verify"))
@@ -56,20 +55,20 @@ def unfinished(environment: Environment, run: Run) -> bool:
 def is_warm(
     environment: Environment, slot: Slot, release: int, secrets: dict[str, int] | None = None
 ) -> bool:
-    """True where the slot holds that release, ready to serve; with those versions of its secrets, if given."""
+    """True if the release is warm in that slot; with ``secrets``, only with these versions of them."""
     record = environment.slots.get(slot)
     same = record is not None and record.state == SlotState.WARM and record.release == release
     return same and (secrets is None or (record is not None and record.secrets == secrets))
 
 
 def starting(environment: Environment, slot: Slot, run: Run, spec: SlotSpec, now: float) -> Environment:
-    """The slot is taken by this run, for what the spec says."""
+    """The run takes the slot for that spec."""
     record = SlotRecord(spec.release, run.number, SlotState.STARTING, now, secrets=spec.secrets)
     return replace(environment, slots={**environment.slots, slot: record})
 
 
 def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_warm: float) -> Environment:
-    """The switch has happened: the slot serves, the other one is warm."""
+    """After the switch: the slot serves, the other one is warm."""
     slots = dict(environment.slots)
     slots[slot] = replace(slots[slot], state=SlotState.SERVING, since=now, until=0.0, run=run.number)
     old = other(slot)
@@ -79,7 +78,7 @@ def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_war
 
 
 def verified(environment: Environment, release: Release, run: Run) -> Environment:
-    """The release is good here: what a later revert goes back to, and what nothing older follows."""
+    """The release is good here: a later revert may go back to it, and no older run may follow."""
     good = (*(number for number in environment.good if number != release.number), release.number)[-50:]
     pairs = {number: pair for number, pair in environment.pairs.items() if number in good}
     pairs[release.number] = _pair(environment, release)
@@ -93,7 +92,7 @@ def _pair(environment: Environment, release: Release) -> tuple[str, str]:
 
 
 def switched_back(environment: Environment, slot: Slot, run: Run, now: float, keep: float) -> Environment:
-    """The verification failed after the switch: the old slot serves again, or nothing does."""
+    """After a failed verification: the old slot serves again if it is warm, otherwise none."""
     slots = dict(environment.slots)
     slots[slot] = replace(slots[slot], state=SlotState.FAILED, since=now, until=now + keep)
     old = other(slot)
@@ -105,7 +104,7 @@ def switched_back(environment: Environment, slot: Slot, run: Run, now: float, ke
 
 
 def failed(environment: Environment, slot: Slot, run: Run, now: float, keep: float) -> Environment:
-    """The slot is kept for inspection for ``keep`` seconds, unless it serves or belongs to somebody else."""
+    """The slot is kept for inspection for ``keep`` seconds, unless it serves or another run has it."""
     record = environment.slots.get(slot)
     cleared = replace(environment, switching=None, interrupt=_cleared(environment, run))
     if record is None or record.run != run.number or environment.active == slot:
@@ -119,8 +118,8 @@ def _cleared(environment: Environment, run: Run) -> int:
 
 
 def revert_target(environment: Environment) -> int | None:
-    """The newest release that was good here before the one that serves; never one with the image and configuration
-    of that one, or of one in quarantine."""
+    """The newest release that was good here before the serving one. Releases with the image and configuration of the
+    serving one, or of one in quarantine, are skipped. None if there is no other."""
     serving_now = environment.serving
     bad = {(entry.image, entry.fingerprint) for entry in environment.quarantine}
     if serving_now in environment.pairs:
@@ -133,6 +132,6 @@ def revert_target(environment: Environment) -> int | None:
 
 
 def expired(environment: Environment, now: float) -> tuple[str, ...]:
-    """Slots that are kept no longer."""
+    """Slots whose time to be kept is over."""
     kept = (SlotState.WARM, SlotState.FAILED)
     return tuple(slot for slot, r in environment.slots.items() if r.state in kept and r.until <= now)

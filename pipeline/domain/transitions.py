@@ -16,11 +16,11 @@ ALLOWED: dict[State, frozenset[State]] = {
 
 
 class IllegalTransition(AssertionError):
-    """A bug of ours: somebody moved a run where the table does not lead."""
+    """A bug in Pushlive: a change of state that the table does not allow."""
 
 
 def move(run: Run, state: State, **changes: Any) -> Run:
-    """The run in its new state. Raises IllegalTransition where the table does not allow it."""
+    """The run in its new state. Raises IllegalTransition if the table does not allow it."""
     if state not in ALLOWED[run.state]:
         raise IllegalTransition(f"{run.id} cannot go from {run.state} to {state}; this is a bug in Pushlive")
     return replace(run, state=state, **changes)

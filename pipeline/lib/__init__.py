@@ -1,1 +1,1 @@
-"""What knows nothing of deployments: units, text, secrets' type, processes."""
+"""What knows nothing about deployments: text, units, retries, streams, processes."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 SUPERVISED = "--supervised"  # an argument of `pushlive up` to its children: end with your parent
-RESTORING = "restoring"  # a file in a data folder that is being restored: nothing may start on it yet
+RESTORING = "restoring"  # a file in a data folder while it is restored: nothing may start on it
 _PR_SET_PDEATHSIG = 1
 
 

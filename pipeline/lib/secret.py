@@ -1,4 +1,4 @@
-"""Text that must not be shown: a type of its own, so that showing it by accident is not possible."""
+"""A type for text that must not be shown, so that it cannot be shown by accident."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ HIDDEN = "•••"
 
 
 class Secret:
-    """Text that prints as •••; ``reveal()`` where it is really needed.
+    """Text that prints as •••; ``reveal()`` returns it.
 
-    It cannot be copied into a pickle, and neither ``json`` nor ``pipeline.lib.codec`` knows how to write it.
+    It cannot be pickled, and neither ``json`` nor ``pipeline.lib.codec`` can write it.
     """
 
     __slots__ = ("_value",)
@@ -36,7 +36,7 @@ class Secret:
     __str__ = __repr__
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        raise TypeError("a Secret is not to be copied or written anywhere")
+        raise TypeError("a Secret must not be copied or written")
 
 
 NO_SECRET = Secret("")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 
-_NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"  # so long that nothing becomes infinite
+_NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"  # bounded, so that nothing becomes infinite
 _DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from ``5m``, ``1m30s`` or ``500ms``; a bare 0 is allowed, another bare number is not."""
+    """Seconds from ``5m``, ``1m30s`` or ``500ms``; 0 may be written without a unit, no other number."""
     text = str(value).strip()
     if text in ("0", "0.0"):
         return 0.0
@@ -72,5 +72,5 @@ def show_size(count: float) -> str:
 
 
 def bracketed(address: str) -> str:
-    """An address as it stands in a URL: ``[fd00::1]``."""
+    """An address as a URL has it: ``[fd00::1]``."""
     return f"[{address}]" if ":" in address else address

@@ -1,1 +1,1 @@
-"""The outside world as the domain sees it. One Protocol for each outside thing."""
+"""The outside world as Protocols, one for each outside thing."""

@@ -13,7 +13,7 @@ from pipeline.ports.source import Source
 
 @dataclass(frozen=True)
 class Adapters:
-    """Everything that the story needs from outside, made in ``pipeline.runtime.bootstrap``."""
+    """Every adapter that a run needs, made in ``pipeline.runtime.bootstrap``."""
 
     source: Source
     builder: Builder

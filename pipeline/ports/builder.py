@@ -17,14 +17,14 @@ Emit = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """``key`` is equal for equal tree and build settings; base digests are added by the builder."""
+    """``key``: equal for the same tree and build settings. The builder adds the digests of base images."""
 
     pipeline: str
     commit: str
     key: str
     build: Build
     dockerfile: str  # the Dockerfile's text
-    dockerignore: str  # the .dockerignore's text, "" where there is none
+    dockerignore: str  # the .dockerignore's text, "" if there is none
     rebuild: bool = False
 
 
@@ -36,33 +36,32 @@ class Builder(Protocol):
         emit: Emit,
         watch: Watch,
     ) -> Image:
-        """Makes the image, or finds the one made from the same key and bases. Twice.
+        """Builds the image, or finds the one that was built from the same key and base images. Idempotent.
 
-        ``context`` opens the unfiltered tar stream; it is not called where the image is reused. Emits
-        ``vertex`` events (text: the Dockerfile step; data: {"seconds", "cached", "error"}) and ``line``
-        events (build output) as they happen. Raises AppFailed (the Dockerfile's fault, with the failing
-        lines as evidence), EngineFailed (Docker unreachable, disk full, base image not to be had), and what
-        the watch raises; nothing is left running then.
+        ``context`` opens the unfiltered tar stream; it is not called if an image is reused. Emits ``vertex`` events
+        (text: the Dockerfile step; data: {"seconds", "cached", "error"}) and ``line`` events (build output) as they
+        happen. Raises AppFailed (the Dockerfile's fault; the failing lines are the evidence), EngineFailed (Docker
+        unreachable, disk full, base image not available), and what the watch raises; then nothing is left running.
         """
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
-        """Twice. Raises EngineFailed when the image is gone."""
+        """Tags the image. Idempotent. Raises EngineFailed if there is no such image."""
 
     def push(
         self, digest: str, repository: str, tag: str, login: Login | None, emit: Emit, watch: Watch
     ) -> str:
-        """Sends the image to ``repository`` (``HOST/NAME``) in a registry, under that tag; where it lies there,
-        by its digest: ``HOST/NAME@sha256:…``. Twice: what the registry has already is not sent again, and the same
-        image has the same digest. Passing trouble is met by trying again for a while; emits ``note`` and
-        ``warning`` events. Leaves no tag of the registry's on an image that
-        has others. Raises ConfigError (the login is refused),
-        TryAgain (not reached for long), EngineFailed (the registry keeps failing, the image is gone), and what
-        the watch raises. Without a login it is as `docker login` left this machine."""
+        """Pushes the image to ``repository`` (``HOST/NAME``) under that tag, and returns its reference by digest:
+        ``HOST/NAME@sha256:…``. Idempotent: layers that the registry has are not sent again. Retries temporary errors
+        for a while; emits ``note`` and ``warning`` events. Leaves no tag of the registry on a local image that has
+        others. Without a login it uses what `docker login` stored on this machine. Raises ConfigError (login
+        refused), TryAgain (registry unreachable for long), EngineFailed (registry keeps failing, no such image), and
+        what the watch raises."""
 
-    def exists(self, digest: str) -> bool: ...
+    def exists(self, digest: str) -> bool:
+        """True if the Engine has the image."""
 
     def images(self, repository: str) -> dict[str, tuple[str, ...]]:
-        """Our images of that repository: digest → tags."""
+        """The images in that repository that Pushlive built: digest → tags."""
 
     def untag(self, repository: str, tag: str) -> None:
-        """Removes one tag of ours, and the image with the last tag unless a container uses it. Twice."""
+        """Removes one of our tags, and the image with its last tag unless a container uses it. Idempotent."""

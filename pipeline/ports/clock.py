@@ -19,16 +19,16 @@ class Clock(Protocol):
 
 
 class Watch(Protocol):
-    """A step's patience: its deadline, and whether the run is still wanted and still ours."""
+    """A step's deadline, and whether the run is still wanted and this worker still has it."""
 
     def check(self) -> None:
-        """Raises TimedOut, Cancelled or LeaseLost when it is time to stop."""
+        """Raises TimedOut, Cancelled or LeaseLost if the step has to stop."""
 
     def remaining(self) -> float:
         """Seconds until the deadline, never negative."""
 
     def wait(self, seconds: float) -> None:
-        """Sleeps that long, or less when the deadline is nearer, then checks."""
+        """Sleeps that long, but not past the deadline, then checks."""
 
 
 class SystemClock:
@@ -43,14 +43,14 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Sleeps; nothing for a negative time."""
+        """Sleeps; returns at once if the time is negative."""
         time.sleep(max(0.0, seconds))
 
 
 class Deadline:
-    """A Watch that knows a deadline alone: for clean-up, checks and commands outside a run.
+    """A Watch with a deadline and nothing else: for clean-up, checks and commands outside a run.
 
-    ``seconds`` from now on, measured on the monotonic clock; ``doing`` begins the message.
+    ``seconds``: counted from now on the monotonic clock. ``doing``: the beginning of the message.
     """
 
     def __init__(self, clock: Clock, seconds: float, doing: str = "this") -> None:
@@ -60,7 +60,7 @@ class Deadline:
         self._end = clock.monotonic() + seconds
 
     def check(self) -> None:
-        """Raises TimedOut once the deadline has come."""
+        """Raises TimedOut after the deadline."""
         if self.remaining() <= 0:
             raise TimedOut(f"{self._doing} took longer than {self._seconds:g} seconds.")
 
@@ -69,6 +69,6 @@ class Deadline:
         return max(0.0, self._end - self._clock.monotonic())
 
     def wait(self, seconds: float) -> None:
-        """Sleeps that long, or less when the deadline is nearer, then checks."""
+        """Sleeps that long, but not past the deadline, then checks."""
         self._clock.sleep(min(seconds, self.remaining()))
         self.check()

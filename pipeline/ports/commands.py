@@ -15,15 +15,15 @@ class Commands(Protocol):
     def command(
         self, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str], emit: Emit, watch: Watch
     ) -> CommandResult:
-        """Runs a command in a container of the release, on the environment's network. ``name`` makes it
-        unique: called again, it finds the earlier container and returns or awaits its result. Raises
-        OutcomeUnknown when one was begun and its result is not to be had."""
+        """Runs a command in a container of the release, on the environment's network. Idempotent for one ``name``: a
+        second call finds the first one's container, and waits for its result or returns it. Raises OutcomeUnknown if
+        the command was started and its result is not available."""
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
-        """Removes a finished command's container. Twice."""
+        """Removes a finished command's container. Idempotent."""
 
     def command_runs(self, ref: SlotRef) -> frozenset[int]:
-        """The runs of which containers of commands are still in that environment."""
+        """The runs whose command containers are still in that environment."""
 
     def forget_commands(self, ref: SlotRef, run: int) -> None:
-        """Removes that run's containers of commands from the environment. Twice."""
+        """Removes that run's command containers from the environment. Idempotent."""

@@ -1,4 +1,4 @@
-"""What is not as the store says."""
+"""Differences between an engine and what the store says."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pipeline.domain.engine_types import SlotSpec
 
 
 class Drift(Protocol):
-    """Finds what was lost or changed in a slot, and brings it back."""
+    """Finds what was lost or changed in a slot, and repairs it."""
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
-        """What keeps that slot from running and being exposed as the spec says, in words; empty when all is there.
-        Changes nothing."""
+        """Why that slot is not running and exposed as the spec says, one sentence each; () if nothing is missing.
+        Read-only."""
 
     def restore(self, spec: SlotSpec) -> bool:
-        """A slot that should run is made to run again (restart, or start anew), exposed; True if it acted."""
+        """Restarts or recreates a slot that should run, and exposes it; True if it changed anything."""
 
     def drift(self, spec: SlotSpec) -> tuple[str, ...]:
-        """How a slot that runs differs from the spec, value by value: what somebody changed by hand, or what a changed
-        configuration would change. Changes nothing; () where that is not to be known."""
+        """How a running slot differs from the spec, value by value: after a manual change, or because of a changed
+        configuration. Read-only; () if the engine cannot tell."""
 
     def revert_drift(self, spec: SlotSpec) -> None:
-        """Takes back what somebody changed by hand in that slot, without taking it out of service. Twice."""
+        """Reverts manual changes to that slot without taking it out of service. Idempotent."""

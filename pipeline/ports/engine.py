@@ -1,5 +1,4 @@
-"""An engine: what runs releases and moves the traffic between them, as four ports, and the probe that knows the way
-there."""
+"""An engine runs releases and moves traffic between them: four ports, and the probe that reaches what runs there."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from pipeline.ports.traffic import Traffic
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine's ports. ``probe`` asks what runs there."""
+    """One engine's ports. ``probe`` reaches what runs there."""
 
     slots: Slots
     traffic: Traffic
@@ -40,4 +39,4 @@ class Engines(Protocol):
         """Raises ConfigError if it cannot be reached from here at all."""
 
     def in_use(self) -> Iterable[str]:
-        """Those that may hold anything."""
+        """The keys of the engines that may run something."""

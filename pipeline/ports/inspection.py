@@ -1,4 +1,4 @@
-"""What an engine says of itself, for ``pushlive doctor``."""
+"""What an engine reports about itself, for ``pushlive doctor``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class DockerInfo:
 
 @dataclass(frozen=True)
 class ClusterInfo:
-    """One namespace of one cluster. ``missing``: permissions that this account lacks, in words; ``nodes``: whether it
-    may list the nodes; ``exists``: False if the API says that there is no such namespace."""
+    """One namespace of one cluster. ``missing``: permissions that this account does not have; ``nodes``: whether it may
+    list the nodes; ``exists``: False if the API says that there is no such namespace."""
 
     host: str
     version: str
@@ -30,7 +30,7 @@ class ClusterInfo:
 
 
 class Inspection(Protocol):
-    """Looks and changes nothing."""
+    """Read-only."""
 
     def docker(self, host: str = "") -> DockerInfo:
         """The Docker Engine at ``host`` (``ssh://…``, ``tcp://…``), or this machine's. Raises TryAgain if it does not
@@ -38,4 +38,4 @@ class Inspection(Protocol):
 
     def cluster(self, key: str) -> ClusterInfo:
         """The cluster and namespace that ``Where.key`` names. Raises TryAgain if the API server does not answer,
-        ConfigError or EngineFailed if it cannot be asked."""
+        ConfigError or EngineFailed if it cannot be queried."""

@@ -9,8 +9,8 @@ from pipeline.domain.engine_types import Answer, Route
 
 class Probe(Protocol):
     def get(self, route: Route, path: str, timeout: float) -> Answer:
-        """One GET over a fresh connection; no redirect is followed; the body is cut at 1 MiB. Raises TryAgain if no
-        answer came (NothingListens if the connection was refused), with a message fit for a person."""
+        """One GET over a new connection. Redirects are not followed; the body is cut at 1 MiB. Raises TryAgain if no
+        answer came (NothingListens if the connection was refused), with a message for a person."""
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
         """Opens and closes a connection; returns the seconds. ``address``: where a replica on that engine is reached
@@ -19,6 +19,6 @@ class Probe(Protocol):
 
 class Post(Protocol):
     def send(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
-        """One POST over a fresh connection, ended after ``timeout`` seconds whatever the receiver does; returns the
-        status. No redirect is followed, the answer's body is thrown away. Twice: the receiver knows a message by
-        its id. Raises TryAgain when no answer came, with a message that holds nothing of the address's path."""
+        """One POST over a new connection, aborted after ``timeout`` seconds whatever the receiver does; returns the
+        status. Redirects are not followed, the response body is discarded. May be sent again: the receiver recognises
+        a message by its id. Raises TryAgain if there was no answer; its message does not contain the URL's path."""

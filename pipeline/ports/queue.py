@@ -7,4 +7,4 @@ from typing import Protocol
 
 class Queue(Protocol):
     def notify(self, pipeline: str, *, urgent: bool = False) -> None:
-        """Wakes a worker for this pipeline. Twice is harmless; a lost ring is found by the sweep."""
+        """Wakes a worker for this pipeline. Idempotent. The sweep finds what is due if a notification is lost."""

@@ -1,4 +1,4 @@
-"""Releases in slots: started, looked at, ended."""
+"""Releases in slots: start, inspect, stop."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ class Slots(Protocol):
     """
 
     def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
-        """The environment's network and its routes (host names, loopback port). Twice. Until the first
-        switch the routes answer an explained 503. Costs no reload and no connection of anybody."""
+        """Creates the environment's network and its routes (host names, loopback port). Idempotent. Until the first
+        switch the routes answer 503 with an explanation. Does not reload the proxy nor break a connection."""
 
     def fits(self, spec: SlotSpec) -> None:
-        """Raises DoesNotFit, with the figures, when the slot's memory is not to be had beside what runs."""
+        """Raises DoesNotFit, with the figures, if there is not enough memory for the slot beside what runs."""
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
-        """Containers of that release in that slot, started, not yet ready. Twice: what is there and equal
-        is kept, what is there and different is removed first."""
+        """Starts containers of that release in that slot; they may not be ready yet. Idempotent: equal containers are
+        kept, different ones are removed first."""
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
-        """Waits until every replica answers its health path. Raises AppFailed within a second when one exits
-        (exit code, last lines as evidence), or when the watch's deadline comes (TimedOut becomes AppFailed
-        that names the port it listens on instead, or 127.0.0.1). Nothing is removed."""
+        """Waits until every replica answers on its health path. Raises AppFailed within a second if one exits (exit
+        code, last lines as evidence), and at the watch's deadline (TimedOut becomes AppFailed; it says if the
+        application listens on another port, or on 127.0.0.1 only). Removes nothing."""
 
     def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
         """What is in the slot now."""
 
     def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
-        """The slot's last output lines, oldest first, prefixed with the replica where there are several."""
+        """The slot's last output lines, oldest first, prefixed with the replica if there are several."""
 
     def stop(self, ref: SlotRef) -> None:
-        """Empties the slot: containers ended (bounded) and removed, addresses taken from the proxy. Twice."""
+        """Stops the slot's containers (within a limit), removes them and their addresses in the proxy. Idempotent."""
 
     def remove(self, ref: SlotRef) -> None:
-        """The whole environment: both slots, routes and network. Twice."""
+        """Removes the whole environment: both slots, routes and network. Idempotent."""
 
     def slots(self) -> Iterable[SlotRef]:
-        """Every slot that has anything of this instance in it, running or kept (for reconciliation)."""
+        """Every slot with containers of this instance, running or kept (for reconciliation)."""

@@ -21,28 +21,28 @@ class Source(Protocol):
     """Repositories. ``key`` names one local repository: the pipeline's name."""
 
     def fetch(self, key: str, source: SourceConfig, watch: Watch) -> str:
-        """Brings the branch's head here (incrementally) and returns its commit id. Twice.
+        """Fetches the branch's head (incrementally) and returns its commit id. Idempotent.
 
         For a repository on the built-in server nothing is copied. Raises EngineFailed (unreachable, refused,
         too large, asks for a password) or RequestError (no such branch, forbidden URL).
         """
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
-        """Raises NotFound when the commit is not here."""
+        """Raises NotFound if the commit was not fetched."""
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
-        """Protects the commit from git's clean-up under ``refs/pushlive/<name>``. Twice."""
+        """Protects the commit from ``git gc`` by the ref ``refs/pushlive/<name>``. Idempotent."""
 
     def tree(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
-        """The git tree id of that folder. Raises RequestError when the folder is missing."""
+        """The git tree id of that folder. Raises RequestError if the folder does not exist."""
 
     def read(self, key: str, source: SourceConfig, commit: str, path: str) -> bytes | None:
-        """One file (at most 1 MiB), or None where it is missing."""
+        """One file (at most 1 MiB), or None if it does not exist."""
 
     def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
-        """Why this commit cannot be built yet (submodules, LFS), as a message; "" when it can."""
+        """Why this commit cannot be built (submodules, LFS), as a message; "" if it can."""
 
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str
     ) -> AbstractContextManager[IO[bytes]]:
-        """The folder as a tar stream (``git archive``), straight from the object store, equal to a checkout."""
+        """The folder as a tar stream (``git archive``), with the same content as a checkout."""

@@ -17,31 +17,31 @@ class Traffic(Protocol):
     """
 
     def expose(self, spec: SlotSpec) -> None:
-        """Tells the proxy the slot's addresses, for the preview route only. Twice."""
+        """Gives the proxy the slot's addresses, for the preview route only. Idempotent."""
 
     def preview(self, spec: SlotSpec) -> Route:
-        """The way to this very slot through the proxy; not reachable for the public."""
+        """The route to this slot through the proxy, not reachable from outside."""
 
     def public(self, spec: SlotSpec) -> Route:
         """The environment's public route, with the servers of this spec as the expected ones."""
 
     def switch(self, spec: SlotSpec) -> None:
-        """The one atomic act: traffic goes to this slot. Survives a restart of the proxy. Twice."""
+        """Moves all traffic to this slot, atomically. Survives a restart of the proxy. Idempotent."""
 
     def unroute(self, ref: SlotRef) -> None:
-        """The environment serves the explained 503 again. Twice."""
+        """Makes the environment answer 503 with an explanation again. Idempotent."""
 
     def serving(self, ref: SlotRef) -> Slot | None:
-        """The slot that the proxy really sends traffic to (``place.slot`` is ignored)."""
+        """The slot that the proxy sends traffic to (``ref.slot`` is ignored)."""
 
     def open_sessions(self, ref: SlotRef) -> int:
         """How many requests or connections the slot still serves."""
 
     def drain(self, ref: SlotRef, limit: float, watch: Watch) -> int:
-        """Waits until the slot serves nothing more, at most ``limit`` seconds, then closes what is left.
-        Returns how many were closed."""
+        """Waits until the slot has no open session, at most ``limit`` seconds, then closes those that are left.
+        Returns how many it closed."""
 
     def detach(self, ref: SlotRef, mark: str) -> int:
-        """Ends the connections to a slot that outlived a switch away from it, and leaves it warm. ``mark`` names that
-        switch: the same one twice does it once. Returns how many containers had to be replaced for it: 0 where the
-        proxy moves every connection with the switch."""
+        """Closes connections to a slot that are still open after a switch away from it, and leaves the slot warm.
+        Idempotent for one ``mark``, which names the switch. Returns how many containers were replaced for it: 0 if
+        the proxy moves every connection with the switch."""

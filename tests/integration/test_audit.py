@@ -137,7 +137,7 @@ def test_what_was_altered_is_found(service: Service) -> None:
     three = store.client.lindex(key, 2)
     store.client.lset(key, 2, three.replace('"who":"first"', '"who":"other"'))
     said = service.pushlive("audit", "--verify", code=1).out
-    assert "✗ the entry at place 3 was changed" in said
+    assert "✗ line 3 of the log was changed" in said
     store.client.lset(key, 2, three)
     assert service.pushlive("audit", "--verify").code == 0
     store.client.lrem(key, 1, lines[4])

@@ -298,9 +298,7 @@ def chained(store: Store, tmp_path: Path) -> AuditHead:
 def test_a_changed_entry_is_detected(store, chained):
     key = store.key("audit")
     store.client.lset(key, 2, store.client.lindex(key, 2).replace('"who":"c"', '"who":"x"'))
-    assert chained.verify().problems == [
-        "the entry at place 3 was changed: its hash does not fit what it says"
-    ]
+    assert chained.verify().problems == ["line 3 of the log was changed: its hash does not match"]
 
 
 def test_a_cut_off_end_is_detected_even_after_new_entries(store, chained, tmp_path):
@@ -313,7 +311,7 @@ def test_a_cut_off_end_is_detected_even_after_new_entries(store, chained, tmp_pa
     assert "entry 6 is not the one that audit.head remembers" in chained.verify().problems[0]
     (tmp_path / "audit.head").unlink()
     problems = AuditHead(store, tmp_path).verify(noted).problems
-    assert problems == [f"no entry has the noted hash {noted}: the log was cut off, or made anew"]
+    assert problems == [f"no entry has the hash {noted} that you noted: the log was cut off, or recreated"]
 
 
 def test_a_missing_head_is_recorded_as_an_entry(store, chained, tmp_path):

@@ -59,7 +59,7 @@ def test_any_changed_character_is_found(place, data):
     at = data.draw(st.integers(0, len(line) - 1))
     other = data.draw(st.characters(exclude_characters=line[at]) | st.just(""))
     found = verify([*LINES[:place], line[:at] + other + line[at + 1 :], *LINES[place + 1 :]], HEAD).problems
-    assert f"place {place + 1} " in found[0]
+    assert f"line {place + 1} " in found[0]
 
 
 @given(
@@ -88,7 +88,9 @@ def test_missing_entries_are_named(place, count):
     problems = verify(left, HEAD).problems
     last = min(place + count, len(LINES))
     if last == len(LINES):
-        assert problems == [f"the log ends with entry {place}, but entry 12 was there: its end was cut off"]
+        assert problems == [
+            f"the log ends with entry {place}, but there was an entry 12: the end was cut off"
+        ]
     else:
         one = f"entry {place + 1} is missing"
         assert problems == [one if count == 1 else f"entries {place + 1} to {last} are missing"]
@@ -104,25 +106,25 @@ def test_swapped_entries_are_found(one, other):
 
 
 @given(places, places)
-def test_an_entry_put_in_again_is_found(source, place):
+def test_a_repeated_entry_is_found(source, place):
     problems = verify([*LINES[:place], LINES[source], *LINES[place:]], HEAD).problems
-    assert any("twice" in problem or "moved" in problem for problem in problems), problems
+    assert any("two entries" in problem or "moved" in problem for problem in problems), problems
 
 
 @given(places)
-def test_an_entry_made_and_put_in_is_found(place):
+def test_an_inserted_entry_is_found(place):
     before = BEGINNING if place == 0 else audit_chain.mark_of(LINES[place - 1], place)
     made, _ = audit_chain.link(audit_chain.canonical(audit_chain.entry("mallory", "push", 1.0)), before)
     assert verify([*LINES[:place], made, *LINES[place:]], HEAD).problems != []
 
 
-def test_a_log_made_anew_is_found_by_its_head_and_by_a_noted_hash():
+def test_a_recreated_log_is_found_by_its_head_and_by_a_noted_hash():
     other, _ = chain(15, "other")
     assert verify(other).problems == []
     (problem,) = verify(other, HEAD).problems
-    assert "entry 12 is not the one that audit.head remembers" in problem
+    assert "entry 12 is not the one in audit.head" in problem
     (problem,) = verify(other, None, HEAD.hash).problems
-    assert f"no entry has the noted hash {HEAD.hash}" in problem
+    assert f"no entry has the hash {HEAD.hash} that you noted" in problem
     assert verify([], HEAD).problems
 
 
@@ -135,7 +137,7 @@ def test_a_long_list_of_problems_is_cut():
     "line", ["", "[]", "null", "1" * 5000, "[" * 100_000, '{"number": 1}', '{"hash": 3}']
 )
 def test_nonsense_is_a_problem_and_no_error(line):
-    assert verify([line]).problems == ["the entry at place 1 cannot be read: it was changed"]
+    assert verify([line]).problems == ["line 1 of the log cannot be read: it was changed"]
     audit_chain.mark_of(line, 1)
     made, mark = audit_chain.link(line, BEGINNING)
     assert audit_chain.mark_of(made, 1) == mark
