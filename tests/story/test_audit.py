@@ -304,7 +304,7 @@ def test_a_changed_entry_is_detected(store, chained):
 def test_a_cut_off_end_is_detected_even_after_new_entries(store, chained, tmp_path):
     noted = store.audit.last().hash
     store.client.ltrim(store.key("audit"), 0, 3)
-    assert "ends with entry 4, but entry 6 was there" in chained.verify().problems[0]
+    assert "ends with entry 4, but there was an entry 6" in chained.verify().problems[0]
     assert "ends with entry 4" in chained.move()
     record(store, *"ghi")
     assert "is not the one" in AuditHead(store, tmp_path).move()
@@ -326,7 +326,7 @@ def test_a_missing_head_is_recorded_as_an_entry(store, chained, tmp_path):
 
 def test_an_emptied_log_is_detected(store, chained):
     store.client.delete(store.key("audit"))
-    assert "ends with entry 0, but entry 6 was there" in chained.verify().problems[0]
+    assert "ends with entry 0, but there was an entry 6" in chained.verify().problems[0]
 
 
 def test_the_keeper_reports_a_broken_log_once(world):
