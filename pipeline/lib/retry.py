@@ -44,9 +44,9 @@ class Backoff:
 
 
 class Retry:
-    """One series of attempts. ``timeout`` seconds from now, and at most ``retries`` pauses, bound it.
+    """One series of attempts: no pause ends later than ``timeout`` seconds from now, and there are at most ``retries``.
 
-    Its owner waits, so that the wait can be a sleep, a step's ``Watch.wait`` or an event that ends it early."""
+    The caller waits, so the wait can be a sleep, a step's ``Watch.wait``, or an event that ends it early."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Retry:
         self.failures = 0  # in a row
 
     def pause(self) -> float | None:
-        """Counts a failure. Seconds to wait before the next attempt, or None to give up: never without a bound."""
+        """Counts a failure. Seconds to wait before the next attempt; None to give up."""
         self.failures += 1
         delay = self._backoff.delay(self.failures)
         if self.failures > self._retries or self._seconds() + delay > self._timeout:
@@ -84,7 +84,7 @@ class Retry:
 def poll(
     ask: Callable[[], T], every: Backoff | float, timer: Timer = time, *, timeout: float = math.inf
 ) -> T:
-    """Calls ``ask`` until its answer is true or ``timeout`` seconds have passed; returns the last answer.
+    """Calls ``ask`` until its answer is true, or another delay would pass ``timeout`` seconds; returns the last answer.
 
     ``every``: the delays, or one number for equal ones. What ``ask`` raises ends the polling."""
     retry = Retry(every if isinstance(every, Backoff) else Backoff(every, factor=1), timer, timeout=timeout)

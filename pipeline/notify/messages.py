@@ -51,7 +51,10 @@ def ended(tx: Transaction, run: Run) -> Run:
     event = "reverted" if reverted else str(run.outcome)
     ran = run.outcome in (Outcome.LIVE, Outcome.FAILED)
     serious = ran and _serious(config, run)
-    notice = _of_run(run, f"{run.id}/{run.outcome}", event, run.ended, _end_text(run, serious))
+    # The reason of a live run says already that it was serious by its own configuration.
+    marked = run.outcome == Outcome.LIVE and _serious(_parsed(tx.config(run.config)), run)
+    text = ("SERIOUS · " if serious and not marked else "") + _end_text(run)
+    notice = _of_run(run, f"{run.id}/{run.outcome}", event, run.ended, text)
     where = run.failure.stage if run.failure else run.stage
     notice = _with(notice, environment=where, outcome=str(run.outcome), serious=serious)
     _queue(tx, config, notice)
@@ -111,21 +114,16 @@ def _of_run(run: Run, name: str, event: str, at: float, text: str) -> Notice:
     )
 
 
-def _end_text(run: Run, serious: bool) -> str:
+def _end_text(run: Run) -> str:
     why = run.reason
     if run.failure:
         where = f"{run.failure.stage}/{run.failure.step}"
         why = f"{where}: {run.failure.message} {run.failure.advice}".strip()
     what = f"reverted {run.stages[-1]}" if run.kind == Kind.REVERT and run.outcome == Outcome.LIVE else ""
     what = what or ("is live" if run.outcome == Outcome.LIVE else str(run.outcome))
-    mark = (
-        "SERIOUS · " if serious and run.outcome == Outcome.FAILED else ""
-    )  # a live run's reason says it already
     who = run.pusher or run.by
     about = " ".join(part for part in (run.short, run.message) if part)
-    return (
-        f"{mark}{run.id} {what}: {why}" + (f" · {about}" if about else "") + (f" · by {who}" if who else "")
-    )
+    return f"{run.id} {what}: {why}" + (f" · {about}" if about else "") + (f" · by {who}" if who else "")
 
 
 def _serious(config: Config, run: Run) -> bool:

@@ -1,5 +1,5 @@
-"""Everything that Pushlive keeps: runs, releases, environments, events, leases, tokens, messages. Only this package
-imports ``redis``."""
+"""Everything that Pushlive keeps: runs, releases, environments, events, leases, tokens, messages. No other package
+knows the keys."""
 
 from pipeline.store.leases import Lease, LeaseReaper
 from pipeline.store.outbox import Outage, Receiver

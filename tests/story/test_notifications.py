@@ -146,9 +146,13 @@ def test_a_serious_run_is_notified_once_even_to_a_receiver_of_serious_alone(make
     world.push("quick")
     world.builder.before("build", lambda: world.clock.sleep(90))
     world.push("slow")
-    assert mail.got() == ["hello#2/live"]
-    assert mail.said("hello#2/live")["serious"] is True
-    assert "SERIOUS" in mail.said("hello#2/live")["text"]
+    world.builder.before("build", lambda: world.clock.sleep(90))
+    world.break_app(3, "/")
+    world.push("slow and broken")
+    assert mail.got() == ["hello#2/live", "hello#3/failed"]
+    for name in mail.taken():
+        assert mail.said(name)["serious"] is True
+        assert str(mail.said(name)["text"]).count("SERIOUS") == 1
 
 
 def test_a_pipelines_own_receivers_replace_the_general_ones(make_world):

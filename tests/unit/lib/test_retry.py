@@ -48,6 +48,16 @@ def test_the_time_that_the_attempts_take_counts() -> None:
     assert retry.pause() is None
 
 
+def test_an_extension_lengthens_the_timeout_and_never_shortens_it() -> None:
+    clock = FakeClock()
+    retry = Retry(Backoff(1, factor=1), clock, timeout=2)
+    retry.extend(1)
+    clock.sleep(2)
+    assert retry.pause() is None
+    retry.extend(5)
+    assert retry.pause() == 1
+
+
 def test_after_a_reset_the_delays_begin_again() -> None:
     retry = Retry(Backoff(1), FakeClock())
     assert [retry.pause(), retry.pause()] == [1, 2]
