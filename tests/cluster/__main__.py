@@ -1,4 +1,4 @@
-"""``python -m tests.cluster``: a real Kubernetes cluster of one node, up and down. See ``scripts/cluster``."""
+"""``python -m tests.cluster``: starts and stops a real Kubernetes cluster of one node. See ``scripts/cluster``."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def main(words: list[str]) -> int:
 
 
 def locked(act: Callable[[], int]) -> int:
-    """One at a time: whoever comes second finds done what they came for."""
+    """Runs one command at a time; a second one finds the result of the first."""
     if os.getuid():
-        fail(f"Only root can make a node of this machine. {build.ELSEWHERE}")
+        fail(f"Only root can run a node on this machine. {build.ELSEWHERE}")
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "cluster.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -93,11 +93,11 @@ def well() -> bool:
 
 
 def begin() -> None:
-    """From nothing. Whatever an ended cluster left behind goes first, so that no old state is believed."""
+    """Creates a new cluster. What an earlier one left behind is removed first, so that no old state is used."""
     packages()
     program, image = build.node(), build.pause_image()
     if HOME.exists() or RUN.exists():
-        say("clearing what the last cluster left behind")
+        say("removing what the last cluster left behind")
         clear()
     for folder in (HOME, RUN, BIN, LOGS):
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,14 +112,14 @@ def begin() -> None:
 def packages() -> None:
     present = all(shutil.which(name) for name in PROGRAMS) and (CNI / "bridge").exists()
     if not present and subprocess.run([ROOT / "scripts" / "setup", "--cluster", "--yes"]).returncode:
-        fail("The cluster's packages could not be installed; see above.")
+        fail("The cluster's packages could not be installed; see the messages above.")
 
 
 def go() -> None:
-    """Starts whatever does not run, stage by stage."""
+    """Starts the components that do not run, stage by stage."""
     if not all(component.path.is_symlink() for component in ALL):
         fail(
-            "The cluster that runs was made by another version of these scripts: scripts/cluster down, then up."
+            "The running cluster was created by another version of these scripts. Run scripts/cluster down, then up."
         )
     network.up()
     leftovers.make_groups()
@@ -137,7 +137,7 @@ def go() -> None:
 
 
 def launch(components: Sequence[Component]) -> None:
-    """Starts them together; returns when they are well."""
+    """Starts them together; returns once they are healthy."""
     for component in components:
         start(component)
     for component in components:
@@ -150,11 +150,11 @@ def launch(components: Sequence[Component]) -> None:
 
 
 def sandbox() -> None:
-    """The sandbox's image is handed over; again after a restart, where it is there already."""
+    """Imports the sandbox's image. Idempotent."""
     arguments = ["-a", str(SOCKET), "-n", "k8s.io", "images", "import", str(HOME / "pause.tar")]
     done = subprocess.run(["ctr", *arguments], capture_output=True, text=True)
     if done.returncode:
-        fail(f"containerd did not take the sandbox's image: {done.stderr.strip()}")
+        fail(f"containerd did not import the sandbox's image: {done.stderr.strip()}")
 
 
 def ask(path: str) -> dict:
@@ -162,11 +162,11 @@ def ask(path: str) -> dict:
 
 
 def state() -> str:
-    """What the node says of itself: Ready, or why not."""
+    """Ready, or why the node is not."""
     try:
         conditions = ask(f"/api/v1/nodes/{NODE}")["status"].get("conditions", [])
     except OSError as error:
-        return f"the API server does not tell ({error})"
+        return f"the API server does not answer ({error})"
     found = next((one for one in conditions if one["type"] == "Ready"), None)
     if not found:
         return "it has not reported yet"
@@ -174,7 +174,7 @@ def state() -> str:
 
 
 def ready() -> bool:
-    """The node takes pods, and a namespace's service account, which every pod needs, is made."""
+    """True if the node accepts pods, and a namespace has its service account, which every pod needs."""
     if state() != "Ready":
         return False
     with suppress(OSError):
@@ -185,9 +185,9 @@ def ready() -> bool:
 
 def down() -> int:
     if not HOME.exists() and not RUN.exists():
-        say("nothing runs")
+        say("no cluster runs")
         return 0
-    say("ending the cluster and taking its data away")
+    say("stopping the cluster and removing its data")
     clear()
     return 0
 
@@ -217,12 +217,14 @@ def status() -> int:
 
 def named(name: str) -> Component:
     found = next((component for component in ALL if component.name == name), None)
-    return found or fail(f"There is no component {name}; there are: {', '.join(one.name for one in ALL)}.")
+    return found or fail(
+        f"There is no component {name}. The components are: {', '.join(one.name for one in ALL)}."
+    )
 
 
 def one(act: str, component: Component) -> int:
     if not BIN.exists():
-        fail("There is no cluster; make one with: scripts/cluster up")
+        fail("There is no cluster. Create one with: scripts/cluster up")
     if act == "start":
         launch([] if pid(component) else [component])
         wait(component)
@@ -234,7 +236,7 @@ def one(act: str, component: Component) -> int:
 def kubectl(arguments: list[str]) -> int:
     program = BIN / "kubectl"
     if not program.exists():
-        fail("There is no cluster; make one with: scripts/cluster up")
+        fail("There is no cluster. Create one with: scripts/cluster up")
     return subprocess.call([program, *arguments], env={**os.environ, "KUBECONFIG": str(KUBECONFIG)})
 
 

@@ -1,4 +1,4 @@
-"""The two programs of ours, node and pause: built once by Go, kept by the version and what they are made from."""
+"""The programs node and pause, built by Go once for each version and content of their sources."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.cluster.where import CACHE, VERSION, fail, say
 from tests.support.paths import ROOT
 
 SOURCES = ROOT / "tests" / "cluster"
-PAUSE = "pushlive.test/pause:1"  # the sandbox's image: made here, never pulled
+PAUSE = "pushlive.test/pause:1"  # the sandbox's image: built here, never pulled
 ELSEWHERE = (
-    "The tests run on any other cluster, too: PUSHLIVE_TEST_KUBECONFIG names its kubeconfig file and "
+    "The tests also run on any other cluster: PUSHLIVE_TEST_KUBECONFIG names its kubeconfig file and "
     "PUSHLIVE_TEST_REGISTRY a registry that it can pull from."
 )
 
 
 def node() -> Path:
-    """The program that is every component."""
+    """The program that contains every component."""
     major, minor = VERSION.removeprefix("v").split(".")[:2]
     values = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     flags = [
@@ -50,7 +50,7 @@ def built(name: str, flags: str, duration: str) -> Path:
 
 
 def forget_older(program: Path, prefix: str) -> None:
-    """Three are kept, as checkouts beside each other may want theirs: 140 MB each."""
+    """Keeps three, since several checkouts may need their own: 140 MB each."""
     all_of_it = sorted(program.parent.glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
     for path in all_of_it[:-3]:
         path.unlink(missing_ok=True)
@@ -58,10 +58,8 @@ def forget_older(program: Path, prefix: str) -> None:
 
 def go(folder: Path, flags: str, program: Path, duration: str) -> None:
     if not shutil.which("go"):
-        fail(
-            f"Go is missing (1.26 or newer, see https://go.dev/dl), which {folder} is built with. {ELSEWHERE}"
-        )
-    say(f"building {program} of {folder}, once: {duration}")
+        fail(f"Go 1.26 or newer is needed to build {folder} (see https://go.dev/dl). {ELSEWHERE}")
+    say(f"building {program} from {folder}, once: {duration}")
     program.parent.mkdir(parents=True, exist_ok=True)
     unfinished = program.with_name(f"{program.name}.{os.getpid()}")
     log = CACHE / f"build-{folder.name}.log"
@@ -70,20 +68,20 @@ def go(folder: Path, flags: str, program: Path, duration: str) -> None:
         environment = {**os.environ, "CGO_ENABLED": "0"}
         done = subprocess.run(command, cwd=folder, env=environment, stdout=output, stderr=output)
     if done.returncode:
-        fail(f"Go could not build {folder}: {why(log)} (all of it: {log}). {ELSEWHERE}")
+        fail(f"Go could not build {folder}: {why(log)} (its output: {log}). {ELSEWHERE}")
     unfinished.rename(program)
 
 
 def why(log: Path) -> str:
-    """The cause in a line: mostly that the modules cannot be fetched."""
+    """The cause in one line: usually that the modules cannot be downloaded."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     fetching = [line for line in lines if "dial tcp" in line or "proxy" in line.lower()]
-    said = (fetching or lines or ["it said nothing"])[-1]
+    said = (fetching or lines or ["no output"])[-1]
     return f"the module proxy does not answer (go env GOPROXY): {said}" if fetching else said
 
 
 def pause_image() -> bytes:
-    """The sandbox's image, in the form of `docker save`."""
+    """The sandbox's image, in the format of `docker save`."""
     program = pause().read_bytes()
     layer = packed({"pause": program})
     config = {

@@ -1,4 +1,4 @@
-"""The components: what each is started with, and how one asks whether it is well."""
+"""The components: their options and their health checks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from tests.cluster.where import (
 
 @dataclass(frozen=True)
 class Component:
-    """``program`` is a name that PATH knows, or "" where it is the program of ours. ``health`` is an address that
-    answers while all is well: http, https (by the cluster's authority, as its administrator) or a unix socket."""
+    """``program``: its name in PATH, or "" for the program that is built here. ``health``: an address that answers
+    while it is healthy: http, https (with the cluster's authority, as its administrator) or a Unix socket."""
 
     name: str
     options: Callable[[], dict[str, str | Path | int]]
@@ -41,7 +41,7 @@ class Component:
 
     @property
     def path(self) -> Path:
-        """Its link in bin/: by that a running process is known to be ours."""
+        """Its link in bin/, by which its process is recognised."""
         return BIN / self.name
 
     def command(self) -> list[str]:
@@ -62,7 +62,7 @@ def etcd() -> dict[str, str | Path | int]:
         "listen-peer-urls": peers,
         "initial-advertise-peer-urls": peers,
         "initial-cluster": f"{NODE}={peers}",
-        "unsafe-no-fsync": "true",  # nobody misses a test's data
+        "unsafe-no-fsync": "true",  # a test's data may be lost
         "log-level": "warn",
     }
 
@@ -109,7 +109,7 @@ def scheduler() -> dict[str, str | Path | int]:
 
 
 def beside(name: str, port: int) -> dict[str, str | Path | int]:
-    """What those two have in common that stand beside the API server."""
+    """The options that controller manager and scheduler share."""
     own = keys.client(name)
     return {
         "kubeconfig": own,
@@ -150,8 +150,9 @@ REGISTRIES = tuple(
     for name, port in (("registry", REGISTRY), ("locked-registry", LOCKED_REGISTRY))
 )
 APISERVER = Component("kube-apiserver", apiserver, f"https://{ADDRESS}:{API}/readyz")
-# Elsewhere these two end when the API server is away for long, as they lose their lead, and are started again. Here
-# they have no rival; but one that went on would take its own blindness for the nodes' silence.
+# On other clusters these two lose their leader election while the API server is away, end, and are started again. Here
+# they have no leader election, so they are restarted with the API server: otherwise they would take its absence for
+# silence of the nodes.
 LEADERS = (
     Component("kube-controller-manager", controllers, f"https://127.0.0.1:{CONTROLLERS}/healthz"),
     Component("kube-scheduler", scheduler, f"https://127.0.0.1:{SCHEDULER}/healthz"),
@@ -171,6 +172,6 @@ CLIENTS = (
     ),
     Component("kubelet", kubelet, f"http://127.0.0.1:{KUBELET_HEALTH}/healthz"),
 )
-# In the order in which they are started; ended in the opposite one.
+# They start in this order, and end in the opposite one.
 STAGES = ((ETCD_, CONTAINERD, *REGISTRIES), (APISERVER,), CLIENTS)
 ALL = tuple(component for stage in STAGES for component in stage)

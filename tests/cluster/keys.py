@@ -1,4 +1,4 @@
-"""The cluster's certificates, made with openssl: one authority of its own, and who speaks to whom under which name."""
+"""The cluster's certificates, made with openssl: one authority, and a certificate for each server and client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Holder:
         return (f"/O={self.group}" if self.group else "") + f"/CN={self.user}"
 
 
-SERVER = Holder("server", NODE)  # what the API server, kubelet, controllers and scheduler show
+SERVER = Holder("server", NODE)  # of the API server, kubelet, controllers and scheduler
 TO_KUBELET = Holder("to-kubelet", "kube-apiserver-kubelet-client", "system:masters")
 CLIENTS = (
     Holder("admin", "pushlive-test-admin", "system:masters"),
@@ -40,7 +40,7 @@ CLIENTS = (
 
 
 def make() -> None:
-    """Makes all keys, certificates and kubeconfig files anew."""
+    """Creates new keys, certificates and kubeconfig files."""
     KEYS.mkdir(mode=0o700, parents=True, exist_ok=True)
     CONFIG.mkdir(exist_ok=True)
     certificate("authority", "/CN=pushlive-test", "basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign")
@@ -72,7 +72,7 @@ def certificate(file: str, subject: str, *extensions: str, signed: bool = False)
 def openssl(*arguments: str | Path) -> None:
     done = subprocess.run(["openssl", *arguments], capture_output=True, text=True)
     if done.returncode:
-        fail(f"openssl could not make a certificate (3.0 or newer is needed): {done.stderr.strip()}")
+        fail(f"openssl could not create a certificate (3.0 or newer is needed): {done.stderr.strip()}")
 
 
 def crt(file: str) -> Path:
@@ -84,12 +84,12 @@ def key(file: str) -> Path:
 
 
 def client(name: str) -> Path:
-    """The kubeconfig that a component, or the administrator, comes with."""
+    """The kubeconfig of a component or of the administrator."""
     return KUBECONFIG if name == "admin" else CONFIG / f"{name}.conf"
 
 
 def kubeconfig(holder: Holder) -> None:
-    """Everything is inside, so that a copy of the file works elsewhere, too."""
+    """Contains all keys and certificates, so that a copy of the file works anywhere."""
 
     def inside(path: Path) -> str:
         return base64.b64encode(path.read_bytes()).decode()

@@ -1,4 +1,5 @@
-"""What pods leave behind when nobody ends them: processes, shims, mounts, network namespaces, control groups, data."""
+"""Removes what pods leave behind if they are not ended: processes, shims, mounts, network namespaces, control groups
+and data."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ from tests.cluster.processes import command, gone
 from tests.cluster.where import CGROUP, HOME, NETWORK, RUN, SOCKET
 
 CGROUPS = Path("/sys/fs/cgroup")
-NOTES = Path("/var/lib/cni/results")  # the network library's, of what it made
+NOTES = Path("/var/lib/cni/results")  # what the network plugins created
 POD_LOGS = Path("/var/log/containers")
 DEVICES = Path("/var/lib/kubelet/device-plugins")
 
 
 def groups() -> list[Path]:
-    """The control group that all pods are in: one per controller in version 1, one in version 2."""
+    """The control groups that all pods are in: one for each controller in version 1, one in version 2."""
     roots = [CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else sorted(CGROUPS.iterdir())
     return [root / CGROUP.strip("/") for root in roots if root.is_dir() and not root.is_symlink()]
 
@@ -27,16 +28,16 @@ def groups() -> list[Path]:
 def make_groups() -> None:
     for group in groups():
         if group.parent.name == "unified":
-            continue  # version 2 beside version 1: no pod is in there
+            continue  # version 2 beside version 1: it contains no pod
         group.mkdir(exist_ok=True)
-        for name in ("cpuset.cpus", "cpuset.mems"):  # in version 1 a new one has none
+        for name in ("cpuset.cpus", "cpuset.mems"):  # in version 1 they are empty at first
             with suppress(FileNotFoundError):
                 if not (group / name).read_text().strip():
                     (group / name).write_text((group.parent / name).read_text())
 
 
 def clear() -> None:
-    """Ends every pod and takes everything away, this cluster's alone."""
+    """Ends every pod of this cluster, and removes everything of it."""
     end_processes()
     unmount()
     forget_notes()
@@ -49,7 +50,7 @@ def clear() -> None:
 
 
 def end_processes() -> None:
-    """The shims first: they would report."""
+    """Includes the shims, which would report an ended pod."""
     numbers = shims()
     for group in groups():
         for folder, _, _ in os.walk(group):
@@ -72,7 +73,7 @@ def shims() -> set[int]:
 
 
 def unmount() -> None:
-    """The last mounted first."""
+    """In the reverse order of mounting."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
     for point in reversed(points):
@@ -81,7 +82,7 @@ def unmount() -> None:
 
 
 def forget_notes() -> None:
-    """What is written outside of our folders, whatever one configures."""
+    """Removes files that are always written outside of the cluster's folders."""
     for note in NOTES.glob(f"{NETWORK}-*-eth0"):
         sandbox = note.name.removeprefix(f"{NETWORK}-").removesuffix("-eth0")
         note.unlink(missing_ok=True)
@@ -89,5 +90,5 @@ def forget_notes() -> None:
     for link in POD_LOGS.glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(HOME):
             link.unlink()
-    if [entry.name for entry in DEVICES.parent.glob("*")] == [DEVICES.name]:  # no other kubelet lives there
+    if [entry.name for entry in DEVICES.parent.glob("*")] == [DEVICES.name]:  # no other kubelet uses it
         shutil.rmtree(DEVICES.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The node's network: the pods' bridge, the routes to Services, and the packet filter's rules; and all of it away."""
+"""The node's network: the pods' bridge, the routes to Services, and the firewall rules."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from pathlib import Path
 
 from tests.cluster.where import ADDRESS, BRIDGE, PODS, SERVICES, fail
 
-MARK = "pushlive-cluster"  # the comment at every rule of ours
+MARK = "pushlive-cluster"  # the comment of every rule that is added here
 RULES = (
-    # Docker lets nothing be forwarded that it does not know.
+    # Docker drops forwarded packets of other networks.
     f"*filter\n-I FORWARD -i {BRIDGE} -m comment --comment {MARK} -j ACCEPT\n"
     f"-I FORWARD -o {BRIDGE} -m comment --comment {MARK} -j ACCEPT\n"
-    # While kube-proxy exchanges its rules the kernel may let a packet by with no pod chosen for it. Dropped before the
-    # connection is remembered that way, it is sent again a second later; let through, nobody would ever answer it.
+    # While kube-proxy replaces its rules, a packet may pass with no pod chosen for it, and would never be answered.
+    # Dropped before the kernel tracks the connection, it is sent again a second later.
     f"-I FORWARD -d {SERVICES} -m comment --comment {MARK} -j DROP\n"
     f"-A OUTPUT -d {SERVICES} -m comment --comment {MARK} -j DROP\nCOMMIT\n"
     f"*nat\n-I POSTROUTING -s {PODS} ! -d {PODS} ! -o {BRIDGE} -m comment --comment {MARK} -j MASQUERADE\nCOMMIT\n"
 )
 SYSCTLS = {
     "net/ipv4/ip_forward": "1",
-    # A Service's answer between two pods of the bridge passes the packet filter, too.
+    # A Service's answer between two pods of the bridge must pass the firewall.
     "net/bridge/bridge-nf-call-iptables": "1",
 }
-# Chains that kubelet, kube-proxy and the plugins make.
+# Chains that kubelet, kube-proxy and the plugins create.
 CHAINS = re.compile(r"(KUBE|CNI)-")
 
 
 def up() -> None:
-    """Makes what is missing."""
+    """Creates what is missing. Idempotent."""
     if run("ip", "link", "show", BRIDGE).returncode:
         must("ip", "link", "add", BRIDGE, "type", "bridge")
     prefix = PODS.partition("/")[2]
     must("ip", "address", "replace", f"{ADDRESS}/{prefix}", "dev", BRIDGE)
     must("ip", "link", "set", BRIDGE, "up")
-    # To a Service even where the machine has no default route; by this address, which pods can answer.
+    # Reaches Services without a default route, from an address that pods can answer.
     must("ip", "route", "replace", SERVICES, "dev", BRIDGE, "src", ADDRESS)
     for name, value in SYSCTLS.items():
         sysctl(Path("/proc/sys") / name, value)
@@ -52,11 +52,11 @@ def sysctl(path: Path, value: str) -> None:
         if path.read_text().strip() != value:
             path.write_text(value)
     except OSError as error:
-        fail(f"{path} cannot be set to {value} ({error}): Services would not be reachable from pods.")
+        fail(f"{path} cannot be set to {value} ({error}), so pods could not reach Services.")
 
 
 def down() -> None:
-    """Takes the bridge and every rule away that the cluster made."""
+    """Removes the bridge, and every rule that the cluster created."""
     for program in ("iptables", "ip6tables"):
         with suppress(FileNotFoundError):
             for table in ("filter", "nat", "mangle", "raw"):
@@ -67,7 +67,7 @@ def down() -> None:
 
 
 def cleaning(saved: str) -> Iterator[str]:
-    """The lines that take our rules and chains out of what iptables-save wrote."""
+    """The iptables-restore lines that remove the cluster's rules and chains from what iptables-save wrote."""
     chains = [line[1:].split()[0] for line in saved.splitlines() if line.startswith(":")]
     ours = [chain for chain in chains if CHAINS.match(chain)]
     for line in saved.splitlines():

@@ -1,4 +1,4 @@
-"""Starting, finding, asking and ending the components' processes. Each has its number in pids/, its output in logs/."""
+"""Starts, finds, checks and stops the components' processes. Process ids are in pids/, output is in logs/."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tests.cluster import keys
 from tests.cluster.components import Component
 from tests.cluster.where import LOGS, PIDS, fail
 
-PATIENCE = 60.0  # seconds until a component answers, on a busy machine
-FAREWELL = 5.0  # seconds to end before it is killed
+START_TIMEOUT = 60.0  # seconds until a component answers, on a busy machine
+STOP_TIMEOUT = 5.0  # seconds until it is killed
 
 
 def pid(component: Component) -> int | None:
-    """Its process, if that runs: a number that another program got meanwhile is not it."""
+    """Its process id, or None if it does not run. A process id that another program has got since does not count."""
     try:
         number = int((PIDS / f"{component.name}.pid").read_text())
     except (OSError, ValueError):
         return None
-    until(lambda: command(number) or not runs(number), 1)  # for a moment after its start it has no words yet
+    until(lambda: command(number) or not runs(number), 1)  # just after its start it has no command line yet
     return number if command(number)[:1] == [str(component.path)] else None
 
 
 def command(number: int) -> list[str]:
-    """Its words; empty for one that does not run."""
+    """The process's command line; empty if it does not run."""
     try:
         return Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
@@ -40,7 +40,7 @@ def command(number: int) -> list[str]:
 
 
 def runs(number: int) -> bool:
-    """It is neither gone nor gone but for its parent's notice."""
+    """True unless it is gone or a zombie."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
@@ -64,17 +64,17 @@ def start(component: Component) -> None:
 
 
 def stop(components: Iterable[Component], how: signal.Signals = signal.SIGTERM) -> None:
-    """Ends them together; whoever does not go in time is killed. Returns when they are gone."""
+    """Stops them together, and kills those that do not end in time. Returns once they are gone."""
     running = {number for one in components if (number := pid(one))}
     for number in running:
         with suppress(ProcessLookupError):
-            os.kill(number, signal.SIGCONT)  # a frozen one would not hear
+            os.kill(number, signal.SIGCONT)  # a stopped process would not handle the signal
             os.kill(number, how)
-    if not gone(running, FAREWELL):
+    if not gone(running, STOP_TIMEOUT):
         for number in running:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-        gone(running, FAREWELL)
+        gone(running, STOP_TIMEOUT)
 
 
 def gone(numbers: Iterable[int], seconds: float) -> bool:
@@ -97,18 +97,18 @@ def until(condition: Callable[[], object], seconds: float) -> bool:
 
 
 def wait(component: Component) -> None:
-    """Returns once it is well; Failed with its last lines when it ended or takes too long."""
-    until(lambda: healthy(component) or not pid(component), PATIENCE)
+    """Returns once it is healthy. Raises Failed with its last lines if it has ended or takes too long."""
+    until(lambda: healthy(component) or not pid(component), START_TIMEOUT)
     if healthy(component):
         return
     state = "does not answer" if pid(component) else "ended"
     log = LOGS / f"{component.name}.log"
     lines = log.read_text(errors="replace").splitlines()[-5:]
-    fail(f"{component.name} {state}. Its last lines (all: {log}):\n  " + "\n  ".join(lines))
+    fail(f"{component.name} {state}. Its last lines (from {log}):\n  " + "\n  ".join(lines))
 
 
 def healthy(component: Component) -> bool:
-    """It runs and answers that it is well."""
+    """True if it runs and its health check succeeds."""
     if not pid(component):
         return False
     if component.health.startswith("unix:"):
@@ -120,7 +120,7 @@ def healthy(component: Component) -> bool:
 
 
 def get(url: str, seconds: float = 5.0) -> bytes:
-    """Asked as the administrator; b" " for an empty answer. OSError for everything else than 200."""
+    """A GET as the administrator; b" " for an empty answer. Raises OSError for any status but 200."""
     tls = None
     if url.startswith("https:"):
         tls = ssl.create_default_context(cafile=str(keys.crt("authority")))

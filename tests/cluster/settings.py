@@ -40,7 +40,7 @@ PASSWORD_HASH = "$2b$04$B4bQCtuIYooo/b6TJXXOzeBcjosbfpvbD8Uc/tSw4DwnGKJ9AT5t."
 
 
 def write() -> None:
-    """Writes all of them anew."""
+    """Writes all of them."""
     network = CONFIG / "cni"
     network.mkdir(parents=True, exist_ok=True)
     (network / "10-pushlive.conflist").write_text(json.dumps(cni(), indent=1))
@@ -56,12 +56,12 @@ def write() -> None:
 
 
 def cni() -> dict[str, Any]:
-    """Masquerading and the way through FORWARD are network.py's: one rule for all pods instead of some for each."""
+    """Without masquerading: network.py has one rule for all pods instead of several for each."""
     bridge = {
         "type": "bridge",
         "bridge": BRIDGE,
         "isGateway": True,
-        "hairpinMode": True,  # a pod that asks its own Service may be answered by itself
+        "hairpinMode": True,  # a pod can reach itself through its Service
         "ipam": {
             "type": "host-local",
             "ranges": [[{"subnet": PODS, "gateway": ADDRESS}]],
@@ -74,7 +74,7 @@ def cni() -> dict[str, Any]:
 
 
 def containerd() -> str:
-    """An instance of its own beside Docker's. Registries on localhost speak plain HTTP by its own default."""
+    """An instance beside Docker's. By default it uses plain HTTP for registries on localhost."""
     return f"""version = 2
 root = {json.dumps(str(HOME / "containerd"))}
 state = {json.dumps(str(RUN / "containerd"))}
@@ -83,8 +83,8 @@ disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED)}]
   address = {json.dumps(str(SOCKET))}
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = {json.dumps(PAUSE)}
-  restrict_oom_score_adj = true # where we may not lower it ourselves, a pod need not fail for it
-  netns_mounts_under_state_dir = true # where they are found and taken away
+  restrict_oom_score_adj = true # pods must not fail if this process may not lower the score
+  netns_mounts_under_state_dir = true # where leftovers.py removes them
   max_concurrent_downloads = 8
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -122,7 +122,7 @@ def kubelet() -> dict[str, Any]:
         "clusterDomain": DOMAIN,
         "podLogsDir": str(LOGS / "pods"),
         "volumePluginDir": str(HOME / "kubelet" / "plugins"),
-        # A machine for tests: control groups of either version, swap, little room.
+        # A test machine may have control groups of either version, swap, and little disk space.
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": CGROUP,
         "failCgroupV1": False,
@@ -133,7 +133,7 @@ def kubelet() -> dict[str, Any]:
         "imageGCHighThresholdPercent": 100,
         "serializeImagePulls": False,
         "registryPullQPS": 0,
-        # A dead kubelet is to be noticed in seconds.
+        # So that a dead kubelet is noticed within seconds.
         "nodeStatusUpdateFrequency": "2s",
         "nodeLeaseDurationSeconds": 8,
         "syncFrequency": "10s",
@@ -153,15 +153,15 @@ def proxy() -> dict[str, Any]:
         "healthzBindAddress": f"127.0.0.1:{PROXY_HEALTH}",
         "metricsBindAddress": f"127.0.0.1:{PROXY_METRICS}",
         "nodePortAddresses": ["primary"],
-        # A changed Service acts at once.
+        # A changed Service takes effect at once.
         "iptables": {"minSyncPeriod": "100ms", "syncPeriod": "30s", "localhostNodePorts": False},
-        # The kernel's own limits stay as they are: in a container they cannot be written.
+        # Keeps the kernel's limits, which cannot be changed in a container.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
 
 
 def dns() -> str:
-    """On the node itself; names of other places are asked of whomever this machine asks."""
+    """On the node itself; other names are resolved by this machine's name servers."""
     known = re.search(r"^nameserver", Path("/etc/resolv.conf").read_text(), re.MULTILINE)
     return f""".:53 {{
     bind {ADDRESS}

@@ -1,4 +1,4 @@
-"""Where the test cluster lies and what its parts are called by: one place for every path, port and address."""
+"""Every path, port and address of the test cluster."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ CONTEXT = "pushlive-test"  # the administrator's context
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pushlive"
 HOME = Path(os.environ.get("PUSHLIVE_TEST_CLUSTER") or CACHE / "cluster").absolute()
-RUN = Path("/run/pushlive-cluster")  # sockets: their paths have to be short
+RUN = Path("/run/pushlive-cluster")  # sockets, whose paths must be short
 SOCKET = RUN / "containerd.sock"
 BIN, LOGS, PIDS, KEYS, CONFIG = (HOME / name for name in ("bin", "logs", "pids", "keys", "config"))
 KUBECONFIG = HOME / "admin.conf"
 CNI = Path("/usr/lib/cni")  # Debian's containernetworking-plugins
-CGROUP = "/pushlive-cluster"  # what all pods are under: ours alone to end
+CGROUP = "/pushlive-cluster"  # the parent of all pods' control groups
 
-# Pods, their gateway (the node itself: private to this machine, whatever its other addresses are) and Services.
+# Pods, their gateway (the node itself, private to this machine) and Services.
 BRIDGE = "pushlive-pods"
-NETWORK = "pushlive-cluster"  # what the network plugins call it
+NETWORK = "pushlive-cluster"  # its name for the network plugins
 PODS = "10.244.0.0/24"
 ADDRESS = "10.244.0.1"
 SERVICES = "10.96.0.0/16"
-FIRST_SERVICE = "10.96.0.1"  # the API server's own
+FIRST_SERVICE = "10.96.0.1"  # the API server's
 
 API = 16443
 ETCD, ETCD_PEERS = 12379, 12380
@@ -35,7 +35,7 @@ KUBELET, KUBELET_HEALTH = 10250, 10248
 PROXY_HEALTH, PROXY_METRICS = 10256, 10249
 DNS_HEALTH = 10254
 REGISTRY, LOCKED_REGISTRY = 15000, 15001
-# The locked registry's only user: known to everybody, since it listens on loopback alone.
+# The locked registry's only user. The password is public: the registry listens only on loopback.
 REGISTRY_USER, REGISTRY_PASSWORD = "pushlive", "loopback-only"
 
 
@@ -44,7 +44,7 @@ def say(text: str) -> None:
 
 
 class Failed(Exception):
-    """What went wrong, where, and what to do about it."""
+    """The message says what failed, where, and what to do."""
 
 
 def fail(text: str) -> NoReturn:

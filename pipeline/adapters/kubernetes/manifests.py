@@ -38,13 +38,8 @@ PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new co
 CPU_SHARE = 0.1  # of the CPU limit, requested from the scheduler
 SMALLEST_CPU = 10  # thousandths of a core
 PROBE_TIMEOUT = 5  # seconds for one readiness probe
-_NOT_IN_PODS = {
-    "drain",
-    "keep_warm",
-    "ready",
-    "release",
-    "replicas",
-}  # settings of a service that change no pod
+# Settings of a service that change no pod.
+_NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas"}
 PORT = "http"  # the name of the container's port, so that a Service does not need its number
 
 
