@@ -85,7 +85,7 @@ class Reconciler:
     # ── traffic ──────────────────────────────────────────────────────────────
 
     def _serving(self) -> Iterator[Difference]:
-        """The active slot runs, and the proxy sends the traffic there; nowhere where none is active."""
+        """The active slot runs, and the proxy sends the traffic there; without an active slot, nowhere."""
         active = self._environment.active
         if active is None:
             yield from self._serving_nothing()

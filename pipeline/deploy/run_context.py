@@ -70,17 +70,17 @@ class RunContext:
         """One transaction, fenced by the leases that this worker holds. ``act`` gets the run as the store has it and
         returns the run to write. Raises LeaseLost if one of the leases is lost, and what ``act`` raises."""
         self.flush()
-        told = [event for event in map(self._masker.event, events) if event]
+        masked = [event for event in map(self._masker.event, events) if event]
 
         def whole(transaction: Transaction) -> Run:
             run = self._masker.run(act(transaction, transaction.run(self.run.number)))
             transaction.put_run(run)
-            for event in told:
+            for event in masked:
                 transaction.event(run.number, event)
             return run
 
         self.run = self.store.transact(self.run.pipeline, whole, fence=self._fences)
-        for event in told:
+        for event in masked:
             self._log.write(event)
         return self.run
 

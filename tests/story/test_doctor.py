@@ -1,4 +1,4 @@
-"""`doctor` says every difference between the records and what is really there; `--fix` and the keeper mend them."""
+"""`doctor` reports every difference between the records and the engine; `--fix` and the keeper repair them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ DIFFERENCES = [
 
 
 @pytest.mark.parametrize("break_it", DIFFERENCES, ids=lambda act: act.__name__)
-def test_every_difference_is_said_by_looking_and_mended_by_fix(two, break_it):
+def test_every_difference_is_reported_without_a_change_and_repaired_by_fix(two, break_it):
     said = break_it(two)
     before = len(two.engine.calls)
     assert said in found(two)
@@ -102,7 +102,7 @@ def test_a_warm_slot_that_cannot_run_any_more_is_not_claimed(two):
     assert found(two) == []
 
 
-def test_what_a_run_holds_is_left_to_it_and_that_is_said(two):
+def test_fix_leaves_an_environment_to_its_run_and_says_so(two):
     lease = two.store.leases.take("env:hello/live", "somebody")
     two.engine.active["hello", "live"] = "blue"
     assert two.fix() == ("hello/live: a run, or the keeper, is at work there; try again in a moment",)
@@ -110,7 +110,7 @@ def test_what_a_run_holds_is_left_to_it_and_that_is_said(two):
     two.store.leases.drop(lease)
 
 
-def test_what_cannot_be_mended_is_said(two):
+def test_fix_reports_what_it_cannot_repair(two):
     two.engine.vanish(live(two, "green"))
     two.engine.gone.add(two.store.release("hello", 2).image)
     assert any("is no longer on this machine" in line for line in two.fix())

@@ -25,7 +25,7 @@ def test_fault_29_failing_smoke_in_dev_leaves_everything_else(world):
     assert dev.slots["green"].until == pytest.approx(world.clock.now() + 600, abs=5)
 
 
-def test_a_check_that_failed_is_told_also_where_its_last_lines_cannot_be_read(world):
+def test_a_failed_check_is_reported_even_if_the_last_lines_cannot_be_read(world):
     world.push("one")
     world.break_app(2)
     world.engine.fail("logs", EngineFailed("logs: not allowed.", advice="Grant it."))
@@ -35,7 +35,7 @@ def test_a_check_that_failed_is_told_also_where_its_last_lines_cannot_be_read(wo
     assert failure.evidence == ("(its last lines could not be read: logs: not allowed.)",)
 
 
-def test_fault_28_a_check_answered_by_the_old_release_is_found_out(world):
+def test_fault_28_a_check_that_the_old_release_answers_fails(world):
     world.push("one")
     preview = world.engine.preview
     old = SlotRef("hello", "dev", 0, "blue")
@@ -51,7 +51,7 @@ def test_fault_28_a_check_answered_by_the_old_release_is_found_out(world):
     assert world.serving() == {"dev": 1, "qa": 1, "live": 1}
 
 
-def test_a_verification_that_fails_after_the_switch_goes_back(world):
+def test_a_failed_verification_switches_back(world):
     world.push("one")
     gone = world.engine.public
     world.engine.public = lambda spec: (
@@ -271,7 +271,7 @@ def test_cancel_ends_a_run_at_its_next_safe_point(world):
     assert world.serving() == {"dev": 1, "qa": 1, "live": 1}
 
 
-def test_fault_23_passing_trouble_is_met_by_trying_again(world):
+def test_fault_23_a_temporary_problem_is_retried(world):
     world.engine.fail("start", TryAgain("Docker does not answer."), times=2)
     run = world.push("one")
     assert run.outcome == Outcome.LIVE
@@ -282,14 +282,14 @@ def test_fault_23_passing_trouble_is_met_by_trying_again(world):
     ]
 
 
-def test_fault_23_trouble_that_does_not_pass_fails_with_its_cause(world):
+def test_fault_23_a_lasting_problem_fails_with_its_cause(world):
     world.engine.fail("start", TryAgain("Docker does not answer."), times=99)
     run = world.push("one")
     assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "engine")
     assert "Docker does not answer" in run.failure.message
 
 
-def test_fault_41_a_lease_lost_in_the_middle_acts_no_more(world):
+def test_fault_41_a_worker_that_lost_its_lease_stops_acting(world):
     world.push("one")
     number = world.accept(world.commit("two")).number
     stale = []

@@ -45,7 +45,7 @@ def test_without_a_release_before_it_a_revert_is_refused(world):
     assert world.environment("live").hold is None
 
 
-def test_a_revert_goes_on_back_and_never_to_what_is_in_quarantine(world):
+def test_a_second_revert_goes_further_back_and_never_into_quarantine(world):
     for text in ("one", "two", "three"):
         world.push(text)
     assert world.revert().release == 2
@@ -196,7 +196,7 @@ def test_cancel_at_a_gate_ends_the_run(make_world):
         world.commands.promote("hello", "ann")
 
 
-def test_a_revert_that_was_cancelled_blocks_nobody(world):
+def test_a_cancelled_revert_blocks_no_run(world):
     world.push("one")
     world.push("two")
     asked = world.commands.revert("hello", "ann")
@@ -206,7 +206,7 @@ def test_a_revert_that_was_cancelled_blocks_nobody(world):
     assert world.serving()["live"] == 3
 
 
-def test_a_revert_that_fails_leaves_the_traffic_and_blocks_nobody(world):
+def test_a_failed_revert_leaves_the_traffic_and_blocks_no_run(world):
     world.push("one")
     world.push("two")
     world.break_app(1)
@@ -253,7 +253,7 @@ def test_plan_compares_with_what_runs_not_with_the_file_as_it_was(world):
     assert world.commands.plan(text)["pipelines"] == {}
 
 
-def test_plan_says_what_serves_on_without_being_configured(world):
+def test_plan_names_what_still_serves_without_being_configured(world):
     world.push("one")
     text = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {dev: }}}"
     world.configure(text)

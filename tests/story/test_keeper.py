@@ -1,4 +1,4 @@
-"""The keeper puts right what nobody else does."""
+"""The keeper repairs what no run repairs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pipeline.domain.environment import SlotState
 from pipeline.domain.run import Outcome
 
 
-def test_a_due_run_in_nobodys_hands_is_rung_for(world):
+def test_a_worker_is_woken_for_a_due_run_that_no_worker_has(world):
     world.accept(world.commit("one"))
     world.queue.notified.clear()
     world.keeper.tick()
     assert world.queue.notified == [("hello", False)]
 
 
-def test_a_run_in_somebodys_hands_is_not(world):
+def test_no_worker_is_woken_for_a_run_that_a_worker_has(world):
     run = world.accept(world.commit("one"))
     lease = world.store.leases.take(f"run:{run.id}", "somebody")
     world.queue.notified.clear()
@@ -48,7 +48,7 @@ def test_a_failed_head_is_not_pushed_again_and_again(world):
     assert world.store.last_run("hello") == 1
 
 
-def test_fault_34_the_proxy_is_brought_back_to_the_stores_word(world):
+def test_fault_34_the_proxy_is_brought_back_to_what_the_store_says(world):
     world.push("one")
     world.push("two")
     world.engine.active["hello", "live"] = "blue"
@@ -113,7 +113,7 @@ def test_a_slot_left_behind_by_a_run_that_ended_is_cleared(world):
     assert set(world.environment("dev").slots) == {"blue"}
 
 
-def test_containers_that_a_lost_store_does_not_know_go_on_until_gc(world):
+def test_containers_without_a_record_keep_running_until_gc(world):
     world.push("one")
     spec = next(s.spec for p, s in world.engine.contents.items() if p.environment == "dev")
     stranger = SlotRef("ghost", "dev", 9, "blue")
@@ -126,7 +126,7 @@ def test_containers_that_a_lost_store_does_not_know_go_on_until_gc(world):
     assert any("ghost/dev has no record" in line for line in said)
 
 
-def test_nobody_reconciles_where_a_run_is_at_work(world):
+def test_an_environment_is_not_reconciled_while_a_run_is_at_work_there(world):
     world.push("one")
     lease = world.store.leases.take("env:hello/live", "somebody")
     world.engine.active["hello", "live"] = None
@@ -135,7 +135,7 @@ def test_nobody_reconciles_where_a_run_is_at_work(world):
     world.store.leases.drop(lease)
 
 
-def test_fault_24_old_images_go_but_never_what_a_revert_needs(world):
+def test_fault_24_old_images_are_removed_but_never_what_a_revert_needs(world):
     jobs = world.another_process(world.settings.model_copy(update={"keep_releases": 2}))
     for n in range(6):
         world.push(str(n))
@@ -201,7 +201,7 @@ def test_one_keeper_acts_at_a_time(world):
     assert any("brought back to blue" in line for line in other.tick())
 
 
-def test_a_changed_file_is_taken_up_and_a_wrong_one_keeps_the_last_good(world):
+def test_a_changed_file_is_loaded_and_an_invalid_one_keeps_the_last_good(world):
     world.push("one")
     world.configure("pipelines: {hello: {environments: {only: }}}")
     assert world.push("two").stages == ("build", "only")

@@ -129,7 +129,7 @@ def test_environments_of_any_name_and_number(make_world):
     assert world.serving() == dict.fromkeys(names, 1)
 
 
-def test_a_run_goes_on_where_another_pipeline_fails(make_world):
+def test_a_run_continues_when_another_pipeline_fails(make_world):
     world = make_world("pipelines: {a: {environments: {live: }}, b: {environments: {live: }}}")
     world.push("x", "a")
     world.source.fail("fetch", RuntimeError("unexpected"))

@@ -1,4 +1,4 @@
-"""What a second pair of eyes found: races, crashes between two lines, wishes that were lost."""
+"""Faults that a review found: races, crashes between two lines, lost requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RELEASE = "pipelines: {hello: {service: {release: [migrate]}, environments: {liv
 ONE = "pipelines: {hello: {environments: {live: }}}"
 
 
-def test_crash_between_verify_step_and_verified_loses_good(world, monkeypatch):
+def test_a_crash_at_verification_loses_no_good_release(world, monkeypatch):
     world.push("one")
     real = slots.verified
     seen = []
@@ -51,7 +51,7 @@ def test_crash_between_verify_step_and_verified_loses_good(world, monkeypatch):
     assert world.environment("live").good == (1, 2)
 
 
-def test_newer_run_that_fails_verification_takes_older_run_away(world):
+def test_a_newer_run_that_fails_verification_does_not_supersede_an_older_one(world):
     world.push("one")
     a = world.commands.deploy("hello", "ann")  # #2
     b = world.commands.deploy("hello", "ann", rebuild=True)  # #3, newer
@@ -82,7 +82,7 @@ def test_a_killed_keeper_is_replaced_within_15_seconds(world):
     assert world.clock.monotonic() - began <= 15
 
 
-def test_keeper_whose_lease_ended_in_stop_forgets_the_new_slot(world):
+def test_a_keeper_that_lost_its_lease_while_stopping_a_slot_keeps_the_new_one(world):
     world.push("one")
     world.push("two")
     world.clock.sleep(3600)
@@ -125,7 +125,7 @@ def lose_reply(monkeypatch, when):
     return done
 
 
-def test_lost_reply_of_exec_makes_two_runs(world, monkeypatch):
+def test_a_lost_reply_to_a_transaction_makes_one_run(world, monkeypatch):
     world.push("one")
     done = lose_reply(monkeypatch, lambda c: True)
     run = world.commands.deploy("hello", "ann")
@@ -134,7 +134,7 @@ def test_lost_reply_of_exec_makes_two_runs(world, monkeypatch):
     assert world.store.last_run("hello") == 2
 
 
-def test_lost_reply_at_the_gate_crashes_the_worker(make_world, monkeypatch):
+def test_a_lost_reply_at_the_gate_leaves_the_run_waiting(make_world, monkeypatch):
     world = make_world(MANUAL)
     done = lose_reply(monkeypatch, lambda c: any("waiting" in str(x) for x in c))
     run = world.push("one")
@@ -142,13 +142,13 @@ def test_lost_reply_at_the_gate_crashes_the_worker(make_world, monkeypatch):
     assert run.state == State.WAITING
 
 
-def test_lost_reply_at_the_end(world, monkeypatch):
+def test_a_lost_reply_at_the_end_does_not_crash_the_worker(world, monkeypatch):
     done = lose_reply(monkeypatch, lambda c: any('"state":"ended"' in str(x).replace(" ", "") for x in c))
     world.push("one")
     assert done
 
 
-def test_switch_back_that_fails_once_leaves_traffic_on_the_failed(world):
+def test_a_switch_back_that_fails_once_is_done_by_the_keeper(world):
     world.push("one")
     real = world.engine.public
     world.engine.public = lambda spec: (
@@ -179,7 +179,7 @@ def test_switch_back_that_fails_once_leaves_traffic_on_the_failed(world):
     assert world.engine.active["hello", "live"] == "blue"
 
 
-def test_set_aside_after_the_switch_leaves_unverified_traffic(world):
+def test_a_run_set_aside_after_the_switch_gives_the_traffic_back(world):
     world.push("one")
     run = world.accept(world.commit("two"))
     real = world.engine.public
@@ -201,7 +201,7 @@ def test_set_aside_after_the_switch_leaves_unverified_traffic(world):
     assert world.environment("live").serving == 1
 
 
-def test_sweep_undoes_a_deploy_by_hand(world):
+def test_the_sweep_does_not_undo_a_manual_deploy(world):
     world.push("one")
     world.push("two")
     world.commands.hold("hello", "ann")
@@ -217,7 +217,7 @@ def test_sweep_undoes_a_deploy_by_hand(world):
     assert world.store.last_run("hello") == by_hand.number
 
 
-def test_config_file_away_and_back(world):
+def test_a_configuration_file_that_comes_back_is_no_problem(world):
     file = world.settings.config
     world.keeper.tick()
     aside = file.with_suffix(".x")
@@ -228,7 +228,7 @@ def test_config_file_away_and_back(world):
     assert world.services.configurations.problem() == ""
 
 
-def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
+def test_a_cancellation_just_before_a_gate_ends_the_run(make_world, monkeypatch):
     world = make_world(MANUAL)
     real = Entry.wait_at
 
@@ -241,7 +241,7 @@ def test_cancel_just_before_a_gate_is_forgotten(make_world, monkeypatch):
     assert run.outcome == Outcome.CANCELLED, run.state
 
 
-def test_resume_between_gate_and_wait(world, monkeypatch):
+def test_a_resume_between_the_gate_and_the_wait_lets_the_run_continue(world, monkeypatch):
     world.push("one")
     world.commands.hold("hello", "ann")
     real = Entry.wait_at
@@ -257,7 +257,7 @@ def test_resume_between_gate_and_wait(world, monkeypatch):
     assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).state
 
 
-def test_first_deploy_cancelled_after_crash_proxy_put_right(make_world):
+def test_a_first_deploy_cancelled_after_a_crash_leaves_no_route(make_world):
     world = make_world(ONE)
     world.engine.kill("switch", after=True)
     with pytest.raises(Killed):
@@ -274,7 +274,7 @@ def test_first_deploy_cancelled_after_crash_proxy_put_right(make_world):
     )
 
 
-def test_retry_of_a_configuration_deploy_keeps_the_configuration(world):
+def test_a_retried_configuration_deploy_keeps_its_configuration(world):
     world.push("one")
     text = world.settings.config.read_text().replace("replicas: 2", "replicas: 3")
     run = world.commands.deploy("hello", "ann", config=text)
@@ -283,7 +283,7 @@ def test_retry_of_a_configuration_deploy_keeps_the_configuration(world):
     assert (again.config, again.from_release) == (run.config, run.from_release)
 
 
-def test_retry_of_a_release_deploy(world):
+def test_a_retried_release_deploy_keeps_its_release(world):
     world.push("one")
     run = world.commands.deploy("hello", "ann", release=1)
     world.work()
@@ -291,7 +291,7 @@ def test_retry_of_a_release_deploy(world):
     assert again.release == 1
 
 
-def test_cancel_does_not_cut_a_release_command(make_world):
+def test_a_cancellation_does_not_cut_a_release_command(make_world):
     world = make_world(RELEASE)
     world.engine.hang("command")
     run = world.accept(world.commit("one"))
@@ -307,7 +307,7 @@ def test_cancel_does_not_cut_a_release_command(make_world):
     assert world.run(run.number).outcome != Outcome.CANCELLED or env.hold
 
 
-def test_release_command_containers_are_forgotten(make_world):
+def test_containers_of_release_commands_are_removed(make_world):
     world = make_world(RELEASE)
     world.push("one")
     world.push("two")
@@ -317,7 +317,7 @@ def test_release_command_containers_are_forgotten(make_world):
     assert not world.engine.done
 
 
-def test_sweep_rings_without_bound(world):
+def test_the_sweep_does_not_wake_workers_without_bound(world):
     world.accept(world.commit("one"))
     world.queue.notified.clear()
     for _ in range(60):
@@ -326,7 +326,7 @@ def test_sweep_rings_without_bound(world):
     assert len(world.queue.notified) < 30, len(world.queue.notified)
 
 
-def test_revert_to_an_identical_release(world):
+def test_a_revert_skips_a_release_identical_to_the_bad_one(world):
     world.push("good")
     world.push("bad")
     world.commands.deploy("hello", "ann")
@@ -336,7 +336,7 @@ def test_revert_to_an_identical_release(world):
     assert run.release == 1, run
 
 
-def test_timed_out_in_live_is_kept_for_inspection(world):
+def test_a_slot_that_timed_out_in_live_is_kept_for_inspection(world):
     world.push("one")
 
     def hang():
@@ -359,7 +359,7 @@ def test_timed_out_in_live_is_kept_for_inspection(world):
     assert slot.until - slot.since == 600, slot
 
 
-def test_hold_after_crash_after_switch(world):
+def test_a_run_that_serves_already_does_not_wait_at_a_new_hold(world):
     world.push("one")
     real = world.engine.public
 
@@ -379,7 +379,7 @@ def test_hold_after_crash_after_switch(world):
     assert not (world.environment("live").serving == 2 and run.state == State.WAITING), run.gate
 
 
-def test_sweep_pushes_the_head_again_after_fifty_other_runs(world):
+def test_the_sweep_does_not_repeat_a_head_after_fifty_other_runs(world):
     world.push("one")
     world.push("two")
     world.commands.revert("hello", "ann")
@@ -393,7 +393,7 @@ def test_sweep_pushes_the_head_again_after_fifty_other_runs(world):
     assert world.store.last_run("hello") == last, said
 
 
-def test_double_revert_click(world):
+def test_a_double_click_on_revert_reverts_once(world):
     for t in ("one", "two", "three"):
         world.push(t)
     world.commands.revert("hello", "ann")
@@ -408,7 +408,7 @@ def test_double_revert_click(world):
     assert len(starts) <= 2, len(starts)
 
 
-def test_hold_during_rollout_waits_not_cancels(world):
+def test_a_hold_during_a_rollout_makes_the_run_wait(world):
     world.push("one")
     real = world.engine.preview
 
@@ -422,7 +422,7 @@ def test_hold_during_rollout_waits_not_cancels(world):
     assert run.state == State.WAITING, run.outcome
 
 
-def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
+def test_a_keeper_that_lost_its_lease_while_restoring_moves_no_traffic(world):
     world.push("one")
     ref = SlotRef("hello", "dev", world.environment("dev").index, "blue")
     world.engine.vanish(ref)
@@ -442,7 +442,7 @@ def test_keeper_whose_lease_ended_in_revive_moves_the_traffic_back(world):
     assert world.environment("dev").active == world.engine.serving(ref)
 
 
-def test_waiting_for_another_run_counts_as_machine_time(world):
+def test_waiting_for_another_run_is_not_machine_time(world):
     world.push("one")
     lease = world.store.leases.take("env:hello/dev")
     run = world.push("two")
@@ -477,7 +477,7 @@ def test_the_last_line_before_a_silence_reaches_followers(world, tmp_path):
     log.close()
 
 
-def test_revert_while_the_deploy_verifies_is_one_switch(world):
+def test_a_revert_while_a_deploy_verifies_goes_back_to_the_old_slot(world):
     world.push("one")
     real = world.engine.public
     reverts = []
@@ -501,7 +501,7 @@ def test_revert_while_the_deploy_verifies_is_one_switch(world):
     assert set(starts) == {"blue"}
 
 
-def test_clean_restart_sweeps_at_once(world):
+def test_a_new_keeper_sweeps_at_once_after_a_clean_restart(world):
     world.push("one")
     world.keeper.tick()
     new = world.another_keeper()
@@ -514,7 +514,7 @@ def test_clean_restart_sweeps_at_once(world):
     assert world.queue.notified
 
 
-def test_advice_after_the_switch_tells_the_truth(world):
+def test_advice_after_the_switch_does_not_say_that_there_was_no_traffic(world):
     world.push("one")
     real = world.engine.public
     world.engine.public = lambda spec: (
@@ -524,7 +524,7 @@ def test_advice_after_the_switch_tells_the_truth(world):
     assert "It got no traffic" not in run.failure.advice, run.failure
 
 
-def test_wrong_route_puts_a_good_release_in_quarantine(world):
+def test_a_wrong_route_puts_no_release_in_quarantine(world):
     world.push("one")
     real = world.engine.public
     world.engine.public = lambda spec: (
@@ -536,7 +536,7 @@ def test_wrong_route_puts_a_good_release_in_quarantine(world):
     assert not world.environment("live").quarantine
 
 
-def test_resume_tells_those_it_supersedes(world):
+def test_resume_reports_the_end_of_each_run_that_it_supersedes(world):
     # two runs wait at different times through a crash: the older is ended by resume, without an end event
     world.push("one")
     world.commands.hold("hello", "ann")
@@ -555,7 +555,7 @@ def test_resume_tells_those_it_supersedes(world):
     assert len(world.events(a, "end")) == before + 1
 
 
-def test_retaken_checks_are_not_doubled(world):
+def test_checks_repeated_after_a_crash_are_recorded_once(world):
     world.engine.kill("switch")
     with pytest.raises(Killed):
         world.push("one")
@@ -564,7 +564,7 @@ def test_retaken_checks_are_not_doubled(world):
     assert len(run.checks["dev"]) == len(run.checks["qa"]), {k: len(v) for k, v in run.checks.items()}
 
 
-def test_a_stopping_worker_takes_up_nothing_new(make_world):
+def test_a_stopping_worker_starts_nothing_new(make_world):
     world = make_world("pipelines: {hello: {environments: {live: }}}")
     world.push("one")
     world.commands.deploy("hello", "ann")
@@ -607,14 +607,14 @@ def test_fault_43_a_black_hole_costs_the_lease_in_time(world):
     store.client.close()
 
 
-def test_store_blips_set_a_run_aside_as_if_its_workers_died(world, monkeypatch):
+def test_store_failures_do_not_count_as_dead_workers(world, monkeypatch):
     run = world.accept(world.commit("one"))
     world.builder.fail("build", StoreUnavailable("blip"), times=5)
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).reason
 
 
-def test_a_survivor_that_is_slow_gets_a_rival_on_the_same_files(tmp_path_factory, monkeypatch):
+def test_a_store_that_survived_and_is_slow_gets_no_rival_on_its_files(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(embedded_module, "START", 4.0)
     folder = tmp_path_factory.mktemp("w")
     first = EmbeddedStore(folder)

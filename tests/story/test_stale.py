@@ -1,4 +1,4 @@
-"""What a worker that has lost its lease may still say and do, and what one finds that takes up where another died."""
+"""What a worker that has lost its lease may still do, and what the worker after a dead one finds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_no_handler_of_our_errors_stops_the_signal_that_a_lease_is_lost():
     assert not issubclass(LeaseLost, PushliveError)
 
 
-def test_fault_41_a_lease_lost_before_the_claim_is_no_crash_of_the_job(world, monkeypatch):
+def test_fault_41_a_lease_lost_before_the_claim_does_not_crash_the_job(world, monkeypatch):
     number = world.accept(world.commit("one")).number
     real = world.runner._claim
 
@@ -39,7 +39,7 @@ def test_fault_41_a_lease_lost_before_the_claim_is_no_crash_of_the_job(world, mo
     assert world.run(number).state == State.QUEUED
 
 
-def test_fault_41_a_stale_worker_tells_nothing_more(world):
+def test_fault_41_a_stale_worker_reports_nothing_more(world):
     number = world.accept(world.commit("one")).number
     told = []
 
@@ -75,7 +75,7 @@ def test_fault_41_a_lost_environment_stops_the_run_that_still_has_its_own_lease(
     assert world.run(number).outcome == Outcome.LIVE
 
 
-def test_a_resumed_run_goes_on_by_the_configuration_that_it_obeys(make_world):
+def test_a_resumed_run_keeps_its_own_configuration(make_world):
     world = make_world(ONE)
     world.push("one")
     world.commands.hold("hello", "ann")
@@ -86,7 +86,7 @@ def test_a_resumed_run_goes_on_by_the_configuration_that_it_obeys(make_world):
     assert world.run(run.number).outcome == Outcome.LIVE
 
 
-def test_fault_05_an_old_delivery_again_does_not_start_a_failed_head_anew(world):
+def test_fault_05_an_old_delivery_does_not_start_a_failed_head_again(world):
     first = world.commit("one")
     world.accept(first, delivery="first")
     world.work()
@@ -99,7 +99,7 @@ def test_fault_05_an_old_delivery_again_does_not_start_a_failed_head_anew(world)
     assert world.store.last_run("hello") == 2
 
 
-def test_fault_34_a_proxy_that_serves_the_idle_slot_is_put_right_before_anything_is_begun(make_world):
+def test_fault_34_a_proxy_that_serves_the_idle_slot_is_repaired_before_a_rollout(make_world):
     world = make_world(ONE)
     world.push("one")
     world.engine.active["hello", "live"] = "green"
@@ -108,7 +108,7 @@ def test_fault_34_a_proxy_that_serves_the_idle_slot_is_put_right_before_anything
     assert any("the proxy was brought back to blue" in event.text for event in world.events(run, "warning"))
 
 
-def test_a_route_to_an_empty_slot_is_taken_away(make_world):
+def test_a_route_to_an_empty_slot_is_removed(make_world):
     world = make_world(ONE)
     world.break_app(1)
     world.push("one")
@@ -143,7 +143,7 @@ def test_fault_33_a_step_is_recorded_with_what_it_did(make_world, monkeypatch, s
     assert [s.step for s in run.steps] == ["fetch", "build", "push", "start", "smoke", "switch", "verify"]
 
 
-def test_fault_33_a_failure_is_told_as_it_was_by_whoever_takes_the_run_up(make_world, monkeypatch):
+def test_fault_33_the_next_worker_reports_the_recorded_failure(make_world, monkeypatch):
     world = make_world(ONE)
     world.push("one")
     number = world.accept(world.commit("two")).number
