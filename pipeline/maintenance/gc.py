@@ -39,7 +39,7 @@ class Gc:
                     said.append(
                         f"{environment.id} is no longer in pipelines.yaml, but was not removed: {error}"
                     )
-        return tuple(said) or ("nothing to clean up",)
+        return tuple(said) or ("Nothing to clean up.",)
 
     def _environments(self) -> Iterator[Environment]:
         for pipeline in self._store.pipelines():

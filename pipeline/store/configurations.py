@@ -41,7 +41,7 @@ class Configurations:
         digest = self._store.facts.get(CURRENT)
         if not digest:
             raise ConfigError(
-                self.problem() or f"{self._file} does not exist.", advice="`pushlive init` writes one."
+                self.problem() or f"there is no file {self._file}.", advice="`pushlive init` writes one."
             )
         return digest, self.by_hash(digest)
 
@@ -62,9 +62,13 @@ class Configurations:
                 return False
             text = self._file.read_text(encoding="utf-8")
             loading.load(text, str(self._file))
+        except FileNotFoundError:
+            self._seen = None
+            self._store.facts.set(_ERROR, f"there is no file {self._file}.")
+            return False
         except (OSError, UnicodeDecodeError) as error:
             self._seen = None
-            self._store.facts.set(_ERROR, f"{self._file} cannot be read: {error}")
+            self._store.facts.set(_ERROR, f"cannot read {self._file}: {error}.")
             return False
         except ConfigError as error:
             self._seen = stamp

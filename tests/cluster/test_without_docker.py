@@ -40,7 +40,7 @@ def test_it_starts_and_reports_that_nothing_can_be_built(service: Service) -> No
 
 
 def test_gc_does_not_ask_docker(service: Service) -> None:
-    assert "nothing to clean up" in service.pushlive("gc").out
+    assert "Nothing to clean up" in service.pushlive("gc").out
 
 
 def test_down_removes_what_is_on_the_cluster_and_skips_docker(service: Service) -> None:

@@ -7,7 +7,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.domain import audit_chain
@@ -143,6 +143,7 @@ def test_nonsense_is_a_problem_and_no_error(line):
     assert audit_chain.mark_of(made, 1) == mark
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_fault_47_entries_hold_one_bounded_printable_line(name, why, address):
     one = audit_chain.entry(Actor(name * 50, "x", address, "api"), "hold", 1.0, why=why * 300)

@@ -49,7 +49,7 @@ def test_the_last_valid_configuration_stays_in_force_while_the_file_is_wrong(
     assert "pipelines.yaml" in configurations.problem()
     file.unlink()
     assert configurations.current() == (digest, config)
-    assert "cannot be read" in configurations.problem()
+    assert "there is no file" in configurations.problem()
     file.write_text(CONFIG.replace("live", "qa"))
     assert configurations.current()[0] != digest
     assert configurations.problem() == ""
