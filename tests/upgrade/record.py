@@ -86,11 +86,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkout", type=Path, default=ROOT)
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--to", type=Path, help="another folder, to try it out")
     parser.add_argument("--only", choices=("docker", "kubernetes"))
     chosen = parser.parse_args()
     checkout, python = chosen.checkout.absolute(), str(Path(chosen.python).absolute())
     version = re.search(r'^version = "(.+)"', (checkout / "pyproject.toml").read_text(), re.MULTILINE)[1]
-    target = HERE / "fixtures" / version
+    target = chosen.to or HERE / "fixtures" / version
+    if target.exists() and any(target.iterdir()):
+        parser.error(f"{target} is there already, and fixtures are never changed. Is the version a new one?")
     target.mkdir(parents=True, exist_ok=True)
     client = docker_client()
     if chosen.only != "kubernetes":
