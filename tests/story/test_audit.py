@@ -1,4 +1,4 @@
-"""Every act is in the audit log exactly once, whatever dies in between; on a real Valkey."""
+"""Every act is in the audit log exactly once, whichever process is killed. On a real Valkey."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_the_keeper_moves_the_entries_of_a_dead_process(world):
 
 
 def killing(monkeypatch, at: int, after: bool) -> list[str]:
-    """From now on the ``at``-th step towards the store or the disk kills, before or after it is done."""
+    """The process is killed at the ``at``-th call to the store or the disk from now, before or after the call."""
     steps: list[str] = []
 
     def kill_in(kind, name):
@@ -259,7 +259,7 @@ def test_a_lost_answer_repeats_no_entry(store, tmp_path, monkeypatch):
         answer = real(self, *args, **kwargs)
         if len(lost) < 2:
             lost.append(1)
-            self.watching = True  # as it is until the answer to EXEC has been read
+            self.watching = True  # the state until the answer to EXEC is read
             raise redis.ConnectionError("the reply is lost")
         return answer
 
@@ -284,7 +284,7 @@ def test_an_act_succeeds_although_its_entry_cannot_be_moved_yet(world, monkeypat
     assert [act[0] for act in acts(world)] == ["configuration", "push"]
 
 
-# ── altered from outside ─────────────────────────────────────────────────────
+# ── changed from outside ─────────────────────────────────────────────────────
 
 
 @pytest.fixture

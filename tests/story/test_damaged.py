@@ -1,4 +1,4 @@
-"""Records in the store that are none of ours: named, never executed, and nobody else's trouble (FAULTS 45)."""
+"""Damaged and foreign records in the store: named, never executed, and without effect on other pipelines (fault 45)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICKLE = "cos\nsystem\n(S'touch /tmp/pushlive-pwned'\ntR."
 
 
 def damages(text: str) -> dict[str, str]:
-    """Ways to spoil a record: no JSON, JSON of another type, an unknown word, a field gone, code."""
+    """Ways to damage a record: not JSON, JSON of another type, an unknown word, a missing field, code."""
     record = json.loads(text)
     return {
         "cut": text[: len(text) // 2],
@@ -42,7 +42,7 @@ def spoil(world, key: str, field: str, how: str) -> str:
 
 
 def tick(world) -> list[str]:
-    """A round of the keeper, some seconds later."""
+    """A round of the maintenance jobs, some seconds later."""
     world.clock.sleep(6.0)
     return world.keeper.tick()
 
@@ -61,7 +61,7 @@ def test_fault_45_a_damaged_record_is_named_and_other_pipelines_go_on(make_world
     with pytest.raises(DamagedRecord) as caught:
         looks[key]()
     assert name in str(caught.value)
-    assert "pwned" not in str(caught.value)  # what it holds instead is not repeated
+    assert "pwned" not in str(caught.value)  # the message does not repeat the content
     said = [line for _ in range(8) for line in tick(world)]
     assert len([line for line in said if name in line]) <= 1  # once, not every second
     run = world.push("two", "other")
@@ -79,7 +79,7 @@ def test_fault_45_a_damaged_run_that_is_due_stops_no_other_run(make_world):
     world.work()
     run = world.run(second.number)
     assert run.state == State.ENDED
-    assert name in run.reason  # of its own pipeline nothing goes on until a person has looked
+    assert name in run.reason  # its own pipeline stands still until a person repairs the record
     assert any(name in line for _ in range(3) for line in tick(world))
 
 

@@ -1,4 +1,4 @@
-"""What lies in the queue is not obeyed: real RQ, a real store."""
+"""Only Pushlive's own job is executed from the queue. With real RQ and a real store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ done: list[str] = []
 
 
 def touch(what: str = "called") -> None:
-    """What must never be called."""
+    """Must never be called."""
     done.append(what)
 
 
@@ -52,11 +52,11 @@ def work(queue: Queue) -> None:
     worker.wait_for_horse = lambda: (None, 0, None)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     worker.work(burst=True)
-    for number, handler in before.items():  # RQ puts its own there and leaves them
+    for number, handler in before.items():  # RQ installs its own and leaves them
         signal.signal(number, handler)
 
 
-def test_a_ring_is_one_job_that_names_a_pipeline(valkey, queue, instance, monkeypatch):
+def test_a_notification_is_one_job_that_names_a_pipeline(valkey, queue, instance, monkeypatch):
     rung: list[tuple[str, bool]] = []
     monkeypatch.setattr(jobs, "work", lambda pipeline, urgent: rung.append((pipeline, urgent)))
     ours = RqQueue(valkey, instance)
@@ -106,18 +106,18 @@ def test_fault_45_a_pickled_job_is_never_unpickled(queue):
     assert done == ["pickle"]
 
 
-def test_a_bell_without_a_store_is_silent_the_sweep_rings_again(tmp_path):
+def test_a_queue_without_a_store_raises_nothing(tmp_path):
     nowhere = f"unix://{tmp_path}/nobody.sock"
     with pytest.raises(redis.ConnectionError):
         redis.Redis.from_url(nowhere).ping()
     RqQueue(nowhere, "x").notify("hello")  # raises nothing
 
 
-def test_fault_42_a_ring_that_was_taken_by_a_worker_that_died_is_repeated(world, valkey, instance, queue):
-    """RQ's own list says for minutes that the job is at work; ours is asked, and it is nobody's."""
+def test_fault_42_a_job_taken_by_a_worker_that_died_is_queued_again(world, valkey, instance, queue):
+    """RQ lists the job as running for minutes. Our lease decides, and no one holds it."""
     run = world.accept(world.commit("one"))
     RqQueue(valkey, instance).notify("hello")
-    taken = queue.pop_job_id()  # and here the worker is killed
+    taken = queue.pop_job_id()  # the worker is killed here
     assert taken
     assert len(queue) == 0
     world.queue.notified.clear()
@@ -127,9 +127,9 @@ def test_fault_42_a_ring_that_was_taken_by_a_worker_that_died_is_repeated(world,
     assert world.run(run.number).outcome == Outcome.LIVE
 
 
-def test_fault_42_a_worker_that_died_between_the_lease_and_the_run_costs_the_lease_alone(world):
+def test_fault_42_a_worker_that_died_right_after_taking_the_lease_costs_no_attempt(world):
     run = world.accept(world.commit("one"))
-    assert world.store.leases.take(f"run:{run.id}", "worker-1")  # and here it is killed
+    assert world.store.leases.take(f"run:{run.id}", "worker-1")  # the worker is killed here
     assert world.runner.work("hello") is None
     world.keeper.tick()
     world.clock.sleep(9)

@@ -1,4 +1,4 @@
-"""The store on a real Valkey: transactions, fences, leases, events, tokens, and what a crash leaves."""
+"""The store on a real Valkey: transactions, fences, leases, events, tokens, and crashes of the server."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_token_is_shown_once_kept_as_a_hash_and_revocable(store):
         store.tokens.create("bo", "god")
 
 
-def test_fault_43_what_was_acknowledged_survives_a_sigkill(tmp_path: Path):
+def test_fault_43_acknowledged_writes_survive_a_sigkill(tmp_path: Path):
     embedded = EmbeddedStore(tmp_path)
     embedded.start()
     store = Store(url(tmp_path))
@@ -139,7 +139,7 @@ def test_fault_43_what_was_acknowledged_survives_a_sigkill(tmp_path: Path):
 def test_a_server_is_started_once_the_one_that_is_stopping_has_ended(tmp_path: Path):
     (tmp_path / "store").mkdir()
     with (tmp_path / "store" / "server.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # as one that answers no more, and has not ended yet
+        fcntl.flock(lock, fcntl.LOCK_EX)  # like a server that no longer answers but has not ended yet
         threading.Timer(0.3, lambda: fcntl.flock(lock, fcntl.LOCK_UN)).start()
         embedded = EmbeddedStore(tmp_path)
         embedded.start()
