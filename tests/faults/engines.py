@@ -162,4 +162,4 @@ def _release_was_killed(run: Run) -> bool:
     """True where the harm hit the release command itself: it has ended, badly and for certain, so the run has to fail,
     say so, and leave what served before."""
     failure = run.failure
-    return failure is not None and failure.step == "release" and "ended with 137" in failure.message
+    return failure is not None and failure.step == "release" and "exited with 137" in failure.message
