@@ -38,7 +38,9 @@ KINDS: dict[str, type | None] = {
         ("audit", "audit-pending", "configs", "counts", "delivery", "due", "fact", "heads", "indices")
     ),
     **dict.fromkeys(("last-releases", "last-runs", "open", "outbox-lost", "outboxes", "pipelines")),
-    **dict.fromkeys(("run-counters", "token-names", "token-used", "version", "with-secrets")),
+    **dict.fromkeys(
+        ("keeper-rounds", "run-counters", "token-names", "token-used", "version", "with-secrets")
+    ),
 }
 ADVICE = (
     "Records that version {version} wrote could not be read, or would lose a field. Give a new field a default, and "
