@@ -36,6 +36,7 @@ class Command(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     function: Function | None = None
     acts: Mapping[str, Command] = {}
+    words: str = ""  # the positional arguments as usage shows them, where argparse would show them wrongly
 
     @property
     def description(self) -> str:
@@ -46,6 +47,8 @@ class Command(NamedTuple):
         """Adds the arguments and subcommands; each parser leaves its function in ``args.function``."""
         for names, options in self.arguments:
             parser.add_argument(*names, **options)
+        if self.words:
+            parser.usage = f"{parser.prog} [OPTIONS] {self.words}"
         if self.function:
             parser.set_defaults(function=self.function)
         if self.acts:
@@ -57,11 +60,11 @@ class Command(NamedTuple):
                 )
 
 
-def command(summary: str, *arguments: Argument) -> Callable[[Function], Command]:
+def command(summary: str, *arguments: Argument, words: str = "") -> Callable[[Function], Command]:
     """Declares the function below as a command."""
 
     def declare(function: Function) -> Command:
-        return Command(summary, arguments, function)
+        return Command(summary, arguments, function, words=words)
 
     return declare
 

@@ -27,6 +27,7 @@ def resume(context: Context) -> int:
     argument("words", nargs="+", metavar="PIPELINE rN", help="for example hello r17"),
     ENV,
     JSON,
+    words="[PIPELINE] rN",
 )
 def unquarantine(context: Context) -> int:
     *names, release = context.args.words

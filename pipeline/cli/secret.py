@@ -34,7 +34,13 @@ def _path(context: Context) -> tuple[str, str, str]:
     return f"/api/pipelines/{pipeline}/secrets/{quote(name, safe='')}", pipeline, name
 
 
-@command("set a secret to the value on standard input, or one typed at a hidden prompt", _WORDS, _ENV, JSON)
+@command(
+    "set a secret to the value on standard input, or one typed at a hidden prompt",
+    _WORDS,
+    _ENV,
+    JSON,
+    words="[PIPELINE] NAME",
+)
 def _set(context: Context) -> int:
     path, _, name = _path(context)
     body = {"value": _value(name), "environment": context.args.env}
@@ -72,7 +78,7 @@ def _list(context: Context) -> int:
     return _table(context, f"/api/pipelines/{pipeline}/secrets", f"{pipeline} has no secrets.")
 
 
-@command("list the versions of a secret", _WORDS, _ENV, JSON)
+@command("list the versions of a secret", _WORDS, _ENV, JSON, words="[PIPELINE] NAME")
 def _versions(context: Context) -> int:
     path, _, name = _path(context)
     query = f"?{urlencode({'environment': context.args.env})}" if context.args.env else ""
@@ -113,6 +119,7 @@ def _row(one: dict[str, Any], now: float) -> list[Any]:
     _ENV,
     argument("--version", type=int, metavar="N", help="only this version (default: all)"),
     JSON,
+    words="[PIPELINE] NAME",
 )
 def _remove(context: Context) -> int:
     path, *_ = _path(context)

@@ -1,4 +1,4 @@
-"""A small real HTTP server that answers as docs/api.md says, with data that a test can change.
+"""A small real HTTP server that answers as docs/api.md says, with data that tests can change.
 
 PYTEST_DONT_REWRITE: there is no assertion in here.
 """
@@ -141,7 +141,7 @@ Answer = tuple[int, Any] | Callable[["Handler"], None]
 
 
 class Stub(ThreadingHTTPServer):
-    """``answers``: (method, path) → (status, JSON), or a function that writes the answer itself.
+    """``answers``: (method, path) → (status, JSON), or a function that writes the answer.
     ``asked``: every request as (method, path with query, body)."""
 
     daemon_threads = True
@@ -198,7 +198,7 @@ class Stub(ThreadingHTTPServer):
         return waiting
 
     def usual(self, method: str, path: str) -> Answer:
-        """What the API answers when no test says otherwise."""
+        """The API's answer unless a test has set another."""
         parts = path.strip("/").split("/")[1:]
         if method == "GET" and parts[0] == "runs" and len(parts) == 1:
             return 200, {"runs": [self.shown["run"]]}
@@ -308,7 +308,7 @@ def serving() -> Iterator[Stub]:
 
 
 class Told(NamedTuple):
-    """What a command said and how it exited."""
+    """A command's output and exit code."""
 
     code: int
     out: str
@@ -334,7 +334,7 @@ def pushlive(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "time.time", lambda: NOW
-    )  # ages are those of the stub's records, however long the suite takes
+    )  # so that ages fit the stub's records, however long the suite takes
 
     def command(*words: str, **environ: str) -> Told:
         code = main(words, {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": TOKEN} | environ)

@@ -58,7 +58,7 @@ def test_it_exits_by_the_runs_result(
     assert pushlive("follow", "hello", "--quiet") == (code, "", "")
 
 
-def test_an_end_that_nobody_told_is_said(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_an_end_without_an_event_is_printed(stub: Stub, pushlive: Callable[..., Told]) -> None:
     _ends(stub, "ended", "superseded", [])
     assert pushlive("follow").out.endswith("hello#42 superseded\n")
     _ends(stub, "waiting", None, [])
@@ -113,7 +113,7 @@ def test_an_error_in_the_stream_is_retried(stub: Stub, pushlive: Callable[..., T
 
 
 @pytest.mark.parametrize("raw", [b"<html>\n", b"[1]\n", b"[" * 9999 + b"\n"])
-def test_events_that_are_none(raw: bytes, stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_an_answer_without_events(raw: bytes, stub: Stub, pushlive: Callable[..., Told]) -> None:
     def strange(handler: Handler) -> None:
         handler.raw(200, raw)
 

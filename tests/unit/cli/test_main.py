@@ -44,13 +44,13 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
     assert all(f"\n  {code} " in text for code in codes)
 
 
-def test_without_a_word_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_it_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "going live" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_helps_and_leads_somewhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_and_a_function(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = load(name)
     assert command.function or command.acts
     assert main([name, "--help"]) == 0
@@ -141,7 +141,7 @@ def test_the_name_of_a_run(words: list[str], found: tuple[str, int | None]) -> N
 @pytest.mark.parametrize(
     "words", [["Hello"], ["hello", "x"], ["hello#"], ["#"], ["../x"], ["a", "1", "2"], ["a?b"]]
 )
-def test_what_is_no_name_of_a_run(words: list[str]) -> None:
+def test_what_does_not_name_a_run(words: list[str]) -> None:
     with pytest.raises(UsageError, match="hello#42"):
         reference(words)
 
@@ -210,7 +210,7 @@ def test_with_several_pipelines_one_must_be_named(stub: Stub, pushlive: Callable
     assert "pushlive init" in told.err
 
 
-def test_a_reader_that_went_away_is_no_news(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_a_reader_that_is_gone_is_not_reported(stub: Stub, pushlive: Callable[..., Told]) -> None:
     environ = {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": "pl_secret", "PATH": "/usr/bin:/bin"}
     script = [sys.executable, "-m", "pipeline.cli", "runs"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

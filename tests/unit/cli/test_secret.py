@@ -85,7 +85,7 @@ def test_a_value_as_an_argument_is_refused_and_not_repeated(
     assert answered.asked == []
 
 
-def test_what_is_no_text_is_refused_and_what_is_too_large_reaches_no_memory(
+def test_a_binary_value_is_refused_and_a_large_one_is_not_read_whole(
     answered: Stub, pushlive: Callable[..., Told], typed: Callable[[bytes], None]
 ) -> None:
     typed(b"\xff\xfe\x00bin")

@@ -48,7 +48,7 @@ def test_what_needs_a_person_stands_below_with_its_command() -> None:
     assert text.endswith("waits before dev  → pushlive resume hello --env dev"), "resume alone means live"
 
 
-def test_an_environment_where_nothing_was_yet() -> None:
+def test_an_environment_without_a_release() -> None:
     empty = environment("qa", 1, release=None, commit="", message="", since=None, slot=None)
     empty["revert"] = {"ready": False, "text": "not ready: no earlier good release"}
     texts = [cell if isinstance(cell, str) else cell[0] for cell in environment_row(empty, NOW)]
@@ -56,7 +56,7 @@ def test_an_environment_where_nothing_was_yet() -> None:
     assert texts[7] == "revert not ready: no earlier good release"
 
 
-def test_a_wrong_configuration_is_said_loudly(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_a_wrong_configuration_is_reported_on_top(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.status["config_error"] = "pipelines.yaml:3: nonsense\x1b[2J\npipelines.yaml:4: more"
     told = pushlive("status")
     assert told.err == (
