@@ -35,7 +35,9 @@ _RESTART = 60.0  # seconds that a restart of the Engine may take
 
 
 class DockerBuilder:
-    """``instance``: the label of this installation's images; ``disk_free``: bytes that must be free before a build;
+    """See ``ports.Builder``.
+
+    ``instance``: the label of this installation's images; ``disk_free``: bytes that must be free before a build;
     ``memory`` (bytes) and ``cpu`` (cores): what all builds together may use, 0 for the default.
     """
 
@@ -82,9 +84,7 @@ class DockerBuilder:
         try:
             return registry.push(self._api, self._clock, repository, tag, login, emit, watch)
         finally:
-            with suppress(
-                TryAgain, EngineFailed
-            ):  # the Engine does not answer: the next push removes the tag
+            with suppress(TryAgain, EngineFailed):  # the next push removes the tag
                 self._remove_registry_tag(digest, repository, tag)
 
     def _remove_registry_tag(self, digest: str, repository: str, tag: str) -> None:
@@ -165,11 +165,7 @@ class DockerBuilder:
     def _params(self, request: BuildRequest, key: str) -> dict[str, str]:
         """Without commit and run among the labels, so that equal trees give one image."""
         wanted = request.build
-        labels = {
-            INSTANCE: self._instance,
-            PIPELINE: request.pipeline,
-            KEY: key,
-        }
+        labels = {INSTANCE: self._instance, PIPELINE: request.pipeline, KEY: key}
         params = {
             "dockerfile": posixpath.normpath(wanted.dockerfile),
             "labels": json.dumps(labels, sort_keys=True),

@@ -1,4 +1,4 @@
-"""Why a build failed, from what BuildKit said. BuildKit's texts are read here alone."""
+"""Why a build failed, from what BuildKit said. Its texts are read here, and in ``Vertex.is_cancelled``."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Output:
         if step.rest:
             yield from self._line(step, step.rest, at)
             step.rest = b""
-        if vertex.error and not self.failed and "context canceled" not in vertex.error:
+        if vertex.error and not self.failed and not vertex.is_cancelled:
             self.failed, self.evidence = vertex, tuple(step.tail)
         del self._open[vertex.digest]
         if vertex.digest in self._done or not (vertex.is_step or vertex.error):

@@ -86,6 +86,12 @@ class Vertex:
         return max(0.0, self.completed - self.started) if self.completed and self.started else 0.0
 
     @property
+    def is_cancelled(self) -> bool:
+        """True if it ended because another one failed: ``process "/bin/sh -c make" did not complete: context
+        canceled``."""
+        return "context canceled" in self.error
+
+    @property
     def is_step(self) -> bool:
         """True for a step of the Dockerfile: ``[2/3] RUN make``, ``[build 1/2] FROM …``."""
         return self.name.startswith("[") and not self.name.startswith("[internal]")
