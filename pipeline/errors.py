@@ -6,7 +6,7 @@
     │   ├── NotFound
     │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
-    │   └── WrongRelease     another release answered a check than the one it asked
+    │   └── WrongRelease     a release other than the tested one answered a check
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator fixes it, then `retry`
     │   ├── DoesNotFit       blue and green do not fit into memory together
     │   ├── OutcomeUnknown   a release command may or may not have run: the environment is held
@@ -15,13 +15,13 @@
     │   ├── StoreUnavailable
     │   ├── NothingListens   an application's machine refused the connection
     │   └── EngineAway       the engine's own API does not answer, which says nothing about what runs there
-    └── GaveUp               the run stops here, nobody failed
+    └── GaveUp               the run stops here, without a failure
         ├── Cancelled        by a person, or by a revert
         ├── Superseded       a newer head took its place
         ├── Held             the environment was put on hold: the run waits there
         └── TimedOut         the step's own timeout
 
-    LeaseLost                a signal, no error: another worker has taken over. Outside the tree, so that no
+    LeaseLost                a signal, not an error: another worker has taken over. Outside the tree, so that no
                              `except PushliveError` stops it on its way out
 
 A message says what happened, where, and what to do next; `advice` holds the last part.

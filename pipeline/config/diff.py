@@ -1,4 +1,4 @@
-"""What a changed configuration would change, in lines for people. Spelling out a default changes nothing."""
+"""What a changed configuration would change, as lines for people. Writing out a default is not a change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REMOVED: Lines = ("removed: its containers go with `pushlive gc`",)
 
 
 def plan(old: Config, new: Config) -> dict[str, dict[str, Lines]]:
-    """What differs, by pipeline and then by environment; what does not differ has no entry.
+    """The differences by pipeline and environment; what is equal has no entry.
 
     Beside the environments stand the keys source, build, registry, environments (their order), budget and notify,
     for what belongs to the whole pipeline.
@@ -71,7 +71,7 @@ def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:
 
 
 def _registry(before: Registry | None, after: Registry | None) -> Lines:
-    """Its password is a secret's name."""
+    """`password` may be shown: it is the name of a secret."""
     if before is None or after is None:
         where = [brief(one.repository) if one else "none" for one in (before, after)]
         return () if before == after else (f"{where[0]} → {where[1]}, from the next build on",)
@@ -79,7 +79,7 @@ def _registry(before: Registry | None, after: Registry | None) -> Lines:
 
 
 def _receivers(name: str, old: Config, new: Config) -> Lines:
-    """Never with the address's path, which is often its secret."""
+    """Without the path of the URL, which is often its secret."""
     before, after = old.notify_of(name), new.notify_of(name)
     return (
         *(f"+ {without_path(one.url)}: {', '.join(one.when)}" for one in after if one not in before),
@@ -121,7 +121,7 @@ def _source(name: str, old: Config, new: Config) -> Lines:
 
 
 def _fields(before: BaseModel, after: BaseModel) -> list[str]:
-    """One line for each plain field that differs; mappings (env, args) have lines of their own."""
+    """One line for each field that differs, except env and args, which have a line for each entry."""
     lines = []
     for name, spec in type(after).model_fields.items():
         old, new = getattr(before, name), getattr(after, name)
@@ -166,7 +166,7 @@ def _entries(word: str, before: dict[str, str], after: dict[str, str]) -> Lines:
 
 
 def _secretive(name: str, value: str | None) -> str:
-    """The value quoted; ••• where the name says that it is a secret, or for a password within an address."""
+    """The value quoted; ••• if the name suggests a secret, and for a password in a URL."""
     if _SECRET_NAME.search(name):
         return HIDDEN
     return f"'{brief(value or '')}'"
@@ -189,7 +189,7 @@ def _smoke(before: tuple[SmokeCheck, ...], after: tuple[SmokeCheck, ...]) -> Lin
 
 
 def _without(checks: tuple[SmokeCheck, ...], others: tuple[SmokeCheck, ...]) -> list[SmokeCheck]:
-    """The checks that are not among the others, each counted as often as it stands there."""
+    """The checks that are not among the others; equal ones are counted."""
     left = Counter(check.model_dump_json() for check in others)
     result = []
     for check in checks:

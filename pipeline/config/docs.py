@@ -85,7 +85,7 @@ def _as_written(definition: dict[str, Any], model: type[BaseModel]) -> None:
 
 
 def _closed(entry: dict[str, Any], hint: Hint) -> None:
-    """Refuses names that do not match; allows ``PORT: 8080``, which is read as the text that is written."""
+    """Refuses names that do not match; allows ``PORT: 8080``, which is read as text."""
     if "patternProperties" in entry:
         entry["additionalProperties"] = False
     for values in (*entry.get("patternProperties", {}).values(), entry.get("additionalProperties")):
@@ -94,7 +94,7 @@ def _closed(entry: dict[str, Any], hint: Hint) -> None:
 
 
 def _or_empty(entry: dict[str, Any]) -> dict[str, Any]:
-    """The same, or nothing: a block whose lines are all commented out."""
+    """The same or null, for a block whose lines are all commented out."""
     if "anyOf" in entry:
         return entry
     outer: dict[str, Any] = {key: entry.pop(key) for key in ("description", "default") if key in entry}
@@ -122,15 +122,15 @@ def _head() -> Iterator[str]:
     yield ""
     yield "<!-- Written by `python -m pipeline.config.docs` from the models in pipeline/config/. -->"
     yield ""
-    yield "`pipelines.yaml` says what happens to a push; `PUSHLIVE_…` variables set up the service itself."
+    yield "`pipelines.yaml` says what happens to a push; `PUSHLIVE_…` variables configure the service itself."
     yield "`pushlive init` writes a first file, `pushlive check` finds every problem with its line, and"
     yield "`pushlive plan` shows what a changed file would change. Editors that know"
-    yield "[`pipelines.schema.json`](../pipelines.schema.json) complete and check while one types."
+    yield "[`pipelines.schema.json`](../pipelines.schema.json) complete and check as you type."
     yield "The commented example is [`pipelines.yaml`](../pipelines.yaml)."
     yield ""
-    yield "Durations are written with units (`500ms`, `30s`, `1h30m`), and so are sizes (`128MiB`, `1GB`)."
-    yield "Tags, anchors and aliases, keys given twice, keys that nobody knows and keys that would do nothing"
-    yield "are refused. YAML reads `on`, `off`, `yes` and `no` as truth values: put them in quotes."
+    yield "Durations have units (`500ms`, `30s`, `1h30m`), and so have sizes (`128MiB`, `1GB`)."
+    yield "Tags, anchors and aliases, duplicate keys, unknown keys and keys that would have no effect"
+    yield "are errors. YAML reads `on`, `off`, `yes` and `no` as booleans: put them in quotes."
     yield ""
     yield "## `pipelines.yaml`"
 
@@ -138,10 +138,10 @@ def _head() -> Iterator[str]:
 def _file_sections() -> Iterator[str]:
     for title, model in _SECTIONS:
         yield from ("", f"### {title}", "", *(() if model is Config else (_about(model), "")))
-        yield from ("| key | what to write | default | meaning |", "| --- | --- | --- | --- |")
+        yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
         inherited = Service.model_fields if model is Environment else {}
         if inherited:
-            meaning = "For this one alone; `env` and `secrets` are added to."
+            meaning = "Only for this environment; `env` and `secrets` are added to those of `service`."
             yield f"| *every key of `service`* | | as in `service` | {meaning} |"
         for name, spec in model.model_fields.items():
             if name not in inherited:
@@ -153,7 +153,7 @@ def _about(model: type[BaseModel]) -> str:
 
 
 def _row(key: str, spec: FieldInfo, hint: Hint) -> str:
-    default = "**needed**" if spec.is_required() else _default(spec.default, hint)
+    default = "**required**" if spec.is_required() else _default(spec.default, hint)
     return f"| `{key}` | {_cell(_type(hint))} | {default} | {_cell(spec.description or _about(hint.base))} |"
 
 
@@ -175,7 +175,7 @@ def _type(hint: Hint) -> str:
 
 
 def _link(model: type[BaseModel]) -> str:
-    """To the model's section, by the section's title."""
+    """A link to the model's section."""
     title = next(title for title, one in _SECTIONS if one is model)
     return f"[{title}](#{title.strip('`')})"
 
@@ -196,15 +196,15 @@ def _cell(text: str) -> str:
 
 def _setting_section() -> Iterator[str]:
     yield from ("", "## Settings of the service", "")
-    yield "Read from the environment when a process starts. Any of them can be given as a file instead, named"
-    yield "by the same variable with `_FILE` after it: `PUSHLIVE_GITHUB_SECRET_FILE=/run/secrets/github`."
-    yield "A variable that begins with `PUSHLIVE_` and is no setting is refused."
+    yield "Each process reads them from its environment when it starts. Any of them can be given in a file instead: add"
+    yield "`_FILE` to the name of the variable, as in `PUSHLIVE_GITHUB_SECRET_FILE=/run/secrets/github`."
+    yield "An unknown variable that begins with `PUSHLIVE_` is an error."
     yield from ("", "| variable | default | meaning |", "| --- | --- | --- |")
     for name, (default, meaning) in settings_table().items():
         shown = f"`{default}`" if default else ""
         yield f"| `{name}` | {shown} | {_cell(meaning)} |"
     yield ""
-    yield "The command line reads `PUSHLIVE_URL` and `PUSHLIVE_TOKEN` (or `PUSHLIVE_TOKEN_FILE`) instead."
+    yield "The command line reads only `PUSHLIVE_URL` and `PUSHLIVE_TOKEN` (or `PUSHLIVE_TOKEN_FILE`)."
 
 
 def settings_table() -> dict[str, tuple[str, str]]:

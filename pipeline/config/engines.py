@@ -1,4 +1,4 @@
-"""Where an environment runs and where its images lie: two of ``pipelines.yaml``'s models, and what all are made of."""
+"""Where an environment runs, where its images are stored, and what is decided by the kind of engine."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.config.fields import Empty, Model, Words
 
 
 class Where(Model):
-    """On what an environment runs: `docker` (this machine's Engine), `kubernetes` (the cluster that kubectl would
-    take), or a mapping that says which one. `namespace` or `ingress` alone means Kubernetes."""
+    """Where an environment runs: `docker` (this machine's Engine), `kubernetes` (the cluster that kubectl uses), or a
+    mapping that names an engine. `namespace` or `ingress` alone means Kubernetes."""
 
     docker: (
         Annotated[
@@ -27,13 +27,15 @@ class Where(Model):
     ) = None
     """Another machine's Docker Engine, see [operations](operations.md#another-machines-docker-engine)."""
     kubernetes: (
-        Annotated[str, Empty(""), AfterValidator(validators.context), Words("a context's name")] | None
+        Annotated[str, Empty(""), AfterValidator(validators.context), Words("the name of a context")] | None
     ) = None
-    """A context of the kubeconfig. Left empty: the current one, or the cluster that Pushlive itself runs in."""
-    namespace: Annotated[str, AfterValidator(validators.namespace), Words("a namespace's name")] = ""
+    """A context of the kubeconfig. If empty: the current one, or the cluster that Pushlive runs in."""
+    namespace: Annotated[str, AfterValidator(validators.namespace), Words("the name of a namespace")] = ""
     """The namespace on the cluster. Default: the context's own."""
-    ingress: Annotated[str, AfterValidator(validators.ingress_class), Words("an IngressClass's name")] = ""
-    """The IngressClass that leads host names here. Default: the cluster's own."""
+    ingress: Annotated[
+        str, AfterValidator(validators.ingress_class), Words("the name of an IngressClass")
+    ] = ""
+    """The IngressClass for the host names. Default: the cluster's own."""
 
     ALWAYS_HASHED = frozenset({"docker", "kubernetes", "namespace", "ingress"})
     SHORT = "docker or kubernetes, or {kubernetes: CONTEXT, namespace: NAME, ingress: CLASS}"
@@ -41,7 +43,7 @@ class Where(Model):
     @model_validator(mode="before")
     @classmethod
     def _one_way(cls, given: Any) -> Any:
-        """Each engine has one spelling here, so that equal ones are equal."""
+        """Gives each engine one spelling, so that equal engines compare equal."""
         if isinstance(given, str):
             if given not in _NAMES:
                 raise ValueError(f"{given[:60]!r} is not an engine; write {cls.SHORT}")
@@ -50,12 +52,10 @@ class Where(Model):
             return given
         docker, on_cluster = given.get("docker"), [key for key in _CLUSTER if given.get(key)]
         if docker is not None and given.get("kubernetes") is not None:
-            raise ValueError(
-                "give either `docker` or `kubernetes`, not both: an environment runs on one engine"
-            )
+            raise ValueError("give either `docker` or `kubernetes`, not both")
         if docker is not None and on_cluster:
             raise ValueError(
-                f"`{on_cluster[0]}` is for Kubernetes and does nothing on Docker; take it out, or `docker`"
+                f"`{on_cluster[0]}` is for Kubernetes and has no effect on Docker; remove it, or remove `docker`"
             )
         more = {"kubernetes": ""} if on_cluster and given.get("kubernetes") is None else {}
         return {**given, "docker": docker or None, **more}
@@ -165,21 +165,21 @@ def kind_of(key: str) -> EngineKind:
 
 
 class Registry(Model):
-    """Where the images go once they are built, and where other machines take them from. An address alone, or with
+    """Where images are pushed after the build, and where other machines pull them from. A repository, or a mapping with
     a login."""
 
     repository: Annotated[
         str,
         AfterValidator(validators.image_repository),
-        Words("an address such as registry.example.com/team/hello"),
+        Words("a repository such as registry.example.com/team/hello"),
     ]
     """The repository: `registry.example.com/team/hello`, without scheme and tag."""
-    username: Annotated[str, AfterValidator(validators.username), Words("a user's name")] = ""
-    """Who logs in. Default: what `docker login` left on this machine, or nobody."""
-    password: Annotated[str, AfterValidator(validators.secret_name), Words("a secret's name")] = ""
+    username: Annotated[str, AfterValidator(validators.username), Words("a user name")] = ""
+    """The user for the login. Default: the login that `docker login` stored on this machine, or none."""
+    password: Annotated[str, AfterValidator(validators.secret_name), Words("the name of a secret")] = ""
     """The name of the secret with the password or token, set by `pushlive secret set`."""
 
-    SHORT = "an address such as registry.example.com/team/hello, or {repository: …, username: …, password: SECRET}"
+    SHORT = "a repository such as registry.example.com/team/hello, or {repository: …, username: …, password: SECRET}"
 
     @model_validator(mode="before")
     @classmethod
@@ -190,7 +190,7 @@ class Registry(Model):
     def _whole_login(self) -> Registry:
         if bool(self.username) != bool(self.password):
             there, missing = ("username", "password") if self.username else ("password", "username")
-            raise ValueError(f"has `{there}` without `{missing}`; a login needs both")
+            raise ValueError(f"has `{there}` but no `{missing}`; a login needs both")
         return self
 
     @property

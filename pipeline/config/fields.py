@@ -49,7 +49,7 @@ def hashed(model: Model) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Words:
-    """What a type allows, for people: problems and the documentation quote it. pydantic passes it over.
+    """What a type allows, in words, for messages and the documentation. pydantic ignores it.
 
     ``kind`` is duration, size or cpu for those types.
     """
@@ -60,7 +60,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Empty:
-    """What a key without a value (``kubernetes:``) stands for. pydantic passes it over."""
+    """The value of a key that is left empty (``kubernetes:``). pydantic ignores it."""
 
     value: str
 
@@ -105,13 +105,13 @@ Text = Annotated[str, AfterValidator(validators.plain)]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32),
-    Words("a name: at most 32 lower-case letters, digits and single hyphens, beginning with a letter"),
+    Words("a name of at most 32 lower-case letters, digits and single hyphens, beginning with a letter"),
 ]
 StageName = Annotated[Name, AfterValidator(validators.environment_name)]
 EnvName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128),
-    Words("a variable's name: letters, digits and `_`, not beginning with a digit"),
+    Words("the name of a variable: letters, digits and `_`, not beginning with a digit"),
 ]
 Host = Annotated[
     str,
@@ -133,7 +133,7 @@ RelativePath = Annotated[
     Words("a path inside the repository, such as docker/Dockerfile"),
 ]
 Branch = Annotated[str, AfterValidator(validators.branch), Words("a branch such as main or release/2.x")]
-# Docker refuses less than these two.
+# The lower limits are Docker's.
 CpuLimit = Annotated[Cpu, Field(ge=0.01, le=1024)]
 MemoryLimit = Annotated[Size, Field(ge=6 * 2**20, le=2**40)]
-Limit = Annotated[Duration, Field(gt=0)]  # a duration for which "none" would make no sense
+Limit = Annotated[Duration, Field(gt=0)]  # a duration that cannot be 0

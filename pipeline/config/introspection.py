@@ -1,4 +1,4 @@
-"""The types of ``pipeline.config.models``'s models, taken apart: for reading YAML, for the schema, for the docs."""
+"""The types of the models' fields, analysed for reading YAML, for the JSON schema and for the documentation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Hint:
 
     @property
     def annotated(self) -> Any:
-        """The type again, as pydantic wants it."""
+        """The whole type, for pydantic."""
         return Annotated[self.base, *self.metadata] if self.metadata else self.base
 
     @cached_property
@@ -54,23 +54,23 @@ class Hint:
 
     @property
     def short(self) -> str:
-        """What a model may be written as instead of its keys, in words; "" where it may not."""
+        """What a model may be written as instead of its keys, in words; "" if nothing."""
         return str(getattr(self.base, "SHORT", "")) if self.shape == "model" else ""
 
     @property
     def empty(self) -> str | None:
-        """What a key without a value stands for."""
+        """The value of a key that is left empty."""
         return next((m.value for m in self.metadata if isinstance(m, Empty)), None)
 
     @cached_property
     def words(self) -> str:
-        """What is allowed here, to go after "write"."""
+        """What is allowed here, as a continuation of "write"."""
         named = next((m.text for m in self.metadata if isinstance(m, Words)), "")
         if self.shape == "mapping":
             return f"names with {self.parts[1].words} each"
         if self.shape == "list":
             inner = self.parts[0].words
-            return "a list of texts" if inner == "text" else f"a list, each of it {inner}"
+            return "a list of texts" if inner == "text" else f"a list of {inner}"
         if self.short:
             return self.short
         if self.shape in ("model", "check"):
@@ -91,7 +91,7 @@ class Hint:
 
 
 def hint_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Hint:
-    """The annotation taken apart; ``metadata`` is what stands beside it already."""
+    """The annotation as a Hint; ``metadata`` is added to its own."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
         return hint_of(inner, (*more, *metadata))

@@ -14,8 +14,8 @@ from pipeline.config.reader import WRONG, Reader
 from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
 
-_OWN = "names that begin with PUSHLIVE_ are set by Pushlive itself; choose another name"
-SHOWN = 100  # problems in one message; nobody reads more
+_OWN = "names that begin with PUSHLIVE_ are reserved for Pushlive; choose another name"
+SHOWN = 100  # problems in one message
 
 __all__ = ["Problem", "load", "problems", "show"]
 
@@ -29,13 +29,13 @@ def load(text: str, name: str = "pipelines.yaml") -> Config:
     if config is None or found:
         lines = [show(problem, name) for problem in found[:SHOWN]]
         if len(found) > SHOWN:
-            lines.append(f"{name}: and {len(found) - SHOWN} more; correct these first")
+            lines.append(f"{name}: and {len(found) - SHOWN} more problems; correct these first")
         raise ConfigError("\n".join(lines))
     return config
 
 
 def problems(text: str, name: str = "pipelines.yaml") -> tuple[Problem, ...]:
-    """All that is wrong with ``text``, by line; empty when ``load`` would succeed. Never raises."""
+    """Every problem of ``text``, by line; empty if ``load`` would succeed. Never raises."""
     del name  # a problem has its line; show() puts the file's name before it
     return tuple(_read(text)[1])
 
@@ -52,12 +52,12 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         return (None if tree.problems else Config()), tree.problems
     reader = Reader()
     config = reader.read(tree.root, hint_of(Config), ())
-    whole = (*_clashes(tree), *_reserved(tree), *_doubled(tree), *_elsewhere(tree))
+    whole = (*_clashes(tree), *_reserved(tree), *_given_twice(tree), *_remote_without_registry(tree))
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found
 
 
-# -- what no single value shows
+# -- what involves several values
 
 
 def _entries(node: Node | None) -> Iterator[tuple[str, Node, Node]]:
@@ -78,7 +78,7 @@ def _environments(tree: Tree) -> Iterator[tuple[str, str, Node, Node]]:
 
 
 def _claims(tree: Tree) -> Iterator[tuple[str, str, Node, str]]:
-    """Every (host, environment, node, path) that a host name is claimed by."""
+    """(host, environment, node, path) of every host name."""
     for pipeline, name, key, settings in _environments(tree):
         owner = f"{pipeline}/{name}"
         path = show_path(("pipelines", pipeline, "environments", name))
@@ -93,22 +93,24 @@ def _claims(tree: Tree) -> Iterator[tuple[str, str, Node, str]]:
 
 
 def _clashes(tree: Tree) -> Iterator[Problem]:
-    """Host names that two environments claim, or that are too long for the name service."""
+    """Host names that two environments have, or that are too long for DNS."""
     first: dict[str, tuple[str, int]] = {}
     for host, owner, node, path in _claims(tree):
         label = host.partition(".")[0]
         if host.endswith(".localhost") and len(label) > 63:
             yield Problem(
-                line_of(node), path, f"its host name {label[:80]}… is longer than 63 characters; shorten it"
+                line_of(node),
+                path,
+                f"its host name {label[:80]}… is longer than 63 characters; use shorter names",
             )
         other, line = first.setdefault(host, (owner, line_of(node)))
         if host and other != owner:
-            message = f"{host[:80]!r} belongs to {other} already (line {line}); give each its own"
+            message = f"{host[:80]!r} already belongs to {other} (line {line}); give each environment its own"
             yield Problem(line_of(node), path, message)
 
 
 def _reserved(tree: Tree) -> Iterator[Problem]:
-    """Environment variables that Pushlive sets itself."""
+    """Environment variables with names that are reserved for Pushlive."""
     for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
         path: tuple[str, ...] = ("pipelines", pipeline, "service", "env")
         yield from _own_names(_child(_child(body, "service"), "env"), path)
@@ -146,23 +148,23 @@ def _plain(tree: Tree) -> Iterator[tuple[tuple[str, str], Node, str]]:
             yield (pipeline, environment), key, name
 
 
-def _doubled(tree: Tree) -> Iterator[Problem]:
-    """Variables that one container would get twice: from ``env`` and from ``secrets``."""
+def _given_twice(tree: Tree) -> Iterator[Problem]:
+    """Variables that a container would get twice, from ``env`` and from ``secrets``."""
     plain = [(owner, line_of(node), name) for owner, node, name in _plain(tree)]
     seen: set[tuple[tuple[str, str], str]] = set()
     for owner, path, node, name in _secrets(tree):
         if (owner, name) in seen:
-            yield Problem(line_of(node), show_path(path), f"{name} is named twice here; once is enough")
+            yield Problem(line_of(node), show_path(path), f"{name} is listed twice here; remove one of them")
         seen.add((owner, name))
         for (pipeline, environment), line, other in plain:
             meet = pipeline == owner[0] and ("" in (environment, owner[1]) or environment == owner[1])
             if name == other and meet:
-                message = f"{name} is under `env` already (line {line}); take one of the two away"
+                message = f"{name} is already under `env` (line {line}); remove one of the two"
                 yield Problem(line_of(node), show_path(path), message)
 
 
-def _elsewhere(tree: Tree) -> Iterator[Problem]:
-    """Environments on another engine, whose pipeline has no registry that it could take its images from."""
+def _remote_without_registry(tree: Tree) -> Iterator[Problem]:
+    """Environments on another engine whose pipeline has no registry to pull images from."""
     registries = {
         name: _child(body, "registry") for name, _, body in _entries(_child(tree.root, "pipelines"))
     }
@@ -171,21 +173,21 @@ def _elsewhere(tree: Tree) -> Iterator[Problem]:
         if engine and not _is_local(engine) and _is_empty(registries.get(pipeline)):
             path = ("pipelines", pipeline, "environments", name, "engine")
             message = (
-                "runs on another machine, which has to take its images from a registry; write "
+                "runs on another machine, which pulls its images from a registry; write "
                 f"`registry: registry.example.com/team/{pipeline}` under pipelines.{pipeline}"
             )
             yield Problem(line_of(engine), show_path(path), message)
 
 
 def _is_local(engine: Node) -> bool:
-    """True for this machine's own Docker Engine, and for what is not an engine at all."""
+    """True for this machine's own Docker Engine, and for a value that is not an engine."""
     given: object = {key: "" if _is_empty(value) else value.value for key, _, value in _entries(engine)}
     if isinstance(engine, ScalarNode):
         given = engine.value
     try:
         return Where.model_validate(given).kind.local
     except ValidationError:
-        return True  # the reader says what is wrong with it
+        return True  # the reader reports what is wrong
 
 
 def _is_empty(node: Node | None) -> bool:

@@ -35,53 +35,55 @@ from pipeline.config.fields import (
 
 
 class Budget(Model):
-    """How long it may take before it is said loudly. Neither ends a run."""
+    """How long a run may take before Pushlive warns. Neither limit ends a run."""
 
     deploy: Limit = 300.0
-    """From "image ready" to "live verified", machine time."""
+    """From "image ready" to "live verified", without waiting for people."""
     whole: Limit = 600.0
-    """From the push to live; beyond it the run is marked serious."""
+    """From the push to live; a run that takes longer is marked serious."""
 
 
 Occasion = Literal["live", "failed", "superseded", "cancelled", "waiting", "reverted", "held", "serious"]
 
 
 class Notify(Model):
-    """One receiver: it is told by a POST of JSON, see [notifications](notifications.md)."""
+    """One receiver. It gets a POST with JSON, see [notifications](notifications.md)."""
 
     url: Annotated[
-        str, AfterValidator(validators.receiver), Words("an address such as https://hooks.example.com/…")
+        str, AfterValidator(validators.receiver), Words("a URL such as https://hooks.example.com/…")
     ] = Field(repr=False)
-    """Where to send it. `http://` is for receivers on this machine alone."""
+    """The receiver's URL. `http://` is only for receivers on this machine."""
     when: tuple[Occasion, ...] = Field(
         default=("failed", "waiting", "reverted", "held", "serious"), min_length=1
     )
-    """What to tell: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
-    that ended beyond `budget.whole`."""
+    """The events to send: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
+    took longer than `budget.whole`."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
 
 
 class Source(Model):
-    """Where the pushes come from."""
+    """The repository whose pushes are deployed."""
 
-    repository: Annotated[str, AfterValidator(validators.repository), Words("a repository's name")] = ""
-    """A repository's name on the built-in git server. Default: the pipeline's name, unless `url` is given."""
-    url: Annotated[str, AfterValidator(validators.url), Words("an address")] = ""
-    """A repository elsewhere, whose webhook tells of pushes: `https://…` or `ssh://…`."""
+    repository: Annotated[str, AfterValidator(validators.repository), Words("the name of a repository")] = ""
+    """A repository on the built-in git server. Default: the pipeline's name, unless `url` is given."""
+    url: Annotated[str, AfterValidator(validators.url), Words("a URL")] = ""
+    """A repository on another server, which reports pushes by a webhook: `https://…` or `ssh://…`."""
     branch: Branch = "main"
     """The branch whose pushes are deployed."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
         if self.repository and self.url:
-            raise ValueError("give either `repository` (built-in git server) or `url` (elsewhere), not both")
+            raise ValueError(
+                "give either `repository` (built-in git server) or `url` (another server), not both"
+            )
         return self
 
 
 class Build(Model):
-    """How the image is made."""
+    """How the image is built."""
 
     context: RelativePath = "."
     """The folder in the repository that is the build's context."""
@@ -89,16 +91,16 @@ class Build(Model):
     """The Dockerfile's path, relative to the context."""
     args: dict[EnvName, Text] = {}
     """Build arguments (`ARG`)."""
-    target: Annotated[str, AfterValidator(validators.stage), Words("a stage's name")] = ""
+    target: Annotated[str, AfterValidator(validators.stage), Words("the name of a stage")] = ""
     """The stage of a multi-stage Dockerfile to build. Default: the last one."""
     platform: Annotated[str, AfterValidator(validators.platform), Words("os/architecture")] = ""
     """For example `linux/amd64`. Default: the Engine's own."""
     timeout: Limit = 600.0
-    """A build that takes longer is ended."""
+    """A build that takes longer is stopped."""
 
 
 class Service(Model):
-    """What runs. Anything here can be set differently for one environment, under its name."""
+    """What runs. Each key can be set differently for one environment, under its name."""
 
     ALWAYS_HASHED = frozenset(
         [
@@ -118,52 +120,53 @@ class Service(Model):
     )
 
     port: int = Field(default=8080, ge=1, le=65535)
-    """The port that the application listens on, on 0.0.0.0."""
+    """The port on which the application listens, on 0.0.0.0."""
     health: UrlPath = "/"
     """A path that answers 2xx or 3xx once the application is ready."""
     ready: Limit = 60.0
     """How long the application may take to become ready."""
     replicas: int = Field(default=1, ge=1, le=12)
-    """How many containers share the traffic."""
+    """The number of containers that share the traffic."""
     cpu: CpuLimit = 1.0
     """The CPU limit of each replica."""
     memory: MemoryLimit = 256 * 2**20
     """The memory limit of each replica."""
     env: dict[EnvName, Text] = {}
-    """Environment variables. Under an environment they are added to these."""
+    """Environment variables. Those of an environment are added to these."""
     secrets: tuple[EnvName, ...] = ()
-    """Environment variables with values from `pushlive secret set`. Under an environment they are added to these."""
+    """Environment variables with values from `pushlive secret set`. Those of an environment are added to these."""
     command: tuple[Text, ...] = ()
-    """Instead of the image's own command."""
+    """The command to run instead of the image's own."""
     release: tuple[Text, ...] = ()
-    """A command run once in each environment before the release starts there, such as a migration."""
+    """A command that runs once in each environment before the release starts there, such as a migration."""
     drain: Duration = 30.0
-    """How long open requests and connections of the old release may go on before it is stopped."""
+    """How long open requests and connections to the old release may last before it is stopped."""
     stop: Duration = 10.0
-    """How long the application may take to end after SIGTERM."""
+    """How long the application may take to exit after SIGTERM; then it gets SIGKILL."""
     keep_warm: Duration = 600.0
-    """How long the previous release is kept running after a switch, for an instant revert."""
+    """How long the previous release keeps running after a switch, for an instant revert."""
     security: Literal["standard", "strict"] = "standard"
-    """`strict`: a user that is not root (a number in the image), nothing written but to `/tmp`, no capabilities."""
+    """`strict`: the container does not run as root (the image must name its user by number), writes only to `/tmp`, and
+    has no capabilities."""
 
 
 class Environment(Service):
-    """One environment: all that is not set here is the same as in every other."""
+    """One environment. What is not set here is the same as in every other environment."""
 
     host: Host | None = None
-    """A host name of its own, beside `<pipeline>-<environment>.localhost`."""
+    """A host name in addition to `<pipeline>-<environment>.localhost`."""
     hosts: tuple[Host, ...] = ()
     """More host names."""
     promote: Literal["auto", "manual"] = "auto"
-    """`manual`: a run waits before this environment until somebody presses the button."""
+    """`manual`: a run waits before this environment until a person promotes it."""
     smoke: tuple[SmokeCheck, ...] | None = None
-    """Instead of the pipeline's smoke checks."""
+    """The smoke checks here, instead of the pipeline's."""
     engine: Where = Where()
-    """On what it runs. Anything but this machine's own Docker Engine takes its images from `registry`."""
+    """Where it runs. Every engine except this machine's own Docker Engine pulls images from `registry`."""
 
 
 class Rendered(Model):
-    """One environment's configuration, complete: what a release remembers."""
+    """The complete configuration of one environment, as a release stores it."""
 
     ALWAYS_HASHED = frozenset({"service", "hosts", "smoke", "registry"})
 
@@ -182,20 +185,20 @@ class Rendered(Model):
 
 
 class Pipeline(Model):
-    """One application's way from a repository to live."""
+    """The way of one application from a repository to live."""
 
     source: Source = Source()
     build: Build = Build()
     registry: Registry | None = None
     service: Service = Service()
     smoke: tuple[SmokeCheck, ...] = ()
-    """Checks that a release must pass in an environment before traffic goes to it."""
+    """Checks that a release must pass in an environment before it gets traffic."""
     environments: dict[StageName, Environment | None] = Field(min_length=1)
     """The environments in the order of promotion; the last one is live."""
     budget: Budget | None = None
-    """Instead of the budget for all pipelines."""
+    """The budget of this pipeline, instead of the budget for all."""
     notify: Receivers | None = None
-    """Instead of the receivers for all pipelines; `[]` for none."""
+    """The receivers of this pipeline, instead of those for all; `[]` for none."""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -205,7 +208,7 @@ class Pipeline(Model):
         return self.environments[name] or Environment()
 
     def render(self, name: str) -> Rendered:
-        """The environment's own settings laid over the pipeline's ``service``; ``env`` and ``secrets`` are merged."""
+        """The pipeline's ``service`` with the environment's own settings; ``env`` and ``secrets`` are merged."""
         own = self.environment(name)
         changed = {k: getattr(own, k) for k in own.model_fields_set if k in Service.model_fields}
         changed["env"] = {**self.service.env, **own.env}
@@ -221,7 +224,7 @@ class Config(Model):
 
     budget: Budget = Budget()
     notify: Receivers = ()
-    """Who is told what becomes of the runs, at most 20."""
+    """Receivers of notifications about runs, at most 20."""
     pipelines: dict[Name, Pipeline] = {}
     """Every pipeline by its name."""
 
@@ -229,12 +232,12 @@ class Config(Model):
         return self.pipelines[pipeline].budget or self.budget
 
     def notify_of(self, pipeline: str) -> tuple[Notify, ...]:
-        """Nobody for a pipeline that is not there."""
+        """The receivers; () for a pipeline that does not exist."""
         own = self.pipelines[pipeline].notify if pipeline in self.pipelines else ()
         return self.notify if own is None else own
 
     def repository_of(self, pipeline: str) -> str:
-        """The name on the built-in git server, or "" for a repository elsewhere."""
+        """The name on the built-in git server, or "" for a repository on another server."""
         source = self.pipelines[pipeline].source
         return "" if source.url else source.repository or pipeline
 

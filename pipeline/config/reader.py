@@ -1,8 +1,8 @@
 """YAML nodes → the models of ``pipeline.config.models``, guided by the models' own types.
 
-Every problem is found at once and has its line, because each value is read by itself, from the leaves up.
-Knowing the type that is wanted, text stays the text that was written (``PORT: 8080``, ``branch: 1.10``), and
-what YAML 1.1 would turn into something else (``on``, ``5:00``) is explained.
+Every problem is found at once, with its line, because each value is read separately, from the leaves up. The expected
+type is known, so text stays as it was written (``PORT: 8080``, ``branch: 1.10``), and what YAML 1.1 would turn into
+something else (``on``, ``5:00``) is explained.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.yaml_nodes import REFUSED, Path, Problem, line_of, show_path
 from pipeline.lib.text import without_path
 
-WRONG: Final = object()  # stands for a value whose problem has been noted
+WRONG: Final = object()  # stands for a value whose problem is already reported
 _TAG = "tag:yaml.org,2002:"
 _CHECK_MEANT = {word: key for key, kind in KINDS.items() for word in kind.MEANT}
 _MEANT = _CHECK_MEANT | {
@@ -43,7 +43,7 @@ def _adapter(hint: Hint) -> TypeAdapter[Any]:
 
 @dataclass
 class Reader:
-    """Collects the problems of one file while it reads."""
+    """Reads one file and collects its problems."""
 
     problems: list[Problem] = field(default_factory=list)
 
@@ -69,13 +69,13 @@ class Reader:
             return self._list(node, hint, path)
         return self._leaf(node, hint, path)
 
-    # -- what has parts
+    # -- mappings and lists
 
     def _entries(self, node: Node, path: Path, wanted: str) -> list[tuple[ScalarNode, Node]] | None:
         if _is_null(node):
             return []
         if not isinstance(node, MappingNode):
-            self.complain(node, path, f"{_shown(node)} stands where keys are wanted; {wanted}")
+            self.complain(node, path, f"{_shown(node)} is not a mapping; {wanted}")
             return None
         return list(node.value)
 
@@ -89,7 +89,7 @@ class Reader:
             hint = known.get(key.value)
             if hint is None:
                 values[key.value] = self.complain(key, (*path, key.value), _unknown(key.value, list(known)))
-            elif not (hint.has_parts and _is_null(value)):  # an empty block is as good as none
+            elif not (hint.has_parts and _is_null(value)):  # an empty block is the same as none
                 values[key.value] = self.read(value, hint, (*path, key.value))
         for name, spec in kind.model_fields.items():
             if spec.is_required() and key_of(name, spec) not in values:
@@ -131,9 +131,7 @@ class Reader:
     def _list(self, node: Node, hint: Hint, path: Path) -> Any:
         if not isinstance(node, SequenceNode):
             text = node.value if isinstance(node, ScalarNode) else ""
-            return self.complain(
-                node, path, f"{_shown(node)} stands where a list is wanted{_as_list(text, hint)}"
-            )
+            return self.complain(node, path, f"{_shown(node)} is not a list{_as_list(text, hint)}")
         items = [self.read(item, hint.parts[0], (*path, n)) for n, item in enumerate(node.value)]
         return WRONG if WRONG in items else tuple(items)
 
@@ -148,7 +146,7 @@ class Reader:
             return self._model(node, KINDS[given[0]], path)
         if given:
             which = " and ".join(f"`{name}`" for name in given)
-            return self.complain(node, path, f"has {which} in one check; write a check for each ({asked})")
+            return self.complain(node, path, f"has {which} in one check; write one check for each ({asked})")
         meant = next((f"did you mean `{_CHECK_MEANT[k]}` for `{k}`? " for k in keys if k in _CHECK_MEANT), "")
         known = " nor ".join(f"`{key}`" for key in KINDS)
         return self.complain(node, path, f"has neither {known}; {meant}{asked}")
@@ -157,29 +155,29 @@ class Reader:
 
     def _leaf(self, node: Node, hint: Hint, path: Path) -> Any:
         if not isinstance(node, ScalarNode):
-            return self.complain(node, path, f"{_shown(node)} stands where one value is wanted: {hint.words}")
+            return self.complain(node, path, f"{_shown(node)} is not a single value; write {hint.words}")
         if _is_null(node):
             hint_text = ' (write "" for an empty text)' if hint.base is str else ""
-            return self.complain(node, path, f"is empty; write {hint.words}{hint_text}, or take the key out")
+            return self.complain(node, path, f"is empty; write {hint.words}{hint_text}, or remove the key")
         if hint.shape == "any":
             return self._any(node, hint, path)
         if node.tag == _TAG + "bool" and node.style is None:
             return self.complain(node, path, _bool_words(node.value, hint))
         if hint.kind == "" and hint.base is int:
             if not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", node.value):
-                return self.complain(node, path, f"{_shown(node)} is no plain number; write {hint.words}")
+                return self.complain(node, path, f"{_shown(node)} is not a whole number; write {hint.words}")
             return self._validated(node, int(node.value), hint, path)
         if hint.kind == "duration" and ":" in node.value:
             return self.complain(node, path, _clock_words(node.value))
         return self._validated(node, node.value, hint, path)
 
     def _any(self, node: ScalarNode, hint: Hint, path: Path) -> Any:
-        """Text, a number, true or false, as JSON knows them."""
+        """Text, a number, true or false, as in JSON."""
         text = node.value
         if node.style is None and node.tag == _TAG + "bool":
             if text.lower() not in ("true", "false"):
                 return self.complain(
-                    node, path, f'YAML reads {text} as a truth value; write true, false or "{text}"'
+                    node, path, f'YAML reads {text} as a boolean; write true, false or "{text}"'
                 )
             return text.lower() == "true"
         if node.style is None and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text):
@@ -231,18 +229,18 @@ def _unknown(key: str, known: list[str]) -> str:
 
 def _bool_words(text: str, hint: Hint) -> str:
     if hint.base is str:
-        return f'YAML reads {text} as a truth value, not as text; put it in quotes: "{text}"'
-    return f"YAML reads {text} as a truth value; write {hint.words}"
+        return f'YAML reads {text} as a boolean, not as text; put it in quotes: "{text}"'
+    return f"YAML reads {text} as a boolean; write {hint.words}"
 
 
 def _clock_words(text: str) -> str:
     match = re.fullmatch(r"(\d{1,4}):(\d\d)", text)
     better = f"{match[1]}m" + (f"{int(match[2])}s" if int(match[2]) else "") if match else "5m or 1h30m"
-    return f"{text[:40]!r}: YAML may read a time with a colon as one number; write {better}"
+    return f"{text[:40]!r}: YAML may read a duration with a colon as one number; write {better}"
 
 
 def _plain_words(detail: Any, hint: Hint | None) -> str:
-    """One of pydantic's errors in plain words: what is wrong; what is allowed there."""
+    """One of pydantic's errors in plain words: what is wrong, and what is allowed."""
     kind, context = detail["type"], detail.get("ctx", {})
     words = hint.words if hint else "something else"
     value = detail["input"]
@@ -250,9 +248,9 @@ def _plain_words(detail: Any, hint: Hint | None) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind in ("greater_than_equal", "greater_than"):
-        return f"{shown} is too little; write {words}"
+        return f"{shown} is too small; write {words}"
     if kind in ("less_than_equal", "less_than"):
-        return f"{shown} is too much; write {words}"
+        return f"{shown} is too large; write {words}"
     if kind == "string_too_long":
         return f"{shown} is longer than {context['max_length']} characters; write {words}"
     if kind in ("too_short", "string_too_short"):

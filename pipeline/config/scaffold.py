@@ -1,4 +1,4 @@
-"""A first ``pipelines.yaml`` for the repository one stands in: what can be read there is filled in."""
+"""A first ``pipelines.yaml`` for a repository, filled in with what can be read there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ _YAML_WORDS = {"on", "off", "yes", "no", "true", "false", "null", "y", "n"}
 
 
 def starter(folder: Path, name: str | None = None) -> str:
-    """The text of a commented ``pipelines.yaml`` that loads without a problem.
+    """The text of a commented ``pipelines.yaml`` without any problem.
 
-    ``name`` is the pipeline's name; by default it is made from the folder's. Raises ConfigError for a given
-    name that is none.
+    ``name``: the pipeline's name; by default it is derived from the folder's. Raises ConfigError if it is not valid.
     """
     folder = folder.resolve()
     branch = current_branch(folder)
@@ -40,21 +39,21 @@ def starter(folder: Path, name: str | None = None) -> str:
         "host": pipeline,
         "branch": _scalar(branch or "main"),
         "dockerfile": _scalar(dockerfile or "Dockerfile"),
-        "dockerfile_note": "" if dockerfile else " There is none here yet.",
+        "dockerfile_note": "" if dockerfile else " There is none yet.",
         "port": str(port or 8080),
         "port_note": "from EXPOSE in the Dockerfile"
         if port
-        else "what the application listens on, on 0.0.0.0",
+        else "on which the application listens, on 0.0.0.0",
         "health": _scalar(health or "/"),
         "health_note": "from the HEALTHCHECK"
         if health
-        else "a path that answers 2xx or 3xx once it is ready",
+        else "a path that answers 2xx or 3xx once the application is ready",
     }
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 
 
 def pipeline_name(text: str) -> str:
-    """The text made a valid name: ``My Shop_2`` → ``my-shop-2``; "app" where nothing of it can stay."""
+    """The text made a valid name: ``My Shop_2`` → ``my-shop-2``; "app" if nothing of it is left."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if words and not words[0].isalpha():
@@ -63,11 +62,11 @@ def pipeline_name(text: str) -> str:
 
 
 def current_branch(folder: Path) -> str:
-    """The branch that is checked out; "" outside of a repository, off every branch, or for an odd name."""
+    """The branch that is checked out; "" outside a repository, with a detached HEAD, or if the name is not valid."""
     git = next((place / ".git" for place in (folder, *folder.parents) if (place / ".git").exists()), None)
     if git is None:
         return ""
-    if git.is_file():  # a worktree or a submodule: the file says where its own folder is
+    if git.is_file():  # a worktree or a submodule: the file names the git folder
         where = _read(git).partition("gitdir:")[2].strip()
         git = git.parent / where
     head = _read(git / "HEAD").strip()
@@ -79,7 +78,7 @@ def current_branch(folder: Path) -> str:
 
 
 def find_dockerfile(folder: Path) -> str:
-    """The Dockerfile's path relative to the folder, "" where there is none: the nearest to the top."""
+    """The path of the topmost Dockerfile relative to the folder, "" if there is none."""
     for place in _PLACES:
         for name in ("Dockerfile", "Containerfile"):
             if (folder / place / name).is_file():
@@ -129,8 +128,8 @@ def health_path(dockerfile: str) -> str:
 def _given(name: str) -> str:
     if not _is(Name, name):
         raise ConfigError(
-            f"{name[:80]!r} is not a pipeline's name.",
-            advice=f"Write at most 32 lower-case letters, digits and hyphens, such as {pipeline_name(name)}.",
+            f"{name[:80]!r} is not a valid pipeline name.",
+            advice=f"Use at most 32 lower-case letters, digits and hyphens, for example {pipeline_name(name)}.",
         )
     return name
 
@@ -144,13 +143,13 @@ def _is(kind: Any, text: str) -> bool:
 
 
 def _scalar(text: str) -> str:
-    """The text as YAML: plain where every reader takes it for text, quoted otherwise."""
+    """The text as YAML: plain if every reader takes it for text, quoted otherwise."""
     plain = _PLAIN.fullmatch(text) and text.lower() not in _YAML_WORDS
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _read(path: Path) -> str:
-    """The file's text, "" where it cannot be read, is no file, or is unreasonably large."""
+    """The file's text, "" if it cannot be read, is not a file, or is too large."""
     try:
         return path.read_text(encoding="utf-8", errors="replace") if path.stat().st_size <= _LARGEST else ""
     except OSError:

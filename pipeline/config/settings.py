@@ -1,4 +1,4 @@
-"""The process's own settings, from ``PUSHLIVE_…`` in the environment; loud on nonsense.
+"""The service's settings, from ``PUSHLIVE_…`` in the environment. Every wrong or unknown variable is an error.
 
 A secret can be given as a file: ``PUSHLIVE_GITHUB_SECRET_FILE=/run/secrets/github``.
 """
@@ -61,7 +61,7 @@ def _parts(given: Any) -> Any:
 
 
 def _parsed(parse: Callable[[str], Any]) -> BeforeValidator:
-    """For text; what is of the right type already is taken as it is."""
+    """Parses text; other values are taken as they are."""
     return BeforeValidator(lambda given: parse(given) if isinstance(given, str) else given)
 
 
@@ -89,67 +89,67 @@ class Settings(BaseSettings):
     )
 
     data: File = Field(default_factory=_default_data)
-    """everything that Pushlive keeps"""
+    """the folder with everything that Pushlive stores"""
     config: File = Path("pipelines.yaml")
-    """the maintainers' file"""
+    """the configuration of the pipelines"""
     instance: str = "pushlive"
-    """prefix of container, network and image names: one for each installation"""
+    """prefix of container, network and image names; different for each installation"""
     redis_url: str = Field(default="", repr=False)
     """default: the embedded Valkey, in the data folder"""
     listen: str = "127.0.0.1:7070"
-    """page, API, git server and webhooks"""
+    """address of the web page, API, git server and webhooks"""
     public_url: str = ""
-    """how people reach it, for links; default http://<listen>"""
+    """URL of the web page, for links; default http://<listen>"""
     proxy_http: str = "127.0.0.1:7080"
-    """where the applications' host names are served"""
+    """address where the proxy serves the applications' host names"""
     proxy_https: str = ""
-    """e.g. 0.0.0.0:443; certificates come from <data>/certificates"""
+    """the same for HTTPS, e.g. 0.0.0.0:443; certificates are in <data>/certificates"""
     proxy_image: str = "haproxy:2.6"
     """the proxy container's image"""
     ports: str = "20000-20119"
-    """each environment has one stable loopback port out of these, at most 1000"""
+    """each environment has one of these loopback ports, at most 1000"""
     preview_port: Whole = 7081
-    """loopback only: checks reach the idle slot here"""
+    """loopback port on which checks reach the idle slot"""
     subnets: str = "10.213.0.0/16"
-    """each environment has a /26 out of this"""
+    """each environment has a /26 of this range"""
     workers: Whole = 4
-    """runs at once; one more is kept free for reverts"""
+    """number of runs at once; one more worker is reserved for reverts"""
     build_memory: Bytes = 0
-    """bytes that builds may use together; 0: half of the machine"""
+    """memory for all builds together; 0: half of the machine's"""
     build_cpu: Number = 0.0
-    """cores that builds may use together; 0: all but a half"""
+    """cores for all builds together; 0: all but half a core"""
     disk_free: Bytes = 1 << 30
-    """bytes that must be free before a build"""
+    """free disk space that a build requires"""
     secrets_key_path: str = ""
-    """the key file of secrets; default: secrets.key in the data folder"""
+    """the key file for secrets; default: secrets.key in the data folder"""
     keep_releases: Whole = 10
-    """releases whose images are kept for a revert"""
+    """number of releases whose images are kept for a revert"""
     failed_for: Seconds = 600.0
-    """seconds that a failed container is kept for inspection"""
+    """how long a failed container is kept for inspection"""
     log_limit: Bytes = 16 << 20
-    """bytes of one run's log"""
+    """size limit of the log of one run"""
     body_limit: Bytes = 25 << 20
-    """bytes of a webhook's body"""
+    """size limit of the body of a webhook request"""
     push_limit: Bytes = 2 << 30
-    """bytes of a git push"""
+    """size limit of a git push"""
     git_allow: Texts = ()
-    """hosts or URL prefixes allowed though private, file:// or http://"""
+    """hosts or URL prefixes that are allowed although they are private, file:// or http://"""
     hosts: Texts = ()
-    """further Host names that the page answers to"""
+    """additional host names of the web page"""
     trusted_proxies: Texts = ()
-    """addresses or networks whose X-Forwarded-For is believed"""
+    """addresses or networks of proxies whose X-Forwarded-For is trusted"""
     github_secret: Hidden = NO_SECRET
-    """the webhook's secret"""
+    """the secret of the GitHub webhook"""
     github_secret_old: Hidden = NO_SECRET
-    """accepted as well, during a rotation"""
+    """the previous secret, accepted during a rotation"""
     gitea_secret: Hidden = NO_SECRET
-    """the webhook's secret, of Gitea and of Forgejo"""
+    """the secret of the Gitea or Forgejo webhook"""
     gitea_secret_old: Hidden = NO_SECRET
-    """accepted as well, during a rotation"""
+    """the previous secret, accepted during a rotation"""
     notify_secret: Hidden = NO_SECRET
-    """signs the notifications that are sent"""
+    """the key that signs notifications"""
     metrics_token: Hidden = NO_SECRET
-    """may read /metrics and nothing else; a viewer's token may as well"""
+    """a token that may only read /metrics; a viewer's token may, as well"""
 
     @classmethod
     def settings_customise_sources(
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         return range(int(first), int(last or first) + 1)
 
 
-# Set for others than the service: the command line, the git server's hooks, applications, tests.
+# Variables for the command line, the git server's hooks, applications and tests: not settings of the service.
 _FOREIGN = re.compile(
     r"PUSHLIVE_(TOKEN|TOKEN_FILE|URL|COMMIT|RELEASE|ENVIRONMENT"
     r"|INTERNAL|PYTHON|REPOSITORY|HOOK(_\w*)?|TEST_\w*)"
@@ -180,14 +180,14 @@ _FOREIGN = re.compile(
 
 
 def _endpoint(value: str) -> tuple[str, int] | None:
-    """(address, port) of ``address:port``, or None where it is something else."""
+    """(address, port) of ``address:port``, or None."""
     host, _, port = value.rpartition(":")
     good = host and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536
     return (host, int(port)) if good else None
 
 
 def _port_problems(settings: Settings) -> Iterator[str]:
-    """Addresses that are none, and ports that two things would listen on."""
+    """Invalid addresses, and ports that are used twice."""
     taken: list[tuple[str, str, int]] = []
     for name in ("listen", "proxy_http", "proxy_https"):
         value = getattr(settings, name)
@@ -199,11 +199,11 @@ def _port_problems(settings: Settings) -> Iterator[str]:
     if 1 <= settings.preview_port <= 65535:
         taken.append(("PUSHLIVE_PREVIEW_PORT", "127.0.0.1", settings.preview_port))
     else:
-        yield f"PUSHLIVE_PREVIEW_PORT={settings.preview_port}: between 1 and 65535"
+        yield f"PUSHLIVE_PREVIEW_PORT={settings.preview_port}: must be between 1 and 65535"
     for number, (name, host, port) in enumerate(taken):
         for other, other_host, other_port in taken[:number]:
             if port == other_port and (host == other_host or {host, other_host} & {"0.0.0.0", "[::]", "*"}):  # noqa: S104 - compared
-                yield f"{name} and {other} both want port {port}: give one of them another port"
+                yield f"{name} and {other} use the same port {port}: change one of them"
     yield from _range_problems(settings, [(name, port) for name, _, port in taken])
 
 
@@ -214,11 +214,11 @@ def _range_problems(settings: Settings, taken: list[tuple[str, int]]) -> Iterato
         return
     ports = settings.port_range
     if not ports or ports[0] < 1024 or ports[-1] > 65535 or len(ports) > 1000:
-        yield f"PUSHLIVE_PORTS={settings.ports!r}: at most 1000 ports from 1024 to 65535, lower one first"
+        yield f"PUSHLIVE_PORTS={settings.ports!r}: use at most 1000 ports from 1024 to 65535, the lower one first"
         return
     for name, port in taken:
         if port in ports:
-            yield f"{name} has port {port}, which is in PUSHLIVE_PORTS={settings.ports}: move one of them"
+            yield f"{name} uses port {port}, which is in PUSHLIVE_PORTS={settings.ports}: change one of them"
 
 
 def _subnet_problems(settings: Settings) -> Iterator[str]:
@@ -228,23 +228,23 @@ def _subnet_problems(settings: Settings) -> Iterator[str]:
         yield f"PUSHLIVE_SUBNETS={settings.subnets!r}: {error}; write a private range, e.g. 10.213.0.0/16"
         return
     if subnet.prefixlen > 26:
-        yield f"PUSHLIVE_SUBNETS={settings.subnets}: one environment takes a /26; give e.g. 10.213.0.0/16"
+        yield f"PUSHLIVE_SUBNETS={settings.subnets}: one environment takes a /26; write for example 10.213.0.0/16"
     if subnet.is_global or subnet.is_loopback or subnet.is_multicast or subnet.is_link_local:
-        yield f"PUSHLIVE_SUBNETS={settings.subnets}: must be a private range, e.g. 10.213.0.0/16"
+        yield f"PUSHLIVE_SUBNETS={settings.subnets}: must be a private range, for example 10.213.0.0/16"
 
 
 def _value_problems(settings: Settings) -> Iterator[str]:
-    # A label's value on a cluster, too, which ends with a letter or a digit.
+    # On a cluster it is the value of a label, which ends with a letter or a digit.
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,19}[a-z0-9])?", settings.instance):
         yield (
-            f"PUSHLIVE_INSTANCE={settings.instance!r}: at most 21 lower-case letters, digits and hyphens, "
+            f"PUSHLIVE_INSTANCE={settings.instance!r}: use at most 21 lower-case letters, digits and hyphens, "
             "beginning with a letter and not ending with a hyphen"
         )
     for name, low, high in (("workers", 1, 64), ("keep_releases", 1, 1000)):
         if not low <= getattr(settings, name) <= high:
-            yield f"PUSHLIVE_{name.upper()}={getattr(settings, name)}: between {low} and {high}"
+            yield f"PUSHLIVE_{name.upper()}={getattr(settings, name)}: must be between {low} and {high}"
     if not 0 <= settings.build_cpu <= 1024:
-        yield f"PUSHLIVE_BUILD_CPU={settings.build_cpu}: cores, between 0 (all but a half) and 1024"
+        yield f"PUSHLIVE_BUILD_CPU={settings.build_cpu}: must be between 0 (all but half a core) and 1024 cores"
     for proxy in settings.trusted_proxies:
         try:
             ipaddress.ip_network(proxy)
@@ -252,7 +252,7 @@ def _value_problems(settings: Settings) -> Iterator[str]:
             yield f"PUSHLIVE_TRUSTED_PROXIES={proxy[:60]!r}: {error}; write e.g. 127.0.0.1 or 10.0.0.0/8"
     for name in ("log_limit", "body_limit", "push_limit"):
         if getattr(settings, name) == 0:
-            yield f"PUSHLIVE_{name.upper()}=0: nothing would get through; give a size, e.g. 16MiB"
+            yield f"PUSHLIVE_{name.upper()}=0: would refuse everything; write a size, for example 16MiB"
     for name, schemes in (("redis_url", ("redis", "rediss", "unix")), ("public_url", ("http", "https"))):
         value = getattr(settings, name)
         if value and not re.fullmatch(rf"({'|'.join(schemes)})://\S+", value):
@@ -260,15 +260,15 @@ def _value_problems(settings: Settings) -> Iterator[str]:
 
 
 def _text(name: str, env: Mapping[str, str]) -> str:
-    """A setting's text, its file's content where ``NAME_FILE`` is given. Raises ValueError or OSError."""
+    """The text of a setting, or the content of its file if ``NAME_FILE`` is given. Raises ValueError or OSError."""
     text, file = env.get(name, ""), env.get(f"{name}_FILE", "")
     if not file:
         return text
     if text:
-        raise ValueError(f"given twice, as {name} and as {name}_FILE; take one of them away")
+        raise ValueError(f"given twice, as {name} and as {name}_FILE; remove one of them")
     text = Path(file).read_text(encoding="utf-8").strip()
     if not text:
-        raise ValueError(f"{file} is empty; write the value into it, or take {name}_FILE away")
+        raise ValueError(f"{file} is empty; write the value into it, or remove {name}_FILE")
     return text
 
 
@@ -280,7 +280,7 @@ def _unknown(env: Mapping[str, str], known: Mapping[str, object]) -> Iterator[st
         short = {key.removeprefix("PUSHLIVE_"): key for key in known}
         near = difflib.get_close_matches(plain.removeprefix("PUSHLIVE_")[:60], short, 1)
         advice = f"did you mean {short[near[0]]}?" if near else "docs/configuration.md lists them all"
-        yield f"{name[:80]}: no such setting; {advice}"
+        yield f"{name[:80]}: unknown setting; {advice}"
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -295,7 +295,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     for check in (_value_problems, _port_problems, _subnet_problems):
         problems += check(settings)
     if problems:
-        raise ConfigError("settings in the environment are wrong:\n  " + "\n  ".join(problems))
+        raise ConfigError("invalid settings in the environment:\n  " + "\n  ".join(problems))
     return settings
 
 
@@ -312,7 +312,7 @@ def _texts(env: Mapping[str, str], known: Iterable[str], problems: list[str]) ->
 
 
 def _validated(values: dict[str, Any], problems: list[str]) -> Settings:
-    """The settings; those that are wrong are reported and have their default, so that the rest can be checked."""
+    """The settings; a wrong one is reported and has its default, so that the rest can be checked."""
     try:
         return Settings(**values)
     except ValidationError as error:

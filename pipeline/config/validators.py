@@ -1,6 +1,6 @@
-"""What texts from a configuration may look like: each function returns its text or raises ValueError.
+"""What texts in a configuration may look like. Each function returns its text or raises ValueError.
 
-They are the validators of ``pipeline.config.models``'s types, so nothing else needs to look again.
+The types of ``pipeline.config.models`` use them as validators, so no other code checks again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _RECEIVER = re.compile(
 )
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]", re.IGNORECASE)
 _FILE = re.compile(r"file:///\S+")
-_ALLOWED = "https://…, ssh://…, git@host:path; http:// and file:// where PUSHLIVE_GIT_ALLOW names them"
+_ALLOWED = (
+    "use https://…, ssh://… or git@host:path; http:// and file:// only if PUSHLIVE_GIT_ALLOW lists them"
+)
 _SAFE_PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.(/|$))[^\0-\x1f\x7f\\]+")
 
 
@@ -33,7 +35,7 @@ def path(text: str) -> str:
     if not is_safe_path(text):
         raise ValueError(
             f"{text!r} is not a path inside the repository; "
-            "write a relative one without `..`, `\\` and control characters"
+            "write a relative path without `..`, `\\` and control characters"
         )
     return text
 
@@ -73,43 +75,43 @@ def repository(text: str) -> str:
     plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text)
     if text and (not plain or ".." in text or text.endswith((".git", ".lock", "."))):
         raise ValueError(
-            f"{text[:80]!r} is not a repository name; letters, digits, `.`, `_` and `-` are allowed, "
-            "it begins with a letter or digit and goes without `.git`"
+            f"{text[:80]!r} is not a repository name; use letters, digits, `.`, `_` and `-`, "
+            "begin with a letter or digit, and leave out `.git`"
         )
     return text
 
 
 def url(text: str) -> str:
-    """A repository's address. Whether private hosts, http and file are allowed is checked elsewhere."""
+    """A repository's URL. The Git adapter checks whether private hosts, http and file are allowed."""
     if not text:
         return text
     match = _WEB.fullmatch(text) or _SCP.fullmatch(text) or _FILE.fullmatch(text)
     if not match or text.startswith("-") or not text.isprintable():
         shown = without_password(text)[:120]
-        raise ValueError(f"{shown!r} is not an accepted repository address; {_ALLOWED}")
+        raise ValueError(f"{shown!r} is not a repository URL; {_ALLOWED}")
     user = match.groupdict().get("user") or ""
     if ":" in user:
         raise ValueError(
-            "the address holds a password, which would be seen wherever the file is; "
-            "take it out; put https://user:token@host into <data>/git-credentials, or use SSH"
+            "the URL contains a password, which everyone who reads this file would see; "
+            "remove it, and write https://user:token@host into <data>/git-credentials, or use SSH"
         )
     if user.startswith("-"):
-        raise ValueError(f"{text[:120]!r}: the user begins with `-`, which ssh would take for an option")
+        raise ValueError(f"{text[:120]!r}: the user name begins with `-`, which ssh would take for an option")
     return text
 
 
 def receiver(text: str) -> str:
-    """Where messages are sent. The address is never quoted: its path is often the secret."""
+    """Where messages are sent. The URL is not quoted in messages: its path is often the secret."""
     match = _RECEIVER.fullmatch(text)
     if not match or len(text) > 2000 or not 0 < int(match["port"] or 443) < 65536:
         raise ValueError(
-            "is no address that messages can be sent to; write https://host/path in ASCII, at most 2000 "
+            "is not a URL that messages can be sent to; write https://host/path in ASCII, at most 2000 "
             "characters, without user, password, `#` and `\\`"
         )
     if match["scheme"] == "http" and not _LOOPBACK.fullmatch(match["host"]):
         raise ValueError(
-            "http:// can be read on its way, the address's secret too; write https://… "
-            "(http:// is for receivers on this machine: localhost, 127.0.0.1, [::1])"
+            "http:// is not encrypted, so others could read the secret in the URL; write https://… "
+            "(http:// is only for receivers on this machine: localhost, 127.0.0.1, [::1])"
         )
     return text
 
@@ -117,37 +119,39 @@ def receiver(text: str) -> str:
 def platform(text: str) -> str:
     """``os/architecture[/variant]`` or ""."""
     if text and not re.fullmatch(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?", text):
-        raise ValueError(f"{text[:80]!r} is not a platform; write one such as linux/amd64 or linux/arm64")
+        raise ValueError(f"{text[:80]!r} is not a platform; write for example linux/amd64 or linux/arm64")
     return text
 
 
 def stage(text: str) -> str:
-    """The name of a Dockerfile's stage, or ""."""
+    """The name of a stage in the Dockerfile, or ""."""
     if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
-        raise ValueError(f"{text[:80]!r} is not a stage's name; write what stands after AS in the Dockerfile")
+        raise ValueError(
+            f"{text[:80]!r} is not the name of a stage; write the name after AS in the Dockerfile"
+        )
     return text
 
 
 def environment_name(text: str) -> str:
-    """Any name but the first stage's."""
+    """Any name except that of the first stage."""
     if text == "build":
-        raise ValueError("an environment cannot be called 'build': that is the first stage's name")
+        raise ValueError("an environment cannot be called 'build': that is the name of the first stage")
     return text
 
 
 def header_name(text: str) -> str:
-    """An HTTP header's name."""
+    """The name of an HTTP header."""
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", text):
-        raise ValueError(f"{text[:80]!r} is not a header's name; write one such as Content-Type")
+        raise ValueError(f"{text[:80]!r} is not a header name; write for example Content-Type")
     return text
 
 
 def plain(text: str) -> str:
-    """Text that can be handed to a process: no NUL, no half of a character."""
+    """Text that a process can be given: without NUL and lone surrogates."""
     if "\0" in text:
-        raise ValueError("there is a NUL character in the text, which no process can be given; take it out")
+        raise ValueError("the text contains a NUL character, which cannot be passed to a process; remove it")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise ValueError("there is half a character (a surrogate) in the text; write the character itself")
+        raise ValueError("the text contains half a character (a lone surrogate); write the character itself")
     return text
 
 
@@ -160,7 +164,7 @@ def docker_host(text: str) -> str:
     port = match and re.search(r":\d+/?$", text)
     if text and not (match and (text.startswith("ssh://") or (port and path in (None, "/")))):
         raise ValueError(
-            f"{without_password(text)[:120]!r} is no address of a Docker Engine; "
+            f"{without_password(text)[:120]!r} is not the address of a Docker Engine; "
             "write ssh://user@host or tcp://host:port"
         )
     return text.rstrip("/")
@@ -169,7 +173,7 @@ def docker_host(text: str) -> str:
 def context(text: str) -> str:
     """A context of a kubeconfig, or "" for the current one."""
     if not re.fullmatch(r"[!-~]{0,253}", text) or text.startswith("-"):
-        raise ValueError(f"{text[:80]!r} is no context; `kubectl config get-contexts` lists their names")
+        raise ValueError(f"{text[:80]!r} is not a context; `kubectl config get-contexts` lists them")
     return text
 
 
@@ -177,8 +181,8 @@ def namespace(text: str) -> str:
     """A namespace of a cluster, or "" for the context's own."""
     if text and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
         raise ValueError(
-            f"{text[:80]!r} is no namespace; at most 63 lower-case letters, digits and hyphens, "
-            "a letter or digit at both ends"
+            f"{text[:80]!r} is not a namespace; use at most 63 lower-case letters, digits and hyphens, "
+            "with a letter or digit at both ends"
         )
     return text
 
@@ -186,48 +190,49 @@ def namespace(text: str) -> str:
 def ingress_class(text: str) -> str:
     """An IngressClass of a cluster, or "" for its default."""
     if text and not (len(text) <= 253 and re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text)):
-        raise ValueError(f"{text[:80]!r} is no IngressClass; `kubectl get ingressclass` lists their names")
+        raise ValueError(f"{text[:80]!r} is not an IngressClass; `kubectl get ingressclass` lists them")
     return text
 
 
 def image_repository(text: str) -> str:
-    """A repository of images with its registry's host, by the rules that Docker has for them."""
+    """A repository of images with its registry's host, by Docker's rules."""
     host, _, path = text.partition("/")
     if "://" in text:
         raise ValueError(
-            f"{without_password(text)[:120]!r} has a scheme; write it without {text.split('://')[0]}://"
+            f"{without_password(text)[:120]!r} begins with a scheme; leave out {text.split('://')[0]}://"
         )
     if not (path and re.fullmatch(r"localhost|[^/]*[.:][^/]*", host)):
         raise ValueError(
-            f"{text[:120]!r} names no registry, and would go to a public one by accident; write its host before it, "
-            "such as registry.example.com/team/hello"
+            f"{text[:120]!r} does not name a registry, so the image would go to a public one; write the host first, "
+            "for example registry.example.com/team/hello"
         )
     if "@" in text or ":" in path:
         raise ValueError(
-            f"{text[:120]!r} has a tag or digest; write it without: every release is tagged by itself"
+            f"{text[:120]!r} has a tag or digest; leave it out: each release gets a tag of its own"
         )
     part = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
     plain = rf"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.?)+(?::[0-9]{{1,5}})?/{part}(?:/{part})*"
     if len(text) > 200 or host.partition(":")[0].endswith(".") or not re.fullmatch(plain, text):
         raise ValueError(
-            f"{text[:120]!r} is no repository that Docker takes; lower-case letters and digits, with single `.`, `_`, "
-            "or `-` between them, in parts divided by `/`, such as registry.example.com:5000/team/hello"
+            f"{text[:120]!r} is not a repository name for Docker; use lower-case letters and digits, "
+            "with single `.`, `_` or `-` between them, in parts separated by `/`, "
+            "for example registry.example.com:5000/team/hello"
         )
     return text
 
 
 def username(text: str) -> str:
-    """Who logs in to a registry, or "" for nobody."""
+    """The user of a registry, or "" for none."""
     if not re.fullmatch(r"[!-9;-~]{0,200}", text):
-        raise ValueError(f"{text[:80]!r} is no user's name; ASCII without spaces and `:`")
+        raise ValueError(f"{text[:80]!r} is not a user name; use ASCII without spaces and `:`")
     return text
 
 
 def secret_name(text: str) -> str:
-    """A secret's name, or "". What stands there may be a password by mistake: it is not repeated."""
+    """The name of a secret, or "". It is not quoted in messages, since it may be a password by mistake."""
     if text and (not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text) or text.startswith("PUSHLIVE_")):
         raise ValueError(
-            "is no secret's name; write the name alone, such as REGISTRY_PASSWORD, and give its value to "
+            "is not a valid secret name; write a name such as REGISTRY_PASSWORD here, and set its value with "
             "`pushlive secret set`"
         )
     return text

@@ -1,7 +1,7 @@
-"""YAML text → a tree of PyYAML's nodes, with everything refused that a configuration has no use for.
+"""YAML text → a tree of PyYAML's nodes; everything that a configuration does not need is refused.
 
-Tags, anchors, aliases, merge keys, keys given twice, deep nesting and several documents are problems with
-their lines. Nothing is constructed here, no tag is ever acted upon, and no alias is ever expanded.
+Tags, anchors, aliases, merge keys, duplicate keys, deep nesting and several documents are reported with their lines.
+No object is constructed, no tag is applied, and no alias is expanded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from yaml.scanner import Scanner
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_NODES = 10_000  # a pipeline has about a hundred
-REFUSED = "!refused"  # the tag of a node that has its problem already
+REFUSED = "!refused"  # the tag of a node whose problem is already reported
 
 Path = tuple[str | int, ...]
 
@@ -37,14 +37,14 @@ class Problem:
 
 @dataclass
 class Tree:
-    """``root`` is None for an empty file, and where the text is no YAML."""
+    """``root`` is None for an empty file, and if the text is not YAML."""
 
     root: Node | None = None
     problems: list[Problem] = field(default_factory=list)
 
 
 def show_path(path: Path) -> str:
-    """``pipelines.hello.smoke[0].get``; a key that is no plain word is shown quoted, cut at 60 characters."""
+    """``pipelines.hello.smoke[0].get``; a key that is not a plain word is quoted and cut at 60 characters."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -61,7 +61,7 @@ def line_of(node: Node) -> int:
 
 
 class _Stop(Exception):
-    """There is no point in reading on."""
+    """Reading stops here."""
 
 
 class _Nodes(Reader, Scanner, Parser, Composer, Resolver):
@@ -84,7 +84,7 @@ class _Nodes(Reader, Scanner, Parser, Composer, Resolver):
     def compose_node(self, parent: Node | None, index: Any) -> Node:
         """PyYAML calls this for every node; ``index`` is the key's node, a number, or None for a key."""
         outer = len(self.path)
-        self.depth += 1  # a key that is a mapping is deeper too, though no part of the path
+        self.depth += 1  # a key that is a mapping is deeper as well, without being part of the path
         if isinstance(index, int):
             self.path.append(index)
         elif index is not None:
@@ -102,24 +102,18 @@ class _Nodes(Reader, Scanner, Parser, Composer, Resolver):
         self.count += 1
         if self.depth > MAX_DEPTH or self.count > MAX_NODES:
             limit = f"nested more than {MAX_DEPTH} deep" if self.count <= MAX_NODES else "too many entries"
-            self.complain(
-                event.start_mark, f"{limit}; no configuration needs that, and nothing below was read"
-            )
+            self.complain(event.start_mark, f"{limit}; simplify it: nothing below was read")
             raise _Stop
         if isinstance(event, AliasEvent):
             self.get_event()  # type: ignore[no-untyped-call]
-            self.complain(mark, f"`*{event.anchor}` is an alias; write the value itself here")
+            self.complain(mark, f"`*{event.anchor}` is an alias; write the value itself")
             return ScalarNode(REFUSED, "", mark, mark)
         refused = event.tag is not None
         if event.anchor is not None:
-            self.complain(
-                event.start_mark, f"`&{event.anchor}` is an anchor; take it out and repeat the value"
-            )
+            self.complain(event.start_mark, f"`&{event.anchor}` is an anchor; remove it and repeat the value")
             event.anchor = None
         if refused:
-            self.complain(
-                event.start_mark, f"`{event.tag[:60]}` is a tag; take it out, tags are never acted upon"
-            )
+            self.complain(event.start_mark, f"`{event.tag[:60]}` is a tag; remove it: tags are not supported")
             event.tag = None
         node = cast(Node, super().compose_node(parent, index))
         if refused:
@@ -127,18 +121,18 @@ class _Nodes(Reader, Scanner, Parser, Composer, Resolver):
         return node
 
     def _keys(self, mapping: MappingNode) -> None:
-        """Complains of keys that are no plain text or that are there already; these are dropped."""
+        """Reports and drops keys that are not plain text and duplicate keys."""
         kept: dict[str, tuple[Node, Node]] = {}
         for key, value in mapping.value:
             if not isinstance(key, ScalarNode):
                 self.complain(key.start_mark, "a key must be plain text, not a list or a mapping")
             elif key.value == "<<" and key.style is None:
-                self.complain(key.start_mark, "`<<` (merging) is not available; write the keys themselves")
+                self.complain(key.start_mark, "`<<` (merge) is not supported; write the keys themselves")
             elif key.value in kept:
                 first = line_of(kept[key.value][0])
                 name = show_path((key.value,))
                 self.complain(
-                    key.start_mark, f"`{name}` is given twice, first in line {first}; keep one of them"
+                    key.start_mark, f"`{name}` is given twice, first in line {first}; remove one of them"
                 )
             elif key.tag != REFUSED:
                 kept[key.value] = (key, value)
@@ -146,14 +140,14 @@ class _Nodes(Reader, Scanner, Parser, Composer, Resolver):
 
 
 def compose(text: str) -> Tree:
-    """The tree, and what is refused in it. Never raises, whatever the text."""
+    """The tree and its problems. Never raises."""
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        return Tree(None, [Problem(1, "", "the file is larger than 1 MiB; nothing of it was read")])
+        return Tree(None, [Problem(1, "", "the file is larger than 1 MiB and was not read")])
     try:
         nodes = _Nodes(text)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"the character U+{error.character:04X} is not allowed in YAML; take it out"
+        message = f"the character U+{error.character:04X} is not allowed in YAML; remove it"
         return Tree(None, [Problem(line, "", message)])
     try:
         root = _document(nodes)
@@ -165,7 +159,7 @@ def compose(text: str) -> Tree:
     except (ValueError, OverflowError):  # chr() of an escape such as \UFFFFFFFF
         root = None
         nodes.problems.append(
-            Problem(nodes.line + 1, "", "an escape here stands for no character; correct it")
+            Problem(nodes.line + 1, "", "an escape sequence here is not a valid character; correct it")
         )
     return Tree(root, nodes.problems)
 
@@ -175,16 +169,18 @@ def _document(nodes: _Nodes) -> Node | None:
         return None
     root = nodes.get_node()
     if not nodes.check_event(StreamEndEvent):
-        nodes.complain(nodes.next_event().start_mark, "a second document begins here; the file must hold one")
+        nodes.complain(
+            nodes.next_event().start_mark, "a second document begins here; the file must contain only one"
+        )
     return root
 
 
 def _broken(error: yaml.MarkedYAMLError) -> Problem:
-    """What PyYAML says of text that is no YAML, with the place where it began in brackets."""
+    """PyYAML's message about text that is not YAML, with the line where the construct began in brackets."""
     mark = error.problem_mark or error.context_mark
     says = error.problem or "cannot be read"
     if "\\t" in says:
         says = "a tab where spaces are needed"
     context = f" ({error.context} from line {error.context_mark.line + 1})" if error.context_mark else ""
-    message = f"this is not YAML: {says}{context}; look at indentation, colons and quotes here and above"
+    message = f"this is not YAML: {says}{context}; check indentation, colons and quotes here and above"
     return Problem(mark.line + 1 if mark else 1, "", message)

@@ -27,9 +27,10 @@ _SURROGATES = "\ud800-\udfff"
 _UNSAFE = re.compile(f"{_SEQUENCES}|[{_CONTROLS}{_DIRECTION}{_UNSEEN}{_SEPARATORS}{_SURROGATES}]")
 _ESCAPED = re.compile(f"[\t\n{_CONTROLS}{_DIRECTION}{_UNSEEN}{_SEPARATORS}{_SURROGATES}]")
 
-# The user's name may stand alone for ssh; for http it may be a token. A password may hold what a URL must escape.
+# Bounded, so that a long text costs little. The user's name may stand alone for ssh; for http it may be a token.
+# A password may hold what a URL must escape.
 _LOGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/?#@:\s]*)"
+    r"(?P<scheme>[a-z][a-z0-9+.-]{0,30})://(?P<user>[^/?#@:\s]*)"
     r"(?:(?P<password>:(?:[^/\s]*|(?!\d{1,5}/)[^\s@]*))?@)",
     re.IGNORECASE,
 )
@@ -66,8 +67,8 @@ def escaped(text: str) -> str:
 
 def brief(text: str, limit: int = 200) -> str:
     """A value as a message shows it: ``escaped``, ``without_password``, and cut with … after ``limit`` characters."""
-    text = without_password(text)
-    return escaped(text[:limit]) + ("…" if len(text) > limit else "")
+    shown = without_password(text[: 20 * limit])
+    return escaped(shown[:limit]) + ("…" if len(shown) > limit else "")
 
 
 def without_password(text: str) -> str:

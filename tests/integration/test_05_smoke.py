@@ -107,7 +107,7 @@ def test_05_a_command_that_takes_too_long_is_ended(service: Service) -> None:
     run = deploy(service, '{run: [sleep, "60"], within: 300ms}')
     assert run["outcome"] == "failed"
     (check,) = run["checks"]["live"][1:]
-    assert check["answer"] == "did not end within 0.30s and was ended"
+    assert check["answer"] == "did not end within 0.30s and was stopped"
     assert check["seconds"] < 10
     mine = ["pushlive.command", f"pushlive.instance={service.instance}"]
     assert not service.engine.containers(all=True, filters={"label": mine})

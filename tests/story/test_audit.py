@@ -308,7 +308,7 @@ def test_a_cut_off_end_is_detected_even_after_new_entries(store, chained, tmp_pa
     assert "ends with entry 4" in chained.move()
     record(store, *"ghi")
     assert "is not the one" in AuditHead(store, tmp_path).move()
-    assert "entry 6 is not the one that audit.head remembers" in chained.verify().problems[0]
+    assert "entry 6 is not the one in audit.head" in chained.verify().problems[0]
     (tmp_path / "audit.head").unlink()
     problems = AuditHead(store, tmp_path).verify(noted).problems
     assert problems == [f"no entry has the hash {noted} that you noted: the log was cut off, or recreated"]

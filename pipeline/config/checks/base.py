@@ -1,4 +1,4 @@
-"""What every kind of smoke check is, and what it asks with."""
+"""What all kinds of smoke checks have in common, and how they reach a release."""
 
 from __future__ import annotations
 

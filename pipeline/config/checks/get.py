@@ -18,22 +18,22 @@ _SEARCHED = 1 << 18  # characters that are searched for secrets first: more than
 
 
 class HttpCheck(CheckModel):
-    """Ask the new release over HTTP, through the proxy, before any traffic goes there."""
+    """Send a GET request to the new release, through the proxy, before it gets traffic."""
 
     get: UrlPath
-    """The path to ask for."""
+    """The path of the request."""
     status: int = Field(default=200, ge=100, le=599)
-    """The status that must come back. Redirects are not followed."""
+    """The expected status. Redirects are not followed."""
     headers: dict[HeaderName, Text] = {}
-    """Headers that the answer must have with these values."""
+    """Headers that the response must have, with these values."""
     contains: Text = ""
     """Text that the body must contain."""
     json_path: dict[Text, Text | int | float | bool | None] = Field(default={}, alias="json")
     """Values in a JSON body by path: `{"status.database": "ok", "items.0.id": 7}`."""
     within: Limit = 5.0
-    """The answer must come within this time."""
+    """The time limit for the response."""
     retry: Duration = 3.0
-    """A failing check is repeated for so long before it counts as failed."""
+    """How long a failing check is repeated before it counts as failed."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
     ALWAYS_HASHED = frozenset({"get", "status", "headers", "contains", "json_path", "within", "retry"})
@@ -55,7 +55,7 @@ class HttpCheck(CheckModel):
     def unwise(self, service_port: int, alone: bool) -> Iterator[str]:
         del service_port, alone
         if self.retry > 60:
-            yield f"may fail for {write_duration(self.retry)} before anyone is told"
+            yield f"is repeated for {write_duration(self.retry)}; a failure is reported that late"
 
     def perform(self, asker: Asker) -> Verdict:
         answer = asker.get(self.get, self.within)

@@ -17,9 +17,9 @@ class RunCheck(CheckModel):
     """Run a command in a container of the same image, on the environment's network."""
 
     run: tuple[Text, ...] = Field(min_length=1)
-    """The command and its arguments; exit status 0 passes. `PUSHLIVE_URL` names the new release's address."""
+    """The command and its arguments; exit status 0 passes. `PUSHLIVE_URL` contains the URL of the new release."""
     within: Limit = 60.0
-    """A command that takes longer has failed."""
+    """The time limit for the command."""
 
     ALWAYS_HASHED = frozenset({"run", "within"})
     KEY: ClassVar[str] = "run"
@@ -40,7 +40,7 @@ class RunCheck(CheckModel):
     def perform(self, asker: Asker) -> Verdict:
         ended = asker.command(self.run, self.within)
         if ended is None:
-            return Verdict(False, f"did not end within {show_duration(self.within)} and was ended")
+            return Verdict(False, f"did not end within {show_duration(self.within)} and was stopped")
         output = ended.output.strip()
         last = f": {one_line(output.splitlines()[-1])}" if output else ""
         return Verdict(ended.exit_code == 0, f"exit {ended.exit_code}{last}")

@@ -17,9 +17,9 @@ class TcpCheck(CheckModel):
     tcp: int = Field(ge=1, le=65535)
     """The port inside the container."""
     within: Limit = 2.0
-    """The connection must stand within this time."""
+    """The time limit for the connection."""
     retry: Duration = 3.0
-    """A failing check is repeated for so long before it counts as failed."""
+    """How long a failing check is repeated before it counts as failed."""
 
     ALWAYS_HASHED = frozenset({"tcp", "within", "retry"})
     KEY: ClassVar[str] = "tcp"
@@ -38,7 +38,7 @@ class TcpCheck(CheckModel):
 
     def unwise(self, service_port: int, alone: bool) -> Iterator[str]:
         if alone and self.tcp == service_port:
-            yield f"only opens port {self.tcp}, which `health` has already shown to be open, and is the only check"
+            yield f"only opens port {self.tcp}, which `health` already does, and is the only check"
 
     def perform(self, asker: Asker) -> Verdict:
         seconds = asker.connect(self.tcp, self.within)

@@ -63,7 +63,7 @@ def test_a_check_may_take_its_time_and_its_repetitions() -> None:
 
 def test_what_is_unwise() -> None:
     assert list(HttpCheck(get="/", retry=61.0).unwise(80, alone=False)) == [
-        "may fail for 61s before anyone is told"
+        "is repeated for 61s; a failure is reported that late"
     ]
     assert [len(list(TcpCheck(tcp=80).unwise(*case))) for case in ((80, True), (80, False), (81, True))] == [
         1,
@@ -127,7 +127,7 @@ def test_tcp_connects_and_leaves_a_refusal_to_be_repeated() -> None:
         (CommandResult(0, "", 1.0), Verdict(True, "exit 0")),
         (CommandResult(0, "one\ntwo\x1b[2J\n", 1.0), Verdict(True, "exit 0: two")),
         (CommandResult(3, "boom\n", 1.0), Verdict(False, "exit 3: boom")),
-        (None, Verdict(False, "did not end within 1:00 and was ended")),
+        (None, Verdict(False, "did not end within 1:00 and was stopped")),
     ],
 )
 def test_run_passes_with_exit_status_0(ended: CommandResult | None, verdict: Verdict) -> None:

@@ -28,33 +28,37 @@ def test_a_configuration_that_has_thought_of_all_gets_no_warning() -> None:
         (
             "live: {}",
             "live: {keep_warm: 0}",
-            "environments.live.keep_warm: 0 in live; a revert is no single switch",
+            "environments.live.keep_warm: 0 in live; a revert has to start the old release first",
         ),
         ("live: {}", "live: {drain: 1h}", "environments.live.drain: 1h is longer than keep_warm (10m)"),
         ("live: {}", "live: {stop: 31s}", "environments.live.stop: 31s is long"),
-        ("live: {}", "live: {env: {PORT: 3000}}", "environments.live.env.PORT: is 3000 but port is 8080"),
+        ("live: {}", "live: {env: {PORT: 3000}}", "environments.live.env.PORT: is 3000, but port is 8080"),
         (
             "live: {}",
             "live: {memory: 1GiB}",
-            "environments.dev: unlike live: memory 256 MiB instead of 1 GiB",
+            "environments.dev: differs from live: memory 256 MiB instead of 1 GiB",
         ),
-        ("live: {}", "live: {cpu: 2}", "environments.dev: unlike live: cpu 1 instead of 2"),
-        ("dev: {}", "dev: {command: [a]}", "environments.dev: unlike live: another command"),
-        ("dev: {}", "dev: {security: strict}", "dev: unlike live: security strict instead of standard"),
+        ("live: {}", "live: {cpu: 2}", "environments.dev: differs from live: cpu 1 instead of 2"),
+        ("dev: {}", "dev: {command: [a]}", "environments.dev: differs from live: another command"),
+        ("dev: {}", "dev: {security: strict}", "dev: differs from live: security strict instead of standard"),
         (
             "environments: {dev: {}, live: {}}",
             "registry: r.example/x\n    environments: {dev: {}, live: {engine: kubernetes}}",
-            "environments.dev: unlike live: on docker instead of kubernetes",
+            "environments.dev: differs from live: on docker instead of kubernetes",
         ),
-        ("dev: {}", "dev: {replicas: 1}", "live.replicas: 2 here and 1 everywhere before"),
-        ("dev: {}", "dev: {promote: manual}", "environments.dev.promote: a person has to let in every push"),
+        ("dev: {}", "dev: {replicas: 1}", "live.replicas: 2 here and 1 in every environment before"),
+        ("dev: {}", "dev: {promote: manual}", "environments.dev.promote: every push waits for a person"),
         ("dev: {}, ", "", "pipelines.hello.environments: live is the only one"),
         (
             "live: {}",
             "live: {smoke: [{tcp: 8080}]}",
             "environments.live.smoke[0]: only opens port 8080",
         ),
-        ("live: {}", "live: {smoke: [{get: /, retry: 2m}]}", "environments.live.smoke[0]: may fail for 2m"),
+        (
+            "live: {}",
+            "live: {smoke: [{get: /, retry: 2m}]}",
+            "environments.live.smoke[0]: is repeated for 2m",
+        ),
         ("\npipelines", "\nbudget: {whole: 1m}\npipelines", "budget: deploy (5m) is longer than whole (1m)"),
         (
             "    smoke",
@@ -64,7 +68,7 @@ def test_a_configuration_that_has_thought_of_all_gets_no_warning() -> None:
         (
             "    smoke",
             "    build: {timeout: 1h}\n    smoke",
-            "pipelines.hello.build.timeout: 1h is more than the whole",
+            "pipelines.hello.build.timeout: 1h is longer than the whole",
         ),
         (
             "    smoke",
@@ -104,5 +108,5 @@ def test_two_pipelines_of_one_branch() -> None:
     )
     assert warnings(load(twice)) == (
         "pipelines.again.source: the same repository and branch as hello; "
-        "one push starts both, which is fine if that is meant",
+        "one push starts both (ignore this if it is intended)",
     )

@@ -62,9 +62,9 @@ def test_every_problem_is_reported_at_once_in_the_order_of_lines() -> None:
         "allowed here: repository, url, branch",
         "my.yaml:4: pipelines.hello.service.health: 'healthz' is not allowed; write a path that begins with "
         "`/`, in ASCII without spaces and `#`, such as /healthz",
-        "my.yaml:4: pipelines.hello.service.memory: '128' is too little; write a size such as 128MiB "
+        "my.yaml:4: pipelines.hello.service.memory: '128' is too small; write a size such as 128MiB "
         "or 1GiB, from 6 MiB to 1024 GiB",
-        "my.yaml:4: pipelines.hello.service.port: 80800 is too much; write a whole number from 1 to 65535",
+        "my.yaml:4: pipelines.hello.service.port: 80800 is too large; write a whole number from 1 to 65535",
         "my.yaml:5: pipelines.hello.environments.dev.promote: 'never' is not allowed; write auto or manual",
     ]
 
@@ -74,7 +74,7 @@ def test_a_hundred_problems_are_shown_and_the_rest_counted() -> None:
         load("\n".join(f"x{number}: 1" for number in range(150)))
     lines = str(caught.value).splitlines()
     assert len(lines) == 101
-    assert lines[-1] == "pipelines.yaml: and 50 more; correct these first"
+    assert lines[-1] == "pipelines.yaml: and 50 more problems; correct these first"
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_a_hundred_problems_are_shown_and_the_rest_counted() -> None:
         ("budget: !!map {}\n", 1, "tag"),
         ("budget: {}\npipelines: {}\nbudget: {}\n", 3, "given twice, first in line 1"),
         ("budget:\n  deploy: 5m\n  deploy: 6m\n", 3, "given twice, first in line 2"),
-        ("pipelines: {<<: {a: 1}}\n", 1, "merging"),
+        ("pipelines: {<<: {a: 1}}\n", 1, "merge"),
         ("pipelines: {}\n---\npipelines: {}\n", 2, "second document"),
         ("pipelines:\n  ? [a]\n  : {}\n", 2, "a key must be plain text"),
         ("pipelines:\n\thello: {}\n", 2, "a tab where spaces are needed"),
         ("pipelines: {\n", 2, "not YAML"),
         ("pipelines: {}\n\x07\n", 2, "U+0007 is not allowed"),
-        ('pipelines:\n  "\\UFFFFFFFF": 1\n', 2, "stands for no character"),
+        ('pipelines:\n  "\\UFFFFFFFF": 1\n', 2, "is not a valid character"),
         ("[" * 300, 1, "nested more than 20 deep"),
         ("{" * 300, 1, "nested more than 20 deep"),
         ("- " * 10_000, 1, "nested more than 20 deep"),
@@ -148,7 +148,7 @@ def test_fault_13_a_branch_named_like_an_option_or_that_git_refuses(branch: str)
 )
 def test_fault_14_an_address_that_git_would_execute_is_refused(url: str) -> None:
     text = hello(f'source: {{url: "{url}"}}', "environments: {dev: }")
-    assert "not an accepted repository address; https://" in only(text)
+    assert "not a repository URL; use https://" in only(text)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_addresses_of_the_accepted_kinds(url: str) -> None:
 
 def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
     text = hello("source: {url: 'https://me:hunter2@example.com/a'}", "environments: {dev: }")
-    assert "holds a password" in only(text)
+    assert "contains a password" in only(text)
     assert "hunter2" not in only(text)
     text = hello("source: {url: 'ftp://me:hunter2@example.com/a'}", "environments: {dev: }")
     assert "hunter2" not in only(text)
@@ -179,55 +179,61 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
     [
         (
             "source: {branch: on}",
-            'source.branch: YAML reads on as a truth value, not as text; put it in quotes: "on"',
+            'source.branch: YAML reads on as a boolean, not as text; put it in quotes: "on"',
         ),
-        ("service: {env: {DEBUG: true}}", "service.env.DEBUG: YAML reads true as a truth value, not as text"),
+        ("service: {env: {DEBUG: true}}", "service.env.DEBUG: YAML reads true as a boolean, not as text"),
         ("service: {env: {A: }}", 'service.env.A: is empty; write text (write "" for an empty text)'),
         (
             "service: {ready: 5:00}",
-            "service.ready: '5:00': YAML may read a time with a colon as one number; write 5m",
+            "service.ready: '5:00': YAML may read a duration with a colon as one number; write 5m",
         ),
         ("service: {ready: 1:30}", "write 1m30s"),
         ("service: {ready: 5}", "'5' is not a duration; write numbers with units"),
         ("service: {ready: 5.0}", "'5.0' is not a duration"),
-        ("service: {ready: 0s}", "service.ready: '0s' is too little; write a duration"),
-        ("service: {port: 010}", "service.port: '010' is no plain number"),
-        ("service: {port: 80.5}", "'80.5' is no plain number; write a whole number from 1 to 65535"),
-        ("service: {port: " + "9" * 5000 + "}", "is no plain number"),
-        ("service: {port: [80]}", "service.port: a list stands where one value is wanted"),
+        ("service: {ready: 0s}", "service.ready: '0s' is too small; write a duration"),
+        ("service: {port: 010}", "service.port: '010' is not a whole number"),
+        ("service: {port: 80.5}", "'80.5' is not a whole number; write a whole number from 1 to 65535"),
+        ("service: {port: " + "9" * 5000 + "}", "is not a whole number"),
+        ("service: {port: [80]}", "service.port: a list is not a single value"),
         ("service: {memory: 1e400MiB}", "is not a size"),
-        ("service: {cpu: 0.001}", "service.cpu: '0.001' is too little"),
-        ("service: {command: ./run.sh --fast}", "a list is wanted: write [./run.sh, --fast]"),
-        ("service: [a]", "service: a list stands where keys are wanted; allowed here: port, health"),
-        ("service: {env: {1A: x}}", "service.env.1A: '1A' is not allowed; write a variable's name"),
+        ("service: {cpu: 0.001}", "service.cpu: '0.001' is too small"),
+        ("service: {command: ./run.sh --fast}", "is not a list: write [./run.sh, --fast]"),
+        ("service: [a]", "service: a list is not a mapping; allowed here: port, health"),
+        ("service: {env: {1A: x}}", "service.env.1A: '1A' is not allowed; write the name of a variable"),
         (
             "service: {env: {PUSHLIVE_COMMIT: x}}",
             "service.env.PUSHLIVE_COMMIT: names that begin with PUSHLIVE_",
         ),
-        ('service: {env: {A: "a\\0b"}}', "service.env.A: there is a NUL character"),
-        ('service: {env: {A: "\\ud800"}}', "service.env.A: there is half a character"),
+        ('service: {env: {A: "a\\0b"}}', "service.env.A: the text contains a NUL character"),
+        ('service: {env: {A: "\\ud800"}}', "service.env.A: the text contains half a character"),
         ("service: {registry: {A: b}}", "service.registry: unknown key; allowed here: port"),
-        ("registry: team/hello", "registry: 'team/hello' names no registry, and would go to a public one"),
-        ("registry: https://r.example/x", "registry: 'https://r.example/x' has a scheme; write it without"),
-        ("registry: https://me:hunter2@r.example/x", "'https://me:•••@r.example/x' has a scheme"),
+        (
+            "registry: team/hello",
+            "registry: 'team/hello' does not name a registry, so the image would go to a public one",
+        ),
+        ("registry: https://r.example/x", "registry: 'https://r.example/x' begins with a scheme; leave out"),
+        ("registry: https://me:hunter2@r.example/x", "'https://me:•••@r.example/x' begins with a scheme"),
         ("registry: r.example/x:r1", "registry: 'r.example/x:r1' has a tag or digest"),
-        ("registry: r.example/Team", "registry: 'r.example/Team' is no repository that Docker takes"),
-        ("registry: [a]", "registry: a list stands where keys are wanted; allowed here: repository"),
-        ("registry: yes", "registry: YAML reads yes as a truth value; write an address such as"),
+        ("registry: r.example/Team", "registry: 'r.example/Team' is not a repository name for Docker"),
+        ("registry: [a]", "registry: a list is not a mapping; allowed here: repository"),
+        ("registry: yes", "registry: YAML reads yes as a boolean; write a repository such as"),
         ("registry: {username: me}", "registry: `repository` is missing"),
-        ("registry: {repository: r.example/x, username: me}", "registry: has `username` without `password`"),
-        ("registry: {repository: r.example/x, password: PW}", "registry: has `password` without `username`"),
+        ("registry: {repository: r.example/x, username: me}", "registry: has `username` but no `password`"),
+        ("registry: {repository: r.example/x, password: PW}", "registry: has `password` but no `username`"),
         (
             "registry: {repository: r.example/x, username: me, password: hunter2!}",
-            "registry.password: is no secret's name; write the name alone",
+            "registry.password: is not a valid secret name; write a name such as",
         ),
-        ("registry: {repository: r.example/x, username: 'a b', password: P}", "'a b' is no user's name"),
+        ("registry: {repository: r.example/x, username: 'a b', password: P}", "'a b' is not a user name"),
         ("service: {security: lax}", "service.security: 'lax' is not allowed; write standard or strict"),
-        ("service: {secrets: {A: b}}", "service.secrets: a mapping stands where a list is wanted"),
+        ("service: {secrets: {A: b}}", "service.secrets: a mapping is not a list"),
         ("service: {healthcheck: /}", "unknown key; did you mean `health`?"),
         ("source: {repository: a, url: 'https://h/a'}", "source: give either `repository`"),
         ("source: {repository: ../a}", "source.repository: '../a' is not a repository name"),
-        ("smoke: [{get: /, tcp: 80}]", "smoke[0]: has `get` and `tcp` in one check; write a check for each"),
+        (
+            "smoke: [{get: /, tcp: 80}]",
+            "smoke[0]: has `get` and `tcp` in one check; write one check for each",
+        ),
         (
             "smoke: [{get: /}, {path: /a}]",
             "smoke[1]: has neither `get` nor `tcp` nor `run`; did you mean `get`",
@@ -236,11 +242,11 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
         ("smoke: [{run: []}]", "smoke[0].run: must not be empty; write a list of texts"),
         (
             "smoke: [{get: /, json: {a: yes}}]",
-            'smoke[0].json.a: YAML reads yes as a truth value; write true, false or "yes"',
+            'smoke[0].json.a: YAML reads yes as a boolean; write true, false or "yes"',
         ),
-        ("smoke: [{get: /, headers: {'a b': c}}]", "smoke[0].headers.'a b': 'a b' is not a header's name"),
+        ("smoke: [{get: /, headers: {'a b': c}}]", "smoke[0].headers.'a b': 'a b' is not a header name"),
         ("smoke: [/healthz]", "smoke[0]: '/healthz' is not a check; a check is one of {get: /path}"),
-        ("smoke: {get: /}", "smoke: a mapping stands where a list is wanted; put `- ` before each entry"),
+        ("smoke: {get: /}", "smoke: a mapping is not a list; put `- ` before each entry"),
         ("budget: {deploy: soon}", "budget.deploy: 'soon' is not a duration"),
     ],
 )
@@ -261,14 +267,14 @@ def test_one_problem_in_plain_words(line: str, says: str) -> None:
         ("pipelines: {hello: {environments: {}}}", "pipelines.hello.environments: must not be empty"),
         (
             "pipelines: {Hello: {environments: {a: }}}",
-            "pipelines.Hello: 'Hello' is not allowed; write a name: at most 32",
+            "pipelines.Hello: 'Hello' is not allowed; write a name of at most 32",
         ),
         ("pipelines: {h: {environments: {build: }}}", "an environment cannot be called 'build'"),
         (
             "pipelines: {h: {environments: {a: {host: 'http://x'}}}}",
             "pipelines.h.environments.a.host: 'http://x' is not",
         ),
-        ("just text", "'just text' stands where keys are wanted; allowed here: budget, notify, pipelines"),
+        ("just text", "'just text' is not a mapping; allowed here: budget, notify, pipelines"),
     ],
 )
 def test_problems_of_the_whole(text: str, says: str) -> None:
@@ -279,20 +285,20 @@ def test_problems_of_the_whole(text: str, says: str) -> None:
     ("engine", "says"),
     [
         ("k8s", ": 'k8s' is not an engine; write docker or kubernetes, or {kubernetes: CONTEXT"),
-        ("on", ": YAML reads on as a truth value; write docker or kubernetes"),
-        ("[docker]", ": a list stands where keys are wanted; allowed here: docker, kubernetes"),
+        ("on", ": YAML reads on as a boolean; write docker or kubernetes"),
+        ("[docker]", ": a list is not a mapping; allowed here: docker, kubernetes"),
         ("{kubernetes: a, docker: 'ssh://h'}", ": give either `docker` or `kubernetes`, not both"),
         ("{docker: , kubernetes: a}", ": give either `docker` or `kubernetes`, not both"),
-        ("{docker: , namespace: shop}", ": `namespace` is for Kubernetes and does nothing on Docker"),
-        ("{docker: 'ssh://h', ingress: nginx}", ": `ingress` is for Kubernetes and does nothing on Docker"),
-        ("{docker: 'tcp://h'}", ".docker: 'tcp://h' is no address of a Docker Engine"),
-        ("{docker: 'tcp://h:1/x'}", ".docker: 'tcp://h:1/x' is no address of a Docker Engine"),
-        ("{docker: 'unix:///run/x'}", ".docker: 'unix:///run/x' is no address of a Docker Engine"),
-        ("{docker: 'ssh://-oProxyCommand=x'}", ".docker: 'ssh://-oProxyCommand=x' is no address"),
-        ("{docker: 'ssh://me:hunter2@h'}", ".docker: 'ssh://me:•••@h' is no address"),
-        ("{namespace: Shop}", ".namespace: 'Shop' is no namespace"),
-        ("{kubernetes: 'a b'}", ".kubernetes: 'a b' is no context"),
-        ("{ingress: A}", ".ingress: 'A' is no IngressClass"),
+        ("{docker: , namespace: shop}", ": `namespace` is for Kubernetes and has no effect on Docker"),
+        ("{docker: 'ssh://h', ingress: nginx}", ": `ingress` is for Kubernetes and has no effect on Docker"),
+        ("{docker: 'tcp://h'}", ".docker: 'tcp://h' is not the address of a Docker Engine"),
+        ("{docker: 'tcp://h:1/x'}", ".docker: 'tcp://h:1/x' is not the address of a Docker Engine"),
+        ("{docker: 'unix:///run/x'}", ".docker: 'unix:///run/x' is not the address of a Docker Engine"),
+        ("{docker: 'ssh://-oProxyCommand=x'}", ".docker: 'ssh://-oProxyCommand=x' is not the address"),
+        ("{docker: 'ssh://me:hunter2@h'}", ".docker: 'ssh://me:•••@h' is not the address"),
+        ("{namespace: Shop}", ".namespace: 'Shop' is not a namespace"),
+        ("{kubernetes: 'a b'}", ".kubernetes: 'a b' is not a context"),
+        ("{ingress: A}", ".ingress: 'A' is not an IngressClass"),
         ("{context: a}", ".context: unknown key; allowed here: docker, kubernetes, namespace, ingress"),
     ],
 )
@@ -340,7 +346,7 @@ def test_a_key_of_no_engine_is_refused() -> None:
 def test_another_engine_needs_a_registry(engine: str, registry: str) -> None:
     text = f"pipelines:\n  hello:\n    {registry}\n    environments:\n      live: {{engine: {engine}}}\n"
     assert only(text).endswith(
-        "pipelines.hello.environments.live.engine: runs on another machine, which has to take its images from a "
+        "pipelines.hello.environments.live.engine: runs on another machine, which pulls its images from a "
         "registry; write `registry: registry.example.com/team/hello` under pipelines.hello"
     )
     assert load(text.replace(f"engine: {engine}", "engine: docker")).pipelines
@@ -362,15 +368,15 @@ def test_one_host_leads_to_one_environment() -> None:
     text = "pipelines:\n  a: {environments: {dev: {host: x.example}}}\n"
     text += "  b: {environments: {dev: {hosts: [y.example, x.example]}}}"
     assert only(text) == (
-        "pipelines.yaml:3: pipelines.b.environments.dev.hosts[1]: 'x.example' belongs to a/dev already "
-        "(line 2); give each its own"
+        "pipelines.yaml:3: pipelines.b.environments.dev.hosts[1]: 'x.example' already belongs to a/dev "
+        "(line 2); give each environment its own"
     )
 
 
 def test_two_pipelines_whose_localhost_names_are_the_same() -> None:
     text = "pipelines:\n  a-b: {environments: {c: }}\n  a: {environments: {b-c: }}"
     assert only(text).startswith(
-        "pipelines.yaml:3: pipelines.a.environments.b-c: 'a-b-c.localhost' belongs to a-b/c"
+        "pipelines.yaml:3: pipelines.a.environments.b-c: 'a-b-c.localhost' already belongs to a-b/c"
     )
 
 

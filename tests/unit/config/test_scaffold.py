@@ -57,7 +57,7 @@ def test_without_a_repository_and_a_dockerfile_the_defaults_are_written(tmp_path
     name, pipeline = made(tmp_path / "x")
     assert (name, pipeline.source.branch, pipeline.build.dockerfile) == ("x", "main", "Dockerfile")
     assert (pipeline.service.port, pipeline.service.health) == (8080, "/")
-    assert "There is none here yet" in starter(tmp_path / "x")
+    assert "There is none yet" in starter(tmp_path / "x")
 
 
 def test_the_branch_of_a_worktree_and_off_every_branch(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_branch_of_a_worktree_and_off_every_branch(tmp_path: Path) -> None:
 
 def test_a_given_name_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
     assert made(tmp_path, "shop")[0] == "shop"
-    with pytest.raises(ConfigError, match="such as my-shop"):
+    with pytest.raises(ConfigError, match="for example my-shop"):
         starter(tmp_path, "My Shop")
 
 

@@ -13,7 +13,7 @@ def refused(**values: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load({f"PUSHLIVE_{name}": value for name, value in values.items()})
     first, *lines = str(caught.value).splitlines()
-    assert first == "settings in the environment are wrong:"
+    assert first == "invalid settings in the environment:"
     return [line.strip() for line in lines]
 
 
@@ -76,8 +76,8 @@ def test_a_value_and_its_file_together_are_refused_without_showing_either(tmp_pa
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
-    assert refused(WORKER="3") == ["PUSHLIVE_WORKER: no such setting; did you mean PUSHLIVE_WORKERS?"]
-    assert refused(XYZZY="3") == ["PUSHLIVE_XYZZY: no such setting; docs/configuration.md lists them all"]
+    assert refused(WORKER="3") == ["PUSHLIVE_WORKER: unknown setting; did you mean PUSHLIVE_WORKERS?"]
+    assert refused(XYZZY="3") == ["PUSHLIVE_XYZZY: unknown setting; docs/configuration.md lists them all"]
 
 
 def test_variables_of_the_command_line_the_tests_and_applications_are_let_be() -> None:
@@ -103,11 +103,11 @@ def test_variables_of_the_command_line_the_tests_and_applications_are_let_be() -
         ("PORTS", "30000-31000", "at most 1000 ports"),
         ("PORTS", "30010-30000", "lower one first"),
         ("PORTS", "abc", "write FIRST-LAST"),
-        ("PORTS", "7000-7075", "PUSHLIVE_LISTEN has port 7070, which is in PUSHLIVE_PORTS=7000-7075"),
-        ("PORTS", "7080-7080", "PUSHLIVE_PROXY_HTTP has port 7080"),
-        ("PORTS", "7081-7090", "PUSHLIVE_PREVIEW_PORT has port 7081"),
-        ("PREVIEW_PORT", "7070", "PUSHLIVE_PREVIEW_PORT and PUSHLIVE_LISTEN both want port 7070"),
-        ("PROXY_HTTP", "0.0.0.0:7070", "PUSHLIVE_PROXY_HTTP and PUSHLIVE_LISTEN both want port 7070"),
+        ("PORTS", "7000-7075", "PUSHLIVE_LISTEN uses port 7070, which is in PUSHLIVE_PORTS=7000-7075"),
+        ("PORTS", "7080-7080", "PUSHLIVE_PROXY_HTTP uses port 7080"),
+        ("PORTS", "7081-7090", "PUSHLIVE_PREVIEW_PORT uses port 7081"),
+        ("PREVIEW_PORT", "7070", "PUSHLIVE_PREVIEW_PORT and PUSHLIVE_LISTEN use the same port 7070"),
+        ("PROXY_HTTP", "0.0.0.0:7070", "PUSHLIVE_PROXY_HTTP and PUSHLIVE_LISTEN use the same port 7070"),
         ("WORKERS", "0", "between 1 and 64"),
         ("WORKERS", "65", "between 1 and 64"),
         ("WORKERS", "1e3", "not a whole number"),
@@ -115,7 +115,7 @@ def test_variables_of_the_command_line_the_tests_and_applications_are_let_be() -
         ("BUILD_CPU", "-1", "between 0"),
         ("BUILD_CPU", "nan", "not a number"),
         ("BUILD_MEMORY", "-1", "not a size"),
-        ("LOG_LIMIT", "0", "nothing would get through"),
+        ("LOG_LIMIT", "0", "would refuse everything"),
         ("FAILED_FOR", "600", "not a duration"),
         ("SUBNETS", "10.213.0.0/33", "write a private range"),
         ("SUBNETS", "10.213.0.1/16", "has host bits set"),
@@ -160,7 +160,7 @@ def test_settings_made_in_code_read_no_variable(monkeypatch: pytest.MonkeyPatch)
 def test_a_wrong_value_hides_no_other_problem() -> None:
     assert [line.split(":")[0] for line in refused(WORKERS="x", PREVIEW_PORT="7070")] == [
         "PUSHLIVE_WORKERS",
-        "PUSHLIVE_PREVIEW_PORT and PUSHLIVE_LISTEN both want port 7070",
+        "PUSHLIVE_PREVIEW_PORT and PUSHLIVE_LISTEN use the same port 7070",
     ]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.lib.text import (
+    brief,
     escaped,
     one_line,
     printable,
@@ -131,3 +133,18 @@ def test_it_costs_the_command_line_nothing() -> None:
     code = "import sys, pipeline.lib.text; print(*sorted(n for n in sys.modules if n.startswith('pipeline')))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == ["pipeline", "pipeline.lib", "pipeline.lib.secret", "pipeline.lib.text"]
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "://" * 60_000, "\x1b" * 200_000, "\x1b]" * 100_000])
+def test_a_long_text_costs_little(text: str) -> None:
+    began = time.monotonic()
+    brief(text)
+    summary(text)
+    without_password(text)
+    printable(text)
+    assert time.monotonic() - began < 5
+
+
+def test_brief_is_escaped_without_a_password_and_cut() -> None:
+    assert brief("a\nb https://u:hunter2@h") == "a\\nb https://u:•••@h"
+    assert brief("x" * 300) == "x" * 200 + "…"

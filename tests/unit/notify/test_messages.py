@@ -42,7 +42,7 @@ def test_addresses_that_are_sent_to(url: str) -> None:
      "https://-h.example/s3cr3t", "//h.example/s3cr3t", "https://h.example?s3cr3t"],
 )  # fmt: skip
 def test_addresses_that_are_none_are_refused_and_not_quoted(url: str) -> None:
-    assert "pipelines.yaml:1: notify[0].url: is no address" in only(f'[{{url: "{url}"}}]')
+    assert "pipelines.yaml:1: notify[0].url: is not a URL" in only(f'[{{url: "{url}"}}]')
 
 
 @pytest.mark.parametrize("host", ["h.example", "10.0.0.7", "localhost.example", "127.0.0.1.example", "[::2]"])
@@ -53,14 +53,14 @@ def test_http_is_for_this_machine_alone(host: str) -> None:
 @pytest.mark.parametrize(
     ("notify", "says"),
     [
-        (SECRET, "'https://hooks.example.com/…' stands where a list is wanted: write [{url, when}]"),
+        (SECRET, "'https://hooks.example.com/…' is not a list: write [{url, when}]"),
         (
             f"[{SECRET}]",
-            "notify[0]: 'https://hooks.example.com/…' stands where keys are wanted; allowed here: url",
+            "notify[0]: 'https://hooks.example.com/…' is not a mapping; allowed here: url",
         ),
         (
             f"[{{url: [{SECRET}]}}]",
-            "notify[0].url: a list stands where one value is wanted: an address such as",
+            "notify[0].url: a list is not a single value; write a URL such as",
         ),
         ("[{when: [live]}]", "notify[0]: `url` is missing"),
         (

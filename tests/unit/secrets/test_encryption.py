@@ -173,13 +173,13 @@ def test_secrets_of_an_environment_are_added_to_the_services() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [
-        ("[B, C]", "[B, A]", 5, "A is under `env` already (line 4)"),
-        ("[D, C]", "[D, A]", 7, "A is under `env` already (line 4)"),
-        ("live: {}", "live: {env: {B: x}}", 5, "B is under `env` already (line 8)"),
-        ("live: {}", "live: {env: {E: x}, secrets: [E]}", 8, "E is under `env` already (line 8)"),
-        ("[B, C]", "[B, B]", 5, "B is named twice here"),
-        ("[B, C]", "[B, PUSHLIVE_X]", 5, "set by Pushlive itself"),
-        ("[B, C]", "[B, not-a-name]", 5, "a variable's name"),
+        ("[B, C]", "[B, A]", 5, "A is already under `env` (line 4)"),
+        ("[D, C]", "[D, A]", 7, "A is already under `env` (line 4)"),
+        ("live: {}", "live: {env: {B: x}}", 5, "B is already under `env` (line 8)"),
+        ("live: {}", "live: {env: {E: x}, secrets: [E]}", 8, "E is already under `env` (line 8)"),
+        ("[B, C]", "[B, B]", 5, "B is listed twice here"),
+        ("[B, C]", "[B, PUSHLIVE_X]", 5, "reserved for Pushlive"),
+        ("[B, C]", "[B, not-a-name]", 5, "the name of a variable"),
     ],
 )
 def test_a_variable_that_would_come_twice_is_a_problem_with_its_line(

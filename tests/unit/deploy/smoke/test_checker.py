@@ -140,7 +140,7 @@ def test_a_command_is_run_once_with_the_releases_address_and_cleaned_up() -> Non
 def test_a_commands_own_limit_fails_the_check_the_steps_ends_the_step() -> None:
     engine = Engine(CommandResult(0, "", 1.0))
     [found] = checker(engine).run(SPEC, [RunCheck(run=("a",), within=0.5)])
-    assert (found.ok, found.answer) == (False, "did not end within 0.50s and was ended")
+    assert (found.ok, found.answer) == (False, "did not end within 0.50s and was stopped")
     with pytest.raises(TimedOut):
         checker(engine, step=0.4).run(SPEC, [RunCheck(run=("a",), within=0.5)])
     assert engine.forgotten == 4
