@@ -85,7 +85,7 @@ def test_02_a_push_to_another_branch_says_what_to_push(service: Service) -> None
     assert "feature is stored but not deployed" in said
     assert "git push <remote> feature:main" in said
     assert "A tag" not in said
-    assert "only branches are deployed" in clone.git("push", "pushlive", "HEAD:refs/tags/v1")
+    assert "Only branches are deployed" in clone.git("push", "pushlive", "HEAD:refs/tags/v1")
     assert "was deleted" in clone.git("push", "pushlive", ":refs/heads/feature")
     assert len(service.runs()) == runs
 

@@ -60,7 +60,7 @@ def test_05_each_kind_passes_and_its_result_is_kept(service: Service) -> None:
         "GET /cgi-bin/status",
         "GET /cgi-bin/moved",
         "TCP 8080",
-        "run sh -c wget -q -O - $PUSHLIVE_URL/ && echo $PUSHLIVE_ENVIRONMENT $PUSHLIVE_RELEASE",
+        "run sh -c 'wget -q -O - $PUSHLIVE_URL/ && echo $PUSHLIVE_ENVIRONMENT $PUSHLIVE_RELEASE'",
     ]
     assert all(check["ok"] and check["seconds"] > 0 and check["attempts"] == 1 for check in checks[1:7])
     answers = [check["answer"] for check in checks]

@@ -172,6 +172,6 @@ def test_13_a_key_that_others_can_read_stops_everything_that_needs_it_and_is_sai
     service.pushlive("resume", "hello")
     service.pushlive("deploy", "hello", code=1)
     failure = service.run()["failure"]
-    assert (failure["whose"], "can be read or changed" in failure["message"]) == ("engine", True)
+    assert (failure["whose"], "is accessible to other users" in failure["message"]) == ("engine", True)
     key.chmod(0o600)
     assert "✓ secrets" in service.pushlive("doctor", code=None).out

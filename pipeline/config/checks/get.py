@@ -66,7 +66,9 @@ class HttpCheck(CheckModel):
         """What is wrong with the answer, or "". ``redact`` takes secrets out of the body before it is cut."""
         body = answer.body.decode("utf-8", "replace")
         if answer.status != self.status:
-            return f"status {answer.status}, expected {self.status}{_excerpt(body, redact)}"
+            location = one_line(redact(answer.headers.get("location", ""))[:_EXCERPT])
+            to = f" (to {location})" if location else ""
+            return f"status {answer.status}{to}, expected {self.status}{_excerpt(body, redact)}"
         if answer.seconds > self.within:
             return f"took {show_duration(answer.seconds)}, allowed {show_duration(self.within)}"
         for name, wanted in self.headers.items():

@@ -113,6 +113,11 @@ def test_fault_47_an_excerpt_of_a_body_is_one_harmless_line() -> None:
     assert found.answer == f"status 200, expected 204; body begins 'a b{'c' * 193}'"
 
 
+def test_get_says_where_a_redirect_leads_without_secrets() -> None:
+    asked = Asked(Answer(302, {"location": "http://x/\x1b[1m"}, b"", 0.0))
+    assert HttpCheck(get="/").perform(asked).answer == "status 302 (to http://x/), expected 200"
+
+
 def test_tcp_connects_and_leaves_a_refusal_to_be_repeated() -> None:
     asked = Asked(closed=frozenset({81}))
     assert TcpCheck(tcp=80).perform(asked) == Verdict(True, "connected in 3 ms")
