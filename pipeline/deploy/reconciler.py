@@ -114,7 +114,7 @@ class Reconciler:
     def _serving_nothing(self) -> Iterator[Difference]:
         ref = slot_ref(self._environment, "blue")
         serves = self._engine.traffic.serving(ref)
-        # A record without any slot may be new, after the store was lost: what serves must go on serving.
+        # A record without any slot may be new, after the store was lost: what serves must keep serving.
         if serves and (self._environment.slots or not self._engine.slots.replicas(replace(ref, slot=serves))):
             yield Difference(
                 f"the proxy serves {serves}, which was never recorded",

@@ -71,7 +71,7 @@ class Rollout:
         self._engine = adapters.engines.of(self._spec.ref.engine)
 
     def go(self, may_enter: MayEnter, ending_of: Callable[[Run, PushliveError], Ending]) -> None:
-        """Raises what stopped it. Whatever was begun is then in the record, and is kept or cleared by the keeper.
+        """Raises what stopped it. What it started is then in the record, and the keeper keeps or clears it.
         ``may_enter``: whether the run may still enter; ``ending_of``: how an error ends the run."""
         try:
             self._acting().slots.prepare(self._spec.ref, self._config.hosts)

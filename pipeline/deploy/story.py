@@ -70,7 +70,9 @@ class Story:
         except StoreUnavailable:
             raise
         except PushliveError as error:
-            with suppress(DamagedRecord):  # then what was begun there is unknown; the error names the record
+            with suppress(
+                DamagedRecord
+            ):  # then it is unknown what was started there; the error names the record
                 self._abandon(error)
             endings.fail(context, context.run.ending or endings.ending_of(context.run, error))
 

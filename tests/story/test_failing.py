@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+
 import pytest
 
 from pipeline.adapters.fake import Killed
 from pipeline.domain.engine_types import CommandResult, SlotRef
 from pipeline.domain.environment import SlotState
 from pipeline.domain.run import Outcome, State
-from pipeline.errors import AppFailed, EngineAway, EngineFailed, OutcomeUnknown, TryAgain
+from pipeline.errors import AppFailed, EngineAway, EngineFailed, OutcomeUnknown, StoreUnavailable, TryAgain
+
+RELEASE = "pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}"
+
+ONE = "pipelines: {hello: {environments: {live: }}}"
 
 
 def test_fault_29_failing_smoke_in_dev_leaves_everything_else(world):
@@ -353,3 +360,141 @@ def test_fault_40_traffic_stays_where_it_is_while_a_verification_cannot_be_asked
     assert run.outcome == Outcome.LIVE
     switched = [what[0].ref.environment for name, what in world.engine.calls[number:] if name == "switch"]
     assert switched.count("live") == 1
+
+
+def test_a_switch_back_that_fails_once_is_done_by_the_keeper(world):
+    world.push("one")
+    real = world.engine.public
+    world.engine.public = lambda spec: (
+        replace(real(spec), expect=("nobody",))
+        if spec.release == 2 and spec.ref.environment == "live"
+        else real(spec)
+    )
+
+    def arm():
+        pass
+
+    real_switch = world.engine.switch
+    n = []
+
+    def switch(spec):
+        if spec.ref.environment == "live" and spec.release == 1:
+            n.append(1)
+            if len(n) == 1:
+                raise EngineFailed("the proxy hangs")
+        real_switch(spec)
+
+    world.engine.switch = switch
+    run = world.push("two")
+    assert run.outcome == Outcome.FAILED
+    world.clock.sleep(10)
+    world.reconcile()
+    assert world.environment("live").serving == 1
+    assert world.engine.active["hello", "live"] == "blue"
+
+
+def test_a_run_set_aside_after_the_switch_gives_the_traffic_back(world):
+    world.push("one")
+    run = world.accept(world.commit("two"))
+    real = world.engine.public
+
+    def public(spec):
+        if spec.ref.environment == "live":
+            raise Killed("x")
+        return real(spec)
+
+    world.engine.public = public
+    for _ in range(8):
+        with contextlib.suppress(Killed):
+            world.work()
+    world.engine.public = real
+    world.clock.sleep(700)
+    world.reconcile()
+    world.reconcile()
+    assert world.run(run.number).outcome == Outcome.FAILED
+    assert world.environment("live").serving == 1
+
+
+def test_a_first_deploy_cancelled_after_a_crash_leaves_no_route(make_world):
+    world = make_world(ONE)
+    world.engine.kill("switch", after=True)
+    with pytest.raises(Killed):
+        world.push("one")
+    world.commands.cancel("hello", 1, "ann")
+    world.work()
+    assert world.run(1).outcome == Outcome.CANCELLED
+    world.clock.sleep(10)
+    world.reconcile()
+    env = world.environment("live")
+    assert env.active is None
+    assert world.engine.serving(SlotRef("hello", "live", env.index, "blue")) is None, world.store.facts.get(
+        "problem:hello/live"
+    )
+
+
+def test_a_cancellation_does_not_cut_a_release_command(make_world):
+    world = make_world(RELEASE)
+    world.engine.hang("command")
+    run = world.accept(world.commit("one"))
+
+    def cancel():
+        world.commands.cancel("hello", run.number, "ann")
+        world.clock.sleep(1)
+
+    world.engine.before("command", cancel)
+    world.work()
+    env = world.environment("live")
+    # begun, cut, its outcome unknown: then there must be a hold
+    assert world.run(run.number).outcome != Outcome.CANCELLED or env.hold
+
+
+def test_a_slot_that_timed_out_in_live_is_kept_for_inspection(world):
+    world.push("one")
+
+    def hang():
+        world.engine.hang("ready")
+
+    run = world.accept(world.commit("two"))
+    world.engine.before("fits", lambda: None, times=2)
+    real = world.engine.fits
+
+    def fits(spec):
+        if spec.ref.environment == "live":
+            world.engine.hang("ready")
+        real(spec)
+
+    world.engine.fits = fits
+    world.work()
+    assert world.run(run.number).outcome == Outcome.FAILED
+    env = world.environment("live")
+    slot = next(s for s in env.slots.values() if s.state == SlotState.FAILED)
+    assert slot.until - slot.since == 600, slot
+
+
+def test_advice_after_the_switch_does_not_say_that_there_was_no_traffic(world):
+    world.push("one")
+    real = world.engine.public
+    world.engine.public = lambda spec: (
+        replace(real(spec), expect=("nobody",)) if spec.release == 2 else real(spec)
+    )
+    run = world.push("two")
+    assert "It got no traffic" not in run.failure.advice, run.failure
+
+
+def test_a_wrong_route_puts_no_release_in_quarantine(world):
+    world.push("one")
+    real = world.engine.public
+    world.engine.public = lambda spec: (
+        replace(real(spec), expect=("nobody",))
+        if spec.release == 2 and spec.ref.environment == "live"
+        else real(spec)
+    )
+    world.push("two")
+    assert not world.environment("live").quarantine
+
+
+def test_store_failures_do_not_count_as_dead_workers(world, monkeypatch):
+    run = world.accept(world.commit("one"))
+    world.builder.fail("build", StoreUnavailable("blip"), times=5)
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).reason

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from pipeline.adapters.fake import Killed
+from pipeline.deploy.entry import Entry
 from pipeline.domain.run import Kind, Outcome, State
 from pipeline.errors import RequestError
 
@@ -269,3 +273,134 @@ def test_output_shows_the_application_of_each_slot(world):
         "── live r1 (blue, warm)",
         "── live r2 (green, serving)",
     ]
+
+
+def test_a_cancellation_just_before_a_gate_ends_the_run(make_world, monkeypatch):
+    world = make_world(MANUAL)
+    real = Entry.wait_at
+
+    def wait(entry, name):
+        world.commands.cancel("hello", entry._context.run.number, "ann")
+        real(entry, name)
+
+    monkeypatch.setattr(Entry, "wait_at", wait)
+    run = world.push("one")
+    assert run.outcome == Outcome.CANCELLED, run.state
+
+
+def test_a_resume_between_the_gate_and_the_wait_lets_the_run_continue(world, monkeypatch):
+    world.push("one")
+    world.commands.hold("hello", "ann")
+    real = Entry.wait_at
+
+    def wait(entry, name):
+        world.commands.resume("hello", "ann")
+        real(entry, name)
+
+    monkeypatch.setattr(Entry, "wait_at", wait)
+    run = world.push("two")
+    world.commands.resume("hello", "ann")
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).state
+
+
+def test_a_revert_skips_a_release_identical_to_the_bad_one(world):
+    world.push("good")
+    world.push("bad")
+    world.commands.deploy("hello", "ann")
+    world.work()  # the same commit again: r3 is r2's image and configuration
+    assert world.environment("live").good == (1, 2, 3)
+    run = world.revert()
+    assert run.release == 1, run
+
+
+def test_a_run_that_serves_already_does_not_wait_at_a_new_hold(world):
+    world.push("one")
+    real = world.engine.public
+
+    def public(spec):
+        if spec.ref.environment == "live":
+            raise Killed("x")
+        return real(spec)
+
+    world.engine.public = public
+    with pytest.raises(Killed):
+        world.push("two")
+    world.engine.public = real
+    world.commands.hold("hello", "ann")
+    world.work()
+    run = world.run(2)
+    # it serves live and waits before live
+    assert not (world.environment("live").serving == 2 and run.state == State.WAITING), run.gate
+
+
+def test_a_double_click_on_revert_reverts_once(world):
+    for t in ("one", "two", "three"):
+        world.push(t)
+    world.commands.revert("hello", "ann")
+    world.commands.revert("hello", "ann")
+    world.work()
+    assert world.environment("live").serving == 2
+    starts = [
+        a
+        for n, a in world.engine.calls
+        if n == "start" and a[0].ref.environment == "live" and a[0].release == 2
+    ]
+    assert len(starts) <= 2, len(starts)
+
+
+def test_a_hold_during_a_rollout_makes_the_run_wait(world):
+    world.push("one")
+    real = world.engine.preview
+
+    def preview(spec):
+        if spec.ref.environment == "live" and not world.environment("live").hold:
+            world.commands.hold("hello", "ann")
+        return real(spec)
+
+    world.engine.preview = preview
+    run = world.push("two")
+    assert run.state == State.WAITING, run.outcome
+
+
+def test_a_revert_while_a_deploy_verifies_goes_back_to_the_old_slot(world):
+    world.push("one")
+    real = world.engine.public
+    reverts = []
+
+    def public(spec):
+        if spec.ref.environment == "live" and not reverts:
+            reverts.append(world.commands.revert("hello", "ann"))
+            world.clock.sleep(1)
+        return real(spec)
+
+    world.engine.public = public
+    world.push("two")
+    world.work()
+    assert world.run(reverts[0].number).outcome == Outcome.LIVE
+    assert world.environment("live").serving == 1
+    starts = [
+        a[0].ref.slot
+        for n, a in world.engine.calls
+        if n == "start" and a[0].ref.environment == "live" and a[0].release == 1
+    ]
+    assert set(starts) == {"blue"}
+
+
+def test_resume_reports_the_end_of_each_run_that_it_supersedes(world):
+    # two runs wait at different times through a crash: the older is ended by resume, without an end event
+    world.push("one")
+    world.commands.hold("hello", "ann")
+    a = world.push("two")
+    world.push("three")
+    # put a back as a waiting one, as happens when it comes to the gate after b
+    world.store.transact(
+        "hello",
+        lambda tx: tx.put_run(
+            replace(world.run(a.number), state=State.WAITING, outcome=None, ended=0.0, gate="live")
+        ),
+    )
+    before = len(world.events(a, "end"))
+    world.commands.resume("hello", "ann")
+    assert world.run(a.number).outcome == Outcome.SUPERSEDED
+    assert len(world.events(a, "end")) == before + 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SlotState
-from pipeline.domain.run import Outcome
+from pipeline.domain.run import Outcome, State
+
+RELEASE = "pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}"
 
 
 def test_a_worker_is_woken_for_a_due_run_that_no_worker_has(world):
@@ -208,3 +211,152 @@ def test_a_changed_file_is_loaded_and_an_invalid_one_keeps_the_last_good(world):
     world.configure("pipelines: {hello: {environments: {only: {replicas: many}}}}")
     assert world.push("three").outcome == Outcome.LIVE
     assert "replicas" in world.commands.status()["config_error"]
+
+
+def test_a_killed_keeper_is_replaced_within_15_seconds(world):
+    world.push("one")
+    world.keeper.tick()  # and now it is SIGKILLed, together with the worker
+    another = world.another_keeper()
+    began = world.clock.monotonic()
+    while world.store.leases.free("keeper") or another._lease is None:
+        another.tick()
+        world.clock.sleep(1.0)
+    assert world.clock.monotonic() - began <= 15
+
+
+def test_a_keeper_that_lost_its_lease_while_stopping_a_slot_keeps_the_new_one(world):
+    world.push("one")
+    world.push("two")
+    world.clock.sleep(3600)
+
+    def lease_ends():
+        for env in ("dev", "qa", "live"):
+            world.store.client.delete(f"{world.settings.instance}:lease:env:hello/{env}")
+        if not done:
+            done.append(1)
+            world.push("three")
+
+    done = []
+    real_stop = world.engine.stop
+
+    def stop(ref):
+        # the stop itself is over; the record is written after it
+        real_stop(ref)
+        lease_ends()
+
+    world.engine.stop = stop
+    world.reconcile()
+    world.engine.stop = real_stop
+    env = world.environment("dev")
+    assert env.active in env.slots, env
+
+
+def test_the_sweep_does_not_undo_a_manual_deploy(world):
+    world.push("one")
+    world.push("two")
+    world.commands.hold("hello", "ann")
+    three = world.push("three")
+    assert three.state == State.WAITING
+    by_hand = world.commands.deploy("hello", "ann", release=1)
+    world.work()
+    assert world.run(three.number).outcome == Outcome.SUPERSEDED
+    world.clock.sleep(10)
+    said = world.keeper.tick()
+    world.work()
+    assert world.run(by_hand.number).state == State.WAITING, (said, world.run(by_hand.number).reason)
+    assert world.store.last_run("hello") == by_hand.number
+
+
+def test_a_configuration_file_that_comes_back_is_no_problem(world):
+    file = world.settings.config
+    world.keeper.tick()
+    aside = file.with_suffix(".x")
+    file.rename(aside)
+    world.keeper.tick()
+    aside.rename(file)
+    world.keeper.tick()
+    assert world.services.configurations.problem() == ""
+
+
+def test_containers_of_release_commands_are_removed(make_world):
+    world = make_world(RELEASE)
+    world.push("one")
+    world.push("two")
+    world.clock.sleep(7200)
+    world.reconcile()
+    world.jobs.image_gc.run()
+    assert not world.engine.done
+
+
+def test_the_sweep_does_not_wake_workers_without_bound(world):
+    world.accept(world.commit("one"))
+    world.queue.notified.clear()
+    for _ in range(60):
+        world.clock.sleep(1)
+        world.keeper.tick()
+    assert len(world.queue.notified) < 30, len(world.queue.notified)
+
+
+def test_the_sweep_does_not_repeat_a_head_after_fifty_other_runs(world):
+    world.push("one")
+    world.push("two")
+    world.commands.revert("hello", "ann")
+    world.work()
+    for _ in range(50):
+        r = world.commands.deploy("hello", "ann", release=1)
+        world.commands.cancel("hello", r.number, "ann")
+    last = world.store.last_run("hello")
+    world.clock.sleep(10)
+    said = world.keeper.tick()
+    assert world.store.last_run("hello") == last, said
+
+
+def test_a_keeper_that_lost_its_lease_while_restoring_moves_no_traffic(world):
+    world.push("one")
+    ref = SlotRef("hello", "dev", world.environment("dev").index, "blue")
+    world.engine.vanish(ref)
+    real = world.engine.restore
+    done = []
+
+    def restore(spec):
+        acted = real(spec)
+        if not done:
+            done.append(1)  # it took 25 s: the lease is over, a deploy comes by
+            world.store.client.delete(f"{world.settings.instance}:lease:env:hello/dev")
+            world.push("two")
+        return acted
+
+    world.engine.restore = restore
+    world.reconcile()
+    assert world.environment("dev").active == world.engine.serving(ref)
+
+
+def test_a_new_keeper_sweeps_at_once_after_a_clean_restart(world):
+    world.push("one")
+    world.keeper.tick()
+    new = world.another_keeper()
+    world.accept(world.commit("two"))
+    world.queue.notified.clear()
+    deadline = time.monotonic() + 15
+    while not world.queue.notified and time.monotonic() < deadline:
+        new.tick()
+        time.sleep(0.5)
+    assert world.queue.notified
+
+
+def test_gc_takes_nothing_from_a_run_at_work(make_world):
+    world = make_world("pipelines: {hello: {environments: {dev: , live: }}}")
+    world.push("one")
+    real = world.engine.ready
+    done = []
+
+    def ready(spec, emit, watch):
+        if spec.ref.environment == "dev" and not done:
+            done.append(1)
+            world.configure("pipelines: {hello: {environments: {live: }}}")
+            world.gc()
+        return real(spec, emit, watch)
+
+    world.engine.ready = ready
+    run = world.push("two")
+    assert run.outcome == Outcome.LIVE, run

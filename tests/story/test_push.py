@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
+from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.run_context import RunContext
+from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, Push, State
 from pipeline.errors import NotFound
+from pipeline.runlog import file as logs
 
 
 def test_a_push_goes_live_through_every_environment(world):
@@ -136,3 +142,86 @@ def test_a_run_continues_when_another_pipeline_fails(make_world):
     with pytest.raises(RuntimeError):
         world.push("y", "b")
     assert world.push("z", "a").outcome == Outcome.LIVE
+
+
+def test_a_newer_run_that_fails_verification_does_not_supersede_an_older_one(world):
+    world.push("one")
+    a = world.commands.deploy("hello", "ann")  # #2
+    b = world.commands.deploy("hello", "ann", rebuild=True)  # #3, newer
+    # #3 is quicker than #2: another worker holds #2 at this moment
+    lease = world.store.leases.take(f"run:hello#{a.number}")
+    real = world.engine.public
+
+    def broken(spec):
+        route = real(spec)
+        return replace(route, expect=("nobody",)) if spec.run == b.number else route
+
+    world.engine.public = broken
+    world.work()
+    assert world.run(b.number).outcome == Outcome.FAILED
+    world.store.leases.drop(lease)
+    world.work()
+    assert world.run(a.number).outcome == Outcome.LIVE, world.run(a.number).reason
+
+
+def test_a_retried_configuration_deploy_keeps_its_configuration(world):
+    world.push("one")
+    text = world.settings.config.read_text().replace("replicas: 2", "replicas: 3")
+    run = world.commands.deploy("hello", "ann", config=text)
+    world.work()
+    again = world.commands.retry("hello", run.number, "ann")
+    assert (again.config, again.from_release) == (run.config, run.from_release)
+
+
+def test_a_retried_release_deploy_keeps_its_release(world):
+    world.push("one")
+    run = world.commands.deploy("hello", "ann", release=1)
+    world.work()
+    again = world.commands.retry("hello", run.number, "ann")
+    assert again.release == 1
+
+
+def test_waiting_for_another_run_is_not_machine_time(world):
+    world.push("one")
+    lease = world.store.leases.take("env:hello/dev")
+    run = world.push("two")
+    assert run.state == State.RUNNING
+    world.clock.sleep(1200)
+    world.store.leases.drop(lease)
+    world.work()
+    run = world.run(run.number)
+    timing = world.commands.show("hello", run.number)["timing"]
+    assert timing["machine"] < 300
+    assert timing["deploy"] < 300
+    assert timing["queue"] >= 1200
+
+
+def test_the_last_line_before_a_silence_reaches_followers(world, tmp_path):
+    world.push("one")
+    run = world.commands.deploy("hello", "ann")
+    lease = world.store.leases.take(f"run:{run.id}")
+    with LeaseHeartbeat(world.store) as heartbeat:
+        heartbeat.hold(lease)
+        log = logs.RunLog(tmp_path / "x.log", 1000)
+        work = RunContext(world.store, world.clock, run, lease, heartbeat, log)
+        with work.step("live", "release", 1800, "") as step:
+            work.emit(Event("line", 0.0, "first"))
+            work.emit(Event("line", 0.0, "waiting for the lock on table users"))
+            for _ in range(100):
+                step.watch.wait(0.2)
+            time.sleep(0.3)
+            step.watch.check()
+            seen = [e.text for _, e in world.store.events.read(run.id)]
+            assert "waiting for the lock on table users" in seen
+    log.close()
+
+
+def test_a_stopping_worker_starts_nothing_new(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: }}}")
+    world.push("one")
+    world.commands.deploy("hello", "ann")
+    b = world.commands.deploy("hello", "ann")
+    # a reaches its environment, is asked to stop there and parks; b must not be begun
+    world.runner._stopping = lambda: True
+    world.runner.work("hello")
+    assert world.run(b.number).state == State.QUEUED, world.run(b.number).state

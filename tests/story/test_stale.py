@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.adapters.fake import Killed
 from pipeline.deploy import endings
+from pipeline.domain import slots
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, LeaseLost, PushliveError
@@ -164,3 +165,31 @@ def test_fault_33_the_next_worker_reports_the_recorded_failure(make_world, monke
     assert run.ending is None
     assert world.engine.names().count("start") == starts
     assert world.environment("live").serving == 1
+
+
+def test_a_crash_at_verification_loses_no_good_release(world, monkeypatch):
+    world.push("one")
+    real = slots.verified
+    seen = []
+
+    def verified(env, *rest):
+        if env.name == "live" and not seen:
+            seen.append(1)
+            raise Killed("x")
+        return real(env, *rest)
+
+    monkeypatch.setattr(slots, "verified", verified)
+    with pytest.raises(Killed):
+        world.push("two")
+    world.work()
+    assert world.run(2).outcome == Outcome.LIVE
+    assert world.environment("live").good == (1, 2)
+
+
+def test_checks_repeated_after_a_crash_are_recorded_once(world):
+    world.engine.kill("switch")
+    with pytest.raises(Killed):
+        world.push("one")
+    world.work()
+    run = world.run(1)
+    assert len(run.checks["dev"]) == len(run.checks["qa"]), {k: len(v) for k, v in run.checks.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 
+from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain.events import Event
-from pipeline.domain.run import Kind, Run
+from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.errors import ConfigError, LeaseLost, NotFound, RequestError, StoreUnavailable
+from pipeline.runtime import embedded_store as embedded_module
 from pipeline.runtime.embedded_store import EmbeddedStore, url
-from pipeline.store import LeaseReaper, Store
+from pipeline.store import Lease, LeaseReaper, Store
 from pipeline.store.leases import TTL
+
+MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
 
 RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
 
@@ -188,3 +195,80 @@ def test_fault_10_a_full_store_accepts_nothing(tmp_path: Path):
 def test_a_data_folder_too_deep_for_a_socket_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="too long for a socket"):
         EmbeddedStore(tmp_path / ("x" * 120)).start()
+
+
+def lose_reply(monkeypatch, when):
+    real = redis.client.Pipeline._execute_transaction
+    done = []
+
+    def lost(self, conn, commands, raise_on_error):
+        answer = real(self, conn, commands, raise_on_error)
+        if not done and when(commands):
+            done.append(1)
+            self.watching = True  # as it is until the answer to EXEC has been read
+            raise redis.ConnectionError("the reply is lost")
+        return answer
+
+    monkeypatch.setattr(redis.client.Pipeline, "_execute_transaction", lost)
+    return done
+
+
+def test_a_lost_reply_to_a_transaction_makes_one_run(world, monkeypatch):
+    world.push("one")
+    done = lose_reply(monkeypatch, lambda c: True)
+    run = world.commands.deploy("hello", "ann")
+    assert done
+    assert run.number == 2
+    assert world.store.last_run("hello") == 2
+
+
+def test_a_lost_reply_at_the_gate_leaves_the_run_waiting(make_world, monkeypatch):
+    world = make_world(MANUAL)
+    done = lose_reply(monkeypatch, lambda c: any("waiting" in str(x) for x in c))
+    run = world.push("one")
+    assert done
+    assert run.state == State.WAITING
+
+
+def test_a_lost_reply_at_the_end_does_not_crash_the_worker(world, monkeypatch):
+    done = lose_reply(monkeypatch, lambda c: any('"state":"ended"' in str(x).replace(" ", "") for x in c))
+    world.push("one")
+    assert done
+    assert world.run(1).outcome == Outcome.LIVE
+
+
+def test_fault_43_a_black_hole_costs_the_lease_in_time(world):
+    """Accepts and never answers: the worker must count its lease as lost before another one takes it."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    store = Store(f"redis://127.0.0.1:{sock.getsockname()[1]}/0", timeout=0.5)
+    heartbeat = LeaseHeartbeat(store)
+    with pytest.raises(StoreUnavailable):
+        store.leases.renew(Lease("x", "y", "x"))
+    assert heartbeat.lost is False
+    heartbeat._renewed -= 7.5  # so long ago did it last get an answer
+    assert heartbeat.lost is True
+    sock.close()
+    store.client.close()
+
+
+def test_a_store_that_survived_and_is_slow_gets_no_rival_on_its_files(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(embedded_module, "START", 4.0)
+    folder = tmp_path_factory.mktemp("w")
+    first = EmbeddedStore(folder)
+    first.start()
+    pid = first._process.pid
+    # the supervisor was SIGKILLed, its Valkey lives on; now a new one starts while Valkey is stalled (disk) or loading
+    os.kill(pid, signal.SIGSTOP)
+    second = EmbeddedStore(folder)
+    try:
+        with contextlib.suppress(Exception):
+            second.start()
+        rival = second._process.pid if second._process and second._process.poll() is None else None
+        assert rival is None, (pid, rival)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        if second._process:
+            second._process.kill()
+            second._process.wait()
+        first._process.kill()
+        first._process.wait()
