@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,16 +47,19 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The stub's file of arguments. Its folder is the only one in PATH, and the user's own."""
-    (tmp_path / "config.json").write_text('{"HttpHeaders": {"X-Custom": "ok"}}')
-    for name, value in (("PATH", tmp_path), ("TMPDIR", tmp_path), ("DOCKER_CONFIG", tmp_path)):
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(ssh_forward.tempfile, "tempdir", None)
-    write_stub(tmp_path)
-    yield tmp_path / "told"
-    ssh_forward.close_all()
-    ssh_forward._FORWARDS.clear()
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The stub's file of arguments. Its folder is the only one in PATH, and the user's own; its path is short enough for
+    a Unix socket, which pytest's own folders are not."""
+    with tempfile.TemporaryDirectory(prefix="pl-") as name:
+        folder = Path(name)
+        (folder / "config.json").write_text('{"HttpHeaders": {"X-Custom": "ok"}}')
+        for variable in ("PATH", "TMPDIR", "DOCKER_CONFIG"):
+            monkeypatch.setenv(variable, str(folder))
+        monkeypatch.setattr(ssh_forward.tempfile, "tempdir", None)
+        write_stub(folder)
+        yield folder / "told"
+        ssh_forward.close_all()
+        ssh_forward._FORWARDS.clear()
 
 
 def write_stub(folder: Path, said: str = "") -> None:
