@@ -48,8 +48,8 @@ sys.stdin.read()
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The stub's file of arguments. Its folder is the only one in PATH, and the user's own; its path is short enough for
-    a Unix socket, which pytest's own folders are not."""
+    """The stub's file of arguments. Its folder is the only one in PATH, and the user's own. Its path is short enough
+    for a Unix socket, unlike pytest's own folders."""
     with tempfile.TemporaryDirectory(prefix="pl-") as name:
         folder = Path(name)
         (folder / "config.json").write_text('{"HttpHeaders": {"X-Custom": "ok"}}')
