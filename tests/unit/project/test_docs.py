@@ -16,7 +16,8 @@ from pipeline.config.settings import _FOREIGN, Secret, Settings
 from pipeline.runtime.embedded_store import _command
 from tests.support.paths import ROOT
 
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCS = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = {f"PUSHLIVE_{name.upper()}": spec for name, spec in Settings.model_fields.items()}
 SENDING = {"PUSHLIVE_NOTIFY_SECRET"}
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -41,6 +42,12 @@ def test_links_lead_somewhere(path: Path) -> None:
         there = (path.parent / file).resolve() if file else path
         assert there.exists(), target
         assert not anchor or anchor in anchors(there), target
+
+
+def test_the_files_to_touch_exist() -> None:
+    named = re.findall(r"`([\w.-]+/[\w./-]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 40
+    assert [one for one in named if not any((ROOT / top / one).exists() for top in ("", "pipeline"))] == []
 
 
 def anchors(path: Path) -> set[str]:
