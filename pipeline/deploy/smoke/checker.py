@@ -64,7 +64,7 @@ class Checker:
 
     def _one(self, check: CheckModel, asker: SlotAsker) -> Check:
         """Raises EngineAway when the engine cannot be reached: that says nothing against the application."""
-        patience = check.repeat_for
+        repeat_for = check.repeat_for
         began = self._clock.monotonic()
         attempts = 0
         while True:
@@ -77,13 +77,13 @@ class Checker:
                 self._wrong_release = True
                 verdict = Verdict(False, error.message)
             except TryAgain as error:
-                if patience is None or error is asker.trouble:
+                if repeat_for is None or error is asker.trouble:
                     raise
                 if isinstance(error, EngineAway):
-                    away, patience = error, max(patience, _AWAY)
+                    away, repeat_for = error, max(repeat_for, _AWAY)
                 verdict = Verdict(False, error.message)
             seconds = self._clock.monotonic() - began
-            if verdict.ok or patience is None or seconds + _PAUSE > patience:
+            if verdict.ok or repeat_for is None or seconds + _PAUSE > repeat_for:
                 if away:
                     raise away
                 return self._told(Check(check.show(), verdict.ok, verdict.answer, seconds, attempts))
