@@ -68,7 +68,7 @@ def test_06_a_manual_gate_lets_exactly_the_shown_release_in(service: Service) ->
 def test_06_nothing_waits(service: Service) -> None:
     assert "no run of gated is waiting at a gate" in service.pushlive("promote", "gated", code=3).err
     assert service.api("POST", "/api/pipelines/gated/promote", {})[0] == 409
-    assert "does not wait at a gate; it is live" in service.pushlive("promote", "one#1", code=3).err
+    assert "one#1 is not waiting at a gate; it is live" in service.pushlive("promote", "one#1", code=3).err
 
 
 def test_06_a_newer_run_takes_the_place_at_the_gate_only_once_it_is_there(service: Service) -> None:

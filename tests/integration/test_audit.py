@@ -146,5 +146,5 @@ def test_what_was_altered_is_found(service: Service) -> None:
     store.client.rpush(key, *lines[:-2])
     said = service.pushlive("audit", "--verify", "--head", noted, code=1).out
     assert f"but there was an entry {number}: the end was cut off" in said
-    assert "no entry has the noted hash" in said
+    assert f"no entry has the hash {noted} that you noted" in said
     until(lambda: f"remembers entry {number}" in service.output, 15)  # the keeper says so as well

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.paths import ROOT
+
 # Files that take longest, longest first: side by side, the last one to begin decides when all have ended.
 LONGEST = (
     "test_every_point.py", "test_12_container.py", "test_11_many.py", "test_docker_remote.py", "test_04_deploy.py",
@@ -16,11 +18,22 @@ LONGEST = (
 SHOWN = 12  # files
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m is applied
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
         return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
 
     items.sort(key=rank)  # stable: a file's tests stay together, in their order
+    for item in items:
+        if _on_the_cluster(item):
+            item.add_marker("cluster")
+
+
+def _on_the_cluster(item: pytest.Item) -> bool:
+    """Whether it uses the test cluster, which is shared, and of which some of its tests stop parts."""
+    suite = item.path.relative_to(ROOT / "tests").parts[0]
+    variant = suite == "contract" and "[cluster" in item.name
+    return suite == "cluster" or variant or item.path.name == "test_cluster_objects.py"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

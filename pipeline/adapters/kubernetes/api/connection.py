@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from urllib3 import BaseHTTPResponse, Timeout
 
 from pipeline.adapters.kubernetes.api.client import Cluster, error_for, translate
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import Backoff, Retry
 
 Connect = Callable[[], Cluster]
@@ -22,7 +22,10 @@ CONNECT_TIMEOUT = 5.0  # seconds
 RETRY_WITHIN = 3.0  # seconds: a request that failed later than this is not repeated
 BACKOFF = Backoff(0.1, factor=3.0, ceiling=1.0)  # a busy or restarting API server fails at once
 RETRIES = 3
-UNAUTHORIZED = 401
+UNAUTHORIZED, FORBIDDEN = 401, 403
+SETTLES_WITHIN = (
+    30.0  # seconds: until an API server that just started has read its permissions, it forbids everything
+)
 
 
 class Connection:
@@ -32,6 +35,7 @@ class Connection:
         self._connect = connect
         self._cluster: Cluster | None = None
         self._owner = 0
+        self._last_away = -1e9  # when it last did not answer, on the monotonic clock
 
     @property
     def cluster(self) -> Cluster:
@@ -90,10 +94,18 @@ class Connection:
             answer = self.raw(method, url, doing, headers=headers, body=sent, silence=silence)
             if not 200 <= answer.status < 300:
                 with translate(doing, self.host):
-                    raise error_for(doing, answer.status, answer.data)
+                    raise self._error(doing, answer)
             return answer
 
         return _with_retries(once)
+
+    def _error(self, doing: str, answer: BaseHTTPResponse) -> PushliveError:
+        error = error_for(doing, answer.status, answer.data)
+        if answer.status == FORBIDDEN and time.monotonic() - self._last_away < SETTLES_WITHIN:
+            return EngineAway(
+                f"{error.message} It has just started, and may not have read its permissions yet."
+            )
+        return error
 
     def raw(
         self,
@@ -117,6 +129,7 @@ class Connection:
             self._forget_cluster()
             return self._exchange(method, path, doing, headers, body, limits, silence == 0.0)
         except TryAgain:
+            self._last_away = time.monotonic()
             self._forget_cluster()
             raise
 

@@ -11,10 +11,12 @@ from typing import ClassVar
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
+from pipeline.adapters.kubernetes.api import connection
 from pipeline.adapters.kubernetes.api.client import Cluster, Refused
 from pipeline.adapters.kubernetes.api.connection import RETRIES
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.errors import EngineAway
+from pipeline.lib.retry import Backoff
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -22,13 +24,14 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     token: ClassVar[str] = "one"
     seen: ClassVar[list[str]] = []
+    status: ClassVar[int] = 200
 
     def do_GET(self) -> None:
         given = self.headers.get("Authorization", "")
         self.seen.append(given)
         good = given == f"Bearer {self.token}"
         body = json.dumps({"items": [], "metadata": {"resourceVersion": "7"}} if good else {"message": "no"})
-        self.send_response(200 if good else 401)
+        self.send_response(self.status if good else 401)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -99,3 +102,22 @@ def test_a_refused_connection_is_retried_and_the_kubeconfig_is_read_again() -> N
     with pytest.raises(EngineAway, match=r"listing pods: the Kubernetes API at http://127\.0\.0\.1:1 "):
         api.find("Pod", {})
     assert len(made) == 1 + RETRIES  # each retry reads the kubeconfig again
+
+
+def test_an_api_server_that_forbids_everything_just_after_it_started_is_asked_again(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "token", "one")
+    monkeypatch.setattr(Answers, "status", 403)
+    monkeypatch.setattr(connection, "BACKOFF", Backoff(0.0))
+    away = [True]
+    api = KubeApi(lambda: cluster("http://127.0.0.1:1" if away[0] else server, "one"))
+    with pytest.raises(EngineAway, match="does not answer"):
+        api.find("Pod", {})
+    away[0] = False
+    with pytest.raises(EngineAway, match="has just started"):
+        api.find("Pod", {})
+    monkeypatch.setattr(connection, "SETTLES_WITHIN", 0.0)
+    with pytest.raises(Refused):
+        api.find("Pod", {})
+    api.cluster.client.close()
