@@ -115,7 +115,7 @@ def stale_locked(trial: Trial) -> None:
     one, caught = trial.trapped(Trap("engine.switch", "inside", "stop"))
     try:
         trial.taken_over(one, caught.at)
-        trial.said(one, "holds the lock", 60)
+        trial.said(one, "has had the lock", 60)
         assert trial.page() in (before, trial.expected)
     finally:
         os.kill(caught.job, signal.SIGCONT)

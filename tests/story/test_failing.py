@@ -481,6 +481,26 @@ def test_advice_after_the_switch_does_not_say_that_there_was_no_traffic(world):
     assert "It got no traffic" not in run.failure.advice, run.failure
 
 
+def test_a_route_that_is_wrong_for_a_moment_puts_no_release_in_quarantine(world):
+    """Some requests of the verification are answered by another release, the later ones by the right one."""
+    world.push("one")
+    real, wrong = world.probe.get, []
+
+    def get(route, path, timeout):
+        answer = real(route, path, timeout)
+        live = f"http://e{world.environment('live').index}.fake"
+        if route.url != live or world.environment("live").serving != 2:
+            return answer
+        wrong.append(world.clock.monotonic())
+        return replace(answer, served_by="other") if wrong[-1] - wrong[0] < 6 else answer
+
+    world.probe.get = get
+    run = world.push("two")
+    assert (run.outcome, run.failure.step) == (Outcome.FAILED, "verify")
+    assert [check.ok for check in run.checks["live"][-3:]] == [False, True, True]
+    assert not world.environment("live").quarantine
+
+
 def test_a_wrong_route_puts_no_release_in_quarantine(world):
     world.push("one")
     real = world.engine.public

@@ -27,7 +27,7 @@ class Checker:
     def __init__(self, engine: Engine, clock: Clock, emit: Emit, watch: Watch, redact: Redact = str) -> None:
         self._engine, self._clock = engine, clock
         self._emit, self._watch, self._redact = emit, watch, redact
-        self._wrong_release = False  # another release gave the last answer
+        self._wrong_release: list[Check] = []  # failed ones whose last answer came from another release
 
     def run(self, spec: SlotSpec, checks: Iterable[CheckModel]) -> tuple[Check, ...]:
         """Every check in order, the first failure last. The caller looks at ``ok`` of each."""
@@ -54,7 +54,7 @@ class Checker:
         bad = next((check for check in results if not check.ok), None)
         if bad is None:
             return
-        kind = WrongRelease if self._wrong_release else AppFailed
+        kind = WrongRelease if any(bad is one for one in self._wrong_release) else AppFailed
         tried = f" ({bad.attempts} tries in {show_duration(bad.seconds)})" if bad.attempts > 1 else ""
         raise kind(
             f"{where}: {bad.asked} → {bad.answer}{tried}.",
@@ -69,12 +69,12 @@ class Checker:
         attempts = 0
         while True:
             attempts += 1
-            self._wrong_release = False
+            wrong_release = False
             away: EngineAway | None = None
             try:
                 verdict = check.perform(asker)
             except WrongRelease as error:
-                self._wrong_release = True
+                wrong_release = True
                 verdict = Verdict(False, error.message)
             except TryAgain as error:
                 if repeat_for is None or error is asker.trouble:
@@ -86,7 +86,10 @@ class Checker:
             if verdict.ok or repeat_for is None or seconds + _PAUSE > repeat_for:
                 if away:
                     raise away
-                return self._told(Check(check.show(), verdict.ok, verdict.answer, seconds, attempts))
+                found = Check(check.show(), verdict.ok, verdict.answer, seconds, attempts)
+                if wrong_release:
+                    self._wrong_release.append(found)
+                return self._told(found)
             self._watch.wait(_PAUSE)
 
     def _told(self, check: Check) -> Check:
