@@ -5,11 +5,11 @@ run. The tests of this module follow each other.
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,7 +25,7 @@ from tests.support.receiver import OK, Receiver, receiver, says
 from tests.support.service import get
 from tests.support.waiting import until
 from tests.upgrade.fixtures import ALL, VERSIONS, Fixture, lost
-from tests.upgrade.installation import FOLDER, RECEIVER, Installation, at_the_fixed_place
+from tests.upgrade.installation import FOLDER, INSTANCE, RECEIVER, Installation, at_the_fixed_place
 from tests.upgrade.record import QUESTIONS
 
 SHOP = 4  # the index of shop's environment
@@ -72,6 +72,10 @@ class TakenUp:
         found = [api.inspect_container(name) for name in self.fixture.engine["containers"]]
         return {one["Name"][1:]: (one["Id"], one["State"]["StartedAt"], one["RestartCount"]) for one in found}
 
+    def keeper_rounds(self) -> int:
+        with redis.Redis.from_url(url(self.service.data)) as client:
+            return int(client.hget(f"{self.service.instance}:keeper-rounds", "count") or 0)
+
 
 @pytest.fixture(scope="module", params=ALL, ids=VERSIONS)
 def taken_up(
@@ -106,14 +110,32 @@ def with_containers(fixture: Fixture, client: docker.DockerClient) -> None:
     for _, body in fixture.created("networks"):
         client.api._post_json(client.api._url("/networks/create"), data=body).raise_for_status()
     bodies = dict(fixture.created("containers"))
+    proxy = f"{INSTANCE}-proxy"
 
     def make(name: str) -> None:
         client.api.create_container_from_config(bodies[name], name)
         client.api.start(name)
         client.api.update_container(name, restart_policy=fixture.engine["restart"][name])
 
+    def serve(name: str) -> None:
+        make(name)
+        until(lambda: listens(client, name), 20)
+
+    # A proxy that starts first finds nobody there, and takes half a second to find that they are there after all.
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(make, fixture.engine["containers"]))
+        list(pool.map(serve, [name for name in fixture.engine["containers"] if name != proxy]))
+    make(proxy)
+
+
+def listens(client: docker.DockerClient, name: str) -> bool:
+    """Whether the application in the container accepts connections."""
+    networks = client.api.inspect_container(name)["NetworkSettings"]["Networks"]
+    try:
+        for network in networks.values():
+            socket.create_connection((network["IPAddress"], 8080), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def age(fixture: Fixture, service: Installation) -> None:
@@ -186,7 +208,8 @@ def test_the_run_that_was_queued_goes_live(taken_up: TakenUp) -> None:
 def test_no_container_was_restarted_and_none_differs(taken_up: TakenUp) -> None:
     looked = json.loads(taken_up.service.pushlive("doctor", "--fix", "--json").out)
     assert looked, looked
-    time.sleep(6)  # the keeper has looked at everything by itself once more
+    seen = taken_up.keeper_rounds()
+    until(lambda: taken_up.keeper_rounds() >= seen + 2, 40)  # it has looked at everything by itself once more
     assert lost(taken_up.before, taken_up.running()) == []
     assert taken_up.visitors.failed == []
     assert taken_up.visitors.count > 50
