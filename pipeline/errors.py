@@ -6,7 +6,7 @@
     │   ├── NotFound
     │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
-    │   └── WrongRelease     a release other than the tested one answered a check
+    │   └── WrongRelease     an answer to a check came from elsewhere than the tested release
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator fixes it, then `retry`
     │   ├── DoesNotFit       blue and green do not fit into memory together
     │   ├── OutcomeUnknown   a release command may or may not have run: the environment is held
@@ -14,7 +14,8 @@
     ├── TryAgain             a temporary problem: repeating the step is harmless
     │   ├── StoreUnavailable
     │   ├── NothingListens   an application's machine refused the connection
-    │   └── EngineAway       the engine's own API does not answer, which says nothing about what runs there
+    │   └── EngineAway       the engine's own API or proxy does not answer, or its containers were stopped with it,
+    │                        which says nothing against what runs there
     └── GaveUp               the run stops here, without a failure
         ├── Cancelled        by a person, or by a revert
         ├── Superseded       a newer head took its place

@@ -71,6 +71,7 @@ class Replica:
     exit_code: int | None = None
     out_of_memory: bool = False
     reach: str = ""  # where the probe reaches it, if not at the address
+    stopped: bool = False  # not by itself: the engine starts one that ends by itself again
 
 
 @dataclass(frozen=True)

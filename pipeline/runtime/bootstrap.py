@@ -106,9 +106,9 @@ def _engine(settings: Settings, where: Where) -> Engine:
 def _local_docker(settings: Settings, _: Where) -> Engine:
     from pipeline.adapters.docker.engine import DockerEngine
     from pipeline.adapters.docker_api.client import client
-    from pipeline.adapters.http.probe import HttpProbe
+    from pipeline.adapters.http.probe import ProxyProbe
 
-    probe = HttpProbe()
+    probe = ProxyProbe()
     return engine_of(DockerEngine(client, proxy(settings), settings, probe, SystemClock()), probe)
 
 

@@ -225,3 +225,28 @@ def test_an_engine_that_does_not_answer_is_named(bench: Bench, settings: Setting
     with pytest.raises(Exception, match="Docker") as raised:
         lost.replicas(bench.ref())
     assert type(raised.value).__name__ in ("TryAgain", "EngineFailed")
+
+
+def test_fault_23_a_container_that_was_stopped_is_told_from_one_that_died(
+    bench: Bench, docker_client: docker.DockerClient
+) -> None:
+    """Docker restarts one that died by itself; one that was stopped, as together with the daemon, says nothing against
+    the application."""
+    spec = bench.spec()
+    bench.engine.prepare(spec.ref, ())
+    bring_up(bench, spec)
+    (one,) = bench.engine.replicas(spec.ref)
+    assert not one.stopped
+    docker_client.api.stop(one.name, timeout=0)
+    (one,) = bench.engine.replicas(spec.ref)
+    assert (one.state, one.stopped) == ("exited", True)
+    docker_client.api.start(one.name)
+    (one,) = bench.engine.replicas(spec.ref)
+    assert (one.state, one.stopped) == ("running", False)
+
+
+def test_a_container_that_ended_by_itself_before_it_was_ready_was_not_stopped(bench: Bench) -> None:
+    spec = bench.spec(command=shell("exit 3"))
+    fails(bench, spec)
+    (one,) = bench.engine.replicas(spec.ref)
+    assert (one.state, one.exit_code, one.stopped) == ("exited", 3, False)

@@ -362,6 +362,46 @@ def test_fault_40_traffic_stays_where_it_is_while_a_verification_cannot_be_asked
     assert switched.count("live") == 1
 
 
+def _stopped_after_the_switch(world, seconds):
+    """The daemon takes the containers of r2 along right after the switch in live, for that long; the proxy runs on."""
+    get, stopped = world.probe.get, []
+
+    def halted(route, path, timeout):
+        live = world.environment("live")
+        if live and live.serving == 2:
+            ref = next(
+                ref for ref in world.engine.contents if (ref.environment, ref.slot) == ("live", live.active)
+            )
+            if not stopped:
+                stopped.append(world.clock.monotonic())
+                world.engine.halt(ref)
+            if world.clock.monotonic() - stopped[0] > seconds:
+                world.engine.resume(ref)
+        return get(route, path, timeout)
+
+    world.probe.get = halted
+
+
+@pytest.mark.parametrize("seconds", [4, 20])
+def test_fault_23_containers_that_stop_with_the_daemon_during_the_verification_are_waited_for(world, seconds):
+    """The proxy answers 503 itself meanwhile, which says nothing against the release."""
+    world.push("one")
+    _stopped_after_the_switch(world, seconds)
+    run = world.push("two")
+    assert run.outcome == Outcome.LIVE, run.failure
+    assert world.serving()["live"] == 2
+
+
+def test_fault_23_containers_that_stay_stopped_are_the_engines_failure(world):
+    world.push("one")
+    _stopped_after_the_switch(world, 3600)
+    run = world.push("two")
+    assert (run.outcome, run.failure.whose, run.failure.stage) == (Outcome.FAILED, "engine", "live")
+    assert "missing or were stopped" in run.failure.message
+    assert world.environment("live").quarantine == ()
+    assert world.serving()["live"] == 1
+
+
 def test_a_switch_back_that_fails_once_is_done_by_the_keeper(world):
     world.push("one")
     real = world.engine.public

@@ -160,7 +160,14 @@ def _replica(found: Found, inspected: Found | None) -> Replica:
         state=_STATES.get(found["State"], "exited"),
         exit_code=state.get("ExitCode"),
         out_of_memory=bool(state.get("OOMKilled")),
+        # Docker itself restarts one that has exited; it is stopped together with the daemon, or by a person.
+        stopped=found["State"] == "exited" and _is_restarted(inspected),
     )
+
+
+def _is_restarted(inspected: Found | None) -> bool:
+    policy = (inspected or {}).get("HostConfig", {}).get("RestartPolicy") or {}
+    return policy.get("Name", "no") not in ("", "no")
 
 
 def _collide(old: list[Found], wanted: dict[str, Body]) -> bool:

@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 
 from pipeline.adapters.docker_api.api import DockerApi
-from pipeline.adapters.http.probe import REFUSED, HttpProbe
+from pipeline.adapters.http.probe import REFUSED, ProxyProbe
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import EngineFailed, NothingListens, TryAgain
 
@@ -106,7 +106,7 @@ class Tunnel:
             raise TryAgain(f"TCP {host}:{port}: {' '.join(said.split()) or 'no connection'}.")
 
 
-class TunnelProbe(HttpProbe):
+class TunnelProbe(ProxyProbe):
     """See ``ports.Probe``; for applications that only that container reaches."""
 
     def __init__(self, tunnel: Tunnel) -> None:

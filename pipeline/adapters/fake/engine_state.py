@@ -28,6 +28,7 @@ class SlotContent:
     exposed: bool = False
     alive: bool = True
     exit_code: int | None = None
+    stopped: bool = False
     sessions: int = 0
     secrets: dict[str, Secret] = field(default_factory=dict)
 
@@ -66,6 +67,14 @@ class EngineState(Script):
     def exit(self, ref: SlotRef, code: int = 1) -> None:
         """The slot's containers exit."""
         self.contents[ref].alive, self.contents[ref].exit_code = False, code
+
+    def halt(self, ref: SlotRef) -> None:
+        """The slot's containers are stopped, as together with a Docker daemon."""
+        self.contents[ref].alive, self.contents[ref].stopped = False, True
+
+    def resume(self, ref: SlotRef) -> None:
+        """They run again."""
+        self.contents[ref].alive, self.contents[ref].stopped = True, False
 
     def vanish(self, ref: SlotRef) -> None:
         """The slot's containers are removed by hand."""
@@ -115,9 +124,9 @@ class EngineState(Script):
         if current is None:
             return ()
         spec, state = current.spec, "running" if current.alive else "exited"
-        port = spec.config.service.port
+        port, code, stopped = spec.config.service.port, current.exit_code, current.stopped
         return tuple(
-            Replica(f"{ref.environment}-{n}", host, port, spec.release, state, current.exit_code)
+            Replica(f"{ref.environment}-{n}", host, port, spec.release, state, code, stopped=stopped)
             for n, host in enumerate(addresses(spec), 1)
         )
 

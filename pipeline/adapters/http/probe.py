@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from pipeline.domain.engine_types import Answer, Route
-from pipeline.errors import NothingListens, TryAgain
+from pipeline.errors import EngineAway, NothingListens, TryAgain
 
 BODY = 1 << 20  # bytes of a body that are read at most
 SERVED_BY = "x-pushlive-server"
@@ -57,6 +57,18 @@ class HttpProbe:
         except OSError as error:
             raise unanswered(f"TCP {address}:{port}", error) from error
         return time.monotonic() - began
+
+
+class ProxyProbe(HttpProbe):
+    """See ``ports.Probe``; for an engine whose routes with expected servers lead to its proxy."""
+
+    def get(self, route: Route, path: str, timeout: float) -> Answer:
+        try:
+            return super().get(route, path, timeout)
+        except NothingListens as error:
+            if not route.expect:
+                raise
+            raise EngineAway(f"The proxy does not run: {error.message}") from error
 
 
 def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> Answer:

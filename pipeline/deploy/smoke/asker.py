@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotSpec
-from pipeline.errors import TimedOut, TryAgain, WrongRelease
+from pipeline.errors import EngineAway, TimedOut, TryAgain, WrongRelease
 from pipeline.lib.units import bracketed
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Deadline, Watch
@@ -33,20 +33,38 @@ class SlotAsker:
     _replicas: tuple[Replica, ...] | None = None
 
     def get(self, path: str, within: float) -> Answer:
-        """Raises WrongRelease when another release answered."""
+        """Raises WrongRelease if something other than this release answered; EngineAway if that was because its
+        containers were stopped."""
         route = self._route()
         answer = self.engine.probe.get(route, path, within)
-        if route.expect and answer.served_by not in route.expect:
-            asked, got = ", ".join(route.expect), answer.served_by or "an unknown server"
-            raise WrongRelease(f"another release answered: asked {asked}, answered by {got}")
-        return answer
+        if not route.expect or answer.served_by in route.expect:
+            return answer
+        if answer.served_by:
+            asked = ", ".join(route.expect)
+            raise WrongRelease(f"another release answered: asked {asked}, answered by {answer.served_by}")
+        problem = f"status {answer.status} did not come from the application"
+        self._must_be_there(problem)
+        raise WrongRelease(f"{problem}, although its containers were not stopped")
 
     def connect(self, port: int, within: float) -> float:
-        """Raises TryAgain when no container is running."""
-        replicas = self._running()
-        if not replicas:
-            raise TryAgain("no container is running")
-        return [self.engine.probe.tcp(one.reach or one.address, port, within) for one in replicas][-1]
+        """Raises EngineAway if its containers were stopped."""
+        self._must_be_there("no connection")
+        try:
+            return [self.engine.probe.tcp(one.reach or one.address, port, within) for one in self._running()][
+                -1
+            ]
+        except TryAgain as error:
+            self._must_be_there(error.message)
+            raise
+
+    def _must_be_there(self, problem: str) -> None:
+        """Raises EngineAway if a container is missing or was stopped, as while a Docker daemon restarts."""
+        wanted = self.spec.config.service.replicas
+        there = sum(one.release == self.spec.release and not one.stopped for one in self._there())
+        if there < wanted:
+            raise EngineAway(
+                f"{problem}: {wanted - there} of {wanted} containers are missing or were stopped"
+            )
 
     def command(self, words: tuple[str, ...], within: float) -> CommandResult | None:
         """Removes the command's container before and after. Raises what the step's own watch does."""
@@ -72,8 +90,11 @@ class SlotAsker:
 
     def _running(self) -> tuple[Replica, ...]:
         if self._replicas is None:
-            self._replicas = self._asked(lambda: self.engine.slots.replicas(self.spec.ref))
+            self._replicas = self._there()
         return self._replicas
+
+    def _there(self) -> tuple[Replica, ...]:
+        return self._asked(lambda: self.engine.slots.replicas(self.spec.ref))
 
     def _asked(self, ask: Callable[[], T]) -> T:
         try:

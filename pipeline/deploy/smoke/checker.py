@@ -63,9 +63,11 @@ class Checker:
         )
 
     def _one(self, check: CheckModel, asker: SlotAsker) -> Check:
-        """Raises EngineAway when the engine cannot be reached: that says nothing against the application."""
+        """Raises EngineAway if the engine stays away: that says nothing against the application, which has all of the
+        check's time once the engine is back."""
         repeat_for = check.repeat_for
-        began = self._clock.monotonic()
+        began = since = self._clock.monotonic()
+        gone: float | None = None  # when the engine went away
         attempts = 0
         while True:
             attempts += 1
@@ -79,17 +81,20 @@ class Checker:
             except TryAgain as error:
                 if repeat_for is None or error is asker.trouble:
                     raise
-                if isinstance(error, EngineAway):
-                    away, repeat_for = error, max(repeat_for, _AWAY)
+                away = error if isinstance(error, EngineAway) else None
                 verdict = Verdict(False, error.message)
-            seconds = self._clock.monotonic() - began
-            if verdict.ok or repeat_for is None or seconds + _PAUSE > repeat_for:
-                if away:
+            now = self._clock.monotonic()
+            if away:
+                gone, since = now if gone is None else gone, now
+                if now - gone + _PAUSE > max(repeat_for or 0.0, _AWAY):
                     raise away
-                found = Check(check.show(), verdict.ok, verdict.answer, seconds, attempts)
+            elif verdict.ok or repeat_for is None or now - since + _PAUSE > repeat_for:
+                found = Check(check.show(), verdict.ok, verdict.answer, now - began, attempts)
                 if wrong_release:
                     self._wrong_release.append(found)
                 return self._told(found)
+            else:
+                gone = None
             self._watch.wait(_PAUSE)
 
     def _told(self, check: Check) -> Check:

@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from pipeline.adapters.http.probe import BODY, HttpProbe
+from pipeline.adapters.http.probe import BODY, HttpProbe, ProxyProbe
 from pipeline.domain.engine_types import Route
-from pipeline.errors import TryAgain
+from pipeline.errors import EngineAway, NothingListens, TryAgain
+from tests.support.ports import free_port
 
 
 @contextmanager
@@ -108,3 +109,11 @@ def test_a_refused_connection_is_explained() -> None:
 def test_tcp_opens_and_closes() -> None:
     with server(lambda connection, _: None) as route:
         assert 0 <= HttpProbe().tcp("127.0.0.1", int(route.url.rpartition(":")[2]), 1) < 1
+
+
+def test_a_proxy_that_is_not_there_is_told_from_an_application_that_does_not_listen() -> None:
+    port = free_port()
+    with pytest.raises(EngineAway, match="The proxy does not run"):
+        ProxyProbe().get(Route(f"http://127.0.0.1:{port}", expect=("e0-blue/10.0.0.1:80",)), "/", 1)
+    with pytest.raises(NothingListens):
+        ProxyProbe().get(Route(f"http://127.0.0.1:{port}"), "/", 1)

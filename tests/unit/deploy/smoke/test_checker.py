@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from pipeline.config.checks import HttpCheck, RunCheck, TcpCheck
 from pipeline.config.models import Rendered, Service
 from pipeline.deploy.smoke.checker import Checker
 from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotRef, SlotSpec
-from pipeline.errors import AppFailed, EngineAway, TimedOut, TryAgain, WrongRelease
+from pipeline.errors import AppFailed, EngineAway, NothingListens, TimedOut, TryAgain, WrongRelease
 from pipeline.ports.clock import Deadline
 
 SPEC = SlotSpec(
@@ -120,6 +121,54 @@ def test_an_engine_that_is_away_is_not_the_applications_fault() -> None:
     with pytest.raises(EngineAway):
         checker(Engine(EngineAway("no API")), clock).run(SPEC, [HttpCheck(get="/", retry=0.5)])
     assert clock.at == pytest.approx(5.0, abs=0.2)
+
+
+PROXY = Answer(503, {}, b"503: the application does not answer", 0.0)  # its own: no server is named
+
+
+class Stopping(Engine):
+    """Its container is stopped for that many looks."""
+
+    def __init__(self, *answers: Any, looks: float = 0) -> None:
+        super().__init__(*answers)
+        self.looks = looks
+
+    def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
+        self.looks -= 1
+        stopped = self.looks >= 0
+        return (Replica("a", "fd00::1", 8080, 2, "exited" if stopped else "running", stopped=stopped),)
+
+
+def test_an_answer_of_the_proxy_while_containers_are_stopped_is_not_the_applications() -> None:
+    clock = Clock()
+    with pytest.raises(EngineAway, match="1 of 1 containers are missing or were stopped"):
+        checker(Stopping(PROXY, looks=math.inf), clock).identity(SPEC, ROUTE)
+    assert clock.at == pytest.approx(5.0, abs=0.2)
+
+
+def test_containers_that_were_stopped_have_all_the_time_of_the_check_once_they_are_back() -> None:
+    """Stopped for 4.5 s, then 4 s until the application listens: more than the 5 s of the check together."""
+    engine = Stopping(*[PROXY] * 85, OK, looks=45)
+    clock = Clock()
+    [found] = checker(engine, clock).identity(SPEC, ROUTE)
+    assert (found.ok, found.attempts) == (True, 86)
+    assert clock.at == pytest.approx(8.5, abs=0.2)
+
+
+def test_an_answer_of_the_proxy_although_the_containers_run_fails_and_says_so() -> None:
+    one = checker(Stopping(PROXY))
+    results = one.identity(SPEC, ROUTE)
+    with pytest.raises(WrongRelease, match="status 503 did not come from the application"):
+        one.must_pass(results, "dev r2", tuple, "")
+
+
+def test_a_port_of_a_stopped_container_says_nothing_against_the_application() -> None:
+    with pytest.raises(EngineAway):
+        checker(Stopping(NothingListens("refused"), looks=math.inf)).run(SPEC, [TcpCheck(tcp=80)])
+    [found] = checker(Stopping(NothingListens("refused"), 0.1, looks=2)).run(SPEC, [TcpCheck(tcp=80)])
+    assert found.ok
+    [found] = checker(Stopping(NothingListens("refused"))).run(SPEC, [TcpCheck(tcp=80)])
+    assert (found.ok, found.answer) == (False, "refused")
 
 
 def test_trouble_in_finding_the_way_is_the_engines_and_not_repeated() -> None:
