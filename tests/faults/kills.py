@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -47,12 +48,11 @@ def _killed(trial: Trial, trap: Trap) -> None:
 
 
 def _register(step: str) -> None:
-    tries: list[int] = []
+    tries = itertools.count()
 
     @fault(f"kill-{step.replace('/', '-')}", 33, 41, words=f"SIGKILL around {step}", scene="main", times=3)
     def act(trial: Trial) -> None:
-        tries.append(1)
-        number = len(tries) - 1
+        number = next(tries)  # several are at work at once
         call, when, nth = STEPS[step][number % 3]  # the places in turn, and who dies likewise
         who = WHO[(number + number // 3 + list(STEPS).index(step)) % 3]
         _killed(trial, Trap(call, when, who, nth))
