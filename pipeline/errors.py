@@ -4,6 +4,7 @@
     ├── ConfigError          pipelines.yaml or a setting is wrong: the maintainer corrects it
     ├── RequestError         what was asked cannot be done (unknown run, nothing to revert to): the caller
     │   ├── NotFound
+    │   ├── Forbidden        only a maintainer may do that
     │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
     │   └── WrongRelease     an answer to a check came from elsewhere than the tested release
@@ -52,6 +53,10 @@ class RequestError(PushliveError):
 
 
 class NotFound(RequestError):
+    pass
+
+
+class Forbidden(RequestError):
     pass
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from flask import Response, jsonify
 
-from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError, TokenExpired, TryAgain
+from pipeline.errors import (
+    ConfigError,
+    Forbidden,
+    NotFound,
+    PushliveError,
+    RequestError,
+    TokenExpired,
+    TryAgain,
+)
 
 RETRY_AFTER = 5  # seconds
 
 _STATUS: tuple[tuple[type[PushliveError], int], ...] = (
     (TokenExpired, 401),
+    (Forbidden, 403),
     (NotFound, 404),
     (ConfigError, 400),
     (RequestError, 409),
@@ -29,7 +38,7 @@ class Refused(PushliveError):
 
 
 def status_of(error: PushliveError) -> int:
-    """The status of a Refused; 401, 404, 400, 409 or 503 by kind; 500 for a failure on our side."""
+    """The status of a Refused; 401, 403, 404, 400, 409 or 503 by kind; 500 for a failure on our side."""
     if isinstance(error, Refused):
         return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)

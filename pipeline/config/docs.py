@@ -24,6 +24,7 @@ from pipeline.config.models import (
     Pipeline,
     Service,
 )
+from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
 from pipeline.lib.units import show_size, write_duration
 
@@ -132,29 +133,34 @@ def _head() -> Iterator[str]:
     yield "Tags, anchors and aliases, duplicate keys, unknown keys and keys that would have no effect"
     yield "are errors. YAML reads `on`, `off`, `yes` and `no` as booleans: put them in quotes."
     yield ""
+    yield "The *owner* of a key is who may change it with `pushlive deploy --config`: a maintainer changes every key,"
+    yield "a developer only their own. See [security](security.md#who-may-change-the-configuration)."
+    yield ""
     yield "## `pipelines.yaml`"
 
 
 def _file_sections() -> Iterator[str]:
     for title, model in _SECTIONS:
         yield from ("", f"### {title}", "", *(() if model is Config else (_about(model), "")))
-        yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
+        yield from ("| key | value | default | owner | meaning |", "| --- | --- | --- | --- | --- |")
         inherited = Service.model_fields if model is Environment else {}
         if inherited:
             meaning = "Only for this environment; `env` and `secrets` are added to those of `service`."
-            yield f"| *every key of `service`* | | as in `service` | {meaning} |"
+            yield f"| *every key of `service`* | | as in `service` | as in `service` | {meaning} |"
         for name, spec in model.model_fields.items():
             if name not in inherited:
-                yield _row(key_of(name, spec), spec, keys_of(model)[key_of(name, spec)])
+                yield _row(model, key_of(name, spec), spec)
 
 
 def _about(model: type[BaseModel]) -> str:
     return " ".join((inspect.getdoc(model) or "").split())
 
 
-def _row(key: str, spec: FieldInfo, hint: Hint) -> str:
+def _row(model: type[BaseModel], key: str, spec: FieldInfo) -> str:
+    hint = keys_of(model)[key]
     default = "**required**" if spec.is_required() else _default(spec.default, hint)
-    return f"| `{key}` | {_cell(_type(hint))} | {default} | {_cell(spec.description or _about(hint.base))} |"
+    who = "see there" if hint.base is Service else owner(model, key)
+    return f"| `{key}` | {_cell(_type(hint))} | {default} | {who} | {_cell(spec.description or _about(hint.base))} |"
 
 
 def _type(hint: Hint) -> str:

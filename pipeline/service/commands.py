@@ -6,17 +6,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import loading
+from pipeline.config import loading, ownership
 from pipeline.config.engines import kind_of
+from pipeline.config.models import Config, Pipeline
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
 from pipeline.domain import audit_chain, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Kind, Push, Run, State
-from pipeline.errors import ConfigError, RequestError
+from pipeline.errors import ConfigError, Forbidden, RequestError
 from pipeline.service import transactions, views
 from pipeline.service.credentials import Credentials
 from pipeline.store import Transaction
+
+MAINTAINER = ownership.Owner.MAINTAINER
+SHOWN = 10  # keys in one message
 
 
 class Commands(Credentials):
@@ -62,11 +66,12 @@ class Commands(Credentials):
         again: str = "",
     ) -> Run:
         """A run at a person's request: of the branch's head, a commit, a release as it is, or a changed configuration
-        (its text) with the image of that release (default: the live one). ``again``: the run that this repeats."""
+        (its text) with the image of that release (default: the live one). ``again``: the run that this repeats. Raises
+        Forbidden if the configuration differs in what only a maintainer may change."""
         digest, current = self._configurations.current()
-        if config:
-            current = loading.load(config)
         stages = self._known(current, pipeline).stages
+        if config:
+            stages = self._changed(current, config, pipeline, by).stages
         base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit_chain.actor(by).name)
         if config:
             base = replace(
@@ -230,6 +235,23 @@ class Commands(Credentials):
         return self._operations.fix()
 
     # ── small helpers ────────────────────────────────────────────────────────
+
+    def _changed(self, current: Config, text: str, name: str, by: Who) -> Pipeline:
+        """The pipeline in a configuration that was sent. Raises ConfigError, NotFound or Forbidden."""
+        changed = loading.load(text)
+        pipeline = self._known(changed, name, "the file that was sent")
+        who = audit_chain.actor(by)
+        keys = () if who.role == MAINTAINER else ownership.maintainers(current, changed, name)
+        if keys:
+            raise Forbidden(
+                f"only a maintainer may change {', '.join(keys[:SHOWN])}"
+                + (f" and {len(keys) - SHOWN} more keys" if len(keys) > SHOWN else "")
+                + f", and {who.name} is not one.",
+                advice="Take these keys over from the configuration in force (`pushlive plan FILE` shows the "
+                "differences), or ask a maintainer to change them in pipelines.yaml. A developer may change "
+                f"{', '.join(ownership.DEVELOPERS)}.",
+            )
+        return pipeline
 
     def _live(self, pipeline: str) -> int:
         _, name = self._environment_name(pipeline, "")

@@ -208,10 +208,10 @@ class Queries:
     def _config(self) -> Config:
         return self._configurations.current()[1]
 
-    def _known(self, config: Config, pipeline: str) -> Pipeline:
+    def _known(self, config: Config, pipeline: str, file: str = "pipelines.yaml") -> Pipeline:
         if pipeline not in config.pipelines:
             known = ", ".join(config.pipelines) or "none yet"
-            raise NotFound(f"there is no pipeline {pipeline!r}.", advice=f"pipelines.yaml has: {known}.")
+            raise NotFound(f"there is no pipeline {pipeline!r} in {file}.", advice=f"It has: {known}.")
         return config.pipelines[pipeline]
 
     def _environment_name(self, pipeline: str, environment: str) -> tuple[str, str]:

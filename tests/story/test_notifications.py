@@ -8,6 +8,7 @@ import json
 import pytest
 
 from pipeline.adapters.fake import FakePost, Killed
+from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import EngineFailed, OutcomeUnknown, StoreUnavailable, TryAgain
 from pipeline.notify.delivery import BACKOFF, KEEP, MAX_REFUSALS, MIN_ATTEMPTS, Delivery, outages
@@ -185,7 +186,9 @@ def test_the_receivers_are_those_of_the_runs_own_configuration(told):
 def test_a_configuration_deployed_by_hand_does_not_choose_the_receivers(told):
     mail = Mail(told)
     told.push("one")
-    told.commands.deploy("hello", "bob", config=TOLD.replace(CHAT, "https://elsewhere.example.net/x"))
+    told.commands.deploy(
+        "hello", Actor("bob", "maintainer"), config=TOLD.replace(CHAT, "https://elsewhere.example.net/x")
+    )
     told.work()
     assert told.run(2).outcome == Outcome.LIVE
     assert mail.got() == ["hello#1/live", "hello#2/live"]

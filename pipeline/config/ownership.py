@@ -1,0 +1,151 @@
+"""Who may change which key of ``pipelines.yaml``, and by which way in.
+
+| way in | who | may change |
+| --- | --- | --- |
+| the file itself, or a repository that it is copied from | who can write it is a maintainer | every key |
+| ``deploy --config`` with a maintainer's token | a maintainer | every key |
+| ``deploy --config`` with a developer's token | a developer | what ``OWNERS`` gives to a developer |
+
+A developer decides what the application is given, since a push decides what the application is. Everything else belongs
+to a maintainer: where it runs and is stored, which secrets it gets, what it has to pass before it gets traffic, how it
+is replaced, and who is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.config.checks import HttpCheck, RunCheck, TcpCheck
+from pipeline.config.engines import Registry, Where
+from pipeline.config.fields import Model
+from pipeline.config.introspection import key_of
+from pipeline.config.models import Budget, Build, Config, Environment, Notify, Pipeline, Service, Source
+
+
+class Owner(StrEnum):
+    MAINTAINER = "maintainer"
+    DEVELOPER = "developer"
+
+
+_M, _D = Owner.MAINTAINER, Owner.DEVELOPER
+
+_SERVICE = {
+    "port": _D,
+    "health": _M,  # a check
+    "ready": _D,
+    "replicas": _D,
+    "cpu": _D,
+    "memory": _D,
+    "env": _D,
+    "secrets": _M,
+    "command": _D,
+    "release": _D,
+    "drain": _M,  # these three: how long the keeper may be kept busy, and whether a revert is instant
+    "stop": _M,
+    "keep_warm": _M,
+    "security": _M,
+}
+
+OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
+    Config: {"budget": _M, "notify": _M, "pipelines": _M},
+    Pipeline: {
+        "source": _M,
+        "build": _M,
+        "registry": _M,
+        "service": _M,  # here and in `environments`: the keys inside have owners of their own
+        "smoke": _M,
+        "environments": _M,
+        "budget": _M,
+        "notify": _M,
+    },
+    Budget: {"deploy": _M, "whole": _M},
+    Notify: {"url": _M, "when": _M},
+    Source: {"repository": _M, "url": _M, "branch": _M},
+    Build: {"context": _M, "dockerfile": _M, "args": _M, "target": _M, "platform": _M, "timeout": _M},
+    Registry: {"repository": _M, "username": _M, "password": _M},
+    Service: _SERVICE,
+    HttpCheck: {
+        "get": _M, "status": _M, "headers": _M, "contains": _M, "json": _M, "within": _M, "retry": _M,
+    },
+    TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
+    RunCheck: {"run": _M, "within": _M},
+    Environment: {**_SERVICE, "host": _M, "hosts": _M, "promote": _M, "smoke": _M, "engine": _M},
+    Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},
+}  # fmt: skip
+"""The owner of every key, by the model it is in. A test fails for a key that is missing here; until then only a
+maintainer may change it."""
+
+DEVELOPERS = tuple(key for key, owner in _SERVICE.items() if owner == Owner.DEVELOPER)
+"""The keys of ``service`` that a developer may change."""
+
+
+def owner(model: type[BaseModel], key: str) -> Owner:
+    return OWNERS.get(model, {}).get(key, Owner.MAINTAINER)
+
+
+def maintainers(old: Config, new: Config, pipeline: str) -> tuple[str, ...]:
+    """What only a maintainer may change and what differs for that pipeline, which both have:
+    ``pipelines.hello.environments.live.smoke``. Compared is what would be in force: writing out a default, or moving a
+    key from ``service`` to every environment, is no difference. Other pipelines do not count: a run of this one reads
+    nothing of theirs."""
+    before, after = old.pipelines[pipeline], new.pipelines[pipeline]
+    found = _differences(_in_force(old, pipeline), _in_force(new, pipeline), "")
+    changed = (_as_written(path, before, after) for path, who in found if who != Owner.DEVELOPER)
+    return tuple(dict.fromkeys(f"pipelines.{pipeline}.{path}" for path in changed))
+
+
+def _in_force(config: Config, name: str) -> Pipeline:
+    """The pipeline with everything that applies to it written under it, and under each of its environments."""
+    pipeline = config.pipelines[name]
+    source = pipeline.source.model_copy(update={"repository": config.repository_of(name)})
+    whole = {
+        "source": source,
+        "service": Service(),
+        "smoke": (),
+        "environments": {each: _environment(pipeline, each) for each in pipeline.environments},
+        "budget": config.budget_of(name),
+        "notify": config.notify_of(name),
+    }
+    return pipeline.model_copy(update=whole)
+
+
+def _environment(pipeline: Pipeline, name: str) -> Environment:
+    rendered = pipeline.render(name)
+    service = {key: getattr(rendered.service, key) for key in Service.model_fields}
+    service["secrets"] = tuple(sorted(rendered.service.secrets))
+    return pipeline.environment(name).model_copy(update={**service, "smoke": rendered.smoke})
+
+
+def _differences(old: Model, new: Model, at: str) -> Iterator[tuple[str, Owner]]:
+    for name, spec in type(new).model_fields.items():
+        before, after, key = getattr(old, name), getattr(new, name), key_of(name, spec)
+        if _are_models(before) and _are_models(after):
+            if list(before) != list(after):  # other names, or another order
+                yield f"{at}{key}", owner(type(new), key)
+            for each in before.keys() & after.keys():
+                yield from _differences(before[each], after[each], f"{at}{key}.{each}.")
+        elif isinstance(before, Model) and isinstance(after, Model):
+            yield from _differences(before, after, f"{at}{key}.")
+        elif before != after:
+            yield f"{at}{key}", owner(type(new), key)
+
+
+def _are_models(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(one, Model) for one in value.values())
+
+
+def _as_written(path: str, before: Pipeline, after: Pipeline) -> str:
+    """``environments.live.health`` as ``service.health``, if that is where it was changed."""
+    first, _, rest = path.partition(".")
+    key = rest.partition(".")[2]
+    if first != "environments" or not key:
+        return path
+    if key == "smoke" and before.smoke != after.smoke:
+        return key
+    if key in Service.model_fields and getattr(before.service, key) != getattr(after.service, key):
+        return f"service.{key}"
+    return path

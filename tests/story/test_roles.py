@@ -1,0 +1,115 @@
+"""What a developer's token may do with ``deploy --config``: the ways in which it was abused, asked of the real API."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+from flask.testing import FlaskClient
+
+from tests.story.conftest import World
+from tests.support.every_key import IN_FORCE, changed
+from webhooks.app import create_app
+
+
+class Api:
+    """The web process on the world's service."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.client: FlaskClient = create_app(world.commands, world.settings, lambda _: None).test_client()
+        self.tokens = {role: world.store.tokens.create(role, role) for role in ("developer", "maintainer")}
+
+    def deploy(
+        self, config: object, role: str = "developer", pipeline: str = "hello", **more: Any
+    ) -> tuple[int, str]:
+        """The status, and what was answered."""
+        text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False)
+        return self.post(f"/api/pipelines/{pipeline}/deploy", role, {"config": text, "release": 1, **more})
+
+    def post(self, path: str, role: str, body: dict[str, Any]) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"}
+        answer = self.client.post(path, headers=headers, json=body)
+        found = answer.get_json()
+        return (
+            answer.status_code,
+            f"{found.get('error', '')} {found.get('advice', '')} {found.get('run', '')}".strip(),
+        )
+
+
+@pytest.fixture(scope="module")
+def api(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Api:
+    """One service for all: what is refused leaves nothing behind."""
+    return Api(World(valkey, tmp_path_factory.mktemp("roles"), yaml.safe_dump(IN_FORCE, sort_keys=False)))
+
+
+def sent(**changes: Any) -> dict[str, Any]:
+    """IN_FORCE with other keys under the pipeline; None removes one."""
+    config = copy.deepcopy(IN_FORCE)
+    hello = config["pipelines"]["hello"]
+    hello.update(changes)
+    for key in [key for key, value in changes.items() if value is None]:
+        del hello[key]
+    return config
+
+
+SERVICE = IN_FORCE["pipelines"]["hello"]["service"]
+ENVIRONMENTS = IN_FORCE["pipelines"]["hello"]["environments"]
+ABUSES = {
+    "live without the stages before it": sent(environments={"live": ENVIRONMENTS["live"]}),
+    "live first": sent(environments=dict(reversed(ENVIRONMENTS.items()))),
+    "an environment of one's own": sent(environments={**ENVIRONMENTS, "mine": None}),
+    "live without its gate": sent(environments={**ENVIRONMENTS, "live": {"host": "hello.example.com"}}),
+    "live without the checks": sent(environments={**ENVIRONMENTS, "live": {**ENVIRONMENTS["live"], "smoke": []}}),
+    "no checks at all": sent(smoke=None),
+    "this machine's engine as another": sent(environments={**ENVIRONMENTS, "dev": {"engine": "kubernetes"}}),
+    "no registry, so no engine pulls": sent(registry=None, environments={"dev": None, "live": None}),
+    "an older configuration, with a secret that was taken away": sent(service={"secrets": ["GIVEN", "TAKEN"]}),
+    "another way to be watched over": sent(service={**SERVICE, "health": "/", "security": "strict"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", ABUSES.values(), ids=ABUSES)
+def test_abuses_are_refused_and_leave_nothing(api, config: dict[str, Any]) -> None:
+    before = api.world.store.last_run("hello")
+    status, text = api.deploy(config)
+    assert (status, "only a maintainer may change" in text) == (403, True), text
+    assert api.world.store.last_run("hello") == before
+
+
+def test_a_pipeline_is_not_made_by_sending_it(api) -> None:
+    status, text = api.deploy({"pipelines": {"mine": {"environments": {"live": None}}}}, pipeline="mine")
+    assert (status, "no pipeline 'mine' in pipelines.yaml" in text) == (404, True), text
+    status, text = api.deploy({"pipelines": {"mine": {"environments": {"live": None}}}})
+    assert (status, "no pipeline 'hello' in the file that was sent" in text) == (404, True), text
+
+
+def test_a_refusal_says_what_a_developer_may_change_and_how_to_go_on(api) -> None:
+    _, text = api.deploy(sent(smoke=None, source={"branch": "mine"}))
+    assert text.startswith(
+        "only a maintainer may change pipelines.hello.source.branch, pipelines.hello.smoke, "
+    )
+    assert "and developer is not one. Take these keys over from the configuration in force" in text
+    assert text.endswith("A developer may change port, ready, replicas, cpu, memory, env, command, release.")
+
+
+@pytest.mark.parametrize("key", ["replicas", "memory", "env", "command"])
+def test_what_is_the_developers_is_accepted(api, key: str) -> None:
+    assert api.deploy(changed(f"pipelines.*.service.{key}"))[0] == 202
+
+
+def test_a_maintainer_may_change_everything(api) -> None:
+    config = sent(smoke=None, registry={"repository": "r.example/y"}, service={"secrets": ["X"]})
+    assert api.deploy(config, "maintainer")[0] == 202
+
+
+def test_a_retry_is_judged_by_the_configuration_in_force(api) -> None:
+    """A developer does not get by a retry what a maintainer sent once, or what was in force once."""
+    _, said = api.deploy(sent(smoke=None), "maintainer")
+    run = said.removeprefix("hello#")
+    assert api.post(f"/api/runs/hello/{run}/cancel", "developer", {})[0] == 202
+    status, text = api.post(f"/api/runs/hello/{run}/retry", "developer", {})
+    assert (status, "only a maintainer may change pipelines.hello.smoke" in text) == (403, True), text
+    assert api.post(f"/api/runs/hello/{run}/retry", "maintainer", {})[0] == 202

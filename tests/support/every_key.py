@@ -1,0 +1,131 @@
+"""A configuration, and every key that exists with another value than it has there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.config.checks import KINDS
+from pipeline.config.introspection import Hint, keys_of
+from pipeline.config.models import Config
+
+IN_FORCE: dict[str, Any] = {
+    "budget": {"deploy": "4m"},
+    "notify": [{"url": "https://chat.example.com/all"}],
+    "pipelines": {
+        "hello": {
+            "source": {"repository": "hello", "branch": "main"},
+            "build": {"args": {"A": "1"}},
+            "registry": {"repository": "r.example/hello", "username": "bob", "password": "REGISTRY"},
+            "service": {"health": "/healthz", "env": {"GREETING": "hello"}, "secrets": ["GIVEN"]},
+            "smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}],
+            "environments": {
+                "dev": {"smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}]},
+                "far": {"engine": {"docker": "ssh://u@h"}},
+                "kube": {"engine": {"kubernetes": "ctx", "namespace": "n", "ingress": "i"}},
+                "live": {"promote": "manual", "host": "hello.example.com"},
+            },
+        },
+        "other": {"environments": {"live": None}},
+    },
+}
+CHECKS = {"get.get": "/x", "get.status": 204, "get.headers": {"X-A": "b"}, "get.contains": "x", "get.json": {"a": 1},
+          "get.within": "9s", "get.retry": "9s", "tcp.tcp": 81, "tcp.within": "9s", "tcp.retry": "9s",
+          "run.run": ["true"], "run.within": "9s"}  # fmt: skip
+SERVICE = {"port": 81, "health": "/", "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
+           "secrets": ["OTHERS"], "command": ["sh"], "release": ["true"], "drain": "9s", "stop": "9s",
+           "keep_warm": "9s", "security": "strict"}  # fmt: skip
+HELLO: dict[str, Any] = {
+    "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
+    "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",
+    "build.platform": "linux/arm64", "build.timeout": "9m",
+    "registry.repository": "evil.example/hello", "registry.username": "eve", "registry.password": "OTHERS",
+    "budget.deploy": "9m", "budget.whole": "19m",
+    "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
+    "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
+    "environments.*.promote": "auto",
+    "environments.*.engine.docker": "ssh://evil@example.com", "environments.*.engine.kubernetes": "prod",
+    "environments.*.engine.namespace": "kube-system", "environments.*.engine.ingress": "x",
+    **{f"smoke[].{key}": value for key, value in CHECKS.items()},
+    **{f"environments.*.smoke[].{key}": value for key, value in CHECKS.items()},
+    **{f"service.{key}": value for key, value in SERVICE.items()},
+    **{f"environments.*.{key}": value for key, value in SERVICE.items()},
+}  # fmt: skip
+CHANGES: dict[str, Any] = {
+    "budget.deploy": "9m", "budget.whole": "19m",
+    "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
+    **{f"pipelines.*.{key}": value for key, value in HELLO.items()},
+}  # fmt: skip
+"""Every key of the file with another value than it has in IN_FORCE."""
+
+
+def leaves(model: type[BaseModel], at: str = "") -> Iterator[tuple[str, type[BaseModel], str]]:
+    """(path, model, key) of every key that has a value of its own, from the models."""
+    for key, hint in keys_of(model).items():
+        inside = list(inner(hint))
+        if not inside:
+            yield f"{at}{key}", model, key
+        for below, part in inside:
+            yield from leaves(part, f"{at}{key}{below}.")
+
+
+def inner(hint: Hint) -> Iterator[tuple[str, type[BaseModel]]]:
+    if hint.shape == "model":
+        yield "", hint.base
+    elif hint.shape == "check":
+        yield from ((f".{kind}", model) for kind, model in KINDS.items())
+    elif hint.shape in ("list", "mapping"):
+        mark = "[]" if hint.shape == "list" else ".*"
+        yield from ((mark + below, model) for below, model in inner(hint.parts[-1]))
+
+
+def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The model and all that are used in it."""
+    yield model
+    for hint in keys_of(model).values():
+        for _, part in inner(hint):
+            yield from models(part)
+
+
+KEYS = {path: (model, key) for path, model, key in leaves(Config)}
+MODELS = {model: tuple(keys_of(model)) for model in models(Config)}
+
+
+def changed(path: str) -> dict[str, Any]:
+    """IN_FORCE with another value at that key."""
+    config = copy.deepcopy(IN_FORCE)
+    hello = config["pipelines"]["hello"]
+    if path.startswith("pipelines.*.notify"):
+        hello["notify"] = copy.deepcopy(config["notify"])
+    if path.endswith("source.url"):
+        del hello["source"]["repository"]
+    *parents, last = place_of(path)
+    place: Any = config
+    for parent in parents:
+        if isinstance(place, dict) and place.get(parent) is None:
+            place[parent] = {}
+        place = place[int(parent)] if isinstance(place, list) else place[parent]
+    place[last] = CHANGES[path]
+    return config
+
+
+def place_of(path: str) -> list[str]:
+    """Where the key is in IN_FORCE: ``pipelines.*.smoke[].tcp.within`` → pipelines, hello, smoke, 1, within."""
+    environment = "dev" if "smoke" in path else "live"
+    if "engine" in path:
+        environment = "far" if path.endswith("docker") else "kube"
+    path = path.replace("pipelines.*", "pipelines.hello").replace(
+        "environments.*", f"environments.{environment}"
+    )
+    for number, kind in enumerate(KINDS):
+        path = path.replace(f"[].{kind}.", f".{number}.")
+    return path.replace("[]", ".0").split(".")
+
+
+def named(path: str) -> str:
+    """How a refusal names the key: a list counts as a whole."""
+    there = path if path.startswith("pipelines.") else f"pipelines.*.{path}"
+    return ".".join(part for part in place_of(there.partition("[]")[0]))
