@@ -36,8 +36,9 @@ from pipeline.ports.adapters import Adapters
 from pipeline.store import Lease, Transaction
 
 MAX_ATTEMPTS = 5  # workers that may die with a run before it is set aside
-BACKOFF = Backoff(1.0, factor=3.0, ceiling=30.0)  # while something does not answer: a minute in all
-RETRIES = 5
+# While something does not answer: a minute in all. The pauses stay short, since the run's budget is five minutes.
+BACKOFF = Backoff(1.0, factor=2.0, ceiling=5.0)
+RETRIES = 15
 
 
 class Story:

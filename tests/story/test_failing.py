@@ -285,7 +285,7 @@ def test_fault_23_a_temporary_problem_is_retried(world):
     said = [event.text for event in world.events(run, "warning")]
     assert said == [
         "Docker does not answer. Trying again in 1 s.",
-        "Docker does not answer. Trying again in 3 s.",
+        "Docker does not answer. Trying again in 2 s.",
     ]
 
 

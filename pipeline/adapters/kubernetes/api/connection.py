@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -22,10 +23,11 @@ CONNECT_TIMEOUT = 5.0  # seconds
 RETRY_WITHIN = 3.0  # seconds: a request that failed later than this is not repeated
 BACKOFF = Backoff(0.1, factor=3.0, ceiling=1.0)  # a busy or restarting API server fails at once
 RETRIES = 3
-UNAUTHORIZED, FORBIDDEN = 401, 403
-SETTLES_WITHIN = (
-    30.0  # seconds: until an API server that just started has read its permissions, it forbids everything
-)
+OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
+# Seconds after which an API server that did not answer has surely read its permissions. Until it has, it forbids
+# everything; it says itself when it is ready.
+SETTLES_WITHIN = 30.0
+READY = "/readyz"  # every account may read it, as long as the cluster has Kubernetes's default roles
 
 
 class Connection:
@@ -35,7 +37,7 @@ class Connection:
         self._connect = connect
         self._cluster: Cluster | None = None
         self._owner = 0
-        self._last_away = -1e9  # when it last did not answer, on the monotonic clock
+        self._last_away = -math.inf  # when it last did not answer, on the monotonic clock
 
     @property
     def cluster(self) -> Cluster:
@@ -92,6 +94,9 @@ class Connection:
 
         def once() -> BaseHTTPResponse:
             answer = self.raw(method, url, doing, headers=headers, body=sent, silence=silence)
+            if answer.status == FORBIDDEN and self._settling() and self._is_ready():
+                self._last_away = -math.inf
+                answer = self.raw(method, url, doing, headers=headers, body=sent, silence=silence)
             if not 200 <= answer.status < 300:
                 with translate(doing, self.host):
                     raise self._error(doing, answer)
@@ -101,11 +106,18 @@ class Connection:
 
     def _error(self, doing: str, answer: BaseHTTPResponse) -> PushliveError:
         error = error_for(doing, answer.status, answer.data)
-        if answer.status == FORBIDDEN and time.monotonic() - self._last_away < SETTLES_WITHIN:
+        if answer.status == FORBIDDEN and self._settling():
             return EngineAway(
                 f"{error.message} It has just started, and may not have read its permissions yet."
             )
         return error
+
+    def _settling(self) -> bool:
+        return time.monotonic() - self._last_away < SETTLES_WITHIN
+
+    def _is_ready(self) -> bool:
+        doing = "asking the API server whether it is ready"
+        return self.raw("GET", READY, doing, headers={}).status == OK
 
     def raw(
         self,

@@ -25,13 +25,15 @@ class Answers(http.server.BaseHTTPRequestHandler):
     token: ClassVar[str] = "one"
     seen: ClassVar[list[str]] = []
     status: ClassVar[int] = 200
+    ready: ClassVar[int] = 403  # the status of /readyz
 
     def do_GET(self) -> None:
         given = self.headers.get("Authorization", "")
         self.seen.append(given)
         good = given == f"Bearer {self.token}"
         body = json.dumps({"items": [], "metadata": {"resourceVersion": "7"}} if good else {"message": "no"})
-        self.send_response(self.status if good else 401)
+        status = self.ready if self.path == "/readyz" else self.status
+        self.send_response(status if good else 401)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -120,4 +122,26 @@ def test_an_api_server_that_forbids_everything_just_after_it_started_is_asked_ag
     monkeypatch.setattr(connection, "SETTLES_WITHIN", 0.0)
     with pytest.raises(Refused):
         api.find("Pod", {})
+    api.cluster.client.close()
+
+
+def test_what_an_api_server_forbids_once_it_says_that_it_is_ready_is_forbidden(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "token", "one")
+    monkeypatch.setattr(Answers, "status", 403)
+    monkeypatch.setattr(Answers, "ready", 200)
+    monkeypatch.setattr(connection, "BACKOFF", Backoff(0.0))
+    away = [True]
+    api = KubeApi(lambda: cluster("http://127.0.0.1:1" if away[0] else server, "one"))
+    with pytest.raises(EngineAway, match="does not answer"):
+        api.find("Node", {})
+    away[0] = False
+    with pytest.raises(Refused) as caught:
+        api.find("Node", {})
+    assert caught.value.status == 403
+    assert len(Answers.seen) == 3, "forbidden, ready, and forbidden still"
+    with pytest.raises(Refused):
+        api.find("Node", {})
+    assert len(Answers.seen) == 4, "it is not asked again whether it is ready"
     api.cluster.client.close()
