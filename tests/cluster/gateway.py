@@ -132,10 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.above = self.proxy.upstream()  # one for each connection of a client, as without a gateway
         self.proxy.enter(self.connection)
 
     def finish(self) -> None:
         self.proxy.leave(self.connection)
+        self.above.close()
         with suppress(OSError):
             super().finish()
 
@@ -151,12 +153,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(status, {"Content-Type": "application/json"}, _status(status))
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN}
-        above = self.proxy.upstream()
+        self._pass_back(self._answer(body, headers))
+
+    def _answer(self, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
+        kept = self.above.sock is not None
         try:
-            above.request(self.command, self.path, body or None, headers)
-            self._pass_back(above.getresponse())
-        finally:
-            above.close()
+            self.above.request(self.command, self.path, body or None, headers)
+            return self.above.getresponse()
+        except (OSError, http.client.HTTPException):
+            self.above.close()
+            if not kept:
+                raise
+        # The API server closed the connection while nothing was asked on it.
+        self.above.request(self.command, self.path, body or None, headers)
+        return self.above.getresponse()
 
     def _pass_back(self, answer: http.client.HTTPResponse) -> None:
         headers = {name: value for name, value in answer.getheaders() if name.lower() not in OWN}
