@@ -23,15 +23,17 @@ from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
-from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Event
-from pipeline.ports.clock import Deadline, SystemClock
+from pipeline.ports.clock import SystemClock
 from tests.cluster import where
 from tests.support import clusterbench
+from tests.support.bench import EngineBench
+from tests.support.installation import own_settings
 from tests.support.paths import ROOT
-from tests.support.ports import free_ports, free_subnet
+from tests.support.ports import free_subnet
+from tests.support.specs import SAMPLE, slot_spec
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which every process of a session would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -91,15 +93,8 @@ def settings(
     docker_client: docker.DockerClient,
     base_images: None,
 ) -> Settings:
-    first = free_ports(PORTS + 2)
-    return Settings(
-        data=tmp_path_factory.mktemp("data"),
-        instance=instance,
-        proxy_http=f"127.0.0.1:{first + PORTS}",
-        preview_port=first + PORTS + 1,
-        ports=f"{first}-{first + PORTS - 1}",
-        subnets=free_subnet(docker_client.api.networks()),
-    )
+    subnets = free_subnet(docker_client.api.networks())
+    return own_settings(tmp_path_factory.mktemp("data"), instance, PORTS, subnets=subnets)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +128,7 @@ _numbers = itertools.count()
 
 
 @dataclass
-class Bench:
+class Bench(EngineBench):
     """One environment of its own on the real Engine, with what tests say over and over."""
 
     engine: DockerEngine
@@ -147,21 +142,8 @@ class Bench:
         return SlotRef(self.name, "live", self.index, slot)
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
-        values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
-        config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
-        return SlotSpec(self.ref(slot), release, run, f"{release:040x}", self.image, config)
-
-    def watch(self, seconds: float = 30.0) -> Deadline:
-        return Deadline(SystemClock(), seconds)
-
-    def deploy(self, spec: SlotSpec) -> None:
-        """The story's happy way, without checks."""
-        self.engine.prepare(spec.ref, self.hosts)
-        self.engine.fits(spec)
-        self.engine.start(spec, self.watch())
-        self.engine.ready(spec, self.events.append, self.watch())
-        self.engine.expose(spec)
-        self.engine.switch(spec)
+        values = {**SAMPLE, **service}
+        return slot_spec(self.ref(slot), release, run, image=self.image, hosts=self.hosts, **values)
 
 
 @pytest.fixture

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import slot_name
-from pipeline.config.models import Rendered, Service
-from pipeline.domain.engine_types import CommandResult, Replica, SlotRef, SlotSpec
+from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
-from pipeline.ports.clock import Deadline, SystemClock
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
+from tests.support.bench import EngineBench
 from tests.support.clusterbench import ClusterBench
 from tests.support.remote_engine import RemoteEngine
+from tests.support.specs import SAMPLE, slot_spec
 from tests.support.waiting import until
 
 REFUSED = (RequestError, IllegalOrder)
 
 
 @dataclass
-class Kit:
+class Kit(EngineBench):
     """An Engine, a Probe for its routes, and an environment of its own."""
 
     engine: Engine
@@ -38,24 +38,15 @@ class Kit:
     remote: str = ""
     heals: bool = False  # the engine starts by itself again what has died: then `kill` takes it away
     unexposed: str = "does not know"  # in what `missing` says of a slot that is ready and not yet exposed
+    hosts: tuple[str, ...] = ()
+    events: list[Event] = field(default_factory=list)
 
     def ref(self, slot: str = "blue") -> SlotRef:
         return SlotRef(self.name, "live", self.index, slot, self.key)
 
     def spec(self, slot: str = "blue", release: int = 1, **service: object) -> SlotSpec:
-        values = {"health": "/healthz", "memory": 32 << 20, "cpu": 0.5, "stop": 1.0, "replicas": 2, **service}
-        config = Rendered(service=Service(**values))  # type: ignore[arg-type]
-        ref, commit = self.ref(slot), f"{release:040x}"
-        return SlotSpec(ref, release, release, commit, self.image, config, remote=self.remote)
-
-    def watch(self, seconds: float = 30.0) -> Deadline:
-        return Deadline(SystemClock(), seconds)
-
-    def stand(self, spec: SlotSpec) -> tuple[Replica, ...]:
-        self.engine.start(spec, self.watch())
-        replicas = self.engine.ready(spec, ignore, self.watch())
-        self.engine.expose(spec)
-        return replicas
+        values = {**SAMPLE, "cpu": 0.5, "replicas": 2, **service}
+        return slot_spec(self.ref(slot), release, image=self.image, remote=self.remote, **values)
 
     def command(self, spec: SlotSpec, name: str, *argv: str) -> CommandResult:
         return self.engine.command(spec, name, argv, {"MORE": "yes"}, ignore, self.watch())

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
-import random
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,12 +15,12 @@ from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
-from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef
 from pipeline.ports.clock import SystemClock
 from tests.conftest import sweep
 from tests.support.developer import web
-from tests.support.ports import free_ports
+from tests.support.installation import own_settings
+from tests.support.ports import free_subnet
 from tests.support.service import Service, get, running
 from tests.support.waiting import until
 
@@ -111,29 +108,12 @@ def test_11_a_newer_push_supersedes_a_queued_one(docker_client: docker.DockerCli
 # ── 30 pipelines ─────────────────────────────────────────────────────────────
 
 
-def wide_subnet(api: docker.APIClient) -> str:
-    """A /19, room for 128 environments, that no Docker network uses."""
-    pools: list[Any] = [pool for net in api.networks() for pool in net["IPAM"]["Config"] or []]
-    used = [ipaddress.ip_network(pool["Subnet"]) for pool in pools if "." in pool.get("Subnet", "")]
-    while True:
-        one = ipaddress.ip_network(f"10.{random.randrange(220, 230)}.{random.randrange(0, 256, 32)}.0/19")
-        if not any(one.overlaps(other) for other in used):
-            return str(one)
-
-
 def test_11_thirty_pipelines_with_three_environments_fit_on_one_engine(
     docker_client: docker.DockerClient, base_images: None, instance: str, tmp_path: Path
 ) -> None:
     count = PIPELINES * 3
-    first = free_ports(count + 2)
-    settings = Settings(
-        data=tmp_path,
-        instance=f"{instance}-many",
-        proxy_http=f"127.0.0.1:{first + count}",
-        preview_port=first + count + 1,
-        ports=f"{first}-{first + count - 1}",
-        subnets=wide_subnet(docker_client.api),
-    )
+    subnets = free_subnet(docker_client.api.networks(), 19)
+    settings = own_settings(tmp_path, f"{instance}-many", count, subnets=subnets)
     proxy = Proxy(client, settings, SystemClock())
     engine = DockerEngine(client, proxy, settings, HttpProbe(), SystemClock())
     environments = ("dev", "qa", "live")
@@ -145,7 +125,7 @@ def test_11_thirty_pipelines_with_three_environments_fit_on_one_engine(
         mine = {"label": f"pushlive.instance={settings.instance}"}
         assert len(docker_client.api.networks(filters=mine)) == count
         for ref in places:
-            status, body = get(f"http://127.0.0.1:{first + ref.index}/")
+            status, body = get(f"http://127.0.0.1:{settings.port_range[ref.index]}/")
             assert (status, f"{ref.pipeline}-{ref.environment}" in body) == (503, True)
             host = f"{ref.pipeline}-{ref.environment}.localhost"
             assert get(f"http://{settings.proxy_http}/", Host=host)[0] == 503

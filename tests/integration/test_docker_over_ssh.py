@@ -17,14 +17,16 @@ from pipeline.adapters.docker.remote import pair, proxy
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.ssh_forward import close_all, forward_to
-from pipeline.config.models import Rendered, Service, Where
-from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.config.models import Where
+from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
+from tests.support.installation import own_settings
 from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.remote_engine import RemoteEngine
 from tests.support.service import get
+from tests.support.specs import SAMPLE, slot_spec
 from tests.support.waiting import until
 
 SERVER = """\
@@ -115,21 +117,13 @@ def test_many_clients_of_one_process_share_one_forward(server: Server) -> None:
 
 def test_a_release_runs_and_is_checked_there(server: Server, there: RemoteEngine) -> None:
     where = Where(docker=server.host + there.daemon.host.removeprefix("unix://"))
-    first, clock = free_ports(3), SystemClock()
-    settings = there.settings.model_copy(
-        update={
-            "data": server.folder,
-            "instance": f"{there.settings.instance}s",
-            "proxy_http": f"127.0.0.1:{first}",
-            "subnets": there.more_subnets,
-        }
-    )
+    clock, instance = SystemClock(), f"{there.settings.instance}s"
+    settings = own_settings(server.folder, instance, subnets=there.more_subnets)
     engine, probe = pair(where, settings, clock)
     ref = SlotRef("app", "live", 0, "blue", where.key)
-    config = Rendered(service=Service(health="/healthz", memory=32 << 20, stop=1.0), hosts=("app.example",))
-    spec = SlotSpec(ref, 1, 1, "c" * 40, "", config, remote=there.remote)
+    spec = slot_spec(ref, remote=there.remote, hosts=("app.example",), **SAMPLE)
     try:
-        engine.prepare(ref, config.hosts)
+        engine.prepare(ref, spec.config.hosts)
         engine.start(spec, Deadline(clock, 60))
         engine.ready(spec, lambda event: None, Deadline(clock, 60))
         engine.expose(spec)

@@ -12,7 +12,7 @@ import docker
 from pipeline.adapters.docker.remote import pair
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.exec_tunnel import RELAY
-from pipeline.config.models import Rendered, Service, Where
+from pipeline.config.models import Where
 from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
@@ -21,6 +21,7 @@ from tests.support.local_registry import registry
 from tests.support.ports import free_ports
 from tests.support.remote_engine import RemoteEngine
 from tests.support.service import get, running
+from tests.support.specs import SAMPLE, slot_spec
 from tests.support.waiting import until
 
 _releases = itertools.count(1)
@@ -36,10 +37,8 @@ def new_ref(there: RemoteEngine, slot: str = "blue") -> SlotRef:
 
 
 def spec_of(there: RemoteEngine, ref: SlotRef, **service: object) -> SlotSpec:
-    values = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0, **service}
-    config = Rendered(service=Service(**values), hosts=(f"{ref.pipeline}.example",))
-    number = next(_releases)
-    return SlotSpec(ref, number, number, f"{number:040x}", "sha256:none", config, remote=there.remote)
+    hosts = (f"{ref.pipeline}.example",)
+    return slot_spec(ref, next(_releases), remote=there.remote, hosts=hosts, **{**SAMPLE, **service})
 
 
 def deploy(there: RemoteEngine, spec: SlotSpec) -> None:

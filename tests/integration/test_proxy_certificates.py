@@ -14,6 +14,7 @@ import docker
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.config.settings import Settings
 from pipeline.ports.clock import SystemClock
+from tests.support.installation import own_settings
 from tests.support.ports import free_ports
 
 
@@ -21,16 +22,11 @@ from tests.support.ports import free_ports
 def secure(
     settings: Settings, docker_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Proxy, Settings]]:
-    first = free_ports(4)
-    own = settings.model_copy(
-        update={
-            "data": tmp_path_factory.mktemp("tls"),
-            "instance": f"{settings.instance}-tls",
-            "ports": f"{first}-{first}",
-            "proxy_http": f"127.0.0.1:{first + 1}",
-            "preview_port": first + 2,
-            "proxy_https": f"127.0.0.1:{first + 3}",
-        }
+    own = own_settings(
+        tmp_path_factory.mktemp("tls"),
+        f"{settings.instance}-tls",
+        subnets=settings.subnets,
+        proxy_https=f"127.0.0.1:{free_ports(1)}",
     )
     proxy = Proxy(lambda: docker_client, own, SystemClock())
     proxy.ensure()

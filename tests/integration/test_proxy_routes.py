@@ -15,6 +15,7 @@ from pipeline.domain.engine_types import Answer, Route, SlotRef
 from pipeline.errors import EngineFailed
 from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
+from tests.support.installation import own_settings
 from tests.support.ports import free_ports
 
 
@@ -71,20 +72,12 @@ def test_a_removed_host_name_answers_404(bench: Bench, settings: Settings) -> No
 def test_fault_32_a_port_in_use_is_named_before_anything_starts(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
-    first = free_ports(3)
-    own = settings.model_copy(
-        update={
-            "data": tmp_path,
-            "instance": f"{settings.instance}-taken",
-            "ports": f"{first}-{first}",
-            "proxy_http": f"127.0.0.1:{first + 1}",
-            "preview_port": first + 2,
-        }
-    )
+    own = own_settings(tmp_path, f"{settings.instance}-taken", subnets=settings.subnets)
+    host, _, port = own.proxy_http.partition(":")
     with socket.socket() as other:
-        other.bind(("127.0.0.1", first + 1))
+        other.bind((host, int(port)))
         other.listen()
-        with pytest.raises(EngineFailed, match=rf"127.0.0.1:{first + 1} is in use.*PUSHLIVE_PROXY_HTTP"):
+        with pytest.raises(EngineFailed, match=rf"127.0.0.1:{port} is in use.*PUSHLIVE_PROXY_HTTP"):
             Proxy(lambda: docker_client, own, SystemClock()).ensure()
     mine = {"label": f"pushlive.instance={own.instance}"}
     assert docker_client.api.containers(all=True, filters=mine) == []
@@ -93,15 +86,9 @@ def test_fault_32_a_port_in_use_is_named_before_anything_starts(
 def test_a_proxy_that_does_not_start_is_quoted(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
-    first = free_ports(3)
-    own = settings.model_copy(
-        update={
-            "data": tmp_path,
-            "instance": f"{settings.instance}-broken",
-            "ports": f"{first}-{first}",
-            "proxy_http": f"192.0.2.1:{first + 1}",
-            "preview_port": first + 2,
-        }
+    unreachable = f"192.0.2.1:{free_ports(1)}"
+    own = own_settings(
+        tmp_path, f"{settings.instance}-broken", subnets=settings.subnets, proxy_http=unreachable
     )
     proxy = Proxy(lambda: docker_client, own, SystemClock())
     try:
@@ -114,26 +101,17 @@ def test_a_proxy_that_does_not_start_is_quoted(
 def test_a_long_data_path_and_changed_settings_work(
     settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
 ) -> None:
-    first = free_ports(4)
     data = tmp_path / ("long" * 30) / "data"
-    own = settings.model_copy(
-        update={
-            "data": data,
-            "instance": f"{settings.instance}-long",
-            "ports": f"{first}-{first}",
-            "proxy_http": f"127.0.0.1:{first + 1}",
-            "preview_port": first + 2,
-        }
-    )
+    own = own_settings(data, f"{settings.instance}-long", subnets=settings.subnets)
     proxy = Proxy(lambda: docker_client, own, SystemClock())
     try:
         proxy.add_environment(0, "hello-live", ())
-        moved = own.model_copy(update={"proxy_http": f"127.0.0.1:{first + 3}"})
+        moved = own.model_copy(update={"proxy_http": f"127.0.0.1:{free_ports(1)}"})
         again = Proxy(lambda: docker_client, moved, SystemClock())
         again.ensure()
         assert by_host(moved, "nobody").status == 404
         assert again.serving(0) is None
-        route = Route(f"http://127.0.0.1:{first}")
+        route = Route(f"http://127.0.0.1:{own.port_range[0]}")
         assert b"hello-live has no release" in HttpProbe().get(route, "/", 5).body
     finally:
         proxy.stop()

@@ -11,7 +11,6 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,12 @@ from pipeline.adapters.git.source import heads, init_repository
 from pipeline.config.settings import Settings
 from pipeline.domain import audit_chain
 from pipeline.domain.events import Event
-from pipeline.domain.run import Kind, Run
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.runtime import backup, bootstrap, lock
 from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store, snapshot
 from pipeline.store.audit_head import AuditHead
-
-RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
+from tests.support import records
 
 
 @pytest.fixture
@@ -70,7 +67,7 @@ def _fill(store: Store) -> None:
 
 def add(store: Store, number: int) -> None:
     def act(transaction):
-        run = replace(RUN, number=transaction.next_run())
+        run = records.run(transaction.next_run())
         transaction.put_run(run)
         transaction.due(run.number)
         assert run.number == number

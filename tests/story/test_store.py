@@ -19,16 +19,15 @@ import redis
 
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain.events import Event
-from pipeline.domain.run import Kind, Outcome, Run, State
+from pipeline.domain.run import Outcome, Run, State
 from pipeline.errors import ConfigError, LeaseLost, NotFound, RequestError, StoreUnavailable
 from pipeline.runtime import embedded_store as embedded_module
 from pipeline.runtime.embedded_store import EmbeddedStore, url
 from pipeline.store import Lease, LeaseReaper, Store
 from pipeline.store.leases import TTL
+from tests.support import records
 
 MANUAL = "pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}"
-
-RUN = Run("hello", 0, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def store(valkey: str) -> Store:
 
 def add(store: Store) -> Run:
     def act(transaction):
-        run = replace(RUN, number=transaction.next_run())
+        run = records.run(transaction.next_run())
         transaction.put_run(run)
         transaction.due(run.number)
         return run
@@ -56,7 +55,7 @@ def test_concurrent_transactions_lose_no_write(store):
 
 def test_an_act_that_raises_writes_nothing(store):
     def act(transaction):
-        transaction.put_run(replace(RUN, number=transaction.next_run()))
+        transaction.put_run(records.run(transaction.next_run()))
         raise RequestError("no")
 
     with pytest.raises(RequestError):

@@ -12,11 +12,12 @@ from pipeline.adapters.kubernetes.api.client import Cluster, connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.probe import KubeProbe
-from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Event
-from pipeline.ports.clock import Deadline, SystemClock
+from pipeline.ports.clock import SystemClock
 from tests.cluster import where
+from tests.support.bench import EngineBench
+from tests.support.specs import SAMPLE, slot_spec
 
 Connect = Callable[[str, str], Cluster]
 
@@ -24,7 +25,7 @@ _numbers = itertools.count()
 
 
 @dataclass
-class ClusterBench:
+class ClusterBench(EngineBench):
     """``remote``: the sample application's image, by digest in a registry that the cluster pulls from."""
 
     api: KubeApi
@@ -41,33 +42,8 @@ class ClusterBench:
 
     def spec(self, slot: str = "blue", release: int = 1, run: int = 1, **service: object) -> SlotSpec:
         # Small requests, so that a node of two cores has room for many pods.
-        values = {
-            "health": "/healthz",
-            "memory": 32 << 20,
-            "cpu": 0.1,
-            "stop": 1.0,
-            "ready": 20.0,
-            **service,
-        }
-        config = Rendered(service=Service(**values), hosts=self.hosts)  # type: ignore[arg-type]
-        commit = f"{release:040x}"
-        return SlotSpec(self.ref(slot), release, run, commit, "sha256:1", config, remote=self.remote)
-
-    def watch(self, seconds: float = 30.0) -> Deadline:
-        return Deadline(SystemClock(), seconds)
-
-    def stand(self, spec: SlotSpec) -> None:
-        """Started, ready and exposed."""
-        self.engine.start(spec, self.watch())
-        self.engine.ready(spec, self.events.append, self.watch())
-        self.engine.expose(spec)
-
-    def deploy(self, spec: SlotSpec) -> None:
-        """A deployment without checks."""
-        self.engine.prepare(spec.ref, self.hosts)
-        self.engine.fits(spec)
-        self.stand(spec)
-        self.engine.switch(spec)
+        values = {**SAMPLE, "cpu": 0.1, **service}
+        return slot_spec(self.ref(slot), release, run, remote=self.remote, hosts=self.hosts, **values)
 
 
 def make(instance: str, namespace: str, remote: str, way: Connect = connect) -> ClusterBench:

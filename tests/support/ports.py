@@ -42,13 +42,18 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports in a row")
 
 
-def free_subnet(networks: list[dict[str, Any]]) -> str:
-    """A /21 of 10.214.0.0–10.219.255.255 that none of those Docker networks uses, reserved for this process."""
+def free_subnet(networks: list[dict[str, Any]], prefix: int = 21) -> str:
+    """Addresses in 10.214.0.0–10.219.255.255 that none of those Docker networks uses, reserved for this process.
+
+    ``prefix``: 21 has room for 32 environments, 19 for 128.
+    """
     pools = [pool for network in networks for pool in network["IPAM"]["Config"] or []]
     used = [ipaddress.ip_network(pool["Subnet"]) for pool in pools if "." in pool.get("Subnet", "")]
     for _ in range(1000):
-        one = ipaddress.ip_network(f"10.{random.randrange(214, 220)}.{random.randrange(0, 256, 8)}.0/21")
-        if not any(one.overlaps(other) for other in used) and _reserve([f"subnet-{one.network_address}"]):
+        third = random.randrange(0, 256, 1 << (24 - prefix))
+        one = ipaddress.ip_network(f"10.{random.randrange(214, 220)}.{third}.0/{prefix}")
+        parts = [f"subnet-{part.network_address}" for part in one.subnets(new_prefix=21)]
+        if not any(one.overlaps(other) for other in used) and _reserve(parts):
             return str(one)
     raise AssertionError("no free subnet")
 

@@ -22,6 +22,7 @@ from pipeline.config.settings import Settings
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import sweep
 from tests.faults.own_engine import OwnEngine
+from tests.support.installation import own_settings
 from tests.support.local_registry import registry
 from tests.support.ports import free_ports
 
@@ -58,22 +59,15 @@ def remote_engine(
     here: docker.DockerClient, image: str, folder: Path, instance: str
 ) -> Iterator[RemoteEngine]:
     """Starts the Engine, and pushes the image to a registry that both Engines reach. Needs root."""
-    first, clock = free_ports(PORTS + 3), SystemClock()
-    with OwnEngine(first) as daemon, forwarded(daemon.subnets), registry() as shelf:
+    clock = SystemClock()
+    with OwnEngine(free_ports(1)) as daemon, forwarded(daemon.subnets), registry() as shelf:
         repository = f"{shelf.host}/app"
         here.api.tag(image, repository, "r1")
         remote = images.push(
             DockerApi(lambda: here), clock, repository, "r1", None, print, Deadline(clock, 60)
         )
         here.api.remove_image(f"{repository}:r1")
-        settings = Settings(
-            data=folder,
-            instance=instance,
-            proxy_http=f"127.0.0.1:{first + 1}",
-            preview_port=first + 2,
-            ports=f"{first + 3}-{first + 2 + PORTS}",
-            subnets=daemon.subnets,
-        )
+        settings = own_settings(folder, instance, PORTS, subnets=daemon.subnets)
         where = Where(docker=daemon.tcp)
         engine, probe = pair(where, settings, clock)
         there = client(host=daemon.tcp)

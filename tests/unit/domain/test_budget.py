@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pipeline.config.models import Budget
 from pipeline.domain import budget
-from pipeline.domain.run import Kind, Outcome, Run, State, StepResult
+from pipeline.domain.run import Outcome, State, StepResult
+from tests.support.records import run
 
 LIMITS = Budget(deploy=300.0, whole=600.0)
 STEPS = (
@@ -14,9 +15,9 @@ STEPS = (
     StepResult("dev", "start", 310.0, 40.0),
     StepResult("qa", "smoke", 350.0, 290.0),
 )
-RUN = Run(
-    "hello", 1, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "dev", "qa"), accepted=90.0,
-    started=100.0, image_ready=300.0, ended=640.0, steps=STEPS, state=State.ENDED, outcome=Outcome.LIVE,
+RUN = run(
+    stages=("build", "dev", "qa"), accepted=90.0, started=100.0, image_ready=300.0, ended=640.0,
+    steps=STEPS, state=State.ENDED, outcome=Outcome.LIVE,
 )  # fmt: skip
 
 

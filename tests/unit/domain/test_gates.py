@@ -12,7 +12,7 @@ from pipeline.domain import gates
 from pipeline.domain.environment import Environment, Hold, SlotState
 from pipeline.domain.run import Kind, Run, State, StepResult
 from pipeline.errors import AppFailed, Superseded
-from tests.unit.domain.records import environment, release, run, slot
+from tests.support.records import environment, release, run, slot
 
 AUTO = Pipeline(environments={"dev": None, "live": None})
 MANUAL = Pipeline(environments={"dev": None, "live": models.Environment(promote="manual")})

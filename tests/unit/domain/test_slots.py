@@ -10,7 +10,7 @@ import pytest
 from pipeline.domain import slots
 from pipeline.domain.environment import Environment, Quarantined, SlotState, other
 from pipeline.domain.run import Kind, StepResult
-from tests.unit.domain.records import environment, release, run, slot
+from tests.support.records import environment, release, run, slot
 
 STARTING, SERVING, WARM, FAILED = SlotState.STARTING, SlotState.SERVING, SlotState.WARM, SlotState.FAILED
 BLUE_SERVES: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 from pipeline.domain.run import Outcome, State
 from pipeline.domain.transitions import ALLOWED, IllegalTransition, end, move
 from pipeline.errors import PushliveError
-from tests.unit.domain.records import run
+from tests.support.records import run
 
 LEGAL = {
     (State.QUEUED, State.RUNNING),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
-from pipeline.domain.run import Kind, Outcome, Run, State
+from pipeline.domain.run import Outcome, Run, State
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import NotFound, RequestError
 from pipeline.store import Store, Transaction
-
-RUN = Run("hello", 1, Kind.PUSH, "c" * 40, "refs/heads/main", "x", ("build", "live"), 1.0)
+from tests.support import records
 
 
 def put(store: Store, *runs: Run) -> None:
@@ -31,11 +28,11 @@ def test_numbers_go_up_by_one_in_each_pipeline(store: Store) -> None:
 
 
 def test_an_open_run_is_listed_until_it_ends_and_is_then_not_due(store: Store) -> None:
-    put(store, RUN, replace(RUN, number=2))
+    put(store, records.run(), records.run(2))
     store.transact("hello", lambda tx: (tx.due(1), tx.due(2)))
     assert store.due("hello") == (1, 2)
     assert store.pipelines() == ("hello",)
-    put(store, replace(RUN, state=State.ENDED, outcome=Outcome.LIVE, ended=2.0))
+    put(store, records.run(state=State.ENDED, outcome=Outcome.LIVE, ended=2.0))
     assert [run.number for run in store.open_runs("hello")] == [2]
     assert [run.number for run in store.transact("hello", lambda tx: tx.open())] == [2]
     assert store.due("hello") == (2,)
@@ -45,7 +42,7 @@ def test_an_open_run_is_listed_until_it_ends_and_is_then_not_due(store: Store) -
 def test_recent_runs_are_newest_first_and_skip_missing_numbers(store: Store) -> None:
     for _ in range(3):
         store.transact("hello", lambda tx: tx.next_run())
-    put(store, RUN, replace(RUN, number=3))
+    put(store, records.run(), records.run(3))
     assert [run.number for run in store.recent("hello", 10)] == [3, 1]
     assert [run.number for run in store.recent("hello", 1)] == [3]
     assert store.recent("nobody", 10) == ()
@@ -74,7 +71,7 @@ def test_a_delivery_is_remembered_for_its_own_pipeline_for_a_while(store: Store)
 
 def test_an_act_that_raises_leaves_no_write_of_any_kind(store: Store) -> None:
     def act(tx: Transaction) -> None:
-        tx.put_run(RUN)
+        tx.put_run(records.run())
         tx.put_secret(SecretRecord("TOKEN"))
         tx.event(1, Event("accepted", 1.0, "hello"))
         tx.message("https://hooks.example/x", "text")

@@ -13,18 +13,17 @@ from pipeline.adapters.docker.diagnosis import explain, listeners
 from pipeline.adapters.docker.readiness import exited
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.addresses import subnet
-from pipeline.config.models import Rendered, Service
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import AppFailed, EngineFailed
+from tests.support.specs import slot_spec
 
 SETTINGS = Settings(instance="pl", subnets="10.213.0.0/16")
 
 
 def spec(slot: str = "blue", index: int = 3, **service: object) -> SlotSpec:
-    config = Rendered(service=Service(**service))  # type: ignore[arg-type]
-    return SlotSpec(SlotRef("hello", "live", index, slot), 17, 42, "c" * 40, "sha256:" + "1" * 64, config)
+    return slot_spec(SlotRef("hello", "live", index, slot), 17, 42, **service)
 
 
 def test_no_two_containers_of_any_environments_share_an_address() -> None:
@@ -79,7 +78,7 @@ def test_our_variables_cannot_be_replaced_by_configuration() -> None:
     env = workload.environment(spec(env={"PUSHLIVE_RELEASE": "r1", "A": "1"}), {"A": "2"})
     assert sorted(env) == [
         "A=2",
-        f"PUSHLIVE_COMMIT={'c' * 40}",
+        f"PUSHLIVE_COMMIT={17:040x}",
         "PUSHLIVE_ENVIRONMENT=live",
         "PUSHLIVE_RELEASE=r17",
     ]

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.adapters.kubernetes.capacity import demand_of, exceeded, parse_quantity
 from pipeline.adapters.kubernetes.manifests import Manifests
-from pipeline.config.models import Rendered, Service
-from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.engine_types import SlotRef
+from tests.support.specs import slot_spec
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,8 @@ def test_a_malformed_quantity_is_refused(text: str) -> None:
 
 
 def deployment(**service: object) -> dict[str, Any]:
-    config = Rendered(service=Service(**service))  # type: ignore[arg-type]
     ref = SlotRef("hello", "live", 0, "blue", "kubernetes")
-    return Manifests("pl", "shop").deployment(
-        SlotSpec(ref, 1, 1, "c" * 40, "", config, remote="r/x@sha256:1")
-    )
+    return Manifests("pl", "shop").deployment(slot_spec(ref, remote="r/x@sha256:1", **service))
 
 
 WANTED = deployment(replicas=2, memory=64 << 20, cpu=0.5)

@@ -17,20 +17,20 @@ from pipeline.adapters.kubernetes import manifests
 from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.names import INSTANCE, NOWHERE, RUN, SLOT, SPEC, selector
-from pipeline.config.models import Registry, Rendered, Service
+from pipeline.config.models import Registry
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
+from tests.support.specs import slot_spec
 
 MAKE = Manifests("pl", "shop")
 PASSWORD = "correct horse battery staple"
 LOGIN = Registry(repository="r.example.com/hello", username="u", password="REGISTRY")
 
 
-def spec(slot: str = "blue", registry: Registry | None = None, **service: object) -> SlotSpec:
-    config = Rendered(service=Service(**service), registry=registry)  # type: ignore[arg-type]
+def spec(slot: str = "blue", **changes: object) -> SlotSpec:
     ref = SlotRef("hello", "live", 3, slot, "kubernetes")
     remote = "r.example.com/hello@sha256:" + "1" * 64
-    return SlotSpec(ref, 17, 42, "c" * 40, "sha256:" + "2" * 64, config, remote=remote)
+    return slot_spec(ref, 17, 42, remote=remote, **changes)
 
 
 def pod(one: SlotSpec) -> dict[str, Any]:

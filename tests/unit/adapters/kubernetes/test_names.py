@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.adapters.kubernetes import names
-from pipeline.config.models import Rendered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
+from tests.support.specs import slot_spec
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names and …/labels
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -37,9 +37,7 @@ def ref(pair: tuple[str, str], slot: str = "blue") -> SlotRef:
 
 
 def spec(pair: tuple[str, str], slot: str = "blue", release: int = 1) -> SlotSpec:
-    return SlotSpec(
-        ref(pair, slot), release, 1, "c" * 40, "sha256:1", Rendered.model_validate({"service": {}})
-    )
+    return slot_spec(ref(pair, slot), release, 1)
 
 
 def services(pair: tuple[str, str]) -> set[str]:

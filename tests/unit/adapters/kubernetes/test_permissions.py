@@ -7,6 +7,7 @@ import io
 import json
 import re
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +21,6 @@ from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Permission
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.engines import Registry
-from pipeline.config.models import Rendered, Service
 from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline, SystemClock
@@ -29,6 +29,7 @@ from pipeline.ports.drift import Drift
 from pipeline.ports.slots import Slots
 from pipeline.ports.traffic import Traffic
 from tests.support.paths import ROOT
+from tests.support.specs import slot_spec
 
 MANIFESTS = ROOT / "docker" / "kubernetes"
 ADAPTERS = sorted((ROOT / "pipeline" / "adapters" / "kubernetes").rglob("*.py"))
@@ -252,14 +253,21 @@ def ask(probe: KubeProbe, route: Any) -> None:
 
 def spec(slot: str, replicas: int, hosts: tuple[str, ...]) -> SlotSpec:
     registry = Registry(repository="registry.example.com/hello", username="ann", password="PULL")
-    service = Service(replicas=replicas, env={"COLOUR": slot})
     secrets = {f"KEY_{slot.upper()}": 1}
-    return SlotSpec(
-        SlotRef("hello", "live", 0, slot, "kubernetes"), 1, 1, "0" * 40, "sha256:1",
-        Rendered(service=service, hosts=hosts, registry=registry), secrets,
-        lambda: {name: Secret("x") for name in secrets}, "registry.example.com/hello@sha256:1",
-        lambda: Login("ann", Secret("x")),
-    )  # fmt: skip
+    plain = slot_spec(
+        SlotRef("hello", "live", 0, slot, "kubernetes"),
+        remote="registry.example.com/hello@sha256:1",
+        hosts=hosts,
+        registry=registry,
+        replicas=replicas,
+        env={"COLOUR": slot},
+    )
+    return replace(
+        plain,
+        secrets=secrets,
+        reveal=lambda: {name: Secret("x") for name in secrets},
+        login=lambda: Login("ann", Secret("x")),
+    )
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 
 from pipeline.config.checks import HttpCheck, RunCheck, TcpCheck
-from pipeline.config.models import Rendered, Service
 from pipeline.deploy.smoke.checker import Checker
 from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineAway, NothingListens, TimedOut, TryAgain, WrongRelease
 from pipeline.ports.clock import Deadline
+from tests.support.specs import slot_spec
 
-SPEC = SlotSpec(
-    SlotRef("hello", "dev", 0, "blue"), 2, 7, "c" * 40, "i", Rendered(service=Service(health="/healthz"))
-)
+SPEC = slot_spec(SlotRef("hello", "dev", 0, "blue"), 2, 7, health="/healthz")
 ROUTE = Route("http://p", expect=("r2",))
 OK = Answer(200, {}, b"", 0.01, served_by="r2")
 

@@ -1,4 +1,4 @@
-"""Small records for the rules' tests."""
+"""Small records, as the store keeps them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pipeline.domain.run import Kind, Run
 
 
 def run(number: int = 1, kind: Kind = Kind.PUSH, **changes: Any) -> Run:
-    return Run(
-        "hello", number, kind, "c" * 40, "refs/heads/main", "digest", ("build", "dev", "live"), 0.0, **changes
-    )
+    values = {"stages": ("build", "dev", "live"), "accepted": 0.0, **changes}
+    return Run("hello", number, kind, "c" * 40, "refs/heads/main", "digest", **values)
 
 
 def environment(**changes: Any) -> Environment:
