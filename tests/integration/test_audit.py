@@ -1,4 +1,4 @@
-"""Who did what: a few acts with the real command line, git, webhook and page; then somebody alters the store."""
+"""The audit log of a real service: command line, git, webhook and page, and a store that was altered."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def log_in(service: Service, token: str) -> None:
         error.close()
 
 
-def test_every_way_in_is_in_the_log(service: Service) -> None:
+def test_every_interface_is_recorded_in_the_log(service: Service) -> None:
     service.push(web("version 1"), "One")
     service.push(web("version 2"), "Two")
     service.pushlive("revert", "hello", "--reason", "slow today")
@@ -113,7 +113,7 @@ def test_a_changed_file_is_an_entry(service: Service) -> None:
     assert before.split(" → ")[1] == after.split(" → ")[0]
 
 
-def test_it_is_a_maintainers(service: Service) -> None:
+def test_only_a_maintainer_may_read_the_audit_log(service: Service) -> None:
     builder = service.pushlive("token", "create", "builder").out.strip()
     service.pushlive("audit", code=6, PUSHLIVE_TOKEN=builder)
     service.pushlive("audit", "--verify", code=6, PUSHLIVE_TOKEN=builder)
@@ -126,7 +126,7 @@ def test_the_last_maintainers_token_stays(service: Service) -> None:
     assert "in 36" in listed  # days: a year, unless it is said otherwise
 
 
-def test_what_was_altered_is_found(service: Service) -> None:
+def test_an_altered_entry_is_found(service: Service) -> None:
     whole = service.pushlive("audit", "--verify")
     number, noted = whole.out.splitlines()[-1].split()[1:]
     assert service.pushlive("audit", "--verify", "--head", noted).out == whole.out

@@ -1,4 +1,4 @@
-"""A backup of a service at work, everything destroyed, and all of it back."""
+"""A backup of a running service restores everything that was destroyed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DockerBuilder on the real Engine."""
+"""Builds on the real Docker Engine."""
 
 import contextlib
 import io
@@ -119,7 +119,7 @@ def test_another_base_under_the_same_name_is_another_image(workshop):
     workshop.client.api.remove_image(f"{workshop.name}-moving:1", noprune=True)
 
 
-def test_arguments_target_dockerfile_and_ignored_files(workshop):
+def test_arguments_target_dockerfile_and_ignored_files_are_used(workshop):
     text = "ARG B=none\nFROM $B AS one\nARG WHO\nRUN echo hello $WHO\nCOPY . /c\nRUN ls /c\nFROM no/where\n"
     request = workshop.request(
         text, ignore="*.log\n!keep.log\n", dockerfile="docker/File", target="one",
@@ -271,7 +271,7 @@ def test_builds_are_limited_or_the_reason_is_given(workshop):
     workshop.builder.cap_builds()
 
 
-def test_an_engine_that_does_not_answer(tmp_path, monkeypatch):
+def test_an_engine_that_does_not_answer_raises_try_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     with pytest.raises(TryAgain, match="does not answer"):
         client()

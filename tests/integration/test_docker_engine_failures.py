@@ -40,7 +40,7 @@ def shell(*lines: str) -> tuple[str, ...]:
     return ("sh", "-c", "; ".join(lines))
 
 
-def test_fault_26_an_exit_at_start_is_said_within_seconds(bench: Bench) -> None:
+def test_fault_26_an_exit_at_start_is_reported_within_seconds(bench: Bench) -> None:
     error, seconds = fails(bench, bench.spec(command=shell("echo no database >&2", "exit 3")))
     assert "exited with code 3" in str(error)
     assert error.evidence == ("exit code 3", "no database")
@@ -166,7 +166,7 @@ def test_fault_32_a_container_name_in_use_is_a_clear_error(
         docker_client.api.remove_container(foreign["Id"])
 
 
-def test_fault_36_a_missing_image_is_said_before_anything_starts(bench: Bench) -> None:
+def test_fault_36_a_missing_image_is_reported_before_anything_starts(bench: Bench) -> None:
     spec = replace(bench.spec(), image="sha256:" + "0" * 64)
     bench.engine.prepare(spec.ref, ())
     with pytest.raises(EngineFailed, match="not on this machine"):

@@ -148,7 +148,7 @@ def test_a_refused_login_says_what_the_server_said(server: Server) -> None:
         client(host=server.host)
 
 
-def test_a_machine_that_cannot_be_reached_is_passing_trouble(server: Server) -> None:
+def test_a_machine_that_cannot_be_reached_is_worth_a_retry(server: Server) -> None:
     with pytest.raises(TryAgain, match="Connection refused"):
         client(host=f"ssh://127.0.0.1:{free_ports(1)}")
 

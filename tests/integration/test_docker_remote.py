@@ -177,7 +177,7 @@ def test_a_push_goes_live_on_another_machine_and_comes_back(
             assert f"{service.instance}-proxy" not in {one["Name"] for one in volumes}
 
 
-def test_an_engine_that_does_not_answer_is_passing_trouble() -> None:
+def test_an_engine_that_does_not_answer_is_worth_a_retry() -> None:
     with pytest.raises(TryAgain, match="Connecting to Docker"):
         client(host=f"tcp://127.0.0.1:{free_ports(1)}")
 

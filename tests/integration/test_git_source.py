@@ -180,7 +180,7 @@ def test_fault_13_a_branch_like_an_option_is_refused(world):
     assert not (world.folder / "pwned").exists()
 
 
-def test_fault_15_branches_that_exclude_each_other_as_files(world):
+def test_fault_15_branches_that_exclude_each_other_as_files_are_fetched(world):
     for branch in ("a", "b/c", "🚀/ü", "x" * 230):
         commit = world.commit(branch, branch=branch)
         assert world.fetch(world.away.model_copy(update={"branch": branch})) == commit

@@ -1,4 +1,4 @@
-"""What becomes of a run is told to receivers outside, by the real service, whatever dies or hangs meanwhile."""
+"""The real service notifies receivers, whatever is killed or hangs meanwhile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def ids(one: Receiver) -> list[object]:
     return list(dict.fromkeys(body["id"] for body in one.bodies()))
 
 
-def test_fault_49_a_receiver_that_is_down_and_a_service_that_is_killed(service: Service) -> None:
+def test_fault_49_a_receiver_that_was_down_gets_its_messages_after_a_kill_of_the_service(
+    service: Service,
+) -> None:
     service.push(web("version 1"), "Nobody listens")  # the receivers are down
     assert service.run("hello#1")["outcome"] == "live"
     until(lambda: len(service.ask("GET", "/api/status")["undelivered"]) == 2)
@@ -63,7 +65,7 @@ def test_fault_49_a_receiver_that_is_down_and_a_service_that_is_killed(service: 
         assert "s3cr3t" not in text
 
 
-def test_fault_49_a_receiver_that_hangs_holds_up_no_run(service: Service) -> None:
+def test_fault_49_a_receiver_that_hangs_delays_no_run(service: Service) -> None:
     with receiver(says(OK), CHAT) as one, receiver(hangs, SLOW) as slow:
         service.push(web("version 2"), "Somebody hangs")
         until(lambda: slow.requests)

@@ -1,4 +1,4 @@
-"""However the proxy or the machine goes down, traffic returns to the right containers."""
+"""After restarts of the proxy or the machine, traffic goes to the right containers."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_fault_30_a_request_that_does_not_end_in_time_is_closed(bench: Bench, se
     assert len(load.failures) == 3
 
 
-def test_a_dead_replica_is_not_noticed(bench: Bench, settings: Settings) -> None:
+def test_a_dead_replica_loses_no_request(bench: Bench, settings: Settings) -> None:
     spec = bench.spec(replicas=2)
     bench.deploy(spec)
     victim = bench.engine.replicas(spec.ref)[0]

@@ -22,7 +22,7 @@ from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline
 from tests.conftest import Bench
-from tests.integration.test_13_secrets import put, store_dump
+from tests.integration.test_secrets import put, store_dump
 from tests.support.build_images import CLOCK, Workshop
 from tests.support.developer import web
 from tests.support.local_registry import PASSWORD, USER, LocalRegistry, failing, registry, silent

@@ -120,7 +120,7 @@ def test_everything_that_is_kept_is_restored(full):
     assert not (other.data / backup.RESTORING).exists()
 
 
-def test_the_audit_log_is_restored_whole_although_it_grew_meanwhile(full, monkeypatch):
+def test_the_whole_audit_log_is_restored_if_it_grew_during_the_backup(full, monkeypatch):
     file, other = full.data.parent / "b.tgz", elsewhere(full)
     real = snapshot.dump
 
@@ -180,7 +180,7 @@ def names(file: Path) -> Iterator[str]:
         yield from archive.getnames()
 
 
-def test_a_running_store_is_not_stopped_and_a_stopped_one_is_started_for_the_copy(full, folder):
+def test_a_running_store_is_not_stopped_and_a_stopped_one_is_started_for_the_backup(full, folder):
     backup.backup(full, folder / "b.tgz")
     store = bootstrap.store(full)
     assert store.last_run("hello") == 2
@@ -189,7 +189,7 @@ def test_a_running_store_is_not_stopped_and_a_stopped_one_is_started_for_the_cop
     assert not store.healthy()
 
 
-def test_a_key_that_is_created_meanwhile_is_not_missed(full, monkeypatch):
+def test_a_key_created_during_the_backup_is_included(full, monkeypatch):
     """The set of pipelines must not name one whose runs are not in the copy."""
     store, taken, real = bootstrap.store(full), [], snapshot._together
 
@@ -354,7 +354,7 @@ OUT = {
 
 
 @pytest.mark.parametrize("change", OUT.values(), ids=OUT)
-def test_an_archive_that_leads_out_is_refused_and_nothing_is_written(full, folder, change):
+def test_an_archive_with_paths_outside_is_refused_and_nothing_is_written(full, folder, change):
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     with pytest.raises(RequestError, match="does not belong in a backup"):

@@ -94,7 +94,7 @@ def test_every_difference_is_reported_without_a_change_and_repaired_by_fix(two, 
     assert two.engine.active["hello", "live"] == "green"
 
 
-def test_a_warm_slot_that_cannot_run_any_more_is_not_claimed(two):
+def test_a_warm_slot_that_can_no_longer_run_is_not_called_warm(two):
     two.engine.vanish(live(two, "blue"))
     two.engine.gone.add(two.store.release("hello", 1).image)
     two.reconcile()

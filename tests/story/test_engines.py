@@ -39,7 +39,7 @@ def ref(world, name: str, slot: str = "blue") -> SlotRef:
     return SlotRef("hello", name, record.index, slot, record.engine)
 
 
-def test_each_environment_is_on_the_engine_that_is_written(mixed) -> None:
+def test_each_environment_is_on_its_configured_engine(mixed) -> None:
     assert mixed.push("one").outcome == Outcome.LIVE
     assert (mixed.environment("dev").engine, mixed.environment("live").engine) == (DOCKER, PROD)
     assert {p.engine for p in mixed.engine.contents} == {DOCKER, PROD}
@@ -72,7 +72,7 @@ def test_an_environment_with_nothing_in_it_moves(mixed) -> None:
     assert mixed.engine.serving(ref(mixed, "live")) == "blue"
 
 
-def test_where_people_reach_it(mixed) -> None:
+def test_the_address_shown_fits_the_engine(mixed) -> None:
     mixed.push("one")
     settings = mixed.settings
     assert url(settings, mixed.environment("dev"), ()).startswith("http://127.0.0.1:")
@@ -105,7 +105,7 @@ def test_connections_to_a_reverted_release_end_at_once(mixed) -> None:
     assert calls(mixed, "detach") == [ref(mixed, "live", "green")]
 
 
-def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
+def test_a_change_by_hand_is_reported_and_left_as_it_is(mixed) -> None:
     mixed.push("one")
     mixed.engine.changed[ref(mixed, "live")] = (BY_HAND,)
     mixed.reconcile()
@@ -115,7 +115,7 @@ def test_a_change_by_hand_is_said_and_left_as_it_is(mixed) -> None:
     assert "doctor --fix" in said
 
 
-def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
+def test_a_change_by_hand_is_reverted_by_doctor_fix(mixed) -> None:
     mixed.push("one")
     mixed.engine.changed[ref(mixed, "live")] = (BY_HAND,)
     [check] = _environment(mixed.environment("live"), mixed.services, mixed.adapters)
@@ -127,7 +127,7 @@ def test_a_change_by_hand_is_taken_back_on_wish(mixed) -> None:
     assert mixed.store.facts.get("problem:hello/live") == ""
 
 
-def test_a_cluster_takes_its_image_from_the_registry_where_the_builder_has_it_no_more(mixed) -> None:
+def test_a_cluster_pulls_from_the_registry_an_image_that_the_builder_no_longer_has(mixed) -> None:
     mixed.push("one")
     mixed.push("two")
     gone = mixed.store.release("hello", 1).image
@@ -139,7 +139,7 @@ def test_a_cluster_takes_its_image_from_the_registry_where_the_builder_has_it_no
     assert mixed.environment("live").serving == 1
 
 
-def test_without_a_builder_what_is_live_is_looked_after_all_the_same(mixed) -> None:
+def test_reconciliation_does_not_need_the_builder(mixed) -> None:
     mixed.push("one")
     mixed.push("two")
     mixed.builder.fail("images", TryAgain("Docker does not answer."), times=100)
@@ -165,5 +165,5 @@ def calls(world, name: str) -> list[SlotRef]:
     return [arguments[0] for called, arguments in world.engine.calls if called == name]
 
 
-def test_the_record_of_an_environment_from_before_engines_is_on_docker() -> None:
+def test_an_environment_recorded_without_an_engine_is_on_docker() -> None:
     assert Environment("hello", "live", 3).engine == DOCKER

@@ -18,7 +18,7 @@ RELEASE = "pipelines: {hello: {service: {release: [migrate]}, environments: {liv
 ONE = "pipelines: {hello: {environments: {live: }}}"
 
 
-def test_fault_29_failing_smoke_in_dev_leaves_everything_else(world):
+def test_fault_29_a_failing_check_in_dev_changes_no_other_environment(world):
     world.push("one")
     world.break_app(2)
     run = world.push("two")
@@ -248,7 +248,7 @@ def test_a_failing_release_command_starts_nothing(make_world):
     assert "start" not in world.engine.names()
 
 
-def test_a_release_command_that_does_not_finish_is_said_to_run_on(make_world):
+def test_a_release_command_that_does_not_finish_is_reported_as_still_running(make_world):
     world = make_world("pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}")
     world.engine.hang("command")
     run = world.push("one")
@@ -317,7 +317,7 @@ def test_fault_41_a_worker_that_lost_its_lease_stops_acting(world):
     assert world.run(number).outcome == Outcome.LIVE
 
 
-def test_fault_40_an_engine_that_does_not_answer_says_nothing_against_the_release(world):
+def test_fault_40_an_engine_that_does_not_answer_puts_no_release_in_quarantine(world):
     """Its checks are asked again, then the run goes the way again."""
     world.push("one")
     world.engine.fail("preview", EngineAway("The API does not answer."), times=3)
@@ -326,7 +326,7 @@ def test_fault_40_an_engine_that_does_not_answer_says_nothing_against_the_releas
     assert world.environment("live").quarantine == ()
 
 
-def test_fault_40_an_engine_that_stays_away_fails_the_run_and_nothing_else(world):
+def test_fault_40_an_engine_that_stays_unreachable_fails_only_the_run(world):
     world.push("one")
     ask = world.probe.get
     away = EngineAway("The API does not answer.")
@@ -344,7 +344,7 @@ def test_fault_40_an_engine_that_stays_away_fails_the_run_and_nothing_else(world
     assert all(world.environment(name).quarantine == () for name in ("dev", "qa", "live"))
 
 
-def test_fault_40_traffic_stays_where_it_is_while_a_verification_cannot_be_asked(world):
+def test_fault_40_the_traffic_stays_while_a_verification_gets_no_answer(world):
     """Its checks have just passed: the run comes back to verify, and does not switch to and fro."""
     world.push("one")
     public, refused = world.engine.public, iter(range(2))
@@ -433,7 +433,7 @@ def test_a_switch_back_that_fails_once_is_done_by_the_keeper(world):
     assert world.engine.active["hello", "live"] == "blue"
 
 
-def test_a_run_set_aside_after_the_switch_gives_the_traffic_back(world):
+def test_a_run_set_aside_after_its_switch_moves_the_traffic_back(world):
     world.push("one")
     run = world.accept(world.commit("two"))
     real = world.engine.public
@@ -511,7 +511,7 @@ def test_a_slot_that_timed_out_in_live_is_kept_for_inspection(world):
     assert slot.until - slot.since == 600, slot
 
 
-def test_advice_after_the_switch_does_not_say_that_there_was_no_traffic(world):
+def test_advice_after_the_switch_does_not_claim_that_no_traffic_moved(world):
     world.push("one")
     real = world.engine.public
     world.engine.public = lambda spec: (

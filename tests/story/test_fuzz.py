@@ -126,7 +126,7 @@ likely = st.fixed_dictionaries(
 @pytest.mark.parametrize("provider", SECRETS)
 @given(payload=deliveries | likely | values)
 @bounded
-def test_fault_04_any_signed_json_is_answered_and_nothing_kept_unless_it_is_said(target, provider, payload):
+def test_fault_04_any_signed_json_is_answered_and_nothing_refused_is_stored(target, provider, payload):
     before = target.kept()
     body = json.dumps(payload).encode()
     checked(target, before, target.deliver(provider, body))
@@ -150,7 +150,7 @@ header = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_char
 
 @given(signature=header, event=header, delivery=header)
 @bounded
-def test_fault_01_any_signature_that_is_not_right_is_refused(target, signature, event, delivery):
+def test_fault_01_any_wrong_signature_is_refused(target, signature, event, delivery):
     before = target.kept()
     headers = {"X-Hub-Signature-256": signature, "X-GitHub-Event": event, "X-GitHub-Delivery": delivery}
     answer = target.client.post("/hooks/github", data=b"{}", headers=headers)
@@ -195,14 +195,14 @@ bodies = (
 
 @given(name=NAMES, act=ACTS, body=bodies)
 @bounded
-def test_fault_48_any_act_with_any_body_is_answered(target, name, act, body):
+def test_fault_48_any_command_with_any_body_is_answered(target, name, act, body):
     before = target.kept()
     checked(target, before, target.call("POST", f"/api/pipelines/{quote(name, safe='')}/{act}", body))
 
 
 @given(name=NAMES, number=NUMBERS, act=st.sampled_from(["cancel", "retry"]), body=bodies)
 @bounded
-def test_fault_48_any_run_may_be_named(target, name, number, act, body):
+def test_fault_48_any_run_name_is_answered(target, name, number, act, body):
     before = target.kept()
     path = f"/api/runs/{quote(name, safe='')}/{quote(number, safe='')}"
     checked(target, before, target.call("POST", f"{path}/{act}", body))
@@ -233,7 +233,7 @@ def test_fault_48_any_query_is_answered(target, path, query):
 
 @given(body=bodies | st.text(max_size=300).map(lambda t: json.dumps({"config": t}).encode()))
 @bounded
-def test_fault_18_any_configuration_may_be_planned(target, body):
+def test_fault_18_planning_any_configuration_is_answered(target, body):
     before = target.kept()
     answer = target.call("POST", "/api/plan", body)
     assert answer.status_code < 500, answer.data
@@ -242,12 +242,12 @@ def test_fault_18_any_configuration_may_be_planned(target, body):
 
 @given(body=bodies)
 @bounded
-def test_fault_48_tokens_are_made_of_nothing_but_a_name_and_a_role(target, body):
+def test_fault_48_a_token_is_made_only_from_a_valid_name_and_role(target, body):
     before = target.kept()
     checked(target, before, target.call("POST", "/api/tokens", body))
 
 
-def test_refusals_are_counted_under_names_of_our_own(target):
+def test_refusals_are_counted_under_a_limited_number_of_names(target):
     """What a stranger sends names no key: the table of counts stays as short as the code is."""
     for number in range(50):
         target.client.get(f"/api/status?{number}", headers={"Authorization": f"Bearer {number}"})

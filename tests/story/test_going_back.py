@@ -126,7 +126,7 @@ def test_a_newer_run_at_the_gate_supersedes_the_older(make_world):
     assert second.state == State.WAITING
 
 
-def test_a_failing_newer_run_takes_nothing_from_the_one_that_waits(make_world):
+def test_a_failing_newer_run_does_not_supersede_the_one_that_waits(make_world):
     world = make_world(MANUAL)
     first = world.push("one")
     world.builder.fail("build", RequestError("no"))
@@ -137,7 +137,7 @@ def test_a_failing_newer_run_takes_nothing_from_the_one_that_waits(make_world):
     assert world.run(first.number).outcome == Outcome.LIVE
 
 
-def test_nothing_older_follows_a_newer_release(make_world):
+def test_an_older_run_does_not_follow_a_newer_release(make_world):
     world = make_world(MANUAL)
     world.push("one")
     newer = world.commands.deploy("hello", "ann", release=1)
@@ -240,7 +240,7 @@ def test_revert_to_a_release_by_name_lifts_its_own_quarantine(world):
     assert [q.release for q in world.environment("live").quarantine] == [1]
 
 
-def test_a_release_made_without_an_environment_is_refused_for_it(world):
+def test_a_release_without_configuration_for_an_environment_is_refused_there(world):
     world.push("one")
     world.configure("pipelines: {hello: {environments: {dev: , qa: , live: , extra: }}}")
     with pytest.raises(RequestError, match="without the environment extra"):
@@ -257,7 +257,7 @@ def test_plan_compares_with_what_runs_not_with_the_file_as_it_was(world):
     assert world.commands.plan(text)["pipelines"] == {}
 
 
-def test_plan_names_what_still_serves_without_being_configured(world):
+def test_plan_names_environments_that_serve_but_are_not_configured(world):
     world.push("one")
     text = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {dev: }}}"
     world.configure(text)
@@ -265,7 +265,7 @@ def test_plan_names_what_still_serves_without_being_configured(world):
     assert "keeps serving until `pushlive gc`" in found["live"][0]
 
 
-def test_output_shows_the_application_of_each_slot(world):
+def test_output_has_the_lines_of_each_slot(world):
     world.push("one")
     world.push("two")
     said = world.commands.output("hello")

@@ -80,7 +80,7 @@ def test_a_warm_slot_is_stopped_when_its_time_is_over(world):
     assert world.environment("live").serving == 2
 
 
-def test_a_busy_warm_slot_is_drained_first_but_not_for_ever(world):
+def test_a_busy_warm_slot_is_drained_within_a_limit(world):
     world.push("one")
     world.push("two")
     ref = next(p for p in world.engine.contents if p.environment == "live" and p.slot == "blue")
@@ -267,7 +267,7 @@ def test_the_sweep_does_not_undo_a_manual_deploy(world):
     assert world.store.last_run("hello") == by_hand.number
 
 
-def test_a_configuration_file_that_comes_back_is_no_problem(world):
+def test_the_problem_ends_when_a_missing_configuration_file_is_back(world):
     file = world.settings.config
     world.keeper.tick()
     aside = file.with_suffix(".x")
@@ -288,7 +288,7 @@ def test_containers_of_release_commands_are_removed(make_world):
     assert not world.engine.done
 
 
-def test_the_sweep_does_not_wake_workers_without_bound(world):
+def test_the_sweep_wakes_a_limited_number_of_workers(world):
     world.accept(world.commit("one"))
     world.queue.notified.clear()
     for _ in range(60):

@@ -80,7 +80,7 @@ def test_failed_and_superseded_runs_and_reverts_are_counted_by_kind_and_outcome(
     assert (found.due, found.open) == (1, {"queued": 1})
 
 
-def test_runs_that_wait_and_environments_that_are_held_are_seen(world):
+def test_waiting_runs_and_held_environments_are_counted(world):
     world.push("one")
     world.commands.hold("hello", "ann", environment="qa")
     world.push("two")
@@ -89,7 +89,7 @@ def test_runs_that_wait_and_environments_that_are_held_are_seen(world):
     assert found.held == {"dev": False, "qa": True, "live": False}
 
 
-def test_leases_and_rounds_of_the_keeper_are_seen(world):
+def test_leases_and_the_keepers_rounds_are_counted(world):
     world.push("one")
     lease = world.store.leases.take("run:hello#9", "someone")
     world.keeper.tick()
@@ -104,7 +104,7 @@ def test_leases_and_rounds_of_the_keeper_are_seen(world):
     world.store.leases.drop(lease)
 
 
-def test_refused_requests_and_undelivered_notifications_are_seen(world):
+def test_refused_requests_and_undelivered_notifications_are_counted(world):
     world.commands.count("github: signature")
     world.store.count("notify: given up")
     world.store.transact("hello", lambda tx: [tx.message("https://chat.example/x", text) for text in "ab"])
@@ -113,7 +113,7 @@ def test_refused_requests_and_undelivered_notifications_are_seen(world):
     assert (found.notifications, found.given_up, found.receivers_failing) == (2, 1, 0)
 
 
-def test_an_empty_store_and_one_of_the_version_before_begin_at_zero(world):
+def test_counters_begin_at_zero_in_an_empty_or_older_store(world):
     found = world.commands.measurements()
     assert (found.pipelines, found.damaged, found.counts, found.keeper_at) == ({}, set(), {}, 0.0)
     world.push("one")
@@ -139,7 +139,7 @@ def test_a_backup_has_the_counters(world, valkey):
     ("key", "field"),
     [("runs:hello", "2"), ("environments:hello", "qa"), ("run-counters:hello", "runs:push:live")],
 )
-def test_a_damaged_record_hides_nothing_else(world, key, field):
+def test_a_damaged_record_hides_no_other_metric(world, key, field):
     for name in ("hello", "other"):
         world.configure(CONFIG_OF_TWO)
         world.push("one", name)
@@ -172,7 +172,7 @@ def test_a_key_of_another_type_stops_neither_a_scrape_nor_a_run(world, key):
         assert world.commands.measurements().damaged == ({"hello"} if "hello" in key else set())
 
 
-def test_a_store_that_accepts_and_never_answers_is_given_up_soon():
+def test_a_scrape_of_a_store_that_never_answers_is_given_up_soon():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = Store(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         began = time.monotonic()
@@ -181,7 +181,7 @@ def test_a_store_that_accepts_and_never_answers_is_given_up_soon():
     assert time.monotonic() - began < 3
 
 
-def test_a_scrape_reads_nothing_of_the_history(world):
+def test_a_scrape_does_not_read_ended_runs(world):
     """A thousand runs cost the same number of commands, and no more bytes, than ten."""
     run = world.push("one")
 

@@ -379,7 +379,7 @@ def test_delays_grow_to_a_ceiling_and_a_message_is_given_up_after_a_day(told):
     assert mail.got() == ["hello#2/live"]
 
 
-def test_fault_38_a_clock_jump_gives_no_message_up_and_delays_none(told):
+def test_fault_38_a_clock_jump_neither_drops_nor_delays_a_message(told):
     mail = Mail(told)
     mail.post.answers[CHAT] = 503
     told.push("one")

@@ -118,7 +118,7 @@ def test_an_unknown_pipeline_is_refused_and_nothing_is_stored(world):
     assert world.store.pipelines() == ()
 
 
-def test_no_dockerfile_is_said_with_a_minimal_one(world):
+def test_a_missing_dockerfile_is_reported_with_a_minimal_one(world):
     run = world.accept(world.commit(files={"README": b"nothing"}))
     world.work()
     ended = world.run(run.number)
@@ -128,7 +128,7 @@ def test_no_dockerfile_is_said_with_a_minimal_one(world):
     assert (ended.failure.stage, ended.failure.step, ended.failure.whose) == ("build", "build", "application")
 
 
-def test_environments_of_any_name_and_number(make_world):
+def test_a_push_goes_through_environments_of_any_name_and_number(make_world):
     names = ["one", "two", "three", "four", "five"]
     world = make_world("pipelines: {hello: {environments: {" + ", ".join(f"{n}: " for n in names) + "}}}")
     world.push("x")

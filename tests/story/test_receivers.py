@@ -79,7 +79,7 @@ def test_a_message_is_one_post_with_its_body() -> None:
 
 
 @pytest.mark.parametrize("status", [204, 302, 404, 500])
-def test_fault_49_the_status_is_told_and_no_redirect_is_followed(status: int) -> None:
+def test_fault_49_the_status_is_returned_and_no_redirect_is_followed(status: int) -> None:
     with receiver(says(OK)) as elsewhere:
         answer = f"HTTP/1.1 {status} Whatever\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n"
         with receiver(says(answer.encode())) as one:
@@ -105,7 +105,7 @@ def test_fault_49_an_answer_of_10_MB_is_not_read() -> None:
     ],
     ids=["hangs", "drips", "continues", "head", "not-http", "nothing", "resets"],
 )
-def test_fault_49_no_answer_is_an_error_in_time_that_hides_the_path(talk: Talk, why: str) -> None:
+def test_fault_49_a_missing_answer_is_an_error_in_time_without_the_urls_path(talk: Talk, why: str) -> None:
     with receiver(talk) as one, pytest.raises(TryAgain) as caught:
         send(one.url, 0.5)
     assert why in caught.value.message
@@ -113,12 +113,12 @@ def test_fault_49_no_answer_is_an_error_in_time_that_hides_the_path(talk: Talk, 
     assert "s3cr3t" not in f"{caught.value}{caught.value.__cause__}"
 
 
-def test_fault_49_nobody_there() -> None:
+def test_fault_49_a_refused_connection_can_be_tried_again() -> None:
     with pytest.raises(TryAgain, match=r"^http://127\.0\.0\.1:\d+/…: connection refused"):
         send(unused())
 
 
-def test_a_receiver_whose_certificate_nobody_trusts_gets_nothing(tmp_path) -> None:
+def test_a_receiver_with_an_untrusted_certificate_gets_nothing(tmp_path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
@@ -191,7 +191,7 @@ def test_the_signature_is_that_of_the_raw_body(make_world) -> None:
      says(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")],
     ids=["hangs", "drips", "continues", "10MB", "500", "dead", "redirects"],
 )  # fmt: skip
-def test_fault_49_a_bad_receiver_holds_up_no_run_and_no_other_receiver(
+def test_fault_49_a_bad_receiver_delays_no_run_and_no_other_receiver(
     make_world, monkeypatch, talk: Talk | None
 ) -> None:
     monkeypatch.setattr(delivery, "TIMEOUT", 1.0)

@@ -38,7 +38,7 @@ def pushed(world) -> list[str]:
     return [arguments[2] for name, arguments in world.builder.calls if name == "push"]
 
 
-def test_a_release_knows_where_its_image_lies(world):
+def test_a_release_has_its_images_address_in_the_registry(world):
     run = world.push("one")
     release = world.store.release("hello", 1)
     assert run.outcome == Outcome.LIVE
@@ -49,14 +49,14 @@ def test_a_release_knows_where_its_image_lies(world):
     assert f"pushed to {release.remote}" in [event.text for event in world.events(run, "note")]
 
 
-def test_only_what_runs_elsewhere_logs_in(world):
+def test_the_builder_and_the_engine_log_in_to_the_registry(world):
     world.push("one")
     remote = world.store.release("hello", 1).remote
     assert world.builder.login == Login("me", Secret("the-first-password"), "hello REGISTRY")
     assert world.engine.logins == {remote: world.builder.login}
 
 
-def test_without_a_registry_nothing_is_pushed_and_without_a_login_nobody_logs_in(make_world):
+def test_without_a_registry_nothing_is_pushed_and_a_login_is_optional(make_world):
     world = make_world("pipelines:\n  hello:\n    environments: {here: }\n")
     world.push("one")
     assert pushed(world) == []
@@ -66,14 +66,14 @@ def test_without_a_registry_nothing_is_pushed_and_without_a_login_nobody_logs_in
     assert (world.builder.login, set(world.engine.logins.values())) == (None, {None})
 
 
-def test_a_release_from_before_there_were_registries_is_still_read():
+def test_a_release_recorded_without_a_registry_is_read():
     release = Release("hello", 1, "c", "sha256:1", "hello:r1", 1, 0.0, {})
     old = codec.dump(release).replace(',"remote":""', "")
     assert "remote" not in old
     assert codec.load(Release, old) == release
 
 
-def test_a_missing_password_is_said_before_anything_is_fetched(make_world):
+def test_a_missing_password_is_reported_before_anything_is_fetched(make_world):
     world = make_world(CONFIG)
     run = world.push("one")
     assert (run.outcome, run.failure.whose) == (Outcome.FAILED, "configuration")
@@ -86,13 +86,13 @@ def test_a_missing_password_is_said_before_anything_is_fetched(make_world):
     ]
 
 
-def test_one_set_for_an_environment_alone_is_none_for_the_registry(make_world):
+def test_an_environments_own_secret_is_not_the_registrys_password(make_world):
     world = make_world(CONFIG)
     put(world, "REGISTRY", "a-password", "live")
     assert "REGISTRY for the registry" in world.push("one").failure.message
 
 
-def test_the_password_is_never_a_part_of_a_release_and_the_newest_is_taken(world):
+def test_a_release_does_not_contain_the_password_and_the_newest_is_used(world):
     for name in ("one", "two", "three"):
         world.push(name)
     world.engine.logins.clear()
@@ -107,7 +107,7 @@ def test_the_password_is_never_a_part_of_a_release_and_the_newest_is_taken(world
     assert "the-second-password" not in everything(world)
 
 
-def test_the_password_is_masked_in_what_a_run_says(world):
+def test_the_password_is_masked_in_a_runs_output(world):
     world.builder.fail("push", EngineFailed("it said the-first-password."))
     run = world.push("one")
     assert run.failure.message == "it said •••."
@@ -122,14 +122,14 @@ def test_a_refused_login_fails_the_run_and_no_release_is_made(world):
     assert world.serving() == {}
 
 
-def test_passing_trouble_with_the_registry_passes(world):
+def test_a_temporary_problem_of_the_registry_is_retried(world):
     world.builder.fail("push", TryAgain("not reached."), times=2)
     run = world.push("one")
     assert run.outcome == Outcome.LIVE
     assert run.release == 1
 
 
-def test_a_registry_that_stays_away_is_our_side_that_failed(world):
+def test_a_registry_that_stays_unreachable_is_an_engine_failure(world):
     world.builder.fail("push", TryAgain("not reached."), times=99)
     run = world.push("one")
     assert (run.outcome, run.failure.whose, run.release) == (Outcome.FAILED, "engine", None)

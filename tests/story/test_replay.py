@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.domain.run import Outcome
 
 
-def test_fault_05_an_old_delivery_is_the_run_that_it_made_also_long_after(world):
+def test_fault_05_an_old_delivery_returns_its_run_long_afterwards(world):
     first = world.accept(world.commit("one"), delivery="github:1")
     world.work()
     for text in ("two", "three"):
@@ -18,7 +18,7 @@ def test_fault_05_an_old_delivery_is_the_run_that_it_made_also_long_after(world)
     assert world.store.last_run("hello") == 3
 
 
-def test_fault_08_a_recorded_delivery_under_a_new_id_never_goes_backwards(world):
+def test_fault_08_an_old_delivery_under_a_new_id_deploys_nothing_older(world):
     """A signature says nothing of when: a body that was overheard can be sent again, with an id of its own."""
     old = world.push("one")
     world.push("two")
@@ -35,7 +35,7 @@ def test_fault_08_a_recorded_delivery_under_a_new_id_never_goes_backwards(world)
         assert len([c for c in world.engine.calls if c[0] == "switch"]) == switches
 
 
-def test_fault_08_a_replay_takes_no_newer_run_along(world):
+def test_fault_08_a_replay_supersedes_no_newer_run(world):
     """It arrives last and is the newest run, while the head's own run has not begun."""
     old = world.push("one")
     head = world.accept(world.commit("two"))

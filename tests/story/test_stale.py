@@ -23,7 +23,7 @@ def given_back(world, name):
     world.store.client.delete(f"{world.settings.instance}:lease:{name}")
 
 
-def test_no_handler_of_our_errors_stops_the_signal_that_a_lease_is_lost():
+def test_a_lost_lease_is_not_one_of_the_products_errors():
     assert not issubclass(LeaseLost, PushliveError)
 
 
@@ -122,7 +122,7 @@ def test_a_route_to_an_empty_slot_is_removed(make_world):
 
 
 @pytest.mark.parametrize("step", ["switch", "verify"])
-def test_fault_33_a_step_is_recorded_with_what_it_did(make_world, monkeypatch, step):
+def test_fault_33_a_step_and_its_effect_are_recorded_together(make_world, monkeypatch, step):
     world = make_world(ONE)
     real = world.store.transact
 

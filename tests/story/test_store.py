@@ -153,7 +153,7 @@ def test_a_server_is_started_once_the_one_that_is_stopping_has_ended(tmp_path: P
     embedded.stop()
 
 
-def test_fault_43_a_torn_last_write_costs_only_itself(tmp_path: Path):
+def test_fault_43_a_torn_last_write_loses_only_itself(tmp_path: Path):
     embedded = EmbeddedStore(tmp_path)
     embedded.start()
     store = Store(url(tmp_path))
@@ -236,7 +236,7 @@ def test_a_lost_reply_at_the_end_does_not_crash_the_worker(world, monkeypatch):
     assert world.run(1).outcome == Outcome.LIVE
 
 
-def test_fault_43_a_black_hole_costs_the_lease_in_time(world):
+def test_fault_43_a_lease_is_lost_in_time_when_the_store_never_answers(world):
     """Accepts and never answers: the worker must count its lease as lost before another one takes it."""
     sock = socket.create_server(("127.0.0.1", 0))
     store = Store(f"redis://127.0.0.1:{sock.getsockname()[1]}/0", timeout=0.5)
@@ -250,7 +250,7 @@ def test_fault_43_a_black_hole_costs_the_lease_in_time(world):
     store.client.close()
 
 
-def test_a_store_that_survived_and_is_slow_gets_no_rival_on_its_files(tmp_path_factory, monkeypatch):
+def test_no_second_server_is_started_on_the_files_of_a_slow_one(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(embedded_module, "START", 4.0)
     folder = tmp_path_factory.mktemp("w")
     first = EmbeddedStore(folder)

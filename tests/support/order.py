@@ -12,8 +12,9 @@ from tests.support.paths import ROOT
 
 # Files that take longest, longest first: side by side, the last one to begin decides when all have ended.
 LONGEST = (
-    "test_every_point.py", "test_12_container.py", "test_11_many.py", "test_docker_remote.py", "test_04_deploy.py",
-    "test_02_receiving.py", "test_08_revert.py", "test_docker_engine_failures.py", "test_05_smoke.py",
+    "faults/test_every_point.py", "integration/test_container.py", "integration/test_many.py",
+    "integration/test_docker_remote.py", "integration/test_deploy.py", "integration/test_receiving.py",
+    "integration/test_revert.py", "integration/test_docker_engine_failures.py", "integration/test_smoke.py",
 )  # fmt: skip
 SHOWN = 12  # files
 
@@ -21,7 +22,8 @@ SHOWN = 12  # files
 @pytest.hookimpl(tryfirst=True)  # before -m is applied
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
-        return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+        file = item.path.relative_to(ROOT / "tests").as_posix()
+        return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
     items.sort(key=rank)  # stable: a file's tests stay together, in their order
     for item in items:

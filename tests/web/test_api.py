@@ -60,7 +60,7 @@ def test_fault_48_each_call_needs_its_role(client, run, method, path, least):
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer wrong", "Basic dmlld2VyOnZpZXdlci10b2tlbg==", "Bearer \xe4"]
 )
-def test_fault_48_no_or_wrong_token(client, run, method, path, least, authorization):
+def test_fault_48_a_missing_or_wrong_token_is_401(client, run, method, path, least, authorization):
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = client.open(path, method=method, headers=headers)
     assert answer.status_code == 401
@@ -68,7 +68,7 @@ def test_fault_48_no_or_wrong_token(client, run, method, path, least, authorizat
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "evil.example:7070", ""])
-def test_fault_48_foreign_host(client, service, host):
+def test_fault_48_a_foreign_host_is_refused_with_the_setting(client, service, host):
     answer = call(client, "GET", "/api/status", Host=host)
     assert answer.status_code == 421
     assert "PUSHLIVE_HOSTS" in answer.json["advice"]
@@ -85,7 +85,7 @@ def test_fault_48_foreign_host(client, service, host):
         "DEPLOY.example.com.",
     ],
 )
-def test_own_hosts(client, host):
+def test_configured_hosts_are_accepted(client, host):
     assert call(client, "GET", "/api/status", Host=host).status_code == 200
 
 
@@ -126,14 +126,14 @@ def test_each_call_reaches_the_service(client, service, run):
         ("hold", [], "not a JSON object"),
     ],
 )
-def test_bad_input(client, service, path, body, said):
+def test_invalid_input_is_refused_before_anything_is_done(client, service, path, body, said):
     answer = call(client, "POST", f"/api/pipelines/hello/{path}", body=body)
     assert answer.status_code == 400
     assert said in answer.json["error"]
     assert service.acts == []
 
 
-def test_bad_json_and_large_bodies(client):
+def test_invalid_json_and_large_bodies_are_refused(client):
     headers = {"Authorization": "Bearer maintainer-token"}
     for data, status in ((b"{", 400), (b"[" * 100_000, 400), (b" " * (1 << 20) + b" ", 413)):
         assert client.post("/api/pipelines/hello/hold", data=data, headers=headers).status_code == status
@@ -155,7 +155,7 @@ def test_errors(client, service, run):
     assert client.get("/healthz").status_code == 503
 
 
-def test_events_after_an_id(client, run):
+def test_events_after_an_id_end_with_the_runs_state(client, run):
     answer = call(client, "GET", "/api/runs/hello/42/events?after=3")
     *events, end = [json.loads(line) for line in answer.text.splitlines() if line]
     assert [event["id"] for event in events] == ["4", "5", "6"]
@@ -170,14 +170,14 @@ def test_log(client, run):
     assert answer.text.splitlines()[-1] == "stage build"
 
 
-def test_output_is_the_applications_own(client):
+def test_output_has_the_applications_last_lines(client):
     answer = call(client, "GET", "/api/pipelines/hello/output?environment=qa&lines=5")
     assert answer.text.splitlines() == ["── qa r1 (blue, serving)", "the last 5 lines of hello"]
     for wrong in ("0", "-1", "many", "99999"):
         assert call(client, "GET", f"/api/pipelines/hello/output?lines={wrong}").status_code == 400
 
 
-def test_tokens(client, service):
+def test_tokens_are_made_with_a_role_and_an_expiry_and_revoked(client, service):
     made = call(client, "POST", "/api/tokens", body={"name": "ci", "role": "developer"})
     assert (made.status_code, made.json["token"]) == (201, "fresh")
     assert made.json["lasts"] == 365 * 86400  # the default
@@ -214,7 +214,7 @@ def test_secrets_go_in_and_never_come_out(client, service):
     assert call(client, "DELETE", path + "?version=-1").status_code == 400
 
 
-def test_the_audit_log(client):
+def test_the_audit_log_is_listed_and_verified(client):
     (entry,) = call(client, "GET", "/api/audit?pipeline=shop&limit=3").json["entries"]
     assert (entry["act"], entry["pipeline"]) == ("hold", "shop")
     assert call(client, "GET", "/api/audit?limit=0").status_code == 400

@@ -88,7 +88,7 @@ def test_all_addresses_together_are_limited_in_number_and_memory():
         ("fe80::1%eth0", "fe80::/64"), ("", "unknown"), ("nonsense\n", "unknown"),
     ],
 )  # fmt: skip
-def test_what_counts_as_one_sender(address, name):
+def test_an_ipv6_network_counts_as_one_sender(address, name):
     assert group(address) == name
 
 

@@ -59,7 +59,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_fault_15_no_path_leads_to_another_place(service, path):
+def test_fault_15_no_path_leaves_the_served_folders(service, path):
     status, body = ask(service, "GET", path, Authorization=BASIC)
     assert 300 <= status < 500, (status, body[:200])
     for secret in (b"root:", b"[core]", b"import ", b"[project]", b"ref: refs"):
@@ -106,7 +106,7 @@ def test_fault_15_odd_branch_names_are_kept_and_harmless(service, work):
     git("push", url, *(f":refs/heads/odd/{name}" for name in NAMES), cwd=work)
 
 
-def test_fault_09_two_thousand_refs_in_one_push(service, work):
+def test_fault_09_two_thousand_refs_in_one_push_are_summed_up(service, work):
     head = git("rev-parse", "HEAD", cwd=work).stdout.strip()
     packed = "# pack-refs with: peeled fully-peeled sorted\n"
     packed += "".join(f"{head} refs/heads/many/{number:05}\n" for number in range(2_000))

@@ -109,11 +109,11 @@ def test_the_values_are_what_was_measured(scraped):
 
 
 @pytest.mark.parametrize("role", ["viewer", "developer", "maintainer"])
-def test_every_role_may_read_them(scraped, role):
+def test_every_role_may_read_metrics(scraped, role):
     assert ask(scraped, f"{role}-token").status_code == 200
 
 
-def test_other_tokens_may_not(scraped, make_app):
+def test_metrics_are_refused_without_a_valid_token(scraped, make_app):
     assert ask(scraped, "").status_code == 401
     assert ask(scraped, "wrong").status_code == 401
     assert ask(scraped, SCRAPE + " ").status_code == 200  # HTTP allows spaces around a header's value

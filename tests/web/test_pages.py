@@ -57,7 +57,7 @@ def test_fault_48_nothing_is_shown_before_the_login(client, service, path):
     assert "hello" not in answer.text.replace("%2F", "/").replace(path, "")
 
 
-def test_login(client, service):
+def test_a_login_sets_a_cookie_that_does_not_contain_the_token(client, service):
     assert client.post("/login", data={"token": "wrong"}).status_code == 401
     answer = client.post("/login", data={"token": "viewer-token", "back": "/runs"})
     assert answer.headers["Location"] == "/runs"
@@ -85,7 +85,7 @@ def test_a_forged_cookie_is_ignored(client):
     assert client.get("/").status_code == 302
 
 
-def test_logout(inside):
+def test_a_logout_ends_the_session(inside):
     inside.post("/logout", data={"csrf": csrf(inside)})
     assert inside.get("/").status_code == 302
 
@@ -137,7 +137,7 @@ def test_a_button_is_bound_to_what_was_shown(inside, service):
     assert service.acts == []
 
 
-def test_promote_hold_resume_cancel_retry(inside, service):
+def test_each_button_reaches_the_service(inside, service):
     run = waiting(service)
     for path in (
         f"/runs/hello/{run.number}/promote",
@@ -182,14 +182,14 @@ def test_impossible_actions_are_refused(inside, service):
 
 
 @pytest.mark.parametrize("changes", [{"csrf": ""}, {"csrf": "wrong"}, {"csrf": "ä"}])
-def test_fault_48_forged_forms(inside, service, changes):
+def test_fault_48_forged_forms_are_refused(inside, service, changes):
     fields = hidden(inside.get("/environments/hello/live/revert").text) | changes
     assert inside.post("/environments/hello/live/revert", data=fields).status_code == 403
     assert service.acts == []
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:20003"])
-def test_fault_48_forms_from_elsewhere(inside, service, origin):
+def test_fault_48_forms_from_another_origin_are_refused(inside, service, origin):
     fields = hidden(inside.get("/environments/hello/live/revert").text)
     answer = inside.post("/environments/hello/live/revert", data=fields, headers={"Origin": origin})
     assert answer.status_code == 403
@@ -222,7 +222,7 @@ def test_fault_47_markup_and_escapes_are_inert(inside, service):
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page), path
 
 
-def test_fault_47_in_the_event_stream(inside, service):
+def test_fault_47_escapes_in_the_event_stream_are_inert(inside, service):
     service.deploy("hello", "ada")
     service.events = lambda run: [Event("line", 1.0, EVIL + "\nid: 9\n\n")]
     text = inside.get("/runs/hello/42/events").text
@@ -254,7 +254,7 @@ def test_the_cookie_key_is_stored_and_private(make_app, settings):
     assert (settings.data / "web.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_timing_table():
+def test_the_timing_table_has_states_bars_and_ages():
     run = {
         "stages": ["build", "dev", "live"], "state": "running", "stage": "dev", "failure": None, "gate": "",
         "steps": [{"stage": "build", "step": "build", "seconds": 3.0, "ok": True, "detail": ""},

@@ -50,7 +50,7 @@ def test_push_is_answered_once_it_is_stored(client, service):
     assert (push.pusher, push.message, push.forced) == ("ada", "Sell", False)
 
 
-def test_gitea_and_forgejo(client, service):
+def test_pushes_from_gitea_and_forgejo_are_accepted(client, service):
     payload = github(pusher={"login": "ada", "username": "ada"})
     body = json.dumps(payload).encode()
     digits = hmac.new(b"gitea secret", body, hashlib.sha256).hexdigest()
@@ -62,7 +62,7 @@ def test_gitea_and_forgejo(client, service):
     assert bad.status_code == 401
 
 
-def test_form_encoded_payload(client, service):
+def test_a_form_encoded_payload_is_accepted(client, service):
     from urllib.parse import urlencode
 
     body = urlencode({"payload": json.dumps(github())}).encode()
@@ -75,7 +75,7 @@ def test_form_encoded_payload(client, service):
     [None, "", "sha256=", "sha256=" + "0" * 64, "sha256=" + "0" * 63, "sha256=ä" + "0" * 63,
      "sha1=" + "0" * 40, "0" * 64, "sha256"],
 )  # fmt: skip
-def test_fault_01_bad_signature(client, service, signature):
+def test_fault_01_a_bad_signature_is_refused_and_counted(client, service, signature):
     body = json.dumps(github()).encode()
     headers = signed(body)
     del headers["X-Hub-Signature-256"]
@@ -88,7 +88,7 @@ def test_fault_01_bad_signature(client, service, signature):
     assert service.traces == {"github: signature": 1}
 
 
-def test_fault_01_sha1_alone(client, service):
+def test_fault_01_a_sha1_signature_alone_is_refused(client, service):
     body = json.dumps(github()).encode()
     headers = signed(body)
     del headers["X-Hub-Signature-256"]
@@ -97,7 +97,7 @@ def test_fault_01_sha1_alone(client, service):
     assert service.pushes == []
 
 
-def test_fault_01_no_secret_is_never_unsigned(make_app, service, caplog):
+def test_fault_01_without_a_secret_every_request_is_refused(make_app, service, caplog):
     client = make_app(github_secret=Secret(""), github_secret_old=Secret("")).test_client()
     assert send(client, github(), secret="").status_code == 403
     assert "PUSHLIVE_GITHUB_SECRET" in caplog.text
@@ -117,7 +117,7 @@ class Endless:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_fault_02_too_large_by_length(client, service, right):
+def test_fault_02_a_body_whose_declared_length_is_too_large_is_refused(client, service, right):
     body = b" " * 200_001
     answer = client.post("/hooks/github", data=body, headers=signed(body, "new secret" if right else "wrong"))
     assert answer.status_code == 413
@@ -125,7 +125,7 @@ def test_fault_02_too_large_by_length(client, service, right):
     assert service.traces == {"github: too large": 1}
 
 
-def test_fault_02_too_large_in_chunks(client, service):
+def test_fault_02_a_body_too_large_in_chunks_is_refused_in_bounded_memory(client, service):
     endless = Endless()
     tracemalloc.start()
     answer = client.post(
@@ -148,7 +148,7 @@ DEEP = b"[" * 10_000 + b"]" * 10_000
         (b'{"ref": %s}' % DEEP, ""), (b"9" * 5000, "not JSON"),
     ],
 )  # fmt: skip
-def test_fault_04_unexpected_json(client, service, raw, said):
+def test_fault_04_unexpected_json_is_refused_with_a_reason(client, service, raw, said):
     answer = send(client, None, raw=raw)
     assert answer.status_code == 400
     assert said in answer.json["error"]
@@ -156,7 +156,7 @@ def test_fault_04_unexpected_json(client, service, raw, said):
     assert service.traces == {"github: malformed": 1}
 
 
-def test_fault_04_nested_too_deep(client):
+def test_fault_04_json_nested_too_deeply_is_refused(client):
     raw = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
     # The body limit of these tests lets it through; the parser must not.
     answer = send(client, None, raw=raw[:199_000])
@@ -172,24 +172,24 @@ def test_fault_04_nested_too_deep(client):
         {"pusher": []}, {"head_commit": {"message": 3}}, {"head_commit": [1]},
     ],
 )  # fmt: skip
-def test_fault_04_wrong_types(client, service, changes):
+def test_fault_04_a_field_of_the_wrong_type_is_named(client, service, changes):
     answer = send(client, github(**changes))
     assert answer.status_code == 400
     assert "`" in answer.json["error"]
     assert service.pushes == []
 
 
-def test_fault_04_no_delivery_id(client):
+def test_fault_04_a_delivery_without_an_id_is_refused(client):
     assert send(client, github(), **{"X-GitHub-Delivery": ""}).status_code == 400
 
 
-def test_fault_04_lone_surrogates_are_storable(client, service):
+def test_fault_04_lone_surrogates_are_stored_as_valid_text(client, service):
     answer = send(client, github(head_commit={"message": "\ud800 hi"}, pusher={"name": "\udfff"}))
     assert answer.status_code == 202
     assert service.pushes[0].message.encode()
 
 
-def test_fault_05_the_same_delivery_at_once(make_app, service):
+def test_fault_05_the_same_delivery_many_times_at_once_makes_one_run(make_app, service):
     app = make_app()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: send(app.test_client(), github()), range(100)))
@@ -203,7 +203,7 @@ def test_fault_06_notes_of_a_coalesced_push_are_passed_on(client):
     assert send(client, github()).json["notes"] == ["this delivery is shop#42 already"]
 
 
-def test_fault_07_unknown_repository(client, service):
+def test_fault_07_an_unknown_repository_is_not_found(client, service):
     answer = send(client, github(repository={"clone_url": "https://elsewhere/x.git"}))
     assert (answer.status_code, answer.json) == (404, {"error": "unknown repository", "advice": ""})
     assert service.traces == {"github: unknown repository": 1}
@@ -225,14 +225,14 @@ def test_fault_07_unknown_repository(client, service):
         ({}, {"X-GitHub-Event": ""}, "missing"),
     ],
 )
-def test_fault_07_irrelevant(client, service, changes, headers, said):
+def test_fault_07_an_irrelevant_event_is_ignored_with_a_reason(client, service, changes, headers, said):
     answer = send(client, github(**changes), **headers)
     assert answer.status_code == 200
     assert said in answer.json["ignored"]
     assert service.pushes == []
 
 
-def test_fault_07_unknown_provider(client):
+def test_fault_07_an_unknown_provider_is_not_found(client):
     assert client.post("/hooks/nobody", data=b"{}").status_code == 404
 
 
@@ -241,7 +241,7 @@ def test_fault_08_forced_push_is_a_push(client, service):
     assert service.pushes[0].forced is True
 
 
-def test_fault_10_store_down(client, service):
+def test_fault_10_a_store_that_is_down_is_503_with_retry_after(client, service):
     service.down = True
     answer = send(client, github())
     assert answer.status_code == 503
@@ -250,14 +250,14 @@ def test_fault_10_store_down(client, service):
     assert service.pushes == []
 
 
-def test_fault_12_old_and_new_secret(client, service):
+def test_fault_12_the_old_and_the_new_secret_are_accepted(client, service):
     assert send(client, github(), secret="old secret").status_code == 202
     assert send(client, github(), secret="new secret", **{"X-GitHub-Delivery": "d-2"}).status_code == 202
     assert send(client, github(), secret="older secret").status_code == 401
     assert len(service.pushes) == 2
 
 
-def test_one_repository_two_pipelines(client, service):
+def test_a_push_starts_every_pipeline_of_its_repository_and_branch(client, service):
     service.pipelines["shop-api"] = (URL, "release")
     service.pipelines["shop-next"] = (URL, "next")
     assert send(client, github()).json["runs"] == ["shop#42", "shop-api#43"]

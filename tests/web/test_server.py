@@ -135,7 +135,7 @@ def test_push_of_other_refs_says_what_to_push_instead(service, work):
     assert said == ["refs/heads/topic was deleted; there is nothing to deploy."]
 
 
-def test_clone_and_roles(service, work, tmp_path_factory):
+def test_viewers_may_clone_and_not_push(service, work, tmp_path_factory):
     git("push", "-qf", service.url("/git/hello.git", DEVELOPER), "main", cwd=work)
     there = tmp_path_factory.mktemp("clone")
     git("clone", "-q", service.url("/git/hello.git", VIEWER), "x", cwd=there)
@@ -150,7 +150,7 @@ def test_clone_and_roles(service, work, tmp_path_factory):
     assert "pipelines.yaml" in unknown.stderr
 
 
-def test_a_large_push_in_chunks(service, work):
+def test_a_large_push_in_chunks_is_accepted(service, work):
     (work / "large").write_bytes(os.urandom(20 << 20))
     git("add", ".", cwd=work)
     git("commit", "-qm", "large", cwd=work)
@@ -222,7 +222,7 @@ def test_fault_01_the_internal_route_needs_the_internal_token(service):
         assert service.get("/internal/post-receive", b"x", **headers)[0] == 404
 
 
-def test_fault_02_too_large_in_chunks_over_the_wire(service):
+def test_fault_02_a_body_too_large_in_chunks_is_refused_while_it_is_sent(service):
     with service.connect() as sock:
         sock.sendall(b"POST /hooks/github HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         answer = bytearray()
@@ -283,7 +283,7 @@ def test_fault_03_a_slow_body_is_timed_out(service):
         assert time.monotonic() - started < 5
 
 
-def test_fault_09_a_burst_of_pushes(service):
+def test_fault_09_every_push_of_a_burst_is_answered_within_a_second(service):
     def one(number: int) -> tuple[int, float]:
         body = json.dumps(github()).encode()
         headers = signed(body, **{"X-GitHub-Delivery": f"burst-{number}"})

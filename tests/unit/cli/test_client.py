@@ -27,7 +27,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_the_token_is_looked_for_in_order(home: Path) -> None:
+def test_the_first_token_found_in_order_is_used(home: Path) -> None:
     assert where({}) == ("http://127.0.0.1:7070", "", where({}).found)
     assert "PUSHLIVE_TOKEN, " in where({}).found
     _write(home / ".config/pushlive/token", "mine\n")
@@ -49,7 +49,7 @@ def test_a_local_services_token_is_not_sent_elsewhere(home: Path) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"PUSHLIVE_DATA": "~/x"}, {"XDG_DATA_HOME": "/srv/data"}])
-def test_the_data_folder_is_the_one_of_the_settings(
+def test_the_data_folder_is_that_of_the_settings(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environ.items():
@@ -57,7 +57,7 @@ def test_the_data_folder_is_the_one_of_the_settings(
     assert data_folder(environ) == load(environ).data
 
 
-def test_the_address() -> None:
+def test_the_services_address_is_normalised() -> None:
     assert where({"PUSHLIVE_LISTEN": "0.0.0.0:7171"}).url == "http://127.0.0.1:7171"
     assert where({"PUSHLIVE_URL": "https://a.example/push/"}).url == "https://a.example/push"
     for wrong in ("ftp://x", "127.0.0.1:7070", "http://", "http://x:99999"):
@@ -79,7 +79,7 @@ def test_the_address() -> None:
         (503, Unreachable),
     ],
 )
-def test_an_error_is_of_its_statuss_kind(status: int, kind: type[PushliveError]) -> None:
+def test_the_kind_of_an_error_follows_from_its_status(status: int, kind: type[PushliveError]) -> None:
     error = refusal(status, "", b'{"error": "what", "advice": "next"}', PLACE)
     assert type(error) is kind
     assert error.message
@@ -92,7 +92,7 @@ def test_an_answer_of_another_program_is_recognised(raw: bytes) -> None:
     assert "in 7 seconds" in str(refusal(503, "7", raw, PLACE))
 
 
-def test_where_a_missing_and_a_wrong_token_come_from() -> None:
+def test_a_missing_or_wrong_token_says_where_it_was_looked_for() -> None:
     missing = str(refusal(401, "", b"{}", Where("http://x", "", "PUSHLIVE_TOKEN, /data/token")))
     assert "none was found in PUSHLIVE_TOKEN, /data/token." in missing
     assert "pushlive token create" in missing
@@ -107,21 +107,21 @@ def test_too_many_failures_say_when_to_try_again() -> None:
     assert "Try again in 3 seconds" in str(found)
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_service_says_how_to_start_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(Unreachable, match="pushlive up"):
         Client(Where(f"http://127.0.0.1:{port}", "", "")).call("GET", "/api/status")
 
 
-def test_a_service_that_does_not_answer() -> None:
+def test_a_service_that_does_not_answer_is_an_error_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = Client(Where(f"http://127.0.0.1:{silent.getsockname()[1]}", "", ""), timeout=0.05)
         with pytest.raises(Unreachable, match="no answer in time"):
             client.call("GET", "/api/status")
 
 
-def test_something_that_is_not_http() -> None:
+def test_an_answer_that_is_not_http_is_recognised() -> None:
     import threading
 
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -139,7 +139,7 @@ def test_something_that_is_not_http() -> None:
         thread.join()
 
 
-def test_an_answer_that_is_not_json(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_an_answer_that_is_not_json_is_an_error(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.answers["GET", "/api/status"] = lambda handler: handler.raw(200, b"<html>")
     told = pushlive("status")
     assert told.code == 5

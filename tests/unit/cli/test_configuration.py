@@ -28,7 +28,7 @@ def test_init_overwrites_nothing(pushlive: Callable[..., Told]) -> None:
     assert Path("pipelines.yaml").read_text() == "mine"
 
 
-def test_init_where_nothing_can_be_written(pushlive: Callable[..., Told]) -> None:
+def test_init_in_a_missing_folder_is_an_error(pushlive: Callable[..., Told]) -> None:
     told = pushlive("init", PUSHLIVE_CONFIG="missing/pipelines.yaml")
     assert told.code == 2
     assert "cannot write" in told.err
@@ -52,20 +52,20 @@ def test_check_warns_and_passes(pushlive: Callable[..., Told]) -> None:
     assert told.out.startswith("! "), "no smoke check is worth a warning"
 
 
-def test_check_as_json(pushlive: Callable[..., Told]) -> None:
+def test_check_prints_its_problems_as_json(pushlive: Callable[..., Told]) -> None:
     Path("pipelines.yaml").write_text(BAD)
     told = pushlive("check", "--json")
     assert told.code == 2
     assert {problem["line"] for problem in told.json["problems"]} == {3}
 
 
-def test_check_without_a_file(pushlive: Callable[..., Told]) -> None:
+def test_check_without_a_file_says_how_to_make_one(pushlive: Callable[..., Told]) -> None:
     told = pushlive("check")
     assert told.code == 2
     assert "pushlive init" in told.err
 
 
-def test_plan_looks_here_first_and_then_asks(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_plan_checks_the_file_before_it_asks_the_service(stub: Stub, pushlive: Callable[..., Told]) -> None:
     Path("pipelines.yaml").write_text(BAD)
     assert pushlive("plan").code == 2
     assert pushlive("plan", "--json").json["problems"]
@@ -84,5 +84,5 @@ def test_plan_says_when_the_service_sees_a_problem(stub: Stub, pushlive: Callabl
     assert told == (2, "✗ port taken\n", "")
 
 
-def test_a_plan_without_changes() -> None:
+def test_a_plan_without_changes_says_so() -> None:
     assert plan_lines({"pipelines": {"hello": {"dev": []}}}, plain) == ["Nothing would change."]

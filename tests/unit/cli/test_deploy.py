@@ -25,7 +25,7 @@ def _posted(stub: Stub) -> list[tuple[str, Any]]:
         (["--rebuild"], {"rebuild": True}),
     ],
 )
-def test_deploy_asks_and_follows(
+def test_deploy_sends_its_request_and_follows_the_run(
     words: list[str], body: dict[str, Any], stub: Stub, pushlive: Callable[..., Told]
 ) -> None:
     told = pushlive("deploy", *words)
@@ -67,7 +67,7 @@ def test_deploy_fails_with_the_run(stub: Stub, pushlive: Callable[..., Told]) ->
 @pytest.mark.parametrize(
     "words", [["--commit", "a", "--release", "r1"], ["--rebuild", "--release", "r1"], ["Hello"]]
 )
-def test_deploy_refuses_what_makes_no_sense(
+def test_deploy_refuses_options_that_exclude_each_other(
     words: list[str], stub: Stub, pushlive: Callable[..., Told]
 ) -> None:
     assert pushlive("deploy", *words).code == 2
@@ -91,7 +91,7 @@ def test_revert_says_how_long_it_took(
     assert _posted(stub) == [("/api/pipelines/hello/revert", body)]
 
 
-def test_a_revert_that_failed_says_what_to_look_at(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_a_failed_revert_says_what_to_look_at(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.events[-1] = {"end": {"state": "ended", "outcome": "failed"}}
     told = pushlive("revert")
     assert told.code == 1
@@ -99,7 +99,7 @@ def test_a_revert_that_failed_says_what_to_look_at(stub: Stub, pushlive: Callabl
     assert "pushlive status" in told.err
 
 
-def test_promote_binds_the_release_that_is_shown(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_promote_names_the_release_that_was_shown(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.waits()
     full = list(stub.events)
     stub.events = [*full[:3], {"end": {"state": "waiting", "outcome": None}}]
@@ -116,13 +116,13 @@ def test_promote_binds_the_release_that_is_shown(stub: Stub, pushlive: Callable[
     assert _posted(stub) == [("/api/pipelines/hello/promote", body)]
 
 
-def test_promote_by_the_runs_name(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_promote_accepts_a_runs_name(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.waits()
     assert pushlive("promote", "hello#42", "--no-wait").code == 0
     assert _posted(stub)[0][1]["run"] == 42
 
 
-def test_nothing_to_promote(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_promote_without_a_waiting_run_is_refused(stub: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("promote", "hello")
     assert told.code == 3
     assert "no run of hello is waiting at a gate" in told.err
@@ -132,9 +132,7 @@ def test_nothing_to_promote(stub: Stub, pushlive: Callable[..., Told]) -> None:
     assert not _posted(stub)
 
 
-def test_retry_and_cancel_act_on_the_run_that_was_the_latest(
-    stub: Stub, pushlive: Callable[..., Told]
-) -> None:
+def test_retry_and_cancel_name_the_latest_run(stub: Stub, pushlive: Callable[..., Told]) -> None:
     assert pushlive("retry", "hello").code == 0
     assert pushlive("cancel", "hello").code == 0
     assert pushlive("cancel", "hello", "7").out == "Cancelling hello#42; what is live stays live.\n"
@@ -156,19 +154,19 @@ def test_retry_and_cancel_act_on_the_run_that_was_the_latest(
         (["unquarantine", "17", "--env", "qa"], "unquarantine", {"release": 17, "environment": "qa"}),
     ],
 )
-def test_acts_on_an_environment(
+def test_a_command_on_an_environment_posts_its_request(
     words: list[str], path: str, body: dict[str, Any], stub: Stub, pushlive: Callable[..., Told]
 ) -> None:
     assert pushlive(*words) == (0, f"{path} done\n", "")
     assert _posted(stub) == [(f"/api/pipelines/hello/{path}", body)]
 
 
-def test_unquarantine_wants_a_release(pushlive: Callable[..., Told]) -> None:
+def test_unquarantine_requires_a_release(pushlive: Callable[..., Told]) -> None:
     assert pushlive("unquarantine", "hello").code == 2
     assert pushlive("unquarantine", "hello", "to", "r17").code == 2
 
 
-def test_a_run_of_another_version(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_an_invalid_run_name_in_an_answer_is_refused(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.answers["POST", "/api/pipelines/hello/deploy"] = (202, {"run": "\x1b[2Jhello"})
     told = pushlive("deploy")
     assert told.code == 2

@@ -21,7 +21,7 @@ def test_doctor_shows_every_part(stub: Stub, pushlive: Callable[..., Told]) -> N
     assert told == (1, "✓ store   0.2 ms\n✗ engine  no answer\n          → Start Docker.\n", "")
 
 
-def test_doctor_looks_for_itself_when_the_service_does_not_run(
+def test_doctor_checks_without_the_service(
     pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -36,7 +36,7 @@ def test_doctor_looks_for_itself_when_the_service_does_not_run(
     assert pushlive("doctor", "--json", PUSHLIVE_URL="http://127.0.0.1:1").json["checks"][0]["ok"]
 
 
-def test_gc_says_what_went(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_gc_lists_what_was_removed(stub: Stub, pushlive: Callable[..., Told]) -> None:
     assert pushlive("gc") == (0, "gc done\n", "")
     stub.answers["POST", "/api/gc"] = (200, {"messages": []})
     assert pushlive("gc").out == "Nothing to remove.\n"

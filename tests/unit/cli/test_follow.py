@@ -31,7 +31,7 @@ def _ends(stub: Stub, state: str, outcome: str | None, lines: list[str], kind: s
     ]
 
 
-def test_piped_it_is_the_plain_lines(pushlive: Callable[..., Told]) -> None:
+def test_without_a_terminal_follow_prints_plain_lines(pushlive: Callable[..., Told]) -> None:
     told = pushlive("follow", "hello#42")
     assert told == (
         0,
@@ -65,7 +65,7 @@ def test_an_end_without_an_event_is_printed(stub: Stub, pushlive: Callable[..., 
     assert pushlive("follow").out.endswith("hello#42 waits for a person: pushlive promote 'hello#42'\n")
 
 
-def test_json_is_the_messages_a_line_each(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_json_has_one_message_a_line(stub: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("follow", "hello#42", "--json")
     assert [json.loads(line) for line in told.out.splitlines()] == stub.events
 
@@ -113,7 +113,7 @@ def test_an_error_in_the_stream_is_retried(stub: Stub, pushlive: Callable[..., T
 
 
 @pytest.mark.parametrize("raw", [b"<html>\n", b"[1]\n", b"[" * 9999 + b"\n"])
-def test_an_answer_without_events(raw: bytes, stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_an_answer_without_events_exits_with_5(raw: bytes, stub: Stub, pushlive: Callable[..., Told]) -> None:
     def strange(handler: Handler) -> None:
         handler.raw(200, raw)
 
@@ -134,14 +134,14 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(stub: Stub, pushlive: Callabl
     assert all(method == "GET" for method, _, _ in stub.asked), "the run itself is left alone"
 
 
-def test_ctrl_c_elsewhere(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_ctrl_c_in_other_commands_exits_with_130(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.answers["GET", "/api/runs"] = lambda _: signal.pthread_kill(
         threading.main_thread().ident or 0, signal.SIGINT
     )
     assert pushlive("runs") == (130, "", "Interrupted.\n")
 
 
-def test_logs_are_streamed_and_harmless(pushlive: Callable[..., Told]) -> None:
+def test_logs_are_streamed_with_escapes_made_inert(pushlive: Callable[..., Told]) -> None:
     assert pushlive("logs", "hello#42").out == "build   │ made\ndev     │ started \n"
     assert pushlive("logs", "hello", "42", "--stage", "build").out == "build   │ made\n"
 
@@ -227,7 +227,7 @@ def _progress(*events: dict[str, Any], **changes: Any) -> Progress:
     return progress
 
 
-def test_progress_goes_through_the_stages() -> None:
+def test_the_progress_bar_follows_the_stages() -> None:
     step = {"kind": "step", "stage": "build", "step": "fetch", "at": 101.0}
     assert _progress(step).line(103.0, plain) == "● build fetch ✓  ○ dev  ○ qa  ○ live    0:03"
     built = {"kind": "stage", "stage": "build", "at": 110.0}
@@ -236,14 +236,14 @@ def test_progress_goes_through_the_stages() -> None:
     )
 
 
-def test_the_countdown_leaves_out_what_people_took_and_says_when_it_is_over() -> None:
+def test_the_countdown_leaves_out_human_time_and_says_when_it_is_over() -> None:
     progress = _progress(image_ready=110.0, human=1000.0, gate="live")
     assert progress.line(1120.0, plain).startswith("✓ build  ✓ dev  ✓ qa  ● live ")
     assert progress.line(1120.0, plain).endswith("4:50 left of 5:00")
     assert progress.line(1420.0, plain).endswith("0:10 over 5:00")
 
 
-def test_progress_of_a_run_of_which_nothing_is_known() -> None:
+def test_the_progress_of_an_unknown_run_is_empty() -> None:
     assert Progress({}).line(50.0, plain) == "●     0:00"
 
 

@@ -64,7 +64,7 @@ def test_the_installed_script_is_this_main() -> None:
     assert EntryPoint("pushlive", scripts["pushlive"], "console_scripts").load() is main
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("pushlive ")
 
@@ -86,13 +86,13 @@ def test_wrong_usage_says_where_to_look(words: list[str], capsys: pytest.Capture
     assert "--help`" in capsys.readouterr().err
 
 
-def test_it_starts_with_nothing_heavy() -> None:
+def test_starting_imports_nothing_heavy() -> None:
     script = "import sys, pipeline.cli.main as c; c._parser('status'); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not HEAVY & set(loaded.split())
 
 
-def test_talking_to_the_service_needs_nothing_heavy_either() -> None:
+def test_talking_to_the_service_imports_nothing_heavy() -> None:
     script = "import sys, pipeline.cli.client, pipeline.cli.live_line; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not (HEAVY - {"http", "ssl"}) & set(loaded.split())
@@ -134,19 +134,19 @@ def test_every_declared_command_is_listed() -> None:
         ([], ("", None)),
     ],
 )
-def test_the_name_of_a_run(words: list[str], found: tuple[str, int | None]) -> None:
+def test_a_runs_name_is_read(words: list[str], found: tuple[str, int | None]) -> None:
     assert reference(words) == found
 
 
 @pytest.mark.parametrize(
     "words", [["Hello"], ["hello", "x"], ["hello#"], ["#"], ["../x"], ["a", "1", "2"], ["a?b"]]
 )
-def test_what_does_not_name_a_run(words: list[str]) -> None:
+def test_an_invalid_run_name_is_refused_with_an_example(words: list[str]) -> None:
     with pytest.raises(UsageError, match="hello#42"):
         reference(words)
 
 
-def test_the_name_of_a_release() -> None:
+def test_a_releases_name_is_read_with_or_without_r() -> None:
     assert (release_number("r17"), release_number("17")) == (17, 17)
     with pytest.raises(UsageError, match="not a release"):
         release_number("v17")
@@ -170,7 +170,7 @@ CALLS = [
         (403, {"error": "too low a role", "advice": "do so"}, 6),
     ],
 )
-def test_every_command_exits_by_the_error(
+def test_each_error_has_its_exit_code(
     words: list[str], status: int, answer: Any, code: int, stub: Stub, pushlive: Callable[..., Told]
 ) -> None:
     stub.usual = lambda method, path: (status, answer)  # type: ignore[method-assign]
@@ -180,7 +180,7 @@ def test_every_command_exits_by_the_error(
     assert "do so" in told.err
 
 
-def test_a_wrong_token(pushlive: Callable[..., Told]) -> None:
+def test_a_wrong_token_exits_with_6_and_advice(pushlive: Callable[..., Told]) -> None:
     told = pushlive("status", PUSHLIVE_TOKEN="wrong")
     assert told.code == 6
     assert "PUSHLIVE_TOKEN" in told.err
@@ -194,7 +194,9 @@ def test_fault_47_an_error_with_escapes_is_inert(stub: Stub, pushlive: Callable[
 
 
 @pytest.mark.parametrize("words", [["--quiet", "cancel", "hello"], ["cancel", "hello", "-q"]])
-def test_quiet_before_and_after_the_command(words: list[str], pushlive: Callable[..., Told]) -> None:
+def test_quiet_is_accepted_before_and_after_the_command(
+    words: list[str], pushlive: Callable[..., Told]
+) -> None:
     assert pushlive(*words) == (0, "", "")
 
 
@@ -210,7 +212,7 @@ def test_with_several_pipelines_one_must_be_named(stub: Stub, pushlive: Callable
     assert "pushlive init" in told.err
 
 
-def test_a_reader_that_is_gone_is_not_reported(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_a_closed_pipe_is_not_reported(stub: Stub, pushlive: Callable[..., Told]) -> None:
     environ = {"PUSHLIVE_URL": stub.url, "PUSHLIVE_TOKEN": "pl_secret", "PATH": "/usr/bin:/bin"}
     script = [sys.executable, "-m", "pipeline.cli", "runs"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -230,7 +232,7 @@ JSON_CALLS = [
 
 
 @pytest.mark.parametrize("words", JSON_CALLS, ids=" ".join)
-def test_json_is_one_json_value_and_nothing_else(words: list[str], pushlive: Callable[..., Told]) -> None:
+def test_json_is_one_json_value(words: list[str], pushlive: Callable[..., Told]) -> None:
     told = pushlive(*words, "--json")
     assert told.code == 0
     assert isinstance(told.json, dict)

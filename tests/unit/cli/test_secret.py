@@ -60,7 +60,7 @@ def test_the_value_comes_from_standard_input(
     assert answered.asked[-1] == ("PUT", PATH, {"value": value, "environment": "live"})
 
 
-def test_at_a_terminal_it_is_asked_for_and_not_shown(
+def test_at_a_terminal_the_value_is_asked_for_and_not_shown(
     answered: Stub, pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Terminal(io.StringIO):
@@ -96,7 +96,7 @@ def test_a_binary_value_is_refused_and_a_large_one_is_not_read_whole(
     assert len(answered.asked[-1][2]["value"]) == (64 << 10) + 3
 
 
-def test_lists_say_who_and_when(answered: Stub, pushlive: Callable[..., Told]) -> None:
+def test_lists_have_the_user_and_the_time(answered: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("secret", "list")  # the only pipeline
     assert told.out.splitlines()[2].split()[1] == "all"
     first = told.out.splitlines()[1].split()

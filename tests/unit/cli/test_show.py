@@ -25,7 +25,7 @@ def test_show_has_steps_times_and_checks(pushlive: Callable[..., Told]) -> None:
     assert lines[-1] == "pushlive revert hello puts the previous release back"
 
 
-def test_the_overspender_is_named() -> None:
+def test_the_stage_that_overspent_is_named() -> None:
     late = timing(deploy=320.0, left=-20.0, over="qa/smoke", serious=True, whole=700.0)
     lines = [" ".join(line.split()) for line in time_lines(late, plain)]
     assert "image ready → live 5:20 of 5:00 20.00s over, most of it in qa/smoke" in lines
@@ -69,7 +69,9 @@ def test_a_failed_step_is_marked() -> None:
     ]
 
 
-def test_a_run_that_has_just_begun(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_a_queued_run_is_shown_with_the_command_to_follow_it(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
     stub.shown = {
         "run": run(state="queued", outcome=None, release=None, checks={}, stage="", seconds=0.0),
         "timing": timing(stages=[], deploy=0.0, left=None),
@@ -80,7 +82,7 @@ def test_a_run_that_has_just_begun(stub: Stub, pushlive: Callable[..., Told]) ->
     assert told.out.endswith("pushlive follow 'hello#42' follows it\n")
 
 
-def test_the_header_names_who_and_why() -> None:
+def test_the_header_has_the_user_and_the_reason() -> None:
     lines = header(
         run(kind="revert", by="ben", outcome="superseded", reason="hello#43 is newer"), None, plain
     )
@@ -88,7 +90,7 @@ def test_the_header_names_who_and_why() -> None:
     assert lines[2].startswith("revert · by ben · ")
 
 
-def test_what_to_do_next() -> None:
+def test_the_next_command_fits_the_runs_state() -> None:
     assert "promote 'hello#42'" in next_lines(run(state="waiting", gate="live"), plain)[0]
     held = run(state="waiting", gate="qa", held=True)
     assert next_lines(held, plain) == ["pushlive resume hello --env qa lifts the hold"]

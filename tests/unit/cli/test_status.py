@@ -34,7 +34,7 @@ def test_status_is_a_table(pushlive: Callable[..., Told]) -> None:
     assert len(lines) == 5
 
 
-def test_what_needs_a_person_stands_below_with_its_command() -> None:
+def test_what_needs_a_person_is_listed_below_with_its_command() -> None:
     hold = {"reason": "reverted from r18", "by": "ana", "since": NOW}
     entry = _entry(hold=hold, quarantine=[{"release": 18, "reason": "slow"}], problem="no container")
     entry["waiting"] = run(state="waiting", gate="live")
@@ -74,7 +74,7 @@ def test_status_of_one_pipeline(stub: Stub, pushlive: Callable[..., Told]) -> No
     assert "no pipeline shop" in told.err
 
 
-def test_nothing_yet(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_status_without_a_run_says_how_to_begin(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.status["pipelines"] = []
     assert "pushlive init" in pushlive("status").out
     stub.answers["GET", "/api/runs"] = (200, {"runs": []})
@@ -88,7 +88,7 @@ def test_runs_is_a_table(stub: Stub, pushlive: Callable[..., Told]) -> None:
     assert row == "hello#42 live r17 3f2a9c1 Say hello in two languages ana 3m ago 1.80s"
 
 
-def test_a_runs_state_in_words() -> None:
+def test_a_runs_state_is_described() -> None:
     assert run_state(run()) == ("live", "green")
     assert run_state(run(state="waiting", gate="live"))[0] == "waits before live"
     assert run_state(run(state="running", stage="qa"))[0] == "running qa"

@@ -7,7 +7,7 @@ from tests.support.cli_stub import Stub, Told
 pytest_plugins = ["tests.support.cli_stub"]
 
 
-def test_a_new_token_stands_alone_on_standard_output(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_only_the_new_token_is_on_standard_output(stub: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("token", "create", "ci")
     assert (told.code, told.out) == (0, "pl_new\n")
     assert "not shown again" in told.err

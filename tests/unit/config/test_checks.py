@@ -56,12 +56,12 @@ def test_each_kind_shows_itself_on_one_line() -> None:
     assert RunCheck(run=("a\nb",)).show() == "run 'a\\nb'"
 
 
-def test_a_check_may_take_its_time_and_its_repetitions() -> None:
+def test_the_time_allowed_for_a_check_includes_its_repetitions() -> None:
     assert [check.allowance for check in CHECKS] == [8.0, 5.0, 60.0]
     assert [check.repeat_for for check in CHECKS] == [3.0, 3.0, None]
 
 
-def test_what_is_unwise() -> None:
+def test_questionable_checks_have_warnings() -> None:
     assert list(HttpCheck(get="/", retry=61.0).unwise(80, alone=False)) == [
         "is repeated for 61s; a failure is reported that late"
     ]

@@ -59,7 +59,7 @@ def test_defaults_spelled_out_change_nothing() -> None:
         ("cpu:", "security: strict, cpu:", "security: standard → strict"),
     ],
 )
-def test_a_change_of_the_service_shows_in_every_environment(old: str, new: str, line: str) -> None:
+def test_a_change_of_the_service_is_listed_in_every_environment(old: str, new: str, line: str) -> None:
     assert changed(old, new) == {"hello": dict.fromkeys(ALL, (line,))}
 
 
@@ -73,11 +73,11 @@ def test_a_change_of_the_service_shows_in_every_environment(old: str, new: str, 
         ("keep_warm: 30m", "keep_warm: 30m, smoke: []", ("smoke: − GET /healthz", "smoke: − run ./smoke.sh")),
     ],
 )
-def test_a_change_under_an_environment_shows_there_alone(old: str, new: str, lines: tuple[str, ...]) -> None:
+def test_a_change_of_one_environment_is_listed_only_there(old: str, new: str, lines: tuple[str, ...]) -> None:
     assert changed(old, new) == ({"hello": {"live": lines}} if lines else {})
 
 
-def test_where_it_runs_and_where_its_images_lie() -> None:
+def test_changes_of_engine_and_registry_are_listed() -> None:
     there = OLD.replace("    smoke", "    registry: r.example/x\n    smoke")
     assert plan(load(OLD), load(there)) == {
         "hello": {"registry": ("none → r.example/x, from the next build on",)}
@@ -92,7 +92,7 @@ def test_where_it_runs_and_where_its_images_lie() -> None:
     assert plan(load(there), load(moved)) == {"hello": {"live": (line,)}}
 
 
-def test_environments_added_removed_and_in_another_order() -> None:
+def test_added_removed_and_reordered_environments_are_listed() -> None:
     removed = {"hello": {"qa": ("removed: its containers go with `pushlive gc`",)}}
     assert changed("qa: {}, ", "") == removed
     assert changed("qa: {}", "qa: {}, stage: {}")["hello"]["stage"] == ("environment stage: added after qa",)
@@ -104,7 +104,7 @@ def test_environments_added_removed_and_in_another_order() -> None:
     }
 
 
-def test_pipelines_added_and_removed() -> None:
+def test_added_and_removed_pipelines_are_listed() -> None:
     both = OLD + "  new: {source: {branch: next}, environments: {a: {}, b: {}}}\n"
     assert plan(load(OLD), load(both)) == {
         "new": dict.fromkeys("ab", ("added: deployed with the first push to next of new",))
@@ -114,7 +114,7 @@ def test_pipelines_added_and_removed() -> None:
     }
 
 
-def test_what_belongs_to_the_whole_pipeline() -> None:
+def test_changes_of_the_whole_pipeline_are_listed_once() -> None:
     source = "    source: {branch: release}\n    build: {target: prod, args: {V: '1'}}\n    service"
     result = changed("    service", source)["hello"]
     assert result == {

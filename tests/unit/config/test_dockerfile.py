@@ -24,15 +24,17 @@ def words(text: str, *, heredocs: bool = True) -> list[tuple[int, str, str]]:
         ("RUN <<E\nFROM x", [(1, "RUN", "<<E"), (2, "FROM", "x")]),
     ],
 )
-def test_lines_are_joined_and_comments_left_out(text: str, found: list[tuple[int, str, str]]) -> None:
+def test_continued_lines_are_joined_and_comments_left_out(
+    text: str, found: list[tuple[int, str, str]]
+) -> None:
     assert words(text) == found
 
 
-def test_without_here_documents_their_lines_are_instructions() -> None:
+def test_without_support_for_here_documents_their_lines_are_instructions() -> None:
     assert words("RUN <<E\nFROM x\nE", heredocs=False)[1] == (2, "FROM", "x")
 
 
-def test_flags_are_apart() -> None:
+def test_flags_are_separate_from_the_rest() -> None:
     [one] = instructions('RUN --mount=type=cache,target=/x --network="none" make it')
     assert (one.flags, one.rest) == (("--mount=type=cache,target=/x", "--network=none"), "make it")
 

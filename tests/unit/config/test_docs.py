@@ -27,7 +27,7 @@ TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer"
 TYPES |= {"null": type(None), "boolean": bool}
 
 
-def test_the_committed_files_are_fresh() -> None:
+def test_the_committed_files_are_up_to_date() -> None:
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), STALE
     assert DOCUMENTATION_FILE.read_text(encoding="utf-8") == documentation(), STALE
 
@@ -126,7 +126,7 @@ def test_an_editor_marks_what_the_loader_refuses(body: str) -> None:
     assert not valid(f"pipelines: {{hello: {body}}}")
 
 
-def test_defaults_are_written_as_people_write_them() -> None:
+def test_defaults_are_written_with_units() -> None:
     definitions = json_schema()["$defs"]
     assert definitions["Service"]["properties"]["memory"]["default"] == "256MiB"
     assert definitions["Build"]["properties"]["timeout"]["default"] == "10m"
@@ -135,7 +135,7 @@ def test_defaults_are_written_as_people_write_them() -> None:
     json.dumps(json_schema())
 
 
-def test_every_key_and_every_setting_has_a_meaning_in_the_documentation() -> None:
+def test_every_key_and_setting_is_described_in_the_documentation() -> None:
     text = documentation()
     for model in (Config, Pipeline, Service, Environment):
         for name in model.model_fields:
@@ -146,7 +146,7 @@ def test_every_key_and_every_setting_has_a_meaning_in_the_documentation() -> Non
     assert not any(re.search(r"\|\s*\|$", row) for row in rows)
 
 
-def test_the_defaults_of_settings_are_written_so_that_they_are_read_back() -> None:
+def test_documented_defaults_are_read_as_the_settings_defaults() -> None:
     table = settings_table()
     assert len(table) == len(Settings.model_fields)
     environ = {name: default for name, (default, _) in table.items() if default and name != "PUSHLIVE_DATA"}

@@ -43,17 +43,17 @@ def test_the_ingress_class_is_shown_and_not_part_of_the_key() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "podman", "podman:x", "dock", "Docker"])
-def test_another_text_is_not_a_key(key: str) -> None:
+def test_an_invalid_engine_key_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="not the key of an engine"):
         where_of(key)
 
 
-def test_only_this_machines_engine_needs_no_registry() -> None:
+def test_only_the_local_engine_needs_no_registry() -> None:
     assert [kind for kind in KINDS if kind.local] == [LOCAL]
     assert DOCKER == LOCAL.name == Where().key
 
 
-def test_starting_elsewhere_is_given_more_time() -> None:
+def test_a_remote_engine_has_more_time_to_start() -> None:
     assert {kind.start_margin for kind in KINDS if not kind.local} == {300.0}
     assert LOCAL.start_margin == 60.0
 
@@ -69,12 +69,12 @@ def test_starting_elsewhere_is_given_more_time() -> None:
         ("kubernetes:prod/", "Service svc on Kubernetes of prod"),
     ],
 )
-def test_where_an_environment_is_in_words(key: str, words: str) -> None:
+def test_the_place_of_an_environment_is_described(key: str, words: str) -> None:
     where = where_of(key)
     assert where.kind.inside(where, "hello-live", "svc") == words
 
 
-def test_only_what_is_shared_is_left_to_a_person() -> None:
+def test_only_objects_in_a_shared_namespace_are_left_to_a_person() -> None:
     assert [kind for kind in KINDS if kind.cleanup_command] == [KUBERNETES]
     command = KUBERNETES.cleanup_command.format(pipeline="hello", environment="live")
     assert command.endswith("-l pushlive/pipeline=hello,pushlive/environment=live")

@@ -62,7 +62,7 @@ PLAIN = Rendered(service=Service())
         ("full", "live", "db0cc91d83d86a3c", "ce3df18c1d7b4d10"),
     ],
 )
-def test_what_earlier_versions_recorded_is_recognised(
+def test_fingerprints_of_earlier_versions_are_unchanged(
     pipeline: str, environment: str, fingerprint: str, stored: str
 ) -> None:
     """The values are those of the first version that had each key. ``stored`` is the hash of the record's JSON."""
@@ -105,7 +105,7 @@ def rendered(model: Model) -> Rendered:
 
 
 @pytest.mark.parametrize("kind", [Service, Where, Rendered, *get_args(SmokeCheck)])
-def test_every_key_counts(kind: type[Model]) -> None:
+def test_every_key_changes_the_fingerprint(kind: type[Model]) -> None:
     """A new field fails this test until it has another value here, and passes it without being named elsewhere."""
     needed = NEEDED.get(kind, {})
     before = rendered(kind(**needed)).fingerprint()
@@ -123,12 +123,12 @@ def test_a_new_key_changes_the_fingerprint_only_if_it_is_set(kind: type[Model]) 
     assert rendered(newer(**needed, volumes=("a",))).fingerprint() != before
 
 
-def test_where_the_image_is_stored_does_not_count() -> None:
+def test_the_registry_does_not_change_the_fingerprint() -> None:
     stored = Rendered(service=Service(), registry=Registry(repository="r.example/x"))
     assert stored.fingerprint() == PLAIN.fingerprint()
 
 
-def test_the_order_of_variables_does_not_count_the_order_of_checks_does() -> None:
+def test_the_order_of_checks_changes_the_fingerprint_and_that_of_variables_does_not() -> None:
     one = Rendered(service=Service(env={"A": "1", "B": "2"}))
     assert one.fingerprint() == Rendered(service=Service(env={"B": "2", "A": "1"})).fingerprint()
     checks = TcpCheck(tcp=1), TcpCheck(tcp=2)

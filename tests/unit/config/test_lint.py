@@ -14,7 +14,7 @@ pipelines:
 """
 
 
-def test_a_configuration_that_has_thought_of_all_gets_no_warning() -> None:
+def test_a_complete_configuration_has_no_warnings() -> None:
     assert warnings(load(WISE)) == ()
     assert warnings(load("")) == ()
 
@@ -77,13 +77,13 @@ def test_a_configuration_that_has_thought_of_all_gets_no_warning() -> None:
         ),
     ],
 )
-def test_what_is_unwise_is_said_with_its_place(old: str, new: str, says: str) -> None:
+def test_a_questionable_value_has_a_warning_with_its_path(old: str, new: str, says: str) -> None:
     assert old in WISE
     found = warnings(load(WISE.replace(old, new, 1)))
     assert any(says in line for line in found), found
 
 
-def test_two_pipelines_in_one_repository_of_a_registry() -> None:
+def test_two_pipelines_with_the_same_image_repository_have_a_warning() -> None:
     one = WISE.replace("    smoke", "    registry: r.example/x\n    smoke")
     two = one + one.partition("pipelines:\n")[2].replace("hello", "other")
     assert warnings(load(one)) == ()
@@ -92,17 +92,17 @@ def test_two_pipelines_in_one_repository_of_a_registry() -> None:
     ]
 
 
-def test_one_replica_in_live_is_said_of_live_alone() -> None:
+def test_one_replica_has_a_warning_in_live_only() -> None:
     found = warnings(load(WISE.replace(", replicas: 2", "")))
     assert [line.split(":")[0] for line in found] == ["pipelines.hello.environments.live.replicas"]
 
 
-def test_little_memory() -> None:
+def test_little_memory_has_a_warning_in_each_environment() -> None:
     found = warnings(load(WISE.replace("replicas: 2", "replicas: 2, memory: 8MiB")))
     assert [line.split(":")[0].rpartition(".")[2] for line in found] == ["memory", "memory"]
 
 
-def test_two_pipelines_of_one_branch() -> None:
+def test_two_pipelines_with_the_same_branch_have_a_warning() -> None:
     twice = WISE + WISE.partition("pipelines:\n")[2].replace(
         "hello:", "again:\n    source: {repository: hello}", 1
     )

@@ -33,7 +33,7 @@ def test_the_commented_example_loads() -> None:
     assert config.pipelines["hello"].render("live").service.keep_warm == 1800
 
 
-def test_what_is_commented_out_in_the_example_would_be_allowed() -> None:
+def test_every_commented_key_of_the_example_is_valid() -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
         before, mark, after = line.partition("# ")
@@ -69,7 +69,7 @@ def test_every_problem_is_reported_at_once_in_the_order_of_lines() -> None:
     ]
 
 
-def test_a_hundred_problems_are_shown_and_the_rest_counted() -> None:
+def test_a_hundred_problems_are_shown_and_the_rest_are_counted() -> None:
     with pytest.raises(ConfigError) as caught:
         load("\n".join(f"x{number}: 1" for number in range(150)))
     lines = str(caught.value).splitlines()
@@ -102,9 +102,7 @@ def test_a_hundred_problems_are_shown_and_the_rest_counted() -> None:
         ("pipelines: [" + "1," * 10_001 + "]", 1, "too many entries"),
     ],
 )
-def test_fault_18_what_a_configuration_has_no_use_for_is_refused_with_its_line(
-    text: str, line: int, says: str
-) -> None:
+def test_fault_18_yaml_beyond_plain_data_is_refused_with_its_line(text: str, line: int, says: str) -> None:
     assert (line, True) in [(problem.line, says in problem.message) for problem in problems(text)]
     with pytest.raises(ConfigError):
         load(text)
@@ -120,7 +118,7 @@ def test_fault_18_an_alias_bomb_is_refused_without_being_expanded() -> None:
 
 @pytest.mark.parametrize("path", ["../Dockerfile", "a/../../b", "/etc/passwd", "..", "a\\\\..", "a\\nb"])
 @pytest.mark.parametrize("key", ["dockerfile", "context"])
-def test_fault_18_a_path_out_of_the_repository_is_refused(key: str, path: str) -> None:
+def test_fault_18_a_path_outside_the_repository_is_refused(key: str, path: str) -> None:
     text = hello(f'build: {{{key}: "{path}"}}', "environments: {dev: }")
     assert only(text).startswith(f"pipelines.yaml:3: pipelines.hello.build.{key}: ")
     assert "not a path inside the repository" in only(text)
@@ -129,7 +127,7 @@ def test_fault_18_a_path_out_of_the_repository_is_refused(key: str, path: str) -
 @pytest.mark.parametrize(
     "branch", ["--upload-pack=touch /tmp/x", "-x", "a..b", "a b", "a~1", "refs/heads/a", "@"]
 )
-def test_fault_13_a_branch_named_like_an_option_or_that_git_refuses(branch: str) -> None:
+def test_fault_13_a_branch_named_like_an_option_or_invalid_in_git_is_refused(branch: str) -> None:
     text = hello(f'source: {{branch: "{branch}"}}', "environments: {dev: }")
     assert only(text).startswith("pipelines.yaml:3: pipelines.hello.source.branch: ")
 
@@ -161,7 +159,7 @@ def test_fault_14_an_address_that_git_would_execute_is_refused(url: str) -> None
         "file:///srv/a",
     ],
 )
-def test_addresses_of_the_accepted_kinds(url: str) -> None:
+def test_supported_repository_urls_are_accepted(url: str) -> None:
     text = hello(f'source: {{url: "{url}"}}', "environments: {dev: }")
     assert load(text).pipelines["hello"].source.url == url
 
@@ -250,7 +248,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
         ("budget: {deploy: soon}", "budget.deploy: 'soon' is not a duration"),
     ],
 )
-def test_one_problem_in_plain_words(line: str, says: str) -> None:
+def test_a_problem_is_explained_at_its_line(line: str, says: str) -> None:
     text = hello(line, "environments: {dev: }")
     assert only(text).startswith("pipelines.yaml:3: pipelines.hello.")
     assert says in only(text)
@@ -277,7 +275,7 @@ def test_one_problem_in_plain_words(line: str, says: str) -> None:
         ("just text", "'just text' is not a mapping; allowed here: budget, notify, pipelines"),
     ],
 )
-def test_problems_of_the_whole(text: str, says: str) -> None:
+def test_a_problem_of_the_whole_file_is_explained(text: str, says: str) -> None:
     assert says in only(text)
 
 
@@ -302,7 +300,7 @@ def test_problems_of_the_whole(text: str, says: str) -> None:
         ("{context: a}", ".context: unknown key; allowed here: docker, kubernetes, namespace, ingress"),
     ],
 )
-def test_an_engine_that_cannot_be(engine: str, says: str) -> None:
+def test_an_invalid_engine_is_refused_at_its_key(engine: str, says: str) -> None:
     text = hello("registry: r.example/x", f"environments: {{live: {{engine: {engine}}}}}")
     assert only(text).startswith(f"pipelines.yaml:4: pipelines.hello.environments.live.engine{says}")
 
@@ -328,7 +326,7 @@ def test_an_engine_that_cannot_be(engine: str, says: str) -> None:
         ),
     ],
 )
-def test_every_way_to_name_an_engine_has_one_key_that_leads_back(engine: str, key: str) -> None:
+def test_each_engine_has_one_key_that_names_it_again(engine: str, key: str) -> None:
     text = hello("registry: r.example/x", f"environments: {{live: {{engine: {engine}}}}}")
     found = load(text).pipelines["hello"].render("live").engine
     assert found.key == key
@@ -336,7 +334,7 @@ def test_every_way_to_name_an_engine_has_one_key_that_leads_back(engine: str, ke
     assert (found.kind.name, found.kind.local) == (key.partition(":")[0], key == "docker")
 
 
-def test_a_key_of_no_engine_is_refused() -> None:
+def test_an_unknown_engine_key_is_refused() -> None:
     with pytest.raises(ValueError, match="is not the key of an engine"):
         where_of("podman")
 
@@ -364,7 +362,7 @@ def test_a_registry_is_written_as_its_address_or_with_a_login() -> None:
     )
 
 
-def test_one_host_leads_to_one_environment() -> None:
+def test_a_host_of_two_environments_is_refused() -> None:
     text = "pipelines:\n  a: {environments: {dev: {host: x.example}}}\n"
     text += "  b: {environments: {dev: {hosts: [y.example, x.example]}}}"
     assert only(text) == (
@@ -373,14 +371,14 @@ def test_one_host_leads_to_one_environment() -> None:
     )
 
 
-def test_two_pipelines_whose_localhost_names_are_the_same() -> None:
+def test_two_environments_with_the_same_localhost_name_are_refused() -> None:
     text = "pipelines:\n  a-b: {environments: {c: }}\n  a: {environments: {b-c: }}"
     assert only(text).startswith(
         "pipelines.yaml:3: pipelines.a.environments.b-c: 'a-b-c.localhost' already belongs to a-b/c"
     )
 
 
-def test_a_clash_is_found_although_something_else_is_wrong_too() -> None:
+def test_a_duplicate_host_is_reported_beside_other_problems() -> None:
     text = (
         "pipelines:\n  a: {x: 1, environments: {d: {host: h}}}\n  b: {environments: {d: {host: h, port: x}}}"
     )
@@ -391,7 +389,7 @@ def test_a_clash_is_found_although_something_else_is_wrong_too() -> None:
     ]
 
 
-def test_a_name_too_long_for_the_name_service() -> None:
+def test_a_localhost_name_over_63_characters_is_refused() -> None:
     long = "a" * 32
     assert "longer than 63 characters" in only(f"pipelines: {{{long}: {{environments: {{{long}: }}}}}}")
 
@@ -401,7 +399,7 @@ def test_two_pipelines_may_share_a_repository_and_branch() -> None:
     assert list(load("\n".join(["pipelines:", *lines])).pipelines) == ["a", "b"]
 
 
-def test_text_stays_the_text_that_was_written() -> None:
+def test_unquoted_values_stay_the_text_that_was_written() -> None:
     text = hello(
         "source: {branch: 1.10}",
         "service:",
@@ -427,7 +425,7 @@ def test_values_of_a_json_check_keep_their_types() -> None:
     assert [type(value) for value in check.json_path.values()] == [bool, int, float, str, type(None), str]
 
 
-def test_an_empty_block_is_as_good_as_none() -> None:
+def test_an_empty_block_equals_a_missing_one() -> None:
     text = hello(
         "build:", "service:", "smoke:", "environments:", "  dev:", "  live: {smoke: , env: , command: }"
     )
@@ -438,7 +436,7 @@ def test_an_empty_block_is_as_good_as_none() -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(alphabet="ab:-{}[]\"'&*!?|>#%@`,. \n\t0x\\U\u00e9\ud800\x00", max_size=60))
-def test_no_text_at_all_makes_the_loader_fall_over(text: str) -> None:
+def test_any_text_loads_or_has_problems_with_lines(text: str) -> None:
     found = problems(text)
     if not found:
         load(text)

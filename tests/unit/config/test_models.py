@@ -41,7 +41,7 @@ def config() -> Config:
     return load(TEXT)
 
 
-def test_an_environment_differs_only_in_what_is_written_under_it(config: Config) -> None:
+def test_an_environment_differs_only_by_its_own_keys(config: Config) -> None:
     pipeline = config.pipelines["hello"]
     assert pipeline.render("dev").service == pipeline.service
     assert pipeline.render("qa").service == Service(
@@ -49,7 +49,7 @@ def test_an_environment_differs_only_in_what_is_written_under_it(config: Config)
     )
 
 
-def test_smoke_checks_are_the_pipelines_unless_an_environment_has_its_own(config: Config) -> None:
+def test_an_environments_smoke_checks_replace_those_of_the_pipeline(config: Config) -> None:
     pipeline = config.pipelines["hello"]
     assert pipeline.render("dev").smoke == (HttpCheck(get="/healthz"),)
     assert pipeline.render("qa").smoke == ()
@@ -59,7 +59,7 @@ def test_host_and_hosts_are_one_list_without_repetition(config: Config) -> None:
     assert config.pipelines["hello"].render("live").hosts == ("a.example", "b.example")
 
 
-def test_stages_budget_and_repository(config: Config) -> None:
+def test_stages_budget_and_repository_have_defaults(config: Config) -> None:
     assert config.pipelines["hello"].stages == ("build", "dev", "qa", "live")
     assert (config.budget_of("hello").deploy, config.budget_of("other").deploy) == (240, 60)
     assert (config.repository_of("hello"), config.repository_of("other")) == ("hello", "")
@@ -74,7 +74,7 @@ def test_equal_configuration_has_an_equal_fingerprint_whatever_the_order() -> No
     assert len(one.fingerprint()) == 16
 
 
-def test_an_engine_counts_and_where_the_image_lies_does_not() -> None:
+def test_the_engine_changes_the_fingerprint_and_the_registry_does_not() -> None:
     plain = Rendered(service=Service())
     assert plain.fingerprint() == "b4f69f46f7314f41"  # as before there were engines
     others = [
@@ -101,12 +101,12 @@ def test_rendered_configuration_survives_the_store(config: Config) -> None:
     assert again.fingerprint() == rendered.fingerprint()
 
 
-def test_what_is_frozen_stays_as_it_is(config: Config) -> None:
+def test_models_are_frozen(config: Config) -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.pipelines["hello"].service.port = 1  # type: ignore[misc]
 
 
-def test_the_models_refuse_what_the_file_may_not_say() -> None:
+def test_the_models_refuse_what_the_loader_refuses() -> None:
     with pytest.raises(ValueError, match="first stage"):
         Pipeline(environments={"build": Environment()})
     with pytest.raises(ValueError, match="not a path inside"):
@@ -125,7 +125,7 @@ def test_the_models_refuse_what_the_file_may_not_say() -> None:
         ("a\nb", False), ("a\0b", False), ("a\\..\\b", False), ("..\n", False), ("\u00e9/\u4e2d", True),
     ],
 )  # fmt: skip
-def test_fault_18_safe_paths(path: str, safe: bool) -> None:
+def test_fault_18_only_paths_inside_the_repository_are_safe(path: str, safe: bool) -> None:
     assert safe_path(path) is safe
 
 
@@ -136,7 +136,7 @@ a..b|a b|a~b|a^b|a:b|a?b|a*b|a[b|a\\b|/a|a/|a//b|.a|a/.b|a.|a.lock|a.lock/b|a@{b
 
 
 @pytest.mark.parametrize("line", [0, 1])
-def test_branch_names_are_judged_as_git_judges_them(line: int) -> None:
+def test_branch_names_are_valid_as_in_git(line: int) -> None:
     names = BRANCHES.strip().splitlines()[line].split("|")
     script = 'for n; do git check-ref-format --branch "$n" >/dev/null 2>&1 && echo y || echo n; done'
     said = subprocess.run(["sh", "-c", script, "sh", *names], capture_output=True, text=True, check=True)
@@ -157,7 +157,7 @@ def _accepted(name: str) -> bool:
 @pytest.mark.parametrize(
     "name", ["", "a\nb", "a\x7fb", "refs/heads/main", "x/" * 500 + "x", "x" * 241, "é" * 121, "a\udcff"]
 )
-def test_fault_13_other_branch_names_that_are_refused(name: str) -> None:
+def test_fault_13_unsafe_branch_names_are_refused(name: str) -> None:
     assert not _accepted(name)
 
 

@@ -38,7 +38,7 @@ def made(folder: Path, name: str | None = None) -> tuple[str, Pipeline]:
     return key, pipeline
 
 
-def test_what_the_repository_says_is_filled_in(tmp_path: Path) -> None:
+def test_branch_dockerfile_port_and_health_come_from_the_repository(tmp_path: Path) -> None:
     folder = tmp_path / "My Shop_2"
     subprocess.run(["git", "init", "-q", "-b", "release/1.x", str(folder)], check=True)
     (folder / "docker").mkdir()
@@ -60,7 +60,7 @@ def test_without_a_repository_and_a_dockerfile_the_defaults_are_written(tmp_path
     assert "There is none yet" in starter(tmp_path / "x")
 
 
-def test_the_branch_of_a_worktree_and_off_every_branch(tmp_path: Path) -> None:
+def test_the_branch_of_a_worktree_is_found_and_a_detached_head_is_main(tmp_path: Path) -> None:
     work = tmp_path / "work"
     (tmp_path / "store").mkdir()
     work.mkdir()
@@ -71,7 +71,7 @@ def test_the_branch_of_a_worktree_and_off_every_branch(tmp_path: Path) -> None:
     assert made(work)[1].source.branch == "main"
 
 
-def test_a_given_name_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
+def test_a_given_name_is_used_and_an_invalid_one_is_refused(tmp_path: Path) -> None:
     assert made(tmp_path, "shop")[0] == "shop"
     with pytest.raises(ConfigError, match="for example my-shop"):
         starter(tmp_path, "My Shop")
@@ -85,7 +85,7 @@ def test_a_given_name_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
         ("Café", "cafe"), ("a" * 50, "a" * 32), ("a" * 31 + "-b", "a" * 31), ("on", "on"), ("a__b", "a-b"),
     ],
 )  # fmt: skip
-def test_a_folder_becomes_a_name(folder: str, name: str) -> None:
+def test_a_folders_name_becomes_a_valid_pipeline_name(folder: str, name: str) -> None:
     assert pipeline_name(folder) == name
 
 
@@ -121,7 +121,9 @@ def test_the_health_path_comes_from_healthcheck(dockerfile: str, path: str) -> N
     branch=st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(BRANCHES),
     dockerfile=st.text(max_size=60) | st.just(DOCKERFILE),
 )  # fmt: skip
-def test_whatever_the_folder_is_called_the_result_loads(folder: str, branch: str, dockerfile: str) -> None:
+def test_the_result_loads_for_any_folder_branch_and_dockerfile(
+    folder: str, branch: str, dockerfile: str
+) -> None:
     with tempfile.TemporaryDirectory() as top:
         place = Path(top) / folder
         (place / ".git").mkdir(parents=True)
@@ -131,6 +133,6 @@ def test_whatever_the_folder_is_called_the_result_loads(folder: str, branch: str
 
 
 @given(st.sampled_from(["on", "off", "yes", "no", "true", "false", "null", "y", "n", "x", "a-b"]))
-def test_names_that_yaml_would_take_for_something_else(name: str) -> None:
+def test_names_that_yaml_reads_as_other_types_are_quoted(name: str) -> None:
     assert made(Path("/nonexistent"), name)[0] == name
     assert made(Path("/nonexistent"), name)[1].source.repository == name

@@ -17,7 +17,7 @@ def refused(**values: str) -> list[str]:
     return [line.strip() for line in lines]
 
 
-def test_without_any_variable_the_defaults_hold() -> None:
+def test_without_variables_the_defaults_apply() -> None:
     assert load({}) == Settings()
     assert load({"HOME": "/x", "PUSHLIVE_PORTS": ""}) == Settings()
 
@@ -59,7 +59,7 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
     assert load({"PUSHLIVE_GITEA_SECRET_FILE": str(file)}).gitea_secret.reveal() == "hush"
 
 
-def test_a_secret_file_that_is_empty_missing_or_no_text_is_reported(tmp_path: Path) -> None:
+def test_an_empty_missing_or_binary_secret_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text(" \n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     assert "is empty; write the value into it" in refused(GITHUB_SECRET_FILE=str(tmp_path / "empty"))[0]
@@ -80,7 +80,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
     assert refused(XYZZY="3") == ["PUSHLIVE_XYZZY: unknown setting; docs/configuration.md lists them all"]
 
 
-def test_variables_of_the_command_line_the_tests_and_applications_are_let_be() -> None:
+def test_variables_of_the_command_line_tests_and_applications_are_ignored() -> None:
     names = ("TOKEN", "TOKEN_FILE", "URL", "TEST_X", "HOOK_Y", "COMMIT", "RELEASE", "ENVIRONMENT")
     assert load({f"PUSHLIVE_{name}": "x" for name in names}) == Settings()
 
@@ -126,7 +126,7 @@ def test_variables_of_the_command_line_the_tests_and_applications_are_let_be() -
         ("PUBLIC_URL", "deploy.example.com", "must begin with http:// or https://"),
     ],
 )
-def test_nonsense_is_named_with_what_is_right(name: str, value: str, says: str) -> None:
+def test_an_invalid_value_is_explained_with_a_valid_one(name: str, value: str, says: str) -> None:
     (line,) = refused(**{name: value})
     assert line.startswith("PUSHLIVE_")
     assert name in line
@@ -143,11 +143,11 @@ def test_every_problem_is_reported_at_once() -> None:
     ]
 
 
-def test_one_port_is_a_range_too() -> None:
+def test_one_port_is_a_valid_range() -> None:
     assert list(load({"PUSHLIVE_PORTS": "20000"}).port_range) == [20000]
 
 
-def test_the_same_port_on_two_addresses_is_fine() -> None:
+def test_the_same_port_on_two_addresses_is_accepted() -> None:
     assert load({"PUSHLIVE_LISTEN": "127.0.0.2:7080"}).url == "http://127.0.0.2:7080"
 
 
@@ -175,5 +175,5 @@ def test_settings_are_equal_and_hashable_by_their_values() -> None:
         Settings().workers = 1  # type: ignore[misc]
 
 
-def test_every_setting_has_a_meaning() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(spec.description for spec in Settings.model_fields.values())

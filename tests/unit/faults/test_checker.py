@@ -115,7 +115,7 @@ def test_a_good_history_passes():
     assert judge(good()) == []
 
 
-def test_what_is_not_given_is_not_judged():
+def test_missing_parts_of_a_history_are_not_judged():
     assert judge({"runs": []}) == []
 
 
@@ -279,7 +279,7 @@ BAD: list[tuple[str, Spoil, str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "words"), [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
-def test_a_bad_history_is_refused_with_the_right_words(spoil, words):
+def test_a_bad_history_is_refused_with_the_reason(spoil, words):
     history = copy.deepcopy(good())
     spoil(history)
     assert any(words in wrong for wrong in judge(history)), judge(history)
@@ -322,7 +322,7 @@ def spoil_somewhere(history: History, choose: Callable[[list[Any]], Any]) -> str
 
 @settings(derandomize=True, max_examples=200)
 @given(st.data())
-def test_whatever_is_spoiled_wherever_is_found(data):
+def test_any_spoiled_part_of_a_history_is_found(data):
     history = copy.deepcopy(good())
     kind = spoil_somewhere(history, lambda found: data.draw(st.sampled_from(found)))
     # The last number may simply not have been dealt yet; everything else must be missed by somebody.

@@ -15,7 +15,7 @@ A, B = "a" * 40, "b" * 40
 GOOD = {"one": [Ended("one#1", A, "superseded", 1), Ended("one#2", B, "live", 1)]}
 
 
-def test_what_is_well_is_not_complained_of() -> None:
+def test_a_good_result_has_no_complaints() -> None:
     accepted = [Accepted("one", A), Accepted("one", B), Accepted("one", B, ("one#2",))]
     assert judge(accepted, GOOD, {"release-2": 1}) == ([], [])
     assert twice_live(GOOD["one"]) == []
@@ -30,7 +30,7 @@ def test_what_is_well_is_not_complained_of() -> None:
         (Accepted("one", A), {"one": [Ended("one#1", A, "", 1)]}, "one#1 has no end"),
     ],
 )
-def test_what_is_lost_is_found(accepted: Accepted, recorded: dict[str, list[Ended]], text: str) -> None:
+def test_a_lost_push_is_found(accepted: Accepted, recorded: dict[str, list[Ended]], text: str) -> None:
     lost, doubled = judge([accepted], recorded, {})
     assert text in lost[0]
     assert doubled == []
@@ -41,7 +41,7 @@ def test_two_ends_and_a_missing_one_are_found(ends: int) -> None:
     assert judge([], {"one": [Ended("one#1", A, "live", ends)]}, {})[1] == [f"one#1 ended {ends} times"]
 
 
-def test_what_was_done_twice_is_found() -> None:
+def test_a_command_or_commit_done_twice_is_found() -> None:
     assert judge([], {}, {"release-2": 2})[1] == ["release-2 was started 2 times"]
     assert "went live twice" in twice_live([Ended("one#1", A, "live", 1), Ended("one#2", A, "live", 1)])[0]
 

@@ -27,7 +27,7 @@ def only(notify: str) -> str:
     [SECRET, "https://h.example:8443/a?b=c", "https://10.0.0.7/x", "http://localhost:9000", "http://127.0.0.1:1/x",
      "http://[::1]:9000/x", "https://h.example"],
 )  # fmt: skip
-def test_addresses_that_are_sent_to(url: str) -> None:
+def test_valid_receiver_urls_are_accepted(url: str) -> None:
     config = load(f'notify: [{{url: "{url}"}}]{REST}')
     [one] = config.notify_of("hello")
     assert (one.url, one.when) == (url, ("failed", "waiting", "reverted", "held", "serious"))
@@ -41,12 +41,12 @@ def test_addresses_that_are_sent_to(url: str) -> None:
      "https://h.example/s3cr3t\\\\x", "https://h.example/s3cr3t\\r\\nHost: x", "https://h.example/" + 2000 * "s3cr3t",
      "https://-h.example/s3cr3t", "//h.example/s3cr3t", "https://h.example?s3cr3t"],
 )  # fmt: skip
-def test_addresses_that_are_none_are_refused_and_not_quoted(url: str) -> None:
+def test_invalid_receiver_urls_are_refused_and_not_quoted(url: str) -> None:
     assert "pipelines.yaml:1: notify[0].url: is not a URL" in only(f'[{{url: "{url}"}}]')
 
 
 @pytest.mark.parametrize("host", ["h.example", "10.0.0.7", "localhost.example", "127.0.0.1.example", "[::2]"])
-def test_http_is_for_this_machine_alone(host: str) -> None:
+def test_http_is_accepted_only_for_this_machine(host: str) -> None:
     assert "write https://" in only(f'[{{url: "http://{host}/s3cr3t"}}]')
 
 
@@ -72,11 +72,11 @@ def test_http_is_for_this_machine_alone(host: str) -> None:
         (f"[{', '.join(21 * [f'{{url: {SECRET}}}'])}]", "notify:"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_address(notify: str, says: str) -> None:
+def test_a_problem_is_explained_without_the_receivers_url(notify: str, says: str) -> None:
     assert says in only(notify)
 
 
-def test_a_plan_tells_of_receivers_without_their_path() -> None:
+def test_a_plan_lists_receivers_without_their_path() -> None:
     old, new = load(REST), load(f"notify: [{{url: {SECRET}, when: [live]}}]{REST}")
     assert plan(old, new) == {"hello": {"notify": ("+ https://hooks.example.com/…: live",)}}
     assert plan(new, old) == {"hello": {"notify": ("− https://hooks.example.com/…: live",)}}
@@ -92,11 +92,11 @@ def test_a_plan_tells_of_receivers_without_their_path() -> None:
         ("nothing to hide: /a/b", "nothing to hide: /a/b"),
     ],
 )
-def test_addresses_lose_their_path(text: str, shown: str) -> None:
+def test_urls_are_shown_without_their_path(text: str, shown: str) -> None:
     assert without_path(text) == shown
 
 
-def test_a_message_calls_nobody() -> None:
+def test_a_message_mentions_no_one() -> None:
     assert (
         without_mentions("<!channel> @all <@U123|x> &")
         == "&lt;!channel&gt; @\u200ball &lt;@\u200bU123|x&gt; &amp;"

@@ -152,7 +152,7 @@ def test_every_dependency_is_explained() -> None:
     assert explained == {re.split(r"[<>=]", one)[0] for one in PROJECT["dependencies"]}
 
 
-def test_what_the_threat_model_names_is_there() -> None:
+def test_files_and_tests_in_the_threat_model_exist() -> None:
     """Every test and file that stands for a defence."""
     text = (ROOT / "docs" / "security.md").read_text()
     sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))

@@ -37,7 +37,7 @@ def test_numbers_have_two_digits() -> None:
     assert [name for name in known_tests() if not re.search(r"::test_fault_\d\d_", name)] == []
 
 
-def test_every_row_is_told_with_tests_that_are_there() -> None:
+def test_every_row_names_existing_tests() -> None:
     assert sorted(rows()) == list(ROWS)
     known = known_tests()
     for number, cells in rows().items():
@@ -47,7 +47,7 @@ def test_every_row_is_told_with_tests_that_are_there() -> None:
         assert named, number
 
 
-def test_every_fault_that_is_tried_stands_in_its_rows() -> None:
+def test_every_fault_of_the_script_is_named_in_its_rows() -> None:
     for group in GROUPS:
         importlib.import_module(f"tests.faults.{group}")
     for fault in FAULTS.values():

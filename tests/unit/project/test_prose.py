@@ -46,7 +46,7 @@ def documents() -> list[Path]:
 
 
 @pytest.mark.parametrize("phrase", PHRASES)
-def test_a_phrase_that_must_not_come_back(phrase: str) -> None:
+def test_no_phrase_of_the_list_is_used(phrase: str) -> None:
     found = [
         f"{file.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
         for file in documents()
@@ -56,7 +56,7 @@ def test_a_phrase_that_must_not_come_back(phrase: str) -> None:
     assert not found, f"write {PHRASES[phrase]!r} instead:\n" + "\n".join(found)
 
 
-def test_the_search_finds_what_it_is_for() -> None:
+def test_the_search_finds_its_phrases() -> None:
     assert {"README.md", "rollout.py", "status.html", "operations.md", "setup"} <= {
         file.name for file in documents()
     }

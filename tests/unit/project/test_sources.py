@@ -51,7 +51,7 @@ def test_fault_45_nothing_that_is_read_is_executed_or_unpickled(path: Path) -> N
         assert shell is None, f"line {call.lineno}: a shell"
 
 
-def test_fault_45_the_search_finds_what_it_is_for(tmp_path: Path) -> None:
+def test_fault_45_the_search_finds_code_that_executes_data(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
     for text in (
         "import pickle",
@@ -65,7 +65,7 @@ def test_fault_45_the_search_finds_what_it_is_for(tmp_path: Path) -> None:
             test_fault_45_nothing_that_is_read_is_executed_or_unpickled(file)
 
 
-def test_modules_named_by_text_are_our_own_constants() -> None:
+def test_only_tables_in_the_code_name_modules_to_import() -> None:
     """``import_module`` takes names from tables in the code, never from outside."""
     found = {names(path) for path in SOURCES for name, _ in calls(path) if name.endswith("import_module")}
     assert found == {"pipeline/cli/main.py", "pipeline/runtime/bootstrap.py"}
@@ -82,7 +82,7 @@ def starters() -> Iterator[tuple[Path, str, ast.Call]]:
                 yield path, name, call
 
 
-def test_git_is_started_in_two_places_alone() -> None:
+def test_git_is_started_only_in_two_places() -> None:
     """All of git's work goes through ``adapters.git.process.start_git``; the server's through ``git http-backend``."""
     users = {names(path) for path in SOURCES if any(name in ("Git", "Repo") for name, _ in calls(path))}
     assert users == {"pipeline/adapters/git/process.py"}
@@ -101,7 +101,7 @@ def test_the_servers_git_has_no_argument_from_outside() -> None:
     assert command == "['git', 'http-backend']"
 
 
-def test_git_asks_nobody_obeys_nobodys_configuration_and_speaks_no_protocol_by_itself() -> None:
+def test_git_has_no_prompt_no_users_configuration_and_no_default_protocol() -> None:
     from pipeline.adapters.git.process import _ENVIRONMENT, _SETTINGS
 
     assert _SETTINGS["protocol.allow"] == "never"
@@ -137,7 +137,7 @@ def invocations(path: Path) -> Iterator[list[ast.expr]]:
 
 
 @pytest.mark.parametrize("path", GIT, ids=names)
-def test_fault_13_what_comes_from_outside_stands_behind_the_end_of_options(path: Path) -> None:
+def test_fault_13_values_from_outside_follow_the_end_of_options(path: Path) -> None:
     for arguments in invocations(path):
         ended = False
         for one in arguments:
@@ -151,7 +151,7 @@ def test_fault_13_what_comes_from_outside_stands_behind_the_end_of_options(path:
             )
 
 
-def test_the_walk_over_gits_arguments_sees_them_all() -> None:
+def test_every_start_of_git_is_examined() -> None:
     """Else the test before it would say nothing."""
     assert sum(len(list(invocations(path))) for path in GIT) >= 15
 
@@ -215,7 +215,7 @@ def test_the_search_finds_private_uses(text: str, tmp_path: Path, monkeypatch: p
     assert len(private_uses(tmp_path / "x.py")) == 1
 
 
-def test_the_search_finds_who_reaches_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_finds_uses_of_the_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     (tmp_path / "x.py").write_text("self._api.sdk.remove_container(x)\n")
     assert reaches_through(tmp_path / "x.py") == ["x.py, line 1"]

@@ -37,19 +37,19 @@ def run(monkeypatch, capsys, *reports, wrong=(), argv=()):
     return code, capsys.readouterr().out
 
 
-def test_a_known_hole_fails_and_is_named(monkeypatch, capsys):
+def test_a_known_vulnerability_fails_and_is_named(monkeypatch, capsys):
     code, out = run(monkeypatch, capsys, audit.parse(said(GOOD, BAD, UNKNOWN)))
     assert code == 1
     assert "✗ rq 3.0: PYSEC-1, CVE-1; fixed in 3.1" in out
     assert "audited: 2 packages, 1 known vulnerabilities; not listed there: docker" in out
 
 
-def test_no_hole_is_good(monkeypatch, capsys):
+def test_no_known_vulnerability_passes(monkeypatch, capsys):
     code, out = run(monkeypatch, capsys, audit.parse(said(GOOD)))
     assert (code, "NOTHING" in out) == (0, False)
 
 
-def test_where_nothing_can_be_asked_it_says_that_nothing_was_audited(monkeypatch, capsys):
+def test_without_any_answer_it_says_that_nothing_was_audited(monkeypatch, capsys):
     reports = audit.parse(said(UNKNOWN)), audit.Report(error="no route")
     code, out = run(monkeypatch, capsys, *reports)
     assert code == 0
@@ -59,13 +59,13 @@ def test_where_nothing_can_be_asked_it_says_that_nothing_was_audited(monkeypatch
     assert run(monkeypatch, capsys, *reports, argv=["--strict"])[0] == 1
 
 
-def test_the_second_source_is_asked_where_the_first_knows_nothing(monkeypatch, capsys):
+def test_the_second_source_is_asked_if_the_first_has_no_answer(monkeypatch, capsys):
     code, out = run(monkeypatch, capsys, audit.Report(error="403"), audit.parse(said(BAD)))
     assert code == 1
     assert "rq 3.0" in out
 
 
-def test_what_is_seen_offline_fails_too(monkeypatch, capsys):
+def test_a_problem_found_offline_fails_as_well(monkeypatch, capsys):
     code, out = run(monkeypatch, capsys, audit.parse(said(GOOD)), wrong=["x is not explained"])
     assert (code, "✗ x is not explained" in out) == (1, True)
 
@@ -75,12 +75,12 @@ def test_what_is_seen_offline_fails_too(monkeypatch, capsys):
     [("nosuchthing>=1,<2", "not installed"), ("flask>=99,<100", "is installed, pyproject.toml wants"),
      ("flask>=3", "no upper bound"), ("urllib3>=2,<3", "not explained")],
 )  # fmt: skip
-def test_offline_checks(dependency, why):
+def test_a_questionable_dependency_is_found_offline(dependency, why):
     found = audit.offline({"dependencies": [dependency]}, {"nosuchthing", "flask"})
     assert any(why in one for one in found), found
 
 
-def test_this_project_passes_what_can_be_checked_offline():
+def test_this_project_passes_the_offline_checks():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

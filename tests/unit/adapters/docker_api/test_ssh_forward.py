@@ -96,7 +96,7 @@ def test_a_forward_that_ended_is_started_again(told: Path) -> None:
     ("said", "kind"),
     [("me@engine: Permission denied (publickey).", EngineFailed), ("Connection timed out", TryAgain)],
 )
-def test_a_refused_login_is_no_passing_trouble(
+def test_a_refused_login_is_not_worth_a_retry(
     told: Path, said: str, kind: type[EngineFailed | TryAgain]
 ) -> None:
     write_stub(told.parent, said)

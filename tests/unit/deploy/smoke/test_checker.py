@@ -95,9 +95,7 @@ def test_it_counts_as_failed_after_its_time_and_the_next_is_not_performed() -> N
         (Answer(500, {}, b"another release answered", 0.0, "r2"), AppFailed),
     ],
 )
-def test_only_another_releases_answer_says_nothing_against_this_one(
-    last: Answer, error: type[Exception]
-) -> None:
+def test_an_answer_of_another_release_is_not_this_ones_failure(last: Answer, error: type[Exception]) -> None:
     one = checker(Engine(Answer(200, {}, b"", 0.0, "r1"), last))
     results = one.identity(SPEC, ROUTE)
     with pytest.raises(AppFailed) as raised:
@@ -169,14 +167,14 @@ def test_a_port_of_a_stopped_container_says_nothing_against_the_application() ->
     assert (found.ok, found.answer) == (False, "refused")
 
 
-def test_trouble_in_finding_the_way_is_the_engines_and_not_repeated() -> None:
+def test_a_failing_preview_is_the_engines_failure_and_not_repeated() -> None:
     clock = Clock()
     with pytest.raises(TryAgain, match="busy"):
         checker(Engine(OK, preview=TryAgain("busy")), clock).run(SPEC, [HttpCheck(get="/")])
     assert clock.at == 0.0
 
 
-def test_a_command_is_run_once_with_the_releases_address_and_cleaned_up() -> None:
+def test_a_command_runs_once_with_the_releases_address_and_is_cleaned_up() -> None:
     engine = Engine(CommandResult(1, "no\n", 1.0))
     [found] = checker(engine).run(SPEC, [RunCheck(run=("./smoke.sh",))])
     assert (found.ok, found.answer, found.attempts, found.seconds) == (False, "exit 1: no", 1, 1.0)
@@ -184,7 +182,7 @@ def test_a_command_is_run_once_with_the_releases_address_and_cleaned_up() -> Non
     assert engine.forgotten == 2
 
 
-def test_a_commands_own_limit_fails_the_check_the_steps_ends_the_step() -> None:
+def test_the_commands_timeout_fails_the_check_and_the_steps_timeout_ends_the_step() -> None:
     engine = Engine(CommandResult(0, "", 1.0))
     [found] = checker(engine).run(SPEC, [RunCheck(run=("a",), within=0.5)])
     assert (found.ok, found.answer) == (False, "did not end within 0.50s and was stopped")

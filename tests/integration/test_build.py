@@ -1,4 +1,4 @@
-"""Point 3: the build, from a commit to a release."""
+"""The build, from a commit to a release."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tags(service: Service, digest: str) -> list[str]:
     return sorted(service.engine.inspect_image(digest)["RepoTags"])
 
 
-def test_03_the_digest_travels_under_the_tags_of_commit_and_release(service: Service) -> None:
+def test_the_same_digest_has_the_tags_of_commit_and_release(service: Service) -> None:
     found = service.show("hello#1")
     release, name = found["release"], f"{service.instance}/hello"
     assert release["image"].startswith("sha256:")
@@ -56,7 +56,7 @@ def test_03_the_digest_travels_under_the_tags_of_commit_and_release(service: Ser
     assert not any(release["commit"] in value for value in labels.values())  # one tree gives one image
 
 
-def test_03_each_step_and_its_output_reach_pusher_and_log(service: Service) -> None:
+def test_each_step_and_its_output_reach_the_pusher_and_the_log(service: Service) -> None:
     # Its own words, or BuildKit has the step in its cache already.
     step = f'RUN echo "a word from {service.instance}" $((6 * 7))'
     dockerfile = web()["Dockerfile"] or ""
@@ -67,7 +67,7 @@ def test_03_each_step_and_its_output_reach_pusher_and_log(service: Service) -> N
         assert re.search(r"\[3/3\] COPY www /www  ([0-9.]+s|cached)", text)
 
 
-def test_03_an_image_of_the_same_tree_is_reused_and_said_so(service: Service) -> None:
+def test_an_image_of_the_same_tree_is_reused_with_a_note(service: Service) -> None:
     before = service.show()
     said = service.push({}, "Nothing changed")
     after = service.show()
@@ -77,7 +77,7 @@ def test_03_an_image_of_the_same_tree_is_reused_and_said_so(service: Service) ->
     assert f"{service.instance}/hello:{after['run']['short']}" in tags(service, after["release"]["image"])
 
 
-def test_03_rebuild_does_not_reuse(service: Service) -> None:
+def test_rebuild_reuses_no_image(service: Service) -> None:
     before = service.show()["release"]
     service.pushlive("deploy", "hello", "--rebuild")
     run = service.run()
@@ -85,7 +85,7 @@ def test_03_rebuild_does_not_reuse(service: Service) -> None:
     assert service.show()["release"]["image"] != before["image"]
 
 
-def test_03_without_a_dockerfile_a_minimal_one_is_shown(service: Service) -> None:
+def test_without_a_dockerfile_a_minimal_one_is_shown(service: Service) -> None:
     before = service.releases()
     said = service.push({"Dockerfile": None}, "No Dockerfile")
     assert "there is no Dockerfile in commit" in said
@@ -94,14 +94,14 @@ def test_03_without_a_dockerfile_a_minimal_one_is_shown(service: Service) -> Non
     assert service.releases() == before
 
 
-def test_03_dockerignore_is_honoured(service: Service) -> None:
+def test_dockerignore_is_honoured(service: Service) -> None:
     ignore = {".dockerignore": "www/*.txt\n!www/kept.txt\n", "www/left.txt": "no\n", "www/kept.txt": "yes\n"}
     service.push({**web(), **ignore}, "With a .dockerignore")
     assert service.page(path="/kept.txt") == "yes\n"
     assert get(service.environments()["live"]["url"] + "/left.txt")[0] == 404
 
 
-def test_03_arguments_target_context_and_dockerfile(service: Service) -> None:
+def test_arguments_target_context_and_dockerfile_are_used(service: Service) -> None:
     service.push({"app/deploy/Dockerfile": TUNED, "outside": "no part of the context\n"}, "Tuned", "tuned")
     assert service.page(name="tuned") == "hello world\n"
     service.push({"outside": "changed\n"}, "Outside of the context", "tuned")
@@ -132,7 +132,7 @@ def test_fault_25_an_unavailable_base_image_is_named(service: Service) -> None:
     assert service.run()["failure"]["whose"] == "engine"
 
 
-def test_03_a_submodule_is_refused_clearly(service: Service) -> None:
+def test_a_submodule_is_refused_with_a_reason(service: Service) -> None:
     clone = service.repository()
     head = clone.commit(web("with a submodule"), "Before")
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib/theirs")

@@ -1,4 +1,4 @@
-"""Issue point 12: the service's own image and its composition, on the real Engine, from a push to its end."""
+"""The service's own image and its composition on the real Engine."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def composed(docker_client: docker.DockerClient, base_images: None) -> Iterator[
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_12_the_composition_takes_a_push_live(composed: Composed) -> None:
+def test_the_composition_takes_a_push_live(composed: Composed) -> None:
     output = composed.push(web("version 1"))
     assert composed.run("hello#1")["outcome"] == "live", output
     assert "r1 ready" in output
@@ -117,23 +117,23 @@ def test_12_the_composition_takes_a_push_live(composed: Composed) -> None:
     assert composed.page("live") == "version 2\n"
 
 
-def test_12_a_revert_from_inside_the_container(composed: Composed) -> None:
+def test_the_command_line_in_the_container_reverts(composed: Composed) -> None:
     composed.inside("revert", "hello", "--reason", "a look back")
     assert composed.page("live") == "version 1\n"
     composed.inside("resume", "hello")
 
 
-def test_12_every_part_says_that_it_is_well(composed: Composed) -> None:
+def test_every_part_becomes_healthy(composed: Composed) -> None:
     until(composed.healthy, 60)
 
 
-def test_12_builds_are_limited_from_inside_the_container(composed: Composed) -> None:
+def test_builds_are_limited_from_inside_the_container(composed: Composed) -> None:
     checks = {one["name"]: one for one in json.loads(composed.inside("doctor", "--json"))["checks"]}
     driver = composed.engine.info()["CgroupDriver"]
     assert ("not limited" in checks["builds"]["text"]) == (driver != "cgroupfs")
 
 
-def test_12_secrets_come_from_files_and_are_in_no_environment(composed: Composed) -> None:
+def test_secrets_come_from_files_and_are_in_no_environment(composed: Composed) -> None:
     body = json.dumps({"zen": "Design for failure."}).encode()
     signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     headers = {
@@ -149,7 +149,7 @@ def test_12_secrets_come_from_files_and_are_in_no_environment(composed: Composed
         assert SECRET not in json.dumps(composed.part(name))
 
 
-def test_12_killed_parts_come_back_and_lose_nothing(composed: Composed) -> None:
+def test_killed_parts_are_restarted_and_lose_nothing(composed: Composed) -> None:
     before = composed.releases()
     for name in ("store", "web", "worker"):
         # The process itself, as a crash would end it: one that `docker kill` ends is not started again.
@@ -160,7 +160,7 @@ def test_12_killed_parts_come_back_and_lose_nothing(composed: Composed) -> None:
     assert composed.page("live") == "version 3\n"
 
 
-def test_12_down_touches_no_traffic_and_down_all_leaves_nothing(composed: Composed) -> None:
+def test_down_touches_no_traffic_and_down_all_leaves_nothing(composed: Composed) -> None:
     url = composed.environments()["live"]["url"]
     composed.compose("down", "--timeout", "40")
     assert get(url) == (200, "version 3\n")

@@ -1,4 +1,4 @@
-"""Point 8: back to the previous good release, at once where it is warm, and what keeps the bad one away."""
+"""Reverts to the previous good release, warm and cold, and what keeps the bad one out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def started(service: Service) -> set[tuple[str, str]]:
     return {(one["Id"], one["State"]["StartedAt"]) for one in service.containers()}
 
 
-def test_08_a_warm_revert_is_one_switch(service: Service) -> None:
+def test_a_warm_revert_is_one_switch(service: Service) -> None:
     before = started(service)
     assert live(service)["revert"]["text"] == "revert ready: r1, warm"
     done = service.pushlive("revert", "hello", "--reason", "we liked the first one better")
@@ -66,7 +66,7 @@ def test_08_a_warm_revert_is_one_switch(service: Service) -> None:
     assert "we liked the first one better" in service.pushlive("status").out
 
 
-def test_08_there_is_no_older_one_to_go_back_to(service: Service) -> None:
+def test_a_revert_without_an_earlier_release_is_refused(service: Service) -> None:
     assert not live(service)["revert"]["ready"]
     done = service.pushlive("revert", "hello", code=3)
     assert "there is no earlier good release to revert to" in done.err
@@ -74,7 +74,7 @@ def test_08_there_is_no_older_one_to_go_back_to(service: Service) -> None:
     assert service.page() == "version 1\n"
 
 
-def test_08_a_hold_stops_the_next_push_before_live_and_resume_lets_it_go_on(service: Service) -> None:
+def test_a_hold_stops_the_next_push_before_live_until_it_is_resumed(service: Service) -> None:
     said = service.push(web("version 3"), "Three")
     assert "waits before live: live is held: we liked the first one better" in said
     assert "pushlive resume hello --env live" in said
@@ -87,7 +87,7 @@ def test_08_a_hold_stops_the_next_push_before_live_and_resume_lets_it_go_on(serv
     assert service.page() == "version 3\n"
 
 
-def test_08_what_was_reverted_stays_away_until_it_is_released_by_name(service: Service) -> None:
+def test_a_reverted_release_stays_in_quarantine_until_it_is_released_by_name(service: Service) -> None:
     done = service.pushlive("deploy", "hello", "--release", "r2", code=1)
     assert "which is in quarantine in live: we liked the first one better" in done.text
     assert "pushlive unquarantine hello r2" in done.text
@@ -101,7 +101,7 @@ def test_08_what_was_reverted_stays_away_until_it_is_released_by_name(service: S
     assert service.page() == "version 2\n"
 
 
-def test_08_to_a_named_release_from_its_kept_image(service: Service) -> None:
+def test_a_revert_to_a_named_release_starts_its_kept_image(service: Service) -> None:
     service.pushlive("revert", "hello", "--to", "r1")
     run = service.run()
     assert (run["kind"], run["release"]) == ("revert", 1)
@@ -112,7 +112,7 @@ def test_08_to_a_named_release_from_its_kept_image(service: Service) -> None:
     service.pushlive("resume", "hello")
 
 
-def test_08_configuration_and_checks_of_the_old_release_come_back_with_it(service: Service) -> None:
+def test_a_revert_restores_the_configuration_and_checks_of_its_release(service: Service) -> None:
     service.push(web("version 5"), "Five")
     service.config.write_text(CONFIG.format(greeting="goodbye", sleep="0"))
     service.push(web("version 6"), "Six")
@@ -131,7 +131,7 @@ def env_of(container: dict[str, Any]) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in container["Config"]["Env"])
 
 
-def test_08_a_cold_revert_starts_the_kept_image(service: Service) -> None:
+def test_a_cold_revert_starts_the_kept_image(service: Service) -> None:
     service.push(web("version 1"), "One", "brief")
     service.push(web("version 2"), "Two", "brief")
     until(lambda: len(live(service, "brief")["slots"]) == 1, 20)  # kept warm no longer

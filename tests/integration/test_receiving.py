@@ -1,4 +1,4 @@
-"""Point 2: receiving a push, from the built-in git server and by webhooks."""
+"""Receiving a push, from the built-in git server and by webhooks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def away(service: Service) -> RemoteRepository:
 # ── (a) the built-in git server ──────────────────────────────────────────────
 
 
-def test_02_a_push_streams_its_stages_and_ends_with_the_command_that_reverts_it(service: Service) -> None:
+def test_a_push_streams_its_stages_and_ends_with_the_revert_command(service: Service) -> None:
     first = service.push(web("version 1"), "The first")
     assert "nothing to revert to yet" in first
     assert "pushlive revert" not in first
@@ -64,7 +64,7 @@ def test_02_a_push_streams_its_stages_and_ends_with_the_command_that_reverts_it(
     assert service.page() == "version 2\n"
 
 
-def test_02_ctrl_c_detaches_and_the_run_goes_on(service: Service) -> None:
+def test_ctrl_c_detaches_and_the_run_continues(service: Service) -> None:
     clone = service.repository("slow")
     clone.commit(web(), "Slow to check")
     pushing = clone.started("push", "pushlive", "main")
@@ -77,7 +77,7 @@ def test_02_ctrl_c_detaches_and_the_run_goes_on(service: Service) -> None:
     assert service.page(name="slow") == "version 1\n"
 
 
-def test_02_a_push_to_another_branch_says_what_to_push(service: Service) -> None:
+def test_a_push_to_another_branch_says_what_to_push(service: Service) -> None:
     clone = service.repository("hello")
     clone.commit({"www/index.html": "a feature\n"}, "A feature")
     runs = len(service.runs())
@@ -90,7 +90,7 @@ def test_02_a_push_to_another_branch_says_what_to_push(service: Service) -> None
     assert len(service.runs()) == runs
 
 
-def test_02_at_a_gate_the_stream_ends_and_says_how_to_promote(service: Service) -> None:
+def test_at_a_gate_the_stream_ends_and_says_how_to_promote(service: Service) -> None:
     said = service.push(web(), "To be let in", "gated")
     assert "waits before live" in said
     assert "pushlive promote gated" in said
@@ -100,7 +100,7 @@ def test_02_at_a_gate_the_stream_ends_and_says_how_to_promote(service: Service) 
     assert service.page(name="gated") == "version 1\n"
 
 
-def test_02_git_says_accepted_and_follow_exits_by_the_result(service: Service) -> None:
+def test_git_says_accepted_and_follow_exits_by_the_result(service: Service) -> None:
     said = service.push(web(command="exit 3"), "Broken")  # git itself ends with 0
     number = service.run()["number"]
     assert f"hello#{number} failed" in said
@@ -109,7 +109,7 @@ def test_02_git_says_accepted_and_follow_exits_by_the_result(service: Service) -
     service.pushlive("follow", "hello#999", code=4)
 
 
-def test_02_a_wrong_token_is_refused(service: Service) -> None:
+def test_a_wrong_token_is_refused(service: Service) -> None:
     clone = service.repository("hello")
     bad = clone.started("push", f"http://ann:wrong@{service.listen}/git/hello.git", "main")
     out, _ = bad.communicate(timeout=20)
@@ -120,7 +120,7 @@ def test_02_a_wrong_token_is_refused(service: Service) -> None:
 # ── (b) webhooks ─────────────────────────────────────────────────────────────
 
 
-def test_02_a_signed_webhook_makes_it_live(service: Service, away: RemoteRepository) -> None:
+def test_a_signed_webhook_goes_live(service: Service, away: RemoteRepository) -> None:
     commit = away.push(web("from elsewhere"), "From elsewhere")
     status, answer = away.deliver(commit)
     assert (status, answer["runs"]) == (202, ["away#1"])
@@ -129,7 +129,7 @@ def test_02_a_signed_webhook_makes_it_live(service: Service, away: RemoteReposit
     assert service.page(name="away") == "from elsewhere\n"
 
 
-def test_02_what_is_no_push_to_the_branch_is_ignored_and_says_why(away: RemoteRepository) -> None:
+def test_an_event_other_than_a_push_to_the_branch_is_ignored_with_a_reason(away: RemoteRepository) -> None:
     commit = away.clone.head
     status, answer = away.deliver(commit, ref="refs/tags/v1")
     assert (status, answer["ignored"]) == (200, "a tag was pushed; only branches are deployed")

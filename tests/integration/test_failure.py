@@ -1,4 +1,4 @@
-"""Point 10: a failure says why, in one card, and keeps what failed for a while."""
+"""A failure is explained in one card, and its container is kept for a while."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
         yield one
 
 
-def test_10_the_card_of_a_crash_has_everything_in_one_place(service: Service) -> None:
+def test_the_card_of_a_crash_has_evidence_differences_and_advice(service: Service) -> None:
     service.config.write_text(CONFIG.format(greeting="goodbye"))
     said = service.push(web(command=CRASH), "The bad one")
     card = [line.removeprefix("remote: ").rstrip() for line in said.splitlines() if "remote:" in line]
@@ -53,7 +53,7 @@ def test_10_the_card_of_a_crash_has_everything_in_one_place(service: Service) ->
     assert service.releases() == {"dev": 1, "live": 1}
 
 
-def test_10_the_failed_container_is_kept_and_then_removed(service: Service) -> None:
+def test_a_failed_container_is_kept_and_then_removed(service: Service) -> None:
     service.push(web(command=CRASH + "; echo again"), "Bad again")
     release = str(service.run()["release"])
     (failed,) = service.containers(environment="dev", release=release)
@@ -67,19 +67,19 @@ def test_10_the_failed_container_is_kept_and_then_removed(service: Service) -> N
     assert service.page("dev") == "version 1\n"
 
 
-def test_10_the_health_answer_is_shown(service: Service) -> None:
+def test_the_answer_of_a_failing_health_path_is_shown(service: Service) -> None:
     said = service.push({**web(), "www/index.html": None, "www/other.html": "no index"}, "No page")
     assert "GET / answered 404" in said
     assert "┌─ dev/start failed · the application" in said
 
 
-def test_10_want_of_memory_is_named(service: Service) -> None:
+def test_running_out_of_memory_is_named(service: Service) -> None:
     said = service.push(web(command="echo filling; tail /dev/zero"), "Too hungry")
     assert "ran out of memory" in said
     assert "Raise `memory` in pipelines.yaml" in said
 
 
-def test_10_a_release_command_that_fails_shows_its_last_lines(service: Service) -> None:
+def test_the_last_lines_of_a_failing_release_command_are_shown(service: Service) -> None:
     said = service.push(web(), "No migration", "migrated")
     assert "┌─ live/release failed · the application" in said
     assert "│ migrating" in said

@@ -1,4 +1,4 @@
-"""Point 9: the command line, and a configuration that changes while the service runs."""
+"""The command line, and a configuration that changes while the service runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def greeting(service: Service, environment: str = "live") -> str:
     return next(str(e) for e in one["Config"]["Env"] if e.startswith("GREETING=")).partition("=")[2]
 
 
-def test_09_init_writes_a_file_that_check_has_nothing_against(service: Service) -> None:
+def test_init_writes_a_file_that_check_accepts(service: Service) -> None:
     folder = service.folder / "new-app"
     folder.mkdir()
     (folder / "Dockerfile").write_text("FROM busybox:1.36\nEXPOSE 3000\n")
@@ -58,7 +58,7 @@ def test_09_init_writes_a_file_that_check_has_nothing_against(service: Service) 
     assert "already exists" in service.pushlive("init", cwd=folder, PUSHLIVE_CONFIG=file, code=3).err
 
 
-def test_09_check_reports_every_problem_with_its_line(service: Service) -> None:
+def test_check_reports_every_problem_with_its_line(service: Service) -> None:
     (service.folder / "bad.yaml").write_text(BAD)
     done = service.pushlive("check", "bad.yaml", code=2)
     assert "bad.yaml:3:" in done.err
@@ -69,7 +69,7 @@ def test_09_check_reports_every_problem_with_its_line(service: Service) -> None:
     assert [problem["line"] for problem in problems] == [3, 3, 4]
 
 
-def test_09_plan_shows_what_would_change_where(service: Service) -> None:
+def test_plan_lists_the_changes_of_each_environment(service: Service) -> None:
     text = CONFIG.format(greeting="goodbye").replace("live: }", "live: {replicas: 2}}", 1)
     (service.folder / "new.yaml").write_text(text)
     done = service.pushlive("plan", "new.yaml")
@@ -81,7 +81,7 @@ def test_09_plan_shows_what_would_change_where(service: Service) -> None:
     assert greeting(service) == "hello"  # a plan changes nothing
 
 
-def test_09_deploy_config_sends_it_with_the_same_image_through_all_stages(service: Service) -> None:
+def test_deploy_config_takes_the_same_image_through_all_stages(service: Service) -> None:
     before = service.show("hello#1")["release"]
     (service.folder / "new.yaml").write_text(CONFIG.format(greeting="goodbye"))
     service.pushlive("deploy", "hello", "--config", "new.yaml")
@@ -94,7 +94,7 @@ def test_09_deploy_config_sends_it_with_the_same_image_through_all_stages(servic
     service.pushlive("resume", "hello")
 
 
-def test_09_runs_show_logs_and_follow_tell_the_same(service: Service) -> None:
+def test_runs_show_logs_and_follow_agree(service: Service) -> None:
     listed = service.pushlive("runs", "hello").out
     assert "hello#2" in listed
     assert "Two, broken" in listed
@@ -111,14 +111,14 @@ def test_09_runs_show_logs_and_follow_tell_the_same(service: Service) -> None:
     assert (end["state"], end["outcome"]) == ("ended", "live")
 
 
-def test_09_retry_is_the_same_once_more(service: Service) -> None:
+def test_retry_repeats_the_same_commit(service: Service) -> None:
     done = service.pushlive("retry", "hello#2", code=1)
     run = service.run()
     assert (run["kind"], run["commit"]) == ("deploy", service.run("hello#2")["commit"])
     assert "exited with code 9" in done.out
 
 
-def test_09_cancel_ends_a_run_and_what_serves_serves_on(service: Service) -> None:
+def test_cancel_ends_a_run_and_the_pusher_is_told(service: Service) -> None:
     clone = service.repository("slow")
     clone.commit(web(), "Slow")
     pushing = clone.started("push", "pushlive", "main")
@@ -131,7 +131,7 @@ def test_09_cancel_ends_a_run_and_what_serves_serves_on(service: Service) -> Non
     assert "has already ended: cancelled" in service.pushlive("cancel", "slow#1", code=3).err
 
 
-def test_09_tokens_have_roles_and_end(service: Service) -> None:
+def test_tokens_have_roles_and_can_be_revoked(service: Service) -> None:
     viewer = service.pushlive("token", "create", "looker", "--role", "viewer").out.strip()
     developer = service.pushlive("token", "create", "builder").out.strip()
     assert "looker" in service.pushlive("token", "list").out
@@ -150,13 +150,13 @@ def test_09_tokens_have_roles_and_end(service: Service) -> None:
     service.pushlive("token", "revoke", "looker")
 
 
-def test_09_a_changed_file_is_taken_up_without_a_restart(service: Service) -> None:
+def test_a_changed_file_applies_without_a_restart(service: Service) -> None:
     service.config.write_text(CONFIG.format(greeting="changed"))
     service.push(web("version 4"), "Four")
     assert (greeting(service, "dev"), greeting(service)) == ("changed", "changed")
 
 
-def test_09_a_wrong_file_is_said_loudly_and_the_last_good_one_stays(service: Service) -> None:
+def test_an_invalid_file_is_reported_everywhere_and_the_last_good_one_stays(service: Service) -> None:
     service.config.write_text(BAD)
     until(lambda: "prt" in service.ask("GET", "/api/status")["config_error"], 10)
     status = service.pushlive("status")
@@ -171,7 +171,7 @@ def test_09_a_wrong_file_is_said_loudly_and_the_last_good_one_stays(service: Ser
     until(lambda: not service.ask("GET", "/api/status")["config_error"], 10)
 
 
-def test_09_gc_removes_what_the_configuration_has_no_more(service: Service) -> None:
+def test_gc_removes_what_is_no_longer_configured(service: Service) -> None:
     assert service.containers(environment="dev")
     service.config.write_text(CONFIG.format(greeting="mended").replace("dev: , ", ""))
     said = service.pushlive("gc").out
@@ -180,13 +180,13 @@ def test_09_gc_removes_what_the_configuration_has_no_more(service: Service) -> N
     assert service.page() == "version 5\n"
 
 
-def test_09_doctor_finds_nothing_wrong(service: Service) -> None:
+def test_doctor_finds_nothing_wrong(service: Service) -> None:
     checks = json.loads(service.pushlive("doctor", "--json", code=None).out)["checks"]
     wrong = [check for check in checks if not check["ok"]]
     assert wrong == []
 
 
-def test_09_ctrl_c_and_down(service: Service) -> None:
+def test_applications_serve_after_ctrl_c_and_down_until_down_all(service: Service) -> None:
     url = service.environments()["live"]["url"]
     service.end()
     assert service.process

@@ -1,4 +1,4 @@
-"""Point 5: smoke checks, each kind of them, and what is kept of their results."""
+"""Each kind of smoke check, and what is kept of its result."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def deploy(service: Service, checks: str) -> dict[str, Any]:
     return service.run()
 
 
-def test_05_each_kind_passes_and_its_result_is_kept(service: Service) -> None:
+def test_each_kind_of_check_passes_and_its_result_is_kept(service: Service) -> None:
     checks = service.run("hello#1")["checks"]["live"]
     assert [check["asked"] for check in checks[1:7]] == [
         "GET /",
@@ -92,7 +92,7 @@ def test_05_each_kind_passes_and_its_result_is_kept(service: Service) -> None:
         ("{run: [no-such-command]}", "no-such-command"),
     ],
 )
-def test_05_each_kind_fails_and_says_what_came_back(service: Service, check: str, answer: str) -> None:
+def test_each_kind_of_check_fails_with_the_answer(service: Service, check: str, answer: str) -> None:
     before = service.environments()["live"]
     run = deploy(service, f"{{get: /}}, {check}, {{get: /never-asked}}")
     assert run["outcome"] == "failed"
@@ -103,7 +103,7 @@ def test_05_each_kind_fails_and_says_what_came_back(service: Service, check: str
     assert (after["release"], after["slot"]) == (before["release"], before["slot"])
 
 
-def test_05_a_command_that_takes_too_long_is_ended(service: Service) -> None:
+def test_a_command_that_takes_too_long_is_ended(service: Service) -> None:
     run = deploy(service, '{run: [sleep, "60"], within: 300ms}')
     assert run["outcome"] == "failed"
     (check,) = run["checks"]["live"][1:]
@@ -113,7 +113,7 @@ def test_05_a_command_that_takes_too_long_is_ended(service: Service) -> None:
     assert not service.engine.containers(all=True, filters={"label": mine})
 
 
-def test_05_a_failing_check_is_repeated_within_its_time(service: Service) -> None:
+def test_a_failing_check_is_repeated_within_its_time(service: Service) -> None:
     run = deploy(service, "{get: /late, retry: 5s}")
     assert run["outcome"] == "failed"
     assert run["checks"]["live"][-1]["attempts"] > 5

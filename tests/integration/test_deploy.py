@@ -1,4 +1,4 @@
-"""Point 4: blue-green in an environment, what its containers are given, and that nobody notices."""
+"""Blue-green in an environment: what its containers are given, and that no request is lost."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def active(service: Service, name: str = "hello") -> list[Any]:
 # ── what a container is given ────────────────────────────────────────────────
 
 
-def test_04_containers_are_as_configured(service: Service) -> None:
+def test_containers_have_the_configured_limits_and_addresses(service: Service) -> None:
     containers = active(service)
     assert len(containers) == 2
     subnet = service.environ["PUSHLIVE_SUBNETS"].rpartition(".")[0].rpartition(".")[0]
@@ -79,7 +79,7 @@ def test_04_containers_are_as_configured(service: Service) -> None:
     assert len({one["Name"] for one in containers}) == 2
 
 
-def test_04_containers_know_commit_release_and_environment(service: Service) -> None:
+def test_containers_have_labels_and_variables_of_their_release(service: Service) -> None:
     run = service.run("hello#2")
     for one in active(service):
         labels, env = one["Config"]["Labels"], one["Config"]["Env"]
@@ -102,7 +102,7 @@ def test_04_containers_know_commit_release_and_environment(service: Service) -> 
 # ── the ways to it ───────────────────────────────────────────────────────────
 
 
-def test_04_port_and_host_names(service: Service) -> None:
+def test_each_host_name_leads_to_its_environment(service: Service) -> None:
     for host in ("hello-live.localhost", "hello.example.com"):
         status, body = get(f"http://{service.proxy}/?text", Host=host)
         assert (status, environment_of(body)) == (200, "one")
@@ -111,7 +111,7 @@ def test_04_port_and_host_names(service: Service) -> None:
     assert get(f"http://{service.proxy}/", Host="nobody.example.com")[0] in (404, 503)
 
 
-def test_04_the_idle_slot_is_reached_by_the_preview_route_alone(service: Service) -> None:
+def test_the_idle_slot_is_reached_only_by_the_preview_route(service: Service) -> None:
     live = service.environments()["live"]
     (idle,) = [slot for slot in live["slots"] if slot != live["slot"]]
     header = backend(port(service) - service.ports[0], idle)
@@ -123,7 +123,7 @@ def test_04_the_idle_slot_is_reached_by_the_preview_route_alone(service: Service
         assert (status, release_of(body)) == (200, "r2")
 
 
-def test_04_before_the_first_deploy_the_route_explains_itself(service: Service) -> None:
+def test_before_the_first_deploy_the_route_answers_503_with_a_reason(service: Service) -> None:
     said = service.push(web(command="exit 3"), "Never started", "brief")
     assert "exited with code 3" in said
     for url in (f"http://127.0.0.1:{port(service, name='brief')}/", f"http://{service.proxy}/"):
@@ -132,7 +132,7 @@ def test_04_before_the_first_deploy_the_route_explains_itself(service: Service) 
         assert "brief-live" in body
 
 
-def test_04_a_taken_port_is_named_before_anything_starts(docker_client: docker.DockerClient) -> None:
+def test_a_port_in_use_is_named_before_anything_starts(docker_client: docker.DockerClient) -> None:
     with tempfile.TemporaryDirectory(prefix="pl-") as folder, socket.socket() as taken:
         one = Service(Path(folder), docker_client.api, CONFIG, {})
         taken.bind(("127.0.0.1", one.ports[3]))
@@ -148,7 +148,7 @@ def test_04_a_taken_port_is_named_before_anything_starts(docker_client: docker.D
 # ── what does not start is not switched to ───────────────────────────────────
 
 
-def test_fault_26_an_exit_at_start_is_said_within_seconds(service: Service) -> None:
+def test_fault_26_an_exit_at_start_is_reported_within_seconds(service: Service) -> None:
     said = service.push(web(command="sh -c 'echo no database; exit 7'"), "Exits", "ports")
     assert "exited with code 7" in said
     assert "no database" in said
@@ -157,26 +157,26 @@ def test_fault_26_an_exit_at_start_is_said_within_seconds(service: Service) -> N
     assert service.releases("ports") == {"live": None}
 
 
-def test_04_another_port_is_named(service: Service) -> None:
+def test_an_application_on_another_port_is_told_which(service: Service) -> None:
     said = service.push(web(port=9090), "Another port", "ports")
     assert "it listens on port 9090, not on 8080" in said
     assert "`port: 9090`" in said
 
 
-def test_04_loopback_alone_is_named(service: Service) -> None:
+def test_an_application_on_loopback_only_is_told_so(service: Service) -> None:
     said = service.push(web(command="httpd -f -p 127.0.0.1:8080 -h /www"), "Loopback", "ports")
     assert "it listens on 127.0.0.1:8080 only" in said
     assert "Let the application listen on 0.0.0.0:8080" in said
 
 
-def test_04_what_does_not_fit_into_memory_is_refused_before_anything_starts(service: Service) -> None:
+def test_a_release_that_does_not_fit_into_memory_is_refused_before_anything_starts(service: Service) -> None:
     said = service.push(web(), "Too large", "greedy")
     assert "1 × 1000.0 GiB" in said or "1 × 1000 GiB" in said
     assert "do not fit beside" in said
     assert service.containers("greedy") == []
 
 
-def test_04_the_old_slot_is_kept_warm_and_then_stopped(service: Service) -> None:
+def test_the_old_slot_is_kept_warm_and_then_stopped(service: Service) -> None:
     service.push(web("version 1"), "One", "brief")
     service.push(web("version 2"), "Two", "brief")
     until(lambda: len(service.containers("brief")) == 1, 20)
@@ -214,7 +214,7 @@ def test_fault_39_a_live_container_removed_by_hand_is_found_and_restored(service
     until(lambda: [one["State"]["Status"] for one in active(service)] == ["running"] * 2, 20)
 
 
-def test_fault_46_after_a_reboot_nobody_gets_anothers_answer(service: Service) -> None:
+def test_fault_46_after_a_reboot_no_answer_comes_from_another_environment(service: Service) -> None:
     service.push(sample("1"), "Other", "other")
     wanted = {
         port(service): "one",

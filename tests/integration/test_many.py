@@ -1,4 +1,4 @@
-"""Point 11: several pipelines and several pushes at once."""
+"""Several pipelines and several pushes at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def spans(service: Service, name: str, stage: str) -> list[tuple[float, float, i
     return sorted(found)
 
 
-def test_11_pipelines_go_on_at_the_same_time(service: Service) -> None:
+def test_pipelines_run_at_the_same_time(service: Service) -> None:
     pushing = []
     for name in NAMES:
         clone = service.repository(name)
@@ -87,7 +87,7 @@ def test_fault_35_pushes_of_one_pipeline_go_one_after_the_other_and_end_at_the_h
             assert number < newer
 
 
-def test_11_a_newer_push_supersedes_a_queued_one(docker_client: docker.DockerClient) -> None:
+def test_a_newer_push_supersedes_a_queued_one(docker_client: docker.DockerClient) -> None:
     with running(docker_client, CONFIG, PUSHLIVE_WORKERS="1") as one:
         clone, pushing = one.repository("one"), []
         for number in range(3):
@@ -108,7 +108,7 @@ def test_11_a_newer_push_supersedes_a_queued_one(docker_client: docker.DockerCli
 # ── 30 pipelines ─────────────────────────────────────────────────────────────
 
 
-def test_11_thirty_pipelines_with_three_environments_fit_on_one_engine(
+def test_thirty_pipelines_with_three_environments_fit_on_one_engine(
     docker_client: docker.DockerClient, base_images: None, instance: str, tmp_path: Path
 ) -> None:
     count = PIPELINES * 3

@@ -1,4 +1,4 @@
-"""Point 7: the times of a run, machine and people apart, against its budget."""
+"""The times of a run, machine and human time apart, against its budget."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shown(service: Service, run: str) -> dict[str, Any]:
     return found
 
 
-def test_07_every_figure_agrees_with_the_others(service: Service) -> None:
+def test_the_figures_of_a_run_agree(service: Service) -> None:
     began = time.time()
     said = service.push(web(), "Timed")
     wall = time.time() - began
@@ -67,13 +67,13 @@ def test_07_every_figure_agrees_with_the_others(service: Service) -> None:
     assert "4:5" in countdown[2]
 
 
-def test_07_the_table_shows_them(service: Service) -> None:
+def test_the_table_has_the_figures_of_a_run(service: Service) -> None:
     text = service.pushlive("show", "hello#1").out
     for word in ("build", "fetch", "dev", "smoke", "live", "verify", "5:00"):
         assert word in text
 
 
-def test_07_over_the_budget_is_said_and_the_overspender_is_named(service: Service) -> None:
+def test_a_run_over_its_budget_names_the_stage_that_overspent(service: Service) -> None:
     said = service.push(web(), "Too slow", "tight")
     found = shown(service, "tight#1")
     assert found["run"]["outcome"] == "live"  # it warns, it ends nothing
@@ -85,7 +85,7 @@ def test_07_over_the_budget_is_said_and_the_overspender_is_named(service: Servic
     assert "serious" in service.pushlive("show", "tight#1").out.lower()
 
 
-def test_07_time_at_a_gate_is_a_persons(service: Service) -> None:
+def test_time_at_a_gate_is_not_machine_time(service: Service) -> None:
     service.push(web(), "Waits", "gated")
     waiting = shown(service, "gated#1")
     assert waiting["run"]["state"] == "waiting"

@@ -1,4 +1,4 @@
-"""Secrets on the real service: given to the containers alone, found nowhere else, and back with a revert."""
+"""Secrets on the real service: in containers, nowhere else, and restored by a revert."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def store_dump(service: Service) -> str:
         return "\n".join(repr(read[client.type(key)](key)) for key in client.scan_iter("*"))
 
 
-def test_13_a_missing_secret_stops_the_run_before_the_build(service: Service) -> None:
+def test_a_missing_secret_stops_the_run_before_the_build(service: Service) -> None:
     said = service.push(web(command=APP), "One")
     assert "PASSWORD for dev, PASSWORD for live, LIVE_ONLY for live" in said
     assert "pushlive secret set hello PASSWORD --env dev" in said
@@ -76,7 +76,7 @@ def test_13_a_missing_secret_stops_the_run_before_the_build(service: Service) ->
     assert "PASSWORD is not set" in told
 
 
-def test_13_a_secret_reaches_the_containers_and_nothing_else(service: Service) -> None:
+def test_a_secret_reaches_the_containers_and_nothing_else(service: Service) -> None:
     said = put(service, FIRST, "hello", "PASSWORD")
     assert "version 1 of PASSWORD is set for every environment" in said.out
     put(service, "only-in-live", "hello", "LIVE_ONLY", "--env", "live")
@@ -107,7 +107,7 @@ def test_13_a_secret_reaches_the_containers_and_nothing_else(service: Service) -
     assert FIRST not in json.dumps([service.engine.inspect_image(image), service.engine.history(image)])
 
 
-def test_fault_21_a_secret_in_the_builds_output_is_masked_though_its_line_is_cut(service: Service) -> None:
+def test_fault_21_a_secret_in_a_cut_line_of_build_output_is_masked(service: Service) -> None:
     """A repository that has it all the same: 8 KiB of a line are one piece, and the value lies across its end."""
     # And an application's line that the Engine keeps in two entries, with the value across both.
     long = "head -c 16379 /dev/zero | tr '\\0' x; echo \"$PASSWORD\"; "
@@ -127,7 +127,7 @@ def test_fault_21_a_secret_in_the_builds_output_is_masked_though_its_line_is_cut
     assert FIRST[5:] not in printed
 
 
-def test_13_a_rotation_goes_live_by_a_deploy_and_a_revert_brings_the_old_one_back(service: Service) -> None:
+def test_a_rotated_secret_goes_live_by_a_deploy_and_a_revert_restores_the_old_one(service: Service) -> None:
     before = service.releases()["live"]
     put(service, SECOND, "hello", "PASSWORD")
     done = service.pushlive("deploy", "hello")
@@ -142,7 +142,7 @@ def test_13_a_rotation_goes_live_by_a_deploy_and_a_revert_brings_the_old_one_bac
     assert "v2" in told.splitlines()[1]
 
 
-def test_13_what_is_made_anew_gets_its_own_version_and_a_revoked_one_is_replaced(service: Service) -> None:
+def test_recreated_containers_get_their_version_or_the_newest_if_it_is_revoked(service: Service) -> None:
     [one] = [c for c in service.containers() if f"PASSWORD={FIRST}" in c["Config"]["Env"]]
     service.engine.remove_container(one["Id"], force=True)
     until(lambda: serves(service, FIRST), 30)
@@ -163,7 +163,7 @@ def serves(service: Service, value: str) -> bool:
         return False
 
 
-def test_13_a_key_that_others_can_read_stops_everything_that_needs_it_and_is_said(service: Service) -> None:
+def test_a_key_that_others_can_read_is_refused_and_reported(service: Service) -> None:
     key = Path(service.data / "secrets.key")
     key.chmod(0o644)
     doctor = service.pushlive("doctor", code=1).out

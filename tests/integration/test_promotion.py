@@ -1,4 +1,4 @@
-"""Point 6: promotion, by itself or by a person, through any number of environments of any name."""
+"""Promotion, automatic or by a person, through any number of environments."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
         yield one
 
 
-def test_06_one_environment_only(service: Service) -> None:
+def test_a_push_goes_through_a_single_environment(service: Service) -> None:
     service.push(web(), "One", "one")
     assert service.releases("one") == {"production": 1}
 
 
-def test_06_five_environments_of_other_names_in_order(service: Service) -> None:
+def test_a_push_goes_through_five_environments_in_order(service: Service) -> None:
     service.push(web(), "Five", "five")
     names = ["alpha", "beta", "gamma-2", "shadow", "world"]
     assert service.releases("five") == dict.fromkeys(names, 1)
@@ -44,7 +44,7 @@ def test_06_five_environments_of_other_names_in_order(service: Service) -> None:
     assert [step["stage"] for step in steps] == names
 
 
-def test_06_a_manual_gate_lets_exactly_the_shown_release_in(service: Service) -> None:
+def test_a_manual_gate_admits_only_the_release_that_was_shown(service: Service) -> None:
     said = service.push(web("version 1"), "Wanted", "gated")
     assert "waits before qa: promotion to qa is manual. To continue with r1: pushlive promote gated" in said
     assert service.releases("gated") == {"dev": 1, "qa": None, "live": None}
@@ -65,13 +65,13 @@ def test_06_a_manual_gate_lets_exactly_the_shown_release_in(service: Service) ->
     assert "r1 promoted to live by first" in service.pushlive("follow", "gated#1").out
 
 
-def test_06_nothing_waits(service: Service) -> None:
+def test_promote_is_refused_if_no_run_waits(service: Service) -> None:
     assert "no run of gated is waiting at a gate" in service.pushlive("promote", "gated", code=3).err
     assert service.api("POST", "/api/pipelines/gated/promote", {})[0] == 409
     assert "one#1 is not waiting at a gate; it is live" in service.pushlive("promote", "one#1", code=3).err
 
 
-def test_06_a_newer_run_takes_the_place_at_the_gate_only_once_it_is_there(service: Service) -> None:
+def test_a_newer_run_supersedes_the_one_at_the_gate_only_when_it_arrives_there(service: Service) -> None:
     service.push(web("version 2"), "Two", "gated")
     service.push(web(command="exit 1"), "Broken", "gated")  # fails in dev: takes nothing away from run 2
     assert service.run("gated#3")["outcome"] == "failed"
@@ -83,14 +83,14 @@ def test_06_a_newer_run_takes_the_place_at_the_gate_only_once_it_is_there(servic
     assert service.api("POST", "/api/pipelines/gated/promote", {"run": 2, "release": 2})[0] == 409
 
 
-def test_06_a_run_at_a_gate_can_be_cancelled(service: Service) -> None:
+def test_a_run_at_a_gate_can_be_cancelled(service: Service) -> None:
     service.pushlive("cancel", "gated#4")
     assert service.run("gated#4")["outcome"] == "cancelled"
     assert service.releases("gated")["qa"] == 1
     service.pushlive("promote", "gated", code=3)
 
 
-def test_06_a_gate_outlives_a_restart_of_the_service(service: Service) -> None:
+def test_a_run_waits_at_its_gate_over_a_restart_of_the_service(service: Service) -> None:
     service.push(web("version 4"), "Four", "gated")
     run = service.run("gated")["id"]
     service.end()
