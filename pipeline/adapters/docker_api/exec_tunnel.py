@@ -19,6 +19,7 @@ from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.http.probe import REFUSED, ProxyProbe
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import EngineFailed, NothingListens, TryAgain
+from pipeline.lib.sockets import DeadlineSocket
 
 # What can relay bytes differs by image: netcat in those based on busybox or Alpine, bash in those based on Debian.
 RELAY = (
@@ -39,7 +40,8 @@ class Wire:
     """One connection. ``near`` is an ordinary socket, which the user closes; ``said``: the relay's error output."""
 
     def __init__(self, response: Any) -> None:
-        self.near, self._own = socket.socketpair()
+        near, self._own = socket.socketpair()
+        self.near = DeadlineSocket.over(near)
         self.said = ""
         # urllib3's buffered reader: the first frame may have come in one packet with the answer's head.
         self._response, self._stream = response, response.raw._fp.fp

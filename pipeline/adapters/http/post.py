@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ssl
-import threading
+from contextlib import closing
 from urllib.parse import urlsplit
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 
-from pipeline.adapters.http.probe import BROKEN, is_late, reason, within
+from pipeline.adapters.deadline_connections import DeadlineHTTPConnection, DeadlineHTTPSConnection
+from pipeline.adapters.http.probe import BROKEN, is_late, reason
 from pipeline.errors import TryAgain
+from pipeline.lib.bounded import Late, TooManyLeft, bounded
+from pipeline.lib.sockets import within
 from pipeline.lib.text import without_path
+
+GRACE = 1.0  # seconds for an exchange to notice that its time is over
 
 
 class HttpPost:
@@ -18,13 +23,19 @@ class HttpPost:
 
     def send(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
         """The status, within ``timeout`` seconds."""
-        connection = _connection(url, timeout)
-        with within(connection, timeout) as late:
-            try:
-                return _send(connection, url, body, headers, late)
-            except BROKEN as error:
-                why = f"no answer within {timeout:g} s" if is_late(error, late) else reason(error)
-                raise TryAgain(f"{without_path(url)}: {why.replace(_target(url), '/…')}") from None
+        late = f"no answer within {timeout:g} s"
+        try:
+            # In a thread of its own, since nothing limits how long a name is looked up.
+            return bounded(
+                lambda: _send(url, body, headers, timeout), timeout + GRACE, name=f"POST {without_path(url)}"
+            )
+        except BROKEN as error:
+            why = late if is_late(error) else reason(error).replace(_target(url), "/…")
+        except Late:
+            why = late
+        except TooManyLeft:
+            why = "too many earlier messages are still waiting for an answer"
+        raise TryAgain(f"{without_path(url)}: {why}")
 
 
 def _connection(url: str, timeout: float) -> HTTPConnection:
@@ -32,8 +43,8 @@ def _connection(url: str, timeout: float) -> HTTPConnection:
     host = parts.hostname or ""
     if parts.scheme == "https":
         context = ssl.create_default_context()
-        return HTTPSConnection(host, parts.port or 443, timeout=timeout, ssl_context=context)
-    return HTTPConnection(host, parts.port or 80, timeout=timeout)
+        return DeadlineHTTPSConnection(host, parts.port or 443, timeout=timeout, ssl_context=context)
+    return DeadlineHTTPConnection(host, parts.port or 80, timeout=timeout)
 
 
 def _target(url: str) -> str:
@@ -41,18 +52,10 @@ def _target(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _send(
-    connection: HTTPConnection, url: str, body: bytes, headers: dict[str, str], late: threading.Event
-) -> int:
-    connection.connect()
-    if late.is_set():  # there was no socket yet to cut
-        raise TimeoutError
+def _send(url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
     more = {"User-Agent": "pushlive", "Connection": "close", **headers}
-    connection.request("POST", _target(url), body, more, preload_content=False, decode_content=False)
-    response = connection.getresponse()
-    status = int(response.status)
-    # The rest of the answer says nothing more, and may never end.
-    response.close()
-    if late.is_set():  # the parser takes a cut connection for the end of the answer
-        raise TimeoutError
-    return status
+    with within(timeout), closing(_connection(url, timeout)) as connection:
+        connection.request("POST", _target(url), body, more, preload_content=False, decode_content=False)
+        # The rest of the answer says nothing more, and may never end.
+        with closing(connection.getresponse()) as response:
+            return int(response.status)

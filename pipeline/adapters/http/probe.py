@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from http.client import HTTPException
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -15,8 +13,10 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
+from pipeline.adapters.deadline_connections import DeadlineHTTPConnection
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import EngineAway, NothingListens, TryAgain
+from pipeline.lib.sockets import within
 
 BODY = 1 << 20  # bytes of a body that are read at most
 SERVED_BY = "x-pushlive-server"
@@ -33,21 +33,20 @@ class HttpProbe:
         """One GET, answered in full within ``timeout`` seconds."""
         parts = urlsplit(route.url)
         began = time.monotonic()
-        connection = self._connection(parts.hostname or "", parts.port or 80, timeout)
-        with within(connection, timeout) as late:
+        with (
+            within(timeout),
+            closing(self._connection(parts.hostname or "", parts.port or 80, timeout)) as one,
+        ):
             try:
-                answer = _ask(connection, route, path, began)
-                if late.is_set():  # the parser takes a cut connection for the end of the answer
-                    raise TimeoutError
-                return answer
+                return _ask(one, route, path, began)
             except BROKEN as error:
-                if is_late(error, late):
+                if is_late(error):
                     why = f"no complete answer within {timeout:g} s"
                     raise TryAgain(f"GET {route.url}{path}: {why}.") from error
                 raise unanswered(f"GET {route.url}{path}", error) from error
 
     def _connection(self, host: str, port: int, timeout: float) -> HTTPConnection:
-        return HTTPConnection(host, port, timeout=timeout)
+        return DeadlineHTTPConnection(host, port, timeout=timeout)
 
     def tcp(self, address: str, port: int, timeout: float) -> float:
         """Opens and closes a connection; returns the seconds that opening took."""
@@ -74,44 +73,20 @@ class ProxyProbe(HttpProbe):
 def _ask(connection: HTTPConnection, route: Route, path: str, began: float) -> Answer:
     headers = {"User-Agent": "pushlive", "Accept": "*/*", "Connection": "close", **route.headers}
     connection.request("GET", path, headers=headers, preload_content=False, decode_content=False)
-    response = connection.getresponse()
-    body = response.read(BODY)
-    if len(body) < BODY:
-        response.read(1)  # raises if less came than was announced
-    names = {name.lower(): value for name, value in response.headers.items()}
-    seconds = time.monotonic() - began
-    return Answer(response.status, names, body, seconds, served_by=names.get(SERVED_BY, ""))
+    # An answer that names its end takes the socket along: closing the connection alone would leave it open.
+    with closing(connection.getresponse()) as response:
+        body = response.read(BODY)
+        if len(body) < BODY:
+            response.read(1)  # raises if less came than was announced
+        names = {name.lower(): value for name, value in response.headers.items()}
+        seconds = time.monotonic() - began
+        return Answer(response.status, names, body, seconds, served_by=names.get(SERVED_BY, ""))
 
 
-@contextmanager
-def within(connection: HTTPConnection, timeout: float) -> Iterator[threading.Event]:
-    """Cuts the connection after ``timeout`` seconds and sets the event; closes it at the end. A socket's own timeout
-    starts again with each byte, this one does not."""
-    late = threading.Event()
-    timer = threading.Timer(timeout, _cut, (connection, late))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield late
-    finally:
-        timer.cancel()
-        connection.close()
-
-
-def _cut(connection: HTTPConnection, late: threading.Event) -> None:
-    late.set()
-    if connection.sock is not None:
-        try:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:  # it has ended by itself
-            return
-
-
-def is_late(error: Exception, late: threading.Event) -> bool:
+def is_late(error: Exception) -> bool:
     """True if that error means that the time was over."""
     # urllib3 counts a refused connection among its timeouts
-    timed_out = isinstance(error, (TimeoutError, UrllibTimeout)) and not isinstance(error, NewConnectionError)
-    return late.is_set() or timed_out
+    return isinstance(error, (TimeoutError, UrllibTimeout)) and not isinstance(error, NewConnectionError)
 
 
 def unanswered(doing: str, error: Exception) -> TryAgain:

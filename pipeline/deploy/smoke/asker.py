@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotSpec
-from pipeline.errors import EngineAway, TimedOut, TryAgain, WrongRelease
+from pipeline.errors import EngineAway, EngineFailed, TimedOut, TryAgain, WrongRelease
+from pipeline.lib.bounded import LIMIT, Late, TooManyLeft, bounded
 from pipeline.lib.units import bracketed
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Deadline, Watch
 from pipeline.ports.engine import Engine
+
+LEEWAY = 30.0  # seconds that an engine may take on top, to open a way there and to say who answered
 
 Redact = Callable[[str], str]
 T = TypeVar("T")
@@ -36,7 +39,7 @@ class SlotAsker:
         """Raises WrongRelease if something other than this release answered; EngineAway if that was because its
         containers were stopped."""
         route = self._route()
-        answer = self.engine.probe.get(route, path, within)
+        answer = self._in_time(lambda: self.engine.probe.get(route, path, within), within, f"GET {path}")
         if not route.expect or answer.served_by in route.expect:
             return answer
         if answer.served_by:
@@ -50,12 +53,14 @@ class SlotAsker:
         """Raises EngineAway if its containers were stopped."""
         self._must_be_there("no connection")
         try:
-            return [self.engine.probe.tcp(one.reach or one.address, port, within) for one in self._running()][
-                -1
-            ]
+            return [self._connect(one.reach or one.address, port, within) for one in self._running()][-1]
         except TryAgain as error:
             self._must_be_there(error.message)
             raise
+
+    def _connect(self, address: str, port: int, within: float) -> float:
+        probe = self.engine.probe
+        return self._in_time(lambda: probe.tcp(address, port, within), within, f"TCP {address}:{port}")
 
     def _must_be_there(self, problem: str) -> None:
         """Raises EngineAway if a container is missing or was stopped, as while a Docker daemon restarts."""
@@ -82,6 +87,22 @@ class SlotAsker:
 
     def without_secrets(self, text: str) -> str:
         return self.redact(text)
+
+    def _in_time(self, ask: Callable[[], T], within: float, doing: str) -> T:
+        """A probe keeps to its own limit. If one does not, or the run has to stop meanwhile, it is left behind: neither
+        the end of a run nor a revert waits for an application."""
+        try:
+            return bounded(ask, within + LEEWAY, self.watch.check, name=doing)
+        except Late:
+            raise TryAgain(
+                f"{doing}: no answer after {within + LEEWAY:g} s; the check was abandoned."
+            ) from None
+        except TooManyLeft:
+            raise EngineFailed(
+                f"{doing}: {LIMIT} earlier checks of this run were abandoned and have not ended yet.",
+                advice="See whether the engine answers (`pushlive doctor`), then "
+                f"`pushlive retry {self.spec.ref.pipeline}#{self.spec.run}`.",
+            ) from None
 
     def _route(self) -> Route:
         if self.route is None:

@@ -66,11 +66,55 @@ def test_a_body_is_cut() -> None:
         assert len(HttpProbe().get(route, "/", 5).body) == BODY
 
 
-def drip(connection: socket.socket, _: bytes) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\n")
-    for _ in range(100):
-        connection.sendall(b"X: y\r\n")
-        time.sleep(0.02)
+def dripping(head: bytes, piece: bytes, every: float = 0.02) -> Callable[[socket.socket, bytes], None]:
+    """Sends ``piece`` again and again until the client closes."""
+
+    def talk(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(piece)
+            time.sleep(every)
+
+    return talk
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+ENDLESS = {
+    "status-line": dripping(b"HTTP/1.1 200 ", b"O"),
+    "headers": dripping(OK, b"X: y\r\n", 0.005),
+    "one-header": dripping(OK + b"X: ", b"y"),
+    "continue": dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0),
+    "early-hints": dripping(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body-with-length": dripping(OK + b"Content-Length: 2000\r\nConnection: close\r\n\r\n", b"x"),
+    "body-without-length": dripping(OK + b"Connection: close\r\n\r\n", b"x"),
+    "chunks": dripping(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "one-chunk": dripping(OK + b"Transfer-Encoding: chunked\r\n\r\n2000\r\n", b"x"),
+    "chunk-size": dripping(OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    "trailers": dripping(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    "redirect": dripping(b"HTTP/1.1 302 Found\r\nLocation: /a\r\nContent-Length: 2000\r\n\r\n", b"x"),
+}
+
+
+@pytest.mark.parametrize("talk", ENDLESS.values(), ids=ENDLESS)
+def test_fault_50_an_answer_without_an_end_is_given_up_in_time(
+    talk: Callable[[socket.socket, bytes], None],
+) -> None:
+    closed = threading.Event()
+
+    def until_closed(connection: socket.socket, request: bytes) -> None:
+        try:
+            talk(connection, request)
+        finally:
+            closed.set()
+
+    began = time.monotonic()
+    with server(until_closed) as route:
+        # 1xx answers other than 100 are taken for the answer itself, and endless trailers for none of its body
+        with suppress(TryAgain):
+            answer = HttpProbe().get(route, "/", 0.3)
+            assert answer.status == 103 or answer.body == b""
+        assert time.monotonic() - began < 3
+        assert closed.wait(3)  # nothing keeps the connection
 
 
 def reset(connection: socket.socket, _: bytes) -> None:
@@ -80,7 +124,7 @@ def reset(connection: socket.socket, _: bytes) -> None:
 @pytest.mark.parametrize(
     ("talk", "said"),
     [
-        (drip, "no complete answer within 0.2 s"),
+        (dripping(OK, b"X: y\r\n"), "no complete answer within 0.2 s"),
         (lambda connection, _: time.sleep(0.4), "no complete answer within 0.2 s"),
         (lambda connection, _: connection.sendall(b"SSH-2.0-nonsense\r\n"), "SSH-2.0"),
         (lambda connection, _: None, "closed|reset|aborted"),

@@ -1,0 +1,120 @@
+"""Sockets on which every wait ends by one deadline, whatever comes in meanwhile.
+
+A socket's own timeout starts again with each byte, so a peer that sends one byte a second is never late. ``within``
+sets a deadline for the thread that calls it; a ``DeadlineSocket`` looks at it before each read, write and handshake.
+The libraries above (http.client, urllib3, requests, websocket) may hold such a socket in any way: it is the socket that
+ends the wait, and no other thread has to find it.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+CHUNK = 1 << 16  # bytes read at once
+
+
+class _Here(threading.local):
+    end = math.inf  # on the monotonic clock
+
+
+_here = _Here()
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Everything that this thread does inside on a ``DeadlineSocket`` ends within so many seconds, with TimeoutError.
+    None for no limit. Of nested limits, the first to end counts."""
+    before = _here.end
+    if seconds is not None:
+        _here.end = min(before, time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _here.end = before
+
+
+def remaining() -> float:
+    """Seconds until this thread's deadline, never negative; infinite without one."""
+    return max(0.0, _here.end - time.monotonic())
+
+
+@contextmanager
+def _limited(one: socket.socket) -> Iterator[None]:
+    left = remaining()
+    if left == math.inf:
+        yield
+        return
+    if left <= 0:
+        raise TimeoutError("timed out")
+    own = one.gettimeout()
+    one.settimeout(left if own is None else min(own, left))
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # another thread closed it
+            one.settimeout(own)
+
+
+class DeadlineSocket(socket.socket):
+    """A plain socket that keeps to ``within``."""
+
+    @classmethod
+    def over(cls, plain: socket.socket) -> DeadlineSocket:
+        """The same connection; ``plain`` gives it up."""
+        timeout = plain.gettimeout()
+        own = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        own.settimeout(timeout)
+        return own
+
+    def connect(self, address: Any) -> None:
+        with _limited(self):
+            super().connect(address)
+
+    def recv(self, *arguments: Any) -> bytes:
+        with _limited(self):
+            return super().recv(*arguments)
+
+    def recv_into(self, *arguments: Any) -> int:
+        with _limited(self):
+            return super().recv_into(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        with _limited(self):
+            return super().send(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        with _limited(self):
+            super().sendall(*arguments)
+
+
+class DeadlineTLSSocket(ssl.SSLSocket):
+    """A TLS socket that keeps to ``within``. The handshake takes at most the timeout of the socket below, in all."""
+
+    def read(self, *arguments: Any) -> Any:
+        with _limited(self):
+            return super().read(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        with _limited(self):
+            return super().send(*arguments)
+
+
+def keep_to_deadline(one: Any) -> None:
+    """Makes a TLS socket that a library has wrapped, with a context of its own, keep to ``within``."""
+    if type(one) is ssl.SSLSocket:
+        one.__class__ = DeadlineTLSSocket  # it has the same layout, and wrapping it once more is impossible
+
+
+def receive_all(one: DeadlineSocket) -> bytes:
+    """Everything until the other end closes."""
+    parts = []
+    while part := one.recv(CHUNK):
+        parts.append(part)
+    return b"".join(parts)
