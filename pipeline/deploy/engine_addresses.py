@@ -61,6 +61,12 @@ def inside(environment: Environment) -> str:
     return where.kind.inside(where, f"{pipeline}-{name}", service_name(pipeline, name))
 
 
+def never_used(environment: Environment) -> bool:
+    """True if no release ever served there and no slot is taken, on an engine other than this machine's own: it may be
+    one that does not exist, by a mistake in pipelines.yaml."""
+    return not (environment.slots or environment.good or kind_of(environment.engine).local)
+
+
 def refuse_move(environment: Environment, release: Release, key: str) -> None:
     """Raises ConfigError if the environment has slots on another engine: no switch moves traffic between engines."""
     if environment.engine == key or not environment.slots:

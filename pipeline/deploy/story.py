@@ -253,9 +253,7 @@ class Story:
         if environment.engine == key:
             return environment
         engine_addresses.refuse_move(environment, release, key)
-        self._context.still_ours()
-        before = self._adapters.engines.of(environment.engine)
-        before.slots.remove(slots.slot_ref(environment, SLOTS[0]))  # its routes; its slots are empty
+        self._leave_engine(environment)
 
         def move(transaction: Transaction, run: Run) -> Run:
             transaction.put_environment(replace(transaction.environment(environment.name), engine=key))
@@ -263,6 +261,21 @@ class Story:
 
         self._context.change(move)
         return self._record(release, environment.name)
+
+    def _leave_engine(self, environment: Environment) -> None:
+        """Removes the environment's routes there; its slots are empty. An engine that never had anything may not even
+        exist."""
+        self._context.still_ours()
+        try:
+            before = self._adapters.engines.of(environment.engine)
+            before.slots.remove(slots.slot_ref(environment, SLOTS[0]))
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            if not engine_addresses.never_used(environment):
+                raise
+            text = f"{environment.engine}, where nothing ever ran, was not asked to remove anything: {error.message}"
+            self._context.note(text, environment.name, "warning")
 
     def _repair(self, environment: Environment, lease: Lease) -> None:
         """A proxy that lost its state may serve the very slot that is about to be emptied: it is reconciled first, as

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pipeline.config.engines import kind_of
+from pipeline.deploy import engine_addresses
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
-from pipeline.errors import TryAgain
+from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
 from pipeline.lib.retry import poll
 from pipeline.maintenance.jobs import Jobs
 from pipeline.store import Lease
@@ -28,36 +27,52 @@ class Gc:
         self._store = jobs.services.store
 
     def run(self) -> tuple[str, ...]:
+        """Raises StoreUnavailable. Anything else that goes wrong is said, and stops only the part it is in."""
         _, config = self._services.configurations.current()
-        said = self._jobs.image_gc.run() + self._strangers()
-        for environment in tuple(self._environments()):
+        environments, unread = self._environments()
+        said = [*unread.values(), *self._images(), *self._strangers(environments, frozenset(unread))]
+        for environment in environments:
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:
-                try:
-                    said.append(self._remove(environment))
-                except TryAgain as error:
-                    said.append(
-                        f"{environment.id} is no longer in pipelines.yaml, but was not removed: {error}"
-                    )
+                said.append(self._remove(environment))
         return tuple(said) or ("Nothing to clean up.",)
 
-    def _environments(self) -> Iterator[Environment]:
+    def _environments(self) -> tuple[list[Environment], dict[str, str]]:
+        """Every recorded environment, and what is wrong in each pipeline whose records cannot be read."""
+        found: list[Environment] = []
+        unread: dict[str, str] = {}
         for pipeline in self._store.pipelines():
-            yield from self._store.environments(pipeline).values()
+            try:
+                found += self._store.environments(pipeline).values()
+            except DamagedRecord as error:
+                unread[pipeline] = f"{pipeline} was left as it is: {error}"
+        return found, unread
+
+    def _images(self) -> list[str]:
+        try:
+            return self._jobs.image_gc.run()
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            return [f"old images were not removed: {error}"]
 
     # ── environments without a record ────────────────────────────────────────
 
-    def _strangers(self) -> list[str]:
+    def _strangers(self, environments: list[Environment], unread: frozenset[str]) -> list[str]:
         """Our containers in environments that have no record. Only `gc` removes them: after the loss of a store,
-        what still serves must not be taken down."""
-        known = {(e.pipeline, e.name) for e in self._environments()}
-        engines = self._adapters.engines
-        try:
-            found = (ref for key in engines.in_use() for ref in engines.of(key).slots.slots())
-            strangers = [ref for ref in found if (ref.pipeline, ref.environment) not in known]
-        except TryAgain as error:
-            return [f"containers without a record were not looked for: {error}"]
-        return [self._remove_stranger(ref) for ref in strangers]
+        what still serves must not be taken down. ``unread``: pipelines whose records may well name them."""
+        known = {(e.pipeline, e.name) for e in environments}
+        said: list[str] = []
+        for key in self._adapters.engines.in_use():
+            try:
+                for ref in tuple(self._adapters.engines.of(key).slots.slots()):
+                    if ref.pipeline not in unread and (ref.pipeline, ref.environment) not in known:
+                        said.append(self._remove_stranger(ref))
+            except StoreUnavailable:
+                raise
+            except PushliveError as error:
+                said.append(f"containers without a record on {key} were not looked for: {error}")
+        return said
 
     def _remove_stranger(self, ref: SlotRef) -> str:
         name = f"{ref.pipeline}/{ref.environment}"
@@ -74,16 +89,37 @@ class Gc:
     # ── environments that are not configured any more ────────────────────────
 
     def _remove(self, environment: Environment) -> str:
-        """Removes the environment under its lease: else reconciliation would start again what was removed."""
+        try:
+            return self._remove_under_lease(environment)
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            return f"{environment.id} is no longer in pipelines.yaml, but was not removed: {error}"
+
+    def _remove_under_lease(self, environment: Environment) -> str:
+        """Under its lease: else reconciliation would start again what was removed."""
         lease = None if self._awaited(environment) else self._lease_of(environment)
         if lease is None:
             return f"{environment.id} is no longer in pipelines.yaml, but a run is at work there"
         with LeaseHeartbeat(self._store) as heartbeat:
             heartbeat.hold(lease)
+            left = self._leave_engine(environment)
+            self._store.forget_environment(environment.pipeline, environment.name)
+        return f"{environment.id} is no longer in pipelines.yaml and was removed{left}"
+
+    def _leave_engine(self, environment: Environment) -> str:
+        """Removes it from its engine. If nothing ever ran there, an engine that does not exist is no reason to ask for
+        it for ever: what was not done is returned. Raises what the engine raises."""
+        try:
             ref = slots.slot_ref(environment, environment.active or "blue")
             self._adapters.engines.of(environment.engine).slots.remove(ref)
-            self._store.forget_environment(environment.pipeline, environment.name)
-        return f"{environment.id} is no longer in pipelines.yaml and was removed"
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            if not engine_addresses.never_used(environment):
+                raise
+            return f"; nothing ever ran there, and {environment.engine} was not asked to remove anything: {error}"
+        return ""
 
     def _awaited(self, environment: Environment) -> bool:
         """True while a run that has not ended goes there."""

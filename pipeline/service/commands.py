@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import loading, ownership
+from pipeline.config import loading
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.deploy import admission
@@ -14,13 +14,10 @@ from pipeline.deploy.admission import Accepted
 from pipeline.domain import audit_chain, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Kind, Push, Run, State
-from pipeline.errors import ConfigError, Forbidden, RequestError
-from pipeline.service import transactions, views
+from pipeline.errors import ConfigError, RequestError
+from pipeline.service import permissions, transactions, views
 from pipeline.service.credentials import Credentials
 from pipeline.store import Transaction
-
-MAINTAINER = ownership.Owner.MAINTAINER
-SHOWN = 10  # keys in one message
 
 
 class Commands(Credentials):
@@ -74,9 +71,10 @@ class Commands(Credentials):
             stages = self._changed(current, config, pipeline, by).stages
         base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit_chain.actor(by).name)
         if config:
-            base = replace(
-                base, config=self._store.put_config(config), from_release=release or self._live(pipeline)
-            )
+            image_of = release or self._live(pipeline)
+            self._store.release(pipeline, image_of)
+            self._refuse_without_image(pipeline, image_of)
+            base = replace(base, config=self._store.put_config(config), from_release=image_of)
             text = f"a changed configuration with the image of r{base.from_release}"
         elif release is not None:
             found = self._store.release(pipeline, release)
@@ -112,8 +110,10 @@ class Commands(Credentials):
         again: str = "",
     ) -> Run:
         """Puts the previous good release, or ``to``, back. Sets a hold and a quarantine, and stops the run that is at
-        work in that environment. Raises RequestError if there is nothing to go back to."""
+        work in that environment. Raises RequestError if there is nothing to go back to, and Forbidden if a developer
+        names a release that was never good there."""
         digest, name = self._environment_name(pipeline, environment)
+        permissions.refuse_skipping(self._store.environment(pipeline, name), to, audit_chain.actor(by))
         self._refuse_unready(pipeline, name, to)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
@@ -240,17 +240,7 @@ class Commands(Credentials):
         """The pipeline in a configuration that was sent. Raises ConfigError, NotFound or Forbidden."""
         changed = loading.load(text)
         pipeline = self._known(changed, name, "the file that was sent")
-        who = audit_chain.actor(by)
-        keys = () if who.role == MAINTAINER else ownership.maintainers(current, changed, name)
-        if keys:
-            raise Forbidden(
-                f"only a maintainer may change {', '.join(keys[:SHOWN])}"
-                + (f" and {len(keys) - SHOWN} more keys" if len(keys) > SHOWN else "")
-                + f", and {who.name} is not one.",
-                advice="Take these keys over from the configuration in force (`pushlive plan FILE` shows the "
-                "differences), or ask a maintainer to change them in pipelines.yaml. A developer may change "
-                f"{', '.join(ownership.DEVELOPERS)}.",
-            )
+        permissions.refuse_changes(current, changed, name, audit_chain.actor(by))
         return pipeline
 
     def _live(self, pipeline: str) -> int:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from flask.testing import FlaskClient
 
+from pipeline.domain.run import Outcome
 from tests.story.conftest import World
 from tests.support.every_key import IN_FORCE, changed
 from webhooks.app import create_app
@@ -27,7 +28,7 @@ class Api:
     ) -> tuple[int, str]:
         """The status, and what was answered."""
         text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False)
-        return self.post(f"/api/pipelines/{pipeline}/deploy", role, {"config": text, "release": 1, **more})
+        return self.post(f"/api/pipelines/{pipeline}/deploy", role, {"config": text, **more})
 
     def post(self, path: str, role: str, body: dict[str, Any]) -> tuple[int, str]:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"}
@@ -42,7 +43,10 @@ class Api:
 @pytest.fixture(scope="module")
 def api(valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Api:
     """One service for all: what is refused leaves nothing behind."""
-    return Api(World(valkey, tmp_path_factory.mktemp("roles"), yaml.safe_dump(IN_FORCE, sort_keys=False)))
+    world = World(valkey, tmp_path_factory.mktemp("roles"))
+    assert world.push("one").outcome == Outcome.LIVE
+    world.configure(yaml.safe_dump(IN_FORCE, sort_keys=False))
+    return Api(world)
 
 
 def sent(**changes: Any) -> dict[str, Any]:
@@ -113,3 +117,29 @@ def test_a_retry_is_judged_by_the_configuration_in_force(api) -> None:
     status, text = api.post(f"/api/runs/hello/{run}/retry", "developer", {})
     assert (status, "only a maintainer may change pipelines.hello.smoke" in text) == (403, True), text
     assert api.post(f"/api/runs/hello/{run}/retry", "maintainer", {})[0] == 202
+
+
+def test_the_image_of_a_release_that_does_not_exist_is_refused_at_once(api) -> None:
+    status, text = api.deploy(IN_FORCE, release=99)
+    assert (status, "r99" in text) == (404, True), text
+
+
+def test_a_revert_is_no_way_around_the_stages(make_world) -> None:
+    """A release that failed in dev does not get to live by `revert --to`; a maintainer may do even that."""
+    world = make_world("pipelines: {hello: {smoke: [{get: /}], environments: {dev: , live: {smoke: []}}}}")
+    api = Api(world)
+    assert world.push("one").outcome == Outcome.LIVE
+    world.break_app(2)
+    assert world.push("two").stage == "dev"
+    status, text = api.post("/api/pipelines/hello/revert", "developer", {"to": 2})
+    assert status == 403
+    assert text.startswith(
+        "r2 was never verified in hello/live, and only a maintainer may revert to such a release"
+    )
+    assert "`pushlive deploy hello --release r2` takes it through every stage." in text
+    assert world.environment("live").hold is None
+    assert world.push("three").outcome == Outcome.LIVE
+    assert api.post("/api/pipelines/hello/revert", "developer", {"to": 1})[0] == 202
+    world.work()
+    assert world.serving()["live"] == 1
+    assert api.post("/api/pipelines/hello/revert", "maintainer", {"to": 2})[0] == 202
