@@ -25,10 +25,18 @@ EXECUTED = {
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "jsonpickle"}
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+@cache
+def nodes_of(text: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(text)))
+
+
+@cache
+def calls_of(text: str) -> tuple[tuple[str, ast.Call], ...]:
+    return tuple((ast.unparse(node.func), node) for node in nodes_of(text) if isinstance(node, ast.Call))
+
+
+def calls(path: Path) -> tuple[tuple[str, ast.Call], ...]:
+    return calls_of(path.read_text())
 
 
 def names(path: Path) -> str:
@@ -37,10 +45,9 @@ def names(path: Path) -> str:
 
 @pytest.mark.parametrize("path", [*SOURCES, *SCRIPTS], ids=names)
 def test_fault_45_nothing_that_is_read_is_executed_or_unpickled(path: Path) -> None:
-    tree = ast.parse(path.read_text())
     imported = {
         name.split(".")[0]
-        for node in ast.walk(tree)
+        for node in nodes_of(path.read_text())
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in [*(alias.name for alias in node.names), getattr(node, "module", None) or ""]
     }

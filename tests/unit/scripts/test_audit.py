@@ -32,6 +32,7 @@ def run(monkeypatch, capsys, *reports, wrong=(), argv=()):
     left = list(reports)
     monkeypatch.setattr(audit, "ask", lambda _: left.pop(0))
     monkeypatch.setattr(audit, "offline", lambda *_: list(wrong))
+    monkeypatch.setattr(audit, "conflicts", list)
     monkeypatch.setattr(audit.sys, "argv", ["audit", *argv])
     code = audit.main()
     return code, capsys.readouterr().out
@@ -85,3 +86,4 @@ def test_this_project_passes_the_offline_checks():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert audit.offline(project, audit.explained()) == []
+    assert audit.conflicts() == []
