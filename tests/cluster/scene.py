@@ -57,10 +57,8 @@ def config(registry: str, namespace: str) -> str:
 class ClusterScene(Scene):
     """``api``: as the cluster's administrator, directly; the service goes through the ``gateway``."""
 
-    names = (*NAMES, HERE)
-
     def __init__(self, service: Service, api: KubeApi, gateway: Gateway) -> None:
-        super().__init__(service, 0)
+        super().__init__(service, 0, (*NAMES, HERE))
         self.api, self.gateway = api, gateway
 
     def page(self, name: str) -> str:

@@ -25,6 +25,7 @@ from tests.support.remote_repository import RemoteRepository
 from tests.support.service import Service, get, running
 
 NAMES = tuple(f"app{number}" for number in range(1, 7))  # pushed to the built-in git server
+FEW = NAMES[:3]  # enough where they are tried one after the other: the others must go on serving
 AWAY = 5  # more applications, whose repositories are elsewhere: told of by webhooks
 SERVICE = "{memory: 16MiB, stop: 1s, ready: 20s, release: [sh, -c, 'echo migrating; sleep 0.3']}"
 UP = ("-m", "tests.faults.up")
@@ -36,12 +37,12 @@ def away_names(number: int) -> tuple[str, ...]:
     return tuple(f"away{n + 1}" for n in range(number))
 
 
-def config(away: int) -> str:
+def config(away: int, names: tuple[str, ...]) -> str:
     lines = ["pipelines:"]
-    for name in (*NAMES, *away_names(away)):
-        source = f'source: {{url: "file://FOLDER/{name}.git"}}, ' if name not in NAMES else ""
+    for name in (*names, *away_names(away)):
+        source = f'source: {{url: "file://FOLDER/{name}.git"}}, ' if name not in names else ""
         smoke = "smoke: [{get: /, contains: version}]"
-        service = SERVICE if name in NAMES else "{memory: 16MiB, stop: 1s}"
+        service = SERVICE if name in names else "{memory: 16MiB, stop: 1s}"
         lines.append(f"  {name}: {{{source}service: {service}, {smoke}, environments: {{live: }}}}")
     return "\n".join(lines) + "\n"
 
@@ -56,9 +57,10 @@ def application(version: str) -> dict[str, str | None]:
 class Scene:
     """On this machine's Docker Engine; ``tests.cluster.scene`` tells what is different on a cluster."""
 
-    names = NAMES  # those that are pushed to the built-in git server
+    names: tuple[str, ...]  # those that are pushed to the built-in git server
 
-    def __init__(self, service: Service, away: int) -> None:
+    def __init__(self, service: Service, away: int, names: tuple[str, ...] = NAMES) -> None:
+        self.names = names
         self.service, self.away_names = service, away_names(away)
         self.traps = Path(service.environ[FOLDER])
         self.traps.mkdir()
@@ -161,17 +163,19 @@ class Scene:
 
 
 @contextmanager
-def scene(client: docker.DockerClient, away: int = AWAY, **environ: str) -> Iterator[Scene]:
-    """A service with the applications of ``NAMES`` live; ``away`` more are elsewhere, and not live yet."""
+def scene(
+    client: docker.DockerClient, away: int = AWAY, names: tuple[str, ...] = NAMES, **environ: str
+) -> Iterator[Scene]:
+    """A service with the applications of these names live; ``away`` more are elsewhere, and not live yet."""
     environ = {
         "PUSHLIVE_GIT_ALLOW": "file://FOLDER/",
         "PUSHLIVE_WORKERS": str(WORKERS),
         FOLDER: f"FOLDER/traps-{secrets.token_hex(2)}",
         **environ,
     }
-    with running(client, config(away), (sys.executable, *UP), **environ) as service:
-        one = Scene(service, away)
-        one.begin(NAMES)
+    with running(client, config(away, names), (sys.executable, *UP), **environ) as service:
+        one = Scene(service, away, names)
+        one.begin(names)
         yield one
 
 
@@ -182,8 +186,9 @@ def own_scene() -> Iterator[Scene]:
         client = docker.DockerClient(base_url=engine.host)
         try:
             with scene(
-                client, DOCKER_HOST=engine.host, PUSHLIVE_SUBNETS=engine.subnets, PUSHLIVE_DISK_FREE="1MiB"
-            ) as one:
+                client, names=FEW, DOCKER_HOST=engine.host, PUSHLIVE_SUBNETS=engine.subnets,
+                PUSHLIVE_DISK_FREE="1MiB",
+            ) as one:  # fmt: skip
                 one.dockerd = engine
                 yield one
         finally:

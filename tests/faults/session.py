@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from pipeline.adapters.docker_api.client import client
 from tests.faults.registry import Fault, Tally
-from tests.faults.scene import NAMES, Scene, own_scene, scene
+from tests.faults.scene import FEW, Scene, own_scene, scene
 from tests.faults.trial import Result, attempt
 
 Opened = Callable[[], AbstractContextManager[Scene]]
@@ -24,7 +24,7 @@ Opened = Callable[[], AbstractContextManager[Scene]]
 SCENES: dict[tuple[str, ...], Opened] = {
     ("main", "alone"): lambda: scene(client()),
     ("own",): own_scene,
-    ("large",): lambda: scene(client(), 20, PUSHLIVE_WORKERS="8"),
+    ("large",): lambda: scene(client(), 20, FEW, PUSHLIVE_WORKERS="8"),
 }
 WEIGHTS: dict[tuple[str, ...], int] = {("main", "alone"): 12, ("own",): 3, ("large",): 1}
 # The bounded form: the services of one lane come one after the other, the lanes go side by side. What needs the
@@ -68,7 +68,7 @@ class Session:
     def beside(self, one: Scene, faults: Iterable[Fault]) -> None:
         """Several at once, each on an application of its own."""
         free: SimpleQueue[str] = SimpleQueue()
-        for name in NAMES:
+        for name in one.names:
             free.put(name)
 
         def run(fault: Fault, seed: str) -> None:
@@ -89,7 +89,7 @@ class Session:
             if self.stopped.is_set():
                 return
             seed = self._next_seed(fault)
-            self.keep(attempt(fault, one, random.Random(f"{seed}-name").choice(NAMES), seed))
+            self.keep(attempt(fault, one, random.Random(f"{seed}-name").choice(one.names), seed))
 
     def _next_seed(self, fault: Fault) -> str:
         """The same for the same try of that fault, however the tries are divided."""
@@ -127,6 +127,8 @@ def bounded(session: Session, chosen: Iterable[Fault], opened: Callable[[str], O
 
 
 def _opened(kind: str) -> Opened:
+    if kind == "alone":
+        return lambda: scene(client(), names=FEW)
     return next(opened for kinds, opened in SCENES.items() if kind in kinds)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,7 +43,7 @@ class Services:
                 self.opened[kind] += 1
             if (self.broken, self.at) == (kind, "opening"):
                 raise AssertionError("not true within 40 s")
-            yield kind
+            yield SimpleNamespace(kind=kind, names=("one", "two", "three"))
             if (self.broken, self.at) == (kind, "end"):
                 raise AssertionError("not ended within 60 s")
 
@@ -55,7 +56,7 @@ def tried(monkeypatch):
     found = []
 
     def attempt(fault, scene, name, seed):
-        found.append((fault.name, scene, name, seed))
+        found.append((fault.name, scene.kind, name, seed))
         return Result(fault, "", [], [], 1.0)
 
     monkeypatch.setattr(sessions, "attempt", attempt)
