@@ -14,6 +14,7 @@
     │   └── DamagedRecord    a record in the store is not as Pushlive writes it; the message names its key
     ├── TryAgain             a temporary problem: repeating the step is harmless
     │   ├── StoreUnavailable
+    │   │   └── StoreUnknown   the store is empty beside an installation that runs: a person decides
     │   ├── NothingListens   an application's machine refused the connection
     │   └── EngineAway       the engine's own API or proxy does not answer, or its containers were stopped with it,
     │                        which says nothing against what runs there
@@ -102,6 +103,10 @@ class TryAgain(PushliveError):
 
 class StoreUnavailable(TryAgain):
     pass
+
+
+class StoreUnknown(StoreUnavailable):
+    """The store knows nothing of this installation, and what it should know may still run."""
 
 
 class NothingListens(TryAgain):

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
 from pipeline.config.settings import Secret, Settings
-from pipeline.errors import PushliveError, StoreUnavailable
+from pipeline.errors import PushliveError, StoreUnavailable, StoreUnknown
 from pipeline.lib.text import printable
 from webhooks import api, pages
 from webhooks.context import WebContext
@@ -117,8 +117,8 @@ def _add_error_handlers(app: Flask) -> None:
         status = status_of(error)
         if status >= 500:
             log.warning("%s %s: %s", request.method, request.path, error)
-        if status == 503 and request.path.startswith("/hooks/"):  # the sender does not need the cause
-            error = StoreUnavailable("the push was not stored", advice="Deliver it again.")
+        if status == 503 and request.path.startswith("/hooks/"):
+            error = StoreUnavailable(_not_stored(error), advice="Deliver it again.")
         return _rendered(error.message, error.advice, as_json(error))
 
     @app.errorhandler(HTTPException)
@@ -130,6 +130,12 @@ def _add_error_handlers(app: Flask) -> None:
             if name in ("Allow", "Location", "Retry-After"):
                 answer.headers[name] = value
         return _rendered(error.name or "Error", advice, answer)
+
+
+def _not_stored(error: PushliveError) -> str:
+    """What a webhook's sender is told: whether to wait for seconds or for a person, and no more."""
+    person = ": the service has lost its records, and a maintainer has to decide what to do"
+    return f"the push was not stored{person if isinstance(error, StoreUnknown) else ''}"
 
 
 def _rendered(message: str, advice: str, answer: Response) -> ResponseReturnValue:

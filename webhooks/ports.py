@@ -154,3 +154,9 @@ class ServicePort(Protocol):
         """Reconciles Engine and proxy with the store; what was done."""
 
     def healthy(self) -> bool: ...
+
+    def unknown_store(self) -> str:
+        """What is wrong and what to do if the store has no records although the installation is not new; else ""."""
+
+    def insist_on_store(self) -> None:
+        """Raises StoreUnknown (503) in that case."""

@@ -39,6 +39,8 @@ class Runner:
     def work(self, pipeline: str, *, urgent: bool = False, worker: str = "") -> Run | None:
         """Claims one due run and carries it. Returns the run as this worker left it; None if nothing is due, or other
         workers have all of it. ``urgent``: reverts only."""
+        if not self._store.origin.known():
+            return None
         for number in self._store.due(pipeline):
             if self._stopping():
                 return None

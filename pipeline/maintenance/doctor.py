@@ -58,7 +58,7 @@ def examine(
     """Everything, with the real adapters. ``engines``: the keys of those in use."""
     settings, store = services.settings, services.store
     checks = [
-        _check("store", store.healthy(), "takes writes", "See <data>/store/valkey.log."),
+        _store(store),
         _configuration(services),
         _keeper(store),
         _tried("secrets", services.vault.examine),
@@ -80,6 +80,15 @@ def examine(
             text = "is no longer in pipelines.yaml, but still serves"
             checks.append(_check(environment.id, False, text, "`pushlive gc` removes it."))
     return checks
+
+
+def _store(store: Store) -> Check:
+    if not store.healthy():
+        return _check("store", False, "does not accept writes", "See <data>/store/valkey.log.")
+    if store.origin.known():
+        return _check("store", True, "accepts writes")
+    error = store.origin.beside().error()
+    return _check("store", False, error.message, error.advice)
 
 
 def _readable(store: Store, pipeline: str) -> str:

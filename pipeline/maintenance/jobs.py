@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pipeline.deploy.admission import Accepted
@@ -16,6 +16,7 @@ from pipeline.maintenance.image_gc import ImageGc
 from pipeline.maintenance.job import Job
 from pipeline.maintenance.missing_images import MissingImages
 from pipeline.maintenance.proxy import Proxy
+from pipeline.maintenance.recognition import Recognition
 from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
@@ -32,7 +33,8 @@ class Period:
 
 class Jobs:
     """``accept``: takes a push; ``heads``: the branch heads of a repository on the built-in git server;
-    ``ensure_proxy``: makes sure that the proxy runs, and returns what it did."""
+    ``ensure_proxy``: makes sure that the proxy runs, and returns what it did; ``traces``: what the data folder has of
+    an earlier store."""
 
     def __init__(
         self,
@@ -41,10 +43,12 @@ class Jobs:
         accept: Callable[[Push], Accepted],
         heads: Callable[[str], dict[str, str]],
         ensure_proxy: Callable[[], list[str]],
+        traces: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         store, settings, configurations = services.store, services.settings, services.configurations
         builder, clock = adapters.builder, adapters.clock
         self.services, self.adapters = services, adapters
+        self.recognition = Recognition(services, adapters.engines, traces)
         self.damage = Damage(store)
         self.requeue = Requeue(store, adapters.queue, clock, self.damage)
         self.clock_jumps = ClockJumps(store, clock, self.damage)

@@ -9,6 +9,7 @@ from pipeline.maintenance.jobs import Jobs, Period
 from pipeline.ports.clock import Clock
 from pipeline.store import Lease, Store
 
+RECOGNISE_EVERY = 2.0  # seconds, while the store is unknown: nothing else is done meanwhile
 SHARE = 5  # a period's jobs take at most one part in so many of a processor's time
 
 
@@ -41,11 +42,14 @@ class Keeper:
         self._jobs, self._store, self._clock = jobs, store, clock
         self._lease: Lease | None = None
         self._timers = tuple(_Timer(period, clock) for period in jobs.schedule())
+        self._unknown = _Timer(Period(RECOGNISE_EVERY, (jobs.recognition,)), clock)
 
     def tick(self) -> list[str]:
         """One round. Returns what it did that a person may want to know. Raises PushliveError of the first job that
         fails; the jobs after it run in the next round."""
         jobs = self._jobs
+        if not jobs.recognition.known():
+            return self._unknown.run(self._clock.monotonic()) if self._leads() else []
         jobs.requeue.run()
         jobs.clock_jumps.look()
         if not self._leads():

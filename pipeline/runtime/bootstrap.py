@@ -30,9 +30,10 @@ from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine, engine_of
 from pipeline.ports.inspection import Inspection
-from pipeline.runtime import embedded_store
+from pipeline.runtime import embedded_store, traces
 from pipeline.service.commands import Commands
 from pipeline.store import Store
+from pipeline.store.origin import Beside
 
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
@@ -270,6 +271,18 @@ def keeper(settings: Settings) -> Keeper:
     return Keeper(_jobs(settings), store(settings), SystemClock())
 
 
+def recognise(settings: Settings) -> Beside | None:
+    """None if the store knows this installation, or if both are new; else what is there beside the empty store. Raises
+    TryAgain if this machine's own Engine is needed and does not answer."""
+    recognition = _jobs(settings).recognition
+    if recognition.known():
+        return None
+    if DOCKER in _in_use(settings):
+        tuple(_engines(settings).of(DOCKER).slots.slots())
+    recognition.run()
+    return None if recognition.known() else store(settings).origin.beside()
+
+
 def requeue(settings: Settings) -> Requeue:
     """The sweep, for a thread of its own."""
     return _jobs(settings).requeue
@@ -286,7 +299,8 @@ def _jobs(settings: Settings) -> Jobs:
     def ensure() -> list[str]:
         return _keep_proxy(settings)
 
-    return Jobs(services(settings), adapters(settings), commands(settings).accept, heads_of, ensure)
+    accept = commands(settings).accept
+    return Jobs(services(settings), adapters(settings), accept, heads_of, ensure, lambda: traces.of(settings))
 
 
 def messenger(settings: Settings) -> Delivery:

@@ -21,6 +21,7 @@ from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.runtime.supervisor import SpawnedChild, Supervisor, stop
 from pipeline.store import Store
 from pipeline.store.configurations import Configurations
+from pipeline.store.origin import Beside
 
 READY = 30.0  # seconds until the web process has to answer, and the store to accept writes
 WEB_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -47,6 +48,7 @@ class Service:
         self._web = SpawnedChild("web", _module("webhooks"))
         self._workers = SpawnedChild("workers", _module(workers))
         self._reported = ""
+        self._beside: Beside | None = None  # what is there beside a store without records
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises RequestError (it runs already) and what keeps it from starting."""
@@ -66,8 +68,10 @@ class Service:
             self._store.start()
         store = bootstrap.store(self._settings)
         self._take_up_config(store)
+        self._recognise()
         token = first_token(self._settings, store)
-        bootstrap.ensure_proxy(self._settings)
+        if not self._beside:  # else the proxy stays as it is
+            bootstrap.ensure_proxy(self._settings)
         self._cap_builds()
         if self._supervisor.stopping:
             return
@@ -83,6 +87,12 @@ class Service:
         problem = configs.problem()
         if problem:
             self._say(f"! {problem}\n! The last good configuration stays in use until this is corrected.")
+
+    def _recognise(self) -> None:
+        """Looks whether an empty store is that of a new installation."""
+        self._beside = bootstrap.recognise(self._settings)
+        if self._beside:
+            self._say(f"! {self._beside.error()}")
 
     def _cap_builds(self) -> None:
         try:
@@ -101,6 +111,12 @@ class Service:
     def _web_answers(self) -> bool:
         try:
             urllib.request.urlopen(f"http://{self._settings.listen}/healthz", timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if self._beside:  # that is what it answers then
+                return True
+            self._supervisor.tend()
+            return False
         except (urllib.error.URLError, OSError):
             self._supervisor.tend()
             return False
@@ -119,12 +135,19 @@ class Service:
     def _tend_store(self) -> None:
         try:
             if self._store and self._store.restore():
-                self._say("! the embedded Valkey had ended; restarted it. No acknowledged write is lost.")
+                self._restarted_store()
             self._reported = ""
         except PushliveError as error:  # meanwhile pushes are answered 503, and what is live keeps serving
             if str(error) != self._reported:
                 self._say(f"! {error} Trying again.")
             self._reported = str(error)
+
+    def _restarted_store(self) -> None:
+        self._say("! the embedded Valkey had ended; it was restarted.")
+        if self._beside is None:
+            self._recognise()
+            if self._beside:
+                first_token(self._settings, bootstrap.store(self._settings))  # for `pushlive adopt`
 
     def _end(self) -> None:
         stop([self._web], WEB_GRACE)  # first, so that it accepts no more pushes

@@ -28,6 +28,10 @@ class Audited(Queries):
         super().__init__(services, clock, operations)
         self._queue, self._audit_head = queue, services.audit_head
 
+    def insist_on_store(self) -> None:
+        """Raises StoreUnknown if the store has no records although the installation is not new."""
+        self._store.origin.insist()
+
     def record(self, by: Who, act: str, **what: Any) -> None:
         """An act without a transaction of its own, recorded before it is done. ``what``: see ``audit_chain.entry``."""
         self._store.audit.record(self._entry(by, act, **what))
@@ -50,7 +54,9 @@ class Audited(Queries):
     def _acted(
         self, pipeline: str, act: Callable[[Transaction], T], *, notify: bool = True, urgent: bool = False
     ) -> T:
-        """One transaction with its audit entry. Then wakes a worker, and moves the entry into the log."""
+        """One transaction with its audit entry. Then wakes a worker, and moves the entry into the log. Raises
+        StoreUnknown."""
+        self.insist_on_store()
         result = self._store.transact(pipeline, act)
         if notify:
             self._queue.notify(pipeline, urgent=urgent)

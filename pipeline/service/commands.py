@@ -28,6 +28,7 @@ class Commands(Credentials):
     def accept(self, push: Push, by: Who = "") -> Accepted:
         """Returns once the run is on disk. Idempotent for one delivery. Raises NotFound (unknown pipeline) or
         StoreUnavailable."""
+        self.insist_on_store()
         digest, config = self._configurations.current()
         self._known(config, push.pipeline)
         now = self._clock.now()
@@ -65,6 +66,7 @@ class Commands(Credentials):
         """A run at a person's request: of the branch's head, a commit, a release as it is, or a changed configuration
         (its text) with the image of that release (default: the live one). ``again``: the run that this repeats. Raises
         Forbidden if the configuration differs in what only a maintainer may change."""
+        self.insist_on_store()
         digest, current = self._configurations.current()
         stages = self._known(current, pipeline).stages
         if config:
@@ -112,6 +114,7 @@ class Commands(Credentials):
         """Puts the previous good release, or ``to``, back. Sets a hold and a quarantine, and stops the run that is at
         work in that environment. Raises RequestError if there is nothing to go back to, and Forbidden if a developer
         names a release that was never good there."""
+        self.insist_on_store()  # first: without records there seems to be nothing to go back to
         digest, name = self._environment_name(pipeline, environment)
         permissions.refuse_skipping(self._store.environment(pipeline, name), to, audit_chain.actor(by))
         self._refuse_unready(pipeline, name, to)
@@ -150,6 +153,7 @@ class Commands(Credentials):
 
     def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
         """No automatic promotion into that environment until a person resumes it."""
+        self.insist_on_store()
         digest, name = self._environment_name(pipeline, environment)
         limit = len(self._settings.port_range)
         engine = self._configurations.current()[1].pipelines[pipeline].environment(name).engine
@@ -226,11 +230,13 @@ class Commands(Credentials):
 
     def gc(self, by: Who) -> tuple[str, ...]:
         """Removes what nothing needs any more; what it did."""
+        self.insist_on_store()
         self.record(by, "gc")
         return self._operations.gc()
 
     def fix(self, by: Who) -> tuple[str, ...]:
         """Brings engines and proxy to what the store says; what it repaired."""
+        self.insist_on_store()
         self.record(by, "doctor --fix")
         return self._operations.fix()
 

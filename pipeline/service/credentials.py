@@ -21,6 +21,7 @@ class Credentials(Audited):
     ) -> dict[str, Any]:
         """A new version, for that environment or for all: ``{"name", "environment", "version", "messages"}``. Raises
         ConfigError for a value that cannot be a secret, EngineFailed if the key is not usable."""
+        self.insist_on_store()
         check_name(name)
         known = self._known(self._config(), pipeline)
         self._environment_name(pipeline, environment)

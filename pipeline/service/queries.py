@@ -111,14 +111,26 @@ class Queries:
         try:
             digest, config = self._configurations.current()
         except ConfigError as error:
-            return {"pipelines": [], "config_error": str(error), "config": ""}
+            problem, unknown = str(error), self.unknown_store()
+            return {"pipelines": [], "config_error": problem, "config": "", "unknown_store": unknown}
         names = [pipeline] if pipeline else list(config.pipelines)
         for name in names:
             self._known(config, name)
         view = views.Views(self._store, self._settings, config, self._clock.now())
         found = [view.pipeline(name) for name in names]
         problem, messages = self._configurations.problem(), list(outages(self._store))
-        return {"pipelines": found, "config_error": problem, "config": digest, "undelivered": messages}
+        return {
+            "pipelines": found,
+            "config_error": problem,
+            "config": digest,
+            "undelivered": messages,
+            "unknown_store": self.unknown_store(),
+        }
+
+    def unknown_store(self) -> str:
+        """What is wrong and what to do if the store has no records although the installation is not new; else ""."""
+        origin = self._store.origin
+        return "" if origin.known() else str(origin.beside().error())
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
         names = [pipeline] if pipeline else self._store.pipelines()

@@ -39,6 +39,10 @@ class Configurations:
         """The hash and the configuration in force. Raises ConfigError if there has never been a valid one."""
         self.refresh()
         digest = self._store.facts.get(CURRENT)
+        if not digest:  # a store that was lost since this process read the file
+            self._seen = None
+            self.refresh()
+            digest = self._store.facts.get(CURRENT)
         if not digest:
             raise ConfigError(
                 self.problem() or f"there is no file {self._file}.", advice="`pushlive init` writes one."

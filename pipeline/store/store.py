@@ -29,6 +29,7 @@ from pipeline.store.facts import Facts
 from pipeline.store.indices import Indices
 from pipeline.store.leases import Lease, Leases, insist
 from pipeline.store.metrics import Metrics
+from pipeline.store.origin import Origin
 from pipeline.store.outbox import Outbox
 from pipeline.store.records import Records
 from pipeline.store.tokens import Tokens
@@ -49,6 +50,7 @@ class Store:
         prefix = f"{prefix}:"
         self._records = Records(prefix)
         self._indices = Indices(self.client, self._records)
+        self.origin = Origin(self.client, self._records)
         self.leases = Leases(self.client, prefix)
         self.events = Events(self.client, prefix)
         self.audit = AuditLog(self.client, prefix)
@@ -79,7 +81,8 @@ class Store:
     ) -> T:
         """Calls ``act``, again as long as another process changes what it read, and writes what it collected; returns
         what it returned. Raises LeaseLost if this process no longer holds every lease of ``fence``; nothing is written
-        then. Raises StoreUnavailable, TryAgain (too much contention), and whatever ``act`` raises."""
+        then. Raises StoreUnavailable (StoreUnknown if an empty store took the place of the one that this process knew),
+        TryAgain (too much contention), and whatever ``act`` raises."""
         version = self.key("version", pipeline)
         fences = (fence,) if isinstance(fence, Lease) else fence or ()
         retry = Retry(CONTENTION, retries=RETRIES)
@@ -89,6 +92,7 @@ class Store:
                 try:
                     pipe.watch(version, *(one.key for one in fences))  # type: ignore[no-untyped-call]
                     insist(pipe, fences)
+                    self.origin.still(pipe)
                     transaction = Transaction(
                         pipeline, pipe, self._records, self.events, self.outbox, self.audit, self.metrics
                     )

@@ -87,7 +87,8 @@ class World:
             data=data, config=data / "pipelines.yaml", instance=f"t{secrets.token_hex(4)}"
         )
         self.configure(config)
-        self.store = Store(redis, self.settings.instance)
+        self.redis, self.store = redis, Store(redis, self.settings.instance)
+        self.store.origin.mark()
         self.clock, self.queue = FakeClock(), FakeQueue()
         self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
         self.probe = FakeProbe(self.engine)

@@ -16,6 +16,7 @@ from pipeline.domain.run import Failure, Kind, Outcome, Push, Run, State, StepRe
 from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
+from pipeline.store.origin import Beside
 
 STAGES = ("build", "dev", "qa", "live")
 ROLES = {"viewer-token": "viewer", "developer-token": "developer", "maintainer-token": "maintainer"}
@@ -40,6 +41,7 @@ class FakeService:
 
     def __init__(self, pace: float = 0.0, outcome: Outcome = Outcome.LIVE) -> None:
         self.pace, self.outcome, self.down = pace, outcome, False
+        self.beside: Beside | None = None  # what is there beside a store without records
         self.pipelines = {"hello": ("hello", "main"), "shop": ("https://code.example/shop.git", "release")}
         self.pushes: list[Push] = []
         self.made: dict[str, Run] = {}
@@ -62,6 +64,7 @@ class FakeService:
 
     def accept(self, push: Push, by: Who) -> Accepted:
         self.actors.append(by)
+        self.insist_on_store()
         with self._lock:
             self._up()
             for run in self.made.values():
@@ -157,7 +160,7 @@ class FakeService:
         hello = {"name": "hello", "branch": "main", "source": "built-in: hello",
                  "run": runs[0] if runs else None, "waiting": waiting,
                  "environments": self.environments}  # fmt: skip
-        return {"pipelines": [hello], "config_error": ""}
+        return {"pipelines": [hello], "config_error": "", "unknown_store": self.unknown_store()}
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
         self._up()
@@ -270,6 +273,13 @@ class FakeService:
 
     def healthy(self) -> bool:
         return not self.down
+
+    def unknown_store(self) -> str:
+        return str(self.beside.error()) if self.beside else ""
+
+    def insist_on_store(self) -> None:
+        if self.beside:
+            raise self.beside.error()
 
 
 def summary(run: Run) -> dict[str, Any]:

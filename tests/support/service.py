@@ -92,18 +92,19 @@ class Service:
         """What ``pushlive up`` and its children have said so far."""
         return (self.folder / "up.log").read_text(errors="replace")
 
-    def up(self) -> None:
+    def up(self, ready: int = 200) -> None:
+        """Returns once it answers, ``/healthz`` with that status."""
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, env=self.environ, cwd=self.folder, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        until(self._answers, 40)
+        until(lambda: self._answers(ready), 40)
 
-    def _answers(self) -> bool:
+    def _answers(self, ready: int) -> bool:
         assert self.process is None or self.process.poll() is None, self.output
         with suppress(OSError, http.client.HTTPException):
-            return self.api("GET", "/healthz")[0] == 200
+            return self.api("GET", "/healthz")[0] == ready
         return False
 
     def end(self) -> None:

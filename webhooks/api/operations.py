@@ -10,12 +10,21 @@ from webhooks.api.replies import messages
 from webhooks.context import WebContext
 from webhooks.security.auth import bearer
 
+# Without names: this answer needs no token.
+UNKNOWN_STORE = (
+    "The service has no records of what runs; what serves keeps serving. `pushlive status` says what was found. "
+    "`pushlive adopt` takes it up, `pushlive restore FILE` returns to a backup."
+)
+
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.get("/healthz")
     def healthz() -> ResponseReturnValue:
-        healthy = web.service.healthy()
-        return {"ok": healthy}, 200 if healthy else 503
+        if not web.service.healthy():
+            return {"ok": False}, 503
+        if web.service.unknown_store():
+            return {"ok": False, "unknown_store": UNKNOWN_STORE}, 503
+        return {"ok": True}
 
     @api.get("/api/status")
     def status() -> ResponseReturnValue:

@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome, Push, Run
-from pipeline.errors import NotFound, PushliveError, StoreUnavailable
+from pipeline.errors import NotFound, PushliveError, StoreUnavailable, StoreUnknown
 from pipeline.lib.text import summary
 from webhooks import event_lines
 from webhooks.context import WebContext
@@ -68,6 +68,8 @@ def _accept(
                 accepted = web.service.accept(_push(pipeline, repository, pusher.name, update), pusher)
                 runs.append(accepted.run)
                 notes += accepted.notes
+    except StoreUnknown as error:  # it was lost after the push was let in
+        notes.append(f"{error} Your push is in the repository; `pushlive deploy` starts its run afterwards.")
     except StoreUnavailable as error:
         problem = error.message.rstrip(".")
         notes.append(f"{problem}. Your push is in the repository; its run starts when the store is back.")

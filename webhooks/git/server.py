@@ -58,6 +58,8 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
         raise Refused(403, "only git's smart HTTP protocol is supported", advice="Use git 1.6.6 or later.")
     token = _basic(web)
     require(token, ROLES[service])
+    if service == "git-receive-pack":
+        web.service.insist_on_store()  # before a ref moves: no run would follow
     repository = _repository(web, name.removesuffix(".git"))
     receiving = path == "git-receive-pack"
     limit = web.settings.push_limit if receiving else NEGOTIATION_LIMIT

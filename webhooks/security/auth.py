@@ -18,6 +18,8 @@ from webhooks.security import failures
 ROLES = ("viewer", "developer", "maintainer")  # each may do what those before it may
 
 NO_TOKEN = "the token is missing or wrong"  # noqa: S105 - a message
+TOKENS_LOST = "the service has lost its records, and with them every token"
+A_MAINTAINER_DECIDES = "A maintainer decides on its machine what to do: `pushlive status` shows it."
 GET_A_TOKEN = "Set PUSHLIVE_TOKEN; see `pushlive token`."  # noqa: S105 - a message
 
 
@@ -45,6 +47,8 @@ def authenticate(web: WebContext, text: str, counter: str, advice: str = GET_A_T
         raise Refused(401, error.message, advice=error.advice) from error
     if token is None:
         failed(web, counter)
+        if web.service.unknown_store():
+            raise Refused(401, TOKENS_LOST, advice=A_MAINTAINER_DECIDES)
         raise Refused(401, NO_TOKEN, advice=advice)
     return token
 

@@ -1,0 +1,101 @@
+"""Whether the store knows this installation. An empty one belongs to a new installation, or the old one was lost: only
+a look at the engines, the proxy and the repositories can tell (``maintenance.recognition``)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import StoreUnknown
+from pipeline.lib import codec
+from pipeline.store.connection import Client, translate
+from pipeline.store.records import Records
+
+_RECORDS = ("pipelines", "with-secrets")  # a store from before the mark has one of them if it has any record
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is there beside a store without records. ``found``: what an earlier store must have known; ``unseen``: where
+    nobody could look; both in words. Without either the installation is new."""
+
+    found: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def new(self) -> bool:
+        return not self.found and not self.unseen
+
+    def error(self) -> StoreUnknown:
+        """The state in words, with the ways out of it."""
+        start = "the store has no records of this installation, "
+        if self.found:
+            return StoreUnknown(
+                f"{start}but it is not new: {'; '.join((*self.found, *self.unseen))}.",
+                advice="What serves keeps serving, and nothing is deployed, rerouted or removed until you decide. "
+                "`pushlive adopt` takes up what is there; or return to a backup with `pushlive down`, "
+                "`pushlive restore FILE` and `pushlive up`.",
+            )
+        if self.unseen:
+            return StoreUnknown(
+                f"{start}and whether it is new is unknown: {'; '.join(self.unseen)}.",
+                advice="Nothing is deployed until that is known; the service looks again every few seconds.",
+            )
+        return StoreUnknown(
+            f"{start}and has not yet looked for what may be there.", advice="Try again in a few seconds."
+        )
+
+
+class Origin:
+    """The mark that the installation leaves in its store, and what was found beside one without it."""
+
+    def __init__(self, client: Client, records: Records) -> None:
+        self._client, self._reader = client, records
+        self._mark, self._beside = records.key("fact", "known"), records.key("fact", "unknown")
+        self._records = tuple(records.key(name) for name in _RECORDS)
+        self._seen = False  # by this process
+
+    def known(self) -> bool:
+        """False if its installation has not marked the store. Marks one with records of a version before the
+        mark."""
+        with translate():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.exists(self._mark)
+            pipe.exists(self._beside)
+            pipe.exists(*self._records)
+            marked, unknown, records = pipe.execute()
+        before = bool(records and not unknown)  # beside a note, `adopt` has begun to write them
+        if before and not marked:
+            self.mark()
+        self._seen = bool(marked or before)
+        return self._seen
+
+    def insist(self) -> None:
+        """Raises StoreUnknown unless the store is known."""
+        if not self.known():
+            raise self.beside().error()
+
+    def mark(self) -> None:
+        """From now on the store is this installation's. Idempotent."""
+        with translate():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.set(self._mark, f"{time.time():.0f}", nx=True)
+            pipe.delete(self._beside)
+            pipe.execute()
+
+    def note(self, beside: Beside) -> None:
+        """Keeps what was found beside an unknown store, for people."""
+        with translate():
+            self._client.set(self._beside, codec.dump(beside))
+
+    def beside(self) -> Beside:
+        """What was found beside an unknown store; nothing if nobody has looked yet."""
+        with translate():
+            text = self._reader.fact(self._client, "unknown")
+        return codec.load(Beside, text) if text else Beside()
+
+    def still(self, pipe: Any) -> None:
+        """Raises StoreUnknown if this process knew the store, and an empty one has taken its place since."""
+        if self._seen and not pipe.exists(self._mark):
+            raise Beside().error()
