@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.engines import where_of
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class EngineInspection:
-    """``kube_api``: the connection to a context and namespace of a cluster."""
+    """``kube_api``: the connection to a context and namespace of a cluster; ``repositories``: the built-in git
+    server's folder."""
 
-    def __init__(self, kube_api: Callable[[str, str], KubeApi]) -> None:
-        self._kube_api = kube_api
+    def __init__(self, kube_api: Callable[[str, str], KubeApi], repositories: Path) -> None:
+        self._kube_api, self._repositories = kube_api, repositories
 
     def docker(self, host: str = "") -> DockerInfo:
         from pipeline.adapters.docker_api.api import DockerApi
@@ -32,3 +34,9 @@ class EngineInspection:
 
         where = where_of(key)
         return inspect_cluster(self._kube_api(where.kubernetes or "", where.namespace))
+
+    def repository(self, name: str) -> str:
+        from pipeline.adapters.git.push_check import check_push
+
+        folder = self._repositories / f"{name}.git"
+        return check_push(folder) if folder.exists() else "nothing was pushed to it yet"

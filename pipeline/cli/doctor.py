@@ -28,7 +28,8 @@ def doctor(context: Context) -> int:
         from pipeline.maintenance.doctor import without_service
         from pipeline.runtime.bootstrap import inspection
 
-        checks = without_service(settings.load(), inspection())
+        loaded = settings.load()
+        checks = without_service(loaded, inspection(loaded))
     if context.json:
         context.print_json({"checks": checks, **({"mended": repaired} if context.args.fix else {})})
     else:

@@ -66,6 +66,7 @@ def examine(
         *_engine(DOCKER in engines, inspection),
         *(_REMOTE[kind](key, inspection) for key in sorted(engines) if (kind := kind_of(key)) in _REMOTE),
         _disk(settings),
+        *_repositories(services, inspection),
         _build_caps(adapters),
         *_receivers(store),
     ]
@@ -118,7 +119,8 @@ def _configured(services: Services) -> set[str]:
 def _configuration(services: Services) -> Check:
     def look() -> str:
         _, config = services.configurations.current()
-        return f"{len(config.pipelines)} pipeline(s) from {services.settings.config}"
+        count = len(config.pipelines)
+        return f"{count} {'pipeline' if count == 1 else 'pipelines'} from {services.settings.config}"
 
     found = _tried("configuration", look)
     problem = services.configurations.problem()
@@ -185,6 +187,23 @@ _REMOTE = {
     REMOTE_DOCKER: _remote_docker,
     KUBERNETES: _cluster,
 }  # this machine's own comes first, in `_engine`
+
+
+def _repositories(services: Services, inspection: Inspection) -> Iterator[Check]:
+    """One line for all that take pushes, and one for each that does not."""
+    try:
+        _, config = services.configurations.current()
+    except PushliveError:
+        return  # said elsewhere
+    names = sorted({name for pipeline in config.pipelines if (name := config.repository_of(pipeline))})
+    checks = [_tried(f"repository {name}", lambda name=name: inspection.repository(name)) for name in names]  # type: ignore[misc]
+    failed = [check for check in checks if not check["ok"]]
+    if names and not failed:
+        text = (
+            "the repository takes pushes" if len(names) == 1 else f"all {len(names)} repositories take pushes"
+        )
+        yield _check("repositories", True, text)
+    yield from failed
 
 
 def _build_caps(adapters: Adapters) -> Check:

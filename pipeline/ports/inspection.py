@@ -39,3 +39,6 @@ class Inspection(Protocol):
     def cluster(self, key: str) -> ClusterInfo:
         """The cluster and namespace that ``Where.key`` names. Raises TryAgain if the API server does not answer,
         ConfigError or EngineFailed if it cannot be queried."""
+
+    def repository(self, name: str) -> str:
+        """Whether the built-in git server's repository takes pushes, in a sentence. Raises EngineFailed if not."""

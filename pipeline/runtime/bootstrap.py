@@ -142,10 +142,10 @@ def _kube_api(context: str, namespace: str) -> KubeApi:
     return KubeApi(lambda: connect(context, namespace))
 
 
-def inspection() -> Inspection:
+def inspection(settings: Settings) -> Inspection:
     from pipeline.adapters.inspection import EngineInspection
 
-    return EngineInspection(_kube_api)
+    return EngineInspection(_kube_api, repositories(settings))
 
 
 def _in_use(settings: Settings) -> frozenset[str]:
@@ -243,7 +243,7 @@ class _Operations:
         from pipeline.maintenance.doctor import examine
 
         settings = self._settings
-        return examine(services(settings), adapters(settings), _in_use(settings), inspection())
+        return examine(services(settings), adapters(settings), _in_use(settings), inspection(settings))
 
     def gc(self) -> tuple[str, ...]:
         return gc(_jobs(self._settings))

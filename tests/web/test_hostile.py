@@ -7,6 +7,7 @@ import gzip
 import http.client
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,13 +76,64 @@ def test_fault_15_a_request_line_of_any_length_is_limited(service):
     assert service.get("/healthz")[0] == 200
 
 
-def test_fault_16_refs_of_our_own_cannot_be_pushed(service, work):
+@pytest.mark.parametrize(
+    "ref", ["pushlive/r1", "mirrored/main", "replace/COMMIT", "notes/x", "remotes/origin/main"]
+)
+def test_fault_16_only_branches_and_tags_can_be_pushed(service, work, ref):
+    """A commit that replaces itself would make git refuse every later push."""
     url = service.url("/git/hello.git", DEVELOPER)
-    refused = git("push", url, "main:refs/pushlive/r1", cwd=work, check=False)
+    ref = ref.replace("COMMIT", git("rev-parse", "HEAD", cwd=work).stdout.strip())
+    refused = git("push", "-f", url, "main", f"main:refs/{ref}", cwd=work, check=False)
     assert refused.returncode != 0
     assert "hidden ref" in refused.stderr
     repository = service.data / "repositories" / "hello.git"
-    assert "pushlive" not in git("-C", str(repository), "for-each-ref", cwd=work).stdout
+    assert ref not in git("-C", str(repository), "for-each-ref", cwd=work).stdout
+    git("commit", "-q", "--allow-empty", "-m", "the next", cwd=work)
+    assert remotes(git("push", "-f", url, "main", cwd=work).stderr)[-1].startswith("To revert")
+
+
+def test_fault_16_a_repository_with_a_replaced_commit_takes_pushes(service, work):
+    """An earlier version took such refs."""
+    url = service.url("/git/hello.git", DEVELOPER)
+    git("push", "-qf", url, "main", cwd=work)
+    head = git("rev-parse", "HEAD", cwd=work).stdout.strip()
+    repository = str(service.data / "repositories" / "hello.git")
+    git("--no-replace-objects", "-C", repository, "update-ref", f"refs/replace/{head}", head, cwd=work)
+    try:
+        git("commit", "-q", "--allow-empty", "-m", "the next", cwd=work)
+        assert remotes(git("push", url, "main", cwd=work).stderr)[-1].startswith("To revert")
+        assert "refs/replace" not in git("ls-remote", url, cwd=work).stdout
+    finally:
+        git("--no-replace-objects", "-C", repository, "update-ref", "-d", f"refs/replace/{head}", cwd=work)
+
+
+def test_fault_16_a_push_that_unpacks_to_much_more_takes_little_memory(service, work):
+    """300 MiB of zeros are 300 KiB on their way."""
+    with (work / "zeros").open("wb") as file:
+        file.truncate(300 << 20)
+    git("add", ".", cwd=work)
+    git("commit", "-qm", "zeros", cwd=work)
+    peaks: dict[str, int] = {}  # MiB by command
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            for process in service.processes():
+                with contextlib.suppress(OSError, StopIteration):
+                    lines = (process / "status").read_text().splitlines()
+                    peak = next(line for line in lines if line.startswith("VmHWM"))
+                    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    peaks[command] = int(peak.split()[1]) >> 10
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        git("push", "-qf", service.url("/git/hello.git", DEVELOPER), "main", cwd=work)
+    finally:
+        over.set()
+        watching.join()
+    assert peaks, "git was never seen at work"
+    assert max(peaks.values()) < 100, peaks
 
 
 def test_fault_15_a_ref_with_a_line_separator_does_not_hide_others(service, work):

@@ -51,13 +51,19 @@ class Service:
             with error:
                 return error.code, error.read()
 
-    def children(self) -> list[str]:
-        """Command lines of all descendants of this service, including zombies."""
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/environ"):
+    def processes(self) -> Iterator[Path]:
+        """The folders in /proc of git and all that it started for this service."""
+        for environ in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
-                if f"PUSHLIVE_LISTEN=127.0.0.1:{self.port}".encode() in stat.read_bytes():
-                    found.append(stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
+                if f"PUSHLIVE_LISTEN=127.0.0.1:{self.port}".encode() in environ.read_bytes():
+                    yield environ.parent
+
+    def children(self) -> list[str]:
+        """Their command lines, including zombies."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         return found
 
 

@@ -17,6 +17,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.config.settings import Settings
 from pipeline.errors import NotFound
+from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, in_environment
 from webhooks.context import WebContext
 from webhooks.error_responses import RETRY_AFTER, Refused
 from webhooks.git.http_backend import BackendFailed, Body, Exchange
@@ -122,11 +123,9 @@ def loopback(settings: Settings) -> str:
 def _environment(web: WebContext, repository: Path, path: str, token: TokenPort) -> dict[str, str]:
     protocol = request.headers.get("Git-Protocol", "")
     env = {
+        **ENVIRONMENT,
         "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
         "HOME": "/nonexistent",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_PROJECT_ROOT": str(repository.parent),
         "GIT_HTTP_EXPORT_ALL": "1",
         "GIT_PROTOCOL": protocol if re.fullmatch(r"version=[0-9]", protocol) else "",
@@ -147,20 +146,15 @@ def _environment(web: WebContext, repository: Path, path: str, token: TokenPort)
         "PUSHLIVE_PYTHON": sys.executable,
         "PUSHLIVE_HOOK": str(Path(__file__).with_name("hook.py")),
     }
-    return {k: v for k, v in env.items() if v} | _git_config(web, repository)
+    return {k: v for k, v in env.items() if v} | _git_config(web)
 
 
-def _git_config(web: WebContext, repository: Path) -> dict[str, str]:
+def _git_config(web: WebContext) -> dict[str, str]:
     """Settings that override the repository's own."""
-    values = {
+    values = SETTINGS | {
         "core.hooksPath": str(web.hooks),
-        "core.fsmonitor": "false",
-        "safe.directory": str(repository),
         "http.receivepack": "true",
         "receive.maxInputSize": str(web.settings.push_limit),
         "receive.denyCurrentBranch": "ignore",
-        "transfer.hideRefs": "refs/pushlive",
     }
-    pairs = {f"GIT_CONFIG_KEY_{i}": key for i, key in enumerate(values)}
-    pairs |= {f"GIT_CONFIG_VALUE_{i}": value for i, value in enumerate(values.values())}
-    return pairs | {"GIT_CONFIG_COUNT": str(len(values))}
+    return in_environment([*values.items(), *VISIBLE])

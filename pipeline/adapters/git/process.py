@@ -1,7 +1,6 @@
 """Running git: one fixed set of arguments and environment, and one way to end git with everything it started.
 
-No configuration of the system, the user or the repository takes effect, and neither do hooks, prompts or replaced
-objects. ``GitPython`` starts the processes.
+``GitPython`` starts the processes.
 """
 
 from __future__ import annotations
@@ -18,51 +17,34 @@ from git import Git
 from git.exc import GitError
 
 from pipeline.errors import EngineFailed, TimedOut
+from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, in_environment
 from pipeline.ports.clock import Watch
 
 Popen = subprocess.Popen[bytes]
 
 _POLL = 0.2  # seconds between two checks of the watch
 _LOCAL_LIMIT = 120.0  # seconds for a command that uses no network
-_SETTINGS = {
-    "core.hooksPath": "/dev/null",
-    "core.attributesFile": "/dev/null",
-    "core.fsmonitor": "false",
-    "core.quotePath": "false",
-    "credential.helper": "",
-    "fetch.fsckObjects": "true",
+_SETTINGS = SETTINGS | {
     "fetch.unpackLimit": "1",
     "gc.autoDetach": "false",
     "http.followRedirects": "false",
     "http.lowSpeedLimit": "1000",
     "http.lowSpeedTime": "30",
-    "i18n.logOutputEncoding": "UTF-8",
-    "log.mailmap": "false",
     "protocol.allow": "never",
-    "safe.directory": "*",
-    "submodule.recurse": "false",
-    "tar.umask": "0022",  # the modes of a usual checkout
 }
-_ENVIRONMENT = {
-    "GIT_ASKPASS": "",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
+_ENVIRONMENT = ENVIRONMENT | {
     "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oForwardAgent=no",
-    "GIT_TERMINAL_PROMPT": "0",
-    "LC_ALL": "C",
 }
 
 
 class GitRefused(EngineFailed):
-    """git exited with an error. ``status``: its exit status; ``stderr``: its error output."""
+    """git exited with an error. ``status``: its exit status; ``stderr`` and ``stdout``: its outputs."""
 
-    def __init__(self, message: str, status: int, stderr: str) -> None:
+    def __init__(self, message: str, status: int, stderr: str, stdout: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.stderr = stderr
+        self.stdout = stdout
 
 
 def start_git(
@@ -80,10 +62,7 @@ def start_git(
     process list shows them. ``pass_fds``: file descriptors that git keeps open, such as a lock's.
     """
     fixed = [part for item in {**_SETTINGS, **(settings or {})}.items() for part in ("-c", "=".join(item))]
-    environment = dict(_ENVIRONMENT)
-    for number, (name, value) in enumerate((secret or {}).items()):
-        environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-        environment["GIT_CONFIG_COUNT"] = str(number + 1)
+    environment = _ENVIRONMENT | in_environment((secret or {}).items())
     inherited = [n for n in os.environ if n.startswith(("GIT_", "SSH_ASKPASS")) and n not in environment]
     strip = ["env", *(part for name in inherited for part in ("-u", name))] if inherited else []
     command = [*strip, "git", f"--git-dir={repository}", *fixed, *arguments]
@@ -143,7 +122,7 @@ def finish_git(
     finally:
         end_git(process)
     if process.returncode:
-        raise refusal(doing, process.returncode, err)
+        raise refusal(doing, process.returncode, err, out)
     return out
 
 
@@ -153,7 +132,8 @@ def run_git(repository: Path, *arguments: str, doing: str, given: bytes | None =
     return finish_git(start_git(repository, list(arguments), stdin=stdin), doing=doing, given=given)
 
 
-def refusal(doing: str, status: int, stderr: bytes) -> GitRefused:
+def refusal(doing: str, status: int, stderr: bytes, stdout: bytes = b"") -> GitRefused:
     said = stderr.decode("utf-8", "replace").strip()
     last = "; ".join(line for line in said.splitlines() if line.strip())[-600:]
-    return GitRefused(f"{doing}: git exited with status {status}: {last or 'no error output'}.", status, said)
+    message = f"{doing}: git exited with status {status}: {last or 'no error output'}."
+    return GitRefused(message, status, said, stdout.decode("utf-8", "replace").strip())

@@ -37,7 +37,6 @@ _SERVER_SETTINGS = {
     "receive.advertisePushOptions": "true",
     "receive.denyDeleteCurrent": "ignore",  # our own hook answers deletions
     "receive.fsckObjects": "true",
-    "transfer.hideRefs": "refs/pushlive",
 }
 
 

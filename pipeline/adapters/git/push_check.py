@@ -1,0 +1,58 @@
+"""Would a repository on the built-in server take a push? Everything is done up to the point where refs would move."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.adapters.git.process import GitRefused, finish_git, run_git, start_git
+from pipeline.errors import EngineFailed
+from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, in_environment
+
+_REF = "refs/heads/pushlive-doctor"
+_DECLINED = "(pre-receive hook declined)"  # git's words for what our hook does
+
+
+def check_push(repository: Path) -> str:
+    """Pushes the newest commit into the repository itself, where a hook declines it once git has checked everything.
+    Changes nothing. Returns a sentence; raises EngineFailed with git's reason."""
+    doing = f"Checking the repository {repository.stem}"
+    newest = ["for-each-ref", "--count=1", "--sort=-committerdate", "--format=%(objectname)", "refs/heads/"]
+    head = run_git(repository, *newest, doing=doing).decode().strip()
+    if not head:
+        return "nothing was pushed to it yet"
+    with TemporaryDirectory(prefix=".doctor-", dir=repository.parent) as folder:
+        hook = Path(folder, "pre-receive")
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(stat.S_IRWXU)
+        arguments = [
+            "push",
+            "--porcelain",
+            f"--receive-pack={_receive_pack(folder)}",
+            str(repository),
+            f"{head}:{_REF}",
+        ]
+        try:
+            finish_git(
+                start_git(repository, arguments, settings={"protocol.file.allow": "always"}), doing=doing
+            )
+        except GitRefused as error:
+            if _DECLINED in error.stdout:
+                return "takes pushes"
+            raise EngineFailed(
+                f"The repository {repository.stem} refuses every push: {error.stderr or error.stdout}",
+                advice=f"`git -C {shlex.quote(str(repository))} fsck` says more.",
+            ) from error
+    run_git(repository, "update-ref", "-d", _REF, head, doing=doing)
+    return "takes pushes"
+
+
+def _receive_pack(hooks: str) -> str:
+    """The command with what every push is served with: git hands none of it down to the other side of a push."""
+    settings = SETTINGS | {"core.hooksPath": hooks}
+    variables = ENVIRONMENT | in_environment([*settings.items(), *VISIBLE])
+    return shlex.join(
+        ["env", *(f"{name}={value}" for name, value in variables.items()), "git", "receive-pack"]
+    )
