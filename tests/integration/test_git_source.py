@@ -143,12 +143,6 @@ def test_kept_commits_survive_gits_garbage_collection(world):
     assert world.source.commit("hello", world.here, first).message == "first"
 
 
-def test_kept_refs_are_hidden_from_pushers(world):
-    first = world.commit("first", a=b"1")
-    world.source.keep("hello", world.here, first, "run-1")
-    assert "pushlive" not in git(world.work, "ls-remote", str(world.bare))
-
-
 def test_missing_repositories_branches_and_commits_are_named(world):
     commit = world.commit(a=b"1")
     for source in (world.here, world.away):

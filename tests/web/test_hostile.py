@@ -102,7 +102,10 @@ def test_fault_16_a_repository_with_a_replaced_commit_takes_pushes(service, work
     try:
         git("commit", "-q", "--allow-empty", "-m", "the next", cwd=work)
         assert remotes(git("push", url, "main", cwd=work).stderr)[-1].startswith("To revert")
-        assert "refs/replace" not in git("ls-remote", url, cwd=work).stdout
+        git("--no-replace-objects", "-C", repository, "update-ref", "refs/pushlive/r1", head, cwd=work)
+        shown = git("ls-remote", url, cwd=work).stdout.split()[1::2]
+        assert "refs/heads/main" in shown
+        assert not [ref for ref in shown if not ref.startswith(("HEAD", "refs/heads/", "refs/tags/"))]
     finally:
         git("--no-replace-objects", "-C", repository, "update-ref", "-d", f"refs/replace/{head}", cwd=work)
 
