@@ -19,8 +19,14 @@ def check_push(repository: Path) -> str:
     """Pushes the newest commit into the repository itself, where a hook declines it once git has checked everything.
     Changes nothing. Returns a sentence; raises EngineFailed with git's reason."""
     doing = f"Checking the repository {repository.stem}"
-    newest = ["for-each-ref", "--count=1", "--sort=-committerdate", "--format=%(objectname)", "refs/heads/"]
-    head = run_git(repository, *newest, doing=doing).decode().strip()
+    arguments = [
+        "for-each-ref",
+        "--count=1",
+        "--sort=-committerdate",
+        "--format=%(objectname)",
+        "refs/heads/",
+    ]
+    head = run_git(repository, *arguments, doing=doing).decode().strip()
     if not head:
         return "nothing was pushed to it yet"
     with TemporaryDirectory(prefix=".doctor-", dir=repository.parent) as folder:
@@ -31,6 +37,7 @@ def check_push(repository: Path) -> str:
             "push",
             "--porcelain",
             f"--receive-pack={_receive_pack(folder)}",
+            "--",
             str(repository),
             f"{head}:{_REF}",
         ]
@@ -45,7 +52,7 @@ def check_push(repository: Path) -> str:
                 f"The repository {repository.stem} refuses every push: {error.stderr or error.stdout}",
                 advice=f"`git -C {shlex.quote(str(repository))} fsck` says more.",
             ) from error
-    run_git(repository, "update-ref", "-d", _REF, head, doing=doing)
+    run_git(repository, "update-ref", "-d", "--", _REF, head, doing=doing)
     return "takes pushes"
 
 
