@@ -35,7 +35,7 @@ def run_lines(answer: dict[str, Any], paint: Paint, width: int) -> list[str]:
         stage_lines(timing, paint, width),
         time_lines(timing, paint),
         check_lines(run.get("checks") or {}, paint, width),
-        card(run.get("failure"), paint),
+        failure_card(run["failure"], paint) if run.get("failure") else [],
         next_lines(run, paint),
     ]
     lines: list[str] = []
@@ -161,11 +161,6 @@ def check_lines(checks: dict[str, Any], paint: Paint, width: int) -> list[str]:
             )
     head = ("", "", "check", "answer", "took", "")
     return table(head, rows, paint, width=width, flexible=3, right=(4,), indent="") if rows else []
-
-
-def card(failure: dict[str, Any] | None, paint: Paint) -> list[str]:
-    """The failure card, if the run has failed."""
-    return failure_card(failure, paint) if failure else []
 
 
 def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:

@@ -48,9 +48,7 @@ class Reconciler:
     def repair(self, by_hand: bool = False) -> list[str]:
         """Brings everything to what the store says; what was done. ``by_hand``: reverts manual changes as well.
         Idempotent. Raises LeaseLost, and what the engine raises."""
-        active = self._environment.active
-        if active:
-            spec = self._spec(active)
+        if spec := self._active_spec():
             self._engine.slots.prepare(spec.ref, spec.config.hosts)
         said = []
         for one in chain(self.differences(), self.drift() if by_hand else ()):
@@ -70,12 +68,9 @@ class Reconciler:
 
     def drift(self) -> Iterator[Difference]:
         """Manual changes to the slot that serves. There may be good reason for them: reverted on request only."""
-        active = self._environment.active
-        if active is None:
-            return
-        spec = self._spec(active)
-        if lines := self._engine.drift.drift(spec):
-            what = f"{active} (r{spec.release})"
+        spec = self._active_spec()
+        if spec and (lines := self._engine.drift.drift(spec)):
+            what = _named(spec)
             yield Difference(
                 f"{what} was changed by hand: {'; '.join(lines)}",
                 f"{what} was changed by hand; the changes were reverted: {'; '.join(lines)}",
@@ -86,13 +81,12 @@ class Reconciler:
 
     def _serving(self) -> Iterator[Difference]:
         """The active slot runs, and the proxy sends the traffic there; without an active slot, nowhere."""
-        active = self._environment.active
-        if active is None:
+        spec = self._active_spec()
+        if spec is None:
             yield from self._serving_nothing()
             return
-        spec = self._spec(active)
         if missing := self._engine.drift.missing(spec):
-            what = f"{active} (r{spec.release})"
+            what = _named(spec)
             notes = self._vault.substitutes(spec.ref.pipeline, spec.ref.environment, spec.secrets)
             yield Difference(
                 f"{what} should serve, but {'; '.join(missing)}",
@@ -102,9 +96,9 @@ class Reconciler:
         yield from self._traffic(spec)
 
     def _traffic(self, spec: SlotSpec) -> Iterator[Difference]:
-        active, serves = spec.ref.slot, self._engine.traffic.serving(spec.ref)
-        if serves != active:
-            what = f"{active} (r{spec.release})"
+        serves = self._engine.traffic.serving(spec.ref)
+        if serves != spec.ref.slot:
+            what = _named(spec)
             yield Difference(
                 f"the proxy serves {serves or 'nothing'}, it should serve {what}",
                 f"the proxy was brought back to {what}",
@@ -137,7 +131,7 @@ class Reconciler:
                 continue
             spec = self._spec(slot)
             if missing := self._engine.drift.missing(spec):
-                what = f"the warm slot {slot} (r{record.release})"
+                what = f"the warm slot {_named(spec)}"
                 yield Difference(
                     f"{what} is kept for an instant revert, but {'; '.join(missing)}",
                     f"{what} was not running and was started, or else cleared: {'; '.join(missing)}",
@@ -246,6 +240,11 @@ class Reconciler:
             return True
         return run.state == State.ENDED and run.ended + since <= self._clock.now()
 
+    def _active_spec(self) -> SlotSpec | None:
+        """What should serve; None if nothing should."""
+        active = self._environment.active
+        return self._spec(active) if active else None
+
     def _spec(self, slot: Slot) -> SlotSpec:
         record = self._environment.slots[slot]
         release = self._store.release(self._environment.pipeline, record.release)
@@ -255,3 +254,8 @@ class Reconciler:
         spec = spec_of(ref, release, record.run, record.secrets)
         login = partial(self._vault.login, ref.pipeline, spec.config.registry)
         return replace(spec, reveal=reveal, login=login)
+
+
+def _named(spec: SlotSpec) -> str:
+    """As people know it: "blue (r17)"."""
+    return f"{spec.ref.slot} (r{spec.release})"

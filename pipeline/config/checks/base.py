@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pipeline.config.fields import Model
 
@@ -88,3 +88,19 @@ class CheckModel(Model):
         """What is allowed but unwise, to go after ``smoke[0]``. ``alone``: it is the environment's only check."""
         del service_port, alone
         yield from ()
+
+
+class RepeatedCheck(CheckModel):
+    """A check that is repeated while it fails, until ``retry`` seconds have passed."""
+
+    if TYPE_CHECKING:  # each kind declares them itself, among its keys in their order
+        within: float
+        retry: float
+
+    @property
+    def repeat_for(self) -> float | None:
+        return self.retry
+
+    @property
+    def allowance(self) -> float:
+        return self.within + self.retry

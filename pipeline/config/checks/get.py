@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from pipeline.config.checks.base import Answer, Asker, CheckModel, Verdict
+from pipeline.config.checks.base import Answer, Asker, RepeatedCheck, Verdict
 from pipeline.config.fields import Duration, HeaderName, Limit, Text, UrlPath
 from pipeline.lib.text import one_line
 from pipeline.lib.units import show_duration, write_duration
@@ -17,7 +17,7 @@ _EXCERPT = 200  # characters of a body that are shown
 _SEARCHED = 1 << 18  # characters that are searched for secrets first: more than the longest of them
 
 
-class HttpCheck(CheckModel):
+class HttpCheck(RepeatedCheck):
     """Send a GET request to the new release, through the proxy, before it gets traffic."""
 
     get: UrlPath
@@ -43,14 +43,6 @@ class HttpCheck(CheckModel):
 
     def show(self) -> str:
         return f"GET {self.get}"
-
-    @property
-    def repeat_for(self) -> float | None:
-        return self.retry
-
-    @property
-    def allowance(self) -> float:
-        return self.within + self.retry
 
     def unwise(self, service_port: int, alone: bool) -> Iterator[str]:
         del service_port, alone

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.config.checks.base import Asker, CheckModel, Verdict
+from pipeline.config.checks.base import Asker, RepeatedCheck, Verdict
 from pipeline.config.fields import Duration, Limit
 
 
-class TcpCheck(CheckModel):
+class TcpCheck(RepeatedCheck):
     """Open a TCP connection to the new release's port."""
 
     tcp: int = Field(ge=1, le=65535)
@@ -27,14 +27,6 @@ class TcpCheck(CheckModel):
 
     def show(self) -> str:
         return f"TCP {self.tcp}"
-
-    @property
-    def repeat_for(self) -> float | None:
-        return self.retry
-
-    @property
-    def allowance(self) -> float:
-        return self.within + self.retry
 
     def unwise(self, service_port: int, alone: bool) -> Iterator[str]:
         if alone and self.tcp == service_port:

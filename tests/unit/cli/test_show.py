@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from pipeline.cli.show import card, header, next_lines, stage_lines, time_lines
+from pipeline.cli.show import header, next_lines, stage_lines, time_lines
 from pipeline.cli.terminal import plain
+from pipeline.runlog.failure_card import failure_card
 from tests.support.cli_stub import FAILURE, Stub, Told, run, timing
 
 pytest_plugins = ["tests.support.cli_stub"]
@@ -37,8 +38,8 @@ def test_a_failed_run_shows_its_card(stub: Stub, pushlive: Callable[..., Told]) 
     stub.shown["run"] = run(outcome="failed", failure=FAILURE, reason=FAILURE["message"])
     out = pushlive("show").out
     assert out.startswith("hello#42  failed\n"), "the reason is on the card and is not said twice"
-    assert "\n".join(card(FAILURE, plain)) in out
-    assert card(FAILURE, plain) == [
+    assert "\n".join(failure_card(FAILURE, plain)) in out
+    assert failure_card(FAILURE, plain) == [
         "┌─ dev/smoke failed · the application",
         "│ GET /healthz answered 500 instead of 200.",
         "├─ seen",

@@ -5,6 +5,7 @@ import pytest
 from pipeline.config.diff import differences, plan
 from pipeline.config.loading import load
 from pipeline.config.models import Rendered, Service
+from tests.unit.config.texts import edited
 
 OLD = """
 pipelines:
@@ -18,8 +19,7 @@ ALL = ("dev", "qa", "live")
 
 def changed(old: str, new: str, text: str = OLD) -> dict[str, dict[str, tuple[str, ...]]]:
     """The plan for the file in which ``old`` was replaced."""
-    assert old in text
-    return plan(load(text), load(text.replace(old, new)))
+    return plan(load(text), load(edited(text, old, new)))
 
 
 def test_the_same_file_changes_nothing() -> None:
@@ -78,7 +78,7 @@ def test_a_change_of_one_environment_is_listed_only_there(old: str, new: str, li
 
 
 def test_changes_of_engine_and_registry_are_listed() -> None:
-    there = OLD.replace("    smoke", "    registry: r.example/x\n    smoke")
+    there = edited(OLD, "    smoke", "    registry: r.example/x\n    smoke")
     assert plan(load(OLD), load(there)) == {
         "hello": {"registry": ("none → r.example/x, from the next build on",)}
     }

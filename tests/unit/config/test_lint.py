@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.config.lint import warnings
 from pipeline.config.loading import load
+from tests.unit.config.texts import edited
 
 WISE = """
 pipelines:
@@ -12,6 +13,16 @@ pipelines:
     smoke: [{get: /healthz}]
     environments: {dev: {}, live: {}}
 """
+
+
+def warned(old: str, new: str) -> tuple[str, ...]:
+    """The warnings for the file in which ``old`` was replaced."""
+    return warnings(load(edited(WISE, old, new)))
+
+
+def with_another(text: str, name: str, more: str = "") -> str:
+    """The file with its pipeline a second time, under that name and with more lines."""
+    return text + edited(text.partition("pipelines:\n")[2], "hello:", f"{name}:{more}")
 
 
 def test_a_complete_configuration_has_no_warnings() -> None:
@@ -78,34 +89,30 @@ def test_a_complete_configuration_has_no_warnings() -> None:
     ],
 )
 def test_a_questionable_value_has_a_warning_with_its_path(old: str, new: str, says: str) -> None:
-    assert old in WISE
-    found = warnings(load(WISE.replace(old, new, 1)))
+    found = warned(old, new)
     assert any(says in line for line in found), found
 
 
 def test_two_pipelines_with_the_same_image_repository_have_a_warning() -> None:
-    one = WISE.replace("    smoke", "    registry: r.example/x\n    smoke")
-    two = one + one.partition("pipelines:\n")[2].replace("hello", "other")
+    one = edited(WISE, "    smoke", "    registry: r.example/x\n    smoke")
     assert warnings(load(one)) == ()
-    assert [line.partition(";")[0] for line in warnings(load(two))] == [
+    assert [line.partition(";")[0] for line in warnings(load(with_another(one, "other")))] == [
         "pipelines.other.registry: the same repository as hello"
     ]
 
 
 def test_one_replica_has_a_warning_in_live_only() -> None:
-    found = warnings(load(WISE.replace(", replicas: 2", "")))
+    found = warned(", replicas: 2", "")
     assert [line.split(":")[0] for line in found] == ["pipelines.hello.environments.live.replicas"]
 
 
 def test_little_memory_has_a_warning_in_each_environment() -> None:
-    found = warnings(load(WISE.replace("replicas: 2", "replicas: 2, memory: 8MiB")))
+    found = warned("replicas: 2", "replicas: 2, memory: 8MiB")
     assert [line.split(":")[0].rpartition(".")[2] for line in found] == ["memory", "memory"]
 
 
 def test_two_pipelines_with_the_same_branch_have_a_warning() -> None:
-    twice = WISE + WISE.partition("pipelines:\n")[2].replace(
-        "hello:", "again:\n    source: {repository: hello}", 1
-    )
+    twice = with_another(WISE, "again", "\n    source: {repository: hello}")
     assert warnings(load(twice)) == (
         "pipelines.again.source: the same repository and branch as hello; "
         "one push starts both (ignore this if it is intended)",
