@@ -10,7 +10,6 @@ that git does not have. Mirrors, and what each start creates again, are left out
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
@@ -28,19 +27,23 @@ from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.lib.processes import RESTORING
 from pipeline.runtime import bootstrap, lock
+from pipeline.runtime.archive import (
+    CONFIG,
+    FORMAT,
+    HEAD,
+    MANIFEST,
+    PIECE,
+    STORE,
+    Hashing,
+    add,
+    examine,
+    is_kept,
+    members,
+)
 from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store, snapshot
 
-FORMAT = 1
-MANIFEST, STORE, CONFIG = "manifest.json", "store.jsonl", "pipelines.yaml"
-HEAD = "audit.head"
-MANIFEST_LIMIT = 64 << 20  # bytes
-FILES_AT_MOST = 1_000_000
 STORE_TIMEOUT = 60.0  # seconds for one answer of the store
-# Created again at each start, can be fetched again, or has a format of its own in the backup.
-LEFT_OUT = ("store", "git", "mirrors", "proxy", "hooks", "up.lock", "up.pid", RESTORING)
-ROUTES = "proxy/state.json"  # of that folder, what the proxy serves: it starts with these routes
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def _write(settings: Settings, opened: IO[bytes], folder: Path) -> int:
     with tarfile.open(fileobj=opened, mode="w:gz", compresslevel=3) as archive:
         for name, source in _sources(settings, folder):
             with suppress(FileNotFoundError):  # removed meanwhile
-                files[name] = _add(archive, name, source)
+                files[name] = add(archive, name, source)
         about = {
             "pushlive": FORMAT,
             "version": _version(),
@@ -97,7 +100,7 @@ def _write(settings: Settings, opened: IO[bytes], folder: Path) -> int:
         }
         text = json.dumps({**about, "files": files}, indent=1, sort_keys=True)
         (folder / MANIFEST).write_text(text)
-        _add(archive, MANIFEST, folder / MANIFEST)
+        add(archive, MANIFEST, folder / MANIFEST)
     return len(files)
 
 
@@ -120,33 +123,9 @@ def _sources(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
         yield CONFIG, settings.config
     for path in sorted(settings.data.rglob("*")):
         name = path.relative_to(settings.data)
-        wanted = _kept(name) and str(name) != HEAD and path != settings.config.absolute()
+        wanted = is_kept(name) and str(name) != HEAD and path != settings.config.absolute()
         if wanted and path.is_file() and not path.is_symlink():
             yield f"data/{name}", path
-
-
-def _add(archive: tarfile.TarFile, name: str, source: Path) -> dict[str, Any]:
-    """Adds a file; its entry in the manifest. A log that grows meanwhile is cut to its size now."""
-    with source.open("rb") as opened:
-        member = tarfile.TarInfo(name)
-        member.size, member.mode = os.fstat(opened.fileno()).st_size, 0o600
-        member.mtime = int(os.fstat(opened.fileno()).st_mtime)
-        reader = _Hashing(opened)
-        archive.addfile(member, reader)
-    return {"sha256": reader.digest.hexdigest(), "size": member.size}
-
-
-class _Hashing:
-    """A reader that hashes what it reads."""
-
-    def __init__(self, opened: IO[bytes]) -> None:
-        self._opened = opened
-        self.digest = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        piece = self._opened.read(size)
-        self.digest.update(piece)
-        return piece
 
 
 @contextmanager
@@ -184,7 +163,7 @@ def restore(settings: Settings, file: Path) -> Summary:
             f"the service is running with the data folder {settings.data}.",
             advice="Stop it with `pushlive down` first.",
         )
-    manifest = _examine(file)
+    manifest = examine(file)
     if manifest["instance"] != settings.instance:
         raise RequestError(
             f"{file} is a backup of instance {str(manifest['instance'])[:40]!r}, but this is {settings.instance!r}.",
@@ -222,107 +201,10 @@ def _refuse_filled(settings: Settings) -> set[str]:
     return present
 
 
-def _examine(file: Path) -> dict[str, Any]:
-    """The manifest, if everything in the archive is as it says. Writes nothing."""
-    seen: dict[str, dict[str, Any]] = {}
-    manifest: dict[str, Any] | None = None
-    with _readable(file):
-        for member, content in _members(file):
-            if manifest is not None or member.name in seen or len(seen) > FILES_AT_MOST:
-                raise _foreign(file, f"{member.name[:80]!r} is not in its manifest")
-            if member.name == MANIFEST:
-                manifest = _manifest(file, content.read(MANIFEST_LIMIT))
-                continue
-            reader = _Hashing(content)
-            while reader.read(_PIECE):
-                pass
-            seen[member.name] = {"sha256": reader.digest.hexdigest(), "size": member.size}
-    if manifest is None:
-        raise _foreign(file, "it has no manifest, so it is incomplete or something else")
-    wrong = sorted(
-        name for name in {*seen, *manifest["files"]} if seen.get(name) != manifest["files"].get(name)
-    )
-    if wrong:
-        raise _foreign(
-            file, f"{wrong[0][:80]!r} is missing or differs from what was saved ({len(wrong)} in all)"
-        )
-    if STORE not in seen:
-        raise _foreign(file, "it contains no store")
-    return manifest
-
-
-def _members(file: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Every member, in order. Raises RequestError for one that is not a plain file with a name that a backup has."""
-    with _readable(file), tarfile.open(file, "r|gz") as archive:
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps every header
-            if not member.isreg() or not _expected(member.name):
-                raise _foreign(file, f"{member.name[:80]!r} does not belong in a backup")
-            content = archive.extractfile(member)
-            if content is not None:
-                yield member, content
-
-
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Turns what reading a broken archive raises into RequestError."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise RequestError(f"there is no file {file}.", advice="Check its name.") from error
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-        raise _foreign(file, f"it cannot be read ({error})") from error
-
-
-def _expected(name: str) -> bool:
-    """True for the names that ``backup`` writes; never one that leaves the folder or that we would execute."""
-    parts = PurePosixPath(name).parts
-    if "\0" in name or "\\" in name or name != "/".join(parts) or ".." in parts or name.startswith("/"):
-        return False
-    if len(parts) == 1:
-        return name in (MANIFEST, STORE, CONFIG)
-    if parts[0] == "git":
-        stem = parts[1].removesuffix(".bundle")
-        return (
-            len(parts) == 2 and parts[1].endswith(".bundle") and stem.strip(".") != "" and stem[0] not in "-."
-        )
-    return parts[0] == "data" and _kept(PurePosixPath(*parts[1:]))
-
-
-def _kept(path: PurePath) -> bool:
-    """Whether that path in the data folder goes into a backup as it is."""
-    return path.parts[0] not in LEFT_OUT or path.as_posix() == ROUTES
-
-
-def _manifest(file: Path, text: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-        good = isinstance(found["files"], dict) and isinstance(found["made"], (int, float))
-        good = good and all(type(entry["size"]) is int for entry in found["files"].values())
-        number, _ = found["pushlive"], found["instance"]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        good, number = False, 0
-    if not good:
-        raise _foreign(file, "its manifest is not one of Pushlive's")
-    if number != FORMAT:
-        raise RequestError(
-            f"{file} was written by a newer version (format {str(number)[:20]}); this version reads format {FORMAT}.",
-            advice="Restore it with the version of Pushlive that wrote it.",
-        )
-    return dict(found)
-
-
-def _foreign(file: Path, why: str) -> RequestError:
-    return RequestError(
-        f"{file} is damaged or not a backup of Pushlive: {why}.",
-        advice="Nothing was restored; use another backup.",
-    )
-
-
 def _load(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     with TemporaryDirectory(dir=settings.data, prefix="restore-") as name:
         folder = Path(name)
-        for member, content in _members(file):
+        for member, content in members(file):
             if member.name in files:
                 _extract(settings, folder, member, content, files[member.name])
         for bundle in sorted((folder / "git").glob("*.bundle")):
@@ -339,9 +221,9 @@ def _extract(
     in_data = member.name.startswith("data/")
     path = settings.data / member.name.removeprefix("data/") if in_data else folder / member.name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    reader = _Hashing(content)
+    reader = Hashing(content)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-        while piece := reader.read(_PIECE):
+        while piece := reader.read(PIECE):
             opened.write(piece)
     if reader.digest.hexdigest() != entry["sha256"]:
         raise RequestError(

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import TokenExpired
 from pipeline.lib.secret import Secret
-from pipeline.secrets.vault import check_name, check_word
+from pipeline.secrets.rules import check_name, check_word
 from pipeline.service.audited import Audited
 from pipeline.store import Token
 

@@ -21,6 +21,7 @@ from pipeline.domain import audit_chain
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.runtime import backup, bootstrap, lock
+from pipeline.runtime.archive import MANIFEST, STORE
 from pipeline.runtime.embedded_store import EmbeddedStore
 from pipeline.store import Store, snapshot
 from pipeline.store.audit_head import AuditHead
@@ -302,14 +303,14 @@ def repacked(file: Path, change: Change) -> Path:
         files = {m.name: archive.extractfile(m).read() for m in archive.getmembers()}  # type: ignore[union-attr]
     more: list[tarfile.TarInfo] = []
     change(files, more)
-    manifest = json.loads(files.pop(backup.MANIFEST, b"null"))
+    manifest = json.loads(files.pop(MANIFEST, b"null"))
     if manifest:
         import hashlib
 
         manifest["files"] = {
             n: {"sha256": hashlib.sha256(text).hexdigest(), "size": len(text)} for n, text in files.items()
         }
-        files[backup.MANIFEST] = json.dumps(manifest).encode()
+        files[MANIFEST] = json.dumps(manifest).encode()
     bad = file.with_name("bad.tgz")
     with tarfile.open(bad, "w:gz") as archive:
         for member in more:
@@ -411,7 +412,7 @@ def test_an_invalid_store_leaves_nothing_behind(full, folder, line):
     file, other = folder / "b.tgz", elsewhere(full)
     backup.backup(full, file)
     with pytest.raises(RequestError, match="line 1 of the store in the backup"):
-        backup.restore(other, repacked(file, put(backup.STORE, line.encode() + b"\n")))
+        backup.restore(other, repacked(file, put(STORE, line.encode() + b"\n")))
     assert list(other.data.iterdir()) == []
 
 

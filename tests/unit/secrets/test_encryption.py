@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, EngineFailed
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
 from pipeline.secrets import encryption
-from pipeline.secrets.vault import MAX_SIZE, check_name, check_value
+from pipeline.secrets.rules import MAX_SIZE, check_name, check_value
 
 VALUE = Secret("hunter22")
 
