@@ -6,7 +6,6 @@ A secret can be given as a file: ``PUSHLIVE_GITHUB_SECRET_FILE=/run/secrets/gith
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import math
 import os
 import re
@@ -24,6 +23,7 @@ from pydantic_settings import (
 )
 
 from pipeline.config.fields import Words
+from pipeline.config.settings_rules import problems_of
 from pipeline.errors import ConfigError
 from pipeline.lib.secret import NO_SECRET, Secret
 from pipeline.lib.units import parse_duration, parse_size
@@ -179,86 +179,6 @@ _FOREIGN = re.compile(
 )
 
 
-def _endpoint(value: str) -> tuple[str, int] | None:
-    """(address, port) of ``address:port``, or None."""
-    host, _, port = value.rpartition(":")
-    good = host and re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536
-    return (host, int(port)) if good else None
-
-
-def _port_problems(settings: Settings) -> Iterator[str]:
-    """Invalid addresses, and ports that are used twice."""
-    taken: list[tuple[str, str, int]] = []
-    for name in ("listen", "proxy_http", "proxy_https"):
-        value = getattr(settings, name)
-        endpoint = _endpoint(value)
-        if endpoint:
-            taken.append((f"PUSHLIVE_{name.upper()}", *endpoint))
-        elif value or name != "proxy_https":
-            yield f"PUSHLIVE_{name.upper()}={value!r}: write ADDRESS:PORT, e.g. 127.0.0.1:7070"
-    if 1 <= settings.preview_port <= 65535:
-        taken.append(("PUSHLIVE_PREVIEW_PORT", "127.0.0.1", settings.preview_port))
-    else:
-        yield f"PUSHLIVE_PREVIEW_PORT={settings.preview_port}: must be between 1 and 65535"
-    for number, (name, host, port) in enumerate(taken):
-        for other, other_host, other_port in taken[:number]:
-            if port == other_port and (host == other_host or {host, other_host} & {"0.0.0.0", "[::]", "*"}):  # noqa: S104 - compared
-                yield f"{name} and {other} use the same port {port}: change one of them"
-    yield from _range_problems(settings, [(name, port) for name, _, port in taken])
-
-
-def _range_problems(settings: Settings, taken: list[tuple[str, int]]) -> Iterator[str]:
-    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", settings.ports)
-    if not match:
-        yield f"PUSHLIVE_PORTS={settings.ports!r}: write FIRST-LAST, e.g. 20000-20119"
-        return
-    ports = settings.port_range
-    if not ports or ports[0] < 1024 or ports[-1] > 65535 or len(ports) > 1000:
-        yield f"PUSHLIVE_PORTS={settings.ports!r}: use at most 1000 ports from 1024 to 65535, the lower one first"
-        return
-    for name, port in taken:
-        if port in ports:
-            yield f"{name} uses port {port}, which is in PUSHLIVE_PORTS={settings.ports}: change one of them"
-
-
-def _subnet_problems(settings: Settings) -> Iterator[str]:
-    try:
-        subnet = ipaddress.IPv4Network(settings.subnets)
-    except ValueError as error:
-        yield f"PUSHLIVE_SUBNETS={settings.subnets!r}: {error}; write a private range, e.g. 10.213.0.0/16"
-        return
-    if subnet.prefixlen > 26:
-        yield f"PUSHLIVE_SUBNETS={settings.subnets}: one environment takes a /26; write for example 10.213.0.0/16"
-    if subnet.is_global or subnet.is_loopback or subnet.is_multicast or subnet.is_link_local:
-        yield f"PUSHLIVE_SUBNETS={settings.subnets}: must be a private range, for example 10.213.0.0/16"
-
-
-def _value_problems(settings: Settings) -> Iterator[str]:
-    # On a cluster it is the value of a label, which ends with a letter or a digit.
-    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,19}[a-z0-9])?", settings.instance):
-        yield (
-            f"PUSHLIVE_INSTANCE={settings.instance!r}: use at most 21 lower-case letters, digits and hyphens, "
-            "beginning with a letter and not ending with a hyphen"
-        )
-    for name, low, high in (("workers", 1, 64), ("keep_releases", 1, 1000)):
-        if not low <= getattr(settings, name) <= high:
-            yield f"PUSHLIVE_{name.upper()}={getattr(settings, name)}: must be between {low} and {high}"
-    if not 0 <= settings.build_cpu <= 1024:
-        yield f"PUSHLIVE_BUILD_CPU={settings.build_cpu}: must be between 0 (all but half a core) and 1024 cores"
-    for proxy in settings.trusted_proxies:
-        try:
-            ipaddress.ip_network(proxy)
-        except ValueError as error:
-            yield f"PUSHLIVE_TRUSTED_PROXIES={proxy[:60]!r}: {error}; write e.g. 127.0.0.1 or 10.0.0.0/8"
-    for name in ("log_limit", "body_limit", "push_limit"):
-        if getattr(settings, name) == 0:
-            yield f"PUSHLIVE_{name.upper()}=0: would refuse everything; write a size, for example 16MiB"
-    for name, schemes in (("redis_url", ("redis", "rediss", "unix")), ("public_url", ("http", "https"))):
-        value = getattr(settings, name)
-        if value and not re.fullmatch(rf"({'|'.join(schemes)})://\S+", value):
-            yield f"PUSHLIVE_{name.upper()}: must begin with {' or '.join(s + '://' for s in schemes)}"
-
-
 def _text(name: str, env: Mapping[str, str]) -> str:
     """The text of a setting, or the content of its file if ``NAME_FILE`` is given. Raises ValueError or OSError."""
     text, file = env.get(name, ""), env.get(f"{name}_FILE", "")
@@ -292,8 +212,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     source.env_vars = dict(_texts(env, known, problems))
     values = source()
     settings = _validated(values, problems)
-    for check in (_value_problems, _port_problems, _subnet_problems):
-        problems += check(settings)
+    problems += problems_of(settings)
     if problems:
         raise ConfigError("invalid settings in the environment:\n  " + "\n  ".join(problems))
     return settings
