@@ -27,9 +27,9 @@ SCENES: dict[tuple[str, ...], Opened] = {
     ("large",): lambda: scene(client(), 20, FEW, PUSHLIVE_WORKERS="8"),
 }
 WEIGHTS: dict[tuple[str, ...], int] = {("main", "alone"): 12, ("own",): 3, ("large",): 1}
-# The bounded form: the services of one lane come one after the other, the lanes go side by side. What needs the
-# processors most ("main", "large", "own") is in one lane, what mostly waits ("alone") in the others.
-LANES: tuple[tuple[str, ...], ...] = (("main", "large"), ("alone",), ("alone", "own"))
+# The bounded form: the services of one lane come one after the other, the lanes go side by side. A kind in two lanes is
+# divided between two services. What needs the processors most ("main", "large") is in one lane.
+LANES: tuple[tuple[str, ...], ...] = (("main", "large"), ("alone",), ("own", "alone"))
 AT_ONCE = 6  # tries beside each other on one service, where one does not disturb the other
 
 
