@@ -82,9 +82,9 @@ class Operations:
 class World:
     """A service without processes: what workers and the keeper would do is done by calling ``work``."""
 
-    def __init__(self, redis: str, data: Path, config: str = CONFIG) -> None:
+    def __init__(self, redis: str, data: Path, config: str = CONFIG, instance: str = "") -> None:
         self.settings = Settings(
-            data=data, config=data / "pipelines.yaml", instance=f"t{secrets.token_hex(4)}"
+            data=data, config=data / "pipelines.yaml", instance=instance or f"t{secrets.token_hex(4)}"
         )
         self.configure(config)
         self.redis, self.store = redis, Store(redis, self.settings.instance)
