@@ -181,7 +181,9 @@ def cluster_scene(
                 "PUSHLIVE_WORKERS": str(WORKERS),
                 FOLDER: f"FOLDER/traps-{secrets.token_hex(2)}",
             }
-            with running(client, config(registry, namespace), (sys.executable, *UP), **environ) as service:
+            # With the namespace everything in it goes: `down --all` would delete it one by one.
+            up, text = (sys.executable, *UP), config(registry, namespace)
+            with running(client, text, up, down=False, **environ) as service:
                 one = ClusterScene(service, api, gateway)
                 one.begin(one.names)
                 yield one

@@ -272,15 +272,24 @@ def descendants(pid: int) -> list[int]:
 
 @contextmanager
 def running(
-    client: docker.DockerClient, config: str, command: tuple[str, ...] = (*PUSHLIVE, "up"), **environ: str
+    client: docker.DockerClient,
+    config: str,
+    command: tuple[str, ...] = (*PUSHLIVE, "up"),
+    *,
+    down: bool = True,
+    **environ: str,
 ) -> Iterator[Service]:
-    """A service with that pipelines.yaml; ``environ``: further settings. In both FOLDER stands for its folder."""
+    """A service with that pipelines.yaml; ``environ``: further settings. In both FOLDER stands for its folder.
+    ``down``: removes its applications with `pushlive down --all`; without it only what is on this Engine is removed."""
     folder = Path(tempfile.mkdtemp(prefix="pl-"))  # short: a Unix socket is in it
     one = Service(folder, client.api, config, environ, command)
     try:
         one.up()
         yield one
     finally:
-        one.close()
+        if down:
+            one.close()
+        else:
+            one.end()
         sweep(client, one.instance)
         shutil.rmtree(folder, ignore_errors=True)
