@@ -7,8 +7,6 @@ import os
 import sys
 from functools import partial
 
-from flask import Flask
-
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
@@ -16,12 +14,13 @@ from pipeline.lib.processes import SUPERVISED, die_with_parent
 from pipeline.runtime import bootstrap
 from webhooks.app import create_app
 from webhooks.server import Server
+from webhooks.site import Site
 
 
-def make_app(settings: Settings) -> Flask:
+def make_site(settings: Settings) -> Site:
     """The application with the real service behind it."""
     web = bootstrap.web(settings)
-    return create_app(web.commands, settings, web.ensure_repository)
+    return Site(create_app(web.commands, settings, web.ensure_repository))
 
 
 def main() -> int:
@@ -32,7 +31,7 @@ def main() -> int:
     os.umask(0o077)  # no other user reads what the service writes
     try:
         settings = settings_module.load()
-        Server(settings.listen, partial(make_app, settings)).run()
+        Server(settings.listen, partial(make_site, settings)).run()
     except PushliveError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the log is easy to miss
         return 2

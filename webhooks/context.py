@@ -10,10 +10,7 @@ from threading import BoundedSemaphore
 from pipeline.config.settings import Secret, Settings
 from webhooks.ports import ServicePort
 from webhooks.security.failures import Failures
-from webhooks.security.limits import Deadlines
 
-MAX_PUSHES = 24  # at once; each takes two of the server's threads: its own and its hook's
-MAX_STREAMS = 24  # followed runs at once; each takes a thread for as long as the client likes
 MAX_SCRAPES = 4  # of /metrics at once, so that a store that answers slowly does not occupy the threads
 
 
@@ -26,8 +23,5 @@ class WebContext:
     ensure_repository: Callable[[str], Path]
     internal: Secret  # authenticates our own git hook; new in each process
     hooks: Path  # the folder with our git hook; no other hook runs
-    deadlines: Deadlines = field(default_factory=Deadlines)
     failures: Failures = field(default_factory=Failures)
-    pushes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_PUSHES))
     scrapes: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_SCRAPES))
-    streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))

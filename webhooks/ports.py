@@ -140,8 +140,8 @@ class ServicePort(Protocol):
 
     def verify_audit(self, noted: str = "") -> Report: ...
 
-    def count(self, what: str) -> None:
-        """Adds one to that counter."""
+    def count(self, what: str, times: int = 1) -> None:
+        """Adds ``times`` to that counter."""
 
     def measurements(self) -> Measurements:
         """What one scrape of ``/metrics`` shows. Answers, or raises StoreUnavailable, within a few seconds."""

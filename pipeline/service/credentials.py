@@ -79,6 +79,6 @@ class Credentials(Audited):
         self._store.tokens.revoke(name, by=by)
         self._move_entries()
 
-    def count(self, what: str) -> None:
-        """Adds one to that counter."""
-        self._store.count(what)
+    def count(self, what: str, times: int = 1) -> None:
+        """Adds ``times`` to that counter."""
+        self._store.count(what, times)

@@ -216,10 +216,10 @@ class Store:
         with translate():
             return self._records.config(self.client, digest)
 
-    def count(self, what: str) -> None:
-        """Adds one to the counter of that name."""
+    def count(self, what: str, times: int = 1) -> None:
+        """Adds ``times`` to the counter of that name."""
         with translate():
-            self.client.hincrby(self.key("counts"), what, 1)
+            self.client.hincrby(self.key("counts"), what, times)
 
     def counts(self) -> dict[str, int]:
         """Every counter by its name."""

@@ -255,8 +255,8 @@ class FakeService:
         self.actors: list[Any] = []
         self.texts = {text: token for text, token in self.texts.items() if token.name != name}
 
-    def count(self, what: str) -> None:
-        self.traces[what] += 1
+    def count(self, what: str, times: int = 1) -> None:
+        self.traces[what] += times
 
     def measurements(self) -> Measurements:
         self._up()

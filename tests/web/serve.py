@@ -1,32 +1,36 @@
-"""The real server on a fake service: ``python -m tests.web.serve DATA PORT PACE``. Used by test_server.py."""
+"""The real server on a fake service: ``python -m tests.web.serve DATA LISTEN PACE [LIMITS]``. ``LIMITS``: "real", or
+"short", which keeps the tests of slow clients fast."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
-
-from flask import Flask
 
 from pipeline.config.settings import Secret, Settings
 from tests.support.fake_service import FakeService
 from webhooks.app import create_app
-from webhooks.security import limits, slow_clients
-from webhooks.server import Server
+from webhooks.server import Limits, Server
+from webhooks.site import Site
 
 
-def make_app(data: Path, listen: str, pace: float) -> Flask:
+def make_site(data: Path, listen: str, pace: float) -> Site:
+    lock = threading.Lock()
+
     def ensure(name: str) -> Path:
         path = data / "repositories" / f"{name}.git"
-        if not path.exists():
-            subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True)
+        with lock:
+            if not path.exists():
+                subprocess.run(["git", "init", "-q", "--bare", "-b", "main", path], check=True)
         return path
 
     settings = Settings(data=data, listen=listen, github_secret=Secret("new secret"), push_limit=64 << 20)
-    return create_app(FakeService(pace), settings, ensure)
+    return Site(create_app(FakeService(pace), settings, ensure))
 
 
 if __name__ == "__main__":
-    slow_clients.HEAD_SECONDS = limits.BODY_SECONDS = 2.0  # keeps the tests of slow clients fast
+    short = Limits(head_seconds=2, idle_seconds=2, body_seconds=2, grace=2)
+    limits = Limits() if "real" in sys.argv else short
     folder, address, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-    Server(address, lambda: make_app(folder, address, seconds)).run()
+    Server(address, lambda: make_site(folder, address, seconds), limits).run()

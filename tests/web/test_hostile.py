@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.test_server import DEVELOPER, VIEWER, Service, git, remotes, serving, until
-from webhooks.context import MAX_STREAMS
+from webhooks.security.intake import STREAMS_BY_TOKEN
 
 
 @pytest.fixture(scope="module")
@@ -251,20 +251,19 @@ def test_fault_02_a_compressed_body_that_expands_is_limited(service, work):
 
 
 def test_streams_are_limited_and_other_requests_are_served(tmp_path):
-    """Viewers can occupy a limited number of threads; the others serve everyone else."""
+    """A token can occupy a limited number of threads; the others serve everyone else."""
     with serving(tmp_path, pace=30) as service:
         service.get("/api/pipelines/hello/deploy", b"{}")
-        line = "GET /api/runs/hello/latest/events HTTP/1.1\r\nHost: localhost\r\n"
-        line += f"Authorization: Bearer {VIEWER}\r\n\r\n"
+        line = "GET /api/runs/hello/latest/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n"
         held = []
         try:
-            for _ in range(MAX_STREAMS):
+            for token in (*[VIEWER] * STREAMS_BY_TOKEN, DEVELOPER):
                 held.append(service.connect())
-                held[-1].sendall(line.encode())
+                held[-1].sendall(line.format(token).encode())
                 assert held[-1].recv(12) == b"HTTP/1.1 200"
             refused = service.connect()
             held.append(refused)
-            refused.sendall(line.encode())
+            refused.sendall(line.format(VIEWER).encode())
             answer = refused.recv(4096)
             assert answer.startswith(b"HTTP/1.1 503")
             assert b"Retry-After" in answer

@@ -68,9 +68,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(data: Path, pace: float = PACE) -> Iterator[Service]:
+def serving(data: Path, pace: float = PACE, limits: str = "short") -> Iterator[Service]:
     port = free_port()
-    argv = [sys.executable, "-m", "tests.web.serve", str(data), f"127.0.0.1:{port}", str(pace)]
+    argv = [sys.executable, "-m", "tests.web.serve", str(data), f"127.0.0.1:{port}", str(pace), limits]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
     service = Service(process, port, data)
 

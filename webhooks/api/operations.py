@@ -34,7 +34,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/plan")
     def plan() -> ResponseReturnValue:
         bearer(web, "viewer")
-        return web.service.plan(fields(web, {"config": str}, required=("config",))["config"])
+        return web.service.plan(fields({"config": str}, required=("config",))["config"])
 
     @api.get("/api/doctor")
     def doctor() -> ResponseReturnValue:

@@ -11,9 +11,9 @@ from flask import request
 from pipeline.errors import NotFound
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
-from webhooks.security.limits import Incomplete, TooLarge, received
+from webhooks.security.intake import JSON_LIMIT
+from webhooks.security.limits import BodyRefused, received
 
-BODY_LIMIT = 1 << 20  # bytes; the largest body is a pipelines.yaml
 MAX_ENTRIES = 1000  # of one list
 
 
@@ -46,9 +46,9 @@ def event_id(text: str) -> str:
     return text
 
 
-def fields(web: WebContext, kinds: dict[str, type], required: tuple[str, ...] = ()) -> dict[str, Any]:
+def fields(kinds: dict[str, type], required: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of the JSON body, each of its type; null counts as absent. Raises Refused (400, 408, 413)."""
-    values = {name: value for name, value in _body(web).items() if value is not None}
+    values = {name: value for name, value in _body().items() if value is not None}
     problems = [f"unknown field {name[:40]!r}" for name in values if name not in kinds]
     problems += [
         f"{name!r} must be {kind.__name__}"
@@ -61,15 +61,11 @@ def fields(web: WebContext, kinds: dict[str, type], required: tuple[str, ...] = 
     return values
 
 
-def _body(web: WebContext) -> dict[str, Any]:
+def _body() -> dict[str, Any]:
     try:
-        with received(request, BODY_LIMIT, web.deadlines) as body:
-            raw = body.read()
-        value = json.loads(raw or b"{}")
-    except TooLarge as error:
-        raise Refused(413, f"the body is larger than {BODY_LIMIT} bytes") from error
-    except Incomplete as error:
-        raise Refused(408, "the body did not arrive in time, or the connection was closed") from error
+        value = json.loads(received(request, JSON_LIMIT).read() or b"{}")
+    except BodyRefused as error:
+        raise error.as_refused() from error
     except (ValueError, RecursionError) as error:
         raise Refused(400, "the body is not JSON") from error
     if not isinstance(value, dict):

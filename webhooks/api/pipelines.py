@@ -20,35 +20,35 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/deploy")
     def deploy(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = fields(web, {"commit": str, "release": int, "config": str, "rebuild": bool})
+        wanted = fields({"commit": str, "release": int, "config": str, "rebuild": bool})
         return run_accepted(service.deploy(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/revert")
     def revert(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = fields(web, {"environment": str, "to": int, "reason": str})
+        wanted = fields({"environment": str, "to": int, "reason": str})
         return run_accepted(service.revert(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/promote")
     def promote(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = fields(web, {"run": int, "environment": str, "release": int})
+        wanted = fields({"run": int, "environment": str, "release": int})
         return run_accepted(service.promote(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/hold")
     def hold(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        return messages(service.hold(pipeline, by, **fields(web, {"environment": str, "reason": str})))
+        return messages(service.hold(pipeline, by, **fields({"environment": str, "reason": str})))
 
     @api.post("/api/pipelines/<pipeline>/resume")
     def resume(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        return messages(service.resume(pipeline, by, **fields(web, {"environment": str})))
+        return messages(service.resume(pipeline, by, **fields({"environment": str})))
 
     @api.post("/api/pipelines/<pipeline>/unquarantine")
     def unquarantine(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        wanted = fields(web, {"release": int, "environment": str}, required=("release",))
+        wanted = fields({"release": int, "environment": str}, required=("release",))
         return messages(service.unquarantine(pipeline, by, **wanted))
 
     @api.get("/api/pipelines/<pipeline>/output")

@@ -16,7 +16,6 @@ from webhooks.api.parameters import event_id, limit, run_number
 from webhooks.api.replies import run_accepted
 from webhooks.context import WebContext
 from webhooks.security.auth import bearer
-from webhooks.security.limits import limited
 
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
@@ -35,7 +34,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         bearer(web, "viewer")
         run = web.service.run(pipeline, run_number(web, pipeline, number))
         stream = _events(web, run, event_id(request.args.get("after", "0")))
-        return limited(Response(stream, mimetype="application/x-ndjson"), web.streams, "followed runs")
+        return Response(stream, mimetype="application/x-ndjson")
 
     @api.get("/api/runs/<pipeline>/<number>/log")
     def log(pipeline: str, number: str) -> ResponseReturnValue:

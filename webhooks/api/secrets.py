@@ -27,7 +27,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.put("/api/pipelines/<pipeline>/secrets/<name>")
     def set_secret(pipeline: str, name: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        wanted = fields(web, {"value": str, "environment": str}, required=("value",))
+        wanted = fields({"value": str, "environment": str}, required=("value",))
         value, environment = Secret(wanted["value"]), wanted.get("environment", "")
         return web.service.set_secret(pipeline, by, name, value, environment=environment), 201
 

@@ -25,7 +25,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/tokens")
     def create_token() -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        wanted = fields(web, {"name": str, "role": str, "expires": str}, required=("name", "role"))
+        wanted = fields({"name": str, "role": str, "expires": str}, required=("name", "role"))
         lasts = _lifetime(wanted.pop("expires", DEFAULT_LIFETIME))
         if wanted["role"] not in ROLES:
             raise Refused(400, f"unknown role {wanted['role'][:40]!r}", advice=f"Roles: {', '.join(ROLES)}.")

@@ -6,10 +6,9 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -17,7 +16,6 @@ from typing import IO, Any
 from pipeline.lib.text import summary
 
 CHUNK = 64 * 1024
-STALL_SECONDS = 60.0  # a client that neither sends nor reads for this long is disconnected
 STOP_SECONDS = 3.0  # between SIGTERM and SIGKILL
 MAX_HEADERS = 50
 
@@ -30,11 +28,11 @@ class BackendFailed(Exception):
 
 @dataclass
 class Body:
-    """What the client sends. ``limit`` in bytes; ``sock`` is None outside our server."""
+    """What the client sends. ``limit`` in bytes; ``stop`` ends a read that waits for the client."""
 
     source: IO[bytes]
-    sock: socket.socket | None
     limit: int
+    stop: Callable[[], None] = lambda: None
 
 
 class Exchange:
@@ -42,8 +40,6 @@ class Exchange:
 
     def __init__(self, env: Mapping[str, str], body: Body) -> None:
         self._body = body
-        if body.sock is not None:
-            body.sock.settimeout(STALL_SECONDS)
         self._errors = TemporaryFile()  # noqa: SIM115 - closed in close()
         self._process = subprocess.Popen(
             ["git", "http-backend"],
@@ -122,7 +118,6 @@ class Exchange:
 
     def _stop_pump(self) -> None:
         self._pump.join(0.05)
-        if self._pump.is_alive() and self._body.sock is not None:
-            with contextlib.suppress(OSError):
-                self._body.sock.shutdown(socket.SHUT_RD)  # wakes the thread; the rest is not needed
+        if self._pump.is_alive():
+            self._body.stop()  # the rest is not needed
         self._pump.join(STOP_SECONDS)

@@ -18,9 +18,9 @@ from pipeline.lib.text import summary
 from webhooks import event_lines
 from webhooks.context import WebContext
 from webhooks.git.hook import END, TICK
-from webhooks.security.limits import received
+from webhooks.security.intake import REFS_LIMIT
+from webhooks.security.limits import BodyRefused, received
 
-BODY_LIMIT = 8 << 20  # a push of very many refs
 REFS_REPORTED = 5  # that are not deployed
 
 
@@ -39,9 +39,12 @@ def blueprint(web: WebContext) -> Blueprint:
         given = request.headers.get("X-Pushlive-Internal", "").encode("utf-8", "replace")
         if not hmac.compare_digest(given, web.internal.reveal().encode()):
             raise NotFound("not found")
-        with received(request, BODY_LIMIT, web.deadlines) as body:
-            # Not splitlines(): a ref may contain characters that it treats as line ends.
-            repository, pusher, *refs = body.read().decode("utf-8", "replace").split("\n")
+        try:
+            raw = received(request, REFS_LIMIT).read()
+        except BodyRefused as error:
+            raise error.as_refused() from error
+        # Not splitlines(): a ref may contain characters that it treats as line ends.
+        repository, pusher, *refs = raw.decode("utf-8", "replace").split("\n")
         updates = [Update(*ref.split(" ", 2)) for ref in refs if ref.count(" ") >= 2]
         role, _, where = request.headers.get("X-Pushlive-Pusher", "").partition(" ")
         notes, runs = _accept(web, repository, Actor(pusher, role, where, "git"), updates)

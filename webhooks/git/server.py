@@ -19,14 +19,15 @@ from pipeline.config.settings import Settings
 from pipeline.errors import NotFound
 from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, in_environment
 from webhooks.context import WebContext
-from webhooks.error_responses import RETRY_AFTER, Refused
+from webhooks.error_responses import Refused
 from webhooks.git.http_backend import BackendFailed, Body, Exchange
 from webhooks.ports import TokenPort
 from webhooks.security.auth import address, authenticate, require
+from webhooks.security.intake import NEGOTIATION_LIMIT
+from webhooks.security.limits import BodyRefused, received
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ROLES = {"git-upload-pack": "viewer", "git-receive-pack": "developer"}
-NEGOTIATION_LIMIT = 32 << 20  # bytes of a fetch request
 HOOK = '#!/bin/sh\nexec "$PUSHLIVE_PYTHON" -I -S "$PUSHLIVE_HOOK"\n'
 
 
@@ -70,31 +71,25 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
             f"the push is larger than {limit} bytes",
             advice="A maintainer can raise PUSHLIVE_PUSH_LIMIT.",
         )
-    if receiving and not web.pushes.acquire(blocking=False):
-        raise Refused(503, "too many pushes at once", advice=f"Push again in {RETRY_AFTER} s.")
-    try:
-        return _exchange(web, repository, path, token, limit, receiving)
-    except BaseException:
-        if receiving:
-            web.pushes.release()
-        raise
-
-
-def _exchange(
-    web: WebContext, repository: Path, path: str, token: TokenPort, limit: int, receiving: bool
-) -> Response:
-    source, sock = request.environ["wsgi.input"], request.environ.get("gunicorn.socket")
-    slack = 1 << 20  # git itself rejects larger packs, with a better message
-    exchange = Exchange(_environment(web, repository, path, token), Body(source, sock, limit + slack))
+    exchange = Exchange(_environment(web, repository, path, token), _request_body(limit, receiving))
     try:
         status, headers = exchange.head()
     except (BackendFailed, ValueError) as error:
         exchange.close()
         raise Refused(502, "git failed", advice="The log of the service has its message.") from error
-    response = Response(exchange, status=status, headers=headers)
-    if receiving:
-        response.call_on_close(web.pushes.release)
-    return response
+    return Response(exchange, status=status, headers=headers)
+
+
+def _request_body(limit: int, receiving: bool) -> Body:
+    """A pack is read while git reads it; anything else has arrived already. Raises Refused."""
+    source = request.environ["wsgi.input"]
+    if receiving and request.method == "POST":
+        slack = 1 << 20  # git itself rejects larger packs, with a better message
+        return Body(source, limit + slack, getattr(source, "stop_reading", lambda: None))
+    try:
+        return Body(received(request, limit), limit)
+    except BodyRefused as error:
+        raise error.as_refused() from error
 
 
 def _basic(web: WebContext) -> TokenPort:

@@ -23,7 +23,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
 
     @pages.post("/environments/<pipeline>/<name>/<any('revert', 'hold', 'resume'):act>")
     def do_environment(pipeline: str, name: str, act: str) -> ResponseReturnValue:
-        read_form(web)
+        read_form()
         who = acting(web)
         return _to(confirm.perform_on_environment(service, pipeline, name, act, who, request.form))
 
@@ -36,7 +36,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
 
     @pages.post("/runs/<pipeline>/<number>/<any('promote', 'cancel', 'retry'):act>")
     def do_run(pipeline: str, number: str, act: str) -> ResponseReturnValue:
-        read_form(web)
+        read_form()
         who = acting(web)
         run = service.show(pipeline, run_number(web, pipeline, number))["run"]
         return _to(confirm.perform_on_run(service, run, act, who, request.form))

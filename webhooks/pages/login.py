@@ -25,7 +25,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
 
     @pages.post("/login")
     def enter() -> ResponseReturnValue:
-        read_form(web)
+        read_form()
         check_origin(web)
         back = _local_path(request.form.get("back", ""))
         try:
@@ -39,7 +39,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
 
     @pages.post("/logout")
     def leave() -> ResponseReturnValue:
-        read_form(web)
+        read_form()
         acting(web, "viewer")
         session.clear()
         return redirect(url_for("pages.login"))

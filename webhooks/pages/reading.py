@@ -15,7 +15,6 @@ from webhooks.api.runs import log_response
 from webhooks.context import WebContext
 from webhooks.pages import view
 from webhooks.pages.render import page
-from webhooks.security.limits import limited
 from webhooks.security.sessions import logged_in
 
 RUNS_SHOWN = 100
@@ -46,8 +45,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
         found = web.service.run(pipeline, run_number(web, pipeline, number))
         after = event_id(request.headers.get("Last-Event-ID") or request.args.get("after", "0"))
         stream = sse.stream(web.service, found, after)
-        response = Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
-        return limited(response, web.streams, "followed runs")
+        return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @pages.get("/runs/<pipeline>/<number>/log")
     def log(pipeline: str, number: str) -> ResponseReturnValue:

@@ -8,12 +8,9 @@ from typing import Any
 from flask import Response, render_template, request, session
 
 from pipeline.domain.audit_chain import Actor
-from webhooks.context import WebContext
-from webhooks.error_responses import Refused
 from webhooks.security.auth import may
-from webhooks.security.limits import Incomplete, TooLarge, received
-
-FORM_LIMIT = 16 << 10  # bytes
+from webhooks.security.intake import FORM_LIMIT
+from webhooks.security.limits import BodyRefused, received
 
 
 def page(template: str, who: Actor, **values: Any) -> str:
@@ -29,11 +26,10 @@ def error_page(message: str, advice: str, status: int, retry_after: str = "") ->
     return response
 
 
-def read_form(web: WebContext) -> None:
-    """Reads the form, bounded in size and time, before anything uses it. Raises Refused."""
+def read_form() -> None:
+    """Reads the form, bounded in size, before anything uses it. Raises Refused."""
     try:
-        with received(request, FORM_LIMIT, web.deadlines) as body:
-            raw = body.read()
-    except (TooLarge, Incomplete) as error:
-        raise Refused(413, "the form is too large, or did not arrive in time") from error
+        raw = received(request, FORM_LIMIT).read()
+    except BodyRefused as error:
+        raise error.as_refused() from error
     request.environ["wsgi.input"] = BytesIO(raw)  # request.form parses it on first use

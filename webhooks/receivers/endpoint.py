@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
-from typing import IO, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from flask import Blueprint, request
@@ -26,7 +26,7 @@ from webhooks.error_responses import Refused
 from webhooks.receivers import RECEIVERS
 from webhooks.receivers.contract import Ignored, Malformed, Parsed, Pushed, Receiver
 from webhooks.security.auth import address, failed
-from webhooks.security.limits import Incomplete, TooLarge, received
+from webhooks.security.limits import BodyRefused, received
 
 BODIES_IN_MEMORY = 4  # at most 25 MB each
 
@@ -44,8 +44,10 @@ def blueprint(web: WebContext) -> Blueprint:
             web.service.count("hooks: unknown provider")
             raise NotFound("unknown provider", advice=f"Known providers: {', '.join(RECEIVERS)}.")
         with _refusals_counted(web, provider):
-            with received(request, web.settings.body_limit, web.deadlines) as body, in_memory:
-                parsed = _parse(web, receiver, body)
+            secrets = _secrets(web, receiver.name)
+            body = received(request, web.settings.body_limit)
+            with in_memory:
+                parsed = _parse(web, receiver, secrets, body.read())
             return _answer(web, provider, parsed)
 
     return hooks
@@ -56,12 +58,9 @@ def _refusals_counted(web: WebContext, provider: str) -> Iterator[None]:
     """Turns everything wrong with the request into a counted refusal."""
     try:
         yield
-    except TooLarge as error:
-        web.service.count(f"{provider}: too large")
-        raise Refused(413, f"the body is larger than {web.settings.body_limit} bytes") from error
-    except Incomplete as error:
-        web.service.count(f"{provider}: incomplete")
-        raise Refused(408, "the body did not arrive in time, or the connection was closed") from error
+    except BodyRefused as error:
+        web.service.count(f"{provider}: {error.counter}")
+        raise error.as_refused() from error
     except Malformed as error:
         web.service.count(f"{provider}: malformed")
         raise Refused(400, str(error)) from error
@@ -71,9 +70,7 @@ def _refusals_counted(web: WebContext, provider: str) -> Iterator[None]:
         raise
 
 
-def _parse(web: WebContext, receiver: Receiver, body: IO[bytes]) -> Parsed:
-    secrets = _secrets(web, receiver.name)
-    raw = body.read()
+def _parse(web: WebContext, receiver: Receiver, secrets: tuple[Secret, ...], raw: bytes) -> Parsed:
     if not receiver.verify(request.headers, raw, secrets):
         # Counted only now: many customers share a provider's addresses, so a valid signature always passes.
         failed(web, f"{receiver.name}: signature")
@@ -87,6 +84,7 @@ def _parse(web: WebContext, receiver: Receiver, body: IO[bytes]) -> Parsed:
 
 
 def _secrets(web: WebContext, name: str) -> tuple[Secret, ...]:
+    """Before the body is read: without a secret, nobody can have signed it."""
     now, old = (getattr(web.settings, f"{name}_secret{suffix}") for suffix in ("", "_old"))
     if not now and not old:
         log.warning(

@@ -1,116 +1,63 @@
-"""How much a client may send, how long it may take, and how many requests of a kind there are at once."""
+"""How much a client may send, and how many requests of a kind there are at once."""
 
 from __future__ import annotations
 
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import SpooledTemporaryFile
+from io import BytesIO
 from typing import IO
 
-from flask import Request, Response
+from flask import Request
 
 from webhooks.error_responses import RETRY_AFTER, Refused
-
-BODY_SECONDS = 15.0  # for a whole body, except a git pack
-CHUNK = 64 * 1024
-IN_MEMORY = 256 * 1024  # a larger body is buffered on disk, so that many slow clients cost no memory
+from webhooks.server.messages import BodyProblem, BufferedBody
 
 
-class TooLarge(Exception):
-    """The body is larger than allowed, whatever its header said."""
+class BodyRefused(Exception):
+    """The body is not usable. ``status`` is the answer's, ``counter`` the name under which it is counted."""
+
+    def __init__(self, problem: BodyProblem, limit: int) -> None:
+        self.status, self.retry_after = problem.value, RETRY_AFTER if problem is BodyProblem.NO_ROOM else 0
+        self.counter, message = _TEXTS[problem]
+        super().__init__(message.format(limit=limit))
+
+    def as_refused(self) -> Refused:
+        return Refused(self.status, str(self), counter=self.counter, retry_after=self.retry_after)
 
 
-class Incomplete(Exception):
-    """The body ended early, or did not arrive in time."""
-
-
-class Deadlines:
-    """The sockets that are being read, and until when. ``expire`` stops reading from those that are late."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._by_socket: dict[socket.socket, float] = {}
-
-    @contextmanager
-    def within(self, sock: socket.socket | None, seconds: float) -> Iterator[None]:
-        """After ``seconds``, reading from ``sock`` ends as if the client had stopped sending."""
-        if sock is None:  # not running in our server
-            yield
-            return
-        with self._lock:
-            self._by_socket[sock] = time.monotonic() + seconds
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._by_socket.pop(sock, None)
-
-    def expire(self) -> None:
-        """The server's loop calls this. Only reading is shut down, so that the answer can still be written."""
-        now = time.monotonic()
-        with self._lock:
-            for sock in [s for s, deadline in self._by_socket.items() if deadline < now]:
-                del self._by_socket[sock]
-                try:
-                    sock.shutdown(socket.SHUT_RD)
-                except OSError:
-                    continue  # already closed
+_TEXTS = {
+    BodyProblem.TOO_LARGE: ("too large", "the body is larger than {limit} bytes"),
+    BodyProblem.INCOMPLETE: ("incomplete", "the body did not arrive in time, or the connection was closed"),
+    BodyProblem.MALFORMED: ("not HTTP", "the body's chunks are not valid HTTP/1.1"),
+    BodyProblem.NO_ROOM: ("no room", "too many large requests at once"),
+}
 
 
 @contextmanager
 def turn(slots: threading.BoundedSemaphore, what: str) -> Iterator[None]:
     """Takes one of ``slots`` for the block. Raises Refused (503) if none is free."""
-    _acquire(slots, what)
+    if not slots.acquire(blocking=False):
+        raise Refused(503, f"too many {what} at once", advice=f"Try again in {RETRY_AFTER} s.")
     try:
         yield
     finally:
         slots.release()
 
 
-def limited(response: Response, slots: threading.BoundedSemaphore, what: str) -> Response:
-    """The streamed response, which takes one of ``slots`` until it is closed. Raises Refused (503) if none is free;
-    then nothing was sent."""
-    _acquire(slots, what)
-    response.call_on_close(slots.release)
-    return response
-
-
-def _acquire(slots: threading.BoundedSemaphore, what: str) -> None:
-    if not slots.acquire(blocking=False):
-        raise Refused(503, f"too many {what} at once", advice=f"Try again in {RETRY_AFTER} s.")
-
-
-@contextmanager
-def received(request: Request, limit: int, deadlines: Deadlines) -> Iterator[IO[bytes]]:
-    """The raw body as a file, at its start. Raises TooLarge or Incomplete.
-
-    Reads at most ``limit`` + 64 KiB, with or without a Content-Length.
-    """
-    announced = request.content_length
-    if announced is not None and announced > limit:
-        raise TooLarge
-    with SpooledTemporaryFile(IN_MEMORY) as file:
-        with deadlines.within(request.environ.get("gunicorn.socket"), BODY_SECONDS):
-            size = _copy(request, file, limit, announced)
-        if announced is not None and size < announced:
-            raise Incomplete
-        file.seek(0)
-        yield file
-
-
-def _copy(request: Request, file: SpooledTemporaryFile[bytes], limit: int, announced: int | None) -> int:
-    source = request.environ["wsgi.input"]
-    chunked = bool(request.environ.get("wsgi.input_terminated")) and announced is None
-    size, wanted = 0, limit + 1 if chunked else announced or 0
-    try:
-        while wanted > size and (chunk := source.read(min(CHUNK, wanted - size))):
-            size += len(chunk)
-            file.write(chunk)
-    except (OSError, ValueError) as error:  # reset, timed out, invalid chunks
-        raise Incomplete from error
-    if size > limit:
-        raise TooLarge
-    return size
+def received(request: Request, limit: int) -> IO[bytes]:
+    """The raw body as a file, at its start. Raises BodyRefused."""
+    if (request.content_length or 0) > limit:
+        raise BodyRefused(BodyProblem.TOO_LARGE, limit)
+    if "pushlive.unread" in request.environ:
+        raise BodyRefused(BodyProblem.INCOMPLETE, limit)
+    body: BufferedBody | None = request.environ.get("pushlive.body")
+    if body is None:  # not in our server, or no body
+        raw = request.environ["wsgi.input"].read(limit + 1)
+        body = BufferedBody(BytesIO(raw), len(raw))
+    problem = body.problem or (BodyProblem.TOO_LARGE if body.size > limit else None)
+    if problem is None and body.size < (request.content_length or 0):
+        problem = BodyProblem.INCOMPLETE
+    if problem is not None:
+        raise BodyRefused(problem, limit)
+    return body.file
