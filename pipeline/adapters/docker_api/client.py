@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
+from docker.utils import kwargs_from_env
 from docker.utils.config import load_general_config
 
 from docker import DockerClient
 from pipeline.adapters.docker_api.errors import translate
+from pipeline.adapters.docker_api.session import POOL, DeadlineApi
 from pipeline.adapters.docker_api.ssh_forward import SshClient
 
 __all__ = ["DockerClient", "client"]
@@ -18,8 +21,8 @@ def client(timeout: float = 30.0, host: str = "") -> DockerClient:
     """A client of the Engine at ``host``, or of the one that the environment names (DOCKER_HOST …), its API version
     negotiated. DOCKER_TLS_VERIFY and DOCKER_CERT_PATH apply to both.
 
-    ``timeout``: seconds for any single read. Safe to use from several threads. Raises TryAgain if the Engine does not
-    answer.
+    ``timeout``: seconds for any request, its answer included. Safe to use from several threads. Raises TryAgain if the
+    Engine does not answer.
     """
     with translate("Connecting to Docker"):
         address = host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
@@ -28,9 +31,13 @@ def client(timeout: float = 30.0, host: str = "") -> DockerClient:
             return _with_headers(SshClient(address, seconds))
         _knock(address)
         environment = {**os.environ, "DOCKER_HOST": address}
-        return _with_headers(
-            DockerClient.from_env(timeout=seconds, max_pool_size=32, environment=environment)
-        )
+        api = DeadlineApi(timeout=seconds, max_pool_size=POOL, **kwargs_from_env(environment=environment))
+        return _with_headers(_Client(api))
+
+
+class _Client(DockerClient):
+    def __init__(self, api: DeadlineApi) -> None:
+        self.api: Any = api
 
 
 def _with_headers(client: DockerClient) -> DockerClient:

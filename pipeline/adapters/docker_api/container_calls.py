@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import requests
@@ -13,6 +15,7 @@ from docker.types import CancellableStream
 from pipeline.adapters.docker_api.connection import Connection
 from pipeline.adapters.docker_api.errors import DockerRefused, translate
 from pipeline.adapters.docker_api.labels import STOP, Body
+from pipeline.lib.sockets import within
 
 Found = dict[str, Any]  # a container, an image or a network as the Engine lists or inspects it
 
@@ -98,21 +101,35 @@ class ContainerCalls(Connection):
             self.sdk.put_archive(name, "/", tar)
 
     def execute(self, name: str, command: Sequence[str]) -> tuple[int, str]:
-        """Runs a command in a running container: its exit code and output."""
-        with translate(f"Running a command in {name}"):
-            session = self.sdk.exec_create(name, list(command))["Id"]
-            output = self.sdk.exec_start(session).decode(errors="replace")
-            return int(self.sdk.exec_inspect(session)["ExitCode"]), output
+        """Runs a command in a running container: its exit code and output. All of it takes one request's timeout at
+        most: the SDK's own reader waits for the output without a limit."""
+        api: Any = self.sdk
+        with translate(f"Running a command in {name}"), within(api.timeout):
+            session = api.exec_create(name, list(command))["Id"]
+            data = json.dumps({"Tty": False, "Detach": False})
+            headers = {"Content-Type": "application/json"}
+            path = f"/exec/{session}/start"
+            with closing(self.post(path, headers=headers, data=data, timeout=api.timeout)) as answer:
+                output = b"".join(text for _, text in frames(answer.raw.read))
+            return int(api.exec_inspect(session)["ExitCode"]), output.decode(errors="replace")
 
     def attach(self, name: str, command: Sequence[str]) -> requests.Response:
         """Starts a command in a running container with its input open. The answer's connection carries its input and
         output from now on (see ``exec_tunnel.Wire``)."""
         api: Any = self.sdk
-        with translate(f"Connecting through {name}"):
+        with translate(f"Connecting through {name}"), within(api.timeout):
             session = api.exec_create(name, list(command), stdin=True)["Id"]
             headers = {"Connection": "Upgrade", "Upgrade": "tcp", "Content-Type": "application/json"}
             data = json.dumps({"Tty": False, "Detach": False})
             return self.post(f"/exec/{session}/start", headers=headers, data=data, timeout=api.timeout)
+
+
+def frames(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
+    """The Engine's frames of output, as they come: 1 for stdout or 2 for stderr, and the bytes. In the stream: 1 byte
+    for the kind, 3 unused, 4 for the length, then so many bytes. ``read`` gives less only at the end."""
+    while len(head := read(8)) == 8:
+        kind, length = struct.unpack(">BxxxL", head)
+        yield kind, read(length)
 
 
 def name_of(found: Found) -> str:

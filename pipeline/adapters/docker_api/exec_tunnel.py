@@ -7,7 +7,6 @@ import contextlib
 import math
 import re
 import socket
-import struct
 import threading
 import time
 from typing import Any
@@ -16,6 +15,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 
 from pipeline.adapters.docker_api.api import DockerApi
+from pipeline.adapters.docker_api.container_calls import frames
 from pipeline.adapters.http.probe import REFUSED, ProxyProbe
 from pipeline.domain.engine_types import Answer, Route
 from pipeline.errors import EngineFailed, NothingListens, TryAgain
@@ -57,11 +57,8 @@ class Wire:
         return bool(_REFUSED.search(self.said))
 
     def _come(self) -> None:
-        """The Engine's frames: 1 byte for the stream, 3 unused, 4 for the length, then so many bytes."""
         with contextlib.suppress(OSError, ValueError):
-            while len(head := self._stream.read(8)) == 8:
-                kind, length = struct.unpack(">BxxxL", head)
-                data = self._stream.read(length)
+            for kind, data in frames(self._stream.read):
                 if kind == _STDERR:
                     self.said = (self.said + data.decode(errors="replace"))[-SAID:]
                 else:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import docker
+from pipeline.adapters.docker_api.session import POOL, DeadlineApi
 from pipeline.errors import EngineFailed, TryAgain
 
 TIMEOUT = 20.0  # seconds until the forward must work
+LONGEST = 1000  # bytes of a line that is waited for
 OPTIONS = (
     "BatchMode=yes",
     "ConnectTimeout=15",
@@ -74,9 +77,7 @@ class Forward:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
             )
-            output: Any = self._process.stdout
-            ready, _, _ = select.select([output], [], [], TIMEOUT)
-            if ready and output.readline().strip() == READY.encode():
+            if _first_line(self._process.stdout) == READY.encode():
                 return
             self._close()
             said.seek(0)
@@ -102,6 +103,17 @@ class Forward:
                 pipe.close()
         process.wait()
         self.socket.unlink(missing_ok=True)
+
+
+def _first_line(output: Any) -> bytes:
+    """What comes until the end of the line, of the output, or of the time; unbuffered, so that nothing more is read."""
+    line, end = b"", time.monotonic() + TIMEOUT
+    while not line.endswith(b"\n") and select.select([output], [], [], max(0.0, end - time.monotonic()))[0]:
+        piece = os.read(output.fileno(), 1)
+        if not piece or len(line) > LONGEST:
+            break
+        line += piece
+    return line.strip()
 
 
 _FORWARDS: dict[tuple[int, str], Forward] = {}
@@ -131,11 +143,11 @@ class SshClient(docker.DockerClient):
         self.api: Any = _Api(forward_to(host), timeout)
 
 
-class _Api(docker.APIClient):
+class _Api(DeadlineApi):
     def __init__(self, forward: Forward, timeout: int) -> None:
         self.forward = forward
         forward.ensure()  # here, because the SDK would wrap the error in one of its own
-        super().__init__(f"unix://{forward.socket}", timeout=timeout, max_pool_size=32)
+        super().__init__(f"unix://{forward.socket}", timeout=timeout, max_pool_size=POOL)
 
     def request(self, *arguments: Any, **more: Any) -> Any:
         """See ``requests.Session.request``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.adapters.haproxy.config import FOLDER, Server
 from pipeline.errors import TryAgain
+from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
 TIMEOUT = 2.0  # seconds for a whole answer; HAProxy needs less than a millisecond
 SOCKET = "admin.sock"
@@ -35,14 +36,10 @@ class Control:
         # A socket's path is limited to 107 bytes, and the data folder's may be longer: go through the open folder.
         folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
         try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(TIMEOUT)
+            with within(TIMEOUT), DeadlineSocket(socket.AF_UNIX) as connection:
                 connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")
                 connection.sendall(command.encode() + b"\n")
-                parts = []
-                while part := connection.recv(1 << 16):
-                    parts.append(part)
-                return b"".join(parts).decode(errors="replace")
+                return receive_all(connection).decode(errors="replace")
         finally:
             os.close(folder)
 

@@ -24,6 +24,7 @@ from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.lib.sockets import receive_all, within
 
 INSIDE = 8080  # the port in the container that is published
 COMMANDS = ("127.0.0.1", 9901)  # inside the container
@@ -117,13 +118,9 @@ class _Control(Control):
         return answer
 
     def _ask(self, command: str) -> str:
-        with self._tunnel.open(*COMMANDS).near as connection:
-            connection.settimeout(ANSWER)
+        with within(ANSWER), self._tunnel.open(*COMMANDS).near as connection:
             connection.sendall(command.encode() + b"\n")
-            parts = []
-            while part := connection.recv(1 << 16):
-                parts.append(part)
-        return b"".join(parts).decode(errors="replace")
+            return receive_all(connection).decode(errors="replace")
 
 
 class _Container(ProxyContainer):

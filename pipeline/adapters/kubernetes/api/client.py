@@ -19,6 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from yaml import YAMLError
 
+from pipeline.adapters.deadline_connections import keep_pools_to_deadline
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -77,7 +78,9 @@ def connect(context: str, namespace: str) -> Cluster:
     except _UNUSABLE as error:
         source = "this pod's service account" if inside else f"the kubeconfig {path}"
         raise _cannot_connect(error, source, context) from error
-    return Cluster(ApiClient(found), namespace or default or "default", inside)
+    client = ApiClient(found)
+    keep_pools_to_deadline(client.rest_client.pool_manager)
+    return Cluster(client, namespace or default or "default", inside)
 
 
 def _load_kubeconfig(found: Configuration, path: str, context: str) -> str:

@@ -7,19 +7,23 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from urllib3 import BaseHTTPResponse, Timeout
 
 from pipeline.adapters.kubernetes.api.client import Cluster, error_for, translate
 from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
+from pipeline.lib.bounded import Late, TooManyLeft, bounded
 from pipeline.lib.retry import Backoff, Retry
+from pipeline.lib.sockets import within
 
+T = TypeVar("T")
 Connect = Callable[[], Cluster]
 
 REQUEST_TIMEOUT = 15.0  # seconds for one answer
 CONNECT_TIMEOUT = 5.0  # seconds
+CREDENTIALS_WITHIN = 30.0  # seconds until they are read
 RETRY_WITHIN = 3.0  # seconds: a request that failed later than this is not repeated
 BACKOFF = Backoff(0.1, factor=3.0, ceiling=1.0)  # a busy or restarting API server fails at once
 RETRIES = 3
@@ -43,9 +47,19 @@ class Connection:
     def cluster(self) -> Cluster:
         known = self._cluster  # another thread may reset it at any time
         if known is None or self._owner != os.getpid():
-            known = self._connect()
+            known = self._in_time(self._connect)
             self._cluster, self._owner = known, os.getpid()
         return known
+
+    def _in_time(self, call: Callable[[], T]) -> T:
+        """A kubeconfig may name a program that prints the credentials, and the client waits for it without a limit."""
+        try:
+            return bounded(call, CREDENTIALS_WITHIN, name="Kubernetes credentials")
+        except (Late, TooManyLeft):
+            raise EngineAway(
+                f"The credentials for the Kubernetes cluster were not there within {CREDENTIALS_WITHIN:g} s.",
+                advice="Run the command under `exec` in the kubeconfig by hand, and see why it does not end.",
+            ) from None
 
     @property
     def namespace(self) -> str:
@@ -98,7 +112,7 @@ class Connection:
                 self._last_away = -math.inf
                 answer = self.raw(method, url, doing, headers=headers, body=sent, silence=silence)
             if not 200 <= answer.status < 300:
-                with translate(doing, self.host):
+                with translate(doing, self.host), within(REQUEST_TIMEOUT):
                     raise self._error(doing, answer)
             return answer
 
@@ -132,14 +146,18 @@ class Connection:
     ) -> BaseHTTPResponse:
         """One exchange with the API server, whatever the status of its answer. The caller reads and closes a stream.
         Raises TryAgain if there is no answer."""
-        limits = Timeout(connect=CONNECT_TIMEOUT, read=timeout if silence == 0.0 else silence)
+        whole = silence == 0.0
+        limits = Timeout(connect=CONNECT_TIMEOUT, read=timeout if whole else silence)
         try:
-            answer = self._exchange(method, path, doing, headers, body, limits, silence == 0.0)
-            if answer.status != UNAUTHORIZED:
-                return answer
-            answer.close()
+            # The limits of urllib3 start again with each byte, ours does not. Of a stream, the head is limited.
+            with within(timeout):
+                answer = self._exchange(method, path, doing, headers, body, limits, whole)
+                if answer.status != UNAUTHORIZED:
+                    return answer
+                answer.close()
             self._forget_cluster()
-            return self._exchange(method, path, doing, headers, body, limits, silence == 0.0)
+            with within(timeout):
+                return self._exchange(method, path, doing, headers, body, limits, whole)
         except TryAgain:
             self._last_away = time.monotonic()
             self._forget_cluster()
@@ -163,7 +181,9 @@ class Connection:
         host = str(client.configuration.host)
         with translate(doing, host):
             sent = {"Accept": "application/json", "User-Agent": "pushlive", **headers}
-            client.update_params_for_auth(sent, [], ["BearerToken"], path, method, None)
+            self._in_time(
+                lambda: client.update_params_for_auth(sent, [], ["BearerToken"], path, method, None)
+            )
             return client.rest_client.pool_manager.request(
                 method,
                 host + path,

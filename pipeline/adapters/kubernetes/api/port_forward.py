@@ -8,6 +8,7 @@ its errors; the first message of each channel contains the port's number.
 from __future__ import annotations
 
 import ssl
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from websocket import ABNF, WebSocketBadStatusException, WebSocketException, Web
 from pipeline.adapters.kubernetes.api.client import PERMISSIONS_ADVICE
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.errors import EngineAway, EngineFailed, TryAgain
+from pipeline.lib.bounded import Late, TooManyLeft, bounded
 
 REFUSED_WITHIN = 0.3  # seconds: without an error by then, the connection was accepted
 _REFUSED = "connection refused"  # in a node's error, quoted below
@@ -28,6 +30,13 @@ def check_port(api: KubeApi, pod: str, port: int, timeout: float) -> None:
     """Opens and closes a connection. Raises TryAgain if it is not accepted, EngineFailed if this account may not
     forward ports."""
     what = f"TCP {pod}:{port}"
+    try:
+        bounded(lambda: _check(api, what, pod, port, timeout), timeout + REFUSED_WITHIN + 1, name=what)
+    except (Late, TooManyLeft):
+        raise EngineAway(f"{what}: the Kubernetes API at {api.host} did not answer in time.") from None
+
+
+def _check(api: KubeApi, what: str, pod: str, port: int, timeout: float) -> None:
     try:
         try:
             socket = _connect(api, pod, port, timeout)
@@ -86,8 +95,9 @@ def _tls_options(config: Any) -> dict[str, Any]:
 def _refusal(socket: Any) -> str:
     """The node's error, "" if the connection was accepted."""
     socket.settimeout(REFUSED_WITHIN)
+    end = time.monotonic() + REFUSED_WITHIN
     announced = False  # the error channel's first message has come
-    while True:
+    while time.monotonic() < end:
         try:
             kind, message = socket.recv_data()
         except WebSocketTimeoutException:
@@ -100,3 +110,4 @@ def _refusal(socket: Any) -> str:
             announced = True
         elif kind == ABNF.OPCODE_BINARY and len(message) > _HEADER:
             return ""  # the application sends first
+    return ""

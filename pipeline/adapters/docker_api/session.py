@@ -1,0 +1,73 @@
+"""The Docker SDK's session on sockets that keep to a deadline. Its own timeout starts again with each byte, so that an
+Engine, or a proxy before it, that answers a byte a second would hold a request for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import docker.transport
+from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
+from requests.adapters import HTTPAdapter
+
+import docker
+from pipeline.adapters.deadline_connections import keep_pools_to_deadline
+from pipeline.lib.sockets import DeadlineSocket, within
+
+POOL = 32  # connections that are kept
+
+
+class DeadlineApi(docker.APIClient):
+    """Each request and its answer take at most the request's timeout in all; of an answer that is streamed, its head.
+    A request without a timeout has no limit: a thread makes it, and another one watches (``lib.streams.pump``)."""
+
+    def _retrieve_server_version(self) -> Any:
+        """Asked by the constructor, once the SDK has chosen how to connect: the first request that is made."""
+        for prefix, adapter in tuple(self.adapters.items()):
+            if isinstance(adapter, docker.transport.UnixHTTPAdapter):
+                self._custom_adapter = _UnixAdapter(
+                    f"http+unix://{adapter.socket_path}", adapter.timeout, max_pool_size=POOL
+                )
+                self.mount(prefix, self._custom_adapter)
+            elif isinstance(adapter, HTTPAdapter):
+                self.mount(prefix, _TcpAdapter(pool_maxsize=POOL))
+        return super()._retrieve_server_version()  # type: ignore[misc]  # the stubs do not know it
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """See ``requests.Session.send``."""
+        limit = options.get("timeout")
+        with within(limit if isinstance(limit, int | float) else None):
+            return super().send(request, **options)
+
+
+class _TcpAdapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        keep_pools_to_deadline(self.poolmanager)
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*arguments, **options)
+        keep_pools_to_deadline(manager)
+        return manager
+
+
+class _UnixAdapter(docker.transport.UnixHTTPAdapter):
+    def get_connection(self, url: Any, proxies: Any = None) -> Any:
+        del proxies
+        with self.pools.lock:
+            pool = self.pools.get(url)
+            if pool is None:
+                pool = self.pools[url] = _UnixPool(url, self.socket_path, self.timeout, self.max_pool_size)
+            return pool
+
+
+class _UnixPool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:
+        timeout: Any = self.timeout
+        return _UnixConnection(self.base_url, self.socket_path, timeout)
+
+
+class _UnixConnection(UnixHTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        plain: Any = self.sock
+        self.sock = DeadlineSocket.over(plain)
