@@ -20,17 +20,13 @@ class DeadlineApi(docker.APIClient):
     """Each request and its answer take at most the request's timeout in all; of an answer that is streamed, its head.
     A request without a timeout has no limit: a thread makes it, and another one watches (``lib.streams.pump``)."""
 
-    def _retrieve_server_version(self) -> Any:
-        """Asked by the constructor, once the SDK has chosen how to connect: the first request that is made."""
-        for prefix, adapter in tuple(self.adapters.items()):
-            if isinstance(adapter, docker.transport.UnixHTTPAdapter):
-                self._custom_adapter = _UnixAdapter(
-                    f"http+unix://{adapter.socket_path}", adapter.timeout, max_pool_size=POOL
-                )
-                self.mount(prefix, self._custom_adapter)
-            elif isinstance(adapter, HTTPAdapter):
-                self.mount(prefix, _TcpAdapter(pool_maxsize=POOL))
-        return super()._retrieve_server_version()  # type: ignore[misc]  # the stubs do not know it
+    def mount(self, prefix: Any, adapter: Any) -> None:
+        """See ``requests.Session.mount``: the constructors of the SDK choose by it how to connect."""
+        if type(adapter) is docker.transport.UnixHTTPAdapter:
+            adapter = _UnixAdapter(f"http+unix://{adapter.socket_path}", adapter.timeout, max_pool_size=POOL)
+        elif type(adapter) is HTTPAdapter:
+            adapter = _TcpAdapter(pool_maxsize=POOL)
+        super().mount(prefix, adapter)
 
     def send(self, request: Any, **options: Any) -> Any:
         """See ``requests.Session.send``."""

@@ -80,7 +80,7 @@ CALLS: dict[str, Callable[[DockerApi], Any]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_fault_51_a_request_to_an_engine_ends(
+def test_fault_52_a_request_to_an_engine_ends(
     kind: str, call: Callable[[DockerApi], Any], folder: Path
 ) -> None:
     path = str(folder / "engine.sock") if kind == "unix" else ""
@@ -90,12 +90,12 @@ def test_fault_51_a_request_to_an_engine_ends(
             call(api)
 
 
-def test_fault_51_an_engine_that_drips_its_version_is_away() -> None:
+def test_fault_52_an_engine_that_drips_its_version_is_away() -> None:
     with dripping() as address, soon(), pytest.raises(TryAgain, match="Connecting to Docker"):
         client(1, f"tcp://{address}")
 
 
-def test_fault_51_an_ssh_login_that_never_ends_its_line_ends(
+def test_fault_52_an_ssh_login_that_never_ends_its_line_ends(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub = folder / "ssh"
@@ -119,7 +119,7 @@ def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("silence", [0.0, 5.0], ids=["whole", "stream"])
-def test_fault_51_a_request_to_an_api_server_ends(config: Path, silence: float) -> None:
+def test_fault_52_a_request_to_an_api_server_ends(config: Path, silence: float) -> None:
     head = HTTP if silence == 0.0 else b"HTTP/1.1 200 OK\r\nX: "  # of a stream, the head is limited
     with dripping(lambda _: (head, b" ")) as address, soon():
         api = KubeApi(lambda: connect("", ""))
@@ -128,7 +128,7 @@ def test_fault_51_a_request_to_an_api_server_ends(config: Path, silence: float) 
             api.raw("GET", "/api", "asking", headers={}, timeout=BRIEF, silence=silence)
 
 
-def test_fault_51_an_error_on_a_stream_that_drips_ends(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_52_an_error_on_a_stream_that_drips_ends(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REQUEST_TIMEOUT", BRIEF)
     head = HTTP.replace(b"200 OK", b"404 Not Found")
     with dripping(lambda _: (head, b" ")) as address, soon():
@@ -137,7 +137,7 @@ def test_fault_51_an_error_on_a_stream_that_drips_ends(config: Path, monkeypatch
             KubeApi(lambda: connect("", "")).follow("hello-1")
 
 
-def test_fault_51_a_port_of_a_pod_is_not_waited_for(config: Path) -> None:
+def test_fault_52_a_port_of_a_pod_is_not_waited_for(config: Path) -> None:
     with dripping(lambda _: (b"HTTP/1.1 101 Switching Protocols\r\nX: ", b"y")) as address, soon():
         kubeconfig(config, f"http://{address}")
         with pytest.raises(EngineAway, match="did not answer in time"):
@@ -145,7 +145,7 @@ def test_fault_51_a_port_of_a_pod_is_not_waited_for(config: Path) -> None:
     until(lambda: left_behind() == 0)
 
 
-def test_fault_51_a_program_for_credentials_that_hangs_is_not_waited_for(
+def test_fault_52_a_program_for_credentials_that_hangs_is_not_waited_for(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CREDENTIALS_WITHIN", BRIEF)
@@ -178,7 +178,7 @@ def test_fault_49_a_receivers_handshake_that_drips_ends() -> None:
             HttpPost().send(f"https://{address}/secret", b"{}", {}, BRIEF)
 
 
-def test_fault_51_an_answer_over_tls_ends(folder: Path) -> None:
+def test_fault_52_an_answer_over_tls_ends(folder: Path) -> None:
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
