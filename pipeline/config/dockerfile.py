@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 _DIRECTIVE = re.compile(r"^#\s*([A-Za-z]+)\s*=\s*(.*?)\s*$")
@@ -94,3 +94,9 @@ def expand(text: str, known: Mapping[str, str]) -> str:
         return match[4] if match[3] == "+" and found else "" if match[3] == "+" else found
 
     return _VARIABLE.sub(value, text.strip("\"'"))
+
+
+def builder_settings(args: Iterable[str]) -> list[str]:
+    """Those of the build arguments that BuildKit itself acts on: they choose what builds, and whose caches it may use.
+    ``BUILDKIT_INLINE_CACHE`` is harmless."""
+    return sorted(name for name in args if name.startswith("BUILDKIT_") and name != "BUILDKIT_INLINE_CACHE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.config.dockerfile import builder_settings
 from pipeline.config.models import Config, Pipeline, Service
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
@@ -46,6 +47,8 @@ def _pipeline(path: str, pipeline: Pipeline, whole: float) -> Iterator[str]:
             f"{path}.build.timeout: {time(pipeline.build.timeout)} is longer than the whole budget "
             f"({time(whole)}); a build that hangs is noticed late"
         )
+    for name in builder_settings(pipeline.build.args):
+        yield f"{path}.build.args.{name}: is a setting of the builder, not of the Dockerfile; builds refuse it"
     if len(pipeline.environments) == 1:
         yield f"{path}.environments: {live} is the only one; nothing is tested before it is live"
     if pipeline.source.url.startswith("http://"):

@@ -313,6 +313,25 @@ def test_another_pipelines_image_and_an_image_id_are_refused_as_base(workshop):
     workshop.client.api.remove_image(name, noprune=True)
 
 
+def test_a_cache_mount_is_kept_for_its_own_pipeline(workshop):
+    write = "FROM BASE\nRUN --mount=type=cache,target=/cache{id} echo theirs > /cache/kept\n"
+    read = "FROM BASE\nRUN --mount=type=cache,target=/cache{id} cat /cache/kept; true\n"
+    for named in ("", ",id=shared", f",id={workshop.name}/hello/shared"):
+        workshop.build(workshop.request(write.format(id=named)))
+        own = workshop.request(read.format(id=named))
+        workshop.build(own)
+        assert "theirs" in workshop.texts("line")
+        workshop.build(replace(own, pipeline="stranger", key=own.key + "2", rebuild=True))
+        assert "theirs" not in workshop.texts("line")
+
+
+@pytest.mark.parametrize("name", ["BUILDKIT_CACHE_MOUNT_NS", "BUILDKIT_SYNTAX"])
+def test_build_arguments_cannot_set_up_the_builder(workshop, name):
+    request = workshop.request("FROM BASE\n", args={name: f"{workshop.name}/hello"})
+    with pytest.raises(AppFailed, match=name):
+        workshop.build(request)
+
+
 def test_fault_17_a_hundred_thousand_small_files_are_built_in_flat_memory(workshop):
     """Their headers are not kept, so memory does not grow with their number."""
 

@@ -21,6 +21,7 @@ from pipeline.adapters.docker_api import registry
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi
 from pipeline.adapters.docker_api.build_stream import build
 from pipeline.adapters.docker_api.labels import INSTANCE, KEY, PIPELINE
+from pipeline.config.dockerfile import builder_settings
 from pipeline.config.models import safe_path
 from pipeline.domain.engine_types import Image, Login
 from pipeline.domain.events import Event
@@ -31,6 +32,7 @@ from pipeline.ports.clock import Clock, Watch
 Context = Callable[[], AbstractContextManager[IO[bytes]]]
 
 _REMOTE = "builds run on another machine (DOCKER_HOST), which must limit them itself"
+_CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 _RESTART = 60.0  # seconds that a restart of the Engine may take
 
 
@@ -59,6 +61,11 @@ class DockerBuilder:
         if not safe_path(path):
             raise AppFailed(
                 f"The Dockerfile {path!r} is outside the context.", advice="Move it into the context."
+            )
+        if settings := builder_settings(request.build.args):
+            raise AppFailed(
+                f"The build argument {settings[0]} is a setting of the builder, not of the Dockerfile.",
+                advice="Remove it from `args` under `build`.",
             )
         file = parse(request.dockerfile, request.build.args)
         refuse_unsupported(file, request.build.target)
@@ -172,8 +179,10 @@ class DockerBuilder:
             "networkmode": "default",
             "rm": "1",
         }
-        optional = {"buildargs": json.dumps(wanted.args, sort_keys=True) if wanted.args else ""}
-        optional |= {
+        # Cache mounts are found by their path or id alone, so that one pipeline could write into another's builds.
+        args = {**wanted.args, _CACHE_NAMESPACE: f"{self._instance}/{request.pipeline}"}
+        params["buildargs"] = json.dumps(args, sort_keys=True)
+        optional = {
             "target": wanted.target,
             "platform": wanted.platform,
             "nocache": "1" if request.rebuild else "",

@@ -42,6 +42,11 @@ def test_a_complete_configuration_has_no_warnings() -> None:
             "environments.live.keep_warm: 0 in live; a revert has to start the old release first",
         ),
         ("live: {}", "live: {drain: 1h}", "environments.live.drain: 1h is longer than keep_warm (10m)"),
+        (
+            "service:",
+            "build: {args: {BUILDKIT_SYNTAX: other/frontend}}\n    service:",
+            "pipelines.hello.build.args.BUILDKIT_SYNTAX: is a setting of the builder",
+        ),
         ("live: {}", "live: {stop: 31s}", "environments.live.stop: 31s is long"),
         ("live: {}", "live: {env: {PORT: 3000}}", "environments.live.env.PORT: is 3000, but port is 8080"),
         (
