@@ -117,7 +117,7 @@ class Context:
         """The pipeline, and the API path of the run that the words name."""
         name, number = reference(words)
         name = self.pipeline(name)
-        return name, f"/api/runs/{name}/{number or 'latest'}"
+        return name, f"/api/runs/{name}/{'latest' if number is None else number}"
 
 
 _NAME = r"[a-z][a-z0-9-]*"

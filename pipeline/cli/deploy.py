@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from argparse import Namespace
 from typing import Any
 
 from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, RUN, WAIT, argument, command
@@ -26,15 +27,16 @@ from pipeline.lib.units import show_duration
 @command(
     "deploy a commit, a release or a changed configuration without a push",
     PIPELINE,
-    argument("--commit", default="", metavar="SHA", help="this commit instead of the branch's head"),
-    argument("--release", default="", metavar="r17", help="the image of this release, through all stages"),
-    argument("--config", default="", metavar="FILE", help="this pipelines.yaml, with the current image"),
+    argument("--commit", metavar="SHA", help="this commit instead of the branch's head"),
+    argument("--release", metavar="r17", help="the image of this release, through all stages"),
+    argument("--config", metavar="FILE", help="this pipelines.yaml, with the current image"),
     argument("--rebuild", action="store_true", help="build again, without reusing an image or the cache"),
     WAIT,
     JSON,
 )
 def deploy(context: Context) -> int:
     args = context.args
+    _refuse_mixed(args)
     body: dict[str, Any] = {"commit": args.commit} if args.commit else {}
     if args.release:
         body["release"] = release_number(args.release)
@@ -42,14 +44,28 @@ def deploy(context: Context) -> int:
         body["config"] = read_config(args.config)
     if args.rebuild:
         body["rebuild"] = True
+    name = context.pipeline(pipeline_name(args.pipeline))
+    return _finish(context, context.ask("POST", f"/api/pipelines/{name}/deploy", body))
+
+
+def _refuse_mixed(args: Namespace) -> None:
+    """Raises UsageError for options of which one would be ignored, and for an empty one: a script that lost a value
+    does not mean the default."""
+    for option in ("commit", "release", "config"):
+        if getattr(args, option) == "":
+            raise UsageError(f"--{option} is empty.", advice="Leave it out, or give its value.")
     if args.commit and args.release:
         raise UsageError(
             "--commit and --release cannot be combined.", advice="A release already has its commit."
         )
-    if args.rebuild and args.release:
-        raise UsageError("--rebuild and --release cannot be combined.", advice="A release is never rebuilt.")
-    name = context.pipeline(pipeline_name(args.pipeline))
-    return _finish(context, context.ask("POST", f"/api/pipelines/{name}/deploy", body))
+    if args.commit and args.config:
+        raise UsageError(
+            "--commit and --config cannot be combined.",
+            advice="--config takes the image of a release: `--release rN`.",
+        )
+    if args.rebuild and (args.release or args.config):
+        other = "--release" if args.release else "--config"
+        raise UsageError(f"--rebuild and {other} cannot be combined.", advice="A release is never rebuilt.")
 
 
 @command("run the commit of a failed run again", RUN, WAIT, JSON)

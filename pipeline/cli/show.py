@@ -55,6 +55,7 @@ def header(run: dict[str, Any], release: dict[str, Any] | None, paint: Paint) ->
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(run.get("accepted") or 0)))
     parts = [f"{run['kind']} to {ref}" if run["kind"] == "push" and ref else run["kind"]]
     parts += [f"by {who}"] if who else []
+    parts += [f"author {run['author']}"] if run.get("author") not in (None, "", who) else []
     parts += [when]
     if release:
         parts.append(

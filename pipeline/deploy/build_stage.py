@@ -80,9 +80,7 @@ class BuildStage:
                 raise Superseded(f"{run.short} is no longer the head of {config.branch}; {self.head[:7]} is.")
             commit = source.commit(self._key, config, run.commit or self.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
-            self._context.update(
-                commit=commit.id, message=commit.message, pusher=run.pusher or run.by or commit.author
-            )
+            self._context.update(commit=commit.id, message=commit.message, author=commit.author)
             why_not = source.unsupported(self._key, config, commit.id)
             if why_not:
                 raise AppFailed(why_not)

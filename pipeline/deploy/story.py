@@ -201,7 +201,6 @@ class Story:
             run.ref,
             head,
             f"head:{run.id}",
-            run.pusher,
             received=self._adapters.clock.now(),
         )
         with suppress(NotFound):  # the pipeline was taken out of the configuration meanwhile

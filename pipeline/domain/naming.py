@@ -1,4 +1,5 @@
-"""Names of environments that are short enough for a cluster, and comparable repository URLs. Pure."""
+"""Names of environments that are short enough for a cluster, comparable repository URLs, and what a commit's id looks
+like. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ LONGEST = 63  # characters of a Service's name on a cluster, and of a label's va
 ROOM = 58 - len("-green-") - 10 - len("-")
 _TAIL = 6  # hex digits
 _LIKE_A_TAIL = re.compile(rf"[0-9a-f]{{{_TAIL}}}")
+
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 def service_name(pipeline: str, environment: str) -> str:
@@ -35,3 +38,9 @@ def same_repository(url: str) -> str:
     text = re.sub(r"^[^@/]*@", "", text)
     text = re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)
     return re.sub(r"(\.git)?/*$", "", text)
+
+
+def is_commit_id(text: str) -> bool:
+    """True for a commit's id or the first digits of one, at least seven. A branch may have such a name too; no name is
+    ever meant by it."""
+    return bool(_COMMIT.fullmatch(text)) and bool(text.strip("0"))  # all zeros mean "delete" to git

@@ -132,6 +132,7 @@ class Run:
     rebuild: bool = False
     from_release: int | None = None  # use that release's image instead of building one
     by: str = ""  # who requested a deploy or a revert
+    author: str = ""  # the commit's, which anyone can write into it; not who pushed it
     failure: Failure | None = None
     ending: Ending | None = None  # decided, not yet recorded as the outcome
 

@@ -28,7 +28,8 @@ class Source(Protocol):
         """
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
-        """Raises NotFound if the commit was not fetched."""
+        """``commit``: an id, or its first digits, at least seven; never a name, even if a branch is called so. Raises
+        NotFound if no fetched commit begins so, RequestError if several do."""
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """Protects the commit from ``git gc`` by the ref ``refs/pushlive/<name>``. Idempotent."""

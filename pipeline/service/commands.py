@@ -11,10 +11,10 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
-from pipeline.domain import audit_chain, slots
+from pipeline.domain import audit_chain, naming, slots
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Kind, Push, Run, State
-from pipeline.errors import ConfigError, RequestError
+from pipeline.errors import ConfigError, NotFound, RequestError
 from pipeline.service import permissions, transactions, views
 from pipeline.service.credentials import Credentials
 from pipeline.store import Transaction
@@ -69,11 +69,17 @@ class Commands(Credentials):
         self.insist_on_store()
         digest, current = self._configurations.current()
         stages = self._known(current, pipeline).stages
+        if commit and not naming.is_commit_id(commit):
+            raise NotFound(
+                f"{commit[:80]!r} is not a commit id.",
+                advice="Use its hexadecimal digits, at least seven; `git rev-parse NAME` shows those of a branch or a "
+                f"tag. Without a commit, the head of {current.pipelines[pipeline].source.branch} is deployed.",
+            )
         if config:
             stages = self._changed(current, config, pipeline, by).stages
         base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit_chain.actor(by).name)
         if config:
-            image_of = release or self._live(pipeline)
+            image_of = self._live(pipeline) if release is None else release
             self._store.release(pipeline, image_of)
             self._refuse_without_image(pipeline, image_of)
             base = replace(base, config=self._store.put_config(config), from_release=image_of)

@@ -143,10 +143,11 @@ class Queries:
 
     def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
         """One run with its timing and release; ``None``: the latest."""
-        number = number or self._store.last_run(pipeline)
-        if not number:
-            self._known(self._config(), pipeline)
-            raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")
+        if number is None:
+            number = self._store.last_run(pipeline)
+            if not number:
+                self._known(self._config(), pipeline)
+                raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")
         run = self._store.run(pipeline, number)
         config = self._configurations.by_hash(run.config)
         return views.show(self._store, config, run, self._clock.now())
@@ -232,6 +233,6 @@ class Queries:
         names = list(self._known(config, pipeline).environments)
         if environment and environment not in names:
             raise NotFound(
-                f"{pipeline} has no environment {environment!r}.", advice=f"It has: {', '.join(names)}."
+                f"{pipeline} has no environment {environment[:40]!r}.", advice=f"It has: {', '.join(names)}."
             )
         return digest, environment or names[-1]

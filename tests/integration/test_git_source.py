@@ -1,7 +1,9 @@
 """GitSource with the real git: remotes on disk, on a web server, and on servers that misbehave."""
 
+import hashlib
 import http.server
 import io
+import itertools
 import os
 import socket
 import subprocess
@@ -100,6 +102,74 @@ def answering(status, **headers):
             pass
 
     return Handler
+
+
+def with_equal_digits(parent: str, count: int = 7) -> tuple[bytes, bytes]:
+    """Two commits as git stores them, whose ids begin with the same digits."""
+    tree, seen = "4b825dc642cb6eb9a060e54bf8d69288fbee4904", {}
+    for number in itertools.count():
+        body = (
+            f"tree {tree}\nparent {parent}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n{number}\n"
+        ).encode()
+        id_ = hashlib.sha1(b"commit %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
+        other = seen.setdefault(id_[:count], body)
+        if other != body:
+            return other, body
+    raise AssertionError
+
+
+def test_a_branch_or_tag_that_is_called_like_a_short_id_is_not_meant(world):
+    wanted = world.commit("wanted", a=b"1")
+    other = world.commit("other", a=b"2")
+    for folder in ("heads", "tags"):
+        git(world.bare, "update-ref", f"refs/{folder}/{wanted[:7]}", other)
+    git(world.bare, "update-ref", f"refs/heads/{wanted}", other)
+    for digits in (wanted[:7], wanted[:12], wanted):
+        found = world.source.commit("hello", world.here, digits)
+        assert (found.id, found.message) == (wanted, "wanted")
+    assert world.source.read("hello", world.here, wanted, "a") == b"1"
+    with world.source.archive("hello", world.here, wanted, ".") as stream:
+        assert unpack(stream.read(), world.folder / "unpacked")["a"][-1] == b"1"
+
+
+def test_a_name_alone_is_no_commit_and_the_message_says_so(world):
+    head = world.commit("first", a=b"1")
+    git(world.bare, "update-ref", "refs/heads/abcdef0", head)
+    git(world.bare, "update-ref", "refs/tags/abcdef1", head)
+    for name, kind in (("abcdef0", "branch"), ("abcdef1", "tag")):
+        with pytest.raises(
+            NotFound, match=f"commit {name} is not in the repository hello. There is a {kind} of that"
+        ):
+            world.source.commit("hello", world.here, name)
+    for name in ("main", "HEAD", "abcdef", "refs/heads/main", "HEAD~1", head[:7] + "^", head.upper()):
+        with pytest.raises(NotFound, match="is not a commit id"):
+            world.source.commit("hello", world.here, name)
+    for act in (world.source.tree, world.source.read):
+        with pytest.raises(NotFound, match="not a whole commit id"):
+            act("hello", world.here, head[:12], ".")
+    with pytest.raises(NotFound, match="not a whole commit id"):
+        world.source.keep("hello", world.here, head[:12], "r1")
+
+
+def test_what_is_no_commit_is_not_found_and_a_short_id_must_be_unique(world):
+    head = world.commit("first", a=b"1")
+    git(world.work, "tag", "-a", "v1", "-m", "v1")
+    git(world.work, "push", "-q", str(world.bare), "v1")
+    tag = git(world.work, "rev-parse", "v1")
+    tree = git(world.work, "rev-parse", "HEAD^{tree}")
+    for digits in (tag, tag[:9], tree, tree[:9], head + "0" * 24, head + "0"):
+        with pytest.raises(NotFound, match="is not in the repository"):
+            world.source.commit("hello", world.here, digits)
+    one, two = (
+        git(world.bare, "hash-object", "-t", "commit", "-w", "--stdin", input=body)
+        for body in with_equal_digits(head)
+    )
+    with pytest.raises(RequestError) as error:
+        world.source.commit("hello", world.here, one[:7])
+    assert f"2 commits in the repository hello have ids that begin with {one[:7]}" in str(error.value)
+    assert one in str(error.value)
+    assert two in str(error.value)
+    assert world.source.commit("hello", world.here, one).id == one
 
 
 @pytest.mark.parametrize("kind", ["here", "away"])

@@ -225,3 +225,66 @@ def test_a_stopping_worker_starts_nothing_new(make_world):
     world.runner._stopping = lambda: True
     world.runner.work("hello")
     assert world.run(b.number).state == State.QUEUED, world.run(b.number).state
+
+
+# ── what a person names ──────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["main", "HEAD", "refs/heads/main", "abcdef", "v1.0", "0" * 40])
+def test_a_name_is_no_commit(world, name):
+    with pytest.raises(NotFound) as error:
+        world.commands.deploy("hello", "ann", commit=name)
+    assert f"{name!r} is not a commit id." in str(error.value)
+    assert "Without a commit, the head of main is deployed." in str(error.value)
+    assert world.store.recent("hello", 10) == ()
+
+
+def test_a_short_id_is_recorded_as_the_whole_one(world):
+    commit = world.commit("one")
+    run = world.commands.deploy("hello", "ann", commit=commit[:9])
+    world.work()
+    assert (world.run(run.number).commit, world.run(run.number).outcome) == (commit, Outcome.LIVE)
+
+
+def test_run_0_is_not_the_latest_one(world):
+    world.push("one")
+    assert world.commands.show("hello", None)["run"]["number"] == 1
+    with pytest.raises(NotFound):
+        world.commands.show("hello", 0)
+
+
+def test_release_0_is_not_the_live_one(world):
+    world.push("one")
+    with pytest.raises(NotFound):
+        world.commands.deploy("hello", "ann", config=world.settings.config.read_text(), release=0)
+
+
+def test_the_author_of_a_commit_is_not_its_pusher(world):
+    """Anyone can write any author into a commit."""
+    pushed = world.push("one")
+    assert (pushed.pusher, pushed.author) == ("ann", "A. Developer")
+    asked = world.commands.deploy("hello", "bob")
+    world.work()
+    shown = world.commands.show("hello", asked.number)["run"]
+    assert (shown["pusher"], shown["by"], shown["author"]) == ("bob", "bob", "A. Developer")
+    commit = world.commit("two")
+    world.commands.accept(Push("hello", "hello", "refs/heads/main", commit, "sweep:1"))
+    world.work()
+    found = world.run(3)
+    assert (found.outcome, found.pusher, found.author) == (Outcome.LIVE, "", "A. Developer")
+    assert "A. Developer" not in " ".join(event.text for event in world.events(found))
+
+
+def test_a_head_that_a_fetch_found_is_not_said_to_be_the_earlier_pushers(world):
+    first = world.commit("one")
+    number = world.accept(first).number
+    head = world.commit("two")
+    world.work()
+    assert world.run(number).outcome == Outcome.SUPERSEDED
+    assert (world.run(number + 1).commit, world.run(number + 1).pusher) == (head, "")
+
+
+@pytest.mark.parametrize("after", [f"{2**64 - 1}", f"{2**64 - 1}-{2**64 - 1}"])
+def test_the_store_knows_every_id_that_the_api_lets_through(world, after):
+    run = world.push("one")
+    assert list(world.commands.follow("hello", run.number, after)) == []

@@ -155,6 +155,62 @@ def test_errors(client, service, run):
     assert client.get("/healthz").status_code == 503
 
 
+@pytest.mark.parametrize("text", ["0", "1001", "1e9", "abc", "-1", "", "1_0", "٣", "10000000000"])
+@pytest.mark.parametrize("path", ["/api/runs", "/api/audit"])
+def test_a_limit_that_is_no_number_in_range_is_refused_by_name(client, path, text):
+    answer = call(client, "GET", f"{path}?limit={text}")
+    assert answer.status_code == 400
+    assert answer.json["error"] == f"limit={text[:20]} is not a number between 1 and 1000"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "-",
+        "1-",
+        "-1",
+        "1-2-3",
+        "9" * 20,
+        "18446744073709551616",
+        "1-18446744073709551616",
+    ],
+)
+def test_an_id_that_no_event_can_have_is_refused_and_not_blamed_on_the_store(client, run, text):
+    answer = call(client, "GET", f"/api/runs/hello/42/events?after={text}")
+    assert answer.status_code == 400
+    assert answer.json["error"] == f"after={text!r} is not an event id"
+    assert call(client, "GET", f"/api/runs/hello/42/events?after={(1 << 64) - 1}").status_code == 200
+
+
+@pytest.mark.parametrize("act", ["revert", "hold"])
+def test_a_long_reason_is_refused_and_nothing_is_done(client, service, act):
+    before = list(service.acts)
+    answer = call(client, "POST", f"/api/pipelines/hello/{act}", body={"reason": "x" * 201})
+    assert (answer.status_code, service.acts) == (400, before)
+    assert answer.json["error"] == "the reason has 201 characters, and at most 200 are allowed"
+    answer = call(client, "POST", f"/api/pipelines/hello/{act}", body={"reason": "x" * 200})
+    assert answer.status_code in (200, 202)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"commit": "", "rebuild": True}, "'commit' is empty"),
+        ({"config": ""}, "'config' is empty"),
+        ({"commit": "3f2a9c1", "release": 1}, "'commit' and 'release' cannot be combined"),
+        ({"commit": "3f2a9c1", "config": "pipelines: {}"}, "'commit' and 'config' cannot be combined"),
+        ({"rebuild": True, "release": 1}, "'rebuild' and 'release' cannot be combined"),
+        ({"rebuild": True, "config": "pipelines: {}"}, "'rebuild' and 'config' cannot be combined"),
+    ],
+)
+def test_a_deploy_never_ignores_what_was_asked(client, service, body, error):
+    before = list(service.acts)
+    answer = call(client, "POST", "/api/pipelines/hello/deploy", body=body)
+    assert (answer.status_code, answer.json["error"], service.acts) == (400, error, before)
+
+
 def test_events_after_an_id_end_with_the_runs_state(client, run):
     answer = call(client, "GET", "/api/runs/hello/42/events?after=3")
     *events, end = [json.loads(line) for line in answer.text.splitlines() if line]

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import request
 
+from pipeline.domain.audit_chain import WHY_LIMIT
 from pipeline.errors import NotFound
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
@@ -15,14 +16,20 @@ from webhooks.security.intake import JSON_LIMIT
 from webhooks.security.limits import BodyRefused, received
 
 MAX_ENTRIES = 1000  # of one list
+MAX_REASON = WHY_LIMIT  # characters
 
 
 def limit() -> int:
     """``limit=``: how many entries of a list to return. Raises Refused (400)."""
-    wanted = request.args.get("limit", 50, type=int)
-    if not 1 <= wanted <= MAX_ENTRIES:
-        raise Refused(400, f"limit={wanted} is not a number between 1 and {MAX_ENTRIES}")
-    return wanted
+    return number_between("limit", 50, MAX_ENTRIES)
+
+
+def number_between(name: str, default: int, most: int) -> int:
+    """The query parameter of that name, from 1 to ``most``. Raises Refused (400) for anything else."""
+    text = request.args.get(name, str(default))
+    if not (is_number(text) and 1 <= int(text) <= most):
+        raise Refused(400, f"{name}={text[:20]} is not a number between 1 and {most}")
+    return int(text)
 
 
 def is_number(text: str) -> bool:
@@ -40,10 +47,25 @@ def run_number(web: WebContext, pipeline: str, text: str) -> int:
 
 
 def event_id(text: str) -> str:
-    """The id of an event, as ``follow`` returned it. Raises Refused (400)."""
-    if not re.fullmatch(r"[0-9]{1,20}(-[0-9]{1,20})?", text):
+    """The id of an event, as ``follow`` returned it: one or two numbers of 64 bits. Raises Refused (400)."""
+    parts = text.split("-")
+    known = len(parts) <= 2 and all(re.fullmatch(r"[0-9]{1,20}", part) for part in parts)
+    if not known or any(int(part) >= 1 << 64 for part in parts):
         raise Refused(400, f"after={text[:40]!r} is not an event id", advice="Use 0 to get all events.")
     return text
+
+
+def acting_reason(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields, if their ``reason`` is short enough to be shown and sent with everything that mentions it. Raises
+    Refused (400)."""
+    length = len(values.get("reason", ""))
+    if length > MAX_REASON:
+        raise Refused(
+            400,
+            f"the reason has {length} characters, and at most {MAX_REASON} are allowed",
+            advice="Give a shorter one, with a link to the rest. Nothing was done.",
+        )
+    return values
 
 
 def fields(kinds: dict[str, type], required: tuple[str, ...] = ()) -> dict[str, Any]:

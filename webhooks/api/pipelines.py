@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from webhooks.api.parameters import fields
+from webhooks.api.parameters import acting_reason, fields, number_between
 from webhooks.api.replies import messages, run_accepted
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
@@ -21,12 +23,13 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     def deploy(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
         wanted = fields({"commit": str, "release": int, "config": str, "rebuild": bool})
+        _refuse_mixed(wanted)
         return run_accepted(service.deploy(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/revert")
     def revert(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = fields({"environment": str, "to": int, "reason": str})
+        wanted = acting_reason(fields({"environment": str, "to": int, "reason": str}))
         return run_accepted(service.revert(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/promote")
@@ -38,7 +41,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/hold")
     def hold(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        return messages(service.hold(pipeline, by, **fields({"environment": str, "reason": str})))
+        wanted = acting_reason(fields({"environment": str, "reason": str}))
+        return messages(service.hold(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/resume")
     def resume(pipeline: str) -> ResponseReturnValue:
@@ -55,12 +59,22 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     def output(pipeline: str) -> ResponseReturnValue:
         bearer(web, "viewer")
         environment = request.args.get("environment", "")
-        lines = service.output(pipeline, environment=environment, lines=_lines_wanted())
+        wanted = number_between("lines", 200, MAX_OUTPUT_LINES)
+        lines = service.output(pipeline, environment=environment, lines=wanted)
         return Response((f"{text}\n" for text in lines), mimetype="text/plain")
 
 
-def _lines_wanted() -> int:
-    text = request.args.get("lines", "200")
-    if not (text.isdecimal() and len(text) < 10 and 0 < int(text) <= MAX_OUTPUT_LINES):
-        raise Refused(400, f"lines={text[:20]} is not a number between 1 and {MAX_OUTPUT_LINES}")
-    return int(text)
+def _refuse_mixed(wanted: dict[str, Any]) -> None:
+    """Raises Refused (400) for fields of which one would be ignored, and for an empty one: a program that lost a value
+    does not mean the default."""
+    for name in ("commit", "config"):
+        if wanted.get(name) == "":
+            raise Refused(400, f"{name!r} is empty", advice="Leave the field out, or give its value.")
+    for one, other in (
+        ("commit", "release"),
+        ("commit", "config"),
+        ("rebuild", "release"),
+        ("rebuild", "config"),
+    ):
+        if wanted.get(one) and other in wanted:
+            raise Refused(400, f"{one!r} and {other!r} cannot be combined", advice="Leave out one of them.")

@@ -49,7 +49,11 @@ class FakeSource(Script):
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
         with self.call("commit", key, source, commit):
-            return self._find(key, commit)[0]
+            known = self.repositories[key].commits if key in self.repositories else {}
+            found = [id_ for id_ in known if len(commit) >= 7 and id_.startswith(commit)]
+            if len(found) > 1:
+                raise RequestError(f"{len(found)} commits have ids that begin with {commit}.")
+            return self._find(key, found[0] if found else commit)[0]
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         with self.call("keep", key, source, commit, name):

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
 
-from pipeline.adapters.git import mirror
+from pipeline.adapters.git import commit_ids, mirror
 from pipeline.adapters.git.process import GitRefused, end_git, refusal, run_git, start_git
 from pipeline.adapters.git.tree import Entry, parse_entry, walk_tree
 from pipeline.adapters.git.urls import check_ref, check_url, with_login
@@ -94,17 +94,13 @@ class GitSource:
             ) from error
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
-        """See ``ports.Source``. ``commit`` may be an unambiguous abbreviation of at least 7 digits."""
+        """See ``ports.Source``."""
         path = self._path(key, source)
-        form = "--format=%H%n%an%n%B"
-        try:
-            text = self._git(path, "log", "-1", form, "--end-of-options", f"{_hex(commit)}^{{commit}}", "--")
-        except GitRefused as error:
-            raise NotFound(
-                f"The commit {commit[:40]} is not in the repository {path.stem}.",
-                advice="Push it first, or check its id.",
-            ) from error
-        id_, author, message = [*text.split("\n", 2), "", ""][:3]
+        id_, form = commit_ids.resolved(path, commit), "--format=%an%n%B"
+        author, message = [
+            *self._git(path, "log", "-1", form, "--end-of-options", id_, "--").split("\n", 1),
+            "",
+        ][:2]
         subject = message.lstrip("\n").partition("\n")[0]
         return Commit(id_, summary(subject, _MESSAGE_LIMIT), summary(author, _MESSAGE_LIMIT))
 
@@ -113,7 +109,7 @@ class GitSource:
         path = self._path(key, source)
         ref = check_ref(name).replace("refs/heads/", "refs/pushlive/", 1)
         try:
-            self._git(path, "update-ref", "--no-deref", ref, _hex(commit))
+            self._git(path, "update-ref", "--no-deref", ref, commit_ids.whole(commit))
         except GitRefused as error:
             if self._git(path, "for-each-ref", "--format=%(objectname)", ref) != commit:
                 raise NotFound(f"The commit {commit[:40]} cannot be kept: {error.message}") from error
@@ -122,7 +118,9 @@ class GitSource:
         """See ``ports.Source``."""
         repository, folder = self._path(key, source), _inside(path)
         if not folder:
-            return self._git(repository, "rev-parse", "--verify", "--quiet", f"{_hex(commit)}^{{tree}}")
+            return self._git(
+                repository, "rev-parse", "--verify", "--quiet", f"{commit_ids.whole(commit)}^{{tree}}"
+            )
         for entry in self._entries(repository, commit, folder):
             if entry.mode == "040000":
                 return entry.id
@@ -151,7 +149,7 @@ class GitSource:
         """See ``ports.Source``. Raises RequestError if there are too many files or bytes to build."""
         path = self._path(key, source)
         entries = []
-        for entry in walk_tree(path, _hex(commit), self._size_limit):
+        for entry in walk_tree(path, commit_ids.whole(commit), self._size_limit):
             entries.append(entry)
             if entry.mode == "160000" or entry.path == b".gitmodules":
                 where = entry.path.decode("utf-8", "replace")
@@ -173,7 +171,7 @@ class GitSource:
         repository, folder = self._path(key, source), _inside(path)
         if folder:
             self.tree(key, source, commit, folder)
-        return self._archive(repository, _hex(commit), folder)
+        return self._archive(repository, commit_ids.whole(commit), folder)
 
     @contextmanager
     def _archive(self, repository: Path, commit: str, folder: str) -> Iterator[IO[bytes]]:
@@ -218,7 +216,9 @@ class GitSource:
 
     def _entries(self, repository: Path, commit: str, path: str) -> Iterator[Entry]:
         """The tree's entry at ``path``, if there is one."""
-        out = self._bytes(repository, "ls-tree", "-z", "-l", "--full-tree", _hex(commit), "--", path)
+        out = self._bytes(
+            repository, "ls-tree", "-z", "-l", "--full-tree", commit_ids.whole(commit), "--", path
+        )
         return map(parse_entry, out.split(b"\0")[:-1])
 
     def _contents(self, repository: Path, ids: list[str]) -> Iterator[bytes]:
@@ -248,14 +248,6 @@ class GitSource:
 
     def _bytes(self, repository: Path, *arguments: str) -> bytes:
         return run_git(repository, *arguments, doing=f"Reading the repository {repository.stem}")
-
-
-def _hex(commit: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{7,64}", commit) or not commit.strip("0"):  # all zeros mean "delete" to git
-        raise NotFound(
-            f"{commit[:80]!r} is not a commit id.", advice="Use its hexadecimal digits, at least seven."
-        )
-    return commit
 
 
 def _inside(path: str) -> str:

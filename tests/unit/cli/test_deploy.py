@@ -65,7 +65,17 @@ def test_deploy_fails_with_the_run(stub: Stub, pushlive: Callable[..., Told]) ->
 
 
 @pytest.mark.parametrize(
-    "words", [["--commit", "a", "--release", "r1"], ["--rebuild", "--release", "r1"], ["Hello"]]
+    "words",
+    [
+        ["--commit", "a", "--release", "r1"],
+        ["--rebuild", "--release", "r1"],
+        ["--commit", "a", "--config", "pipelines.yaml"],
+        ["--rebuild", "--config", "pipelines.yaml"],
+        ["--commit", ""],
+        ["--release", ""],
+        ["--config", ""],
+        ["Hello"],
+    ],
 )
 def test_deploy_refuses_options_that_exclude_each_other(
     words: list[str], stub: Stub, pushlive: Callable[..., Told]
@@ -130,6 +140,11 @@ def test_promote_without_a_waiting_run_is_refused(stub: Stub, pushlive: Callable
     assert told.code == 3
     assert "it is live" in told.err
     assert not _posted(stub)
+
+
+def test_run_0_is_not_the_latest_one(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    pushlive("cancel", "hello#0")
+    assert [path for method, path, _ in stub.asked if method == "POST"] == ["/api/runs/hello/0/cancel"]
 
 
 def test_retry_and_cancel_name_the_latest_run(stub: Stub, pushlive: Callable[..., Told]) -> None:

@@ -123,9 +123,9 @@ def test_git_has_no_prompt_no_users_configuration_and_no_default_protocol() -> N
 # What may stand in git's arguments without `--` or `--end-of-options` before it, because it is checked to be
 # nothing but hexadecimal digits, a ref that begins with refs/, or our own constant.
 CHECKED = {
-    "_hex(commit)", "entry.id", "ref", "name", "value", "commit", "*options",
+    "commit_ids.whole(commit)", "entry.id", "ref", "name", "value", "commit", "*options",
     "*(['--', path] if path else [])", "*(['--', f':(literal){folder}'] if folder else [])",
-    "f'{_hex(commit)}^{{tree}}'", "*arguments", "form",
+    "f'{commit_ids.whole(commit)}^{{tree}}'", "*arguments", "form", "folder + text",
 }  # fmt: skip
 GIT = sorted((ROOT / "pipeline" / "adapters" / "git").glob("*.py"))
 
