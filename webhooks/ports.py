@@ -150,6 +150,9 @@ class ServicePort(Protocol):
 
     def gc(self, by: Actor) -> tuple[str, ...]: ...
 
+    def adopt(self, by: Actor) -> tuple[str, ...]:
+        """Takes up what runs into a store that was lost; what was done, and what is lost."""
+
     def fix(self, by: Actor) -> tuple[str, ...]:
         """Reconciles Engine and proxy with the store; what was done."""
 

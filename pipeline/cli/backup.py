@@ -1,11 +1,11 @@
-"""``pushlive backup`` and ``restore``: everything that Pushlive keeps, in one file and back."""
+"""``pushlive backup`` and ``restore``: everything that Pushlive keeps, in one file and back; ``adopt``: without one."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
-from pipeline.cli.command import argument, command
+from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, Context
 
 
@@ -38,3 +38,8 @@ def restore(context: Context) -> int:
         "Start the service with `pushlive up`; `pushlive status` then shows which images are missing.",
     )
     return DONE
+
+
+@command("take up what is running after the store was lost", JSON)
+def adopt(context: Context) -> int:
+    return context.tell(context.ask("POST", "/api/adopt"))

@@ -50,6 +50,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "gc": "doctor",
         "backup": "backup",
         "restore": "backup",
+        "adopt": "backup",
         "audit": "audit",
         "token": "token",
         "web": "service",

@@ -62,8 +62,7 @@ def put(transaction: Transaction, run: Run, text: str) -> None:
 
 
 def _same(transaction: Transaction, push: Push) -> Run | None:
-    runs = (transaction.run(number) for number in transaction.newest(50))
-    return carrying(runs, push.ref, push.commit)
+    return carrying(transaction.recent(50), push.ref, push.commit)
 
 
 def newest_push(runs: Iterable[Run], ref: str) -> Run | None:

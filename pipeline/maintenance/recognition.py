@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config
 from pipeline.deploy.services import Services
+from pipeline.domain.adoption import FoundEnvironment
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import ConfigError, PushliveError
 from pipeline.maintenance.job import Changes, Job
@@ -49,23 +50,21 @@ class Recognition(Job):
         return Beside(tuple(found), tuple(unseen))
 
     def _running(self, key: str, slots: tuple[SlotRef, ...]) -> list[str]:
-        own = [ref for ref in slots if self._ours(ref)]
-        return [f"{ref.pipeline}/{ref.environment} ({ref.slot}) is on {key}" for ref in own]
-
-    def _ours(self, ref: SlotRef) -> bool:
-        """An Engine belongs to one installation. A namespace may belong to several, so there only what pipelines.yaml
-        names counts."""
-        if not kind_of(ref.engine).cleanup_command:
-            return True
         try:
             _, config = self._configurations.current()
         except ConfigError:
-            return True
-        return _names(config, ref)
+            config = None
+        own = [ref for ref in slots if config is None or not is_shared_with_others(config, ref)]
+        return [f"{ref.pipeline}/{ref.environment} ({ref.slot}) is on {key}" for ref in own]
 
 
-def _names(config: Config, ref: SlotRef) -> bool:
-    pipeline = config.pipelines.get(ref.pipeline)
-    if pipeline is None or ref.environment not in pipeline.environments:
+def is_shared_with_others(config: Config, one: SlotRef | FoundEnvironment) -> bool:
+    """True if it may belong to another installation. An Engine belongs to one; a namespace may belong to several, so
+    there only what pipelines.yaml names counts as ours."""
+    if not kind_of(one.engine).cleanup_command:
         return False
-    return pipeline.environment(ref.environment).engine.key == ref.engine
+    name = one.environment if isinstance(one, SlotRef) else one.name
+    pipeline = config.pipelines.get(one.pipeline)
+    if pipeline is None or name not in pipeline.environments:
+        return True
+    return pipeline.environment(name).engine.key != one.engine

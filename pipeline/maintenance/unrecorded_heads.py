@@ -26,7 +26,7 @@ class UnrecordedHeads(Job):
         heads: Callable[[str], dict[str, str]],
     ) -> None:
         self._store, self._configurations, self._damage = store, configurations, damage
-        self._accept, self._heads = accept, heads
+        self._accept, self.heads_of = accept, heads
         self._seen: dict[str, str] = {}  # heads that no run knew in the last round
 
     def run(self) -> list[str]:
@@ -53,7 +53,7 @@ class UnrecordedHeads(Job):
     def _unknown_head(self, config: Config, name: str) -> Push | None:
         repository = config.repository_of(name)
         branch = config.pipelines[name].source.branch
-        head = self._heads(repository).get(branch) if repository else None
+        head = self.heads_of(repository).get(branch) if repository else None
         if head is None:
             return None
         ref = f"refs/heads/{branch}"

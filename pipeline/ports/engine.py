@@ -1,4 +1,4 @@
-"""An engine runs releases and moves traffic between them: four ports, and the probe that reaches what runs there."""
+"""An engine runs releases and moves traffic between them: five ports, and the probe that reaches what runs there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.ports.adoption import Adoption
 from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
 from pipeline.ports.probe import Probe
@@ -21,15 +22,16 @@ class Engine:
     traffic: Traffic
     commands: Commands
     drift: Drift
+    adoption: Adoption
     probe: Probe
 
 
-class WholeEngine(Slots, Traffic, Commands, Drift, Protocol):
-    """An adapter that is all four ports at once."""
+class WholeEngine(Slots, Traffic, Commands, Drift, Adoption, Protocol):
+    """An adapter that is all five ports at once."""
 
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
-    return Engine(adapter, adapter, adapter, adapter, probe)
+    return Engine(adapter, adapter, adapter, adapter, adapter, probe)
 
 
 class Engines(Protocol):

@@ -18,6 +18,7 @@ from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
+from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
 from pipeline.maintenance.fix import fix
@@ -250,6 +251,11 @@ class _Operations:
 
     def fix(self) -> tuple[str, ...]:
         return fix(_jobs(self._settings))
+
+    def adopt(self, by: Who) -> tuple[str, ...]:
+        from pipeline.maintenance.adopt import adopt
+
+        return adopt(_jobs(self._settings), by)
 
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return _engines(self._settings).of(ref.engine).slots.logs(ref, lines)

@@ -240,6 +240,10 @@ class Commands(Credentials):
         self.record(by, "gc")
         return self._operations.gc()
 
+    def adopt(self, by: Who) -> tuple[str, ...]:
+        """Takes up what runs into a store that was lost; what it did, and what is lost."""
+        return self._operations.adopt(by)
+
     def fix(self, by: Who) -> tuple[str, ...]:
         """Brings engines and proxy to what the store says; what it repaired."""
         self.insist_on_store()

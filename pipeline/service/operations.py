@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 
 
@@ -18,6 +19,9 @@ class Operations(Protocol):
 
     def fix(self) -> tuple[str, ...]:
         """Brings engines and proxy to what the store says; what it did."""
+
+    def adopt(self, by: Who) -> tuple[str, ...]:
+        """Takes up what runs into a store that was lost; what it did, and what is lost."""
 
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         """The last lines that a slot printed."""

@@ -144,7 +144,7 @@ class Queries:
     def show(self, pipeline: str, number: int | None) -> dict[str, Any]:
         """One run with its timing and release; ``None``: the latest."""
         if number is None:
-            number = self._store.last_run(pipeline)
+            number = next((run.number for run in self._store.recent(pipeline, 1)), 0)
             if not number:
                 self._known(self._config(), pipeline)
                 raise NotFound(f"{pipeline} has no run yet.", advice="The first push makes one.")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.domain import audit_chain
-from pipeline.domain.audit_chain import Entry, Mark, Report
+from pipeline.domain.audit_chain import BEGINNING, Entry, Mark, Report, Who
 from pipeline.store import Store
 
 ROUNDS = 200  # batches that one call moves at most; the rest waits for the next call
@@ -43,6 +43,18 @@ class AuditHead:
             return self._remember()
         finally:
             self._moving.release()
+
+    def begin_again(self, by: Who, now: float) -> str:
+        """After the log was lost with its store: the first entry of the new one says where the old one ended. Returns
+        that in words. Idempotent."""
+        head, lost = self._read(), self._file.with_suffix(".lost")
+        if head is None or head.number <= self._log.last().number:
+            return "The audit log goes on"
+        detail = f"the log before was lost; it ended with entry {head.number}, {head.hash}"
+        self._log.record(audit_chain.entry(by, "audit log begins again", now, detail=detail))
+        self._file.rename(lost)
+        self._write(BEGINNING)
+        return f"The audit log with its {head.number} entries is lost; a new one begins. {lost} has the hash of its end"
 
     def verify(self, noted: str = "") -> Report:
         """Checks the whole chain, against the file and against ``noted``, a hash that a person wrote down."""

@@ -76,10 +76,13 @@ class Origin:
         if not self.known():
             raise self.beside().error()
 
-    def mark(self) -> None:
-        """From now on the store is this installation's. Idempotent."""
+    def mark(self, pipelines: tuple[str, ...] = ()) -> None:
+        """From now on the store is this installation's. ``pipelines``: those that had runs in an earlier store.
+        Idempotent."""
         with translate():
             pipe = self._client.pipeline(transaction=True)
+            if pipelines:
+                pipe.sadd(self._records[0], *pipelines)
             pipe.set(self._mark, f"{time.time():.0f}", nx=True)
             pipe.delete(self._beside)
             pipe.execute()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from pipeline.domain.audit_chain import Entry
@@ -50,10 +51,12 @@ class Transaction:
         """Raises NotFound."""
         return self._records.run(self._pipe, self.pipeline, number)
 
-    def newest(self, count: int = 1) -> tuple[int, ...]:
-        """The highest run numbers, newest first."""
+    def recent(self, count: int) -> Iterator[Run]:
+        """The runs with the highest numbers, newest first. Runs that were lost with an earlier store are left out."""
         last = self._last("runs")
-        return tuple(range(last, max(0, last - count), -1))
+        for number in range(last, max(0, last - count), -1):
+            with suppress(NotFound):
+                yield self.run(number)
 
     def open(self) -> tuple[Run, ...]:
         """Runs that have not ended, oldest first."""
@@ -112,6 +115,18 @@ class Transaction:
     def put_environment(self, environment: Environment) -> None:
         key = self._key("environments")
         self._write(lambda p: p.hset(key, environment.name, codec.dump(environment)))
+
+    def put_index(self, environment: Environment) -> None:
+        """Gives the environment the index that it has on its engine."""
+        key = self._records.key("indices")
+        self._write(lambda p: p.hset(key, environment.id, environment.index))
+
+    def count_from(self, *, runs: int, releases: int) -> None:
+        """The next numbers are higher than these."""
+        for what, number in (("runs", runs), ("releases", releases)):
+            if number > self._last(what):
+                key = self._key(f"last-{what}")
+                self._write(lambda p, key=key, number=number: p.set(key, number))  # type: ignore[misc]
 
     def put_release(self, release: Release) -> None:
         key = self._key("releases")

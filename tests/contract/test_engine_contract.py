@@ -10,6 +10,7 @@ import pytest
 from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import slot_name
+from pipeline.domain.adoption import made_of, remembered
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
@@ -116,6 +117,22 @@ def prepared(kit: Kit) -> Kit:
     return kit
 
 
+def assert_found_as_made(kit: Kit, blue: SlotSpec, green: SlotSpec) -> None:
+    """For a store that was lost: what runs says what it was made from, and green serves."""
+    (found,) = (one for one in kit.engine.survey() if one.pipeline == kit.name)
+    assert (found.name, found.index, found.engine) == ("live", kit.ref().index, kit.key)
+    assert (found.routed, found.serving, found.active) == (True, "green", "green")
+    slots = {one.ref.slot: one for one in found.slots}
+    for spec in (blue, green):
+        one = slots[spec.ref.slot]
+        assert (one.ref, one.release, one.run, one.commit) == (spec.ref, spec.release, spec.run, spec.commit)
+        assert (one.replicas, one.well) == (2, True)
+        assert one.made == made_of(remembered(spec))
+        assert kit.engine.spec_hash(spec, one.replica) == one.spec
+        other = replace(spec, commit="f" * 40)
+        assert kit.engine.spec_hash(other, one.replica) != one.spec
+
+
 def test_two_deployments_and_a_removal(prepared: Kit) -> None:
     engine, probe = prepared.engine, prepared.probe
     blue, green = prepared.spec("blue", 1), prepared.spec("green", 2)
@@ -137,6 +154,7 @@ def test_two_deployments_and_a_removal(prepared: Kit) -> None:
         answer = probe.get(engine.public(spec), "/healthz", 5)
         assert answer.served_by in engine.public(spec).expect
 
+    assert_found_as_made(prepared, blue, green)
     assert engine.drain(blue.ref, 5, prepared.watch()) == 0
     engine.switch(blue)  # back, while it is warm
     assert probe.get(engine.public(blue), "/healthz", 5).served_by in engine.public(blue).expect

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import docker
+from pipeline.runtime.embedded_store import url
+from pipeline.store import Store
 from tests.support.developer import sample
 from tests.support.load import Load, release_of
 from tests.support.service import Service, running
@@ -36,44 +38,98 @@ def started(service: Service) -> dict[str, Any]:
     return {one["Name"]: one["State"]["StartedAt"] for one in inspected}
 
 
-def test_fault_51_a_lost_store_is_noticed_and_what_serves_keeps_serving(service: Service) -> None:
+def test_fault_51_a_lost_store_is_noticed_and_what_runs_is_adopted_without_an_outage(
+    service: Service,
+) -> None:
     service.push(sample("1"), "One", "other")
     service.push(sample("1"), "One")
     service.push(sample("2"), "Two")
-    port = int(service.environments()["live"]["url"].rpartition(":")[2])
+    before, indices = started(service), networks(service)
     routes = (service.data / "proxy" / "state.json").read_text()
-    before = started(service)
 
-    with Load(port, release_of, pause=0.02).fresh(2).kept_alive(1) as load:
-        service.kill()
-        (service.data / "store").rename(service.data / "store.lost")
-        service.up(ready=503)
-        status = service.ask("GET", "/api/status")
-        assert "hello/live (green) is on docker" in status["unknown_store"]
-        assert "the proxy serves hello-live (green)" in status["unknown_store"]
-        assert "the repository hello has commits" in status["unknown_store"]
-        assert "pushlive adopt" in service.output
-        assert "pushlive adopt" in service.pushlive("status").err
-        assert "pushlive adopt" in service.pushlive("doctor", code=1).out
-        code, health = service.api("GET", "/healthz")
-        assert (code, health["ok"]) == (503, False)
-        refused = service.pushlive("deploy", "hello", code=5)
-        assert "no records of this installation" in refused.err
+    with Load(port_of(service), release_of, pause=0.05).fresh(2).kept_alive(1) as load:
+        lose(service)
+        told(service)
+        refused(service)
+        until(load.reached(40), 60)  # rounds of the keeper go by meanwhile
+        assert set(load.answers) == {"r2"}
+        assert started(service) == before
+        assert (service.data / "proxy" / "state.json").read_text() == routes
+        assert service.ask("GET", "/api/runs")["runs"] == []
 
-        one = service.repository()
-        commit = one.commit(sample("3"), "Three")
-        pushed = one.started("push", "pushlive", "main")
-        assert "has lost its records, and with them every token" in pushed.communicate(timeout=60)[0]
-        assert pushed.returncode != 0
-        url = f"http://ann:{service.token}@{service.listen}/git/hello.git"
-        pushed = one.started("push", url, "main")
-        assert "no records of this installation" in pushed.communicate(timeout=60)[0]
-        assert pushed.returncode != 0
-        assert commit not in one.git("ls-remote", url)
+        said = service.pushlive("adopt").out
+        assert "hello/live: r1 (blue) is warm, r2 (green) serves" in said
+        assert "All tokens are lost" in said
+        assert service.api("GET", "/healthz")[0] == 200
+        until(lambda: keeper_rounds(service) > 0, 60)  # it finds nothing to repair
+        checks = {one["name"]: one["text"] for one in service.ask("GET", "/api/doctor")["checks"]}
+        assert checks["hello/live"] == "green serves, as recorded"
+        assert service.releases() == {"dev": 2, "live": 2}
+        assert service.releases("other") == {"live": 1}
+        assert service.environments()["live"]["revert"]["text"] == "revert ready: r1, warm"
+        assert started(service) == before
 
-        until(load.reached(100), 60)  # rounds of the keeper go by meanwhile
+        # The warm slot takes the traffic back, and the next push goes on with the numbers.
+        service.pushlive("revert", "hello")
+        assert service.run()["number"] == 3
+        assert started(service) == before
+        service.pushlive("resume", "hello")
+        service.repository().git("push", address(service), "main")
+        assert service.releases() == {"dev": 3, "live": 3}
         assert load.failures == []
-    assert set(load.answers) == {"r2"}
-    assert started(service) == before
-    assert (service.data / "proxy" / "state.json").read_text() == routes
-    assert service.ask("GET", "/api/runs")["runs"] == []
+    assert set(load.answers) == {"r1", "r2", "r3"}
+    assert networks(service) == indices
+    service.pushlive("audit", "--verify")
+
+
+def lose(service: Service) -> None:
+    """Everything of the service ends, its store is moved away, and it is started again."""
+    service.kill()
+    (service.data / "store").rename(service.data / "store.lost")
+    service.up(ready=503)
+
+
+def told(service: Service) -> None:
+    """Every place where people look says what was found and what to do."""
+    status = service.ask("GET", "/api/status")["unknown_store"]
+    assert "hello/live (green) is on docker" in status
+    assert "the proxy serves hello-live (green)" in status
+    assert "the repository hello has commits" in status
+    assert "pushlive adopt" in service.output
+    assert "pushlive adopt" in service.pushlive("status").err
+    assert "pushlive adopt" in service.pushlive("doctor", code=1).out
+    assert service.api("GET", "/healthz")[1]["ok"] is False
+
+
+def refused(service: Service) -> None:
+    """Nothing is accepted: no deploy, and no push, with an old token or the new one."""
+    assert "no records of this installation" in service.pushlive("deploy", "hello", code=5).err
+    one = service.repository()
+    commit = one.commit(sample("3"), "Three")
+    for remote, text in (("pushlive", "every token"), (address(service), "no records of this installation")):
+        pushed = one.started("push", remote, "main")
+        assert text in pushed.communicate(timeout=60)[0]
+        assert pushed.returncode != 0
+    assert commit not in one.git("ls-remote", address(service))
+
+
+def address(service: Service) -> str:
+    """The repository with the token of now."""
+    return f"http://ann:{service.token}@{service.listen}/git/hello.git"
+
+
+def port_of(service: Service) -> int:
+    """The loopback port of hello's live environment, from the index that its network has."""
+    return service.ports[networks(service)[f"{service.instance}-hello-live"]]
+
+
+def networks(service: Service) -> dict[str, int]:
+    """The index of each environment's network."""
+    found = service.engine.networks(filters={"label": f"pushlive.instance={service.instance}"})
+    return {one["Name"]: int(one["Labels"]["pushlive.index"]) for one in found}
+
+
+def keeper_rounds(service: Service) -> int:
+    """How many rounds of maintenance this store knows of."""
+    store = Store(url(service.data), service.instance)
+    return store.metrics.read().keeper_rounds

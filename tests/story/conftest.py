@@ -22,10 +22,12 @@ from pipeline.adapters.fake import (
 from pipeline.config.settings import Settings
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import services_on
+from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
+from pipeline.maintenance.adopt import adopt
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
@@ -71,6 +73,9 @@ class Operations:
 
     def fix(self) -> tuple[str, ...]:
         return self._world.fix()
+
+    def adopt(self, by: Who) -> tuple[str, ...]:
+        return adopt(self._world.jobs, by)
 
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return self._world.engine.logs(ref, lines)

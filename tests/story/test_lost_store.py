@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.domain.run import Outcome
-from pipeline.errors import StoreUnknown, TryAgain
+from pipeline.domain.run import Outcome, State
+from pipeline.errors import RequestError, StoreUnknown, TryAgain
+from pipeline.lib.secret import Secret
 from pipeline.store import Store
 from pipeline.store.origin import Beside
 
@@ -107,3 +108,155 @@ def test_what_is_beside_an_unknown_store_is_kept_and_read_back(world):
     world.store.origin.note(beside)
     assert world.store.origin.beside() == beside
     assert not beside.new
+
+
+# ── adopt ────────────────────────────────────────────────────────────────────
+
+
+def adopted(world) -> tuple[str, ...]:
+    """Two releases are live; the store is lost; what runs is adopted."""
+    world.push("one")
+    world.push("two")
+    lose(world)
+    world.another_keeper().tick()
+    return world.commands.adopt("ann")
+
+
+def test_fault_51_what_runs_is_adopted_as_it_is(world):
+    world.push("one")
+    world.push("two")
+    before = world.store.environments("hello")
+    contents, active = dict(world.engine.contents), dict(world.engine.active)
+    lose(world)
+    world.another_keeper().tick()
+    world.engine.calls.clear()
+    said = world.commands.adopt("ann")
+    assert set(world.engine.names()) <= {"slots", "survey", "spec_hash"}
+    assert "hello/live: r1 (blue) is warm, r2 (green) serves" in said
+    found = world.store.environments("hello")
+    for name, one in found.items():
+        assert (one.index, one.active, one.good) == (before[name].index, before[name].active, (1, 2))
+        assert one.pairs == before[name].pairs
+        assert {slot: r.release for slot, r in one.slots.items()} == {"blue": 1, "green": 2}
+        assert one.hold is None
+    keeper = world.another_keeper()
+    assert keeper.tick() == []  # nothing drifts
+    assert (world.engine.contents, world.engine.active) == (contents, active)
+
+
+def test_after_an_adoption_a_warm_revert_and_the_next_push_work(world):
+    adopted(world)
+    world.another_keeper().tick()
+    assert world.store.last_run("hello") == 2
+    world.engine.calls.clear()
+    reverted = world.revert(reason="bad")
+    assert reverted.number == 3
+    assert reverted.outcome == Outcome.LIVE
+    assert world.serving() == {"dev": 2, "qa": 2, "live": 1}
+    world.commands.resume("hello", "ann")
+    run = world.push("three")
+    assert (run.number, run.release, run.outcome) == (4, 3, Outcome.LIVE)
+    assert world.serving() == {"dev": 3, "qa": 3, "live": 3}
+
+
+def test_a_release_that_was_reverted_is_not_a_target_and_the_environment_is_held(world):
+    world.push("one")
+    world.push("two")
+    world.revert(reason="bad")
+    lose(world)
+    world.another_keeper().tick()
+    world.commands.adopt("ann")
+    live = world.environment("live")
+    assert (live.serving, live.good) == (1, (1,))
+    assert "r2 was there beside r1" in live.hold.reason
+    assert [one.release for one in live.quarantine] == [2]
+    with pytest.raises(RequestError):
+        world.commands.revert("hello", "ann")
+
+
+def test_the_head_of_the_repository_is_not_deployed_by_itself(world):
+    world.push("one")
+    world.break_app(2)
+    world.push("bad")
+    lose(world)
+    world.another_keeper().tick()
+    said = world.commands.adopt("ann")
+    assert any("does not serve live; `pushlive deploy hello` deploys it" in line for line in said)
+    keeper = world.another_keeper()
+    for _ in range(3):
+        world.clock.sleep(10)
+        keeper.tick()
+    assert [run.number for run in world.store.recent("hello", 9)] == []
+
+
+def test_containers_of_an_earlier_version_are_adopted_by_what_pipelines_yaml_says(world):
+    world.engine.forgetful = True
+    adopted(world)
+    assert world.serving() == {"dev": 2, "qa": 2, "live": 2}
+
+
+def test_what_was_made_with_another_configuration_is_refused_and_nothing_changes(world):
+    world.engine.forgetful = True
+    world.push("one")
+    lose(world)
+    world.configure("pipelines: {hello: {service: {env: {NEW: one}}, environments: {dev: , qa: , live: }}}")
+    world.another_keeper().tick()
+    with pytest.raises(RequestError, match="r1 serves hello/dev, but was made with another configuration"):
+        world.commands.adopt("ann")
+    assert not world.store.origin.known()
+    assert world.store.environments("hello") == {}
+
+
+def test_an_adoption_that_was_interrupted_is_not_taken_for_a_whole_one(world):
+    world.push("one")
+    lose(world)
+    world.another_keeper().tick()
+    world.store.client.sadd(world.store.key("with-secrets"), "hello")
+    assert not world.store.origin.known()
+    world.commands.adopt("ann")
+    assert world.store.origin.known()
+
+
+def test_a_known_store_has_nothing_to_adopt(world):
+    world.push("one")
+    with pytest.raises(RequestError, match="nothing to adopt"):
+        world.commands.adopt("ann")
+
+
+SECRET = """
+pipelines:
+  hello: {service: {secrets: [PASSWORD]}, environments: {live: }}
+"""
+
+
+def test_what_needs_a_lost_secret_is_held_until_it_is_set(make_world):
+    world = make_world(SECRET)
+    world.commands.set_secret("hello", "ann", "PASSWORD", Secret("first value"))
+    world.commands.set_secret("hello", "ann", "PASSWORD", Secret("second value"))
+    world.push("one")
+    lose(world)
+    world.another_keeper().tick()
+    said = world.commands.adopt("ann")
+    assert any("has lost its secrets: PASSWORD" in line for line in said)
+    live = world.environment("live")
+    assert live.slots[live.active].secrets == {"PASSWORD": 2}
+    assert "lost with the store: PASSWORD" in live.hold.reason
+    assert world.another_keeper().tick() == []  # what serves keeps its containers
+    set_again = world.commands.set_secret("hello", "ann", "PASSWORD", Secret("third value"))
+    assert set_again["version"] == 3  # 2 still means the value that is lost
+    waits = world.push("two")
+    assert waits.state == State.WAITING
+    world.commands.resume("hello", "ann")
+    world.work()
+    assert world.run(waits.number).outcome == Outcome.LIVE
+
+
+def test_the_audit_log_begins_again_and_says_where_the_old_one_ended(world):
+    world.push("one")
+    assert world.services.audit_head.verify().entries > 0
+    said = adopted(world)
+    assert any("entries is lost; a new one begins" in line for line in said)
+    report = world.commands.verify_audit()
+    assert report.problems == []
+    details = [str(entry.get("detail")) for entry in world.commands.audit_log()]
+    assert any("the log before was lost; it ended with entry" in detail for detail in details)

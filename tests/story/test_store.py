@@ -174,7 +174,7 @@ def test_fault_10_a_store_that_is_gone_is_unavailable(tmp_path: Path):
     store = Store(url(tmp_path), timeout=0.5)
     assert store.healthy() is False
     with pytest.raises(StoreUnavailable, match="store does not answer"):
-        store.transact("hello", lambda t: t.newest())
+        store.transact("hello", lambda t: t.open())
     with pytest.raises(StoreUnavailable):
         store.run("hello", 1)
 

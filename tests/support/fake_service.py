@@ -271,6 +271,9 @@ class FakeService:
     def gc(self, by: Who) -> tuple[str, ...]:
         return ("nothing to remove",)
 
+    def adopt(self, by: Who) -> tuple[str, ...]:
+        return ("hello/live: r17 (blue) serves",)
+
     def healthy(self) -> bool:
         return not self.down
 

@@ -29,6 +29,7 @@ CALLS = [
     ("GET", "/api/pipelines/hello/secrets/DATABASE_URL", "viewer"),
     ("DELETE", "/api/pipelines/hello/secrets/DATABASE_URL", "maintainer"),
     ("POST", "/api/gc", "maintainer"),
+    ("POST", "/api/adopt", "maintainer"),
     ("GET", "/api/audit", "maintainer"),
     ("GET", "/api/audit/verify", "maintainer"),
     ("GET", "/api/tokens", "maintainer"),

@@ -54,6 +54,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "DELETE /api/pipelines/<pipeline>/secrets/<name>",
         "POST /api/doctor",
         "POST /api/gc",
+        "POST /api/adopt",
         "GET /api/audit",
         "GET /api/audit/verify",
         "GET /api/tokens",

@@ -49,3 +49,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/gc")
     def gc() -> ResponseReturnValue:
         return messages(web.service.gc(bearer(web, "maintainer")))
+
+    @api.post("/api/adopt")
+    def adopt() -> ResponseReturnValue:
+        return messages(web.service.adopt(bearer(web, "maintainer")))

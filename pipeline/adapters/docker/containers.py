@@ -17,6 +17,7 @@ from pipeline.adapters.docker_api.labels import (
     INDEX,
     INSTANCE,
     LOGS,
+    MADE,
     MEMORY,
     PIPELINE,
     PORT,
@@ -31,6 +32,7 @@ from pipeline.adapters.docker_api.labels import (
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
 from pipeline.config.engines import kind_of
 from pipeline.config.settings import Settings
+from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed
 from pipeline.lib.secret import Secret
@@ -107,6 +109,11 @@ def with_secrets(body: Body, secrets: dict[str, Secret]) -> Body:
     names = {entry.partition("=")[0] for entry in body["Env"]}
     more = [f"{name}={value.reveal()}" for name, value in secrets.items() if name not in names]
     return {**body, "Env": [*body["Env"], *more]}
+
+
+def with_memory(body: Body, spec: SlotSpec) -> Body:
+    """The body of a replica that remembers what it was made from, in case that the store is lost."""
+    return {**body, "Labels": {**body["Labels"], MADE: remembered(spec)}}
 
 
 def limits(spec: SlotSpec) -> Body:

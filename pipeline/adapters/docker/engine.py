@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pipeline.adapters.docker.adoption import DockerAdoption
 from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
 
 
-class DockerEngine(DockerDrift, DockerCommands):
-    """All four ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""
+class DockerEngine(DockerDrift, DockerCommands, DockerAdoption):
+    """All five ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""

@@ -16,6 +16,7 @@ from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.parallel import together
+from pipeline.lib.secret import Secret
 from pipeline.lib.units import show_size
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Deadline, Watch
@@ -76,7 +77,7 @@ class DockerSlots(EngineBase):
         kept = {name_of(one): one for one in found if is_as_wanted(one, wanted.get(name_of(one)))}
         unfit = [one for one in found if name_of(one) not in kept]
         # Before anything ends: if the image or a secret is not available, the slot stays as it is.
-        secrets = {}
+        secrets: dict[str, Secret] = {}
         if wanted.keys() - kept.keys():
             deadline = watch or Deadline(self._clock, PULL_LIMIT, "Pulling the image from its registry")
             images.provide(self._api, self._clock, spec, deadline)
@@ -87,7 +88,7 @@ class DockerSlots(EngineBase):
             self._proxy.set_servers(spec.ref.index, spec.ref.slot, [])
         ends = [partial(self._api.end, one) for one in unfit]
         starts = [
-            partial(self._begin, name, containers.with_secrets(body, secrets), kept.get(name))
+            partial(self._begin, name, self._whole(body, spec, secrets), kept.get(name))
             for name, body in wanted.items()
             if name not in kept or kept[name]["State"] != "running"
         ]
@@ -98,6 +99,9 @@ class DockerSlots(EngineBase):
         else:
             together([*ends, *starts], check)
         return bool(ends or starts)
+
+    def _whole(self, body: Body, spec: SlotSpec, secrets: dict[str, Secret]) -> Body:
+        return containers.with_memory(containers.with_secrets(body, secrets), spec)
 
     def _begin(self, name: str, body: Body, found: Found | None) -> None:
         if found is None:

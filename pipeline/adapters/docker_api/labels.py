@@ -22,6 +22,7 @@ ADDRESS = "pushlive.address"
 PORT = "pushlive.port"
 MEMORY = "pushlive.memory"  # bytes
 STOP = "pushlive.stop"  # whole seconds
-SPEC = "pushlive.spec"  # fingerprint of the whole body
+SPEC = "pushlive.spec"  # fingerprint of the whole body, without labels
+MADE = "pushlive.made"  # what the slot was made from (``domain.adoption.Made``): for a store that was lost
 
 LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.adapters.fake.adoption import FakeAdoption
 from pipeline.adapters.fake.commands import FakeCommands
 from pipeline.adapters.fake.drift import FakeDrift
 from pipeline.adapters.fake.slots import FakeSlots
@@ -11,8 +12,8 @@ from pipeline.ports.engine import Engine, WholeEngine, engine_of
 from pipeline.ports.probe import Probe
 
 
-class FakeEngine(FakeSlots, FakeTraffic, FakeCommands, FakeDrift):
-    """All four ports (``ports.WholeEngine``); what each refuses is said there."""
+class FakeEngine(FakeSlots, FakeTraffic, FakeCommands, FakeDrift, FakeAdoption):
+    """All five ports (``ports.WholeEngine``); what each refuses is said there."""
 
 
 class OneEngine:

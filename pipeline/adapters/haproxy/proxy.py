@@ -146,6 +146,10 @@ class Proxy:
         value = self._control.map("active.map").get(f"e{index}", "none")
         return next((slot for slot in SLOTS if value == backend(index, slot)), None)
 
+    def routes(self, index: int) -> Routes | None:
+        """The environment's routes as the folder has them, None if it has none. Asks no HAProxy and starts none."""
+        return self._state().environments.get(index)
+
     def servers(self, index: int, slot: Slot) -> tuple[Server, ...]:
         """The slot's servers that get requests."""
         running = self._control.servers(backend(index, slot))

@@ -6,9 +6,10 @@ This engine only declares what should run, and which slot takes the traffic.
 
 from __future__ import annotations
 
+from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.drift import KubeDrift
 
 
-class KubeEngine(KubeDrift, KubeCommands):
-    """All four ports (``ports.WholeEngine``)."""
+class KubeEngine(KubeDrift, KubeCommands, KubeAdoption):
+    """All five ports (``ports.WholeEngine``)."""

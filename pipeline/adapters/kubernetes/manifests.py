@@ -16,6 +16,7 @@ from pipeline.adapters.kubernetes.names import (
     COMMIT,
     CONTAINER,
     INDEX,
+    MADE,
     NOWHERE,
     RELEASE,
     RESULT,
@@ -31,6 +32,7 @@ from pipeline.adapters.kubernetes.names import (
     slot_name,
 )
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
+from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
@@ -77,7 +79,11 @@ class Manifests:
         template = self._template(spec)
         labels = {**self._labels(spec.ref), SLOT: spec.ref.slot, RELEASE: str(spec.release)}
         manifest = self._manifest("apps/v1", "Deployment", slot_name(spec.ref), labels)
-        manifest["metadata"]["annotations"] = {RUN: str(spec.run), COMMIT: spec.commit}
+        manifest["metadata"]["annotations"] = {
+            RUN: str(spec.run),
+            COMMIT: spec.commit,
+            MADE: remembered(spec),
+        }
         manifest["spec"] = {
             "replicas": spec.config.service.replicas,
             "revisionHistoryLimit": 2,

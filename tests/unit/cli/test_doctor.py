@@ -52,3 +52,11 @@ def test_doctor_fix_shows_what_was_repaired_and_the_result(stub: Stub, pushlive:
     assert pushlive("doctor", "--fix", "--json").json["mended"] == repaired
     stub.answers["POST", "/api/doctor"] = (200, {"mended": [], "checks": checks})
     assert "Nothing to repair" in pushlive("doctor", "--fix").out
+
+
+def test_adopt_tells_what_was_taken_up(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.answers["POST", "/api/adopt"] = (200, {"messages": ["hello/live: r2 (green) serves"]})
+    assert pushlive("adopt") == (0, "hello/live: r2 (green) serves\n", "")
+    problem = {"error": "the store knows this installation: there is nothing to adopt.", "advice": ""}
+    stub.answers["POST", "/api/adopt"] = (409, problem)
+    assert pushlive("adopt").code == 3

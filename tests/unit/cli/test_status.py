@@ -103,3 +103,8 @@ def test_fault_47_a_commit_message_cannot_steer_the_terminal(
     told = pushlive("status")
     assert "evil line" in told.out
     assert "\x1b" not in told.out
+
+
+def test_a_lost_store_is_said_first(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.answers["GET", "/api/status"] = (200, stub.status | {"unknown_store": "the store has no records."})
+    assert pushlive("status").err.startswith("! the store has no records.")

@@ -23,8 +23,17 @@ def test_numbers_go_up_by_one_in_each_pipeline(store: Store) -> None:
         return store.transact(pipeline, lambda tx: (tx.next_run(), tx.next_release()))
 
     assert [number("hello"), number("hello"), number("other")] == [(1, 1), (2, 2), (1, 1)]
-    assert store.transact("hello", lambda tx: tx.newest(5)) == (2, 1)
-    assert store.transact("hello", lambda tx: tx.newest()) == (2,)
+
+
+def test_the_newest_runs_are_listed_without_those_that_were_lost(store: Store) -> None:
+    put(store, records.run(1), records.run(3))
+    store.transact("hello", lambda tx: tx.count_from(runs=4, releases=0))
+
+    def recent(count: int) -> list[int]:
+        return store.transact("hello", lambda tx: [run.number for run in tx.recent(count)])
+
+    assert (recent(5), recent(2), recent(1)) == ([3, 1], [3], [])
+    assert store.transact("hello", lambda tx: (tx.next_run(), tx.next_release())) == (5, 1)
 
 
 def test_an_open_run_is_listed_until_it_ends_and_is_then_not_due(store: Store) -> None:

@@ -1,0 +1,66 @@
+"""What runs on a cluster, from the labels and annotations of Services and Deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.manifests import selected_slot
+from pipeline.adapters.kubernetes.names import (
+    COMMIT,
+    ENVIRONMENT,
+    INDEX,
+    INSTANCE,
+    MADE,
+    PIPELINE,
+    RELEASE,
+    ROUTE,
+    RUN,
+    slot_ref,
+)
+from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of
+from pipeline.domain.engine_types import SlotSpec
+
+
+class KubeAdoption(EngineBase):
+    """See ``ports.Adoption``. A Deployment without replicas is an empty slot."""
+
+    def survey(self) -> Iterator[FoundEnvironment]:
+        deployments = self._api.find("Deployment", {INSTANCE: self._instance})
+        slots = [self._slot(one) for one in deployments if one["spec"].get("replicas")]
+        for service in self._api.find("Service", {INSTANCE: self._instance, ROUTE: "public"}):
+            labels = service["metadata"]["labels"]
+            pipeline, name = labels[PIPELINE], labels[ENVIRONMENT]
+            own = [one for one in slots if (one.ref.pipeline, one.ref.environment) == (pipeline, name)]
+            index = int(labels.get(INDEX) or 0)
+            serving = selected_slot(service)
+            yield FoundEnvironment(pipeline, name, index, self._key, True, serving, tuple(own))
+
+    def _slot(self, found: KubeObject) -> FoundSlot:
+        meta, wanted = found["metadata"], int(found["spec"]["replicas"])
+        labels, notes = meta["labels"], meta.get("annotations") or {}
+        return FoundSlot(
+            ref=slot_ref(labels, self._key),
+            release=int(labels.get(RELEASE) or 0),
+            run=int(notes.get(RUN) or 0),
+            commit=notes.get(COMMIT, ""),
+            spec=self._spec_of(found),
+            replicas=wanted,
+            well=int((found.get("status") or {}).get("readyReplicas") or 0) >= wanted,
+            created=_seconds(meta["creationTimestamp"]),
+            remote=found["spec"]["template"]["spec"]["containers"][0]["image"],
+            made=made_of(notes.get(MADE)),
+        )
+
+    def spec_hash(self, spec: SlotSpec, replica: int) -> str:  # noqa: ARG002 - pods of a slot are alike
+        return self._manifests.spec_hash(spec)
+
+
+def _seconds(stamp: object) -> float:
+    """Seconds since the epoch from a timestamp of the API."""
+    found = (
+        stamp if isinstance(stamp, datetime) else datetime.fromisoformat(str(stamp).replace("Z", "+00:00"))
+    )
+    return found.timestamp()
