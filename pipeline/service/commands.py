@@ -6,21 +6,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import loading
-from pipeline.config.engines import kind_of
-from pipeline.config.models import Config, Pipeline
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
-from pipeline.domain import audit_chain, naming, slots
+from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Kind, Push, Run, State
-from pipeline.errors import ConfigError, NotFound, RequestError
-from pipeline.service import permissions, transactions, views
-from pipeline.service.credentials import Credentials
+from pipeline.errors import RequestError
+from pipeline.service import permissions, transactions
+from pipeline.service.refusals import Refusals
 from pipeline.store import Transaction
 
 
-class Commands(Credentials):
+class Commands(Refusals):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     # ── pushes ───────────────────────────────────────────────────────────────
@@ -69,12 +66,8 @@ class Commands(Credentials):
         self.insist_on_store()
         digest, current = self._configurations.current()
         stages = self._known(current, pipeline).stages
-        if commit and not naming.is_commit_id(commit):
-            raise NotFound(
-                f"{commit[:80]!r} is not a commit id.",
-                advice="Use its hexadecimal digits, at least seven; `git rev-parse NAME` shows those of a branch or a "
-                f"tag. Without a commit, the head of {current.pipelines[pipeline].source.branch} is deployed.",
-            )
+        if commit:
+            self._refuse_name(commit, current.pipelines[pipeline])
         if config:
             stages = self._changed(current, config, pipeline, by).stages
         base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit_chain.actor(by).name)
@@ -251,52 +244,6 @@ class Commands(Credentials):
         return self._operations.fix()
 
     # ── small helpers ────────────────────────────────────────────────────────
-
-    def _changed(self, current: Config, text: str, name: str, by: Who) -> Pipeline:
-        """The pipeline in a configuration that was sent. Raises ConfigError, NotFound or Forbidden."""
-        changed = loading.load(text)
-        pipeline = self._known(changed, name, "the file that was sent")
-        permissions.refuse_changes(current, changed, name, audit_chain.actor(by))
-        return pipeline
-
-    def _live(self, pipeline: str) -> int:
-        _, name = self._environment_name(pipeline, "")
-        found = self._store.environment(pipeline, name)
-        if found is None or found.serving is None:
-            raise RequestError(f"no release of {pipeline} is live yet.", advice="Push first.")
-        return found.serving
-
-    def _refuse_unready(self, pipeline: str, name: str, to: int | None) -> None:
-        """Raises RequestError if a revert cannot be done."""
-        found = self._store.environment(pipeline, name)
-        if found is None:
-            raise RequestError(
-                f"nothing was deployed to {pipeline}/{name} yet: there is nothing to revert.",
-                advice="Push first.",
-            )
-        target = to if to is not None else slots.revert_target(found)
-        if target is not None:
-            if kind_of(found.engine).local:  # others take it from a registry
-                self._refuse_without_image(pipeline, target)
-            self._refuse_without_secrets(pipeline, name, target)
-
-    def _refuse_without_secrets(self, pipeline: str, name: str, target: int) -> None:
-        """Asked before the hold and the quarantine are set: a revert that cannot be done changes nothing."""
-        release = self._store.release(pipeline, target)
-        if name not in release.environments:
-            return
-        try:
-            self._vault.choose(release, name)
-        except ConfigError as error:
-            raise RequestError(error.message, advice=error.advice) from error
-
-    def _refuse_without_image(self, pipeline: str, release: int) -> None:
-        if release in views.missing_images(self._store, pipeline):
-            raise RequestError(
-                f"the image of r{release} is no longer on the Engine.",
-                advice="Choose another release, or build it again: "
-                f"`pushlive deploy {pipeline} --commit {self._store.release(pipeline, release).commit[:7]}`.",
-            )
 
     def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:
         return Run(pipeline, 0, kind, "", "", digest, stages, self._clock.now(), by=by)

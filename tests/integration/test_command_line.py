@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -81,10 +82,33 @@ def test_plan_lists_the_changes_of_each_environment(service: Service) -> None:
     assert greeting(service) == "hello"  # a plan changes nothing
 
 
+def developer(service: Service) -> dict[str, str]:
+    """The environment of a developer's command line."""
+    made = service.ask("POST", "/api/tokens", {"name": f"dev-{secrets.token_hex(4)}", "role": "developer"})
+    return {"PUSHLIVE_TOKEN": made["token"]}
+
+
+def test_a_developer_cannot_deploy_what_only_a_maintainer_may_change(service: Service) -> None:
+    """With the command line of a developer; what each key allows is tested in tests/unit/config."""
+    mine, before = developer(service), service.run()["number"]
+    changes = {
+        "live: }": "live: {secrets: [OTHERS]}}",
+        "dev: , live:": "live:",
+        "  hello:\n": "  hello:\n    registry: {repository: evil.example/x, username: eve, password: OTHERS}\n",
+    }
+    for old, new in changes.items():
+        (service.folder / "mine.yaml").write_text(CONFIG.format(greeting="mine").replace(old, new, 1))
+        refused = service.pushlive("deploy", "hello", "--config", "mine.yaml", code=6, **mine)
+        assert "only a maintainer may change pipelines.hello." in refused.err
+        assert "may change port, ready, replicas, cpu, memory, env, command, release." in refused.err
+    assert service.run()["number"] == before
+
+
 def test_deploy_config_takes_the_same_image_through_all_stages(service: Service) -> None:
+    """A developer may change `env`."""
     before = service.show("hello#1")["release"]
     (service.folder / "new.yaml").write_text(CONFIG.format(greeting="goodbye"))
-    service.pushlive("deploy", "hello", "--config", "new.yaml")
+    service.pushlive("deploy", "hello", "--config", "new.yaml", **developer(service))
     after = service.show()["release"]
     assert after["image"] == before["image"]
     assert after["number"] > before["number"]
@@ -109,6 +133,17 @@ def test_runs_show_logs_and_follow_agree(service: Service) -> None:
     lines = service.pushlive("follow", "hello#1", "--json").out.splitlines()
     end = json.loads(lines[-1])["end"]
     assert (end["state"], end["outcome"]) == ("ended", "live")
+
+
+def test_a_short_id_is_never_the_branch_of_that_name(service: Service) -> None:
+    commit = service.run("hello#1")["commit"]
+    repository = service.repository("hello")
+    assert repository.head != commit
+    repository.git("push", "pushlive", f"HEAD:refs/heads/{commit[:7]}")
+    service.pushlive("deploy", "hello", "--commit", commit[:7])
+    assert service.run()["commit"] == commit
+    refused = service.pushlive("deploy", "hello", "--commit", "main", code=4)
+    assert "'main' is not a commit id" in refused.err
 
 
 def test_retry_repeats_the_same_commit(service: Service) -> None:

@@ -1,0 +1,71 @@
+"""What commands ask before they write anything: whether it can be done, and whether the person may do it."""
+
+from __future__ import annotations
+
+from pipeline.config import loading
+from pipeline.config.engines import kind_of
+from pipeline.config.models import Config, Pipeline
+from pipeline.domain import audit_chain, naming, slots
+from pipeline.domain.audit_chain import Who
+from pipeline.errors import ConfigError, NotFound, RequestError
+from pipeline.service import permissions, views
+from pipeline.service.credentials import Credentials
+
+
+class Refusals(Credentials):
+    """Each raises if the command is to be refused; a refused command has changed nothing."""
+
+    def _refuse_name(self, commit: str, pipeline: Pipeline) -> None:
+        """Raises NotFound for what is not a commit's id."""
+        if not naming.is_commit_id(commit):
+            raise NotFound(
+                f"{commit[:80]!r} is not a commit id.",
+                advice="Use its hexadecimal digits, at least seven; `git rev-parse NAME` shows those of a branch or a "
+                f"tag. Without a commit, the head of {pipeline.source.branch} is deployed.",
+            )
+
+    def _changed(self, current: Config, text: str, name: str, by: Who) -> Pipeline:
+        """The pipeline in a configuration that was sent. Raises ConfigError, NotFound or Forbidden."""
+        changed = loading.load(text)
+        pipeline = self._known(changed, name, "the file that was sent")
+        permissions.refuse_changes(current, changed, name, audit_chain.actor(by))
+        return pipeline
+
+    def _live(self, pipeline: str) -> int:
+        _, name = self._environment_name(pipeline, "")
+        found = self._store.environment(pipeline, name)
+        if found is None or found.serving is None:
+            raise RequestError(f"no release of {pipeline} is live yet.", advice="Push first.")
+        return found.serving
+
+    def _refuse_unready(self, pipeline: str, name: str, to: int | None) -> None:
+        """Raises RequestError if a revert cannot be done."""
+        found = self._store.environment(pipeline, name)
+        if found is None:
+            raise RequestError(
+                f"nothing was deployed to {pipeline}/{name} yet: there is nothing to revert.",
+                advice="Push first.",
+            )
+        target = to if to is not None else slots.revert_target(found)
+        if target is not None:
+            if kind_of(found.engine).local:  # others take it from a registry
+                self._refuse_without_image(pipeline, target)
+            self._refuse_without_secrets(pipeline, name, target)
+
+    def _refuse_without_secrets(self, pipeline: str, name: str, target: int) -> None:
+        """Asked before the hold and the quarantine are set: a revert that cannot be done changes nothing."""
+        release = self._store.release(pipeline, target)
+        if name not in release.environments:
+            return
+        try:
+            self._vault.choose(release, name)
+        except ConfigError as error:
+            raise RequestError(error.message, advice=error.advice) from error
+
+    def _refuse_without_image(self, pipeline: str, release: int) -> None:
+        if release in views.missing_images(self._store, pipeline):
+            raise RequestError(
+                f"the image of r{release} is no longer on the Engine.",
+                advice="Choose another release, or build it again: "
+                f"`pushlive deploy {pipeline} --commit {self._store.release(pipeline, release).commit[:7]}`.",
+            )
