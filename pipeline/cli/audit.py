@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.cli.command import JSON, argument, command
+from pipeline.cli.command import JSON, Given, argument, command
 from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import Cell, cleaned, table
 from pipeline.lib.text import one_line
@@ -16,7 +16,13 @@ from pipeline.lib.text import one_line
     argument("pipeline", nargs="?", default="", help="only this pipeline (default: everything)"),
     argument("--limit", type=int, default=50, metavar="N", help="how many entries (default: 50)"),
     argument("--verify", action="store_true", help="check the whole chain; the exit code is the result"),
-    argument("--head", default="", metavar="HASH", help="with --verify: this hash must be in the chain"),
+    argument(
+        "--head",
+        action=Given,
+        default="",
+        metavar="HASH",
+        help="with --verify: this hash must be in the chain",
+    ),
     JSON,
 )
 def audit(context: Context) -> int:

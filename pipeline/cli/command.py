@@ -18,10 +18,25 @@ def argument(*names: str, **options: Any) -> Argument:
     return names, options
 
 
+class Given(argparse.Action):
+    """An option that must not be empty: a script that lost a value (``--env "$ENV"``) does not mean the default."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse decides what is passed
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        if not values:
+            raise argparse.ArgumentError(self, "it is empty; leave the option out, or give its value")
+        setattr(namespace, self.dest, values)
+
+
 JSON = argument("--json", action="store_true", help="print the data as JSON")
 RUN = argument("run", nargs="*", metavar="RUN", help="hello#42, or hello for its latest run")
 PIPELINE = argument("pipeline", nargs="?", default="", help="optional if there is only one")
-ENV = argument("--env", default="", metavar="NAME", help="the environment (default: live)")
+ENV = argument("--env", action=Given, default="", metavar="NAME", help="the environment (default: live)")
 REASON = argument("--reason", default="", metavar="TEXT", help="why; recorded and shown to others")
 WAIT = argument(
     "--wait", action=argparse.BooleanOptionalAction, default=True, help="follow the run (the default)"

@@ -6,7 +6,7 @@ import time
 from argparse import Namespace
 from typing import Any
 
-from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, RUN, WAIT, argument, command
+from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, RUN, WAIT, Given, argument, command
 from pipeline.cli.configuration import read_config
 from pipeline.cli.context import (
     DONE,
@@ -27,9 +27,23 @@ from pipeline.lib.units import show_duration
 @command(
     "deploy a commit, a release or a changed configuration without a push",
     PIPELINE,
-    argument("--commit", metavar="SHA", help="this commit instead of the branch's head"),
-    argument("--release", metavar="r17", help="the image of this release, through all stages"),
-    argument("--config", metavar="FILE", help="this pipelines.yaml, with the current image"),
+    argument(
+        "--commit", action=Given, default="", metavar="SHA", help="this commit instead of the branch's head"
+    ),
+    argument(
+        "--release",
+        action=Given,
+        default="",
+        metavar="r17",
+        help="the image of this release, through all stages",
+    ),
+    argument(
+        "--config",
+        action=Given,
+        default="",
+        metavar="FILE",
+        help="this pipelines.yaml, with the current image",
+    ),
     argument("--rebuild", action="store_true", help="build again, without reusing an image or the cache"),
     WAIT,
     JSON,
@@ -49,11 +63,7 @@ def deploy(context: Context) -> int:
 
 
 def _refuse_mixed(args: Namespace) -> None:
-    """Raises UsageError for options of which one would be ignored, and for an empty one: a script that lost a value
-    does not mean the default."""
-    for option in ("commit", "release", "config"):
-        if getattr(args, option) == "":
-            raise UsageError(f"--{option} is empty.", advice="Leave it out, or give its value.")
+    """Raises UsageError for options of which one would be ignored."""
     if args.commit and args.release:
         raise UsageError(
             "--commit and --release cannot be combined.", advice="A release already has its commit."
@@ -137,7 +147,7 @@ def _waiting(context: Context) -> dict[str, Any]:
 @command(
     "put the previous good release back, now",
     PIPELINE,
-    argument("--to", default="", metavar="r17", help="go back to this release"),
+    argument("--to", action=Given, default="", metavar="r17", help="go back to this release"),
     ENV,
     REASON,
     WAIT,

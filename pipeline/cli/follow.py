@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pipeline.cli.command import ENV, JSON, RUN, argument, command
+from pipeline.cli.command import ENV, JSON, RUN, Given, argument, command
 from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, Unreachable, reference
 from pipeline.cli.live_line import Display
 from pipeline.cli.terminal import Paint, cleaned, plain
@@ -47,7 +47,7 @@ def known(context: Context, path: str) -> dict[str, Any]:
 @command(
     "print a run's whole log; with --app the application's own output",
     RUN,
-    argument("--stage", default="", metavar="NAME", help="only build, or one environment"),
+    argument("--stage", action=Given, default="", metavar="NAME", help="only build, or one environment"),
     argument("--app", action="store_true", help="the latest output of the running application"),
     ENV,
     argument("--lines", type=int, default=200, metavar="N", help="with --app: how many (default: 200)"),

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pipeline.cli.command import JSON, argument, command, group
+from pipeline.cli.command import JSON, Given, argument, command, group
 from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import age, cleaned, table
 from pipeline.errors import ConfigError
@@ -17,7 +17,9 @@ _READ = (
     64 << 10
 ) + 3  # bytes: one more than any valid value with its newline, so that one too large is noticed
 _WORDS = argument("words", nargs="+", metavar="PIPELINE NAME", help="e.g. hello DATABASE_URL")
-_ENV = argument("--env", default="", metavar="NAME", help="for this environment (default: for all)")
+_ENV = argument(
+    "--env", action=Given, default="", metavar="NAME", help="for this environment (default: for all)"
+)
 
 
 def _path(context: Context) -> tuple[str, str, str]:

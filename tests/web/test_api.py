@@ -268,7 +268,10 @@ def test_secrets_go_in_and_never_come_out(client, service):
     assert (wrong.status_code, "hunter22" in wrong.text) == (400, False)
     assert call(client, "DELETE", path + "?environment=live&version=3").status_code == 200
     assert service.acts[-1] == ("remove_secret", "hello", "maintainer", "DATABASE_URL", "live", 3)
-    assert call(client, "DELETE", path + "?version=-1").status_code == 400
+    before = list(service.acts)
+    for odd in ("?version=-1", "?version=", "?version=1e9", "?verison=3", "?environment=live&versions=3"):
+        assert call(client, "DELETE", path + odd).status_code == 400, odd
+    assert service.acts == before
 
 
 def test_the_audit_log_is_listed_and_verified(client):

@@ -34,10 +34,15 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.delete("/api/pipelines/<pipeline>/secrets/<name>")
     def remove_secret(pipeline: str, name: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        text, environment = request.args.get("version", ""), request.args.get("environment", "")
-        if text and not is_number(text):
-            raise Refused(400, f"version={text[:20]} is not a number")
-        version = int(text) if text else None
+        unknown = request.args.keys() - {"environment", "version"}  # without a version, every one is revoked
+        if unknown:
+            raise Refused(
+                400, f"unknown parameter {min(unknown)[:40]!r}", advice="Known: environment, version."
+            )
+        text, environment = request.args.get("version"), request.args.get("environment", "")
+        if text is not None and not is_number(text):
+            raise Refused(400, f"version={text[:20]} is not a number", advice="Nothing was revoked.")
+        version = None if text is None else int(text)
         return messages(
             web.service.remove_secret(pipeline, by, name, environment=environment, version=version)
         )

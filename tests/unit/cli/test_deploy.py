@@ -71,9 +71,6 @@ def test_deploy_fails_with_the_run(stub: Stub, pushlive: Callable[..., Told]) ->
         ["--rebuild", "--release", "r1"],
         ["--commit", "a", "--config", "pipelines.yaml"],
         ["--rebuild", "--config", "pipelines.yaml"],
-        ["--commit", ""],
-        ["--release", ""],
-        ["--config", ""],
         ["Hello"],
     ],
 )
@@ -140,6 +137,31 @@ def test_promote_without_a_waiting_run_is_refused(stub: Stub, pushlive: Callable
     assert told.code == 3
     assert "it is live" in told.err
     assert not _posted(stub)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["deploy", "hello", "--commit", ""],
+        ["deploy", "hello", "--release="],
+        ["deploy", "hello", "--config", ""],
+        ["revert", "hello", "--env", ""],
+        ["revert", "hello", "--to="],
+        ["hold", "hello", "--env="],
+        ["resume", "hello", "--env", ""],
+        ["secret", "rm", "hello", "KEY", "--env", ""],
+        ["logs", "hello", "--stage", ""],
+        ["audit", "--verify", "--head", ""],
+    ],
+)
+def test_an_empty_option_is_not_the_default(
+    words: list[str], stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    """`--env "$ENV"` in a script without ENV must not revert live."""
+    told = pushlive(*words)
+    assert told.code == 2
+    assert "it is empty; leave the option out, or give its value" in told.err
+    assert stub.asked == []
 
 
 def test_run_0_is_not_the_latest_one(stub: Stub, pushlive: Callable[..., Told]) -> None:
