@@ -82,7 +82,8 @@ def checked(target: Target, before: dict[str, Any], answer: Any) -> None:
     assert "\n" not in "".join(value for _, value in answer.headers)
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40)
+any_text = st.text(st.characters(exclude_categories=()), max_size=40)  # also lone surrogates
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40) | any_text
 values = st.recursive(
     scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3)
 )

@@ -38,6 +38,10 @@ class Service:
     def url(self, path: str, token: str = "") -> str:
         return f"http://{f'me:{token}@' if token else ''}127.0.0.1:{self.port}{path}"
 
+    def log(self) -> str:
+        """What the server wrote to its standard error."""
+        return (self.data / "log").read_text(errors="replace")
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 10)
 
@@ -69,9 +73,11 @@ class Service:
 
 @contextlib.contextmanager
 def serving(data: Path, pace: float = PACE, limits: str = "short") -> Iterator[Service]:
+    data.mkdir(parents=True, exist_ok=True)
     port = free_port()
     argv = [sys.executable, "-m", "tests.web.serve", str(data), f"127.0.0.1:{port}", str(pace), limits]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    with (data / "log").open("wb") as log:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=log)
     service = Service(process, port, data)
 
     def up() -> bool:
@@ -85,6 +91,7 @@ def serving(data: Path, pace: float = PACE, limits: str = "short") -> Iterator[S
     finally:
         process.terminate()
         process.wait(10)
+        assert "Traceback" not in service.log()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -12,11 +11,13 @@ from pipeline.domain.audit_chain import WHY_LIMIT
 from pipeline.errors import NotFound
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
+from webhooks.json_body import NotUsable, json_object
 from webhooks.security.intake import JSON_LIMIT
 from webhooks.security.limits import BodyRefused, received
 
 MAX_ENTRIES = 1000  # of one list
 MAX_REASON = WHY_LIMIT  # characters
+JSON_VALUES = 100_000  # of one body; a pipelines.yaml is one, and it has commas
 
 
 def limit() -> int:
@@ -85,11 +86,8 @@ def fields(kinds: dict[str, type], required: tuple[str, ...] = ()) -> dict[str, 
 
 def _body() -> dict[str, Any]:
     try:
-        value = json.loads(received(request, JSON_LIMIT).read() or b"{}")
+        return json_object(received(request, JSON_LIMIT).read() or b"{}", JSON_VALUES)
     except BodyRefused as error:
         raise error.as_refused() from error
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, "the body is not JSON") from error
-    if not isinstance(value, dict):
-        raise Refused(400, "the body is not a JSON object")
-    return value
+    except NotUsable as error:
+        raise Refused(400, str(error)) from error

@@ -19,7 +19,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import NotFound
 from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, in_environment
 from webhooks.context import WebContext
-from webhooks.error_responses import Refused
+from webhooks.error_responses import RETRY_AFTER, Refused
 from webhooks.git.http_backend import BackendFailed, Body, Exchange
 from webhooks.ports import TokenPort
 from webhooks.security.auth import address, authenticate, require
@@ -76,8 +76,16 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
         status, headers = exchange.head()
     except (BackendFailed, ValueError) as error:
         exchange.close()
-        raise Refused(502, "git failed", advice="The log of the service has its message.") from error
+        raise _refused_by_git() from error
     return Response(exchange, status=status, headers=headers)
+
+
+def _refused_by_git() -> Refused:
+    """git ended without an answer, as for a body that it cannot read. If there was none, the repository is the cause."""
+    advice = "The log of the service has its message."
+    if request.method == "POST":
+        return Refused(400, "git could not read this request", advice=advice)
+    return Refused(503, "git cannot read this repository now", advice=advice, retry_after=RETRY_AFTER)
 
 
 def _request_body(limit: int, receiving: bool) -> Body:

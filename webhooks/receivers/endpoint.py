@@ -5,14 +5,12 @@ Each refusal is counted and logged, and tells the sender no more than it needs.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import Any
-from urllib.parse import parse_qs
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
@@ -23,19 +21,21 @@ from pipeline.domain.run import Push
 from pipeline.errors import NotFound
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
+from webhooks.json_body import NotUsable, json_object
 from webhooks.receivers import RECEIVERS
 from webhooks.receivers.contract import Ignored, Malformed, Parsed, Pushed, Receiver
+from webhooks.receivers.form import form_field
 from webhooks.security.auth import address, failed
 from webhooks.security.limits import BodyRefused, received
 
-BODIES_IN_MEMORY = 4  # at most 25 MB each
+VALUES = 1_000_000  # in a payload; the largest push of a provider has fewer
 
 log = logging.getLogger("pushlive.webhooks")
 
 
 def blueprint(web: WebContext) -> Blueprint:
     hooks = Blueprint("hooks", __name__)
-    in_memory = BoundedSemaphore(BODIES_IN_MEMORY)
+    in_memory = Lock()  # one at a time: a body of 25 MB takes ten times that for a moment
 
     @hooks.post("/hooks/<provider>")
     def receive(provider: str) -> ResponseReturnValue:
@@ -98,17 +98,12 @@ def _secrets(web: WebContext, name: str) -> tuple[Secret, ...]:
 
 
 def _payload(raw: bytes) -> dict[str, Any]:
+    if request.mimetype == "application/x-www-form-urlencoded":  # GitHub's other content type
+        raw = form_field(raw, b"payload")
     try:
-        if request.mimetype == "application/x-www-form-urlencoded":  # GitHub's other content type
-            raw = parse_qs(raw, max_num_fields=8).get(b"payload", [b""])[0]
-        payload = json.loads(raw)
-    except RecursionError as error:
-        raise Malformed("the JSON is nested too deeply") from error
-    except ValueError as error:
-        raise Malformed("the body is not JSON") from error
-    if not isinstance(payload, dict):
-        raise Malformed("the body is not a JSON object")
-    return payload
+        return json_object(raw, VALUES, any_text=True)  # a commit's message may be anything
+    except NotUsable as error:
+        raise Malformed(str(error)) from error
 
 
 def _answer(web: WebContext, provider: str, parsed: Parsed) -> ResponseReturnValue:

@@ -21,13 +21,13 @@ def part(payload: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def text(payload: Mapping[str, Any], name: str, *, required: bool = False) -> str:
-    """The string in ``name``; "" if it is missing or null and not required."""
+    """The string in ``name``, with U+FFFD for half a character; "" if it is missing or null and not required."""
     value = payload.get(name)
     if value is None and not required:
         return ""
     if not isinstance(value, str):
         raise Malformed(f"`{name}` is not a string" if name in payload else f"`{name}` is missing")
-    return value
+    return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def flag(payload: Mapping[str, Any], name: str) -> bool:
