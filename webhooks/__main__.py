@@ -10,6 +10,7 @@ from functools import partial
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
+from pipeline.lib import logs
 from pipeline.lib.processes import SUPERVISED, die_with_parent
 from pipeline.runtime import bootstrap
 from webhooks.app import create_app
@@ -25,7 +26,7 @@ def make_site(settings: Settings) -> Site:
 
 def main() -> int:
     """Serves until SIGINT or SIGTERM; 2 for invalid settings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logs.configure(logging.INFO)
     if SUPERVISED in sys.argv:
         die_with_parent()
     os.umask(0o077)  # no other user reads what the service writes

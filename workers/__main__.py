@@ -7,13 +7,14 @@ import sys
 
 from pipeline.config import settings
 from pipeline.errors import PushliveError
+from pipeline.lib import logs
 from pipeline.lib.processes import SUPERVISED, die_with_parent
 from pipeline.runtime import bootstrap
 from workers import messages, pool, recovery
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    logs.configure(logging.WARNING)
     try:
         loaded = settings.load()
     except PushliveError as error:

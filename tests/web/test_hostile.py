@@ -7,6 +7,7 @@ import gzip
 import http.client
 import os
 import resource
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_fault_15_no_path_leaves_the_served_folders(service, path):
     assert 300 <= status < 500, (status, body[:200])
     for secret in (b"root:", b"[core]", b"import ", b"[project]", b"ref: refs"):
         assert secret not in body
+
+
+def test_fault_47_a_path_cannot_forge_lines_of_the_log(service):
+    forged = "/api/pipelines/%0a%1b[2J2026-01-01%2000:00:00,000%20pushlive.web:%20all%20is%20well/output"
+    service.process.send_signal(signal.SIGUSR1)
+    until(lambda: service.get("/healthz")[0] == 503)
+    assert ask(service, "GET", forged, Authorization=f"Bearer {VIEWER}")[0] == 503
+    service.process.send_signal(signal.SIGUSR1)
+    until(lambda: service.get("/healthz")[0] == 200)
+    lines = service.log().split("\n")
+    assert any("\\n\\x1b[2J2026-01-01" in line for line in lines)
+    assert not any(line.startswith("2026-01-01") for line in lines)
 
 
 def test_fault_15_a_request_line_of_any_length_is_limited(service):

@@ -81,7 +81,7 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
 
 
 def _refused_by_git() -> Refused:
-    """git ended without an answer, as for a body that it cannot read. If there was none, the repository is the cause."""
+    """git ended without an answer, as for a body that it cannot read. Without a body, the repository is the cause."""
     advice = "The log of the service has its message."
     if request.method == "POST":
         return Refused(400, "git could not read this request", advice=advice)
