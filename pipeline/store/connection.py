@@ -20,7 +20,8 @@ Client = redis.Redis
 
 
 def connect(url: str, *, timeout: float = 3.0) -> Client:
-    """A client with a pool. ``timeout`` (seconds) bounds every call, also to a host that swallows packets."""
+    """A client with a pool. ``timeout``: seconds for each answer. A call to a store that accepts and never answers ends
+    after four times as long: connecting and the call itself are each tried twice."""
     network = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,

@@ -22,14 +22,15 @@ from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.haproxy import control
 from pipeline.adapters.http.post import HttpPost
-from pipeline.adapters.kubernetes.api import connection
+from pipeline.adapters.kubernetes.api import connection, kube_api
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.port_forward import check_port
+from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.errors import EngineAway, TryAgain
 from pipeline.lib.bounded import left_behind
 from pipeline.lib.sockets import within
-from tests.support.apiserver import kubeconfig
+from tests.support.apiserver import kubeconfig, listing
 from tests.support.dripping import DRIPS, HTTP, Says, dripping
 from tests.support.waiting import PATIENCE, until
 
@@ -135,6 +136,29 @@ def test_fault_52_an_error_on_a_stream_that_drips_ends(config: Path, monkeypatch
         kubeconfig(config, f"http://{address}")
         with pytest.raises(EngineAway, match="does not answer"):
             KubeApi(lambda: connect("", "")).follow("hello-1")
+
+
+def test_fault_52_a_watch_without_a_change_is_started_again(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_api, "WATCH_SECONDS", 0)
+    monkeypatch.setattr(kube_api, "WATCH_SLACK", BRIEF)
+    lists: list[str] = []
+
+    def answer(request: bytes) -> Says:
+        if b"watch=true" in request:
+            return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n\n\r\n"
+        lists.append(f"hello-{len(lists)}")
+        body = json.dumps(listing(lists[-1])[1])
+        return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode(), b""
+
+    with dripping(answer) as address:
+        kubeconfig(config, f"http://{address}")
+        with WatchedObjects(KubeApi(lambda: connect("", "")), ("Pod",), {}) as watched:
+            until(
+                lambda: [one["metadata"]["name"] for one in watched.objects("Pod")] not in ([], ["hello-0"])
+            )
+            assert watched.breaks
 
 
 def test_fault_52_a_port_of_a_pod_is_not_waited_for(config: Path) -> None:

@@ -18,7 +18,10 @@ from pipeline.errors import EngineFailed, TryAgain
 
 APPLY = "application/apply-patch+yaml"  # JSON is valid YAML
 MERGE = "application/merge-patch+json"
-WATCH_SECONDS = 300  # after which the server ends a watch
+WATCH_SECONDS = 30  # after which the server ends a watch, and everything is listed again
+WATCH_SLACK = (
+    5.0  # seconds after that until a watch counts as broken: something on the way swallows what comes
+)
 UNLIMITED = None  # how long a stream of output may stay silent
 CONFLICT, BAD_REQUEST, NOT_FOUND = 409, 400, 404
 _PLURALS = {
@@ -155,7 +158,7 @@ class KubeApi(Connection):
         ``WATCH_SECONDS``."""
         query = query | {"resourceVersion": version, "watch": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         doing = f"watching {_PLURALS[kind]}"
-        return self.request("GET", self.path(kind), doing, query=query, silence=WATCH_SECONDS + 30.0)
+        return self.request("GET", self.path(kind), doing, query=query, silence=WATCH_SECONDS + WATCH_SLACK)
 
     def path(self, kind: str, name: str = "") -> str:
         """The API path of a kind, or of one object."""

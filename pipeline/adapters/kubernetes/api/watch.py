@@ -10,11 +10,13 @@ from types import TracebackType
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
+from pipeline.adapters.kubernetes.api import kube_api
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.retry import Backoff, Retry
+from pipeline.lib.sockets import within
 
 GONE = 410  # the server no longer has that resource version
 BACKOFF = Backoff(0.1, ceiling=2.0)  # before listing again
@@ -112,7 +114,10 @@ class WatchedObjects:
             if self._closed.is_set():
                 shut_down(stream)
         try:
-            self._read(kind, stream)
+            with within(
+                kube_api.WATCH_SECONDS + kube_api.WATCH_SLACK
+            ):  # though bytes without a change keep coming
+                self._read(kind, stream)
         except STREAM_ERRORS:
             self.breaks += 1  # it is listed again, so that no change is missed
         finally:
