@@ -138,15 +138,11 @@ def _held(
     environment: Environment, spec: SlotSpec, releases: Mapping[int, Release], now: float
 ) -> Environment:
     """Held if it needs a secret that is lost, or if a newer release than the one that serves was there."""
-    name, reasons = environment.name, []
-    if spec.config.service.secrets:
-        names = ", ".join(spec.config.service.secrets)
-        option = f" --env {name}"
-        commands = " and ".join(
-            f"`pushlive secret set {environment.pipeline} {secret}{option}`"
-            for secret in spec.config.service.secrets
-        )
-        reasons.append(f"lost with the store: {names}; set again with {commands}")
+    reasons: list[str] = []
+    if secrets := spec.config.service.secrets:
+        commands = " and ".join(f"`pushlive secret set {environment.pipeline} {name}`" for name in secrets)
+        option = f"(`--env {environment.name}`: for it alone)"
+        reasons.append(f"lost with the store: {', '.join(secrets)}; set again with {commands} {option}")
     newer = environment.slots.get(other(spec.ref.slot))
     if newer and newer.release > spec.release:
         why = f"r{newer.release} was there beside r{spec.release}, which serves: it was reverted or not finished"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from pipeline.config.models import Config
 from pipeline.deploy.build_stage import repository
@@ -29,6 +30,8 @@ from pipeline.errors import PushliveError, RequestError
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.recognition import is_shared_with_others
 from pipeline.store import Transaction
+
+NAMES_TRIED, NUMBERS_TRIED = 3, 16  # secrets of one slot, and versions of each: at most 4096 combinations
 
 
 def adopt(jobs: Jobs, by: Who) -> tuple[str, ...]:
@@ -92,8 +95,7 @@ class _Adopt:
         if problems:
             raise RequestError(
                 f"nothing was adopted: {'; '.join(problems)}.",
-                advice="Bring pipelines.yaml back to what it was when that release was deployed, then run "
-                "`pushlive adopt` again; or restore a backup.",
+                advice="Nothing has changed. Then run `pushlive adopt` again, or restore a backup.",
             )
         for name, plan in plans.items():
             plan.release = max([plan.release, *images[name].values()])
@@ -123,10 +125,16 @@ class _Adopt:
         for one in found.slots:
             plan.run, plan.release = max(plan.run, one.run), max(plan.release, one.release)
         if found.ambiguous:
-            yield f"two slots of {found.id} run, and the proxy's routes are lost, so nothing says which one serves"
+            yield (
+                f"two slots of {found.id} run, and the proxy's routes are lost, so nothing says which one serves: "
+                "remove the containers of the other one (`docker rm -f`)"
+            )
             return
         if found.active and found.active not in specs:
-            yield f"r{_in(found, found.active).release} serves {found.id}, but was made with another configuration"
+            yield (
+                f"r{_in(found, found.active).release} serves {found.id}, but was made with another configuration: "
+                "bring pipelines.yaml back to what it was when that release was deployed"
+            )
             return
         for spec in specs.values():
             release = self._release(spec, plan.releases.get(spec.release), images)
@@ -146,13 +154,17 @@ class _Adopt:
         return None
 
     def _candidates(self, one: FoundSlot) -> Iterator[Made]:
-        """What the containers remember; for those of an earlier version, what pipelines.yaml says now."""
+        """What the containers remember; for those of an earlier version, what pipelines.yaml says now, with each number
+        that its secrets may have had: only the right ones lead to the same hash."""
         if one.made:
             yield one.made
         pipeline = self._config.pipelines.get(one.ref.pipeline)
         if pipeline and one.ref.environment in pipeline.environments:
             config = with_replicas(pipeline.render(one.ref.environment), one.replicas)
-            yield Made(config, one.image, one.remote)
+            names = config.service.secrets
+            count = len(names) if len(names) <= NAMES_TRIED else 0
+            for numbers in product(range(1, NUMBERS_TRIED + 1), repeat=count):
+                yield Made(config, one.image, one.remote, dict(zip(names, numbers, strict=False)))
 
     def _release(self, spec: SlotSpec, known: Release | None, images: dict[str, int]) -> Release:
         """The release that is in the slot, as far as its slots tell."""

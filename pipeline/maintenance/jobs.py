@@ -34,7 +34,7 @@ class Period:
 class Jobs:
     """``accept``: takes a push; ``heads``: the branch heads of a repository on the built-in git server;
     ``ensure_proxy``: makes sure that the proxy runs, and returns what it did; ``traces``: what the data folder has of
-    an earlier store."""
+    an earlier store; ``ensure_token``: makes the first token if the store does not know it."""
 
     def __init__(
         self,
@@ -44,11 +44,12 @@ class Jobs:
         heads: Callable[[str], dict[str, str]],
         ensure_proxy: Callable[[], list[str]],
         traces: Callable[[], Iterable[str]] = tuple,
+        ensure_token: Callable[[], object] = tuple,
     ) -> None:
         store, settings, configurations = services.store, services.settings, services.configurations
         builder, clock = adapters.builder, adapters.clock
         self.services, self.adapters = services, adapters
-        self.recognition = Recognition(services, adapters.engines, traces)
+        self.recognition = Recognition(services, adapters.engines, traces, ensure_token)
         self.damage = Damage(store)
         self.requeue = Requeue(store, adapters.queue, clock, self.damage)
         self.clock_jumps = ClockJumps(store, clock, self.damage)

@@ -16,9 +16,17 @@ from pipeline.store.origin import Beside
 
 
 class Recognition(Job):
-    """``traces``: what the data folder has of an earlier store, in words."""
+    """``traces``: what the data folder has of an earlier store, in words; ``ensure_token``: makes a token for the
+    person who decides, since the store has lost all of them."""
 
-    def __init__(self, services: Services, engines: Engines, traces: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        engines: Engines,
+        traces: Callable[[], Iterable[str]],
+        ensure_token: Callable[[], object],
+    ) -> None:
+        self._ensure_token = ensure_token
         self._configurations, self._origin = services.configurations, services.store.origin
         self._engines, self._traces, self._problems = engines, traces, Changes()
 
@@ -35,6 +43,7 @@ class Recognition(Job):
             self._origin.mark()
             return []
         self._origin.note(beside)
+        self._ensure_token()
         return self._problems.report(str(beside.error()))
 
     def look(self) -> Beside:

@@ -212,6 +212,7 @@ def _load(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -> t
             load_bundle(bundle, repository, push_limit=settings.push_limit)
         with _store(settings) as store, (folder / STORE).open(encoding="utf-8") as lines:
             snapshot.load(store, lines)
+            store.origin.mark()  # a person has said that this is the right one
         return _configuration(settings, folder / CONFIG)
 
 

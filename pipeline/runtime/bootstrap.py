@@ -32,6 +32,7 @@ from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine, engine_of
 from pipeline.ports.inspection import Inspection
 from pipeline.runtime import embedded_store, traces
+from pipeline.runtime.first_token import first_token
 from pipeline.service.commands import Commands
 from pipeline.store import Store
 from pipeline.store.origin import Beside
@@ -306,7 +307,15 @@ def _jobs(settings: Settings) -> Jobs:
         return _keep_proxy(settings)
 
     accept = commands(settings).accept
-    return Jobs(services(settings), adapters(settings), accept, heads_of, ensure, lambda: traces.of(settings))
+    return Jobs(
+        services(settings),
+        adapters(settings),
+        accept,
+        heads_of,
+        ensure,
+        lambda: traces.of(settings),
+        lambda: first_token(settings, store(settings)),
+    )
 
 
 def messenger(settings: Settings) -> Delivery:

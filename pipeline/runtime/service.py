@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pipeline.lib.processes import SUPERVISED
 from pipeline.lib.retry import poll
 from pipeline.runtime import bootstrap, lock
 from pipeline.runtime.embedded_store import EmbeddedStore
+from pipeline.runtime.first_token import first_token
 from pipeline.runtime.supervisor import SpawnedChild, Supervisor, stop
 from pipeline.store import Store
 from pipeline.store.configurations import Configurations
@@ -146,8 +146,6 @@ class Service:
         self._say("! the embedded Valkey had ended; it was restarted.")
         if self._beside is None:
             self._recognise()
-            if self._beside:
-                first_token(self._settings, bootstrap.store(self._settings))  # for `pushlive adopt`
 
     def _end(self) -> None:
         stop([self._web], WEB_GRACE)  # first, so that it accepts no more pushes
@@ -158,19 +156,6 @@ class Service:
 
 def _module(name: str) -> list[str]:
     return [sys.executable, "-m", name, SUPERVISED]
-
-
-def first_token(settings: Settings, store: Store) -> Path:
-    """The file with the first maintainer's token, where the command line finds it. Idempotent."""
-    file = settings.data / "token"
-    found = store.tokens.find(file.read_text().strip()) if file.exists() else None
-    if found and not found.expired(time.time()):
-        return file
-    text = store.tokens.create("first", "maintainer", replace=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
-        opened.write(text + "\n")
-    return file
 
 
 def become_web(settings: Settings) -> NoReturn:

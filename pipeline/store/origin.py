@@ -34,8 +34,8 @@ class Beside:
             return StoreUnknown(
                 f"{start}but it is not new: {'; '.join((*self.found, *self.unseen))}.",
                 advice="What serves keeps serving, and nothing is deployed, rerouted or removed until you decide. "
-                "`pushlive adopt` takes up what is there; or return to a backup with `pushlive down`, "
-                "`pushlive restore FILE` and `pushlive up`.",
+                "`pushlive adopt` takes up what is there. To return to a backup instead: `pushlive down`, move the "
+                "data folder away, `pushlive restore FILE`, `pushlive up`.",
             )
         if self.unseen:
             return StoreUnknown(

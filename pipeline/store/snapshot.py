@@ -101,8 +101,9 @@ def _lines(values: dict[str, tuple[str, Any, int]], prefix: str) -> Iterator[str
 
 
 def refuse_filled(store: Store) -> None:
-    """Raises RequestError if the store has records of this installation."""
-    if _known(store.client, store.key()):
+    """Raises RequestError if the store has records of this installation. What is written to one that waits for a
+    restore (a first token, the configuration) does not count."""
+    if _known(store.client, store.key()) and store.origin.known():
         raise RequestError(
             f"the store already has records of {store.key().rstrip(':')!r}. Nothing was restored.",
             advice="Restore into an empty store, or set another PUSHLIVE_INSTANCE.",
@@ -120,6 +121,7 @@ def load(store: Store, lines: Iterable[str]) -> int:
     """Writes every line into an empty store; returns their number. Raises RequestError (not empty, or a line that
     ``dump`` did not write), StoreUnavailable."""
     refuse_filled(store)
+    clear(store)
     prefix, count = store.key(), 0
     for count, text in enumerate(lines, 1):
         key, kind, value, ttl = _checked(text, count)

@@ -7,7 +7,7 @@ import pytest
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import RequestError, StoreUnknown, TryAgain
 from pipeline.lib.secret import Secret
-from pipeline.store import Store
+from pipeline.store import Store, snapshot
 from pipeline.store.origin import Beside
 
 
@@ -223,6 +223,20 @@ def test_a_known_store_has_nothing_to_adopt(world):
         world.commands.adopt("ann")
 
 
+def test_a_backup_is_loaded_into_a_store_that_waits_for_it(world):
+    world.push("one")
+    lines = list(snapshot.dump(world.store))
+    with pytest.raises(RequestError):
+        snapshot.load(world.store, lines)  # it has records
+    lose(world)
+    world.another_keeper().tick()
+    world.store.tokens.create("first", "maintainer")  # what `up` does
+    assert snapshot.load(world.store, lines) == len(lines)
+    assert world.store.origin.known()
+    assert world.serving() == {"dev": 1, "qa": 1, "live": 1}
+    assert "first" not in [row["name"] for row in world.commands.tokens()]
+
+
 SECRET = """
 pipelines:
   hello: {service: {secrets: [PASSWORD]}, environments: {live: }}
@@ -249,6 +263,19 @@ def test_what_needs_a_lost_secret_is_held_until_it_is_set(make_world):
     world.commands.resume("hello", "ann")
     world.work()
     assert world.run(waits.number).outcome == Outcome.LIVE
+
+
+def test_numbers_of_secrets_that_containers_do_not_remember_are_found_again(make_world):
+    world = make_world(SECRET)
+    world.engine.forgetful = True
+    for value in ("first value", "second value", "third value"):
+        world.commands.set_secret("hello", "ann", "PASSWORD", Secret(value))
+    world.push("one")
+    lose(world)
+    world.another_keeper().tick()
+    world.commands.adopt("ann")
+    live = world.environment("live")
+    assert live.slots[live.active].secrets == {"PASSWORD": 3}
 
 
 def test_the_audit_log_begins_again_and_says_where_the_old_one_ended(world):

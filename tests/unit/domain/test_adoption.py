@@ -95,7 +95,7 @@ def test_without_routes_only_a_single_slot_tells_which_one_serves() -> None:
 def test_a_lost_secret_holds_the_environment_and_says_how_to_set_it() -> None:
     live = adopted(found(slot("green", 5, secrets=("PASSWORD",))))
     assert live.hold is not None
-    assert "`pushlive secret set hello PASSWORD --env live`" in live.hold.reason
+    assert "`pushlive secret set hello PASSWORD`" in live.hold.reason
 
 
 def test_what_a_later_version_remembers_may_be_unreadable() -> None:
