@@ -26,6 +26,7 @@ Change = Callable[[Transaction, Run], Run]
 
 FLUSH_EVERY = 0.1  # seconds that a line of output may wait for others
 LINES = 4000  # lines of output of one run that go to followers; all of them go to the log
+OUTPUT = 1 << 20  # characters of them: the store keeps them in memory for a month
 
 
 @dataclass
@@ -60,7 +61,7 @@ class RunContext:
         self._fences: tuple[Lease, ...] = (lease,)
         self._buffer: list[Event] = []
         self._flushed = 0.0
-        self._lines = 0
+        self._lines, self._output = 0, 0  # that followers were given
         self._masker = Masker(Mask())
         self._acts_in = ""  # the environment where a revert may interrupt it
 
@@ -147,18 +148,20 @@ class RunContext:
         return self._masker.run(run)
 
     def emit(self, event: Event) -> None:
-        """Writes to the log and to followers. Followers get output lines in batches, ``LINES`` at most."""
+        """Writes to the log and to followers. Followers get output in batches, ``LINES`` and ``OUTPUT`` at
+        most."""
         masked = self._masker.event(event)
         if masked is None:
             return
         event = masked
         self._log.write(event)
         if event.kind == "line":
-            self._lines += 1
-            if self._lines == LINES:
-                event = replace(event, text="… more output is in the log: pushlive logs " + self.run.id)
-            if self._lines > LINES:
+            if self._lines >= LINES or self._output >= OUTPUT:
                 return
+            self._lines += 1
+            self._output += len(event.text)
+            if self._lines >= LINES or self._output >= OUTPUT:
+                event = replace(event, text="… more output is in the log: pushlive logs " + self.run.id)
         self._buffer.append(event)
         if event.kind != "line" or time.monotonic() - self._flushed > FLUSH_EVERY:
             self.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -197,23 +198,44 @@ def test_waiting_for_another_run_is_not_machine_time(world):
 
 
 def test_the_last_line_before_a_silence_reaches_followers(world, tmp_path):
+    with a_run(world, tmp_path) as (run, work), work.step("live", "release", 1800, "") as step:
+        work.emit(Event("line", 0.0, "first"))
+        work.emit(Event("line", 0.0, "waiting for the lock on table users"))
+        for _ in range(100):
+            step.watch.wait(0.2)
+        time.sleep(0.3)
+        step.watch.check()
+        seen = [e.text for _, e in world.store.events.read(run.id)]
+        assert "waiting for the lock on table users" in seen
+
+
+@pytest.mark.parametrize(("width", "kept"), [(8000, 132), (10, 4000)])
+def test_a_flood_of_output_is_kept_in_the_log_and_not_in_the_store(world, tmp_path, width, kept):
+    with a_run(world, tmp_path) as (run, work):
+        for number in range(5000):
+            work.emit(Event("line", 0.0, f"{number:04} " + "x" * (width - 5)))
+        work.note("done")
+        work.flush()
+    *output, last, end = world.store.client.xrange(world.store.events.key(run.id))[1:]
+    assert len(output) + 1 == kept
+    assert "more output is in the log: pushlive logs hello#2" in last[1]["e"]
+    assert "done" in end[1]["e"]
+    assert "4999 xxx" in (tmp_path / "x.log").read_text()
+
+
+@contextmanager
+def a_run(world, tmp_path):
+    """A run that this process works on, with its log at ``x.log``."""
     world.push("one")
     run = world.commands.deploy("hello", "ann")
     lease = world.store.leases.take(f"run:{run.id}")
-    with LeaseHeartbeat(world.store) as heartbeat:
-        heartbeat.hold(lease)
-        log = logs.RunLog(tmp_path / "x.log", 1000)
-        work = RunContext(world.store, world.clock, run, lease, heartbeat, log)
-        with work.step("live", "release", 1800, "") as step:
-            work.emit(Event("line", 0.0, "first"))
-            work.emit(Event("line", 0.0, "waiting for the lock on table users"))
-            for _ in range(100):
-                step.watch.wait(0.2)
-            time.sleep(0.3)
-            step.watch.check()
-            seen = [e.text for _, e in world.store.events.read(run.id)]
-            assert "waiting for the lock on table users" in seen
-    log.close()
+    log = logs.RunLog(tmp_path / "x.log", 1 << 30)
+    try:
+        with LeaseHeartbeat(world.store) as heartbeat:
+            heartbeat.hold(lease)
+            yield run, RunContext(world.store, world.clock, run, lease, heartbeat, log)
+    finally:
+        log.close()
 
 
 def test_a_stopping_worker_starts_nothing_new(make_world):
