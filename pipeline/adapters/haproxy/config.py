@@ -3,6 +3,10 @@
 Every environment index has its loopback port and two backends (``e3-blue``, ``e3-green``) from the start, so that no
 later change needs a reload: a new environment is a line in three maps, a slot's containers are addresses set on spare
 servers, and the switch is one value in ``active.map``.
+
+Health alone never takes an application away. Once the checks have taken out every server of a slot, its requests go
+to the backup server ``last``, which is HAProxy itself: it tries one of the slot's containers, without any check and
+without a second attempt. So a slow application that still accepts requests gets them, and a dead one costs nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ FOLDER = "/proxy"  # the state's folder inside the container
 CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has accepted
 SERVERS = 12  # for each slot: as many as a service can have replicas
 SPARE: Server = ("127.0.0.1", 1)  # the address of a server without a container: nothing listens there
-MAPS = ("hosts.map", "ports.map", "names.map", "active.map")
+LAST = "last"  # the server that takes a slot's requests once checks have taken out all others
+MAPS = ("hosts.map", "ports.map", "names.map", "last.map", "active.map")
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,20 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
         "hosts.map": {host: f"e{i}" for i in sorted(known) for host in known[i].hosts},
         "ports.map": {str(settings.port_range[i]): f"e{i}" for i in indexes},
         "names.map": {f"e{i}": known[i].name for i in sorted(known)},
+        "last.map": {key: value for i in sorted(known) for key, value in _last(i, known[i]).items()},
         "active.map": {f"e{i}": backend(i, known[i].active if i in known else None) for i in indexes},
     }
+
+
+def _last(index: int, routes: Routes) -> dict[str, str]:
+    """For each slot with containers, how many it has, and the address of each by number."""
+    entries = {}
+    for slot in SLOTS:
+        if servers := routes.servers.get(slot, ()):
+            entries[backend(index, slot)] = str(len(servers))
+            for number, (address, port) in enumerate(servers):
+                entries[f"{backend(index, slot)}.{number}"] = f"{address}:{port}"
+    return entries
 
 
 def files(
@@ -77,18 +94,17 @@ def files(
         for name, entries in maps(state, settings).items()
     }
     backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
-    parts = [_head(drop, control), _frontends(settings, state.token), _NONE.format(**_TEXTS), *backends]
+    parts = [_head(drop, control), _frontends(settings, state.token, drop), _NONE.format(**_TEXTS), *backends]
     return {"haproxy.cfg": "\n".join(parts) + "\n", **texts}
 
 
 def _head(drop: tuple[int, int] | None, control: str) -> str:
-    owner = f" uid {drop[0]} gid {drop[1]}" if drop else ""
     identity = f"    uid {drop[0]}\n    gid {drop[1]}\n" if drop else ""
     more = f"    stats socket {control} level admin\n" if control else ""
-    return _HEAD.format(identity=identity, owner=owner, more=more, **_TEXTS)
+    return _HEAD.format(identity=identity, owner=_owner(drop), more=more, **_TEXTS)
 
 
-def _frontends(settings: Settings, token: str) -> str:
+def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> str:
     ports = settings.port_range
     binds = [f"bind {settings.proxy_http}"]
     if settings.proxy_https:
@@ -98,8 +114,15 @@ def _frontends(settings: Settings, token: str) -> str:
         binds="\n    ".join(binds),
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
-        inside=_INSIDE.format(token=token, **_TEXTS).strip(),
+        inside=_INSIDE.format(token=token, last=_LAST, **_TEXTS).strip(),
+        last=_LAST,
+        owner=_owner(drop),
     )
+
+
+def _owner(drop: tuple[int, int] | None) -> str:
+    """Who may use a socket that HAProxy binds before it drops its privileges."""
+    return f" uid {drop[0]} gid {drop[1]}" if drop else ""
 
 
 def _backends(index: int, routes: Routes | None) -> str:
@@ -112,6 +135,8 @@ def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
     if len(servers) < SERVERS:
         spare = f"{len(servers) + 1}-{SERVERS}"
         lines.append(f"    server-template s {spare} {SPARE[0]}:{SPARE[1]} disabled")
+    off = "" if servers else " disabled"
+    lines.append(f"    server {LAST} unix@{FOLDER}/last.sock send-proxy-v2 backup no-check{off}")
     return "\n".join(lines)
 
 
@@ -182,9 +207,23 @@ _INSIDE = """
     # The proxy must not repeat a request that may have had an effect.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
     http-response del-header X-Pushlive- -m beg
-    http-response set-header X-Pushlive-Server %b/%[bc_dst]:%[bc_dst_port] if {{ var(txn.probe) -m bool }}
-    use_backend %[var(txn.env),map(/proxy/active.map,none)]
+    http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
+    {last}
+    http-response set-header X-Pushlive-Server %b/%[var(txn.server)] if {{ var(txn.probe) -m bool }}
+    use_backend %[var(txn.slot)]
 """
+
+# Where ``last`` leads: to one of the slot's containers. It learns that from the PROXY protocol, as if the client had
+# connected to that address. A slot without containers leads nowhere. 27720 can be divided by every number up to 12.
+_LAST = f"""
+    http-request set-var(txn.count) var(txn.slot),map(/proxy/last.map,1)
+    http-request set-var-fmt(txn.last) %[var(txn.slot)].%[rand(27720),mod(txn.count)]
+    http-request set-var(txn.last) var(txn.last),map(/proxy/last.map,{SPARE[0]}:{SPARE[1]})
+    http-request set-dst var(txn.last),field(1,:)
+    http-request set-dst-port var(txn.last),field(2,:)
+    http-response set-var-fmt(txn.server) %[bc_dst]:%[bc_dst_port]
+    http-response set-var(txn.server) var(txn.last) if {{ srv_name {LAST} }}
+""".strip()
 
 _FRONTENDS = """\
 frontend hosts
@@ -202,10 +241,25 @@ frontend preview
     http-request set-var(txn.slot) req.hdr(X-Pushlive-Slot)
     http-request del-header X-Pushlive- -m beg
     http-request set-header X-Forwarded-Proto http
+    {last}
     http-response del-header X-Pushlive- -m beg
-    http-response set-header X-Pushlive-Server %b/%[bc_dst]:%[bc_dst_port]
+    http-response set-header X-Pushlive-Server %b/%[var(txn.server)]
     use_backend %[var(txn.slot)] if {{ var(txn.slot) -m reg ^e[0-9]+-(blue|green)$ }}
     default_backend nowhere
+
+frontend last
+    bind unix@/proxy/last.sock mode 600{owner} accept-proxy
+    option forwardfor if-none
+    default_backend last
+
+# Nothing is repeated here: if nothing listens, people get the explained 503 at once. The time is enough for one more
+# attempt by the kernel, after a second, at a container whose queue of connections is full.
+backend last
+    option forwardfor if-none
+    option http-server-close
+    retries 0
+    timeout connect 2s
+    server any 0.0.0.0:0 no-check
 """
 
 _NONE = """\

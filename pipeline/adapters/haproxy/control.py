@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from pipeline.adapters.haproxy.config import FOLDER, Server
+from pipeline.adapters.haproxy.config import FOLDER, LAST, Server
 from pipeline.errors import TryAgain
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
@@ -50,19 +50,24 @@ class Control:
         except TryAgain:
             return False
 
-    def map(self, name: str) -> dict[str, str]:
-        """One map as it is in HAProxy's memory."""
-        lines = [line.split(" ", 2) for line in self.ask(f"show map {FOLDER}/{name}").splitlines()]
+    def map(self, name: str) -> dict[str, str] | None:
+        """One map as it is in HAProxy's memory; None if it has none of that name: an earlier version started it."""
+        answer = self.ask(f"show map {FOLDER}/{name}")
+        if answer.startswith("Unknown map"):
+            return None
+        lines = [line.split(" ", 2) for line in answer.splitlines()]
         return {fields[1]: fields[2] for fields in lines if len(fields) == 3}
 
     def servers(self, backend: str) -> dict[int, tuple[Server, bool]]:
-        """A backend's servers by number: address, and whether it gets requests (is not in maintenance)."""
+        """A backend's servers by number: address, and whether it gets requests (is not in maintenance). The server
+        ``last``, which a proxy that an earlier version started does not have, is number 0."""
         found = {}
         for line in self.ask(f"show servers state {backend}").splitlines():
             fields = line.split(" ")
             if len(fields) > 18 and fields[1] == backend:
                 # srv_admin_state: bit 0 is forced maintenance, bit 2 maintenance by the configuration
-                found[int(fields[3][1:])] = ((fields[4], int(fields[18])), int(fields[6]) & 0x01 == 0)
+                number = 0 if fields[3] == LAST else int(fields[3][1:])
+                found[number] = ((fields[4], int(fields[18])), int(fields[6]) & 0x01 == 0)
         return found
 
     def sessions(self, backend: str) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.adapters.haproxy.config import FOLDER, SERVERS, SPARE, Server
+from pipeline.adapters.haproxy.config import FOLDER, LAST, SERVERS, SPARE, Server
 
-Running = Mapping[int, tuple[Server, bool]]  # by server number: address, and whether it gets requests
+Running = Mapping[int, tuple[Server, bool]]  # see ``Control.servers``
 
 
 def server_commands(backend: str, wanted: tuple[Server, ...], running: Running) -> list[str]:
@@ -26,6 +26,8 @@ def server_commands(backend: str, wanted: tuple[Server, ...], running: Running) 
         commands.append(f"set server {name} addr {server[0]} port {server[1]}")
         if on:
             commands.append(f"set server {name} state ready")
+    if 0 in running and running[0][1] != bool(wanted):
+        commands.append(f"set server {backend}/{LAST} state {'ready' if wanted else 'maint'}")
     return commands
 
 

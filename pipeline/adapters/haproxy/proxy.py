@@ -13,7 +13,17 @@ from functools import partial
 
 from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy.certificates import Certificates
-from pipeline.adapters.haproxy.config import MAPS, SERVERS, Routes, Server, State, backend, maps, server_name
+from pipeline.adapters.haproxy.config import (
+    LAST,
+    MAPS,
+    SERVERS,
+    Routes,
+    Server,
+    State,
+    backend,
+    maps,
+    server_name,
+)
 from pipeline.adapters.haproxy.container import ProxyContainer
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import Folder
@@ -143,7 +153,7 @@ class Proxy:
 
     def serving(self, index: int) -> Slot | None:
         """The slot to which HAProxy sends the environment's traffic, as it says itself."""
-        value = self._control.map("active.map").get(f"e{index}", "none")
+        value = (self._control.map("active.map") or {}).get(f"e{index}", "none")
         return next((slot for slot in SLOTS if value == backend(index, slot)), None)
 
     def routes(self, index: int) -> Routes | None:
@@ -153,7 +163,7 @@ class Proxy:
     def servers(self, index: int, slot: Slot) -> tuple[Server, ...]:
         """The slot's servers that get requests."""
         running = self._control.servers(backend(index, slot))
-        return tuple(running[number][0] for number in sorted(running) if running[number][1])
+        return tuple(running[number][0] for number in sorted(running) if number and running[number][1])
 
     def names(self, index: int, slot: Slot) -> tuple[str, ...]:
         """The slot's servers as ``X-Pushlive-Server`` names them."""
@@ -180,8 +190,8 @@ class Proxy:
         """True once the backend has no sessions."""
         if not self._control.sessions(name):
             return True
-        numbers = range(1, SERVERS + 1)
-        self._control.ask(";".join(f"shutdown sessions server {name}/s{n}" for n in numbers))
+        servers = [*(f"s{number}" for number in range(1, SERVERS + 1)), LAST]
+        self._control.ask(";".join(f"shutdown sessions server {name}/{server}" for server in servers))
         return False
 
     # --- changing
@@ -214,8 +224,10 @@ class Proxy:
             for slot in SLOTS:
                 self._apply_servers(backend(index, slot), routes.servers.get(slot, ()) if routes else ())
         for name in MAPS:
-            wanted = maps(state, self._settings)[name]
-            for command in map_commands(name, wanted, self._control.map(name)):
+            running = self._control.map(name)
+            if running is None:
+                continue
+            for command in map_commands(name, maps(state, self._settings)[name], running):
                 self._control.ask(command)
 
     def _apply_servers(self, name: str, wanted: tuple[Server, ...]) -> None:

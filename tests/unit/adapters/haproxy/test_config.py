@@ -27,6 +27,10 @@ def test_the_files_have_the_active_slot_and_its_servers() -> None:
     green = text["haproxy.cfg"].split("backend e3-green\n")[1]
     assert green.splitlines()[0].strip() == "server s1 10.213.0.113:8080"
     assert green.splitlines()[1].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
+    assert green.splitlines()[2].strip() == "server last unix@/proxy/last.sock send-proxy-v2 backup no-check"
+    assert text["last.map"] == "e3-green 1\ne3-green.0 10.213.0.113:8080\n"
+    assert "server last" in (blue := text["haproxy.cfg"].split("backend e3-blue\n")[1].splitlines()[1])
+    assert blue.endswith("disabled")
 
 
 def test_every_index_exists_from_the_start() -> None:
@@ -70,7 +74,7 @@ def carried_out(
     now = dict(running)
     for command in commands:
         _, _, name, what, *rest = command.split()
-        number = int(name.rpartition("/s")[2])
+        number = 0 if name.endswith("/last") else int(name.rpartition("/s")[2])
         address, on = now[number]
         if what == "state":
             now[number] = (address, rest == ["ready"])
@@ -84,11 +88,19 @@ def carried_out(
 def test_server_commands_bring_any_servers_to_any_others(
     old: tuple[Server, ...], new: tuple[Server, ...]
 ) -> None:
-    empty = dict.fromkeys(range(1, SERVERS + 1), (SPARE, False))
+    empty = dict.fromkeys(range(SERVERS + 1), (SPARE, False))
     before = carried_out(empty, server_commands("e3-green", old, empty))
     after = carried_out(before, server_commands("e3-green", new, before))
-    assert tuple(after[n][0] for n in after if after[n][1]) == new
+    assert tuple(after[n][0] for n in after if n and after[n][1]) == new
+    assert after[0][1] == bool(new)
     assert server_commands("e3-green", new, after) == []
+
+
+def test_a_proxy_that_an_earlier_version_started_is_not_told_of_a_server_it_does_not_have() -> None:
+    empty = dict.fromkeys(range(1, SERVERS + 1), (SPARE, False))
+    commands = server_commands("e3-green", (("10.213.0.113", 8080),), empty)
+    assert commands
+    assert not [command for command in commands if "/last" in command]
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.text("xyz", min_size=1)), st.data())
@@ -108,6 +120,7 @@ def test_map_commands_bring_any_map_to_any_other(wanted: dict[str, str], data: s
 def test_a_switch_is_one_command() -> None:
     before = maps(STATE, SETTINGS)
     after = maps(STATE.with_routes(3, replace(LIVE, active="blue")), SETTINGS)
+    assert after["last.map"] == before["last.map"]
     commands = [c for name in MAPS for c in map_commands(name, after[name], before[name])]
     assert commands == ["set map /proxy/active.map e3 e3-blue"]
 
