@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from webhooks.ports import ServicePort
 from webhooks.receivers import endpoint
 from webhooks.security.auth import check_host
 from webhooks.security.failures import Failures
+from webhooks.security.sessions import LOGIN_SECONDS
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -63,6 +65,8 @@ def create_app(
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         SESSION_COOKIE_SECURE=settings.url.startswith("https:"),
+        SESSION_REFRESH_EACH_REQUEST=False,  # a cookie has one end, see security/sessions.py
+        PERMANENT_SESSION_LIFETIME=timedelta(seconds=LOGIN_SECONDS),
         PROVIDE_AUTOMATIC_OPTIONS=False,  # OPTIONS would answer without authentication
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )

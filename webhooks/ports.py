@@ -127,6 +127,11 @@ class ServicePort(Protocol):
     def token(self, text: str) -> TokenPort | None:
         """The token with that text, or None. Raises TokenExpired."""
 
+    def end_session(self, identifier: str, seconds: float) -> None:
+        """From now on that session of the pages has ended; this is remembered for ``seconds``."""
+
+    def has_session_ended(self, identifier: str) -> bool: ...
+
     def tokens(self) -> list[dict[str, Any]]:
         """name, role, created, expires, used, expired"""
 

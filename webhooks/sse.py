@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.domain.run import Run
 from pipeline.errors import PushliveError
 from webhooks import event_lines
 from webhooks.ports import ServicePort
+from webhooks.security.ongoing import while_allowed
 
 
-def stream(service: ServicePort, run: Run, after: str) -> Iterator[str]:
-    """``message`` events {"kind", "stage", "lines"}, comments while nothing happens, and a final ``end`` event."""
+def stream(service: ServicePort, run: Run, after: str, allowed: Callable[[], bool]) -> Iterator[str]:
+    """``message`` events {"kind", "stage", "lines"}, comments while nothing happens, and a final ``end`` event: also
+    once the browser is no longer ``allowed`` to follow the run."""
     yield ": following\n\n"  # tells the browser at once that it is connected
     try:
-        for item in service.follow(run.pipeline, run.number, after):
+        for item in while_allowed(service.follow(run.pipeline, run.number, after), allowed):
             if item is None:
                 yield ": still here\n\n"
                 continue

@@ -79,6 +79,13 @@ class Credentials(Audited):
         self._store.tokens.revoke(name, by=by)
         self._move_entries()
 
+    def end_session(self, identifier: str, seconds: float) -> None:
+        """From now on that session of the pages has ended; this is remembered for ``seconds``."""
+        self._store.tokens.end_session(identifier, seconds)
+
+    def has_session_ended(self, identifier: str) -> bool:
+        return self._store.tokens.has_session_ended(identifier)
+
     def count(self, what: str, times: int = 1) -> None:
         """Adds ``times`` to that counter."""
         self._store.count(what, times)

@@ -51,6 +51,7 @@ class Tokens:
         self._by_hash = prefix + "tokens"
         self._by_name = prefix + "token-names"
         self._used = prefix + "token-used"
+        self._ended = prefix + "session-ended:"
         self._noted: dict[
             str, float
         ] = {}  # by the hash of a valid token: when its use was last recorded here
@@ -131,6 +132,15 @@ class Tokens:
         self._noted[digest] = now
         with suppress(StoreUnavailable), translate():  # no reason to refuse the token
             self._client.hset(self._used, digest, f"{now:.0f}")
+
+    def end_session(self, identifier: str, seconds: float) -> None:
+        """Remembers for ``seconds`` that this session of the pages has ended."""
+        with translate():
+            self._client.set(self._ended + _digest(identifier), "1", px=max(1, round(seconds * 1000)))
+
+    def has_session_ended(self, identifier: str) -> bool:
+        with translate():
+            return bool(self._client.exists(self._ended + _digest(identifier)))
 
     def all(self) -> list[dict[str, Any]]:
         """Every token, oldest first: name, role, created, expires, used. Times are seconds since the epoch; 0:

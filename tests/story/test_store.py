@@ -108,6 +108,15 @@ def test_a_new_environment_is_refused_when_every_index_is_in_use(store):
         store.ensure_environment("hello", "two", 1)
 
 
+def test_an_ended_session_is_remembered_without_its_id_for_as_long_as_it_could_be_used(store):
+    store.tokens.end_session("one", 60.0)
+    assert store.tokens.has_session_ended("one")
+    assert not store.tokens.has_session_ended("two")
+    (key,) = store.client.keys(store.key("session-ended:") + "*")
+    assert "one" not in key
+    assert 50_000 < store.client.pttl(key) <= 60_000
+
+
 def test_a_token_is_shown_once_kept_as_a_hash_and_revocable(store):
     text = store.tokens.create("ann", "developer")
     found = store.tokens.find(text)

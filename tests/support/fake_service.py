@@ -48,6 +48,7 @@ class FakeService:
         self.acts: list[tuple[Any, ...]] = []
         self.traces: Counter[str] = Counter()
         self.recorded: list[tuple[Any, ...]] = []
+        self.ended: set[str] = set()  # sessions
         self.actors: list[Any] = []
         self.texts = {text: Token(role, role) for text, role in ROLES.items()}
         self.environments = [environment("dev"), environment("qa"), environment("live")]
@@ -185,7 +186,10 @@ class FakeService:
         for key, event in enumerate(self.events(run), 1):
             if key <= int(after):
                 continue
-            time.sleep(self.pace)
+            for _ in range(int(self.pace)):
+                time.sleep(1.0)
+                yield None
+            time.sleep(self.pace % 1.0)
             yield f"{key}", event
         if run.state is not State.WAITING:
             self.made[run.id] = replace(run, state=State.ENDED, outcome=self.outcome, ended=time.time())
@@ -254,6 +258,13 @@ class FakeService:
         self.recorded: list[tuple[Any, ...]] = []
         self.actors: list[Any] = []
         self.texts = {text: token for text, token in self.texts.items() if token.name != name}
+
+    def end_session(self, identifier: str, seconds: float) -> None:
+        self._up()
+        self.ended.add(identifier)
+
+    def has_session_ended(self, identifier: str) -> bool:
+        return identifier in self.ended
 
     def count(self, what: str, times: int = 1) -> None:
         self.traces[what] += times

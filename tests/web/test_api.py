@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.lib.secret import Secret
 from tests.support.fake_service import FakeService
+from webhooks.security import ongoing
 
 CALLS = [
     ("GET", "/api/status", "viewer"),
@@ -298,3 +299,16 @@ def test_an_expired_token_is_refused_with_the_reason(client, service):
     assert answer.status_code == 401
     assert "expired on" in answer.json["error"]
     assert "WWW-Authenticate" in answer.headers
+
+
+@pytest.mark.parametrize("end", ["revoke", "expire"])
+def test_fault_48_an_open_stream_ends_with_its_token(client, service, monkeypatch, end):
+    monkeypatch.setattr(ongoing, "CHECK_SECONDS", 0.0)
+    service.deploy("hello", "ada")
+    headers = {"Authorization": "Bearer developer-token"}
+    with client.get("/api/runs/hello/42/events", headers=headers, buffered=False) as answer:
+        lines = answer.iter_encoded()
+        next(lines)
+        assert b"event" in next(lines)
+        service.revoke_token("developer") if end == "revoke" else service.expire("developer-token")
+        assert b"has ended" in b"".join(lines)

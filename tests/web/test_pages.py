@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,10 @@ from flask.testing import FlaskClient
 
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
+from pipeline.errors import StoreUnavailable
 from tests.support.fake_service import FAILURE, FakeService, environment, steps
 from webhooks.pages import view
+from webhooks.security import ongoing
 
 EVIL = "<script>alert(1)</script>\x1b[31m\x1b]0;title\x07 \u202e\x9b2J'\"&"
 INERT = "&lt;script&gt;alert(1)&lt;/script&gt;"
@@ -83,6 +86,59 @@ def test_a_revoked_token_ends_its_sessions(inside, service):
 def test_a_forged_cookie_is_ignored(client):
     client.set_cookie("pushlive", "eyJuYW1lIjoibWFpbnRhaW5lciIsIm1hcmsiOiIxLjAifQ.aaaaaa.bbbbbbbbbbbbbbbbb")
     assert client.get("/").status_code == 302
+
+
+def test_fault_48_a_copy_of_the_cookie_is_worth_nothing_after_a_logout(inside, make_app):
+    copy = make_app().test_client()
+    copy.set_cookie("pushlive", inside.get_cookie("pushlive").value)
+    assert copy.get("/").status_code == 200
+    inside.post("/logout", data={"csrf": csrf(inside)})
+    assert copy.get("/").status_code == 302
+
+
+def test_a_logout_that_is_not_stored_has_not_happened(inside, service, monkeypatch):
+    form = {"csrf": csrf(inside)}
+
+    def down(*_: object) -> None:
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr(service, "end_session", down)
+    assert inside.post("/logout", data=form).status_code == 503
+    assert inside.get("/").status_code == 200
+
+
+def test_fault_48_a_session_has_one_end_that_no_use_moves(inside, monkeypatch):
+    began = time.time()
+    for hours in (4, 8, 11.9):
+        monkeypatch.setattr(time, "time", lambda hours=hours: began + hours * 3600)
+        answer = inside.get("/")
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+    monkeypatch.setattr(time, "time", lambda: began + 12.1 * 3600)
+    assert inside.get("/").status_code == 302
+
+
+def test_a_session_of_an_earlier_version_asks_for_a_login(inside):
+    with inside.session_transaction() as session:
+        del session["id"], session["until"]
+    assert inside.get("/").status_code == 302
+
+
+@pytest.mark.parametrize("end", ["logout", "revoke", "expire"])
+def test_fault_48_an_open_stream_ends_with_its_session(inside, service, monkeypatch, end):
+    monkeypatch.setattr(ongoing, "CHECK_SECONDS", 0.0)
+    service.deploy("hello", "ada")
+    with inside.get("/runs/hello/42/events", buffered=False) as answer:
+        chunks = answer.iter_encoded()
+        next(chunks)
+        assert b"data" in next(chunks)
+        if end == "logout":
+            inside.post("/logout", data={"csrf": csrf(inside)})
+        elif end == "revoke":
+            service.revoke_token("developer")
+        else:
+            service.expire("developer-token")
+        assert b"has ended" in b"".join(chunks)
 
 
 def test_a_logout_ends_the_session(inside):

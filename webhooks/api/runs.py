@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -15,7 +15,8 @@ from webhooks import event_lines
 from webhooks.api.parameters import event_id, limit, run_number
 from webhooks.api.replies import run_accepted
 from webhooks.context import WebContext
-from webhooks.security.auth import bearer
+from webhooks.security.auth import bearer, still_valid
+from webhooks.security.ongoing import while_allowed
 
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
@@ -33,7 +34,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     def events(pipeline: str, number: str) -> ResponseReturnValue:
         bearer(web, "viewer")
         run = web.service.run(pipeline, run_number(web, pipeline, number))
-        stream = _events(web, run, event_id(request.args.get("after", "0")))
+        stream = _events(web, run, event_id(request.args.get("after", "0")), still_valid(web))
         return Response(stream, mimetype="application/x-ndjson")
 
     @api.get("/api/runs/<pipeline>/<number>/log")
@@ -59,10 +60,10 @@ def log_response(web: WebContext, pipeline: str, number: str) -> Response:
     return Response((f"{text.rstrip()}\n" for text in lines), mimetype="text/plain")
 
 
-def _events(web: WebContext, run: Run, after: str) -> Iterator[str]:
+def _events(web: WebContext, run: Run, after: str, allowed: Callable[[], bool]) -> Iterator[str]:
     yield "\n"  # sends the headers at once
     try:
-        for item in web.service.follow(run.pipeline, run.number, after):
+        for item in while_allowed(web.service.follow(run.pipeline, run.number, after), allowed):
             if item is None:
                 yield "\n"
                 continue

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from flask import Blueprint
 
 from pipeline.lib.units import show_duration
 from pipeline.runlog.failure_card import whose
 from webhooks.context import WebContext
 from webhooks.pages import actions, login, reading, view
-from webhooks.security.sessions import LOGIN_HOURS
 
 
 def blueprint(web: WebContext) -> Blueprint:
@@ -20,7 +17,6 @@ def blueprint(web: WebContext) -> Blueprint:
     pages.add_app_template_filter(show_duration, "duration")
     pages.add_app_template_filter(view.badge, "badge")
     pages.add_app_template_filter(whose, "whose")
-    pages.record(lambda state: setattr(state.app, "permanent_session_lifetime", timedelta(hours=LOGIN_HOURS)))
     for group in (login, reading, actions):
         group.add_routes(pages, web)
     return pages

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, redirect, render_template, request, session, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.pages.render import read_form
-from webhooks.security.sessions import LoginNeeded, acting, check_origin, log_in
+from webhooks.security.sessions import LoginNeeded, acting, check_origin, log_in, log_out
 
 
 def add_routes(pages: Blueprint, web: WebContext) -> None:
@@ -41,7 +41,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
     def leave() -> ResponseReturnValue:
         read_form()
         acting(web, "viewer")
-        session.clear()
+        log_out(web)
         return redirect(url_for("pages.login"))
 
 

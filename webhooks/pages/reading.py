@@ -15,7 +15,7 @@ from webhooks.api.runs import log_response
 from webhooks.context import WebContext
 from webhooks.pages import view
 from webhooks.pages.render import page
-from webhooks.security.sessions import logged_in
+from webhooks.security.sessions import logged_in, still_logged_in
 
 RUNS_SHOWN = 100
 LOG_LINES = 2000  # on the page, which links to the whole log
@@ -44,7 +44,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
         logged_in(web)
         found = web.service.run(pipeline, run_number(web, pipeline, number))
         after = event_id(request.headers.get("Last-Event-ID") or request.args.get("after", "0"))
-        stream = sse.stream(web.service, found, after)
+        stream = sse.stream(web.service, found, after, still_logged_in(web))
         return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @pages.get("/runs/<pipeline>/<number>/log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from flask import request
@@ -71,6 +72,19 @@ def bearer(web: WebContext, role: str) -> Actor:
     require(token, role)
     ours = request.headers.get("User-Agent", "").startswith("pushlive")  # a claim, recorded as such
     return Actor(token.name, token.role, address(web), "cli" if ours else "api")
+
+
+def still_valid(web: WebContext) -> Callable[[], bool]:
+    """A function that says whether the token of this request is valid, also after the request."""
+    text = bearer_text()
+
+    def valid() -> bool:
+        try:
+            return web.service.token(text) is not None
+        except TokenExpired:
+            return False
+
+    return valid
 
 
 def bearer_text() -> str:

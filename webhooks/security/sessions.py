@@ -1,9 +1,15 @@
-"""Log-ins on the pages: a signed cookie that names a token, and a CSRF token bound to it."""
+"""Log-ins on the pages: a signed cookie that names a token, and a CSRF token bound to it.
+
+A session has an end that no use moves, and it ends before if its token does, or by a log-out: the store knows then that
+it has ended, so a copy of the cookie is worth nothing.
+"""
 
 from __future__ import annotations
 
 import hmac
 import secrets
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +20,7 @@ from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.security.auth import address, authenticate, require
 
-LOGIN_HOURS = 12
+LOGIN_SECONDS = 12 * 3600.0
 
 
 class LoginNeeded(Exception):
@@ -37,17 +43,41 @@ def log_in(web: WebContext, text: str) -> None:
     session["name"] = token.name
     session["mark"] = _mark(_row(web, token.name))
     session["csrf"] = secrets.token_urlsafe(24)
-    session.permanent = True  # expires after LOGIN_HOURS even if the browser stays open
+    session["id"] = secrets.token_urlsafe(24)
+    session["until"] = time.time() + LOGIN_SECONDS
+    session.permanent = True  # the browser may be closed in between
 
 
 def logged_in(web: WebContext) -> Actor:
     """Who looks at the page. Raises LoginNeeded; revoked and expired tokens end their sessions at once."""
-    name = str(session.get("name", ""))
-    found = _row(web, name) if name else {}
-    if not found or found.get("expired") or _mark(found) != session.get("mark"):
+    found = _valid(web, dict(session))
+    if not found:
         session.clear()
         raise LoginNeeded
-    return Actor(name, str(found["role"]), address(web), "page")
+    return Actor(str(found["name"]), str(found["role"]), address(web), "page")
+
+
+def log_out(web: WebContext) -> None:
+    """Ends the session here, for every copy of its cookie. Raises StoreUnavailable; then it has not ended."""
+    web.service.end_session(str(session["id"]), max(1.0, float(session["until"]) - time.time()))
+    session.clear()
+
+
+def still_logged_in(web: WebContext) -> Callable[[], bool]:
+    """A function that says whether the session of this request is valid, also after the request."""
+    remembered = dict(session)
+    return lambda: bool(_valid(web, remembered))
+
+
+def _valid(web: WebContext, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of the session's token; empty if the session has ended."""
+    name, identifier = str(given.get("name", "")), str(given.get("id", ""))
+    if not name or not identifier or not time.time() < float(given.get("until", 0)):
+        return {}
+    found = _row(web, name)
+    if not found or found.get("expired") or _mark(found) != given.get("mark"):
+        return {}
+    return {} if web.service.has_session_ended(identifier) else found
 
 
 def _row(web: WebContext, name: str) -> dict[str, Any]:
