@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -200,6 +202,24 @@ def test_fault_49_a_receivers_handshake_that_drips_ends() -> None:
         stack.enter_context(soon())
         with pytest.raises(TryAgain, match=f"no answer within {BRIEF:g} s"):
             HttpPost().send(f"https://{address}/secret", b"{}", {}, BRIEF)
+
+
+def test_fault_49_a_receivers_name_that_is_looked_up_for_ever_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+
+    def look_up(*_: object) -> list[Any]:
+        over.wait()
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        with soon(), pytest.raises(TryAgain, match=f"no answer within {BRIEF:g} s"):
+            HttpPost().send("http://receiver.example.com/secret", b"{}", {}, BRIEF)
+    finally:
+        over.set()
+        until(lambda: left_behind() == 0)
 
 
 def test_fault_52_an_answer_over_tls_ends(folder: Path) -> None:
