@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route
 from pipeline.errors import TryAgain
+from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 from tests.support.load import Load, environment_of
 from tests.support.waiting import until
@@ -142,3 +144,19 @@ def reboot(client: docker.DockerClient, settings: Settings) -> None:
         client.api.stop(one, timeout=1)
     for one in reversed(ids):
         client.api.start(one)
+
+
+def test_fault_51_a_proxy_whose_folder_was_moved_away_still_tells_its_routes(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient, proxy: Proxy, tmp_path: Path
+) -> None:
+    bench.deploy(bench.spec("blue", 1))
+    before, pid = proxy.routes(bench.index), pid_of(docker_client, settings)
+    assert before is not None
+    assert before.active == "blue"
+    elsewhere = settings.model_copy(
+        update={"data": tmp_path}
+    )  # the data folder is lost, and a new one is empty
+    again = Proxy(lambda: docker_client, elsewhere, SystemClock())
+    assert again.routes(bench.index) == before
+    assert (tmp_path / "proxy" / "state.json").exists()
+    assert pid_of(docker_client, settings) == pid  # it serves as before

@@ -108,6 +108,15 @@ class ProxyContainer:
         found = self._api.containers(f"{ROLE}=proxy", all=False)
         return {one["Labels"].get(INSTANCE, "?"): one["Labels"].get(LISTENS, "") for one in found}
 
+    def state(self) -> str:
+        """The state in the folder that the running container has mounted, "" if there is none. It may be another folder
+        than ours: then only a command in the container reaches it."""
+        found = self._find()
+        if found is None or not found["State"]["Running"]:
+            return ""
+        code, output = self._api.execute(self.name, ("cat", f"{FOLDER}/state.json"))
+        return "" if code else output
+
     def remove(self) -> None:
         """Kills and removes it. Idempotent."""
         found = self._find()

@@ -95,6 +95,18 @@ class Folder:
                 advice="Move the file away: reconciliation writes it again from the store.",
             ) from error
 
+    def take_up(self, text: str) -> bool:
+        """Keeps a state that was lost here, if there is none; False if the text is not a state."""
+        if (self.path / "state.json").exists():
+            return True
+        try:
+            state = codec.load(State, text)
+        except ValidationError:
+            return False
+        with self.locked():
+            self.save(state)
+        return True
+
     def save(self, state: State) -> None:
         """Writes the state and the files that HAProxy reads, as far as they change."""
         try:

@@ -157,8 +157,12 @@ class Proxy:
         return next((slot for slot in SLOTS if value == backend(index, slot)), None)
 
     def routes(self, index: int) -> Routes | None:
-        """The environment's routes as the folder has them, None if it has none. Asks no HAProxy and starts none."""
-        return self._state().environments.get(index)
+        """The environment's routes as the folder has them, None if it has none. Asks no HAProxy and starts none. If the
+        whole data folder was lost, a proxy that still has its own tells them, and the folder keeps them again."""
+        state = self._state()
+        if not state.environments and self._folder.take_up(self._container.state()):
+            state = self._state()
+        return state.environments.get(index)
 
     def servers(self, index: int, slot: Slot) -> tuple[Server, ...]:
         """The slot's servers that get requests."""
