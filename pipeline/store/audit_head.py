@@ -49,7 +49,7 @@ class AuditHead:
         that in words. Idempotent."""
         head, lost = self._read(), self._file.with_suffix(".lost")
         if head is None or head.number <= self._log.last().number:
-            return "The audit log goes on"
+            return "The audit log begins with this adoption"
         detail = f"the log before was lost; it ended with entry {head.number}, {head.hash}"
         self._log.record(audit_chain.entry(by, "audit log begins again", now, detail=detail))
         self._file.rename(lost)
