@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import hmac
+import http.client
 import io
 import json
+import secrets
 import shutil
 import statistics
 import subprocess
@@ -14,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from story import Demo, OnACluster, where
@@ -38,6 +43,9 @@ pipelines:
       qa: {{engine: {{namespace: {namespace}}}}}
       live: {{engine: {{namespace: {namespace}}}}}
 """
+AWAY = "file:///nowhere/away.git"
+WEBHOOK_SECRET = "the webhooks' secret"
+DELIVERIES, FEW, MANY = 300, 8, 100
 DOCKERFILE = 'FROM busybox:1.36\nCOPY www /www\nCMD ["httpd", "-f", "-p", "0.0.0.0:8080", "-h", "/www"]\n'
 
 
@@ -82,6 +90,27 @@ class Bench(Demo):
     def hand(self) -> list[object]:
         return [TOP / "scripts" / "byhand", self.app, BY_HAND, "8080"]
 
+    def webhooks(self, connections: int) -> float:
+        """Seconds until as many pushes of one pipeline are accepted over so many connections at once."""
+        host, _, port = self.environment["PUSHLIVE_LISTEN"].rpartition(":")
+        shares = [DELIVERIES // connections + (n < DELIVERIES % connections) for n in range(connections)]
+
+        def send(share: int) -> None:
+            connection = http.client.HTTPConnection(host, int(port), timeout=120)
+            for _ in range(share):
+                body, headers = delivery()
+                connection.request("POST", "/hooks/github", body, headers)
+                answer = connection.getresponse()
+                text = answer.read()
+                if answer.status != 202:
+                    raise SystemExit(f"a webhook was answered with {answer.status}: {text[:200]!r}")
+            connection.close()
+
+        began = time.monotonic()
+        with ThreadPoolExecutor(connections) as pool:
+            list(pool.map(send, shares))
+        return time.monotonic() - began
+
     def finish(self) -> None:
         mine = ["--filter", f"label=pushlive.instance={BY_HAND}"]
         for listing, remove in (("ps -aq", "rm -f"), ("images -q", "rmi -f")):
@@ -121,6 +150,52 @@ def push_to_live_on_kubernetes(pairs: int) -> dict[str, object]:
     return compared("push-to-live-on-kubernetes", bench, pairs)
 
 
+def delivery() -> tuple[bytes, dict[str, str]]:
+    """A push that no webhook told of before."""
+    commit = secrets.token_hex(20)
+    body = json.dumps(
+        {
+            "ref": "refs/heads/main", "before": "0" * 40, "after": commit, "deleted": False,
+            "repository": {"full_name": "bench/away", "clone_url": AWAY}, "pusher": {"name": "ann"},
+            "head_commit": {"id": commit, "message": "A change"},
+        }
+    ).encode()  # fmt: skip
+    digits = hmac.new(WEBHOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return body, {
+        "X-GitHub-Event": "push", "X-GitHub-Delivery": secrets.token_hex(8), "Content-Type": "application/json",
+        "X-Hub-Signature-256": f"sha256={digits}",
+    }  # fmt: skip
+
+
+class Told(Bench):
+    """A service that is told of pushes to a repository elsewhere. Nothing is there, so that nothing is built."""
+
+    measured = f"pipelines: {{away: {{source: {{url: '{AWAY}'}}, environments: {{live: }}}}}}"
+
+    def begin(self) -> None:
+        self.environment |= {
+            "PUSHLIVE_GITHUB_SECRET": WEBHOOK_SECRET,
+            "PUSHLIVE_GIT_ALLOW": "file:///nowhere/",
+        }
+        super().begin()
+
+
+def webhooks_at_once(pairs: int) -> dict[str, object]:
+    """The same number of webhooks over FEW and over MANY connections: the ratio is the throughput that is left."""
+    bench = Told(Path(tempfile.mkdtemp(prefix="pl-bench-")), once=True)
+    few, many = [], []
+    try:
+        bench.begin()
+        bench.webhooks(FEW)
+        for _ in range(pairs):
+            few.append(bench.webhooks(FEW))
+            many.append(bench.webhooks(MANY))
+    finally:
+        bench.finish()
+        shutil.rmtree(bench.folder, ignore_errors=True)
+    return figure("webhooks-at-once", few, many)
+
+
 def compared(name: str, bench: Bench, pairs: int) -> dict[str, object]:
     ours, other = [], []
     try:
@@ -156,7 +231,9 @@ def figure(name: str, ours: list[float], other: list[float]) -> dict[str, object
 FIGURES: dict[str, Callable[[int], dict[str, object]]] = {
     "push-to-live": push_to_live,
     "push-to-live-on-kubernetes": push_to_live_on_kubernetes,
+    "webhooks-at-once": webhooks_at_once,
 }
+SIDES = {"webhooks-at-once": (f"{DELIVERIES} webhooks over {FEW} connections", f"over {MANY}")}
 
 
 def main() -> int:
@@ -173,8 +250,11 @@ def main() -> int:
         print(json.dumps({"figures": figures}))
     else:
         for found in figures:
+            ours, other = SIDES.get(str(found["name"]), ("push", "by hand"))
             print(
-                "{name}: {ours} s, by hand {other} s, ratio {ratio} (median of {pairs} pairs)".format(**found)
+                "{name}: {0} {ours} s, {1} {other} s, ratio {ratio} (median of {pairs} pairs)".format(
+                    ours, other, **found
+                )
             )
     return 0
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import redis
@@ -39,7 +41,20 @@ T = TypeVar("T")
 
 RETRIES = 500
 SCRAPE_TIMEOUT = 0.5  # seconds for one answer
+TURN = 1.0  # seconds that a thread waits for the others of its process
 CONTENTION = Backoff(0.005, factor=1, jitter=0.9)  # spreads the contenders
+
+
+@contextmanager
+def taking(turn: threading.RLock) -> Iterator[None]:
+    """Threads of one process take turns in a pipeline: a hundred that try at once would repeat each other's work. Who
+    has waited for long goes ahead, since the store decides in any case."""
+    mine = turn.acquire(timeout=TURN)
+    try:
+        yield
+    finally:
+        if mine:
+            turn.release()
 
 
 class Store:
@@ -47,6 +62,7 @@ class Store:
 
     def __init__(self, url: str, prefix: str = "pushlive", *, timeout: float = 3.0) -> None:
         self.client: Client = connect(url, timeout=timeout)
+        self._turns: dict[str, threading.RLock] = {}  # by pipeline
         prefix = f"{prefix}:"
         self._records = Records(prefix)
         self._indices = Indices(self.client, self._records)
@@ -84,11 +100,12 @@ class Store:
         then. Raises StoreUnavailable (StoreUnknown if an empty store took the place of the one that this process knew),
         TryAgain (too much contention), and whatever ``act`` raises."""
         version = self.key("version", pipeline)
+        turn = self._turns.setdefault(pipeline, threading.RLock())
         fences = (fence,) if isinstance(fence, Lease) else fence or ()
         retry = Retry(CONTENTION, retries=RETRIES)
         while True:
             mark = secrets.token_hex(8)
-            with translate(), self.client.pipeline() as pipe:
+            with taking(turn), translate(), self.client.pipeline() as pipe:
                 try:
                     pipe.watch(version, *(one.key for one in fences))  # type: ignore[no-untyped-call]
                     insist(pipe, fences)
