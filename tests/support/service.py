@@ -101,7 +101,7 @@ class Service:
             )  # fmt: skip
         until(lambda: self._answers(ready), 40)
 
-    def _answers(self, ready: int) -> bool:
+    def _answers(self, ready: int = 200) -> bool:
         assert self.process is None or self.process.poll() is None, self.output
         with suppress(OSError, http.client.HTTPException):
             return self.api("GET", "/healthz")[0] == ready
