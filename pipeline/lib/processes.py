@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 SUPERVISED = "--supervised"  # an argument of `pushlive up` to its children: end with your parent
 RESTORING = "restoring"  # a file in a data folder while it is restored: nothing may start on it
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 def die_with_parent() -> None:
@@ -20,6 +22,16 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     except (OSError, AttributeError):
         return
+
+
+def return_freed_memory() -> None:
+    """From now on, what this process frees goes back to the system (glibc; elsewhere the allocator decides). By default
+    each thread keeps a heap of its own, and after a few large blocks those of up to 32 MB stay in it."""
+    with suppress(OSError, AttributeError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_ARENA_MAX, 2)
+        set_option(_M_MMAP_THRESHOLD, 256 << 10)
+        set_option(_M_TRIM_THRESHOLD, 1 << 20)
 
 
 def until_pipe_closes(main: Callable[[], int]) -> int:

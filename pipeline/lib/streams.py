@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,6 +16,20 @@ T = TypeVar("T")
 
 POLL = 0.2  # seconds between two calls of ``check``
 SIZE = 256  # items that wait for the caller before the reader has to wait
+
+
+def last_pieces(pieces: Iterable[bytes], limit: int) -> tuple[bytes, bool]:
+    """The last pieces, of at most ``limit`` bytes together, and whether others came before them. Memory stays at twice
+    that, whatever comes."""
+    kept: deque[bytes] = deque()
+    size, cut = 0, False
+    for piece in pieces:
+        kept.append(piece)
+        size += len(piece)
+        while size > limit:
+            size -= len(kept.popleft())
+            cut = True
+    return b"".join(kept), cut
 
 
 class Silence(Exception):

@@ -9,6 +9,8 @@ from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
 
+OUTPUT_LIMIT = 2 << 20  # bytes of the output of one replica; 10,000 lines may have 160 MB
+
 
 class Slots(Protocol):
     """Runs releases in slots.
@@ -37,7 +39,8 @@ class Slots(Protocol):
         """What is in the slot now."""
 
     def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
-        """The slot's last output lines, oldest first, prefixed with the replica if there are several."""
+        """The slot's last output lines, oldest first, prefixed with the replica if there are several; of each at most
+        OUTPUT_LIMIT bytes."""
 
     def stop(self, ref: SlotRef) -> None:
         """Stops the slot's containers (within a limit), removes them and their addresses in the proxy. Idempotent."""

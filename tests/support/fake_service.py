@@ -16,6 +16,7 @@ from pipeline.domain.run import Failure, Kind, Outcome, Push, Run, State, StepRe
 from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
+from pipeline.ports.slots import OUTPUT_LIMIT
 from pipeline.store.origin import Beside
 
 STAGES = ("build", "dev", "qa", "live")
@@ -200,7 +201,10 @@ class FakeService:
     # Output, secrets, tokens, audit, maintenance
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
-        return (f"── {environment or 'live'} r1 (blue, serving)", f"the last {lines} lines of {pipeline}")
+        heading = f"── {environment or 'live'} r1 (blue, serving)"
+        if lines > 1000:  # as much as an engine gives
+            return (heading, *(f"{number:{OUTPUT_LIMIT // lines}}" for number in range(lines)))
+        return (heading, f"the last {lines} lines of {pipeline}")
 
     def set_secret(
         self, pipeline: str, by: Who, name: str, value: Secret, *, environment: str = ""

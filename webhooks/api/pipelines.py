@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from webhooks.api.parameters import acting_reason, fields, number_between
-from webhooks.api.replies import messages, run_accepted
+from webhooks.api.replies import messages, run_accepted, text
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.security.auth import bearer
@@ -61,7 +61,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         environment = request.args.get("environment", "")
         wanted = number_between("lines", 200, MAX_OUTPUT_LINES)
         lines = service.output(pipeline, environment=environment, lines=wanted)
-        return Response((f"{text}\n" for text in lines), mimetype="text/plain")
+        return text(lines)
 
 
 def _refuse_mixed(wanted: dict[str, Any]) -> None:

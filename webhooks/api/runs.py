@@ -13,7 +13,7 @@ from pipeline.errors import PushliveError
 from pipeline.lib import codec
 from webhooks import event_lines
 from webhooks.api.parameters import event_id, limit, run_number
-from webhooks.api.replies import run_accepted
+from webhooks.api.replies import run_accepted, text
 from webhooks.context import WebContext
 from webhooks.security.auth import bearer, still_valid
 from webhooks.security.ongoing import while_allowed
@@ -57,7 +57,7 @@ def log_response(web: WebContext, pipeline: str, number: str) -> Response:
     """The stored log as plain text, streamed."""
     run = web.service.run(pipeline, run_number(web, pipeline, number))
     lines = web.service.log(pipeline, run.number, request.args.get("stage", ""))
-    return Response((f"{text.rstrip()}\n" for text in lines), mimetype="text/plain")
+    return text(line.rstrip() for line in lines)
 
 
 def _events(web: WebContext, run: Run, after: str, allowed: Callable[[], bool]) -> Iterator[str]:

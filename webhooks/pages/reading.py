@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -18,7 +19,7 @@ from webhooks.pages.render import page
 from webhooks.security.sessions import logged_in, still_logged_in
 
 RUNS_SHOWN = 100
-LOG_LINES = 2000  # on the page, which links to the whole log
+LOG_LINES, LOG_CHARACTERS = 2000, 500_000  # on the page, which links to the whole log
 
 
 def add_routes(pages: Blueprint, web: WebContext) -> None:
@@ -56,7 +57,7 @@ def add_routes(pages: Blueprint, web: WebContext) -> None:
 def _run_values(web: WebContext, shown: dict[str, Any]) -> dict[str, Any]:
     run = shown["run"]
     ended = run["state"] == "ended"
-    lines = deque(web.service.log(run["pipeline"], run["number"]), LOG_LINES) if ended else ()
+    lines = _last(web.service.log(run["pipeline"], run["number"])) if ended else ()
     return {
         "run": run,
         "release": shown.get("release"),
@@ -66,3 +67,14 @@ def _run_values(web: WebContext, shown: dict[str, Any]) -> dict[str, Any]:
         "ended": ended,
         "log": [printable(text.rstrip("\n")) for text in lines],
     }
+
+
+def _last(lines: Iterable[str]) -> deque[str]:
+    """What the page shows of a log, in memory that is bounded whatever its lines are."""
+    kept, size = deque[str](), 0
+    for line in lines:
+        kept.append(line[-LOG_CHARACTERS:])
+        size += len(kept[-1])
+        while len(kept) > LOG_LINES or size > LOG_CHARACTERS:
+            size -= len(kept.popleft())
+    return kept

@@ -25,7 +25,8 @@ MAX_PUSHES = 24
 MAX_STREAMS = 48
 STREAMS_BY_TOKEN = 24
 
-URGENT, OTHERS, STREAMS, DOWNLOADS = "urgent requests", "requests", "followed runs", "downloads"
+URGENT, OTHERS, STREAMS = "urgent requests", "requests", "followed runs"
+DOWNLOADS, LISTS = "downloads", "lists"
 WEBHOOKS, PUSHES, FETCHES, REPORTS = "webhooks", "pushes", "fetches", "reports of pushes"
 
 # What a person needs in trouble has threads of its own, and so has everything that can take long.
@@ -33,6 +34,8 @@ POOLS: Mapping[str, PoolSize] = {
     URGENT: PoolSize(threads=16, waiting=512, by_address=12, by_token=8),
     OTHERS: PoolSize(threads=24, waiting=256, by_address=18, by_token=12),
     STREAMS: PoolSize(threads=MAX_STREAMS, waiting=0, by_address=36, by_token=STREAMS_BY_TOKEN),
+    # What is large: as many at once as fit into memory.
+    LISTS: PoolSize(threads=6, waiting=256, by_address=5, by_token=4),
     DOWNLOADS: PoolSize(threads=8, waiting=64, by_address=6, by_token=4),
     WEBHOOKS: PoolSize(threads=16, waiting=512, by_address=16, by_token=16),  # providers have few addresses
     PUSHES: PoolSize(threads=MAX_PUSHES, waiting=16, by_address=20, by_token=16),
@@ -48,6 +51,7 @@ _ROUTES = tuple(
         ("POST", r"/api/pipelines/[^/]+/(revert|hold|resume)", URGENT),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
+        ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
         ("POST", r"/hooks/.*", WEBHOOKS),
         ("POST", r"/git/[^/]+/git-receive-pack", PUSHES),
         ("GET HEAD POST", r"/git/.*", FETCHES),

@@ -34,7 +34,12 @@ class Host(Protocol):
     """What a connection needs from the server around it."""
 
     limits: Limits
-    buffered: int  # bytes of bodies in buffers, of all connections
+
+    def has_room(self, connection: Connection, size: int) -> bool:
+        """Takes so many bytes of the room for bodies; False if they are not free."""
+
+    def free(self, connection: Connection, size: int) -> None:
+        """Gives them back."""
 
     def admit(self, head: Head) -> Admission: ...
 
@@ -95,7 +100,7 @@ class Connection:
             await self._answer(head, admission, body)
         finally:
             if body is not None:
-                self._host.buffered -= body.size
+                self._host.free(self, body.size)
                 body.file.close()
         return (self._http.our_state, self._http.their_state) == (h11.DONE, h11.DONE)
 
@@ -162,12 +167,11 @@ class Connection:
     def _keep(self, body: BufferedBody, data: bytes | bytearray, limit: int) -> None:
         if body.size + len(data) > limit:
             body.problem = BodyProblem.TOO_LARGE
-        elif self._host.buffered + len(data) > self._limits.buffered:
+        elif not self._host.has_room(self, len(data)):
             body.problem = BodyProblem.NO_ROOM
         else:
             body.file.write(data)
             body.size += len(data)
-            self._host.buffered += len(data)
 
     async def next_chunk(self) -> bytes:
         """The next piece of a streamed body; b"" at its end. Raises ConnectionError if it is cut off, not HTTP, or

@@ -14,7 +14,9 @@ class Limits:
     idle_seconds: float = 15.0  # from an answer to the end of the next head
     head_bytes: int = 32 << 10
     body_seconds: float = 15.0  # for a whole body that is buffered
-    buffered: int = 128 << 20  # bodies in buffers, all together
+    buffered: int = (
+        512 << 20
+    )  # bodies that wait for a thread, all together, on disk; half of it for one address
     grace: float = 30.0  # that a client may keep a pack or an answer waiting in total, …
     rate: int = 4 << 10  # … and one second more for each so many bytes
     queue_seconds: float = 10.0  # until a request that gets no thread is answered 503

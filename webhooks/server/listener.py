@@ -6,11 +6,14 @@ import asyncio
 import logging
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, Protocol
 
+from pipeline.errors import ConfigError
+from pipeline.lib.processes import return_freed_memory
 from webhooks.server import wsgi
 from webhooks.server.connection import Connection
 from webhooks.server.limits import Limits
@@ -47,13 +50,14 @@ class Server:
 
     def __init__(self, listen: str, make_site: Callable[[], Site], limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.buffered = 0
+        self._buffered: Counter[str] = Counter()  # bytes of bodies in buffers, by sender
         self._listen, self._make_site = listen, make_site
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._idle: dict[str, dict[Connection, None]] = {}  # by sender, the longest idle first
 
     def run(self) -> None:
-        """Serves until SIGTERM or SIGINT. Raises OSError if the address cannot be used."""
+        """Serves until SIGTERM or SIGINT. Raises ConfigError if the address cannot be used."""
+        return_freed_memory()
         with _bound(self._listen) as sock:
             self._address: tuple[str, int] = sock.getsockname()[:2]
             self._site = self._make_site()
@@ -122,6 +126,21 @@ class Server:
 
     # What a connection asks for
 
+    def has_room(self, connection: Connection, size: int) -> bool:
+        """Takes so many bytes of the room for bodies, of which one sender gets half; False if they are not free."""
+        group = self._site.group(connection.peer[0])
+        free = self._buffered.total() + size <= self.limits.buffered
+        if free and self._buffered[group] + size <= self.limits.buffered // 2:
+            self._buffered[group] += size
+            return True
+        return False
+
+    def free(self, connection: Connection, size: int) -> None:
+        group = self._site.group(connection.peer[0])
+        self._buffered[group] -= size
+        if not self._buffered[group]:
+            del self._buffered[group]
+
     def admit(self, head: Head) -> Admission:
         return self._site.admit(head)
 
@@ -159,7 +178,13 @@ def _bound(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
     host = "" if host == "*" else host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {listen}: {error.strerror}.",
+            advice="`ss -ltnp` shows what uses a port. Set PUSHLIVE_LISTEN to another address.",
+        ) from error
 
 
 def _watch_for_silence(sock: socket.socket, seconds: float) -> None:

@@ -51,15 +51,18 @@ class Connection:
         ``timeout``: seconds for a single read, None for no limit. Raises what the SDK raises: the caller translates.
         """
         api: Any = self.sdk
-        response: requests.Response = api.post(
-            f"{api.base_url}/v{api.api_version}{path}",
-            params=params, headers=headers, data=data, stream=True, timeout=timeout,
+        return _checked(
+            api.post(
+                f"{api.base_url}/v{api.api_version}{path}",
+                params=params, headers=headers, data=data, stream=True, timeout=timeout,
+            )
         )  # fmt: skip
-        try:
-            response.raise_for_status()
-        except requests.exceptions.HTTPError as error:
-            raise create_api_error_from_http_exception(error) from error
-        return response
+
+    def get(self, path: str, *, params: Mapping[str, str], timeout: float | None = None) -> requests.Response:
+        """A GET whose answer is read as it comes, otherwise as ``post``."""
+        api: Any = self.sdk
+        url = f"{api.base_url}/v{api.api_version}{path}"
+        return _checked(api.get(url, params=params, stream=True, timeout=timeout))
 
     def unless_gone(self, doing: str, act: Callable[[], Any]) -> Any:
         """The result of ``act``; None if what it acts on does not exist, or is in that state (304)."""
@@ -70,6 +73,14 @@ class Connection:
             if error.status in (304, 404):
                 return None
             raise
+
+
+def _checked(response: requests.Response) -> requests.Response:
+    try:
+        response.raise_for_status()
+    except requests.exceptions.HTTPError as error:
+        raise create_api_error_from_http_exception(error) from error
+    return response
 
 
 def records(response: requests.Response) -> Iterator[Record]:

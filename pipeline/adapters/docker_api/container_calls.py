@@ -16,6 +16,8 @@ from pipeline.adapters.docker_api.connection import Connection
 from pipeline.adapters.docker_api.errors import DockerRefused, translate
 from pipeline.adapters.docker_api.labels import STOP, Body
 from pipeline.lib.sockets import within
+from pipeline.lib.streams import last_pieces
+from pipeline.ports.slots import OUTPUT_LIMIT
 
 Found = dict[str, Any]  # a container, an image or a network as the Engine lists or inspects it
 
@@ -78,16 +80,26 @@ class ContainerCalls(Connection):
             self.sdk.update_container(name, restart_policy=UNLESS_STOPPED)
 
     def output(self, name: str, lines: int, times: bool = False) -> tuple[str, ...]:
-        """A container's last output lines, each whole; with ``times`` each begins with its time."""
-        raw = self.unless_gone(
-            f"Reading the output of {name}", lambda: self.sdk.logs(name, tail=lines + 1, timestamps=True)
-        )
-        found = [join_entries(line) for line in (raw or b"").split(b"\n") if line]
-        if sum(len(entries) for entries in found) > lines:
+        """A container's last output lines, each whole, of OUTPUT_LIMIT bytes together; with ``times`` each begins with
+        its time."""
+        doing = f"Reading the output of {name}"
+        raw, cut = self.unless_gone(doing, lambda: self._last_entries(name, lines + 1)) or (b"", False)
+        found = [join_entries(line) for line in raw.split(b"\n") if line]
+        if found and (cut or sum(len(entries) for entries in found) > lines):
             del found[0]  # there is more before it, so this may be only the end of a line
         texts = (b"".join(entries) for entries in found)
         whole = (text if times else text.partition(b" ")[2] for text in texts)
         return tuple(text.decode(errors="replace").rstrip("\r") for text in whole)
+
+    def _last_entries(self, name: str, count: int) -> tuple[bytes, bool]:
+        """The Engine keeps a line in one entry or more, each at most ENTRY bytes."""
+        seconds: float = self.sdk.timeout
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": str(count)}
+        with (
+            within(seconds),
+            closing(self.get(f"/containers/{name}/logs", params=params, timeout=seconds)) as answer,
+        ):
+            return last_pieces((text for _, text in frames(answer.raw.read)), OUTPUT_LIMIT)
 
     def follow(self, name: str) -> CancellableStream[bytes]:
         """A container's output as it comes, in pieces of bytes; ends with the container. ``close`` ends it earlier."""

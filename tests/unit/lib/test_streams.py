@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from pipeline.lib.streams import SIZE, Silence, pump
+from pipeline.lib.streams import SIZE, Silence, last_pieces, pump
 
 
 class Tap:
@@ -138,3 +139,19 @@ def test_a_stop_that_fails_still_waits_for_the_thread() -> None:
     with pytest.raises(OSError, match="broken"):
         items.close()
     assert threads("broken") == []
+
+
+def test_fault_20_only_the_last_pieces_are_kept():
+    assert last_pieces(iter([b"aa", b"bb", b"cc"]), 6) == (b"aabbcc", False)
+    assert last_pieces(iter([b"aa", b"bb", b"cc"]), 5) == (b"bbcc", True)
+    assert last_pieces(iter([b"aa", b"x" * 9]), 5) == (b"", True)
+    assert last_pieces(iter([]), 5) == (b"", False)
+
+
+def test_fault_20_a_flood_takes_no_more_memory_than_what_is_kept():
+    tracemalloc.start()
+    try:
+        last_pieces((b"%05d" % number * 1000 for number in range(10_000)), 1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 3 << 20
+    finally:
+        tracemalloc.stop()

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from urllib.parse import quote
 
 from urllib3 import BaseHTTPResponse
 
-from pipeline.adapters.kubernetes.api.client import status_of
-from pipeline.adapters.kubernetes.api.connection import Connection
+from pipeline.adapters.kubernetes.api.client import status_of, translate
+from pipeline.adapters.kubernetes.api.connection import REQUEST_TIMEOUT, Connection
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import CONTAINER, MANAGER, selector
 from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.sockets import within
+from pipeline.lib.streams import last_pieces
+from pipeline.ports.slots import OUTPUT_LIMIT
 
 APPLY = "application/apply-patch+yaml"  # JSON is valid YAML
 MERGE = "application/merge-patch+json"
@@ -130,8 +133,9 @@ class KubeApi(Connection):
     # ── pods ─────────────────────────────────────────────────────────────────
 
     def output(self, pod: str, lines: int, *, times: bool = False, previous: bool = False) -> tuple[str, ...]:
-        """The last output lines of a pod's container, each after its time if ``times``; empty if the container has not
-        started or is gone. ``previous``: those of the container before its last restart."""
+        """The last output lines of a pod's container, of OUTPUT_LIMIT bytes together, each after its time if ``times``;
+        empty if the container has not started or is gone. ``previous``: those of the container before its last
+        restart."""
         query = {
             "container": CONTAINER,
             "tailLines": str(lines),
@@ -140,12 +144,14 @@ class KubeApi(Connection):
         }
         path, doing = f"{self.path('Pod', pod)}/log", f"reading the output of {pod}"
         try:
-            raw = self.request("GET", path, doing, query=query)
+            answer = self.request("GET", path, doing, query=query, silence=REQUEST_TIMEOUT)
         except EngineFailed as error:
             if status_of(error) in (BAD_REQUEST, NOT_FOUND):  # 400: the container is waiting to start
                 return ()
             raise
-        return tuple(raw.data.decode("utf-8", "replace").splitlines())
+        with translate(doing, self.host), within(REQUEST_TIMEOUT), closing(answer):
+            raw, cut = last_pieces(answer.stream(1 << 16), OUTPUT_LIMIT)
+        return tuple(raw.decode("utf-8", "replace").splitlines()[1 if cut else 0 :])
 
     def follow(self, pod: str) -> BaseHTTPResponse:
         """A container's output as it is written; the stream ends with the container."""

@@ -177,6 +177,7 @@ def answer(status: int, text: str) -> Any:
         data=text.encode(),
         headers={},
         read1=stream.read,
+        stream=lambda size: iter([stream.read()]),
         close=stream.close,
         shutdown=stream.close,
     )
