@@ -18,7 +18,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import cycle
 
-from tests.attack.target import NOISY, PATIENCE, Target, unique
+from tests.attack.target import NOISY, PATIENCE, SLOW, Target, unique
+from tests.support.developer import web
 from tests.support.service import SECRET
 
 CONNECTIONS = 110  # more than the service has threads
@@ -180,6 +181,25 @@ def zeros(target: Target, over: threading.Event) -> None:
         for one in started:
             with suppress(subprocess.TimeoutExpired):
                 one.communicate(timeout=60)
+
+
+DRIPS = """#!/bin/sh
+printf 'Content-Type: text/plain\\r\\nContent-Length: 2000\\r\\n\\r\\n'
+for second in $(seq 300); do printf x; sleep 1; done
+"""
+
+
+@attack("dripping-checks", f"{len(SLOW)} applications whose answer to a check has no end")
+def dripping_checks(target: Target, over: threading.Event) -> None:
+    service, pushing = target.service, []
+    for name in SLOW:
+        clone = service.repository(name)
+        clone.commit(web(unique(), **{"www/cgi-bin/drips": DRIPS}), "Slow")
+        pushing.append(clone.started("push", "pushlive", "main"))
+    over.wait()
+    for name, one in zip(SLOW, pushing, strict=True):
+        service.pushlive("cancel", name, code=None)
+        one.communicate(timeout=PATIENCE)
 
 
 # ── broken grammar and odd texts ─────────────────────────────────────────────

@@ -19,11 +19,13 @@ from tests.support.waiting import until
 
 NAME = "shop"
 NOISY = "noisy"
+SLOW = tuple(f"slow{number}" for number in range(4))
+SERVICE = "service: {memory: 16MiB, stop: 1s}, environments: {live: }"
 CONFIG = f"""
 pipelines:
-  {NAME}: {{service: {{memory: 16MiB, stop: 1s}}, environments: {{live: }}}}
-  {NOISY}: {{service: {{memory: 16MiB, stop: 1s}}, environments: {{live: }}}}
-"""
+  {NAME}: {{{SERVICE}}}
+  {NOISY}: {{{SERVICE}}}
+""" + "".join(f"  {name}: {{{SERVICE}, smoke: [{{get: /cgi-bin/drips, within: 4m}}]}}\n" for name in SLOW)
 LINES = 60_000  # that the noisy application has printed
 PATIENCE = 30.0  # seconds for one answer; a person would have given up
 
