@@ -10,6 +10,7 @@ import hmac
 import http.client
 import io
 import json
+import os
 import secrets
 import shutil
 import statistics
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -236,6 +237,20 @@ FIGURES: dict[str, Callable[[int], dict[str, object]]] = {
 SIDES = {"webhooks-at-once": (f"{DELIVERIES} webhooks over {FEW} connections", f"over {MANY}")}
 
 
+@contextlib.contextmanager
+def standard_output_for_figures_alone() -> Iterator[None]:
+    """What this process and its children print meanwhile goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--only", choices=sorted(FIGURES), help="one figure")
@@ -245,7 +260,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     names = [arguments.only] if arguments.only else list(FIGURES)
-    figures = [FIGURES[name](arguments.pairs) for name in names]
+    with standard_output_for_figures_alone():
+        figures = [FIGURES[name](arguments.pairs) for name in names]
     if arguments.json:
         print(json.dumps({"figures": figures}))
     else:
