@@ -59,6 +59,8 @@ def test_health_says_it_without_names(client):
     assert answer.json["ok"] is False
     assert "pushlive adopt" in answer.json["unknown_store"]
     assert "hello" not in answer.text
+    # A cluster that waits for this process to start must not end it: people decide through it.
+    assert client.get("/healthz?started").status_code == 200
 
 
 def test_the_page_says_it(client, service):

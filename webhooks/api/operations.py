@@ -22,8 +22,10 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     def healthz() -> ResponseReturnValue:
         if not web.service.healthy():
             return {"ok": False}, 503
-        if web.service.unknown_store():
-            return {"ok": False, "unknown_store": UNKNOWN_STORE}, 503
+        if (
+            web.service.unknown_store()
+        ):  # with ``?started`` for what starts this process: people still need its answers
+            return {"ok": False, "unknown_store": UNKNOWN_STORE}, 200 if "started" in request.args else 503
         return {"ok": True}
 
     @api.get("/api/status")
