@@ -14,6 +14,7 @@ from pipeline.adapters.kubernetes.names import command_name
 from pipeline.domain.engine_types import CommandResult, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.cluster.test_kube_failures import shell
 from tests.support.clusterbench import ClusterBench, kubectl, make
 from tests.support.waiting import until
@@ -30,14 +31,34 @@ def bench(cluster_bench: ClusterBench) -> ClusterBench:
 def run(
     bench: ClusterBench,
     *lines: str,
-    seconds: float = 30.0,
     emit: Callable[[Event], None] | None = None,
     spec: SlotSpec | None = None,
 ) -> CommandResult:
     spec = spec or bench.spec()
-    return bench.engine.command(
-        spec, NAME, shell(*lines), {}, emit or bench.events.append, bench.watch(seconds)
-    )
+    return bench.engine.command(spec, NAME, shell(*lines), {}, emit or bench.events.append, bench.watch())
+
+
+class Leaving(Deadline):
+    """A worker that is gone once it has seen the command begin."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock(), 30)
+        self._seen = threading.Event()
+
+    def see(self, _: Event) -> None:
+        self._seen.set()
+
+    def check(self) -> None:
+        if self._seen.is_set():
+            raise TimedOut("the worker is gone")
+        super().check()
+
+
+def begin(bench: ClusterBench, *lines: str) -> None:
+    """Starts the command, whose first act is to print something, and leaves it."""
+    worker = Leaving()
+    with pytest.raises(TimedOut, match="is gone"):
+        bench.engine.command(bench.spec(), NAME, shell(*lines), {}, worker.see, worker)
 
 
 def pod(bench: ClusterBench) -> str:
@@ -64,8 +85,7 @@ def test_lines_are_emitted_while_it_runs(bench: ClusterBench) -> None:
 def test_fault_33_the_next_worker_waits_for_a_running_command(
     bench: ClusterBench, namespace: str, instance: str
 ) -> None:
-    with pytest.raises(TimedOut):
-        run(bench, "echo begun", "sleep 3", "echo done", "exit 5", seconds=1.5)
+    begin(bench, "echo begun", "sleep 3", "echo done", "exit 5")
     second = make(instance, namespace, bench.remote)
     second.name = bench.name
     result = run(second, "echo never run")
@@ -103,11 +123,10 @@ def test_fault_33_an_evicted_command_has_an_unknown_outcome(bench: ClusterBench)
 
 def test_fault_33_the_next_worker_does_not_run_a_deleted_command_again(bench: ClusterBench) -> None:
     """A drained node ends a worker and its command's pod together."""
-    with pytest.raises(TimedOut):
-        run(bench, "echo begun", "while :; do sleep 0.1; done", seconds=1.5)
+    begin(bench, "echo begun", "while :; do sleep 0.1; done")
     kubectl(bench.api.namespace, "delete", "pod", "--wait=false", pod(bench))
     with pytest.raises(OutcomeUnknown):
-        run(bench, "echo begun again", seconds=20)
+        run(bench, "echo begun again")
     assert bench.engine.command_runs(bench.ref()) == {1}
     bench.engine.forget_commands(bench.ref(), 1)
     assert bench.engine.command_runs(bench.ref()) == frozenset()
@@ -170,8 +189,7 @@ def test_a_command_with_too_little_memory_exits_with_137(bench: ClusterBench) ->
 
 def test_a_forgotten_command_is_deleted_and_its_name_is_free(bench: ClusterBench) -> None:
     before = threading.active_count()
-    with pytest.raises(TimedOut):
-        run(bench, "echo first", "sleep 60", seconds=1.5)
+    begin(bench, "echo first", "sleep 60")
     until(lambda: threading.active_count() <= before)
     bench.engine.forget_command(bench.spec(), NAME)
     assert run(bench, "echo second").output == "second\n"
