@@ -11,15 +11,21 @@ from pipeline.config.engines import where_of
 from pipeline.ports.inspection import ClusterInfo, DockerInfo
 
 if TYPE_CHECKING:
+    from pipeline.adapters.haproxy.proxy import Proxy
     from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 
 
 class EngineInspection:
     """``kube_api``: the connection to a context and namespace of a cluster; ``repositories``: the built-in git
-    server's folder."""
+    server's folder; ``proxy_of``: the proxy of the Docker Engine with that ``Where.key``."""
 
-    def __init__(self, kube_api: Callable[[str, str], KubeApi], repositories: Path) -> None:
-        self._kube_api, self._repositories = kube_api, repositories
+    def __init__(
+        self,
+        kube_api: Callable[[str, str], KubeApi],
+        repositories: Path,
+        proxy_of: Callable[[str], Proxy],
+    ) -> None:
+        self._kube_api, self._repositories, self._proxy_of = kube_api, repositories, proxy_of
 
     def docker(self, host: str = "") -> DockerInfo:
         from pipeline.adapters.docker_api.api import DockerApi
@@ -28,6 +34,9 @@ class EngineInspection:
         info = DockerApi(partial(client, host=host)).info()
         live_restore = bool(info.get("LiveRestoreEnabled"))
         return DockerInfo(info["ServerVersion"], info["NCPU"], info["MemTotal"], live_restore)
+
+    def proxy(self, key: str) -> str:
+        return self._proxy_of(key).examine()
 
     def cluster(self, key: str) -> ClusterInfo:
         from pipeline.adapters.kubernetes.permissions import inspect_cluster

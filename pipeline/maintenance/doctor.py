@@ -65,6 +65,7 @@ def examine(
         _tried("audit", lambda: _audit(services)),
         *_engine(DOCKER in engines, inspection),
         *(_REMOTE[kind](key, inspection) for key in sorted(engines) if (kind := kind_of(key)) in _REMOTE),
+        *_proxies(engines, inspection),
         _disk(settings),
         *_repositories(services, inspection),
         _build_caps(adapters),
@@ -159,6 +160,14 @@ def _engine(needed: bool, inspection: Inspection) -> Iterator[Check]:
 
 def _in_words(info: DockerInfo) -> str:
     return f"Docker Engine {info.version}, {info.cores} cores, {show_size(info.memory)}"
+
+
+def _proxies(engines: frozenset[str], inspection: Inspection) -> Iterator[Check]:
+    """Whether that of each Docker Engine in use answers."""
+    for key in sorted(engines):
+        if key == DOCKER or kind_of(key) == REMOTE_DOCKER:
+            name = "proxy" if key == DOCKER else f"proxy of {key}"
+            yield _tried(name, lambda key=key: inspection.proxy(key))  # type: ignore[misc]
 
 
 def _remote_docker(key: str, inspection: Inspection) -> Check:

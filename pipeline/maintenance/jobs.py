@@ -33,8 +33,8 @@ class Period:
 
 class Jobs:
     """``accept``: takes a push; ``heads``: the branch heads of a repository on the built-in git server;
-    ``ensure_proxy``: makes sure that the proxy runs, and returns what it did; ``traces``: what the data folder has of
-    an earlier store; ``ensure_token``: makes the first token if the store does not know it."""
+    ``ensure_proxy``: makes sure that the proxies run and answer, and yields what it did; ``traces``: what the data
+    folder has of an earlier store; ``ensure_token``: makes the first token if the store does not know it."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Jobs:
         adapters: Adapters,
         accept: Callable[[Push], Accepted],
         heads: Callable[[str], dict[str, str]],
-        ensure_proxy: Callable[[], list[str]],
+        ensure_proxy: Callable[[], Iterable[str]],
         traces: Callable[[], Iterable[str]] = tuple,
         ensure_token: Callable[[], object] = tuple,
     ) -> None:
@@ -56,7 +56,7 @@ class Jobs:
         self.configuration = Configuration(configurations)
         self.audit = Audit(services.audit_head)
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, heads)
-        self.proxy = Proxy(ensure_proxy)
+        self.proxy = Proxy(ensure_proxy, clock)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)

@@ -36,6 +36,10 @@ class Inspection(Protocol):
         """The Docker Engine at ``host`` (``ssh://…``, ``tcp://…``), or this machine's. Raises TryAgain if it does not
         answer."""
 
+    def proxy(self, key: str) -> str:
+        """That the proxy of the Docker Engine that ``Where.key`` names answers. Raises EngineAway if it does not,
+        another TryAgain if its Engine does not."""
+
     def cluster(self, key: str) -> ClusterInfo:
         """The cluster and namespace that ``Where.key`` names. Raises TryAgain if the API server does not answer,
         ConfigError or EngineFailed if it cannot be queried."""

@@ -147,7 +147,7 @@ def _kube_api(context: str, namespace: str) -> KubeApi:
 def inspection(settings: Settings) -> Inspection:
     from pipeline.adapters.inspection import EngineInspection
 
-    return EngineInspection(_kube_api, repositories(settings))
+    return EngineInspection(_kube_api, repositories(settings), lambda key: _proxy_of(settings, key))
 
 
 def _in_use(settings: Settings) -> frozenset[str]:
@@ -211,8 +211,9 @@ def remove_everything(settings: Settings) -> Iterator[str]:
             yield f"! {error} Nothing was removed there."
 
 
+@cache
 def _proxy_of(settings: Settings, key: str) -> Any:
-    """The proxy beside that engine; None for a cluster."""
+    """The proxy beside that engine; None for a cluster. It remembers since when it does not answer."""
     from pipeline.adapters.docker import remote
 
     where = where_of(key)
@@ -221,14 +222,24 @@ def _proxy_of(settings: Settings, key: str) -> Any:
     return remote.proxy(where, settings, SystemClock()) if where.kind == REMOTE_DOCKER else None
 
 
-def _keep_proxy(settings: Settings) -> list[str]:
-    """Starts the proxy if it is needed, and loads changed certificates; what there is to report."""
-    if DOCKER not in _in_use(settings):
-        return []
-    one = proxy(settings)
-    one.ensure()
-    loaded, refused = one.refresh_certificates()
-    return [*(f"certificate {name} was loaded" for name in loaded), *refused]
+def _keep_proxies(settings: Settings, *, by_hand: bool = False) -> Iterator[str]:
+    """Repairs every proxy in use that does not answer, starts this machine's own if it is needed, and loads changed
+    certificates; yields what there is to report. ``by_hand``: without waiting until one has been silent for long."""
+    left: list[TryAgain] = []
+    for key in sorted(_in_use(settings)):
+        if (one := _proxy_of(settings, key)) is None:
+            continue
+        try:
+            yield from one.repair(by_hand=by_hand)
+            if key == DOCKER:
+                one.ensure()
+                loaded, refused = one.refresh_certificates()
+                yield from (f"certificate {name} was loaded" for name in loaded)
+                yield from refused
+        except TryAgain as error:
+            left.append(error)
+    if left:
+        raise left[0]
 
 
 def repositories(settings: Settings) -> Path:
@@ -251,7 +262,7 @@ class _Operations:
         return gc(_jobs(self._settings))
 
     def fix(self) -> tuple[str, ...]:
-        return fix(_jobs(self._settings))
+        return fix(_jobs(self._settings, by_hand=True))
 
     def adopt(self, by: Who) -> tuple[str, ...]:
         from pipeline.maintenance.adopt import adopt
@@ -295,16 +306,17 @@ def requeue(settings: Settings) -> Requeue:
     return _jobs(settings).requeue
 
 
-def _jobs(settings: Settings) -> Jobs:
-    """New ones on each call: a job remembers what it has reported, and is for one thread."""
+def _jobs(settings: Settings, *, by_hand: bool = False) -> Jobs:
+    """New ones on each call: a job remembers what it has reported, and is for one thread. ``by_hand``: a person waits
+    for what they do."""
     from pipeline.adapters.git.source import heads
 
     def heads_of(name: str) -> dict[str, str]:
         folder = repositories(settings) / f"{name}.git"
         return heads(folder) if folder.exists() else {}
 
-    def ensure() -> list[str]:
-        return _keep_proxy(settings)
+    def ensure() -> Iterator[str]:
+        return _keep_proxies(settings, by_hand=by_hand)
 
     accept = commands(settings).accept
     return Jobs(

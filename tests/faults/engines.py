@@ -110,6 +110,14 @@ def proxy_killed(trial: Trial) -> None:
     served_again(trial, harmed)
 
 
+@fault("proxy-paused", 54, words="the proxy paused by hand", scene="alone", quiet=False)
+def proxy_paused(trial: Trial) -> None:
+    _deployed(trial)
+    harmed = time.monotonic()
+    trial.scene.service.engine.pause(f"{trial.scene.service.instance}-proxy")
+    served_again(trial, harmed)
+
+
 @fault("proxy-removed", 34, words="the proxy removed by hand during a deploy", scene="alone", quiet=False)
 def proxy_removed(trial: Trial) -> None:
     before = trial.page()

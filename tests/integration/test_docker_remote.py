@@ -12,9 +12,10 @@ import docker
 from pipeline.adapters.docker.remote import pair
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.exec_tunnel import RELAY
+from pipeline.adapters.haproxy import remote
 from pipeline.config.models import Where
 from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
-from pipeline.errors import AppFailed, EngineFailed, TryAgain
+from pipeline.errors import AppFailed, EngineAway, EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.developer import web
 from tests.support.local_registry import registry
@@ -74,6 +75,25 @@ def test_the_proxy_restarts_with_the_last_wanted_state(there: RemoteEngine) -> N
     there.client.api.remove_container(name, force=True)
     assert there.engine.serving(spec.ref) == "blue"  # created again, in the same networks
     assert f"release=r{spec.release} " in told(there, spec)[1]
+    there.engine.remove(spec.ref)
+
+
+def test_fault_54_a_remote_proxy_that_is_paused_or_hangs_is_repaired(
+    there: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(there, new_ref(there))
+    deploy(there, spec)
+    name, proxy = f"{there.settings.instance}-proxy", there.engine._proxy
+    assert proxy.examine() == f"{name} answers commands and requests"
+    there.client.api.pause(name)
+    assert proxy.repair() == [f"the proxy {name} was paused: it was resumed"]
+    until(lambda: answers(there, spec))
+    monkeypatch.setattr(remote, "ANSWER", 2.0)
+    there.client.api.kill(name, "STOP")
+    with pytest.raises(EngineAway, match="neither commands nor requests"):
+        proxy.examine()
+    assert "was restarted" in " ".join(proxy.repair(by_hand=True))
+    until(lambda: answers(there, spec))
     there.engine.remove(spec.ref)
 
 

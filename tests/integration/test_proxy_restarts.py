@@ -13,11 +13,13 @@ import pytest
 import docker
 from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker_api.labels import INSTANCE
+from pipeline.adapters.haproxy import liveness
+from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route
-from pipeline.errors import TryAgain
+from pipeline.errors import EngineAway, TryAgain
 from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 from tests.support.load import Load, environment_of
@@ -102,6 +104,47 @@ def test_fault_34_a_switch_whose_answer_is_late_is_seen(
     engine.switch(blue)
     timer.join()
     assert engine.serving(blue.ref) == "blue"
+
+
+def test_fault_54_a_paused_proxy_is_resumed(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient, proxy: Proxy
+) -> None:
+    engine, spec = bench.engine, bench.spec()
+    bench.deploy(spec)
+    before, name = pid_of(docker_client, settings), f"{settings.instance}-proxy"
+    docker_client.api.pause(name)
+    with pytest.raises(EngineAway, match="is paused"):
+        proxy.examine()
+    assert proxy.repair() == [f"the proxy {name} was paused: it was resumed"]
+    assert ask(engine.public(spec)) in engine.public(spec).expect
+    docker_client.api.pause(name)
+    assert engine.serving(spec.ref) == "blue"  # nothing is asked of a proxy that stays paused
+    assert pid_of(docker_client, settings) == before
+    assert "answers" in proxy.examine()
+
+
+def test_fault_54_a_proxy_that_hangs_is_restarted_and_one_that_only_takes_no_commands_is_not(
+    bench: Bench,
+    settings: Settings,
+    docker_client: docker.DockerClient,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, spec = bench.engine, bench.spec()
+    bench.deploy(spec)
+    before = pid_of(docker_client, settings)
+    monkeypatch.setattr(liveness, "SILENT", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Control, "answers", lambda _: False)
+        with pytest.raises(EngineAway, match="control socket"):
+            proxy.repair(by_hand=True)
+    assert pid_of(docker_client, settings) == before
+    send(docker_client, settings, signal.SIGSTOP)
+    with pytest.raises(EngineAway, match="neither commands nor requests"):
+        proxy.repair()
+    assert "was restarted" in " ".join(proxy.repair())
+    assert pid_of(docker_client, settings) not in (0, before)
+    assert ask(engine.public(spec)) in engine.public(spec).expect
 
 
 def test_fault_46_after_a_reboot_no_request_reaches_another_environment(

@@ -91,7 +91,7 @@ def taken_up(
         one = TakenUp(fixture, service, {})
         one.before, one.receiver = one.running(), told
         one.visitors = Visitors(f"http://127.0.0.1:{service.ports[SHOP]}/")
-        until(lambda: get(one.visitors.url)[0] == 200, 20)  # the proxy has seen that its containers are there
+        until(lambda: serves(one.visitors.url), 20)  # the proxy has seen that its containers are there
         one.visitors.start()
         try:
             age(fixture, service)
@@ -125,6 +125,13 @@ def with_containers(fixture: Fixture, client: docker.DockerClient) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(serve, [name for name in fixture.engine["containers"] if name != proxy]))
     make(proxy)
+
+
+def serves(url: str) -> bool:
+    try:
+        return get(url)[0] == 200
+    except OSError:  # the proxy does not listen yet
+        return False
 
 
 def listens(client: docker.DockerClient, name: str) -> bool:

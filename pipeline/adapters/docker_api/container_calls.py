@@ -53,6 +53,21 @@ class ContainerCalls(Connection):
         with translate(f"Starting {name}"):
             self.sdk.start(name)
 
+    def resume(self, name: str) -> None:
+        """Lets a paused container go on. Idempotent."""
+        try:
+            with translate(f"Resuming {name}"):
+                self.sdk.unpause(name)
+        except DockerRefused:
+            found = self.container(name)
+            if found and found["State"]["Paused"]:
+                raise
+
+    def restart(self, name: str) -> None:
+        """Stops a container, by SIGKILL after a second, and starts it again."""
+        with translate(f"Restarting {name}"):
+            self.sdk.restart(name, timeout=1)
+
     def wait(self, name: str, seconds: int) -> None:
         """Returns once the container has ended. Raises TryAgain after ``seconds``."""
         with translate(f"Waiting for {name}"):

@@ -13,7 +13,7 @@ from pipeline.adapters.haproxy.control import SOCKET, Control
 from pipeline.adapters.haproxy.files import Folder, drops_to, service_user
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import EngineAway, EngineFailed
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
@@ -88,6 +88,8 @@ class ProxyContainer:
         if found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]:
             self.remove()
             found, ran = None, False
+        if ran and found and found["State"].get("Paused"):
+            self.resume()
         if ran and self._answers_again():
             return True
         if ran:  # it uses another folder: the data folder was moved away, and one was restored in its place
@@ -123,6 +125,25 @@ class ProxyContainer:
         if found is not None:
             self._api.remove(found["Id"])
 
+    def has_state(self, name: str) -> bool:
+        """True if it exists and is in that state of Docker's, for example ``Running`` or ``Paused``."""
+        found = self._find()
+        return bool(found and found["State"].get(name))
+
+    def resume(self) -> None:
+        """Lets a paused one go on. Idempotent."""
+        self._api.resume(self.name)
+
+    def restart(self) -> None:
+        """Starts it again, and waits until it answers. Every connection ends. It comes back on the last wanted state.
+        Raises EngineFailed if it does not start."""
+        self._api.restart(self.name)
+        self._await()
+
+    def reachable(self) -> bool:
+        """False if it may be this process that cannot ask."""
+        return True
+
     def _find(self) -> Found | None:
         found = self._api.container(self.name)
         if found and found["Config"]["Labels"].get(INSTANCE) != self._settings.instance:
@@ -150,12 +171,16 @@ class ProxyContainer:
 
     def _answers_again(self) -> bool:
         """True once it answers. False if its socket is not in this folder at all, so it can never be given commands.
-        Otherwise raises TryAgain and leaves it alone: it may serve well though its socket hangs."""
+        Otherwise raises EngineAway and leaves it alone: it may serve well though its socket hangs."""
         if poll(self._control.answers, 0.02, self._clock, timeout=HANGS):
             return True
         if not (self._folder.path / SOCKET).exists():
             return False
-        raise TryAgain(
+        raise self.no_commands()
+
+    def no_commands(self) -> EngineAway:
+        """The error if it runs, but accepts no commands."""
+        return EngineAway(
             f"The proxy {self.name} runs, but its control socket does not answer.",
             advice=f"The service retries. If it stays so, run `docker restart {self.name}`.",
         )

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from pipeline.adapters.haproxy.config import FOLDER, LAST, Server
-from pipeline.errors import TryAgain
+from pipeline.errors import EngineAway
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
 TIMEOUT = 2.0  # seconds for a whole answer; HAProxy needs less than a millisecond
@@ -16,7 +16,7 @@ _ADVICE = "The service retries. If it stays so, `docker logs` of the proxy's con
 
 
 class Control:
-    """Talks to the HAProxy whose socket is in ``folder``. Every method raises TryAgain if HAProxy does not answer."""
+    """Talks to the HAProxy whose socket is in ``folder``. Every method raises EngineAway if HAProxy does not answer."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,7 +27,7 @@ class Control:
             return self._ask(command)
         except OSError as error:
             asked = command.split("<<")[0].strip()[:80]
-            raise TryAgain(
+            raise EngineAway(
                 f"The proxy's socket in {self._folder} did not answer `{asked}` ({error or 'timeout'}).",
                 advice=_ADVICE,
             ) from error
@@ -47,7 +47,7 @@ class Control:
         """True if HAProxy answers and has read its maps."""
         try:
             return "found=yes" in self.ask(f"get map {FOLDER}/active.map e0")
-        except TryAgain:
+        except EngineAway:
             return False
 
     def map(self, name: str) -> dict[str, str] | None:

@@ -27,11 +27,13 @@ from pipeline.adapters.haproxy.config import (
 from pipeline.adapters.haproxy.container import ProxyContainer
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import Folder
+from pipeline.adapters.haproxy.liveness import Liveness
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.retry import poll
+from pipeline.lib.sockets import DeadlineSocket
 from pipeline.ports.clock import Clock
 
 SHUTDOWN = 2.0  # seconds for sessions to end that were shut down
@@ -49,11 +51,22 @@ class Proxy:
         self._control: Control
         self._container: ProxyContainer
         self._folder, self._control, self._container = self._parts(client_factory)
+        self._liveness = Liveness(self._container, self._control, self._connect, clock)
 
     def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         folder = Folder(self._settings)
         control = Control(folder.path)
         return folder, control, ProxyContainer(client_factory, self._settings, self._clock, folder, control)
+
+    def _connect(self) -> DeadlineSocket:
+        """A connection to the preview port."""
+        one = DeadlineSocket()
+        try:
+            one.connect(("127.0.0.1", self._settings.preview_port))
+        except OSError:
+            one.close()
+            raise
+        return one
 
     # --- the container
 
@@ -67,6 +80,17 @@ class Proxy:
             if self._container.ensure():
                 self._sync()
         self._seen = True
+
+    def repair(self, *, by_hand: bool = False) -> list[str]:
+        """Resumes one that is paused, and restarts one that hangs; what was done. See ``Liveness.repair``."""
+        with self._folder.locked("start.lock"):
+            return self._liveness.repair(by_hand=by_hand)
+
+    def examine(self) -> str:
+        """That it answers, in a few words. Raises EngineAway if it does not."""
+        if problem := self._liveness.problem():
+            raise problem
+        return f"{self._container.name} answers commands and requests"
 
     def stop(self) -> None:
         """Kills and removes the container; the folder stays."""

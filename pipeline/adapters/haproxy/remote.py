@@ -23,8 +23,8 @@ from pipeline.adapters.haproxy.files import Folder
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
-from pipeline.errors import EngineFailed, PushliveError, TryAgain
-from pipeline.lib.sockets import receive_all, within
+from pipeline.errors import EngineAway, EngineFailed, PushliveError
+from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
 INSIDE = 8080  # the port in the container that is published
 COMMANDS = ("127.0.0.1", 9901)  # inside the container
@@ -110,9 +110,9 @@ class _Control(Control):
             answer = self._ask(command)
         except (OSError, PushliveError) as error:
             said = error.message if isinstance(error, PushliveError) else str(error or "timeout")
-            raise TryAgain(f"{self._container} did not answer `{command[:80]}` ({said}).") from error
+            raise EngineAway(f"{self._container} did not answer `{command[:80]}` ({said}).") from error
         if not answer:  # HAProxy ends every answer with a newline
-            raise TryAgain(
+            raise EngineAway(
                 f"{self._container} did not answer `{command[:80]}`: it does not accept commands yet."
             )
         return answer
@@ -152,8 +152,17 @@ class _Container(ProxyContainer):
     def _answers_again(self) -> bool:
         """Otherwise it is left alone: it may serve well though this machine cannot reach it."""
         if not self._control.answers():
-            raise TryAgain(f"The proxy {self.name} runs, but does not accept commands.")
+            raise self.no_commands()
         return True
+
+    def no_commands(self) -> EngineAway:
+        """See ``ProxyContainer.no_commands``."""
+        return EngineAway(f"The proxy {self.name} runs, but does not accept commands.")
+
+    def reachable(self) -> bool:
+        """True if the Engine runs commands in its container, on which every connection to it depends."""
+        code, _ = self._api.execute(self.name, ["sh", "-c", "command -v nc || command -v bash"])
+        return code == 0
 
     def remove_volume(self) -> None:
         """Removes its files there; those here stay. Idempotent."""
@@ -184,6 +193,9 @@ class RemoteProxy(Proxy):
         folder, control = _Folder(self._settings, api, name), _Control(self.tunnel, name)
         self._remote = _Container(client_factory, self._settings, self._clock, folder, control)
         return folder, control, self._remote
+
+    def _connect(self) -> DeadlineSocket:
+        return self.tunnel.open("127.0.0.1", self._settings.preview_port).near
 
     @property
     def settings(self) -> Settings:
