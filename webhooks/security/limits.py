@@ -52,8 +52,10 @@ def received(request: Request, limit: int) -> IO[bytes]:
     if "pushlive.unread" in request.environ:
         raise BodyRefused(BodyProblem.INCOMPLETE, limit)
     body: BufferedBody | None = request.environ.get("pushlive.body")
-    if body is None:  # not in our server, or no body
-        raw = request.environ["wsgi.input"].read(limit + 1)
+    if body is None:  # no body, or another server: its input may not end with the body
+        endless = request.content_length is None and not request.environ.get("wsgi.input_terminated")
+        size = 0 if endless else request.content_length
+        raw = request.environ["wsgi.input"].read(limit + 1 if size is None else size)
         body = BufferedBody(BytesIO(raw), len(raw))
     problem = body.problem or (BodyProblem.TOO_LARGE if body.size > limit else None)
     if problem is None and body.size < (request.content_length or 0):
