@@ -91,6 +91,8 @@ def test_steps_and_output_are_emitted_as_they_happen(workshop):
 def test_the_same_key_and_base_reuse_the_image_fast_and_rebuild_does_not(workshop):
     request = workshop.request("FROM BASE\nRUN echo once\n")
     first = workshop.build(request)
+    assert not workshop.build(request).reused  # nothing has accepted it yet
+    workshop.builder.tag(first.digest, f"{workshop.name}/once", "1")
 
     def fail():
         raise AssertionError("the context was opened")
@@ -310,6 +312,32 @@ def test_another_pipelines_image_and_an_image_id_are_refused_as_base(workshop):
     for id_ in (base, base.removeprefix("sha256:")[:12]):
         with pytest.raises(AppFailed, match="an image id"):
             workshop.build(workshop.request(f"FROM {id_}\n"))
+    workshop.client.api.remove_image(name, noprune=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM BASE\nCOPY --from=THEIRS /theirs /x\nRUN cat /x\n",
+        "FROM BASE\nRUN --mount=type=bind,from=THEIRS,target=/x cat /x/theirs\n",
+        "FROM THEIRS\nRUN cat /theirs\n",
+    ],
+)
+def test_another_pipelines_image_is_refused_by_the_builds_own_record(workshop, monkeypatch, text):
+    """Whatever our reader makes of the Dockerfile, such a build ends, shows nothing and leaves nothing to reuse."""
+    monkeypatch.setattr("pipeline.adapters.buildkit.images.images", lambda *_: ())
+    monkeypatch.setattr("pipeline.adapters.buildkit.builder.refuse_hidden", lambda *_: None)
+    secret = "sesame"
+    other = workshop.build(
+        replace(workshop.request(f"FROM BASE\nRUN echo {secret} > /theirs\n"), pipeline="other")
+    )
+    name = f"{workshop.name}-{secret}:r1"
+    workshop.builder.tag(other.digest, *name.split(":"))
+    request = workshop.request(text.replace("THEIRS", name))
+    for _ in range(2):
+        with pytest.raises(AppFailed, match="belongs to the pipeline other"):
+            workshop.build(request)
+        assert secret not in workshop.texts("line")
     workshop.client.api.remove_image(name, noprune=True)
 
 

@@ -14,9 +14,9 @@ from pipeline.adapters.buildkit import limits
 from pipeline.adapters.buildkit.dockerfile import parse, refuse_hidden, refuse_unsupported
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.buildkit.errors import failed
-from pipeline.adapters.buildkit.images import base_ids, labels_of, refuse_foreign
+from pipeline.adapters.buildkit.images import Record, base_ids, is_accepted, labels_of, refuse_foreign
 from pipeline.adapters.buildkit.output import Output
-from pipeline.adapters.buildkit.trace import decode
+from pipeline.adapters.buildkit.trace import Vertex, decode
 from pipeline.adapters.docker_api import registry
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi
 from pipeline.adapters.docker_api.build_stream import build
@@ -148,13 +148,13 @@ class DockerBuilder:
             ) from error
 
     def _once(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
-        output, digest = Output(), ""
+        output, digest, sources = Output(), "", Record(self._api, request.pipeline)
         with context() as stream:
             body = filtered(stream, request.dockerignore, request.build.dockerfile)
             params = self._params(request, key)
             with closing(build(self._api, uuid.uuid4().hex, params, body, watch)) as answer:
                 for record in answer:
-                    for event in self._events(record, output):
+                    for event in self._events(record, output, sources):
                         emit(event)
                     if "error" in record:
                         raise failed(str(record["error"]), output, self._free_disk())
@@ -164,9 +164,11 @@ class DockerBuilder:
             raise TryAgain("Building the image: the Engine ended its answer without a result.")
         return Image(digest, reused=False, steps=output.steps, cached=output.cached)
 
-    def _events(self, record: dict[str, Any], output: Output) -> Iterator[Event]:
+    def _events(self, record: dict[str, Any], output: Output, sources: Record) -> Iterator[Event]:
         if record.get("id") == "moby.buildkit.trace":
             for entry in decode(str(record["aux"])):
+                if isinstance(entry, Vertex):
+                    sources.check(entry.image)
                 yield from output.feed(entry, self._clock.now())
 
     def _params(self, request: BuildRequest, key: str) -> dict[str, str]:
@@ -190,8 +192,9 @@ class DockerBuilder:
         return params | {name: value for name, value in optional.items() if value}
 
     def _find(self, key: str) -> str:
-        """The newest image built from this key, or ""."""
-        found = self._api.images(f"{INSTANCE}={self._instance}", f"{KEY}={key}")
+        """The newest accepted image built from this key, or ""."""
+        listed = self._api.images(f"{INSTANCE}={self._instance}", f"{KEY}={key}")
+        found = [image for image in listed if is_accepted(image)]
         newest = max(found, key=lambda image: int(image["Created"]), default=None)
         return str(newest["Id"]) if newest else ""
 

@@ -36,10 +36,39 @@ def refuse_foreign(api: DockerApi, bases: dict[str, str], pipeline: str) -> None
         owner = labels_of(_inspect(api, id_)).get(PIPELINE, pipeline)
         if owner != pipeline or _ID.fullmatch(name):
             why = f"belongs to the pipeline {owner}" if owner != pipeline else "is an image id, not a name"
-            raise AppFailed(
-                f"The base image {name[:80]!r} {why}.",
-                advice="Use a base image by name, from a registry or loaded on this machine.",
-            )
+            raise _foreign(name, why)
+
+
+def _foreign(name: str, why: str) -> AppFailed:
+    return AppFailed(
+        f"The base image {name[:80]!r} {why}.",
+        advice="Use a base image by name, from a registry or loaded on this machine.",
+    )
+
+
+class Record:
+    """Checks the images that BuildKit says it reads. This holds whatever the Dockerfile means: an ``ONBUILD`` of a base
+    image counts as well, and so does a line that BuildKit reads in another way than we do."""
+
+    def __init__(self, api: DockerApi, pipeline: str) -> None:
+        self._api = api
+        self._pipeline = pipeline
+        self._seen: set[str] = set()
+
+    def check(self, name: str) -> None:
+        """Raises AppFailed if the image belongs to another pipeline."""
+        if not name or name in self._seen or name == "scratch":
+            return
+        self._seen.add(name)
+        found = _inspect(self._api, name) or _inspect(self._api, name.partition("@")[0])
+        owner = labels_of(found).get(PIPELINE, self._pipeline)
+        if owner != self._pipeline:
+            raise _foreign(name, f"belongs to the pipeline {owner}")
+
+
+def is_accepted(image: Found) -> bool:
+    """True if a listed image has a tag. One without was built, but nobody may have read the whole record of it."""
+    return any(tag != "<none>:<none>" for tag in image.get("RepoTags") or ())
 
 
 def labels_of(image: Found | None) -> dict[str, str]:

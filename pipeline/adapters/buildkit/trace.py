@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 from google.protobuf.message import DecodeError, Message
 
 _PACKAGE = "pushlive.buildkit"
+# "[build 1/2] FROM docker.io/library/golang:1@sha256:…"; without the brackets for COPY --from and --mount
+_IMAGE = re.compile(r"(?:\[[^\]]*\] )?FROM (\S+)|\[internal\] load metadata for (\S+)")
 _Field = descriptor_pb2.FieldDescriptorProto
 _STRING, _BOOL, _BYTES, _MESSAGE = (
     _Field.TYPE_STRING,
@@ -95,6 +98,12 @@ class Vertex:
     def is_step(self) -> bool:
         """True for a step of the Dockerfile: ``[2/3] RUN make``, ``[build 1/2] FROM …``."""
         return self.name.startswith("[") and not self.name.startswith("[internal]")
+
+    @property
+    def image(self) -> str:
+        """The full name of the image that it reads, "" if it reads none."""
+        match = _IMAGE.fullmatch(self.name)
+        return (match[1] or match[2]) if match else ""
 
 
 @dataclass(frozen=True)

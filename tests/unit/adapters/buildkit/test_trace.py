@@ -37,6 +37,21 @@ def test_a_finished_step_has_a_duration():
     assert (found.seconds, found.is_step) == (1.5, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("[build 1/2] FROM docker.io/library/a:1@sha256:0b", "docker.io/library/a:1@sha256:0b"),
+        ("FROM docker.io/library/a:1", "docker.io/library/a:1"),
+        ("[linux/arm64 stage-1 1/1] FROM localhost:5000/a:1", "localhost:5000/a:1"),
+        ("[internal] load metadata for docker.io/library/a:1", "docker.io/library/a:1"),
+        ("[2/3] RUN echo FROM a:1", ""),
+        ("[2/3] COPY --from=build /a /a", ""),
+    ],
+)
+def test_a_vertex_names_the_image_that_it_reads(name, image):
+    assert Vertex("d", name).image == image
+
+
 @pytest.mark.parametrize("aux", ["%%%", "AAAA", base64.b64encode(b"\xff" * 9).decode()])
 def test_invalid_records_are_a_value_error(aux):
     with pytest.raises(ValueError, match="BuildKit"):
