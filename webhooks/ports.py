@@ -69,6 +69,8 @@ class ServicePort(Protocol):
         run: int | None = None,
         environment: str = "",
         release: int | None = None,
+        force: bool = False,
+        reason: str = "",
     ) -> Run: ...
 
     def hold(

@@ -102,9 +102,22 @@ def _numbered(context: Context, path: str) -> str:
     return path.removesuffix("latest") + str(int(context.ask("GET", path)["run"]["number"]))
 
 
-@command("let the run that waits at a gate continue", RUN, WAIT, JSON)
+@command(
+    "let the run that waits at a gate continue",
+    RUN,
+    argument(
+        "--force",
+        action="store_true",
+        help="although its release was taken back in an environment before; needs --reason",
+    ),
+    REASON,
+    WAIT,
+    JSON,
+)
 def promote(context: Context) -> int:
     """Promotes only the run, gate and release that it shows."""
+    if context.args.force and not context.args.reason.strip():
+        raise UsageError("--force needs a reason.", advice="Add `--reason TEXT`; it is recorded and shown.")
     run = _waiting(context)
     name = f"{run['pipeline']}#{run['number']}"
     if run.get("state") != "waiting":
@@ -125,6 +138,8 @@ def promote(context: Context) -> int:
         [message for message in messages(context, path, "") if "id" in message] if context.args.wait else []
     )
     body = {"run": run["number"], "environment": run["gate"], "release": run.get("release")}
+    body |= {"force": True} if context.args.force else {}
+    body |= {"reason": context.args.reason} if context.args.reason else {}
     answer = context.ask("POST", f"/api/pipelines/{run['pipeline']}/promote", body)
     return _finish(context, answer, after=str(past[-1]["id"]) if past else "", run=run)
 

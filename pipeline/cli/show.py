@@ -169,6 +169,12 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
     name, state, outcome = run["pipeline"], run.get("state"), run.get("outcome")
     if state == "waiting" and run.get("held"):
         return [f"{paint('pushlive resume', 'bold')} {name} --env {run.get('gate')} lifts the hold"]
+    if back := run.get("taken_back"):
+        return [
+            str(back["text"]),
+            f"{paint(back['again'], 'bold')} puts it back there",
+            paint(f"{back['force']} promotes it all the same", "dim"),
+        ]
     if state == "waiting":
         return [f"{paint('pushlive promote', 'bold')} '{run['id']}' lets it into {run.get('gate')}"]
     if state != "ended":

@@ -116,7 +116,11 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         release = f"r{waiting['release']}, " if waiting.get("release") else ""
         command = f"resume {name} --env {waiting['gate']}" if waiting.get("held") else f"promote {name}"
         text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
-        lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold"))
+        if back := waiting.get("taken_back"):
+            lines.append(paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(back["again"], "bold"))
+            lines.append(paint(f"    to promote it all the same: {back['force']}", "dim"))
+        else:
+            lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold"))
     return lines
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pipeline.config.models import Pipeline
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.run_context import RunContext
-from pipeline.domain import gates, transitions
+from pipeline.domain import gates, taken_back, transitions
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.gates import Gate
@@ -55,13 +55,22 @@ class Entry:
     def __init__(self, context: RunContext, pipeline: Pipeline, release: Release) -> None:
         self._context, self._pipeline, self._release = context, pipeline, release
 
-    def may_enter(self, environment: Environment, run: Run, open_runs: Iterable[Run]) -> Gate | None:
+    def may_enter(
+        self,
+        environment: Environment,
+        run: Run,
+        open_runs: Iterable[Run],
+        environments: Iterable[Environment],
+    ) -> Gate | None:
         """``domain.gates.may_enter`` for this release."""
-        return gates.may_enter(self._pipeline, environment, self._release, run, open_runs)
+        return gates.may_enter(self._pipeline, environment, self._release, run, open_runs, environments)
 
     def enter(self, environment: Environment, open_runs: Iterable[Run]) -> None:
         """Returns if the run may enter now. Raises Parked if it waits at a gate, and what ``may_enter`` raises."""
-        if self.may_enter(environment, self._context.run, open_runs):
+        store, run = self._context.store, self._context.run
+        names = taken_back.before(run, environment.name)
+        records = [one for name in names if (one := store.environment(run.pipeline, name))]
+        if self.may_enter(environment, run, open_runs, records):
             self.wait_at(environment.name)
 
     def wait_at(self, name: str) -> None:
@@ -72,7 +81,8 @@ class Entry:
         def wait(transaction: Transaction, run: Run) -> Run:
             if run.cancel:
                 raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
-            gate = self.may_enter(transaction.environment(name), run, ())
+            records = transaction.existing(taken_back.before(run, name))
+            gate = self.may_enter(transaction.environment(name), run, (), records)
             found[:] = [gate] if gate else []
             return _waiting(transaction, run, name, gate, now) if gate else run
 
@@ -87,7 +97,7 @@ def _waiting(transaction: Transaction, run: Run, name: str, gate: Gate, now: flo
             supersede(transaction, older, f"{run.id} waits before {name} instead", now)
     transaction.not_due(run.number)
     where = f" --env {name}" if gate.command == "resume" else ""
-    command = f"pushlive {gate.command} {run.pipeline}{where}"
+    command = gate.how or f"pushlive {gate.command} {run.pipeline}{where}"
     text = f"waits before {name}: {gate.why}. To continue with r{run.release}: {command}"
     transaction.event(run.number, Event("gate", now, text, name))
     waiting = transitions.move(run, State.WAITING, gate=name, gate_since=now, attempts=0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipeline.deploy.admission import supersede
 from pipeline.deploy.run_context import RunContext, Step, interruption
-from pipeline.domain import gates, slots
+from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.gates import Gate
@@ -18,7 +18,7 @@ from pipeline.notify import messages
 from pipeline.store import Transaction
 
 Change = Callable[[Transaction, Run, Environment], Environment]
-MayEnter = Callable[[Environment, Run, Iterable[Run]], Gate | None]
+MayEnter = Callable[[Environment, Run, Iterable[Run], Iterable[Environment]], Gate | None]
 
 
 class EnvironmentRecord:
@@ -49,7 +49,8 @@ class EnvironmentRecord:
             open_runs = transaction.open()
             if gates.interrupted(environment, run, open_runs):
                 raise interruption(environment, run)
-            gate = may_enter(environment, run, open_runs)
+            records = transaction.existing(taken_back.before(run, self._name))
+            gate = may_enter(environment, run, open_runs, records)
             if gate:
                 raise Held(f"{gate.why}.")
             return replace(environment, switching=slot)

@@ -51,6 +51,19 @@ class Quarantined:
 
 
 @dataclass(frozen=True)
+class TakenBack:
+    """A release that a revert took from an environment: it does not go on to the environments after it."""
+
+    image: str
+    fingerprint: str  # as in ``Quarantined``
+    release: int
+    run: int  # the revert's number
+    reason: str
+    by: str
+    since: float
+
+
+@dataclass(frozen=True)
 class Environment:
     """One environment of one pipeline. The store decides which slot serves; reconciliation makes the proxy follow."""
 
@@ -63,6 +76,7 @@ class Environment:
     switching: Slot | None = None  # the intended slot, recorded before the switch
     hold: Hold | None = None
     quarantine: tuple[Quarantined, ...] = ()
+    taken_back: tuple[TakenBack, ...] = ()  # until they are verified here again
     good: tuple[int, ...] = ()  # releases that were verified here, oldest first
     pairs: dict[int, tuple[str, str]] = field(
         default_factory=dict

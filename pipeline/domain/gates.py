@@ -12,25 +12,33 @@ from pipeline.config.models import Pipeline
 from pipeline.domain.environment import SLOTS, Environment, Hold, Quarantined
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
-from pipeline.domain.slots import _pair, switched
+from pipeline.domain.slots import pair_of, switched
+from pipeline.domain.taken_back import obstacle
 from pipeline.errors import AppFailed, Superseded
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Why a run has to wait, and the command that lets it go on."""
+    """Why a run has to wait, and what lets it go on: "resume", "promote", or a promotion that is forced."""
 
     why: str
     command: str
+    how: str = ""  # commands as they are typed, if one is not enough
 
 
 def may_enter(
-    pipeline: Pipeline, environment: Environment, release: Release, run: Run, open_runs: Iterable[Run]
+    pipeline: Pipeline,
+    environment: Environment,
+    release: Release,
+    run: Run,
+    open_runs: Iterable[Run],
+    environments: Iterable[Environment] = (),
 ) -> Gate | None:
     """None if the run may enter now, else the gate at which it waits for a person.
 
     ``open_runs``: the pipeline's, once this run has the environment's lease. Before that, (): a newer run that has
-    switched may still be at work there, and may go back. Raises Superseded if a newer run serves there, and AppFailed
+    switched may still be at work there, and may go back. ``environments``: the pipeline's, of which those before this
+    one may have taken the release back. Raises Superseded if a newer run serves there, and AppFailed
     if the release is in quarantine."""
     if any(switched(environment, run, slot) for slot in SLOTS):
         return None  # this run is in already: it was taken up again after a crash, and only has to verify
@@ -43,7 +51,11 @@ def may_enter(
             advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} "
             f"--env {environment.name}`, then `pushlive retry {run.id}`.",
         )
-    return _gate(pipeline, environment, run)
+    return (
+        _held(environment, run)
+        or _taken_back(environment, release, run, environments)
+        or _gate(pipeline, environment, run)
+    )
 
 
 def _refuse_overtaken(environment: Environment, run: Run, open_runs: Iterable[Run]) -> None:
@@ -59,13 +71,27 @@ def _refuse_overtaken(environment: Environment, run: Run, open_runs: Iterable[Ru
         raise Superseded(f"{run.pipeline}#{newer} is newer and serves {environment.name} already.")
 
 
+def _held(environment: Environment, run: Run) -> Gate | None:
+    if run.kind == Kind.REVERT or not environment.hold:
+        return None
+    why = f"{environment.name} is held: {environment.hold.reason} (by {environment.hold.by})"
+    return Gate(why, "resume")
+
+
+def _taken_back(
+    environment: Environment, release: Release, run: Run, environments: Iterable[Environment]
+) -> Gate | None:
+    found = obstacle(run, release, environment.name, environments)
+    if found is None:
+        return None
+    how = f"{found.again}, then pushlive promote '{run.id}'; or {found.force}"
+    return Gate(found.why, "force", how)
+
+
 def _gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None:
-    """The hold or the manual promotion that keeps the run out, or None."""
+    """The manual promotion that keeps the run out, or None."""
     if run.kind == Kind.REVERT:
         return None
-    if environment.hold:
-        why = f"{environment.name} is held: {environment.hold.reason} (by {environment.hold.by})"
-        return Gate(why, "resume")
     if environment.name in run.promoted or pipeline.environment(environment.name).promote == "auto":
         return None
     return Gate(f"promotion to {environment.name} is manual", "promote")
@@ -73,7 +99,7 @@ def _gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None
 
 def quarantined(environment: Environment, release: Release) -> Quarantined | None:
     """The entry that keeps this release out; a corrected configuration or a new image is another pair."""
-    pair = _pair(environment, release)
+    pair = pair_of(environment, release)
     return next((q for q in environment.quarantine if (q.image, q.fingerprint) == pair), None)
 
 
@@ -81,7 +107,7 @@ def with_quarantine(environment: Environment, release: Release, reason: str, now
     """The environment with that release's pair in quarantine. Idempotent."""
     if quarantined(environment, release):
         return environment
-    entry = Quarantined(*_pair(environment, release), release.number, reason, now)
+    entry = Quarantined(*pair_of(environment, release), release.number, reason, now)
     return replace(environment, quarantine=(*environment.quarantine, entry))
 
 

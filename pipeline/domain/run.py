@@ -119,6 +119,9 @@ class Run:
     steps: tuple[StepResult, ...] = ()
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)  # by stage
     promoted: tuple[str, ...] = ()  # environments that a person promoted it to
+    forced: dict[str, int] = field(
+        default_factory=dict
+    )  # environments it was forced into although an earlier one took it back, and by which revert (its number)
     gate: str = ""  # the environment it waits before, when state is waiting
     gate_since: float = 0.0
     human: float = 0.0  # seconds spent waiting for a person, not counted in the budget

@@ -81,13 +81,17 @@ def verified(environment: Environment, release: Release, run: Run) -> Environmen
     """The release is good here: a later revert may go back to it, and no older run may follow."""
     good = (*(number for number in environment.good if number != release.number), release.number)[-50:]
     pairs = {number: pair for number, pair in environment.pairs.items() if number in good}
-    pairs[release.number] = _pair(environment, release)
+    pairs[release.number] = pair_of(environment, release)
     newest = environment.newest_run if run.kind == Kind.REVERT else max(environment.newest_run, run.number)
-    interrupt = _cleared(environment, run)
-    return replace(environment, good=good, pairs=pairs, newest_run=newest, interrupt=interrupt)
+    interrupt, pair = _cleared(environment, run), pairs[release.number]
+    back = tuple(one for one in environment.taken_back if (one.image, one.fingerprint) != pair)
+    return replace(
+        environment, good=good, pairs=pairs, newest_run=newest, interrupt=interrupt, taken_back=back
+    )
 
 
-def _pair(environment: Environment, release: Release) -> tuple[str, str]:
+def pair_of(environment: Environment, release: Release) -> tuple[str, str]:
+    """The image and the fingerprint: what goes into quarantine, and what was taken back."""
     return release.image, release.fingerprint(environment.name)
 
 

@@ -136,16 +136,30 @@ class Commands(Refusals):
         run: int | None = None,
         environment: str = "",
         release: int | None = None,
+        force: bool = False,
+        reason: str = "",
     ) -> Run:
-        """Lets the run that waits at a gate go on, with exactly the release that was shown. Raises RequestError if no
-        run waits, if another release waits now, or if the environment is held."""
+        """Lets the run that waits at a gate go on, with exactly the release that was shown. ``force``: although an
+        environment before the gate took that release back; it needs a reason. Raises RequestError if no run waits, if
+        another release waits now, if the environment is held, or if the release was taken back."""
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
             found = transactions.promote(
-                tx, by=who, run=run, environment=environment, release=release, now=now
+                tx,
+                by=who,
+                run=run,
+                environment=environment,
+                release=release,
+                force=force,
+                reason=reason,
+                now=now,
             )
-            tx.record(self._entry(by, "promote", found, environment=found.promoted[-1]))
+            forced = "although it was taken back before" if found.promoted[-1] in found.forced else ""
+            entry = self._entry(
+                by, "promote", found, environment=found.promoted[-1], why=reason, detail=forced
+            )
+            tx.record(entry)
             return found
 
         return self._acted(pipeline, act)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.deploy import admission
-from pipeline.domain import gates, slots
+from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
@@ -45,8 +45,20 @@ def revert(
     )
     what = f"r{environment.serving} → {release.name}" if environment.serving else release.name
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
-    tx.put_environment(held(tx, _reverting(tx, environment, run, release), digest, run))
+    reverting = _reverting(tx, environment, run, release)
+    tx.put_environment(held(tx, reverting, digest, run))
+    _tell_waiting(tx, reverting, now)
     return run
+
+
+def _tell_waiting(tx: Transaction, reverting: Environment, now: float) -> None:
+    """Runs that wait for a person after that environment say that their release was taken back there."""
+    for run in tx.open():
+        if run.state == State.WAITING and run.release:
+            found = taken_back.obstacle(run, tx.release(run.release), run.gate, (reverting,))
+            if found:
+                text = f"{found.why}. It does not go to {found.to} now. {found.advice}"
+                tx.event(run.number, Event("warning", now, text, run.gate))
 
 
 def hold(tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float) -> None:
@@ -78,7 +90,9 @@ def _target(tx: Transaction, environment: Environment, to: int | None) -> Releas
 def _reverting(tx: Transaction, environment: Environment, run: Run, release: Release) -> Environment:
     why = run.reason or f"{run.id} reverts to {release.name}"
     if environment.serving is not None:
-        environment = gates.with_quarantine(environment, tx.release(environment.serving), why, run.accepted)
+        serving = tx.release(environment.serving)
+        environment = gates.with_quarantine(environment, serving, why, run.accepted)
+        environment = taken_back.with_taken_back(environment, serving, run)
     target = gates.quarantined(environment, release)
     others = tuple(entry for entry in environment.quarantine if entry != target)
     on_hold = gates.hold(replace(environment, quarantine=others), why, run.by, run.accepted)
@@ -86,9 +100,18 @@ def _reverting(tx: Transaction, environment: Environment, run: Run, release: Rel
 
 
 def promote(
-    tx: Transaction, *, by: str, run: int | None, environment: str, release: int | None, now: float
+    tx: Transaction,
+    *,
+    by: str,
+    run: int | None,
+    environment: str,
+    release: int | None,
+    force: bool,
+    reason: str,
+    now: float,
 ) -> Run:
-    """The run that waits at the gate goes on, with exactly the release that was shown."""
+    """The run that waits at the gate goes on, with exactly the release that was shown. ``force``: although an
+    environment before the gate took it back, for that ``reason``."""
     waiting = [r for r in tx.open() if r.state == State.WAITING]
     waiting = [r for r in waiting if run in (None, r.number) and environment in ("", r.gate)]
     if not waiting:
@@ -107,15 +130,33 @@ def promote(
             f"{chosen.gate} is held: {hold.reason} (by {hold.by}).",
             advice=f"`pushlive resume {tx.pipeline} --env {chosen.gate}` lifts the hold.",
         )
-    return _go_on(tx, chosen, by, now)
+    found = _obstacle(tx, chosen)
+    if found and not force:
+        raise RequestError(f"{found.why}.", advice=found.advice)
+    if found and not reason.strip():
+        raise RequestError(
+            f"{found.why}. To force it past that needs a reason.",
+            advice=f"`{found.force}`, with your reason.",
+        )
+    if found is None:
+        return _go_on(tx, chosen, by, now)
+    forced = replace(chosen, forced={**chosen.forced, chosen.gate: found.entry.run})
+    return _go_on(tx, forced, by, now, f", although {found.why}. Forced: {reason}")
 
 
-def _go_on(tx: Transaction, run: Run, by: str, now: float) -> Run:
+def _obstacle(tx: Transaction, run: Run) -> taken_back.Obstacle | None:
+    if run.release is None:
+        return None
+    records = tx.existing(taken_back.before(run, run.gate))
+    return taken_back.obstacle(run, tx.release(run.release), run.gate, records)
+
+
+def _go_on(tx: Transaction, run: Run, by: str, now: float, more: str = "") -> Run:
     human = run.human + now - run.gate_since
     on = move(run, State.RUNNING, promoted=(*run.promoted, run.gate), human=human, gate="")
     tx.put_run(on)
     tx.due(run.number)
-    tx.event(run.number, Event("note", now, f"r{run.release} promoted to {run.gate} by {by}", run.gate))
+    tx.event(run.number, Event("note", now, f"r{run.release} promoted to {run.gate} by {by}{more}", run.gate))
     return on
 
 
@@ -132,7 +173,10 @@ def resume(
     for run in older:
         if run and newest:
             admission.supersede(tx, run, f"{newest.id} is newer", now)
-    if newest and manual(newest) and name not in newest.promoted:
+    found = _obstacle(tx, newest) if newest else None
+    if newest and found:
+        messages.append(f"{newest.id} still waits: {found.why}. {found.advice}")
+    elif newest and manual(newest) and name not in newest.promoted:
         messages.append(f"{newest.id} still waits for a promotion: `pushlive promote {tx.pipeline}`.")
     elif newest:
         _go_on(tx, newest, by, now)
@@ -152,6 +196,13 @@ def unquarantine(tx: Transaction, name: str, release: int, *, by: str) -> tuple[
     return (f"r{release} is allowed in {environment.id} again (by {by}).",)
 
 
+def _not_reverted(tx: Transaction, run: Run) -> None:
+    """A revert that was cancelled before it began is not awaited in its environment any more."""
+    for environment in tx.existing(run.stages[-1:] if run.kind == Kind.REVERT else ()):
+        if environment.interrupt == run.number:
+            tx.put_environment(replace(environment, interrupt=0))
+
+
 def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
     """A waiting or queued run ends at once, a running one at its next safe point."""
     run, why = tx.run(number), f"by {by}"
@@ -165,5 +216,6 @@ def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
         run = ended(tx, end(run, Outcome.CANCELLED, why, now))
         data = {"outcome": Outcome.CANCELLED.value}
         tx.event(number, Event("end", now, f"{run.id} cancelled {why}", data=data))
+        _not_reverted(tx, run)
     tx.put_run(run)
     return run

@@ -9,7 +9,7 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.domain import budget, slots
+from pipeline.domain import budget, slots, taken_back
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
@@ -33,7 +33,27 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
     gate = store.environment(run.pipeline, run.gate) if run.gate else None
     held = bool(gate and gate.hold)
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
+    shown["taken_back"] = obstacle_of(store, run)
     return {"run": shown, "timing": timing, "release": release}
+
+
+def obstacle_of(store: Store, run: Run) -> dict[str, Any] | None:
+    """Why a waiting run is not promoted, if an environment before its gate took its release back: ``{"environment",
+    "run", "text", "again", "force"}``; ``run`` is the number of that revert, the last two are commands."""
+    if run.state != State.WAITING or run.release is None:
+        return None
+    names = taken_back.before(run, run.gate)
+    records = [one for name in names if (one := store.environment(run.pipeline, name))]
+    found = taken_back.obstacle(run, store.release(run.pipeline, run.release), run.gate, records)
+    if found is None:
+        return None
+    return {
+        "environment": found.environment,
+        "run": found.entry.run,
+        "text": found.why,
+        "again": found.again,
+        "force": found.force,
+    }
 
 
 def _can_revert(store: Store, run: Run) -> bool:
@@ -100,9 +120,11 @@ class Views:
         }
 
     def _waiting(self, run: Run, records: dict[str, Environment]) -> dict[str, Any]:
-        """A run that waits. ``held``: for the end of a hold, not for a promotion."""
+        """A run that waits. ``held``: for the end of a hold, not for a promotion; ``taken_back``: see
+        ``obstacle_of``."""
         gate = records.get(run.gate)
-        return {**summary(run, self._now), "held": bool(gate and gate.hold)}
+        held, back = bool(gate and gate.hold), obstacle_of(self._store, run)
+        return {**summary(run, self._now), "held": held, "taken_back": back}
 
     def repository_url(self, name: str) -> str:
         return f"{self._settings.url}/git/{self._config.repository_of(name)}.git"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -65,6 +65,14 @@ class Transaction:
     def environment(self, name: str) -> Environment:
         """Raises NotFound."""
         return self._records.environment(self._pipe, self.pipeline, name)
+
+    def existing(self, names: Iterable[str]) -> tuple[Environment, ...]:
+        """The records of those environments, without those that have none."""
+        found: list[Environment] = []
+        for name in names:
+            with suppress(NotFound):
+                found.append(self.environment(name))
+        return tuple(found)
 
     def environments(self) -> tuple[Environment, ...]:
         return tuple(self._records.environments(self._pipe, self.pipeline).values())

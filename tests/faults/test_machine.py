@@ -359,7 +359,8 @@ class Machine(RuleBasedStateMachine):
         place = self.world.environment(run.gate)
         pipeline = self.world.services.configurations.by_hash(run.config).pipelines["hello"]
         release = self.world.store.release("hello", run.release or 0)
-        assert gates.may_enter(pipeline, place, release, run, ()) is not None, run.id
+        places = self.world.store.environments("hello").values()
+        assert gates.may_enter(pipeline, place, release, run, (), places) is not None, run.id
 
 
 def test_fault_33_35_36_38_39_the_rules_hold_in_every_state(valkey, tmp_path, monkeypatch):

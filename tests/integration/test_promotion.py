@@ -99,3 +99,20 @@ def test_a_run_waits_at_its_gate_over_a_restart_of_the_service(service: Service)
     service.pushlive("promote", run, code=7)
     until(lambda: service.releases("gated")["qa"] == service.run(run)["release"])
     service.pushlive("cancel", run)
+
+
+def test_a_release_that_qa_took_back_is_not_promoted_to_live(service: Service) -> None:
+    for text in ("version 5", "version 6"):
+        service.push(web(text), text, "gated")
+        service.pushlive("promote", "gated", code=7)  # to qa
+    run, released = service.run("gated")["id"], service.releases("gated")
+    assert service.run(run)["gate"] == "live"
+    service.pushlive("revert", "gated", "--env", "qa", "--reason", "wrong prices")
+    why = f"r{released['qa']} was taken back in qa by first: wrong prices"
+    assert why in service.pushlive("promote", "gated", code=3).err
+    assert why in service.pushlive("status", "gated").out
+    assert why in service.pushlive("show", run).out
+    assert service.releases("gated")["live"] == released["live"]
+    service.pushlive("promote", run, "--force", "--reason", "the prices are live's own")
+    assert service.releases("gated")["live"] == released["qa"]
+    assert "the prices are live's own" in service.pushlive("audit", "gated").out

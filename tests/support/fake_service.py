@@ -46,6 +46,7 @@ class FakeService:
         self.pipelines = {"hello": ("hello", "main"), "shop": ("https://code.example/shop.git", "release")}
         self.pushes: list[Push] = []
         self.made: dict[str, Run] = {}
+        self.shown: dict[str, dict[str, Any]] = {}  # what ``show`` adds to a run
         self.acts: list[tuple[Any, ...]] = []
         self.traces: Counter[str] = Counter()
         self.recorded: list[tuple[Any, ...]] = []
@@ -123,8 +124,8 @@ class FakeService:
         return self._new(pipeline, Kind.REVERT, "b" * 40, by)
 
     def promote(self, pipeline: str, by: Who, *, run: int | None = None, environment: str = "",
-                release: int | None = None) -> Run:  # fmt: skip
-        self._act("promote", pipeline, by, run, environment, release)
+                release: int | None = None, force: bool = False, reason: str = "") -> Run:  # fmt: skip
+        self._act("promote", pipeline, by, run, environment, release, *([reason] if force else []))
         return self.made[f"{pipeline}#{run}"] if run else next(iter(self.made.values()))
 
     def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
@@ -172,7 +173,8 @@ class FakeService:
         number = number or max((r.number for r in self.made.values()), default=0)
         timing = {"queue": 0.2, "human": 0.0, "machine": 1.5, "deploy": 1.0, "whole": 1.7, "over": "",
                   "budget": {"deploy": 300.0, "whole": 600.0}}  # fmt: skip
-        return {"run": summary(self.run(pipeline, number)), "timing": timing, "release": None}
+        run = self.run(pipeline, number)
+        return {"run": summary(run) | self.shown.get(run.id, {}), "timing": timing, "release": None}
 
     def run(self, pipeline: str, number: int) -> Run:
         self._up()

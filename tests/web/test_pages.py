@@ -193,6 +193,28 @@ def test_a_button_is_bound_to_what_was_shown(inside, service):
     assert service.acts == []
 
 
+def test_what_was_taken_back_is_promoted_only_by_force_and_with_a_reason(inside, service):
+    run = waiting(service)
+    service.shown[run.id] = {
+        "taken_back": {
+            "environment": "qa",
+            "run": 41,
+            "text": "r18 was taken back in qa by ada: slow",
+            "again": "pushlive revert hello --env qa --to r18",
+            "force": "pushlive promote 'hello#42' --force --reason TEXT",
+        }
+    }
+    assert "r18 was taken back in qa by ada: slow" in inside.get(f"/runs/hello/{run.number}").text
+    path = f"/runs/hello/{run.number}/promote"
+    page = inside.get(path).text
+    assert "r18 was taken back in qa by ada: slow." in page
+    assert "required" in page
+    before = hidden(page) | {"taken_back": "40"}
+    assert inside.post(path, data=before | {"reason": "urgent"}).status_code == 409, "another revert came"
+    assert inside.post(path, data=hidden(page) | {"reason": "urgent"}).status_code == 303
+    assert service.acts == [("promote", "hello", "developer", 42, "live", 18, "urgent")]
+
+
 def test_each_button_reaches_the_service(inside, service):
     run = waiting(service)
     for path in (

@@ -35,7 +35,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/promote")
     def promote(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = fields({"run": int, "environment": str, "release": int})
+        kinds = {"run": int, "environment": str, "release": int, "force": bool, "reason": str}
+        wanted = acting_reason(fields(kinds))
         return run_accepted(service.promote(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/hold")

@@ -20,6 +20,7 @@ class Confirm:
     button: str
     danger: bool = False
     reason: bool = False  # whether to ask for a reason
+    must_say: bool = False  # whether there must be one
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -101,13 +102,7 @@ def on_run(run: dict[str, Any], act: str) -> Confirm:
     """``run``: a run's summary. Raises RequestError if ``act`` is not possible now."""
     ident, what = run["id"], f"{run['short']} “{run['message']}”"
     if act == "promote" and run["state"] == "waiting":
-        release = f"r{run['release']}"
-        return Confirm(
-            f"Promote {ident} to {run['gate']}",
-            (f"{run['gate']} gets {release}: {what}. It is the same image that ran in the stages before.",),
-            f"Promote {release} to {run['gate']}",
-            fields={"release": str(run["release"]), "gate": run["gate"]},
-        )
+        return _promote(run, what)
     if act == "cancel" and run["state"] != "ended":
         return Confirm(
             f"Cancel {ident}",
@@ -122,6 +117,29 @@ def on_run(run: dict[str, Any], act: str) -> Confirm:
         return Confirm(f"Retry {ident}", (f"A new run of {what} goes through all stages.",), "Retry")
     raise RequestError(
         f"{act} is not possible for {ident} now: it is {run['state']}", advice="Reload the page of the run."
+    )
+
+
+def _promote(run: dict[str, Any], what: str) -> Confirm:
+    gate, release, back = run["gate"], f"r{run['release']}", run.get("taken_back")
+    gets = f"{gate} gets {release}: {what}. It is the same image that ran in the stages before."
+    fields = {"release": str(run["release"]), "gate": gate}
+    if not back:
+        return Confirm(
+            f"Promote {run['id']} to {gate}", (gets,), f"Promote {release} to {gate}", fields=fields
+        )
+    return Confirm(
+        f"Force {run['id']} into {gate}",
+        (
+            f"{back['text']}.",
+            f"Usually {back['environment']} gets it again first: {back['again']}.",
+            f"If you force it, {gets}",
+        ),
+        f"Force {release} into {gate}",
+        danger=True,
+        reason=True,
+        must_say=True,
+        fields=fields | {"taken_back": str(back["run"])},
     )
 
 
@@ -161,7 +179,11 @@ def perform_on_run(
     pipeline, number = run["pipeline"], run["number"]
     if act == "promote":
         gate, release = run["gate"], run["release"]
-        return service.promote(pipeline, by, run=number, environment=gate, release=release).id
+        reason = form.get("reason", "").strip()[:200]
+        force = "taken_back" in now.fields
+        return service.promote(
+            pipeline, by, run=number, environment=gate, release=release, force=force, reason=reason
+        ).id
     if act == "cancel":
         return service.cancel(pipeline, number, by).id
     return service.retry(pipeline, number, by).id

@@ -129,6 +129,16 @@ def test_promote_accepts_a_runs_name(stub: Stub, pushlive: Callable[..., Told]) 
     assert _posted(stub)[0][1]["run"] == 42
 
 
+def test_a_promotion_is_forced_only_with_a_reason(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.waits()
+    told = pushlive("promote", "hello#42", "--force")
+    assert told.code == 2
+    assert "--force needs a reason" in told.err
+    assert not _posted(stub)
+    assert pushlive("promote", "hello#42", "--force", "--reason", "urgent", "--no-wait").code == 0
+    assert {"force": True, "reason": "urgent"}.items() <= _posted(stub)[0][1].items()
+
+
 def test_promote_without_a_waiting_run_is_refused(stub: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("promote", "hello")
     assert told.code == 3

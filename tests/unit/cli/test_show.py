@@ -95,5 +95,15 @@ def test_the_next_command_fits_the_runs_state() -> None:
     assert "promote 'hello#42'" in next_lines(run(state="waiting", gate="live"), plain)[0]
     held = run(state="waiting", gate="qa", held=True)
     assert next_lines(held, plain) == ["pushlive resume hello --env qa lifts the hold"]
+    again, force = (
+        "pushlive revert hello --env qa --to r17",
+        "pushlive promote 'hello#42' --force --reason TEXT",
+    )
+    back = {"text": "r17 was taken back in qa by ann: slow", "again": again, "force": force}
+    assert next_lines(run(state="waiting", gate="live", taken_back=back), plain) == [
+        back["text"],
+        f"{again} puts it back there",
+        f"{force} promotes it all the same",
+    ]
     assert "logs 'hello#42'" in next_lines(run(outcome="failed"), plain)[0]
     assert next_lines(run(revert=False), plain) == []
