@@ -6,9 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import TypeVar
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
 from selenium import webdriver
@@ -21,7 +19,10 @@ from selenium.webdriver.common.by import By
 
 from pipeline.runtime.embedded_store import EmbeddedStore, url
 from tests.story.conftest import World
+from tests.support.ports import free_port
 from webhooks.app import create_app
+from webhooks.server import Server
+from webhooks.site import Site
 
 T = TypeVar("T")
 SHY = [
@@ -35,17 +36,6 @@ SHY = [
     "--disable-sync",
     "--window-size=1200,900",
 ]
-
-
-class Threaded(ThreadingMixIn, WSGIServer):
-    """A browser opens connections in advance; one of them must not block the others."""
-
-    daemon_threads = True
-
-
-class Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        return
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +62,15 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def address(world: World, tmp_path: Path) -> Iterator[str]:
     app = create_app(world.commands, world.settings, lambda name: tmp_path / name)
-    server = make_server("127.0.0.1", 0, app, server_class=Threaded, handler_class=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    listen = f"127.0.0.1:{free_port()}"
+    server = Server(listen, lambda: Site(app))
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    assert server.serving.wait(20)
+    yield f"http://{listen}"
+    server.stop()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def patiently(act: Callable[[], T]) -> T:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -46,17 +48,24 @@ class Site(Protocol):
 
 
 class Server:
-    """``listen``: ``address:port``. ``make_site`` is called once, when the address is taken."""
+    """``listen``: ``address:port``. ``make_site`` is called once, when the address is taken.
+
+    For other threads: ``serving`` is set once it accepts connections; then ``stop()`` ends it.
+    """
+
+    stop: Callable[[], object]
 
     def __init__(self, listen: str, make_site: Callable[[], Site], limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._buffered: Counter[str] = Counter()  # bytes of bodies in buffers, by sender
+        self.serving = threading.Event()
         self._listen, self._make_site = listen, make_site
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._idle: dict[str, dict[Connection, None]] = {}  # by sender, the longest idle first
 
     def run(self) -> None:
-        """Serves until SIGTERM or SIGINT. Raises ConfigError if the address cannot be used."""
+        """Serves until ``stop``, SIGTERM or SIGINT; a process hears of signals in its main thread alone. Raises
+        ConfigError if the address cannot be used."""
         return_freed_memory()
         with _bound(self._listen) as sock:
             self._address: tuple[str, int] = sock.getsockname()[:2]
@@ -66,9 +75,12 @@ class Server:
 
     async def _serve(self, sock: socket.socket) -> None:
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopped.set)
+        self.stop = partial(loop.call_soon_threadsafe, stopped.set)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stopped.set)
         server = await asyncio.start_server(self._connected, sock=sock, backlog=BACKLOG)
+        self.serving.set()
         await stopped.wait()
         server.close()
         await self._close_connections()
