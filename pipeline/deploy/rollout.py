@@ -199,7 +199,7 @@ class Rollout:
             self._keep_checks((), results)
             step.detail = f"{sum(check.ok for check in results)}/{len(self._config.smoke) + 1}"
             what = f"{self._name} {self._release.name}"
-            checker.must_pass(results, what, self._last_lines, "It got no traffic.")
+            checker.must_pass(results, self._spec, what, self._last_lines, "It got no traffic.")
 
     def _switch(self, may_enter: MayEnter) -> None:
         with self._context.step(self._name, "switch", SWITCH_TIMEOUT, self._engine_advice()) as step:
@@ -220,7 +220,7 @@ class Rollout:
             step.detail = f"{sum(check.ok for check in results)}/{len(results)}"
             what = f"{self._name} {self._release.name}, after the switch"
             traffic = "Traffic goes back to the release before it, if there is one."
-            checker.must_pass(results, what, self._last_lines, traffic)
+            checker.must_pass(results, self._spec, what, self._last_lines, traffic)
             self._record.verified(step)
 
     def _engine_advice(self) -> str:

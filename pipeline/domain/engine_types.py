@@ -21,6 +21,11 @@ class SlotRef:
     slot: Slot
     engine: str = DOCKER  # `Where.key`
 
+    @property
+    def output_command(self) -> str:
+        """The command that prints what the application wrote in this environment."""
+        return f"pushlive logs {self.pipeline} --app --env {self.environment}"
+
 
 @dataclass(frozen=True)
 class Login:

@@ -71,6 +71,11 @@ def test_the_answer_of_a_failing_health_path_is_shown(service: Service) -> None:
     said = service.push({**web(), "www/index.html": None, "www/other.html": "no index"}, "No page")
     assert "GET / answered 404" in said
     assert "┌─ dev/start failed · the application" in said
+    command = said.partition("├─ next")[2].partition("`pushlive ")[2].partition("`")[0]
+    shown = service.pushlive(*command.split()).out
+    assert "── dev r" in shown
+    assert ", failed)" in shown
+    assert "── live" not in shown
 
 
 def test_running_out_of_memory_is_named(service: Service) -> None:

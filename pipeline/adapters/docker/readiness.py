@@ -131,7 +131,8 @@ class Readiness:
 
     def _not_ready(self, one: _Replica, finding: Finding, waited: float) -> AppFailed:
         default = (
-            f"See its output below; `health` ({self._service.health}) and `ready` are set in pipelines.yaml."
+            f"`{self._spec.ref.output_command}` prints its output; `health` ({self._service.health}) and `ready` are "
+            "set in pipelines.yaml."
         )
         return AppFailed(
             f"{one.name} is not ready after {waited:.1f} s: {finding.text}.",

@@ -63,7 +63,8 @@ class ReadinessErrors:
         service = self._spec.config.service
         failure = telling_probe_failure(self._api.events("Pod", pod))
         advice = (
-            f"See its output below; check `health` ({service.health}), `port` and `ready` in pipelines.yaml."
+            f"`{self._spec.ref.output_command}` prints its output; check `health` ({service.health}), `port` and "
+            "`ready` in pipelines.yaml."
         )
         if failure is None:
             text = "its health path has not been checked yet"

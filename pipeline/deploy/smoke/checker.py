@@ -47,10 +47,16 @@ class Checker:
         return tuple(self._one(check, asker) for _ in range(times))
 
     def must_pass(
-        self, results: tuple[Check, ...], where: str, logs: Callable[[], tuple[str, ...]], traffic: str
+        self,
+        results: tuple[Check, ...],
+        spec: SlotSpec,
+        where: str,
+        logs: Callable[[], tuple[str, ...]],
+        traffic: str,
     ) -> None:
         """Raises AppFailed (WrongRelease) with the failing check of this checker's results and the container's last
-        lines. ``traffic``: a sentence that says where the traffic is now."""
+        lines. ``spec``: what was checked; ``where``: the same in words; ``traffic``: a sentence that says where the
+        traffic is now."""
         bad = next((check for check in results if not check.ok), None)
         if bad is None:
             return
@@ -58,7 +64,8 @@ class Checker:
         tried = f" ({bad.attempts} tries in {show_duration(bad.seconds)})" if bad.attempts > 1 else ""
         raise kind(
             f"{where}: {bad.asked} → {bad.answer}{tried}.",
-            advice=f"{traffic} Fix it and push again; the container is kept for a while: `pushlive logs --app`.",
+            advice=f"{traffic} Fix it and push again; the container is kept for a while, and "
+            f"`{spec.ref.output_command}` prints its output.",
             evidence=logs(),
         )
 

@@ -99,17 +99,18 @@ def test_an_answer_of_another_release_is_not_this_ones_failure(last: Answer, err
     one = checker(Engine(Answer(200, {}, b"", 0.0, "r1"), last))
     results = one.identity(SPEC, ROUTE)
     with pytest.raises(AppFailed) as raised:
-        one.must_pass(results, "dev r2", lambda: ("boom",), "No traffic went there.")
+        one.must_pass(results, SPEC, "dev r2", lambda: ("boom",), "No traffic went there.")
     assert type(raised.value) is error
     assert raised.value.evidence == ("boom",)
     assert raised.value.message.startswith("dev r2: GET /healthz → ")
+    assert f"`pushlive logs {SPEC.ref.pipeline} --app --env {SPEC.ref.environment}`" in raised.value.advice
 
 
 def test_what_passed_raises_nothing() -> None:
     one = checker(Engine(OK))
     results = one.identity(SPEC, ROUTE, 3)
     assert [found.ok for found in results] == [True] * 3
-    one.must_pass(results, "dev r2", tuple, "")
+    one.must_pass(results, SPEC, "dev r2", tuple, "")
 
 
 def test_an_engine_that_is_away_is_not_the_applications_fault() -> None:
@@ -155,7 +156,7 @@ def test_an_answer_of_the_proxy_although_the_containers_run_fails_and_says_so() 
     one = checker(Stopping(PROXY))
     results = one.identity(SPEC, ROUTE)
     with pytest.raises(WrongRelease, match="status 503 did not come from the application"):
-        one.must_pass(results, "dev r2", tuple, "")
+        one.must_pass(results, SPEC, "dev r2", tuple, "")
 
 
 def test_a_port_of_a_stopped_container_says_nothing_against_the_application() -> None:
