@@ -13,19 +13,22 @@ from rq.serializers import JSONSerializer
 
 from pipeline.adapters.queue import queue_names
 from pipeline.config.settings import Settings
+from pipeline.lib.retry import Backoff, poll
 from pipeline.runtime.bootstrap import redis_url
 from pipeline.runtime.supervisor import ForkedChild, Supervisor, stop
 from workers.jobs import STOPPING, OnlyOurJob
 
 GRACE = 25.0  # seconds that runs get to reach the end of their stage when the service stops
+STORE_WAIT = Backoff(0.1, ceiling=1.0)  # pauses until the store answers at the start
 WORKER_TTL = 30  # seconds; bounds how long a dead connection goes unnoticed
 
 log = logging.getLogger("pushlive.workers")
 
 
 def rq_worker(settings: Settings, name: str, queues: tuple[str, ...]) -> None:
-    """Takes jobs from the queues until SIGTERM."""
+    """Takes jobs from the queues until SIGTERM. Waits for a store that does not answer yet; the keeper reports it."""
     connection = redis.Redis.from_url(redis_url(settings))
+    poll(lambda: answers(connection), STORE_WAIT)
     worker = Worker(
         list(queues),
         name=f"{name}-{os.getpid()}-{time.time_ns() % 10**9}",
@@ -36,6 +39,14 @@ def rq_worker(settings: Settings, name: str, queues: tuple[str, ...]) -> None:
         log_job_description=False,
     )
     worker.work(logging_level="WARNING")
+
+
+def answers(connection: redis.Redis) -> bool:
+    """False while the store cannot be reached."""
+    try:
+        return bool(connection.ping())
+    except (redis.ConnectionError, redis.TimeoutError):
+        return False
 
 
 def run(children: list[ForkedChild]) -> None:

@@ -78,7 +78,7 @@ def _refuse_mixed(args: Namespace) -> None:
         raise UsageError(f"--rebuild and {other} cannot be combined.", advice="A release is never rebuilt.")
 
 
-@command("run the commit of a failed run again", RUN, WAIT, JSON)
+@command("repeat a run that has ended, such as a failed one", RUN, WAIT, JSON)
 def retry(context: Context) -> int:
     _, path = context.run_path(context.args.run)
     return _finish(context, context.ask("POST", f"{_numbered(context, path)}/retry"))

@@ -19,6 +19,7 @@ from pipeline.ports.inspection import DockerInfo, Inspection
 from pipeline.store import Store
 
 Check = dict[str, Any]
+_LIVE_RESTORE = 'Set `"live-restore": true` in /etc/docker/daemon.json, then run `systemctl reload docker`.'
 
 
 def _check(name: str, ok: bool, text: str, advice: str = "") -> Check:
@@ -154,7 +155,7 @@ def _engine(needed: bool, inspection: Inspection) -> Iterator[Check]:
         )
         yield {
             **_check("live-restore", True, text),
-            "advice": "" if live else "Set it in /etc/docker/daemon.json.",
+            "advice": "" if live else _LIVE_RESTORE,
         }
 
 

@@ -111,10 +111,12 @@ class Commands(Refusals):
         again: str = "",
     ) -> Run:
         """Puts the previous good release, or ``to``, back. Sets a hold and a quarantine, and stops the run that is at
-        work in that environment. Raises RequestError if there is nothing to go back to, and Forbidden if a developer
-        names a release that was never good there."""
+        work in that environment. Raises RequestError if there is nothing to go back to, NotFound for an unknown
+        release, and Forbidden if a developer names one that was never good there."""
         self.insist_on_store()  # first: without records there seems to be nothing to go back to
         digest, name = self._environment_name(pipeline, environment)
+        if to is not None:
+            self._store.release(pipeline, to)  # one that does not exist is not called unverified
         permissions.refuse_skipping(self._store.environment(pipeline, name), to, audit_chain.actor(by))
         self._refuse_unready(pipeline, name, to)
         now, who = self._clock.now(), audit_chain.actor(by).name

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import TokenExpired
 from pipeline.lib.secret import Secret
-from pipeline.secrets.rules import check_name, check_word
+from pipeline.secrets.rules import check_name, check_value, check_word
 from pipeline.service.audited import Audited
 from pipeline.store import Token
 
@@ -25,6 +25,7 @@ class Credentials(Audited):
         check_name(name)
         known = self._known(self._config(), pipeline)
         self._environment_name(pipeline, environment)
+        check_value(name, value)  # before the words: an empty text occurs in every word
         check_word(name, value, (pipeline, *known.environments))
         now = self._clock.now()
         version = self._vault.put(pipeline, name, value, environment=environment, by=by, now=now)

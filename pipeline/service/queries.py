@@ -171,7 +171,10 @@ class Queries:
                 yield None
 
     def log(self, pipeline: str, number: int, stage: str = "") -> Iterator[str]:
-        self._store.run(pipeline, number)
+        """The stored lines, or those of one stage. Raises NotFound if the run has no such stage."""
+        run = self._store.run(pipeline, number)
+        if stage and stage not in run.stages:
+            raise NotFound(f"{run.id} has no stage {stage!r}.", advice=f"It has: {', '.join(run.stages)}.")
         return file.read(file.path(self._settings.data, pipeline, number), stage)
 
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:

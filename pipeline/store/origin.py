@@ -35,7 +35,8 @@ class Beside:
                 f"{start}but it is not new: {'; '.join((*self.found, *self.unseen))}.",
                 advice="What serves keeps serving, and nothing is deployed, rerouted or removed until you decide. "
                 "`pushlive adopt` takes up what is there. To return to a backup instead: `pushlive down`, move the "
-                "data folder away, `pushlive restore FILE`, `pushlive up`.",
+                "data folder away, `pushlive restore FILE`, `pushlive up`. If another service on this machine manages "
+                "it, stop this one and give it a PUSHLIVE_INSTANCE of its own.",
             )
         if self.unseen:
             return StoreUnknown(

@@ -40,7 +40,10 @@ class Records:
         key = self.key("releases", pipeline)
         text = client.hget(key, str(number))
         if not text:
-            raise NotFound(f"there is no release {pipeline} r{number}.")
+            raise NotFound(
+                f"there is no release r{number} of {pipeline}.",
+                advice=f"`pushlive runs {pipeline}` lists them.",
+            )
         return read(Release, text, key, str(number))
 
     def environment(self, client: Any, pipeline: str, name: str) -> Environment:

@@ -310,3 +310,18 @@ def test_a_head_that_a_fetch_found_is_not_said_to_be_the_earlier_pushers(world):
 def test_the_store_knows_every_id_that_the_api_lets_through(world, after):
     run = world.push("one")
     assert list(world.commands.follow("hello", run.number, after)) == []
+
+
+def test_the_log_of_one_stage_names_the_stages_if_there_is_no_such_one(world):
+    run = world.push("one")
+    assert list(world.commands.log("hello", run.number, "dev"))
+    with pytest.raises(NotFound, match="has no stage 'prod'") as raised:
+        world.commands.log("hello", run.number, "prod")
+    assert raised.value.advice == "It has: build, dev, qa, live."
+
+
+def test_a_revert_to_an_unknown_release_says_where_they_are_listed(world):
+    world.push("one")
+    with pytest.raises(NotFound, match="there is no release r77 of hello") as raised:
+        world.commands.revert("hello", "ann", to=77)
+    assert raised.value.advice == "`pushlive runs hello` lists them."

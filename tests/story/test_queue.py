@@ -6,6 +6,7 @@ import logging
 import pickle
 import secrets
 import signal
+from pathlib import Path
 
 import pytest
 import redis
@@ -14,8 +15,12 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from pipeline.adapters.queue import JOB, RqQueue, queue_names
+from pipeline.config.settings import Settings
 from pipeline.domain.run import Outcome
-from workers import jobs
+from pipeline.runtime.embedded_store import EmbeddedStore, url
+from pipeline.runtime.supervisor import ForkedChild, stop
+from tests.support.waiting import until
+from workers import jobs, pool
 from workers.jobs import OnlyOurJob
 
 
@@ -138,3 +143,28 @@ def test_fault_42_a_worker_that_died_right_after_taking_the_lease_costs_no_attem
     assert world.queue.notified == [("hello", False)]
     world.work()
     assert (world.run(run.number).outcome, world.run(run.number).attempts) == (Outcome.LIVE, 1)
+
+
+def test_a_worker_that_starts_before_its_store_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked, answers = tmp_path / "asked", pool.answers
+
+    def note(connection: redis.Redis) -> bool:
+        found = answers(connection)
+        asked.touch()
+        return found
+
+    monkeypatch.setattr(pool, "answers", note)
+    embedded = EmbeddedStore(tmp_path)
+    child = ForkedChild("worker", lambda: pool.rq_worker(Settings(data=tmp_path), "w", ("q",)))
+    child.start()
+    try:
+        until(asked.exists)
+        assert child.running
+        embedded.start()
+        until(lambda: Worker.all(connection=redis.Redis.from_url(url(tmp_path))))
+    finally:
+        stop([child], 10)
+        embedded.stop()
+    assert "Traceback" not in capfd.readouterr().err

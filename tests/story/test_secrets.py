@@ -390,3 +390,8 @@ def test_a_word_of_pushlives_own_messages_is_refused_as_a_value(world, word):
     with pytest.raises(ConfigError, match="own messages"):
         world.commands.set_secret("hello", "ann", "MODE", Secret(word))
     assert "MODE" not in {one["name"] for one in world.commands.secrets("hello")}
+
+
+def test_an_empty_value_is_called_empty(world):
+    with pytest.raises(ConfigError, match="the value of MODE is empty"):
+        world.commands.set_secret("hello", "ann", "MODE", Secret(""))

@@ -136,3 +136,7 @@ def test_the_result_loads_for_any_folder_branch_and_dockerfile(
 def test_names_that_yaml_reads_as_other_types_are_quoted(name: str) -> None:
     assert made(Path("/nonexistent"), name)[0] == name
     assert made(Path("/nonexistent"), name)[1].source.repository == name
+
+
+def test_it_names_no_file_that_is_only_in_this_repository(tmp_path: Path) -> None:
+    assert "$schema" not in starter(tmp_path)
