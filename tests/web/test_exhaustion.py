@@ -66,6 +66,9 @@ ATTACKS = {
     "followed runs": Attack(
         b"GET /api/runs/hello/latest/events HTTP/1.1\r\n" + HOST + AS_VIEWER + b"\r\n", b""
     ),
+    "downloads, not read": Attack(
+        b"GET /api/pipelines/hello/output?lines=10000 HTTP/1.1\r\n" + HOST + AS_VIEWER + b"\r\n", b""
+    ),
     "chunks of one byte": Attack(
         b"POST /hooks/github HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n",
         b"1\r\nx\r\n" * 9000,

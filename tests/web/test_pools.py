@@ -92,6 +92,28 @@ def test_more_than_may_wait_is_refused_and_one_that_waits_too_long(waiting):
     run(test())
 
 
+@pytest.mark.parametrize("many", [ANN, Sender(BOB.address, "eve")])
+def test_a_full_waiting_room_is_at_the_cost_of_who_fills_it(many):
+    async def test() -> None:
+        pool, gate = Pool("test", PoolSize(threads=1, waiting=4, by_address=1, by_token=1)), Gate()
+        first = asyncio.create_task(pool.run(many, gate, 10))
+        await until_waiting()
+        crowd = [asyncio.create_task(pool.run(many, lambda: "crowd", 10)) for _ in range(4)]
+        await until_waiting()
+        with pytest.raises(Busy):
+            await pool.run(many, lambda: "never", 10)
+        other = asyncio.create_task(pool.run(BOB, lambda: "other", 10))
+        await until_waiting()
+        gate.open.set()
+        assert await first == "done"
+        assert await other == "other"
+        ends = await asyncio.gather(*crowd, return_exceptions=True)
+        assert [end for end in ends if end != "crowd"] == [ends[3]]
+        assert isinstance(ends[3], Busy)
+
+    run(test())
+
+
 def test_an_exception_reaches_the_request_and_frees_the_thread():
     async def test() -> None:
         pool = Pool("test", PoolSize(threads=1, waiting=1, by_address=1, by_token=1))

@@ -59,11 +59,11 @@ class Pool:
         self._start_next()
         try:
             if not turn.done() and sum(map(len, self._waiting.values())) > self._size.waiting:
-                raise Busy
+                self._send_one_away(sender)
             async with asyncio.timeout(seconds):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._release(sender)
             else:
                 turn.cancel()
@@ -71,6 +71,24 @@ class Pool:
             if isinstance(error, TimeoutError):
                 raise Busy from error
             raise
+
+    def _send_one_away(self, newcomer: Sender) -> None:
+        """The last request of whom most wait for, by address and then by token. Raises Busy if that is the newcomer."""
+        by_address: Counter[str] = Counter()
+        for sender, turns in self._waiting.items():
+            by_address[sender.address] += len(turns)
+        most = max(by_address.values())
+        if by_address[newcomer.address] == most:
+            candidates = [sender for sender in self._waiting if sender.address == newcomer.address]
+        else:
+            candidates = [sender for sender in self._waiting if by_address[sender.address] == most]
+        longest = max(candidates, key=lambda sender: (len(self._waiting[sender]), sender == newcomer))
+        if longest == newcomer:
+            raise Busy
+        last = self._waiting[longest].pop()
+        self._forget(longest)
+        if not last.done():  # it may just have stopped waiting
+            last.set_exception(Busy())
 
     def _start_next(self) -> None:
         while self._running < self._size.threads and (sender := self._next()):
