@@ -78,10 +78,31 @@ def _refuse_mixed(args: Namespace) -> None:
         raise UsageError(f"--rebuild and {other} cannot be combined.", advice="A release is never rebuilt.")
 
 
-@command("repeat a run that has ended, such as a failed one", RUN, WAIT, JSON)
+@command(
+    "repeat a run that has ended, such as a failed one",
+    RUN,
+    argument(
+        "--over",
+        action=Given,
+        default="",
+        metavar="RUN",
+        help="although that newer run serves or is on its way",
+    ),
+    WAIT,
+    JSON,
+)
 def retry(context: Context) -> int:
-    _, path = context.run_path(context.args.run)
-    return _finish(context, context.ask("POST", f"{_numbered(context, path)}/retry"))
+    name, path = context.run_path(context.args.run)
+    body = {"over": _newer(name, context.args.over)} if context.args.over else None
+    return _finish(context, context.ask("POST", f"{_numbered(context, path)}/retry", body))
+
+
+def _newer(pipeline: str, text: str) -> int:
+    """The number in ``--over hello#43``. Raises UsageError."""
+    name, number = reference([text])
+    if number is None or name not in ("", pipeline):
+        raise UsageError(f"--over {text!r} is not a run of {pipeline}.", advice=f"Write '{pipeline}#43'.")
+    return number
 
 
 @command("end a run; what is live stays live", RUN, JSON)

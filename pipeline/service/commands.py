@@ -3,7 +3,7 @@ work itself."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.deploy import admission
@@ -15,6 +15,14 @@ from pipeline.errors import RequestError
 from pipeline.service import permissions, transactions
 from pipeline.service.refusals import Refusals
 from pipeline.store import Transaction
+
+
+@dataclass(frozen=True)
+class Again:
+    """The run that is repeated, and the number of the newer one that this may take back."""
+
+    run: Run
+    over: int | None
 
 
 class Commands(Refusals):
@@ -58,7 +66,7 @@ class Commands(Refusals):
         release: int | None = None,
         config: str = "",
         rebuild: bool = False,
-        again: str = "",
+        again: Again | None = None,
     ) -> Run:
         """A run at a person's request: of the branch's head, a commit, a release as it is, or a changed configuration
         (its text) with the image of that release (default: the live one). ``again``: the run that this repeats. Raises
@@ -108,7 +116,7 @@ class Commands(Refusals):
         environment: str = "",
         to: int | None = None,
         reason: str = "",
-        again: str = "",
+        again: Again | None = None,
     ) -> Run:
         """Puts the previous good release, or ``to``, back. Sets a hold and a quarantine, and stops the run that is at
         work in that environment. Raises RequestError if there is nothing to go back to, NotFound for an unknown
@@ -122,6 +130,7 @@ class Commands(Refusals):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
+            _refuse_overtaken(tx, again)
             run = transactions.revert(tx, name, to, by=who, reason=reason, digest=digest, now=now)
             tx.record(
                 self._entry(by, "retry" if again else "revert", run, environment=name, detail=_repeats(again))
@@ -225,19 +234,22 @@ class Commands(Refusals):
 
         return self._acted(pipeline, act, notify=False)
 
-    def retry(self, pipeline: str, number: int, by: Who) -> Run:
-        """A new run with the same commit, release, configuration or revert."""
+    def retry(self, pipeline: str, number: int, by: Who, *, over: int | None = None) -> Run:
+        """A new run of the same commit or release with the current configuration, of the same configuration that was
+        sent, or the same revert. ``over``: the number of the newer run that it may take back. Raises RequestError if
+        it would take back another one."""
         run = self._store.run(pipeline, number)
         if run.state != State.ENDED:
             raise RequestError(f"{run.id} has not ended yet.", advice=f"`pushlive follow {run.id}`.")
+        again = Again(run, over)
         if run.kind == Kind.REVERT:
-            return self.revert(pipeline, by, environment=run.stages[0], to=run.release, again=run.id)
+            return self.revert(pipeline, by, environment=run.stages[0], to=run.release, again=again)
         if run.from_release is not None:
             config = self._store.config(run.config)
-            return self.deploy(pipeline, by, release=run.from_release, config=config, again=run.id)
+            return self.deploy(pipeline, by, release=run.from_release, config=config, again=again)
         if run.stages[0] != "build":
-            return self.deploy(pipeline, by, release=run.release, again=run.id)
-        return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild, again=run.id)
+            return self.deploy(pipeline, by, release=run.release, again=again)
+        return self.deploy(pipeline, by, commit=run.commit, rebuild=run.rebuild, again=again)
 
     def doctor(self) -> list[dict[str, Any]]:
         """Every check with its result: ``{"name", "ok", "text", "advice"}``."""
@@ -264,8 +276,9 @@ class Commands(Refusals):
     def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:
         return Run(pipeline, 0, kind, "", "", digest, stages, self._clock.now(), by=by)
 
-    def _ask(self, template: Run, text: str, by: Who, again: str = "") -> Run:
+    def _ask(self, template: Run, text: str, by: Who, again: Again | None = None) -> Run:
         def act(tx: Transaction) -> Run:
+            _refuse_overtaken(tx, again)
             run = admission.ask(tx, template, text)
             tx.record(self._entry(by, "retry" if again else "deploy", run, detail=_repeats(again) or text))
             return run
@@ -273,5 +286,10 @@ class Commands(Refusals):
         return self._acted(template.pipeline, act)
 
 
-def _repeats(run: str) -> str:
-    return f"as {run} was" if run else ""
+def _repeats(again: Again | None) -> str:
+    return f"as {again.run.id} was" if again else ""
+
+
+def _refuse_overtaken(tx: Transaction, again: Again | None) -> None:
+    if again:
+        transactions.refuse_overtaken(tx, again.run, again.over)

@@ -7,10 +7,11 @@ Every function reads and writes through its transaction only, so that it can be 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy import admission
-from pipeline.domain import gates, slots, taken_back
+from pipeline.domain import gates, overtaken, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
@@ -59,6 +60,21 @@ def _tell_waiting(tx: Transaction, reverting: Environment, now: float) -> None:
             if found:
                 text = f"{found.why}. It does not go to {found.to} now. {found.advice}"
                 tx.event(run.number, Event("warning", now, text, run.gate))
+
+
+def refuse_overtaken(tx: Transaction, run: Run, over: int | None) -> None:
+    """Raises RequestError if a retry of that run would take a newer one back, unless that is the run ``over``, which
+    the person was shown."""
+    environment = next(iter(tx.existing(run.stages[-1:])), None)
+    serving: Release | None = None
+    placed: Run | None = None
+    if environment and environment.active and environment.serving is not None:
+        with suppress(NotFound):  # it was lost with an earlier store
+            serving = tx.release(environment.serving)
+            placed = tx.run(environment.slots[environment.active].run)
+    found = overtaken.newer(run, environment, serving, placed, tx.open())
+    if found and found.number != over:
+        raise RequestError(f"{found.why}.", advice=f"If that is what you want: `{found.command}`.")
 
 
 def hold(tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float) -> None:

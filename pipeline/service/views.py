@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.domain import budget, slots, taken_back
+from pipeline.domain import budget, overtaken, slots, taken_back
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
@@ -33,7 +34,7 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
     gate = store.environment(run.pipeline, run.gate) if run.gate else None
     held = bool(gate and gate.hold)
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
-    shown["taken_back"] = obstacle_of(store, run)
+    shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
     return {"run": shown, "timing": timing, "release": release}
 
 
@@ -54,6 +55,21 @@ def obstacle_of(store: Store, run: Run) -> dict[str, Any] | None:
         "again": found.again,
         "force": found.force,
     }
+
+
+def newer_than(store: Store, run: Run) -> dict[str, Any] | None:
+    """What a retry of an ended run would take back: ``{"run", "text", "command"}``, None if nothing."""
+    if run.state != State.ENDED:
+        return None
+    environment = store.environment(run.pipeline, run.stages[-1])
+    serving: Release | None = None
+    placed: Run | None = None
+    if environment and environment.active and environment.serving is not None:
+        with suppress(NotFound):
+            serving = store.release(run.pipeline, environment.serving)
+            placed = store.run(run.pipeline, environment.slots[environment.active].run)
+    found = overtaken.newer(run, environment, serving, placed, store.open_runs(run.pipeline))
+    return {"run": found.number, "text": found.why, "command": found.command} if found else None
 
 
 def _can_revert(store: Store, run: Run) -> bool:

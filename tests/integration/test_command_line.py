@@ -147,7 +147,12 @@ def test_a_short_id_is_never_the_branch_of_that_name(service: Service) -> None:
 
 
 def test_retry_repeats_the_same_commit(service: Service) -> None:
-    done = service.pushlive("retry", "hello#2", code=1)
+    newer = service.run()["id"]
+    refused = service.pushlive("retry", "hello#2", code=3)
+    assert f"{newer} (r" in refused.err
+    assert "is newer than hello#2 and serves live." in refused.err
+    assert f"pushlive retry 'hello#2' --over '{newer}'" in refused.err
+    done = service.pushlive("retry", "hello#2", "--over", newer, code=1)
     run = service.run()
     assert (run["kind"], run["commit"]) == ("deploy", service.run("hello#2")["commit"])
     assert "exited with code 9" in done.out

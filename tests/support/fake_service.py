@@ -147,8 +147,8 @@ class FakeService:
             raise RequestError(f"{run.id} has ended", advice="There is nothing to cancel.")
         return run
 
-    def retry(self, pipeline: str, number: int, by: Who) -> Run:
-        self._act("retry", pipeline, number, by)
+    def retry(self, pipeline: str, number: int, by: Who, *, over: int | None = None) -> Run:
+        self._act("retry", pipeline, number, by, *([over] if over else []))
         return self._new(pipeline, Kind.DEPLOY, self.run(pipeline, number).commit, by)
 
     def plan(self, text: str) -> dict[str, Any]:

@@ -215,6 +215,25 @@ def test_what_was_taken_back_is_promoted_only_by_force_and_with_a_reason(inside,
     assert service.acts == [("promote", "hello", "developer", 42, "live", 18, "urgent")]
 
 
+def test_a_retry_says_what_it_takes_back_and_is_bound_to_it(inside, service):
+    run = waiting(service)
+    service.made[run.id] = replace(run, state=State.ENDED, outcome=Outcome.CANCELLED, gate="")
+    newer = {
+        "run": 43,
+        "text": "hello#43 is newer than hello#42 and serves live",
+        "command": "pushlive retry",
+    }
+    service.shown[run.id] = {"newer": newer}
+    path = f"/runs/hello/{run.number}/retry"
+    page = inside.get(path).text
+    assert "hello#43 is newer than hello#42 and serves live." in page
+    assert "with the current pipelines.yaml" in page
+    service.shown[run.id] = {"newer": newer | {"run": 44}}
+    assert inside.post(path, data=hidden(page)).status_code == 409
+    assert inside.post(path, data=hidden(inside.get(path).text)).status_code == 303
+    assert service.acts == [("retry", "hello", 42, "developer", 44)]
+
+
 def test_each_button_reaches_the_service(inside, service):
     run = waiting(service)
     for path in (

@@ -12,7 +12,7 @@ from pipeline.domain.run import Run
 from pipeline.errors import PushliveError
 from pipeline.lib import codec
 from webhooks import event_lines
-from webhooks.api.parameters import event_id, limit, run_number
+from webhooks.api.parameters import event_id, fields, limit, run_number
 from webhooks.api.replies import run_accepted, text
 from webhooks.context import WebContext
 from webhooks.security.auth import bearer, still_valid
@@ -50,7 +50,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/runs/<pipeline>/<number>/retry")
     def retry(pipeline: str, number: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        return run_accepted(web.service.retry(pipeline, run_number(web, pipeline, number), by))
+        wanted = fields({"over": int})
+        return run_accepted(web.service.retry(pipeline, run_number(web, pipeline, number), by, **wanted))
 
 
 def log_response(web: WebContext, pipeline: str, number: str) -> Response:

@@ -114,10 +114,23 @@ def on_run(run: dict[str, Any], act: str) -> Confirm:
             danger=True,
         )
     if act == "retry" and run["state"] == "ended":
-        return Confirm(f"Retry {ident}", (f"A new run of {what} goes through all stages.",), "Retry")
+        return _retry(run, what)
     raise RequestError(
         f"{act} is not possible for {ident} now: it is {run['state']}", advice="Reload the page of the run."
     )
+
+
+def _retry(run: dict[str, Any], what: str) -> Confirm:
+    newer = run.get("newer")
+    goes = f"A new run of {what} goes through all stages, with the current pipelines.yaml."
+    if run["kind"] == "revert":
+        goes = f"{run['stages'][-1]} goes back to r{run['release']} again."
+    elif run.get("from_release") is not None:
+        goes = f"A new run of {what} goes through all stages, with the configuration that was sent."
+    if not newer:
+        return Confirm(f"Retry {run['id']}", (goes,), "Retry")
+    fields = {"over": str(newer["run"])}
+    return Confirm(f"Retry {run['id']}", (f"{newer['text']}.", goes), "Retry", danger=True, fields=fields)
 
 
 def _promote(run: dict[str, Any], what: str) -> Confirm:
@@ -186,4 +199,5 @@ def perform_on_run(
         ).id
     if act == "cancel":
         return service.cancel(pipeline, number, by).id
-    return service.retry(pipeline, number, by).id
+    over = int(now.fields["over"]) if "over" in now.fields else None
+    return service.retry(pipeline, number, by, over=over).id

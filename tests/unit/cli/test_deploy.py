@@ -179,6 +179,15 @@ def test_run_0_is_not_the_latest_one(stub: Stub, pushlive: Callable[..., Told]) 
     assert [path for method, path, _ in stub.asked if method == "POST"] == ["/api/runs/hello/0/cancel"]
 
 
+def test_a_retry_over_a_newer_run_names_it(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    assert pushlive("retry", "hello#42", "--over", "hello#43", "--no-wait").code == 0
+    assert _posted(stub) == [("/api/runs/hello/42/retry", {"over": 43})]
+    for text in ("shop#43", "hello"):
+        told = pushlive("retry", "hello#42", "--over", text)
+        assert told.code == 2
+        assert "is not a run of hello" in told.err
+
+
 def test_retry_and_cancel_name_the_latest_run(stub: Stub, pushlive: Callable[..., Told]) -> None:
     assert pushlive("retry", "hello").code == 0
     assert pushlive("cancel", "hello").code == 0

@@ -1,0 +1,88 @@
+"""A retry repeats a run; it takes nothing newer back without being told to."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.domain.run import Outcome
+from pipeline.errors import RequestError
+
+
+@pytest.fixture
+def overtaken(world):
+    """v2 was cancelled, v3 is live."""
+    world.push("one")
+    cancelled = world.accept(world.commit("two"))
+    world.commands.cancel("hello", cancelled.number, "ann")
+    world.push("three")
+    assert world.serving()["live"] == 2
+    return world
+
+
+def test_a_retry_that_would_take_live_back_is_refused_and_names_what(overtaken):
+    newer = overtaken.commands.show("hello", 2)["run"]["newer"]
+    assert newer["run"] == 3
+    with pytest.raises(
+        RequestError, match=r"hello#3 .r2, .* “three”. is newer than hello#2 and serves live"
+    ) as refused:
+        overtaken.commands.retry("hello", 2, "ann")
+    assert "`pushlive retry 'hello#2' --over 'hello#3'`" in refused.value.advice
+    assert overtaken.run(3).outcome == Outcome.LIVE
+    assert [run.number for run in overtaken.store.recent("hello", 9)] == [3, 2, 1]
+
+
+def test_it_is_done_over_the_run_that_was_shown_and_no_other(overtaken):
+    overtaken.push("four")
+    with pytest.raises(RequestError, match=r"hello#4"):
+        overtaken.commands.retry("hello", 2, "ann", over=3)
+    again = overtaken.commands.retry("hello", 2, "ann", over=4)
+    overtaken.work()
+    assert overtaken.run(again.number).outcome == Outcome.LIVE
+    serving = overtaken.store.release("hello", overtaken.serving()["live"])
+    assert serving.commit == overtaken.run(2).commit
+
+
+def test_a_newer_run_on_its_way_is_not_overtaken_either(world):
+    world.push("one")
+    failed = world.accept(world.commit("two"))
+    world.commands.cancel("hello", failed.number, "ann")
+    world.commands.hold("hello", "ann")
+    world.push("three")
+    with pytest.raises(RequestError, match=r"hello#3 .* is on its way to live"):
+        world.commands.retry("hello", 2, "ann")
+
+
+def test_nothing_is_asked_if_only_older_runs_serve(overtaken):
+    assert overtaken.revert().release == 1
+    assert overtaken.commands.show("hello", 2)["run"]["newer"] is None
+    assert overtaken.commands.retry("hello", 2, "ann").commit == overtaken.run(2).commit
+
+
+def test_an_older_release_that_a_person_deployed_since_is_not_taken_back_silently(overtaken):
+    deployed = overtaken.commands.deploy("hello", "bo", release=1)
+    overtaken.work()
+    assert overtaken.serving()["live"] == 1
+    with pytest.raises(RequestError, match=rf"hello#{deployed.number} .r1"):
+        overtaken.commands.retry("hello", 2, "ann")
+
+
+def test_the_retry_of_an_old_revert_takes_nothing_newer_back(world):
+    world.push("one")
+    world.push("two")
+    reverted = world.revert()
+    world.commands.resume("hello", "ann")
+    world.push("three")
+    with pytest.raises(RequestError, match=r"hello#4 \(r3"):
+        world.commands.retry("hello", reverted.number, "ann")
+    assert world.environment("live").hold is None
+    world.commands.retry("hello", reverted.number, "ann", over=4)
+    world.work()
+    assert world.serving()["live"] == 1
+
+
+def test_a_retry_takes_the_current_configuration(world):
+    world.configure(world.settings.config.read_text() + "# a correction\n")
+    world.push("one")
+    world.configure(world.settings.config.read_text() + "# another\n")
+    again = world.commands.retry("hello", 1, "ann")
+    assert again.config == world.services.configurations.current()[0] != world.run(1).config
