@@ -20,7 +20,7 @@ from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.errors import ConfigError, StoreUnavailable, TryAgain
+from pipeline.errors import ConfigError, EngineFailed, StoreUnavailable, TryAgain
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
@@ -186,10 +186,16 @@ def refuse_taken(listen: str) -> None:
         )
 
 
-def ensure_proxy(settings: Settings) -> None:
-    """Starts the proxy if any environment needs it."""
-    if DOCKER in _in_use(settings):
-        proxy(settings).ensure()
+def ensure_proxy(settings: Settings) -> list[str]:
+    """Starts the proxy if any environment needs it, and replaces one with another version's configuration; what there
+    is to report. One that cannot be replaced goes on as before."""
+    if DOCKER not in _in_use(settings):
+        return []
+    proxy(settings).ensure()
+    try:
+        return [line[:1].upper() + line[1:] for line in proxy(settings).renew()]
+    except (EngineFailed, TryAgain) as error:
+        return [f"! {error}"]
 
 
 def remove_everything(settings: Settings) -> Iterator[str]:
@@ -233,6 +239,7 @@ def _keep_proxies(settings: Settings, *, by_hand: bool = False) -> Iterator[str]
             yield from one.repair(by_hand=by_hand)
             if key == DOCKER:
                 one.ensure()
+                yield from one.renew() if by_hand else ()
                 loaded, refused = one.refresh_certificates()
                 yield from (f"certificate {name} was loaded" for name in loaded)
                 yield from refused

@@ -71,7 +71,8 @@ class Service:
         self._recognise()
         token = first_token(self._settings, store)
         if not self._beside:  # else the proxy stays as it is
-            bootstrap.ensure_proxy(self._settings)
+            for line in bootstrap.ensure_proxy(self._settings):
+                self._say(line)
         self._cap_builds()
         if self._supervisor.stopping:
             return

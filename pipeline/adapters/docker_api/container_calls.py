@@ -68,6 +68,11 @@ class ContainerCalls(Connection):
         with translate(f"Restarting {name}"):
             self.sdk.restart(name, timeout=1)
 
+    def rename(self, name: str, to: str) -> None:
+        """Gives a container another name. Raises DockerRefused: 409 if that is in use."""
+        with translate(f"Renaming {name}"):
+            self.sdk.rename(name, to)
+
     def wait(self, name: str, seconds: int) -> None:
         """Returns once the container has ended. Raises TryAgain after ``seconds``."""
         with translate(f"Waiting for {name}"):

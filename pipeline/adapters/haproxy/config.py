@@ -11,6 +11,7 @@ without a second attempt. So a slow application that still accepts requests gets
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 
 from pipeline.config.settings import Settings
@@ -93,14 +94,31 @@ def files(
         name: "".join(f"{key} {value}\n" for key, value in entries.items())
         for name, entries in maps(state, settings).items()
     }
+    rules = _rules(State(""), settings, drop, control, "")
+    lines = [line for line in rules.splitlines() if not line.lstrip().startswith("#")]
+    structure = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return {"haproxy.cfg": _rules(state, settings, drop, control, structure), **texts}
+
+
+def structure_of(text: str) -> str:
+    """A hash of what no command changes in a running HAProxy: all of ``haproxy.cfg`` but the servers' addresses. A
+    running one tells its own, see ``Control.structure``."""
+    return text.partition(_STRUCTURE)[2].partition("\n")[0]
+
+
+def _rules(
+    state: State, settings: Settings, drop: tuple[int, int] | None, control: str, structure: str
+) -> str:
     backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
-    parts = [_head(drop, control), _frontends(settings, state.token, drop), _NONE.format(**_TEXTS), *backends]
-    return {"haproxy.cfg": "\n".join(parts) + "\n", **texts}
+    head = _head(drop, control, structure)
+    parts = [head, _frontends(settings, state.token, drop), _NONE.format(**_TEXTS), *backends]
+    return "\n".join(parts) + "\n"
 
 
-def _head(drop: tuple[int, int] | None, control: str) -> str:
+def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
     identity = f"    uid {drop[0]}\n    gid {drop[1]}\n" if drop else ""
     more = f"    stats socket {control} level admin\n" if control else ""
+    identity = f"{_STRUCTURE}{structure}\n{identity}"
     return _HEAD.format(identity=identity, owner=_owner(drop), more=more, **_TEXTS)
 
 
@@ -139,6 +157,8 @@ def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
     lines.append(f"    server {LAST} unix@{FOLDER}/last.sock send-proxy-v2 backup no-check{off}")
     return "\n".join(lines)
 
+
+_STRUCTURE = "    description structure-"
 
 # What people get instead of an application's answer.
 _TEXTS = {

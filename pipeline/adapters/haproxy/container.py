@@ -11,6 +11,7 @@ from pipeline.adapters.docker_api.labels import INSTANCE, LOGS, ROLE, SPEC, Body
 from pipeline.adapters.haproxy.config import FOLDER
 from pipeline.adapters.haproxy.control import SOCKET, Control
 from pipeline.adapters.haproxy.files import Folder, drops_to, service_user
+from pipeline.adapters.haproxy.handover import NEXT, Handover
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineAway, EngineFailed
@@ -59,6 +60,8 @@ def proxy_body(settings: Settings, drop: tuple[int, int] | None, user: tuple[int
 class ProxyContainer:
     """``<instance>-proxy``."""
 
+    renewed_by = "`pushlive doctor --fix` replaces it, and ends no request"
+
     def __init__(
         self,
         client_factory: ClientFactory,
@@ -79,6 +82,7 @@ class ProxyContainer:
 
         Raises EngineFailed, which names a port in use, a missing image, or what HAProxy said.
         """
+        self._settle()
         body = self._body()
         found = self._find()
         ran = bool(found and found["State"]["Running"])
@@ -124,6 +128,19 @@ class ProxyContainer:
         found = self._find()
         if found is not None:
             self._api.remove(found["Id"])
+        self._api.remove(f"{self.name}{NEXT}")
+
+    def replace(self) -> str:
+        """Starts a second one beside the first, on the same ports, and takes the first one out of service; see
+        ``handover``. What there is to report. Raises EngineFailed if the second one does not start: then the first one
+        goes on as before."""
+        return Handover(self._api, self.name, self._folder.path, self._control, self._clock).run(self._body())
+
+    def _settle(self) -> None:
+        """Ends a handover that was cut off."""
+        if self._api.container(f"{self.name}{NEXT}") is not None:
+            handover = Handover(self._api, self.name, self._folder.path, self._control, self._clock)
+            handover.settle(self._folder.structure())
 
     def has_state(self, name: str) -> bool:
         """True if it exists and is in that state of Docker's, for example ``Running`` or ``Paused``."""

@@ -18,8 +18,8 @@ _ADVICE = "The service retries. If it stays so, `docker logs` of the proxy's con
 class Control:
     """Talks to the HAProxy whose socket is in ``folder``. Every method raises EngineAway if HAProxy does not answer."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, name: str = SOCKET) -> None:
+        self._folder, self._name = folder, name
 
     def ask(self, command: str) -> str:
         """The answer to one command, or to several separated by ``;``."""
@@ -37,7 +37,7 @@ class Control:
         folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
         try:
             with within(TIMEOUT), DeadlineSocket(socket.AF_UNIX) as connection:
-                connection.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+                connection.connect(f"/proc/self/fd/{folder}/{self._name}")
                 connection.sendall(command.encode() + b"\n")
                 return receive_all(connection).decode(errors="replace")
         finally:
@@ -49,6 +49,15 @@ class Control:
             return "found=yes" in self.ask(f"get map {FOLDER}/active.map e0")
         except EngineAway:
             return False
+
+    def info(self, name: str) -> str:
+        """One value of ``show info``, "" if it is not there."""
+        lines = (line.partition(": ") for line in self.ask("show info").splitlines())
+        return next((value for key, _, value in lines if key.lower() == name.lower()), "")
+
+    def structure(self) -> str:
+        """See ``config.structure_of``; "" for a proxy that version 0.1.0 started."""
+        return self.info("description").removeprefix("structure-")
 
     def map(self, name: str) -> dict[str, str] | None:
         """One map as it is in HAProxy's memory; None if it has none of that name: an earlier version started it."""

@@ -13,7 +13,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from pipeline.adapters.haproxy.config import State, files
+from pipeline.adapters.haproxy.config import State, files, structure_of
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib import codec
@@ -106,6 +106,10 @@ class Folder:
         with self.locked():
             self.save(state)
         return True
+
+    def structure(self) -> str:
+        """See ``config.structure_of``."""
+        return structure_of(self._files(State(""))["haproxy.cfg"])
 
     def save(self, state: State) -> None:
         """Writes the state and the files that HAProxy reads, as far as they change."""

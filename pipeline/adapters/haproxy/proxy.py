@@ -86,11 +86,26 @@ class Proxy:
         with self._folder.locked("start.lock"):
             return self._liveness.repair(by_hand=by_hand)
 
+    def renew(self) -> list[str]:
+        """Replaces one that runs with the configuration of another version; what there is to report. Raises
+        EngineFailed if that did not succeed: then it goes on as before."""
+        self.ensure()
+        with self._folder.locked("start.lock"):
+            with self._locked():
+                self._folder.save(self._folder.load())
+            if self._control.structure() == self._folder.structure():
+                return []
+            said = self._container.replace()
+        self._sync()
+        return [said]
+
     def examine(self) -> str:
         """That it answers, in a few words. Raises EngineAway if it does not."""
         if problem := self._liveness.problem():
             raise problem
-        return f"{self._container.name} answers commands and requests"
+        outdated = self._control.structure() != self._folder.structure()
+        more = f". It has another version's configuration: {self._container.renewed_by}" if outdated else ""
+        return f"{self._container.name} answers commands and requests{more}"
 
     def stop(self) -> None:
         """Kills and removes the container; the folder stays."""

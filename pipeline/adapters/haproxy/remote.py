@@ -126,6 +126,11 @@ class _Control(Control):
 class _Container(ProxyContainer):
     """``<instance>-proxy`` on the remote Engine."""
 
+    renewed_by = "a restart of its container replaces that, and ends every connection"
+
+    def _settle(self) -> None:
+        """There is no handover: the Engine publishes a port for one container only."""
+
     def _body(self) -> Body:
         return proxy_body(self._settings)
 
@@ -206,6 +211,10 @@ class RemoteProxy(Proxy):
         """Kills and removes the container, and removes its volume."""
         super().stop()
         self._remote.remove_volume()
+
+    def renew(self) -> list[str]:
+        """Nothing: it is replaced only by a restart, and ``examine`` says so."""
+        return []
 
     def join(self, index: int) -> None:
         """See ``Proxy.join``."""
