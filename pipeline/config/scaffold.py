@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import validators
-from pipeline.config.dockerfile import expand, instructions
+from pipeline.config.dockerfile import instructions
 from pipeline.config.fields import Name, UrlPath
+from pipeline.config.shell_words import expand
 from pipeline.errors import ConfigError
 
 _TEMPLATE = Path(__file__).parent / "templates" / "pipelines.yaml"
@@ -103,7 +105,8 @@ def exposed_port(dockerfile: str) -> int | None:
             variables |= re.findall(r"(\w+)=\"?([^\s\"]+)", one.rest)
             variables |= re.findall(r"^(\w+)\s+(\S+)$", one.rest)
         elif one.word == "EXPOSE" and found is None:
-            found = _first_port(expand(one.rest, variables))
+            with suppress(ValueError):
+                found = _first_port(expand(one.rest, variables))
     return found
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, closing, suppress
 from typing import IO, Any
 
 from pipeline.adapters.buildkit import limits
-from pipeline.adapters.buildkit.dockerfile import parse, refuse_hidden, refuse_unsupported
+from pipeline.adapters.buildkit.dockerfile import parse, platform_args, refuse_hidden, refuse_unsupported
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.buildkit.errors import failed
 from pipeline.adapters.buildkit.images import Record, base_ids, is_accepted, labels_of, refuse_foreign
@@ -67,7 +67,7 @@ class DockerBuilder:
                 f"The build argument {settings[0]} is a setting of the builder, not of the Dockerfile.",
                 advice="Remove it from `args` under `build`.",
             )
-        file = parse(request.dockerfile, request.build.args)
+        file = parse(request.dockerfile, request.build.args, self._platform_args(request))
         refuse_unsupported(file, request.build.target)
         refuse_hidden(request.dockerfile)
         bases = base_ids(self._api, file, request.build, watch)
@@ -78,6 +78,11 @@ class DockerBuilder:
             return Image(found, reused=True)
         limits.check_disk(self._docker_root(), self._disk_free)
         return self._retried(request, key, context, emit, watch)
+
+    def _platform_args(self, request: BuildRequest) -> dict[str, str]:
+        if not any(word in request.dockerfile for word in ("TARGET", "BUILD")):
+            return {}
+        return platform_args(request.build.platform, self._api.platform())
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
         """See ``ports.Builder``."""

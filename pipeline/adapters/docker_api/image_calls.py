@@ -12,6 +12,12 @@ from pipeline.adapters.docker_api.errors import DockerRefused, translate
 class ImageCalls(Connection):
     """Errors are translated (``errors.translate``)."""
 
+    def platform(self) -> str:
+        """What the Engine runs, and builds for by default: ``linux/amd64``."""
+        with translate("Asking Docker about the machine"):
+            found = self.sdk.version()
+        return f"{found.get('Os', 'linux')}/{found.get('Arch', '')}"
+
     def image(self, name: str) -> Found | None:
         """One image as inspected, None if there is none. Raises DockerRefused: 400 if that is not a valid name."""
         sdk: Any = self.sdk

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config.dockerfile import directives, expand, instructions
+from pipeline.config.dockerfile import directives, instructions
 from pipeline.config.scaffold import exposed_port, health_path
+from pipeline.config.shell_words import expand
 
 
-def words(text: str, *, heredocs: bool = True) -> list[tuple[int, str, str]]:
-    return [(one.line, one.word, one.rest) for one in instructions(text, heredocs=heredocs)]
+def words(text: str, *, with_heredocs: bool = True) -> list[tuple[int, str, str]]:
+    return [(one.line, one.word, one.rest) for one in instructions(text, with_heredocs=with_heredocs)]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_continued_lines_are_joined_and_comments_left_out(
 
 
 def test_without_support_for_here_documents_their_lines_are_instructions() -> None:
-    assert words("RUN <<E\nFROM x\nE", heredocs=False)[1] == (2, "FROM", "x")
+    assert words("RUN <<E\nFROM x\nE", with_heredocs=False)[1] == (2, "FROM", "x")
 
 
 def test_flags_are_separate_from_the_rest() -> None:

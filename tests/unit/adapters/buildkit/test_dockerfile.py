@@ -1,6 +1,13 @@
 import pytest
 
-from pipeline.adapters.buildkit.dockerfile import images, needed, parse, refuse_hidden, refuse_unsupported
+from pipeline.adapters.buildkit.dockerfile import (
+    images,
+    needed,
+    parse,
+    platform_args,
+    refuse_hidden,
+    refuse_unsupported,
+)  # fmt: skip
 from pipeline.errors import AppFailed
 
 MANY = """\
@@ -142,9 +149,82 @@ def test_fault_18_no_spelling_hides_what_reaches_beyond_the_build(text, why):
 )  # fmt: skip
 def test_fault_18_a_here_document_hides_no_instruction(text):
     """An Engine without support for them would take their lines for instructions."""
-    refuse_unsupported(parse(text))
     with pytest.raises(AppFailed, match="line 3"):
         refuse_hidden(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nRUN true << CMD\nCOPY --from=b /x /x\nCMD\n",
+        "FROM a\nRUN true <<CMD\nCOPY --from=b /x /x\nCMD\n",
+        "FROM a\nRUN true <<-'CMD x'\nCOPY --from=b /x /x\n\tCMD x\n",
+        "FROM a\nRUN true <<E\nCOPY --from=b /x \\\nE\n",
+        "FROM a\nRUN true <<#\nCOPY --from=b /x /x\n#\n",
+        "FROM a\nONBUILD RUN true <<CMD\nCOPY --from=b /x /x\nCMD\n",
+        "FROM a\nRUN true \\<<CMD\nCOPY --from=b /x /x\nCMD\n",
+        "FROM a\nRUN true ${A#x} <<CMD\nCOPY --from=b /x /x\nCMD\n",
+        'FROM a\nRUN ["true"] <<CMD\nCOPY --from=b /x /x\nCMD\n',
+        "FROM a\nRUN echo \\\\\nCOPY --from=b /x /x\n",
+        "FROM a\nRUN echo \\\r\r\nCOPY --from=b /x /x\n",
+        "FROM a\nRUN true\x1cCMD\n",
+        "# a=b\n# escape=`\nFROM a\n",
+        "// syntax=docker/dockerfile:1\nFROM a\n",
+        "#!/bin/x\n# syntax=docker/dockerfile:1\nFROM a\n",
+        " # syntax=docker/dockerfile:1\nFROM a\n",
+        "\ufeff# syntax=docker/dockerfile:1\nFROM a\n",
+        "# escape=`\n# escape=\\\nFROM a\n",
+        "# escape=x\nFROM a\n",
+        '{"syntax": "evil.example/front"}',
+        "FROM a\nCOPY --from /x /x\n",
+        "FROM a\nCOPY --from=\u00e0b /x /x\n",
+    ],
+)
+def test_fault_18_what_versions_of_buildkit_read_differently_is_refused(text):
+    with pytest.raises(AppFailed, match="line"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("FROM a\nRUN cat <<E\nCOPY --from=b / /\nE\nCOPY --from=c / /", ("a", "c")),
+        ("FROM a\nRUN x <<< $(cat y)\nCOPY --from=c / /", ("a", "c")),
+        ("FROM a\nRUN echo $((1<<3))\nCOPY --from=c / /", ("a", "c")),
+        ("FROM a\nRUN cat <<-'E' > ${D}/x\n\tFROM b\n\tE\nCOPY --from=c / /", ("a", "c")),
+        ("FROM a\nRUN cat <<A <<B\nx\nA\nFROM b\nB\nCOPY --from=c / /", ("a", "c")),
+        ("FROM a\nRUN --mount=type=bind,FROM=b,target=/x true", ("a", "b")),
+        ("FROM a AS x\nONBUILD COPY --from=b / /\nFROM x", ("a", "b")),
+        ("FROM a\nCOPY --from=\u00b2 / /", ()),
+        ("FROM a\nCOPY --from=+1 / /\nFROM b\nCOPY --from=9 / /", ("b", "9")),
+        ("FROM a\nFROM 0", ("0",)),
+        ("FROM a AS t\nCOPY --from=b / /\nFROM c AS b", ("a", "c")),
+        ("FROM a\nCOPY -- --from=b /x", ("a",)),
+        ('FROM a\nCOPY "--from=b" / /', ("a",)),
+        ("FROM a\nCOPY --from='b' --chown=\"1\" / /", ("a", "b")),
+        ("ARG A='x y' B=z\nFROM a:$B", ("a:z",)),
+        ("FROM a-${TARGETARCH}:${BUILDOS}", ("a-arm64:linux",)),
+        ("FROM a:${A:-${B:-2}}", ("a:2",)),
+        ("ARG V=v1.2\nFROM a:${V#v}", ("a:1.2",)),
+        ("ARG V=1.2-x\nFROM a:${V%%-*}", ("a:1.2",)),
+        ("ARG V=1.2-x\nFROM a:${V//./_}", ("a:1_2-x",)),
+        ("ARG V=1\nFROM a:${V:?needed}", ("a:1",)),
+    ],
+)
+def test_images_are_those_that_buildkit_reads(text, found):
+    target = "t" if "AS t" in text else ""
+    platforms = platform_args("linux/arm64", "linux/amd64")
+    if not found:
+        with pytest.raises(AppFailed, match="not a valid flag"):
+            parse(text)
+        return
+    assert images(parse(text, {}, platforms), target) == found
+
+
+@pytest.mark.parametrize("base", ["${V:?needed}", "${V:=1}", "${V", "${}", "'a", "${V:-" * 300 + "}" * 300])
+def test_a_variable_that_buildkit_refuses_is_refused_with_its_line(base):
+    with pytest.raises(AppFailed, match="line 2: FROM"):
+        parse(f"ARG V\nFROM {base}")
 
 
 def test_usual_builds_pass():
