@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.cli.command import JSON, Given, argument, command
+from pipeline.cli.command import JSON, Given, argument, command, whole_number
 from pipeline.cli.context import DONE, FAILED, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import Cell, cleaned, table
 from pipeline.lib.text import one_line
@@ -14,7 +14,7 @@ from pipeline.lib.text import one_line
 @command(
     "show who did what, from where and why; --verify checks the log itself",
     argument("pipeline", nargs="?", default="", help="only this pipeline (default: everything)"),
-    argument("--limit", type=int, default=50, metavar="N", help="how many entries (default: 50)"),
+    argument("--limit", type=whole_number, default=50, metavar="N", help="how many entries (default: 50)"),
     argument("--verify", action="store_true", help="check the whole chain; the exit code is the result"),
     argument(
         "--head",

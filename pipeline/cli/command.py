@@ -18,6 +18,14 @@ def argument(*names: str, **options: Any) -> Argument:
     return names, options
 
 
+def whole_number(text: str) -> int:
+    """For ``type=``; the message is for people."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
 class Given(argparse.Action):
     """An option that must not be empty: a script that lost a value (``--env "$ENV"``) does not mean the default."""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pipeline.cli.command import ENV, JSON, RUN, Given, argument, command
+from pipeline.cli.command import ENV, JSON, RUN, Given, argument, command, whole_number
 from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, Unreachable, reference
 from pipeline.cli.live_line import Display
 from pipeline.cli.terminal import Paint, cleaned, plain
@@ -50,7 +50,9 @@ def known(context: Context, path: str) -> dict[str, Any]:
     argument("--stage", action=Given, default="", metavar="NAME", help="only build, or one environment"),
     argument("--app", action="store_true", help="the latest output of the running application"),
     ENV,
-    argument("--lines", type=int, default=200, metavar="N", help="with --app: how many (default: 200)"),
+    argument(
+        "--lines", type=whole_number, default=200, metavar="N", help="with --app: how many (default: 200)"
+    ),
 )
 def logs(context: Context) -> int:
     from urllib.parse import quote

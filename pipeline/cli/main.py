@@ -88,6 +88,13 @@ class _Parser(argparse.ArgumentParser):
         sys.stderr.write(f"{self.prog}: {one_line(message)}.\nSee `{self.prog} --help`.\n")
         raise SystemExit(context_module.USAGE)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuses what is not known here, so that the message names the command and not the program alone."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unknown {'argument' if len(rest) == 1 else 'arguments'}: {' '.join(rest)}")
+        return found, rest
+
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:

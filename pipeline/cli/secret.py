@@ -7,7 +7,7 @@ import sys
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pipeline.cli.command import JSON, Given, argument, command, group
+from pipeline.cli.command import JSON, Given, argument, command, group, whole_number
 from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import age, cleaned, table
 from pipeline.errors import ConfigError
@@ -119,7 +119,7 @@ def _row(one: dict[str, Any], now: float) -> list[Any]:
     "revoke a secret, or one of its versions; the value is deleted at once",
     _WORDS,
     _ENV,
-    argument("--version", type=int, metavar="N", help="only this version (default: all)"),
+    argument("--version", type=whole_number, metavar="N", help="only this version (default: all)"),
     JSON,
     words="[PIPELINE] NAME",
 )

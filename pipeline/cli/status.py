@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.cli.command import JSON, PIPELINE, argument, command
+from pipeline.cli.command import JSON, PIPELINE, argument, command, whole_number
 from pipeline.cli.context import DONE, Context, pipeline_name
 from pipeline.cli.terminal import Cell, Paint, age, cleaned, table
 from pipeline.errors import NotFound
@@ -138,7 +138,7 @@ def run_state(run: dict[str, Any]) -> tuple[str, str]:
 @command(
     "list the latest runs",
     PIPELINE,
-    argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)"),
+    argument("--limit", type=whole_number, default=20, metavar="N", help="how many (default: 20)"),
     JSON,
 )
 def runs(context: Context) -> int:

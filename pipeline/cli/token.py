@@ -17,7 +17,12 @@ SOON = 14 * 86400.0  # seconds: a token that expires sooner is shown in yellow
 @command(
     "create a token and print it, once",
     argument("name", help="who or what it is for"),
-    argument("--role", default="developer", choices=("viewer", "developer", "maintainer")),
+    argument(
+        "--role",
+        default="developer",
+        choices=("viewer", "developer", "maintainer"),
+        help="what it may do (default: developer)",
+    ),
     argument("--expires", default="365d", metavar="TIME", help="valid for: 12h, 90d, never (default: 365d)"),
     JSON,
 )

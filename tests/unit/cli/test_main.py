@@ -245,3 +245,25 @@ def test_fault_47_json_is_inert(stub: Stub, pushlive: Callable[..., Told]) -> No
     assert told.out.isascii()
     assert "\x1b" not in told.out
     assert json.loads(told.out)["run"]["message"] == "\x1b[2J\x9b\u202e"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["revert", "a", "b"], "pushlive revert: unknown argument: b.\nSee `pushlive revert --help`."),
+        (
+            ["status", "--envv", "x"],
+            "pushlive status: unknown argument: --envv.\nSee `pushlive status --help`.",
+        ),
+        (
+            ["token", "list", "b", "c"],
+            "pushlive token list: unknown arguments: b c.\nSee `pushlive token list --help`.",
+        ),
+        (["runs", "--limit", "x"], "pushlive runs: argument --limit: 'x' is not a whole number.\n"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_words_and_with_its_own_help(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(said)
