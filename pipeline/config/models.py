@@ -158,7 +158,8 @@ class Environment(Service):
     hosts: tuple[Host, ...] = ()
     """More host names."""
     promote: Literal["auto", "manual"] = "auto"
-    """`manual`: a run waits before this environment until a person promotes it."""
+    """`manual`: a run waits before this environment until a person promotes it. Added, it holds for runs on their
+    way as well; removed, from the next run on."""
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""
     engine: Where = Where()

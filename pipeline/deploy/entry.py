@@ -13,10 +13,11 @@ from pipeline.domain.events import Event
 from pipeline.domain.gates import Gate
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
-from pipeline.errors import Cancelled
+from pipeline.errors import Cancelled, ConfigError
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
 from pipeline.store import Lease, Transaction
+from pipeline.store.configurations import Configurations
 
 REVERT_WAITS = 30.0  # seconds that a revert waits until the run in its environment has given up
 OTHERS_WAIT = 1.0
@@ -52,8 +53,11 @@ def take_environment(context: RunContext, environment: Environment) -> Lease:
 class Entry:
     """One run with its release before an environment."""
 
-    def __init__(self, context: RunContext, pipeline: Pipeline, release: Release) -> None:
+    def __init__(
+        self, context: RunContext, pipeline: Pipeline, release: Release, configurations: Configurations
+    ) -> None:
         self._context, self._pipeline, self._release = context, pipeline, release
+        self._configurations = configurations
 
     def may_enter(
         self,
@@ -63,7 +67,16 @@ class Entry:
         environments: Iterable[Environment],
     ) -> Gate | None:
         """``domain.gates.may_enter`` for this release."""
-        return gates.may_enter(self._pipeline, environment, self._release, run, open_runs, environments)
+        return gates.may_enter(
+            self._pipeline, environment, self._release, run, open_runs, environments, self._in_force()
+        )
+
+    def _in_force(self) -> Pipeline | None:
+        """The pipeline as pipelines.yaml has it now: a gate that was added meanwhile holds for this run as well."""
+        try:
+            return self._configurations.current()[1].pipelines.get(self._context.run.pipeline)
+        except ConfigError:
+            return None
 
     def enter(self, environment: Environment, open_runs: Iterable[Run]) -> None:
         """Returns if the run may enter now. Raises Parked if it waits at a gate, and what ``may_enter`` raises."""

@@ -224,7 +224,7 @@ class Story:
         environment = self._record(release, name)
         if context.run.stage != name:
             context.update(stage=name)
-        entry = Entry(context, pipeline, release)
+        entry = Entry(context, pipeline, release, self._services.configurations)
         entry.enter(environment, ())
         lease = take_environment(context, environment)
         with context.holding(lease, name):

@@ -33,13 +33,15 @@ def may_enter(
     run: Run,
     open_runs: Iterable[Run],
     environments: Iterable[Environment] = (),
+    in_force: Pipeline | None = None,
 ) -> Gate | None:
     """None if the run may enter now, else the gate at which it waits for a person.
 
     ``open_runs``: the pipeline's, once this run has the environment's lease. Before that, (): a newer run that has
     switched may still be at work there, and may go back. ``environments``: the pipeline's, of which those before this
-    one may have taken the release back. Raises Superseded if a newer run serves there, and AppFailed
-    if the release is in quarantine."""
+    one may have taken the release back. ``pipeline``: by the run's configuration; ``in_force``: by the current one,
+    whose gates hold as well. Raises Superseded if a newer run serves there, and AppFailed if the release is in
+    quarantine."""
     if any(switched(environment, run, slot) for slot in SLOTS):
         return None  # this run is in already: it was taken up again after a crash, and only has to verify
     _refuse_overtaken(environment, run, open_runs)
@@ -54,7 +56,7 @@ def may_enter(
     return (
         _held(environment, run)
         or _taken_back(environment, release, run, environments)
-        or _gate(pipeline, environment, run)
+        or _gate((pipeline, in_force), environment, run)
     )
 
 
@@ -88,11 +90,16 @@ def _taken_back(
     return Gate(found.why, "force", how)
 
 
-def _gate(pipeline: Pipeline, environment: Environment, run: Run) -> Gate | None:
+def manual(pipeline: Pipeline | None, name: str) -> bool:
+    """True if a person has to promote runs into that environment."""
+    return bool(pipeline and name in pipeline.environments and pipeline.environment(name).promote == "manual")
+
+
+def _gate(pipelines: Iterable[Pipeline | None], environment: Environment, run: Run) -> Gate | None:
     """The manual promotion that keeps the run out, or None."""
-    if run.kind == Kind.REVERT:
+    if run.kind == Kind.REVERT or environment.name in run.promoted:
         return None
-    if environment.name in run.promoted or pipeline.environment(environment.name).promote == "auto":
+    if not any(manual(pipeline, environment.name) for pipeline in pipelines):
         return None
     return Gate(f"promotion to {environment.name} is manual", "promote")
 

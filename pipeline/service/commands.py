@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
-from pipeline.domain import audit_chain
+from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import RequestError
@@ -196,11 +196,11 @@ class Commands(Refusals):
         _, name = self._environment_name(pipeline, environment)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
-        def manual(run: Run) -> bool:  # in the configuration that the run was stopped by
-            return (
-                self._configurations.by_hash(run.config).pipelines[pipeline].environment(name).promote
-                == "manual"
-            )
+        current = self._configurations.current()[1].pipelines[pipeline]
+
+        def manual(run: Run) -> bool:  # in the configuration of the run, or in the current one
+            own = self._configurations.by_hash(run.config).pipelines[pipeline]
+            return gates.manual(own, name) or gates.manual(current, name)
 
         def act(tx: Transaction) -> tuple[str, ...]:
             hold = tx.environment(name).hold

@@ -155,9 +155,9 @@ def promote(
             advice=f"`{found.force}`, with your reason.",
         )
     if found is None:
-        return _go_on(tx, chosen, by, now)
+        return _go_on(tx, _promoted(chosen), by, now)
     forced = replace(chosen, forced={**chosen.forced, chosen.gate: found.entry.run})
-    return _go_on(tx, forced, by, now, f", although {found.why}. Forced: {reason}")
+    return _go_on(tx, _promoted(forced), by, now, f", although {found.why}. Forced: {reason}")
 
 
 def _obstacle(tx: Transaction, run: Run) -> taken_back.Obstacle | None:
@@ -167,9 +167,13 @@ def _obstacle(tx: Transaction, run: Run) -> taken_back.Obstacle | None:
     return taken_back.obstacle(run, tx.release(run.release), run.gate, records)
 
 
+def _promoted(run: Run) -> Run:
+    return replace(run, promoted=(*run.promoted, run.gate))
+
+
 def _go_on(tx: Transaction, run: Run, by: str, now: float, more: str = "") -> Run:
     human = run.human + now - run.gate_since
-    on = move(run, State.RUNNING, promoted=(*run.promoted, run.gate), human=human, gate="")
+    on = move(run, State.RUNNING, human=human, gate="")
     tx.put_run(on)
     tx.due(run.number)
     tx.event(run.number, Event("note", now, f"r{run.release} promoted to {run.gate} by {by}{more}", run.gate))

@@ -65,6 +65,19 @@ def test_a_manual_gate_admits_only_the_release_that_was_shown(service: Service) 
     assert "r1 promoted to live by first" in service.pushlive("follow", "gated#1").out
 
 
+def test_a_gate_that_is_added_holds_a_run_on_its_way(service: Service) -> None:
+    before = service.releases("one")["production"]
+    service.pushlive("hold", "one")
+    service.push(web("version 2"), "Two", "one")  # waits at the hold
+    text = service.config.read_text()
+    service.config.write_text(text.replace("{production: }", "{production: {promote: manual}}"))
+    assert "still waits for a promotion" in service.pushlive("resume", "one").text
+    assert service.releases("one")["production"] == before
+    service.pushlive("promote", "one")
+    assert service.releases("one")["production"] != before
+    service.config.write_text(text)
+
+
 def test_promote_is_refused_if_no_run_waits(service: Service) -> None:
     assert "no run of gated is waiting at a gate" in service.pushlive("promote", "gated", code=3).err
     assert service.api("POST", "/api/pipelines/gated/promote", {})[0] == 409
