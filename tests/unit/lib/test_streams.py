@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 
 from pipeline.lib.streams import SIZE, Silence, last_pieces, pump
+from tests.support.waiting import PATIENCE
 
 
 class Tap:
@@ -121,7 +122,7 @@ def test_a_thread_that_does_not_end_is_waited_for_no_longer_than_join() -> None:
     began = time.monotonic()
     with pytest.raises(Silence):
         next(pump(tap, fine, lambda: None, name="stuck", silence=0.05, join=0.1))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 2 * PATIENCE
     tap.close()
     for one in threads("stuck"):
         one.join(5)

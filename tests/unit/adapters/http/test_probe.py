@@ -14,6 +14,7 @@ from pipeline.adapters.http.probe import BODY, HttpProbe, ProxyProbe
 from pipeline.domain.engine_types import Route
 from pipeline.errors import EngineAway, NothingListens, TryAgain
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 
 
 @contextmanager
@@ -113,7 +114,7 @@ def test_fault_50_an_answer_without_an_end_is_given_up_in_time(
         with suppress(TryAgain):
             answer = HttpProbe().get(route, "/", 0.3)
             assert answer.status == 103 or answer.body == b""
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 3 * PATIENCE
         assert closed.wait(3)  # nothing keeps the connection
 
 
@@ -138,7 +139,7 @@ def test_an_incomplete_answer_is_try_again_with_the_reason(
     began = time.monotonic()
     with server(talk) as route, pytest.raises(TryAgain, match=f"(?i){said}"):
         HttpProbe().get(route, "/", 0.2)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 3 * PATIENCE
 
 
 def test_a_refused_connection_is_explained() -> None:
