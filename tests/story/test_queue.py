@@ -163,8 +163,11 @@ def test_a_worker_that_starts_before_its_store_waits_for_it(
         until(asked.exists)
         assert child.running
         embedded.start()
-        until(lambda: Worker.all(connection=redis.Redis.from_url(url(tmp_path))))
+        until(lambda: Worker.all(connection=redis.Redis.from_url(url(tmp_path))), 30)
+        assert child.running
+        assert (
+            "Traceback" not in capfd.readouterr().err
+        )  # not later: RQ may print one if it is ended as it starts
     finally:
         stop([child], 10)
         embedded.stop()
-    assert "Traceback" not in capfd.readouterr().err
