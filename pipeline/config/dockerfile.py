@@ -50,13 +50,15 @@ class _Dialect:
     spaces: bool = False
     raw_escapes: bool = True
     plain_names: bool = False  # only letters, digits and underscores
+    escape_in_flags: bool = False  # the file's escape character counts in flags, not always the backslash
 
 
 _USUAL = _Dialect()
 _DIALECTS = (
     _USUAL,
     _Dialect(known=False),
-    _Dialect(spaces=True),
+    _Dialect(spaces=True, escape_in_flags=True),
+    _Dialect(escape_in_flags=True),
     _Dialect(raw_escapes=False, plain_names=True),
 )
 
@@ -89,10 +91,16 @@ def read(text: str) -> tuple[Instruction, ...]:
     first = valid[0]
     for other in valid[1:]:
         if other != first:
-            line = next((a.line for a, b in zip(first, other, strict=False) if a != b), len(first))
-            last = next((one.line for one in reversed(first) if one.line < line), line)
-            raise Unclear(last, "the lines after it are part of a here-document or instructions of their own")
+            raise _difference(first, other)
     return first
+
+
+def _difference(one: tuple[Instruction, ...], other: tuple[Instruction, ...]) -> Unclear:
+    pairs = [(a, b) for a, b in zip(one, other, strict=False) if a != b]
+    if pairs and pairs[0][0].line == pairs[0][1].line:
+        return Unclear(pairs[0][0].line, "its flags have an escape character in them")
+    common = [a for a, b in zip(one, other, strict=False) if a == b]
+    return Unclear(common[-1].line, "the lines after it are a here-document, or instructions of their own")
 
 
 def instructions(text: str, *, with_heredocs: bool = True) -> tuple[Instruction, ...]:
@@ -153,7 +161,7 @@ def _instructions(text: str, dialect: _Dialect) -> Iterable[Instruction]:
                 joined += line
         if not joined.strip():
             continue
-        one = instruction(first, joined)
+        one = instruction(first, joined, escape if dialect.escape_in_flags else "\\")
         yield one
         if dialect.known and one.word in _WITH_HEREDOCS:
             for heredoc in _heredocs(one, joined, dialect):
@@ -194,15 +202,15 @@ def _end(lines: list[str], i: int, heredoc: Heredoc) -> int:
     raise _Unterminated
 
 
-def instruction(line: int, text: str) -> Instruction:
-    """One instruction from its text on one line."""
+def instruction(line: int, text: str, escape: str = "\\") -> Instruction:
+    """One instruction from its text on one line. ``escape``: the character that escapes in its flags."""
     word, rest = [*_SPACE.split(text.strip(), maxsplit=1), ""][:2]
-    flags, rest = _flags(rest)
+    flags, rest = _flags(rest, escape)
     # Go's lower case of these two letters is ASCII
     return Instruction(line, word.replace("\u0130", "i").replace("\u212a", "k").upper(), flags, rest.strip())
 
 
-def _flags(text: str) -> tuple[tuple[str, ...], str]:
+def _flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
     """The words that begin with ``--``, without quotes and escapes, up to the first other word or a ``--``."""
     flags, i = list[str](), 0
     while True:
@@ -213,7 +221,7 @@ def _flags(text: str) -> tuple[tuple[str, ...], str]:
         flag, quote = "", ""
         while i < len(text) and (quote or text[i] not in _BLANK):
             char, i = text[i], i + 1
-            if char == "\\":
+            if char == escape:
                 flag, i = flag + text[i : i + 1], i + 1
             elif char == quote or (not quote and char in "'\""):
                 quote = "" if quote else char

@@ -106,7 +106,8 @@ class BuildStage:
                 NO_DOCKERFILE.format(path=path, commit=run.short),
                 advice="Commit a Dockerfile, or set its path with `build.dockerfile` in pipelines.yaml.",
             )
-        ignore = self._read(f"{build.dockerfile}.dockerignore") or self._read(".dockerignore") or ""
+        ignore = self._read(f"{build.dockerfile}.dockerignore")  # even an empty one hides the other
+        ignore = self._read(".dockerignore") or "" if ignore is None else ignore
         tree = self._adapters.source.tree(self._key, self._pipeline.source, run.commit, build.context)
         facts = [tree, dockerfile, ignore, build.dockerfile, build.args, build.target, build.platform]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,11 @@ _SIZE = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
+def is_number(text: str, digits: int = 9) -> bool:
+    """True for one to that many ASCII digits. ``isdigit`` alone is true for ``²`` too, which ``int`` refuses."""
+    return text.isascii() and text.isdigit() and len(text) <= digits
+
+
 def parse_duration(value: object) -> float:
     """Seconds from ``5m``, ``1m30s`` or ``500ms``; 0 may be written without a unit, no other number."""
     text = str(value).strip()

@@ -27,6 +27,7 @@ from pipeline.domain.environment import Environment, Slot, SlotState
 from pipeline.domain.release import Release
 from pipeline.domain.secret_versions import EVERY, SecretRecord, Version
 from pipeline.errors import PushliveError, RequestError
+from pipeline.lib.units import is_number
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.recognition import is_shared_with_others
 from pipeline.store import Transaction
@@ -115,7 +116,7 @@ class _Adopt:
         """The numbers of the runs whose logs are kept."""
         folder = self._settings.data / "logs" / pipeline
         names = (file.stem for file in folder.glob("*.log"))
-        yield from (int(name) for name in names if name.isdecimal())
+        yield from (int(name) for name in names if is_number(name))
 
     # ── what becomes of it ───────────────────────────────────────────────────
 

@@ -99,6 +99,8 @@ def test_dockerignore_is_honoured(service: Service) -> None:
     service.push({**web(), **ignore}, "With a .dockerignore")
     assert service.page(path="/kept.txt") == "yes\n"
     assert get(service.environments()["live"]["url"] + "/left.txt")[0] == 404
+    service.push({"Dockerfile.dockerignore": ""}, "Empty, but it hides the other")
+    assert service.page(path="/left.txt") == "no\n"
 
 
 def test_arguments_target_context_and_dockerfile_are_used(service: Service) -> None:

@@ -154,6 +154,10 @@ def test_fault_19_an_invalid_dockerfile_is_the_applications_failure(workshop):
         workshop.build(workshop.request("FROM BASE\nNONSENSE x\n"))
     with pytest.raises(AppFailed, match="missing"):
         workshop.build(workshop.request("FROM BASE\nCOPY missing /\n"))
+    with pytest.raises(AppFailed) as caught:
+        workshop.build(workshop.request("FROM BASE\nHEALTHCHECK --no-such-flag=5s CMD true\n"))
+    version = workshop.client.version()["Version"]
+    assert f"the BuildKit of Docker Engine {version}" in caught.value.advice
 
 
 def test_fault_19_a_hanging_build_is_ended_in_time_and_nothing_is_left(workshop):

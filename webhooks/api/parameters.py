@@ -9,6 +9,7 @@ from flask import request
 
 from pipeline.domain.audit_chain import WHY_LIMIT
 from pipeline.errors import NotFound
+from pipeline.lib.units import is_number
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.json_body import NotUsable, json_object
@@ -31,11 +32,6 @@ def number_between(name: str, default: int, most: int) -> int:
     if not (is_number(text) and 1 <= int(text) <= most):
         raise Refused(400, f"{name}={text[:20]} is not a number between 1 and {most}")
     return int(text)
-
-
-def is_number(text: str) -> bool:
-    """True for one to nine ASCII digits."""
-    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def run_number(web: WebContext, pipeline: str, text: str) -> int:

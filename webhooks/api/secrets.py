@@ -6,7 +6,8 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from pipeline.lib.secret import Secret
-from webhooks.api.parameters import fields, is_number
+from pipeline.lib.units import is_number
+from webhooks.api.parameters import fields
 from webhooks.api.replies import messages
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pipeline.lib.units import is_number
 from webhooks.server.messages import Head, Reply
 
 HANDED_OVER = (
@@ -80,4 +81,4 @@ class Call:
 
     def _is_small(self) -> bool:
         length = next((value for name, value in self._head.headers if name.lower() == "content-length"), "")
-        return length.isdigit() and int(length) <= HANDED_OVER
+        return is_number(length) and int(length) <= HANDED_OVER

@@ -162,7 +162,9 @@ class DockerBuilder:
                     for event in self._events(record, output, sources):
                         emit(event)
                     if "error" in record:
-                        raise failed(str(record["error"]), output, self._free_disk())
+                        raise failed(
+                            str(record["error"]), output, self._free_disk(), self._api.engine_version()
+                        )
                     if record.get("id") == "moby.image.id":
                         digest = str(record["aux"]["ID"])
         if not digest:

@@ -36,6 +36,7 @@ from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed
 from pipeline.lib.secret import Secret
+from pipeline.lib.units import is_number
 
 PIDS = 512
 TMP = "rw,nosuid,nodev,exec,mode=1777"  # counts towards the container's memory limit
@@ -138,7 +139,7 @@ def refuse_root(spec: SlotSpec, user: str) -> None:
     """``user``: the image's ``USER``. Raises AppFailed if that may be root. A name is refused, as on Kubernetes: only
     the image's own files say which user it is."""
     number = user.partition(":")[0]
-    if not number.isdecimal() or int(number) == 0:
+    if not is_number(number, 10) or int(number) == 0:
         said = f"as {user}" if user else "as root, because it names no user"
         raise AppFailed(
             f"{spec.ref.pipeline}-{spec.ref.environment}: the image runs {said}, and `security: strict` needs a "

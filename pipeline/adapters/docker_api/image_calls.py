@@ -14,9 +14,16 @@ class ImageCalls(Connection):
 
     def platform(self) -> str:
         """What the Engine runs, and builds for by default: ``linux/amd64``."""
-        with translate("Asking Docker about the machine"):
-            found = self.sdk.version()
+        found = self._version()
         return f"{found.get('Os', 'linux')}/{found.get('Arch', '')}"
+
+    def engine_version(self) -> str:
+        """Such as 20.10.24. The version of its BuildKit follows from it; the Engine does not name that one."""
+        return str(self._version().get("Version", ""))
+
+    def _version(self) -> dict[str, Any]:
+        with translate("Asking Docker about the machine"):
+            return dict(self.sdk.version())
 
     def image(self, name: str) -> Found | None:
         """One image as inspected, None if there is none. Raises DockerRefused: 400 if that is not a valid name."""

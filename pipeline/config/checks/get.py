@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pipeline.config.checks.base import Answer, Asker, RepeatedCheck, Verdict
 from pipeline.config.fields import Duration, HeaderName, Limit, Text, UrlPath
 from pipeline.lib.text import one_line
-from pipeline.lib.units import show_duration, write_duration
+from pipeline.lib.units import is_number, show_duration, write_duration
 
 _EXCERPT = 200  # characters of a body that are shown
 _SEARCHED = 1 << 18  # characters that are searched for secrets first: more than the longest of them
@@ -97,7 +97,7 @@ def json_at(document: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(document, dict):
             document = document[part]
-        elif isinstance(document, list) and part.isdigit():
+        elif isinstance(document, list) and is_number(part):
             document = document[int(part)]
         else:
             raise LookupError(path)

@@ -144,3 +144,9 @@ def test_json_at_follows_keys_and_indices() -> None:
     for path in ("a.b", "a.1", "a.0.b.c", "-1"):
         with pytest.raises(LookupError):
             json_at({"a": [{"b": 7}]}, path)
+
+
+@pytest.mark.parametrize("index", ["²", "9" * 5000, "-1", ""])
+def test_what_is_not_an_index_of_a_list_is_not_found(index: str) -> None:
+    with pytest.raises(LookupError):
+        json_at({"a": [1]}, f"a.{index}")

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.lib.units import parse_cpu, parse_duration, parse_size, show_duration, show_size, write_duration
+from pipeline.lib.units import (
+    is_number,
+    parse_cpu,
+    parse_duration,
+    parse_size,
+    show_duration,
+    show_size,
+    write_duration,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -85,3 +93,11 @@ def test_it_costs_the_command_line_nothing() -> None:
     code = "import sys, pipeline.lib.units; print('pydantic' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("0", True), ("12", True), ("²", False), ("٣", False), ("", False), ("-1", False), ("1" * 10, False)],
+)  # fmt: skip
+def test_a_number_has_a_few_ascii_digits(text: str, found: bool) -> None:
+    assert is_number(text) is found

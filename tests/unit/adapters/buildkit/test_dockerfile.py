@@ -175,6 +175,7 @@ def test_fault_18_a_here_document_hides_no_instruction(text):
         "\ufeff# syntax=docker/dockerfile:1\nFROM a\n",
         "# escape=`\n# escape=\\\nFROM a\n",
         "# escape=x\nFROM a\n",
+        "# escape=`\nFROM a\nCOPY --from=`b /x /x\n",
         '{"syntax": "evil.example/front"}',
         "FROM a\nCOPY --from /x /x\n",
         "FROM a\nCOPY --from=\u00e0b /x /x\n",
