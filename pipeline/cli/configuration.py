@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, USAGE, Context
 from pipeline.cli.terminal import Paint, cleaned
 from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.lib.text import one_line
+
+if TYPE_CHECKING:
+    from pipeline.config.models import Config
 
 _FILE = argument("file", nargs="?", default="", help="default: pipelines.yaml")
 
@@ -50,7 +53,17 @@ def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
     found = [{"line": p.line, "path": p.path, "message": p.message} for p in loading.problems(text, name)]
     if found:
         return found, []
-    return [], [*lint.warnings(loading.load(text, name)), *_machine_warnings()]
+    config = loading.load(text, name)
+    return [], [*lint.warnings(config), *_repository_warnings(config, name), *_machine_warnings()]
+
+
+def _repository_warnings(config: Config, name: str) -> list[str]:
+    """What is missing in the repository that the file is in, if it is in one."""
+    from pipeline.config.repository_hints import missing_dockerfile
+
+    file = Path(name)
+    warning = missing_dockerfile(config, file.resolve().parent) if file.is_file() else ""
+    return [warning] if warning else []
 
 
 def _machine_warnings() -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from contextlib import suppress
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import validators
-from pipeline.config.dockerfile import instructions
-from pipeline.config.fields import Name, UrlPath
-from pipeline.config.shell_words import expand
+from pipeline.config.fields import Name
+from pipeline.config.repository_hints import context_of, exposed_port, health_path
 from pipeline.errors import ConfigError
 
 _TEMPLATE = Path(__file__).parent / "templates" / "pipelines.yaml"
@@ -32,18 +30,22 @@ def starter(folder: Path, name: str | None = None) -> str:
     """
     folder = folder.resolve()
     branch = current_branch(folder)
-    dockerfile = find_dockerfile(folder)
+    dockerfile, *others = [*find_dockerfiles(folder), ""]
     text = _read(folder / dockerfile) if dockerfile else ""
+    build = context_of(folder, dockerfile, text)
     port, health = exposed_port(text), health_path(text)
     pipeline = pipeline_name(folder.name) if name is None else _given(name)
     values = {
         "name": _scalar(pipeline),
         "host": pipeline,
         "branch": _scalar(branch or "main"),
-        "dockerfile": _scalar(dockerfile or "Dockerfile"),
-        "dockerfile_note": "" if dockerfile else " There is none yet.",
+        "context": _scalar(build),
+        "dockerfile": _scalar(
+            (dockerfile if build == "." else dockerfile.rpartition("/")[2]) or "Dockerfile"
+        ),
+        "dockerfile_note": _note(dockerfile, [other for other in others if other]),
         "port": str(port or 8080),
-        "port_note": "from EXPOSE in the Dockerfile"
+        "port_note": "from the Dockerfile: its EXPOSE, or its base image"
         if port
         else "on which the application listens, on 0.0.0.0",
         "health": _scalar(health or "/"),
@@ -52,6 +54,13 @@ def starter(folder: Path, name: str | None = None) -> str:
         else "a path that answers 2xx or 3xx once the application is ready",
     }
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+
+
+def _note(dockerfile: str, others: list[str]) -> str:
+    if not dockerfile:
+        return " There is none yet."
+    more = f", and {len(others) - 5} more" if len(others) > 5 else ""
+    return f" Not used: {', '.join(others[:5])}{more}." if others else ""
 
 
 def pipeline_name(text: str) -> str:
@@ -79,53 +88,20 @@ def current_branch(folder: Path) -> str:
         return ""
 
 
-def find_dockerfile(folder: Path) -> str:
-    """The path of the topmost Dockerfile relative to the folder, "" if there is none."""
+def find_dockerfiles(folder: Path) -> tuple[str, ...]:
+    """The paths of the Dockerfiles relative to the folder, the topmost first."""
+    found: dict[str, None] = {}
     for place in _PLACES:
         for name in ("Dockerfile", "Containerfile"):
             if (folder / place / name).is_file():
-                return name if place == "." else f"{place}/{name}"
+                found[name if place == "." else f"{place}/{name}"] = None
     others = sorted(path for path in folder.glob("*/Dockerfile") if path.is_file())
     for path in (*others, *sorted(folder.glob("Dockerfile.*"))):
         relative = path.relative_to(folder).as_posix()
         usable = validators.is_safe_path(relative) and relative.isprintable() and len(relative) < 200
         if usable and not relative.endswith(".dockerignore"):
-            return relative
-    return ""
-
-
-def exposed_port(dockerfile: str) -> int | None:
-    """The first TCP port of the last stage's EXPOSE; a variable is looked up among ENV and ARG."""
-    found: int | None = None
-    variables: dict[str, str] = {}
-    for one in instructions(dockerfile):
-        if one.word == "FROM":
-            found = None
-        elif one.word in ("ENV", "ARG"):
-            variables |= re.findall(r"(\w+)=\"?([^\s\"]+)", one.rest)
-            variables |= re.findall(r"^(\w+)\s+(\S+)$", one.rest)
-        elif one.word == "EXPOSE" and found is None:
-            with suppress(ValueError):
-                found = _first_port(expand(one.rest, variables))
-    return found
-
-
-def _first_port(exposed: str) -> int | None:
-    ports = [int(port) for port in re.findall(r"(?<!\S)(\d{1,5})(?:/tcp)?(?!\S)", exposed)]
-    return next((port for port in ports if 0 < port < 65536), None)
-
-
-def health_path(dockerfile: str) -> str:
-    """The path of the URL in the last HEALTHCHECK, "" if none can be read."""
-    found = ""
-    for one in instructions(dockerfile):
-        if one.word == "FROM":
-            found = ""
-        elif one.word == "HEALTHCHECK":
-            match = re.search(r"https?://[^/\s\"']+(/[^\s\"'|;,)\]#$]*)", one.rest)
-            if match and _is(UrlPath, match[1]):
-                found = match[1]
-    return found
+            found[relative] = None
+    return tuple(found)
 
 
 def _given(name: str) -> str:

@@ -27,14 +27,21 @@ FETCH_TIMEOUT = 300.0  # seconds
 REUSE_TIMEOUT = 60.0
 PUSH_TIMEOUT = 60.0  # a push to a registry may take as long as a build
 
-NO_DOCKERFILE = """there is no {path} in commit {commit}. A minimal one:
+NO_DOCKERFILE = "there is no {path} in commit {commit}."
+_MINIMAL = """ A minimal one for {language}:
 
-    FROM python:3.12-slim
+    FROM {base}
     WORKDIR /app
     COPY . .
-    RUN pip install -r requirements.txt
-    CMD ["python", "-m", "app"]
+    RUN {install}
+    CMD {command}
 """
+_PYTHON = ("Python", "python:3.12-slim", "pip install -r requirements.txt", '["python", "-m", "app"]')
+_BY_FILE = {  # a file at the top of the context, and what to start with
+    "package.json": ("Node.js", "node:22-slim", "npm install", '["npm", "start"]'),
+    "pyproject.toml": ("Python", "python:3.12-slim", "pip install .", '["python", "-m", "app"]'),
+    "go.mod": ("Go", "golang:1", "go build -o /bin/app .", '["/bin/app"]'),
+}
 
 
 def repository(instance: str, pipeline: str) -> str:
@@ -103,7 +110,7 @@ class BuildStage:
         if dockerfile is None:
             path = posixpath.normpath(posixpath.join(build.context, build.dockerfile))
             raise AppFailed(
-                NO_DOCKERFILE.format(path=path, commit=run.short),
+                NO_DOCKERFILE.format(path=path, commit=run.short) + self._minimal(),
                 advice="Commit a Dockerfile, or set its path with `build.dockerfile` in pipelines.yaml.",
             )
         ignore = self._read(f"{build.dockerfile}.dockerignore")  # even an empty one hides the other
@@ -112,6 +119,12 @@ class BuildStage:
         facts = [tree, dockerfile, ignore, build.dockerfile, build.args, build.target, build.platform]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return BuildRequest(run.pipeline, run.commit, key, build, dockerfile, ignore, run.rebuild)
+
+    def _minimal(self) -> str:
+        """A Dockerfile to start with, by what is in the repository."""
+        found = (words for name, words in _BY_FILE.items() if self._read(name) is not None)
+        language, base, install, command = next(found, _PYTHON)
+        return _MINIMAL.format(language=language, base=base, install=install, command=command)
 
     def _read(self, path: str) -> str | None:
         inside = posixpath.normpath(posixpath.join(self._pipeline.build.context, path))

@@ -126,6 +126,9 @@ def test_a_missing_dockerfile_is_reported_with_a_minimal_one(world):
     assert ended.outcome == Outcome.FAILED
     assert "there is no Dockerfile" in ended.failure.message
     assert "FROM python" in ended.failure.message
+    run = world.accept(world.commit(files={"package.json": b"{}"}))
+    world.work()
+    assert "FROM node" in world.run(run.number).failure.message
     assert (ended.failure.stage, ended.failure.step, ended.failure.whose) == ("build", "build", "application")
 
 

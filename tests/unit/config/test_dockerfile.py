@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config.dockerfile import directives, instructions
-from pipeline.config.scaffold import exposed_port, health_path
+from pipeline.config.repository_hints import exposed_port, health_path
 from pipeline.config.shell_words import expand
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.config.loading import load, problems
 from pipeline.config.models import Pipeline
-from pipeline.config.scaffold import exposed_port, health_path, pipeline_name, starter
+from pipeline.config.repository_hints import exposed_port, health_path, missing_dockerfile
+from pipeline.config.scaffold import pipeline_name, starter
 from pipeline.errors import ConfigError
 
 DOCKERFILE = """
@@ -96,6 +97,12 @@ def test_a_folders_name_becomes_a_valid_pipeline_name(folder: str, name: str) ->
         ("FROM a\nARG P=81\nEXPOSE $P", 81), ("FROM a\nENV P 82\nEXPOSE ${P}", 82),
         ("FROM a\nEXPOSE 99999 83", 83),
         ("FROM a\nEXPOSE 80\nFROM b", None), (DOCKERFILE, 3000),
+        ("FROM a\nEXPOSE 3000/TCP", 3000), ('FROM a\nEXPOSE "3000"', 3000), ("FROM a\nEXPOSE 3000-3005", 3000),
+        ("FROM a\nENV P='3000' Q=x\nEXPOSE ${P}/tcp", 3000), ("FROM a\nEXPOSE ${P:-${Q:-3000}}", 3000),
+        ("ARG P=3000\nFROM a\nARG P\nEXPOSE $P", 3000), ("FROM a\nEXPOSE 127.0.0.1:3000", 3000),
+        ("FROM a AS x\nEXPOSE 3000\nFROM x", 3000), ("FROM nginx:1-alpine", 80), ("FROM php:8-fpm", None),
+        ("FROM a AS b\nFROM docker.io/nginxinc/nginx-unprivileged AS x\nCOPY --from=b / /\n", 8080),
+        ("FROM a\nEXPOSE ${P", None),
     ],
 )  # fmt: skip
 def test_the_port_comes_from_expose(dockerfile: str, port: int | None) -> None:
@@ -140,3 +147,41 @@ def test_names_that_yaml_reads_as_other_types_are_quoted(name: str) -> None:
 
 def test_it_names_no_file_that_is_only_in_this_repository(tmp_path: Path) -> None:
     assert "$schema" not in starter(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "text", "build"),
+    [
+        (["api/main.py"], "FROM a\nCOPY main.py .\n", ("api", "Dockerfile")),
+        (["main.py"], "FROM a\nCOPY main.py .\n", (".", "api/Dockerfile")),
+        (["main.py", "api/x"], "FROM a\nCOPY api/ /api\n", (".", "api/Dockerfile")),
+        ([], "FROM a\nCOPY . .\n", ("api", "Dockerfile")),
+        (["api/x.json"], 'FROM a\nCOPY ["*.json", "./"]\n', ("api", "Dockerfile")),
+    ],
+)
+def test_the_context_of_a_dockerfile_in_a_folder_is_where_its_files_are(
+    tmp_path: Path, files: list[str], text: str, build: tuple[str, str]
+) -> None:
+    (tmp_path / "api").mkdir()
+    for file in files:
+        (tmp_path / file).write_text("")
+    (tmp_path / "api" / "Dockerfile").write_text(text)
+    found = made(tmp_path, "shop")[1].build
+    assert (found.context, found.dockerfile) == build
+
+
+def test_dockerfiles_that_were_not_chosen_are_named(tmp_path: Path) -> None:
+    for name in ("web", "api"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text("FROM a\n")
+    assert made(tmp_path, "shop")[1].build.context == "api"
+    assert "Not used: web/Dockerfile." in starter(tmp_path, "shop")
+
+
+def test_a_missing_dockerfile_of_the_repository_is_a_warning(tmp_path: Path) -> None:
+    config = load(starter(tmp_path, "shop"))
+    assert missing_dockerfile(config, tmp_path) == ""  # not a repository: the file may be anywhere
+    (tmp_path / ".git").mkdir()
+    assert "pipelines.shop.build: there is no Dockerfile in" in missing_dockerfile(config, tmp_path)
+    (tmp_path / "Dockerfile").write_text("FROM a\n")
+    assert missing_dockerfile(config, tmp_path) == ""
