@@ -81,10 +81,14 @@ def test_a_resumed_run_keeps_its_own_configuration(make_world):
     world.push("one")
     world.commands.hold("hello", "ann")
     run = world.push("two")
-    world.configure(ONE.replace("{live: }", "{live: {promote: manual}}"))
+    world.configure(ONE.replace("{live: }", "{live: {replicas: 3, promote: manual}}"))
     world.commands.resume("hello", "ann")
     world.work()
+    assert world.run(run.number).state == State.WAITING  # a gate that is added holds every run
+    world.commands.promote("hello", "ann")
+    world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
+    assert world.store.release("hello", 2).environments["live"].service.replicas == 1
 
 
 def test_fault_05_an_old_delivery_does_not_start_a_failed_head_again(world):
