@@ -88,14 +88,14 @@ def test_fault_52_a_request_to_an_engine_ends(
 ) -> None:
     path = str(folder / "engine.sock") if kind == "unix" else ""
     with dripping(engine, path) as address, soon():
-        api = DockerApi(lambda: client(1, f"{kind}://{address}"))
+        api = DockerApi(lambda: client(BRIEF, f"{kind}://{address}"))
         with pytest.raises(TryAgain, match="Docker does not answer"):
             call(api)
 
 
 def test_fault_52_an_engine_that_drips_its_version_is_away() -> None:
     with dripping() as address, soon(), pytest.raises(TryAgain, match="Connecting to Docker"):
-        client(1, f"tcp://{address}")
+        client(BRIEF, f"tcp://{address}")
 
 
 def test_fault_52_an_ssh_login_that_never_ends_its_line_ends(
