@@ -24,6 +24,7 @@ LOOK = 0.1  # seconds between two looks at the containers' states
 SETTLED = 8.0  # seconds after which an application that listens in the wrong place will not move any more
 NOTE = 5.0  # seconds until a note says what is waited for; then twice as many
 LINES = 20
+KILLED = 137  # the exit code of a process that SIGKILL ended
 
 
 @dataclass
@@ -117,6 +118,9 @@ class Readiness:
             if found is None:
                 raise AppFailed(f"{name} was removed while it started.", advice="Deploy again.")
             if not found["State"]["Running"]:
+                state = found["State"]
+                if state["ExitCode"] == KILLED and not state.get("OOMKilled"):
+                    state["OOMKilled"] = self._api.ran_out_of_memory(name)
                 raise exited(found, name, self._api.output(name, LINES))
 
     def _late(self, one: _Replica, waited: float) -> AppFailed:
@@ -148,7 +152,7 @@ def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
     if state.get("OOMKilled"):
         why = f"it was killed because it ran out of memory (exit code {code})"
         advice = "Raise `memory` in pipelines.yaml."
-    elif code == 137:
+    elif code == KILLED:
         why, advice = "it was killed (exit code 137)", "A person or the machine's memory limit killed it."
     else:
         why = f"it exited with code {code}"
