@@ -10,7 +10,8 @@ from pipeline.ports.clock import Clock
 from pipeline.store import Lease, Store
 
 RECOGNISE_EVERY = 2.0  # seconds, while the store is unknown: nothing else is done meanwhile
-SHARE = 5  # a period's jobs take at most one part in so many of a processor's time
+SHARE = 5  # a period's jobs take at most one part in so many of a processor's time, …
+REST = 10.0  # … but rest no longer than so many seconds: a round is slow on a busy machine as well
 
 
 class _Timer:
@@ -31,7 +32,7 @@ class _Timer:
             waited += job.waited
         # With many environments a round takes longer, and then comes less often.
         took = self._clock.monotonic() - began - waited
-        self._pace = max(self._period.every, SHARE * took)
+        self._pace = max(self._period.every, min(SHARE * took, took + REST))
         return said
 
 
