@@ -60,8 +60,9 @@ def test_fault_26_too_little_memory_is_named(bench: Bench) -> None:
     error, _ = fails(
         bench, bench.spec(command=shell("dd if=/dev/zero of=/dev/null bs=200M"), memory=16 << 20)
     )
-    assert "ran out of memory" in str(error)
-    assert "`memory`" in error.advice
+    assert "it was killed" in str(error)
+    assert "(exit code 137)" in str(error)
+    assert "aise `memory` in pipelines.yaml" in error.advice
 
 
 def test_fault_26_a_command_that_cannot_be_executed_is_named(bench: Bench) -> None:

@@ -118,9 +118,6 @@ class Readiness:
             if found is None:
                 raise AppFailed(f"{name} was removed while it started.", advice="Deploy again.")
             if not found["State"]["Running"]:
-                state = found["State"]
-                if state["ExitCode"] == KILLED and not state.get("OOMKilled"):
-                    state["OOMKilled"] = self._api.ran_out_of_memory(name)
                 raise exited(found, name, self._api.output(name, LINES))
 
     def _late(self, one: _Replica, waited: float) -> AppFailed:
@@ -153,7 +150,9 @@ def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
         why = f"it was killed because it ran out of memory (exit code {code})"
         advice = "Raise `memory` in pipelines.yaml."
     elif code == KILLED:
-        why, advice = "it was killed (exit code 137)", "A person or the machine's memory limit killed it."
+        # On a busy machine the kernel's report can be lost with the container's cgroup, before the Engine has read it.
+        why = f"it was killed (exit code {code})"
+        advice = "If no person did that, its memory limit did: raise `memory` in pipelines.yaml."
     else:
         why = f"it exited with code {code}"
         advice = "See its last lines of output above." if output else "It wrote no output."

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import struct
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import requests
@@ -16,7 +15,6 @@ from docker.types import CancellableStream
 from pipeline.adapters.docker_api.connection import Connection
 from pipeline.adapters.docker_api.errors import DockerRefused, translate
 from pipeline.adapters.docker_api.labels import STOP, Body
-from pipeline.errors import TryAgain
 from pipeline.lib.sockets import within
 from pipeline.lib.streams import last_pieces
 from pipeline.ports.slots import OUTPUT_LIMIT
@@ -26,7 +24,6 @@ Found = dict[str, Any]  # a container, an image or a network as the Engine lists
 # (The SDK's stubs know a narrower type than the SDK takes.)
 UNLESS_STOPPED: Any = {"Name": "unless-stopped"}
 NEVER = "0001-01-01T00:00:00Z"  # when a container started that has not been started yet
-OOM_SINCE, OOM_LATE, OOM_WAIT = 600.0, 0.5, 5.0  # seconds
 ENTRY = 16 << 10  # bytes: the Engine keeps a longer line in several entries
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
 
@@ -123,24 +120,6 @@ class ContainerCalls(Connection):
             closing(self.get(f"/containers/{name}/logs", params=params, timeout=seconds)) as answer,
         ):
             return last_pieces((text for _, text in frames(answer.raw.read)), OUTPUT_LIMIT)
-
-    def ran_out_of_memory(self, name: str) -> bool:
-        """Whether the kernel ended one of its processes for that. The Engine puts it into a container's state only if
-        it learned of it before the end; its events have it in any case, up to a moment later."""
-        now = time.time()
-        params = {
-            "since": f"{now - OOM_SINCE:.0f}",
-            "until": f"{now + OOM_LATE:.3f}",
-            "filters": json.dumps({"type": ["container"], "container": [name], "event": ["oom"]}),
-        }
-        with (
-            suppress(TryAgain),  # the clocks differ by much
-            translate(f"Asking what happened to {name}"),
-            within(OOM_WAIT),
-            closing(self.get("/events", params=params, timeout=OOM_WAIT)) as answer,
-        ):
-            return bool(answer.raw.read(1))
-        return False
 
     def follow(self, name: str) -> CancellableStream[bytes]:
         """A container's output as it comes, in pieces of bytes; ends with the container. ``close`` ends it earlier."""

@@ -167,9 +167,20 @@ def test_an_application_that_listens_on_its_port_has_nothing_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "oom", "said"), [(137, True, "out of memory"), (137, False, "killed"), (2, False, "code 2")]
+    ("code", "oom", "said", "advice"),
+    [
+        (137, True, "because it ran out of memory", "Raise `memory`"),
+        (
+            137,
+            False,
+            "it was killed (exit code 137)",
+            "If no person did that, its memory limit did: raise `memory`",
+        ),
+        (2, False, "code 2", "last lines of output above"),
+    ],
 )
-def test_fault_26_an_exit_is_explained(code: int, oom: bool, said: str) -> None:
+def test_fault_26_an_exit_is_explained(code: int, oom: bool, said: str, advice: str) -> None:
     error = exited({"State": {"ExitCode": code, "OOMKilled": oom}}, "hello-1", ("last words",))
     assert said in str(error)
+    assert advice in error.advice
     assert error.evidence == (f"exit code {code}", "last words")
