@@ -141,7 +141,7 @@ def test_invalid_json_and_large_bodies_are_refused(client):
         assert client.post("/api/pipelines/hello/hold", data=data, headers=headers).status_code == status
 
 
-def test_errors(client, service, run):
+def test_each_kind_of_error_has_its_status(client, service, run):
     assert call(client, "GET", "/api/runs/hello/7").status_code == 404
     assert call(client, "GET", "/api/runs/hello/x").status_code == 404
     assert call(client, "GET", "/api/runs/hello/7/events").status_code == 404
@@ -222,7 +222,7 @@ def test_events_after_an_id_end_with_the_runs_state(client, run):
     assert end == {"end": {"state": "ended", "outcome": "live", "gate": ""}}
 
 
-def test_log(client, run):
+def test_the_log_of_one_stage_is_plain_text(client, run):
     answer = call(client, "GET", "/api/runs/hello/latest/log?stage=build")
     assert answer.mimetype == "text/plain"
     assert answer.text.splitlines()[-1] == "stage build"

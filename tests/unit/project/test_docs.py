@@ -83,7 +83,7 @@ SAMPLES = [
 
 
 @pytest.mark.parametrize("path", [*DOCS, *SAMPLES], ids=names)
-def test_settings_exist(path: Path) -> None:
+def test_documents_name_only_settings_that_exist(path: Path) -> None:
     found = set(re.findall(r"PUSHLIVE_[A-Z_]*[A-Z](?![A-Z_…])", path.read_text()))
     plain = {name.removesuffix("_FILE") for name in found if not _FOREIGN.fullmatch(name)}
     assert plain <= set(SETTINGS)

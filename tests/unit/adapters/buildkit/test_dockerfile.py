@@ -61,7 +61,7 @@ def test_a_target_needs_only_the_stages_it_is_built_from():
         ("FROM a\n# syntax=later/than:allowed", {}, ("a",)),
     ],
 )
-def test_images(text, args, found):
+def test_images_are_found_however_a_dockerfile_is_written(text, args, found):
     file = parse(text, args)
     assert images(file) == found
     assert file.syntax == ""

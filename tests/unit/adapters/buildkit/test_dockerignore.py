@@ -53,7 +53,7 @@ from pipeline.errors import AppFailed
         ("\ufeff*.tmp", "a.tmp", True),
     ],
 )
-def test_docker_rules(rules, path, gone):
+def test_paths_are_ignored_by_dockers_rules(rules, path, gone):
     assert ignored(parse(rules), path) is gone
 
 
