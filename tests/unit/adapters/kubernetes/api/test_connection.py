@@ -106,9 +106,9 @@ def test_a_refused_connection_is_retried_and_the_kubeconfig_is_read_again() -> N
     assert len(made) == 1 + RETRIES  # each retry reads the kubeconfig again
 
 
-def test_an_api_server_that_forbids_everything_just_after_it_started_is_asked_again(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def forbidding(server: str, monkeypatch: pytest.MonkeyPatch) -> KubeApi:
+    """An API server that was away a moment ago, and that forbids everything."""
     monkeypatch.setattr(Answers, "token", "one")
     monkeypatch.setattr(Answers, "status", 403)
     monkeypatch.setattr(connection, "BACKOFF", Backoff(0.0))
@@ -117,6 +117,13 @@ def test_an_api_server_that_forbids_everything_just_after_it_started_is_asked_ag
     with pytest.raises(EngineAway, match="does not answer"):
         api.find("Pod", {})
     away[0] = False
+    return api
+
+
+def test_an_api_server_that_forbids_everything_just_after_it_started_is_asked_again(
+    forbidding: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = forbidding
     with pytest.raises(EngineAway, match="has just started"):
         api.find("Pod", {})
     monkeypatch.setattr(connection, "SETTLES_WITHIN", 0.0)
@@ -126,17 +133,10 @@ def test_an_api_server_that_forbids_everything_just_after_it_started_is_asked_ag
 
 
 def test_what_an_api_server_forbids_once_it_says_that_it_is_ready_is_forbidden(
-    server: str, monkeypatch: pytest.MonkeyPatch
+    forbidding: KubeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Answers, "token", "one")
-    monkeypatch.setattr(Answers, "status", 403)
+    api = forbidding
     monkeypatch.setattr(Answers, "ready", 200)
-    monkeypatch.setattr(connection, "BACKOFF", Backoff(0.0))
-    away = [True]
-    api = KubeApi(lambda: cluster("http://127.0.0.1:1" if away[0] else server, "one"))
-    with pytest.raises(EngineAway, match="does not answer"):
-        api.find("Node", {})
-    away[0] = False
     with pytest.raises(Refused) as caught:
         api.find("Node", {})
     assert caught.value.status == 403
