@@ -18,6 +18,17 @@ _DECLINED = "(pre-receive hook declined)"  # git's words for what our hook does
 def check_push(repository: Path) -> str:
     """Pushes the newest commit into the repository itself, where a hook declines it once git has checked everything.
     Changes nothing. Returns a sentence; raises EngineFailed with git's reason."""
+    try:
+        return _try(repository)
+    except GitRefused as error:
+        raise EngineFailed(
+            f"The repository {repository.stem} refuses every push: {error.stderr or error.stdout}",
+            advice=f"`git -C {shlex.quote(str(repository))} fsck` names what is damaged.",
+        ) from error
+
+
+def _try(repository: Path) -> str:
+    """Raises GitRefused."""
     doing = f"Checking the repository {repository.stem}"
     arguments = [
         "for-each-ref",
@@ -41,18 +52,14 @@ def check_push(repository: Path) -> str:
             str(repository),
             f"{head}:{_REF}",
         ]
+        process = start_git(repository, arguments, settings={"protocol.file.allow": "always"})
         try:
-            finish_git(
-                start_git(repository, arguments, settings={"protocol.file.allow": "always"}), doing=doing
-            )
+            finish_git(process, doing=doing)
         except GitRefused as error:
-            if _DECLINED in error.stdout:
-                return "takes pushes"
-            raise EngineFailed(
-                f"The repository {repository.stem} refuses every push: {error.stderr or error.stdout}",
-                advice=f"`git -C {shlex.quote(str(repository))} fsck` says more.",
-            ) from error
-    run_git(repository, "update-ref", "-d", "--", _REF, head, doing=doing)
+            if _DECLINED not in error.stdout:
+                raise
+        else:  # the hook did not run
+            run_git(repository, "update-ref", "-d", "--", _REF, head, doing=doing)
     return "takes pushes"
 
 
