@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, BadRequest, HTTPException
 
 from pipeline.config.settings import Secret, Settings
 from pipeline.errors import PushliveError, StoreUnavailable, StoreUnknown
@@ -103,6 +103,15 @@ def _cookie_key(path: Path) -> bytes:
 
 def _add_guards(app: Flask, web: WebContext) -> None:
     @app.before_request
+    def readable_headers() -> None:
+        # Of the headers that Werkzeug reads, this one raises where the others are taken as missing: for a byte
+        # outside ASCII in Basic credentials.
+        try:
+            _ = request.authorization
+        except ValueError as error:
+            raise BadRequest from error
+
+    @app.before_request
     def known_host() -> None:
         check_host(web.settings, request.headers.get("Host", ""))
 
@@ -144,7 +153,9 @@ def _not_stored(error: PushliveError) -> str:
 
 def _rendered(message: str, advice: str, answer: Response) -> ResponseReturnValue:
     """JSON for programs, a line of text for git, a page for people."""
-    if request.path.startswith(FOR_MACHINES):
+    # A page links to its style sheet, and Flask builds no link for a Host header that is not a name.
+    unlinkable = isinstance(request.routing_exception, BadHost)
+    if unlinkable or request.path.startswith(FOR_MACHINES):
         return answer
     if request.path.startswith("/git/"):
         text = Response(

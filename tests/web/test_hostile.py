@@ -35,7 +35,7 @@ def ask(service: Service, method: str, path: str, body: bytes = b"", **headers: 
     """Sends the path as it is; other clients would normalise it."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     try:
-        connection.putrequest(method, path, skip_accept_encoding=True)
+        connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             connection.putheader(name.replace("_", "-"), value)
         connection.endheaders(body)
@@ -46,6 +46,7 @@ def ask(service: Service, method: str, path: str, body: bytes = b"", **headers: 
 
 
 BASIC = "Basic " + __import__("base64").b64encode(f"me:{DEVELOPER}".encode()).decode()
+REFS = "/git/hello.git/info/refs?service=git-upload-pack"
 PATHS = [
     "/git/../../../../etc/passwd", "/git/%2e%2e%2f%2e%2e%2fetc/info/refs?service=git-upload-pack",
     "/git/hello.git/config", "/git/hello.git/HEAD", "/git/hello.git/objects/info/packs",
@@ -78,6 +79,20 @@ def test_fault_47_a_path_cannot_forge_lines_of_the_log(service):
     lines = service.log().split("\n")
     assert any("\\n\\x1b[2J2026-01-01" in line for line in lines)
     assert not any(line.startswith("2026-01-01") for line in lines)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/status", "/static/pushlive.css", REFS])
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("Authorization", "Basic bWU6\xa5", 400),
+        ("Host", ".localhost", 421),
+        ("Host", "a" * 70, 421),
+        ("Host", "a/b", 421),
+    ],
+)
+def test_fault_04_a_header_that_cannot_be_read_is_refused(service, path, name, value, wanted):
+    assert ask(service, "GET", path, **{name: value})[0] == wanted
 
 
 def test_fault_15_a_request_line_of_any_length_is_limited(service):
