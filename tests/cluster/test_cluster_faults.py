@@ -56,7 +56,9 @@ def scene(
         yield one
 
 
-def test_fault_33_a_worker_killed_at_any_step_on_a_cluster(scene: ClusterScene) -> None:
+def test_fault_33_a_run_on_a_cluster_goes_live_once_wherever_its_worker_is_killed(
+    scene: ClusterScene,
+) -> None:
     """Another worker continues the run: it goes live once, and no release command runs twice."""
 
     def kill(number: int) -> None:
@@ -70,7 +72,9 @@ def test_fault_33_a_worker_killed_at_any_step_on_a_cluster(scene: ClusterScene) 
         list(pool.map(kill, range(len(NAMES))))
 
 
-def test_fault_33_a_revert_killed_at_its_steps_on_a_cluster(scene: ClusterScene) -> None:
+def test_fault_33_a_revert_on_a_cluster_is_completed_wherever_its_worker_is_killed(
+    scene: ClusterScene,
+) -> None:
     """The worker that continues the revert ends the bad release's connections."""
     traps = (
         Trap("engine.switch", "inside", "job"),
@@ -102,7 +106,7 @@ def pods(scene: ClusterScene, name: str, slot: str = "") -> set[str]:
     return {pod["metadata"]["name"] for pod in scene.api.find("Pod", labels)}
 
 
-def test_fault_40_the_api_server_goes_away_at_every_step(scene: ClusterScene) -> None:
+def test_fault_40_runs_continue_once_an_api_server_that_went_away_is_back(scene: ClusterScene) -> None:
     """All runs continue once it is back, and what serves keeps serving. Meanwhile environments on Docker are repaired
     and deployed to."""
     places = ("engine.start", "engine.ready", "engine.preview", "engine.switch", "engine.public")
@@ -141,7 +145,7 @@ def docker_works(scene: ClusterScene) -> None:
     until(lambda: with_docker.page() == with_docker.expected)
 
 
-def test_fault_40_the_api_server_is_silent(scene: ClusterScene) -> None:
+def test_fault_40_a_silent_api_server_is_not_waited_for_again_and_again(scene: ClusterScene) -> None:
     """As above, with open connections and no answers: the service does not wait for them again and again."""
     with trying(scene, NAMES[0]) as trial:
         one, _ = trial.trapped(Trap("engine.expose", "before", "wait"))
@@ -152,7 +156,7 @@ def test_fault_40_the_api_server_is_silent(scene: ClusterScene) -> None:
         assert trial.ended(one).outcome == Outcome.LIVE
 
 
-def test_fault_40_the_api_server_is_busy(scene: ClusterScene) -> None:
+def test_fault_40_a_push_and_a_revert_succeed_though_the_api_server_is_busy(scene: ClusterScene) -> None:
     """Every fifth request is answered 409, 429, 500 or 503 in turn; a push and a revert still succeed."""
     statuses, requests = itertools.cycle((409, 429, 500, 503)), itertools.count(1)
     with trying(scene, NAMES[1]) as trial:
@@ -171,7 +175,7 @@ def test_fault_40_the_api_server_is_busy(scene: ClusterScene) -> None:
         scene.service.pushlive("resume", trial.name)
 
 
-def test_fault_40_a_watch_is_dropped_again_and_again(scene: ClusterScene) -> None:
+def test_fault_40_no_change_is_missed_though_watches_are_dropped(scene: ClusterScene) -> None:
     """While a slow application starts: no change is missed."""
     over = threading.Event()
 
@@ -197,7 +201,7 @@ def slow(version: str) -> dict[str, str | None]:
     return web(version, command="sleep 3; exec httpd -f -p 0.0.0.0:8080 -h /www")
 
 
-def test_fault_40_a_right_is_lost_in_the_middle(scene: ClusterScene) -> None:
+def test_fault_40_a_run_that_loses_a_permission_fails_and_names_it(scene: ClusterScene) -> None:
     """The run fails and names the missing permission; what serves is not touched; `retry` goes live."""
     less = [one | {"verbs": ["get", "list"]} if "deployments" in one["resources"] else one for one in rules()]
     with trying(scene, NAMES[3]) as trial:
@@ -222,7 +226,7 @@ def test_fault_40_a_right_is_lost_in_the_middle(scene: ClusterScene) -> None:
     ("resource", "limit", "said"),
     [("limits.memory", None, "has 0B left"), ("requests.cpu", "1m", "exceeded quota")],
 )
-def test_fault_40_a_namespace_has_too_little_quota(
+def test_fault_40_too_little_quota_is_reported_with_the_figures(
     scene: ClusterScene, resource: str, limit: str | None, said: str
 ) -> None:
     """It is reported with the figures within seconds, before anything starts if that can be known."""
@@ -245,7 +249,7 @@ def test_fault_40_a_namespace_has_too_little_quota(
         until(lambda: trial.page() == trial.expected, 60)
 
 
-def test_fault_40_another_field_manager_takes_over(scene: ClusterScene) -> None:
+def test_fault_40_what_another_field_manager_took_over_is_restored(scene: ClusterScene) -> None:
     """It takes over the warm slot's replicas and the public Service's selector: Pushlive restores what the records
     say, and an apply without force is told that the fields belong to Pushlive."""
     name, path = NAMES[5], f"/apis/apps/v1/namespaces/{scene.api.namespace}/deployments"
@@ -290,7 +294,7 @@ def ready_pods(scene: ClusterScene, name: str, slot: str) -> list[object]:
 
 
 @pytest.mark.parametrize("component", ["kube-apiserver", "kubelet"])
-def test_fault_40_a_component_is_killed_in_the_middle_of_a_deploy(
+def test_fault_40_a_run_continues_though_a_component_is_killed_in_the_middle(
     scene: ClusterScene, component: str
 ) -> None:
     """It is started again some seconds later: the run continues, and the application's clients notice nothing."""

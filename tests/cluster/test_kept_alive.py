@@ -146,7 +146,7 @@ def test_a_revert_ends_the_bad_releases_connections_at_once(town: Scene) -> None
     assert callers.lost == []
 
 
-def test_one_release_after_another_under_load(town: Scene) -> None:
+def test_releases_that_follow_one_another_lose_no_request(town: Scene) -> None:
     """A slot gets the next release while connections to its previous one are still open."""
     town.first()
     with town.callers() as callers:

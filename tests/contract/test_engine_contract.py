@@ -133,7 +133,7 @@ def assert_found_as_made(kit: Kit, blue: SlotSpec, green: SlotSpec) -> None:
         assert kit.engine.spec_hash(other, one.replica) != one.spec
 
 
-def test_two_deployments_and_a_removal(prepared: Kit) -> None:
+def test_two_releases_take_turns_and_a_removal_leaves_nothing(prepared: Kit) -> None:
     engine, probe = prepared.engine, prepared.probe
     blue, green = prepared.spec("blue", 1), prepared.spec("green", 2)
     assert engine.serving(blue.ref) is None

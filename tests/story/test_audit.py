@@ -130,7 +130,7 @@ def test_a_changed_configuration_is_recorded_once_from_hash_to_hash(world):
     ]
 
 
-def test_the_log_of_one_pipeline_and_its_limit(make_world):
+def test_the_log_is_listed_by_pipeline_and_up_to_a_limit(make_world):
     world = make_world("pipelines: {hello: {environments: {live: }}, shop: {environments: {live: }}}")
     for name in ("hello", "shop", "hello"):
         world.commands.hold(name, ANN)

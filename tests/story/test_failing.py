@@ -154,7 +154,7 @@ def test_fault_33_killed_at_every_engine_call_the_run_converges(world, call, aft
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("call", ["fetch", "keep", "archive"])
-def test_fault_33_killed_at_every_source_call(world, call, after):
+def test_fault_33_killed_at_every_source_call_the_run_goes_live(world, call, after):
     number = world.accept(world.commit("two")).number
     world.source.kill(call, after=after)
     with pytest.raises(Killed):

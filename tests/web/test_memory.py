@@ -39,7 +39,7 @@ def growth(service: Service, ask: Callable[[], None]) -> tuple[int, int]:
     return found
 
 
-def test_fault_02_many_viewers_who_ask_for_all_the_output(service):
+def test_fault_02_many_viewers_who_ask_for_all_the_output_take_bounded_memory(service):
     def ask() -> None:
         path, token = "/api/pipelines/hello/output?lines=10000", {"Authorization": f"Bearer {VIEWER}"}
         with ThreadPoolExecutor(24) as pool:
@@ -61,7 +61,7 @@ def nested(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("form", [False, True])
-def test_fault_02_signed_webhooks_of_the_largest_size(service, form):
+def test_fault_02_signed_webhooks_of_the_largest_size_take_bounded_memory(service, form):
     body, kind = nested(24 * MIB), "application/json"
     if form:
         body, kind = (

@@ -41,7 +41,7 @@ def send(client, payload, *, secret=NEW, raw=None, **headers):
     return client.post("/hooks/github", data=body, headers=signed(body, secret, **headers))
 
 
-def test_push_is_answered_once_it_is_stored(client, service):
+def test_a_push_is_answered_once_it_is_stored(client, service):
     answer = send(client, github())
     assert (answer.status_code, answer.json) == (202, {"runs": ["shop#42"], "notes": []})
     (push,) = service.pushes
@@ -236,7 +236,7 @@ def test_fault_07_an_unknown_provider_is_not_found(client):
     assert client.post("/hooks/nobody", data=b"{}").status_code == 404
 
 
-def test_fault_08_forced_push_is_a_push(client, service):
+def test_fault_08_a_forced_push_is_a_push(client, service):
     assert send(client, github(forced=True)).status_code == 202
     assert service.pushes[0].forced is True
 

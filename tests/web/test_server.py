@@ -124,7 +124,7 @@ def remotes(stderr: str) -> list[str]:
     return [line[8:].strip() for line in stderr.splitlines() if line.startswith("remote: ")]
 
 
-def test_push_streams_the_run_and_ends_with_the_revert_command(service, work):
+def test_a_push_streams_the_run_and_ends_with_the_revert_command(service, work):
     argv = ["git", "push", "-f", service.url("/git/hello.git", DEVELOPER), "main"]
     times = []
     with subprocess.Popen(argv, cwd=work, stderr=subprocess.PIPE, text=True) as push:
@@ -138,7 +138,7 @@ def test_push_streams_the_run_and_ends_with_the_revert_command(service, work):
     assert sum(gaps) > PACE * 2, gaps  # as it happens, not all at the end
 
 
-def test_push_of_other_refs_says_what_to_push_instead(service, work):
+def test_a_push_of_other_refs_says_what_to_push_instead(service, work):
     git("tag", "v1", cwd=work)
     url = service.url("/git/hello.git", DEVELOPER)
     said = remotes(git("push", "-f", url, "main:topic", "v1", cwd=work).stderr)

@@ -45,7 +45,7 @@ def test_deploy_sends_the_file(stub: Stub, pushlive: Callable[..., Told]) -> Non
     assert pushlive("deploy", "hello", "--config", "binary.yaml").code == 2
 
 
-def test_deploy_without_waiting(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_deploy_without_waiting_says_how_to_follow(stub: Stub, pushlive: Callable[..., Told]) -> None:
     told = pushlive("deploy", "--no-wait")
     assert told == (0, "hello#42 accepted. Follow it with `pushlive follow 'hello#42'`.\n", "")
     assert not any("events" in path for _, path, _ in stub.asked)

@@ -56,7 +56,7 @@ def test_what_needs_a_person_is_listed_below_with_its_command() -> None:
     assert text.endswith("waits before dev  → pushlive resume hello --env dev"), "resume alone means live"
 
 
-def test_an_environment_without_a_release() -> None:
+def test_an_environment_without_a_release_is_shown_as_empty() -> None:
     empty = environment("qa", 1, release=None, commit="", message="", since=None, slot=None)
     empty["revert"] = {"ready": False, "text": "not ready: no earlier good release"}
     texts = [cell if isinstance(cell, str) else cell[0] for cell in environment_row(empty, NOW)]

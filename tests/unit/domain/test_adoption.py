@@ -51,7 +51,7 @@ def states(environment: Environment) -> dict[str, SlotState]:
     return {name: record.state for name, record in environment.slots.items()}
 
 
-def test_the_slot_that_serves_and_the_warm_one_before_it() -> None:
+def test_what_serves_and_the_warm_slot_before_it_are_adopted_as_such() -> None:
     live = adopted(found(slot("blue", 4), slot("green", 5)))
     assert (live.index, live.active, live.good, live.newest_run) == (3, "green", (4, 5), 5)
     assert states(live) == {"blue": SlotState.WARM, "green": SlotState.SERVING}

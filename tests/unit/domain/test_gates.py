@@ -36,7 +36,7 @@ HELD = Hold("r2 was reverted", "ada", 1.0)
         (MANUAL, {"hold": HELD}, run(kind=Kind.REVERT), ""),  # a revert waits for no one
     ],
 )
-def test_what_keeps_a_run_out(
+def test_a_gate_keeps_a_run_out_until_its_command_is_given(
     pipeline: Pipeline, record: dict[str, Any], entering: Run, command: str
 ) -> None:
     gate = gates.may_enter(pipeline, environment(**record), release(2), entering, ())

@@ -19,7 +19,7 @@ BLUE_SERVES: dict[str, Any] = {
 }
 
 
-def test_there_are_two_slots() -> None:
+def test_each_slot_is_the_other_ones_other() -> None:
     assert (other("blue"), other("green")) == ("green", "blue")
 
 
@@ -40,7 +40,9 @@ def test_there_are_two_slots() -> None:
         ({"active": "green", "slots": {"green": slot(1, SERVING)}}, 9, 3, "blue"),
     ],
 )
-def test_the_slot_that_a_run_uses(record: dict[str, Any], number: int, wanted: int, expected: str) -> None:
+def test_a_run_uses_its_own_slot_or_the_one_that_does_not_serve(
+    record: dict[str, Any], number: int, wanted: int, expected: str
+) -> None:
     assert slots.slot_for(environment(**record), run(number), wanted) == expected
 
 
@@ -183,7 +185,7 @@ def test_a_switch_is_recognised_after_a_crash() -> None:
         ({"active": "green", "slots": {"green": slot(2, SERVING, run=9)}}, (("dev", True),), True),
     ],
 )
-def test_what_a_run_began_and_did_not_verify(
+def test_a_run_is_unfinished_until_it_verified_its_switch(
     record: dict[str, Any], steps: tuple[tuple[str, bool], ...], unfinished: bool
 ) -> None:
     done = tuple(StepResult(stage, "verify", 0.0, 1.0, ok) for stage, ok in steps)

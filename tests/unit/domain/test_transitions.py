@@ -23,7 +23,7 @@ LEGAL = {
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
-def test_every_pair_of_states(before: State, after: State) -> None:
+def test_a_run_moves_only_between_states_that_the_table_allows(before: State, after: State) -> None:
     given = run(state=before)
     if (before, after) in LEGAL:
         assert move(given, after, stage="dev") == run(state=after, stage="dev")

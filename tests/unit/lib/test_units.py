@@ -70,7 +70,7 @@ def test_a_written_duration_is_read_back_as_the_same(milliseconds: int) -> None:
     assert math.isclose(parse_duration(write_duration(seconds)), seconds, abs_tol=1e-9)
 
 
-def test_what_people_are_shown() -> None:
+def test_figures_are_shown_in_the_units_that_people_use() -> None:
     assert [show_duration(s) for s in (298, 0.34, 3725, -2, 0.0012)] == [
         "4:58",
         "0.34s",

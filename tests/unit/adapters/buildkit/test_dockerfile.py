@@ -28,7 +28,7 @@ RUN --mount=type=bind,from=tools:2,target=/x true
 """
 
 
-def test_images_of_all_needed_stages_in_order():
+def test_images_of_all_needed_stages_are_listed_in_order():
     file = parse(MANY)
     assert file.syntax == "docker/dockerfile:1"
     assert images(file) == ("golang:1.22", "alpine:3.19", "nginx:1", "tools:2")

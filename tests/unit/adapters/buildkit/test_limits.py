@@ -6,13 +6,13 @@ from pipeline.errors import EngineFailed
 INFO = {"CgroupDriver": "cgroupfs", "CgroupVersion": "1", "MemTotal": 8 << 30, "NCPU": 4}
 
 
-def test_limits_of_version_1(tmp_path):
+def test_builds_are_limited_by_version_1_of_cgroups(tmp_path):
     assert cap(INFO, 0, 0.0, tmp_path) == ""
     assert (tmp_path / "memory/docker/buildkit/memory.limit_in_bytes").read_text() == str(4 << 30)
     assert (tmp_path / "cpu/docker/buildkit/cpu.cfs_quota_us").read_text() == "350000"
 
 
-def test_limits_of_version_2(tmp_path):
+def test_builds_are_limited_by_version_2_of_cgroups(tmp_path):
     assert cap({**INFO, "CgroupVersion": "2"}, 1 << 30, 1.5, tmp_path) == ""
     assert (tmp_path / "docker/buildkit/memory.max").read_text() == str(1 << 30)
     assert (tmp_path / "docker/buildkit/cpu.max").read_text() == "150000 100000"

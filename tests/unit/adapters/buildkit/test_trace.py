@@ -14,7 +14,7 @@ OUTPUT = (
 )
 
 
-def test_a_recorded_vertex():
+def test_a_recorded_vertex_is_read():
     [vertex] = decode(STARTED)
     assert isinstance(vertex, Vertex)
     assert vertex.name == "[internal] load metadata for docker.io/library/pbtest-base:1"
@@ -22,7 +22,7 @@ def test_a_recorded_vertex():
     assert vertex.started == pytest.approx(1795379138.2339, abs=0.001)
 
 
-def test_a_recorded_line_of_output():
+def test_a_recorded_line_of_output_is_read():
     [log] = decode(OUTPUT)
     assert isinstance(log, Log)
     assert log.text == b"hi\n"
