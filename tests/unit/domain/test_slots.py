@@ -19,7 +19,7 @@ BLUE_SERVES: dict[str, Any] = {
 }
 
 
-def test_each_slot_is_the_other_ones_other() -> None:
+def test_blue_and_green_are_the_other_of_each_other() -> None:
     assert (other("blue"), other("green")) == ("green", "blue")
 
 

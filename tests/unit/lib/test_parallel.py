@@ -14,7 +14,7 @@ def test_all_calls_run_at_once() -> None:
     together([meeting.wait] * 3)  # one after another, none would return
 
 
-def test_no_calls_give_no_results() -> None:
+def test_no_calls_are_allowed() -> None:
     together([])
 
 
