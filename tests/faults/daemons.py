@@ -1,4 +1,4 @@
-"""The Docker daemon under fault: restarted in the midst of a step, and without space on its disk."""
+"""The Docker daemon under fault: restarted in the middle of a step, and without space on its disk."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def stale(trial: Trial) -> None:
 
 
 @fault(
-    "stale-locked", 41, words="a worker stands still in the midst of a switch, with the lock", scene="alone"
+    "stale-locked", 41, words="a worker stands still in the middle of a switch, with the lock", scene="alone"
 )
 def stale_locked(trial: Trial) -> None:
     """Nobody else can move traffic meanwhile, and says so; what serves goes on serving."""

@@ -48,7 +48,7 @@ def config(away: int, names: tuple[str, ...]) -> str:
 
 
 def application(version: str) -> dict[str, str | None]:
-    """The application's files; building it takes half a second and says something in the midst."""
+    """The application's files; building it takes half a second and prints something in between."""
     files = web(version)
     files["Dockerfile"] = str(files["Dockerfile"]).replace("CMD", "RUN echo building; sleep 0.5\nCMD")
     return files

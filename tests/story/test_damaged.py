@@ -1,4 +1,4 @@
-"""Damaged and foreign records in the store: named, never executed, and without effect on other pipelines (fault 45)."""
+"""Damaged and foreign records in the store are named, never executed, and do not affect other pipelines."""
 
 from __future__ import annotations
 

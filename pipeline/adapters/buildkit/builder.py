@@ -137,7 +137,7 @@ class DockerBuilder:
         return limits.why_uncapped(self._api.info()) if self._api.is_local else _REMOTE
 
     def _retried(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
-        """Retries once if a restart of the Engine cut the build off (FAULTS 23)."""
+        """Retries once if a restart of the Engine cut the build off."""
         try:
             return self._once(request, key, context, emit, watch)
         except TryAgain as error:

@@ -22,7 +22,7 @@ def base_ids(api: DockerApi, file: Dockerfile, build: Build, watch: Watch) -> di
     """The id of each image that the build starts from or copies from, by its name in the Dockerfile.
 
     Missing ones are pulled. Raises AppFailed (there is no such image) and EngineFailed (it cannot be pulled now); both
-    name the image and say why (FAULTS 25).
+    name the image and say why.
     """
     wanted = {name: f"The base image {name!r}" for name in images(file, build.target)}
     if file.syntax:

@@ -25,7 +25,7 @@ def free_disk(root: str) -> int | None:
 
 
 def check_disk(root: str, wanted: int) -> None:
-    """Raises EngineFailed, with the figures, if less than ``wanted`` bytes are free (FAULTS 22)."""
+    """Raises EngineFailed, with the figures, if less than ``wanted`` bytes are free."""
     free = free_disk(root) if root else None
     if free is not None and free < wanted:
         raise EngineFailed(

@@ -37,7 +37,7 @@ class Remote:
 
 
 def check_url(url: str, allow: tuple[str, ...] = (), resolve: Resolve | None = None) -> Remote:
-    """The parsed address, if it is safe to fetch from (FAULTS 14).
+    """The parsed address, if it is safe to fetch from.
 
     ``https://``, ``ssh://`` and ``user@host:path`` with public addresses are. ``http://``, ``file://`` and private
     addresses are only if ``allow`` names the host (``git.internal`` or ``git.internal:3000``) or the beginning of the
@@ -85,7 +85,7 @@ def is_public(address: str) -> bool:
 
 
 def check_ref(branch: str) -> str:
-    """``refs/heads/<branch>`` for a valid branch name (FAULTS 13, 15). Raises RequestError."""
+    """``refs/heads/<branch>`` for a valid branch name. Raises RequestError."""
     if problem := branch_problem(branch):
         raise RequestError(
             f"The branch name {branch[:80]!r} {problem}.",

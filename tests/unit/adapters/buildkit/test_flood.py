@@ -1,4 +1,4 @@
-"""Memory stays flat in a flood of output (FAULTS 20)."""
+"""Memory stays flat in a flood of output (row 20 of docs/faults.md)."""
 
 from __future__ import annotations
 
