@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 class EngineInspection:
     """``kube_api``: the connection to a context and namespace of a cluster; ``repositories``: the built-in git
-    server's folder; ``proxy_of``: the proxy of the Docker Engine with that ``Where.key``."""
+    server's folder; ``proxy_of``: the proxy of the Docker Engine with that ``Where.key``;
+    ``ignored``: findings of fsck that a push may have."""
 
     def __init__(
         self,
         kube_api: Callable[[str, str], KubeApi],
         repositories: Path,
         proxy_of: Callable[[str], Proxy],
+        ignored: tuple[str, ...] = (),
     ) -> None:
         self._kube_api, self._repositories, self._proxy_of = kube_api, repositories, proxy_of
+        self._ignored = ignored
 
     def docker(self, host: str = "") -> DockerInfo:
         from pipeline.adapters.docker_api.api import DockerApi
@@ -48,4 +51,4 @@ class EngineInspection:
         from pipeline.adapters.git.push_check import check_push
 
         folder = self._repositories / f"{name}.git"
-        return check_push(folder) if folder.exists() else "nothing was pushed to it yet"
+        return check_push(folder, self._ignored) if folder.exists() else "nothing was pushed to it yet"

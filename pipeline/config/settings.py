@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     """size limit of a git push"""
     git_allow: Texts = ()
     """hosts or URL prefixes that are allowed although they are private, file:// or http://"""
+    git_fsck_ignore: Texts = ()
+    """findings of `git fsck` that do not refuse a push or fetch, e.g. treeNotSorted; those on authors never do"""
     hosts: Texts = ()
     """additional host names of the web page"""
     trusted_proxies: Texts = ()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from pipeline.lib.git_settings import HARMLESS, MORE_FINDINGS
 
 if TYPE_CHECKING:
     from pipeline.config.settings import Settings
@@ -89,6 +92,7 @@ def _value_problems(settings: Settings) -> Iterator[str]:
             ipaddress.ip_network(proxy)
         except ValueError as error:
             yield f"PUSHLIVE_TRUSTED_PROXIES={proxy[:60]!r}: {error}; write e.g. 127.0.0.1 or 10.0.0.0/8"
+    yield from _finding_problems(settings.git_fsck_ignore)
     for name in ("log_limit", "body_limit", "push_limit"):
         if getattr(settings, name) == 0:
             yield f"PUSHLIVE_{name.upper()}=0: would refuse everything; write a size, for example 16MiB"
@@ -96,3 +100,12 @@ def _value_problems(settings: Settings) -> Iterator[str]:
         value = getattr(settings, name)
         if value and not re.fullmatch(rf"({'|'.join(schemes)})://\S+", value):
             yield f"PUSHLIVE_{name.upper()}: must begin with {' or '.join(s + '://' for s in schemes)}"
+
+
+def _finding_problems(findings: tuple[str, ...]) -> Iterator[str]:
+    known = (*HARMLESS, *MORE_FINDINGS)
+    for name in findings:
+        if name not in known:
+            near = difflib.get_close_matches(name[:60], known, 1)
+            advice = f"did you mean {near[0]}?" if near else "`git help fsck` lists them"
+            yield f"PUSHLIVE_GIT_FSCK_IGNORE={name[:60]!r}: no finding of git fsck that can be ignored; {advice}"

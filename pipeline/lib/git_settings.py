@@ -8,7 +8,69 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-SETTINGS = {
+# Findings of ``git fsck`` about who wrote a commit, and when. Old histories have them, they cannot be corrected without
+# rewriting every commit since, and they say nothing about the files. What a tree or a .gitmodules may not contain, and
+# what is damaged, stays an error.
+HARMLESS = (
+    "badDate",
+    "badDateOverflow",
+    "badEmail",
+    "badName",
+    "badTimezone",
+    "missingEmail",
+    "missingNameBeforeEmail",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "multipleAuthors",
+    "nulInCommit",
+    "zeroPaddedDate",
+    "zeroPaddedFilemode",
+)
+# Those that a maintainer may ignore as well: every other one that git can ignore.
+MORE_FINDINGS = (
+    "badObjectSha1",
+    "badParentSha1",
+    "badTree",
+    "badTreeSha1",
+    "badType",
+    "duplicateEntries",
+    "emptyName",
+    "fullPathname",
+    "gitattributesBlob",
+    "gitattributesLarge",
+    "gitattributesLineLength",
+    "gitattributesMissing",
+    "gitmodulesBlob",
+    "gitmodulesLarge",
+    "gitmodulesMissing",
+    "gitmodulesName",
+    "gitmodulesPath",
+    "gitmodulesSymlink",
+    "gitmodulesUpdate",
+    "gitmodulesUrl",
+    "hasDot",
+    "hasDotdot",
+    "hasDotgit",
+    "missingAuthor",
+    "missingCommitter",
+    "missingObject",
+    "missingTag",
+    "missingTagEntry",
+    "missingTree",
+    "missingType",
+    "missingTypeEntry",
+    "nullSha1",
+    "treeNotSorted",
+    "unknownType",
+)
+
+
+def ignoring(findings: Iterable[str]) -> dict[str, str]:
+    """The settings by which pushes and fetches ignore these findings."""
+    return {f"{act}.fsck.{name}": "ignore" for name in findings for act in ("receive", "fetch")}
+
+
+SETTINGS = ignoring(HARMLESS) | {
     "core.attributesFile": "/dev/null",
     # Larger files are streamed. Without it, half a megabyte of packed zeros takes half a gigabyte of memory.
     "core.bigFileThreshold": "4m",

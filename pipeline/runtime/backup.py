@@ -209,7 +209,8 @@ def _load(settings: Settings, file: Path, files: dict[str, dict[str, Any]]) -> t
                 _extract(settings, folder, member, content, files[member.name])
         for bundle in sorted((folder / "git").glob("*.bundle")):
             repository = bootstrap.repositories(settings) / f"{bundle.stem}.git"
-            load_bundle(bundle, repository, push_limit=settings.push_limit)
+            ignored = settings.git_fsck_ignore
+            load_bundle(bundle, repository, push_limit=settings.push_limit, ignored=ignored)
         with _store(settings) as store, (folder / STORE).open(encoding="utf-8") as lines:
             snapshot.load(store, lines)
             store.origin.mark()  # a person has said that this is the right one

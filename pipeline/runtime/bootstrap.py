@@ -90,8 +90,9 @@ def adapters(settings: Settings) -> Adapters:
 
     clock = SystemClock()
     source = GitSource(
-        repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit
-    )
+        repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit,
+        settings.git_fsck_ignore,
+    )  # fmt: skip
     return Adapters(source, builder(settings), _engines(settings), clock, _queue(settings))
 
 
@@ -147,7 +148,8 @@ def _kube_api(context: str, namespace: str) -> KubeApi:
 def inspection(settings: Settings) -> Inspection:
     from pipeline.adapters.inspection import EngineInspection
 
-    return EngineInspection(_kube_api, repositories(settings), lambda key: _proxy_of(settings, key))
+    ignored = settings.git_fsck_ignore
+    return EngineInspection(_kube_api, repositories(settings), lambda key: _proxy_of(settings, key), ignored)
 
 
 def _in_use(settings: Settings) -> frozenset[str]:

@@ -5,6 +5,7 @@ import http.server
 import io
 import itertools
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.git.bundle import load_bundle, save_bundle
 from pipeline.adapters.git.source import GitSource, heads, init_repository
 from pipeline.config.models import Source
+from pipeline.config.settings import load
 from pipeline.errors import EngineFailed, NotFound, RequestError, TimedOut
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.waiting import PATIENCE
@@ -474,6 +477,64 @@ def test_the_server_checks_what_is_pushed(world):
     assert git(world.bare, "config", "receive.maxInputSize") == str(2 << 30)
     init_repository(world.bare)
     assert (world.bare / "HEAD").read_text() == "ref: refs/heads/main\n"
+
+
+PEOPLE = (  # as a commit names its author, what fsck calls it
+    (b"A <a@b> 1313584730 +051800", "badTimezone"),
+    (b"A <a@b> 99999999999999999999 +0000", "badDateOverflow"),
+    (b"A <a@b> 0123 +0000", "zeroPaddedDate"),
+    (b"A <a@b> today +0000", "badDate"),
+    (b"A <a@b>1 +0000", "missingSpaceBeforeDate"),
+    (b"A<a@b> 1 +0000", "missingSpaceBeforeEmail"),
+    (b"<a@b> 1 +0000", "missingNameBeforeEmail"),
+    (b"A 1 +0000", "missingEmail"),
+    (b"A > <a@b> 1 +0000", "badName"),
+    (b"A <a <b> 1 +0000", "badEmail"),
+)
+
+
+def stored(world, kind: str, content: bytes) -> str:
+    """The object as it is, without git's own checks."""
+    return git(world.bare, "hash-object", "-t", kind, "-w", "--stdin", "--literally", input=content)
+
+
+def committed(world, tree: str, author: bytes = b"A <a@b> 1 +0000") -> str:
+    """Such a commit, and on it the branch's head."""
+    head = b"tree %b\nauthor %b\ncommitter A <a@b> 1 +0000\n\nold\n" % (tree.encode(), author)
+    old = stored(world, "commit", head)
+    new = git(world.bare, "commit-tree", "-p", old, "-m", "new", tree)
+    git(world.bare, "update-ref", "refs/heads/main", new)
+    return old
+
+
+@pytest.mark.parametrize(("author", "finding"), PEOPLE)
+def test_an_old_commit_with_an_odd_author_or_date_is_fetched_read_and_restored(world, author, finding):
+    world.commit(a=b"1")
+    old = committed(world, git(world.bare, "rev-parse", "main^{tree}"), author)
+    checked = subprocess.run(["git", "-C", str(world.bare), "fsck"], capture_output=True, text=True)
+    assert finding in checked.stderr
+    head = world.fetch(world.away)
+    assert world.source.commit("hello", world.away, old).message == "old"
+    with world.source.archive("hello", world.away, old, ".") as stream, reading(stream) as tar:
+        assert tar.getnames()
+    assert save_bundle(world.bare, world.folder / "b")
+    load_bundle(world.folder / "b", world.folder / "again.git", push_limit=1 << 20)
+    assert heads(world.folder / "again.git") == {"main": head}
+
+
+def test_a_tree_that_would_harm_a_checkout_is_still_refused_unless_a_maintainer_says_so(world):
+    world.commit(a=b"1")
+    blob = bytes.fromhex(git(world.bare, "rev-parse", "main:a"))
+    committed(world, stored(world, "tree", b"100644 .GIT\0" + blob))
+    with pytest.raises(EngineFailed, match="git refuses an object of its history") as caught:
+        world.fetch(world.away)
+    name, _, value = re.search(r"(PUSHLIVE_\w+)=(\w+)", caught.value.advice)[0].partition("=")
+    settings = load({name: value})
+    allowed = GitSource(
+        world.folder / "git", world.folder / "mirrors", CLOCK, (f"file://{world.folder}",),
+        ignored=settings.git_fsck_ignore,
+    )  # fmt: skip
+    assert allowed.fetch("hello", world.away, Deadline(CLOCK, 20)) == heads(world.bare)["main"]
 
 
 def imported(world, *files: bytes, mark: bytes = b"") -> str:

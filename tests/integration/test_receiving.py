@@ -90,6 +90,19 @@ def test_a_push_to_another_branch_says_what_to_push(service: Service) -> None:
     assert len(service.runs()) == runs
 
 
+def test_an_old_commit_with_an_odd_time_zone_is_pushed(service: Service) -> None:
+    """Histories that were imported once have such commits, and nobody can correct them."""
+    clone = service.repository("hello")
+    tree = clone.git("rev-parse", "HEAD^{tree}").strip()
+    old = clone.folder / "old"
+    old.write_text(f"tree {tree}\nauthor A <a@b> 1 +051800\ncommitter A <a@b> 1 +051800\n\nold\n")
+    odd = clone.git("hash-object", "-t", "commit", "-w", "--literally", "old").strip()
+    old.unlink()
+    joined = clone.git("commit-tree", "-p", "HEAD", "-p", odd, "-m", "Joined", tree).strip()
+    clone.git("reset", "-q", "--hard", joined)
+    assert "is live" in clone.git("push", "pushlive", "main")
+
+
 def test_at_a_gate_the_stream_ends_and_says_how_to_promote(service: Service) -> None:
     said = service.push(web(), "To be let in", "gated")
     assert "waits before live" in said

@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.config.settings import Settings
 from pipeline.errors import NotFound
-from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, in_environment
+from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, ignoring, in_environment
 from webhooks.context import WebContext
 from webhooks.error_responses import RETRY_AFTER, Refused
 from webhooks.git.http_backend import BackendFailed, Body, Exchange
@@ -154,10 +154,14 @@ def _environment(web: WebContext, repository: Path, path: str, token: TokenPort)
 
 def _git_config(web: WebContext) -> dict[str, str]:
     """Settings that override the repository's own."""
-    values = SETTINGS | {
-        "core.hooksPath": str(web.hooks),
-        "http.receivepack": "true",
-        "receive.maxInputSize": str(web.settings.push_limit),
-        "receive.denyCurrentBranch": "ignore",
-    }
+    values = (
+        SETTINGS
+        | ignoring(web.settings.git_fsck_ignore)
+        | {
+            "core.hooksPath": str(web.hooks),
+            "http.receivepack": "true",
+            "receive.maxInputSize": str(web.settings.push_limit),
+            "receive.denyCurrentBranch": "ignore",
+        }
+    )
     return in_environment([*values.items(), *VISIBLE])

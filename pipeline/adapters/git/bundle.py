@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.adapters.git.process import finish_git, run_git, start_git
 from pipeline.adapters.git.source import init_repository
 from pipeline.errors import EngineFailed
+from pipeline.lib.git_settings import ignoring
 from pipeline.ports.clock import Deadline, SystemClock
 
 LIMIT = 3600.0  # seconds for one repository
@@ -22,14 +24,15 @@ def save_bundle(repository: Path, file: Path) -> bool:
     return True
 
 
-def load_bundle(file: Path, repository: Path, *, push_limit: int) -> None:
-    """Creates the repository with the bundle's refs, and checks its objects. Raises EngineFailed."""
+def load_bundle(file: Path, repository: Path, *, push_limit: int, ignored: Iterable[str] = ()) -> None:
+    """Creates the repository with the bundle's refs, and checks its objects, except for the findings of fsck
+    that are ``ignored``. Raises EngineFailed."""
     init_repository(repository, push_limit=push_limit)
     arguments = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"]
     process = start_git(
         repository,
         [*arguments, "--", str(file), "+refs/*:refs/*"],
-        settings={"protocol.file.allow": "always"},
+        settings={"protocol.file.allow": "always"} | ignoring(ignored),
     )
     doing = f"Restoring the repository {repository.stem}"
     finish_git(process, _deadline(), doing=doing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.adapters.git.process import GitRefused, finish_git, run_git, start_git
 from pipeline.adapters.git.urls import Remote, safe_tag
 from pipeline.errors import EngineFailed, PushliveError, RequestError
+from pipeline.lib.git_settings import ignoring
 from pipeline.lib.retry import poll
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
@@ -54,6 +55,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         "Use https:// or ssh://.",
     ),
 )
+_FINDING = re.compile(r"object [0-9a-f]+: (\w+): ")  # of fsck, in what git prints
 
 
 def local_ref(branch: str) -> str:
@@ -78,9 +80,12 @@ def make(repository: Path, *, branch: str = "main") -> None:
         raise EngineFailed(f"The repository {repository} cannot be created: {error}.") from error
 
 
-def fetch(repository: Path, remote: Remote, branch: str, size_limit: int, clock: Clock, watch: Watch) -> None:
+def fetch(
+    repository: Path, remote: Remote, branch: str, size_limit: int, clock: Clock, watch: Watch,
+    ignored: Iterable[str] = (),
+) -> None:  # fmt: skip
     """Fetches the branch's head into the mirror. Idempotent. Raises RequestError (no such branch), EngineFailed
-    (unreachable, refused, too large) and what the watch raises; git is ended then."""
+    (unreachable, refused, too large) and what the watch raises; git is ended then. ``ignored``: findings of fsck."""
     with _locked(repository, clock, watch) as lock:
         if not (repository / "info" / "attributes").exists():
             make(repository)
@@ -95,6 +100,7 @@ def fetch(repository: Path, remote: Remote, branch: str, size_limit: int, clock:
         ]
         arguments += ["--", remote.url, f"+refs/heads/{branch}:{local_ref(branch)}"]
         public, secret = _settings(remote)
+        public |= ignoring(ignored)
         process = start_git(repository, arguments, settings=public, secret=secret, pass_fds=(lock,))
         try:
             finish_git(
@@ -110,6 +116,11 @@ def fetch_failed(remote: Remote, branch: str, error: GitRefused) -> PushliveErro
     if "couldn't find remote ref" in error.stderr.lower():
         return RequestError(
             f"{remote.url} has no branch {branch!r}.", advice="Push it, or set another one under `source`."
+        )
+    if finding := _FINDING.search(error.stderr):
+        return EngineFailed(
+            f"{remote.url} cannot be fetched: git refuses an object of its history ({_last(error)}).",
+            advice=f"If it does no harm, a maintainer can set PUSHLIVE_GIT_FSCK_IGNORE={finding[1]}, then retry.",
         )
     for pattern, meaning, advice in _REASONS:
         if re.search(pattern, error.stderr):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import shlex
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.adapters.git.process import GitRefused, finish_git, run_git, start_git
 from pipeline.errors import EngineFailed
-from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, in_environment
+from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, ignoring, in_environment
 
 _REF = "refs/heads/pushlive-doctor"
 _DECLINED = "(pre-receive hook declined)"  # git's words for what our hook does
 
 
-def check_push(repository: Path) -> str:
+def check_push(repository: Path, ignored: Iterable[str] = ()) -> str:
     """Pushes the newest commit into the repository itself, where a hook declines it once git has checked everything.
-    Changes nothing. Returns a sentence; raises EngineFailed with git's reason."""
+    Changes nothing. ``ignored``: findings of fsck that a push may have. Returns a sentence; raises EngineFailed with
+    git's reason."""
     try:
-        return _try(repository)
+        return _try(repository, ignored)
     except GitRefused as error:
         raise EngineFailed(
             f"The repository {repository.stem} refuses every push: {error.stderr or error.stdout}",
@@ -27,7 +29,7 @@ def check_push(repository: Path) -> str:
         ) from error
 
 
-def _try(repository: Path) -> str:
+def _try(repository: Path, ignored: Iterable[str]) -> str:
     """Raises GitRefused."""
     doing = f"Checking the repository {repository.stem}"
     arguments = [
@@ -47,7 +49,7 @@ def _try(repository: Path) -> str:
         arguments = [
             "push",
             "--porcelain",
-            f"--receive-pack={_receive_pack(folder)}",
+            f"--receive-pack={_receive_pack(folder, ignored)}",
             "--",
             str(repository),
             f"{head}:{_REF}",
@@ -63,9 +65,9 @@ def _try(repository: Path) -> str:
     return "takes pushes"
 
 
-def _receive_pack(hooks: str) -> str:
+def _receive_pack(hooks: str, ignored: Iterable[str]) -> str:
     """The command with what every push is served with: git hands none of it down to the other side of a push."""
-    settings = SETTINGS | {"core.hooksPath": hooks}
+    settings = SETTINGS | ignoring(ignored) | {"core.hooksPath": hooks}
     variables = ENVIRONMENT | in_environment([*settings.items(), *VISIBLE])
     return shlex.join(
         ["env", *(f"{name}={value}" for name, value in variables.items()), "git", "receive-pack"]

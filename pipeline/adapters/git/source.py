@@ -62,25 +62,27 @@ def heads(path: Path) -> dict[str, str]:
 class GitSource:
     """``repositories``: the folder of the built-in server's ``<name>.git``; ``mirrors``: the folder of the mirrors,
     one for each key; a file ``git-credentials`` beside it may contain logins, ``https://user:token@host`` in each line;
-    ``allow``: see ``urls.check_url``; ``size_limit``: bytes of a mirror's packs.
+    ``allow``: see ``urls.check_url``; ``size_limit``: bytes of a mirror's packs; ``ignored``: findings of fsck that a
+    fetch may have.
     """
 
     def __init__(
         self, repositories: Path, mirrors: Path, clock: Clock, allow: tuple[str, ...] = (),
-        size_limit: int = 2 << 30,
+        size_limit: int = 2 << 30, ignored: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self._repositories = repositories
         self._mirrors = mirrors
         self._clock = clock
         self._allow = allow
         self._size_limit = size_limit
+        self._ignored = ignored
 
     def fetch(self, key: str, source: SourceConfig, watch: Watch) -> str:
         """See ``ports.Source``."""
         ref, path = check_ref(source.branch), self._path(key, source)
         if source.url:
             remote = with_login(check_url(source.url, self._allow), self._logins())
-            mirror.fetch(path, remote, source.branch, self._size_limit, self._clock, watch)
+            mirror.fetch(path, remote, source.branch, self._size_limit, self._clock, watch, self._ignored)
             ref = mirror.local_ref(source.branch)
         watch.check()
         try:

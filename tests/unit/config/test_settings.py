@@ -177,3 +177,13 @@ def test_settings_are_equal_and_hashable_by_their_values() -> None:
 
 def test_every_setting_has_a_description() -> None:
     assert all(spec.description for spec in Settings.model_fields.values())
+
+
+def test_a_finding_of_fsck_that_git_cannot_ignore_is_named() -> None:
+    assert load({"PUSHLIVE_GIT_FSCK_IGNORE": "treeNotSorted, hasDot"}).git_fsck_ignore == (
+        "treeNotSorted", "hasDot",
+    )  # fmt: skip
+    (line,) = refused(GIT_FSCK_IGNORE="treeSorted")
+    assert line.endswith("did you mean treeNotSorted?")
+    (line,) = refused(GIT_FSCK_IGNORE="nulInHeader")  # git calls it fatal
+    assert "that can be ignored" in line
