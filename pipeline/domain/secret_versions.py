@@ -123,8 +123,9 @@ def absent(pipeline: str, missing: Iterable[tuple[str, str]]) -> ConfigError:
     options = [(name, f" --env {env}" if env else "") for env, name in missing]
     commands = [f"`pushlive secret set {pipeline} {name}{option}`" for name, option in options]
     return ConfigError(
-        f"{pipeline} has secrets that are not set: {which}. Nothing was built or started.",
-        advice=f"Run {', '.join(commands)} (without --env: for all environments), then `pushlive retry`.",
+        f"{pipeline} has secrets that are not set: {which}.",
+        advice=f"Nothing was built or started. Run {', '.join(commands)} (without --env: for all environments), then "
+        "`pushlive retry`.",
     )
 
 
@@ -163,6 +164,7 @@ def dropped(pipeline: str, environment: str, name: str, number: int) -> ConfigEr
     """The error for a version that is no longer kept."""
     return ConfigError(
         f"version {number} of the secret {name} is no longer kept (only the last {KEPT} are), and "
-        f"{pipeline}/{environment} needs it. Nothing was started.",
-        advice=f"`pushlive deploy {pipeline} --config pipelines.yaml` makes a release with the newest version.",
+        f"{pipeline}/{environment} needs it.",
+        advice=f"Nothing was started. `pushlive deploy {pipeline} --config pipelines.yaml` makes a release with the "
+        "newest version.",
     )

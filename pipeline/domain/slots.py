@@ -9,6 +9,8 @@ from pipeline.domain.environment import Environment, Slot, SlotRecord, SlotState
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run
 
+GOOD = 50  # good releases that an environment remembers
+
 
 def slot_ref(environment: Environment, slot: Slot) -> SlotRef:
     return SlotRef(environment.pipeline, environment.name, environment.index, slot, environment.engine)
@@ -79,15 +81,23 @@ def serving(environment: Environment, slot: Slot, run: Run, now: float, keep_war
 
 def verified(environment: Environment, release: Release, run: Run) -> Environment:
     """The release is good here: a later revert may go back to it, and no older run may follow."""
-    good = (*(number for number in environment.good if number != release.number), release.number)[-50:]
-    pairs = {number: pair for number, pair in environment.pairs.items() if number in good}
-    pairs[release.number] = pair_of(environment, release)
+    good = (*(number for number in environment.good if number != release.number), release.number)
+    pairs = {**environment.pairs, release.number: pair_of(environment, release)}
+    good = _newest(replace(environment, good=good, pairs=pairs))
+    pairs = {number: pair for number, pair in pairs.items() if number in good}
     newest = environment.newest_run if run.kind == Kind.REVERT else max(environment.newest_run, run.number)
     interrupt, pair = _cleared(environment, run), pairs[release.number]
     back = tuple(one for one in environment.taken_back if (one.image, one.fingerprint) != pair)
     return replace(
         environment, good=good, pairs=pairs, newest_run=newest, interrupt=interrupt, taken_back=back
     )
+
+
+def _newest(environment: Environment) -> tuple[int, ...]:
+    """The last of the good releases, and the one that a revert goes back to however long ago it was here: after many
+    deploys of one image it is not among the last."""
+    newest, target = environment.good[-GOOD:], revert_target(environment)
+    return newest if target is None or target in newest else (target, *newest[1:])
 
 
 def pair_of(environment: Environment, release: Release) -> tuple[str, str]:

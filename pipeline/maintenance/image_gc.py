@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.deploy.build_stage import repository
 from pipeline.domain.release import Release
+from pipeline.domain.retention import needed
 from pipeline.errors import TryAgain
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
@@ -12,8 +13,8 @@ from pipeline.store import Store
 
 
 class ImageGc(Job):
-    """``keep``: how many of the newest releases keep their image, beside all that a slot, a revert or an open run
-    needs."""
+    """``keep``: how many of the newest releases keep their image, and of those that were good in an environment, beside
+    all that is ``needed``."""
 
     def __init__(self, store: Store, builder: Builder, instance: str, keep: int, damage: Damage) -> None:
         self._store, self._builder, self._instance, self._damage = store, builder, instance, damage
@@ -28,24 +29,29 @@ class ImageGc(Job):
     def _remove_old(self, pipeline: str) -> list[str]:
         name = repository(self._instance, pipeline)
         releases = self._store.releases(pipeline)
-        keep = self._kept(pipeline, releases)
-        here = self._builder.images(name)
-        said = []
+        numbers = self._kept(pipeline, releases)
+        kept = [release for release in releases if release.number in numbers]
+        commits = {release.commit for release in kept}
+        here, said = self._builder.images(name), []
         for release in releases:
-            if release.number in keep or release.image not in here:
+            if release.number in numbers:
                 continue
-            self._builder.untag(name, release.name)
-            if not any(r.commit == release.commit and r.number in keep for r in releases):
-                self._builder.untag(name, release.commit[:7])
-            said.append(f"{release.tag}: the image is no longer kept")
+            tags = [release.name, *([] if release.commit in commits else [release.commit[:7]])]
+            there = here.get(release.image, ())
+            gone = [tag for tag in tags if tag in there and self._builder.untag(name, tag)]
+            if gone:  # else it was reported when they went
+                said.append(_removed(release, kept))
         return said
 
     def _kept(self, pipeline: str, releases: tuple[Release, ...]) -> set[int]:
-        """The newest releases, all that are in a slot or that a revert would need, and those of open runs."""
-        keep = {release.number for release in releases[-self.keep :]}
-        for environment in self._store.environments(pipeline).values():
-            keep |= {record.release for record in environment.slots.values()}
-            keep |= set(environment.good[-self.keep :])
-        for run in self._store.open_runs(pipeline):
-            keep |= {number for number in (run.release, run.from_release) if number}
-        return keep
+        environments = self._store.environments(pipeline).values()
+        good = (number for environment in environments for number in environment.good[-self.keep :])
+        newest = (release.number for release in releases[-self.keep :])
+        return {*newest, *good, *needed(environments, self._store.open_runs(pipeline))}
+
+
+def _removed(release: Release, kept: list[Release]) -> str:
+    same = next((one for one in reversed(kept) if one.image == release.image), None)
+    if same:
+        return f"{release.tag}: the tag was removed; {same.name} has the same image"
+    return f"{release.tag}: the image is no longer kept"

@@ -12,8 +12,6 @@ from pipeline.ports.builder import Builder
 from pipeline.ports.clock import Clock
 from pipeline.store import Store
 
-RECENT = 100  # releases whose images are looked for
-
 
 class MissingImages(Job):
     """Records them for ``service.views``. What is known stays while the builder does not answer."""
@@ -32,8 +30,7 @@ class MissingImages(Job):
 
     def _look(self, pipeline: str) -> tuple[str, ...]:
         here = self._builder.images(repository(self._instance, pipeline))
-        recent = self._store.releases(pipeline)[-RECENT:]
-        missing = json.dumps([r.number for r in recent if r.image not in here])
+        missing = json.dumps([r.number for r in self._store.releases(pipeline) if r.image not in here])
         if self._store.facts.get(f"missing:{pipeline}") != missing:
             self._store.facts.set(f"missing:{pipeline}", missing)
         return ()

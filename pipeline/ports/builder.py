@@ -63,5 +63,6 @@ class Builder(Protocol):
     def images(self, repository: str) -> dict[str, tuple[str, ...]]:
         """The images in that repository that Pushlive built: digest → tags."""
 
-    def untag(self, repository: str, tag: str) -> None:
-        """Removes one of our tags, and the image with its last tag unless a container uses it. Idempotent."""
+    def untag(self, repository: str, tag: str) -> bool:
+        """Removes one of our tags, and the image with its last tag unless a container uses it. True if the tag was
+        there and is gone. Idempotent."""

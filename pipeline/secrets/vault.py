@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.domain import audit_chain, secret_versions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import Login
 from pipeline.domain.release import Release
+from pipeline.domain.retention import needed
 from pipeline.domain.secret_versions import Chosen, SecretRecord, Version
 from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
 from pipeline.lib.secret import Secret
@@ -267,9 +269,13 @@ def _context(pipeline: str, environment: str, name: str, number: int) -> str:
 
 
 def _in_use(tx: Transaction, name: str) -> frozenset[int]:
-    """The versions that containers have now: reconciliation may have to recreate them."""
-    slots = (slot for environment in tx.environments() for slot in environment.slots.values())
-    return frozenset(slot.secrets[name] for slot in slots if name in slot.secrets)
+    """The versions that containers have now, and those of releases that may have to be started again."""
+    environments = tx.environments()
+    given = [slot.secrets for environment in environments for slot in environment.slots.values()]
+    for number in needed(environments, tx.open()):
+        with suppress(NotFound):  # it was lost with an earlier store
+            given += tx.release(number).secrets.values()
+    return frozenset(versions[name] for versions in given if name in versions)
 
 
 def _row(record: SecretRecord, version: Version) -> dict[str, Any]:

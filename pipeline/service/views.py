@@ -10,11 +10,11 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.domain import budget, overtaken, slots, taken_back
+from pipeline.domain import budget, overtaken, secret_versions, slots, taken_back
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
-from pipeline.errors import DamagedRecord, NotFound
+from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.store import Store
 
@@ -83,24 +83,35 @@ def missing_images(store: Store, pipeline: str) -> frozenset[int]:
     return frozenset(json.loads(store.facts.get(f"missing:{pipeline}") or "[]"))
 
 
-def revert_readiness(environment: Environment | None, missing: frozenset[int]) -> dict[str, Any]:
+def revert_readiness(
+    store: Store, environment: Environment | None, missing: frozenset[int]
+) -> dict[str, Any]:
     """What `pushlive revert` would do now: ``{"ready", "release", "how", "text"}``."""
     target = slots.revert_target(environment) if environment else None
     if environment is None or target is None:
         return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
-    # Other engines take the image from the registry.
-    if target in missing and kind_of(environment.engine).local:
-        return {
-            "ready": False,
-            "release": target,
-            "how": "",
-            "text": f"not ready: the image of r{target} is gone",
-        }
+    if why := _not_ready(store, environment, target, missing):
+        return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
     slot = other(environment.active) if environment.active else ""
     warm = bool(slot) and slots.is_warm(environment, slot, target)
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
     return {"ready": True, "release": target, "how": how, "text": text}
+
+
+def _not_ready(store: Store, environment: Environment, target: int, missing: frozenset[int]) -> str:
+    """Why the release cannot be started there again; "" if it can."""
+    # Other engines take the image from the registry.
+    if target in missing and kind_of(environment.engine).local:
+        return f"the image of r{target} is gone"
+    pipeline, name = environment.pipeline, environment.name
+    try:
+        release = store.release(pipeline, target)
+        if name in release.environments and release.environments[name].service.secrets:
+            secret_versions.chosen(store.secrets(pipeline), release, name)
+    except (NotFound, ConfigError) as error:
+        return error.message
+    return ""
 
 
 class Views:
@@ -165,7 +176,7 @@ class Views:
                 for key, r in (record.slots.items() if record else ())
             },
             "hold": codec.plain(record.hold) if record and record.hold else None,
-            "revert": revert_readiness(record, missing),
+            "revert": revert_readiness(self._store, record, missing),
             "engine": record.engine if record else "",
             "url": engine_addresses.url(self._settings, record, hosts) if record else "",
             "address": engine_addresses.address(self._settings, record, hosts) if record else "",

@@ -104,3 +104,40 @@ def test_a_damaged_record_keeps_gc_from_its_own_pipeline_alone(world) -> None:
     assert "shop/dev is no longer in pipelines.yaml and was removed" in said
     there = {(one.pipeline, one.environment) for one in world.engine.contents}
     assert there == {("hello", "dev"), ("hello", "live"), ("shop", "live")}
+
+
+# ── what a revert needs ──────────────────────────────────────────────────────
+
+
+def images(world) -> set[str]:
+    """The releases whose tag is there."""
+    return {tag for _, tag in world.builder.tags if tag[1:].isdigit()}
+
+
+def test_the_release_that_status_names_is_kept_however_many_came_after_it(world) -> None:
+    """Commits of the same tree are releases of the same image: a revert goes back past all of them."""
+    world.push("one")
+    for _ in range(60):
+        number = world.accept(world.commit("two")).number
+        world.work()
+        assert world.run(number).outcome == Outcome.LIVE
+    said = world.gc()
+    assert f"{world.settings.instance}/hello:r2: the tag was removed; r61 has the same image" in said
+    assert images(world) == {"r1", *(f"r{number}" for number in range(52, 62))}
+    world.jobs.missing_images.run()
+    assert revert_of(world) == "revert ready: r1, cold, about 1 s"
+    assert world.revert().release == 1
+    assert world.serving()["live"] == 1
+
+
+def revert_of(world) -> str:
+    [hello] = world.commands.status("hello")["pipelines"]
+    return hello["environments"][-1]["revert"]["text"]
+
+
+def test_gc_names_what_it_removed_once(world) -> None:
+    for number in range(13):
+        world.push(str(number))
+    world.jobs.image_gc.keep = 1
+    assert f"{world.settings.instance}/hello:r3: the image is no longer kept" in world.gc()
+    assert world.gc() == ("Nothing to clean up.",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.domain.engine_types import CommandResult
@@ -395,3 +397,40 @@ def test_a_word_of_pushlives_own_messages_is_refused_as_a_value(world, word):
 def test_an_empty_value_is_called_empty(world):
     with pytest.raises(ConfigError, match="the value of MODE is empty"):
         world.commands.set_secret("hello", "ann", "MODE", Secret(""))
+
+
+def test_the_versions_that_a_revert_needs_are_kept_and_status_knows_those_that_are_not(world):
+    world.push("one")
+    put(world, "TOKEN", "the-second-token")
+    world.push("two")
+    world.clock.sleep(world.settings.failed_for + 600.0)
+    world.reconcile()  # the warm slot is empty: only the record says that a revert would need version 1
+    for number in range(3, 20):
+        put(world, "TOKEN", f"token-number-{number}")
+    assert world.revert().release == 1
+    assert given(world)["TOKEN"] == "the-first-token"
+    world.commands.unquarantine("hello", "ann", 2)
+    environment = world.environment("live")
+    world.store.transact(
+        "hello",
+        lambda tx: tx.put_environment(
+            replace(environment, good=(2, 1), slots={"blue": environment.slots["blue"]})
+        ),
+    )
+    world.store.transact("hello", lambda tx: tx.put_secret(replace(tx.secrets()["TOKEN"], versions=())))
+    live = world.commands.status("hello")["pipelines"][0]["environments"][-1]
+    assert live["revert"]["ready"] is False
+    assert "version 2 of the secret TOKEN is no longer kept" in live["revert"]["text"]
+
+
+def test_the_versions_of_a_run_that_waits_are_kept(make_world):
+    world = make_world(CONFIG.replace("live: {", "live: {promote: manual, "))
+    put(world, "TOKEN", "the-first-token")
+    put(world, "DATABASE_URL", "postgres://one", "live")
+    waiting = world.push("one")
+    for number in range(2, 15):
+        put(world, "TOKEN", f"token-number-{number}")
+    world.commands.promote("hello", "ann")
+    world.work()
+    assert world.run(waiting.number).outcome == Outcome.LIVE
+    assert given(world)["TOKEN"] == "the-first-token"

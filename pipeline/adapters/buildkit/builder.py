@@ -119,11 +119,12 @@ class DockerBuilder:
                 found[str(image["Id"])] = tags
         return found
 
-    def untag(self, repository: str, tag: str) -> None:
+    def untag(self, repository: str, tag: str) -> bool:
         """See ``ports.Builder``. The last tag stays if a container uses the image."""
         name = f"{repository}:{tag}"
-        if labels_of(self._api.image(name)).get(INSTANCE) == self._instance:
-            self._api.remove_image(name)
+        if labels_of(self._api.image(name)).get(INSTANCE) != self._instance:
+            return False
+        return self._api.remove_image(name)
 
     def cap_builds(self) -> str:
         """Limits what all builds together may use, so that they cannot slow down what is live. Returns "", or a

@@ -45,13 +45,16 @@ class ImageCalls(Connection):
         with translate(f"Tagging {digest[:19]} as {repository}:{tag}"):
             self.sdk.tag(digest, repository, tag)
 
-    def remove_image(self, name: str) -> None:
-        """Removes one tag, and the image with its last tag, unless a container uses it. Idempotent."""
+    def remove_image(self, name: str) -> bool:
+        """Removes one tag, and the image with its last tag. False if a container uses the image: its last tag stays.
+        Idempotent."""
         try:
             self.unless_gone(f"Removing the image {name}", lambda: self.sdk.remove_image(name))
         except DockerRefused as error:
             if error.status != 409:
                 raise
+            return False
+        return True
 
     def pull(self, name: str, platform: str = "") -> None:
         """Pulls an image by name (tag ``latest`` by default) with the login that `docker login` has left. Returns when

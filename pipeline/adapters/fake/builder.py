@@ -73,11 +73,12 @@ class FakeBuilder(Script):
                     found[digest] = (*found.get(digest, ()), tag)
             return found
 
-    def untag(self, repository: str, tag: str) -> None:
+    def untag(self, repository: str, tag: str) -> bool:
         with self.call("untag", repository, tag):
             digest = self.tags.pop((repository, tag), None)
             if digest and digest not in self.tags.values():
                 self.built.discard(digest)
+            return digest is not None
 
     def _require_built(self, digest: str) -> None:
         if digest not in self.built:

@@ -1,0 +1,44 @@
+"""What is kept, cleaned up and shown although it is old, on a real service with Docker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.support.developer import web
+from tests.support.service import Service, running
+from tests.support.waiting import until
+
+CONFIG = """
+pipelines:
+  hello:
+    service: {memory: 32MiB, stop: 1s, drain: 0s, keep_warm: 0s}
+    smoke: [{get: /}]
+    environments: {live: }
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG, PUSHLIVE_KEEP_RELEASES="1") as one:
+        yield one
+
+
+def test_gc_keeps_the_image_of_the_release_that_status_names(service: Service) -> None:
+    service.push(web("version 1"), "One")
+    service.push(web("version 2"), "Two")
+    repository = service.repository()
+    for number in (3, 4):  # the same tree: releases of the same image, and a revert goes back past them
+        repository.git("commit", "--allow-empty", "-m", f"Again {number}")
+        repository.git("push", "pushlive", "main")
+    until(lambda: service.environments()["live"]["revert"]["how"] == "cold", 30)
+    tag = f"{service.instance}/hello"
+    said = service.pushlive("gc").out
+    assert f"{tag}:r2: the tag was removed; r4 has the same image" in said
+    assert f"{tag}:r1" not in said
+    assert "Nothing to clean up." in service.pushlive("gc").out
+    assert service.environments()["live"]["revert"]["text"] == "revert ready: r1, cold, about 1 s"
+    service.pushlive("revert", "hello")
+    assert service.page() == "version 1\n"

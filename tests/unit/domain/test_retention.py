@@ -1,0 +1,38 @@
+"""What is kept although it is old."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.domain import slots
+from pipeline.domain.environment import Environment, SlotState
+from pipeline.domain.retention import needed
+from tests.support.records import environment, release, run, slot
+
+
+def after(*images: str) -> Environment:
+    """The environment after a release of each of these images was verified there."""
+    place = environment(active="blue")
+    for number, image in enumerate(images, 1):
+        place = replace(place, slots={"blue": slot(number, SlotState.SERVING)})
+        place = slots.verified(place, release(number, image), run(number))
+    return place
+
+
+def test_needed_is_what_is_in_a_slot_what_a_revert_goes_back_to_and_what_is_on_its_way() -> None:
+    place = after("one", "two", *(["three"] * 20))
+    assert slots.revert_target(place) == 2
+    waiting = [run(30, release=23), run(31, from_release=4), run(32)]
+    assert needed([place], waiting) == {2, 22, 23, 4}
+    assert needed([], []) == frozenset()
+
+
+def test_a_revert_goes_back_past_any_number_of_releases_of_the_same_image() -> None:
+    place = after("one", *(["two"] * 99))
+    assert slots.revert_target(place) == 1
+    assert place.good == (1, *range(52, 101))
+    assert set(place.pairs) == set(place.good)
+
+
+def test_an_environment_remembers_the_last_good_releases() -> None:
+    assert after(*map(str, range(80))).good == tuple(range(31, 81))
