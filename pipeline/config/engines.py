@@ -95,6 +95,8 @@ class EngineKind:
     name of its Service."""
     local: bool = False
     """This machine's own: images are built there, so it needs no registry, and its ports are reached here."""
+    keeps_stopped: bool = True
+    """A container that has ended stays, with its output and its files, until it is removed."""
     start_margin: float = 300.0
     """Seconds that starting may take on top of the application's own `ready`: an image is pulled, a machine added."""
     cleanup_command: str = ""
@@ -141,6 +143,7 @@ KUBERNETES = EngineKind(
     which=_cluster_key,
     parse=_cluster_of,
     inside=_cluster_words,
+    keeps_stopped=False,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
+from pipeline.deploy import failed_slot
 from pipeline.deploy.services import Services
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
@@ -64,6 +65,7 @@ class Reconciler:
         yield from self._serving()
         yield from self._warm()
         yield from self._left_behind()
+        yield from self._failed()
         yield from self._commands()
 
     def drift(self) -> Iterator[Difference]:
@@ -163,6 +165,27 @@ class Reconciler:
                     lambda slot=slot: self._clear(slot),  # type: ignore[misc]
                 )
 
+    def _failed(self) -> Iterator[Difference]:
+        """A failed slot is kept, but its release does not work on: nothing else takes what it does to queues and
+        databases back."""
+        for slot, record in self._environment.slots.items():
+            if record.state == SlotState.FAILED and record.until > self._clock.now() and self._works(slot):
+                what = f"{slot} (r{record.release})"
+                yield Difference(
+                    f"{what} has failed, but still runs",
+                    f"{what} had failed and still ran; it was stopped and is kept for inspection",
+                    lambda slot=slot: self._stop_failed(slot),  # type: ignore[misc]
+                )
+
+    def _works(self, slot: Slot) -> bool:
+        return failed_slot.works(self._engine, slot_ref(self._environment, slot))
+
+    def _stop_failed(self, slot: Slot) -> None:
+        def masked(lines: tuple[str, ...]) -> tuple[str, ...]:
+            return self._vault.mask(self._environment.pipeline)[0].lines(lines)
+
+        failed_slot.stop(self._engine, self._store.facts, self._environment, slot, masked)
+
     def _commands(self) -> Iterator[Difference]:
         """Command containers of runs that have ended. They are kept for inspection as long as a failed slot is."""
         ref = slot_ref(self._environment, "blue")
@@ -225,6 +248,7 @@ class Reconciler:
                 transaction.put_environment(replace(found, slots=slots))
 
         self._store.transact(self._environment.pipeline, act, fence=self._lease)
+        failed_slot.forget(self._store.facts, self._environment, slot)
 
     # ── small helpers ────────────────────────────────────────────────────────
 

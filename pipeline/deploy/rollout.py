@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipeline.deploy import evidence
+from pipeline.deploy import evidence, failed_slot
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.smoke.checker import Checker
@@ -263,10 +263,11 @@ class Rollout:
             quarantine=why if bad else None,
             hold=why if isinstance(error, OutcomeUnknown) else None,
         )
-        if moved:
-            self._switch_back()
+        if not moved or self._switch_back():
+            self._stop_failed()
 
-    def _switch_back(self) -> None:
+    def _switch_back(self) -> bool:
+        """True unless the failed slot may still have the traffic."""
         environment = self._record.read()
         try:
             if environment.active:
@@ -276,13 +277,32 @@ class Rollout:
             else:
                 self._acting().traffic.unroute(self._spec.ref)
                 text = "there is no release to go back to: the route answers 503 again"
+            followed = True
         except StoreUnavailable:
             raise
         except PushliveError as error:
+            followed = False
             text = (
                 f"the proxy has not switched back yet ({error.message}); the service does it within seconds"
             )
         self._context.note(text, self._name, "warning")
+        return followed
+
+    def _stop_failed(self) -> None:
+        """The release does not work on while its slot is kept. A revert that is due does not wait for that."""
+        environment, slot = self._record.read(), self._spec.ref.slot
+        if environment.slots.get(slot) is None or environment.interrupt:
+            return
+        if environment.slots[slot].state != SlotState.FAILED:
+            return
+        try:
+            masked = self._context.masked_lines
+            failed_slot.stop(self._acting(), self._context.store.facts, environment, slot, masked)
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            text = f"{slot} is not stopped yet ({error.message}); the service does it within seconds"
+            self._context.note(text, self._name, "warning")
 
     def _old_spec(self, environment: Environment, slot: Slot) -> SlotSpec:
         record = environment.slots[slot]

@@ -143,6 +143,10 @@ class RunContext:
     def masked(self, text: str) -> str:
         return self._masker.mask.text(text)
 
+    def masked_lines(self, lines: tuple[str, ...]) -> tuple[str, ...]:
+        """Consecutive lines of an application's output."""
+        return self._masker.mask.lines(lines)
+
     def masked_run(self, run: Run) -> Run:
         """The record as ``change`` writes it, for a message that is made in the same transaction."""
         return self._masker.run(run)

@@ -42,6 +42,10 @@ class Slots(Protocol):
         """The slot's last output lines, oldest first, prefixed with the replica if there are several; of each at most
         OUTPUT_LIMIT bytes."""
 
+    def stop_and_keep(self, ref: SlotRef) -> None:
+        """Ends what runs in the slot, within a limit, and takes it out of the proxy. Its output and its files stay
+        until ``stop``, if the kind of engine keeps what is stopped (``EngineKind.keeps_stopped``). Idempotent."""
+
     def stop(self, ref: SlotRef) -> None:
         """Stops the slot's containers (within a limit), removes them and their addresses in the proxy. Idempotent."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.deploy import failed_slot
 from pipeline.deploy.services import Services
 from pipeline.domain import naming, slots
 from pipeline.domain.environment import Environment
@@ -188,7 +189,10 @@ class Queries:
         said: list[str] = [f"! cannot read the secret {name}, so it is not masked here" for name in unread]
         for slot, record in sorted(found.slots.items(), key=lambda item: item[0] == found.active):
             said.append(f"── {name} r{record.release} ({slot}, {record.state})")
-            said += mask.lines(self._operations.output(slots.slot_ref(found, slot), lines))
+            printed = self._operations.output(slots.slot_ref(found, slot), lines)
+            said += mask.lines(
+                printed or failed_slot.kept_output(self._store.facts, found, slot, record)[-lines:]
+            )
         return tuple(said)
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────

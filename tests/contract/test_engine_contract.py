@@ -216,6 +216,25 @@ def test_the_serving_slot_is_not_stopped_drained_or_refilled(prepared: Kit) -> N
     assert {r.release for r in engine.replicas(spec.ref)} == {1}
 
 
+def test_a_slot_that_is_stopped_and_kept_runs_nothing_and_is_started_again(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec(replicas=1)
+    prepared.stand(spec)
+    printed = engine.logs(spec.ref, 10)
+    for _ in range(2):  # idempotent
+        engine.stop_and_keep(spec.ref)
+        assert {replica.state for replica in engine.replicas(spec.ref)} == (
+            set() if prepared.heals else {"exited"}
+        )
+    assert prepared.probe.get(engine.preview(spec), "/healthz", 5).status == 503
+    if not prepared.heals:
+        assert engine.logs(spec.ref, 10)[: len(printed)] == printed
+    prepared.stand(spec)
+    engine.switch(spec)
+    with pytest.raises(REFUSED):
+        engine.stop_and_keep(spec.ref)
+    assert prepared.probe.get(engine.public(spec), "/healthz", 5).status == 200
+
+
 def test_start_before_prepare_is_refused(kit: Kit) -> None:
     with pytest.raises((EngineFailed, IllegalOrder)):
         kit.engine.start(kit.spec(), kit.watch())

@@ -26,7 +26,7 @@ CRASH = "echo starting; echo 'database: connection refused'; exit 42"
 
 @pytest.fixture(scope="module")
 def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
-    with running(docker_client, CONFIG.format(greeting="hello"), PUSHLIVE_FAILED_FOR="4s") as one:
+    with running(docker_client, CONFIG.format(greeting="hello"), PUSHLIVE_FAILED_FOR="8s") as one:
         one.push(web("version 1"), "The good one")
         yield one
 
@@ -77,6 +77,19 @@ def test_the_answer_of_a_failing_health_path_is_shown(service: Service) -> None:
     assert "── dev r" in shown
     assert ", failed)" in shown
     assert "── live" not in shown
+
+
+def test_a_failed_release_works_on_no_more_and_its_output_and_files_stay(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    """What a worker in it would take from a queue, the release that serves never gets."""
+    command = "trap 'echo stopped; exit 0' TERM; echo vote >/votes; while :; do sleep 0.05; done"
+    service.push(web(command=command), "It answers nothing")
+    (failed,) = service.containers(environment="dev", release=str(service.run()["release"]))
+    assert (failed["State"]["Status"], failed["State"]["ExitCode"]) == ("exited", 0)
+    assert "stopped" in service.pushlive("logs", "hello", "--app", "--env", "dev").out.splitlines()
+    stream, _ = docker_client.api.get_archive(failed["Id"], "/votes")
+    assert b"vote" in b"".join(stream)
 
 
 def test_running_out_of_memory_is_named(service: Service) -> None:

@@ -558,3 +558,63 @@ def test_store_failures_do_not_count_as_dead_workers(world, monkeypatch):
     world.builder.fail("build", StoreUnavailable("blip"), times=5)
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE, world.run(run.number).reason
+
+
+def slot_of(world, name: str, slot: str, engine: str = "docker") -> SlotRef:
+    return next(ref for ref in world.engine.contents if (ref.environment, ref.slot) == (name, slot))
+
+
+def fails_its_checks(world):
+    world.push("one")
+    world.break_app(2)
+    return world.push("two")
+
+
+def test_a_failed_release_does_not_work_on_while_it_is_kept(world):
+    assert fails_its_checks(world).outcome == Outcome.FAILED
+    content = world.engine.contents[slot_of(world, "dev", "green")]
+    assert (content.alive, content.exposed) == (False, False)
+    assert world.commands.output("hello", environment="dev")[-4:-2] == (
+        "── dev r2 (green, failed)",
+        "a fake's last words",
+    )
+    world.clock.sleep(300)
+    assert world.reconcile() == []  # it is neither started again nor removed
+    assert not content.alive
+    world.clock.sleep(301)
+    assert "failed slot green (r2) was cleared" in world.reconcile()[0]
+
+
+def test_the_keeper_stops_a_failed_release_that_its_worker_could_not_stop(world):
+    world.engine.fail("stop_and_keep", EngineAway("Docker does not answer."))
+    run = fails_its_checks(world)
+    assert [event.text for event in world.events(run) if "is not stopped yet" in event.text] != []
+    content = world.engine.contents[slot_of(world, "dev", "green")]
+    assert content.alive
+    assert world.reconcile() == [
+        "hello/dev: green (r2) had failed and still ran; it was stopped and is kept for inspection"
+    ]
+    assert not content.alive
+
+
+def test_a_revert_that_is_due_does_not_wait_until_a_failed_release_is_stopped(world):
+    world.push("one")
+    world.push("two")
+    world.break_app(3)
+    world.engine.before("logs", lambda: world.commands.revert("hello", "ann", environment="dev"))
+    world.push("three")
+    assert world.serving()["dev"] == 1
+    assert "stop_and_keep" not in world.engine.names()
+
+
+def test_the_output_of_a_failed_release_is_kept_if_its_engine_removes_it(make_world):
+    config = "pipelines: {hello: {registry: {repository: r.example.com/hello}, smoke: [{get: /}], "
+    world = make_world(config + "environments: {dev: {engine: kubernetes}}}}")
+    fails_its_checks(world)
+    assert all(ref.slot == "blue" for ref in world.engine.contents)
+    said = world.commands.output("hello", environment="dev")
+    assert said[:2] == ("── dev r2 (green, failed)", "a fake's last words")
+    world.clock.sleep(601)
+    world.reconcile()
+    assert world.store.facts.get("output:hello/dev:green") == ""
+    assert all("r2" not in line for line in world.commands.output("hello", environment="dev"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from pipeline.adapters.docker import containers, images
@@ -134,11 +134,17 @@ class DockerSlots(EngineBase):
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
+    def stop_and_keep(self, ref: SlotRef) -> None:
+        self._end_all(ref, self._api.stop)
+
     def stop(self, ref: SlotRef) -> None:
+        self._end_all(ref, self._api.end)
+
+    def _end_all(self, ref: SlotRef, end: Callable[[Found], None]) -> None:
         found = self._in_slot(ref)
         self._refuse_serving(ref, "stopped")
         self._proxy.set_servers(ref.index, ref.slot, [])
-        together([partial(self._api.end, one) for one in found])
+        together([partial(end, one) for one in found])
 
     def remove(self, ref: SlotRef) -> None:
         self._proxy.switch(ref.index, None)

@@ -78,13 +78,17 @@ class ContainerCalls(Connection):
         with translate(f"Waiting for {name}"):
             self.sdk.wait(name, timeout=seconds)
 
-    def end(self, found: Found) -> None:
-        """Stops a container (SIGTERM, then SIGKILL after its stop limit) and removes it."""
+    def stop(self, found: Found) -> None:
+        """Stops a container (SIGTERM, then SIGKILL after its stop limit). Docker does not start it again by itself."""
         limit = int(found["Labels"].get(STOP) or 10)
         name = found["Id"]
         if found["State"] in ("running", "restarting", "paused"):
             self.unless_gone(f"Stopping {name_of(found)}", lambda: self.sdk.stop(name, timeout=limit))
-        self.remove(name)
+
+    def end(self, found: Found) -> None:
+        """Stops a container and removes it."""
+        self.stop(found)
+        self.remove(found["Id"])
 
     def remove(self, name: str) -> None:
         """Removes a container, running or not."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.adapters.fake.engine_state import EngineState, SlotContent, environment_key, same_containers
 from pipeline.adapters.fake.script import require
+from pipeline.config.engines import kind_of
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.events import Event
@@ -61,6 +62,15 @@ class FakeSlots(EngineState):
     def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         with self.call("logs", ref, lines):
             return self.printed[-lines:] if ref in self.contents else ()
+
+    def stop_and_keep(self, ref: SlotRef) -> None:
+        with self.call("stop_and_keep", ref):
+            require(not self._serves(ref), "stop of the serving slot")
+            if not kind_of(ref.engine).keeps_stopped:
+                self.contents.pop(ref, None)
+            elif ref in self.contents:
+                self.halt(ref)
+                self.contents[ref].exposed = False
 
     def stop(self, ref: SlotRef) -> None:
         with self.call("stop", ref):

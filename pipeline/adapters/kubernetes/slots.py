@@ -134,6 +134,9 @@ class KubeSlots(EngineBase):
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
+    def stop_and_keep(self, ref: SlotRef) -> None:
+        self.stop(ref)  # a cluster removes the pods with their output; the Deployment stays
+
     def stop(self, ref: SlotRef) -> None:
         self._refuse_serving(ref, "stopped")
         # It stays with 0 replicas: it costs nothing, and a revert finds what it needs.

@@ -64,7 +64,7 @@ class Checker:
         tried = f" ({bad.attempts} tries in {show_duration(bad.seconds)})" if bad.attempts > 1 else ""
         raise kind(
             f"{where}: {bad.asked} → {bad.answer}{tried}.",
-            advice=f"{traffic} Fix it and push again; the container is kept for a while, and "
+            advice=f"{traffic} Fix it and push again; the container is stopped and kept for a while, and "
             f"`{spec.ref.output_command}` prints its output.",
             evidence=logs(),
         )
