@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ def live(cluster_bench: ClusterBench) -> SlotSpec:
     spec = cluster_bench.spec(replicas=2, env={"GREETING": "hello"})
     cluster_bench.deploy(spec)
     return spec
+
+
+Edit = Callable[[str, str, dict[str, object]], None]
 
 
 @pytest.fixture
@@ -110,3 +114,81 @@ def test_a_changed_configuration_is_compared_with_what_runs(
     found = "\n".join(cluster_bench.engine.drift(wanted))
     assert "resources.limits.memory: 32Mi → 64Mi" in found
     assert cluster_bench.engine.missing(live) == ()
+
+
+def test_fields_that_pushlive_does_not_set_are_left_to_those_who_did(
+    cluster_bench: ClusterBench, edit: Edit
+) -> None:
+    """Those who run a cluster set TLS, annotations and the types of Services; a switch and a repair keep them."""
+    bench, engine = cluster_bench, cluster_bench.engine
+    bench.hosts = ("f1.example.com",)
+    blue = bench.spec(replicas=2)
+    bench.deploy(blue)
+    public, slot = base(blue.ref), slot_name(blue.ref)
+    tls = [{"hosts": ["f1.example.com"], "secretName": "certificate"}]
+    noted = {"metadata": {"annotations": {"issuer": "letsencrypt"}}}
+    edit("ingress", public, {"spec": {"tls": tls}, **noted})
+    https = {"name": "https", "port": 443, "targetPort": "http"}
+    http = {"name": "http", "port": 80, "targetPort": "http"}
+    edit("service", public, {"spec": {"type": "NodePort", "ports": [http, https]}, **noted})
+    edit("deployment", slot, {"spec": {"minReadySeconds": 1, "paused": True}, **noted})
+
+    [paused] = engine.drift(blue)
+    assert paused == f"Deployment {slot} (kubectl-edit): spec.paused: true → nothing"
+    engine.revert_drift(blue)
+    assert engine.drift(blue) == ()
+
+    bench.hosts = ()  # the next release has no host name
+    green = bench.spec("green", 2)
+    bench.deploy(green)
+    assert engine.missing(green) == ()
+    unrouted = bench.api.get("Ingress", public)
+    assert unrouted is not None
+    assert unrouted["spec"]["rules"] == [{"host": "no-host.invalid"}]
+
+    engine.switch(blue)
+    assert engine.missing(blue) == engine.drift(blue) == ()
+    ingress, service, deployment = (
+        bench.api.get(kind, name)
+        for kind, name in (("Ingress", public), ("Service", public), ("Deployment", slot))
+    )
+    assert ingress is not None
+    assert service is not None
+    assert deployment is not None
+    assert ingress["spec"]["tls"] == tls
+    assert [rule["host"] for rule in ingress["spec"]["rules"]] == ["f1.example.com"]
+    assert service["spec"]["type"] == "NodePort"
+    assert [port["name"] for port in service["spec"]["ports"]] == ["http", "https"]
+    assert deployment["spec"]["minReadySeconds"] == 1
+    for one in (ingress, service, deployment):
+        assert one["metadata"]["annotations"]["issuer"] == "letsencrypt"
+
+
+def test_fields_of_others_that_exclude_ours_do_not_keep_a_switch_or_a_repair_from_ending(
+    cluster_bench: ClusterBench, live: SlotSpec, edit: Edit
+) -> None:
+    engine = cluster_bench.engine
+    edit(
+        "poddisruptionbudget",
+        slot_name(live.ref),
+        {"spec": {"maxUnavailable": None, "minAvailable": 1}},
+    )
+    edit("service", base(live.ref), {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}})
+    assert len(engine.drift(live)) > 1
+    engine.expose(live)
+    engine.switch(live)
+    assert engine.drift(live) == ()
+
+
+def test_an_ingress_that_is_only_pushlives_goes_with_the_last_host_name(
+    cluster_bench: ClusterBench,
+) -> None:
+    bench = cluster_bench
+    bench.hosts = ("f1.example.com",)
+    blue = bench.spec()
+    bench.deploy(blue)
+    assert bench.api.get("Ingress", base(blue.ref)) is not None
+    bench.hosts = ()
+    without = bench.spec()
+    assert bench.engine.restore(without) is True
+    assert bench.api.get("Ingress", base(blue.ref)) is None

@@ -1,7 +1,9 @@
 """The drift of an object on the cluster from its manifest, and who caused it. Pure.
 
-Server-side apply is not enough to revert drift: it keeps fields that other managers added. The object's
-``managedFields`` say which manager set which field.
+A field that the manifest does not set is not Pushlive's: the type of a Service, the TLS section of an Ingress. Only a
+Deployment's pods belong to their release as a whole, so that nothing may be added to them by hand. Server-side apply
+alone is not enough to revert drift: it keeps what others added to pods, and fails if their fields exclude ours. The
+object's ``managedFields`` say which manager set which field.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from pipeline.adapters.kubernetes.names import MANAGER, SPEC
 
 Path = tuple[str, ...]  # as in managedFields: "f:spec", 'k:{"name":"app"}', "f:image"
 
+PODS: Path = ("f:spec", "f:template", "f:spec")  # of a Deployment: they belong to their release
+# What tells the entries of a list apart, as in the API's schema; otherwise their name.
+_KEYS = {"f:ports": ("port", "protocol")}
 _HIDDEN_PATHS = (".env", ".args", ".command")
 SHOWN = 80  # characters of one value
 LINES = 12  # about one object
@@ -23,8 +28,8 @@ LINES = 12  # about one object
 
 def changes(live: KubeObject, wanted: KubeObject) -> list[str]:
     """``Deployment hello-live-blue (kubectl-edit): spec.replicas: 5 → 2`` for each value that differs; in brackets, the
-    other field managers of the object."""
-    managers = other_managers(live)
+    other field managers that set one of them."""
+    managers = sorted({name for name, path in _others(live) if _at(live, path) != _at(wanted, path)})
     what = f"{live['kind']} {live['metadata']['name']}" + (f" ({', '.join(managers)})" if managers else "")
     found = list(_walk("spec", live.get("spec"), wanted.get("spec")))
     more = [f"{what}: {len(found) - LINES} more"] if len(found) > LINES else []
@@ -33,37 +38,78 @@ def changes(live: KubeObject, wanted: KubeObject) -> list[str]:
 
 def other_managers(live: KubeObject) -> list[str]:
     """The field managers other than ours that set anything in ``spec``."""
-    return sorted(
-        {str(entry.get("manager")) for entry in _managed_fields(live) if entry.get("manager") != MANAGER}
-    )
+    return sorted({name for name, _ in _others(live)})
 
 
-def restored(live: KubeObject, manifest: KubeObject) -> KubeObject:
-    """The object as the manifest says: every field of ``spec`` that a manager set is removed, then the manifest's are
-    added. What the cluster itself assigned (an address, defaults) stays."""
-    managed = [
-        path for entry in _managed_fields(live) for path in _leaves({"f:spec": entry["fieldsV1"]["f:spec"]})
+def has_foreign_parts(live: KubeObject) -> bool:
+    """True if another manager than ours set anything except the status."""
+    entries = live["metadata"].get("managedFields") or ()
+    return any(one.get("manager") != MANAGER and one.get("subresource") != "status" for one in entries)
+
+
+def restored(live: KubeObject, manifest: KubeObject, *, whole: bool = False) -> KubeObject:
+    """The object with its ``spec`` as the manifest says: the fields that the manifest sets, and those that an earlier
+    manifest set. What the cluster assigned (an address, defaults) stays, and so do fields of others, except in pods.
+    ``whole``: the fields of others go as well."""
+    paths = [
+        path
+        for manager, path in _managed(live)
+        if whole or _in_pods(path) or _is_stale(manager, path, _at(manifest, path))
     ]
-    rest = without(live, managed)
-    rest["spec"] = _merged(rest.get("spec") or {}, manifest["spec"])
+    rest = without(live, paths)
+    rest["spec"] = _merged(("f:spec",), rest.get("spec") or {}, manifest["spec"], whole)
     return rest
 
 
-def _managed_fields(live: KubeObject) -> list[KubeObject]:
-    entries = live["metadata"].get("managedFields") or ()
-    return [
-        one for one in entries if not one.get("subresource") and (one.get("fieldsV1") or {}).get("f:spec")
-    ]
+def _in_pods(path: Path) -> bool:
+    return path[: len(PODS)] == PODS
 
 
-def _merged(below: Any, above: Any) -> Any:
+def _is_stale(manager: str, path: Path, wanted: Any) -> bool:
+    """True if the field must go before the manifest's value, ``wanted``, is merged in: a map or a list that has one
+    manager as a whole is replaced, and what an earlier manifest of ours had is removed."""
+    if path[-1].startswith("k:"):  # an entry of a list; what is in it has paths of its own
+        return manager == MANAGER and wanted is None
+    return isinstance(wanted, dict | list) or (manager == MANAGER and wanted is None)
+
+
+def _others(live: KubeObject) -> Iterator[tuple[str, Path]]:
+    return ((manager, path) for manager, path in _managed(live) if manager != MANAGER)
+
+
+def _managed(live: KubeObject) -> Iterator[tuple[str, Path]]:
+    """Each field in ``spec`` that a manager set, with that manager."""
+    for entry in live["metadata"].get("managedFields") or ():
+        fields = (entry.get("fieldsV1") or {}).get("f:spec")
+        if fields and entry.get("subresource") != "status":
+            for path in _leaves({"f:spec": fields}):
+                yield str(entry.get("manager")), path
+
+
+def _merged(path: Path, below: Any, above: Any, whole: bool) -> Any:
     if isinstance(below, dict) and isinstance(above, dict):
-        merged = {key: _merged(below.get(key), value) for key, value in above.items()}
+        merged = {
+            key: _merged((*path, f"f:{key}"), below.get(key), value, whole) for key, value in above.items()
+        }
         return {**below, **merged}
-    if isinstance(below, list) and isinstance(above, list) and _named(below) and _named(above):
-        there = {one["name"]: one for one in below}
-        return [_merged(there.get(one["name"]), one) for one in above]
+    keys = _KEYS.get(path[-1], ("name",))
+    if _listed(below, keys) and _listed(above, keys):
+        there = {_identity(one, keys): one for one in below}
+        ours = [_merged((*path, "k:"), there.get(_identity(one, keys)), one, whole) for one in above]
+        # An entry with the name of one of ours is ours under another key: a Service's names are unique.
+        taken = {*(_identity(one, keys) for one in above), *(one.get("name") for one in above)}
+        strict = whole or _in_pods(path)
+        theirs = [one for one in below if not {_identity(one, keys), one.get("name")} & taken]
+        return ours if strict else ours + theirs
     return above
+
+
+def _listed(values: Any, keys: tuple[str, ...]) -> bool:
+    return isinstance(values, list) and all(isinstance(one, dict) and keys[0] in one for one in values)
+
+
+def _identity(one: KubeObject, keys: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(one.get(key) for key in keys)
 
 
 def without(live: KubeObject, paths: list[Path]) -> KubeObject:
@@ -119,11 +165,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def _remove(rest: Any, path: Path) -> None:
-    for part in path[:-1]:
+def _at(rest: Any, path: Path) -> Any:
+    """The value at that path, None if there is none."""
+    for part in path:
         rest = _step(rest, part)
-        if rest is None:
-            return
+    return rest
+
+
+def _remove(rest: Any, path: Path) -> None:
+    rest = _at(rest, path[:-1])
     kind, _, name = path[-1].partition(":")
     if kind == "f" and isinstance(rest, dict):
         rest.pop(name, None)

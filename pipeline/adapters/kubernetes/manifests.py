@@ -42,6 +42,7 @@ SMALLEST_CPU = 10  # thousandths of a core
 PROBE_TIMEOUT = 5  # seconds for one readiness probe
 # Settings of a service that change no pod.
 _NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas"}
+NO_HOST = "no-host.invalid"  # in an Ingress that routes nothing: no such name can exist (RFC 2606)
 PORT = "http"  # the name of the container's port, so that a Service does not need its number
 
 
@@ -59,10 +60,12 @@ class Manifests:
         return self._service(base(ref), ref, "public", labels)
 
     def ingress(self, ref: SlotRef, hosts: tuple[str, ...], ingress_class: str) -> Manifest:
-        """Routes the host names to the public Service. ``ingress_class``: "" for the cluster's default."""
+        """Routes the host names to the public Service. ``ingress_class``: "" for the cluster's default. Without host
+        names it routes nothing; the API does not accept an Ingress without a rule."""
         backend = {"service": {"name": base(ref), "port": {"name": PORT}}}
         path = {"path": "/", "pathType": "Prefix", "backend": backend}
-        spec: Manifest = {"rules": [{"host": host, "http": {"paths": [path]}} for host in hosts]}
+        rules: list[Manifest] = [{"host": host, "http": {"paths": [path]}} for host in hosts]
+        spec: Manifest = {"rules": rules or [{"host": NO_HOST}]}
         if ingress_class:
             spec["ingressClassName"] = ingress_class
         return self._manifest("networking.k8s.io/v1", "Ingress", base(ref), self._labels(ref), spec=spec)
@@ -89,7 +92,11 @@ class Manifests:
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": max(60, round(spec.config.service.ready) + 60),
             # A change by hand while it serves must not reduce its capacity.
-            "strategy": {"rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0}},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": "100%", "maxUnavailable": 0},
+            },
+            "paused": False,
             "selector": {"matchLabels": slot_labels(self._instance, spec.ref)},
             "template": template,
         }

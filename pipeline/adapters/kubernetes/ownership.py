@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pipeline.adapters.kubernetes import diff
+from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.names import INSTANCE, environment_labels
 from pipeline.domain.engine_types import SlotRef
-from pipeline.errors import ConfigError, TryAgain
+from pipeline.errors import ConfigError, EngineFailed, TryAgain
 
+INVALID = 422  # the status of a refused value
 TRIES = 5  # to write an object that others write at the same time
 
 
@@ -48,9 +50,16 @@ class OwnedObjects:
         return self._api.find(kind, environment_labels(self._instance, ref))
 
     def apply(self, manifest: Manifest, ref: SlotRef) -> None:
-        """Creates or updates an object. Raises ConfigError like ``get``. Idempotent."""
-        self.get(manifest["kind"], manifest["metadata"]["name"], ref)
-        self._api.apply(manifest)
+        """Creates or updates an object. Fields that others set stay, unless they exclude ours. Raises ConfigError like
+        ``get``. Idempotent."""
+        found = self.get(manifest["kind"], manifest["metadata"]["name"], ref)
+        try:
+            self._api.apply(manifest)
+        except EngineFailed as error:
+            if status_of(error) != INVALID or found is None or "spec" not in manifest:
+                raise
+            self.restore(manifest, dry_run=False)
+            self._api.apply(manifest)
 
     def create(self, manifest: Manifest, ref: SlotRef) -> None:
         """Creates an object whose content never changes under its name. Raises ConfigError like ``get``. Idempotent."""
@@ -62,20 +71,32 @@ class OwnedObjects:
         if self.get_if_owned(kind, name, ref):
             self._api.delete(kind, name)
 
-    def restore(self, manifest: Manifest, dry_run: bool) -> tuple[KubeObject, KubeObject] | None:
-        """Writes the object as the manifest says, over any changes (``diff.restored``). Returns it before and after, or
-        as it would be with ``dry_run``; None if it does not exist. Tries several times, since the cluster keeps writing
-        the object's status."""
+    def restore(
+        self, manifest: Manifest, dry_run: bool, *, whole: bool = False
+    ) -> tuple[KubeObject, KubeObject] | None:
+        """Writes the object's ``spec`` as the manifest says, over any changes (``diff.restored``). Returns it before
+        and after, or as it would be with ``dry_run``; None if it does not exist. Tries several times, since the cluster
+        keeps writing the object's status."""
         for left in reversed(range(TRIES)):
             live = self._api.get(manifest["kind"], manifest["metadata"]["name"])
             if live is None:
                 return None
             try:
-                return live, self._api.replace(diff.restored(live, manifest), dry_run)
+                return live, self._replace(live, manifest, dry_run, whole)
             except TryAgain:
                 if not left:
                     raise
         return None
+
+    def _replace(self, live: KubeObject, manifest: Manifest, dry_run: bool, whole: bool) -> KubeObject:
+        """A field of others that excludes one of ours, such as `minAvailable`, makes the object invalid: then the
+        fields of others go."""
+        try:
+            return self._api.replace(diff.restored(live, manifest, whole=whole), dry_run)
+        except EngineFailed as error:
+            if whole or status_of(error) != INVALID:
+                raise
+            return self._api.replace(diff.restored(live, manifest, whole=True), dry_run)
 
     def _is_owned(self, found: KubeObject, ref: SlotRef) -> bool:
         labels = found["metadata"].get("labels") or {}

@@ -68,7 +68,7 @@ class KubeSlots(EngineBase):
             wanted = self._manifests.deployment(spec)
             if self._spec_of(found) != self._manifests.spec_hash(spec):
                 wanted["spec"]["replicas"] = 0
-            self._owned.restore(wanted, dry_run=False)
+            self._owned.restore(wanted, dry_run=False, whole=True)
         for pod in self._all_pods(spec.ref):
             failed = is_finished(pod) or (pod_problem(pod) and not is_ready(pod))
             if failed and not is_terminating(pod):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.manifests import NO_HOST
 from pipeline.adapters.kubernetes.names import DETACHED, NOWHERE, SPEC, base, slot_name
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
 from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
@@ -74,20 +76,25 @@ class KubeTraffic(EngineBase):
         self._wait_until(settled)
 
     def _apply_ingress(self, spec: SlotSpec) -> None:
-        """The environment has one Ingress: that of the release that serves."""
+        """The environment has one Ingress: that of the release that serves. Without host names it is deleted, unless
+        others set something in it, such as TLS: then it stays, and routes nothing."""
         ref, config = spec.ref, spec.config
-        if config.hosts:
-            self._owned.apply(self._manifests.ingress(ref, config.hosts, config.engine.ingress), ref)
-        else:
-            self._owned.delete("Ingress", base(ref), ref)
+        if not config.hosts:
+            found = self._owned.get_if_owned("Ingress", base(ref), ref)
+            if found is None:
+                return
+            if not diff.has_foreign_parts(found):
+                self._api.delete("Ingress", base(ref))
+                return
+        self._owned.apply(self._manifests.ingress(ref, config.hosts, config.engine.ingress), ref)
 
     def _hosts_missing(self, spec: SlotSpec) -> bool:
         """True if the slot serves, and the Ingress does not have exactly its host names."""
         if self.serving(spec.ref) != spec.ref.slot:
             return False
         found = self._owned.get_if_owned("Ingress", base(spec.ref), spec.ref)
-        hosts = [rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()]
-        return sorted(hosts) != sorted(spec.config.hosts)
+        hosts = {rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()}
+        return hosts - {NO_HOST} != set(spec.config.hosts)
 
     def unroute(self, ref: SlotRef) -> None:
         if self._owned.get("Service", base(ref), ref):

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from pipeline.adapters.kubernetes.diff import changes, other_managers, restored, without
+from pipeline.adapters.kubernetes.diff import (
+    changes,
+    has_foreign_parts,
+    other_managers,
+    restored,
+    without,
+)
 
 
 def deployment(*managers: dict[str, object]) -> dict[str, object]:
@@ -52,32 +58,93 @@ def test_long_values_and_long_lists_are_cut() -> None:
     assert all(len(line) < 200 for line in found)
 
 
-def test_other_managers_are_named_but_neither_pushlive_nor_the_cluster() -> None:
+def test_the_managers_of_changed_values_are_named_but_neither_pushlive_nor_the_cluster() -> None:
     controller = {"manager": "kube-controller-manager"}
     live = deployment(
         OURS,
         managed("kubectl-edit", {"f:paused": {}, **DEBUG}),
+        managed("kubectl", {"f:replicas": {}}, subresource="scale"),
         managed("kube-controller-manager", {"f:replicas": {}}, subresource="status"),
         {**controller, "fieldsV1": {"f:metadata": {"f:annotations": {"f:revision": {}}}}},
     )
+    assert other_managers(live) == ["kubectl", "kubectl-edit"]
     wanted = deployment()
     wanted["spec"]["replicas"] = 2
-    assert other_managers(live) == ["kubectl-edit"]
-    assert changes(live, wanted) == ["Deployment hello-live-blue (kubectl-edit): spec.replicas: 3 → 2"]
+    assert changes(live, wanted) == ["Deployment hello-live-blue (kubectl): spec.replicas: 3 → 2"]
 
 
-def test_added_fields_are_removed_and_assigned_ones_stay() -> None:
-    live = deployment(OURS, managed("kubectl-edit", {"f:paused": {}, **DEBUG}))
+def test_what_others_added_to_pods_is_removed_and_other_fields_of_theirs_stay() -> None:
+    live = deployment(OURS, managed("kubectl-edit", {"f:minReadySeconds": {}, "f:paused": {}, **DEBUG}))
+    live["spec"]["minReadySeconds"] = 5
     live["spec"]["clusterIP"] = "10.0.0.1"  # no manager's
-    manifest = {
-        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "app", "image": "x@2"}]}}}
-    }
+    pod = {"containers": [{"name": "app", "image": "x@2"}]}
+    manifest = {"spec": {"replicas": 2, "paused": False, "template": {"spec": pod}}}
     rest = restored(live, manifest)
-    assert "paused" not in rest["spec"]
+    assert rest["spec"]["minReadySeconds"] == 5
+    assert rest["spec"]["paused"] is False
     assert rest["spec"]["clusterIP"] == "10.0.0.1"
     assert rest["spec"]["replicas"] == 2
-    assert [one["image"] for one in rest["spec"]["template"]["spec"]["containers"]] == ["x@2"]
+    assert rest["spec"]["template"]["spec"]["containers"][0]["image"] == "x@2"
+    assert "DEBUG" not in str(rest["spec"])
     assert live["spec"]["paused"] is True  # the argument is not changed
+    assert "minReadySeconds" not in restored(live, manifest, whole=True)["spec"]
+
+
+def service(*managers: dict[str, object], **more: object) -> dict[str, object]:
+    port = {"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}
+    spec = {"selector": {"slot": "blue"}, "ports": [port], "clusterIP": "10.0.0.1", **more}
+    return {"kind": "Service", "metadata": {"name": "hello-live", "managedFields": managers}, "spec": spec}
+
+
+HTTP = {".": {}, "f:name": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {}}
+APPLIED = managed("pushlive", {"f:selector": {}, "f:ports": {'k:{"port":80,"protocol":"TCP"}': HTTP}})
+
+
+def test_the_type_ports_and_node_ports_of_a_service_that_others_set_stay() -> None:
+    https = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": "http", "nodePort": 30443}
+    fields = {
+        "f:type": {},
+        "f:ports": {
+            'k:{"port":443,"protocol":"TCP"}': HTTP,
+            'k:{"port":80,"protocol":"TCP"}': {"f:nodePort": {}},
+        },
+    }
+    live = service(APPLIED, managed("terraform", fields), type="NodePort")
+    live["spec"]["ports"] = [{**live["spec"]["ports"][0], "nodePort": 30080}, https]
+    assert restored(live, service())["spec"] == live["spec"]
+    assert restored(service(APPLIED), service())["spec"] == service()["spec"]
+
+
+def test_a_port_that_others_renumbered_and_a_selector_that_they_replaced_are_restored() -> None:
+    fields = {"f:ports": {'k:{"port":81,"protocol":"TCP"}': HTTP}, "f:selector": {}}
+    live = service(APPLIED, managed("kubectl-edit", fields))
+    live["spec"]["ports"][0]["port"] = 81
+    live["spec"]["selector"] = {"app": "theirs"}
+    assert restored(live, service())["spec"] == service()["spec"]
+
+
+def test_the_tls_section_of_an_ingress_stays_and_its_rules_are_ours() -> None:
+    tls = [{"hosts": ["a.example.com"], "secretName": "cert"}]
+    live = {
+        "kind": "Ingress",
+        "metadata": {
+            "name": "x",
+            "managedFields": [
+                managed("pushlive", {"f:ingressClassName": {}}),
+                managed("cert-manager", {"f:tls": {}, "f:rules": {}}),
+            ],
+        },
+        "spec": {"tls": tls, "rules": [{"host": "theirs.example.com"}], "ingressClassName": "nginx"},
+    }
+    wanted = {"spec": {"rules": [{"host": "a.example.com"}]}}
+    assert restored(live, wanted)["spec"] == {"tls": tls, **wanted["spec"]}
+
+
+def test_an_object_has_foreign_parts_once_another_manager_set_a_label_or_a_field() -> None:
+    status = managed("nginx", {"f:loadBalancer": {}}, subresource="status")
+    annotated = {"manager": "kubectl-annotate", "fieldsV1": {"f:metadata": {"f:annotations": {}}}}
+    assert not has_foreign_parts(deployment(OURS, status))
+    assert has_foreign_parts(deployment(OURS, status, annotated))
 
 
 def test_a_field_that_the_manifest_no_longer_has_is_removed() -> None:
