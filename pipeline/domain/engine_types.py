@@ -80,6 +80,17 @@ class Replica:
 
 
 @dataclass(frozen=True)
+class ReplicaHealth:
+    """What the checks on the way of the traffic found of one replica. ``since``: seconds since the epoch; ``said``: why
+    it is unhealthy, for people."""
+
+    name: str  # as in ``Replica``
+    healthy: bool
+    since: float
+    said: str = ""
+
+
+@dataclass(frozen=True)
 class Route:
     """Where a check sends its request. ``expect``: server names; one of them must have answered."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.clock import Watch
 
@@ -33,6 +33,10 @@ class Traffic(Protocol):
 
     def serving(self, ref: SlotRef) -> Slot | None:
         """The slot that the proxy sends traffic to (``ref.slot`` is ignored)."""
+
+    def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
+        """What the checks found of each replica that was exposed, in order; () if none was. An unhealthy one gets no
+        requests. If all are unhealthy, Docker's proxy tries them all the same, a cluster does not. Read-only."""
 
     def open_sessions(self, ref: SlotRef) -> int:
         """How many requests or connections the slot still serves."""

@@ -186,6 +186,21 @@ def test_every_call_is_idempotent(prepared: Kit) -> None:
     assert engine.replicas(spec.ref) == ()
 
 
+def test_the_health_of_replicas_is_known_once_they_are_exposed(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec()
+    engine.start(spec, prepared.watch())
+    names = [one.name for one in engine.ready(spec, ignore, prepared.watch())]
+    assert engine.health(spec) == ()
+    engine.expose(spec)
+    until(
+        lambda: (
+            [(one.name, one.healthy, one.said) for one in engine.health(spec)]
+            == [(n, True, "") for n in names]
+        )
+    )
+    assert engine.health(prepared.spec(release=2)) == ()
+
+
 def test_a_different_release_in_the_slot_is_replaced(prepared: Kit) -> None:
     prepared.stand(prepared.spec(release=1))
     assert {r.release for r in prepared.stand(prepared.spec(release=2))} == {2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.adapters.docker.base import EngineBase, name_of_environment
 from pipeline.adapters.haproxy.config import backend, server_name
-from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.errors import RequestError
 from pipeline.ports.clock import Watch
 
@@ -50,6 +50,16 @@ class DockerTraffic(EngineBase):
 
     def unroute(self, ref: SlotRef) -> None:
         self._proxy.switch(ref.index, None)
+
+    def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
+        if not self._known_to_proxy(spec):
+            return ()
+        found, now = self._proxy.health(spec.ref.index, spec.ref.slot), self._clock.now()
+        return tuple(
+            ReplicaHealth(name, one.healthy, now - one.seconds, one.said)
+            for number, name in enumerate(self._bodies(spec), 1)
+            if (one := found.get(number))
+        )
 
     def open_sessions(self, ref: SlotRef) -> int:
         return self._proxy.sessions(ref.index, ref.slot)

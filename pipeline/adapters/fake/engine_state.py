@@ -31,6 +31,7 @@ class SlotContent:
     stopped: bool = False
     sessions: int = 0
     secrets: dict[str, Secret] = field(default_factory=dict)
+    sick: dict[str, str] = field(default_factory=dict)  # what the check found, by the replica's name
 
 
 def healthy(spec: SlotSpec, path: str) -> Answer:
@@ -79,6 +80,10 @@ class EngineState(Script):
     def vanish(self, ref: SlotRef) -> None:
         """The slot's containers are removed by hand."""
         del self.contents[ref]
+
+    def sicken(self, ref: SlotRef, number: int, said: str) -> None:
+        """The checks of that replica fail; they pass again for ``said`` = ""."""
+        self.contents[ref].sick[self._replicas(ref)[number - 1].name] = said
 
     def sessions(self, ref: SlotRef, count: int) -> None:
         """That many requests are open in the slot; draining ends one each time it looks."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.adapters.fake.engine_state import EngineState, environment_key
+from pipeline.adapters.fake.engine_state import EngineState, environment_key, same_containers
 from pipeline.adapters.fake.script import require
 from pipeline.adapters.haproxy.config import backend
-from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.ports.clock import Watch
 
@@ -43,6 +43,16 @@ class FakeTraffic(EngineState):
     def serving(self, ref: SlotRef) -> Slot | None:
         with self.call("serving", ref):
             return self.active.get(environment_key(ref))
+
+    def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
+        with self.call("health", spec):
+            current = self.contents.get(spec.ref)
+            if current is None or not current.exposed or not same_containers(current.spec, spec):
+                return ()
+            said = {
+                name: current.sick.get(name, "") for name in (one.name for one in self._replicas(spec.ref))
+            }
+            return tuple(ReplicaHealth(name, not why, 0.0, why) for name, why in said.items())
 
     def open_sessions(self, ref: SlotRef) -> int:
         with self.call("open_sessions", ref):

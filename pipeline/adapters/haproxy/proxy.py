@@ -27,6 +27,7 @@ from pipeline.adapters.haproxy.config import (
 from pipeline.adapters.haproxy.container import ProxyContainer
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import Folder
+from pipeline.adapters.haproxy.health import ServerHealth, servers_health
 from pipeline.adapters.haproxy.liveness import Liveness
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.config.settings import Settings
@@ -207,6 +208,11 @@ class Proxy:
         """The slot's servers that get requests."""
         running = self._control.servers(backend(index, slot))
         return tuple(running[number][0] for number in sorted(running) if number and running[number][1])
+
+    def health(self, index: int, slot: Slot) -> dict[int, ServerHealth]:
+        """What the checks found of the slot's servers, by number from 1."""
+        name = backend(index, slot)
+        return servers_health(self._control.ask(f"show stat {name} 4 -1"), name)
 
     def names(self, index: int, slot: Slot) -> tuple[str, ...]:
         """The slot's servers as ``X-Pushlive-Server`` names them."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from pipeline.adapters.kubernetes import diff
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.manifests import NO_HOST
 from pipeline.adapters.kubernetes.names import DETACHED, NOWHERE, SPEC, base, slot_name
+from pipeline.adapters.kubernetes.pods.events import last_probe_failure
+from pipeline.adapters.kubernetes.pods.state import is_ready, ready_since, waiting_reason
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
-from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
+from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
 from pipeline.errors import RequestError, TryAgain
 from pipeline.lib.units import bracketed
 from pipeline.ports.clock import Watch
@@ -49,9 +52,7 @@ class KubeTraffic(EngineBase):
 
     def _replica_sets(self, spec: SlotSpec) -> tuple[str, ...]:
         """The ReplicaSets that must answer. Never empty, since that would accept any."""
-        wanted = self._manifests.spec_hash(spec)
-        pods = [pod for pod in self._pods(spec.ref) if pod["metadata"]["labels"].get(SPEC) == wanted]
-        found = {replica_set_of(pod["metadata"]["name"]) for pod in pods}
+        found = {replica_set_of(pod["metadata"]["name"]) for pod in self._pods_of(spec)}
         return tuple(sorted(found)) or (f"a pod of {slot_name(spec.ref)}",)
 
     def switch(self, spec: SlotSpec) -> None:
@@ -99,6 +100,22 @@ class KubeTraffic(EngineBase):
     def unroute(self, ref: SlotRef) -> None:
         if self._owned.get("Service", base(ref), ref):
             self._api.apply(self._manifests.public(ref, NOWHERE))
+
+    def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
+        if not self._is_exposed(spec):
+            return ()
+        return tuple(self._health(pod) for pod in self._pods_of(spec))
+
+    def _health(self, pod: KubeObject) -> ReplicaHealth:
+        name, since = pod["metadata"]["name"], ready_since(pod)
+        if is_ready(pod):
+            return ReplicaHealth(name, True, since)
+        failure = last_probe_failure(self._api.events("Pod", name))
+        return ReplicaHealth(name, False, since, failure.message if failure else waiting_reason(pod))
+
+    def _pods_of(self, spec: SlotSpec) -> list[KubeObject]:
+        wanted = self._manifests.spec_hash(spec)
+        return [pod for pod in self._pods(spec.ref) if pod["metadata"]["labels"].get(SPEC) == wanted]
 
     def open_sessions(self, ref: SlotRef) -> int:  # noqa: ARG002
         return 0  # a Service does not count connections

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import CONTAINER
 
@@ -13,6 +15,14 @@ def is_ready(pod: KubeObject) -> bool:
     """True if its readiness probe succeeds."""
     conditions = pod.get("status", {}).get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def ready_since(pod: KubeObject) -> float:
+    """When it became ready, or ceased to be; seconds since the epoch, 0 if it was never checked."""
+    for one in pod.get("status", {}).get("conditions") or ():
+        if one["type"] == "Ready" and one.get("lastTransitionTime"):
+            return datetime.fromisoformat(one["lastTransitionTime"]).timestamp()
+    return 0.0
 
 
 def is_terminating(pod: KubeObject) -> bool:
