@@ -5,12 +5,9 @@ the service under attack, and each keeps to a fixed number of connections.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import http.client
 import json
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +17,8 @@ from itertools import cycle
 
 from tests.attack.target import NOISY, PATIENCE, SLOW, Target, unique
 from tests.support.developer import web
-from tests.support.service import SECRET
 
 CONNECTIONS = 110  # more than the service has threads
-PUSHES = 6
 Act = Callable[[Target, threading.Event], None]
 
 
@@ -111,8 +106,8 @@ def slow_fetch(target: Target, over: threading.Event) -> None:
 # ── much at once ─────────────────────────────────────────────────────────────
 
 
-def ask(target: Target, method: str, path: str, body: bytes = b"", **headers: str) -> None:
-    """One request; its answer is read to the end, and noted."""
+def ask(target: Target, method: str, path: str, body: bytes = b"", **headers: str) -> int:
+    """The status of one request, 0 if there was none. Its answer is read to the end, and noted."""
     connection = http.client.HTTPConnection(*target.address, timeout=PATIENCE)
     try:
         connection.request(
@@ -122,8 +117,10 @@ def ask(target: Target, method: str, path: str, body: bytes = b"", **headers: st
         while answer.read(1 << 16):
             pass
         target.took(answer.status, str(answer.headers), f"{method} {path[:60]} {body[:60]!r}")
+        return answer.status
     except (OSError, http.client.HTTPException):
         target.answers[0] += 1
+        return 0
     finally:
         connection.close()
 
@@ -138,49 +135,6 @@ def crowd(over: threading.Event, number: int, act: Callable[[], None]) -> None:
     with ThreadPoolExecutor(number) as pool:
         for future in [pool.submit(go_on) for _ in range(number)]:
             future.result()
-
-
-@attack("much-output", "a viewer reads 10,000 lines of output, 24 times at once")
-def much_output(target: Target, over: threading.Event) -> None:
-    path = f"/api/pipelines/{NOISY}/output?lines=10000"
-    crowd(over, 24, lambda: ask(target, "GET", path, Authorization=f"Bearer {target.viewer}"))
-
-
-def signed(body: bytes, content_type: str) -> dict[str, str]:
-    digits = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-    return {
-        "X_GitHub_Event": "push", "X_GitHub_Delivery": unique(), "Content_Type": content_type,
-        "X_Hub_Signature_256": f"sha256={digits}",
-    }  # fmt: skip
-
-
-@attack("large-webhooks", "signed webhooks of 24 MB, as a form and as JSON, 4 at once")
-def large_webhooks(target: Target, over: threading.Event) -> None:
-    form = b"payload=" + b"%22" * (8 << 20)
-    text = b'{"a": [' + b"0," * (12 << 20) + b"0]}"
-    bodies = cycle([(form, "application/x-www-form-urlencoded"), (text, "application/json")])
-
-    def send() -> None:
-        body, kind = next(bodies)
-        ask(target, "POST", "/hooks/github", body, **signed(body, kind))
-
-    crowd(over, 4, send)
-
-
-@attack("zeros", f"{PUSHES} pushes at once of 200 MiB of zeros, which are 200 KiB on their way")
-def zeros(target: Target, over: threading.Event) -> None:
-    service = target.service
-    clone = service.repository(NOISY)
-    with (clone.folder / "zeros").open("wb") as file:
-        file.truncate(200 << 20)
-    clone.commit({"mark": unique()}, "Zeros")
-    while not over.is_set():
-        started = []
-        for _ in range(PUSHES):
-            started.append(clone.started("push", "pushlive", f"HEAD:refs/heads/zeros-{unique()}"))
-        for one in started:
-            with suppress(subprocess.TimeoutExpired):
-                one.communicate(timeout=60)
 
 
 DRIPS = """#!/bin/sh

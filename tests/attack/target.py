@@ -19,12 +19,20 @@ from tests.support.waiting import until
 
 NAME = "shop"
 NOISY = "noisy"
+LOUD = "loud"  # its release command prints LOUD_OUTPUT
+LOUD_OUTPUT = 40 << 20  # bytes
 SLOW = tuple(f"slow{number}" for number in range(4))
 SERVICE = "service: {memory: 16MiB, stop: 1s}, environments: {live: }"
 CONFIG = f"""
 pipelines:
   {NAME}: {{{SERVICE}}}
   {NOISY}: {{{SERVICE}}}
+  {LOUD}:
+    service:
+      memory: 16MiB
+      stop: 1s
+      release: [sh, -c, "yes {"x" * 200} | head -c {LOUD_OUTPUT}"]
+    environments: {{live: }}
 """ + "".join(f"  {name}: {{{SERVICE}, smoke: [{{get: /cgi-bin/drips, within: 4m}}]}}\n" for name in SLOW)
 LINES = 60_000  # that the noisy application has printed
 PATIENCE = 30.0  # seconds for one answer; a person would have given up
@@ -32,13 +40,15 @@ PATIENCE = 30.0  # seconds for one answer; a person would have given up
 
 @dataclass
 class Target:
-    """``answers``: the statuses that an attacker was given; ``wrong``: those that no input may cause."""
+    """``answers``: the statuses that an attacker was given; ``wrong``: those that no input may cause; ``done``: what
+    attackers succeeded in, by what it is."""
 
     service: Service
     viewer: str
     developer: str
     answers: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -136,10 +146,10 @@ def memory(service: Service) -> int:
     return total
 
 
-def settled(service: Service, idle: int, seconds: float = 60) -> int:
-    """The memory once it is back near what it was, or after that time."""
+def settled(service: Service, wanted: int, seconds: float = 60) -> int:
+    """The memory once it is down to ``wanted`` bytes, or after that time."""
     with suppress(AssertionError):
-        until(lambda: memory(service) < idle + (50 << 20), seconds)
+        until(lambda: memory(service) <= wanted, seconds)
     return memory(service)
 
 
