@@ -22,6 +22,7 @@ CHUNK = 1 << 16  # bytes read at once
 
 class _Here(threading.local):
     end = math.inf  # on the monotonic clock
+    interruptible: Interruptible | None = None
 
 
 _here = _Here()
@@ -45,8 +46,43 @@ def remaining() -> float:
     return max(0.0, _here.end - time.monotonic())
 
 
+class Interruptible:
+    """What a thread does inside, on one ``DeadlineSocket`` after the other, can be ended by another thread, at whatever
+    place it waits. Its wait then ends as if the other end had closed the connection."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None  # the last one that was used
+        self._ended = False
+
+    def __enter__(self) -> None:
+        _here.interruptible = self
+
+    def __exit__(self, *_: object) -> None:
+        _here.interruptible = None
+        with self._lock:
+            self._socket = None  # others may use it from now on
+
+    def end(self) -> None:
+        """Ends it, now and from now on. Idempotent."""
+        with self._lock:
+            self._ended = True
+            if self._socket is not None:
+                with suppress(OSError):  # not connected any more
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def use(self, one: socket.socket) -> None:
+        """The thread is about to wait for that connection. Raises ConnectionAbortedError if it was ended."""
+        with self._lock:
+            if self._ended:
+                raise ConnectionAbortedError("interrupted")
+            self._socket = one
+
+
 @contextmanager
 def _limited(one: socket.socket) -> Iterator[None]:
+    if _here.interruptible:
+        _here.interruptible.use(one)
     left = remaining()
     if left == math.inf:
         yield

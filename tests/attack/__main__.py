@@ -65,6 +65,7 @@ def usual(one: Target) -> float:
 
 
 def tried(one: Target, attack: Attack, seconds: float, before: float) -> Result:
+    seconds = max(seconds, attack.least)
     one.answers.clear()
     one.wrong.clear()
     one.done.clear()
@@ -95,9 +96,7 @@ def table(results: list[Result]) -> str:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/attack", description=__doc__)
-    parser.add_argument(
-        "--seconds", type=float, default=12, help="how long each attack goes on (default: 12)"
-    )
+    parser.add_argument("--seconds", type=float, default=8, help="how long each attack goes on (default: 8)")
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="that attack alone; may be repeated"
     )

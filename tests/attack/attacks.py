@@ -24,17 +24,20 @@ Act = Callable[[Target, threading.Event], None]
 
 @dataclass(frozen=True)
 class Attack:
+    """``least``: seconds that it goes on at least."""
+
     name: str
     title: str
     act: Act
+    least: float = 0.0
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(name: str, title: str) -> Callable[[Act], Act]:
+def attack(name: str, title: str, least: float = 0.0) -> Callable[[Act], Act]:
     def register(act: Act) -> Act:
-        ATTACKS[name] = Attack(name, title, act)
+        ATTACKS[name] = Attack(name, title, act, least)
         return act
 
     return register

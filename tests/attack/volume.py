@@ -88,7 +88,7 @@ def loud_release(target: Target, over: threading.Event) -> None:
 TOGETHER: tuple[Act, ...] = (much_output, large_webhooks, zeros, loud_release)
 
 
-@attack("all-at-once", "all that takes much memory, at the same time")
+@attack("all-at-once", "all that takes much memory, at the same time", least=20)
 def all_at_once(target: Target, over: threading.Event) -> None:
     with ThreadPoolExecutor(len(TOGETHER)) as pool:
         for future in [pool.submit(act, target, over) for act in TOGETHER]:

@@ -22,6 +22,7 @@ from pipeline.config.models import Source
 from pipeline.config.settings import load
 from pipeline.errors import EngineFailed, NotFound, RequestError, TimedOut
 from pipeline.ports.clock import Deadline, SystemClock
+from tests.support.dripping import Says, dripping
 from tests.support.waiting import PATIENCE
 
 CLOCK = SystemClock()
@@ -393,6 +394,41 @@ def test_fault_17_a_hanging_remote_is_given_up_in_time(world):
         began = time.monotonic()
         with pytest.raises(TimedOut):
             world.fetch(Source(url=url), seconds=0.5)
+        assert time.monotonic() - began < 2.5 * PATIENCE
+    assert world.left_running() == []
+
+
+def line(text: bytes) -> bytes:
+    """A packet of git's protocol."""
+    return b"%04x%s" % (len(text) + 4, text)
+
+
+ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-%s\r\nConnection: close\r\n\r\n"
+HEADS = b"".join(
+    [line(b"# service=git-upload-pack\n"), b"0000", line(b"1" * 40 + b" HEAD\0side-band-64k\n"),
+     line(b"1" * 40 + b" refs/heads/main\n"), b"0000"]
+)  # fmt: skip
+
+
+def pack_drips(request: bytes) -> Says:
+    if request.startswith(b"GET"):
+        return ENDLESS % b"advertisement" + HEADS, b""
+    return ENDLESS % b"result" + line(b"NAK\n"), line(b"\2.")
+
+
+DRIPPING = {
+    "head": lambda _: (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "branches": lambda _: (ENDLESS % b"advertisement", b"0"),
+    "pack": pack_drips,
+}
+
+
+@pytest.mark.parametrize("answer", DRIPPING.values(), ids=DRIPPING)
+def test_fault_52_a_remote_that_drips_is_given_up_in_time(world, answer):
+    with dripping(answer) as address:
+        began = time.monotonic()
+        with pytest.raises(TimedOut):
+            world.fetch(Source(url=f"http://{address}/x.git"), seconds=0.5)
         assert time.monotonic() - began < 2.5 * PATIENCE
     assert world.left_running() == []
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,16 +19,17 @@ from pipeline.config.models import Where
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
-from pipeline.errors import Cancelled, ConfigError, EngineFailed, TryAgain
+from pipeline.errors import Cancelled, ConfigError, EngineFailed, TimedOut, TryAgain
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline
 from tests.conftest import Bench
 from tests.integration.test_secrets import put, store_dump
 from tests.support.build_images import CLOCK, Workshop
 from tests.support.developer import web
+from tests.support.dripping import DRIPS, Says, dripping
 from tests.support.local_registry import PASSWORD, USER, LocalRegistry, failing, registry, silent
 from tests.support.service import running
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 REMOTE = Where(docker="tcp://127.0.0.1:1")  # named as a remote Engine; in fact the local one answers
 
@@ -194,6 +196,32 @@ def test_a_cancelled_push_ends_at_once_and_leaves_nothing_behind(workshop: Works
             workshop.builder.push(digest, f"{host}/hello", "r1", None, print, Watch(CLOCK, 60))
         assert not [one for one in threading.enumerate() if one.name.startswith("Pushing to")]
     assert local_names(workshop, digest) == [f"{workshop.name}:kept"]
+
+
+BLOB = f"sha256:{'0' * 64}"
+
+
+def blob_drips(request: bytes) -> Says:
+    """A registry with one image, whose layer has no end."""
+    path = request.split()[1]
+    if path == b"/v2/":
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", b""
+    return DRIPS
+
+
+@pytest.mark.parametrize("answer", [lambda _: DRIPS, blob_drips], ids=["everything", "images"])
+def test_fault_52_a_registry_that_drips_is_given_up_in_time(
+    workshop: Workshop, answer: Callable[[bytes], Says]
+) -> None:
+    digest = image(workshop)
+    with dripping(answer) as host:
+        began = time.monotonic()
+        with pytest.raises((TimedOut, TryAgain)):
+            push(workshop, digest, f"{host}/hello", seconds=1.0)
+        with pytest.raises((TimedOut, TryAgain)):
+            adapter.pull(workshop.api, CLOCK, f"{host}/hello@{BLOB}", None, print, Deadline(CLOCK, 1.0))
+        assert time.monotonic() - began < 5 * PATIENCE
+        assert not [one for one in threading.enumerate() if one.name.startswith(("Pushing to", "Pulling "))]
 
 
 # ── a slot whose image is in a registry ──────────────────────────────────────

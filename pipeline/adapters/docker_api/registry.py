@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, TypeVar
 
 import requests
 import urllib3
 from docker.auth import encode_header, get_config_header
 from docker.errors import APIError, DockerException
-from docker.types import CancellableStream
 
 from pipeline.adapters.docker_api import connection
 from pipeline.adapters.docker_api.connection import Connection, Record
@@ -21,6 +20,7 @@ from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib.retry import Backoff, Retry
+from pipeline.lib.sockets import Interruptible
 from pipeline.lib.streams import Silence, pump
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
@@ -105,16 +105,16 @@ class _Call:
         self, api: Connection, path: str, params: dict[str, str], login: Login | None, doing: str
     ) -> None:
         self._api, self._path, self._params, self._login, self._doing = api, path, params, login, doing
-        self._stopped = False
-        self._stream: CancellableStream[Any] | None = None
+        self._waits = Interruptible()
 
     def records(self) -> Iterator[Record]:
         """Runs in the pump's thread."""
         try:
-            for record in self._answer():
-                if said := record.get("error"):
-                    raise meaning(self._doing, str(said), self._login)
-                yield record
+            with self._waits, closing(self._post()) as response:
+                for record in connection.records(response):
+                    if said := record.get("error"):
+                        raise meaning(self._doing, str(said), self._login)
+                    yield record
         except APIError as error:
             raise meaning(self._doing, explanation(error), self._login) from error
         except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -122,13 +122,8 @@ class _Call:
         except ValueError as error:  # no JSON, or a connection that was closed while it was read
             raise TryAgain(f"{self._doing}: the Engine's answer was cut off ({error}).") from error
 
-    def _answer(self) -> Iterator[Record]:
-        response = self._api.post(self._path, params=self._params, headers=self._headers())
-        with closing(response):
-            found = connection.records(response)
-            self._stream = CancellableStream(found, response)  # for its ``close``: iterating it hides errors
-            if not self._stopped:
-                yield from found
+    def _post(self) -> requests.Response:
+        return self._api.post(self._path, params=self._params, headers=self._headers())
 
     def _headers(self) -> dict[str, str]:
         """Without a login in the configuration: the one that `docker login` has left on this machine, if any."""
@@ -147,7 +142,4 @@ class _Call:
 
     def stop(self) -> None:
         """Closes the connection, so that the Engine stops if it has not finished."""
-        self._stopped = True
-        if self._stream is not None:
-            with suppress(DockerException, OSError, AttributeError, ValueError):
-                self._stream.close()
+        self._waits.end()

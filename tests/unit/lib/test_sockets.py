@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from pipeline.lib.sockets import DeadlineSocket, receive_all, remaining, within
+from pipeline.lib.sockets import DeadlineSocket, Interruptible, receive_all, remaining, within
 from tests.support.waiting import PATIENCE
 
 
@@ -80,3 +80,27 @@ def test_what_has_come_is_read_in_whole() -> None:
         far.sendall(b"all of it")
         far.close()
         assert receive_all(own) == b"all of it"
+
+
+def test_a_wait_without_a_limit_is_ended_by_another_thread(dripping: DeadlineSocket) -> None:
+    waits, ended = Interruptible(), threading.Event()
+
+    def read() -> None:
+        with waits, suppress(OSError):
+            receive_all(dripping)
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert not ended.wait(0.1)
+    waits.end()
+    assert ended.wait(10)
+    with waits, pytest.raises(ConnectionAbortedError):
+        dripping.recv(1)
+
+
+def test_a_connection_that_is_used_by_others_afterwards_is_left_to_them(dripping: DeadlineSocket) -> None:
+    waits = Interruptible()
+    with waits:
+        assert dripping.recv(1) == b"x"
+    waits.end()
+    assert dripping.recv(1) == b"x"
