@@ -112,6 +112,8 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             lines.append(
                 paint(f"  · {where}: r{item['release']} in quarantine: {item['reason']}  → {release}", "dim")
             )
+    if undeployed := entry.get("undeployed"):
+        lines.append(paint(f"  · {undeployed['text']}  → {undeployed['command']}", "dim"))
     if waiting := entry.get("waiting"):
         release = f"r{waiting['release']}, " if waiting.get("release") else ""
         command = f"resume {name} --env {waiting['gate']}" if waiting.get("held") else f"promote {name}"

@@ -192,6 +192,8 @@ class Story:
 
     def _accept_head(self, run: Run, head: str) -> None:
         """This run's commit is no longer the head: the head gets a run in case its own delivery was lost."""
+        if not self._is_source_in_force(run):
+            return  # a head of another branch, which nobody pushed to deploy
         others = (one for one in self._store.recent(run.pipeline, 50) if one.number != run.number)
         if admission.carrying(others, run.ref, head):
             return  # the head's own delivery came first
@@ -205,6 +207,15 @@ class Story:
         )
         with suppress(NotFound):  # the pipeline was taken out of the configuration meanwhile
             self._accept(push)
+
+    def _is_source_in_force(self, run: Run) -> bool:
+        """Whether pipelines.yaml still deploys the branch that the run was pushed to."""
+        try:
+            now = self._services.configurations.current()[1].pipelines.get(run.pipeline)
+        except ConfigError:
+            return False
+        own = self._pipeline().source
+        return now is not None and now.source == own and run.ref == f"refs/heads/{own.branch}"
 
     def _forecast(self) -> None:
         """Warns if the last runs took longer than the budget."""

@@ -212,7 +212,7 @@ class _Adopt:
         if not repository:
             return None
         branch = self._config.pipelines[name].source.branch
-        commit = self._jobs.heads.heads_of(repository).get(branch)
+        commit = self._jobs.heads.repositories.heads(repository).get(branch)
         return (f"refs/heads/{branch}", commit) if commit else None
 
     def _record(self, plans: dict[str, _Pipeline]) -> None:

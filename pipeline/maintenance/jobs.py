@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.deploy.admission import Accepted
 from pipeline.deploy.services import Services
+from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Push
 from pipeline.maintenance.audit import Audit
 from pipeline.maintenance.clock_jumps import ClockJumps
@@ -21,6 +22,7 @@ from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.ports.adapters import Adapters
+from pipeline.ports.repositories import Repositories
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Period:
 
 
 class Jobs:
-    """``accept``: takes a push; ``heads``: the branch heads of a repository on the built-in git server;
+    """``accept``: takes a push; ``repositories``: those on the built-in git server;
     ``ensure_proxy``: makes sure that the proxies run and answer, and yields what it did; ``traces``: what the data
     folder has of an earlier store; ``ensure_token``: makes the first token if the store does not know it."""
 
@@ -40,8 +42,8 @@ class Jobs:
         self,
         services: Services,
         adapters: Adapters,
-        accept: Callable[[Push], Accepted],
-        heads: Callable[[str], dict[str, str]],
+        accept: Callable[[Push, Who], Accepted],
+        repositories: Repositories,
         ensure_proxy: Callable[[], Iterable[str]],
         traces: Callable[[], Iterable[str]] = tuple,
         ensure_token: Callable[[], object] = tuple,
@@ -55,7 +57,7 @@ class Jobs:
         self.clock_jumps = ClockJumps(store, clock, self.damage)
         self.configuration = Configuration(configurations)
         self.audit = Audit(services.audit_head)
-        self.heads = UnrecordedHeads(store, configurations, self.damage, accept, heads)
+        self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)

@@ -1,33 +1,49 @@
-"""Branch heads on the built-in git server that no run knows: a crash came between the ref and the record."""
+"""Pushes to the built-in git server that no run knows: a crash came between the ref and the record.
+
+Only a noted push counts. A head that came about in any other way, or that became the head of a pipeline by a change of
+pipelines.yaml, is not deployed; ``undeployed`` tells `pushlive status` of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pipeline.config.models import Config
 from pipeline.deploy.admission import Accepted
+from pipeline.domain.audit_chain import Actor, Who
 from pipeline.domain.run import Push
 from pipeline.errors import ConfigError, DamagedRecord
+from pipeline.lib.push_notes import Note, Update
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
+from pipeline.ports.clock import Clock
+from pipeline.ports.repositories import Repositories
 from pipeline.store import Store
 from pipeline.store.configurations import Configurations
 
+UNMOVED = 3600.0  # seconds that a note is kept whose ref git has not moved: it may be about to
+NOTED = "pushes-noted"  # the fact that this version has been here: every first push since then has a note
+BRANCH = "refs/heads/"
+
 
 class UnrecordedHeads(Job):
-    """``heads``: the branch heads of a repository on the built-in git server; ``accept``: takes a push."""
+    """``accept``: takes a push."""
 
     def __init__(
         self,
         store: Store,
         configurations: Configurations,
         damage: Damage,
-        accept: Callable[[Push], Accepted],
-        heads: Callable[[str], dict[str, str]],
+        accept: Callable[[Push, Who], Accepted],
+        repositories: Repositories,
+        clock: Clock,
     ) -> None:
         self._store, self._configurations, self._damage = store, configurations, damage
-        self._accept, self.heads_of = accept, heads
-        self._seen: dict[str, str] = {}  # heads that no run knew in the last round
+        self._accept, self.repositories, self._clock = accept, repositories, clock
+        self._since: dict[tuple[str, str], float] = {}  # when a note was first seen
+        self._deployed: dict[
+            str, tuple[str, str]
+        ] = {}  # by pipeline: the branch and the head that some run has
 
     def run(self) -> list[str]:
         try:
@@ -35,33 +51,111 @@ class UnrecordedHeads(Job):
         except ConfigError:
             return []
         found: list[str] = []
-        for name in config.pipelines:
-            head = self._unknown_head(config, name)
-            if head:
+        present: set[tuple[str, str]] = set()
+        for repository, pipelines in _by_repository(config).items():
+            self._begin(config, repository, pipelines)
+            heads = self.repositories.heads(repository)
+            notes = self.repositories.noted(repository)
+            present |= {(repository, note.push) for note in notes}
+            for note in notes:
+                found += self._look(config, repository, note, heads)
+            for name in pipelines:
                 try:
-                    found += self._take(head)
+                    self._tell(name, config.pipelines[name].source.branch, heads, notes)
                 except DamagedRecord as error:
                     self._damage.add(error)
+        self._since = {key: since for key, since in self._since.items() if key in present}
+        if not self._store.facts.get(NOTED):
+            self._store.facts.set(NOTED, "1")
         return found
 
-    def _take(self, head: Push) -> list[str]:
-        accepted = self._accept(head)
-        if accepted.duplicate:
-            return []
-        return [f"{accepted.run.id}: {head.commit[:7]} was pushed but not recorded; its run starts now"]
+    # ── one noted push ───────────────────────────────────────────────────────
 
-    def _unknown_head(self, config: Config, name: str) -> Push | None:
-        repository = config.repository_of(name)
-        branch = config.pipelines[name].source.branch
-        head = self.heads_of(repository).get(branch) if repository else None
-        if head is None:
-            return None
-        ref = f"refs/heads/{branch}"
-        known = self._store.head(name, ref)
-        if known == head:
-            return None
-        # The hook reports a push within milliseconds: only a head that is still unknown in the next round was lost.
-        if self._seen.get(name) != head:
-            self._seen[name] = head
-            return None
-        return Push(name, repository, ref, head, f"sweep:{known}:{head}")
+    def _look(self, config: Config, repository: str, note: Note, heads: dict[str, str]) -> Iterator[str]:
+        """Records what of it is not recorded, and removes the note once there is nothing more to come."""
+        now, key = self._clock.monotonic(), (repository, note.push)
+        if key not in self._since:  # the hook reports a push within milliseconds
+            self._since[key] = now
+            return
+        unmoved = False
+        for update in note.updates:
+            if update.deletes or not update.ref.startswith(BRANCH):
+                continue
+            branch = update.ref.removeprefix(BRANCH)
+            if heads.get(branch) != update.after:  # not yet, or another push came after it
+                unmoved = True
+                continue
+            for name in _pipelines_of(config, repository, branch):
+                try:
+                    yield from self._take(name, repository, note, update)
+                except DamagedRecord as error:
+                    self._damage.add(error)
+                    return
+        if not unmoved or now - self._since[key] > UNMOVED:
+            self.repositories.forget(repository, note.push)
+
+    def _take(self, name: str, repository: str, note: Note, update: Update) -> Iterator[str]:
+        if self._store.head(name, update.ref) == update.after:
+            return
+        push = Push(
+            name, repository, update.ref, update.after, f"git:{note.push}", note.pusher,
+            before=update.before if update.before.strip("0") else "",
+        )  # fmt: skip
+        accepted = self._accept(push, Actor(note.pusher, note.role, note.address, "git"))
+        if not accepted.duplicate:
+            yield f"{accepted.run.id}: {push.commit[:7]} was pushed but not recorded; its run starts now"
+
+    # ── repositories of an earlier version, or of a backup ───────────────────
+
+    def _begin(self, config: Config, repository: str, pipelines: list[str]) -> None:
+        """Notes what may have been pushed and not recorded before pushes were noted here."""
+        if self.repositories.keeps_notes(repository):
+            return
+        heads, lost = self.repositories.heads(repository), []
+        for name in pipelines:
+            branch = config.pipelines[name].source.branch
+            head, ref = heads.get(branch, ""), BRANCH + branch
+            known = self._store.head(name, ref)
+            if head and head != known and (known or self._is_first(name, ref, head)):
+                lost.append(Update(known or "0" * len(head), head, ref))
+        self.repositories.keep_notes(repository, Note("before-notes", "", "", "", tuple(dict.fromkeys(lost))))
+
+    def _is_first(self, name: str, ref: str, head: str) -> bool:
+        """Whether the head may be the first push to a pipeline: no run is known, under no name of the pipeline."""
+        if self._store.facts.get(NOTED) or self._store.last_run(name):
+            return False
+        return all(self._store.head(one, ref) != head for one in self._store.pipelines())
+
+    # ── heads that nothing deploys ───────────────────────────────────────────
+
+    def _tell(self, name: str, branch: str, heads: dict[str, str], notes: tuple[Note, ...]) -> None:
+        """Stores the branch's head as ``undeployed`` while no push and no run of the pipeline has it."""
+        head, ref = heads.get(branch, ""), BRANCH + branch
+        if self._deployed.get(name) == (ref, head):
+            return
+        if any((one.ref, one.after) == (ref, head) for note in notes for one in note.updates):
+            return
+        value = head if head and self._is_undeployed(name, ref, head) else ""
+        if self._store.facts.get(f"undeployed:{name}") != value:
+            self._store.facts.set(f"undeployed:{name}", value)
+        if not value:
+            self._deployed[name] = (ref, head)
+
+    def _is_undeployed(self, name: str, ref: str, head: str) -> bool:
+        if self._store.head(name, ref) == head:
+            return False
+        return all(run.commit != head for run in self._store.recent(name, 50))
+
+
+def _by_repository(config: Config) -> dict[str, list[str]]:
+    """The pipelines of each repository on the built-in server."""
+    found: dict[str, list[str]] = {}
+    for name in config.pipelines:
+        if repository := config.repository_of(name):
+            found.setdefault(repository, []).append(name)
+    return found
+
+
+def _pipelines_of(config: Config, repository: str, branch: str) -> list[str]:
+    pipelines = _by_repository(config).get(repository, [])
+    return [name for name in pipelines if config.pipelines[name].source.branch == branch]

@@ -318,11 +318,7 @@ def requeue(settings: Settings) -> Requeue:
 def _jobs(settings: Settings, *, by_hand: bool = False) -> Jobs:
     """New ones on each call: a job remembers what it has reported, and is for one thread. ``by_hand``: a person waits
     for what they do."""
-    from pipeline.adapters.git.source import heads
-
-    def heads_of(name: str) -> dict[str, str]:
-        folder = repositories(settings) / f"{name}.git"
-        return heads(folder) if folder.exists() else {}
+    from pipeline.adapters.git.hosted import HostedRepositories
 
     def ensure() -> Iterator[str]:
         return _keep_proxies(settings, by_hand=by_hand)
@@ -332,7 +328,7 @@ def _jobs(settings: Settings, *, by_hand: bool = False) -> Jobs:
         services(settings),
         adapters(settings),
         accept,
-        heads_of,
+        HostedRepositories(repositories(settings)),
         ensure,
         lambda: traces.of(settings),
         lambda: first_token(settings, store(settings)),

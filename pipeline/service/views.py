@@ -144,7 +144,16 @@ class Views:
             ],
             "run": summary(newest, self._now) if newest else None,
             "waiting": self._waiting(waiting, records) if waiting else None,
+            "undeployed": self._undeployed(name, pipeline),
         }
+
+    def _undeployed(self, name: str, pipeline: Pipeline) -> dict[str, str] | None:
+        """The branch's head if no run has it, as after a change of the file: ``{"commit", "text", "command"}``."""
+        commit = self._store.facts.get(f"undeployed:{name}")
+        if not commit:
+            return None
+        text = f"{pipeline.source.branch} is at {commit[:7]}, which is not deployed"
+        return {"commit": commit, "text": text, "command": f"pushlive deploy {name} --commit {commit[:7]}"}
 
     def _waiting(self, run: Run, records: dict[str, Environment]) -> dict[str, Any]:
         """A run that waits. ``held``: for the end of a hold, not for a promotion; ``taken_back``: see

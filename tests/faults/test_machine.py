@@ -263,7 +263,7 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         store = pointed_store(self.url, world.settings.instance, points)
         services = services_on(store, world.settings)
-        jobs = Jobs(services, pointed_adapters(world, points), world.commands.accept, world.heads, list)
+        jobs = Jobs(services, pointed_adapters(world, points), world.commands.accept, world.hosted, list)
         return Keeper(jobs, store, world.clock)
 
     # ── time, and other people's hands ───────────────────────────────────────

@@ -120,7 +120,7 @@ class Many:
         world, points = self.world, Points()
         parts = self.parts(points, chance, "keeper")
         while not self.over.is_set():
-            jobs = Jobs(world.services, parts, world.commands.accept, world.heads, list)
+            jobs = Jobs(world.services, parts, world.commands.accept, world.hosted, list)
             jobs.reconcile.run()
             time.sleep(0.02)
 

@@ -16,6 +16,7 @@ from pipeline.adapters.fake import (
     FakeEngine,
     FakeProbe,
     FakeQueue,
+    FakeRepositories,
     FakeSource,
     OneEngine,
 )
@@ -27,6 +28,7 @@ from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Push, Run
+from pipeline.lib.push_notes import Note, Update
 from pipeline.maintenance.adopt import adopt
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
@@ -96,6 +98,7 @@ class World:
         self.store.origin.mark()
         self.clock, self.queue = FakeClock(), FakeQueue()
         self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
+        self.hosted = FakeRepositories(self.source)
         self.probe = FakeProbe(self.engine)
         self.engines = OneEngine(self.engine, self.probe)
         self.adapters = Adapters(self.source, self.builder, self.engines, self.clock, self.queue)
@@ -108,7 +111,7 @@ class World:
     def another_process(self, settings: Settings | None = None) -> Jobs:
         """The maintenance jobs of another process."""
         services = services_on(self.store, settings or self.settings)
-        return Jobs(services, self.adapters, self.commands.accept, self.heads, list)
+        return Jobs(services, self.adapters, self.commands.accept, self.hosted, list)
 
     def keeper_of(self, jobs: Jobs) -> Keeper:
         return Keeper(jobs, self.store, self.clock)
@@ -130,16 +133,33 @@ class World:
         self.settings.config.write_text(text)
 
     def heads(self, repository: str) -> dict[str, str]:
-        found = self.source.repositories.get(repository)
-        return dict(found.heads) if found else {}
+        return self.hosted.heads(repository)
 
     def commit(self, text: str = "", pipeline: str = "hello", files: dict[str, bytes] | None = None) -> str:
+        """A commit that ann pushes; ``accept`` is what the hook does then."""
+        commit = self.head(text, pipeline, files)
+        updates = (Update("0" * 40, commit, "refs/heads/main"),)
+        self.hosted.note(pipeline, Note(secrets.token_hex(16), "ann", "developer", "", updates))
+        return commit
+
+    def head(
+        self,
+        text: str = "",
+        pipeline: str = "hello",
+        files: dict[str, bytes] | None = None,
+        branch: str = "main",
+    ) -> str:
+        """A head that was not pushed through the service."""
         content = {"Dockerfile": b"FROM scratch\n", "text": text.encode()}
-        return self.source.push(pipeline, content if files is None else files, text or "a change")
+        return self.source.push(pipeline, content if files is None else files, text or "a change", branch)
 
     def accept(self, commit: str, pipeline: str = "hello", delivery: str = "") -> Run:
         push = Push(pipeline, pipeline, "refs/heads/main", commit, delivery or secrets.token_hex(8), "ann")
-        return self.commands.accept(push).run
+        run = self.commands.accept(push).run
+        for note in self.hosted.noted(pipeline):
+            if any(update.after == commit for update in note.updates):
+                self.hosted.forget(pipeline, note.push)
+        return run
 
     def push(self, text: str = "", pipeline: str = "hello") -> Run:
         """A commit, accepted, and carried as far as it goes."""

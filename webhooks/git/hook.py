@@ -2,7 +2,7 @@
 
 git runs it as ``python -I -S hook.py`` in every repository of the built-in server. It imports little, because the
 pusher waits for it, and never fails: the refs have already moved, and the keeper finds pushes that the service did not
-hear of.
+hear of by the notes of ``pre_receive.py``.
 """
 
 import os
@@ -24,6 +24,7 @@ def request(environ: "os._Environ[str]", refs: bytes) -> bytes:
         f"Host: {environ['PUSHLIVE_LISTEN']}\r\n"
         f"X-Pushlive-Internal: {environ['PUSHLIVE_INTERNAL']}\r\n"
         f"X-Pushlive-Pusher: {environ.get('PUSHLIVE_ROLE', '')} {environ.get('REMOTE_ADDR', '')}\r\n"
+        f"X-Pushlive-Push: {os.path.basename(environ.get('PUSHLIVE_NOTE', ''))}\r\n"
         f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import re
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
@@ -14,6 +16,8 @@ from flask.typing import ResponseReturnValue
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Outcome, Push, Run
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable, StoreUnknown
+from pipeline.lib import push_notes
+from pipeline.lib.push_notes import Update, updates
 from pipeline.lib.text import summary
 from webhooks import event_lines
 from webhooks.context import WebContext
@@ -24,11 +28,17 @@ from webhooks.security.limits import BodyRefused, received
 REFS_REPORTED = 5  # that are not deployed
 
 
+PUSH_ID = re.compile(r"[0-9a-f]{32}")
+
+
 @dataclass(frozen=True)
-class Update:
-    before: str
-    after: str
-    ref: str
+class Report:
+    """What the hook tells of one push. ``push``: the name of its note."""
+
+    repository: str
+    push: str
+    pusher: Actor
+    updates: tuple[Update, ...]
 
 
 def blueprint(web: WebContext) -> Blueprint:
@@ -45,32 +55,35 @@ def blueprint(web: WebContext) -> Blueprint:
             raise error.as_refused() from error
         # Not splitlines(): a ref may contain characters that it treats as line ends.
         repository, pusher, *refs = raw.decode("utf-8", "replace").split("\n")
-        updates = [Update(*ref.split(" ", 2)) for ref in refs if ref.count(" ") >= 2]
         role, _, where = request.headers.get("X-Pushlive-Pusher", "").partition(" ")
-        notes, runs = _accept(web, repository, Actor(pusher, role, where, "git"), updates)
+        push = request.headers.get("X-Pushlive-Push", "")
+        who, push = Actor(pusher, role, where, "git"), push if PUSH_ID.fullmatch(push) else uuid.uuid4().hex
+        notes, runs = _accept(web, Report(repository, push, who, updates(refs)))
         return Response(_progress(web, notes, runs), mimetype="text/plain")
 
     return internal
 
 
-def _accept(
-    web: WebContext, repository: str, pusher: Actor, updates: list[Update]
-) -> tuple[list[str], list[Run]]:
-    """Stores every push before anything is printed. The keeper finds what the store did not accept."""
+def _accept(web: WebContext, report: Report) -> tuple[list[str], list[Run]]:
+    """Stores every push before anything is printed. What the store did not accept keeps its note, and the keeper finds
+    it."""
     notes: list[str] = []
     runs: list[Run] = []
     other: list[str] = []
     try:
-        branches = {p: web.service.branch_of(p) for p in web.service.pipelines_of_repository(repository)}
-        for update in updates:
+        branches = {
+            p: web.service.branch_of(p) for p in web.service.pipelines_of_repository(report.repository)
+        }
+        for update in report.updates:
             wanted = [p for p, branch in branches.items() if update.ref == f"refs/heads/{branch}"]
-            if not wanted or not update.after.strip("0"):
+            if not wanted or update.deletes:
                 other.append(_why_not_deployed(update, branches))
                 continue
             for pipeline in wanted:
-                accepted = web.service.accept(_push(pipeline, repository, pusher.name, update), pusher)
+                accepted = web.service.accept(_push(pipeline, report, update), report.pusher)
                 runs.append(accepted.run)
                 notes += accepted.notes
+        _forget(web, report)
     except StoreUnknown as error:  # it was lost after the push was let in
         notes.append(f"{error} Your push is in the repository; `pushlive deploy` starts its run afterwards.")
     except StoreUnavailable as error:
@@ -84,9 +97,14 @@ def _accept(
     ], runs
 
 
+def _forget(web: WebContext, report: Report) -> None:
+    with suppress(OSError):  # the keeper sees that it is recorded
+        push_notes.file_of(web.ensure_repository(report.repository), report.push).unlink(missing_ok=True)
+
+
 def _why_not_deployed(update: Update, branches: dict[str, str]) -> str:
     ref = summary(update.ref, 200)
-    if not update.after.strip("0"):
+    if update.deletes:
         return f"{ref} was deleted; there is nothing to deploy."
     if ref.startswith("refs/tags/"):
         return f"Tag {ref.removeprefix('refs/tags/')} is stored. Only branches are deployed."
@@ -95,14 +113,14 @@ def _why_not_deployed(update: Update, branches: dict[str, str]) -> str:
     return f"{name} is stored but not deployed. To deploy it: {commands}"
 
 
-def _push(pipeline: str, repository: str, pusher: str, update: Update) -> Push:
+def _push(pipeline: str, report: Report, update: Update) -> Push:
     return Push(
         pipeline=pipeline,
-        repository=repository,
+        repository=report.repository,
         ref=update.ref,
         commit=update.after,
-        delivery=f"git:{uuid.uuid4()}",
-        pusher=pusher,
+        delivery=f"git:{report.push}",  # as the keeper calls it: one run, if both take it
+        pusher=report.pusher.name,
         before=update.before if update.before.strip("0") else "",
         received=time.time(),
     )

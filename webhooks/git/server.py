@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import sys
+import uuid
 from pathlib import Path
 
 from flask import Blueprint, Response, request
@@ -17,6 +18,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.config.settings import Settings
 from pipeline.errors import NotFound
+from pipeline.lib import push_notes
 from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, ignoring, in_environment
 from webhooks.context import WebContext
 from webhooks.error_responses import RETRY_AFTER, Refused
@@ -28,16 +30,18 @@ from webhooks.security.limits import BodyRefused, received
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ROLES = {"git-upload-pack": "viewer", "git-receive-pack": "developer"}
-HOOK = '#!/bin/sh\nexec "$PUSHLIVE_PYTHON" -I -S "$PUSHLIVE_HOOK"\n'
+HOOKS = {"pre-receive": "pre_receive", "post-receive": "hook"}  # git's name for each, and ours
+HOOK = '#!/bin/sh\nexec "$PUSHLIVE_PYTHON" -I -S "$PUSHLIVE_HOOKS/{}.py"\n'
 
 
 def install_hooks(folder: Path) -> Path:
-    """Writes our post-receive hook into ``folder``, the only file there, and returns the folder."""
+    """Writes our hooks into ``folder``, the only files there, and returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".post-receive.{os.getpid()}"
-    fresh.write_text(HOOK)
-    fresh.chmod(stat.S_IRWXU)
-    fresh.rename(folder / "post-receive")
+    for name, program in HOOKS.items():
+        fresh = folder / f".{name}.{os.getpid()}"
+        fresh.write_text(HOOK.format(program))
+        fresh.chmod(stat.S_IRWXU)
+        fresh.rename(folder / name)
     return folder
 
 
@@ -147,7 +151,8 @@ def _environment(web: WebContext, repository: Path, path: str, token: TokenPort)
         "PUSHLIVE_LISTEN": loopback(web.settings),
         "PUSHLIVE_INTERNAL": web.internal.reveal(),
         "PUSHLIVE_PYTHON": sys.executable,
-        "PUSHLIVE_HOOK": str(Path(__file__).with_name("hook.py")),
+        "PUSHLIVE_HOOKS": str(Path(__file__).parent),
+        "PUSHLIVE_NOTE": str(push_notes.file_of(repository.absolute(), uuid.uuid4().hex)),
     }
     return {k: v for k, v in env.items() if v} | _git_config(web)
 

@@ -7,6 +7,7 @@ from pipeline.adapters.fake.engine import FakeEngine, OneEngine
 from pipeline.adapters.fake.post import FakePost
 from pipeline.adapters.fake.probe import FakeProbe
 from pipeline.adapters.fake.queue import FakeQueue
+from pipeline.adapters.fake.repositories import FakeRepositories
 from pipeline.adapters.fake.script import IllegalOrder, Killed
 from pipeline.adapters.fake.source import FakeSource
 
@@ -17,6 +18,7 @@ __all__ = [
     "FakePost",
     "FakeProbe",
     "FakeQueue",
+    "FakeRepositories",
     "FakeSource",
     "IllegalOrder",
     "Killed",
