@@ -20,6 +20,7 @@
     │                        which says nothing against what runs there
     └── GaveUp               the run stops here, without a failure
         ├── Cancelled        by a person, or by a revert
+        │   └── CommandLeft  by a revert, while a release command runs: the environment is held
         ├── Superseded       a newer head took its place
         ├── Held             the environment was put on hold: the run waits there
         └── TimedOut         the step's own timeout
@@ -122,6 +123,10 @@ class GaveUp(PushliveError):
 
 
 class Cancelled(GaveUp):
+    pass
+
+
+class CommandLeft(Cancelled):
     pass
 
 

@@ -113,6 +113,8 @@ def cancel(context: Context) -> int:
         context.print_json(answer)
     else:
         context.terminal.say(f"Cancelling {one_line(str(answer['run']))}; what is live stays live.")
+        for text in answer.get("messages") or ():
+            context.terminal.say(one_line(str(text)))
     return DONE
 
 

@@ -22,6 +22,7 @@ from pipeline.config.models import (
     Environment,
     Notify,
     Pipeline,
+    ReleaseCommand,
     Service,
 )
 from pipeline.config.ownership import owner
@@ -40,6 +41,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`build`", keys_of(Pipeline)["build"].base),
     ("`registry`", Registry),
     ("`service`", Service),
+    ("`release`", ReleaseCommand),
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
     ("`engine`", Where),
@@ -82,7 +84,8 @@ def _as_written(definition: dict[str, Any], model: type[BaseModel]) -> None:
         if hint.has_parts:
             definition["properties"][key] = entry = _or_empty(entry)
         if hint.short:
-            entry["anyOf"].insert(0, {"type": "string"})
+            texts = {"type": "array", "items": {"type": "string"}}
+            entry["anyOf"].insert(0, texts if hint.listed else {"type": "string"})
 
 
 def _closed(entry: dict[str, Any], hint: Hint) -> None:

@@ -26,14 +26,19 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     SHORT: ClassVar[str] = ""
     """What the model may be written as instead of a mapping, in words; "" if nothing."""
+    LISTED: ClassVar[str] = ""
+    """The field that a list instead of a mapping stands for; "" if none."""
     ALWAYS_HASHED: ClassVar[frozenset[str]] = frozenset()
     """Fields that ``hashed`` keeps at their default too: those that were there before a default was left out. Never
     add one: every other field is left out at its default, so that a new key does not change old fingerprints."""
 
 
-def hashed(model: Model) -> dict[str, Any]:
-    """All that the model says, as plain data for a fingerprint: every field, by its key in the file."""
+def hashed(model: Model) -> Any:
+    """All that the model says, as plain data for a fingerprint: every field, by its key in the file; the short form of
+    a model that is stored in it."""
     plain = model.model_dump(mode="json")
+    if not isinstance(plain, dict):
+        return plain
     for name, spec in type(model).model_fields.items():
         value, key = getattr(model, name), spec.alias or name
         if name not in model.ALWAYS_HASHED and value == spec.get_default():

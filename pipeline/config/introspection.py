@@ -58,6 +58,11 @@ class Hint:
         return str(getattr(self.base, "SHORT", "")) if self.shape == "model" else ""
 
     @property
+    def listed(self) -> str:
+        """The field of a model that a list stands for; "" if none."""
+        return str(getattr(self.base, "LISTED", "")) if self.shape == "model" else ""
+
+    @property
     def empty(self) -> str | None:
         """The value of a key that is left empty."""
         return next((m.value for m in self.metadata if isinstance(m, Empty)), None)

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+import shlex
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from pipeline.config import validators
 from pipeline.config.checks import SmokeCheck
@@ -32,6 +39,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.lib.units import write_duration
 
 
 class Budget(Model):
@@ -99,6 +107,43 @@ class Build(Model):
     """A build that takes longer is stopped."""
 
 
+class ReleaseCommand(Model):
+    """A command that runs once in each environment before the release starts there, such as a migration. A list is the
+    command alone."""
+
+    SHORT = "a list of texts, or {command: [./migrate.sh], timeout: 30m}"
+    LISTED = "command"
+
+    command: tuple[Text, ...] = ()
+    """The command and its arguments. The release goes on only if it exits with 0."""
+    timeout: Limit = 1800.0
+    """How long it may take. Then its outcome is unknown, and the environment is held."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, given: Any) -> Any:
+        return {"command": given} if isinstance(given, list | tuple) else given
+
+    @model_validator(mode="after")
+    def _not_without_command(self) -> ReleaseCommand:
+        if not self.command and self.timeout != type(self).model_fields["timeout"].default:
+            raise ValueError("has `timeout` but no `command`; write {command: [./migrate.sh], timeout: 30m}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_list(self, whole: SerializerFunctionWrapHandler) -> Any:
+        """As earlier versions stored it, unless there is more to say."""
+        plain = whole(self)
+        return (
+            plain.get("command", []) if self.timeout == type(self).model_fields["timeout"].default else plain
+        )
+
+    def __str__(self) -> str:
+        timeout = self.timeout != type(self).model_fields["timeout"].default
+        text = shlex.join(self.command) or "none"
+        return f"{text} (timeout {write_duration(self.timeout)})" if timeout else text
+
+
 class Service(Model):
     """What runs. Each key can be set differently for one environment, under its name."""
 
@@ -137,8 +182,7 @@ class Service(Model):
     """Environment variables with values from `pushlive secret set`. Those of an environment are added to these."""
     command: tuple[Text, ...] = ()
     """The command to run instead of the image's own."""
-    release: tuple[Text, ...] = ()
-    """A command that runs once in each environment before the release starts there, such as a migration."""
+    release: ReleaseCommand = ReleaseCommand()
     drain: Duration = 30.0
     """How long open requests and connections to the old release may last before it is stopped."""
     stop: Duration = 10.0

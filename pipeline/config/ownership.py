@@ -23,7 +23,17 @@ from pipeline.config.checks import HttpCheck, RunCheck, TcpCheck
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import Model
 from pipeline.config.introspection import key_of
-from pipeline.config.models import Budget, Build, Config, Environment, Notify, Pipeline, Service, Source
+from pipeline.config.models import (
+    Budget,
+    Build,
+    Config,
+    Environment,
+    Notify,
+    Pipeline,
+    ReleaseCommand,
+    Service,
+    Source,
+)
 
 
 class Owner(StrEnum):
@@ -68,6 +78,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Build: {"context": _M, "dockerfile": _M, "args": _M, "target": _M, "platform": _M, "timeout": _M},
     Registry: {"repository": _M, "username": _M, "password": _M},
     Service: _SERVICE,
+    ReleaseCommand: {"command": _D, "timeout": _M},  # how long it may keep other runs out of the environment
     HttpCheck: {
         "get": _M, "status": _M, "headers": _M, "contains": _M, "json": _M, "within": _M, "retry": _M,
     },
@@ -146,6 +157,7 @@ def _as_written(path: str, before: Pipeline, after: Pipeline) -> str:
         return path
     if key == "smoke" and before.smoke != after.smoke:
         return key
-    if key in Service.model_fields and getattr(before.service, key) != getattr(after.service, key):
+    top = key.partition(".")[0]
+    if top in Service.model_fields and getattr(before.service, top) != getattr(after.service, top):
         return f"service.{key}"
     return path

@@ -57,6 +57,9 @@ class Reader:
             return WRONG
         if hint.optional and _is_null(node):
             return hint.empty
+        if hint.listed and not isinstance(node, MappingNode):
+            items = self._list(node, keys_of(hint.base)[hint.listed], path)
+            return items if items is WRONG else hint.base(**{hint.listed: items})
         if hint.short and isinstance(node, ScalarNode):
             return self._leaf(node, hint, path)
         if hint.shape == "check":

@@ -88,6 +88,8 @@ class EnvironmentRecord:
             changed = back(environment, slot, run, now, keep)
             if quarantine is not None:
                 changed = gates.with_quarantine(changed, self._release, quarantine, now)
+            if hold is not None and gates.interrupted(environment, run, transaction.open()):
+                return gates.also_held(changed, hold)  # by the revert, which has reported it
             if hold is not None:
                 changed = gates.hold(changed, hold, f"{run.id}", now)
                 messages.held(transaction, changed, run.config, run)

@@ -23,6 +23,8 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Check, Ending, Kind, Run
 from pipeline.errors import (
     AppFailed,
+    Cancelled,
+    CommandLeft,
     ConfigError,
     EngineFailed,
     Held,
@@ -33,12 +35,12 @@ from pipeline.errors import (
     TryAgain,
     WrongRelease,
 )
+from pipeline.lib.units import write_duration
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
 from pipeline.secrets.vault import Vault
 
-RELEASE_TIMEOUT = 1800.0  # seconds
 SMOKE_MARGIN = 60.0  # seconds, on top of what the checks themselves may take
 SWITCH_TIMEOUT = VERIFY_TIMEOUT = 60.0  # seconds
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
@@ -112,18 +114,19 @@ class Rollout:
 
     def _release_command(self) -> None:
         service = self._config.service
-        if not service.release or self._context.run.kind == Kind.REVERT:
+        if not service.release.command or self._context.run.kind == Kind.REVERT:
             return None  # a revert never runs a migration again
         name = f"release-{self._context.run.number}"
         if self._context.run.passed(self._name, "release"):  # its container may be gone by now
             return self._acting().commands.forget_command(self._spec, name)
-        # A cancellation waits for the command's end: half of a migration helps no one.
-        with self._context.step(self._name, "release", RELEASE_TIMEOUT, advice="", cancellable=False) as step:
-            result = self._run_to_its_end(name, service.release, step.watch)
+        timeout, argv = service.release.timeout, service.release.command
+        # A person's cancellation waits for the command's end: half of a migration helps no one.
+        with self._context.step(self._name, "release", timeout, advice="", cancellable=False) as step:
+            result = self._run_to_its_end(name, argv, step.watch)
             step.detail = f"exit {result.exit_code}"
             if result.exit_code:
                 raise AppFailed(
-                    f"{self._name}: the release command {' '.join(service.release)} exited with {result.exit_code}.",
+                    f"{self._name}: the release command {' '.join(argv)} exited with {result.exit_code}.",
                     advice="Nothing was started. Make sure that it may run again, then push a fix or "
                     f"`pushlive retry {self._context.run.id}`.",
                     evidence=tuple(result.output.splitlines()[-evidence.LINES :]),
@@ -135,13 +138,21 @@ class Rollout:
         try:
             return self._acting().commands.command(self._spec, name, argv, {}, emit, watch)
         except TimedOut as error:
+            timeout = write_duration(self._config.service.release.timeout)
             raise OutcomeUnknown(
-                f"{self._name}: the release command {' '.join(argv)} did not finish within "
-                f"{RELEASE_TIMEOUT / 60:.0f} minutes. It is still running; its container is removed "
-                f"{self._failed_for:.0f} s after the end of the run.",
+                f"{self._name}: the release command {' '.join(argv)} did not finish within {timeout}. "
+                f"{self._left_running()}",
                 advice="See what it did, then "
-                f"`pushlive resume {self._spec.ref.pipeline} --env {self._name}`.",
+                f"`pushlive resume {self._spec.ref.pipeline} --env {self._name}`; `release.timeout` in pipelines.yaml "
+                "limits it.",
             ) from error
+        except Cancelled as error:  # by a revert, which does not wait for it
+            what = f"The release command {' '.join(argv)} was left. {self._left_running()}"
+            raise CommandLeft(f"{error.message} {what}") from error
+
+    def _left_running(self) -> str:
+        after = f"{self._failed_for:.0f} s after the end of the run"
+        return f"It is still running; {after} it is removed with its container."
 
     def _start(self) -> None:
         spec = self._spec
@@ -261,7 +272,7 @@ class Rollout:
             ending,
             keep=keep,
             quarantine=why if bad else None,
-            hold=why if isinstance(error, OutcomeUnknown) else None,
+            hold=why if isinstance(error, OutcomeUnknown | CommandLeft) else None,
         )
         if not moved or self._switch_back():
             self._stop_failed()

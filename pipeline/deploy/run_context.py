@@ -63,6 +63,7 @@ class RunContext:
         self._flushed = 0.0
         self._lines, self._output = 0, 0  # that followers were given
         self._masker = Masker(Mask())
+        self._told = False  # when a cancellation takes effect
         self._acts_in = ""  # the environment where a revert may interrupt it
 
     # ── changing the record ──────────────────────────────────────────────────
@@ -93,15 +94,15 @@ class RunContext:
         self, stage: str, name: str, timeout: float, advice: str, *, cancellable: bool = True
     ) -> Iterator[Step]:
         """Times a step and records its result, also when it fails. ``timeout``: seconds; ``advice``: what a person can
-        do about a timeout. ``cancellable=False``: neither a person nor a revert stops it."""
+        do about a timeout. ``cancellable=False``: a person's cancellation waits for its end, and is told so; a revert
+        does not."""
 
         def look() -> None:
             self.flush()
-            if cancellable:
-                self.still_wanted()
-            else:
-                self.still_ours()
+            self.still_wanted(let_finish=not cancellable)
 
+        if not cancellable:
+            self.update(busy_until=self.clock.now() + timeout)
         watch = StepDeadline(self.clock, timeout, f"{stage}/{name}", advice, look)
         step = Step(stage, name, watch, self.clock)
         try:
@@ -127,7 +128,7 @@ class RunContext:
                 run = act(transaction, run)
             # A step that is done again after a crash replaces its earlier result.
             before = (s for s in run.steps if (s.stage, s.step) != (result.stage, result.step))
-            return replace(run, steps=(*before, result))
+            return replace(run, steps=(*before, result), busy_until=0.0)
 
         self.change(whole, event)
 
@@ -202,16 +203,24 @@ class RunContext:
         if not self._heartbeat.ours():
             raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
 
-    def still_wanted(self) -> None:
-        """Raises LeaseLost, or Cancelled if a person or a revert stops the run."""
+    def still_wanted(self, let_finish: bool = False) -> None:
+        """Raises LeaseLost, or Cancelled if a person or a revert stops the run. ``let_finish``: a person stops it only
+        later, which is said once."""
         self.still_ours()
         try:
             run = self.store.run(self.run.pipeline, self.run.number)
             environment = self.store.environment(run.pipeline, self._acts_in) if self._acts_in else None
         except StoreUnavailable:
             return  # waiting for the store is no reason to give up; the lease decides
-        if run.cancel:
+        if run.cancel and not let_finish:
             raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
+        if run.cancel and not self._told:
+            self._told = True
+            self.note(
+                f"{run.id} was cancelled {run.cancel}. {run.cancelled_when(self.clock.now())}",
+                run.stage,
+                "warning",
+            )
         if environment and self._interrupted(environment, run):
             raise interruption(environment, run)
 

@@ -128,6 +128,13 @@ def hold(environment: Environment, reason: str, by: str, now: float) -> Environm
     return replace(environment, hold=Hold(reason, by, now))
 
 
+def also_held(environment: Environment, reason: str) -> Environment:
+    """The environment, which is held, for this reason as well."""
+    if environment.hold is None or reason in environment.hold.reason:
+        return environment
+    return replace(environment, hold=replace(environment.hold, reason=f"{environment.hold.reason}. {reason}"))
+
+
 def waiting_at(runs: tuple[Run, ...], gate_name: str) -> tuple[Run, ...]:
     """Runs that wait before that environment, oldest first."""
     return tuple(run for run in runs if run.state == State.WAITING and run.gate == gate_name)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pipeline.lib.units import show_duration
+
 
 @dataclass(frozen=True)
 class Push:
@@ -132,6 +134,9 @@ class Run:
     ended: float = 0.0
     attempts: int = 0  # how many workers have started it
     cancel: str = ""  # why it was asked to stop
+    busy_until: float = (
+        0.0  # when the step that a cancellation waits for ends at the latest, 0 outside of one
+    )
     rebuild: bool = False
     from_release: int | None = None  # use that release's image instead of building one
     by: str = ""  # who requested a deploy or a revert
@@ -146,6 +151,15 @@ class Run:
     @property
     def short(self) -> str:
         return self.commit[:7]
+
+    def cancelled_when(self, now: float) -> str:
+        """When a cancellation takes effect, as a sentence; "" if at once."""
+        if self.busy_until == 0.0:
+            return ""
+        return (
+            f"It takes effect when the release command in {self.stage} has ended, in "
+            f"{show_duration(max(0.0, self.busy_until - now))} at the latest: half of a migration helps no one."
+        )
 
     def passed(self, stage: str, step: str) -> bool:
         """True if this step of the stage is done and has succeeded."""

@@ -17,6 +17,10 @@ pipelines:
     service: {memory: 32MiB, stop: 1s, drain: 0s, keep_warm: 0s}
     smoke: [{get: /}]
     environments: {live: }
+  stuck:
+    service: {memory: 32MiB, stop: 1s, release: {command: [sh, /www/release.sh], timeout: 5m}}
+    smoke: [{get: /}]
+    environments: {live: }
 """
 
 
@@ -42,3 +46,28 @@ def test_gc_keeps_the_image_of_the_release_that_status_names(service: Service) -
     assert service.environments()["live"]["revert"]["text"] == "revert ready: r1, cold, about 1 s"
     service.pushlive("revert", "hello")
     assert service.page() == "version 1\n"
+
+
+def commands(service: Service) -> list[str]:
+    """The names of the containers of release commands that run."""
+    filters = {"label": [f"pushlive.instance={service.instance}", "pushlive.command"]}
+    return [one["Names"][0] for one in service.engine.containers(filters=filters)]
+
+
+def test_a_hung_release_command_keeps_no_one_waiting(service: Service) -> None:
+    service.push(web("version 1", **{"www/release.sh": "exit 0"}), "One", "stuck")
+    service.push(web("version 2", **{"www/release.sh": "exit 0"}), "Two", "stuck")
+    repository = service.repository("stuck")
+    repository.commit(web("version 3", **{"www/release.sh": "sleep 600"}), "Three")
+    push = repository.started("push", "pushlive", "main")
+    until(lambda: len(commands(service)) == 1, 60)
+    said = service.pushlive("cancel", "stuck#3").out
+    assert "It takes effect when the release command in live has ended, in 4:" in said
+    until(lambda: "was cancelled by" in service.log("stuck#3"), 30)
+    assert service.run("stuck#3")["state"] == "running"
+    assert "stuck#4 reverted in" in service.pushlive("revert", "stuck").text
+    assert service.page(name="stuck") == "version 1\n"
+    assert len(commands(service)) == 1, "half of a migration helps no one"
+    assert "was left. It is still running" in push.communicate(timeout=60)[0]
+    assert service.wait("stuck#3")["outcome"] == "cancelled"
+    assert "release command sh /www/release.sh was left" in service.pushlive("status").out

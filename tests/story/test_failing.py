@@ -253,9 +253,74 @@ def test_a_release_command_that_does_not_finish_is_reported_as_still_running(mak
     world.engine.hang("command")
     run = world.push("one")
     assert run.outcome == Outcome.FAILED
-    assert "did not finish within 30 minutes. It is still running" in run.failure.message
+    assert "did not finish within 30m. It is still running" in run.failure.message
     assert "pushlive resume hello --env live" in run.failure.advice
     assert world.environment("live").hold is not None
+
+
+LIMITED = RELEASE.replace("[migrate]", "{command: [migrate], timeout: 90s}")
+
+
+def hung(world):
+    """A run whose release command hangs, beside two releases that are live and warm."""
+    world.push("one")
+    world.push("two")
+    world.engine.hang("command")
+    return world.accept(world.commit("three")).number
+
+
+def test_the_limit_of_a_release_command_is_configured(make_world):
+    world = make_world(LIMITED)
+    world.engine.hang("command")
+    began = world.clock.monotonic()
+    assert "did not finish within 90s" in world.push("one").failure.message
+    assert world.clock.monotonic() - began < 100
+
+
+def test_a_cancellation_during_a_release_command_says_when_it_takes_effect(make_world):
+    world = make_world(LIMITED)
+    number = hung(world)
+    asked = []
+
+    def cancel():
+        asked.append(world.commands.cancel("hello", number, "ann"))
+
+    world.engine.before("command", cancel)
+    world.work()
+    text = "It takes effect when the release command in live has ended, in 1:30 at the latest"
+    assert text in asked[0].cancelled_when(world.clock.now() - 90)
+    [said] = [event.text for event in world.events(world.run(number), "warning")]
+    assert said.startswith(
+        f"hello#{number} was cancelled by ann. It takes effect when the release command in live"
+    )
+    assert world.run(number).busy_until == 0.0
+    assert world.run(number).cancelled_when(world.clock.now()) == ""
+
+
+def test_a_cancellation_takes_effect_once_the_release_command_has_ended(make_world):
+    world = make_world(LIMITED)
+    number = world.accept(world.commit("one")).number
+    world.engine.before("command", lambda: world.commands.cancel("hello", number, "ann"))
+    world.work()
+    assert world.run(number).outcome == Outcome.CANCELLED
+    assert world.run(number).passed("live", "release")
+    assert "start" not in world.engine.names()
+
+
+def test_a_revert_does_not_wait_for_a_release_command(make_world):
+    world = make_world(LIMITED)
+    number = hung(world)
+    world.engine.before("command", lambda: world.commands.revert("hello", "ann", reason="too slow"))
+    began = world.clock.monotonic()
+    world.work()
+    assert world.clock.monotonic() - began < 10
+    run, hold = world.run(number), world.environment("live").hold
+    assert run.outcome == Outcome.CANCELLED
+    assert "takes precedence" in run.reason
+    assert "The release command migrate was left. It is still running" in run.reason
+    assert world.serving()["live"] == 1
+    assert hold.by == "ann"
+    assert hold.reason.startswith("too slow. hello#4 reverts live")
 
 
 def test_an_unknown_outcome_of_a_release_command_holds_the_environment(make_world):

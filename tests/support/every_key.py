@@ -20,13 +20,22 @@ IN_FORCE: dict[str, Any] = {
             "source": {"repository": "hello", "branch": "main"},
             "build": {"args": {"A": "1"}},
             "registry": {"repository": "r.example/hello", "username": "bob", "password": "REGISTRY"},
-            "service": {"health": "/healthz", "env": {"GREETING": "hello"}, "secrets": ["GIVEN"]},
+            "service": {
+                "health": "/healthz",
+                "env": {"GREETING": "hello"},
+                "secrets": ["GIVEN"],
+                "release": {"command": ["./migrate.sh"]},
+            },
             "smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}],
             "environments": {
                 "dev": {"smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}]},
                 "far": {"engine": {"docker": "ssh://u@h"}},
                 "kube": {"engine": {"kubernetes": "ctx", "namespace": "n", "ingress": "i"}},
-                "live": {"promote": "manual", "host": "hello.example.com"},
+                "live": {
+                    "promote": "manual",
+                    "host": "hello.example.com",
+                    "release": {"command": ["./migrate.sh"]},
+                },
             },
         },
         "other": {"environments": {"live": None}},
@@ -36,8 +45,8 @@ CHECKS = {"get.get": "/x", "get.status": 204, "get.headers": {"X-A": "b"}, "get.
           "get.within": "9s", "get.retry": "9s", "tcp.tcp": 81, "tcp.within": "9s", "tcp.retry": "9s",
           "run.run": ["true"], "run.within": "9s"}  # fmt: skip
 SERVICE = {"port": 81, "health": "/", "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
-           "secrets": ["OTHERS"], "command": ["sh"], "release": ["true"], "drain": "9s", "stop": "9s",
-           "keep_warm": "9s", "security": "strict"}  # fmt: skip
+           "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
+           "drain": "9s", "stop": "9s", "keep_warm": "9s", "security": "strict"}  # fmt: skip
 HELLO: dict[str, Any] = {
     "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response, request
@@ -45,7 +46,9 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/runs/<pipeline>/<number>/cancel")
     def cancel(pipeline: str, number: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        return run_accepted(web.service.cancel(pipeline, run_number(web, pipeline, number), by))
+        run = web.service.cancel(pipeline, run_number(web, pipeline, number), by)
+        when = run.cancelled_when(time.time())
+        return {"run": run.id, "messages": [when] if when else []}, 202
 
     @api.post("/api/runs/<pipeline>/<number>/retry")
     def retry(pipeline: str, number: str) -> ResponseReturnValue:

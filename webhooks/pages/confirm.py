@@ -107,7 +107,7 @@ def on_run(run: dict[str, Any], act: str) -> Confirm:
         return Confirm(
             f"Cancel {ident}",
             (
-                f"The run of {what} ends before its next step.",
+                run.get("cancelled_when") or f"The run of {what} ends before its next step.",
                 "All environments keep serving what they serve now.",
             ),
             "Cancel the run",

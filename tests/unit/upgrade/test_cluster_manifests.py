@@ -66,7 +66,7 @@ def commands(recorded: RecordedCluster, spec: SlotSpec, body: Manifest) -> list[
     own = {one["name"]: one["value"].replace("$$", "$") for one in variables if one["name"] not in OURS}
     service, check = spec.config.service, spec.config.smoke[2]
     return [
-        recorded.manifest_of.command(spec, f"release-{spec.run}", service.release, own),
+        recorded.manifest_of.command(spec, f"release-{spec.run}", service.release.command, own),
         recorded.manifest_of.command(spec, f"smoke-2-{spec.run}", check.run, own),  # type: ignore[union-attr]
     ]
 

@@ -53,7 +53,7 @@ def arguments(spec: SlotSpec, command: str) -> tuple[str, ...]:
     """What that command runs; ``release-1``, ``smoke-2-1``: the third check, of run 1."""
     kind, _, rest = command.partition("-")
     if kind == "release":
-        return spec.config.service.release
+        return spec.config.service.release.command
     return run_of(spec.config.smoke[int(rest.partition("-")[0])])
 
 
