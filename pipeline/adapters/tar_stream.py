@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import posixpath
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 Change = Callable[[tarfile.TarInfo], tarfile.TarInfo | None]
@@ -18,14 +19,18 @@ def chunks(stream: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def rewrite(stream: IO[bytes], change: Change) -> Iterator[bytes]:
+def rewrite(stream: IO[bytes], change: Change, links: Mapping[str, bytes] | None = None) -> Iterator[bytes]:
     """The tar archive with each member as ``change`` returns it; None leaves it out. ``change`` must also rename the
-    targets of hard links. Raises tarfile.TarError on a broken archive."""
+    targets of hard links. ``links``: what to write as a file where the archive has a symbolic link of that name.
+    Raises tarfile.TarError on a broken archive."""
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # otherwise every header would be kept in memory
             changed = change(member)
             if changed is None:
+                continue
+            if changed.issym() and (text := (links or {}).get(posixpath.normpath(member.name))) is not None:
+                yield from _file(changed, text)
                 continue
             changed.pax_headers = {}  # they have the old path; tobuf creates new ones if needed
             yield changed.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
@@ -34,6 +39,14 @@ def rewrite(stream: IO[bytes], change: Change) -> Iterator[bytes]:
                 yield from chunks(content)
                 yield b"\0" * (-member.size % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _file(link: tarfile.TarInfo, text: bytes) -> Iterator[bytes]:
+    """In the place of a link."""
+    made = tarfile.TarInfo(link.name)
+    made.size, made.mode, made.mtime = len(text), 0o644, link.mtime
+    yield made.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    yield text + b"\0" * (-len(text) % tarfile.BLOCKSIZE)
 
 
 class Reader(io.RawIOBase):

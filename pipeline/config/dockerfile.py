@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.config.shell_words import Heredoc, heredocs
+from pipeline.config.shell_words import Heredoc, heredocs, split
 
 _DIRECTIVE = re.compile(r"#[\t\f\r ]*([A-Za-z][A-Za-z0-9]*)[\t\f\r ]*=[\t\f\r ]*(\S.*)")
 _LOOSE_DIRECTIVE = re.compile(r"\s*(?:#|//)\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(\S.*)")
@@ -230,6 +230,13 @@ def _flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
         if flag == "--":
             return tuple(flags), text[i:]
         flags.append(flag)
+
+
+def declared(text: str, names: Iterable[str]) -> list[str]:
+    """Those of the names that the Dockerfile declares as build arguments (``ARG``), anywhere."""
+    lines = [one for one in instructions(text) if one.word == "ARG"]
+    words = {part.partition("=")[0] for one in lines for part in split(one.rest)}
+    return [name for name in names if name in words]
 
 
 def builder_settings(args: Iterable[str]) -> list[str]:

@@ -98,7 +98,8 @@ class Build(Model):
     dockerfile: RelativePath = "Dockerfile"
     """The Dockerfile's path, relative to the context."""
     args: dict[EnvName, Text] = {}
-    """Build arguments (`ARG`)."""
+    """Build arguments (`ARG`). Besides these, a Dockerfile that declares `PUSHLIVE_COMMIT` or `SOURCE_COMMIT` is given
+    the commit's id in it, and is then built for each commit."""
     target: Annotated[str, AfterValidator(validators.stage), Words("the name of a stage")] = ""
     """The stage of a multi-stage Dockerfile to build. Default: the last one."""
     platform: Annotated[str, AfterValidator(validators.platform), Words("os/architecture")] = ""

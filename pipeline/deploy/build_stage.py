@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import IO
 
+from pipeline.config.dockerfile import declared
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy.run_context import RunContext
@@ -16,7 +17,7 @@ from pipeline.domain.engine_types import Image
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run
 from pipeline.domain.secret_versions import newest
-from pipeline.errors import AppFailed, Superseded
+from pipeline.errors import AppFailed, RequestError, Superseded
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
@@ -25,6 +26,10 @@ from pipeline.store import Transaction
 
 FETCH_TIMEOUT = 300.0  # seconds
 REUSE_TIMEOUT = 60.0
+COMMIT_ARGS = (
+    "PUSHLIVE_COMMIT",
+    "SOURCE_COMMIT",
+)  # build arguments: the commit's id, if the Dockerfile declares them
 PUSH_TIMEOUT = 60.0  # a push to a registry may take as long as a build
 
 NO_DOCKERFILE = "there is no {path} in commit {commit}."
@@ -88,7 +93,7 @@ class BuildStage:
             commit = source.commit(self._key, config, run.commit or self.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
             self._context.update(commit=commit.id, message=commit.message, author=commit.author)
-            why_not = source.unsupported(self._key, config, commit.id)
+            why_not = source.unsupported(self._key, config, commit.id, self._pipeline.build.context)
             if why_not:
                 raise AppFailed(why_not)
             step.detail = commit.id[:7]
@@ -113,18 +118,48 @@ class BuildStage:
                 NO_DOCKERFILE.format(path=path, commit=run.short) + self._minimal(),
                 advice="Commit a Dockerfile, or set its path with `build.dockerfile` in pipelines.yaml.",
             )
+        commit = dict.fromkeys(declared(dockerfile, COMMIT_ARGS), run.commit)
+        build = build.model_copy(update={"args": {**commit, **build.args}})
         ignore = self._read(f"{build.dockerfile}.dockerignore")  # even an empty one hides the other
         ignore = self._read(".dockerignore") or "" if ignore is None else ignore
         tree = self._adapters.source.tree(self._key, self._pipeline.source, run.commit, build.context)
         facts = [tree, dockerfile, ignore, build.dockerfile, build.args, build.target, build.platform]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return BuildRequest(run.pipeline, run.commit, key, build, dockerfile, ignore, run.rebuild)
+        path, linked = self._without_links(build.dockerfile)
+        build = build.model_copy(update={"dockerfile": path})
+        return BuildRequest(run.pipeline, run.commit, key, build, dockerfile, ignore, run.rebuild, linked)
+
+    def _without_links(self, path: str) -> tuple[str, bool]:
+        """The Dockerfile's own path in the context; True if a link leads out of the context there."""
+        context = self._follow(self._pipeline.build.context)
+        real = posixpath.relpath(self._follow(context, path), context)
+        if not real.startswith("../"):
+            return real, False
+        folder = posixpath.relpath(self._follow(context, posixpath.dirname(path)), context)
+        if folder == ".." or folder.startswith("../"):
+            raise AppFailed(
+                f"the Dockerfile {path!r} is in a linked folder, which leads out of the build's context.",
+                advice="Commit the Dockerfile itself, or set `build.context` to a folder that has both.",
+            )
+        return posixpath.normpath(posixpath.join(folder, posixpath.basename(path))), True
+
+    def _follow(self, *path: str) -> str:
+        """The path in the repository, without links, after a slash."""
+        source, commit = self._pipeline.source, self._context.run.commit
+        inside = posixpath.normpath(posixpath.join(*path).lstrip("/") or ".")
+        return posixpath.normpath("/" + self._adapters.source.follow(self._key, source, commit, inside))
 
     def _minimal(self) -> str:
         """A Dockerfile to start with, by what is in the repository."""
-        found = (words for name, words in _BY_FILE.items() if self._read(name) is not None)
+        found = (words for name, words in _BY_FILE.items() if self._has(name))
         language, base, install, command = next(found, _PYTHON)
         return _MINIMAL.format(language=language, base=base, install=install, command=command)
+
+    def _has(self, path: str) -> bool:
+        try:
+            return self._read(path) is not None
+        except RequestError:  # too large to read, or a link that leads nowhere
+            return False
 
     def _read(self, path: str) -> str | None:
         inside = posixpath.normpath(posixpath.join(self._pipeline.build.context, path))

@@ -26,6 +26,7 @@ class BuildRequest:
     dockerfile: str  # the Dockerfile's text
     dockerignore: str  # the .dockerignore's text, "" if there is none
     rebuild: bool = False
+    dockerfile_linked: bool = False  # the path leads out of the context: there goes the text, as a file
 
 
 class Builder(Protocol):

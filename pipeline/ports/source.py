@@ -35,13 +35,18 @@ class Source(Protocol):
         """Protects the commit from ``git gc`` by the ref ``refs/pushlive/<name>``. Idempotent."""
 
     def tree(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
-        """The git tree id of that folder. Raises RequestError if the folder does not exist."""
+        """The git tree id of that folder, or of the one that a link there leads to. Raises RequestError if it does
+        not exist."""
 
     def read(self, key: str, source: SourceConfig, commit: str, path: str) -> bytes | None:
-        """One file (at most 1 MiB), or None if it does not exist."""
+        """One file (at most 1 MiB), or None if it does not exist. Links are followed inside the repository."""
 
-    def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
-        """Why this commit cannot be built (submodules, LFS), as a message; "" if it can."""
+    def follow(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+        """The path with its symbolic links followed, ``.`` for the root; what is not there is no link. Raises
+        RequestError if one leads out of the repository."""
+
+    def unsupported(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+        """Why that folder of the commit cannot be built (submodules, LFS), as a message; "" if it can."""
 
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str

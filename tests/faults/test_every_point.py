@@ -108,7 +108,19 @@ def fails_its_verification(world: World, first: int = 2) -> None:
     world.engine.public, world.probe.get = public, get  # type: ignore[method-assign, assignment]
 
 
-LOOKS = {"commit", "read", "tree", "unsupported", "fits", "replicas", "preview", "public", "get", "archive"}
+LOOKS = {
+    "commit",
+    "read",
+    "tree",
+    "follow",
+    "unsupported",
+    "fits",
+    "replicas",
+    "preview",
+    "public",
+    "get",
+    "archive",
+}
 LONG = "PUSHLIVE_TEST_EXAMPLES" in os.environ  # stale workers at every point, not at every third
 STORIES = [
     Story("push", TWO, one, push),

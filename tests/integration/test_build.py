@@ -140,5 +140,38 @@ def test_a_submodule_is_refused_with_a_reason(service: Service) -> None:
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{head},lib/theirs")
     clone.git("commit", "-q", "-m", "A submodule")
     said = clone.git("push", "pushlive", "main")
-    assert "The repository uses a submodule ('lib/theirs'), which is not supported yet" in said
+    assert "The build's context has a submodule in it ('lib/theirs'), which is not supported yet" in said
     clone.git("reset", "-q", "--hard", "HEAD~1")
+
+
+LINKED = """\
+FROM busybox:1.36 AS base
+COPY . /www
+CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]
+FROM base AS ready
+ARG SOURCE_COMMIT
+ARG PUSHLIVE_COMMIT=unknown
+RUN echo "$SOURCE_COMMIT $PUSHLIVE_COMMIT" > /www/commit
+"""
+
+
+def test_links_lead_to_a_dockerfile_and_a_dockerignore_outside_the_context(service: Service) -> None:
+    clone = service.repository("tuned")
+    (clone.folder / "app" / "deploy").mkdir(parents=True, exist_ok=True)
+    for name in ("app/deploy/Dockerfile", "app/.dockerignore"):
+        (clone.folder / name).unlink(missing_ok=True)
+    (clone.folder / "app/deploy/Dockerfile").symlink_to("../../docker/Dockerfile")
+    (clone.folder / "app/.dockerignore").symlink_to("../docker/ignored")
+    files = {"docker/Dockerfile": LINKED, "docker/ignored": "*.txt\n", "app/index.html": "linked\n"}
+    service.push({**files, "app/left.txt": "no\n", ".gitmodules": ""}, "Linked", "tuned")
+    assert service.page(name="tuned") == "linked\n"
+    assert get(service.environments("tuned")["live"]["url"] + "/left.txt")[0] == 404
+
+
+def test_a_dockerfile_that_declares_the_commit_is_given_it_and_built_for_each(service: Service) -> None:
+    for message in ("One", "The same tree again"):
+        service.push({"app/deploy/Dockerfile": LINKED, "app/index.html": "given\n"}, message, "tuned")
+        head = service.run("tuned")["commit"]
+        assert service.page(path="/commit", name="tuned") == f"{head} {head}\n"
+    steps = {step["step"]: step for step in service.run("tuned")["steps"] if step["stage"] == "build"}
+    assert "cached" in steps["build"]["detail"]  # what comes before ARG

@@ -194,7 +194,7 @@ def test_a_commit_is_fetched_and_read(world, kind):
     assert git_source.read("hello", source, second, "./app/main.py") == b"2\n"
     assert git_source.read("hello", source, first, "nothing") is None
     assert git_source.read("hello", source, first, "app") is None
-    assert git_source.unsupported("hello", source, second) == ""
+    assert git_source.unsupported("hello", source, second, ".") == ""
     git_source.keep("hello", source, first, "r1")
     git_source.keep("hello", source, first, "r1")
 
@@ -335,7 +335,8 @@ def test_fault_16_symbolic_links_are_not_followed(world):
     commit = world.commit()
     with pytest.raises(RequestError, match="symbolic link"):
         world.source.read("hello", world.here, commit, "Dockerfile")
-    assert world.source.read("hello", world.here, commit, "out/passwd") is None
+    with pytest.raises(RequestError, match="symbolic link"):
+        world.source.read("hello", world.here, commit, "out/passwd")
     with pytest.raises(RequestError):
         world.source.tree("hello", world.here, commit, "out")
 
@@ -348,7 +349,7 @@ def test_fault_16_submodules_are_refused(world):
     commit = world.commit()
     for source in (world.here, world.away):
         world.fetch(source)
-        assert "submodule" in world.source.unsupported("hello", source, commit)
+        assert "submodule" in world.source.unsupported("hello", source, commit, ".")
 
 
 def test_fault_16_hooks_and_configuration_of_repositories_are_not_executed(world):
@@ -369,10 +370,10 @@ def test_fault_16_hooks_and_configuration_of_repositories_are_not_executed(world
 
 def test_fault_17_lfs_pointers_are_refused_and_unused_rules_are_not(world):
     commit = world.commit(**{".gitattributes": b"*.psd filter=lfs diff=lfs merge=lfs -text\n", "a": b"1"})
-    assert world.source.unsupported("hello", world.here, commit) == ""
+    assert world.source.unsupported("hello", world.here, commit, ".") == ""
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
     commit = world.commit(**{"x.psd": pointer})
-    assert "'x.psd' is in Git LFS" in world.source.unsupported("hello", world.here, commit)
+    assert "'x.psd' is in Git LFS" in world.source.unsupported("hello", world.here, commit, ".")
 
 
 def test_fault_17_a_repository_over_the_limit_is_refused(world):
@@ -588,9 +589,9 @@ def test_fault_17_a_quarter_of_a_million_files_are_too_many_and_some_less_are_no
     files = [b"M 100644 :1 d%d/f%d\n" % (number % 500, number) for number in range(250_001)]
     commit = imported(world, *files)
     with pytest.raises(RequestError, match="more than 250,000 files"):
-        world.source.unsupported("hello", world.here, commit)
+        world.source.unsupported("hello", world.here, commit, ".")
     commit = imported(world, *files[:50_000])
-    assert world.source.unsupported("hello", world.here, commit) == ""
+    assert world.source.unsupported("hello", world.here, commit, ".") == ""
     assert world.left_running() == []
 
 
@@ -604,7 +605,7 @@ def test_fault_17_a_tree_that_contains_itself_is_refused_at_once(world):
     commit = git(world.bare, "commit-tree", "-m", "bomb", tree)
     began = time.monotonic()
     with pytest.raises(RequestError, match="more than 250,000 files"):
-        world.source.unsupported("hello", world.here, commit)
+        world.source.unsupported("hello", world.here, commit, ".")
     assert time.monotonic() - began < 60
     assert world.left_running() == []
 
@@ -614,15 +615,15 @@ def test_fault_17_files_too_large_in_all_are_not_built(world):
     small = GitSource(world.folder / "git", world.folder / "m2", CLOCK, (), 1 << 20)
     commit = world.commit(zeros=bytes(3 << 20))
     with pytest.raises(RequestError, match="larger than 1 MiB in all"):
-        small.unsupported("hello", world.here, commit)
-    assert world.source.unsupported("hello", world.here, commit) == ""
+        small.unsupported("hello", world.here, commit, ".")
+    assert world.source.unsupported("hello", world.here, commit, ".") == ""
 
 
 def test_fault_16_a_submodule_that_would_run_a_command_is_refused_unread(world):
     mark = world.folder / "pwned"
     text = b'[submodule "x"]\n\tpath = x\n\turl = ext::sh -c touch% ' + str(mark).encode() + b"\n"
     commit = imported(world, b"M 100644 :1 .gitmodules\n", b"M 160000 %b x\n" % (b"a" * 40), mark=text)
-    assert "submodule" in world.source.unsupported("hello", world.here, commit)
+    assert "submodule" in world.source.unsupported("hello", world.here, commit, ".")
     assert not mark.exists()
 
 
@@ -644,7 +645,7 @@ def test_fault_16_filters_and_settings_of_a_repository_run_nothing(world):
             git(bare, "config", name, touch)
     for source in (world.here, world.away):
         world.fetch(source)
-        assert world.source.unsupported("hello", source, commit) == ""
+        assert world.source.unsupported("hello", source, commit, ".") == ""
         with world.source.archive("hello", source, commit, ".") as stream, reading(stream) as archive:
             names = archive.getnames()
         assert set(names) == {".gitattributes", "a"}
@@ -682,7 +683,7 @@ def test_fault_13_no_commit_reaches_git_that_is_not_hexadecimal(world, commit):
         lambda: world.source.commit("hello", world.here, commit),
         lambda: world.source.tree("hello", world.here, commit, "."),
         lambda: world.source.read("hello", world.here, commit, "a"),
-        lambda: world.source.unsupported("hello", world.here, commit),
+        lambda: world.source.unsupported("hello", world.here, commit, "."),
         lambda: world.source.keep("hello", world.here, commit, "r1"),
         lambda: world.source.archive("hello", world.here, commit, "."),
     ):

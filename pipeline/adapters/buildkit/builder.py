@@ -156,7 +156,8 @@ class DockerBuilder:
     def _once(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:
         output, digest, sources = Output(), "", Record(self._api, request.pipeline)
         with context() as stream:
-            body = filtered(stream, request.dockerignore, request.build.dockerfile)
+            text = request.dockerfile if request.dockerfile_linked else ""
+            body = filtered(stream, request.dockerignore, request.build.dockerfile, text)
             params = self._params(request, key)
             with closing(build(self._api, uuid.uuid4().hex, params, body, watch)) as answer:
                 for record in answer:

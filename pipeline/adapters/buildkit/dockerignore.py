@@ -122,13 +122,15 @@ def ignored(rules: tuple[Rule, ...], path: str) -> bool:
     return False
 
 
-def filtered(stream: IO[bytes], dockerignore: str, dockerfile: str) -> Iterator[bytes]:
+def filtered(stream: IO[bytes], dockerignore: str, dockerfile: str, text: str = "") -> Iterator[bytes]:
     """The context without the ignored files; unchanged if there are no rules.
 
-    The Dockerfile and ``.dockerignore`` are always sent, because the Engine reads them from the context.
+    The Dockerfile and ``.dockerignore`` are always sent, because the Engine reads them from the context. ``text``: what
+    to send as the Dockerfile in place of a link, which the Engine could not follow.
     """
     rules = parse(dockerignore)
-    return rewrite(stream, _change(rules, dockerfile)) if rules else chunks(stream)
+    links = {posixpath.normpath(dockerfile): text.encode("utf-8", "surrogateescape")} if text else {}
+    return rewrite(stream, _change(rules, dockerfile), links) if rules or links else chunks(stream)
 
 
 def _change(rules: tuple[Rule, ...], dockerfile: str) -> Callable[[tarfile.TarInfo], tarfile.TarInfo | None]:

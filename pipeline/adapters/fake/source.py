@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import posixpath
 import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,8 @@ from pipeline.config.models import Source as SourceConfig
 from pipeline.errors import NotFound, RequestError
 from pipeline.ports.clock import Watch
 from pipeline.ports.source import Commit
+
+SUBMODULE = b"a submodule"  # the content that stands for one
 
 
 @dataclass
@@ -71,10 +74,15 @@ class FakeSource(Script):
         with self.call("read", key, source, commit, path):
             return self._find(key, commit)[1].get(path.removeprefix("./"))
 
-    def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
-        with self.call("unsupported", key, source, commit):
-            files = self._find(key, commit)[1]
-            return "It has submodules, which cannot be built yet." if ".gitmodules" in files else ""
+    def follow(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+        with self.call("follow", key, source, commit, path):
+            self._find(key, commit)
+            return posixpath.normpath(path)
+
+    def unsupported(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+        with self.call("unsupported", key, source, commit, path):
+            files = self._under(key, commit, path)
+            return "It has submodules, which cannot be built yet." if SUBMODULE in files.values() else ""
 
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from pipeline.adapters.git import commit_ids, mirror
+from pipeline.adapters.git.links import entry_at, followed
 from pipeline.adapters.git.process import GitRefused, end_git, refusal, run_git, start_git
-from pipeline.adapters.git.tree import Entry, parse_entry, walk_tree
+from pipeline.adapters.git.tree import Entry, walk_tree
 from pipeline.adapters.git.urls import check_ref, check_url, with_login
 from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config.models import Source as SourceConfig
@@ -118,59 +119,66 @@ class GitSource:
 
     def tree(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
         """See ``ports.Source``."""
-        repository, folder = self._path(key, source), _inside(path)
+        repository = self._path(key, source)
+        folder = followed(repository, commit_ids.whole(commit), _inside(path))
         if not folder:
             return self._git(
                 repository, "rev-parse", "--verify", "--quiet", f"{commit_ids.whole(commit)}^{{tree}}"
             )
-        for entry in self._entries(repository, commit, folder):
-            if entry.mode == "040000":
-                return entry.id
+        entry = entry_at(repository, commit, folder)
+        if entry and entry.mode == "040000":
+            return entry.id
         raise RequestError(
-            f"The folder {folder!r} is not in commit {commit[:7]}.",
+            f"The folder {path!r} is not in commit {commit[:7]}.",
             advice="Check `context` under `build`: it is relative to the repository's root.",
         )
 
     def read(self, key: str, source: SourceConfig, commit: str, path: str) -> bytes | None:
-        """See ``ports.Source``. Raises RequestError for a symbolic link (not followed) and a large file."""
-        repository, file = self._path(key, source), _inside(path)
-        for entry in self._entries(repository, commit, file):
-            if entry.mode == "120000":
-                raise RequestError(
-                    f"{file!r} is a symbolic link, which is not followed. Commit the file itself there."
-                )
-            if entry.size > _READ_LIMIT:
-                raise RequestError(
-                    f"{file!r} is too large ({show_size(entry.size)}): at most {show_size(_READ_LIMIT)} is read."
-                )
-            if entry.is_file:
-                return self._bytes(repository, "cat-file", "blob", entry.id)
-        return None
+        """See ``ports.Source``. Raises RequestError for a link that leads out of the repository, and a large file."""
+        repository = self._path(key, source)
+        file = followed(repository, commit_ids.whole(commit), _inside(path))
+        entry = entry_at(repository, commit, file) if file else None
+        if not entry or not entry.is_file:
+            return None
+        if entry.size > _READ_LIMIT:
+            raise RequestError(
+                f"{file!r} is too large ({show_size(entry.size)}): at most {show_size(_READ_LIMIT)} is read."
+            )
+        return self._bytes(repository, "cat-file", "blob", entry.id)
 
-    def unsupported(self, key: str, source: SourceConfig, commit: str) -> str:
+    def follow(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+        """See ``ports.Source``."""
+        return followed(self._path(key, source), commit_ids.whole(commit), _inside(path)) or "."
+
+    def unsupported(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
         """See ``ports.Source``. Raises RequestError if there are too many files or bytes to build."""
-        path = self._path(key, source)
-        entries = []
-        for entry in walk_tree(path, commit_ids.whole(commit), self._size_limit):
-            entries.append(entry)
-            if entry.mode == "160000" or entry.path == b".gitmodules":
+        repository = self._path(key, source)
+        folder = followed(repository, commit_ids.whole(commit), _inside(path))
+        within = f"{folder}/".encode("utf-8", "surrogateescape") if folder else b""
+        rules, small = [], []
+        for entry in walk_tree(repository, commit, self._size_limit):
+            inside = entry.path.startswith(within)
+            if entry.mode == "160000" and inside:
                 where = entry.path.decode("utf-8", "replace")
                 return (
-                    f"The repository uses a submodule ({where!r}), which is not supported yet. "
+                    f"The build's context has a submodule in it ({where!r}), which is not supported yet. "
                     "Commit the files to this repository, or fetch them in the Dockerfile."
                 )
-        files = [e for e in entries if e.is_file and e.size < _RULES_LIMIT]
-        rules = [e.id for e in files if e.path.rpartition(b"/")[2] == b".gitattributes"]
-        if not any(b"filter=lfs" in content for content in self._contents(path, rules)):
+            if entry.is_file and entry.size < _RULES_LIMIT and entry.name == b".gitattributes":
+                rules.append(entry.id)
+            if entry.is_file and inside and 0 < entry.size < _POINTER_LIMIT:
+                small.append(entry)
+        if not any(b"filter=lfs" in content for content in self._contents(repository, rules)):
             return ""
-        return self._pointer(path, [e for e in entries if e.is_file and 0 < e.size < _POINTER_LIMIT])
+        return self._pointer(repository, small)
 
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str
     ) -> AbstractContextManager[IO[bytes]]:
         """See ``ports.Source``. Raises RequestError if the folder is missing. On exit raises EngineFailed if git itself
         failed, since the stream was then cut off."""
-        repository, folder = self._path(key, source), _inside(path)
+        repository = self._path(key, source)
+        folder = followed(repository, commit_ids.whole(commit), _inside(path))
         if folder:
             self.tree(key, source, commit, folder)
         return self._archive(repository, commit_ids.whole(commit), folder)
@@ -215,13 +223,6 @@ class GitSource:
                     "Commit the file itself, or fetch it in the Dockerfile."
                 )
         return ""
-
-    def _entries(self, repository: Path, commit: str, path: str) -> Iterator[Entry]:
-        """The tree's entry at ``path``, if there is one."""
-        out = self._bytes(
-            repository, "ls-tree", "-z", "-l", "--full-tree", commit_ids.whole(commit), "--", path
-        )
-        return map(parse_entry, out.split(b"\0")[:-1])
 
     def _contents(self, repository: Path, ids: list[str]) -> Iterator[bytes]:
         if not ids:

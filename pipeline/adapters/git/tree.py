@@ -26,6 +26,14 @@ class Entry:
     def is_file(self) -> bool:
         return self.mode.startswith("100")
 
+    @property
+    def name(self) -> bytes:
+        return self.path.rpartition(b"/")[2]
+
+    @property
+    def is_link(self) -> bool:
+        return self.mode == "120000"
+
 
 def parse_entry(line: bytes) -> Entry:
     """One line of ``git ls-tree -l``."""
