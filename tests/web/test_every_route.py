@@ -63,6 +63,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("git", "viewer"): (
         "GET /git/<name>/info/refs",
+        "GET /git/<name>/info/lfs/<path:path>",
+        "POST /git/<name>/info/lfs/<path:path>",
         "POST /git/<name>/<service>",  # git-receive-pack needs developer, see ``calls``
     ),
     ("page", "viewer"): (
@@ -82,7 +84,14 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
     ),
 }
 RULES = {route: rule for rule, listed in OF.items() for route in listed}
-VALUES = {"pipeline": "hello", "number": "42", "provider": "github", "filename": "site.css", "name": "hello"}
+VALUES = {
+    "pipeline": "hello",
+    "number": "42",
+    "provider": "github",
+    "filename": "site.css",
+    "name": "hello",
+    "path": "objects/batch",
+}
 CHOICE = re.compile(r"<any\(([^)]*)\):(\w+)>")
 
 

@@ -13,7 +13,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from pipeline.config.settings import Settings
@@ -22,6 +22,7 @@ from pipeline.lib import push_notes
 from pipeline.lib.git_settings import ENVIRONMENT, SETTINGS, VISIBLE, ignoring, in_environment
 from webhooks.context import WebContext
 from webhooks.error_responses import RETRY_AFTER, Refused
+from webhooks.git.advice import Advised
 from webhooks.git.http_backend import BackendFailed, Body, Exchange
 from webhooks.ports import TokenPort
 from webhooks.security.auth import address, authenticate, require
@@ -30,6 +31,10 @@ from webhooks.security.limits import BodyRefused, received
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ROLES = {"git-upload-pack": "viewer", "git-receive-pack": "developer"}
+NO_LFS = (  # shown by `git push`, whose hook asks first
+    "Pushlive stores no Git LFS objects. Push without them: git push --no-verify. If the build needs these files, "
+    "commit them without LFS first: git lfs untrack PATTERN, then git add --renormalize ."
+)
 HOOKS = {"pre-receive": "pre_receive", "post-receive": "hook"}  # git's name for each, and ours
 HOOK = '#!/bin/sh\nexec "$PUSHLIVE_PYTHON" -I -S "$PUSHLIVE_HOOKS/{}.py"\n'
 
@@ -56,6 +61,14 @@ def blueprint(web: WebContext) -> Blueprint:
     def service(name: str, service: str) -> ResponseReturnValue:
         return _serve(web, name, service, service)
 
+    @git.route("/git/<name>/info/lfs/<path:path>", methods=["GET", "POST"])
+    def lfs(name: str, path: str) -> ResponseReturnValue:  # noqa: ARG001 - any of git-lfs's calls
+        require(_basic(web), "viewer")
+        _repository(web, name.removesuffix(".git"))
+        answer = jsonify(message=NO_LFS)
+        answer.status_code, answer.mimetype = 501, "application/vnd.git-lfs+json"
+        return answer
+
     return git
 
 
@@ -81,7 +94,7 @@ def _serve(web: WebContext, name: str, service: str, path: str) -> ResponseRetur
     except (BackendFailed, ValueError) as error:
         exchange.close()
         raise _refused_by_git() from error
-    return Response(exchange, status=status, headers=headers)
+    return Response(Advised(exchange) if receiving else exchange, status=status, headers=headers)
 
 
 def _refused_by_git() -> Refused:
