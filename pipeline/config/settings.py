@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     """address where the proxy serves the applications' host names"""
     proxy_https: str = ""
     """the same for HTTPS, e.g. 0.0.0.0:443; certificates are in <data>/certificates"""
+    proxy_trusted: Texts = ()
+    """addresses or networks of proxies in front of the applications' proxy whose X-Forwarded-Proto, X-Forwarded-For,
+    X-Real-IP and other X-Forwarded-* headers are passed on to the applications"""
     proxy_image: str = "haproxy:2.6"
     """the proxy container's image"""
     ports: str = "20000-20119"
@@ -139,7 +142,7 @@ class Settings(BaseSettings):
     hosts: Texts = ()
     """additional host names of the web page"""
     trusted_proxies: Texts = ()
-    """addresses or networks of proxies whose X-Forwarded-For is trusted"""
+    """addresses or networks of proxies in front of the web page whose X-Forwarded-For is trusted"""
     github_secret: Hidden = NO_SECRET
     """the secret of the GitHub webhook"""
     github_secret_old: Hidden = NO_SECRET

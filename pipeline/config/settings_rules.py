@@ -87,11 +87,12 @@ def _value_problems(settings: Settings) -> Iterator[str]:
             yield f"PUSHLIVE_{name.upper()}={getattr(settings, name)}: must be between {low} and {high}"
     if not 0 <= settings.build_cpu <= 1024:
         yield f"PUSHLIVE_BUILD_CPU={settings.build_cpu}: must be between 0 (all but half a core) and 1024 cores"
-    for proxy in settings.trusted_proxies:
-        try:
-            ipaddress.ip_network(proxy)
-        except ValueError as error:
-            yield f"PUSHLIVE_TRUSTED_PROXIES={proxy[:60]!r}: {error}; write e.g. 127.0.0.1 or 10.0.0.0/8"
+    for name in ("trusted_proxies", "proxy_trusted"):
+        for proxy in getattr(settings, name):
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                yield f"PUSHLIVE_{name.upper()}={proxy[:60]!r}: {error}; write e.g. 127.0.0.1 or 10.0.0.0/8"
     yield from _finding_problems(settings.git_fsck_ignore)
     for name in ("log_limit", "body_limit", "push_limit"):
         if getattr(settings, name) == 0:

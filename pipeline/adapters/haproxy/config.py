@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 
@@ -128,11 +129,13 @@ def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> 
     if settings.proxy_https:
         # With strict-sni HAProxy starts without any certificate, and never shows one for another name.
         binds.append(f"bind {settings.proxy_https} ssl crt {CERTIFICATES} strict-sni alpn h2,http/1.1")
+    told = forwarded(settings.proxy_trusted).strip()
     return _FRONTENDS.format(
         binds="\n    ".join(binds),
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
-        inside=_INSIDE.format(token=token, last=_LAST, **_TEXTS).strip(),
+        inside=_INSIDE.format(token=token, forwarded=told, last=_LAST, **_TEXTS).strip(),
+        forwarded=told,
         last=_LAST,
         owner=_owner(drop),
     )
@@ -189,7 +192,6 @@ defaults
     option httplog
     option dontlog-normal
     option dontlognull
-    option forwardfor
     # A dead replica costs a request one more attempt at another one, and later requests nothing: an error
     # makes its checks fast, two failed checks take it out.
     option redispatch 1
@@ -220,8 +222,7 @@ defaults
 _INSIDE = """
     http-request set-var(txn.probe) bool(true) if {{ req.hdr(X-Pushlive-Probe) -m str {token} }}
     http-request del-header X-Pushlive- -m beg
-    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
-    http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
+    {forwarded}
     http-request set-var(txn.name) var(txn.env),map(/proxy/names.map)
     http-request return status 404 {text} string "{unknown}\\n" unless {{ var(txn.name) -m found }}
     # The proxy must not repeat a request that may have had an effect.
@@ -260,7 +261,7 @@ frontend preview
     bind {preview}
     http-request set-var(txn.slot) req.hdr(X-Pushlive-Slot)
     http-request del-header X-Pushlive- -m beg
-    http-request set-header X-Forwarded-Proto http
+    {forwarded}
     {last}
     http-response del-header X-Pushlive- -m beg
     http-response set-header X-Pushlive-Server %b/%[var(txn.server)]
@@ -269,13 +270,11 @@ frontend preview
 
 frontend last
     bind unix@/proxy/last.sock mode 600{owner} accept-proxy
-    option forwardfor if-none
     default_backend last
 
 # Nothing is repeated here: if nothing listens, people get the explained 503 at once. The time is enough for one more
 # attempt by the kernel, after a second, at a container whose queue of connections is full.
 backend last
-    option forwardfor if-none
     option http-server-close
     retries 0
     timeout connect 2s

@@ -96,6 +96,7 @@ def test_variables_of_the_command_line_tests_and_applications_are_ignored() -> N
         ("LISTEN", "7070", "write ADDRESS:PORT"),
         ("LISTEN", "127.0.0.1:70700", "write ADDRESS:PORT"),
         ("PROXY_HTTPS", "443", "write ADDRESS:PORT"),
+        ("PROXY_TRUSTED", "10.0.0.0/8,proxy", "write e.g. 127.0.0.1 or 10.0.0.0/8"),
         ("PREVIEW_PORT", "0", "between 1 and 65535"),
         ("PREVIEW_PORT", "x", "not a whole number"),
         ("PORTS", "80-90", "from 1024 to 65535"),

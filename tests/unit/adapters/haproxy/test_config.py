@@ -57,6 +57,12 @@ def test_tls_is_bound_only_if_it_is_set() -> None:
     assert "bind 0.0.0.0:443 ssl crt /proxy/certificates strict-sni" in files(STATE, secure)["haproxy.cfg"]
 
 
+def test_each_trusted_network_is_a_rule_of_its_own() -> None:
+    many = SETTINGS.model_copy(update={"proxy_trusted": tuple(f"10.{n}.0.0/16" for n in range(100))})
+    assert "if { src 10.99.0.0/16 }" in (text := files(STATE, many)["haproxy.cfg"])
+    assert max(len(line.split()) for line in text.splitlines()) < 64  # HAProxy takes no more words in a line
+
+
 def test_the_state_survives_its_file() -> None:
     assert codec.load(State, codec.dump(STATE)) == STATE
 
