@@ -103,7 +103,9 @@ class Context:
         """The name, or that of the only pipeline. Raises UsageError if there are several, NotFound if none."""
         if name:
             return name
-        names = [str(entry["name"]) for entry in self.shown("GET", "/api/status")["pipelines"]]
+        entries = self.shown("GET", "/api/status")["pipelines"]
+        there = [entry for entry in entries if not entry.get("removed")] or entries
+        names = [str(entry["name"]) for entry in there]
         if len(names) == 1:
             return names[0]
         if not names:

@@ -179,8 +179,10 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
         return [f"{paint('pushlive promote', 'bold')} '{run['id']}' lets it into {run.get('gate')}"]
     if state != "ended":
         return [f"{paint('pushlive follow', 'bold')} '{run['id']}' follows it"]
-    if outcome == "failed":
-        return [paint(f"pushlive logs '{run['id']}' prints its whole log", "dim")]
+    if outcome in ("failed", "cancelled"):
+        again = (run.get("newer") or {}).get("command") or f"pushlive retry '{run['id']}'"
+        log = [f"pushlive logs '{run['id']}' prints its whole log"] if outcome == "failed" else []
+        return [paint(text, "dim") for text in (*log, f"{again} runs it again")]
     if outcome == "live" and run.get("revert"):
         return [paint(f"pushlive revert {name} puts the previous release back", "dim")]
     return []

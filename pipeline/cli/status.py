@@ -99,8 +99,12 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
     name, lines = entry["name"], []
     if entry.get("problem"):
         lines.append(paint(f"  ✗ {entry['problem']}", "red"))
+    if entry.get("removed"):
+        lines.append(paint(f"  ! {name} {entry['removed']}", "yellow"))
     for environment in entry["environments"]:
         where = environment["name"]
+        if environment.get("removed") and not entry.get("removed"):
+            lines.append(paint(f"  ! {where} {environment['removed']}", "yellow"))
         if environment.get("problem"):
             lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))
         if hold := environment.get("hold"):
@@ -114,16 +118,28 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             )
     if undeployed := entry.get("undeployed"):
         lines.append(paint(f"  · {undeployed['text']}  → {undeployed['command']}", "dim"))
-    if waiting := entry.get("waiting"):
-        release = f"r{waiting['release']}, " if waiting.get("release") else ""
-        command = f"resume {name} --env {waiting['gate']}" if waiting.get("held") else f"promote {name}"
-        text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
-        if back := waiting.get("taken_back"):
-            lines.append(paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(back["again"], "bold"))
-            lines.append(paint(f"    to promote it all the same: {back['force']}", "dim"))
-        else:
-            lines.append(paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold"))
+    lines += [line for one in _waits(entry) for line in _waiting(name, one, paint)]
     return lines
+
+
+def _waits(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every run that waits; earlier services name one."""
+    found: list[dict[str, Any]] = entry.get("waits") or [entry["waiting"]] * bool(entry.get("waiting"))
+    return found
+
+
+def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
+    release = f"r{waiting['release']}, " if waiting.get("release") else ""
+    command = (
+        f"resume {name} --env {waiting['gate']}" if waiting.get("held") else f"promote '{waiting['id']}'"
+    )
+    text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
+    if back := waiting.get("taken_back"):
+        return [
+            paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(back["again"], "bold"),
+            paint(f"    to promote it all the same: {back['force']}", "dim"),
+        ]
+    return [paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold")]
 
 
 def run_state(run: dict[str, Any]) -> tuple[str, str]:

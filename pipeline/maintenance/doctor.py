@@ -80,7 +80,7 @@ def examine(
     for environment in _environments(store):
         checks += _environment(environment, services, adapters)
         if environment.id not in configured:
-            text = "is no longer in pipelines.yaml, but still serves"
+            text = "is no longer in pipelines.yaml" + (", but still serves" if environment.active else "")
             checks.append(_check(environment.id, False, text, "`pushlive gc` removes it."))
     return checks
 

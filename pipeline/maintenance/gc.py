@@ -8,6 +8,7 @@ from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
+from pipeline.domain.run import Run, State
 from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
 from pipeline.lib.retry import poll
 from pipeline.maintenance.jobs import Jobs
@@ -98,7 +99,9 @@ class Gc:
 
     def _remove_under_lease(self, environment: Environment) -> str:
         """Under its lease: else reconciliation would start again what was removed."""
-        lease = None if self._awaited(environment) else self._lease_of(environment)
+        if run := self._awaited(environment):
+            return f"{environment.id} is no longer in pipelines.yaml, but {_on_its_way(run)}"
+        lease = self._lease_of(environment)
         if lease is None:
             return f"{environment.id} is no longer in pipelines.yaml, but a run is at work there"
         with LeaseHeartbeat(self._store) as heartbeat:
@@ -121,9 +124,11 @@ class Gc:
             return f"; nothing ever ran there, and {environment.engine} was not asked to remove anything: {error}"
         return ""
 
-    def _awaited(self, environment: Environment) -> bool:
-        """True while a run that has not ended goes there."""
-        return any(environment.name in run.stages for run in self._store.open_runs(environment.pipeline))
+    def _awaited(self, environment: Environment) -> Run | None:
+        """A run that has not ended and goes or went through it, one that waits for a person before others."""
+        open_runs = self._store.open_runs(environment.pipeline)
+        there = [run for run in open_runs if environment.name in run.stages]
+        return max(there, key=lambda run: run.state == State.WAITING, default=None)
 
     def _lease_of(self, environment: Environment) -> Lease | None:
         """Waits as long as a round of reconciliation may take; a run takes longer."""
@@ -133,3 +138,11 @@ class Gc:
             self._adapters.clock,
             timeout=LEASE_TIMEOUT,
         )
+
+
+def _on_its_way(run: Run) -> str:
+    if run.state != State.WAITING:
+        return f"{run.id} has not ended yet; then run `pushlive gc` again"
+    return (
+        f"{run.id} waits before {run.gate}; to give it up: `pushlive cancel '{run.id}'`, then `pushlive gc`"
+    )

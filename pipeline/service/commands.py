@@ -153,6 +153,8 @@ class Commands(Refusals):
         """Lets the run that waits at a gate go on, with exactly the release that was shown. ``force``: although an
         environment before the gate took that release back; it needs a reason. Raises RequestError if no run waits, if
         another release waits now, if the environment is held, or if the release was taken back."""
+        if pipeline not in self._store.pipelines():
+            self._known(self._config(), pipeline)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:
@@ -193,10 +195,10 @@ class Commands(Refusals):
 
     def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
         """Lifts the hold; the newest run that waits there continues, unless the gate is manual."""
-        _, name = self._environment_name(pipeline, environment)
+        name = self._recorded_name(pipeline, environment)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
-        current = self._configurations.current()[1].pipelines[pipeline]
+        current = self._configurations.current()[1].pipelines.get(pipeline)
 
         def manual(run: Run) -> bool:  # in the configuration of the run, or in the current one
             own = self._configurations.by_hash(run.config).pipelines[pipeline]
@@ -213,7 +215,7 @@ class Commands(Refusals):
 
     def unquarantine(self, pipeline: str, by: Who, release: int, *, environment: str = "") -> tuple[str, ...]:
         """The release may go to that environment again."""
-        _, name = self._environment_name(pipeline, environment)
+        name = self._recorded_name(pipeline, environment)
 
         def act(tx: Transaction) -> tuple[str, ...]:
             said = transactions.unquarantine(tx, name, release, by=audit_chain.actor(by).name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +12,13 @@ from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
 from pipeline.deploy import failed_slot
 from pipeline.deploy.services import Services
-from pipeline.domain import naming, slots
+from pipeline.domain import gates, naming, slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.measurements import Measurements
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
-from pipeline.errors import ConfigError, NotFound, PushliveError
+from pipeline.errors import ConfigError, DamagedRecord, NotFound, PushliveError
 from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
@@ -45,8 +46,8 @@ class Queries:
         except ConfigError:
             old = Config()
         changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
-        for name in new.pipelines:
-            changes[name] = self._against_what_runs(name, new.pipelines[name], changes.get(name, {}))
+        for name in dict.fromkeys([*new.pipelines, *self._store.pipelines()]):
+            changes[name] = self._against_what_runs(name, new.pipelines.get(name), changes.get(name, {}))
         changes = {name: found for name, found in changes.items() if found}
         found = [*warnings(new), *self._not_set(new)]
         return {"problems": [], "warnings": found, "pipelines": changes}
@@ -62,14 +63,14 @@ class Queries:
                 )
 
     def _against_what_runs(
-        self, name: str, pipeline: Pipeline, found: dict[str, tuple[str, ...]]
+        self, name: str, pipeline: Pipeline | None, found: dict[str, tuple[str, ...]]
     ) -> dict[str, tuple[str, ...]]:
         """Compares each environment with the release that serves there, not with the old file."""
         changes = dict(found)
         for environment, record in self._store.environments(name).items():
-            if environment not in pipeline.environments:
-                text = "is no longer in pipelines.yaml; it keeps serving until `pushlive gc` removes it"
-                changes[environment] = (text,)
+            if pipeline is None or environment not in pipeline.environments:
+                waits = gates.waiting_at(self._store.open_runs(name), environment)
+                changes[environment] = (views.REMOVED, *(f"{run.id} waits before it" for run in waits))
             elif record.serving is not None:
                 release = self._store.release(name, record.serving)
                 lines = diff.differences(release.environments[environment], pipeline.render(environment))
@@ -114,11 +115,11 @@ class Queries:
         except ConfigError as error:
             problem, unknown = str(error), self.unknown_store()
             return {"pipelines": [], "config_error": problem, "config": "", "unknown_store": unknown}
-        names = [pipeline] if pipeline else list(config.pipelines)
-        for name in names:
-            self._known(config, name)
         view = views.Views(self._store, self._settings, config, self._clock.now())
-        found = [view.pipeline(name) for name in names]
+        names = view.names()
+        if pipeline and pipeline not in names:
+            self._known(config, pipeline)
+        found = [view.pipeline(name) for name in ([pipeline] if pipeline else names)]
         problem, messages = self._configurations.problem(), list(outages(self._store))
         return {
             "pipelines": found,
@@ -134,10 +135,15 @@ class Queries:
         return "" if origin.known() else str(origin.beside().error())
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
+        """The newest ``limit``, then the older ones that have not ended."""
         names = [pipeline] if pipeline else self._store.pipelines()
-        found = [run for name in names for run in self._store.recent(name, limit)]
-        found.sort(key=lambda run: run.accepted, reverse=True)
-        return [views.summary(run, self._clock.now()) for run in found[:limit]]
+        found = {run.id: run for name in names for run in self._store.recent(name, limit)}
+        for name in names:
+            with suppress(DamagedRecord):  # the newest are shown all the same
+                found |= {run.id: run for run in self._store.open_runs(name)}
+        ordered = sorted(found.values(), key=lambda run: run.accepted, reverse=True)
+        shown = [*ordered[:limit], *(run for run in ordered[limit:] if run.state != State.ENDED)]
+        return [views.summary(run, self._clock.now()) for run in shown]
 
     def run(self, pipeline: str, number: int) -> Run:
         return self._store.run(pipeline, number)
@@ -235,7 +241,7 @@ class Queries:
         return config.pipelines[pipeline]
 
     def _environment_name(self, pipeline: str, environment: str) -> tuple[str, str]:
-        """The configuration's hash and the environment's name; for "" the last one. Raises NotFound."""
+        """The configuration's hash and the environment's name; for "" the last one of the file. Raises NotFound."""
         digest, config = self._configurations.current()
         names = list(self._known(config, pipeline).environments)
         if environment and environment not in names:
@@ -243,3 +249,12 @@ class Queries:
                 f"{pipeline} has no environment {environment[:40]!r}.", advice=f"It has: {', '.join(names)}."
             )
         return digest, environment or names[-1]
+
+    def _recorded_name(self, pipeline: str, environment: str) -> str:
+        """The same for what may be done in an environment that is no longer in the file as well."""
+        records = self._store.environments(pipeline)
+        if environment in records:
+            return environment
+        if not environment and pipeline not in self._config().pipelines and len(records) == 1:
+            return next(iter(records))
+        return self._environment_name(pipeline, environment)[1]

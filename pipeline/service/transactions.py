@@ -128,13 +128,7 @@ def promote(
 ) -> Run:
     """The run that waits at the gate goes on, with exactly the release that was shown. ``force``: although an
     environment before the gate took it back, for that ``reason``."""
-    waiting = [r for r in tx.open() if r.state == State.WAITING]
-    waiting = [r for r in waiting if run in (None, r.number) and environment in ("", r.gate)]
-    if not waiting:
-        raise RequestError(
-            f"no run of {tx.pipeline} waits for a promotion.", advice="`pushlive status` shows what is where."
-        )
-    chosen = waiting[-1]
+    chosen = _waiting(tx, run, environment)
     if release is not None and chosen.release != release:
         raise RequestError(
             f"r{chosen.release} waits before {chosen.gate} now, not r{release}.",
@@ -158,6 +152,24 @@ def promote(
         return _go_on(tx, _promoted(chosen), by, now)
     forced = replace(chosen, forced={**chosen.forced, chosen.gate: found.entry.run})
     return _go_on(tx, _promoted(forced), by, now, f", although {found.why}. Forced: {reason}")
+
+
+def _waiting(tx: Transaction, number: int | None, environment: str) -> Run:
+    """The newest run that waits for a person, with that number and before that environment if they are given. Raises
+    RequestError, which names those that wait elsewhere."""
+    waiting = [run for run in tx.open() if run.state == State.WAITING]
+    meant = [run for run in waiting if number in (None, run.number) and environment in ("", run.gate)]
+    if meant:
+        return meant[-1]
+    which = f"{tx.pipeline}#{number} does not wait" if number else f"no run of {tx.pipeline} waits"
+    where = f" before {environment}" if environment else " for a promotion"
+    others = ", ".join(f"{run.id} waits before {run.gate}" for run in waiting)
+    advice = (
+        f"`pushlive promote '{waiting[-1].id}'` lets it in."
+        if waiting
+        else "`pushlive status` shows what is where."
+    )
+    raise RequestError(f"{which}{where}{f'; {others}' if others else ''}.", advice=advice)
 
 
 def _obstacle(tx: Transaction, run: Run) -> taken_back.Obstacle | None:

@@ -115,37 +115,55 @@ def _not_ready(store: Store, environment: Environment, target: int, missing: fro
     return ""
 
 
+REMOVED = "is no longer in pipelines.yaml; what runs keeps serving until `pushlive gc` removes it"
+_NO_REVERT = {"ready": False, "release": None, "how": "", "text": "not ready: no longer in pipelines.yaml"}
+
+
 class Views:
     """The status of pipelines, from the store. ``now``: seconds since the epoch."""
 
     def __init__(self, store: Store, settings: Settings, config: Config, now: float) -> None:
         self._store, self._settings, self._config, self._now = store, settings, config, now
 
-    def pipeline(self, name: str) -> dict[str, Any]:
-        pipeline = self._config.pipelines[name]
-        try:
-            return self._pipeline(name, pipeline)
-        except DamagedRecord as error:  # the other pipelines are shown all the same
-            source = pipeline.source.url or self.repository_url(name)
-            found = {"name": name, "branch": pipeline.source.branch, "source": source, "environments": []}
-            return {**found, "run": None, "waiting": None, "problem": str(error)}
+    def names(self) -> tuple[str, ...]:
+        """The pipelines of the file, then those that were taken out of it while something of them runs or waits."""
+        gone = (name for name in self._store.pipelines() if name not in self._config.pipelines)
+        return (*self._config.pipelines, *(name for name in gone if self._is_there(name)))
 
-    def _pipeline(self, name: str, pipeline: Pipeline) -> dict[str, Any]:
+    def _is_there(self, name: str) -> bool:
+        try:
+            return bool(self._store.environments(name) or self._store.open_runs(name))
+        except DamagedRecord:
+            return True
+
+    def pipeline(self, name: str) -> dict[str, Any]:
+        """``run``: the one at work, or the newest. ``waits``: every run that waits for a person, newest first;
+        ``waiting``: the first of them. ``removed``: what it means that it is no longer in the file, "" if it is."""
+        pipeline = self._config.pipelines.get(name)
+        origin = {"name": name, "branch": "", "source": "", "removed": REMOVED}
+        if pipeline:
+            source = pipeline.source.url or self.repository_url(name)
+            origin |= {"branch": pipeline.source.branch, "source": source, "removed": ""}
+        try:
+            return origin | self._state(name, pipeline)
+        except DamagedRecord as error:  # the other pipelines are shown all the same
+            found: dict[str, Any] = {"environments": [], "run": None, "waiting": None, "waits": []}
+            return origin | found | {"problem": str(error)}
+
+    def _state(self, name: str, pipeline: Pipeline | None) -> dict[str, Any]:
         records = self._store.environments(name)
         missing = missing_images(self._store, name)
-        recent = self._store.recent(name, 20)
-        newest = next((run for run in recent if run.state == State.RUNNING), recent[0] if recent else None)
-        waiting = next((run for run in recent if run.state == State.WAITING), None)
+        names = dict.fromkeys([*(pipeline.environments if pipeline else ()), *records])
+        newest_first = self._store.open_runs(name)[::-1]
+        at_work = [run for run in newest_first if run.state == State.RUNNING]
+        newest = next(iter([*at_work, *self._store.recent(name, 1)]), None)
+        waits = [self._waiting(run, records) for run in newest_first if run.state == State.WAITING]
         return {
-            "name": name,
-            "branch": pipeline.source.branch,
-            "source": pipeline.source.url or self.repository_url(name),
-            "environments": [
-                self.environment(name, env, records.get(env), missing) for env in pipeline.environments
-            ],
+            "environments": [self.environment(name, env, records.get(env), missing) for env in names],
             "run": summary(newest, self._now) if newest else None,
-            "waiting": self._waiting(waiting, records) if waiting else None,
-            "undeployed": self._undeployed(name, pipeline),
+            "waiting": waits[0] if waits else None,
+            "waits": waits,
+            "undeployed": self._undeployed(name, pipeline) if pipeline else None,
         }
 
     def _undeployed(self, name: str, pipeline: Pipeline) -> dict[str, str] | None:
@@ -171,7 +189,8 @@ class Views:
     ) -> dict[str, Any]:
         release = self._release(pipeline, record)
         slot = record.slots.get(record.active) if record and record.active else None
-        hosts = self._config.pipelines[pipeline].render(name).hosts
+        configured = self._configured(pipeline, name)
+        hosts = self._hosts(configured, name, release)
         proxy = self._settings.proxy_http.rpartition(":")[2]
         local = record is not None and kind_of(record.engine).local
         return {
@@ -186,7 +205,8 @@ class Views:
                 for key, r in (record.slots.items() if record else ())
             },
             "hold": codec.plain(record.hold) if record and record.hold else None,
-            "revert": revert_readiness(self._store, record, missing),
+            "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
+            "removed": "" if configured else REMOVED,
             "engine": record.engine if record else "",
             "url": engine_addresses.url(self._settings, record, hosts) if record else "",
             "address": engine_addresses.address(self._settings, record, hosts) if record else "",
@@ -195,9 +215,19 @@ class Views:
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
             if record
             else [],
-            "manual": self._config.pipelines[pipeline].environment(name).promote == "manual",
+            "manual": bool(configured and configured.environment(name).promote == "manual"),
             "problem": self._store.facts.get(f"problem:{pipeline}/{name}"),
         }
+
+    def _configured(self, pipeline: str, name: str) -> Pipeline | None:
+        """The pipeline in the file, if it has that environment."""
+        found = self._config.pipelines.get(pipeline)
+        return found if found and name in found.environments else None
+
+    def _hosts(self, pipeline: Pipeline | None, name: str, release: Release | None) -> tuple[str, ...]:
+        if pipeline:
+            return pipeline.render(name).hosts
+        return release.environments[name].hosts if release and name in release.environments else ()
 
     def _release(self, pipeline: str, record: Environment | None) -> Release | None:
         if record is None or record.serving is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 import docker
 from tests.support.developer import web
@@ -17,6 +18,9 @@ pipelines:
     service: {memory: 32MiB, stop: 1s, drain: 0s, keep_warm: 0s}
     smoke: [{get: /}]
     environments: {live: }
+  gated:
+    service: {memory: 32MiB, stop: 1s}
+    environments: {dev: , live: {promote: manual}}
   stuck:
     service: {memory: 32MiB, stop: 1s, release: {command: [sh, /www/release.sh], timeout: 5m}}
     smoke: [{get: /}]
@@ -71,3 +75,23 @@ def test_a_hung_release_command_keeps_no_one_waiting(service: Service) -> None:
     assert "was left. It is still running" in push.communicate(timeout=60)[0]
     assert service.wait("stuck#3")["outcome"] == "cancelled"
     assert "release command sh /www/release.sh was left" in service.pushlive("status").out
+
+
+def test_what_waits_is_shown_and_can_go_on_when_its_pipeline_was_taken_out_of_the_file(
+    service: Service,
+) -> None:
+    assert "waits before live" in service.push(web("version 1"), "One", "gated")
+    whole = service.config.read_text()
+    file = yaml.safe_load(whole)
+    del file["pipelines"]["gated"]
+    service.config.write_text(yaml.safe_dump(file))
+    until(lambda: "gated is no longer in pipelines.yaml" in service.pushlive("status").out, 30)
+    said = service.pushlive("status", "gated").out
+    assert "gated#1 (r1," in said
+    assert "waits before live  → pushlive promote 'gated#1'" in said
+    kept = "gated/live is no longer in pipelines.yaml, but gated#1 waits before live; to give it up: `pushlive cancel"
+    assert kept in service.pushlive("gc").out
+    assert service.page("dev", name="gated") == "version 1\n", "only gc removes what is not in the file"
+    service.pushlive("promote", "gated#1")
+    assert service.page(name="gated") == "version 1\n"
+    service.config.write_text(whole)
