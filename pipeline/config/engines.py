@@ -97,6 +97,8 @@ class EngineKind:
     """This machine's own: images are built there, so it needs no registry, and its ports are reached here."""
     keeps_stopped: bool = True
     """A container that has ended stays, with its output and its files, until it is removed."""
+    scaled_by_others: bool = False
+    """People and autoscalers may change the number of replicas of what runs."""
     start_margin: float = 300.0
     """Seconds that starting may take on top of the application's own `ready`: an image is pulled, a machine added."""
     cleanup_command: str = ""
@@ -144,6 +146,7 @@ KUBERNETES = EngineKind(
     parse=_cluster_of,
     inside=_cluster_words,
     keeps_stopped=False,
+    scaled_by_others=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.errors import TimedOut
-from pipeline.ports.clock import Clock
+from pipeline.ports.clock import Clock, Deadline, Watch
 
 LOOK_EVERY = 0.1  # seconds between two looks whether the run is still wanted
 
@@ -39,3 +39,21 @@ class StepDeadline:
     def wait(self, seconds: float) -> None:
         self._clock.sleep(min(seconds, self.remaining()))
         self.check()
+
+
+class Within:
+    """A Watch that also ends with a deadline of its own. ``doing``: the beginning of that deadline's message."""
+
+    def __init__(self, watch: Watch, clock: Clock, seconds: float, doing: str) -> None:
+        self._watch, self._own = watch, Deadline(clock, seconds, doing)
+
+    def check(self) -> None:
+        self._watch.check()
+        self._own.check()
+
+    def remaining(self) -> float:
+        return min(self._watch.remaining(), self._own.remaining())
+
+    def wait(self, seconds: float) -> None:
+        self._watch.wait(min(seconds, self._own.remaining()))
+        self._own.check()

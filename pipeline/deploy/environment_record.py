@@ -27,6 +27,10 @@ class EnvironmentRecord:
     def __init__(self, context: RunContext, name: str, release: Release) -> None:
         self._context, self._name, self._release = context, name, release
 
+    @property
+    def name(self) -> str:
+        return self._name
+
     def read(self) -> Environment:
         """Raises EngineFailed if the record is gone."""
         found = self._context.store.environment(self._context.run.pipeline, self._name)

@@ -15,6 +15,7 @@ from functools import partial
 from pipeline.deploy import evidence, failed_slot
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
+from pipeline.deploy.slot_start import SlotStart
 from pipeline.deploy.smoke.checker import Checker
 from pipeline.domain import slots
 from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
@@ -44,7 +45,6 @@ from pipeline.secrets.vault import Vault
 SMOKE_MARGIN = 60.0  # seconds, on top of what the checks themselves may take
 SWITCH_TIMEOUT = VERIFY_TIMEOUT = 60.0  # seconds
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
-SLOW_STOP = 4.0  # seconds after which a start reports what it waited for
 
 
 class Rollout:
@@ -71,6 +71,7 @@ class Rollout:
         slot = slots.slot_for(environment, context.run, release.number)
         self._spec = slots.spec_of(slots.slot_ref(environment, slot), release, context.run.number)
         self._engine = adapters.engines.of(self._spec.ref.engine)
+        self._slot_start = SlotStart(context, self._engine, self._acting, self._record)
 
     def go(self, may_enter: MayEnter, ending_of: Callable[[Run, PushliveError], Ending]) -> None:
         """Raises what stopped it. What it started is then in the record, and the keeper keeps or clears it.
@@ -155,48 +156,14 @@ class Rollout:
         return f"It is still running; {after} it is removed with its container."
 
     def _start(self) -> None:
-        spec = self._spec
         margin = self._config.engine.kind.start_margin
         advice = "Raise `service.ready` in pipelines.yaml if the application needs longer to start."
         with self._context.step(self._name, "start", self._config.service.ready + margin, advice) as step:
-            warm = self._take_slot()
-            if not warm:
-                self._engine.slots.fits(spec)
-                self._drain(step.watch)
-            self._start_containers(step.watch)
-            replicas = self._engine.slots.ready(spec, self._context.emitter(self._name), step.watch)
-            self._acting().traffic.expose(spec)
-            step.detail = f"{spec.ref.slot}, {'warm' if warm else 'new'}"
-            if len(replicas) > 1:
-                step.detail += f", {len(replicas)} replicas"
-
-    def _take_slot(self) -> bool:
-        """Records that the slot is taken; True if it has this release already, warm."""
-        slot, before = self._spec.ref.slot, self._record.read()
-        if slots.is_warm(before, slot, self._release.number, self._spec.secrets):
-            return True
-        old = before.slots.get(slot)
-        if old and old.state == SlotState.WARM:
-            text = f"uses {slot}, the warm slot of r{old.release}: a revert to it now needs a cold start"
-            self._context.note(text, self._name)
-        self._record.take_slot(self._spec)
-        return False
-
-    def _drain(self, watch: Watch) -> None:
-        """Lets what the slot had before finish its open requests; the engine removes it when it starts the new one."""
-        spec = self._spec
-        if any(replica.release != spec.release for replica in self._engine.slots.replicas(spec.ref)):
-            closed = self._acting().traffic.drain(spec.ref, self._config.service.drain, watch)
-            if closed:
-                self._context.note(f"{closed} connections to the old {spec.ref.slot} were closed", self._name)
-
-    def _start_containers(self, watch: Watch) -> None:
-        began = self._clock.monotonic()
-        self._acting().slots.start(self._spec, watch)
-        took = self._clock.monotonic() - began
-        if took > SLOW_STOP:
-            text = f"stopping what ran in {self._spec.ref.slot} before took {took:.0f} s; does it ignore SIGTERM? "
-            self._context.note(text + "`stop` in pipelines.yaml limits it", self._name)
+            self._spec, warm = self._slot_start.go(self._spec, step.watch)
+            self._acting().traffic.expose(self._spec)
+            step.detail = f"{self._spec.ref.slot}, {'warm' if warm else 'new'}"
+            if self._spec.replicas > 1:
+                step.detail += f", {self._spec.replicas} replicas"
 
     def _smoke(self) -> None:
         timeout = SMOKE_MARGIN + sum(check.allowance for check in self._config.smoke)
@@ -215,6 +182,7 @@ class Rollout:
     def _switch(self, may_enter: MayEnter) -> None:
         with self._context.step(self._name, "switch", SWITCH_TIMEOUT, self._engine_advice()) as step:
             self._context.still_wanted()
+            self._spec = self._slot_start.grow(self._spec, step.watch)
             slot = self._spec.ref.slot
             self._record.intend(slot, may_enter)
             self._acting().traffic.switch(self._spec)

@@ -59,6 +59,13 @@ class SlotSpec:
     remote: str = ""  # the image by digest in a registry, "" if it is only on the build machine
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
+    at_least: int = 0
+    """As many replicas as what serves has beyond the configuration: scaled by hand, or by an autoscaler."""
+
+    @property
+    def replicas(self) -> int:
+        """How many it starts with."""
+        return max(self.config.service.replicas, self.at_least)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,12 @@ def is_warm(
     return same and (secrets is None or (record is not None and record.secrets == secrets))
 
 
+def carried(configured: int, now: int, kind: Kind) -> int:
+    """How many replicas the next release starts with at least. ``configured``: those of what serves; ``now``: what it
+    is set to. A deploy may have been made to reduce the number, unless others raised it; a revert never reduces it."""
+    return now if now > configured or kind == Kind.REVERT else 0
+
+
 def starting(environment: Environment, slot: Slot, run: Run, spec: SlotSpec, now: float) -> Environment:
     """The run takes the slot for that spec."""
     record = SlotRecord(spec.release, run.number, SlotState.STARTING, now, secrets=spec.secrets)

@@ -28,12 +28,16 @@ class Slots(Protocol):
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         """Starts containers of that release in that slot; they may not be ready yet. Idempotent: equal containers are
-        kept, different ones are removed first."""
+        kept, different ones are removed first. There are ``spec.replicas`` of them then."""
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         """Waits until every replica answers on its health path. Raises AppFailed within a second if one exits (exit
         code, last lines as evidence), and at the watch's deadline (TimedOut becomes AppFailed; it says if the
         application listens on another port, or on 127.0.0.1 only). Removes nothing."""
+
+    def scaled(self, ref: SlotRef) -> int:
+        """How many replicas the slot is set to, also if not all of them run; 0 for an empty one, and always if only
+        Pushlive sets the number (``EngineKind.scaled_by_others``)."""
 
     def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
         """What is in the slot now."""

@@ -14,7 +14,7 @@ import docker
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.probe import proxy_path
-from tests.support.clusterbench import end_namespace, make_namespace
+from tests.support.clusterbench import end_namespace, kubectl, make_namespace
 from tests.support.developer import web
 from tests.support.service import PUSHLIVE, Service, running
 from tests.support.waiting import until
@@ -90,6 +90,11 @@ def secret(service: Service, value: str) -> None:
     )  # fmt: skip
 
 
+def scale(mixed: Mixed, name: str, count: int) -> None:
+    """By hand."""
+    kubectl(mixed.api["live"].namespace, "scale", f"deployment/{name}", f"--replicas={count}")
+
+
 def test_one_push_goes_through_docker_and_two_namespaces(mixed: Mixed) -> None:
     service = mixed.service
     said = service.push(web("version 1", command=APP))
@@ -117,12 +122,23 @@ def test_status_and_logs_work_for_pods_as_for_containers(mixed: Mixed) -> None:
     assert "unknown" not in output.lower()
 
 
-def test_a_revert_restores_image_configuration_and_secret(mixed: Mixed) -> None:
+def test_a_release_starts_with_as_many_replicas_as_the_one_before_was_scaled_to(mixed: Mixed) -> None:
     service = mixed.service
+    scale(mixed, "hello-live-blue", 3)
     secret(service, "the-second-password")
-    service.push(web("version 2", command=APP))
+    said = service.push(web("version 2", command=APP))
+    assert "starts with 3 replicas, as many as what serves has; 2 are configured" in said
+    assert mixed.replicas() == {"hello-live-blue": 3, "hello-live-green": 3}
     assert mixed.page("live", "/given") == "live the-second-password\n"
-    service.pushlive("revert", "hello", "--reason", "to see it")
+    assert "spec.replicas: 3 → 2" in service.pushlive("doctor", code=1).text
+
+
+def test_a_revert_restores_image_configuration_and_secret_for_as_many_replicas(mixed: Mixed) -> None:
+    service = mixed.service
+    scale(mixed, "hello-live-green", 4)
+    said = service.pushlive("revert", "hello", "--reason", "to see it").text
+    assert "gets 4 replicas, as many as what serves has" in said
+    assert mixed.replicas() == {"hello-live-blue": 4, "hello-live-green": 4}
     assert mixed.page("live") == "version 1\n"
     assert mixed.page("live", "/given") == "live the-first-password\n"
     assert service.releases() == {"dev": 2, "qa": 2, "live": 1}
@@ -130,12 +146,14 @@ def test_a_revert_restores_image_configuration_and_secret(mixed: Mixed) -> None:
 
 def test_a_slot_that_is_no_longer_warm_has_0_replicas_and_can_be_reverted_to(mixed: Mixed) -> None:
     service = mixed.service
-    until(lambda: mixed.replicas() == {"hello-live-blue": 2, "hello-live-green": 0}, 40)
+    until(lambda: mixed.replicas() == {"hello-live-blue": 4, "hello-live-green": 0}, 40)
     # Both slots' variables are kept: a revert finds those of its release.
     assert len([name for name in mixed.names("live", "Secret") if "-secrets-" in name]) == 2
     service.pushlive("unquarantine", "hello", "r2", "--env", "live")
     service.pushlive("revert", "hello", "--to", "r2", "--reason", "it was good after all")
     assert mixed.page("live", "/given") == "live the-second-password\n"
+    assert mixed.replicas()["hello-live-green"] == 4
+    service.pushlive("doctor", "--fix")
     until(lambda: mixed.replicas() == {"hello-live-blue": 0, "hello-live-green": 2}, 40)
 
 

@@ -10,6 +10,7 @@ import pytest
 from pipeline.adapters.fake import FakeEngine, FakeProbe, IllegalOrder
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import slot_name
+from pipeline.config.engines import kind_of
 from pipeline.domain.adoption import made_of, remembered
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.domain.events import Event
@@ -248,6 +249,24 @@ def test_a_slot_that_is_stopped_and_kept_runs_nothing_and_is_started_again(prepa
     with pytest.raises(REFUSED):
         engine.stop_and_keep(spec.ref)
     assert prepared.probe.get(engine.public(spec), "/healthz", 5).status == 200
+
+
+def test_a_slot_starts_with_more_replicas_than_are_configured_and_its_spec_stays_the_same(
+    prepared: Kit,
+) -> None:
+    engine, spec = prepared.engine, prepared.spec(replicas=1)
+    if not kind_of(spec.ref.engine).scaled_by_others:
+        prepared.stand(spec)
+        assert engine.scaled(spec.ref) == 0
+        return
+    assert engine.scaled(spec.ref) == 0
+    for count in (2, 3):
+        assert len(prepared.stand(replace(spec, at_least=count))) == count
+        assert engine.scaled(spec.ref) == count
+        assert engine.missing(spec) == ()
+    assert engine.restore(spec) is False
+    engine.stop(spec.ref)
+    assert engine.scaled(spec.ref) == 0
 
 
 def test_start_before_prepare_is_refused(kit: Kit) -> None:

@@ -85,6 +85,10 @@ class EngineState(Script):
         """The checks of that replica fail; they pass again for ``said`` = ""."""
         self.contents[ref].sick[self._replicas(ref)[number - 1].name] = said
 
+    def scale(self, ref: SlotRef, count: int) -> None:
+        """The slot is set to that many replicas by hand."""
+        self.contents[ref].spec = replace(self.contents[ref].spec, at_least=count)
+
     def sessions(self, ref: SlotRef, count: int) -> None:
         """That many requests are open in the slot; draining ends one each time it looks."""
         self.contents[ref].sessions = count
@@ -146,10 +150,10 @@ def environment_key(ref: SlotRef) -> EnvironmentKey:
 
 def same_containers(one: SlotSpec, two: SlotSpec) -> bool:
     """True if another run of the same release would reuse the containers."""
-    return replace(one, run=0) == replace(two, run=0)
+    return replace(one, run=0, at_least=0) == replace(two, run=0, at_least=0)
 
 
 def addresses(spec: SlotSpec) -> list[str]:
     """The IP addresses of the slot's replicas."""
     base = {"blue": 1, "green": 16}[spec.ref.slot]
-    return [f"10.0.{spec.ref.index}.{base + n}" for n in range(1, spec.config.service.replicas + 1)]
+    return [f"10.0.{spec.ref.index}.{base + n}" for n in range(1, spec.replicas + 1)]

@@ -36,6 +36,7 @@ class FakeSlots(EngineState):
             self._require_prepared(spec.ref)
             current = self.contents.get(spec.ref)
             if current and same_containers(current.spec, spec) and current.alive:
+                current.spec = replace(current.spec, at_least=spec.at_least)
                 return
             replaces_live = current and self._serves(spec.ref) and current.alive
             require(not replaces_live, "start into the serving slot")
@@ -54,6 +55,11 @@ class FakeSlots(EngineState):
             current.ready = True
             emit(Event("line", 0.0, "ready"))
             return self._replicas(spec.ref)
+
+    def scaled(self, ref: SlotRef) -> int:
+        with self.call("scaled", ref):
+            current = self.contents.get(ref)
+            return current.spec.replicas if current and kind_of(ref.engine).scaled_by_others else 0
 
     def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
         with self.call("replicas", ref):
@@ -91,4 +97,4 @@ class FakeSlots(EngineState):
 
 def _memory(spec: SlotSpec) -> int:
     """Bytes that the slot needs."""
-    return spec.config.service.memory * spec.config.service.replicas
+    return spec.config.service.memory * spec.replicas

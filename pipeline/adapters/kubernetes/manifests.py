@@ -88,7 +88,7 @@ class Manifests:
             MADE: remembered(spec),
         }
         manifest["spec"] = {
-            "replicas": spec.config.service.replicas,
+            "replicas": spec.replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": max(60, round(spec.config.service.ready) + 60),
             # A change by hand while it serves must not reduce its capacity.

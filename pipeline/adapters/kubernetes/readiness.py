@@ -39,7 +39,7 @@ class ReadinessWait:
     ) -> None:
         self._api, self._clock, self._spec = api, clock, spec
         self._query, self._spec_hash = {"labelSelector": selector(labels)}, spec_hash
-        self._wanted = spec.config.service.replicas
+        self._wanted = spec.replicas
         self._errors = ReadinessErrors(api, spec)
         self._since: dict[Cause, float] = {}  # when each problem was first seen
         self._restarts: dict[str, int] = {}  # of each pod, when it was first seen

@@ -96,14 +96,17 @@ class KubeSlots(EngineBase):
         return True
 
     def _matches(self, deployment: KubeObject, spec: SlotSpec, exactly: bool) -> bool:
-        replicas = int(deployment["spec"].get("replicas") or 0)
-        enough = replicas == spec.config.service.replicas if exactly else replicas > 0
+        count = _count(deployment)
+        enough = count == spec.replicas if exactly else count > 0
         return enough and self._spec_of(deployment) == self._manifests.spec_hash(spec)
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         labels, spec_hash = slot_labels(self._instance, spec.ref), self._manifests.spec_hash(spec)
         ReadinessWait(self._api, self._clock, spec, labels, spec_hash).until_ready(emit, watch)
         return self.replicas(spec.ref)
+
+    def scaled(self, ref: SlotRef) -> int:
+        return _count(self._owned.get_if_owned("Deployment", slot_name(ref), ref))
 
     def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
         return tuple(self._replica(pod) for pod in self._pods(ref))
@@ -158,3 +161,8 @@ class KubeSlots(EngineBase):
     def slots(self) -> Iterable[SlotRef]:
         found = self._api.find("Deployment", {INSTANCE: self._instance})
         return sorted({slot_ref(one["metadata"]["labels"], self._key) for one in found}, key=str)
+
+
+def _count(deployment: KubeObject | None) -> int:
+    """The number of replicas that a Deployment is set to, 0 without one."""
+    return int(deployment["spec"].get("replicas") or 0) if deployment else 0

@@ -24,7 +24,7 @@ class KubeTraffic(EngineBase):
     def expose(self, spec: SlotSpec) -> None:
         ref = spec.ref
         self._owned.apply(self._manifests.preview(spec), ref)
-        if spec.config.service.replicas > 1:
+        if spec.replicas > 1:
             self._owned.apply(self._manifests.disruption(spec), ref)
         else:
             self._owned.delete("PodDisruptionBudget", slot_name(ref), ref)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pipeline.deploy.deadline import Within
 from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotSpec
 from pipeline.errors import EngineAway, EngineFailed, TimedOut, TryAgain, WrongRelease
 from pipeline.lib.bounded import LIMIT, Late, TooManyLeft, bounded
 from pipeline.lib.units import bracketed
 from pipeline.ports.builder import Emit
-from pipeline.ports.clock import Clock, Deadline, Watch
+from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.engine import Engine
 
 LEEWAY = 30.0  # seconds that an engine may take on top, to open a way there and to say who answered
@@ -77,7 +78,7 @@ class SlotAsker:
         env = {"PUSHLIVE_URL": inside_url(self._running(), self._route())}
         commands.forget_command(self.spec, name)
         try:
-            limit = _Within(self.watch, self.clock, within)
+            limit = Within(self.watch, self.clock, within, "The command")
             return commands.command(self.spec, name, words, env, self.emit, limit)
         except TimedOut:
             self.watch.check()  # raises if it was the step that ran out of time
@@ -123,24 +124,6 @@ class SlotAsker:
         except TryAgain as error:
             self.trouble = error
             raise
-
-
-class _Within:
-    """A Watch that also ends with the check's own deadline."""
-
-    def __init__(self, watch: Watch, clock: Clock, seconds: float) -> None:
-        self._watch, self._own = watch, Deadline(clock, seconds, "The command")
-
-    def check(self) -> None:
-        self._watch.check()
-        self._own.check()
-
-    def remaining(self) -> float:
-        return min(self._watch.remaining(), self._own.remaining())
-
-    def wait(self, seconds: float) -> None:
-        self._watch.wait(min(seconds, self._own.remaining()))
-        self._own.check()
 
 
 def inside_url(replicas: tuple[Replica, ...], route: Route) -> str:

@@ -270,3 +270,22 @@ def test_warm_and_failed_slots_expire_and_no_others() -> None:
     assert [slots.expired(there(state), 10.0) for state in (WARM, FAILED)] == [("blue",), ("blue",)]
     assert [slots.expired(there(state), 9.9) for state in (WARM, FAILED)] == [(), ()]
     assert [slots.expired(there(state), 99.0) for state in (STARTING, SERVING)] == [(), ()]
+
+
+# ── how many replicas ────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("configured", "now", "kind", "carried"),
+    [
+        (2, 5, Kind.DEPLOY, 5),  # scaled by hand
+        (2, 2, Kind.DEPLOY, 0),  # the next configuration may have fewer
+        (5, 3, Kind.DEPLOY, 0),
+        (5, 5, Kind.REVERT, 5),
+        (2, 1, Kind.REVERT, 1),
+    ],
+)
+def test_a_revert_carries_every_replica_over_and_a_deploy_those_that_others_added(
+    configured: int, now: int, kind: Kind, carried: int
+) -> None:
+    assert slots.carried(configured, now, kind) == carried

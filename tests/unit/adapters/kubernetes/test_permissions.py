@@ -223,7 +223,7 @@ def use_every_method(api: FakeApi) -> None:
         engine.switch(one)
         ask(KubeProbe(api), engine.preview(one))
         ask(KubeProbe(api), engine.public(one))
-        assert len(engine.replicas(one.ref)) == one.config.service.replicas
+        assert len(engine.replicas(one.ref)) == engine.scaled(one.ref) == one.config.service.replicas
         assert engine.open_sessions(one.ref) == 0
         assert engine.serving(one.ref) == one.ref.slot
         assert all(each.healthy for each in engine.health(one))

@@ -1,0 +1,115 @@
+"""What serves was scaled by hand, or by an autoscaler: the next release and a revert start with as many replicas."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.run import Outcome
+from pipeline.errors import AppFailed, DoesNotFit
+from tests.story.test_engines import MIXED, ref
+
+CONFIG = MIXED.replace("host:", "replicas: 2, host:")
+
+
+@pytest.fixture
+def world(world):
+    world.configure(CONFIG)
+    return world
+
+
+def counts(world, environment: str = "live") -> dict[str, int]:
+    """The replicas of each slot."""
+    found = {
+        at.slot: one.spec.replicas
+        for at, one in world.engine.contents.items()
+        if at.environment == environment
+    }
+    return dict(sorted(found.items()))
+
+
+def live(world, slot: str) -> SlotRef:
+    return ref(world, "live", slot)
+
+
+def notes(world, run) -> str:
+    return "\n".join(event.text for kind in ("note", "warning") for event in world.events(run, kind))
+
+
+def test_a_deploy_keeps_what_was_scaled_by_hand_and_says_so(world):
+    world.push("one")
+    world.engine.scale(live(world, "blue"), 5)
+    run = world.push("two")
+    assert counts(world) == {"blue": 5, "green": 5}
+    assert "starts with 5 replicas, as many as what serves has; 2 are configured" in notes(world, run)
+    assert world.engine.missing(world.engine.contents[live(world, "green")].spec) == ()
+    world.push("three")  # and it stays so
+    assert counts(world) == {"blue": 5, "green": 5}
+
+
+def test_a_deploy_that_configures_fewer_replicas_than_the_last_one_starts_with_fewer(world):
+    world.push("one")
+    world.configure(CONFIG.replace("replicas: 2", "replicas: 1"))
+    world.push("two")
+    assert counts(world) == {"blue": 2, "green": 1}
+
+
+@pytest.mark.parametrize("keep_warm", ["10m", "0s"])
+def test_a_revert_takes_no_replica_away(world, keep_warm):
+    world.configure(CONFIG.replace("keep_warm: 10m", f"keep_warm: {keep_warm}"))
+    world.push("one")
+    world.configure(
+        CONFIG.replace("replicas: 2", "replicas: 4").replace("keep_warm: 10m", f"keep_warm: {keep_warm}")
+    )
+    world.push("two")
+    world.reconcile()
+    assert counts(world) == ({"blue": 2, "green": 4} if keep_warm == "10m" else {"green": 4})
+    run = world.revert()
+    assert (run.outcome, world.serving()["live"], counts(world)["blue"]) == (Outcome.LIVE, 1, 4)
+
+
+def test_a_warm_slot_that_has_more_replicas_keeps_them(world):
+    world.push("one")
+    world.engine.scale(live(world, "blue"), 5)
+    world.push("two")
+    world.engine.scale(live(world, "green"), 3)
+    world.revert()
+    assert counts(world) == {"blue": 5, "green": 3}
+
+
+def test_replicas_that_are_added_while_a_release_starts_are_carried_over_at_the_switch(world):
+    world.push("one")
+    world.engine.before("preview", lambda: world.engine.scale(live(world, "blue"), 6), times=2)
+    world.push("two")
+    assert world.serving()["live"] == 2
+    assert counts(world) == {"blue": 6, "green": 6}
+
+
+def test_a_release_starts_as_configured_if_more_replicas_do_not_fit(world):
+    world.push("one")
+    world.engine.scale(live(world, "blue"), 5)
+    world.engine.memory = 9 * world.engine.contents[live(world, "blue")].spec.config.service.memory
+    run = world.push("two")
+    assert (run.outcome, counts(world)) == (Outcome.LIVE, {"blue": 5, "green": 2})
+    assert "It starts with 2 replicas" in notes(world, run)
+
+
+@pytest.mark.parametrize("error", [DoesNotFit("no node has room."), AppFailed("it exited with code 1.")])
+def test_a_warm_revert_goes_on_with_what_runs_if_it_cannot_have_more(world, error):
+    world.push("one")
+    world.push("two")
+    world.engine.scale(live(world, "green"), 5)
+    world.engine.fail("ready", error)
+    run = world.revert()
+    assert (run.outcome, world.serving()["live"], counts(world)["blue"]) == (Outcome.LIVE, 1, 2)
+    assert f"{error.message} It goes on with 2 replicas" in notes(world, run)
+
+
+def test_on_docker_the_configuration_alone_decides(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: {replicas: 3}}}}")
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {live: {replicas: 2}}}}")
+    world.push("two")
+    world.revert()
+    assert counts(world) == {"blue": 3, "green": 2}
+    assert "scaled" not in world.engine.names()
