@@ -58,7 +58,15 @@ class ServicePort(Protocol):
     ) -> Run: ...
 
     def revert(
-        self, pipeline: str, by: Actor, *, environment: str = "", to: int | None = None, reason: str = ""
+        self,
+        pipeline: str,
+        by: Actor,
+        *,
+        environment: str = "",
+        to: int | None = None,
+        shown: int | None = None,
+        run: int | None = None,
+        reason: str = "",
     ) -> Run: ...
 
     def promote(

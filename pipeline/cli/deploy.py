@@ -184,8 +184,17 @@ def _waiting(context: Context) -> dict[str, Any]:
 
 @command(
     "put the previous good release back, now",
-    PIPELINE,
+    argument(
+        "run",
+        nargs="?",
+        default="",
+        metavar="RUN",
+        help="hello; or hello#42, to take back its release only if it serves",
+    ),
     argument("--to", action=Given, default="", metavar="r17", help="go back to this release"),
+    argument(
+        "--from", action=Given, default="", dest="shown", metavar="r18", help="only if this release serves"
+    ),
     ENV,
     REASON,
     WAIT,
@@ -193,9 +202,12 @@ def _waiting(context: Context) -> dict[str, Any]:
 )
 def revert(context: Context) -> int:
     args, began = context.args, time.monotonic()
-    body: dict[str, Any] = {"to": release_number(args.to)} if args.to else {}
+    name, number = reference([args.run])
+    numbers = (("to", args.to), ("from", args.shown))
+    body: dict[str, Any] = {key: release_number(text) for key, text in numbers if text}
+    body |= {"run": number} if number is not None else {}
     body |= {key: text for key, text in (("environment", args.env), ("reason", args.reason)) if text}
-    name = context.pipeline(pipeline_name(args.pipeline))
+    name = context.pipeline(name)
     answer = context.ask("POST", f"/api/pipelines/{name}/revert", body)
     return _finish(context, answer, began=began)
 

@@ -140,7 +140,11 @@ def _cleared(environment: Environment, run: Run) -> int:
 def revert_target(environment: Environment) -> int | None:
     """The newest release that was good here before the serving one. Releases with the image and configuration of the
     serving one, or of one in quarantine, are skipped. None if there is no other."""
-    serving_now = environment.serving
+    return target_before(environment, environment.serving)
+
+
+def target_before(environment: Environment, serving_now: int | None) -> int | None:
+    """``revert_target``, if that release serves."""
     bad = {(entry.image, entry.fingerprint) for entry in environment.quarantine}
     if serving_now in environment.pairs:
         bad.add(environment.pairs[serving_now])

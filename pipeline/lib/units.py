@@ -59,6 +59,14 @@ def show_duration(seconds: float) -> str:
     return f"{seconds:.3f}s" if 0 < seconds < 0.01 else f"{seconds:.2f}s"
 
 
+def show_age(seconds: float) -> str:
+    """How long ago, in one unit: ``12 s``, ``3 min``, ``5 h``, ``2 d``."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
 def write_duration(seconds: float) -> str:
     """The shortest text that ``parse_duration`` reads back as the same: ``5m``, ``90s``, ``500ms``."""
     for unit in ("d", "h", "m", "s"):

@@ -115,12 +115,15 @@ class Commands(Refusals):
         *,
         environment: str = "",
         to: int | None = None,
+        shown: int | None = None,
+        run: int | None = None,
         reason: str = "",
         again: Again | None = None,
     ) -> Run:
         """Puts the previous good release, or ``to``, back. Sets a hold and a quarantine, and stops the run that is at
-        work in that environment. Raises RequestError if there is nothing to go back to, NotFound for an unknown
-        release, and Forbidden if a developer names one that was never good there."""
+        work in that environment. ``shown``: only if that release serves there; ``run``: only if the release of that
+        run does. Raises RequestError if there is nothing to go back to, or if without ``to`` it is not clear what is
+        meant, NotFound for an unknown release, and Forbidden if a developer names one that was never good there."""
         self.insist_on_store()  # first: without records there seems to be nothing to go back to
         digest, name = self._environment_name(pipeline, environment)
         if to is not None:
@@ -131,11 +134,12 @@ class Commands(Refusals):
 
         def act(tx: Transaction) -> Run:
             _refuse_overtaken(tx, again)
-            run = transactions.revert(tx, name, to, by=who, reason=reason, digest=digest, now=now)
-            tx.record(
-                self._entry(by, "retry" if again else "revert", run, environment=name, detail=_repeats(again))
+            reverting = transactions.revert(
+                tx, name, to, by=who, reason=reason, digest=digest, now=now, shown=shown, of=run
             )
-            return run
+            what = "retry" if again else "revert"
+            tx.record(self._entry(by, what, reverting, environment=name, detail=_repeats(again)))
+            return reverting
 
         return self._acted(pipeline, act, urgent=True)
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy import admission
-from pipeline.domain import gates, overtaken, slots, taken_back
+from pipeline.domain import gates, overtaken, reverts, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
@@ -21,14 +21,27 @@ from pipeline.errors import NotFound, RequestError
 from pipeline.notify.messages import ended, held
 from pipeline.store import Transaction
 
+RECENT = 20  # runs that are looked at
+
 
 def revert(
-    tx: Transaction, name: str, to: int | None, *, by: str, reason: str, digest: str, now: float
+    tx: Transaction,
+    name: str,
+    to: int | None,
+    *,
+    by: str,
+    reason: str,
+    digest: str,
+    now: float,
+    shown: int | None = None,
+    of: int | None = None,
 ) -> Run:
     """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
-    tells the run that is at work in the environment to stop, all before the revert starts."""
+    tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
+    the person saw there; ``of``: the number of the run that is to be taken back."""
     environment = tx.environment(name)
     release = _target(tx, environment, to)
+    _refuse_doubt(tx, environment, to, shown, of, now)
     run = Run(
         tx.pipeline,
         tx.next_run(),
@@ -52,6 +65,32 @@ def revert(
     return run
 
 
+def _refuse_doubt(
+    tx: Transaction, environment: Environment, to: int | None, shown: int | None, of: int | None, now: float
+) -> None:
+    """Raises RequestError if a revert is not what the person has seen, or may not be what they mean."""
+    serving, placed = _served(tx, environment)
+    runs = {run.number: run for run in (*tx.open(), *tx.recent(RECENT))}
+    scene = reverts.Scene(environment, serving, placed, tuple(runs.values()), now)
+    bound = shown is not None or of is not None
+    found = reverts.moved_on(scene, shown, None if of is None else tx.run(of))
+    if found is None and to is None:
+        found = reverts.under_way(scene) or (None if bound else reverts.unlike(scene))
+    if found:
+        raise RequestError(f"{found.why}. Nothing was done.", advice=found.advice)
+
+
+def _served(tx: Transaction, environment: Environment) -> tuple[Release | None, Run | None]:
+    """What serves there, and the run that put it there, as far as the records are left."""
+    serving: Release | None = None
+    placed: Run | None = None
+    if environment.active and environment.serving is not None:
+        with suppress(NotFound):  # it was lost with an earlier store
+            serving = tx.release(environment.serving)
+            placed = tx.run(environment.slots[environment.active].run)
+    return serving, placed
+
+
 def _tell_waiting(tx: Transaction, reverting: Environment, now: float) -> None:
     """Runs that wait for a person after that environment say that their release was taken back there."""
     for run in tx.open():
@@ -66,12 +105,7 @@ def refuse_overtaken(tx: Transaction, run: Run, over: int | None) -> None:
     """Raises RequestError if a retry of that run would take a newer one back, unless that is the run ``over``, which
     the person was shown."""
     environment = next(iter(tx.existing(run.stages[-1:])), None)
-    serving: Release | None = None
-    placed: Run | None = None
-    if environment and environment.active and environment.serving is not None:
-        with suppress(NotFound):  # it was lost with an earlier store
-            serving = tx.release(environment.serving)
-            placed = tx.run(environment.slots[environment.active].run)
+    serving, placed = _served(tx, environment) if environment else (None, None)
     found = overtaken.newer(run, environment, serving, placed, tx.open())
     if found and found.number != over:
         raise RequestError(f"{found.why}.", advice=f"If that is what you want: `{found.command}`.")

@@ -87,7 +87,7 @@ def test_fault_50_a_cancellation_during_a_check_that_hangs_ends_the_run(service:
 def test_fault_50_a_revert_during_a_check_that_hangs_takes_effect(service: Service) -> None:
     pushing = deploys(service, "version 5")
     deploy = service.run()
-    service.pushlive("revert", "hello")
+    service.pushlive("revert", "hello", "--to", "r1")
     assert service.page() == "version 1\n"
     revert = service.run()
     assert (revert["kind"], revert["outcome"]) == ("revert", "live")

@@ -25,6 +25,9 @@ pipelines:
     service: {{memory: 32MiB, stop: 1s}}
     smoke: [{{run: [sh, -c, 'sleep "$SLEEP"']}}]
     environments: {{live: {{env: {{SLEEP: "{sleep}"}}}}}}
+  twice:
+    service: {{memory: 32MiB, stop: 1s}}
+    environments: {{live: }}
   empty:
     environments: {{live: }}
 """
@@ -101,6 +104,24 @@ def test_a_reverted_release_stays_in_quarantine_until_it_is_released_by_name(ser
     assert service.page() == "version 2\n"
 
 
+def test_the_second_of_two_people_who_revert_is_told_who_did_it(service: Service) -> None:
+    for number in (1, 2, 3):
+        service.push(web(f"twice {number}"), f"Version {number}", "twice")
+    service.pushlive("revert", "twice#3")
+    second = service.pushlive("token", "create", "bo").out.split()[-1]
+    refused = service.pushlive("revert", "twice", code=3, PUSHLIVE_TOKEN=second)
+    assert "live was just reverted to r2 by first, " in refused.err
+    assert "`pushlive revert twice --env live --to r1`" in refused.err
+    for words in (["twice#3"], ["twice", "--from", "r3"]):
+        refused = service.pushlive("revert", *words, code=3, PUSHLIVE_TOKEN=second)
+        assert "it serves r2 (" in refused.err
+    status, answer = service.api("POST", "/api/pipelines/twice/revert", {"from": 3})
+    assert (status, "does not serve r3" in answer["error"]) == (409, True)
+    assert (service.releases("twice"), len(service.runs("twice"))) == ({"live": 2}, 4)
+    service.pushlive("revert", "twice", "--env", "live", "--to", "r1", PUSHLIVE_TOKEN=second)
+    assert service.page(name="twice") == "twice 1\n"
+
+
 def test_a_revert_to_a_named_release_starts_its_kept_image(service: Service) -> None:
     service.pushlive("revert", "hello", "--to", "r1")
     run = service.run()
@@ -172,7 +193,11 @@ def test_fault_36_a_revert_during_a_deploy_wins(service: Service) -> None:
     pushing = clone.started("push", "pushlive", "main")
     until(lambda: len(service.runs("slow")) == 3, 30)
     until(lambda: any(step["step"] == "start" for step in service.run("slow#3")["steps"]), 30)
-    service.pushlive("revert", "slow")
+    refused = service.pushlive("revert", "slow", code=3)  # it would take the good release away
+    assert "slow#3 (r3) is at work in live and does not serve: live serves r2 (" in refused.err
+    assert "To take r2 back as well: `pushlive revert slow --env live --to r1`" in refused.err
+    assert service.run("slow")["id"] == "slow#3"
+    service.pushlive("revert", "slow", "--env", "live", "--to", "r1")
     out, _ = pushing.communicate(timeout=30)
     deploy, revert = service.wait("slow#3"), service.run("slow#4")
     assert (revert["kind"], revert["outcome"]) == ("revert", "live")

@@ -666,7 +666,7 @@ def test_a_revert_that_is_due_does_not_wait_until_a_failed_release_is_stopped(wo
     world.push("one")
     world.push("two")
     world.break_app(3)
-    world.engine.before("logs", lambda: world.commands.revert("hello", "ann", environment="dev"))
+    world.engine.before("logs", lambda: world.commands.revert("hello", "ann", environment="dev", to=1))
     world.push("three")
     assert world.serving()["dev"] == 1
     assert "stop_and_keep" not in world.engine.names()

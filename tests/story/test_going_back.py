@@ -53,6 +53,7 @@ def test_a_second_revert_goes_further_back_and_never_into_quarantine(world):
     for text in ("one", "two", "three"):
         world.push(text)
     assert world.revert().release == 2
+    world.clock.sleep(121)
     assert world.revert().release == 1
     with pytest.raises(RequestError, match="no earlier good release"):
         world.commands.revert("hello", "ann")
@@ -87,15 +88,23 @@ def test_fault_36_a_revert_during_a_deploy_wins(world):
     world.push("one")
     world.push("two")
     number = world.accept(world.commit("three")).number
-    asked = []
+    asked, said = [], []
 
     def revert() -> None:
         if len(world.engine.calls) and world.engine.calls[-1][1][0].ref.environment == "live":
-            asked.append(world.commands.revert("hello", "ann").number)
+            with pytest.raises(RequestError) as refused:
+                world.commands.revert("hello", "ann")
+            said.append(refused.value)
+            asked.append(world.commands.revert("hello", "ann", to=1).number)
 
     world.engine.before("start", revert, times=3)
     world.work()
     assert len(asked) == 1
+    assert f"hello#{number} (r3) is at work in live and does not serve: live serves r2" in said[0].message
+    assert said[0].advice == (
+        f"To stop the run: `pushlive cancel 'hello#{number}'`. "
+        "To take r2 back as well: `pushlive revert hello --env live --to r1`."
+    )
     deploy, reverted = world.run(number), world.run(asked[0])
     assert deploy.outcome == Outcome.CANCELLED
     assert "it takes precedence" in deploy.reason
@@ -338,7 +347,10 @@ def test_a_double_click_on_revert_reverts_once(world):
     for t in ("one", "two", "three"):
         world.push(t)
     world.commands.revert("hello", "ann")
-    world.commands.revert("hello", "ann")
+    with pytest.raises(
+        RequestError, match=r"live is already being reverted to r2 by ann \(hello#4, 0 s ago\)"
+    ):
+        world.commands.revert("hello", "ann")
     world.work()
     assert world.environment("live").serving == 2
     starts = [

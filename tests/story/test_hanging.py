@@ -53,7 +53,7 @@ def test_fault_50_a_revert_does_not_wait_for_a_check_that_is_stuck(make_world):
     over, asked = threading.Event(), []
 
     def hang():
-        asked.append(world.commands.revert("hello", "ann").number)
+        asked.append(world.commands.revert("hello", "ann", to=1).number)
         while not over.wait(0.01):
             world.clock.sleep(0.01)
 

@@ -119,8 +119,10 @@ class FakeService:
         return self._new(pipeline, Kind.DEPLOY, commit or "a" * 40, by)
 
     def revert(self, pipeline: str, by: Who, *, environment: str = "", to: int | None = None,
-               reason: str = "") -> Run:  # fmt: skip
-        self._act("revert", pipeline, by, environment, to, reason)
+               shown: int | None = None, run: int | None = None, reason: str = "") -> Run:  # fmt: skip
+        self._act(
+            "revert", pipeline, by, environment, to, reason, *(n for n in (shown, run) if n is not None)
+        )
         return self._new(pipeline, Kind.REVERT, "b" * 40, by)
 
     def promote(self, pipeline: str, by: Who, *, run: int | None = None, environment: str = "",

@@ -179,7 +179,7 @@ def test_revert_says_what_it_will_do_and_does_it(inside, service):
     assert "quarantined" in page
     answer = inside.post("/environments/hello/live/revert", data=hidden(page) | {"reason": "slow"})
     assert answer.headers["Location"] == "/runs/hello/42"
-    assert service.acts == [("revert", "hello", "developer", "live", 16, "slow")]
+    assert service.acts == [("revert", "hello", "developer", "live", 16, "slow", 17)]
 
 
 def test_a_button_is_bound_to_what_was_shown(inside, service):

@@ -29,8 +29,9 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/revert")
     def revert(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = acting_reason(fields({"environment": str, "to": int, "reason": str}))
-        return run_accepted(service.revert(pipeline, by, **wanted))
+        kinds = {"environment": str, "to": int, "from": int, "run": int, "reason": str}
+        wanted = acting_reason(fields(kinds))
+        return run_accepted(service.revert(pipeline, by, shown=wanted.pop("from", None), **wanted))
 
     @api.post("/api/pipelines/<pipeline>/promote")
     def promote(pipeline: str) -> ResponseReturnValue:

@@ -174,8 +174,8 @@ def perform_on_environment(
     require_unchanged(form, now)
     reason = form.get("reason", "").strip()[:200]
     if act == "revert":
-        to = int(now.fields["to"])
-        return service.revert(pipeline, by, environment=name, to=to, reason=reason).id
+        to, shown = int(now.fields["to"]), int(now.fields["from"])
+        return service.revert(pipeline, by, environment=name, to=to, shown=shown, reason=reason).id
     if act == "hold":
         service.hold(pipeline, by, environment=name, reason=reason)
     else:

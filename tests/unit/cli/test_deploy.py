@@ -86,6 +86,8 @@ def test_deploy_refuses_options_that_exclude_each_other(
     [
         ([], {}),
         (["hello", "--to", "r15"], {"to": 15}),
+        (["hello#42"], {"run": 42}),
+        (["hello", "--from", "r17"], {"from": 17}),
         (["--env", "qa", "--reason", "slow"], {"environment": "qa", "reason": "slow"}),
     ],
 )

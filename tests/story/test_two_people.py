@@ -1,0 +1,138 @@
+"""Two people act at once, or on what is no longer so: an act is bound to what its person was shown."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from pipeline.domain.run import Outcome
+from pipeline.errors import RequestError
+
+
+def three(world) -> None:
+    for text in ("one", "two", "three"):
+        world.push(text)
+
+
+def refused(world, by: str = "bo", **what: object) -> RequestError:
+    """What a revert is refused with; nothing has changed then."""
+    before = (world.serving(), world.environment("live"), world.store.last_run("hello"))
+    with pytest.raises(RequestError) as error:
+        world.commands.revert("hello", by, **what)
+    assert (world.serving(), world.environment("live"), world.store.last_run("hello")) == before
+    return error.value
+
+
+def typed(world, advice: str) -> None:
+    """Types the last command of an advice."""
+    words = shlex.split(advice.split("`")[-2])
+    assert words[:3] == ["pushlive", "revert", "hello"]
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    world.revert(environment=options["--env"], to=int(options["--to"].removeprefix("r")))
+
+
+def test_the_second_of_two_people_who_revert_is_told_who_did_it(world):
+    three(world)
+    world.revert()
+    world.clock.sleep(20)
+    error = refused(world)
+    assert error.message == "live was just reverted to r2 by ann, 20 s ago (hello#4). Nothing was done."
+    assert error.advice == "To go further back: `pushlive revert hello --env live --to r1`."
+    typed(world, error.advice)
+    assert world.serving()["live"] == 1
+
+
+def test_a_revert_that_has_not_ended_is_not_asked_for_twice(world):
+    three(world)
+    world.commands.revert("hello", "ann")
+    error = refused(world)
+    assert (
+        error.message == "live is already being reverted to r2 by ann (hello#4, 0 s ago). Nothing was done."
+    )
+    assert error.advice.startswith("`pushlive follow 'hello#4'` shows it. To go further back than r2: ")
+    typed(world, error.advice)
+    assert world.serving()["live"] == 1
+
+
+def test_a_deploy_after_a_revert_may_be_reverted_at_once(world):
+    three(world)
+    world.revert()
+    world.commands.resume("hello", "ann")
+    world.push("four")
+    assert world.revert().release == 2
+
+
+def test_a_revert_because_of_a_run_that_failed_goes_nowhere(world):
+    world.push("one")
+    world.push("two")
+    world.break_app(3)
+    failed = world.push("three")
+    world.clock.sleep(30)
+    error = refused(world)
+    assert error.message.startswith(
+        f"{failed.id} (r3) failed 30 s ago and does not serve: live serves r2 "
+        f"({world.run(2).short} “two”, by hello#2 of ann "
+    )
+    typed(world, error.advice)
+    assert world.serving()["live"] == 1
+
+
+def test_a_revert_long_after_a_failed_run_goes_back(world):
+    world.push("one")
+    world.push("two")
+    world.break_app(3)
+    world.push("three")
+    world.clock.sleep(121)
+    assert world.revert().release == 1
+
+
+def test_a_revert_of_a_run_is_done_only_while_its_release_serves(world):
+    three(world)
+    assert world.revert(run=3).release == 2
+    error = refused(world, run=3)
+    assert error.message.startswith("hello#3 (r3) does not serve live: it serves r2 (")
+    typed(world, error.advice)
+    assert world.serving()["live"] == 1
+
+
+def test_a_revert_of_a_run_that_never_served_says_what_serves(world):
+    world.push("one")
+    world.push("two")
+    world.break_app(3)
+    world.push("three")
+    world.clock.sleep(1000)
+    assert refused(world, run=3).message.startswith("hello#3 (r3) never came to serve live: it serves r2 (")
+    assert world.revert(run=2).release == 1
+
+
+def test_a_revert_is_bound_to_the_release_that_was_shown(world):
+    three(world)
+    world.revert()
+    error = refused(world, shown=3)
+    assert error.message.startswith("live does not serve r3: it serves r2 (")
+    assert refused(world, shown=3, to=1).message == error.message
+    assert world.revert(shown=2).release == 1  # who has seen r2 there means it
+
+
+def test_a_revert_of_one_environment_says_nothing_about_another(world):
+    three(world)
+    world.revert(environment="qa")
+    assert world.revert().release == 2
+
+
+def test_a_run_that_verifies_in_live_is_taken_back(world):
+    world.push("one")
+    world.push("two")
+    real, asked = world.engine.public, []
+
+    def public(spec):
+        if spec.ref.environment == "live" and spec.release == 3 and not asked:
+            asked.append(world.commands.revert("hello", "bo").number)
+        return real(spec)
+
+    world.engine.public = public
+    world.push("three")
+    world.work()
+    assert world.run(asked[0]).outcome == Outcome.LIVE
+    assert world.serving()["live"] == 2
