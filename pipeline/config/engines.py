@@ -95,6 +95,8 @@ class EngineKind:
     name of its Service."""
     local: bool = False
     """This machine's own: images are built there, so it needs no registry, and its ports are reached here."""
+    proxied: bool = True
+    """Pushlive's own proxy is in front of it."""
     keeps_stopped: bool = True
     """A container that has ended stays, with its output and its files, until it is removed."""
     scaled_by_others: bool = False
@@ -145,6 +147,7 @@ KUBERNETES = EngineKind(
     which=_cluster_key,
     parse=_cluster_of,
     inside=_cluster_words,
+    proxied=False,
     keeps_stopped=False,
     scaled_by_others=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "

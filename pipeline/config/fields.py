@@ -142,3 +142,4 @@ Branch = Annotated[str, AfterValidator(validators.branch), Words("a branch such 
 CpuLimit = Annotated[Cpu, Field(ge=0.01, le=1024)]
 MemoryLimit = Annotated[Size, Field(ge=6 * 2**20, le=2**40)]
 Limit = Annotated[Duration, Field(gt=0)]  # a duration that cannot be 0
+Silence = Annotated[Duration, Field(ge=1, le=86400)]  # at most a day

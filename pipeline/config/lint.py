@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.config.dockerfile import builder_settings
+from pipeline.config.engines import Where
 from pipeline.config.models import Config, Pipeline, Service
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
@@ -85,6 +86,7 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     if live and service.health == "/":
         yield f"{path}.health: `/` often answers before the application is ready; use a path for health checks"
     yield from _service(path, service)
+    yield from _timeout(path, service, rendered.engine)
     for number, check in enumerate(rendered.smoke):
         for text in check.unwise(service.port, alone=len(rendered.smoke) == 1):
             yield f"{path}.smoke[{number}]: {text}"
@@ -98,6 +100,23 @@ def _service(path: str, service: Service) -> Iterator[str]:
         yield f"{path}.env.PORT: is {port[:12]}, but port is {service.port}; many applications listen on PORT"
     if service.memory < 16 * 2**20:
         yield f"{path}.memory: {show_size(service.memory)} is not enough for most applications"
+
+
+def _timeout(path: str, service: Service, engine: Where) -> Iterator[str]:
+    if service.timeout == Service().timeout:
+        return
+    seconds = time(service.timeout)
+    if not engine.kind.proxied:
+        yield (
+            f"{path}.timeout: {seconds} has no effect on Kubernetes, where the Ingress controller decides; for "
+            "ingress-nginx annotate the Ingress: `nginx.ingress.kubernetes.io/proxy-read-timeout: "
+            f'"{service.timeout:.0f}"`'
+        )
+    elif service.timeout > service.drain:
+        yield (
+            f"{path}.timeout: {seconds} is longer than drain ({time(service.drain)}); a switch cuts off an answer "
+            "that takes longer than drain"
+        )
 
 
 def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[str]:

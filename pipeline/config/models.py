@@ -33,6 +33,7 @@ from pipeline.config.fields import (
     Model,
     Name,
     RelativePath,
+    Silence,
     StageName,
     Text,
     UrlPath,
@@ -188,6 +189,10 @@ class Service(Model):
     """How long open requests and connections to the old release may last before it is stopped."""
     stop: Duration = 10.0
     """How long the application may take to exit after SIGTERM; then it gets SIGKILL."""
+    timeout: Silence = 60.0
+    """How long the application may send a visitor nothing, before its answer (the visitor gets 504 then) and within it.
+    Event streams (`text/event-stream`) and WebSockets may be silent for an hour. On Kubernetes the Ingress controller
+    decides."""
     keep_warm: Duration = 600.0
     """How long the previous release keeps running after a switch, for an instant revert."""
     security: Literal["standard", "strict"] = "standard"

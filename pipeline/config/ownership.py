@@ -57,6 +57,7 @@ _SERVICE = {
     "drain": _M,  # these three: how long the keeper may be kept busy, and whether a revert is instant
     "stop": _M,
     "keep_warm": _M,
+    "timeout": _M,  # how long a visitor may keep a connection of the proxy, which serves others as well
     "security": _M,
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,10 @@ from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 from tests.support.installation import own_settings
 from tests.support.ports import free_subnet
+from tests.support.waiting import until
 
 TRUSTED, ANYONE = "127.0.0.2", "127.0.0.1"  # where a visitor's connection comes from
-# Answers with the head of the request.
+# Answers with the head of the request; after some seconds, or as a stream with a pause of some seconds.
 ECHO = r"""#!/bin/sh
 head=
 while IFS= read -r line; do
@@ -28,9 +31,24 @@ while IFS= read -r line; do
     head="$head$line
 "
 done
+path=${head#* }
+path=${path%% *}
+type=text/plain
+case $path in
+    /slow/*) sleep "${path##*/}" ;;
+    /pause/*|/events/*)
+        [ "${path%/*}" = /pause ] || type=text/event-stream
+        printf 'HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n' "$type"
+        sleep "${path##*/}"
+        printf '3\r\ntwo\r\n0\r\n\r\n'
+        exit ;;
+esac
 printf 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' "${#head}" "$head"
 """
+LIMIT = 2.0  # seconds that the application may send nothing
+OVER = 3  # seconds: more than that
 START = 'printf %s "$1" >/tmp/app; chmod +x /tmp/app; exec nc -ll -p 8080 -e /tmp/app'
+COMMAND = ("sh", "-c", START, "start", ECHO)
 Behind = tuple[Bench, Settings]
 
 
@@ -41,7 +59,7 @@ def behind(
     app_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Behind]:
-    """An application behind a proxy that trusts ``TRUSTED``."""
+    """An application with ``LIMIT`` behind a proxy that trusts ``TRUSTED``."""
     folder: Path = tmp_path_factory.mktemp("passes-on")
     subnets = free_subnet(docker_client.api.networks())
     settings = own_settings(folder, f"{instance}-on", subnets=subnets, proxy_trusted=(TRUSTED, "10.0.0.0/8"))
@@ -49,7 +67,7 @@ def behind(
     engine = DockerEngine(lambda: docker_client, proxy, settings, HttpProbe(), SystemClock())
     bench = Bench(engine, app_image, "echo", 0)
     try:
-        bench.deploy(bench.spec(command=("sh", "-c", START, "start", ECHO)))
+        bench.deploy(bench.spec(command=COMMAND, timeout=LIMIT))
         yield bench, settings
         engine.remove(bench.ref())
     finally:
@@ -118,3 +136,61 @@ def test_what_a_trusted_proxy_does_not_say_is_added(behind: Behind) -> None:
     twice = arrives(behind, TRUSTED, ("X-Forwarded-For", "192.0.2.6"), ("X-Forwarded-For", "192.0.2.7"))
     assert twice["x-forwarded-for"] == ["192.0.2.6", "192.0.2.7", TRUSTED]
     assert arrives(behind, TRUSTED)["x-real-ip"] == [TRUSTED]
+
+
+def get(behind: Behind, path: str, **headers: str) -> tuple[int, bytes, bool]:
+    """Status and text, and whether the text is whole."""
+    connection = http.client.HTTPConnection("127.0.0.1", behind[1].port_range[0], timeout=20)
+    with closing(connection):
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        try:
+            return answer.status, answer.read(), True
+        except http.client.IncompleteRead as error:
+            return answer.status, error.partial, False
+
+
+def answers(behind: Behind) -> bool:
+    with suppress(OSError, http.client.HTTPException):
+        return get(behind, "/")[0] == 200
+    return False
+
+
+def all_at_once(behind: Behind, *paths: str, **headers: str) -> list[tuple[int, bytes, bool]]:
+    with ThreadPoolExecutor(len(paths)) as pool:
+        return list(pool.map(lambda path: get(behind, path, **headers), paths))
+
+
+def test_an_application_may_be_silent_for_as_long_as_its_timeout_says(behind: Behind) -> None:
+    slow, late, pause, cut = all_at_once(behind, "/slow/1", f"/slow/{OVER}", "/pause/1", f"/pause/{OVER}")
+    assert slow[0] == 200
+    assert (late[0], b"sent nothing for 2 s, its `timeout` in pipelines.yaml" in late[1]) == (504, True)
+    assert pause == (200, b"onetwo", True)
+    assert cut[1:] == (b"one", False)
+
+
+def test_event_streams_may_be_silent_for_long(behind: Behind) -> None:
+    """By the type that the client asks for, or that the same path had before."""
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(get, behind, f"/events/{OVER}")
+        asked = get(behind, f"/pause/{OVER}", Accept="text/event-stream")
+        assert asked == (200, b"onetwo", True)
+        first.result()
+    assert get(behind, f"/events/{OVER}") == (200, b"onetwo", True)
+
+
+def test_a_timeout_survives_a_restart_of_the_proxy_and_is_changed_while_it_runs(
+    behind: Behind, docker_client: docker.DockerClient
+) -> None:
+    bench, settings = behind
+    container = docker_client.containers.get(f"{settings.instance}-proxy")
+    container.restart(timeout=0)
+    until(lambda: answers(behind))
+    assert get(behind, f"/slow/{OVER}")[0] == 504
+    container.reload()
+    started = container.attrs["State"]["StartedAt"]
+    bench.engine.expose(bench.spec(command=COMMAND, timeout=20.0))
+    assert get(behind, f"/slow/{OVER}")[0] == 200
+    bench.engine.expose(bench.spec(command=COMMAND, timeout=LIMIT))
+    container.reload()
+    assert container.attrs["State"]["StartedAt"] == started

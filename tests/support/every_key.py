@@ -46,7 +46,7 @@ CHECKS = {"get.get": "/x", "get.status": 204, "get.headers": {"X-A": "b"}, "get.
           "run.run": ["true"], "run.within": "9s"}  # fmt: skip
 SERVICE = {"port": 81, "health": "/", "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
            "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
-           "drain": "9s", "stop": "9s", "keep_warm": "9s", "security": "strict"}  # fmt: skip
+           "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict"}  # fmt: skip
 HELLO: dict[str, Any] = {
     "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",

@@ -13,7 +13,8 @@ class DockerTraffic(EngineBase):
     """See ``ports.Traffic``; ``serving`` is in ``EngineBase``."""
 
     def expose(self, spec: SlotSpec) -> None:
-        self._proxy.set_servers(spec.ref.index, spec.ref.slot, self._servers(spec))
+        timeout = spec.config.service.timeout
+        self._proxy.set_servers(spec.ref.index, spec.ref.slot, self._servers(spec), timeout)
 
     def preview(self, spec: SlotSpec) -> Route:
         ref = spec.ref

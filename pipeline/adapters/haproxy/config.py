@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from pipeline.adapters.haproxy import timeouts
 from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
@@ -25,7 +26,7 @@ CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has acce
 SERVERS = 12  # for each slot: as many as a service can have replicas
 SPARE: Server = ("127.0.0.1", 1)  # the address of a server without a container: nothing listens there
 LAST = "last"  # the server that takes a slot's requests once checks have taken out all others
-MAPS = ("hosts.map", "ports.map", "names.map", "last.map", "active.map")
+MAPS = ("hosts.map", "ports.map", "names.map", "last.map", "timeouts.map", "active.map")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Routes:
     hosts: tuple[str, ...] = ()
     active: Slot | None = None
     servers: dict[Slot, tuple[Server, ...]] = field(default_factory=dict)
+    timeouts: dict[Slot, float] = field(default_factory=dict)  # seconds, of slots that do not have TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
         "ports.map": {str(settings.port_range[i]): f"e{i}" for i in indexes},
         "names.map": {f"e{i}": known[i].name for i in sorted(known)},
         "last.map": {key: value for i in sorted(known) for key, value in _last(i, known[i]).items()},
+        "timeouts.map": {
+            backend(i, slot): timeouts.milliseconds(seconds)
+            for i in sorted(known)
+            for slot, seconds in sorted(known[i].timeouts.items())
+        },
         "active.map": {f"e{i}": backend(i, known[i].active if i in known else None) for i in indexes},
     }
 
@@ -112,7 +119,7 @@ def _rules(
 ) -> str:
     backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
     head = _head(drop, control, structure)
-    parts = [head, _frontends(settings, state.token, drop), _NONE.format(**_TEXTS), *backends]
+    parts = [head, _frontends(settings, state.token, drop), _NONE.format(**_TEXTS), timeouts.TABLE, *backends]
     return "\n".join(parts) + "\n"
 
 
@@ -134,9 +141,9 @@ def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> 
         binds="\n    ".join(binds),
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
-        inside=_INSIDE.format(token=token, forwarded=told, last=_LAST, **_TEXTS).strip(),
+        inside=_INSIDE.format(token=token, forwarded=told, slot=_SLOT, **_TEXTS).strip(),
         forwarded=told,
-        last=_LAST,
+        slot=_SLOT,
         owner=_owner(drop),
     )
 
@@ -151,7 +158,7 @@ def _backends(index: int, routes: Routes | None) -> str:
 
 
 def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
-    lines = [f"backend {backend(index, slot)}"]
+    lines = [f"backend {backend(index, slot)}", "    http-request set-timeout server var(txn.timeout)"]
     lines += [f"    server s{j} {address}:{port}" for j, (address, port) in enumerate(servers, 1)]
     if len(servers) < SERVERS:
         spare = f"{len(servers) + 1}-{SERVERS}"
@@ -169,7 +176,7 @@ _TEXTS = {
     "later": "hdr Retry-After 5",
     "broken": "502: the application broke off its answer. Its log says why: pushlive logs",
     "silent": "503: the application does not answer on any of its containers. See: pushlive status",
-    "slow": "504: the application took longer than 60 seconds to answer.",
+    "slow": "504: the application sent nothing for %[var(txn.timeout),div(1000)] s, its `timeout` in pipelines.yaml.",
     "unknown": "404: no environment is served under this name. The names are listed by: pushlive status",
     "empty": "503: %[var(txn.name)] has no release yet, or its traffic was taken off. See: pushlive status",
     "nowhere": "404: name a slot in the header X-Pushlive-Slot, for example e3-green",
@@ -215,7 +222,7 @@ defaults
     timeout http-request 10s
     http-error status 502 {text} {later} string "{broken}\\n"
     http-error status 503 {text} {later} string "{silent}\\n"
-    http-error status 504 {text} string "{slow}\\n"
+    http-error status 504 {text} lf-string "{slow}\\n"
 """
 
 # What all public frontends share. Our own headers never get in from outside, nor out from an application.
@@ -229,7 +236,7 @@ _INSIDE = """
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
     http-response del-header X-Pushlive- -m beg
     http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
-    {last}
+    {slot}
     http-response set-header X-Pushlive-Server %b/%[var(txn.server)] if {{ var(txn.probe) -m bool }}
     use_backend %[var(txn.slot)]
 """
@@ -245,6 +252,8 @@ _LAST = f"""
     http-response set-var-fmt(txn.server) %[bc_dst]:%[bc_dst_port]
     http-response set-var(txn.server) var(txn.last) if {{ srv_name {LAST} }}
 """.strip()
+
+_SLOT = f"{_LAST}\n    {timeouts.RULES}"
 
 _FRONTENDS = """\
 frontend hosts
@@ -262,7 +271,7 @@ frontend preview
     http-request set-var(txn.slot) req.hdr(X-Pushlive-Slot)
     http-request del-header X-Pushlive- -m beg
     {forwarded}
-    {last}
+    {slot}
     http-response del-header X-Pushlive- -m beg
     http-response set-header X-Pushlive-Server %b/%[var(txn.server)]
     use_backend %[var(txn.slot)] if {{ var(txn.slot) -m reg ^e[0-9]+-(blue|green)$ }}
@@ -270,14 +279,18 @@ frontend preview
 
 frontend last
     bind unix@/proxy/last.sock mode 600{owner} accept-proxy
+    timeout client 1d
     default_backend last
 
+# How long an answer may take is decided by the backend that leads here, which ends the connection.
 # Nothing is repeated here: if nothing listens, people get the explained 503 at once. The time is enough for one more
 # attempt by the kernel, after a second, at a container whose queue of connections is full.
 backend last
     option http-server-close
     retries 0
     timeout connect 2s
+    timeout server 1d
+    option abortonclose
     server any 0.0.0.0:0 no-check
 """
 

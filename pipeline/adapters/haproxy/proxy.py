@@ -13,6 +13,7 @@ from functools import partial
 
 from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy.certificates import Certificates
+from pipeline.adapters.haproxy.changes import added, routes_of, with_slot
 from pipeline.adapters.haproxy.config import (
     LAST,
     MAPS,
@@ -30,6 +31,7 @@ from pipeline.adapters.haproxy.files import Folder
 from pipeline.adapters.haproxy.health import ServerHealth, servers_health
 from pipeline.adapters.haproxy.liveness import Liveness
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
+from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import EngineFailed, RequestError, TryAgain
@@ -143,7 +145,7 @@ class Proxy:
         known = self._state().environments.get(index)
         if known and (known.name, known.hosts) == (name, hosts):
             return self.ensure()
-        return self._change(index, lambda state: _added(state, index, name, hosts))
+        return self._change(index, lambda state: added(state, index, name, hosts))
 
     def join(self, index: int) -> None:
         """Gives the proxy access to the environment's network, which exists by now. On this machine it has access
@@ -154,12 +156,12 @@ class Proxy:
         if index in self._state().environments:
             self._change(index, lambda state: state.without(index))
 
-    def set_servers(self, index: int, slot: Slot, servers: list[Server]) -> None:
-        """Sets the addresses of the slot's containers; an empty list takes the slot out."""
+    def set_servers(self, index: int, slot: Slot, servers: list[Server], timeout: float = TIMEOUT) -> None:
+        """Sets the addresses of the slot's containers; an empty list takes the slot out. ``timeout``: seconds that they
+        may send nothing."""
 
         def change(state: State) -> State:
-            routes = _routes(state, index)
-            return state.with_routes(index, replace(routes, servers={**routes.servers, slot: tuple(servers)}))
+            return state.with_routes(index, with_slot(routes_of(state, index), slot, tuple(servers), timeout))
 
         if servers or index in self._state().environments:
             self._change(index, change)
@@ -171,7 +173,7 @@ class Proxy:
         """
 
         def change(state: State) -> State:
-            routes = _routes(state, index)
+            routes = routes_of(state, index)
             if slot and not routes.servers.get(slot):
                 raise RequestError(
                     f"{routes.name}: the proxy knows no containers in {slot}.",
@@ -216,7 +218,7 @@ class Proxy:
 
     def names(self, index: int, slot: Slot) -> tuple[str, ...]:
         """The slot's servers as ``X-Pushlive-Server`` names them."""
-        servers = _routes(self._state(), index).servers.get(slot, ())
+        servers = routes_of(self._state(), index).servers.get(slot, ())
         return tuple(server_name(index, slot, server) for server in servers)
 
     def sessions(self, index: int, slot: Slot) -> int:
@@ -286,20 +288,3 @@ class Proxy:
         self._control.ask(";".join(commands))
         if refused := server_commands(name, wanted, self._control.servers(name)):
             raise TryAgain(f"The proxy did not change the servers of {name} ({refused[0]}).")
-
-
-def _routes(state: State, index: int) -> Routes:
-    if index not in state.environments:
-        raise RequestError(f"The proxy does not know environment {index}.", advice="Prepare it first.")
-    return state.environments[index]
-
-
-def _added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:
-    for number, routes in state.environments.items():
-        if number != index and (taken := set(routes.hosts) & set(hosts)):
-            raise EngineFailed(
-                f"{name}: the host name {min(taken)} is served by {routes.name}.",
-                advice=f"Remove it from {routes.name} in pipelines.yaml, and deploy {routes.name} first.",
-            )
-    known = state.environments.get(index, Routes(name))
-    return state.with_routes(index, replace(known, name=name, hosts=hosts))

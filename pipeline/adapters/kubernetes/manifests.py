@@ -41,7 +41,7 @@ CPU_SHARE = 0.1  # of the CPU limit, requested from the scheduler
 SMALLEST_CPU = 10  # thousandths of a core
 PROBE_TIMEOUT = 5  # seconds for one readiness probe
 # Settings of a service that change no pod.
-_NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas"}
+_NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas", "timeout"}
 NO_HOST = "no-host.invalid"  # in an Ingress that routes nothing: no such name can exist (RFC 2606)
 PORT = "http"  # the name of the container's port, so that a Service does not need its number
 

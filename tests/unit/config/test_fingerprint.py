@@ -53,13 +53,13 @@ PLAIN = Rendered(service=Service())
 @pytest.mark.parametrize(
     ("pipeline", "environment", "fingerprint", "stored"),
     [
-        ("plain", "dev", "b4f69f46f7314f41", "05b06075ed3e2a58"),
-        ("plain", "live", "b4f69f46f7314f41", "05b06075ed3e2a58"),
-        ("full", "dev", "a475a99d99842bc0", "b35b913ed9624b2d"),
-        ("full", "qa", "47f38cacec4cbabd", "ebff7743c51daff3"),
-        ("full", "far", "6efea44a083b3c6c", "8816cf8c5e9d45a3"),
-        ("full", "kube", "1324b7aaef3d4508", "ba3ebf36ab653636"),
-        ("full", "live", "db0cc91d83d86a3c", "ce3df18c1d7b4d10"),
+        ("plain", "dev", "b4f69f46f7314f41", "df77eb8fdbb7ec43"),
+        ("plain", "live", "b4f69f46f7314f41", "df77eb8fdbb7ec43"),
+        ("full", "dev", "a475a99d99842bc0", "9587316c8fee24d4"),
+        ("full", "qa", "47f38cacec4cbabd", "ee586c193c375935"),
+        ("full", "far", "6efea44a083b3c6c", "1721ff7dd0a49cba"),
+        ("full", "kube", "1324b7aaef3d4508", "8a671bc47fb00b23"),
+        ("full", "live", "db0cc91d83d86a3c", "5673a60261da4af9"),
     ],
 )
 def test_fingerprints_of_earlier_versions_are_unchanged(
@@ -75,7 +75,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
     Service: {
         "port": 1, "health": "/x", "ready": 1.0, "replicas": 2, "cpu": 0.5, "memory": 2**24, "env": {"A": "b"},
         "secrets": ("A",), "command": ("a",), "release": ("a",), "drain": 1.0, "stop": 1.0, "keep_warm": 1.0,
-        "security": "strict",
+        "timeout": 5.0, "security": "strict",
     },
     Where: {"docker": "ssh://h", "kubernetes": "c", "namespace": "n", "ingress": "i"},
     HttpCheck: {

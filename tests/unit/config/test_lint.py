@@ -47,6 +47,17 @@ def test_a_complete_configuration_has_no_warnings() -> None:
             "build: {args: {BUILDKIT_SYNTAX: other/frontend}}\n    service:",
             "pipelines.hello.build.args.BUILDKIT_SYNTAX: is a setting of the builder",
         ),
+        (
+            "live: {}",
+            "live: {timeout: 31s}",
+            "live.timeout: 31s is longer than drain (30s); a switch cuts off",
+        ),
+        (
+            "environments: {dev: {}, live: {}}",
+            "registry: r.example/x\n    environments: {dev: {}, live: {engine: kubernetes, timeout: 90s}}",
+            "environments.live.timeout: 90s has no effect on Kubernetes, where the Ingress controller decides; for "
+            'ingress-nginx annotate the Ingress: `nginx.ingress.kubernetes.io/proxy-read-timeout: "90"`',
+        ),
         ("live: {}", "live: {stop: 31s}", "environments.live.stop: 31s is long"),
         ("live: {}", "live: {env: {PORT: 3000}}", "environments.live.env.PORT: is 3000, but port is 8080"),
         (

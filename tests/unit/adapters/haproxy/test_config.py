@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.haproxy.certificates import payload
+from pipeline.adapters.haproxy.changes import with_slot
 from pipeline.adapters.haproxy.config import MAPS, SERVERS, SPARE, Routes, Server, State, files, maps
 from pipeline.adapters.haproxy.files import write
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
+from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
 from pipeline.lib import codec
 
@@ -25,11 +27,11 @@ def test_the_files_have_the_active_slot_and_its_servers() -> None:
     assert "e3 e3-green\n" in text["active.map"]
     assert text["hosts.map"] == "hello-live.localhost e3\n"
     green = text["haproxy.cfg"].split("backend e3-green\n")[1]
-    assert green.splitlines()[0].strip() == "server s1 10.213.0.113:8080"
-    assert green.splitlines()[1].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
-    assert green.splitlines()[2].strip() == "server last unix@/proxy/last.sock send-proxy-v2 backup no-check"
+    assert green.splitlines()[1].strip() == "server s1 10.213.0.113:8080"
+    assert green.splitlines()[2].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
+    assert green.splitlines()[3].strip() == "server last unix@/proxy/last.sock send-proxy-v2 backup no-check"
     assert text["last.map"] == "e3-green 1\ne3-green.0 10.213.0.113:8080\n"
-    assert "server last" in (blue := text["haproxy.cfg"].split("backend e3-blue\n")[1].splitlines()[1])
+    assert "server last" in (blue := text["haproxy.cfg"].split("backend e3-blue\n")[1].splitlines()[2])
     assert blue.endswith("disabled")
 
 
@@ -38,6 +40,19 @@ def test_every_index_exists_from_the_start() -> None:
     assert text["active.map"] == "e0 none\ne1 none\ne2 none\ne3 none\n"
     assert text["ports.map"] == "20000 e0\n20001 e1\n20002 e2\n20003 e3\n"
     assert text["haproxy.cfg"].count("backend e") == 8
+
+
+def test_only_slots_with_a_timeout_of_their_own_are_listed() -> None:
+    assert files(STATE, SETTINGS)["timeouts.map"] == ""
+    own = with_slot(LIVE, "blue", (("10.213.0.114", 8080),), 1.5)
+    assert files(STATE.with_routes(3, own), SETTINGS)["timeouts.map"] == "e3-blue 1500\n"
+    assert with_slot(own, "blue", (), TIMEOUT).timeouts == {}
+
+
+def test_a_state_of_a_version_without_timeouts_is_read() -> None:
+    stored = codec.dump(STATE).replace(',"timeouts":{}', "")
+    assert "timeouts" not in stored
+    assert codec.load(State, stored) == STATE
 
 
 def test_a_switch_changes_one_line_of_one_file() -> None:

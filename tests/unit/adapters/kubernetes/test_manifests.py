@@ -228,7 +228,10 @@ def test_the_hash_changes_with_everything_that_changes_a_pod_and_nothing_else() 
     plain = MAKE.spec_hash(spec())
     assert MAKE.spec_hash(replace(spec(), run=99)) == plain
     assert MAKE.spec_hash(replace(spec(), image="sha256:elsewhere")) == plain  # what runs is `remote`
-    assert MAKE.spec_hash(spec(drain=99.0, keep_warm=1.0, replicas=3, ready=5.0, release=("x",))) == plain
+    assert (
+        MAKE.spec_hash(spec(drain=99.0, keep_warm=1.0, timeout=5.0, replicas=3, ready=5.0, release=("x",)))
+        == plain
+    )
     others = [
         spec("green"),
         spec(memory=64 << 20),
