@@ -72,8 +72,13 @@ def environment_row(environment: dict[str, Any], now: float) -> tuple[Cell, ...]
     serves = release is not None
     slot = str(environment.get("slot") or "")
     state: Cell = ("serving", "green") if serves else ("empty", "dim")
-    if environment.get("problem"):
+    health = environment.get("health") or {}
+    if health.get("state") == "down":
+        state = ("down", "red")
+    elif environment.get("problem"):
         state = ("problem", "red")
+    elif health.get("state") == "degraded":
+        state = (f"{health['serving']}/{health['replicas']} serve", "yellow")
     elif environment.get("hold"):
         state = ("hold", "yellow")
     since = environment.get("since")
@@ -105,6 +110,7 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         where = environment["name"]
         if environment.get("removed") and not entry.get("removed"):
             lines.append(paint(f"  ! {where} {environment['removed']}", "yellow"))
+        lines += _health(name, environment, paint)
         if environment.get("problem"):
             lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))
         if hold := environment.get("hold"):
@@ -140,6 +146,16 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
             paint(f"    to promote it all the same: {back['force']}", "dim"),
         ]
     return [paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold")]
+
+
+def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
+    """What is wrong with the release that serves, and where to look."""
+    health, where = environment.get("health") or {}, environment["name"]
+    if not health.get("text"):
+        return []
+    down = health["state"] == "down"
+    line = paint(f"  {'✗' if down else '!'} {where}: {health['text']}", "red" if down else "yellow")
+    return [line + "  → " + paint(f"pushlive logs {name} --app --env {where}", "bold")]
 
 
 def run_state(run: dict[str, Any]) -> tuple[str, str]:

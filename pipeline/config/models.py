@@ -52,7 +52,9 @@ class Budget(Model):
     """From the push to live; a run that takes longer is marked serious."""
 
 
-Occasion = Literal["live", "failed", "superseded", "cancelled", "waiting", "reverted", "held", "serious"]
+Occasion = Literal[
+    "live", "failed", "superseded", "cancelled", "waiting", "reverted", "held", "serious", "down", "up"
+]
 
 
 class Notify(Model):
@@ -63,10 +65,10 @@ class Notify(Model):
     ] = Field(repr=False)
     """The receiver's URL. `http://` is only for receivers on this machine."""
     when: tuple[Occasion, ...] = Field(
-        default=("failed", "waiting", "reverted", "held", "serious"), min_length=1
+        default=("failed", "waiting", "reverted", "held", "serious", "down", "up"), min_length=1
     )
     """The events to send: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
-    took longer than `budget.whole`."""
+    took longer than `budget.whole`; `down`, `up`: the release that serves stopped working, and works again."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]

@@ -58,6 +58,7 @@ class Reconciler:
                 said.append(f"{self._environment.id}: {one.repaired}")
             else:
                 self.left.append(one.found)
+        self.left += self.obstacles()
         return said + self._detach() + self._clear_expired()
 
     def differences(self) -> Iterator[Difference]:
@@ -67,6 +68,12 @@ class Reconciler:
         yield from self._left_behind()
         yield from self._failed()
         yield from self._commands()
+
+    def obstacles(self) -> list[str]:
+        """What keeps the slot that serves from running, and is not for Pushlive to change."""
+        spec = self._active_spec()
+        found = self._engine.drift.obstacles(spec) if spec else ()
+        return [f"{_named(spec)} should serve, but {'; '.join(found)}"] if spec and found else []
 
     def drift(self) -> Iterator[Difference]:
         """Manual changes to the slot that serves. There may be good reason for them: reverted on request only."""

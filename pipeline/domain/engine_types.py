@@ -72,7 +72,8 @@ class SlotSpec:
 class Replica:
     """One container or pod as the engine reports it.
 
-    state: created · starting · running · exited · missing
+    state: created · starting · running · exited · missing; ``exit_code``, ``out_of_memory``: how it ended last, None
+    if it never did or no one knows; ``restarts``: how often the engine has started it again by itself.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Replica:
     out_of_memory: bool = False
     reach: str = ""  # where the probe reaches it, if not at the address
     stopped: bool = False  # not by itself: the engine starts one that ends by itself again
+    restarts: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.config.engines import DOCKER
+from pipeline.domain.health import Health
 
 Slot = str  # "blue" or "green"
 SLOTS: tuple[Slot, Slot] = ("blue", "green")
@@ -64,6 +65,15 @@ class TakenBack:
 
 
 @dataclass(frozen=True)
+class Down:
+    """The release that serves does not work, and the receivers of notifications were told. ``said``: why."""
+
+    release: int
+    since: float
+    said: str
+
+
+@dataclass(frozen=True)
 class Environment:
     """One environment of one pipeline. The store decides which slot serves; reconciliation makes the proxy follow."""
 
@@ -83,6 +93,8 @@ class Environment:
     )  # image and fingerprint of each good release
     newest_run: int = 0  # the newest push or deploy run that was verified here: no older run may follow
     interrupt: int = 0  # the number of a revert: every other run gives up here
+    health: dict[Slot, Health] = field(default_factory=dict)  # of the serving and the warm slot
+    down: Down | None = None
 
     @property
     def id(self) -> str:

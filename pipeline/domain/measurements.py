@@ -60,6 +60,8 @@ class PipelineMeasurements:
     due: int = 0
     open: dict[str, int] = field(default_factory=dict)  # by state
     held: dict[str, bool] = field(default_factory=dict)  # by environment
+    down: dict[str, bool] = field(default_factory=dict)  # by environment, as the keeper last saw it
+    restarts: dict[str, int] = field(default_factory=dict)  # of the release that serves, by environment
 
 
 @dataclass

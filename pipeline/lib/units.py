@@ -7,6 +7,7 @@ The command line starts with this, so it imports next to nothing. The types of c
 from __future__ import annotations
 
 import re
+import time
 
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"  # bounded, so that nothing becomes infinite
 _DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -82,6 +83,11 @@ def show_size(count: float) -> str:
             return f"{count:.0f} {unit}" if count % 1 == 0 or unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     raise AssertionError("unreachable")
+
+
+def show_time(at: float) -> str:
+    """A point in time, given in seconds since the epoch: ``2026-03-01 12:00:05 UTC``."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def bracketed(address: str) -> str:

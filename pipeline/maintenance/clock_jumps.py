@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.domain.environment import Environment
+from pipeline.domain.health import moved
 from pipeline.domain.run import Run
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
@@ -74,7 +75,9 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
         slot: replace(record, until=record.until + seconds) if record.until else record
         for slot, record in environment.slots.items()
     }
-    return replace(environment, slots=slots)
+    health = {slot: moved(one, seconds) for slot, one in environment.health.items()}
+    down = environment.down and replace(environment.down, since=environment.down.since + seconds)
+    return replace(environment, slots=slots, health=health, down=down)
 
 
 def moved_run(run: Run, seconds: float) -> Run:

@@ -11,6 +11,7 @@ from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
 from pipeline.domain.environment import Environment
+from pipeline.domain.outages import serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.notify.delivery import display_name, outages
@@ -258,13 +259,28 @@ def _environment(environment: Environment, services: Services, adapters: Adapter
         found = [
             _check(environment.id, False, one.found + ".", _REPAIRED) for one in reconciler.differences()
         ]
+        found += [_check(environment.id, False, f"{one}.", _BLOCKED) for one in reconciler.obstacles()]
         found = found or [_check(environment.id, False, one.found + ".", _LEFT) for one in reconciler.drift()]
     except PushliveError as error:
         found = [_check(environment.id, False, error.message, error.advice)]
-    yield from found or [
-        _check(environment.id, True, f"{environment.active or 'nothing'} serves, as recorded")
-    ]
+    poor = _health(environment)
+    yield from [*poor, *found] or [_check(environment.id, True, _well(environment))]
 
 
+def _health(environment: Environment) -> list[Check]:
+    """What the keeper saw of the release that serves. Starting it again is no repair: the engine does that already."""
+    found = serving_health(environment)
+    return [_check(environment.id, False, found.text, what_next(environment))] if found and found.poor else []
+
+
+def _well(environment: Environment) -> str:
+    found = serving_health(environment)
+    more = f"; {found.text}" if found and found.text else ""
+    return f"{environment.active or 'nothing'} serves, as recorded{more}"
+
+
+_BLOCKED = (
+    "The service cannot change that. The cluster runs the release as soon as nothing keeps it from that."
+)
 _LEFT = "It is left as it is. `pushlive doctor --fix` reverts it, and so does the next release."
 _REPAIRED = "The service repairs this within seconds; `pushlive doctor --fix` does it now."

@@ -13,6 +13,7 @@ from pipeline.maintenance.audit import Audit
 from pipeline.maintenance.clock_jumps import ClockJumps
 from pipeline.maintenance.configuration import Configuration
 from pipeline.maintenance.damage import Damage
+from pipeline.maintenance.health import WatchHealth
 from pipeline.maintenance.image_gc import ImageGc
 from pipeline.maintenance.job import Job
 from pipeline.maintenance.missing_images import MissingImages
@@ -60,6 +61,7 @@ class Jobs:
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
+        self.health = WatchHealth(services, adapters, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
 
@@ -68,6 +70,6 @@ class Jobs:
         return (
             Period(0.0, (self.configuration, self.audit)),
             Period(3.0, (self.heads,)),
-            Period(5.0, (self.proxy, self.reconcile, self.missing_images)),
+            Period(5.0, (self.proxy, self.reconcile, self.health, self.missing_images)),
             Period(300.0, (self.image_gc,)),
         )

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.models import Config
 from pipeline.domain import budget
-from pipeline.domain.environment import Environment
+from pipeline.domain.environment import Down, Environment
+from pipeline.domain.outages import what_next
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.errors import ConfigError
 from pipeline.lib import codec
 from pipeline.lib.text import one_line
+from pipeline.lib.units import show_duration
 from pipeline.store import Transaction
 from pipeline.store.configurations import CURRENT, parsed
 
@@ -84,6 +86,33 @@ def held(tx: Transaction, environment: Environment, digest: str, run: Run | None
     config = _config(tx, run) if run else _parsed(tx.config(digest))
     _queue(tx, config, _with(notice, environment=environment.name, reason=why, by=by))
     return environment
+
+
+def down(tx: Transaction, environment: Environment) -> None:
+    """Queues the notification that the release that serves there does not work any more."""
+    found = environment.down
+    if found is None:
+        return
+    text = f"{environment.id} is down: r{found.release}, {found.said}. {what_next(environment)}"
+    _of_health(tx, environment, found, "down", found.since, text)
+
+
+def up(tx: Transaction, environment: Environment, found: Down, now: float) -> None:
+    """Queues the notification that what was ``down`` is over."""
+    text = (
+        f"{environment.id} is up again with r{environment.serving}. r{found.release} was reported as down "
+        f"{show_duration(now - found.since)} ago."
+    )
+    _of_health(tx, environment, found, "up", now, text)
+
+
+def _of_health(
+    tx: Transaction, environment: Environment, found: Down, event: str, at: float, text: str
+) -> None:
+    name = f"{environment.id}/{event}/{_stamp(found.since)}"
+    notice = Notice(name, event, at, text, environment.pipeline, release=environment.serving)
+    notice = _with(notice, text=text, environment=environment.name, reason=found.said)
+    _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)
 
 
 def _stamp(at: float) -> str:

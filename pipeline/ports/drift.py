@@ -11,8 +11,11 @@ class Drift(Protocol):
     """Finds what was lost or changed in a slot, and repairs it."""
 
     def missing(self, spec: SlotSpec) -> tuple[str, ...]:
-        """Why that slot is not running and exposed as the spec says, one sentence each; () if nothing is missing.
-        Read-only."""
+        """Why that slot is not running and exposed as the spec says, one sentence each; () if nothing is missing that
+        ``restore`` could bring back. Read-only."""
+
+    def obstacles(self, spec: SlotSpec) -> tuple[str, ...]:
+        """What keeps a slot from running that ``restore`` cannot change, one sentence each. Read-only."""
 
     def restore(self, spec: SlotSpec) -> bool:
         """Restarts or recreates a slot that should run, and exposes it; True if it changed anything."""

@@ -10,12 +10,13 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.domain import budget, overtaken, secret_versions, slots, taken_back
+from pipeline.domain import budget, outages, overtaken, secret_versions, slots, taken_back
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
+from pipeline.service import health
 from pipeline.store import Store
 
 
@@ -95,6 +96,9 @@ def revert_readiness(
         return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
     slot = other(environment.active) if environment.active else ""
     warm = bool(slot) and slots.is_warm(environment, slot, target)
+    if warm and (why := outages.failing(environment, slot)):
+        text = f"not ready: r{target} is warm, but does not work ({why})"
+        return {"ready": False, "release": target, "how": "", "text": text}
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
     return {"ready": True, "release": target, "how": how, "text": text}
@@ -207,6 +211,7 @@ class Views:
             "hold": codec.plain(record.hold) if record and record.hold else None,
             "revert": revert_readiness(self._store, record, missing) if configured else _NO_REVERT,
             "removed": "" if configured else REMOVED,
+            "health": health.shown(record),
             "engine": record.engine if record else "",
             "url": engine_addresses.url(self._settings, record, hosts) if record else "",
             "address": engine_addresses.address(self._settings, record, hosts) if record else "",

@@ -22,6 +22,7 @@ from pipeline.domain.measurements import (
     bucket,
     durations,
 )
+from pipeline.domain.outages import serving_health
 from pipeline.domain.run import Run, State
 from pipeline.errors import DamagedRecord, StoreUnavailable
 from pipeline.store.connection import Client, read, translate
@@ -130,17 +131,21 @@ class Metrics:
             pipe.smembers(key("open", name))
         answers, open_runs = iter(_execute(pipe)), {}
         for name in names:
-            for parse in (_counters, _due, self._held(name)):
+            for parse in (_counters, _due, self._environments(name)):
                 _parse(found, name, parse, next(answers))
             open_runs[name] = _strings(next(answers))
         return open_runs
 
-    def _held(self, name: str) -> _Parse:
+    def _environments(self, name: str) -> _Parse:
         key = self._records.key("environments", name)
 
         def parse(one: PipelineMeasurements, records: Any) -> None:
             for environment, text in records.items():
-                one.held[str(environment)] = read(Environment, text, key, str(environment)).hold is not None
+                found = read(Environment, text, key, str(environment))
+                health = serving_health(found)
+                one.held[str(environment)] = found.hold is not None
+                one.down[str(environment)] = health is not None and health.down
+                one.restarts[str(environment)] = health.restarts if health else 0
 
         return parse
 

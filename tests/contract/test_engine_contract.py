@@ -269,6 +269,30 @@ def test_a_slot_starts_with_more_replicas_than_are_configured_and_its_spec_stays
     assert engine.scaled(spec.ref) == 0
 
 
+# It serves until it is asked for its end, by a request.
+ENDS = """
+rm -f /tmp/end; mkdir -p /tmp/w/cgi-bin; echo well >/tmp/w/index.html
+printf '#!/bin/sh\\ntouch /tmp/end\\necho; echo ending\\n' >/tmp/w/cgi-bin/end; chmod +x /tmp/w/cgi-bin/end
+httpd -h /tmp/w -p 8080; until [ -e /tmp/end ]; do sleep 0.1; done; exit 3
+"""
+
+
+def test_restarts_and_how_a_container_ended_last_are_reported(prepared: Kit) -> None:
+    engine = prepared.engine
+    spec = prepared.spec(replicas=1, health="/", command=("sh", "-c", ENDS))
+    (before,) = prepared.stand(spec)
+    assert (before.restarts, before.exit_code, before.out_of_memory) == (0, None, False)
+    prepared.probe.get(engine.preview(spec), "/cgi-bin/end", 5)
+    if isinstance(engine, FakeEngine):
+        engine.crash(spec.ref, 3)  # it runs no command
+
+    def restarted() -> bool:
+        return any((one.restarts, one.exit_code) == (1, 3) for one in engine.replicas(spec.ref))
+
+    until(restarted, 60)
+    assert engine.missing(spec) == ()  # there is nothing to bring back: the engine does that by itself
+
+
 def test_start_before_prepare_is_refused(kit: Kit) -> None:
     with pytest.raises((EngineFailed, IllegalOrder)):
         kit.engine.start(kit.spec(), kit.watch())

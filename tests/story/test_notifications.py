@@ -16,7 +16,7 @@ from pipeline.store import Transaction, outbox
 from tests.story.conftest import World
 
 CHAT, OPS = "https://chat.example.com/services/T0/B0/s3cr3t", "https://ops.example.com/hook"
-EVERYTHING = "[live, failed, superseded, cancelled, waiting, reverted, held, serious]"
+EVERYTHING = "[live, failed, superseded, cancelled, waiting, reverted, held, serious, down, up]"
 TOLD = f"""
 notify: [{{url: {CHAT}, when: {EVERYTHING}}}]
 pipelines: {{hello: {{environments: {{dev: , live: }}}}}}
@@ -141,7 +141,7 @@ def test_an_unknown_outcome_notifies_of_the_hold(make_world):
 
 def test_a_serious_run_is_notified_once_even_to_a_receiver_of_serious_alone(make_world):
     world = make_world(
-        TOLD.replace(EVERYTHING, "[serious]").replace("notify:", "budget: {whole: 1m}\nnotify:")
+        TOLD.replace(EVERYTHING, "[serious, down, up]").replace("notify:", "budget: {whole: 1m}\nnotify:")
     )
     mail = Mail(world)
     world.push("quick")

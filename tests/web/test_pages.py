@@ -309,7 +309,11 @@ def test_fault_47_markup_and_escapes_are_inert(inside, service):
         failure=failure,
     )
     service.environments[0] = environment(
-        "dev", message=EVIL, problem=EVIL, hold={"reason": EVIL, "by": EVIL, "since": 1}
+        "dev",
+        message=EVIL,
+        problem=EVIL,
+        hold={"reason": EVIL, "by": EVIL, "since": 1},
+        health={"state": "down", "text": f"it is down: {EVIL}"},
     )
     service.log = lambda *_: iter([EVIL])
     for path in ("/", "/runs", "/runs/hello/42", "/environments/hello/dev/revert", "/runs/hello/42/retry"):
@@ -317,6 +321,7 @@ def test_fault_47_markup_and_escapes_are_inert(inside, service):
         assert INERT in page, path
         assert "<script>alert" not in page
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page), path
+    assert '<p class="note bad">it is down: ' in inside.get("/").text
 
 
 def test_fault_47_escapes_in_the_event_stream_are_inert(inside, service):

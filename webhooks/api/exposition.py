@@ -140,6 +140,26 @@ def _environments(found: Measurements) -> Iterator[Metric]:
             for environment, held in one.held.items()
         ),
     )
+    yield _gauge(
+        "pushlive_environment_down",
+        "1 if the release that serves does not work, or restarts again and again.",
+        ["pipeline", "environment"],
+        (
+            ([name, environment], int(down))
+            for name, one in found.pipelines.items()
+            for environment, down in one.down.items()
+        ),
+    )
+    yield _gauge(
+        "pushlive_environment_restarts",
+        "Restarts of the serving release's containers, since they last ran for five minutes without one.",
+        ["pipeline", "environment"],
+        (
+            ([name, environment], count)
+            for name, one in found.pipelines.items()
+            for environment, count in one.restarts.items()
+        ),
+    )
 
 
 def _source_and_reason(name: str) -> list[str]:

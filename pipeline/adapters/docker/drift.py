@@ -34,6 +34,9 @@ class DockerDrift(DockerSlots, DockerTraffic):
             return [f"{name} has other settings"]
         return self._wrong_address(name, body)
 
+    def obstacles(self, spec: SlotSpec) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # Docker starts a container or says at once why not
+
     def restore(self, spec: SlotSpec) -> bool:
         self._proxy.ensure()
         acted = self._fill(spec, None)
@@ -60,5 +63,7 @@ class DockerDrift(DockerSlots, DockerTraffic):
         networks = found["NetworkSettings"]["Networks"] if found else {}
         has = networks.get(body["HostConfig"]["NetworkMode"], {}).get("IPAddress", "")
         wanted = body["Labels"][labels.ADDRESS]
-        wrong = bool(found and found["State"]["Running"] and has != wanted)
+        state = found["State"] if found else {}
+        # One that is about to be started again has no address meanwhile.
+        wrong = bool(state and state["Running"] and not state["Restarting"] and has != wanted)
         return [f"{name} has the address {has or 'none'} instead of {wanted}"] if wrong else []

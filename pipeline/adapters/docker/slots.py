@@ -90,7 +90,8 @@ class DockerSlots(EngineBase):
         starts = [
             partial(self._begin, name, self._whole(body, spec, secrets), kept.get(name))
             for name, body in wanted.items()
-            if name not in kept or kept[name]["State"] != "running"
+            # A repair leaves one that Docker is about to start again to Docker, which waits longer and longer.
+            if name not in kept or kept[name]["State"] not in ("running", "" if watch else "restarting")
         ]
         check = watch.check if watch else None
         if _collide(unfit, wanted):
@@ -118,10 +119,26 @@ class DockerSlots(EngineBase):
         return 0
 
     def replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
-        found = self._in_order(ref)
-        ended = {one["Id"] for one in found if one["State"] not in ("running", "created")}
-        return tuple(
-            _replica(one, self._api.container(one["Id"]) if one["Id"] in ended else None) for one in found
+        return tuple(self._replica(one) for one in self._in_order(ref))
+
+    def _replica(self, found: Found) -> Replica:
+        """A listed container as a Replica."""
+        inspected = self._api.container(found["Id"]) or {}
+        state, restarts = inspected.get("State", {}), int(inspected.get("RestartCount") or 0)
+        code = state.get("ExitCode")
+        if found["State"] in ("running", "created"):
+            code = self._api.last_exit_code(inspected) if restarts else None
+        return Replica(
+            name=name_of(found),
+            address=found["Labels"].get(labels.ADDRESS, ""),
+            port=int(found["Labels"].get(labels.PORT) or 0),
+            release=int(found["Labels"].get(labels.RELEASE) or 0),
+            state=_STATES.get(found["State"], "exited"),
+            exit_code=code,
+            out_of_memory=bool(state.get("OOMKilled")),
+            # Docker itself restarts one that has exited; it is stopped together with the daemon, or by a person.
+            stopped=found["State"] == "exited" and _is_restarted(inspected),
+            restarts=restarts,
         )
 
     def _in_order(self, ref: SlotRef) -> list[Found]:
@@ -162,24 +179,8 @@ class DockerSlots(EngineBase):
         return sorted({ref_of(one, self._key) for one in found}, key=str)
 
 
-def _replica(found: Found, inspected: Found | None) -> Replica:
-    """A listed container as a Replica; ``inspected`` adds how it ended."""
-    state = inspected["State"] if inspected else {}
-    return Replica(
-        name=name_of(found),
-        address=found["Labels"].get(labels.ADDRESS, ""),
-        port=int(found["Labels"].get(labels.PORT) or 0),
-        release=int(found["Labels"].get(labels.RELEASE) or 0),
-        state=_STATES.get(found["State"], "exited"),
-        exit_code=state.get("ExitCode"),
-        out_of_memory=bool(state.get("OOMKilled")),
-        # Docker itself restarts one that has exited; it is stopped together with the daemon, or by a person.
-        stopped=found["State"] == "exited" and _is_restarted(inspected),
-    )
-
-
-def _is_restarted(inspected: Found | None) -> bool:
-    policy = (inspected or {}).get("HostConfig", {}).get("RestartPolicy") or {}
+def _is_restarted(inspected: Found) -> bool:
+    policy = inspected.get("HostConfig", {}).get("RestartPolicy") or {}
     return policy.get("Name", "no") not in ("", "no")
 
 

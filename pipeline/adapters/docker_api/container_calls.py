@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -17,6 +18,7 @@ from pipeline.adapters.docker_api.errors import DockerRefused, translate
 from pipeline.adapters.docker_api.labels import STOP, Body
 from pipeline.lib.sockets import within
 from pipeline.lib.streams import last_pieces
+from pipeline.lib.units import is_number
 from pipeline.ports.slots import OUTPUT_LIMIT
 
 Found = dict[str, Any]  # a container, an image or a network as the Engine lists or inspects it
@@ -24,6 +26,7 @@ Found = dict[str, Any]  # a container, an image or a network as the Engine lists
 # (The SDK's stubs know a narrower type than the SDK takes.)
 UNLESS_STOPPED: Any = {"Name": "unless-stopped"}
 NEVER = "0001-01-01T00:00:00Z"  # when a container started that has not been started yet
+EVENT = 2  # seconds between the end of a container and its event
 ENTRY = 16 << 10  # bytes: the Engine keeps a longer line in several entries
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
 
@@ -125,6 +128,21 @@ class ContainerCalls(Connection):
         ):
             return last_pieces((text for _, text in frames(answer.raw.read)), OUTPUT_LIMIT)
 
+    def last_exit_code(self, found: Found) -> int | None:
+        """How an inspected container that runs again ended before; None if it never did, or the Engine, which remembers
+        its last 256 events, has forgotten."""
+        state = found["State"]
+        if state["FinishedAt"] == NEVER:
+            return None
+        filters = {"container": found["Id"], "event": "die"}
+        # Both lie in the past, or the Engine would wait for what is to come.
+        since, until = _seconds(state["FinishedAt"], -EVENT), _seconds(state["StartedAt"])
+        with translate(f"Asking how {name_of(found)} ended"), within(self.sdk.timeout):
+            events: Any = self.sdk.events(since, until, filters, decode=True)  # type: ignore[call-overload]
+            with closing(events):
+                codes = [one["Actor"]["Attributes"].get("exitCode", "") for one in events]
+        return int(codes[-1]) if codes and is_number(codes[-1], 3) else None
+
     def follow(self, name: str) -> CancellableStream[bytes]:
         """A container's output as it comes, in pieces of bytes; ends with the container. ``close`` ends it earlier."""
         with translate(f"Following the output of {name}"):
@@ -158,6 +176,13 @@ class ContainerCalls(Connection):
             headers = {"Connection": "Upgrade", "Upgrade": "tcp", "Content-Type": "application/json"}
             data = json.dumps({"Tty": False, "Detach": False})
             return self.post(f"/exec/{session}/start", headers=headers, data=data, timeout=api.timeout)
+
+
+def _seconds(stamp: str, more: int = 0) -> str:
+    """The Engine's ``2026-03-01T12:00:05.123456789Z`` as it wants times of events: seconds with nine digits."""
+    whole, _, rest = stamp.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) + more
+    return f"{seconds}.{rest[:9].ljust(9, '0')}"
 
 
 def frames(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:

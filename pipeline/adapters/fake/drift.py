@@ -20,6 +20,10 @@ class FakeDrift(EngineState):
             ]
             return tuple(text for well, text in found if not well)
 
+    def obstacles(self, spec: SlotSpec) -> tuple[str, ...]:
+        with self.call("obstacles", spec):
+            return self.blocked.get(spec.ref, ())
+
     def restore(self, spec: SlotSpec) -> bool:
         with self.call("restore", spec):
             self._require_prepared(spec.ref)

@@ -29,6 +29,7 @@ class SlotContent:
     alive: bool = True
     exit_code: int | None = None
     stopped: bool = False
+    restarts: int = 0
     sessions: int = 0
     secrets: dict[str, Secret] = field(default_factory=dict)
     sick: dict[str, str] = field(default_factory=dict)  # what the check found, by the replica's name
@@ -61,6 +62,7 @@ class EngineState(Script):
         self.given: dict[str, dict[str, Secret]] = {}  # by command: what its container was given
         self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
         self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
+        self.blocked: dict[SlotRef, tuple[str, ...]] = {}  # obstacles
         self.printed = ("a fake's last words",)  # the applications' output
 
     # ── what a test does to it ───────────────────────────────────────────────
@@ -68,6 +70,11 @@ class EngineState(Script):
     def exit(self, ref: SlotRef, code: int = 1) -> None:
         """The slot's containers exit."""
         self.contents[ref].alive, self.contents[ref].exit_code = False, code
+
+    def crash(self, ref: SlotRef, code: int = 1, times: int = 1) -> None:
+        """The slot's containers exit that often, and each time the engine starts them again."""
+        self.contents[ref].restarts += times
+        self.contents[ref].exit_code = code
 
     def halt(self, ref: SlotRef) -> None:
         """The slot's containers are stopped, as together with a Docker daemon."""
@@ -135,7 +142,16 @@ class EngineState(Script):
         spec, state = current.spec, "running" if current.alive else "exited"
         port, code, stopped = spec.config.service.port, current.exit_code, current.stopped
         return tuple(
-            Replica(f"{ref.environment}-{n}", host, port, spec.release, state, code, stopped=stopped)
+            Replica(
+                f"{ref.environment}-{n}",
+                host,
+                port,
+                spec.release,
+                state,
+                code,
+                stopped=stopped,
+                restarts=current.restarts,
+            )
             for n, host in enumerate(addresses(spec), 1)
         )
 

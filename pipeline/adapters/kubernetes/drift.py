@@ -10,6 +10,7 @@ from pipeline.adapters.kubernetes.pods.state import is_ready
 from pipeline.adapters.kubernetes.slots import KubeSlots
 from pipeline.adapters.kubernetes.traffic import KubeTraffic
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.errors import AppFailed
 
 
 class KubeDrift(KubeSlots, KubeTraffic):
@@ -24,14 +25,21 @@ class KubeDrift(KubeSlots, KubeTraffic):
             return (f"the Deployment {name} has another release or configuration",)
         if not found["spec"].get("replicas"):
             return (f"the Deployment {name} was scaled to 0",)
-        problem = deployment_problem(found)
-        texts = [problem.text] if problem else []
-        unready = [pod for pod in self._pods(spec.ref) if not is_ready(pod)]
-        texts += [f"{one.subject}: {one.text}" for one in map(pod_problem, unready) if one]
+        texts = []
         if not self._is_exposed(spec):
             texts.append(f"its preview Service {name} does not select its pods")
         if self._hosts_missing(spec):
             texts.append(f"the Ingress {base(spec.ref)} does not route its host names")
+        return tuple(texts)
+
+    def obstacles(self, spec: SlotSpec) -> tuple[str, ...]:
+        deployment = self._api.get("Deployment", slot_name(spec.ref))
+        problem = deployment_problem(deployment) if deployment else None
+        texts = [problem.text] if problem else []
+        unready = [pod for pod in self._pods(spec.ref) if not is_ready(pod)]
+        # What the application itself does is said by its health.
+        found = [one for one in map(pod_problem, unready) if one and not issubclass(one.kind, AppFailed)]
+        texts += [f"{one.subject}: {one.text}" for one in found]
         return tuple(texts)
 
     def restore(self, spec: SlotSpec) -> bool:

@@ -18,7 +18,13 @@ from pipeline.adapters.kubernetes.names import (
     slot_ref,
 )
 from pipeline.adapters.kubernetes.pods.problems import pod_problem
-from pipeline.adapters.kubernetes.pods.state import is_finished, is_ready, is_terminating, last_termination
+from pipeline.adapters.kubernetes.pods.state import (
+    is_finished,
+    is_ready,
+    is_terminating,
+    last_termination,
+    restarts,
+)
 from pipeline.adapters.kubernetes.readiness import ReadinessWait
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
@@ -122,9 +128,10 @@ class KubeSlots(EngineBase):
             port=int(port),
             release=int(pod["metadata"]["labels"].get(RELEASE) or 0),
             state="exited" if exited else "running" if is_ready(pod) else "starting",
-            exit_code=end.get("exitCode") if end and exited else None,
-            out_of_memory=bool(end and end.get("reason") == "OOMKilled" and exited),
+            exit_code=end.get("exitCode") if end else None,
+            out_of_memory=bool(end and end.get("reason") == "OOMKilled"),
             reach=address if self._api.cluster.inside else name,
+            restarts=restarts(pod),
         )
 
     def logs(self, ref: SlotRef, lines: int) -> tuple[str, ...]:

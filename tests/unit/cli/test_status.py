@@ -116,3 +116,17 @@ def test_fault_47_a_commit_message_cannot_steer_the_terminal(
 def test_a_lost_store_is_said_first(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.answers["GET", "/api/status"] = (200, stub.status | {"unknown_store": "the store has no records."})
     assert pushlive("status").err.startswith("! the store has no records.")
+
+
+def test_a_release_that_is_down_is_said_with_where_its_output_is() -> None:
+    down = {"state": "down", "text": "r17 is down since 12:00: it exited", "serving": 0, "replicas": 2}
+    lines = pipeline_lines(_entry(health=down, problem="more"), NOW, plain, 0)
+    assert " down " in lines[3]
+    text = "  ✗ live: r17 is down since 12:00: it exited  → pushlive logs hello --app --env live"
+    assert lines.index(text) < lines.index("  ✗ live: more")
+    half = {**down, "state": "degraded", "text": "r17: only 1 of 2 replicas serves", "serving": 1}
+    lines = pipeline_lines(_entry(health=half), NOW, plain, 0)
+    assert " 1/2 serve " in lines[3]
+    assert any(line.startswith("  ! live: r17: only 1 of 2 replicas serves") for line in lines)
+    well = {**down, "state": "up", "text": "", "serving": 2}
+    assert len(pipeline_lines(_entry(health=well), NOW, plain, 0)) == 4

@@ -228,6 +228,7 @@ def use_every_method(api: FakeApi) -> None:
         assert engine.serving(one.ref) == one.ref.slot
         assert all(each.healthy for each in engine.health(one))
         assert engine.missing(one) == ()
+        assert engine.obstacles(one) == ()
         assert engine.drift(one) == ()
         engine.revert_drift(one)
         engine.restore(one)

@@ -1,0 +1,69 @@
+"""When an environment is down, and when that is over. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from pipeline.domain.environment import Down, Environment, Slot, SlotState
+from pipeline.domain.health import Health, Seen, looked
+from pipeline.domain.slots import revert_target
+
+WATCHED = (SlotState.SERVING, SlotState.WARM)
+
+
+def observed(environment: Environment, seen: Mapping[Slot, Iterable[Seen]], now: float) -> Environment:
+    """The environment after one look at its slots. Of slots that were not looked at, what was known stays; of those
+    that are neither serving nor warm, nothing."""
+    kept = {slot: one for slot, one in environment.health.items() if _is_about(environment, slot, one)}
+    for slot, found in seen.items():
+        record = environment.slots[slot]
+        kept[slot] = looked(
+            environment.health.get(slot), record.release, record.run, record.since, found, now
+        )
+    return _judged(replace(environment, health=kept))
+
+
+def _is_about(environment: Environment, slot: Slot, health: Health) -> bool:
+    record = environment.slots.get(slot)
+    return (
+        record is not None
+        and record.state in WATCHED
+        and (record.release, record.run) == (health.release, health.run)
+    )
+
+
+def _judged(environment: Environment) -> Environment:
+    """``down`` is set while the slot that serves is down, and stays until another one, or the same, serves well."""
+    health = serving_health(environment)
+    if health is None:
+        return environment
+    if health.down and environment.down is None:
+        return replace(environment, down=Down(health.release, health.down_since, health.reason))
+    if environment.down and not health.down and health.serving:
+        return replace(environment, down=None)
+    return environment
+
+
+def serving_health(environment: Environment) -> Health | None:
+    """That of the slot that serves; None if nothing is known of it yet."""
+    active = environment.active
+    health = environment.health.get(active) if active else None
+    return health if active and health and _is_about(environment, active, health) else None
+
+
+def failing(environment: Environment, slot: Slot) -> str:
+    """Why a revert to that warm slot would not work; "" if nothing says so."""
+    health = environment.health.get(slot)
+    if health is None or not _is_about(environment, slot, health):
+        return ""
+    return health.reason if health.down or not health.serving else ""
+
+
+def what_next(environment: Environment) -> str:
+    """What a person can do about a release that does not work, in commands."""
+    name = f"{environment.pipeline} --app --env {environment.name}"
+    target = revert_target(environment)
+    back = f"{environment.pipeline} --env {environment.name}"
+    more = f" `pushlive revert {back}` goes back to r{target}." if target is not None else ""
+    return f"`pushlive logs {name}` prints its output.{more}"

@@ -1,0 +1,120 @@
+"""Looks at what serves, and at what is warm: a release that passed its checks may stop working later.
+
+It only looks and records, and has those told who want to know: what to do is for a person to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pipeline.deploy.services import Services
+from pipeline.domain import outages
+from pipeline.domain.engine_types import Replica, ReplicaHealth
+from pipeline.domain.environment import Environment, Slot
+from pipeline.domain.health import Seen
+from pipeline.domain.slots import slot_ref, spec_of
+from pipeline.errors import EngineAway, PushliveError, StoreUnavailable
+from pipeline.maintenance.damage import Damage
+from pipeline.maintenance.job import Job
+from pipeline.notify import messages
+from pipeline.ports.adapters import Adapters
+from pipeline.store import Transaction
+
+Mask = Callable[[str], str]
+
+
+class WatchHealth(Job):
+    """Needs no lease of an environment: it changes nothing on an engine."""
+
+    def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
+        self._store, self._vault = services.store, services.vault
+        self._adapters, self._damage = adapters, damage
+
+    def run(self) -> list[str]:
+        said: list[str] = []
+        self.waited = 0.0
+        away: set[str] = set()  # engines that do not answer: each is asked once a round
+        for environment in self._damage.each(lambda name: self._store.environments(name).values()):
+            if environment.engine in away:
+                continue
+            began = self._adapters.clock.monotonic()
+            try:
+                said += self._one(environment)
+            except EngineAway:
+                away.add(environment.engine)
+                self.waited += self._adapters.clock.monotonic() - began
+            except StoreUnavailable:
+                raise
+            except PushliveError:
+                continue  # nothing is known, so nothing changes; what reconciliation says of it is shown
+        return said
+
+    def _one(self, environment: Environment) -> list[str]:
+        seen = dict(self._look(environment))
+        if outages.observed(environment, seen, self._adapters.clock.now()) == environment:
+            return []
+        said: list[str] = []
+
+        def act(tx: Transaction) -> None:
+            said.clear()
+            found = tx.environment(environment.name)
+            same = {
+                slot: one for slot, one in seen.items() if found.slots.get(slot) == environment.slots[slot]
+            }
+            now = self._adapters.clock.now()
+            changed = outages.observed(found, same, now)
+            if changed != found:
+                tx.put_environment(changed)
+                said.extend(_told(tx, found, changed, now))
+
+        self._store.transact(environment.pipeline, act)
+        return said
+
+    def _look(self, environment: Environment) -> Iterator[tuple[Slot, tuple[Seen, ...]]]:
+        engine, mask = self._adapters.engines.of(environment.engine), self._masked(environment.pipeline)
+        for slot, record in environment.slots.items():
+            if record.state not in outages.WATCHED:
+                continue
+            ref = slot_ref(environment, slot)
+            release = self._store.release(environment.pipeline, record.release)
+            spec = spec_of(ref, release, record.run, record.secrets)
+            checked = {one.name: one for one in engine.traffic.health(spec)}
+            replicas = engine.slots.replicas(ref)
+            yield slot, tuple(_seen(one, checked.get(one.name), mask) for one in replicas)
+
+    def _masked(self, pipeline: str) -> Mask:
+        def masked(text: str) -> str:
+            try:
+                return self._vault.mask(pipeline)[0].text(text)
+            except PushliveError:
+                return "its check fails"  # a text that cannot be masked is not shown
+
+        return masked
+
+
+def _told(tx: Transaction, before: Environment, after: Environment, now: float) -> Iterator[str]:
+    if after.down and not before.down:
+        messages.down(tx, after)
+        yield f"{after.id} is down: r{after.down.release}, {after.down.said}"
+    if before.down and not after.down:
+        messages.up(tx, after, before.down, now)
+        yield f"{after.id} is up again with r{after.serving}"
+
+
+def _seen(replica: Replica, checked: ReplicaHealth | None, mask: Mask) -> Seen:
+    """``checked``: what the proxy's checks found, None if they know nothing of it."""
+    serves = replica.state == "running" and (checked is None or checked.healthy)
+    return Seen(replica.name, serves, _why(replica, checked, serves, mask), replica.restarts)
+
+
+def _why(replica: Replica, checked: ReplicaHealth | None, serves: bool, mask: Mask) -> str:
+    name = replica.name
+    if replica.out_of_memory:
+        return f"{name} ran out of memory and was killed"
+    if replica.exit_code is not None:
+        return f"{name} exited with code {replica.exit_code}"
+    if serves:
+        return ""
+    if checked and checked.said:
+        return f"{name}: {mask(checked.said)}"
+    return f"{name} is {replica.state}"

@@ -1,0 +1,89 @@
+"""A release that passed its checks and stops working: `status`, `doctor` and a notification say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.support.developer import web
+from tests.support.ports import free_ports
+from tests.support.receiver import OK, PATH, Receiver, receiver, says
+from tests.support.service import Service, running
+from tests.support.waiting import until
+
+PORT = free_ports(1)
+CONFIG = f"""
+notify: [{{url: 'http://127.0.0.1:{PORT}{PATH}'}}]
+pipelines:
+  hello:
+    service: {{memory: 32MiB, stop: 1s}}
+    environments: {{live: }}
+"""
+# It serves until a file appears; then it exits a second after each start.
+LOOPS = (
+    "httpd -p 0.0.0.0:8080 -h /www; while [ ! -e /crash ]; do sleep 0.1; done; sleep 1; echo lost it; exit 3"
+)
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        yield one
+
+
+def health(service: Service) -> dict[str, object]:
+    found: dict[str, object] = service.environments()["live"]["health"]
+    return found
+
+
+def let_it_crash(client: docker.DockerClient, containers: list[dict[str, str]]) -> None:
+    for one in containers:
+        client.containers.get(one["Id"]).exec_run("touch /crash")
+
+
+def events(one: Receiver) -> list[object]:
+    return [body["event"] for body in one.bodies()]
+
+
+def test_a_release_that_crash_loops_after_its_checks_is_said_to_be_down(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    with receiver(says(OK), PORT) as told:
+        service.push(web("version 1", command=LOOPS), "The good one")
+        service.push(web("version 2", command=LOOPS), "The bad one")
+        until(lambda: (health(service) or {}).get("state") == "up", 30)
+        let_it_crash(docker_client, service.containers(release="2"))
+        until(lambda: health(service)["state"] == "down", 60)
+        status = service.pushlive("status").out
+        assert "✗ live: r2 is down since " in status
+        assert "restarted " in status
+        assert "pushlive logs hello --app --env live" in status
+        doctor = service.pushlive("doctor", code=1).out
+        [line] = [line for line in doctor.splitlines() if "r2 is down since " in line]
+        assert line.startswith("✗ hello/live")
+        assert "exited with code 3" in line
+        for wrong in ("docker rm", "within seconds", "has the address"):
+            assert wrong not in doctor
+        assert "`pushlive revert hello --env live` goes back to r1." in doctor
+        assert "lost it" in service.pushlive("logs", "hello", "--app", "--env", "live").out
+        until(lambda: "down" in events(told), 30)
+        service.pushlive("revert", "hello", "--env", "live", "--reason", "r2 crashes")
+        until(lambda: "up" in events(told), 30)
+        assert service.page() == "version 1\n"
+        assert [event for event in events(told) if event in ("down", "up")] == ["down", "up"]
+        assert health(service)["state"] == "up"
+
+
+def test_a_warm_release_that_stopped_working_is_not_ready_for_a_revert(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    service.pushlive("resume", "hello", "--env", "live")
+    service.push(web("version 3"), "The next one")
+    assert service.environments()["live"]["revert"]["how"] == "warm"
+    let_it_crash(docker_client, service.containers(release="1"))
+    until(lambda: not service.environments()["live"]["revert"]["ready"], 60)
+    assert "not ready: r1 is warm, but does not work (" in service.pushlive("status").out
+    assert health(service)["state"] == "up"
+    assert "✓ hello/live" in service.pushlive("doctor").out

@@ -1,0 +1,145 @@
+"""A release that passed its checks and stops working: it is said, once, wherever a person looks."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.adapters.fake import FakePost
+from pipeline.domain.engine_types import SlotRef
+from pipeline.errors import EngineAway
+from pipeline.notify.delivery import Delivery
+from webhooks.api.exposition import exposition
+
+CHAT = "https://chat.example.com/services/T0/B0/s3cr3t"
+CONFIG = f"""
+notify: [{{url: {CHAT}}}]
+pipelines: {{hello: {{environments: {{live: {{replicas: 2}}}}}}}}
+"""
+
+
+@pytest.fixture
+def world(make_world):
+    world = make_world(CONFIG)
+    world.push("one")
+    world.push("two")
+    watch(world)
+    return world
+
+
+def slot(world, name: str = "green") -> SlotRef:
+    return next(ref for ref in world.engine.contents if ref.slot == name)
+
+
+def watch(world, seconds: float = 5, times: int = 1) -> list[str]:
+    """The keeper looks that often."""
+    said = []
+    for _ in range(times):
+        world.clock.sleep(seconds)
+        said += world.jobs.health.run()
+    return said
+
+
+def crash_loop(world) -> list[str]:
+    said = []
+    for _ in range(4):
+        world.engine.crash(slot(world))
+        said += watch(world)
+    return said
+
+
+def live(world) -> dict:
+    [found] = world.commands.status("hello")["pipelines"][0]["environments"]
+    return found
+
+
+def messages(world) -> list[dict]:
+    post = FakePost()
+    messenger = Delivery(world.store, post, world.clock, world.settings)
+    for receiver in messenger.due():
+        messenger.deliver(receiver.id)
+    return [json.loads(post.bodies[name]) for name in post.taken.get(CHAT, [])]
+
+
+def test_a_release_that_restarts_again_and_again_is_down_and_told_once(world):
+    assert live(world)["health"]["state"] == "up"
+    said = crash_loop(world)
+    assert said == ["hello/live is down: r2, live-1 exited with code 1; restarted 6 times"]
+    assert watch(world, times=2) == []
+    health = live(world)["health"]
+    assert (health["state"], health["restarts"]) == ("down", 8)
+    assert health["since"] == health["restarts_since"] > 0
+    assert "r2 is down since " in health["text"]
+    assert "restarted 8 times since " in health["text"]
+    [told] = messages(world)
+    assert (told["event"], told["environment"], told["release"], told["run"]) == ("down", "live", 2, "")
+    assert "hello/live is down: r2, live-1 exited with code 1" in told["text"]
+    assert "`pushlive logs hello --app --env live`" in told["text"]
+    assert "`pushlive revert hello --env live` goes back to r1" in told["text"]
+
+
+def test_a_service_that_was_restarted_tells_nothing_again_and_knows_since_when(world):
+    crash_loop(world)
+    before = live(world)["health"]
+    messages(world)
+    world.jobs = world.another_process()
+    assert watch(world) == []
+    assert messages(world) == []
+    assert live(world)["health"] == before
+
+
+def test_what_is_over_is_told_once(world):
+    crash_loop(world)
+    said = watch(world, times=12)
+    assert said == ["hello/live is up again with r2"]
+    down, up = messages(world)
+    assert (up["event"], up["release"]) == ("up", 2)
+    assert down["id"].replace("/down/", "/up/") == up["id"]
+    assert live(world)["health"]["text"] == ""
+
+
+def test_another_release_that_serves_ends_it_at_once(world):
+    crash_loop(world)
+    world.push("three")
+    assert watch(world) == ["hello/live is up again with r3"]
+
+
+def test_an_application_whose_checks_fail_is_down_with_what_they_found(world):
+    for number in (1, 2):
+        world.engine.sicken(slot(world), number, "it accepts connections, but does not answer in time")
+    assert watch(world, times=3) == [
+        "hello/live is down: r2, live-1: it accepts connections, but does not answer in time"
+    ]
+
+
+def test_one_replica_of_two_that_fails_is_shown_and_not_told(world):
+    world.engine.sicken(slot(world), 2, "it refuses connections")
+    assert watch(world, times=5) == []
+    health = live(world)["health"]
+    assert (health["state"], health["serving"], health["replicas"]) == ("degraded", 1, 2)
+    assert "only 1 of 2 replicas serves; live-2: it refuses connections" in health["text"]
+
+
+def test_a_warm_slot_that_fails_is_not_ready_for_a_revert(world):
+    assert live(world)["revert"]["how"] == "warm"
+    for number in (1, 2):
+        world.engine.sicken(slot(world, "blue"), number, "it refuses connections")
+    assert watch(world, times=3) == []  # it has no traffic: no one is told
+    revert = live(world)["revert"]
+    assert (revert["ready"], revert["release"]) == (False, 1)
+    assert revert["text"] == "not ready: r1 is warm, but does not work (live-1: it refuses connections)"
+
+
+def test_an_engine_that_does_not_answer_changes_nothing(world):
+    before = world.environment("live")
+    world.engine.fail("replicas", EngineAway("Docker does not answer."), times=9)
+    assert watch(world, times=3) == []
+    assert world.environment("live") == before
+
+
+def test_metrics_say_which_environment_is_down(world):
+    crash_loop(world)
+    text = exposition(world.store.metrics.read()).decode()
+    assert 'pushlive_environment_down{environment="live",pipeline="hello"} 1.0' in text
+    assert 'pushlive_environment_restarts{environment="live",pipeline="hello"} 8.0' in text
