@@ -59,6 +59,7 @@ class Reconciler:
             else:
                 self.left.append(one.found)
         self.left += self.obstacles()
+        self._renew_checks()
         return said + self._detach() + self._clear_expired()
 
     def differences(self) -> Iterator[Difference]:
@@ -203,6 +204,11 @@ class Reconciler:
                     f"command containers of #{run} were left behind; they were removed",
                     lambda run=run: self._engine.commands.forget_commands(ref, run),  # type: ignore[misc]
                 )
+
+    def _renew_checks(self) -> None:
+        for slot, record in self._environment.slots.items():
+            if record.state in (SlotState.SERVING, SlotState.WARM):
+                self._engine.traffic.renew_checks(self._spec(slot))
 
     # ── connections ──────────────────────────────────────────────────────────
 

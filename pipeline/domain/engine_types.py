@@ -22,6 +22,11 @@ class SlotRef:
     engine: str = DOCKER  # `Where.key`
 
     @property
+    def own_host(self) -> str:
+        """The host name that every environment has: ``hello-live.localhost``."""
+        return f"{self.pipeline}-{self.environment}.localhost"
+
+    @property
     def output_command(self) -> str:
         """The command that prints what the application wrote in this environment."""
         return f"pushlive logs {self.pipeline} --app --env {self.environment}"
@@ -59,6 +64,12 @@ class SlotSpec:
     remote: str = ""  # the image by digest in a registry, "" if it is only on the build machine
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
+
+    @property
+    def visitor_headers(self) -> dict[str, str]:
+        """What a visitor's request has when it reaches the application. Checks come with the same."""
+        return {"Host": next(iter(self.config.hosts), self.ref.own_host), "X-Forwarded-Proto": "http"}
+
     at_least: int = 0
     """As many replicas as what serves has beyond the configuration: scaled by hand, or by an autoscaler."""
 

@@ -34,6 +34,10 @@ class Traffic(Protocol):
     def serving(self, ref: SlotRef) -> Slot | None:
         """The slot that the proxy sends traffic to (``ref.slot`` is ignored)."""
 
+    def renew_checks(self, spec: SlotSpec) -> None:
+        """Lets what checks the health of an exposed slot ask as the spec says: an earlier version may not have told it.
+        Idempotent."""
+
     def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
         """What the checks found of each replica that was exposed, in order; () if none was. An unhealthy one gets no
         requests. If all are unhealthy, Docker's proxy tries them all the same, a cluster does not. Read-only."""

@@ -6,6 +6,7 @@ from pipeline.adapters.docker import containers
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.haproxy.health import request
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
@@ -50,6 +51,10 @@ class EngineBase:
         return [
             (containers.address(self._settings, spec.ref, spec.release, n), service.port) for n in numbers
         ]
+
+    def _check(self, spec: SlotSpec) -> str:
+        """The request by which the proxy checks the slot's containers."""
+        return request(spec.config.service.health, spec.visitor_headers)
 
     def _known_to_proxy(self, spec: SlotSpec) -> bool:
         return self._proxy.servers(spec.ref.index, spec.ref.slot) == tuple(self._servers(spec))

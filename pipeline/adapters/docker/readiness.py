@@ -99,7 +99,10 @@ class Readiness:
 
     def _poll(self, one: _Replica) -> None:
         """Requests the health path until the answer is 2xx or 3xx. In a thread of its own: an answer may take long."""
-        route, retry = Route(f"http://{one.address}:{self._service.port}"), Retry(BACKOFF)
+        route, retry = (
+            Route(f"http://{one.address}:{self._service.port}", self._spec.visitor_headers),
+            Retry(BACKOFF),
+        )
         while not self._over.is_set():
             try:
                 answer = self._probe.get(route, self._service.health, ANSWER)

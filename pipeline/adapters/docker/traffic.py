@@ -13,8 +13,8 @@ class DockerTraffic(EngineBase):
     """See ``ports.Traffic``; ``serving`` is in ``EngineBase``."""
 
     def expose(self, spec: SlotSpec) -> None:
-        timeout = spec.config.service.timeout
-        self._proxy.set_servers(spec.ref.index, spec.ref.slot, self._servers(spec), timeout)
+        ref, timeout = spec.ref, spec.config.service.timeout
+        self._proxy.set_servers(ref.index, ref.slot, self._servers(spec), timeout, self._check(spec))
 
     def preview(self, spec: SlotSpec) -> Route:
         ref = spec.ref
@@ -52,10 +52,19 @@ class DockerTraffic(EngineBase):
     def unroute(self, ref: SlotRef) -> None:
         self._proxy.switch(ref.index, None)
 
+    def renew_checks(self, spec: SlotSpec) -> None:
+        if not self._proxy.checks_as(
+            spec.ref.index, spec.ref.slot, self._check(spec)
+        ) and self._known_to_proxy(spec):
+            self.expose(spec)
+
     def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
         if not self._known_to_proxy(spec):
             return ()
-        found, now = self._proxy.health(spec.ref.index, spec.ref.slot), self._clock.now()
+        found, now = (
+            self._proxy.health(spec.ref.index, spec.ref.slot, f"GET {spec.config.service.health}"),
+            self._clock.now(),
+        )
         return tuple(
             ReplicaHealth(name, one.healthy, now - one.seconds, one.said)
             for number, name in enumerate(self._bodies(spec), 1)

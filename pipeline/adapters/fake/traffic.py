@@ -44,6 +44,10 @@ class FakeTraffic(EngineState):
         with self.call("serving", ref):
             return self.active.get(environment_key(ref))
 
+    def renew_checks(self, spec: SlotSpec) -> None:
+        with self.call("renew_checks", spec):
+            pass
+
     def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
         with self.call("health", spec):
             current = self.contents.get(spec.ref)

@@ -16,11 +16,14 @@ def routes_of(state: State, index: int) -> Routes:
     return state.environments[index]
 
 
-def with_slot(routes: Routes, slot: Slot, servers: tuple[Server, ...], timeout: float) -> Routes:
+def with_slot(
+    routes: Routes, slot: Slot, servers: tuple[Server, ...], timeout: float, check: str = ""
+) -> Routes:
     timeouts = {other: seconds for other, seconds in routes.timeouts.items() if other != slot}
     if timeout != TIMEOUT:
         timeouts[slot] = timeout
-    return replace(routes, servers={**routes.servers, slot: servers}, timeouts=timeouts)
+    checks = {other: text for other, text in {**routes.checks, slot: check}.items() if text}
+    return replace(routes, servers={**routes.servers, slot: servers}, timeouts=timeouts, checks=checks)
 
 
 def added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:

@@ -4,9 +4,10 @@ Every environment index has its loopback port and two backends (``e3-blue``, ``e
 later change needs a reload: a new environment is a line in three maps, a slot's containers are addresses set on spare
 servers, and the switch is one value in ``active.map``.
 
-Health alone never takes an application away. Once the checks have taken out every server of a slot, its requests go
-to the backup server ``last``, which is HAProxy itself: it tries one of the slot's containers, without any check and
-without a second attempt. So a slow application that still accepts requests gets them, and a dead one costs nothing.
+Health alone never takes an application away. Once the checks (``health``) have taken out every server of a slot, its
+requests go to the backup server ``last``, which is HAProxy itself: it tries one of the slot's containers, without any
+check and without a second attempt. So a slow application that still accepts requests gets them, and a dead one costs
+nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.adapters.haproxy import timeouts
 from pipeline.adapters.haproxy.forwarded import forwarded
+from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 
@@ -26,7 +28,7 @@ CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has acce
 SERVERS = 12  # for each slot: as many as a service can have replicas
 SPARE: Server = ("127.0.0.1", 1)  # the address of a server without a container: nothing listens there
 LAST = "last"  # the server that takes a slot's requests once checks have taken out all others
-MAPS = ("hosts.map", "ports.map", "names.map", "last.map", "timeouts.map", "active.map")
+MAPS = ("health.map", "hosts.map", "ports.map", "names.map", "last.map", "timeouts.map", "active.map")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Routes:
     active: Slot | None = None
     servers: dict[Slot, tuple[Server, ...]] = field(default_factory=dict)
     timeouts: dict[Slot, float] = field(default_factory=dict)  # seconds, of slots that do not have TIMEOUT
+    checks: dict[Slot, str] = field(default_factory=dict)  # the request of each slot's health check
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
     indexes = range(len(settings.port_range))
     known = state.environments
     return {
+        "health.map": {
+            backend(i, slot): map_value(known[i].checks[slot])
+            for i in sorted(known)
+            for slot in sorted(known[i].checks)
+        },
         "hosts.map": {host: f"e{i}" for i in sorted(known) for host in known[i].hosts},
         "ports.map": {str(settings.port_range[i]): f"e{i}" for i in indexes},
         "names.map": {f"e{i}": known[i].name for i in sorted(known)},
@@ -127,7 +135,7 @@ def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
     identity = f"    uid {drop[0]}\n    gid {drop[1]}\n" if drop else ""
     more = f"    stats socket {control} level admin\n" if control else ""
     identity = f"{_STRUCTURE}{structure}\n{identity}"
-    return _HEAD.format(identity=identity, owner=_owner(drop), more=more, **_TEXTS)
+    return _HEAD.format(identity=identity, owner=_owner(drop), more=more, checks=CHECKS, **_TEXTS)
 
 
 def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> str:
@@ -199,21 +207,15 @@ defaults
     option httplog
     option dontlog-normal
     option dontlognull
-    # A dead replica costs a request one more attempt at another one, and later requests nothing: an error
-    # makes its checks fast, two failed checks take it out.
+    # A dead replica costs a request one more attempt at another one.
     option redispatch 1
     retries 4
     retry-on conn-failure empty-response
-    # The checks end with FIN, not RST: applications do not log those. Rare, because errors make them fast.
-    option tcp-check
-    tcp-check connect linger
-    default-server check inter 30s fastinter 250ms downinter 500ms fall 2 rise 1
-    default-server observe layer4 error-limit 1 on-error fastinter
+    {checks}
     # An application may end a connection without notice. If clients share idle ones, such a connection costs a
     # request an attempt, and beside a dead replica the four attempts are soon used up.
     http-reuse never
     timeout connect 1s
-    timeout check 1s
     timeout client 60s
     timeout server 60s
     timeout queue 10s

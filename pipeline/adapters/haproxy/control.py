@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from pipeline.adapters.haproxy.config import FOLDER, LAST, Server
+from pipeline.adapters.haproxy.health import map_value_of
 from pipeline.errors import EngineAway
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
@@ -66,6 +67,10 @@ class Control:
             return None
         lines = [line.split(" ", 2) for line in answer.splitlines()]
         return {fields[1]: fields[2] for fields in lines if len(fields) == 3}
+
+    def map_value(self, name: str, key: str) -> str | None:
+        """One value of a map; "" if it has no such key, None if there is no such map."""
+        return map_value_of(self.ask(f"get map {FOLDER}/{name} {key}"))
 
     def servers(self, backend: str) -> dict[int, tuple[Server, bool]]:
         """A backend's servers by number: address, and whether it gets requests (is not in maintenance). The server

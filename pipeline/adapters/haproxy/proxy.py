@@ -28,7 +28,7 @@ from pipeline.adapters.haproxy.config import (
 from pipeline.adapters.haproxy.container import ProxyContainer
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import Folder
-from pipeline.adapters.haproxy.health import ServerHealth, servers_health
+from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
 from pipeline.adapters.haproxy.liveness import Liveness
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
@@ -156,12 +156,15 @@ class Proxy:
         if index in self._state().environments:
             self._change(index, lambda state: state.without(index))
 
-    def set_servers(self, index: int, slot: Slot, servers: list[Server], timeout: float = TIMEOUT) -> None:
+    def set_servers(
+        self, index: int, slot: Slot, servers: list[Server], timeout: float = TIMEOUT, check: str = ""
+    ) -> None:
         """Sets the addresses of the slot's containers; an empty list takes the slot out. ``timeout``: seconds that they
-        may send nothing."""
+        may send nothing; ``check``: the request of their health check."""
 
         def change(state: State) -> State:
-            return state.with_routes(index, with_slot(routes_of(state, index), slot, tuple(servers), timeout))
+            routes = with_slot(routes_of(state, index), slot, tuple(servers), timeout, check)
+            return state.with_routes(index, routes)
 
         if servers or index in self._state().environments:
             self._change(index, change)
@@ -211,10 +214,16 @@ class Proxy:
         running = self._control.servers(backend(index, slot))
         return tuple(running[number][0] for number in sorted(running) if number and running[number][1])
 
-    def health(self, index: int, slot: Slot) -> dict[int, ServerHealth]:
-        """What the checks found of the slot's servers, by number from 1."""
+    def checks_as(self, index: int, slot: Slot, request: str) -> bool:
+        """True if the slot's servers are checked by that request, as far as the proxy has a health check."""
+        known = self._state().environments.get(index, Routes("")).checks.get(slot)
+        running = self._control.map_value("health.map", backend(index, slot))
+        return known == request and running in (None, map_value(request))
+
+    def health(self, index: int, slot: Slot, asked: str) -> dict[int, ServerHealth]:
+        """What the checks found of the slot's servers, by number from 1. ``asked``: "GET /healthz"."""
         name = backend(index, slot)
-        return servers_health(self._control.ask(f"show stat {name} 4 -1"), name)
+        return servers_health(self._control.ask(f"show stat {name} 4 -1"), name, asked)
 
     def names(self, index: int, slot: Slot) -> tuple[str, ...]:
         """The slot's servers as ``X-Pushlive-Server`` names them."""
@@ -269,15 +278,19 @@ class Proxy:
             self._apply(state, list(state.environments))
 
     def _apply(self, state: State, indexes: list[int]) -> None:
-        """Servers before maps, so that no route leads to a slot whose servers are not known yet."""
+        """Servers before maps, so that no route leads to a slot whose servers are not known yet. What the checks ask
+        comes before the servers that they ask."""
+        self._apply_map("health.map", state)
         for index in indexes:
             routes = state.environments.get(index)
             for slot in SLOTS:
                 self._apply_servers(backend(index, slot), routes.servers.get(slot, ()) if routes else ())
-        for name in MAPS:
-            running = self._control.map(name)
-            if running is None:
-                continue
+        for name in MAPS[1:]:
+            self._apply_map(name, state)
+
+    def _apply_map(self, name: str, state: State) -> None:
+        running = self._control.map(name)
+        if running is not None:
             for command in map_commands(name, maps(state, self._settings)[name], running):
                 self._control.ask(command)
 

@@ -101,6 +101,9 @@ class KubeTraffic(EngineBase):
         if self._owned.get("Service", base(ref), ref):
             self._api.apply(self._manifests.public(ref, NOWHERE))
 
+    def renew_checks(self, spec: SlotSpec) -> None:
+        """The pods have their readiness probes from the start."""
+
     def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
         if not self._is_exposed(spec):
             return ()

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.haproxy.certificates import payload
 from pipeline.adapters.haproxy.changes import with_slot
-from pipeline.adapters.haproxy.config import MAPS, SERVERS, SPARE, Routes, Server, State, files, maps
+from pipeline.adapters.haproxy.config import (
+    MAPS,
+    SERVERS,
+    SPARE,
+    Routes,
+    Server,
+    State,
+    files,
+    maps,
+    structure_of,
+)
 from pipeline.adapters.haproxy.files import write
+from pipeline.adapters.haproxy.health import request
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
@@ -59,6 +71,16 @@ def test_a_switch_changes_one_line_of_one_file() -> None:
     before = files(STATE, SETTINGS)
     after = files(STATE.with_routes(3, replace(LIVE, active="blue")), SETTINGS)
     assert [name for name in before if before[name] != after[name]] == ["active.map"]
+
+
+def test_a_slot_is_checked_by_its_own_request() -> None:
+    asked = request("/healthz?full=1", {"Host": "shop.example.com"})
+    text = files(State("0123", {3: replace(LIVE, checks={"green": asked})}), SETTINGS)
+    [line] = text["health.map"].splitlines()
+    name, _, value = line.partition(" ")
+    assert (name, unquote(value)) == ("e3-green", asked)
+    assert " " not in value
+    assert structure_of(text["haproxy.cfg"]) == structure_of(files(STATE, SETTINGS)["haproxy.cfg"])
 
 
 def test_privileges_are_dropped_if_haproxy_starts_as_root() -> None:

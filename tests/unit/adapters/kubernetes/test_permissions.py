@@ -226,6 +226,7 @@ def use_every_method(api: FakeApi) -> None:
         assert len(engine.replicas(one.ref)) == engine.scaled(one.ref) == one.config.service.replicas
         assert engine.open_sessions(one.ref) == 0
         assert engine.serving(one.ref) == one.ref.slot
+        engine.renew_checks(one)
         assert all(each.healthy for each in engine.health(one))
         assert engine.missing(one) == ()
         assert engine.obstacles(one) == ()
