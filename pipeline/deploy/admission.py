@@ -32,7 +32,7 @@ def accept(transaction: Transaction, push: Push, config: Config, digest: str, no
         transaction.put_delivery(push.delivery, same.number)
         return Accepted(same, True, (f"{same.id} has this commit already",))
     number = transaction.next_run()
-    notes = _supersede_queued(transaction, push, number, now)
+    notes = () if push.skip else _supersede_queued(transaction, push, number, now)
     run = Run(
         pipeline=push.pipeline,
         number=number,
@@ -48,9 +48,25 @@ def accept(transaction: Transaction, push: Push, config: Config, digest: str, no
         repository=push.repository,
     )
     forced = " (forced)" if push.forced else ""
-    put(transaction, run, f"{run.id} accepted · {run.short}{forced} {run.message}".rstrip())
     transaction.put_delivery(push.delivery, number)
+    text = f"{run.id} accepted · {run.short}{forced} {run.message}".rstrip()
+    if push.skip:
+        return Accepted(_ignore(transaction, run, text, push.skip), False, ())
+    put(transaction, run, text)
     return Accepted(run, False, notes)
+
+
+def _ignore(tx: Transaction, run: Run, text: str, why: str) -> Run:
+    """Writes a new run that has ended already. Older runs go on: nothing takes their place."""
+    ignored = messages.ended(tx, end(run, Outcome.IGNORED, why, run.accepted))
+    tx.put_run(ignored)
+    tx.event(
+        run.number, Event("accepted", run.accepted, text + (f" · by {run.pusher}" if run.pusher else ""))
+    )
+    anyway = f"pushlive deploy {run.pipeline} --commit {run.short}"
+    data = {"outcome": Outcome.IGNORED.value, "more": [f"to deploy it all the same: {anyway}"]}
+    tx.event(run.number, Event("end", run.accepted, f"{run.id} ignored: {why}", data=data))
+    return ignored
 
 
 def put(transaction: Transaction, run: Run, text: str) -> None:
@@ -66,16 +82,23 @@ def _same(transaction: Transaction, push: Push) -> Run | None:
 
 
 def newest_push(runs: Iterable[Run], ref: str) -> Run | None:
-    """The newest push run of that ref that was not superseded, out of runs that are newest first."""
+    """The newest push run of that ref that was neither superseded nor ignored, out of runs that are newest first."""
     pushes = (run for run in runs if run.kind == Kind.PUSH and run.ref == ref)
-    return next((run for run in pushes if run.outcome != Outcome.SUPERSEDED), None)
+    return next((run for run in pushes if run.outcome not in (Outcome.SUPERSEDED, Outcome.IGNORED)), None)
+
+
+def ignored(runs: Iterable[Run], ref: str, commit: str) -> Run | None:
+    """The run of a push of that commit that asked not to be deployed."""
+    pushes = (run for run in runs if run.ref == ref and run.commit == commit)
+    return next((run for run in pushes if run.outcome == Outcome.IGNORED), None)
 
 
 def carrying(runs: Iterable[Run], ref: str, commit: str) -> Run | None:
-    """The newest push run of that ref, if it has this commit and has not failed."""
+    """The newest push run of that ref, if it has this commit and has not failed, or the one that was ignored."""
+    runs = tuple(runs)
     run = newest_push(runs, ref)
     good = run is not None and (run.state != State.ENDED or run.outcome == Outcome.LIVE)
-    return run if run is not None and good and run.commit == commit else None
+    return run if run is not None and good and run.commit == commit else ignored(runs, ref, commit)
 
 
 def _supersede_queued(transaction: Transaction, push: Push, number: int, now: float) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ from typing import IO
 from pipeline.config.dockerfile import declared
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
+from pipeline.deploy.admission import ignored
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain.engine_types import Image
 from pipeline.domain.release import Release
-from pipeline.domain.run import Kind, Run
+from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import AppFailed, RequestError, Superseded
 from pipeline.ports.adapters import Adapters
@@ -55,7 +56,7 @@ def repository(instance: str, pipeline: str) -> str:
 
 
 class BuildStage:
-    """``head`` is the branch's head as the fetch found it."""
+    """``head`` is the commit to deploy as the fetch found it: the branch's head, unless that asked not to be."""
 
     def __init__(
         self, context: RunContext, adapters: Adapters, pipeline: Pipeline, settings: Settings, vault: Vault
@@ -89,6 +90,8 @@ class BuildStage:
             self.head = source.fetch(self._key, config, step.watch)
             run = self._context.run
             if run.kind == Kind.PUSH and self.head != run.commit:
+                self.head = self._to_deploy()
+            if run.kind == Kind.PUSH and self.head != run.commit:
                 raise Superseded(f"{run.short} is no longer the head of {config.branch}; {self.head[:7]} is.")
             commit = source.commit(self._key, config, run.commit or self.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
@@ -97,6 +100,16 @@ class BuildStage:
             if why_not:
                 raise AppFailed(why_not)
             step.detail = commit.id[:7]
+
+    def _to_deploy(self) -> str:
+        """The head; if it asked not to be deployed, the newest of the pushes before it that did not."""
+        source, config, ref = self._adapters.source, self._pipeline.source, self._context.run.ref
+        recent = tuple(self._context.store.recent(self._key, 50))
+        if not ignored(recent, ref, self.head) and not source.commit(self._key, config, self.head).skip:
+            return self.head
+        wanted = (one for one in recent if one.kind == Kind.PUSH and one.outcome != Outcome.IGNORED)
+        commits = frozenset(one.commit for one in wanted if one.ref == ref)
+        return source.newest_of(self._key, config, self.head, commits) or self.head
 
     def _build(self) -> Image:
         advice = "Raise `build.timeout` in pipelines.yaml if the build needs longer."

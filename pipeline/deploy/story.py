@@ -197,14 +197,11 @@ class Story:
         others = (one for one in self._store.recent(run.pipeline, 50) if one.number != run.number)
         if admission.carrying(others, run.ref, head):
             return  # the head's own delivery came first
+        commit = self._adapters.source.commit(run.pipeline, self._pipeline().source, head)
         push = Push(
-            run.pipeline,
-            run.repository,
-            run.ref,
-            head,
-            f"head:{run.id}",
-            received=self._adapters.clock.now(),
-        )
+            run.pipeline, run.repository, run.ref, head, f"head:{run.id}",
+            received=self._adapters.clock.now(), skip=commit.skip,
+        )  # fmt: skip
         with suppress(NotFound):  # the pipeline was taken out of the configuration meanwhile
             self._accept(push)
 

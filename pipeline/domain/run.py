@@ -27,6 +27,7 @@ class Push:
     before: str = ""
     forced: bool = False
     received: float = 0.0
+    skip: str = ""  # why it is not to be deployed, see ``skipping``
 
 
 class Kind(StrEnum):

@@ -3,7 +3,7 @@ pre-receive hook writes it before a ref moves (``webhooks/git/pre_receive.py``),
 recorded.
 
 A file's first line is the pusher, its second one the role and the address, and each of the others is one update as git
-reports it: the commit before, the one after, and the ref.
+reports it: the commit before, the one after, and the ref. A line ``option NAME`` is an option of the push.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = "pushes"
+_OPTION = "option "
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Note:
     role: str
     address: str
     updates: tuple[Update, ...]
+    option: str = ""  # that asks not to deploy it
 
 
 def file_of(repository: Path, push: str) -> Path:
@@ -49,9 +51,11 @@ def parsed(push: str, raw: bytes) -> Note:
     # Not splitlines(): a ref may contain characters that it treats as line ends.
     pusher, who, *lines = [*raw.decode("utf-8", "replace").split("\n"), "", ""]
     role, _, address = who.partition(" ")
-    return Note(push, pusher, role, address, updates(lines))
+    option = next((line.removeprefix(_OPTION) for line in lines if line.startswith(_OPTION)), "")
+    return Note(push, pusher, role, address, updates(lines), option)
 
 
 def written(note: Note) -> bytes:
     lines = (f"{one.before} {one.after} {one.ref}" for one in note.updates)
-    return "\n".join((note.pusher, f"{note.role} {note.address}", *lines, "")).encode()
+    option = (f"{_OPTION}{note.option}",) if note.option else ()
+    return "\n".join((note.pusher, f"{note.role} {note.address}", *option, *lines, "")).encode()

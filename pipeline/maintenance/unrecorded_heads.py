@@ -14,6 +14,7 @@ from pipeline.domain.audit_chain import Actor, Who
 from pipeline.domain.run import Push
 from pipeline.errors import ConfigError, DamagedRecord
 from pipeline.lib.push_notes import Note, Update
+from pipeline.lib.skipping import by_option
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.clock import Clock
@@ -99,7 +100,7 @@ class UnrecordedHeads(Job):
             return
         push = Push(
             name, repository, update.ref, update.after, f"git:{note.push}", note.pusher,
-            before=update.before if update.before.strip("0") else "",
+            before=update.before if update.before.strip("0") else "", skip=by_option(note.option),
         )  # fmt: skip
         accepted = self._accept(push, Actor(note.pusher, note.role, note.address, "git"))
         if not accepted.duplicate:

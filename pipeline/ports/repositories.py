@@ -12,6 +12,9 @@ class Repositories(Protocol):
     def heads(self, repository: str) -> dict[str, str]:
         """The branches: name → commit id. Raises EngineFailed."""
 
+    def message(self, repository: str, commit: str) -> str:
+        """The whole message of that commit, given by its whole id; "" if it is not there. Raises EngineFailed."""
+
     def noted(self, repository: str) -> tuple[Note, ...]:
         """The pushes whose record is not known to be complete. git may not have moved their refs yet."""
 

@@ -15,6 +15,7 @@ class Commit:
     id: str
     message: str  # first line, control characters removed
     author: str
+    skip: str = ""  # why it asks not to be deployed, by its whole message
 
 
 class Source(Protocol):
@@ -30,6 +31,9 @@ class Source(Protocol):
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:
         """``commit``: an id, or its first digits, at least seven; never a name, even if a branch is called so. Raises
         NotFound if no fetched commit begins so, RequestError if several do."""
+
+    def newest_of(self, key: str, source: SourceConfig, head: str, commits: frozenset[str]) -> str:
+        """Which of the commits comes last in the history of ``head``; "" if its last thousands have none of them."""
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """Protects the commit from ``git gc`` by the ref ``refs/pushlive/<name>``. Idempotent."""

@@ -20,7 +20,7 @@ from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.errors import ConfigError, EngineFailed, StoreUnavailable, TryAgain
+from pipeline.errors import ConfigError, EngineFailed, StoreUnavailable, TimedOut, TryAgain
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
@@ -277,6 +277,14 @@ class _Operations:
         from pipeline.maintenance.adopt import adopt
 
         return adopt(_jobs(self._settings), by)
+
+    def message(self, repository: str, commit: str) -> str:
+        from pipeline.adapters.git.hosted import HostedRepositories
+
+        try:
+            return HostedRepositories(repositories(self._settings)).message(repository, commit)
+        except (EngineFailed, TimedOut):
+            return ""
 
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return _engines(self._settings).of(ref.engine).slots.logs(ref, lines)

@@ -6,12 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.config.models import Config
 from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
 from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import RequestError
+from pipeline.lib import skipping
+from pipeline.lib.text import summary
 from pipeline.service import permissions, transactions
 from pipeline.service.refusals import Refusals
 from pipeline.store import Transaction
@@ -36,7 +39,7 @@ class Commands(Refusals):
         self.insist_on_store()
         digest, config = self._configurations.current()
         self._known(config, push.pipeline)
-        now = self._clock.now()
+        now, push = self._clock.now(), self._with_message(push, config)
         who = by or audit_chain.Actor(push.pusher, way=push.delivery.partition(":")[0])
 
         def act(tx: Transaction) -> Accepted:
@@ -278,6 +281,13 @@ class Commands(Refusals):
         return self._operations.fix()
 
     # ── small helpers ────────────────────────────────────────────────────────
+
+    def _with_message(self, push: Push, config: Config) -> Push:
+        """Pushes to the built-in git server come without the commit's message, which may ask not to deploy it."""
+        repository = config.repository_of(push.pipeline)
+        message = "" if push.skip or not repository else self._operations.message(repository, push.commit)
+        why = skipping.by_message(message)
+        return replace(push, skip=why, message=summary(message.partition("\n")[0], 200)) if why else push
 
     def _template(self, pipeline: str, kind: Kind, digest: str, stages: tuple[str, ...], by: str) -> Run:
         return Run(pipeline, 0, kind, "", "", digest, stages, self._clock.now(), by=by)

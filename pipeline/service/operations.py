@@ -23,6 +23,9 @@ class Operations(Protocol):
     def adopt(self, by: Who) -> tuple[str, ...]:
         """Takes up what runs into a store that was lost; what it did, and what is lost."""
 
+    def message(self, repository: str, commit: str) -> str:
+        """The whole message of a commit on the built-in git server; "" if it cannot be read."""
+
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         """The last lines that a slot printed."""
 

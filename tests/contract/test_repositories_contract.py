@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def test_a_note_is_there_until_it_is_forgotten(made):
     repositories.forget("shop", NOTE.push)
     repositories.forget("shop", NOTE.push)
     assert repositories.noted("shop") == ()
+
+
+def test_a_note_keeps_the_option_that_asks_not_to_deploy(made):
+    repositories, note = made
+    note(replace(NOTE, option="ci.skip"))
+    assert repositories.noted("shop") == (replace(NOTE, option="ci.skip"),)
+
+
+def test_a_commit_that_is_not_there_has_no_message(made):
+    repositories, _ = made
+    assert [repositories.message(name, NEW) for name in ("shop", "none")] == ["", ""]
 
 
 def test_a_note_alone_does_not_say_that_every_push_was_noted(made):

@@ -113,6 +113,7 @@ LOOKS = {
     "read",
     "tree",
     "follow",
+    "newest_of",
     "unsupported",
     "fits",
     "replicas",

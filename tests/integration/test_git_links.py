@@ -60,6 +60,13 @@ def test_an_empty_gitmodules_and_a_submodule_outside_the_context_are_no_reason(w
     assert "'vendor/other'" in world.source.unsupported("hello", world.here, commit, "vendor")
 
 
+def test_the_newest_of_some_commits_before_a_head_is_found(world):
+    first, second, third = (world.commit(text) for text in ("one", "two", "three [skip ci]"))
+    assert world.source.commit("hello", world.here, third).skip
+    for given, found in (({first, second}, second), ({first, "f" * 40}, first), (set(), "")):
+        assert world.source.newest_of("hello", world.here, third, frozenset(given)) == found
+
+
 def test_an_lfs_pointer_outside_the_context_is_no_reason(world):
     rules = b"*.psd filter=lfs diff=lfs merge=lfs -text\n"
     commit = world.commit(**{".gitattributes": rules, "design/x.psd": POINTER, "app/main": b"1"})

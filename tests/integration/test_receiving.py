@@ -90,6 +90,26 @@ def test_a_push_to_another_branch_says_what_to_push(service: Service) -> None:
     assert len(service.runs()) == runs
 
 
+def test_a_push_may_ask_not_to_be_deployed(service: Service, away: RemoteRepository) -> None:
+    clone = service.repository("hello")
+    service.push(web("seen"), "Seen")
+    for message, options in (("Docs [ci skip]", ()), ("Docs", ("-o", "ci.skip"))):
+        commit = clone.commit({"www/index.html": "skipped\n"}, message)
+        said = clone.git("push", *options, "pushlive", "main")
+        run = service.run()
+        assert (run["commit"], run["outcome"]) == (commit, "ignored")
+        assert f"{run['id']} ignored: {run['reason']}" in said
+        assert f"pushlive deploy hello --commit {commit[:7]}" in said
+    assert service.page() == "seen\n"
+    service.pushlive("deploy", "hello", "--commit", commit[:7])
+    assert service.page() == "skipped\n"
+    message = "Docs\n\nOnly these. [skip ci]"
+    status, answer = away.deliver(away.push(web("unseen"), message), head_commit={"message": message})
+    assert status == 202
+    run = service.run(answer["runs"][0])
+    assert (run["outcome"], run["reason"]) == ("ignored", "its commit message says [skip ci]")
+
+
 def test_an_old_commit_with_an_odd_time_zone_is_pushed(service: Service) -> None:
     """Histories that were imported once have such commits, and nobody can correct them."""
     clone = service.repository("hello")

@@ -79,6 +79,9 @@ class Operations:
     def adopt(self, by: Who) -> tuple[str, ...]:
         return adopt(self._world.jobs, by)
 
+    def message(self, repository: str, commit: str) -> str:
+        return self._world.hosted.message(repository, commit)
+
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return self._world.engine.logs(ref, lines)
 

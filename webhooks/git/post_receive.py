@@ -18,6 +18,7 @@ from pipeline.domain.run import Outcome, Push, Run
 from pipeline.errors import NotFound, PushliveError, StoreUnavailable, StoreUnknown
 from pipeline.lib import push_notes
 from pipeline.lib.push_notes import Update, updates
+from pipeline.lib.skipping import by_option
 from pipeline.lib.text import summary
 from webhooks import event_lines
 from webhooks.context import WebContext
@@ -39,6 +40,7 @@ class Report:
     push: str
     pusher: Actor
     updates: tuple[Update, ...]
+    skip: str  # why none of it is to be deployed
 
 
 def blueprint(web: WebContext) -> Blueprint:
@@ -58,7 +60,8 @@ def blueprint(web: WebContext) -> Blueprint:
         role, _, where = request.headers.get("X-Pushlive-Pusher", "").partition(" ")
         push = request.headers.get("X-Pushlive-Push", "")
         who, push = Actor(pusher, role, where, "git"), push if PUSH_ID.fullmatch(push) else uuid.uuid4().hex
-        notes, runs = _accept(web, Report(repository, push, who, updates(refs)))
+        skip = by_option(request.headers.get("X-Pushlive-Skip", ""))
+        notes, runs = _accept(web, Report(repository, push, who, updates(refs), skip))
         return Response(_progress(web, notes, runs), mimetype="text/plain")
 
     return internal
@@ -122,6 +125,7 @@ def _push(pipeline: str, report: Report, update: Update) -> Push:
         delivery=f"git:{report.push}",  # as the keeper calls it: one run, if both take it
         pusher=report.pusher.name,
         before=update.before if update.before.strip("0") else "",
+        skip=report.skip,
         received=time.time(),
     )
 

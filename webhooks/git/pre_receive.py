@@ -8,6 +8,7 @@ the pusher waits for it. ``pipeline/lib/push_notes.py`` says what a note looks l
 import os
 import sys
 
+SKIP = ("ci.skip", "skip-ci")  # as in pipeline/lib/skipping.py
 REFUSED = "Pushlive cannot note this push ({}), so nothing was pushed. Tell a maintainer, then push again.\n"
 
 
@@ -28,9 +29,20 @@ def note(path: str, text: bytes) -> None:
         os.close(opened)
 
 
+def skip_option(environ: "os._Environ[str]") -> str:
+    """The option of the push that asks not to deploy it, "" without one."""
+    count = environ.get("GIT_PUSH_OPTION_COUNT", "0")
+    given = [
+        environ.get(f"GIT_PUSH_OPTION_{n}", "")
+        for n in range(min(100, int(count) if count.isdecimal() else 0))
+    ]
+    return next((option for option in given if option in SKIP), "")
+
+
 def main() -> int:
     who = f"{os.environ.get('PUSHLIVE_ROLE', '')} {os.environ.get('REMOTE_ADDR', '')}"
-    head = f"{os.environ.get('REMOTE_USER', '')}\n{who}\n".encode()
+    option = f"option {skip}\n" if (skip := skip_option(os.environ)) else ""
+    head = f"{os.environ.get('REMOTE_USER', '')}\n{who}\n{option}".encode()
     try:
         note(os.environ["PUSHLIVE_NOTE"], head + sys.stdin.buffer.read())
     except OSError as error:

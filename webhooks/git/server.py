@@ -178,6 +178,7 @@ def _git_config(web: WebContext) -> dict[str, str]:
         | {
             "core.hooksPath": str(web.hooks),
             "http.receivepack": "true",
+            "receive.advertisePushOptions": "true",
             "receive.maxInputSize": str(web.settings.push_limit),
             "receive.denyCurrentBranch": "ignore",
         }

@@ -31,6 +31,7 @@ class Pushed:
     forced: bool = False
     pusher: str = ""
     message: str = ""
+    skip: str = ""  # why it asks not to be deployed
 
 
 @dataclass(frozen=True)

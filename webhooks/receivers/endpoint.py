@@ -144,4 +144,5 @@ def _push(provider: str, pipeline: str, parsed: Pushed) -> Push:
         before=parsed.before,
         forced=parsed.forced,
         received=time.time(),
+        skip=parsed.skip,
     )

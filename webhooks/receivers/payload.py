@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.lib.skipping import by_message
 from pipeline.lib.text import summary
 from webhooks.receivers.contract import Headers, Malformed, Pushed
 
@@ -69,4 +70,5 @@ def pushed(payload: Mapping[str, Any], delivery_id: str, pusher: str) -> Pushed:
         forced=flag(payload, "forced"),
         pusher=summary(pusher, 100),
         message=summary(text(head, "message").partition("\n")[0], 200),
+        skip=by_message(text(head, "message")),
     )

@@ -22,6 +22,10 @@ class FakeRepositories:
         found = self._source.repositories.get(repository)
         return dict(found.heads) if found else {}
 
+    def message(self, repository: str, commit: str) -> str:
+        found = self._source.repositories.get(repository)
+        return found.commits[commit][0].message if found and commit in found.commits else ""
+
     def noted(self, repository: str) -> tuple[Note, ...]:
         return tuple(self.notes.get(repository, {}).values())
 

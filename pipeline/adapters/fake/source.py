@@ -14,6 +14,7 @@ from typing import IO
 from pipeline.adapters.fake.script import Script
 from pipeline.config.models import Source as SourceConfig
 from pipeline.errors import NotFound, RequestError
+from pipeline.lib import skipping
 from pipeline.ports.clock import Watch
 from pipeline.ports.source import Commit
 
@@ -39,7 +40,10 @@ class FakeSource(Script):
         repository = self.repositories.setdefault(key, _Repository())
         text = f"{len(repository.commits)} {message} {sorted(files.items())}"
         commit = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        repository.commits[commit] = (Commit(commit, message, "A. Developer"), files)
+        repository.commits[commit] = (
+            Commit(commit, message, "A. Developer", skipping.by_message(message)),
+            files,
+        )
         repository.heads[branch] = commit
         return commit
 
@@ -57,6 +61,12 @@ class FakeSource(Script):
             if len(found) > 1:
                 raise RequestError(f"{len(found)} commits have ids that begin with {commit}.")
             return self._find(key, found[0] if found else commit)[0]
+
+    def newest_of(self, key: str, source: SourceConfig, head: str, commits: frozenset[str]) -> str:
+        with self.call("newest_of", key, source, head):
+            known = list(self.repositories[key].commits)
+            before = known[: known.index(head) + 1]
+            return next((commit for commit in reversed(before) if commit in commits), "")
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         with self.call("keep", key, source, commit, name):

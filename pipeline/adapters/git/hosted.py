@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.adapters.git.commit_ids import whole
+from pipeline.adapters.git.process import GitRefused, run_git
 from pipeline.adapters.git.source import heads
-from pipeline.errors import EngineFailed
+from pipeline.errors import EngineFailed, NotFound
 from pipeline.lib import push_notes
 from pipeline.lib.push_notes import FOLDER, Note
 
@@ -25,6 +27,19 @@ class HostedRepositories:
         """See ``ports.Repositories``."""
         path = self._path(repository)
         return heads(path) if path.exists() else {}
+
+    def message(self, repository: str, commit: str) -> str:
+        """See ``ports.Repositories``."""
+        path, form = self._path(repository), "--format=%B"
+        if not path.exists():
+            return ""
+        try:
+            out = run_git(
+                path, "log", "-1", form, "--end-of-options", whole(commit), "--", doing=f"Reading {path.name}"
+            )
+        except (GitRefused, NotFound):
+            return ""
+        return out.decode("utf-8", "replace")
 
     def noted(self, repository: str) -> tuple[Note, ...]:
         """See ``ports.Repositories``. Raises EngineFailed."""

@@ -21,6 +21,7 @@ from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config.models import Source as SourceConfig
 from pipeline.config.models import safe_path
 from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
@@ -28,6 +29,7 @@ from pipeline.ports.source import Commit
 
 _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters
+_HISTORY = 10_000  # commits that are looked through
 _REST = 1 << 16  # bytes: more than the padding at the end of a tar stream
 _POINTER_LIMIT = 1024  # bytes: a Git LFS pointer is smaller
 _RULES_LIMIT = 64 << 10  # bytes of a .gitattributes that is read
@@ -105,7 +107,22 @@ class GitSource:
             "",
         ][:2]
         subject = message.lstrip("\n").partition("\n")[0]
-        return Commit(id_, summary(subject, _MESSAGE_LIMIT), summary(author, _MESSAGE_LIMIT))
+        skip = skipping.by_message(message)
+        return Commit(id_, summary(subject, _MESSAGE_LIMIT), summary(author, _MESSAGE_LIMIT), skip)
+
+    def newest_of(self, key: str, source: SourceConfig, head: str, commits: frozenset[str]) -> str:
+        """See ``ports.Source``."""
+        path = self._path(key, source)
+        listed = self._git(
+            path,
+            "rev-list",
+            "--topo-order",
+            f"--max-count={_HISTORY}",
+            "--end-of-options",
+            commit_ids.whole(head),
+            "--",
+        ).split()
+        return next((commit for commit in listed if commit in commits), "")
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """See ``ports.Source``."""
