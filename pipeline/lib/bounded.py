@@ -18,18 +18,24 @@ class Late(Exception):
 
 
 class TooManyLeft(Exception):
-    """LIMIT calls were left behind and have not returned yet, so no other is made."""
+    """Too many calls were left behind and have not returned yet, so no other is made."""
 
 
 def bounded(
-    call: Callable[[], T], seconds: float, check: Callable[[], None] = lambda: None, *, name: str
+    call: Callable[[], T],
+    seconds: float,
+    check: Callable[[], None] = lambda: None,
+    *,
+    name: str,
+    most: int = LIMIT,
 ) -> T:
-    """What ``call`` returns or raises. It runs in a daemon thread called ``name``.
+    """What ``call`` returns or raises. It runs in a daemon thread called ``name``. Raises TooManyLeft while ``most``
+    calls of that name are left behind.
 
     ``check`` is called every POLL seconds meanwhile. What it raises is raised at once, and Late after ``seconds``: then
     the call is left behind, and nobody learns how it ends. So it must not change anything that others rely on.
     """
-    if left_behind() >= LIMIT:
+    if left_behind() >= LIMIT or left_behind(name) >= most:
         raise TooManyLeft
     worker = _Call(call, name)
     end = time.monotonic() + seconds
@@ -45,9 +51,10 @@ def bounded(
     return worker.result()
 
 
-def left_behind() -> int:
-    """How many calls of this process were left behind and have not returned yet."""
-    return sum(isinstance(one, _Call) and one.left for one in threading.enumerate())
+def left_behind(name: str = "") -> int:
+    """How many calls of this process were left behind and have not returned yet; only those of that name, or all."""
+    calls = (one for one in threading.enumerate() if isinstance(one, _Call) and one.left)
+    return sum(name in ("", one.name) for one in calls)
 
 
 class _Call(threading.Thread, Generic[T]):

@@ -39,6 +39,7 @@ from pipeline.store.origin import Beside
 
 if TYPE_CHECKING:
     from pipeline.adapters.buildkit.builder import DockerBuilder
+    from pipeline.adapters.kubernetes.api.credentials import CredentialPlugins
     from pipeline.adapters.kubernetes.api.kube_api import KubeApi
     from pipeline.adapters.router import EngineRouter
 
@@ -142,7 +143,15 @@ def _kube_api(context: str, namespace: str) -> KubeApi:
     from pipeline.adapters.kubernetes.api.client import connect
     from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 
-    return KubeApi(lambda: connect(context, namespace))
+    return KubeApi(lambda: connect(context, namespace, _credential_plugins()))
+
+
+@cache
+def _credential_plugins() -> CredentialPlugins:
+    """One for this process: what a program printed serves every namespace."""
+    from pipeline.adapters.kubernetes.api.credentials import CredentialPlugins
+
+    return CredentialPlugins()
 
 
 def inspection(settings: Settings) -> Inspection:

@@ -13,13 +13,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pipeline.adapters.kubernetes.api import credentials
 from pipeline.adapters.kubernetes.api.client import Refused, connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.names import environment_labels, selector, slot_labels
 from pipeline.domain.events import Event
-from pipeline.errors import EngineFailed, PushliveError, TryAgain
+from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
+from pipeline.lib.retry import Backoff
 from pipeline.ports.clock import SystemClock
 from tests.cluster.test_kube_failures import HTTPD, shell
 from tests.support.clusterbench import ClusterBench, kubectl, make
@@ -209,13 +211,53 @@ def test_a_tcp_check_that_is_refused_or_cut_raises_try_again(bench: ClusterBench
         bench.probe.tcp(replica.reach, 8080, 5)
 
 
-def changed(tmp_path: Path, change: Callable[[dict[str, dict[str, str]]], None]) -> Path:
-    """The kubeconfig, with its cluster and user changed."""
+def changed(tmp_path: Path, change: Callable[[dict[str, dict[str, str]]], None], context: str = "") -> Path:
+    """The kubeconfig, with its cluster and user changed; ``context``: another name for all of its parts."""
     document = own_config()
+    if context:
+        [one], [cluster], [user] = (document[part] for part in ("contexts", "clusters", "users"))
+        one["name"] = cluster["name"] = user["name"] = context
+        one["context"] = {"cluster": context, "user": context}
     change({"cluster": document["clusters"][0]["cluster"], "user": document["users"][0]["user"]})
     path = tmp_path / "changed"
     path.write_text(json.dumps(document))
     return path
+
+
+def test_a_program_for_credentials_that_hangs_or_fails_is_tried_again_and_disturbs_no_other_cluster(
+    kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def program(parts: dict[str, dict[str, str]]) -> None:
+        user = parts["user"]
+        names = {f"client{kind}Data": f"client-{kind.lower()}-data" for kind in ("Certificate", "Key")}
+        keys = {key: base64.b64decode(user[name]).decode() for key, name in names.items() if name in user}
+        keys = {"token": user["token"]} if "token" in user else keys
+        version = "client.authentication.k8s.io/v1"
+        printed = {"apiVersion": version, "kind": "ExecCredential", "status": keys}
+        (tmp_path / "printed").write_text(json.dumps(printed))
+        script = f"echo run >>{tmp_path}/runs; . {tmp_path}/first; cat {tmp_path}/printed"
+        user.clear()
+        user["exec"] = {"apiVersion": version, "command": "sh", "args": ["-c", script]}  # type: ignore[assignment]
+
+    monkeypatch.setattr(credentials, "EXEC_WITHIN", 1.0)
+    monkeypatch.setattr(credentials, "REMEMBERED", Backoff(0.0))
+    path = changed(tmp_path, program, "by-program")
+    monkeypatch.setenv("KUBECONFIG", f"{kubeconfig}:{path}")
+    plugins = credentials.CredentialPlugins()
+    api, other = (
+        KubeApi(lambda: connect("by-program", "default", plugins)),
+        KubeApi(lambda: connect("", "default")),
+    )
+    for does, said in (("sleep 600", "did not end within 1 s"), ("exit 1", "exit code 1")):
+        (tmp_path / "first").write_text(does)
+        with pytest.raises(EngineAway, match=said):
+            api.find("Service", {})
+        assert other.find("Service", {})
+    (tmp_path / "first").write_text("")
+    assert api.find("Service", {}) == other.find("Service", {}), "not as system:anonymous"
+    before = (tmp_path / "runs").read_text()
+    assert KubeApi(lambda: connect("by-program", "default", plugins)).find("Service", {})
+    assert (tmp_path / "runs").read_text() == before
 
 
 def test_an_invalid_token_is_an_engine_error(

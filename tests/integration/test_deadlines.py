@@ -24,7 +24,7 @@ from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.haproxy import control
 from pipeline.adapters.http.post import HttpPost
-from pipeline.adapters.kubernetes.api import connection, kube_api
+from pipeline.adapters.kubernetes.api import connection, credentials, kube_api
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.port_forward import check_port
@@ -174,12 +174,12 @@ def test_fault_52_a_port_of_a_pod_is_not_waited_for(config: Path) -> None:
 def test_fault_52_a_program_for_credentials_that_hangs_is_not_waited_for(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "CREDENTIALS_WITHIN", BRIEF)
+    monkeypatch.setattr(credentials, "EXEC_WITHIN", BRIEF)
     document = json.loads(kubeconfig(config, "http://127.0.0.1:9").read_text())
     helper = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["3"]}
     document["users"][0]["user"] = {"exec": {**helper, "interactiveMode": "Never"}}
     config.write_text(json.dumps(document))
-    with pytest.raises(EngineAway, match="credentials for the Kubernetes cluster were not there"):
+    with pytest.raises(EngineAway, match="program for the cluster's credentials did not end within"):
         KubeApi(lambda: connect("", "")).find("Pod", {})
     until(lambda: left_behind() == 0)
 

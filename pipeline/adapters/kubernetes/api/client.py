@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from kubernetes.config.config_exception import ConfigException
 from yaml import YAMLError
 
 from pipeline.adapters.deadline_connections import keep_pools_to_deadline
+from pipeline.adapters.kubernetes.api.credentials import CredentialPlugins
+from pipeline.adapters.kubernetes.api.kubeconfig import Kubeconfig
 from pipeline.errors import ConfigError, EngineAway, EngineFailed, PushliveError, TryAgain
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -32,13 +34,19 @@ PERMISSIONS_ADVICE = (
 )
 
 
+def _nothing() -> None:
+    """What is read again can only be read from the kubeconfig."""
+
+
 @dataclass(frozen=True)
 class Cluster:
-    """A client for one API server. ``inside``: this process runs in a pod of that cluster."""
+    """A client for one API server. ``inside``: this process runs in a pod of that cluster; ``refused``: called if the
+    API server does not accept the credentials, before they are read again."""
 
     client: ApiClient
     namespace: str
     inside: bool
+    refused: Callable[[], None] = _nothing
 
 
 class Refused(EngineFailed):
@@ -60,18 +68,24 @@ class Refused(EngineFailed):
         self.said, self.object_name = said, object_name
 
 
-def connect(context: str, namespace: str) -> Cluster:
+def connect(context: str, namespace: str, plugins: CredentialPlugins | None = None) -> Cluster:
     """The cluster of a kubeconfig context: "" for the current one, or the cluster that this process runs in if there is
-    no kubeconfig. ``namespace``: "" for the context's own. Raises ConfigError if the kubeconfig or the context cannot
-    be used. Makes no request."""
+    no kubeconfig. ``namespace``: "" for the context's own; ``plugins``: programs whose credentials are used again.
+    Raises ConfigError if the kubeconfig or the context cannot be used, EngineAway if a program for credentials fails.
+    Makes no request."""
     found = Configuration()
     found.connection_pool_maxsize = _CONNECTIONS
     found.retries = False
     path = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     exists = any(Path(part).exists() for part in path.split(os.pathsep))
     inside = not context and not exists and "KUBERNETES_SERVICE_HOST" in os.environ
+    refused = _nothing
     try:
-        default = _load_service_account(found) if inside else _load_kubeconfig(found, path, context)
+        if inside:
+            default = _load_service_account(found)
+        else:
+            loader = Kubeconfig(path, context, plugins or CredentialPlugins())
+            default, refused = loader.load(found), loader.refused
         address = urlsplit(str(found.host))
         if address.scheme not in ("http", "https") or not address.hostname or address.port == 0:
             raise ConfigException(f"its server {found.host!r} is not a URL")
@@ -80,15 +94,7 @@ def connect(context: str, namespace: str) -> Cluster:
         raise _cannot_connect(error, source, context) from error
     client = ApiClient(found)
     keep_pools_to_deadline(client.rest_client.pool_manager)
-    return Cluster(client, namespace or default or "default", inside)
-
-
-def _load_kubeconfig(found: Configuration, path: str, context: str) -> str:
-    """Fills in the configuration; returns the context's namespace."""
-    kube_config.load_kube_config(path, context or None, found)  # type: ignore[no-untyped-call]
-    contexts, current = kube_config.list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
-    chosen = next((one for one in contexts if one["name"] == context), current)
-    return str(chosen["context"].get("namespace") or "")
+    return Cluster(client, namespace or default or "default", inside, refused)
 
 
 def _load_service_account(found: Configuration) -> str:

@@ -52,13 +52,14 @@ class Connection:
         return known
 
     def _in_time(self, call: Callable[[], T]) -> T:
-        """A kubeconfig may name a program that prints the credentials, and the client waits for it without a limit."""
+        """A kubeconfig may name a server that issues the credentials (`auth-provider`), and the client waits for it
+        without a limit. While it does, this connection asks no second time: others keep their share of calls."""
         try:
-            return bounded(call, CREDENTIALS_WITHIN, name="Kubernetes credentials")
+            return bounded(call, CREDENTIALS_WITHIN, name=f"Kubernetes credentials {id(self)}", most=1)
         except (Late, TooManyLeft):
             raise EngineAway(
                 f"The credentials for the Kubernetes cluster were not there within {CREDENTIALS_WITHIN:g} s.",
-                advice="Run the command under `exec` in the kubeconfig by hand, and see why it does not end.",
+                advice="See whether `kubectl version` with the same kubeconfig ends, as the service's user.",
             ) from None
 
     @property
@@ -151,13 +152,15 @@ class Connection:
         try:
             # The limits of urllib3 start again with each byte, ours does not. Of a stream, the head is limited.
             with within(timeout):
-                answer = self._exchange(method, path, doing, headers, body, limits, whole)
+                cluster = self.cluster
+                answer = self._exchange(cluster, method, path, doing, headers, body, limits, whole)
                 if answer.status != UNAUTHORIZED:
                     return answer
                 answer.close()
+            cluster.refused()
             self._forget_cluster()
             with within(timeout):
-                return self._exchange(method, path, doing, headers, body, limits, whole)
+                return self._exchange(self.cluster, method, path, doing, headers, body, limits, whole)
         except TryAgain:
             self._last_away = time.monotonic()
             self._forget_cluster()
@@ -169,6 +172,7 @@ class Connection:
 
     def _exchange(
         self,
+        cluster: Cluster,
         method: str,
         path: str,
         doing: str,
@@ -177,7 +181,7 @@ class Connection:
         limits: Timeout,
         whole: bool,
     ) -> BaseHTTPResponse:
-        client = self.cluster.client
+        client = cluster.client
         host = str(client.configuration.host)
         with translate(doing, host):
             sent = {"Accept": "application/json", "User-Agent": "pushlive", **headers}
