@@ -22,7 +22,8 @@ from tests.support.ports import free_subnet
 from tests.support.waiting import until
 
 TRUSTED, ANYONE = "127.0.0.2", "127.0.0.1"  # where a visitor's connection comes from
-# Answers with the head of the request; after some seconds, or as a stream with a pause of some seconds.
+# Answers with the head of the request, after some seconds; or with a stream that pauses for some seconds, or with a
+# header of some size.
 ECHO = r"""#!/bin/sh
 head=
 while IFS= read -r line; do
@@ -36,6 +37,11 @@ path=${path%% *}
 type=text/plain
 case $path in
     /slow/*) sleep "${path##*/}" ;;
+    /head/*)
+        printf 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Long: '
+        head -c "${path##*/}" /dev/zero | tr '\0' a
+        printf '\r\n\r\n'
+        exit ;;
     /pause/*|/events/*)
         [ "${path%/*}" = /pause ] || type=text/event-stream
         printf 'HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n' "$type"
@@ -46,6 +52,8 @@ esac
 printf 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' "${#head}" "$head"
 """
 LIMIT = 2.0  # seconds that the application may send nothing
+HEADER = 64 << 10  # bytes
+BEYOND = 80 << 10  # bytes
 OVER = 3  # seconds: more than that
 START = 'printf %s "$1" >/tmp/app; chmod +x /tmp/app; exec nc -ll -p 8080 -e /tmp/app'
 COMMAND = ("sh", "-c", START, "start", ECHO)
@@ -194,3 +202,31 @@ def test_a_timeout_survives_a_restart_of_the_proxy_and_is_changed_while_it_runs(
     bench.engine.expose(bench.spec(command=COMMAND, timeout=LIMIT))
     container.reload()
     assert container.attrs["State"]["StartedAt"] == started
+
+
+def test_headers_of_64_kib_pass_in_both_directions(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http.client, "_MAXLINE", 1 << 20)
+    cookie = "a" * HEADER
+    assert arrives(behind, ANYONE, ("Cookie", cookie))["cookie"] == [cookie]
+    connection = http.client.HTTPConnection("127.0.0.1", behind[1].port_range[0], timeout=20)
+    with closing(connection):
+        connection.request("GET", f"/head/{HEADER}")
+        assert connection.getresponse().headers["X-Long"] == cookie
+
+
+def test_a_larger_header_is_refused_with_a_page_that_says_what_was_too_large(behind: Behind) -> None:
+    status, text, _ = get(behind, "/", Cookie="a" * BEYOND)
+    assert (status, b"of headers, %d of them cookies. The proxy passes on at most" % BEYOND in text) == (
+        431,
+        True,
+    )
+    status, text, _ = get(behind, f"/{'a' * BEYOND}")
+    assert (status, b"the address of the request is longer" in text) == (414, True)
+    status, text, _ = get(behind, f"/head/{BEYOND}")
+    size = int(text.partition(b"502: the application answered with ")[2].split()[0])
+    assert (status, BEYOND < size < BEYOND + 200) == (502, True)
+    status, text, _ = get(behind, f"/head/{3 * BEYOND}")
+    assert (status, b"or its headers are far larger than the 68 KiB that the proxy passes on" in text) == (
+        502,
+        True,
+    )

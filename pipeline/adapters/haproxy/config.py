@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
-from pipeline.adapters.haproxy import timeouts
+from pipeline.adapters.haproxy import sizes, timeouts
 from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
+from pipeline.adapters.haproxy.texts import TEXTS
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
 
@@ -127,7 +128,7 @@ def _rules(
 ) -> str:
     backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
     head = _head(drop, control, structure)
-    parts = [head, _frontends(settings, state.token, drop), _NONE.format(**_TEXTS), timeouts.TABLE, *backends]
+    parts = [head, _frontends(settings, state.token, drop), _NONE.format(**TEXTS), timeouts.TABLE, *backends]
     return "\n".join(parts) + "\n"
 
 
@@ -135,7 +136,9 @@ def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
     identity = f"    uid {drop[0]}\n    gid {drop[1]}\n" if drop else ""
     more = f"    stats socket {control} level admin\n" if control else ""
     identity = f"{_STRUCTURE}{structure}\n{identity}"
-    return _HEAD.format(identity=identity, owner=_owner(drop), more=more, checks=CHECKS, **_TEXTS)
+    return _HEAD.format(
+        identity=identity, owner=_owner(drop), more=more, checks=CHECKS, buffer=sizes.BUFFER, **TEXTS
+    )
 
 
 def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> str:
@@ -149,7 +152,7 @@ def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> 
         binds="\n    ".join(binds),
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
-        inside=_INSIDE.format(token=token, forwarded=told, slot=_SLOT, **_TEXTS).strip(),
+        inside=_INSIDE.format(token=token, forwarded=told, sizes=sizes.RULES, slot=_SLOT, **TEXTS).strip(),
         forwarded=told,
         slot=_SLOT,
         owner=_owner(drop),
@@ -178,18 +181,6 @@ def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
 
 _STRUCTURE = "    description structure-"
 
-# What people get instead of an application's answer.
-_TEXTS = {
-    "text": 'content-type "text/plain; charset=utf-8"',
-    "later": "hdr Retry-After 5",
-    "broken": "502: the application broke off its answer. Its log says why: pushlive logs",
-    "silent": "503: the application does not answer on any of its containers. See: pushlive status",
-    "slow": "504: the application sent nothing for %[var(txn.timeout),div(1000)] s, its `timeout` in pipelines.yaml.",
-    "unknown": "404: no environment is served under this name. The names are listed by: pushlive status",
-    "empty": "503: %[var(txn.name)] has no release yet, or its traffic was taken off. See: pushlive status",
-    "nowhere": "404: name a slot in the header X-Pushlive-Slot, for example e3-green",
-}
-
 _HEAD = """\
 # Written by Pushlive with every change. Do not edit: it is read only when the proxy starts.
 global
@@ -198,6 +189,7 @@ global
     log stdout format raw daemon notice
     stats socket /proxy/admin.sock mode 600{owner} level admin
 {more}    stats timeout 30s
+    tune.bufsize {buffer}
     tune.ssl.default-dh-param 2048
     ssl-default-bind-options ssl-min-ver TLSv1.2
 
@@ -234,6 +226,7 @@ _INSIDE = """
     {forwarded}
     http-request set-var(txn.name) var(txn.env),map(/proxy/names.map)
     http-request return status 404 {text} string "{unknown}\\n" unless {{ var(txn.name) -m found }}
+    {sizes}
     # The proxy must not repeat a request that may have had an effect.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
     http-response del-header X-Pushlive- -m beg
