@@ -102,12 +102,13 @@ class Replica:
 @dataclass(frozen=True)
 class ReplicaHealth:
     """What the checks on the way of the traffic found of one replica. ``since``: seconds since the epoch; ``said``: why
-    it is unhealthy, for people."""
+    it is unhealthy, for people; ``tried``: it gets requests all the same if no replica is healthy."""
 
     name: str  # as in ``Replica``
     healthy: bool
     since: float
     said: str = ""
+    tried: bool = False
 
 
 @dataclass(frozen=True)

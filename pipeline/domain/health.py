@@ -25,12 +25,14 @@ NEW = 60.0  # seconds for which the engine's counters of a slot are its own: it 
 @dataclass(frozen=True)
 class Seen:
     """One replica at one look. ``serves``: it runs, and the proxy sends it requests; ``said``: why it does not, or how
-    it ended last; ``restarts``: how often the engine has started it again, since it was created."""
+    it ended last; ``restarts``: how often the engine has started it again, since it was created; ``tried``: it runs,
+    and gets requests if no replica serves."""
 
     name: str
     serves: bool
     said: str = ""
     restarts: int = 0
+    tried: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Health:
     """A slot, as the keeper last saw it; ``release`` and ``run``: those of the slot's record that it is about.
 
     ``down_since``: 0 while it is up; ``bad_since`` and ``good_since``: since when every look has found it so, 0 if the
-    last one did not; ``downs``: how often it went down in short succession; ``said``: what is wrong, without times.
+    last one did not; ``downs``: how often it went down in short succession; ``said``: what is wrong, without times;
+    ``out``: the replicas that do not serve, with since when; ``tried``: they get requests all the same.
     """
 
     release: int
@@ -62,6 +65,8 @@ class Health:
     downs: int = 0
     up_since: float = 0.0  # after it was down
     series: dict[str, Restarts] = field(default_factory=dict)
+    out: dict[str, float] = field(default_factory=dict)
+    tried: bool = False
 
     @property
     def down(self) -> bool:
@@ -98,11 +103,14 @@ class Health:
         if self.restarts:
             often = "once" if self.restarts == 1 else f"{self.restarts} times"
             said.append(f"restarted {often} since {show_time(self.restarts_since)}")
+        elif said and self.out and not self.down:
+            said.append(f"since {show_time(min(self.out.values()))}")
         what = "; ".join(said)
         if not self.down:
             return f"r{self.release}: {what}" if what else ""
         again = " It serves at the moment." if self.serving else ""
-        return f"r{self.release} is down since {show_time(self.down_since)}: {what}.{again}"
+        tried = " Requests are tried there all the same." if self.tried else ""
+        return f"r{self.release} is down since {show_time(self.down_since)}: {what}.{again}{tried}"
 
     @property
     def poor(self) -> bool:
@@ -120,8 +128,10 @@ def looked(
     old = Health(release, run) if fresh or before is None else before
     series = {one.name: _series(old, one, fresh and now - since >= NEW, now) for one in found}
     serving = sum(one.serves for one in found)
-    health = replace(old, serving=serving, replicas=max(len(found), 1), series=series, said=_said(found, old))
-    return _judged(health, now)
+    out = {one.name: old.out.get(one.name, now) for one in found if not one.serves}
+    tried = not serving and any(one.tried for one in found)
+    health = replace(old, serving=serving, replicas=max(len(found), 1), said=_said(found, old), out=out)
+    return _judged(replace(health, series=series, tried=tried), now)
 
 
 def _series(old: Health, one: Seen, unknown: bool, now: float) -> Restarts:
@@ -187,4 +197,5 @@ def moved(health: Health, seconds: float) -> Health:
         name: replace(one, since=one.since + seconds, last=one.last + seconds) if one.count else one
         for name, one in health.series.items()
     }
-    return replace(health, **changed, series=series)
+    out = {name: since + seconds for name, since in health.out.items()}
+    return replace(health, **changed, series=series, out=out)

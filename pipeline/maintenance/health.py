@@ -5,7 +5,7 @@ It only looks and records, and has those told who want to know: what to do is fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pipeline.deploy.services import Services
 from pipeline.domain import outages
@@ -66,6 +66,7 @@ class WatchHealth(Job):
             if changed != found:
                 tx.put_environment(changed)
                 said.extend(_told(tx, found, changed, now))
+                said.extend(_rotation(found, changed, same.get(changed.active or "", ())))
 
         self._store.transact(environment.pipeline, act)
         return said
@@ -101,10 +102,23 @@ def _told(tx: Transaction, before: Environment, after: Environment, now: float) 
         yield f"{after.id} is up again with r{after.serving}"
 
 
+def _rotation(before: Environment, after: Environment, seen: Iterable[Seen]) -> Iterator[str]:
+    """Which replicas of the slot that serves are out of rotation now, and which are back."""
+    old, new = outages.serving_health(before), outages.serving_health(after)
+    if old is None or new is None or (old.release, old.run) != (new.release, new.run) or old.down:
+        return
+    for one in seen:
+        if one.name in new.out and one.name not in old.out:
+            yield f"{after.id}: {one.said}; it is out of rotation"
+        if one.name in old.out and one.name not in new.out:
+            yield f"{after.id}: {one.name} is back in rotation"
+
+
 def _seen(replica: Replica, checked: ReplicaHealth | None, mask: Mask) -> Seen:
     """``checked``: what the proxy's checks found, None if they know nothing of it."""
     serves = replica.state == "running" and (checked is None or checked.healthy)
-    return Seen(replica.name, serves, _why(replica, checked, serves, mask), replica.restarts)
+    tried = bool(checked and checked.tried and replica.state == "running")
+    return Seen(replica.name, serves, _why(replica, checked, serves, mask), replica.restarts, tried)
 
 
 def _why(replica: Replica, checked: ReplicaHealth | None, serves: bool, mask: Mask) -> str:

@@ -40,7 +40,7 @@ class Traffic(Protocol):
 
     def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
         """What the checks found of each replica that was exposed, in order; () if none was. An unhealthy one gets no
-        requests. If all are unhealthy, Docker's proxy tries them all the same, a cluster does not. Read-only."""
+        requests, unless all are and it is ``tried``. Read-only."""
 
     def open_sessions(self, ref: SlotRef) -> int:
         """How many requests or connections the slot still serves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,9 @@ pipelines:
   hello:
     service: {{memory: 32MiB, stop: 1s}}
     environments: {{live: }}
+  pair:
+    service: {{memory: 32MiB, stop: 1s, health: /healthz, replicas: 2}}
+    environments: {{live: }}
 """
 # It serves until a file appears; then it exits a second after each start.
 LOOPS = (
@@ -33,8 +37,8 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
         yield one
 
 
-def health(service: Service) -> dict[str, object]:
-    found: dict[str, object] = service.environments()["live"]["health"]
+def health(service: Service, name: str = "hello") -> dict[str, Any]:
+    found: dict[str, Any] = service.environments(name)["live"]["health"]
     return found
 
 
@@ -87,3 +91,33 @@ def test_a_warm_release_that_stopped_working_is_not_ready_for_a_revert(
     assert "not ready: r1 is warm, but does not work (" in service.pushlive("status").out
     assert health(service)["state"] == "up"
     assert "✓ hello/live" in service.pushlive("doctor").out
+
+
+def test_fault_57_a_replica_that_never_answers_is_shown_and_so_is_an_application_that_hangs(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    service.push(web(**{"www/healthz": "ok"}), "Two replicas", name="pair")
+    until(lambda: (health(service, "pair") or {}).get("state") == "up", 30)
+    names = [one["Name"][1:] for one in service.containers("pair")]
+
+    def signal(name: str, word: str) -> None:
+        assert (
+            docker_client.containers.get(name)
+            .exec_run(["sh", "-c", f"kill -{word} $(pidof httpd)"])
+            .exit_code
+            == 0
+        )
+
+    signal(names[0], "STOP")
+    until(lambda: health(service, "pair")["state"] == "degraded", 40)
+    status, found = service.pushlive("status").out, f"{names[0]}: GET /healthz got no answer within 5 s"
+    assert f"! live: r1: only 1 of 2 replicas serves; {found}; since " in status
+    assert found in service.pushlive("doctor", code=1).out
+    assert {service.page(name="pair") for _ in range(32)} == {"version 1\n"}
+    signal(names[1], "STOP")
+    until(lambda: health(service, "pair")["state"] == "down", 60)
+    assert health(service, "pair")["text"].endswith("within 5 s. Requests are tried there all the same.")
+    for name in names:
+        signal(name, "CONT")
+    until(lambda: health(service, "pair")["serving"] == 2, 40)
+    assert service.page(name="pair") == "version 1\n"

@@ -9,6 +9,7 @@ import pytest
 from pipeline.adapters.fake import FakePost
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import EngineAway
+from pipeline.lib.units import show_time
 from pipeline.notify.delivery import Delivery
 from webhooks.api.exposition import exposition
 
@@ -107,18 +108,26 @@ def test_another_release_that_serves_ends_it_at_once(world):
 
 def test_an_application_whose_checks_fail_is_down_with_what_they_found(world):
     for number in (1, 2):
-        world.engine.sicken(slot(world), number, "it accepts connections, but does not answer in time")
+        world.engine.sicken(slot(world), number, "GET / got no answer within 5 s")
     assert watch(world, times=3) == [
-        "hello/live is down: r2, live-1: it accepts connections, but does not answer in time"
+        "hello/live: live-1: GET / got no answer within 5 s; it is out of rotation",
+        "hello/live: live-2: GET / got no answer within 5 s; it is out of rotation",
+        "hello/live is down: r2, live-1: GET / got no answer within 5 s",
     ]
+    assert live(world)["health"]["text"].endswith("within 5 s. Requests are tried there all the same.")
 
 
 def test_one_replica_of_two_that_fails_is_shown_and_not_told(world):
     world.engine.sicken(slot(world), 2, "it refuses connections")
-    assert watch(world, times=5) == []
+    since = show_time(world.clock.now() + 5)
+    assert watch(world, times=5) == ["hello/live: live-2: it refuses connections; it is out of rotation"]
     health = live(world)["health"]
     assert (health["state"], health["serving"], health["replicas"]) == ("degraded", 1, 2)
-    assert "only 1 of 2 replicas serves; live-2: it refuses connections" in health["text"]
+    assert f"only 1 of 2 replicas serves; live-2: it refuses connections; since {since}" in health["text"]
+    assert messages(world) == []
+    world.engine.sicken(slot(world), 2, "")
+    assert watch(world) == ["hello/live: live-2 is back in rotation"]
+    assert live(world)["health"]["text"] == ""
 
 
 def test_a_warm_slot_that_fails_is_not_ready_for_a_revert(world):

@@ -66,7 +66,7 @@ class DockerTraffic(EngineBase):
             self._clock.now(),
         )
         return tuple(
-            ReplicaHealth(name, one.healthy, now - one.seconds, one.said)
+            ReplicaHealth(name, one.healthy, now - one.seconds, one.said, tried=True)
             for number, name in enumerate(self._bodies(spec), 1)
             if (one := found.get(number))
         )

@@ -56,7 +56,7 @@ class FakeTraffic(EngineState):
             said = {
                 name: current.sick.get(name, "") for name in (one.name for one in self._replicas(spec.ref))
             }
-            return tuple(ReplicaHealth(name, not why, 0.0, why) for name, why in said.items())
+            return tuple(ReplicaHealth(name, not why, 0.0, why, tried=True) for name, why in said.items())
 
     def open_sessions(self, ref: SlotRef) -> int:
         with self.call("open_sessions", ref):
