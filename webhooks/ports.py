@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from pipeline.domain.audit_chain import Actor, Entry, Report
-from pipeline.domain.events import Event
+from pipeline.domain.events import Event, Said
 from pipeline.domain.measurements import Measurements
 from pipeline.domain.run import Push, Run
 from pipeline.lib.secret import Secret
@@ -163,7 +163,7 @@ class ServicePort(Protocol):
 
     def doctor(self) -> list[dict[str, Any]]: ...
 
-    def gc(self, by: Actor) -> tuple[str, ...]: ...
+    def gc(self, by: Actor) -> tuple[Said, ...]: ...
 
     def adopt(self, by: Actor) -> tuple[str, ...]:
         """Takes up what runs into a store that was lost; what was done, and what is lost."""

@@ -55,4 +55,6 @@ def check_lines(checks: list[dict[str, Any]], paint: Paint) -> list[str]:
 
 @command("remove images and environments that are no longer needed", JSON)
 def gc(context: Context) -> int:
-    return context.tell(context.ask("POST", "/api/gc"), "Nothing to remove.")
+    answer = context.ask("POST", "/api/gc")
+    context.tell(answer, "Nothing to remove.")
+    return FAILED if answer.get("left") else DONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli.command import argument, command
-from pipeline.cli.context import DONE, Context
+from pipeline.cli.context import DONE, FAILED, Context
 
 
 @command(
@@ -28,11 +28,15 @@ def down(context: Context) -> int:
     settings, terminal = load_settings(), context.terminal
     stopped = lock.stop_holder(settings.data, STOP)
     terminal.data("The service has stopped." if stopped else "No service is running here.")
+    left = False
     if context.args.all:
-        for line in bootstrap.remove_everything(settings):
-            terminal.data(line)
+        for one in bootstrap.remove_everything(settings):
+            terminal.data(one.text)
+            left = left or one.left
         terminal.data(f"Kept the images, and data and repositories in {settings.data}.")
-    return DONE
+    if left:
+        terminal.complain("Not everything was removed. `pushlive down --all` goes on where it had to stop.")
+    return FAILED if left else DONE
 
 
 @command("run only the web process, as its container does")

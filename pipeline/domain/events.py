@@ -19,3 +19,11 @@ class Event:
     stage: str = ""
     step: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Said:
+    """One line of a clean-up. ``left``: it could not be done, or not yet; the same clean-up tries it again."""
+
+    text: str
+    left: bool = False

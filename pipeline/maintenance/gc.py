@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.config.engines import kind_of
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
+from pipeline.domain.events import Said
 from pipeline.domain.run import Run, State
-from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
+from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.maintenance.jobs import Jobs
-from pipeline.store import Lease
+from pipeline.store import Lease, Transaction
 
 LEASE_TIMEOUT = 5.0  # seconds
 
 
-def gc(jobs: Jobs) -> tuple[str, ...]:
-    """Old images, containers without a record, and environments that are no longer in pipelines.yaml; what was done."""
+def gc(jobs: Jobs) -> tuple[Said, ...]:
+    """Old images, containers without a record, and environments that are no longer in pipelines.yaml: what was done,
+    and what could not be done."""
     return Gc(jobs).run()
 
 
@@ -27,16 +31,18 @@ class Gc:
         self._jobs, self._services, self._adapters = jobs, jobs.services, jobs.adapters
         self._store = jobs.services.store
 
-    def run(self) -> tuple[str, ...]:
+    def run(self) -> tuple[Said, ...]:
         """Raises StoreUnavailable. Anything else that goes wrong is said, and stops only the part it is in."""
         _, config = self._services.configurations.current()
         environments, unread = self._environments()
-        said = [*unread.values(), *self._images(), *self._strangers(environments, frozenset(unread))]
+        said = [Said(text, left=True) for text in unread.values()]
+        said += self._images()
+        said += self._strangers(environments, frozenset(unread))
         for environment in environments:
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:
                 said.append(self._remove(environment))
-        return tuple(said) or ("Nothing to clean up.",)
+        return tuple(said) or (Said("Nothing to clean up."),)
 
     def _environments(self) -> tuple[list[Environment], dict[str, str]]:
         """Every recorded environment, and what is wrong in each pipeline whose records cannot be read."""
@@ -49,80 +55,116 @@ class Gc:
                 unread[pipeline] = f"{pipeline} was left as it is: {error}"
         return found, unread
 
-    def _images(self) -> list[str]:
+    def _images(self) -> list[Said]:
         try:
-            return self._jobs.image_gc.run()
+            return [Said(text) for text in self._jobs.image_gc.run()]
         except StoreUnavailable:
             raise
         except PushliveError as error:
-            return [f"old images were not removed: {error}"]
+            return [Said(f"old images were not removed: {error}", left=True)]
 
     # ── environments without a record ────────────────────────────────────────
 
-    def _strangers(self, environments: list[Environment], unread: frozenset[str]) -> list[str]:
-        """Our containers in environments that have no record. Only `gc` removes them: after the loss of a store,
-        what still serves must not be taken down. ``unread``: pipelines whose records may well name them."""
+    def _strangers(self, environments: list[Environment], unread: frozenset[str]) -> list[Said]:
+        """What there is of this installation in environments that have no record. Only `gc` removes it: after the loss
+        of a store, what still serves must not be taken down. ``unread``: pipelines whose records may well name them."""
         known = {(e.pipeline, e.name) for e in environments}
-        said: list[str] = []
+        said: list[Said] = []
         for key in self._adapters.engines.in_use():
             try:
-                for ref in tuple(self._adapters.engines.of(key).slots.slots()):
+                for ref in tuple(self._adapters.engines.of(key).slots.environments()):
                     if ref.pipeline not in unread and (ref.pipeline, ref.environment) not in known:
                         said.append(self._remove_stranger(ref))
             except StoreUnavailable:
                 raise
             except PushliveError as error:
-                said.append(f"containers without a record on {key} were not looked for: {error}")
+                said.append(
+                    Said(f"containers without a record on {key} were not looked for: {error}", left=True)
+                )
         return said
 
-    def _remove_stranger(self, ref: SlotRef) -> str:
+    def _remove_stranger(self, ref: SlotRef) -> Said:
+        """Raises TryAgain."""
         name = f"{ref.pipeline}/{ref.environment}"
         if command := kind_of(ref.engine).cleanup_command:
             # A machine belongs to one installation, a namespace may belong to several.
             command = command.format(pipeline=ref.pipeline, environment=ref.environment)
-            return (
-                f"{name} ({ref.slot}) on {ref.engine} has no record here and was left. If no other installation uses "
-                f"it: `{command}`"
+            return Said(
+                f"{name} on {ref.engine} has no record here and was left. If no other installation uses it: `{command}`"
             )
-        self._adapters.engines.of(ref.engine).slots.remove(ref)
-        return f"{name} has no record; its {ref.slot} containers were removed"
+        try:
+            rest = self._adapters.engines.of(ref.engine).slots.remove(ref)
+        except TryAgain:
+            raise
+        except PushliveError as error:
+            return Said(f"{name} has no record, but was not removed: {error}", left=True)
+        if rest:
+            return Said(
+                f"{name} has no record; its containers were removed, but {rest}, then `pushlive gc`", True
+            )
+        return Said(f"{name} has no record; its containers were removed")
 
     # ── environments that are not configured any more ────────────────────────
 
-    def _remove(self, environment: Environment) -> str:
+    def _remove(self, environment: Environment) -> Said:
+        why = f"{environment.id} is no longer in pipelines.yaml"
         try:
-            return self._remove_under_lease(environment)
+            return self._remove_under_lease(environment, why)
         except StoreUnavailable:
             raise
         except PushliveError as error:
-            return f"{environment.id} is no longer in pipelines.yaml, but was not removed: {error}"
+            return Said(f"{why}, but was not removed: {error}", left=True)
 
-    def _remove_under_lease(self, environment: Environment) -> str:
+    def _remove_under_lease(self, environment: Environment, why: str) -> Said:
         """Under its lease: else reconciliation would start again what was removed."""
         if run := self._awaited(environment):
-            return f"{environment.id} is no longer in pipelines.yaml, but {_on_its_way(run)}"
+            return Said(f"{why}, but {_on_its_way(run)}", left=True)
         lease = self._lease_of(environment)
         if lease is None:
-            return f"{environment.id} is no longer in pipelines.yaml, but a run is at work there"
+            return Said(f"{why}, but a run is at work there", left=True)
         with LeaseHeartbeat(self._store) as heartbeat:
             heartbeat.hold(lease)
-            left = self._leave_engine(environment)
+            rest, note = self._leave_engine(environment, lease)
+            if rest:  # the index stays with it, so that no other environment gets its addresses
+                self._empty(environment, lease)
+                return Said(
+                    f"{why}; its containers and routes were removed, but {rest}, then `pushlive gc`", True
+                )
             self._store.forget_environment(environment.pipeline, environment.name)
-        return f"{environment.id} is no longer in pipelines.yaml and was removed{left}"
+        return Said(f"{why} and was removed{note}")
 
-    def _leave_engine(self, environment: Environment) -> str:
-        """Removes it from its engine. If nothing ever ran there, an engine that does not exist is no reason to ask for
-        it for ever: what was not done is returned. Raises what the engine raises."""
+    def _leave_engine(self, environment: Environment, lease: Lease) -> tuple[str, str]:
+        """Removes it from its engine: what had to stay there, and a note. If nothing ever ran there, an engine that
+        does not exist is no reason to ask for it for ever. Raises what the engine raises."""
+        ref = slots.slot_ref(environment, environment.active or "blue")
         try:
-            ref = slots.slot_ref(environment, environment.active or "blue")
-            self._adapters.engines.of(environment.engine).slots.remove(ref)
+            return self._adapters.engines.of(environment.engine).slots.remove(ref), ""
         except StoreUnavailable:
             raise
         except PushliveError as error:
-            if not engine_addresses.never_used(environment):
-                raise
-            return f"; nothing ever ran there, and {environment.engine} was not asked to remove anything: {error}"
-        return ""
+            if engine_addresses.never_used(environment):
+                text = f"; nothing ever ran there, and {environment.engine} was not asked to remove anything: {error}"
+                return "", text
+            if not isinstance(error, TryAgain) and not self._serves(ref):
+                self._empty(environment, lease)
+            raise
+
+    def _serves(self, ref: SlotRef) -> bool:
+        """False if a removal that failed has taken it out of service, so that it must not be started again."""
+        engine = self._adapters.engines.of(ref.engine)
+        try:
+            return engine.traffic.serving(ref) is not None and bool(engine.slots.replicas(ref))
+        except PushliveError:
+            return True  # nothing is known
+
+    def _empty(self, environment: Environment, lease: Lease) -> None:
+        """From now on nothing should run there: the keeper clears what is left."""
+
+        def act(transaction: Transaction) -> None:
+            found = transaction.environment(environment.name)
+            transaction.put_environment(replace(found, active=None, switching=None, slots={}))
+
+        self._store.transact(environment.pipeline, act, fence=lease)
 
     def _awaited(self, environment: Environment) -> Run | None:
         """A run that has not ended and goes or went through it, one that waits for a person before others."""

@@ -53,8 +53,13 @@ class Slots(Protocol):
     def stop(self, ref: SlotRef) -> None:
         """Stops the slot's containers (within a limit), removes them and their addresses in the proxy. Idempotent."""
 
-    def remove(self, ref: SlotRef) -> None:
-        """Removes the whole environment: both slots, routes and network. Idempotent."""
+    def remove(self, ref: SlotRef) -> str:
+        """Removes the whole environment: both slots, routes and network. Idempotent. Returns "", or what had to stay
+        and why, with what to do about it: a network that a container of others is in. If one part cannot be removed,
+        the others are removed before that is raised."""
 
     def slots(self) -> Iterable[SlotRef]:
         """Every slot with containers of this instance, running or kept (for reconciliation)."""
+
+    def environments(self) -> Iterable[SlotRef]:
+        """A slot of every environment of which this instance has anything, and be it a network without containers."""

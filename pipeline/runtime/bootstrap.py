@@ -20,7 +20,8 @@ from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.errors import ConfigError, EngineFailed, StoreUnavailable, TimedOut, TryAgain
+from pipeline.domain.events import Said
+from pipeline.errors import ConfigError, EngineFailed, PushliveError, StoreUnavailable, TimedOut, TryAgain
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
@@ -209,23 +210,37 @@ def ensure_proxy(settings: Settings) -> list[str]:
         return [f"! {error}"]
 
 
-def remove_everything(settings: Settings) -> Iterator[str]:
-    """Removes the applications on every engine in use, and the proxies; yields what was done. An engine that does not
-    answer is reported and skipped. Data, repositories and images stay."""
+def remove_everything(settings: Settings) -> Iterator[Said]:
+    """Removes the applications on every engine in use, and the proxies; yields what was done and what could not be. An
+    engine that does not answer is reported and skipped; raises TryAgain if it is the only one. Data, repositories and
+    images stay."""
     engines, keys = _engines(settings), _in_use(settings)
     for key in sorted(keys):
         try:
             engine = engines.of(key)
-            for ref in tuple(engine.slots.slots()):
-                engine.slots.remove(ref)
-                yield f"removed {ref.pipeline}/{ref.environment}/{ref.slot}"
+            for ref in tuple(engine.slots.environments()):
+                yield _removed(engine, ref)
             if (own := _proxy_of(settings, key)) is not None:
                 own.stop()
-                yield f"removed the proxy{'' if key == DOCKER else f' of {key}'}"
+                yield Said(f"removed the proxy{'' if key == DOCKER else f' of {key}'}")
         except TryAgain as error:
             if keys == {key}:
                 raise
-            yield f"! {error} Nothing was removed there."
+            yield Said(f"! {error} Nothing more was removed there.", left=True)
+        except PushliveError as error:
+            yield Said(f"! {error}", left=True)
+
+
+def _removed(engine: Engine, ref: SlotRef) -> Said:
+    """Raises TryAgain."""
+    name = f"{ref.pipeline}/{ref.environment}"
+    try:
+        rest = engine.slots.remove(ref)
+    except TryAgain:
+        raise
+    except PushliveError as error:
+        return Said(f"! {name} was not removed: {error}", left=True)
+    return Said(f"removed {name}, but {rest}", left=True) if rest else Said(f"removed {name}")
 
 
 @cache
@@ -276,7 +291,7 @@ class _Operations:
         settings = self._settings
         return examine(services(settings), adapters(settings), _in_use(settings), inspection(settings))
 
-    def gc(self) -> tuple[str, ...]:
+    def gc(self) -> tuple[Said, ...]:
         return gc(_jobs(self._settings))
 
     def fix(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pipeline.deploy import admission
 from pipeline.deploy.admission import Accepted
 from pipeline.domain import audit_chain, gates
 from pipeline.domain.audit_chain import Who
+from pipeline.domain.events import Said
 from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import RequestError
 from pipeline.lib import skipping
@@ -264,8 +265,8 @@ class Commands(Refusals):
         """Every check with its result: ``{"name", "ok", "text", "advice"}``."""
         return self._operations.doctor()
 
-    def gc(self, by: Who) -> tuple[str, ...]:
-        """Removes what nothing needs any more; what it did."""
+    def gc(self, by: Who) -> tuple[Said, ...]:
+        """Removes what nothing needs any more; what it did, and what it could not do."""
         self.insist_on_store()
         self.record(by, "gc")
         return self._operations.gc()

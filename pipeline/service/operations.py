@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.events import Said
 
 
 class Operations(Protocol):
@@ -14,8 +15,8 @@ class Operations(Protocol):
     def doctor(self) -> list[dict[str, Any]]:
         """The checks of ``maintenance.doctor``."""
 
-    def gc(self) -> tuple[str, ...]:
-        """Removes what nothing needs any more; what it did."""
+    def gc(self) -> tuple[Said, ...]:
+        """Removes what nothing needs any more; what it did, and what it could not do."""
 
     def fix(self) -> tuple[str, ...]:
         """Brings engines and proxy to what the store says; what it did."""

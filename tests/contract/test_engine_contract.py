@@ -165,8 +165,12 @@ def test_two_releases_take_turns_and_a_removal_leaves_nothing(prepared: Kit) -> 
     assert blue.ref in there  # green may be listed if something of it is kept, but nothing of it runs
     assert there <= {blue.ref, green.ref}
     engine.unroute(blue.ref)
-    engine.remove(blue.ref)
+    assert [p.environment for p in engine.environments() if p.pipeline == prepared.name] == [
+        blue.ref.environment
+    ]
+    assert engine.remove(blue.ref) == ""
     assert not [p for p in engine.slots() if p.pipeline == prepared.name]
+    assert not [p for p in engine.environments() if p.pipeline == prepared.name]
 
 
 def test_every_call_is_idempotent(prepared: Kit) -> None:

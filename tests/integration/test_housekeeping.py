@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -41,7 +42,7 @@ def test_gc_keeps_the_image_of_the_release_that_status_names(service: Service) -
     for number in (3, 4):  # the same tree: releases of the same image, and a revert goes back past them
         repository.git("commit", "--allow-empty", "-m", f"Again {number}")
         repository.git("push", "pushlive", "main")
-    until(lambda: service.environments()["live"]["revert"]["how"] == "cold", 30)
+    until(lambda: len(service.environments()["live"]["slots"]) == 1, 60)  # nothing is warm any more
     tag = f"{service.instance}/hello"
     said = service.pushlive("gc").out
     assert f"{tag}:r2: the tag was removed; r4 has the same image" in said
@@ -90,8 +91,54 @@ def test_what_waits_is_shown_and_can_go_on_when_its_pipeline_was_taken_out_of_th
     assert "gated#1 (r1," in said
     assert "waits before live  → pushlive promote 'gated#1'" in said
     kept = "gated/live is no longer in pipelines.yaml, but gated#1 waits before live; to give it up: `pushlive cancel"
-    assert kept in service.pushlive("gc").out
+    assert kept in service.pushlive("gc", code=1).out
     assert service.page("dev", name="gated") == "version 1\n", "only gc removes what is not in the file"
     service.pushlive("promote", "gated#1")
     assert service.page(name="gated") == "version 1\n"
     service.config.write_text(whole)
+
+
+@contextmanager
+def visitor(service: Service, environment: str) -> Iterator[str]:
+    """A container of someone else in the network of that environment, such as ``gated-live``."""
+    network = f"{service.instance}-{environment}"
+    inside = service.engine.create_networking_config({network: service.engine.create_endpoint_config()})
+    made = service.engine.create_container(
+        "busybox:1.36", ["sleep", "600"], name=f"{network}-visitor", networking_config=inside
+    )
+    try:
+        service.engine.start(made["Id"])
+        yield network
+    finally:
+        service.engine.remove_container(made["Id"], force=True)
+
+
+def test_gc_removes_all_but_a_network_that_others_are_in(service: Service) -> None:
+    service.push(web("version 2"), "Two", "gated")
+    service.pushlive("promote", "gated")
+    whole = service.config.read_text()
+    file = yaml.safe_load(whole)
+    del file["pipelines"]["gated"]
+    with visitor(service, "gated-dev") as network:
+        service.config.write_text(yaml.safe_dump(file))
+        until(lambda: "gated is no longer in pipelines.yaml" in service.pushlive("status").out, 30)
+        said = service.pushlive("gc", code=1).out
+        assert f"but the network {network} stays, because {network}-visitor is in it" in said
+        assert "gated/live is no longer in pipelines.yaml and was removed" in said
+        assert service.containers("gated", "dev") == service.containers("gated", "live") == []
+        service.pushlive("doctor", "--fix", code=None)
+        assert service.containers("gated", "dev") == [], "the keeper revives nothing that gc removed"
+    assert "gated/dev is no longer in pipelines.yaml and was removed" in service.pushlive("gc").out
+    assert service.engine.networks([network]) == []
+    service.config.write_text(whole)
+
+
+def test_down_all_removes_all_but_a_network_that_others_are_in(service: Service) -> None:
+    with visitor(service, "hello-live") as network:
+        done = service.pushlive("down", "--all", code=1)
+        assert f"removed hello/live, but the network {network} stays" in done.out
+        assert "removed stuck/live" in done.out
+        assert "removed the proxy" in done.out
+    assert "removed hello/live\n" in service.pushlive("down", "--all").out
+    mine = {"label": f"pushlive.instance={service.instance}"}
+    assert service.engine.containers(all=True, filters=mine) == service.engine.networks(filters=mine) == []

@@ -26,7 +26,7 @@ from pipeline.deploy.services import services_on
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
-from pipeline.domain.events import Event
+from pipeline.domain.events import Event, Said
 from pipeline.domain.run import Push, Run
 from pipeline.lib.push_notes import Note, Update
 from pipeline.maintenance.adopt import adopt
@@ -70,8 +70,8 @@ class Operations:
     def doctor(self) -> list[dict[str, Any]]:
         return []
 
-    def gc(self) -> tuple[str, ...]:
-        return self._world.gc()
+    def gc(self) -> tuple[Said, ...]:
+        return gc(self._world.jobs)
 
     def fix(self) -> tuple[str, ...]:
         return self._world.fix()
@@ -127,7 +127,7 @@ class World:
         return self.jobs.reconcile.run()
 
     def gc(self) -> tuple[str, ...]:
-        return gc(self.jobs)
+        return tuple(one.text for one in gc(self.jobs))
 
     def fix(self) -> tuple[str, ...]:
         return fix(self.jobs)

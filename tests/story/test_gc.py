@@ -6,9 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.adapters.kubernetes.api import connection
+from pipeline.adapters.kubernetes.api.client import connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.config.engines import DOCKER
+from pipeline.domain.events import Said
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineAway, EngineFailed, PushliveError
+from pipeline.lib.retry import Backoff
+from pipeline.maintenance.gc import gc
+from pipeline.ports.engine import Engine, engine_of
+from tests.support.apiserver import serving, status
 
 TYPO = "docker:ssh://deploy@typo.example"
 FAR = """\
@@ -141,3 +150,98 @@ def test_gc_names_what_it_removed_once(world) -> None:
     world.jobs.image_gc.keep = 1
     assert f"{world.settings.instance}/hello:r3: the image is no longer kept" in world.gc()
     assert world.gc() == ("Nothing to clean up.",)
+
+
+# ── each engine by itself ────────────────────────────────────────────────────
+
+FORBIDDEN = "kubernetes:test/shop"
+TWO = """\
+pipelines:
+  hello: {registry: r.example/hello, environments: {dev: , live: {engine: {kubernetes: test, namespace: shop}}}}
+"""
+
+
+class TwoEngines:
+    """A fake Docker Engine, and a real adapter for a cluster."""
+
+    def __init__(self, world, cluster: Engine) -> None:
+        self._docker, self._cluster = world.engines, cluster
+
+    def of(self, key: str) -> Engine:
+        return self._docker.of(key) if key == DOCKER else self._cluster
+
+    def in_use(self) -> list[str]:
+        return [DOCKER, FORBIDDEN]
+
+
+@pytest.mark.parametrize("answer", [(403, "Forbidden"), (401, "Unauthorized"), (500, "InternalError")])
+def test_a_cluster_that_refuses_keeps_gc_from_nothing_else(world, tmp_path, monkeypatch, answer) -> None:
+    assert world.push("one").outcome == Outcome.LIVE
+    with serving(tmp_path, lambda *_: status(*answer, "no")) as server:
+        monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig))
+        monkeypatch.setattr(connection, "BACKOFF", Backoff(0.0))
+        monkeypatch.setattr(connection, "SETTLES_WITHIN", 0.0)
+        api = KubeApi(lambda: connect("test", "shop"))
+        kube = KubeEngine(api, world.settings.instance, FORBIDDEN, world.clock)
+        world.adapters = replace(world.adapters, engines=TwoEngines(world, engine_of(kube, world.probe)))
+        world.jobs = world.another_process()
+        world.store.transact(
+            "hello", lambda tx: tx.put_environment(replace(tx.environment("live"), engine=FORBIDDEN))
+        )
+        world.configure("pipelines: {other: {environments: {live: }}}")
+        said = world.gc()
+    assert "hello/dev is no longer in pipelines.yaml and was removed" in said
+    assert any(
+        text.startswith("hello/live is no longer in pipelines.yaml, but was not removed: ") for text in said
+    )
+    assert set(world.store.environments("hello")) == {"live"}
+    assert any(
+        text.startswith(f"containers without a record on {FORBIDDEN} were not looked for: ") for text in said
+    )
+    left = [one.text for one in gc(world.jobs) if one.left]
+    assert len(left) == 2, "each can be repeated, and says again what it could not do"
+
+
+# ── what others have in the way ──────────────────────────────────────────────
+
+
+def test_a_network_that_others_are_in_stays_and_nothing_is_revived(world) -> None:
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {dev: }}}")
+    world.engine.visitors["hello", "qa"] = "a debugger"
+    said = gc(world.jobs)
+    text = "hello/qa is no longer in pipelines.yaml; its containers and routes were removed, but the network stays, "
+    assert [one.text.startswith(text) for one in said if one.left] == [True]
+    assert Said("hello/live is no longer in pipelines.yaml and was removed") in said
+    assert world.reconcile() == []
+    assert {ref.environment for ref in world.engine.contents} == {"dev"}
+    assert world.environment("qa").index == 1, "no other environment gets its addresses"
+    assert [one.left for one in gc(world.jobs)] == [True]
+    world.engine.visitors.clear()
+    assert gc(world.jobs) == (Said("hello/qa is no longer in pipelines.yaml and was removed"),)
+    assert world.engine.networks.keys() == {("hello", "dev")}
+
+
+def test_what_is_left_of_an_environment_without_a_record_is_found_again(world) -> None:
+    world.push("one")
+    world.store.forget_environment("hello", "qa")
+    world.engine.visitors["hello", "qa"] = "a debugger"
+    assert any(
+        "hello/qa has no record; its containers were removed, but the network" in text for text in world.gc()
+    )
+    assert [one.left for one in gc(world.jobs)] == [True]
+    world.engine.visitors.clear()
+    assert world.gc() == ("hello/qa has no record; its containers were removed",)
+    assert world.gc() == ("Nothing to clean up.",)
+
+
+def test_what_gc_could_remove_only_in_part_is_not_revived(world) -> None:
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {dev: , live: }}}")
+    world.engine.fail("remove", EngineFailed("the daemon says that it is busy."), after=True)
+    assert world.gc() == (
+        "hello/qa is no longer in pipelines.yaml, but was not removed: the daemon says that it is busy.",
+    )
+    assert world.reconcile() == []
+    assert {ref.environment for ref in world.engine.contents} == {"dev", "live"}
+    assert world.gc() == ("hello/qa is no longer in pipelines.yaml and was removed",)

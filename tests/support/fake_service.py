@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.domain.audit_chain import Actor, Entry, Mark, Report, Who, actor, entry
-from pipeline.domain.events import Event
+from pipeline.domain.events import Event, Said
 from pipeline.domain.measurements import Measurements
 from pipeline.domain.run import Failure, Kind, Outcome, Push, Run, State, StepResult
 from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpired
@@ -287,8 +287,8 @@ class FakeService:
     def doctor(self) -> list[dict[str, Any]]:
         return [{"name": "store", "ok": True, "text": "answers", "advice": ""}]
 
-    def gc(self, by: Who) -> tuple[str, ...]:
-        return ("nothing to remove",)
+    def gc(self, by: Who) -> tuple[Said, ...]:
+        return (Said("nothing to remove"),)
 
     def adopt(self, by: Who) -> tuple[str, ...]:
         return ("hello/live: r17 (blue) serves",)

@@ -50,7 +50,9 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
 
     @api.post("/api/gc")
     def gc() -> ResponseReturnValue:
-        return messages(web.service.gc(bearer(web, "maintainer")))
+        said = web.service.gc(bearer(web, "maintainer"))
+        left = [one.text for one in said if one.left]
+        return {"messages": [one.text for one in said], "left": left}
 
     @api.post("/api/adopt")
     def adopt() -> ResponseReturnValue:

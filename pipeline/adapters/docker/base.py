@@ -11,7 +11,7 @@ from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.domain.environment import Slot
+from pipeline.domain.environment import SLOTS, Slot
 from pipeline.errors import RequestError
 from pipeline.ports.clock import Clock
 from pipeline.ports.probe import Probe
@@ -95,6 +95,11 @@ def ref_of(one: Found, engine: str) -> SlotRef:
     found = one["Labels"]
     index = int(found.get(labels.INDEX) or 0)
     return SlotRef(found[labels.PIPELINE], found[labels.ENVIRONMENT], index, found[labels.SLOT], engine)
+
+
+def place_of(one: Found, engine: str) -> SlotRef:
+    """A slot of the environment that a listed container or network belongs to."""
+    return ref_of({**one, "Labels": {labels.SLOT: SLOTS[0], **one["Labels"]}}, engine)
 
 
 def in_slot(one: Found, ref: SlotRef) -> bool:

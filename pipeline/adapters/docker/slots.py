@@ -6,11 +6,19 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from pipeline.adapters.docker import containers, images
-from pipeline.adapters.docker.base import EngineBase, in_slot, is_as_wanted, name_of_environment, ref_of
+from pipeline.adapters.docker.base import (
+    EngineBase,
+    in_slot,
+    is_as_wanted,
+    name_of_environment,
+    place_of,
+    ref_of,
+)
 from pipeline.adapters.docker.readiness import Readiness
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
+from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
@@ -166,17 +174,40 @@ class DockerSlots(EngineBase):
         self._proxy.set_servers(ref.index, ref.slot, [])
         together([partial(end, one) for one in found])
 
-    def remove(self, ref: SlotRef) -> None:
+    def remove(self, ref: SlotRef) -> str:
         self._proxy.switch(ref.index, None)
         for slot in SLOTS:
             self._proxy.set_servers(ref.index, slot, [])
-        together([partial(self._api.end, one) for one in self._in_environment(ref)])
-        self._proxy.remove_environment(ref.index)
-        self._api.remove_network(containers.network_name(self._settings, ref))
+        try:
+            together([partial(self._api.end, one) for one in self._in_environment(ref)])
+        finally:
+            self._proxy.remove_environment(ref.index)
+        return self._remove_network(containers.network_name(self._settings, ref))
+
+    def _remove_network(self, name: str) -> str:
+        """ "", or which containers of others keep it."""
+        try:
+            self._api.remove_network(name)
+        except DockerRefused:
+            inside = (self._api.network(name) or {}).get("Containers") or {}
+            others = sorted(str(one["Name"]) for one in inside.values())
+            if not others:
+                raise
+            commands = ", ".join(f"`docker network disconnect {name} {other}`" for other in others)
+            return (
+                f"the network {name} stays, because {', '.join(others)} is in it, which is not managed by Pushlive. To "
+                f"free it: {commands}"
+            )
+        return ""
 
     def slots(self) -> Iterable[SlotRef]:
         found = self._api.containers(self._own, labels.REPLICA)
         return sorted({ref_of(one, self._key) for one in found}, key=str)
+
+    def environments(self) -> Iterable[SlotRef]:
+        found = [*self._api.containers(self._own, labels.ENVIRONMENT), *self._api.networks(self._own)]
+        refs = (place_of(one, self._key) for one in found if labels.ENVIRONMENT in (one["Labels"] or {}))
+        return tuple({(ref.pipeline, ref.environment): ref for ref in sorted(refs, key=str)}.values())
 
 
 def _is_restarted(inspected: Found) -> bool:

@@ -57,6 +57,8 @@ class EngineState(Script):
         self.hosts: dict[EnvironmentKey, tuple[str, ...]] = {}
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.contents: dict[SlotRef, SlotContent] = {}
+        self.networks: dict[EnvironmentKey, SlotRef] = {}
+        self.visitors: dict[EnvironmentKey, str] = {}  # a container of others in the environment's network
         self.done: dict[CommandKey, CommandResult | None] = {}
         self.started: dict[CommandKey, tuple[SlotRef, int]] = {}  # slot and run of each command
         self.given: dict[str, dict[str, Secret]] = {}  # by command: what its container was given

@@ -24,6 +24,7 @@ class FakeSlots(EngineState):
         with self.call("prepare", ref, hosts):
             self.hosts[environment_key(ref)] = hosts
             self.active.setdefault(environment_key(ref), None)
+            self.networks[environment_key(ref)] = ref
 
     def fits(self, spec: SlotSpec) -> None:
         with self.call("fits", spec):
@@ -83,16 +84,26 @@ class FakeSlots(EngineState):
             require(not self._serves(ref), "stop of the serving slot")
             self.contents.pop(ref, None)
 
-    def remove(self, ref: SlotRef) -> None:
+    def remove(self, ref: SlotRef) -> str:
         with self.call("remove", ref):
-            self.hosts.pop(environment_key(ref), None)
-            self.active.pop(environment_key(ref), None)
+            key = environment_key(ref)
+            self.hosts.pop(key, None)
+            self.active.pop(key, None)
             for slot in SLOTS:
                 self.contents.pop(replace(ref, slot=slot), None)
+            if other := self.visitors.get(key):
+                return f"the network stays, because {other} is in it"
+            self.networks.pop(key, None)
+            return ""
 
     def slots(self) -> Iterable[SlotRef]:
         with self.call("slots"):
             return list(self.contents)
+
+    def environments(self) -> Iterable[SlotRef]:
+        with self.call("environments"):
+            there = {environment_key(ref): ref for ref in self.contents}
+            return list({**self.networks, **there}.values())
 
 
 def _memory(spec: SlotSpec) -> int:

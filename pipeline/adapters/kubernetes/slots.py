@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from pipeline.adapters.kubernetes import capacity, command_pod, diff
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import (
+    ENVIRONMENT,
     INSTANCE,
     NOWHERE,
     RELEASE,
+    SLOT,
     base,
     slot_labels,
     slot_name,
@@ -158,16 +161,40 @@ class KubeSlots(EngineBase):
             if is_finished(pod) and not is_terminating(pod):
                 self._api.delete("Pod", pod["metadata"]["name"])
 
-    def remove(self, ref: SlotRef) -> None:
+    def remove(self, ref: SlotRef) -> str:
+        refused: list[EngineFailed] = []
+        parts = [
+            partial(self._remove_commands, ref),
+            *(partial(self._remove_kind, kind, ref) for kind in KINDS),
+        ]
+        for remove in parts:
+            try:
+                remove()
+            except EngineFailed as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
+        return ""
+
+    def _remove_commands(self, ref: SlotRef) -> None:
         names = [pod["metadata"]["name"] for pod in self._command_pods(ref)]
         command_pod.remove(self._api, self._clock, names)
-        for kind in KINDS:
-            for one in self._owned.all(kind, ref):
-                self._api.delete(kind, one["metadata"]["name"])
+
+    def _remove_kind(self, kind: str, ref: SlotRef) -> None:
+        for one in self._owned.all(kind, ref):
+            self._api.delete(kind, one["metadata"]["name"])
 
     def slots(self) -> Iterable[SlotRef]:
         found = self._api.find("Deployment", {INSTANCE: self._instance})
         return sorted({slot_ref(one["metadata"]["labels"], self._key) for one in found}, key=str)
+
+    def environments(self) -> Iterable[SlotRef]:
+        found = (one for kind in KINDS for one in self._api.find(kind, {INSTANCE: self._instance}))
+        labels = (
+            one["metadata"]["labels"] for one in found if one["kind"] != "Pod" or not is_terminating(one)
+        )
+        refs = (slot_ref({SLOT: SLOTS[0], **one}, self._key) for one in labels if ENVIRONMENT in one)
+        return tuple({(ref.pipeline, ref.environment): ref for ref in sorted(refs, key=str)}.values())
 
 
 def _count(deployment: KubeObject | None) -> int:

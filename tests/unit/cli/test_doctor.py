@@ -40,6 +40,8 @@ def test_gc_lists_what_was_removed(stub: Stub, pushlive: Callable[..., Told]) ->
     assert pushlive("gc") == (0, "gc done\n", "")
     stub.answers["POST", "/api/gc"] = (200, {"messages": []})
     assert pushlive("gc").out == "Nothing to remove.\n"
+    stub.answers["POST", "/api/gc"] = (200, {"messages": ["done", "not done"], "left": ["not done"]})
+    assert pushlive("gc") == (1, "done\nnot done\n", "")
 
 
 def test_doctor_fix_shows_what_was_repaired_and_the_result(stub: Stub, pushlive: Callable[..., Told]) -> None:

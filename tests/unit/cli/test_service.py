@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.domain.events import Said
 from pipeline.runtime import bootstrap, lock, service
 from tests.support.cli_stub import Told
 
@@ -57,8 +58,21 @@ def test_down_stops_the_service_and_all_removes_the_applications(
     assert pushlive("down") == (0, "No service is running here.\n", "")
     monkeypatch.setattr(lock, "stop_holder", lambda folder, timeout: folder == data)
     assert pushlive("down") == (0, "The service has stopped.\n", "")
-    monkeypatch.setattr(bootstrap, "remove_everything", lambda settings: iter(["removed the proxy"]))
-    out = pushlive("down", "--all").out
-    assert out == (
+    monkeypatch.setattr(bootstrap, "remove_everything", lambda settings: iter([Said("removed the proxy")]))
+    told = pushlive("down", "--all")
+    assert told.code == 0
+    assert told.out == (
         f"The service has stopped.\nremoved the proxy\nKept the images, and data and repositories in {data}.\n"
     )
+
+
+def test_down_says_what_it_could_not_remove_and_ends_with_a_code_that_says_so(
+    pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [Said("! hello/live was not removed: Docker says no.", left=True), Said("removed hello/dev")]
+    monkeypatch.setattr(bootstrap, "remove_everything", lambda settings: iter(said))
+    told = pushlive("down", "--all")
+    assert told.code == 1
+    assert "hello/live was not removed: Docker says no." in told.out
+    assert "removed hello/dev" in told.out
+    assert "`pushlive down --all` goes on where it had to stop." in told.err

@@ -243,6 +243,7 @@ def use_every_method(api: FakeApi) -> None:
     engine.stop(blue.ref)
     engine.unroute(green.ref)
     assert list(engine.slots())
+    assert list(engine.environments())
     engine.remove(green.ref)
     ports = (Slots, Traffic, Commands, Drift)
     assert engine.called == {name for port in ports for name in vars(port) if not name.startswith("_")}
