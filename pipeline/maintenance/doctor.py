@@ -187,8 +187,16 @@ def _cluster(key: str, inspection: Inspection) -> Check:
     if not found.exists:
         advice = f"`kubectl create namespace {found.namespace}`, and its Role: docs/kubernetes.md."
         return _check(name, False, f"{where}: there is no such namespace", advice)
+    if found.going:
+        advice = (
+            f"`kubectl describe namespace {found.namespace}` says what it waits for; then create it again."
+        )
+        return _check(name, False, f"{where}: the namespace is being deleted", advice)
     if found.missing:
-        advice = "Apply docker/kubernetes/namespace to it, see docs/kubernetes.md."
+        advice = (
+            "Apply docker/kubernetes/namespace to it, see docs/kubernetes.md. If everything is listed, see whether it "
+            f"exists: `kubectl get namespace {found.namespace}`."
+        )
         return _check(name, False, f"{where}: this account may not {'; '.join(found.missing)}", advice)
     nodes = "" if found.nodes else "; it may not list nodes, so only quotas are checked for free room"
     return _check(name, True, f"{where}: this account has every permission it needs{nodes}")

@@ -19,7 +19,8 @@ class DockerInfo:
 @dataclass(frozen=True)
 class ClusterInfo:
     """One namespace of one cluster. ``missing``: permissions that this account does not have; ``nodes``: whether it may
-    list the nodes; ``exists``: False if the API says that there is no such namespace."""
+    list the nodes; ``exists``: False if the API says that there is no such namespace; ``going``: it is being
+    deleted."""
 
     host: str
     version: str
@@ -27,6 +28,7 @@ class ClusterInfo:
     missing: tuple[str, ...]
     nodes: bool
     exists: bool = True
+    going: bool = False
 
 
 class Inspection(Protocol):

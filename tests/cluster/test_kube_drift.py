@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.kubernetes.names import base, slot_name
-from pipeline.domain.engine_types import SlotSpec
+from pipeline.adapters.kubernetes.names import RELEASE, base, slot_labels, slot_name
+from pipeline.config.models import Registry
+from pipeline.domain.engine_types import Login, SlotSpec
+from pipeline.errors import ConfigError
+from pipeline.lib.secret import Secret
 from tests.cluster import where
+from tests.cluster.test_kube_failures import shell
 from tests.support.clusterbench import ClusterBench
 from tests.support.waiting import until
 
@@ -192,3 +198,69 @@ def test_an_ingress_that_is_only_pushlives_goes_with_the_last_host_name(
     without = bench.spec()
     assert bench.engine.restore(without) is True
     assert bench.api.get("Ingress", base(blue.ref)) is None
+
+
+# ── what the cluster needs when pods move to another node ────────────────────
+
+
+def test_a_release_that_does_not_come_up_keeps_no_node_from_being_drained(
+    cluster_bench: ClusterBench, live: SlotSpec, edit: Edit
+) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    green = bench.spec("green", 2, replicas=2)
+    bench.deploy(green)
+    earlier: dict[str, object] = {"spec": {"unhealthyPodEvictionPolicy": None}}  # that of an earlier version
+    edit("poddisruptionbudget", slot_name(live.ref), earlier)
+    assert any("from being drained" in text for text in engine.missing(live))
+    assert engine.restore(live) is True
+    assert engine.missing(live) == ()
+    broken = bench.spec("blue", 3, replicas=2, command=shell("sleep 600"))  # the budget is still there
+    engine.start(broken, bench.watch())
+
+    labels = slot_labels(engine._instance, broken.ref) | {RELEASE: "3"}
+
+    def run_and_are_counted() -> bool:
+        """As long as they have not begun to run, they may always be evicted."""
+        budget = bench.api.get("PodDisruptionBudget", slot_name(broken.ref))
+        assert budget is not None
+        pods = bench.api.find("Pod", labels)
+        counts = [
+            budget["status"].get(key) for key in ("expectedPods", "currentHealthy", "disruptionsAllowed")
+        ]
+        return counts == [2, 0, 0] and [pod["status"]["phase"] for pod in pods] == ["Running"] * 2
+
+    until(run_and_are_counted, 20)
+    for name in [pod["metadata"]["name"] for pod in bench.api.find("Pod", labels)]:
+        path = f"{bench.api.path('Pod', name)}/eviction"
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        headers = {"Content-Type": "application/json"}
+        answer = bench.api.raw("POST", path, "evicting", headers=headers, body=json.dumps(eviction).encode())
+        assert answer.status == 201, answer.data
+
+
+def test_a_new_registry_login_reaches_the_nodes_without_a_release(cluster_bench: ClusterBench) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    registry = Registry(repository=bench.remote.partition("@")[0], username="ann", password="PULL")
+    plain = bench.spec()
+    config = plain.config.model_copy(update={"registry": registry})
+
+    def with_login(password: str) -> SlotSpec:
+        return replace(plain, config=config, login=lambda: Login("ann", Secret(password)))
+
+    bench.deploy(with_login("of yesterday"))
+    assert engine.missing(with_login("of yesterday")) == ()
+    today = with_login("of today")
+    assert engine.missing(today) == ("the nodes' login for the registry is not the newest",)
+    assert engine.restore(today) is True
+    assert engine.missing(today) == ()
+    [before] = engine.replicas(plain.ref)
+    found = bench.api.get("Secret", f"{base(plain.ref)}-pull")
+    assert found is not None
+    assert "of today" in base64.b64decode(found["data"][".dockerconfigjson"]).decode()
+    assert engine.restore(today) is False
+    assert engine.replicas(plain.ref) == (before,)
+
+    def lost() -> Login:
+        raise ConfigError("the secret PULL is not set.")
+
+    assert engine.missing(replace(today, login=lost)) == (), "what runs keeps the login that it has"

@@ -19,6 +19,7 @@ from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.names import environment_labels, selector, slot_labels
+from pipeline.adapters.kubernetes.permissions import inspect_cluster
 from pipeline.domain.events import Event
 from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import Backoff
@@ -324,5 +325,27 @@ def test_a_missing_namespace_is_reported(kubeconfig: Path) -> None:
     api = KubeApi(lambda: connect("", "no-such-namespace"))
     engine = KubeEngine(api, "pl", "kubernetes", SystemClock())
     bench = ClusterBench(api, engine, None, "x/y@sha256:1", "hello")  # type: ignore[arg-type]
-    with pytest.raises(EngineFailed, match='namespaces "no-such-namespace" not found'):
+    with pytest.raises(EngineFailed, match='namespaces "no-such-namespace" not found') as raised:
         engine.prepare(bench.ref(), ())
+    assert "`kubectl create namespace no-such-namespace`" in raised.value.advice
+    assert not inspect_cluster(api).exists
+
+
+def test_a_namespace_that_is_being_deleted_is_reported_as_such(own: ClusterBench) -> None:
+    space = own.api.namespace
+    kept = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kept", "finalizers": ["test/kept"]},
+    }
+    assert own.api.create(kept)
+    kubectl(space, "delete", "namespace", space, "--wait=false")
+    try:
+        with pytest.raises(EngineFailed, match="being terminated") as raised:
+            own.engine.prepare(own.ref(), ())
+        assert raised.value.advice.startswith("Wait until `kubectl get namespace`")
+        found = inspect_cluster(own.api)
+        assert found.exists
+        assert found.going
+    finally:
+        kubectl(space, "patch", "configmap", "kept", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')

@@ -30,6 +30,12 @@ class KubeDrift(KubeSlots, KubeTraffic):
             texts.append(f"its preview Service {name} does not select its pods")
         if self._hosts_missing(spec):
             texts.append(f"the Ingress {base(spec.ref)} does not route its host names")
+        if self._budget_blocks(spec):
+            texts.append(
+                f"the PodDisruptionBudget {name} keeps nodes from being drained of pods that are not ready"
+            )
+        if self._sources.has_old_login(spec):
+            texts.append("the nodes' login for the registry is not the newest")
         return tuple(texts)
 
     def obstacles(self, spec: SlotSpec) -> tuple[str, ...]:
@@ -49,6 +55,9 @@ class KubeDrift(KubeSlots, KubeTraffic):
             acted = True
         if self._hosts_missing(spec):
             self._apply_ingress(spec)
+            acted = True
+        if self._budget_blocks(spec):
+            self._owned.apply(self._manifests.disruption(spec), spec.ref)
             acted = True
         return acted
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
-from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.names import base
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS
+from pipeline.errors import ConfigError, EngineFailed
 
 
 class EnvSources:
@@ -40,13 +41,36 @@ class EnvSources:
         self._owned.create(wanted, spec.ref)
 
     def restore(self, spec: SlotSpec) -> bool:
-        """Creates those that were deleted by hand: without them the slot's pods could not restart. True if any was
-        missing."""
+        """Creates those that were deleted by hand, and renews the registry's login: without them the slot's pods could
+        not restart, or not on another node. True if any was missing or outdated."""
         needed = _references(self._manifests.deployment(spec)["spec"]["template"]["spec"])
         if all(self._api.get(kind, name) for kind, name in needed):
-            return False
+            return self._renew_login(spec)
         self.create(spec)
         return True
+
+    def has_old_login(self, spec: SlotSpec) -> bool:
+        """True if the nodes' login for the registry is not the newest one."""
+        return self._outdated(spec) is not None
+
+    def _renew_login(self, spec: SlotSpec) -> bool:
+        wanted = self._outdated(spec)
+        if wanted:
+            self._owned.apply(wanted, spec.ref)
+        return wanted is not None
+
+    def _outdated(self, spec: SlotSpec) -> Manifest | None:
+        """The Secret with the registry's login as it should be; None if it is so. A login that cannot be read concerns
+        the next release: what runs has one."""
+        try:
+            login = spec.login()
+        except (ConfigError, EngineFailed):
+            return None
+        if login is None:
+            return None
+        wanted = self._manifests.pull_secret(spec, login.username, login.password)
+        found = self._owned.get_if_owned("Secret", wanted["metadata"]["name"], spec.ref)
+        return None if found and found.get("data") == wanted["data"] else wanted
 
     def sweep(self, spec: SlotSpec, command_pods: Iterable[KubeObject]) -> None:
         """Deletes those that neither slot and none of these pods refers to any more."""

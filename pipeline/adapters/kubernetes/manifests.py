@@ -103,14 +103,15 @@ class Manifests:
         return manifest
 
     def disruption(self, spec: SlotSpec) -> Manifest:
-        """Lets a drained node evict at most one pod of the slot at a time."""
+        """Lets a drained node evict at most one pod of the slot at a time, and any that is not ready: a release that
+        does not come up must not keep a node from being drained."""
         selected = {"matchLabels": slot_labels(self._instance, spec.ref)}
         return self._manifest(
             "policy/v1",
             "PodDisruptionBudget",
             slot_name(spec.ref),
             {**self._labels(spec.ref), SLOT: spec.ref.slot},
-            spec={"maxUnavailable": 1, "selector": selected},
+            spec={"maxUnavailable": 1, "selector": selected, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
         )
 
     def config_map(self, spec: SlotSpec) -> Manifest:

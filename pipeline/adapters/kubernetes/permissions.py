@@ -58,7 +58,8 @@ def inspect_cluster(api: KubeApi) -> ClusterInfo:
     needed = INSIDE if api.cluster.inside else (*INSIDE, *OUTSIDE)
     missing = tuple(_missing(api, needed, api.namespace))
     nodes = not any(_missing(api, (NODES,), ""))
-    return ClusterInfo(api.host, version, api.namespace, missing, nodes, _namespace_exists(api))
+    exists, going = _namespace(api)
+    return ClusterInfo(api.host, version, api.namespace, missing, nodes, exists, going)
 
 
 def _missing(api: KubeApi, permissions: tuple[Permission, ...], namespace: str) -> Iterator[str]:
@@ -77,13 +78,13 @@ def _is_allowed(api: KubeApi, permission: Permission, verb: str, namespace: str)
     return bool(answer.get("status", {}).get("allowed"))
 
 
-def _namespace_exists(api: KubeApi) -> bool:
-    """True also if the account may not read the namespace."""
+def _namespace(api: KubeApi) -> tuple[bool, bool]:
+    """Whether it exists, also if the account may not read it; and whether it is being deleted."""
     try:
-        _request(api, "GET", f"/api/v1/namespaces/{api.namespace}", "reading the namespace")
+        found = _request(api, "GET", f"/api/v1/namespaces/{api.namespace}", "reading the namespace")
     except EngineFailed as error:
-        return status_of(error) != NOT_FOUND
-    return True
+        return status_of(error) != NOT_FOUND, False
+    return True, "deletionTimestamp" in found["metadata"]
 
 
 def _request(api: KubeApi, method: str, path: str, doing: str, body: KubeObject | None = None) -> KubeObject:

@@ -34,6 +34,11 @@ class KubeTraffic(EngineBase):
         labels = (found or {}).get("spec", {}).get("selector") or {}
         return bool(labels.get(SPEC) == self._manifests.spec_hash(spec))
 
+    def _budget_blocks(self, spec: SlotSpec) -> bool:
+        """True for the PodDisruptionBudget of an earlier version, as long as no one else has set this."""
+        found = self._owned.get_if_owned("PodDisruptionBudget", slot_name(spec.ref), spec.ref)
+        return found is not None and "unhealthyPodEvictionPolicy" not in found["spec"]
+
     def preview(self, spec: SlotSpec) -> Route:
         return self._route(slot_name(spec.ref), spec)
 

@@ -38,6 +38,16 @@ def _nothing() -> None:
     """What is read again can only be read from the kubeconfig."""
 
 
+NAMESPACE_MISSING = (
+    "Create it with `kubectl create namespace {0}`, and apply docker/kubernetes/namespace to it (docs/kubernetes.md), "
+    "or correct `engine: {{namespace: …}}`."
+)
+NAMESPACE_GOING = (
+    "Wait until `kubectl get namespace` no longer shows it; `kubectl describe namespace` says what it still waits for. "
+    "Then create it again, with its permissions (docs/kubernetes.md)."
+)
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A client for one API server. ``inside``: this process runs in a pod of that cluster; ``refused``: called if the
@@ -121,14 +131,26 @@ def error_for(doing: str, status: int, body: bytes) -> PushliveError:
     if document.get("reason") == "Conflict":
         return TryAgain(message)
     details = document.get("details")
+    details = details if isinstance(details, dict) else {}
     return Refused(
         message,
         status,
         str(document.get("reason") or ""),
         said=said,
-        object_name=str(details.get("name") or "") if isinstance(details, dict) else "",
-        advice=PERMISSIONS_ADVICE if status in (401, 403) else "",
+        object_name=str(details.get("name") or ""),
+        advice=_advice(status, details),
     )
+
+
+def _advice(status: int, details: dict[str, Any]) -> str:
+    if status == 404 and details.get("kind") == "namespaces":
+        return NAMESPACE_MISSING.format(details.get("name"))
+    causes = details.get("causes") or ()
+    if any(one.get("reason") == "NamespaceTerminating" for one in causes):
+        return NAMESPACE_GOING
+    if status == 403:
+        return f"{PERMISSIONS_ADVICE} In a namespace that does not exist, everything is forbidden."
+    return PERMISSIONS_ADVICE if status == 401 else ""
 
 
 def document_of(body: bytes) -> dict[str, Any]:
