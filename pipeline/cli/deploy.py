@@ -44,7 +44,11 @@ from pipeline.lib.units import show_duration
         metavar="FILE",
         help="this pipelines.yaml, with the current image",
     ),
-    argument("--rebuild", action="store_true", help="build again, without reusing an image or the cache"),
+    argument(
+        "--rebuild",
+        action="store_true",
+        help="build again from the newest base images, without reusing an image or the cache",
+    ),
     WAIT,
     JSON,
 )

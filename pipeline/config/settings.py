@@ -121,6 +121,8 @@ class Settings(BaseSettings):
     """memory for all builds together; 0: half of the machine's"""
     build_cpu: Number = 0.0
     """cores for all builds together; 0: all but half a core"""
+    build_cache: Bytes = 10 << 30
+    """how much build cache the Engine keeps; none while less than PUSHLIVE_DISK_FREE is free"""
     disk_free: Bytes = 1 << 30
     """free disk space that a build requires"""
     secrets_key_path: str = ""

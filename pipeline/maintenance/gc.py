@@ -12,7 +12,7 @@ from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Said
 from pipeline.domain.run import Run, State
-from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable, TryAgain
+from pipeline.errors import DamagedRecord, EngineFailed, PushliveError, StoreUnavailable, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.maintenance.jobs import Jobs
 from pipeline.store import Lease, Transaction
@@ -37,12 +37,13 @@ class Gc:
         environments, unread = self._environments()
         said = [Said(text, left=True) for text in unread.values()]
         said += self._images()
+        said += self._cache()
         said += self._strangers(environments, frozenset(unread))
         for environment in environments:
             pipeline = config.pipelines.get(environment.pipeline)
             if pipeline is None or environment.name not in pipeline.environments:
                 said.append(self._remove(environment))
-        return tuple(said) or (Said("Nothing to clean up."),)
+        return tuple(said) or (Said("Nothing to clean up."), *self._cache_size())
 
     def _environments(self) -> tuple[list[Environment], dict[str, str]]:
         """Every recorded environment, and what is wrong in each pipeline whose records cannot be read."""
@@ -62,6 +63,20 @@ class Gc:
             raise
         except PushliveError as error:
             return [Said(f"old images were not removed: {error}", left=True)]
+
+    def _cache(self) -> list[Said]:
+        try:
+            return [Said(text) for text in self._jobs.build_cache.run()]
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            return [Said(f"the build cache was left as it is: {error}", left=True)]
+
+    def _cache_size(self) -> list[Said]:
+        try:
+            return [Said(text) for text in [self._jobs.build_cache.size()] if text]
+        except (EngineFailed, TryAgain):
+            return []  # it was said why
 
     # ── environments without a record ────────────────────────────────────────
 

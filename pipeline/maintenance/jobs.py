@@ -10,6 +10,7 @@ from pipeline.deploy.services import Services
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Push
 from pipeline.maintenance.audit import Audit
+from pipeline.maintenance.build_cache import BuildCache
 from pipeline.maintenance.clock_jumps import ClockJumps
 from pipeline.maintenance.configuration import Configuration
 from pipeline.maintenance.damage import Damage
@@ -63,6 +64,7 @@ class Jobs:
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
+        self.build_cache = BuildCache(builder, settings.build_cache)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
 
     def schedule(self) -> tuple[Period, ...]:
@@ -71,5 +73,5 @@ class Jobs:
             Period(0.0, (self.configuration, self.audit)),
             Period(3.0, (self.heads,)),
             Period(5.0, (self.proxy, self.reconcile, self.health, self.missing_images)),
-            Period(300.0, (self.image_gc,)),
+            Period(300.0, (self.image_gc, self.build_cache)),
         )

@@ -67,3 +67,10 @@ class Builder(Protocol):
     def untag(self, repository: str, tag: str) -> bool:
         """Removes one of our tags, and the image with its last tag unless a container uses it. True if the tag was
         there and is gone. Idempotent."""
+
+    def trim_cache(self, limit: int) -> int:
+        """Removes build cache, the least recently used first, until ``limit`` bytes are left, or all of it while too
+        little disk is free for a build. What a build uses now stays. Returns the bytes given back. Idempotent."""
+
+    def cache_size(self) -> int:
+        """The bytes that build cache takes which no image shares."""

@@ -108,6 +108,25 @@ def test_the_same_key_and_base_reuse_the_image_fast_and_rebuild_does_not(worksho
     again = workshop.build(workshop.request("FROM BASE\nRUN echo once\n", key=request.key, rebuild=True))
     assert not again.reused
     assert workshop.texts("line") == ["once"]
+    (said,) = workshop.texts("warning")
+    assert said.startswith(
+        f"The base image {workshop.base!r} could not be pulled, so the one on this machine is used: "
+    )
+
+
+def test_the_build_cache_is_given_back_and_what_was_used_last_is_kept(workshop):
+    old, new = (workshop.request(f"FROM BASE\nRUN seq 200000 > /{name}\n") for name in ("old", "new"))
+    for request in (old, new):
+        workshop.build(request)
+    for image in workshop.client.api.images(filters={"label": f"pushlive.instance={workshop.name}"}):
+        workshop.client.api.remove_image(image["Id"], force=True)  # else their layers are no mere cache
+    size = workshop.builder.cache_size()
+    assert size > 1 << 20
+    assert workshop.builder.trim_cache(size * 2) == 0
+    assert workshop.builder.trim_cache(size - 1) > 0
+    workshop.build(new)
+    (step,) = [event for event in workshop.events if event.kind == "vertex" and "RUN" in event.text]
+    assert step.data["cached"]
 
 
 def test_another_base_under_the_same_name_is_another_image(workshop):

@@ -95,6 +95,26 @@ def test_a_pulled_image_is_the_one_that_was_pushed(workshop: Workshop, local_reg
         assert workshop.client.api.inspect_image(reference)["Id"] == digest
 
 
+def test_a_rebuild_starts_from_the_base_that_its_registry_has_now(
+    workshop: Workshop, local_registry: LocalRegistry
+) -> None:
+    name = f"{local_registry.host}/base"
+    older, newest = image(workshop), image(workshop)
+    for each in (older, newest):
+        workshop.builder.push(each, name, "1", None, print, Deadline(CLOCK, 60))
+    workshop.client.images.get(older).tag(name, "1")  # as before the registry got another one
+    request = workshop.request(f"FROM {name}:1\nRUN cat /mark\n")
+    mark = {
+        one: workshop.client.containers.run(one, ["cat", "/mark"], remove=True) for one in (older, newest)
+    }
+    workshop.build(request)
+    assert workshop.texts("line") == [mark[older].decode().strip()]
+    workshop.build(replace(request, rebuild=True))
+    assert workshop.texts("line") == [mark[newest].decode().strip()]
+    assert workshop.texts("warning") == []
+    workshop.client.api.remove_image(f"{name}:1")
+
+
 def test_an_image_is_pushed_and_pulled_with_a_login(
     workshop: Workshop, closed_registry: LocalRegistry
 ) -> None:

@@ -245,3 +245,16 @@ def test_what_gc_could_remove_only_in_part_is_not_revived(world) -> None:
     assert world.reconcile() == []
     assert {ref.environment for ref in world.engine.contents} == {"dev", "live"}
     assert world.gc() == ("hello/qa is no longer in pipelines.yaml and was removed",)
+
+
+def test_the_build_cache_is_kept_within_its_limit_and_its_size_is_said(make_world) -> None:
+    world = make_world("pipelines: {}\n")
+    assert world.gc() == ("Nothing to clean up.",)
+    world.builder.cache = 3 << 30
+    nothing, size = world.gc()
+    assert nothing == "Nothing to clean up."
+    assert size.startswith("The build cache takes 3 GiB, and may take 10 GiB (PUSHLIVE_BUILD_CACHE).")
+    world.builder.cache = 12 << 30
+    assert world.gc() == ("2 GiB of the build cache were given back",)
+    world.builder.fail("trim_cache", EngineFailed("no."))
+    assert world.gc() == ("the build cache was left as it is: no.",)

@@ -11,10 +11,23 @@ from contextlib import AbstractContextManager, closing, suppress
 from typing import IO, Any
 
 from pipeline.adapters.buildkit import limits
-from pipeline.adapters.buildkit.dockerfile import parse, platform_args, refuse_hidden, refuse_unsupported
+from pipeline.adapters.buildkit.dockerfile import (
+    Dockerfile,
+    parse,
+    platform_args,
+    refuse_hidden,
+    refuse_unsupported,
+)
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.buildkit.errors import failed
-from pipeline.adapters.buildkit.images import Record, base_ids, is_accepted, labels_of, refuse_foreign
+from pipeline.adapters.buildkit.images import (
+    Record,
+    base_ids,
+    is_accepted,
+    labels_of,
+    refresh,
+    refuse_foreign,
+)
 from pipeline.adapters.buildkit.output import Output
 from pipeline.adapters.buildkit.trace import Vertex, decode
 from pipeline.adapters.docker_api import registry
@@ -70,7 +83,7 @@ class DockerBuilder:
         file = parse(request.dockerfile, request.build.args, self._platform_args(request))
         refuse_unsupported(file, request.build.target)
         refuse_hidden(request.dockerfile)
-        bases = base_ids(self._api, file, request.build, watch)
+        bases = self._bases(file, request, emit, watch)
         refuse_foreign(self._api, bases, request.pipeline)
         key = _key(request, bases)
         found = "" if request.rebuild else self._find(key)
@@ -78,6 +91,12 @@ class DockerBuilder:
             return Image(found, reused=True)
         limits.check_disk(self._docker_root(), self._disk_free)
         return self._retried(request, key, context, emit, watch)
+
+    def _bases(self, file: Dockerfile, request: BuildRequest, emit: Emit, watch: Watch) -> dict[str, str]:
+        """The ids of the images that the build starts from. A rebuild starts from what their registries have now."""
+        for note in refresh(self._api, file, request.build, watch) if request.rebuild else ():
+            emit(Event("warning", self._clock.now(), text=note))
+        return base_ids(self._api, file, request.build, watch)
 
     def _platform_args(self, request: BuildRequest) -> dict[str, str]:
         if not any(word in request.dockerfile for word in ("TARGET", "BUILD")):
@@ -125,6 +144,16 @@ class DockerBuilder:
         if labels_of(self._api.image(name)).get(INSTANCE) != self._instance:
             return False
         return self._api.remove_image(name)
+
+    def trim_cache(self, limit: int) -> int:
+        """See ``ports.Builder``."""
+        free = self._free_disk()
+        short = free is not None and free < self._disk_free
+        return self._api.prune_cache(0 if short else limit)
+
+    def cache_size(self) -> int:
+        """See ``ports.Builder``."""
+        return self._api.cache_size()
 
     def cap_builds(self) -> str:
         """Limits what all builds together may use, so that they cannot slow down what is live. Returns "", or a

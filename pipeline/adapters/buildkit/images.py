@@ -24,10 +24,30 @@ def base_ids(api: DockerApi, file: Dockerfile, build: Build, watch: Watch) -> di
     Missing ones are pulled. Raises AppFailed (there is no such image) and EngineFailed (it cannot be pulled now); both
     name the image and say why.
     """
+    wanted = _wanted(file, build)
+    return {name: _provide(api, name, what, build.platform, watch) for name, what in wanted.items()}
+
+
+def refresh(api: DockerApi, file: Dockerfile, build: Build, watch: Watch) -> Iterator[str]:
+    """Pulls the images that are on this machine, as their registries have them now. One that cannot be pulled stays
+    usable: yields a sentence for it. Raises what the watch raises."""
+    for name, what in _wanted(file, build).items():
+        if "@" in name or _inspect(api, name) is None:
+            continue  # the same for ever, or pulled anyway
+        try:
+            _pull(api, name, what, build.platform, watch)
+        except (AppFailed, EngineFailed, TimedOut, TryAgain) as error:
+            watch.check()  # it may be the step that has taken too long
+            why = getattr(error.__cause__, "said", "") or error.message
+            yield f"{what} could not be pulled, so the one on this machine is used: {why.rstrip('.')}."
+
+
+def _wanted(file: Dockerfile, build: Build) -> dict[str, str]:
+    """Every image by its name, with what it is."""
     wanted = {name: f"The base image {name!r}" for name in images(file, build.target)}
     if file.syntax:
         wanted[file.syntax] = f"The Dockerfile frontend {file.syntax!r} (its `# syntax=` line)"
-    return {name: _provide(api, name, what, build.platform, watch) for name, what in wanted.items()}
+    return wanted
 
 
 def refuse_foreign(api: DockerApi, bases: dict[str, str], pipeline: str) -> None:

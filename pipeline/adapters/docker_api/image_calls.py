@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from pipeline.adapters.docker_api.connection import Connection
 from pipeline.adapters.docker_api.container_calls import Found
 from pipeline.adapters.docker_api.errors import DockerRefused, translate
+
+_PRUNE_LIMIT = 300.0  # seconds
 
 
 class ImageCalls(Connection):
@@ -55,6 +58,24 @@ class ImageCalls(Connection):
                 raise
             return False
         return True
+
+    def prune_cache(self, keep: int) -> int:
+        """Removes build cache that no build uses now, the least recently used first, until ``keep`` bytes are left.
+        Returns the bytes that were given back. It may take minutes."""
+        params = {"all": "1", "keep-storage": str(keep)}  # keep 0: all
+        with (
+            translate("Removing build cache"),
+            closing(self.post("/build/prune", params=params, timeout=_PRUNE_LIMIT)) as answer,
+        ):
+            return int(answer.json().get("SpaceReclaimed") or 0)
+
+    def cache_size(self) -> int:
+        """The bytes of build cache that no image shares."""
+        with translate("Asking for the size of the build cache"):
+            found: dict[str, Any] = self.sdk.df()
+        return sum(
+            int(one.get("Size") or 0) for one in found.get("BuildCache") or () if not one.get("Shared")
+        )
 
     def pull(self, name: str, platform: str = "") -> None:
         """Pulls an image by name (tag ``latest`` by default) with the login that `docker login` has left. Returns when

@@ -24,6 +24,7 @@ class FakeBuilder(Script):
         self.tags: dict[tuple[str, str], str] = {}  # digest by repository and tag
         self.built: set[str] = set()
         self.remote: dict[tuple[str, str], str] = {}  # like `tags`, in registries
+        self.cache = 0  # bytes
         self.login: Login | None = None  # of the last push
 
     def build(
@@ -79,6 +80,16 @@ class FakeBuilder(Script):
             if digest and digest not in self.tags.values():
                 self.built.discard(digest)
             return digest is not None
+
+    def trim_cache(self, limit: int) -> int:
+        with self.call("trim_cache", limit):
+            given_back = max(0, self.cache - limit)
+            self.cache -= given_back
+            return given_back
+
+    def cache_size(self) -> int:
+        with self.call("cache_size"):
+            return self.cache
 
     def _require_built(self, digest: str) -> None:
         if digest not in self.built:
