@@ -22,10 +22,11 @@ class Accepted:
 
 
 def accept(transaction: Transaction, push: Push, config: Config, digest: str, now: float) -> Accepted:
-    """In one transaction: remembers the delivery, makes the run due, supersedes older ones that are queued."""
+    """In one transaction: remembers the delivery, makes the run due, supersedes older ones that are queued. A delivery
+    whose commit was not in the repository is taken again."""
     known = transaction.delivery(push.delivery)
-    if known is not None:
-        return Accepted(transaction.run(known), True, ("this delivery was accepted before",))
+    if known is not None and not (before := transaction.run(known)).unseen:
+        return Accepted(before, True, ("this delivery was accepted before",))
     transaction.put_head(push.ref, push.commit)  # not for an old delivery: the head has moved on since
     same = _same(transaction, push)
     if same is not None:
@@ -99,6 +100,12 @@ def carrying(runs: Iterable[Run], ref: str, commit: str) -> Run | None:
     run = newest_push(runs, ref)
     good = run is not None and (run.state != State.ENDED or run.outcome == Outcome.LIVE)
     return run if run is not None and good and run.commit == commit else ignored(runs, ref, commit)
+
+
+def queued_after(runs: Iterable[Run], run: Run) -> bool:
+    """Whether a newer push of the same ref has not started yet: it fetches the head itself."""
+    newer = (one for one in runs if one.number > run.number and (one.kind, one.ref) == (Kind.PUSH, run.ref))
+    return any(one.state == State.QUEUED for one in newer)
 
 
 def _supersede_queued(transaction: Transaction, push: Push, number: int, now: float) -> tuple[str, ...]:

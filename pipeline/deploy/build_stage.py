@@ -12,13 +12,13 @@ from typing import IO
 from pipeline.config.dockerfile import declared
 from pipeline.config.models import Pipeline
 from pipeline.config.settings import Settings
-from pipeline.deploy.admission import ignored
+from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain.engine_types import Image
 from pipeline.domain.release import Release
-from pipeline.domain.run import Kind, Outcome, Run
+from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import newest
-from pipeline.errors import AppFailed, RequestError, Superseded
+from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
@@ -56,15 +56,20 @@ def repository(instance: str, pipeline: str) -> str:
 
 
 class BuildStage:
-    """``head`` is the commit to deploy as the fetch found it: the branch's head, unless that asked not to be."""
+    """``branch``: fetches the head, and says whether the run may go on."""
 
     def __init__(
-        self, context: RunContext, adapters: Adapters, pipeline: Pipeline, settings: Settings, vault: Vault
+        self,
+        context: RunContext,
+        adapters: Adapters,
+        pipeline: Pipeline,
+        settings: Settings,
+        vault: Vault,
+        branch: BranchHead,
     ) -> None:
         self._context, self._adapters, self._pipeline, self._settings = context, adapters, pipeline, settings
-        self._vault = vault
+        self._vault, self._branch = vault, branch
         self._key = context.run.pipeline
-        self.head = ""
 
     def go(self) -> None:
         """Sets ``run.release``. Idempotent. Raises Superseded if the commit is no longer the head, and what
@@ -87,29 +92,15 @@ class BuildStage:
         source, config = self._adapters.source, self._pipeline.source
         advice = f"Check that the repository answers (`git ls-remote`), then `pushlive retry {self._context.run.id}`."
         with self._context.step("build", "fetch", FETCH_TIMEOUT, advice) as step:
-            self.head = source.fetch(self._key, config, step.watch)
+            self._branch.fetch(step.watch)
             run = self._context.run
-            if run.kind == Kind.PUSH and self.head != run.commit:
-                self.head = self._to_deploy()
-            if run.kind == Kind.PUSH and self.head != run.commit:
-                raise Superseded(f"{run.short} is no longer the head of {config.branch}; {self.head[:7]} is.")
-            commit = source.commit(self._key, config, run.commit or self.head)
+            commit = source.commit(self._key, config, run.commit or self._branch.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
             self._context.update(commit=commit.id, message=commit.message, author=commit.author)
             why_not = source.unsupported(self._key, config, commit.id, self._pipeline.build.context)
             if why_not:
                 raise AppFailed(why_not)
             step.detail = commit.id[:7]
-
-    def _to_deploy(self) -> str:
-        """The head; if it asked not to be deployed, the newest of the pushes before it that did not."""
-        source, config, ref = self._adapters.source, self._pipeline.source, self._context.run.ref
-        recent = tuple(self._context.store.recent(self._key, 50))
-        if not ignored(recent, ref, self.head) and not source.commit(self._key, config, self.head).skip:
-            return self.head
-        wanted = (one for one in recent if one.kind == Kind.PUSH and one.outcome != Outcome.IGNORED)
-        commits = frozenset(one.commit for one in wanted if one.ref == ref)
-        return source.newest_of(self._key, config, self.head, commits) or self.head
 
     def _build(self) -> Image:
         advice = "Raise `build.timeout` in pipelines.yaml if the build needs longer."

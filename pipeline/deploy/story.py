@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipeline.config.models import Budget, Pipeline
 from pipeline.deploy import admission, endings, engine_addresses
+from pipeline.deploy.branch_head import BranchHead, own_delivery
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.reconciler import Reconciler
@@ -27,7 +28,6 @@ from pipeline.errors import (
     NotFound,
     PushliveError,
     StoreUnavailable,
-    Superseded,
     TryAgain,
 )
 from pipeline.lib.retry import Backoff, Retry
@@ -143,6 +143,11 @@ class Story:
             self._context.still_wanted()
             clock.sleep(min(1.0, until - clock.monotonic()))
 
+    def _pause_or_hand_back(self, seconds: float) -> None:
+        self._pause(seconds)
+        if self._stopping():
+            raise parked(self._context)
+
     def _all_stages(self) -> None:
         run, pipeline = self._context.run, self._pipeline()
         release = self._release(pipeline)
@@ -181,25 +186,27 @@ class Story:
 
     def _build(self, pipeline: Pipeline) -> None:
         context = self._context
-        stage = BuildStage(context, self._adapters, pipeline, self._settings, self._vault)
-        try:
-            stage.go()
-        except Superseded:
-            self._accept_head(context.run, stage.head)
-            raise
+        branch = BranchHead(
+            context,
+            self._adapters.source,
+            pipeline.source,
+            lambda head: self._accept_head(context.run, head),
+            self._pause_or_hand_back,
+        )
+        BuildStage(context, self._adapters, pipeline, self._settings, self._vault, branch).go()
         endings.stage_done(context, self._budget(), "build", f"r{context.run.release} ready")
         self._forecast()
 
     def _accept_head(self, run: Run, head: str) -> None:
-        """This run's commit is no longer the head: the head gets a run in case its own delivery was lost."""
+        """The head gets a run, unless one has it or is about to fetch it."""
         if not self._is_source_in_force(run):
             return  # a head of another branch, which nobody pushed to deploy
-        others = (one for one in self._store.recent(run.pipeline, 50) if one.number != run.number)
-        if admission.carrying(others, run.ref, head):
-            return  # the head's own delivery came first
+        others = [one for one in self._store.recent(run.pipeline, 50) if one.number != run.number]
+        if admission.carrying(others, run.ref, head) or admission.queued_after(others, run):
+            return
         commit = self._adapters.source.commit(run.pipeline, self._pipeline().source, head)
         push = Push(
-            run.pipeline, run.repository, run.ref, head, f"head:{run.id}",
+            run.pipeline, run.repository, run.ref, head, own_delivery(run, head),
             received=self._adapters.clock.now(), skip=commit.skip,
         )  # fmt: skip
         with suppress(NotFound):  # the pipeline was taken out of the configuration meanwhile

@@ -139,6 +139,7 @@ class Run:
         0.0  # when the step that a cancellation waits for ends at the latest, 0 outside of one
     )
     rebuild: bool = False
+    unseen: bool = False  # superseded because its commit did not appear in the repository
     from_release: int | None = None  # use that release's image instead of building one
     by: str = ""  # who requested a deploy or a revert
     author: str = ""  # the commit's, which anyone can write into it; not who pushed it

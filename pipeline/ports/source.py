@@ -35,6 +35,10 @@ class Source(Protocol):
     def newest_of(self, key: str, source: SourceConfig, head: str, commits: frozenset[str]) -> str:
         """Which of the commits comes last in the history of ``head``; "" if its last thousands have none of them."""
 
+    def contains(self, key: str, source: SourceConfig, commit: str, other: str) -> bool:
+        """Whether ``other`` is in the history of ``commit``, or is the same; both are whole ids. False if one was not
+        fetched."""
+
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """Protects the commit from ``git gc`` by the ref ``refs/pushlive/<name>``. Idempotent."""
 

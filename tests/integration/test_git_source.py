@@ -690,3 +690,22 @@ def test_fault_13_no_commit_reaches_git_that_is_not_hexadecimal(world, commit):
         with pytest.raises(NotFound) as caught:
             ask()
         assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("which", ["here", "away"])
+def test_a_commit_contains_its_history_and_nothing_else(world, which):
+    source = getattr(world, which)
+    first, second = world.commit(a=b"1"), world.commit(a=b"2")
+    world.fetch(source)
+    git(world.work, "reset", "-q", "--hard", first)
+    third = world.commit(a=b"3")  # forced
+    world.fetch(source)
+
+    def contains(commit, other):
+        return world.source.contains("hello", source, commit, other)
+
+    assert [contains(third, one) for one in (third, first, second)] == [True, True, False]
+    assert contains(second, first)
+    assert not contains(first, third)
+    assert not contains(third, "f" * 40)
+    assert not contains("f" * 40, third)

@@ -225,12 +225,26 @@ def test_fault_08_a_forced_push_to_an_older_commit_goes_live(
     assert service.page(name="away") == "A\n"
 
 
+def test_a_webhook_that_comes_before_its_commit_is_waited_for(
+    service: Service, away: RemoteRepository
+) -> None:
+    commit = away.clone.commit(web("ahead"), "Ahead")
+    delivery = str(uuid.uuid4())
+    (run,) = away.deliver(commit, delivery)[1]["runs"]
+    until(lambda: f"{commit[:7]} is not in the repository yet" in service.log(run), 30)
+    assert away.deliver(commit, delivery)[1]["runs"] == [run]
+    away.clone.git("push", "-q", "pushlive", "main")
+    assert service.wait(run)["outcome"] == "live"
+    assert service.page(name="away") == "ahead\n"
+
+
 def test_fault_09_every_push_of_a_burst_is_kept_and_the_head_goes_live(service: Service) -> None:
     burst = RemoteRepository(service, "burst")
     head = burst.push(web("the last one"), "The last one")
     made_up = [hashlib.sha1(str(n).encode(), usedforsecurity=False).hexdigest() for n in range(150)]
     with ThreadPoolExecutor(15) as pool:
-        answers = list(pool.map(burst.deliver, [*made_up, head]))
+        answers = list(pool.map(burst.deliver, made_up))
+    answers.append(burst.deliver(head))
     assert {status for status, _ in answers} == {202}
     kept = {run for _, answer in answers for run in answer["runs"]}
     assert len(kept) == 151

@@ -26,6 +26,7 @@ class _Repository:
     commits: dict[str, tuple[Commit, dict[str, bytes]]] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
 
 
 class FakeSource(Script):
@@ -44,6 +45,7 @@ class FakeSource(Script):
             Commit(commit, message, "A. Developer", skipping.by_message(message)),
             files,
         )
+        repository.parents[commit] = repository.heads.get(branch, "")
         repository.heads[branch] = commit
         return commit
 
@@ -67,6 +69,13 @@ class FakeSource(Script):
             known = list(self.repositories[key].commits)
             before = known[: known.index(head) + 1]
             return next((commit for commit in reversed(before) if commit in commits), "")
+
+    def contains(self, key: str, source: SourceConfig, commit: str, other: str) -> bool:
+        with self.call("contains", key, source, commit, other):
+            parents = self.repositories[key].parents
+            while commit and commit != other:
+                commit = parents.get(commit, "")
+            return bool(commit) and commit in parents
 
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         with self.call("keep", key, source, commit, name):

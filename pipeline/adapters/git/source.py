@@ -124,6 +124,15 @@ class GitSource:
         ).split()
         return next((commit for commit in listed if commit in commits), "")
 
+    def contains(self, key: str, source: SourceConfig, commit: str, other: str) -> bool:
+        """See ``ports.Source``."""
+        ids = [commit_ids.whole(one) for one in (other, commit)]
+        try:
+            self._bytes(self._path(key, source), "merge-base", "--is-ancestor", "--end-of-options", *ids)
+        except GitRefused:  # 1: it is not; 128: one of them is not there
+            return False
+        return True
+
     def keep(self, key: str, source: SourceConfig, commit: str, name: str) -> None:
         """See ``ports.Source``."""
         path = self._path(key, source)
