@@ -66,24 +66,28 @@ class TokenExpired(RequestError):
     pass
 
 
-class AppFailed(PushliveError):
-    """``evidence``: lines a person wants to see first (last output, health answer, exit code)."""
+class _WithEvidence(PushliveError):
+    """``facts``: whole texts (a health answer, an exit code, what a cluster reports about a pod); ``evidence``: output,
+    of which the beginning may be missing. Both are lines that a person wants to see first, and are shown together."""
 
-    def __init__(self, message: str, *, advice: str = "", evidence: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, advice: str = "", facts: tuple[str, ...] = (), evidence: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message, advice=advice)
-        self.evidence = evidence
+        self.facts = len(facts)  # so many of ``evidence`` are facts, the first ones
+        self.evidence = (*facts, *evidence)
+
+
+class AppFailed(_WithEvidence):
+    pass
 
 
 class WrongRelease(AppFailed):
     pass
 
 
-class EngineFailed(PushliveError):
-    """``evidence``: lines a person wants to see first (last output, what a cluster reports about a pod)."""
-
-    def __init__(self, message: str, *, advice: str = "", evidence: tuple[str, ...] = ()) -> None:
-        super().__init__(message, advice=advice)
-        self.evidence = evidence
+class EngineFailed(_WithEvidence):
+    pass
 
 
 class DoesNotFit(EngineFailed):

@@ -43,10 +43,12 @@ def card(run: Run, error: PushliveError) -> Failure:
     step = next((s for s in reversed(run.steps) if not s.ok), None)
     stage = step.stage if step else run.stage or run.stages[0]
     kind = whose(error)
-    evidence = error.evidence if isinstance(error, AppFailed | EngineFailed) else ()
+    evidence, facts = (
+        (error.evidence, error.facts) if isinstance(error, AppFailed | EngineFailed) else ((), 0)
+    )
     advice = error.advice or _NEXT[kind].format(run=run.id)
     name = step.step if step else "enter"
-    return Failure(stage, name, kind, error.message, advice, evidence)
+    return Failure(stage, name, kind, error.message, advice, evidence, facts=facts)
 
 
 def compared(failure: Failure, run: Run, store: Store) -> Failure:

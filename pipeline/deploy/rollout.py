@@ -16,7 +16,7 @@ from pipeline.deploy import evidence, failed_slot
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot_start import SlotStart
-from pipeline.deploy.smoke.checker import Checker
+from pipeline.deploy.smoke.checker import Checker, LastLines
 from pipeline.domain import slots
 from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
 from pipeline.domain.environment import Environment, Slot, SlotState, other
@@ -303,9 +303,9 @@ class Rollout:
         checks = {self._name: (*before, *results)}
         self._context.change(lambda _, run: replace(run, checks={**run.checks, **checks}))
 
-    def _last_lines(self) -> tuple[str, ...]:
+    def _last_lines(self) -> LastLines:
         try:
             lines = self._engine.slots.logs(self._spec.ref, 10 * evidence.LINES)
         except (ConfigError, EngineFailed) as error:  # the failed check matters more
-            return (f"(its last lines could not be read: {error.message})",)
-        return evidence.collapsed(lines)[-evidence.LINES :]
+            return (f"(its last lines could not be read: {error.message})",), ()
+        return (), evidence.collapsed(lines)[-evidence.LINES :]

@@ -64,6 +64,6 @@ def what_next(environment: Environment) -> str:
     """What a person can do about a release that does not work, in commands."""
     name = f"{environment.pipeline} --app --env {environment.name}"
     target = revert_target(environment)
-    back = f"{environment.pipeline} --env {environment.name}"
-    more = f" `pushlive revert {back}` goes back to r{target}." if target is not None else ""
+    back = f"`pushlive revert {environment.pipeline} --env {environment.name} --to r{target}`"
+    more = f" {back} goes back." if target is not None else ""
     return f"`pushlive logs {name}` prints its output.{more}"

@@ -86,6 +86,7 @@ class Failure:
     advice: str = ""
     evidence: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()  # what differs from the last good release
+    facts: int = 0  # so many of the evidence are whole texts, the first ones; the others are output
 
 
 @dataclass(frozen=True)

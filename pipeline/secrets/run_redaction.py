@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -69,13 +70,22 @@ def _failure(mask: Mask, failure: Failure) -> Failure:
         failure,
         message=mask.text(failure.message),
         advice=mask.text(failure.advice),
-        evidence=mask.lines(failure.evidence),
+        evidence=_evidence(mask, failure.evidence, failure.facts),
         differs=tuple(mask.text(line) for line in failure.differs),
     )
 
 
+def _evidence(mask: Mask, lines: Iterable[str], facts: int) -> tuple[str, ...]:
+    """Only output may begin in the middle of a secret: our own words are never taken for a part of one."""
+    given = tuple(lines)
+    return (*(mask.text(one) for one in given[:facts]), *mask.lines(given[facts:]))
+
+
 def _data(mask: Mask, data: dict[str, Any]) -> dict[str, Any]:
-    return {key: value if key in _NAMES else _any(mask, value) for key, value in data.items()}
+    found = {key: value if key in _NAMES else _any(mask, value) for key, value in data.items()}
+    if isinstance(data.get("evidence"), list | tuple):  # a failure's
+        found["evidence"] = list(_evidence(mask, data["evidence"], int(data.get("facts") or 0)))
+    return found
 
 
 def _any(mask: Mask, value: Any) -> Any:
@@ -84,7 +94,5 @@ def _any(mask: Mask, value: Any) -> Any:
     if isinstance(value, dict):
         return _data(mask, value)
     if isinstance(value, list | tuple):
-        if value and all(isinstance(one, str) for one in value):
-            return list(mask.lines(value))  # evidence: consecutive lines
         return [_any(mask, one) for one in value]
     return value

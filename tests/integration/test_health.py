@@ -70,7 +70,7 @@ def test_a_release_that_crash_loops_after_its_checks_is_said_to_be_down(
         assert "exited with code 3" in line
         for wrong in ("docker rm", "within seconds", "has the address"):
             assert wrong not in doctor
-        assert "`pushlive revert hello --env live` goes back to r1." in doctor
+        assert "`pushlive revert hello --env live --to r1` goes back." in doctor
         assert "lost it" in service.pushlive("logs", "hello", "--app", "--env", "live").out
         until(lambda: "down" in events(told), 30)
         service.pushlive("revert", "hello", "--env", "live", "--reason", "r2 crashes")

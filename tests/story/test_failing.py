@@ -310,7 +310,7 @@ def test_a_cancellation_takes_effect_once_the_release_command_has_ended(make_wor
 def test_a_revert_does_not_wait_for_a_release_command(make_world):
     world = make_world(LIMITED)
     number = hung(world)
-    world.engine.before("command", lambda: world.commands.revert("hello", "ann", reason="too slow"))
+    world.engine.before("command", lambda: world.commands.revert("hello", "ann", to=1, reason="too slow"))
     began = world.clock.monotonic()
     world.work()
     assert world.clock.monotonic() - began < 10

@@ -77,7 +77,7 @@ def test_a_release_that_restarts_again_and_again_is_down_and_told_once(world):
     assert (told["event"], told["environment"], told["release"], told["run"]) == ("down", "live", 2, "")
     assert "hello/live is down: r2, live-1 exited with code 1" in told["text"]
     assert "`pushlive logs hello --app --env live`" in told["text"]
-    assert "`pushlive revert hello --env live` goes back to r1" in told["text"]
+    assert "`pushlive revert hello --env live --to r1` goes back." in told["text"]
 
 
 def test_a_service_that_was_restarted_tells_nothing_again_and_knows_since_when(world):

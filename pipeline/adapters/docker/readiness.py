@@ -141,7 +141,8 @@ class Readiness:
         return AppFailed(
             f"{one.name} is not ready after {waited:.1f} s: {finding.text}.",
             advice=finding.advice or default,
-            evidence=(one.said, *self._api.output(one.name, LINES)),
+            facts=(one.said,),
+            evidence=self._api.output(one.name, LINES),
         )
 
 
@@ -159,4 +160,4 @@ def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
     else:
         why = f"it exited with code {code}"
         advice = "See its last lines of output above." if output else "It wrote no output."
-    return AppFailed(f"{name}: {why}.", advice=advice, evidence=(f"exit code {code}", *output))
+    return AppFailed(f"{name}: {why}.", advice=advice, facts=(f"exit code {code}",), evidence=output)

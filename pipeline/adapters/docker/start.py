@@ -30,6 +30,6 @@ def start(api: DockerApi, name: str) -> None:
             raise AppFailed(
                 f"{name} cannot be started: its command cannot be executed.",
                 advice="Check ENTRYPOINT and CMD in the Dockerfile, and `command` in pipelines.yaml.",
-                evidence=(error.said,),
+                facts=(error.said,),
             ) from error
         raise

@@ -49,7 +49,7 @@ class FakeSlots(EngineState):
             current = self._require_content(spec, "ready before start")
             if not current.alive:
                 code = current.exit_code
-                raise AppFailed(f"it exited with code {code}.", evidence=(f"exit code {code}",))
+                raise AppFailed(f"it exited with code {code}.", facts=(f"exit code {code}",))
             status = self.answers(spec, spec.config.service.health).status
             if not 200 <= status < 400:
                 raise AppFailed(f"it is not ready: its health path answered {status}.")

@@ -121,14 +121,14 @@ def _only_pod(watched: WatchedObjects, name: str) -> KubeObject:
 def _never_started(watched: WatchedObjects, problem: Problem, api: KubeApi, clock: Clock) -> Exception:
     """The problem as an error. The pod is deleted, so that it does not run after all once the problem has passed."""
     name = problem.subject
-    evidence = tuple(warning.text for warning in warnings(api.events("Pod", name)))
+    facts = tuple(warning.text for warning in warnings(api.events("Pod", name)))
     _delete(api, name, grace=1)
     end = clock.monotonic() + REMOVED_WITHIN
     while (found := watched.objects("Pod")) and clock.monotonic() < end:
         if has_started(found[0]) and _terminated(found[0], _LOST) is None:
             return _outcome_unknown(name)
         watched.wait(CHECK_EVERY)
-    return problem.error(evidence)
+    return problem.error(facts)
 
 
 def _has_ended(pod: KubeObject) -> bool:

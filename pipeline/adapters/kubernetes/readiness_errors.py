@@ -36,8 +36,8 @@ class ReadinessErrors:
     def for_problem(self, problem: Problem) -> PushliveError:
         """The problem as an error, with its evidence."""
         without = ("Unhealthy", "BackOff") if problem.cause is Cause.EXIT else ()
-        evidence = self._evidence(problem.subject, problem.previous, without, problem.quoted)
-        return problem.error(evidence)
+        facts = self._warnings(problem.subject, without, problem.quoted)
+        return problem.error(facts, self._output(problem.subject, problem.previous))
 
     def at_deadline(
         self, pods: list[KubeObject], problems: list[Problem], silence: float, waited: float
@@ -55,7 +55,8 @@ class ReadinessErrors:
             return EngineFailed(
                 f"{name} has not started: {self.progress(pods)}.",
                 advice=f"See `kubectl -n {self._api.namespace} describe pod`, then `pushlive retry`.",
-                evidence=self._evidence(pod, previous=False) if pod else (),
+                facts=self._warnings(pod) if pod else (),
+                evidence=self._output(pod) if pod else (),
             )
         return self._unready(unready[0]["metadata"]["name"], waited)
 
@@ -77,7 +78,7 @@ class ReadinessErrors:
             text = f"nothing listens on 0.0.0.0:{service.port}"
             advice = f"Set `port` in pipelines.yaml to the application's port, or let it listen on port {service.port}."
         message = f"{pod} is not ready after {waited:.1f} s: {text}."
-        return AppFailed(message, advice=advice, evidence=self._evidence(pod, previous=False))
+        return AppFailed(message, advice=advice, facts=self._warnings(pod), evidence=self._output(pod))
 
     def listens_on_loopback_only(self, pods: list[KubeObject]) -> bool:
         """True if a pod keeps refusing connections from outside, although it accepts one from inside. A single refusal
@@ -118,17 +119,16 @@ class ReadinessErrors:
         failure = last_probe_failure(events)
         return f"{name} is not ready yet: {failure.message}" if failure else f"{name} is {_state(unready[0])}"
 
-    def _evidence(
-        self, pod: str, previous: bool, without: tuple[str, ...] = (), quoted: str = ""
-    ) -> tuple[str, ...]:
-        """The pod's warnings, except for reasons in ``without`` and messages that ``quoted`` contains; then its last
-        output."""
+    def _warnings(self, pod: str, without: tuple[str, ...] = (), quoted: str = "") -> tuple[str, ...]:
+        """The pod's warnings, except for reasons in ``without`` and messages that ``quoted`` contains."""
         found = warnings(self._api.events("Pod", pod), without)
-        shown = [warning.text for warning in found if warning.message not in quoted]
-        output: tuple[str, ...] = ()
+        return tuple(warning.text for warning in found if warning.message not in quoted)
+
+    def _output(self, pod: str, previous: bool = False) -> tuple[str, ...]:
+        """Its last output."""
         with suppress(EngineFailed, TryAgain):  # missing evidence must not hide the error
-            output = self._api.output(pod, OUTPUT_LINES, previous=previous)
-        return (*shown, *output)
+            return self._api.output(pod, OUTPUT_LINES, previous=previous)
+        return ()
 
 
 def _state(pod: KubeObject) -> str:

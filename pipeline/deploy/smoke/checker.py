@@ -17,6 +17,8 @@ from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.engine import Engine
 
+LastLines = tuple[tuple[str, ...], tuple[str, ...]]  # facts and evidence, as in ``errors``
+
 _AWAY = 5.0  # seconds for which an engine that does not answer is asked again
 _PAUSE = 0.1  # seconds between two tries of a failing check
 
@@ -51,7 +53,7 @@ class Checker:
         results: tuple[Check, ...],
         spec: SlotSpec,
         where: str,
-        logs: Callable[[], tuple[str, ...]],
+        logs: Callable[[], LastLines],
         traffic: str,
     ) -> None:
         """Raises AppFailed (WrongRelease) with the failing check of this checker's results and the container's last
@@ -62,11 +64,13 @@ class Checker:
             return
         kind = WrongRelease if any(bad is one for one in self._wrong_release) else AppFailed
         tried = f" ({bad.attempts} tries in {show_duration(bad.seconds)})" if bad.attempts > 1 else ""
+        facts, output = logs()
         raise kind(
             f"{where}: {bad.asked} → {bad.answer}{tried}.",
             advice=f"{traffic} Fix it and push again; the container is stopped and kept for a while, and "
             f"`{spec.ref.output_command}` prints its output.",
-            evidence=logs(),
+            facts=facts,
+            evidence=output,
         )
 
     def _one(self, check: CheckModel, asker: SlotAsker) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from itertools import pairwise
 from urllib.parse import quote_plus
 
@@ -142,12 +143,36 @@ def test_fault_21_cards_and_data_are_masked_and_names_are_not() -> None:
     assert shown.data["failure"]["evidence"] == ["•••", "•••"]
 
 
+def test_our_own_sentences_are_not_masked_by_the_last_part_of_a_value() -> None:
+    masker = Masker(mask("sk_3141592653_live", "a_failed_start"))
+    more = ["live is held. To let a fix in: pushlive resume hello --env live"]
+    facts = ["live is not ready", "start again"]
+    failure = {"evidence": [*facts, "live and kicking"], "facts": 2, "differs": ["live: r1 → r2"]}
+    shown = masker.event(Event("end", 1.0, "live", "live", data={"more": more, "failure": failure}))
+    assert shown
+    assert (shown.text, shown.data["more"]) == ("live", more)
+    assert shown.data["failure"]["differs"] == ["live: r1 → r2"]
+    assert shown.data["failure"]["evidence"] == [*facts, "••• and kicking"]  # output may begin in a value
+
+
+def test_fault_21_whole_values_are_masked_in_our_own_sentences_as_well() -> None:
+    masker = Masker(mask("hunter22"))
+    failure = {"evidence": ["GET / answered hunter22", "hunt"], "facts": 1, "differs": ["env A: hunter22"]}
+    shown = masker.event(Event("end", 1.0, "", data={"more": ["hunter22 is held"], "failure": failure}))
+    assert shown
+    assert shown.data["more"] == ["••• is held"]
+    assert shown.data["failure"]["evidence"] == ["GET / answered •••", "•••"]
+    assert shown.data["failure"]["differs"] == ["env A: •••"]
+
+
 def test_fault_21_a_failures_evidence_is_masked_across_its_lines() -> None:
     from pipeline.secrets.run_redaction import _failure
 
     card = Failure("live", "start", "application", "no: hunter22", evidence=("a hunt", "er22 b"))
     found = _failure(mask("hunter22"), card)
     assert (found.message, found.evidence) == ("no: •••", ("a •••", "••• b"))
+    said = replace(card, evidence=("er22 is a fact", "er22 b"), facts=1)
+    assert _failure(mask("hunter22"), said).evidence == ("er22 is a fact", "••• b")
 
 
 def test_fault_21_shells_pages_and_addresses_write_it_in_their_own_way():

@@ -58,8 +58,9 @@ class Problem:
     previous: bool = False
     quoted: str = ""
 
-    def error(self, evidence: tuple[str, ...]) -> PushliveError:
-        return self.kind(f"{self.subject}: {self.text}.", advice=self.advice, evidence=evidence)
+    def error(self, facts: tuple[str, ...], output: tuple[str, ...] = ()) -> PushliveError:
+        text = f"{self.subject}: {self.text}."
+        return self.kind(text, advice=self.advice, facts=facts, evidence=output)
 
 
 def pod_problem(pod: KubeObject) -> Problem | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.checks import HttpCheck, RunCheck, TcpCheck
-from pipeline.deploy.smoke.checker import Checker
+from pipeline.deploy.smoke.checker import Checker, LastLines
 from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineAway, NothingListens, TimedOut, TryAgain, WrongRelease
 from pipeline.ports.clock import Deadline
@@ -17,6 +17,10 @@ from tests.support.specs import slot_spec
 SPEC = slot_spec(SlotRef("hello", "dev", 0, "blue"), 2, 7, health="/healthz")
 ROUTE = Route("http://p", expect=("r2",))
 OK = Answer(200, {}, b"", 0.01, served_by="r2")
+
+
+def no_lines() -> LastLines:
+    return (), ()
 
 
 class Clock:
@@ -99,9 +103,9 @@ def test_an_answer_of_another_release_is_not_this_ones_failure(last: Answer, err
     one = checker(Engine(Answer(200, {}, b"", 0.0, "r1"), last))
     results = one.identity(SPEC, ROUTE)
     with pytest.raises(AppFailed) as raised:
-        one.must_pass(results, SPEC, "dev r2", lambda: ("boom",), "No traffic went there.")
+        one.must_pass(results, SPEC, "dev r2", lambda: (("code 3",), ("boom",)), "No traffic went there.")
     assert type(raised.value) is error
-    assert raised.value.evidence == ("boom",)
+    assert (raised.value.facts, raised.value.evidence) == (1, ("code 3", "boom"))
     assert raised.value.message.startswith("dev r2: GET /healthz → ")
     assert f"`pushlive logs {SPEC.ref.pipeline} --app --env {SPEC.ref.environment}`" in raised.value.advice
 
@@ -110,7 +114,7 @@ def test_what_passed_raises_nothing() -> None:
     one = checker(Engine(OK))
     results = one.identity(SPEC, ROUTE, 3)
     assert [found.ok for found in results] == [True] * 3
-    one.must_pass(results, SPEC, "dev r2", tuple, "")
+    one.must_pass(results, SPEC, "dev r2", no_lines, "")
 
 
 def test_an_engine_that_is_away_is_not_the_applications_fault() -> None:
@@ -156,7 +160,7 @@ def test_an_answer_of_the_proxy_although_the_containers_run_fails_and_says_so() 
     one = checker(Stopping(PROXY))
     results = one.identity(SPEC, ROUTE)
     with pytest.raises(WrongRelease, match="status 503 did not come from the application"):
-        one.must_pass(results, SPEC, "dev r2", tuple, "")
+        one.must_pass(results, SPEC, "dev r2", no_lines, "")
 
 
 def test_a_port_of_a_stopped_container_says_nothing_against_the_application() -> None:
