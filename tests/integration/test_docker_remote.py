@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 from dataclasses import replace
 
@@ -84,7 +85,9 @@ def test_fault_54_a_remote_proxy_that_is_paused_or_hangs_is_repaired(
     spec = spec_of(there, new_ref(there))
     deploy(there, spec)
     name, proxy = f"{there.settings.instance}-proxy", there.engine._proxy
-    assert proxy.examine() == f"{name} answers commands and requests"
+    assert re.fullmatch(
+        rf"{name} answers commands and requests; its limit of \d+ open files .*", proxy.examine()
+    )
     there.client.api.pause(name)
     assert proxy.repair() == [f"the proxy {name} was paused: it was resumed"]
     until(lambda: answers(there, spec))

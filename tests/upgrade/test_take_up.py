@@ -242,7 +242,8 @@ def test_the_proxy_was_replaced_by_one_with_todays_configuration(taken_up: Taken
         for one in json.loads(service.pushlive("doctor", "--json").out)["checks"]
         if one["name"] == "proxy"
     ]
-    assert (check["ok"], check["text"]) == (True, f"{INSTANCE}-proxy answers commands and requests")
+    assert check["ok"]
+    assert check["text"].startswith(f"{INSTANCE}-proxy answers commands and requests; its limit of ")
     assert taken_up.visitors.lost() == []
 
 

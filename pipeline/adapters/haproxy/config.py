@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from pipeline.adapters.haproxy import sizes, timeouts
 from pipeline.adapters.haproxy.forwarded import forwarded
@@ -70,7 +71,8 @@ def server_name(index: int, slot: Slot, server: Server) -> str:
 
 def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
     """The maps by file name. ``ports.map`` and ``active.map`` have a key for every index from the start."""
-    indexes = range(len(settings.port_range))
+    ports = settings.port_range
+    indexes = range(len(ports))
     known = state.environments
     return {
         "health.map": {
@@ -79,7 +81,7 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
             for slot in sorted(known[i].checks)
         },
         "hosts.map": {host: f"e{i}" for i in sorted(known) for host in known[i].hosts},
-        "ports.map": {str(settings.port_range[i]): f"e{i}" for i in indexes},
+        "ports.map": {str(ports[i]): f"e{i}" for i in indexes},
         "names.map": {f"e{i}": known[i].name for i in sorted(known)},
         "last.map": {key: value for i in sorted(known) for key, value in _last(i, known[i]).items()},
         "timeouts.map": {
@@ -96,9 +98,9 @@ def _last(index: int, routes: Routes) -> dict[str, str]:
     entries = {}
     for slot in SLOTS:
         if servers := routes.servers.get(slot, ()):
-            entries[backend(index, slot)] = str(len(servers))
-            for number, (address, port) in enumerate(servers):
-                entries[f"{backend(index, slot)}.{number}"] = f"{address}:{port}"
+            name = backend(index, slot)
+            entries[name] = str(len(servers))
+            entries |= {f"{name}.{number}": f"{host}:{port}" for number, (host, port) in enumerate(servers)}
     return entries
 
 
@@ -168,6 +170,7 @@ def _backends(index: int, routes: Routes | None) -> str:
     return "\n".join(_backend(index, slot, routes.servers.get(slot, ()) if routes else ()) for slot in SLOTS)
 
 
+@lru_cache(4096)  # a change is in one environment of perhaps a thousand
 def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
     lines = [f"backend {backend(index, slot)}", "    http-request set-timeout server var(txn.timeout)"]
     lines += [f"    server s{j} {address}:{port}" for j, (address, port) in enumerate(servers, 1)]
@@ -186,6 +189,7 @@ _HEAD = """\
 global
 {identity}    maxconn 8192
     nbthread 2
+    no strict-limits
     log stdout format raw daemon notice
     stats socket /proxy/admin.sock mode 600{owner} level admin
 {more}    stats timeout 30s

@@ -12,6 +12,7 @@ from pipeline.adapters.haproxy.config import FOLDER
 from pipeline.adapters.haproxy.control import SOCKET, Control
 from pipeline.adapters.haproxy.files import Folder, drops_to, service_user
 from pipeline.adapters.haproxy.handover import NEXT, Handover
+from pipeline.adapters.haproxy.open_files import launch
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineAway, EngineFailed
@@ -35,7 +36,8 @@ def listens(settings: Settings) -> dict[str, str]:
 
 
 def proxy_body(settings: Settings, drop: tuple[int, int] | None, user: tuple[int, int]) -> Body:
-    """The container. ``drop``: HAProxy starts as root and becomes that uid and gid; otherwise it starts as ``user``."""
+    """The container; ``launch`` completes its command. ``drop``: HAProxy starts as root and becomes that uid and gid;
+    otherwise it starts as ``user``."""
     body: Body = {
         "Image": settings.proxy_image,
         "Entrypoint": ["haproxy"],
@@ -134,13 +136,20 @@ class ProxyContainer:
         """Starts a second one beside the first, on the same ports, and takes the first one out of service; see
         ``handover``. What there is to report. Raises EngineFailed if the second one does not start: then the first one
         goes on as before."""
-        return Handover(self._api, self.name, self._folder.path, self._control, self._clock).run(self._body())
+        return self._handover().run(self._body(), self._environments)
 
     def _settle(self) -> None:
         """Ends a handover that was cut off."""
         if self._api.container(f"{self.name}{NEXT}") is not None:
-            handover = Handover(self._api, self.name, self._folder.path, self._control, self._clock)
-            handover.settle(self._folder.structure())
+            self._handover().settle(self._folder.structure())
+
+    def _handover(self) -> Handover:
+        return Handover(self._api, self.name, self._folder.path, self._control, self._clock)
+
+    @property
+    def _environments(self) -> int:
+        """How many it has to serve at most."""
+        return len(self._settings.port_range)
 
     def has_state(self, name: str) -> bool:
         """True if it exists and is in that state of Docker's, for example ``Running`` or ``Paused``."""
@@ -172,9 +181,8 @@ class ProxyContainer:
 
     def _start(self, found: Found | None, body: Body) -> None:
         try:
-            container = found["Id"] if found else self._api.create(self.name, body)
-            self._furnish(container)
-            self._api.start(container)
+            known = found["Id"] if found else ""
+            launch(self._api, self.name, body, self._environments, furnish=self._furnish, container=known)
         except DockerRefused as error:
             if error.status != 404:
                 raise

@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.adapters.haproxy.control import SOCKET, Control
+from pipeline.adapters.haproxy.open_files import launch
 from pipeline.errors import EngineAway, EngineFailed
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
@@ -37,11 +38,11 @@ class Handover:
         self._control, self._clock = control, clock
         self._first = Control(folder, f"{_BEFORE}{SOCKET}")
 
-    def run(self, body: Body) -> str:
-        """See ``ProxyContainer.replace``."""
+    def run(self, body: Body, environments: int) -> str:
+        """See ``ProxyContainer.replace``. ``environments``: how many it has to serve at most."""
         self._keep_sockets()
         try:
-            self._start(body)
+            self._start(body, environments)
         except Exception:
             self._put_back()
             raise
@@ -71,10 +72,10 @@ class Handover:
         for name in _SOCKETS:
             (self._folder / f"{_BEFORE}{name}").unlink(missing_ok=True)
 
-    def _start(self, body: Body) -> None:
+    def _start(self, body: Body, environments: int) -> None:
         second, before = f"{self._name}{NEXT}", os.stat(self._folder / SOCKET).st_ino
         self._api.remove(second)
-        self._api.start(self._api.create(second, body))
+        launch(self._api, second, body, environments)
 
         def answers() -> bool:
             found = self._api.container(second)

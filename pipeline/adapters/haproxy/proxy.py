@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.adapters.docker_api.api import ClientFactory
+from pipeline.adapters.haproxy import open_files
 from pipeline.adapters.haproxy.certificates import Certificates
 from pipeline.adapters.haproxy.changes import added, routes_of, with_slot
 from pipeline.adapters.haproxy.config import (
@@ -108,7 +109,9 @@ class Proxy:
             raise problem
         outdated = self._control.structure() != self._folder.structure()
         more = f". It has another version's configuration: {self._container.renewed_by}" if outdated else ""
-        return f"{self._container.name} answers commands and requests{more}"
+        files, environments = int(self._control.info("ulimit-n") or 0), len(self._settings.port_range)
+        room = open_files.report(self._container.name, files, environments)
+        return f"{self._container.name} answers commands and requests; {room}{more}"
 
     def stop(self) -> None:
         """Kills and removes the container; the folder stays."""
@@ -280,18 +283,19 @@ class Proxy:
     def _apply(self, state: State, indexes: list[int]) -> None:
         """Servers before maps, so that no route leads to a slot whose servers are not known yet. What the checks ask
         comes before the servers that they ask."""
-        self._apply_map("health.map", state)
+        wanted = maps(state, self._settings)
+        self._apply_map("health.map", wanted)
         for index in indexes:
             routes = state.environments.get(index)
             for slot in SLOTS:
                 self._apply_servers(backend(index, slot), routes.servers.get(slot, ()) if routes else ())
         for name in MAPS[1:]:
-            self._apply_map(name, state)
+            self._apply_map(name, wanted)
 
-    def _apply_map(self, name: str, state: State) -> None:
+    def _apply_map(self, name: str, wanted: dict[str, dict[str, str]]) -> None:
         running = self._control.map(name)
         if running is not None:
-            for command in map_commands(name, maps(state, self._settings)[name], running):
+            for command in map_commands(name, wanted[name], running):
                 self._control.ask(command)
 
     def _apply_servers(self, name: str, wanted: tuple[Server, ...]) -> None:
