@@ -198,8 +198,11 @@ def _cluster(key: str, inspection: Inspection) -> Check:
             f"exists: `kubectl get namespace {found.namespace}`."
         )
         return _check(name, False, f"{where}: this account may not {'; '.join(found.missing)}", advice)
-    nodes = "" if found.nodes else "; it may not list nodes, so only quotas are checked for free room"
-    return _check(name, True, f"{where}: this account has every permission it needs{nodes}")
+    less = "" if found.nodes else "; it may not list nodes, so only quotas are checked for free room"
+    less += (
+        "" if found.limits else "; it may not list LimitRanges, so pods request a tenth of their CPU limit"
+    )
+    return _check(name, True, f"{where}: this account has every permission it needs{less}")
 
 
 _REMOTE = {

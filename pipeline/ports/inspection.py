@@ -20,7 +20,7 @@ class DockerInfo:
 class ClusterInfo:
     """One namespace of one cluster. ``missing``: permissions that this account does not have; ``nodes``: whether it may
     list the nodes; ``exists``: False if the API says that there is no such namespace; ``going``: it is being
-    deleted."""
+    deleted; ``limits``: whether this account may list the namespace's LimitRanges."""
 
     host: str
     version: str
@@ -29,6 +29,7 @@ class ClusterInfo:
     nodes: bool
     exists: bool = True
     going: bool = False
+    limits: bool = True
 
 
 class Inspection(Protocol):

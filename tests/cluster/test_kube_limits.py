@@ -83,6 +83,18 @@ def test_a_limit_range_that_refuses_is_reported(own: ClusterBench) -> None:
     own.stand(own.spec(release=2, memory=12 * MIB))
 
 
+def test_pods_request_as_much_cpu_as_a_limit_range_demands(own: ClusterBench) -> None:
+    spec = own.spec(cpu=0.4)
+    own.deploy(spec)
+    rule(own, "LimitRange", {"limits": [{"type": "Container", "maxLimitRequestRatio": {"cpu": "4"}}]})
+    [line] = own.engine.drift(spec)
+    assert "requests.cpu: 40m → 100m" in line
+    own.deploy(own.spec("green", 2, cpu=0.4))
+    assert own.engine.drift(own.spec("green", 2, cpu=0.4)) == ()
+    result = own.engine.command(own.spec("green", 2, cpu=0.4), "x", ("true",), {}, print, own.watch())
+    assert result.exit_code == 0
+
+
 def test_pod_security_refuses_a_standard_pod_and_accepts_a_strict_one(own: ClusterBench) -> None:
     kubectl("", "label", "namespace", own.api.namespace, "pod-security.kubernetes.io/enforce=restricted")
     error = fails(own, own.spec())

@@ -20,6 +20,7 @@ from pipeline.adapters.kubernetes.names import (
     RUN,
     slot_ref,
 )
+from pipeline.adapters.kubernetes.pods.state import app_spec
 from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of
 from pipeline.domain.engine_types import SlotSpec
 
@@ -50,7 +51,7 @@ class KubeAdoption(EngineBase):
             replicas=wanted,
             well=int((found.get("status") or {}).get("readyReplicas") or 0) >= wanted,
             created=_seconds(meta["creationTimestamp"]),
-            remote=found["spec"]["template"]["spec"]["containers"][0]["image"],
+            remote=app_spec(found["spec"]["template"]["spec"])["image"],
             made=made_of(notes.get(MADE)),
         )
 

@@ -12,6 +12,7 @@ from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.names import base
+from pipeline.adapters.kubernetes.pods.state import app_spec
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.units import show_size
@@ -84,9 +85,8 @@ def exceeded(quota: KubeObject, demand: Demand, freed: Demand) -> Iterator[str]:
 
 
 def _resources(deployment: KubeObject) -> dict[str, dict[str, Any]]:
-    """``limits`` and ``requests`` of its first container; empty if it has none."""
-    containers = deployment["spec"]["template"]["spec"]["containers"]
-    resources = containers[0].get("resources") or {}
+    """``limits`` and ``requests`` of the application's container; empty if it has none."""
+    resources = app_spec(deployment["spec"]["template"]["spec"]).get("resources") or {}
     return {side: dict(resources.get(side) or {}) for side in ("limits", "requests")}
 
 

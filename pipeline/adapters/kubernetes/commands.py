@@ -25,7 +25,7 @@ class KubeCommands(EngineBase):
     ) -> CommandResult:
         def manifest() -> Manifest:
             self._sources.create(spec)
-            return self._manifests.command(spec, name, argv, env)
+            return self._permitted.command(spec, name, argv, env)
 
         return command_pod.run(self._api, self._clock, command_name(spec, name), manifest, emit, watch)
 

@@ -77,7 +77,7 @@ class KubeDrift(KubeSlots, KubeTraffic):
     def _slot_manifests(self, spec: SlotSpec) -> list[Manifest]:
         """Every object of the slot that can be changed by hand; while it serves, the public Service and the Ingress,
         too."""
-        manifests = [self._manifests.deployment(spec), self._manifests.preview(spec)]
+        manifests = [self._permitted.deployment(spec), self._manifests.preview(spec)]
         if self.serving(spec.ref) == spec.ref.slot:
             manifests.append(self._manifests.public(spec.ref, spec.ref.slot))
             if spec.config.hosts:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.env_sources import EnvSources
 from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
 from pipeline.adapters.kubernetes.names import COMMAND, RESULT, SPEC, base, slot_labels
@@ -31,6 +32,11 @@ class EngineBase:
     @property
     def _manifests(self) -> Manifests:
         return Manifests(self._instance, self._api.namespace)
+
+    @property
+    def _permitted(self) -> Manifests:
+        """Manifests of pods that the namespace's LimitRanges permit. Reads them."""
+        return Manifests(self._instance, self._api.namespace, read_rules(self._api))
 
     @property
     def _sources(self) -> EnvSources:

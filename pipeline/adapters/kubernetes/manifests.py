@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from pipeline.adapters.kubernetes.api.objects import Manifest
+from pipeline.adapters.kubernetes.cpu_rules import NO_RULES, CpuRules
 from pipeline.adapters.kubernetes.names import (
     COMMAND,
     COMMIT,
@@ -37,8 +38,6 @@ from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
 PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new connections
-CPU_SHARE = 0.1  # of the CPU limit, requested from the scheduler
-SMALLEST_CPU = 10  # thousandths of a core
 PROBE_TIMEOUT = 5  # seconds for one readiness probe
 # Settings of a service that change no pod.
 _NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas", "timeout"}
@@ -47,10 +46,11 @@ PORT = "http"  # the name of the container's port, so that a Service does not ne
 
 
 class Manifests:
-    """The manifests of one installation (``instance``) in one ``namespace``."""
+    """The manifests of one installation (``instance``) in one ``namespace``. ``cpu``: what the namespace demands of
+    containers."""
 
-    def __init__(self, instance: str, namespace: str) -> None:
-        self._instance, self._namespace = instance, namespace
+    def __init__(self, instance: str, namespace: str, cpu: CpuRules = NO_RULES) -> None:
+        self._instance, self._namespace, self._cpu = instance, namespace, cpu
 
     # ── the environment ──────────────────────────────────────────────────────
 
@@ -226,7 +226,7 @@ class Manifests:
             "resources": {
                 "limits": {"cpu": f"{cpu}m", "memory": _memory(service.memory)},
                 "requests": {
-                    "cpu": f"{max(SMALLEST_CPU, round(cpu * CPU_SHARE))}m",
+                    "cpu": f"{self._cpu.requested(cpu)}m",
                     "memory": _memory(service.memory),
                 },
             },

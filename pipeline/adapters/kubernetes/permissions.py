@@ -45,6 +45,8 @@ OUTSIDE = (
     Permission("", "services/proxy", ("get",)),
     Permission("", "pods/portforward", ("get", "create")),
 )
+# Optional: an earlier version's Role does not grant it. Without it pods request a tenth of their CPU limit.
+LIMITS = Permission("", "limitranges", ("list",))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
 
@@ -58,8 +60,9 @@ def inspect_cluster(api: KubeApi) -> ClusterInfo:
     needed = INSIDE if api.cluster.inside else (*INSIDE, *OUTSIDE)
     missing = tuple(_missing(api, needed, api.namespace))
     nodes = not any(_missing(api, (NODES,), ""))
+    limits = not any(_missing(api, (LIMITS,), api.namespace))
     exists, going = _namespace(api)
-    return ClusterInfo(api.host, version, api.namespace, missing, nodes, exists, going)
+    return ClusterInfo(api.host, version, api.namespace, missing, nodes, exists, going, limits)
 
 
 def _missing(api: KubeApi, permissions: tuple[Permission, ...], namespace: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pipeline.adapters.kubernetes.pods.events import (
     warnings,
 )
 from pipeline.adapters.kubernetes.pods.problems import Cause, Problem
-from pipeline.adapters.kubernetes.pods.state import has_started, is_ready, waiting_reason
+from pipeline.adapters.kubernetes.pods.state import has_started, is_ready, unready_added, waiting_reason
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, PushliveError, TryAgain
 
@@ -58,7 +58,17 @@ class ReadinessErrors:
                 facts=self._warnings(pod) if pod else (),
                 evidence=self._output(pod) if pod else (),
             )
+        if waiting := unready_added(unready[0]):
+            return self._held_up(unready[0]["metadata"]["name"], waiting)
         return self._unready(unready[0]["metadata"]["name"], waited)
+
+    def _held_up(self, pod: str, containers: str) -> EngineFailed:
+        """The application is ready, and what the cluster put beside it is not."""
+        return EngineFailed(
+            f"{pod} is not ready, although the application is: {containers}, which the cluster added, is not.",
+            advice=f"See its output (`kubectl -n {self._api.namespace} logs {pod} -c {containers}`), and what adds it.",
+            facts=self._warnings(pod),
+        )
 
     def _unready(self, pod: str, waited: float) -> AppFailed:
         service = self._spec.config.service

@@ -22,6 +22,7 @@ from pipeline.adapters.kubernetes.names import (
 )
 from pipeline.adapters.kubernetes.pods.problems import pod_problem
 from pipeline.adapters.kubernetes.pods.state import (
+    app_spec,
     is_finished,
     is_ready,
     is_terminating,
@@ -54,7 +55,7 @@ class KubeSlots(EngineBase):
 
     def fits(self, spec: SlotSpec) -> None:
         current = self._owned.get_if_owned("Deployment", slot_name(spec.ref), spec.ref)
-        capacity.check_fits(self._api, spec.ref, self._manifests.deployment(spec), current)
+        capacity.check_fits(self._api, spec.ref, self._permitted.deployment(spec), current)
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()
@@ -74,7 +75,7 @@ class KubeSlots(EngineBase):
         found = self._owned.get("Deployment", slot_name(spec.ref), spec.ref)
         if found and diff.other_managers(found):
             self._sources.create(spec)
-            wanted = self._manifests.deployment(spec)
+            wanted = self._permitted.deployment(spec)
             if self._spec_of(found) != self._manifests.spec_hash(spec):
                 wanted["spec"]["replicas"] = 0
             self._owned.restore(wanted, dry_run=False, whole=True)
@@ -100,7 +101,7 @@ class KubeSlots(EngineBase):
         self._sources.create(spec)
         if other:  # the old pods end at once: they take no traffic, and this makes room
             self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
-        self._api.apply(self._manifests.deployment(spec))
+        self._api.apply(self._permitted.deployment(spec))
         self._sources.sweep(spec, self._command_pods(spec.ref))
         return True
 
@@ -123,7 +124,7 @@ class KubeSlots(EngineBase):
     def _replica(self, pod: KubeObject) -> Replica:
         status, name, end = pod.get("status", {}), pod["metadata"]["name"], last_termination(pod)
         address = status.get("podIP", "")
-        port = next(iter(pod["spec"]["containers"][0].get("ports") or [{}])).get("containerPort", 0)
+        port = next(iter(app_spec(pod["spec"]).get("ports") or [{}])).get("containerPort", 0)
         exited = is_finished(pod) or bool(not is_ready(pod) and pod_problem(pod) and end)
         return Replica(
             name=name,

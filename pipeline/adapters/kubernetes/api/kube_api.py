@@ -35,6 +35,7 @@ _PLURALS = {
     "Event": "events",
     "Node": "nodes",
     "ResourceQuota": "resourcequotas",
+    "LimitRange": "limitranges",
     "Deployment": "deployments",
     "Ingress": "ingresses",
     "PodDisruptionBudget": "poddisruptionbudgets",

@@ -13,7 +13,7 @@ from enum import Enum
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.pods.events import CREATE_REASONS, PULL_REASONS
 from pipeline.adapters.kubernetes.pods.messages import one_line, unwrapped
-from pipeline.adapters.kubernetes.pods.state import NEVER_RAN, app_containers
+from pipeline.adapters.kubernetes.pods.state import NEVER_RAN, added_containers, app_containers
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
 
 GRACE = 6.0  # seconds for which a problem that may pass is waited for
@@ -41,6 +41,7 @@ class Cause(Enum):
     EXIT = "exit"
     NO_NODE = "no node"
     NOT_CREATED = "not created"
+    ADDED = "added"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,23 @@ def pod_problem(pod: KubeObject) -> Problem | None:
         problem = _container_problem(name, container)
         if problem:
             return problem
+    for container in added_containers(pod):
+        problem = _container_problem(name, container)
+        if problem:
+            return _of_added(container["name"], problem)
     return _scheduling_problem(name, status)
+
+
+def _of_added(container: str, problem: Problem) -> Problem:
+    """The same problem of a container that the cluster added to the pod: the application is not to blame."""
+    return replace(
+        problem,
+        text=f"the container {container}, which the cluster added: {problem.text}",
+        advice=f"See its output: `kubectl logs {problem.subject} -c {container}`, and what adds it to pods.",
+        kind=EngineFailed,
+        grace=max(problem.grace, GRACE),
+        cause=Cause.ADDED,
+    )
 
 
 def deployment_problem(deployment: KubeObject) -> Problem | None:
@@ -109,6 +126,10 @@ def creation_problem(subject: str, message: str) -> Problem:
     # 'pods "x" is forbidden: maximum memory usage per Container is 16Mi, but limit is 33554432'
     if re.search(r"forbidden: .*(maximum|minimum) \S+ (usage|limit|request)", lower):
         advice = "Change the namespace's LimitRange, or `memory` and `cpu` in pipelines.yaml."
+        return replace(problem, advice=advice, kind=DoesNotFit, grace=GRACE / 3)
+    # 'pods "x" is forbidden: cpu max limit to request ratio per Container is 4, but provided ratio is 10.000000'
+    if "max limit to request ratio" in lower:
+        advice = "Let Pushlive read the namespace's LimitRange (apply docker/kubernetes/namespace again), or change it."
         return replace(problem, advice=advice, kind=DoesNotFit, grace=GRACE / 3)
     # 'pods "x" is forbidden: violates PodSecurity "restricted:latest": unrestricted capabilities (…), …'
     if "violates podsecurity" in lower:

@@ -69,3 +69,25 @@ def app_containers(pod: KubeObject) -> list[KubeObject]:
     """The statuses of the application's container. Sidecars are not ours."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     return [one for one in statuses if one.get("name", CONTAINER) == CONTAINER]
+
+
+def added_containers(pod: KubeObject) -> list[KubeObject]:
+    """The statuses of the other containers, which admission put into the pod: sidecars, and those that run before. One
+    that has ended well is left out."""
+    status = pod.get("status", {})
+    found = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    others = [one for one in found if one.get("name", CONTAINER) != CONTAINER]
+    return [one for one in others if ((one.get("state") or {}).get("terminated") or {}).get("exitCode") != 0]
+
+
+def unready_added(pod: KubeObject) -> str:
+    """The name of a container beside the application's that keeps the pod from being ready; "" if it is not that."""
+    if not all(one.get("ready") for one in app_containers(pod)):
+        return ""
+    return next((str(one["name"]) for one in added_containers(pod) if not one.get("ready")), "")
+
+
+def app_spec(pod_spec: KubeObject) -> KubeObject:
+    """The application's container in a pod's spec, wherever in the list admission left it."""
+    containers: list[KubeObject] = pod_spec["containers"]
+    return next((one for one in containers if one.get("name") == CONTAINER), containers[0])

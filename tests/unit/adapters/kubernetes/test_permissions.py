@@ -18,7 +18,7 @@ import yaml
 from pipeline.adapters.kubernetes import permissions
 from pipeline.adapters.kubernetes.api.kube_api import _GROUPS, _PLURALS, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
-from pipeline.adapters.kubernetes.permissions import INSIDE, NODES, OUTSIDE, Permission
+from pipeline.adapters.kubernetes.permissions import INSIDE, LIMITS, NODES, OUTSIDE, Permission
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
@@ -58,7 +58,7 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
-    assert granted(role["rules"]) == flat(*INSIDE)
+    assert granted(role["rules"]) == flat(*INSIDE, LIMITS)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
@@ -281,7 +281,7 @@ def test_the_engine_uses_every_permission_and_no_other(inside: bool) -> None:
     api = FakeApi(inside)
     use_every_method(api)
     forwarded = {("", "pods/portforward", "get"), ("", "pods/portforward", "create")}  # over a WebSocket
-    assert api.used == flat(*INSIDE, NODES) | (set() if inside else flat(*OUTSIDE) - forwarded)
+    assert api.used == flat(*INSIDE, LIMITS, NODES) | (set() if inside else flat(*OUTSIDE) - forwarded)
 
 
 METHODS = {
@@ -291,7 +291,7 @@ METHODS = {
 
 def test_every_kind_named_in_the_code_is_permitted() -> None:
     """Also in code that the test above does not reach."""
-    allowed, seen = flat(*INSIDE, NODES), 0
+    allowed, seen = flat(*INSIDE, LIMITS, NODES), 0
     for path in ADAPTERS:
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):

@@ -14,7 +14,7 @@ from pipeline.adapters.kubernetes.pods.problems import (
     deployment_problem,
     pod_problem,
 )
-from pipeline.adapters.kubernetes.pods.state import has_started, is_finished
+from pipeline.adapters.kubernetes.pods.state import app_spec, has_started, is_finished, unready_added
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed
 
 DIGEST = "sha256:" + "4010403a" * 8  # digits that look like an HTTP status
@@ -270,3 +270,61 @@ def test_a_problem_becomes_an_error_of_its_kind_with_evidence() -> None:
         assert type(error) is said.kind
         assert str(error).startswith(f"p: {said.text}. ")
         assert error.evidence == ("last words",)  # type: ignore[attr-defined]
+
+
+# ── containers that the cluster added ────────────────────────────────────────
+
+
+def with_added(added: dict[str, Any], app: dict[str, Any], key: str = "containerStatuses") -> dict[str, Any]:
+    statuses = {"containerStatuses": [{"name": "app", **app}]}
+    statuses[key] = [{"name": "proxy", **added}, *statuses.get(key, [])]
+    return {"metadata": {"name": "hello-live-blue-1"}, "status": {"phase": "Pending", **statuses}}
+
+
+RUNNING = {"state": {"running": {}}, "ready": True}
+ENDED = {"terminated": {"exitCode": 3, "reason": "Error"}}
+
+
+@pytest.mark.parametrize("key", ["containerStatuses", "initContainerStatuses"])
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ENDED}, "it exited with code 3"),
+        (
+            {"state": {"waiting": {"reason": "ErrImagePull", "message": MISSING}}},
+            "its image cannot be pulled",
+        ),
+    ],
+)
+def test_a_container_that_the_cluster_added_is_named_and_the_application_is_not_blamed(
+    key: str, added: dict[str, Any], said: str
+) -> None:
+    problem = pod_problem(with_added(added, RUNNING, key))
+    assert problem is not None
+    assert problem.text.startswith(f"the container proxy, which the cluster added: {said}")
+    assert problem.kind is EngineFailed
+    assert problem.grace >= GRACE
+    assert "kubectl logs hello-live-blue-1 -c proxy" in problem.advice
+
+
+def test_the_applications_own_problem_comes_first() -> None:
+    problem = pod_problem(with_added({"state": ENDED}, {"state": ENDED}))
+    assert problem is not None
+    assert problem.kind is AppFailed
+
+
+def test_an_added_container_that_has_done_its_work_is_no_problem() -> None:
+    done = {"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}, "ready": True}
+    assert pod_problem(with_added(done, RUNNING, "initContainerStatuses")) is None
+
+
+def test_a_ready_application_beside_a_container_that_is_not_is_told_apart() -> None:
+    waits = {"state": {"running": {}}, "ready": False}
+    assert unready_added(with_added(waits, RUNNING)) == "proxy"
+    assert unready_added(with_added(waits, waits)) == ""
+    assert unready_added(with_added(RUNNING, RUNNING)) == ""
+
+
+def test_the_applications_container_is_found_wherever_it_is_in_the_list() -> None:
+    assert app_spec({"containers": [{"name": "proxy"}, {"name": "app", "image": "x"}]})["image"] == "x"
+    assert app_spec({"containers": [{"image": "y"}]})["image"] == "y"
