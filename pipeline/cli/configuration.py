@@ -59,11 +59,10 @@ def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _repository_warnings(config: Config, name: str) -> list[str]:
     """What is missing in the repository that the file is in, if it is in one."""
-    from pipeline.config.repository_hints import missing_dockerfile
+    from pipeline.config import repository_hints
 
     file = Path(name)
-    warning = missing_dockerfile(config, file.resolve().parent) if file.is_file() else ""
-    return [warning] if warning else []
+    return [*repository_hints.warnings(config, file.resolve().parent)] if file.is_file() else []
 
 
 def _machine_warnings() -> list[str]:

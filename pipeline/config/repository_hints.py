@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from pipeline.config.shell_words import expand, split
 
 _PORT = re.compile(r"(?:[0-9.]*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/tcp)?", re.IGNORECASE)
 _BASES = {"nginx": 80, "httpd": 80, "caddy": 80, "php": 80, "wordpress": 80, "nginx-unprivileged": 8080}
+VOLUME_ENDS = "what is written there ends with the release: keep it in a database or an object store"
 _APART = ("docker", ".docker", "build", "deploy")  # folders that hold a Dockerfile for the whole repository
 
 
@@ -107,6 +109,29 @@ def _is_path(text: str) -> bool:
     return True
 
 
+def declared_volumes(dockerfile: str) -> tuple[str, ...]:
+    """The folders of every VOLUME in the last stage, and in the stages that it starts from."""
+    stages: dict[str, tuple[str, ...]] = {}
+    name, found = "", tuple[str, ...]()
+    for one in instructions(dockerfile):
+        if one.word == "FROM":
+            words = [*one.rest.lower().split(), "", ""]
+            name, found = words[2] if words[1] == "as" else "", stages.get(words[0], ())
+        elif one.word == "VOLUME":
+            found = (*found, *_words_of(one))
+        stages[name] = found
+    return tuple(sorted(set(found)))
+
+
+def _words_of(one: Instruction) -> list[str]:
+    """``VOLUME ["/a", "/b"]`` or ``VOLUME /a /b``."""
+    with suppress(ValueError):
+        words = json.loads(one.rest)
+        if isinstance(words, list):
+            return [str(word) for word in words]
+    return split(one.rest)
+
+
 def context_of(folder: Path, dockerfile: str, text: str) -> str:
     """The folder that a Dockerfile copies from, relative to ``folder``: its own if more of what it copies is there,
     else ``.``."""
@@ -121,16 +146,22 @@ def context_of(folder: Path, dockerfile: str, text: str) -> str:
     return place if there > here else "."
 
 
-def missing_dockerfile(config: Config, folder: Path) -> str:
-    """A warning if the only pipeline's Dockerfile is not in the repository whose folder this is; else "". With several
+def warnings(config: Config, folder: Path) -> Iterator[str]:
+    """What is unwise about the only pipeline's Dockerfile, in the repository whose folder this is. With several
     pipelines, or elsewhere, nothing says which repository is whose."""
     if len(config.pipelines) != 1 or not (folder / ".git").exists():
-        return ""
+        return
     ((name, pipeline),) = config.pipelines.items()
     path = posixpath.normpath(posixpath.join(pipeline.build.context, pipeline.build.dockerfile))
-    if pipeline.source.url or (folder / path).is_file():
-        return ""
-    return f"pipelines.{name}.build: there is no {path} in {folder}. Commit one, or correct `context` and `dockerfile`"
+    if pipeline.source.url:
+        return
+    if not (folder / path).is_file():
+        missing = f"there is no {path} in {folder}. Commit one, or correct `context` and `dockerfile`"
+        yield f"pipelines.{name}.build: {missing}"
+        return
+    with suppress(OSError, UnicodeDecodeError):
+        for volume in declared_volumes((folder / path).read_text(encoding="utf-8")):
+            yield f"pipelines.{name}.build: {path} declares VOLUME {volume}; {VOLUME_ENDS}"
 
 
 def _sources(text: str) -> Iterator[str]:

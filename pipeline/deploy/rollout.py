@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipeline.deploy import evidence, failed_slot
+from pipeline.deploy import evidence, failed_slot, left_files
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot_start import SlotStart
@@ -183,11 +183,13 @@ class Rollout:
         with self._context.step(self._name, "switch", SWITCH_TIMEOUT, self._engine_advice()) as step:
             self._context.still_wanted()
             self._spec = self._slot_start.grow(self._spec, step.watch)
-            slot = self._spec.ref.slot
+            slot, before = self._spec.ref.slot, self._record.read()
             self._record.intend(slot, may_enter)
             self._acting().traffic.switch(self._spec)
             step.detail = f"{self._record.read().active or 'nothing'} → {slot}"
             self._record.switched(step, slot, self._config.service.keep_warm)
+        if before.active != slot:
+            left_files.tell(self._context, self._engine, before, before.active)
 
     def _verify(self) -> None:
         with self._context.step(self._name, "verify", VERIFY_TIMEOUT, self._engine_advice()) as step:

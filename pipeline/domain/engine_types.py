@@ -143,3 +143,4 @@ class Image:
     reused: bool
     steps: int = 0
     cached: int = 0
+    volumes: tuple[str, ...] = ()  # folders that it declares as VOLUME

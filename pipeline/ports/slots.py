@@ -46,6 +46,10 @@ class Slots(Protocol):
         """The slot's last output lines, oldest first, prefixed with the replica if there are several; of each at most
         OUTPUT_LIMIT bytes."""
 
+    def written(self, ref: SlotRef) -> tuple[str, ...]:
+        """Paths that the application in the slot has written in its containers, which end with them; not those that
+        every start makes again. Of a volume at most one. () if the engine does not tell (Kubernetes)."""
+
     def stop_and_keep(self, ref: SlotRef) -> None:
         """Ends what runs in the slot, within a limit, and takes it out of the proxy. Its output and its files stay
         until ``stop``, if the kind of engine keeps what is stopped (``EngineKind.keeps_stopped``). Idempotent."""

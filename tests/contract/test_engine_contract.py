@@ -403,6 +403,7 @@ def test_an_empty_environment_has_nothing(kit: Kit) -> None:
     engine, ref = kit.engine, kit.ref()
     assert engine.replicas(ref) == ()
     assert engine.logs(ref, 5) == ()
+    assert engine.written(ref) == ()
     assert engine.open_sessions(ref) == 0
     engine.stop(ref)
     engine.unroute(ref)

@@ -114,6 +114,7 @@ LOOKS = {
     "tree",
     "follow",
     "newest_of",
+    "written",
     "unsupported",
     "fits",
     "replicas",

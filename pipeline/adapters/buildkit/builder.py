@@ -8,6 +8,7 @@ import posixpath
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import replace
 from typing import IO, Any
 
 from pipeline.adapters.buildkit import limits
@@ -27,6 +28,7 @@ from pipeline.adapters.buildkit.images import (
     labels_of,
     refresh,
     refuse_foreign,
+    volumes_of,
 )
 from pipeline.adapters.buildkit.output import Output
 from pipeline.adapters.buildkit.trace import Vertex, decode
@@ -88,9 +90,11 @@ class DockerBuilder:
         key = _key(request, bases)
         found = "" if request.rebuild else self._find(key)
         if found:
-            return Image(found, reused=True)
-        limits.check_disk(self._docker_root(), self._disk_free)
-        return self._retried(request, key, context, emit, watch)
+            image = Image(found, reused=True)
+        else:
+            limits.check_disk(self._docker_root(), self._disk_free)
+            image = self._retried(request, key, context, emit, watch)
+        return replace(image, volumes=volumes_of(self._api.image(image.digest)))
 
     def _bases(self, file: Dockerfile, request: BuildRequest, emit: Emit, watch: Watch) -> dict[str, str]:
         """The ids of the images that the build starts from. A rebuild starts from what their registries have now."""

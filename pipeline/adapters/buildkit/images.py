@@ -96,6 +96,11 @@ def labels_of(image: Found | None) -> dict[str, str]:
     return ((image or {}).get("Config") or {}).get("Labels") or {}
 
 
+def volumes_of(image: Found | None) -> tuple[str, ...]:
+    """The folders that an inspected image declares as VOLUME, its base's included."""
+    return tuple(sorted(((image or {}).get("Config") or {}).get("Volumes") or ()))
+
+
 def _inspect(api: DockerApi, name: str) -> Found | None:
     try:
         return api.image(name)

@@ -16,6 +16,7 @@ from pipeline.adapters.docker.base import (
 )
 from pipeline.adapters.docker.readiness import Readiness
 from pipeline.adapters.docker.start import create, start
+from pipeline.adapters.docker.written import written
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
 from pipeline.adapters.docker_api.errors import DockerRefused
@@ -161,6 +162,13 @@ class DockerSlots(EngineBase):
             merged += [(at, prefix + text) for at, _, text in stamped]
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
+
+    def written(self, ref: SlotRef) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for one in self._in_order(ref):
+            inspected = self._api.container(one["Id"])
+            found |= dict.fromkeys(written(self._api, inspected) if inspected else ())
+        return tuple(found)
 
     def stop_and_keep(self, ref: SlotRef) -> None:
         self._end_all(ref, self._api.stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -148,6 +148,22 @@ class ContainerCalls(Connection):
         with translate(f"Following the output of {name}"):
             stream: CancellableStream[bytes] = self.sdk.logs(name, stream=True, follow=True)
         return stream
+
+    def changes(self, name: str) -> list[tuple[int, str]]:
+        """What differs from the image's files: kind (0 changed, 1 added, 2 deleted) and path. None of it is in a
+        volume."""
+        with translate(f"Asking what {name[:80]} has written"):
+            found: Any = self.sdk.diff(name)
+        return [(int(one["Kind"]), str(one["Path"])) for one in found or ()]
+
+    def archive(self, name: str, path: str) -> Generator[bytes]:
+        """A folder of a container as a tar stream, its own name in front of every path. All of it takes one request's
+        timeout at most."""
+        seconds: float = self.sdk.timeout
+        with translate(f"Reading {path} of {name[:80]}"), within(seconds):
+            url = f"/containers/{name}/archive"
+            with closing(self.get(url, params={"path": path}, timeout=seconds)) as answer:
+                yield from answer.raw.stream(1 << 16, decode_content=True)
 
     def put_files(self, name: str, tar: bytes) -> None:
         """Unpacks an archive into a container, from its root."""

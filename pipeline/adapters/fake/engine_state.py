@@ -32,6 +32,7 @@ class SlotContent:
     restarts: int = 0
     sessions: int = 0
     secrets: dict[str, Secret] = field(default_factory=dict)
+    written: tuple[str, ...] = ()
     sick: dict[str, str] = field(default_factory=dict)  # what the check found, by the replica's name
 
 

@@ -70,6 +70,10 @@ class FakeSlots(EngineState):
         with self.call("logs", ref, lines):
             return self.printed[-lines:] if ref in self.contents else ()
 
+    def written(self, ref: SlotRef) -> tuple[str, ...]:
+        with self.call("written", ref):
+            return self.contents[ref].written if ref in self.contents else ()
+
     def stop_and_keep(self, ref: SlotRef) -> None:
         with self.call("stop_and_keep", ref):
             require(not self._serves(ref), "stop of the serving slot")

@@ -148,6 +148,9 @@ class KubeSlots(EngineBase):
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
+    def written(self, ref: SlotRef) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # no API tells it
+
     def stop_and_keep(self, ref: SlotRef) -> None:
         self.stop(ref)  # a cluster removes the pods with their output; the Deployment stays
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.loading import load, problems
 from pipeline.config.models import Pipeline
-from pipeline.config.repository_hints import exposed_port, health_path, missing_dockerfile
+from pipeline.config.repository_hints import declared_volumes, exposed_port, health_path, warnings
 from pipeline.config.scaffold import pipeline_name, starter
 from pipeline.errors import ConfigError
 
@@ -180,8 +180,31 @@ def test_dockerfiles_that_were_not_chosen_are_named(tmp_path: Path) -> None:
 
 def test_a_missing_dockerfile_of_the_repository_is_a_warning(tmp_path: Path) -> None:
     config = load(starter(tmp_path, "shop"))
-    assert missing_dockerfile(config, tmp_path) == ""  # not a repository: the file may be anywhere
+    assert [*warnings(config, tmp_path)] == []  # not a repository: the file may be anywhere
     (tmp_path / ".git").mkdir()
-    assert "pipelines.shop.build: there is no Dockerfile in" in missing_dockerfile(config, tmp_path)
+    assert "pipelines.shop.build: there is no Dockerfile in" in next(warnings(config, tmp_path))
     (tmp_path / "Dockerfile").write_text("FROM a\n")
-    assert missing_dockerfile(config, tmp_path) == ""
+    assert [*warnings(config, tmp_path)] == []
+
+
+def test_volumes_of_the_dockerfile_are_a_warning(tmp_path: Path) -> None:
+    config = load("pipelines: {shop: {environments: {live: }}}")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "Dockerfile").write_text('FROM a AS b\nVOLUME /gone\nFROM c\nVOLUME ["/data", "/more"]\n')
+    lines = [*warnings(config, tmp_path)]
+    assert [line.partition(";")[0] for line in lines] == [
+        f"pipelines.shop.build: Dockerfile declares VOLUME {folder}" for folder in ("/data", "/more")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("FROM a\nVOLUME /a /b\n", ("/a", "/b")),
+        ('FROM a AS one\nVOLUME /a\nFROM One AS two\nFROM two\nvolume ["/b"]\n', ("/a", "/b")),
+        ("FROM a AS one\nVOLUME /a\nFROM b\n", ()),
+        ("RUN x\n", ()),
+    ],
+)
+def test_volumes_are_those_of_the_last_stage(text: str, found: tuple[str, ...]) -> None:
+    assert declared_volumes(text) == found

@@ -239,6 +239,7 @@ def use_every_method(api: FakeApi) -> None:
     api.events("Pod", "hello-live-blue-0")
     engine.drain(blue.ref, 0, watch)
     engine.detach(blue.ref, "1")
+    assert engine.written(blue.ref) == ()
     engine.stop_and_keep(blue.ref)
     engine.stop(blue.ref)
     engine.unroute(green.ref)

@@ -1,0 +1,34 @@
+"""Files that a container has written, as the real Engine tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.support.developer import web
+from tests.support.service import Service, running
+
+CONFIG = "pipelines: {hello: {service: {memory: 32MiB, stop: 1s}, environments: {live: }}}\n"
+WRITES = (
+    "echo 1 >/kept; mkdir -p /srv/a; echo 2 >/srv/a/b; echo 3 >/data/row; echo x >/tmp/x; echo $$ >/run/web.pid;"
+    " exec httpd -f -p 0.0.0.0:8080 -h /www"
+)
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        yield one
+
+
+def test_files_in_a_container_and_in_a_volume_are_said_before_their_release_ends(service: Service) -> None:
+    dockerfile = str(web(command=WRITES)["Dockerfile"])
+    volume = "RUN mkdir /data && echo old >/data/shipped && echo old >/shipped\nVOLUME /data\nCMD"
+    files = web(Dockerfile=dockerfile.replace("CMD", volume))
+    first = service.push(files, "Writes")
+    assert "the image declares VOLUME /data; what is written there ends with the release" in first
+    second = service.push(web("quiet"), "Quiet")
+    assert "r1 has written /kept, /srv/a/b, /data/row: that ends with its containers" in second
+    assert "has written" not in service.push(web("quiet as well"), "Quiet as well")
