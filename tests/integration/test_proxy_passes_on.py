@@ -236,3 +236,10 @@ def test_a_larger_header_is_refused_with_a_page_that_says_what_was_too_large(beh
         502,
         True,
     )
+
+
+def test_a_check_is_answered_as_a_visitor_is(behind: Behind) -> None:
+    """On the way to a slot without traffic the same limits hold."""
+    bench, _ = behind
+    answer = HttpProbe().get(bench.engine.preview(bench.spec(command=COMMAND)), f"/head/{BEYOND}", 10)
+    assert (answer.status, b"502: the application answered with" in answer.body) == (502, True)

@@ -156,6 +156,7 @@ def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> 
         preview=f"127.0.0.1:{settings.preview_port}",
         inside=_INSIDE.format(token=token, forwarded=told, sizes=sizes.RULES, slot=_SLOT, **TEXTS).strip(),
         forwarded=told,
+        sizes=sizes.RULES,
         slot=_SLOT,
         owner=_owner(drop),
     )
@@ -270,6 +271,7 @@ frontend preview
     http-request set-var(txn.slot) req.hdr(X-Pushlive-Slot)
     http-request del-header X-Pushlive- -m beg
     {forwarded}
+    {sizes}
     {slot}
     http-response del-header X-Pushlive- -m beg
     http-response set-header X-Pushlive-Server %b/%[var(txn.server)]
