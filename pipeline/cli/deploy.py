@@ -157,7 +157,8 @@ def promote(context: Context) -> int:
     if not context.json:
         release = f"r{said['release']} " if said.get("release") else ""
         context.terminal.say(
-            f"{one_line(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}"
+            f"{one_line(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}",
+            *(f"! {text}" for text in said.get("returning") or ()),
         )
     path = f"/api/runs/{run['pipeline']}/{run['number']}/events"
     # The stream of a waiting run ends at once: skip the events so far, they have been shown.

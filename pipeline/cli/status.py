@@ -140,12 +140,14 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
         f"resume {name} --env {waiting['gate']}" if waiting.get("held") else f"promote '{waiting['id']}'"
     )
     text = f"  ▷ {waiting['id']} ({release}{waiting['short']}) waits before {waiting['gate']}"
+    more = [paint(f"    ! {one}", "yellow") for one in waiting.get("returning") or ()]
     if back := waiting.get("taken_back"):
         return [
             paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(back["again"], "bold"),
             paint(f"    to promote it all the same: {back['force']}", "dim"),
+            *more,
         ]
-    return [paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold")]
+    return [paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold"), *more]
 
 
 def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:

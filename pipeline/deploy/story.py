@@ -16,10 +16,10 @@ from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.services import Services
 from pipeline.domain import budget as budgets
-from pipeline.domain import slots
+from pipeline.domain import returning, slots
 from pipeline.domain.environment import SLOTS, Environment
 from pipeline.domain.release import Release
-from pipeline.domain.run import Push, Run
+from pipeline.domain.run import Kind, Push, Run
 from pipeline.errors import (
     ConfigError,
     DamagedRecord,
@@ -239,6 +239,7 @@ class Story:
         environment = self._record(release, name)
         if context.run.stage != name:
             context.update(stage=name)
+            self._tell_returning(environment, release)
         entry = Entry(context, pipeline, release, self._services.configurations)
         entry.enter(environment, ())
         lease = take_environment(context, environment)
@@ -255,6 +256,20 @@ class Story:
         hosts = release.environments[name].hosts
         address = engine_addresses.address(self._settings, environment, hosts)
         endings.stage_done(context, self._budget(), name, address)
+
+    def _tell_returning(self, environment: Environment, release: Release) -> None:
+        """Says which configuration comes back, or goes, with a release before it enters the environment."""
+        run, store = self._context.run, self._store
+        if run.kind == Kind.REVERT:
+            return
+        found = returning.notices(
+            environment,
+            release,
+            lambda number: store.release(run.pipeline, number),
+            lambda number: store.run(run.pipeline, number),
+        )
+        for text in found:
+            self._context.note(text, environment.name, "warning")
 
     def _record(self, release: Release, name: str) -> Environment:
         limit, key = len(self._settings.port_range), release.environments[name].engine.key

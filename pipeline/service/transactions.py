@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy import admission
-from pipeline.domain import gates, overtaken, reverts, slots, taken_back
+from pipeline.domain import gates, overtaken, returning, reverts, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
@@ -213,6 +213,11 @@ def _obstacle(tx: Transaction, run: Run) -> taken_back.Obstacle | None:
     return taken_back.obstacle(run, tx.release(run.release), run.gate, records)
 
 
+def _returning(tx: Transaction, environment: Environment, release: int) -> tuple[str, ...]:
+    """What comes back with the release, or goes, unless someone thinks of it."""
+    return returning.notices(environment, tx.release(release), tx.release, tx.run)
+
+
 def _promoted(run: Run) -> Run:
     return replace(run, promoted=(*run.promoted, run.gate))
 
@@ -247,6 +252,8 @@ def resume(
     elif newest:
         _go_on(tx, newest, by, now)
         messages.append(f"{newest.id} (r{newest.release}) continues to {name}.")
+    if newest and newest.release:
+        messages += (f"{text}." for text in _returning(tx, environment, newest.release))
     return tuple(messages)
 
 

@@ -10,7 +10,7 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.domain import budget, outages, overtaken, secret_versions, slots, taken_back
+from pipeline.domain import budget, outages, overtaken, returning, secret_versions, slots, taken_back
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
@@ -36,6 +36,7 @@ def show(store: Store, config: Config, run: Run, now: float) -> dict[str, Any]:
     held = bool(gate and gate.hold)
     shown = {**summary(run, now), "timing": timing, "held": held, "revert": _can_revert(store, run)}
     shown["taken_back"], shown["newer"] = obstacle_of(store, run), newer_than(store, run)
+    shown["returning"] = returning_of(store, run)
     shown["cancelled_when"] = run.cancelled_when(now)
     return {"run": shown, "timing": timing, "release": release}
 
@@ -57,6 +58,21 @@ def obstacle_of(store: Store, run: Run) -> dict[str, Any] | None:
         "again": found.again,
         "force": found.force,
     }
+
+
+def returning_of(store: Store, run: Run) -> list[str]:
+    """What comes back, or goes, unnoticed when a waiting run enters: sentences without a full stop."""
+    if run.state != State.WAITING or run.release is None:
+        return []
+    environment, release = store.environment(run.pipeline, run.gate), store.release(run.pipeline, run.release)
+    return list(
+        returning.notices(
+            environment,
+            release,
+            lambda number: store.release(run.pipeline, number),
+            lambda number: store.run(run.pipeline, number),
+        )
+    )
 
 
 def newer_than(store: Store, run: Run) -> dict[str, Any] | None:
@@ -180,10 +196,11 @@ class Views:
 
     def _waiting(self, run: Run, records: dict[str, Environment]) -> dict[str, Any]:
         """A run that waits. ``held``: for the end of a hold, not for a promotion; ``taken_back``: see
-        ``obstacle_of``."""
+        ``obstacle_of``; ``returning``: see ``returning_of``."""
         gate = records.get(run.gate)
         held, back = bool(gate and gate.hold), obstacle_of(self._store, run)
-        return {**summary(run, self._now), "held": held, "taken_back": back}
+        found = {"held": held, "taken_back": back, "returning": returning_of(self._store, run)}
+        return {**summary(run, self._now), **found}
 
     def repository_url(self, name: str) -> str:
         return f"{self._settings.url}/git/{self._config.repository_of(name)}.git"

@@ -148,6 +148,28 @@ def test_a_revert_restores_the_configuration_and_checks_of_its_release(service: 
     service.pushlive("resume", "hello")
 
 
+def test_a_reverted_configuration_that_comes_back_is_named(service: Service) -> None:
+    service.pushlive("hold", "hello", "--reason", "a look first")
+    said = service.push(web("version 7"), "Seven")  # pipelines.yaml still says goodbye
+    comes_back = "env GREETING: 'hello' → 'goodbye'"
+    assert "brings back to live what r" in said
+    assert comes_back in said
+    assert comes_back in service.pushlive("status", "hello").out
+    assert comes_back in service.pushlive("resume", "hello").text
+    assert service.wait("hello")["outcome"] == "live"
+    service.config.write_text(CONFIG.format(greeting="hello", sleep="0"))
+    service.push(web("version 8"), "Eight")
+    (service.folder / "sent.yaml").write_text(CONFIG.format(greeting="moin", sleep="0"))
+    sent = service.pushlive("deploy", "hello", "--config", "sent.yaml")
+    assert "the next push undoes this configuration, unless pipelines.yaml has it by then" in sent.text
+    said = service.push(web("version 9"), "Nine")
+    assert (
+        f"undoes in live what {service.runs('hello')[-2]['id']} brought with `deploy --config` by first"
+        in said
+    )
+    assert "env GREETING: 'moin' → 'hello'" in said
+
+
 def env_of(container: dict[str, Any]) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in container["Config"]["Env"])
 

@@ -25,12 +25,12 @@ class Confirm:
 
 
 def environment_of(service: ServicePort, pipeline: str, name: str) -> dict[str, Any]:
-    """The environment's entry in ``status``. Raises NotFound."""
+    """The environment's entry in ``status``; ``waits``: the newest run that waits before it. Raises NotFound."""
     for one in service.status(pipeline)["pipelines"]:
         for environment in one["environments"]:
             if one["name"] == pipeline and environment["name"] == name:
-                found: dict[str, Any] = environment
-                return found
+                waits = (run for run in one.get("waits") or () if run["gate"] == name)
+                return {**environment, "waits": next(waits, None)}
     raise NotFound(f"pipeline {pipeline!r} has no environment {name!r}", advice="The status page lists them.")
 
 
@@ -52,8 +52,12 @@ def on_environment(pipeline: str, env: dict[str, Any], act: str) -> Confirm:
     if act == "resume" and env["hold"]:
         return Confirm(
             f"Resume {pipeline} in {name}",
-            (_lifted(env["hold"]), _after_resume(env)),
+            (_lifted(env["hold"]), _after_resume(env), *_returning(env["waits"])),
             f"Resume {name}",
+            fields={
+                "hold": f"{env['hold']['by']} {env['hold']['since']}",
+                "run": env["waits"]["id"] if env["waits"] else "",
+            },
         )
     raise RequestError(f"{act} is not possible in {pipeline}/{name} now", advice="Reload the status page.")
 
@@ -61,9 +65,15 @@ def on_environment(pipeline: str, env: dict[str, Any], act: str) -> Confirm:
 def _after_resume(env: dict[str, Any]) -> str:
     name = env["name"]
     serves = f" It serves r{env['release']} now." if env["release"] else ""
+    run = f"{env['waits']['id']} (r{env['waits']['release']})" if env["waits"] else ""
     if env["manual"]:
-        return f"A run that waits for {name} still needs a promotion.{serves}"
-    return f"The newest run that waits for {name} continues into it.{serves}"
+        return f"{run or 'A run that waits for ' + name} still needs a promotion.{serves}"
+    return f"{run or 'The newest run that waits for ' + name} continues into {name if run else 'it'}.{serves}"
+
+
+def _returning(run: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What a person would not see otherwise: a configuration that comes back, or goes, with the run."""
+    return tuple(f"{text}." for text in (run or {}).get("returning") or ())
 
 
 def _lifted(hold: dict[str, Any]) -> str:
@@ -139,7 +149,10 @@ def _promote(run: dict[str, Any], what: str) -> Confirm:
     fields = {"release": str(run["release"]), "gate": gate}
     if not back:
         return Confirm(
-            f"Promote {run['id']} to {gate}", (gets,), f"Promote {release} to {gate}", fields=fields
+            f"Promote {run['id']} to {gate}",
+            (gets, *_returning(run)),
+            f"Promote {release} to {gate}",
+            fields=fields,
         )
     return Confirm(
         f"Force {run['id']} into {gate}",
@@ -147,6 +160,7 @@ def _promote(run: dict[str, Any], what: str) -> Confirm:
             f"{back['text']}.",
             f"Usually {back['environment']} gets it again first: {back['again']}.",
             f"If you force it, {gets}",
+            *_returning(run),
         ),
         f"Force {release} into {gate}",
         danger=True,
