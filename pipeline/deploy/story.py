@@ -16,8 +16,9 @@ from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.services import Services
 from pipeline.domain import budget as budgets
-from pipeline.domain import returning, slots
+from pipeline.domain import slots
 from pipeline.domain.environment import SLOTS, Environment
+from pipeline.domain.going_back import returning
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Push, Run
 from pipeline.errors import (

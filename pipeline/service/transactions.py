@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy import admission
-from pipeline.domain import gates, overtaken, returning, reverts, slots, taken_back
+from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
+from pipeline.domain.going_back import overtaken, returning, reverts
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move

@@ -10,8 +10,9 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.domain import budget, outages, overtaken, returning, secret_versions, slots, taken_back
+from pipeline.domain import budget, outages, secret_versions, slots, taken_back
 from pipeline.domain.environment import Environment, other
+from pipeline.domain.going_back import overtaken, returning
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
