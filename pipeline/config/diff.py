@@ -97,7 +97,15 @@ def _environment(name: str, before: Pipeline, after: Pipeline) -> Lines:
         return (f"environment {name}: added {where}",)
     promote = (before.environment(name).promote, after.environment(name).promote)
     gate = () if promote[0] == promote[1] else (f"promote: {promote[0]} → {promote[1]}",)
-    return (*gate, *differences(before.render(name), after.render(name)))
+    return (*gate, *differences(_in_force(before, name), _in_force(after, name)))
+
+
+def _in_force(pipeline: Pipeline, name: str) -> Rendered:
+    """With `keep_warm` as it is where nothing says it."""
+    rendered = pipeline.render(name)
+    if pipeline.keeps_warm(name):
+        return rendered
+    return rendered.model_copy(update={"service": rendered.service.model_copy(update={"keep_warm": 0.0})})
 
 
 def _order(before: Pipeline, after: Pipeline) -> Lines:

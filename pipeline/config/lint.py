@@ -80,7 +80,7 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
         yield f"{path}.replicas: only one replica is live; if it crashes, nothing answers until it is back"
     if live and service.keep_warm == 0:
         yield f"{path}.keep_warm: 0 in live; a revert has to start the old release first"
-    elif service.keep_warm and service.drain > service.keep_warm:
+    elif pipeline.keeps_warm(name) and 0 < service.keep_warm < service.drain:
         warm = time(service.keep_warm)
         yield f"{path}.drain: {time(service.drain)} is longer than keep_warm ({warm}), which cuts it short"
     if live and service.health == "/":

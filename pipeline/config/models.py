@@ -196,7 +196,8 @@ class Service(Model):
     Event streams (`text/event-stream`) and WebSockets may be silent for an hour. On Kubernetes the Ingress controller
     decides."""
     keep_warm: Duration = 600.0
-    """How long the previous release keeps running after a switch, for an instant revert."""
+    """How long the previous release keeps running after a switch, for an instant revert. Outside the last environment
+    the default is 0. If memory is short, what is only kept warm gives way, live's last."""
     security: Literal["standard", "strict"] = "standard"
     """`strict`: the container does not run as root (the image must name its user by number), writes only to `/tmp`, and
     has no capabilities."""
@@ -259,6 +260,12 @@ class Pipeline(Model):
 
     def environment(self, name: str) -> Environment:
         return self.environments[name] or Environment()
+
+    def keeps_warm(self, name: str) -> bool:
+        """False if the previous release is not kept warm there: nothing says so, and it is not the last environment.
+        What is rendered does not tell, and must not: it is part of every release's fingerprint."""
+        written = self.environment(name).model_fields_set | self.service.model_fields_set
+        return name == next(reversed(self.environments)) or "keep_warm" in written
 
     def render(self, name: str) -> Rendered:
         """The pipeline's ``service`` with the environment's own settings; ``env`` and ``secrets`` are merged."""

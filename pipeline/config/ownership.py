@@ -129,6 +129,7 @@ def _environment(pipeline: Pipeline, name: str) -> Environment:
     rendered = pipeline.render(name)
     service = {key: getattr(rendered.service, key) for key in Service.model_fields}
     service["secrets"] = tuple(sorted(rendered.service.secrets))
+    service["keep_warm"] = rendered.service.keep_warm if pipeline.keeps_warm(name) else 0.0
     return pipeline.environment(name).model_copy(update={**service, "smoke": rendered.smoke})
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
-from pipeline.deploy import failed_slot
 from pipeline.deploy.services import Services
+from pipeline.deploy.slot import failed_slot
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
 from pipeline.domain.run import State

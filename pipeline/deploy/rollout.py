@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipeline.deploy import evidence, failed_slot, left_files
+from pipeline.deploy import evidence
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
-from pipeline.deploy.slot_start import SlotStart
+from pipeline.deploy.slot import failed_slot, left_files
+from pipeline.deploy.slot.room import Room
+from pipeline.deploy.slot.slot_start import SlotStart
 from pipeline.deploy.smoke.checker import Checker, LastLines
 from pipeline.domain import slots
 from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
@@ -49,7 +51,8 @@ VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 
 class Rollout:
     """One release into one environment. ``last``: this environment is live, so a failure puts the release in
-    quarantine. ``failed_for``: seconds that a failed slot is kept."""
+    quarantine. ``failed_for``: seconds that a failed slot is kept; ``keep_warm``: that the slot which served before
+    is."""
 
     def __init__(
         self,
@@ -59,19 +62,21 @@ class Rollout:
         name: str,
         *,
         vault: Vault,
+        room: Room,
         last: bool,
         failed_for: float,
+        keep_warm: float,
     ) -> None:
         self._context, self._release, self._name = context, release, name
         self._clock, self._vault = adapters.clock, vault
-        self._last, self._failed_for = last, failed_for
+        self._last, self._failed_for, self._keep_warm = last, failed_for, keep_warm
         self._config = release.environments[name]
         self._record = EnvironmentRecord(context, name, release)
         environment = self._record.read()
         slot = slots.slot_for(environment, context.run, release.number)
         self._spec = slots.spec_of(slots.slot_ref(environment, slot), release, context.run.number)
         self._engine = adapters.engines.of(self._spec.ref.engine)
-        self._slot_start = SlotStart(context, self._engine, self._acting, self._record)
+        self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
 
     def go(self, may_enter: MayEnter, ending_of: Callable[[Run, PushliveError], Ending]) -> None:
         """Raises what stopped it. What it started is then in the record, and the keeper keeps or clears it.
@@ -187,7 +192,7 @@ class Rollout:
             self._record.intend(slot, may_enter)
             self._acting().traffic.switch(self._spec)
             step.detail = f"{self._record.read().active or 'nothing'} → {slot}"
-            self._record.switched(step, slot, self._config.service.keep_warm)
+            self._record.switched(step, slot, self._keep_warm)
         if before.active != slot:
             left_files.tell(self._context, self._engine, before, before.active)
 

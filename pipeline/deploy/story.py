@@ -15,6 +15,7 @@ from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.rollout import Rollout
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.services import Services
+from pipeline.deploy.slot.room import Room
 from pipeline.domain import budget as budgets
 from pipeline.domain import slots
 from pipeline.domain.environment import SLOTS, Environment
@@ -105,16 +106,19 @@ class Story:
         with context.holding(take_environment(context, environment)):
             self._rollout(release, run.stage).abandon(error, endings.ending_of(run, error))
 
-    def _rollout(self, release: Release, name: str) -> Rollout:
+    def _rollout(self, release: Release, name: str, pipeline: Pipeline | None = None) -> Rollout:
         last, failed_for = name == self._context.run.stages[-1], self._settings.failed_for
+        warm = release.environments[name].service.keep_warm
         return Rollout(
             self._context,
             self._adapters,
             release,
             name,
             vault=self._vault,
+            room=Room(self._context, self._adapters.engines, self._services.configurations),
             last=last,
             failed_for=failed_for,
+            keep_warm=warm if pipeline is None or pipeline.keeps_warm(name) else 0.0,
         )
 
     # ── the whole way ────────────────────────────────────────────────────────
@@ -250,7 +254,7 @@ class Story:
                 environment = self._on_its_engine(release, self._record(release, name))
                 entry.enter(environment, self._store.open_runs(environment.pipeline))
                 self._repair(environment, lease)
-                self._rollout(release, name).go(entry.may_enter, endings.ending_of)
+                self._rollout(release, name, pipeline).go(entry.may_enter, endings.ending_of)
             except Held:
                 entry.wait_at(name)
                 raise parked(context) from None  # the hold is lifted already: the run is due again

@@ -10,8 +10,8 @@ from typing import Any
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
-from pipeline.deploy import failed_slot
 from pipeline.deploy.services import Services
+from pipeline.deploy.slot import failed_slot
 from pipeline.domain import gates, naming, slots
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event

@@ -22,6 +22,9 @@ pipelines:
   gated:
     service: {memory: 32MiB, stop: 1s}
     environments: {dev: , live: {promote: manual}}
+  small:
+    service: {memory: SHARE, stop: 1s, drain: 0s, keep_warm: 10m}
+    environments: {dev: , qa: , live: }
   stuck:
     service: {memory: 32MiB, stop: 1s, release: {command: [sh, /www/release.sh], timeout: 5m}}
     smoke: [{get: /}]
@@ -31,7 +34,8 @@ pipelines:
 
 @pytest.fixture(scope="module")
 def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
-    with running(docker_client, CONFIG, PUSHLIVE_KEEP_RELEASES="1") as one:
+    share = f"{int(docker_client.info()['MemTotal'] * 0.17)}B"  # five of them fit
+    with running(docker_client, CONFIG.replace("SHARE", share), PUSHLIVE_KEEP_RELEASES="1") as one:
         yield one
 
 
@@ -70,7 +74,7 @@ def test_a_hung_release_command_keeps_no_one_waiting(service: Service) -> None:
     assert "It takes effect when the release command in live has ended, in 4:" in said
     until(lambda: "was cancelled by" in service.log("stuck#3"), 30)
     assert service.run("stuck#3")["state"] == "running"
-    assert "stuck#4 reverted in" in service.pushlive("revert", "stuck").text
+    assert "stuck#4 reverted in" in service.pushlive("revert", "stuck", "--to", "r1").text
     assert service.page(name="stuck") == "version 1\n"
     assert len(commands(service)) == 1, "half of a migration helps no one"
     assert "was left. It is still running" in push.communicate(timeout=60)[0]
@@ -96,6 +100,17 @@ def test_what_waits_is_shown_and_can_go_on_when_its_pipeline_was_taken_out_of_th
     service.pushlive("promote", "gated#1")
     assert service.page(name="gated") == "version 1\n"
     service.config.write_text(whole)
+
+
+def test_what_is_only_warm_gives_way_on_a_small_machine(service: Service) -> None:
+    service.push(web("version 1"), "One", "small")
+    said = service.push(web("version 2"), "Two", "small")
+    assert "small/dev r1 (blue) was only kept warm and was stopped to make room" in said
+    assert service.page(name="small") == "version 2\n"
+    found = service.environments("small")
+    assert [found[name]["revert"]["how"] for name in ("dev", "qa", "live")] == ["cold", "warm", "warm"]
+    service.pushlive("revert", "small")
+    assert service.page(name="small") == "version 1\n"
 
 
 @contextmanager

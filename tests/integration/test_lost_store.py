@@ -44,6 +44,7 @@ def test_fault_51_a_lost_store_is_noticed_and_what_runs_is_adopted_without_an_ou
     service.push(sample("1"), "One", "other")
     service.push(sample("1"), "One")
     service.push(sample("2"), "Two")
+    until(lambda: len(service.environments()["dev"]["slots"]) == 1, 60)  # only live keeps the old one warm
     before, indices = started(service), networks(service)
     routes = (service.data / "proxy" / "state.json").read_text()
 

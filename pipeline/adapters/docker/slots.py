@@ -72,7 +72,7 @@ class DockerSlots(EngineBase):
             raise DoesNotFit(
                 f"{name}: {service.replicas} × {show_size(service.memory)} for {spec.ref.slot} do not fit beside "
                 f"{show_size(reserved)} that other containers may use: the machine has {show_size(total)}.",
-                advice="Lower `memory` or `replicas`, shorten `keep_warm`, or use a larger machine.",
+                advice="Lower `memory` or `replicas`, or use a larger machine.",
             )
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:

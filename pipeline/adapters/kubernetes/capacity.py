@@ -41,7 +41,7 @@ def check_fits(api: KubeApi, ref: SlotRef, wanted: Manifest, current: KubeObject
         for excess in exceeded(quota, demand, freed):
             raise DoesNotFit(
                 f"{base(ref)}: {ref.slot} needs {excess}.",
-                advice="Raise the quota, lower `memory`, `cpu` or `replicas`, or shorten `keep_warm`.",
+                advice="Raise the quota, or lower `memory`, `cpu` or `replicas`.",
             )
     per_replica = parse_quantity(_resources(wanted)["requests"]["memory"])
     largest = _largest_node(api)

@@ -24,12 +24,17 @@ GROWS_WITHIN = (
 
 class SlotStart:
     """One release in one slot of one environment. ``acting``: the engine, for a change on it; raises LeaseLost unless
-    this worker still has the run."""
+    this worker still has the run. ``fit``: ``Room.fit``."""
 
     def __init__(
-        self, context: RunContext, engine: Engine, acting: Callable[[], Engine], record: EnvironmentRecord
+        self,
+        context: RunContext,
+        engine: Engine,
+        acting: Callable[[], Engine],
+        record: EnvironmentRecord,
+        fit: Callable[[SlotSpec, Watch], None],
     ) -> None:
-        self._context, self._record = context, record
+        self._context, self._record, self._fit = context, record, fit
         self._engine, self._acting = engine, acting
         self._tried = 0  # replicas that the slot was to have already, whether or not it got them
 
@@ -47,13 +52,13 @@ class SlotStart:
                 f"starts with {wanted.replicas} replicas, as many as what serves has; {spec.replicas} are configured"
             )
         try:
-            self._engine.slots.fits(wanted)
+            self._fit(wanted, watch)
             return self._filled(wanted, watch), False
         except DoesNotFit as error:
             if wanted.replicas == spec.replicas:
                 raise
             self._note(f"{error.message} It starts with {spec.replicas} replicas", "warning")
-        self._engine.slots.fits(spec)
+        self._fit(spec, watch)
         return self._filled(spec, watch), False
 
     def grow(self, spec: SlotSpec, watch: Watch) -> SlotSpec:
@@ -68,7 +73,7 @@ class SlotStart:
             return None
         self._note(f"gets {wanted.replicas} replicas, as many as what serves has")
         try:
-            self._engine.slots.fits(wanted)
+            self._fit(wanted, watch)
             return self._filled(
                 wanted, Within(watch, self._context.clock, GROWS_WITHIN, "Starting more replicas")
             )

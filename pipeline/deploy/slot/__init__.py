@@ -1,0 +1,1 @@
+"""What a slot needs: room, its start, the inspection of a failed one."""
