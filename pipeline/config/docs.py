@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline.config.checks import KINDS
+from pipeline.config.checks import KINDS, HealthCheck
 from pipeline.config.engines import Registry, Where
 from pipeline.config.introspection import Hint, hint_of, key_of, keys_of
 from pipeline.config.models import (
@@ -41,6 +41,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`build`", keys_of(Pipeline)["build"].base),
     ("`registry`", Registry),
     ("`service`", Service),
+    ("`health`", HealthCheck),
     ("`release`", ReleaseCommand),
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
@@ -136,8 +137,8 @@ def _head() -> Iterator[str]:
     yield "Tags, anchors and aliases, duplicate keys, unknown keys and keys that would have no effect"
     yield "are errors. YAML reads `on`, `off`, `yes` and `no` as booleans: put them in quotes."
     yield ""
-    yield "The *owner* of a key is who may change it with `pushlive deploy PIPELINE --config FILE`: a maintainer"
-    yield "changes every key, a developer only their own. See [security](security.md#who-may-change-the-configuration)."
+    yield "The *owner* of a key is who may change it with `pushlive deploy --config`: a maintainer changes every key,"
+    yield "a developer only their own. See [security](security.md#who-may-change-the-configuration)."
     yield ""
     yield "## `pipelines.yaml`"
 

@@ -131,6 +131,8 @@ UrlPath = Annotated[
     Words("a path that begins with `/`, in ASCII without spaces and `#`, such as /healthz"),
 ]
 HeaderName = Annotated[str, AfterValidator(validators.header_name)]
+SentHeader = Annotated[str, AfterValidator(validators.sent_header)]
+HeaderValue = Annotated[str, AfterValidator(validators.header_value)]
 RelativePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=255),

@@ -83,7 +83,7 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     elif pipeline.keeps_warm(name) and 0 < service.keep_warm < service.drain:
         warm = time(service.keep_warm)
         yield f"{path}.drain: {time(service.drain)} is longer than keep_warm ({warm}), which cuts it short"
-    if live and service.health == "/":
+    if live and service.health.path == "/":
         yield f"{path}.health: `/` often answers before the application is ready; use a path for health checks"
     yield from _service(path, service)
     yield from _timeout(path, service, rendered.engine)

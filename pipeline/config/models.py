@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from pipeline.config import validators
-from pipeline.config.checks import SmokeCheck
+from pipeline.config.checks import HealthCheck, SmokeCheck
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import (
     Branch,
@@ -36,7 +36,6 @@ from pipeline.config.fields import (
     Silence,
     StageName,
     Text,
-    UrlPath,
     Words,
     hashed,
 )
@@ -170,8 +169,7 @@ class Service(Model):
 
     port: int = Field(default=8080, ge=1, le=65535)
     """The port on which the application listens, on 0.0.0.0."""
-    health: UrlPath = "/"
-    """A path that answers 2xx or 3xx once the application is ready."""
+    health: HealthCheck = HealthCheck()
     ready: Limit = 60.0
     """How long the application may take to become ready."""
     replicas: int = Field(default=1, ge=1, le=12)

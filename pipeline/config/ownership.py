@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.config.checks import HttpCheck, RunCheck, TcpCheck
+from pipeline.config.checks import HealthCheck, HttpCheck, RunCheck, TcpCheck
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import Model
 from pipeline.config.introspection import key_of
@@ -80,8 +80,10 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Registry: {"repository": _M, "username": _M, "password": _M},
     Service: _SERVICE,
     ReleaseCommand: {"command": _D, "timeout": _M},  # how long it may keep other runs out of the environment
+    HealthCheck: {"path": _M, "host": _M, "scheme": _M, "send": _M},
     HttpCheck: {
-        "get": _M, "status": _M, "headers": _M, "contains": _M, "json": _M, "within": _M, "retry": _M,
+        "get": _M, "host": _M, "scheme": _M, "send": _M, "status": _M, "headers": _M, "contains": _M, "json": _M,
+        "within": _M, "retry": _M,
     },
     TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
     RunCheck: {"run": _M, "within": _M},

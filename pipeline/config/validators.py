@@ -146,6 +146,27 @@ def header_name(text: str) -> str:
     return text
 
 
+_OWN_HEADERS = ("host", "connection", "content-length", "transfer-encoding", "upgrade", "x-forwarded-proto")
+
+
+def sent_header(text: str) -> str:
+    """The name of a header that a check may send."""
+    name = header_name(text).lower()
+    if name in _OWN_HEADERS or name.startswith("x-pushlive-"):
+        instead = {"host": "; write `host`", "x-forwarded-proto": "; write `scheme`"}.get(name, "; remove it")
+        raise ValueError(f"{text!r} cannot be sent: Pushlive decides it{instead}")
+    return text
+
+
+def header_value(text: str) -> str:
+    """The value of an HTTP header."""
+    if not re.fullmatch(r"([!-~]([ -~]{0,998}[!-~])?)?", text):
+        raise ValueError(
+            "is not the value of a header; use at most 1000 ASCII characters on one line, with no space at the ends"
+        )
+    return text
+
+
 def plain(text: str) -> str:
     """Text that a process can be given: without NUL and lone surrogates."""
     if "\0" in text:
@@ -233,6 +254,6 @@ def secret_name(text: str) -> str:
     if text and (not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text) or text.startswith("PUSHLIVE_")):
         raise ValueError(
             "is not a valid secret name; write a name such as REGISTRY_PASSWORD here, and set its value with "
-            "`pushlive secret set PIPELINE NAME`"
+            "`pushlive secret set`"
         )
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipeline.config.checks.visitor import own_headers, with_headers
 from pipeline.config.engines import DOCKER
 from pipeline.config.models import Rendered
 from pipeline.domain.environment import Slot
@@ -65,11 +66,6 @@ class SlotSpec:
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
-    @property
-    def visitor_headers(self) -> dict[str, str]:
-        """What a visitor's request has when it reaches the application. Checks come with the same."""
-        return {"Host": next(iter(self.config.hosts), self.ref.own_host), "X-Forwarded-Proto": "http"}
-
     at_least: int = 0
     """As many replicas as what serves has beyond the configuration: scaled by hand, or by an autoscaler."""
 
@@ -77,6 +73,21 @@ class SlotSpec:
     def replicas(self) -> int:
         """How many it starts with."""
         return max(self.config.service.replicas, self.at_least)
+
+    @property
+    def host(self) -> str:
+        """The first host name of the environment."""
+        return next(iter(self.config.hosts), self.ref.own_host)
+
+    @property
+    def visitor_headers(self) -> dict[str, str]:
+        """What a visitor's request has when it reaches the application. Checks come with the same."""
+        return {"User-Agent": "pushlive", "Accept": "*/*", "Host": self.host, "X-Forwarded-Proto": "http"}
+
+    @property
+    def health_headers(self) -> dict[str, str]:
+        """The same for the health check, which may have its own."""
+        return with_headers(self.visitor_headers, own_headers(self.config.service.health))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,7 +13,7 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.config.engines import kind_of
 from pipeline.domain.adoption import made_of, remembered
-from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Answer, CommandResult, SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
 from pipeline.ports.engine import Engine
@@ -204,6 +205,39 @@ def test_the_health_of_replicas_is_known_once_they_are_exposed(prepared: Kit) ->
         )
     )
     assert engine.health(prepared.spec(release=2)) == ()
+
+
+# It serves one host name alone, as many frameworks do in production; `?go` leads to another page of it.
+OWN_HOST = """\
+mkdir -p /tmp/www/cgi-bin
+cat > /tmp/www/cgi-bin/page <<'SCRIPT'
+#!/bin/sh
+status="200 OK"
+[ "$QUERY_STRING" != go ] || status="302 Found"
+[ "$HTTP_HOST" = "$NAME" ] || status="400 Bad Request"
+printf 'Status: %s\\r\\nLocation: http://%s/login\\r\\n' "$status" "$HTTP_HOST"
+printf 'Content-Type: text/plain\\r\\n\\r\\n%s\\n' "$HTTP_HOST"
+SCRIPT
+chmod +x /tmp/www/cgi-bin/page
+exec httpd -f -p 8080 -h /tmp/www
+"""
+
+
+def test_checks_come_with_the_host_name_of_the_environment(prepared: Kit) -> None:
+    engine, probe, name = prepared.engine, prepared.probe, prepared.ref().own_host
+    page = "/cgi-bin/page"
+    spec = prepared.spec(health=page, env={"NAME": name}, command=("sh", "-c", OWN_HOST), replicas=1)
+    if isinstance(engine, FakeEngine):
+        engine.answers = lambda _, path: Answer(
+            302 if "go" in path else 200, {"location": "/login"}, b"", 0.001
+        )
+    prepared.stand(spec)
+    engine.switch(spec)
+    for route in (engine.preview(spec), engine.public(spec)):
+        until(lambda route=route: probe.get(route, page, 5).status == 200)
+        answer = probe.get(route, f"{page}?go", 5)
+        assert (answer.status, urlsplit(answer.headers["location"]).path) == (302, "/login"), answer
+        assert urlsplit(answer.headers["location"]).hostname in (None, name)
 
 
 def test_a_different_release_in_the_slot_is_replaced(prepared: Kit) -> None:

@@ -21,7 +21,7 @@ IN_FORCE: dict[str, Any] = {
             "build": {"args": {"A": "1"}},
             "registry": {"repository": "r.example/hello", "username": "bob", "password": "REGISTRY"},
             "service": {
-                "health": "/healthz",
+                "health": {"path": "/healthz"},
                 "env": {"GREETING": "hello"},
                 "secrets": ["GIVEN"],
                 "release": {"command": ["./migrate.sh"]},
@@ -34,6 +34,7 @@ IN_FORCE: dict[str, Any] = {
                 "live": {
                     "promote": "manual",
                     "host": "hello.example.com",
+                    "health": {"path": "/healthz"},
                     "release": {"command": ["./migrate.sh"]},
                 },
             },
@@ -41,10 +42,12 @@ IN_FORCE: dict[str, Any] = {
         "other": {"environments": {"live": None}},
     },
 }
-CHECKS = {"get.get": "/x", "get.status": 204, "get.headers": {"X-A": "b"}, "get.contains": "x", "get.json": {"a": 1},
+CHECKS = {"get.get": "/x", "get.host": "www.example.com", "get.scheme": "https", "get.send": {"X-Key": "a"},
+          "get.status": 204, "get.headers": {"X-A": "b"}, "get.contains": "x", "get.json": {"a": 1},
           "get.within": "9s", "get.retry": "9s", "tcp.tcp": 81, "tcp.within": "9s", "tcp.retry": "9s",
           "run.run": ["true"], "run.within": "9s"}  # fmt: skip
-SERVICE = {"port": 81, "health": "/", "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
+SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "health.scheme": "https",
+           "health.send": {"X-Key": "a"}, "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
            "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict"}  # fmt: skip
 HELLO: dict[str, Any] = {

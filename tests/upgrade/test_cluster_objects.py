@@ -100,12 +100,19 @@ def asked(method: str, url: str, body: bytes, kind: str = "application/octet-str
         return answer
 
 
+def only_a_budget(missing: tuple[str, ...]) -> bool:
+    """One of an earlier version keeps nodes from being drained of pods that are not ready, and is replaced."""
+    return all("PodDisruptionBudget" in text for text in missing)
+
+
 def test_nothing_is_missing_and_nothing_differs(on_cluster: OnCluster) -> None:
     for spec in on_cluster.specs:
-        until(lambda spec=spec: on_cluster.engine.missing(spec) == (), 60)
+        until(lambda spec=spec: only_a_budget(on_cluster.engine.missing(spec)), 60)
         on_cluster.engine.ready(spec, lambda _: None, Deadline(SystemClock(), 60))
     before = on_cluster.pods()
     assert len(before) == 6
+    for spec in on_cluster.specs:
+        on_cluster.engine.restore(spec)
     for spec in on_cluster.specs:
         assert on_cluster.engine.missing(spec) == ()
         assert on_cluster.engine.drift(spec) == ()

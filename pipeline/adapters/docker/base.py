@@ -54,7 +54,7 @@ class EngineBase:
 
     def _check(self, spec: SlotSpec) -> str:
         """The request by which the proxy checks the slot's containers."""
-        return request(spec.config.service.health, spec.visitor_headers)
+        return request(spec.config.service.health.path, spec.health_headers)
 
     def _known_to_proxy(self, spec: SlotSpec) -> bool:
         return self._proxy.servers(spec.ref.index, spec.ref.slot) == tuple(self._servers(spec))

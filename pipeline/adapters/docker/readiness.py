@@ -8,31 +8,39 @@ from dataclasses import dataclass
 
 from pipeline.adapters.docker.containers import address
 from pipeline.adapters.docker.diagnosis import Finding, explain, listeners, table_of
+from pipeline.adapters.docker.health_page import Asked, HealthPage
 from pipeline.adapters.docker_api.api import DockerApi, Found
 from pipeline.config.settings import Settings
-from pipeline.domain.engine_types import Route, SlotSpec
+from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
-from pipeline.errors import AppFailed, NothingListens, TimedOut, TryAgain
+from pipeline.errors import AppFailed, TimedOut
 from pipeline.lib.retry import Backoff, Retry
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.probe import Probe
 
 BACKOFF = Backoff(0.02, factor=1.5, ceiling=0.25)  # between two requests
-ANSWER = 5.0  # seconds that one request may take
 LOOK = 0.1  # seconds between two looks at the containers' states
 SETTLED = 8.0  # seconds after which an application that listens in the wrong place will not move any more
+SAME = 10.0  # seconds of the same 4xx, after which it is said
 NOTE = 5.0  # seconds until a note says what is waited for; then twice as many
 LINES = 20
 KILLED = 137  # the exit code of a process that SIGKILL ended
+_NOT_YET = Asked(False, "no request was made yet", refused=True)
 
 
 @dataclass
 class _Replica:
     name: str
     address: str
-    said: str = "no request was made yet"
-    refused: bool = True
+    asked: Asked = _NOT_YET  # the last answer
+    since: float = 0.0  # when its status was first the last one's
+    stays: bool = False  # it has answered with the same 4xx for long
+    accepts: str | None = None  # then, see ``HealthPage.accepts_instead``
+
+    def keep(self, asked: Asked, now: float) -> None:
+        self.since = self.since if asked.status == self.asked.status else now
+        self.asked = asked
 
 
 class Readiness:
@@ -41,9 +49,11 @@ class Readiness:
     def __init__(
         self, api: DockerApi, probe: Probe, clock: Clock, settings: Settings, spec: SlotSpec
     ) -> None:
-        self._api, self._probe, self._clock = api, probe, clock
+        self._api, self._clock = api, clock
         self._settings, self._spec = settings, spec
         self._service = spec.config.service
+        self._page = HealthPage(probe, spec)
+        self._told: set[str] = set()
         self._over = threading.Event()
 
     def wait(self, names: list[str], emit: Emit, watch: Watch) -> None:
@@ -78,17 +88,42 @@ class Readiness:
             if len(ready) == len(waits):
                 return
             left = [one for one in waits.values() if one.name not in ready]
+            self._tell_same(left, emit)
             if now - began >= note:
                 note *= 2
                 rest = max(0.0, self._service.ready - (now - began))
-                text = f"{left[0].name} is not ready yet: {left[0].said}; {rest:.0f} s of `ready` are left"
+                text = (
+                    f"{left[0].name} is not ready yet: {left[0].asked.said}; {rest:.0f} s of `ready` are left"
+                )
                 emit(Event("note", self._clock.now(), text))
             self._pause(left[0], now - began, watch)
+
+    def _tell_same(self, left: list[_Replica], emit: Emit) -> None:
+        """Says that an application gives the same 4xx all the while. Raises AppFailed if it refuses the host name."""
+        for one in left:
+            if one.stays and one.name not in self._told:
+                self._told.add(one.name)
+                if one.accepts is not None:
+                    raise self._refused_host(one)
+                text = f"{one.name}: {one.asked.said} for {SAME:.0f} s; `health` in pipelines.yaml says what is asked"
+                emit(Event("note", self._clock.now(), text))
+
+    def _refused_host(self, one: _Replica) -> AppFailed:
+        host, path = self._page.host, self._service.health.path
+        instead = f", and is well for {one.accepts}" if one.accepts else ""
+        return AppFailed(
+            f"{one.name} refuses the host name {host}: {one.asked.said}{instead}.",
+            advice=f"Allow {host} in the application (Django: ALLOWED_HOSTS, Rails: config.hosts), or let the check "
+            f"come with a name that it serves: `health: {{path: {path}, host: {one.accepts or 'www.example.com'}}}` "
+            "in pipelines.yaml.",
+            facts=(one.asked.said,),
+            evidence=self._api.output(one.name, LINES),
+        )
 
     def _pause(self, one: _Replica, waited: float, watch: Watch) -> None:
         if waited >= self._service.ready:
             raise self._late(one, waited)
-        if waited >= SETTLED and one.refused and int(waited / LOOK) % 10 == 0:
+        if waited >= SETTLED and one.asked.refused and int(waited / LOOK) % 10 == 0:
             finding = self._finding(one)
             if finding and finding.settled:
                 raise self._not_ready(one, finding, waited)
@@ -98,21 +133,16 @@ class Readiness:
             raise self._late(one, waited) from None
 
     def _poll(self, one: _Replica) -> None:
-        """Requests the health path until the answer is 2xx or 3xx. In a thread of its own: an answer may take long."""
-        route, retry = (
-            Route(f"http://{one.address}:{self._service.port}", self._spec.visitor_headers),
-            Retry(BACKOFF),
-        )
+        """Asks for the health page until it is well. In a thread of its own: an answer may take long."""
+        retry = Retry(BACKOFF)
         while not self._over.is_set():
-            try:
-                answer = self._probe.get(route, self._service.health, ANSWER)
-            except TryAgain as error:
-                one.said, one.refused = error.message, isinstance(error, NothingListens)
-            else:
-                if 200 <= answer.status < 400:
-                    return
-                one.said = f"GET {self._service.health} answered {answer.status}"
-                one.refused = False
+            asked = self._page.ask(one.address)
+            if asked.ok:
+                return
+            one.keep(asked, self._clock.monotonic())
+            if not one.stays and 400 <= asked.status < 500 and self._clock.monotonic() - one.since >= SAME:
+                one.accepts = self._page.accepts_instead(one.address, asked)
+                one.stays = True
             self._over.wait(retry.pause())
 
     def _refuse_exited(self, names: list[str]) -> None:
@@ -124,7 +154,7 @@ class Readiness:
                 raise exited(found, name, self._api.output(name, LINES))
 
     def _late(self, one: _Replica, waited: float) -> AppFailed:
-        return self._not_ready(one, self._finding(one) or Finding(one.said), waited)
+        return self._not_ready(one, self._finding(one) or Finding(one.asked.said), waited)
 
     def _finding(self, one: _Replica) -> Finding | None:
         found = self._api.container(one.name)
@@ -141,7 +171,7 @@ class Readiness:
         return AppFailed(
             f"{one.name} is not ready after {waited:.1f} s: {finding.text}.",
             advice=finding.advice or default,
-            facts=(one.said,),
+            facts=(one.asked.said,),
             evidence=self._api.output(one.name, LINES),
         )
 
@@ -159,5 +189,5 @@ def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
         advice = "If no person did that, its memory limit did: raise `memory` in pipelines.yaml."
     else:
         why = f"it exited with code {code}"
-        advice = "Its last lines of output say why." if output else "It wrote no output."
+        advice = "See its last lines of output above." if output else "It wrote no output."
     return AppFailed(f"{name}: {why}.", advice=advice, facts=(f"exit code {code}",), evidence=output)

@@ -20,10 +20,7 @@ class DockerTraffic(EngineBase):
         ref = spec.ref
         return Route(
             f"http://127.0.0.1:{self._settings.preview_port}",
-            {
-                "Host": f"{name_of_environment(ref)}.localhost",
-                "X-Pushlive-Slot": backend(ref.index, ref.slot),
-            },
+            {**spec.visitor_headers, "X-Pushlive-Slot": backend(ref.index, ref.slot)},
             self._expected(spec),
             self._key,
         )
@@ -32,7 +29,7 @@ class DockerTraffic(EngineBase):
         ref = spec.ref
         return Route(
             f"http://127.0.0.1:{self._settings.port_range[ref.index]}",
-            {"Host": f"{name_of_environment(ref)}.localhost", "X-Pushlive-Probe": self._proxy.token},
+            {**spec.visitor_headers, "X-Pushlive-Probe": self._proxy.token},
             self._expected(spec),
             self._key,
         )
@@ -53,16 +50,15 @@ class DockerTraffic(EngineBase):
         self._proxy.switch(ref.index, None)
 
     def renew_checks(self, spec: SlotSpec) -> None:
-        if not self._proxy.checks_as(
-            spec.ref.index, spec.ref.slot, self._check(spec)
-        ) and self._known_to_proxy(spec):
+        known = self._proxy.checks_as(spec.ref.index, spec.ref.slot, self._check(spec))
+        if not known and self._known_to_proxy(spec):
             self.expose(spec)
 
     def health(self, spec: SlotSpec) -> tuple[ReplicaHealth, ...]:
         if not self._known_to_proxy(spec):
             return ()
         found, now = (
-            self._proxy.health(spec.ref.index, spec.ref.slot, f"GET {spec.config.service.health}"),
+            self._proxy.health(spec.ref.index, spec.ref.slot, f"GET {spec.config.service.health.path}"),
             self._clock.now(),
         )
         return tuple(

@@ -50,7 +50,7 @@ class FakeSlots(EngineState):
             if not current.alive:
                 code = current.exit_code
                 raise AppFailed(f"it exited with code {code}.", facts=(f"exit code {code}",))
-            status = self.answers(spec, spec.config.service.health).status
+            status = self.answers(spec, spec.config.service.health.path).status
             if not 200 <= status < 400:
                 raise AppFailed(f"it is not ready: its health path answered {status}.")
             current.ready = True

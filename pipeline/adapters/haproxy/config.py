@@ -227,6 +227,7 @@ defaults
 # What all public frontends share. Our own headers never get in from outside, nor out from an application.
 _INSIDE = """
     http-request set-var(txn.probe) bool(true) if {{ req.hdr(X-Pushlive-Probe) -m str {token} }}
+    http-request set-var(txn.trusted) bool(true) if {{ var(txn.probe) -m bool }}
     http-request del-header X-Pushlive- -m beg
     {forwarded}
     http-request set-var(txn.name) var(txn.env),map(/proxy/names.map)
@@ -269,6 +270,7 @@ frontend ports
 frontend preview
     bind {preview}
     http-request set-var(txn.slot) req.hdr(X-Pushlive-Slot)
+    http-request set-var(txn.trusted) bool(true)
     http-request del-header X-Pushlive- -m beg
     {forwarded}
     {sizes}

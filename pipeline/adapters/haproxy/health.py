@@ -41,7 +41,7 @@ _REFUSED = "Connection refused"  # as the kernel words it, and HAProxy after it
 
 def request(path: str, headers: Mapping[str, str]) -> str:
     """A GET as it is sent."""
-    own = {"User-Agent": "pushlive", "Accept": "*/*", **headers, "Connection": "close"}
+    own = {**headers, "Connection": "close"}
     return "".join(
         [f"GET {path} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in own.items()), "\r\n"]
     )

@@ -207,4 +207,7 @@ class _Output:
 
 
 def _outcome_unknown(name: str) -> OutcomeUnknown:
-    return OutcomeUnknown(f"The command {name} started, but its result is unknown.")
+    return OutcomeUnknown(
+        f"The command {name} started, but its result is unknown.",
+        advice="Check what the command has done, then `pushlive retry` or `pushlive revert`.",
+    )

@@ -77,7 +77,8 @@ class KubeDrift(KubeSlots, KubeTraffic):
     def _slot_manifests(self, spec: SlotSpec) -> list[Manifest]:
         """Every object of the slot that can be changed by hand; while it serves, the public Service and the Ingress,
         too."""
-        manifests = [self._permitted.deployment(spec), self._manifests.preview(spec)]
+        found = self._api.get("Deployment", slot_name(spec.ref))
+        manifests = [self._as_made(spec, found), self._manifests.preview(spec)]
         if self.serving(spec.ref) == spec.ref.slot:
             manifests.append(self._manifests.public(spec.ref, spec.ref.slot))
             if spec.config.hosts:

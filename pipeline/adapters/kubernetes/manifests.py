@@ -231,7 +231,12 @@ class Manifests:
                 },
             },
             "readinessProbe": {
-                "httpGet": {"path": service.health, "port": PORT, "scheme": "HTTP"},
+                "httpGet": {
+                    "path": service.health.path,
+                    "port": PORT,
+                    "scheme": "HTTP",
+                    "httpHeaders": [{"name": k, "value": v} for k, v in _probe_headers(spec).items()],
+                },
                 "periodSeconds": 1,
                 "timeoutSeconds": PROBE_TIMEOUT,
                 "failureThreshold": 3,
@@ -292,6 +297,13 @@ def selected_slot(service: Manifest | None) -> str | None:
     """The slot that a public Service sends its traffic to, or None."""
     slot = ((service or {}).get("spec", {}).get("selector") or {}).get(SLOT)
     return None if slot in (None, NOWHERE) else str(slot)
+
+
+def _probe_headers(spec: SlotSpec) -> dict[str, str]:
+    """As a visitor's, under the name that kubelets give themselves."""
+    return {
+        name: value for name, value in spec.health_headers.items() if name not in ("User-Agent", "Accept")
+    }
 
 
 def _literal(value: str) -> str:

@@ -4,7 +4,7 @@ proxy from anywhere else. The Service's endpoints, read before and after, prove 
 from __future__ import annotations
 
 import time
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pipeline.adapters.http.probe import BODY, HttpProbe
 from pipeline.adapters.kubernetes.api import port_forward
@@ -54,6 +54,10 @@ class KubeProbe:
         start = time.monotonic()
         doing = f"GET {path} of {route.service}"
         headers = {"Accept": "*/*", **route.headers}
+        if urlsplit(self._api.cluster.client.configuration.host).path.strip("/"):
+            headers.pop(
+                "Host", None
+            )  # what is in front of the API server may tell clusters apart by the name
         try:
             answer = self._api.raw("GET", route.url + path, doing, headers=headers, timeout=timeout)
         except TryAgain as error:
@@ -68,6 +72,8 @@ class KubeProbe:
         if answer.status in _API_STATUSES and _status_message(body):
             raise error_for(doing, answer.status, body)
         names = {name.lower(): value for name, value in answer.headers.items()}
+        if "location" in names:
+            names["location"] = _as_sent(names["location"], route.url)
         return Answer(answer.status, names, body[:BODY], seconds)
 
 
@@ -90,6 +96,12 @@ def replica_set_of(pod: str) -> str:
 def proxy_path(api: KubeApi, service: str) -> str:
     """The API server's path to a Service's port."""
     return f"/api/v1/namespaces/{quote(api.namespace)}/services/http:{quote(service)}:http/proxy"
+
+
+def _as_sent(location: str, proxied: str) -> str:
+    """A redirect as the application sent it: the API server leads one to its own host through the proxy."""
+    before, found, path = location.partition(proxied)
+    return (path or "/") if found and urlsplit(before).path in ("", "/") else location
 
 
 def _unreached(status: int, body: bytes) -> str:

@@ -54,8 +54,7 @@ class ReadinessErrors:
             pod = unready[0]["metadata"]["name"] if unready else ""
             return EngineFailed(
                 f"{name} has not started: {self.progress(pods)}.",
-                advice=f"See `kubectl -n {self._api.namespace} describe pod`.",
-                again=True,
+                advice=f"See `kubectl -n {self._api.namespace} describe pod`, then `pushlive retry`.",
                 facts=self._warnings(pod) if pod else (),
                 evidence=self._output(pod) if pod else (),
             )
@@ -75,13 +74,13 @@ class ReadinessErrors:
         service = self._spec.config.service
         failure = telling_probe_failure(self._api.events("Pod", pod))
         advice = (
-            f"`{self._spec.ref.output_command}` prints its output; check `health` ({service.health}), `port` and "
+            f"`{self._spec.ref.output_command}` prints its output; check `health` ({service.health.path}), `port` and "
             "`ready` in pipelines.yaml."
         )
         if failure is None:
             text = "its health path has not been checked yet"
         elif not failure.refused:
-            text = f"GET {service.health}: {failure.message}"
+            text = f"GET {service.health.path}: {failure.message}"
         elif self._accepts_inside(pod):
             text = f"it listens only on 127.0.0.1:{service.port}, which cannot be reached from outside its container"
             advice = f"Let the application listen on 0.0.0.0:{service.port}."

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from pipeline.adapters.kubernetes import capacity, command_pod, diff
-from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.manifests import selected_slot
 from pipeline.adapters.kubernetes.names import (
@@ -75,7 +75,7 @@ class KubeSlots(EngineBase):
         found = self._owned.get("Deployment", slot_name(spec.ref), spec.ref)
         if found and diff.other_managers(found):
             self._sources.create(spec)
-            wanted = self._permitted.deployment(spec)
+            wanted = self._as_made(spec, found)
             if self._spec_of(found) != self._manifests.spec_hash(spec):
                 wanted["spec"]["replicas"] = 0
             self._owned.restore(wanted, dry_run=False, whole=True)
@@ -104,6 +104,18 @@ class KubeSlots(EngineBase):
         self._api.apply(self._permitted.deployment(spec))
         self._sources.sweep(spec, self._command_pods(spec.ref))
         return True
+
+    def _as_made(self, spec: SlotSpec, found: KubeObject | None) -> Manifest:
+        """The Deployment as it should be. ``found``: the one that is there. If an earlier version made it, its pods are
+        asked for their health without headers, and stay so: others would replace them."""
+        wanted = self._permitted.deployment(spec)
+        if found and self._spec_of(found) == self._manifests.spec_hash(spec):
+            there, ours = (one["spec"]["template"]["spec"]["containers"] for one in (found, wanted))
+            if not any(
+                "httpHeaders" in ((one.get("readinessProbe") or {}).get("httpGet") or {}) for one in there
+            ):
+                del ours[0]["readinessProbe"]["httpGet"]["httpHeaders"]
+        return wanted
 
     def _matches(self, deployment: KubeObject, spec: SlotSpec, exactly: bool) -> bool:
         count = _count(deployment)

@@ -48,12 +48,12 @@ class KubeTraffic(EngineBase):
     def _route(self, service: str, spec: SlotSpec) -> Route:
         expected, full_name = self._replica_sets(spec), f"{self._api.namespace}/{service}"
         if not self._api.cluster.inside:
-            return Route(proxy_path(self._api, service), {}, expected, full_name)
+            return Route(proxy_path(self._api, service), spec.visitor_headers, expected, full_name)
         found = self._api.get("Service", service) or {}
         host = f"{service}.{self._api.namespace}.svc"
-        # The request goes to the IP address, which needs no DNS; the application sees the name.
+        # The request goes to the IP address, which needs no DNS.
         address = bracketed(found.get("spec", {}).get("clusterIP") or host)
-        return Route(f"http://{address}", {"Host": host}, expected, full_name)
+        return Route(f"http://{address}", spec.visitor_headers, expected, full_name)
 
     def _replica_sets(self, spec: SlotSpec) -> tuple[str, ...]:
         """The ReplicaSets that must answer. Never empty, since that would accept any."""

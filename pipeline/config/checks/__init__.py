@@ -10,10 +10,11 @@ from typing import get_args
 
 from pipeline.config.checks.base import CheckModel
 from pipeline.config.checks.get import HttpCheck
+from pipeline.config.checks.health import HealthCheck
 from pipeline.config.checks.run import RunCheck
 from pipeline.config.checks.tcp import TcpCheck
 
-__all__ = ["KINDS", "CheckModel", "HttpCheck", "RunCheck", "SmokeCheck", "TcpCheck"]
+__all__ = ["KINDS", "CheckModel", "HealthCheck", "HttpCheck", "RunCheck", "SmokeCheck", "TcpCheck"]
 
 SmokeCheck = HttpCheck | TcpCheck | RunCheck
 

@@ -35,8 +35,9 @@ class Ended(Protocol):
 class Asker(Protocol):
     """The way to the new release. Each method raises TryAgain while there is no answer: the check is repeated."""
 
-    def get(self, path: str, within: float) -> Answer:
-        """One GET through the proxy. Only answers of this very release are returned."""
+    def get(self, path: str, headers: Mapping[str, str], within: float) -> Answer:
+        """One GET through the proxy, with these headers instead of a visitor's. Only answers of this very release are
+        returned."""
 
     def connect(self, port: int, within: float) -> float:
         """Opens a TCP connection to every replica; returns the seconds of the last one."""

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from pipeline.config.checks.base import Answer, Asker, RepeatedCheck, Verdict
-from pipeline.config.fields import Duration, HeaderName, Limit, Text, UrlPath
+from pipeline.config.checks.visitor import Scheme, SentHeaders, own_headers
+from pipeline.config.fields import Duration, HeaderName, Host, Limit, Text, UrlPath
 from pipeline.lib.text import one_line
 from pipeline.lib.units import is_number, show_duration, write_duration
 
@@ -22,6 +23,12 @@ class HttpCheck(RepeatedCheck):
 
     get: UrlPath
     """The path of the request."""
+    host: Host | None = None
+    """The host name that the request comes with. Default: the environment's first one."""
+    scheme: Scheme | None = None
+    """What the application is told about the visitor's connection (`X-Forwarded-Proto`). Default: `http`."""
+    send: SentHeaders = {}
+    """Headers that the request has besides."""
     status: int = Field(default=200, ge=100, le=599)
     """The expected status. Redirects are not followed."""
     headers: dict[HeaderName, Text] = {}
@@ -42,7 +49,9 @@ class HttpCheck(RepeatedCheck):
     MEANT: ClassVar[tuple[str, ...]] = ("path", "url", "http")
 
     def show(self) -> str:
-        return f"GET {self.get}"
+        host = f"//{self.host}" if self.host else ""
+        scheme = f"{self.scheme}:" if self.scheme else ""
+        return f"GET {scheme}{host}{self.get}"
 
     def unwise(self, service_port: int, alone: bool) -> Iterator[str]:
         del service_port, alone
@@ -50,7 +59,7 @@ class HttpCheck(RepeatedCheck):
             yield f"is repeated for {write_duration(self.retry)}; a failure is reported that late"
 
     def perform(self, asker: Asker) -> Verdict:
-        answer = asker.get(self.get, self.within)
+        answer = asker.get(self.get, own_headers(self), self.within)
         problem = self.problem(answer, asker.without_secrets)
         return Verdict(not problem, problem or f"{answer.status} in {answer.seconds * 1000:.0f} ms")
 

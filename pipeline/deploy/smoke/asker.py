@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from pipeline.config.checks.visitor import with_headers
 from pipeline.deploy.deadline import Within
 from pipeline.domain.engine_types import Answer, CommandResult, Replica, Route, SlotSpec
 from pipeline.errors import EngineAway, EngineFailed, TimedOut, TryAgain, WrongRelease
@@ -36,10 +37,11 @@ class SlotAsker:
     trouble: TryAgain | None = None  # the engine's own, while it was asked for the way: no answer to a check
     _replicas: tuple[Replica, ...] | None = None
 
-    def get(self, path: str, within: float) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str], within: float) -> Answer:
         """Raises WrongRelease if something other than this release answered; EngineAway if that was because its
         containers were stopped."""
         route = self._route()
+        route = replace(route, headers=with_headers(route.headers, headers))
         answer = self._in_time(lambda: self.engine.probe.get(route, path, within), within, f"GET {path}")
         if not route.expect or answer.served_by in route.expect:
             return answer
@@ -102,7 +104,7 @@ class SlotAsker:
             raise EngineFailed(
                 f"{doing}: {LIMIT} earlier checks of this run were abandoned and have not ended yet.",
                 advice="See whether the engine answers (`pushlive doctor`), then "
-                f"`pushlive retry '{self.spec.ref.pipeline}#{self.spec.run}'`.",
+                f"`pushlive retry {self.spec.ref.pipeline}#{self.spec.run}`.",
             ) from None
 
     def _route(self) -> Route:

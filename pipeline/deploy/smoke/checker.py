@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pipeline.config.checks import CheckModel, HttpCheck
+from pipeline.config.checks import CheckModel, HttpCheck, health
 from pipeline.config.checks.base import Answer as HttpAnswer
 from pipeline.config.checks.base import Verdict
 from pipeline.deploy.smoke.asker import Redact, SlotAsker
@@ -44,7 +44,7 @@ class Checker:
 
     def identity(self, spec: SlotSpec, route: Route, times: int = 1) -> tuple[Check, ...]:
         """Asks the health path over fresh connections; every answer must come from this very release."""
-        check = _Health(get=spec.config.service.health, within=5.0, retry=5.0)
+        check = _health_of(spec)
         asker = SlotAsker(self._engine, self._clock, self._emit, self._watch, self._redact, spec, route)
         return tuple(self._one(check, asker) for _ in range(times))
 
@@ -115,8 +115,18 @@ class Checker:
 
 
 class _Health(HttpCheck):
-    """The health path, which answers 2xx or 3xx."""
+    """The health check, through the proxy. Its host and scheme are those that it is sent with."""
+
+    def show(self) -> str:
+        return f"GET {self.get}"
 
     def problem(self, answer: HttpAnswer, redact: Redact = str) -> str:
-        del redact
-        return "" if 200 <= answer.status < 400 else f"status {answer.status}, expected 2xx or 3xx"
+        location = redact(answer.headers.get("location", ""))
+        return health.problem(answer.status, location, self.host or "", self.scheme or "")
+
+
+def _health_of(spec: SlotSpec) -> _Health:
+    check, sent = spec.config.service.health, spec.health_headers
+    host, scheme = sent["Host"], sent["X-Forwarded-Proto"]
+    asked = {"get": check.path, "host": host, "scheme": scheme, "send": check.send}
+    return _Health.model_validate({**asked, "within": 5.0, "retry": 5.0})

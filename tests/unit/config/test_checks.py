@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from pipeline.config.checks import KINDS, HttpCheck, RunCheck, TcpCheck
+from pipeline.config.checks import KINDS, HealthCheck, HttpCheck, RunCheck, TcpCheck
 from pipeline.config.checks.base import CheckModel, Verdict
 from pipeline.config.checks.get import json_at
+from pipeline.config.checks.health import problem
+from pipeline.config.checks.visitor import with_headers
+from pipeline.config.models import Service
 from pipeline.domain.engine_types import Answer, CommandResult
 from pipeline.errors import TryAgain
 
@@ -22,9 +28,11 @@ class Asked:
     ended: CommandResult | None = None
     closed: frozenset[int] = frozenset()
     asked: list[Any] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
-    def get(self, path: str, within: float) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str], within: float) -> Answer:
         self.asked.append((path, within))
+        self.headers = dict(headers)
         return self.answer
 
     def connect(self, port: int, within: float) -> float:
@@ -54,6 +62,73 @@ def test_every_kind_is_in_the_table_by_its_required_key() -> None:
 def test_each_kind_shows_itself_on_one_line() -> None:
     assert [check.show() for check in CHECKS] == ["GET /a", "TCP 81", "run ./a 'b c'"]
     assert RunCheck(run=("a\nb",)).show() == "run 'a\\nb'"
+
+
+def test_a_check_may_come_with_another_host_scheme_and_headers() -> None:
+    asked, check = Asked(), HttpCheck(get="/a", host="www.example.com", scheme="https", send={"X-Key": "a"})
+    assert check.perform(asked).ok
+    assert asked.headers == {"Host": "www.example.com", "X-Forwarded-Proto": "https", "X-Key": "a"}
+    assert check.show() == "GET https://www.example.com/a"
+    assert HttpCheck(get="/a").perform(asked).ok
+    assert asked.headers == {}
+
+
+def test_headers_that_the_check_sends_replace_those_of_the_same_name() -> None:
+    assert with_headers({"Host": "a", "Accept": "*/*"}, {"accept": "text/html"}) == {
+        "Host": "a",
+        "accept": "text/html",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "wrong"),
+    [
+        (204, "", ""),
+        (301, "/login", ""),
+        (302, "http://shop.example.com/login", ""),
+        (302, "http://shop.example.com:8080/login", ""),
+        (302, "//SHOP.example.com/login", ""),
+        (304, "", ""),
+        (302, "https://login.example.com/", "another host (https://login.example.com/)"),
+        (301, "https://shop.example.com/", "leads to https:// (https://shop.example.com/)"),
+        (400, "", "status 400, expected 2xx or 3xx"),
+        (503, "", "status 503, expected 2xx or 3xx"),
+    ],
+)
+def test_an_answer_is_healthy_that_stays_on_its_host(status: int, location: str, wrong: str) -> None:
+    found = problem(status, location, "shop.example.com", "http")
+    assert bool(found) == bool(wrong)
+    assert wrong in found
+
+
+@pytest.mark.parametrize(
+    ("send", "said"),
+    [
+        ({"host": "x"}, "write `host`"),
+        ({"X-Forwarded-Proto": "https"}, "write `scheme`"),
+        ({"Content-Length": "3"}, "Pushlive decides it"),
+        ({"X-Pushlive-Slot": "e1-blue"}, "Pushlive decides it"),
+        ({"X-Key": "a\r\nX-Evil: b"}, "on one line"),
+        ({"X-Key": "a" * 1500, "X-More": "b" * 1500}, "on one line"),
+        ({"X-Key": "a" * 900, "X-More": "b" * 900, "X-Most": "c" * 900}, "longer than 2000 characters"),
+    ],
+)
+def test_headers_that_would_break_the_request_are_refused(send: dict[str, str], said: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        HealthCheck(send=send)
+
+
+def test_a_health_check_that_is_a_path_alone_is_stored_as_the_path() -> None:
+    """As by earlier versions, whose fingerprints have it so."""
+    service = Service.model_validate({"health": "/healthz"})
+    assert service.health == HealthCheck(path="/healthz")
+    assert service.model_dump(mode="json")["health"] == "/healthz"
+    assert str(service.health) == "/healthz"
+    more = Service.model_validate(
+        {"health": {"host": "a.example", "scheme": "https", "send": {"X-Key": "a"}}}
+    )
+    assert Service.model_validate_json(more.model_dump_json()) == more
+    assert str(more.health) == "/ with the host a.example over https with X-Key"
 
 
 def test_the_time_allowed_for_a_check_includes_its_repetitions() -> None:

@@ -55,11 +55,11 @@ PLAIN = Rendered(service=Service())
     [
         ("plain", "dev", "b4f69f46f7314f41", "df77eb8fdbb7ec43"),
         ("plain", "live", "b4f69f46f7314f41", "df77eb8fdbb7ec43"),
-        ("full", "dev", "a475a99d99842bc0", "9587316c8fee24d4"),
-        ("full", "qa", "47f38cacec4cbabd", "ee586c193c375935"),
-        ("full", "far", "6efea44a083b3c6c", "1721ff7dd0a49cba"),
-        ("full", "kube", "1324b7aaef3d4508", "8a671bc47fb00b23"),
-        ("full", "live", "db0cc91d83d86a3c", "5673a60261da4af9"),
+        ("full", "dev", "a475a99d99842bc0", "e8ff588a2d57a7df"),
+        ("full", "qa", "47f38cacec4cbabd", "f8a21b7cae9d1da0"),
+        ("full", "far", "6efea44a083b3c6c", "4c5c59269246b14c"),
+        ("full", "kube", "1324b7aaef3d4508", "9ebfb18d6b2cd246"),
+        ("full", "live", "db0cc91d83d86a3c", "33e6ed2e56a9f8a6"),
     ],
 )
 def test_fingerprints_of_earlier_versions_are_unchanged(
@@ -79,7 +79,8 @@ OTHER: dict[type[Model], dict[str, Any]] = {
     },
     Where: {"docker": "ssh://h", "kubernetes": "c", "namespace": "n", "ingress": "i"},
     HttpCheck: {
-        "get": "/x", "status": 201, "headers": {"A": "b"}, "contains": "c", "json_path": {"a": 1}, "within": 1.0,
+        "get": "/x", "host": "h.example", "scheme": "https", "send": {"X-Key": "a"},
+        "status": 201, "headers": {"A": "b"}, "contains": "c", "json_path": {"a": 1}, "within": 1.0,
         "retry": 1.0,
     },
     TcpCheck: {"tcp": 81, "within": 1.0, "retry": 1.0},

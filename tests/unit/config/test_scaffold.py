@@ -49,7 +49,7 @@ def test_branch_dockerfile_port_and_health_come_from_the_repository(tmp_path: Pa
     assert pipeline.source.branch == "release/1.x"
     assert pipeline.build.dockerfile == "docker/Dockerfile"
     assert pipeline.service.port == 3000
-    assert pipeline.service.health == "/ready?deep=1"
+    assert pipeline.service.health.path == "/ready?deep=1"
     assert list(pipeline.environments) == ["dev", "qa", "live"]
 
 
@@ -57,7 +57,7 @@ def test_without_a_repository_and_a_dockerfile_the_defaults_are_written(tmp_path
     (tmp_path / "x").mkdir()
     name, pipeline = made(tmp_path / "x")
     assert (name, pipeline.source.branch, pipeline.build.dockerfile) == ("x", "main", "Dockerfile")
-    assert (pipeline.service.port, pipeline.service.health) == (8080, "/")
+    assert (pipeline.service.port, pipeline.service.health.path) == (8080, "/")
     assert "There is none yet" in starter(tmp_path / "x")
 
 

@@ -25,9 +25,13 @@ def named(manifest: Manifest) -> tuple[str, str]:
 
 def without_later(manifest: Manifest) -> Manifest:
     """Without what no pod is made from: an annotation of later versions, defaults of the API that they set themselves,
-    so that no one else changes them, and what their PodDisruptionBudgets say of pods that are not ready."""
+    so that no one else changes them, and what their PodDisruptionBudgets say of pods that are not ready. Nor with what
+    only new pods get: the headers of their readiness probe."""
     manifest["metadata"].get("annotations", {}).pop(MADE, None)
     if manifest["kind"] == "Deployment":
+        manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"].pop(
+            "httpHeaders", None
+        )
         assert manifest["spec"].pop("paused", False) is False
         assert manifest["spec"]["strategy"].pop("type", "RollingUpdate") == "RollingUpdate"
     manifest.get("spec", {}).pop("unhealthyPodEvictionPolicy", None)

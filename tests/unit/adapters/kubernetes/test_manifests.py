@@ -73,7 +73,10 @@ def test_limits_are_the_configurations_and_a_part_of_the_cpu_is_requested() -> N
 
 def test_readiness_uses_the_health_path_and_no_probe_ends_a_pod() -> None:
     one = container(spec(port=9000, health="/healthz?deep=1"))
-    assert one["readinessProbe"]["httpGet"] == {"path": "/healthz?deep=1", "port": "http", "scheme": "HTTP"}
+    asked = one["readinessProbe"]["httpGet"]
+    headers = {each["name"]: each["value"] for each in asked.pop("httpHeaders")}
+    assert asked == {"path": "/healthz?deep=1", "port": "http", "scheme": "HTTP"}
+    assert headers == {"Host": "hello-live.localhost", "X-Forwarded-Proto": "http"}
     assert one["ports"] == [{"name": "http", "containerPort": 9000, "protocol": "TCP"}]
     assert not {"livenessProbe", "startupProbe"} & set(one)
 

@@ -1,0 +1,70 @@
+"""Asks a replica for its health page, and finds out whether it is the host name that it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config.checks.health import problem
+from pipeline.config.checks.visitor import with_headers
+from pipeline.domain.engine_types import Answer, Route, SlotSpec
+from pipeline.errors import NothingListens, TryAgain
+from pipeline.ports.probe import Probe
+
+ANSWER = 5.0  # seconds that one request may take
+_REFUSALS = (400, 403, 421)  # what applications answer to a host name that they do not serve
+_MISDIRECTED = 421  # says just that
+
+
+@dataclass(frozen=True)
+class Asked:
+    """``said``: what came back, for people; ``refused``: nothing accepted the connection; ``status``: 0 without an
+    answer."""
+
+    ok: bool
+    said: str
+    refused: bool = False
+    status: int = 0
+    body: bytes = b""
+
+
+class HealthPage:
+    """That of one release. For any thread."""
+
+    def __init__(self, probe: Probe, spec: SlotSpec) -> None:
+        self._probe, self._port = probe, spec.config.service.port
+        self._check, self._headers = spec.config.service.health, spec.health_headers
+        self.host, self._scheme = self._headers["Host"], self._headers["X-Forwarded-Proto"]
+        self._others = [
+            host for host in (*spec.config.hosts, spec.ref.own_host, "localhost") if host != self.host
+        ]
+
+    def ask(self, address: str) -> Asked:
+        """One request to the replica at that address."""
+        try:
+            return self._judged(self._get(address, self.host))
+        except TryAgain as error:
+            return Asked(False, error.message, isinstance(error, NothingListens))
+
+    def accepts_instead(self, address: str, asked: Asked) -> str | None:
+        """After an answer that was no healthy one: the host name with which the same request gets one. "" if the
+        answer itself says that the host name is the reason; None if nothing says so."""
+        if asked.status not in _REFUSALS:
+            return None
+        for host in (*self._others, f"{address}:{self._port}"):
+            try:
+                if self._judged(self._get(address, host)).ok:
+                    return host
+            except TryAgain:
+                continue
+        return "" if asked.status == _MISDIRECTED or self.host.encode() in asked.body else None
+
+    def _get(self, address: str, host: str) -> Answer:
+        route = Route(f"http://{address}:{self._port}", with_headers(self._headers, {"Host": host}))
+        return self._probe.get(route, self._check.path, ANSWER)
+
+    def _judged(self, answer: Answer) -> Asked:
+        wrong = problem(answer.status, answer.headers.get("location", ""), self.host, self._scheme)
+        said = f"GET {self._check.path} answered {answer.status}"
+        if wrong and 200 <= answer.status < 400:
+            said = f"GET {self._check.path}: {wrong}"
+        return Asked(not wrong, said, status=answer.status, body=answer.body)
