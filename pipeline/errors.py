@@ -33,14 +33,26 @@ A message says what happened, where, and what to do next; `advice` holds the las
 
 from __future__ import annotations
 
+import re
+
+_TWO_STOPS = re.compile(r"(?<=[^\s.])\.[ ]?\.(?=\s|$)")
+
+
+def single_stops(text: str) -> str:
+    """The text with one full stop where a quoted sentence and ours both end with one. An ellipsis stays."""
+    return _TWO_STOPS.sub(".", text)
+
 
 class PushliveError(Exception):
-    """The root. ``str(error)`` is the whole message; ``advice`` is what to do next (may be empty)."""
+    """The root. ``str(error)`` is the whole message; ``advice`` is what to do next (may be empty); ``again``: the next
+    step after that is to run the run again, by a command that the run's failure card adds."""
 
-    def __init__(self, message: str, *, advice: str = "") -> None:
+    def __init__(self, message: str, *, advice: str = "", again: bool = False) -> None:
+        message = single_stops(message)
         super().__init__(message)
         self.message = message
-        self.advice = advice
+        self.advice = single_stops(advice)
+        self.again = again
 
     def __str__(self) -> str:
         return f"{self.message} {self.advice}".strip()
@@ -71,9 +83,15 @@ class _WithEvidence(PushliveError):
     of which the beginning may be missing. Both are lines that a person wants to see first, and are shown together."""
 
     def __init__(
-        self, message: str, *, advice: str = "", facts: tuple[str, ...] = (), evidence: tuple[str, ...] = ()
+        self,
+        message: str,
+        *,
+        advice: str = "",
+        again: bool = False,
+        facts: tuple[str, ...] = (),
+        evidence: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message, advice=advice)
+        super().__init__(message, advice=advice, again=again)
         self.facts = len(facts)  # so many of ``evidence`` are facts, the first ones
         self.evidence = (*facts, *evidence)
 

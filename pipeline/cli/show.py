@@ -168,21 +168,24 @@ def next_lines(run: dict[str, Any], paint: Paint) -> list[str]:
     """The command that a person most likely needs now."""
     name, state, outcome = run["pipeline"], run.get("state"), run.get("outcome")
     if state == "waiting" and run.get("held"):
-        return [f"{paint('pushlive resume', 'bold')} {name} --env {run.get('gate')} lifts the hold"]
+        resume = f"`pushlive resume {name} --env {run.get('gate')}`"
+        return [f"{paint(resume, 'bold')} lifts the hold"]
     if back := run.get("taken_back"):
         return [
             str(back["text"]),
-            f"{paint(back['again'], 'bold')} puts it back there",
-            paint(f"{back['force']} promotes it all the same", "dim"),
+            f"{paint('`' + back['again'] + '`', 'bold')} puts it back there",
+            paint(f"`{back['force']}` promotes it all the same", "dim"),
         ]
     if state == "waiting":
-        return [f"{paint('pushlive promote', 'bold')} '{run['id']}' lets it into {run.get('gate')}"]
+        promote = f"`pushlive promote '{run['id']}'`"
+        return [f"{paint(promote, 'bold')} lets it into {run.get('gate')}"]
     if state != "ended":
-        return [f"{paint('pushlive follow', 'bold')} '{run['id']}' follows it"]
+        follow = f"`pushlive follow '{run['id']}'`"
+        return [f"{paint(follow, 'bold')} follows it"]
     if outcome in ("failed", "cancelled"):
         again = (run.get("newer") or {}).get("command") or f"pushlive retry '{run['id']}'"
-        log = [f"pushlive logs '{run['id']}' prints its whole log"] if outcome == "failed" else []
-        return [paint(text, "dim") for text in (*log, f"{again} runs it again")]
+        log = [f"`pushlive logs '{run['id']}'` prints its whole log"] if outcome == "failed" else []
+        return [paint(text, "dim") for text in (*log, f"`{again}` runs it again")]
     if outcome == "live" and run.get("revert"):
-        return [paint(f"pushlive revert {name} puts the previous release back", "dim")]
+        return [paint(f"`pushlive revert {name}` puts the previous release back", "dim")]
     return []

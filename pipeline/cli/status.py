@@ -115,15 +115,15 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""
-            resume = paint(f"pushlive resume {name} --env {where}", "bold")
+            resume = paint(f"`pushlive resume {name} --env {where}`", "bold")
             lines.append(paint(f"  ! {where} is held: {hold['reason']}{by}", "yellow") + "  → " + resume)
         for item in environment.get("quarantine") or []:
-            release = f"pushlive unquarantine {name} r{item['release']} --env {where}"
+            release = f"`pushlive unquarantine {name} r{item['release']} --env {where}`"
             lines.append(
                 paint(f"  · {where}: r{item['release']} in quarantine: {item['reason']}  → {release}", "dim")
             )
     if undeployed := entry.get("undeployed"):
-        lines.append(paint(f"  · {undeployed['text']}  → {undeployed['command']}", "dim"))
+        lines.append(paint(f"  · {undeployed['text']}  → `{undeployed['command']}`", "dim"))
     lines += [line for one in _waits(entry) for line in _waiting(name, one, paint)]
     return lines
 
@@ -143,11 +143,11 @@ def _waiting(name: str, waiting: dict[str, Any], paint: Paint) -> list[str]:
     more = [paint(f"    ! {one}", "yellow") for one in waiting.get("returning") or ()]
     if back := waiting.get("taken_back"):
         return [
-            paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(back["again"], "bold"),
-            paint(f"    to promote it all the same: {back['force']}", "dim"),
+            paint(f"{text}: {back['text']}", "yellow") + "  → " + paint(f"`{back['again']}`", "bold"),
+            paint(f"    to promote it all the same: `{back['force']}`", "dim"),
             *more,
         ]
-    return [paint(text, "yellow") + "  → " + paint(f"pushlive {command}", "bold"), *more]
+    return [paint(text, "yellow") + "  → " + paint(f"`pushlive {command}`", "bold"), *more]
 
 
 def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
@@ -157,7 +157,7 @@ def _health(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
         return []
     down = health["state"] == "down"
     line = paint(f"  {'✗' if down else '!'} {where}: {health['text']}", "red" if down else "yellow")
-    return [line + "  → " + paint(f"pushlive logs {name} --app --env {where}", "bold")]
+    return [line + "  → " + paint(f"`pushlive logs {name} --app --env {where}`", "bold")]
 
 
 def run_state(run: dict[str, Any]) -> tuple[str, str]:
@@ -185,7 +185,7 @@ def runs(context: Context) -> int:
         return DONE
     found = cleaned(answer["runs"])
     if not found:
-        context.terminal.say("No runs yet. `git push` or `pushlive deploy` starts the first one.")
+        context.terminal.say("No runs yet. `git push` or `pushlive deploy PIPELINE` starts the first one.")
         return DONE
     terminal = context.terminal
     rows = [run_row(run, context.client.now()) for run in found]

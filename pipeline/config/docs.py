@@ -137,8 +137,8 @@ def _head() -> Iterator[str]:
     yield "Tags, anchors and aliases, duplicate keys, unknown keys and keys that would have no effect"
     yield "are errors. YAML reads `on`, `off`, `yes` and `no` as booleans: put them in quotes."
     yield ""
-    yield "The *owner* of a key is who may change it with `pushlive deploy --config`: a maintainer changes every key,"
-    yield "a developer only their own. See [security](security.md#who-may-change-the-configuration)."
+    yield "The *owner* of a key is who may change it with `pushlive deploy PIPELINE --config FILE`: a maintainer"
+    yield "changes every key, a developer only their own. See [security](security.md#who-may-change-the-configuration)."
     yield ""
     yield "## `pipelines.yaml`"
 

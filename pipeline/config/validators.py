@@ -254,6 +254,6 @@ def secret_name(text: str) -> str:
     if text and (not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text) or text.startswith("PUSHLIVE_")):
         raise ValueError(
             "is not a valid secret name; write a name such as REGISTRY_PASSWORD here, and set its value with "
-            "`pushlive secret set`"
+            "`pushlive secret set PIPELINE NAME`"
         )
     return text

@@ -64,7 +64,7 @@ def _ignore(tx: Transaction, run: Run, text: str, why: str) -> Run:
     tx.event(
         run.number, Event("accepted", run.accepted, text + (f" · by {run.pusher}" if run.pusher else ""))
     )
-    anyway = f"pushlive deploy {run.pipeline} --commit {run.short}"
+    anyway = f"`pushlive deploy {run.pipeline} --commit {run.short}`"
     data = {"outcome": Outcome.IGNORED.value, "more": [f"to deploy it all the same: {anyway}"]}
     tx.event(run.number, Event("end", run.accepted, f"{run.id} ignored: {why}", data=data))
     return ignored

@@ -91,7 +91,7 @@ class BuildStage:
 
     def _fetch(self) -> None:
         source, config = self._adapters.source, self._pipeline.source
-        advice = f"Check that the repository answers (`git ls-remote`), then `pushlive retry {self._context.run.id}`."
+        advice = f"Check that the repository answers (`git ls-remote`), then `pushlive retry '{self._context.run.id}'`."
         with self._context.step("build", "fetch", FETCH_TIMEOUT, advice) as step:
             self._branch.fetch(step.watch)
             run = self._context.run
@@ -178,7 +178,8 @@ class BuildStage:
         return self._adapters.source.archive(self._key, source, self._context.run.commit, config.context)
 
     def _reuse(self, number: int) -> Image:
-        advice = f"Check that the Docker Engine answers (`docker info`), then `pushlive retry {self._context.run.id}`."
+        again = f"`pushlive retry '{self._context.run.id}'`"
+        advice = f"Check that the Docker Engine answers (`docker info`), then {again}."
         with self._context.step("build", "build", REUSE_TIMEOUT, advice) as step:
             release = self._context.store.release(self._key, number)
             if not self._adapters.builder.exists(release.image):
@@ -217,7 +218,7 @@ class BuildStage:
                 "as well."
             )
         return PUSH_TIMEOUT, (
-            f"Check that the Docker Engine answers (`docker info`), then `pushlive retry {self._context.run.id}`."
+            f"Check that the Docker Engine answers (`docker info`), then `pushlive retry '{self._context.run.id}'`."
         )
 
     def _send(self, image: Image, tag: str, watch: Watch) -> str:

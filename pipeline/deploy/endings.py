@@ -66,14 +66,14 @@ def finish(context: RunContext, budget: Budget, release: Release) -> None:
 def _next_lines(context: RunContext, name: str) -> list[str]:
     run = context.run
     if run.kind == Kind.REVERT:
-        return [f"{name} is held. To let a fix in: pushlive resume {run.pipeline} --env {name}"]
+        return [f"{name} is held. To let a fix in: `pushlive resume {run.pipeline} --env {name}`"]
     environment = context.store.environment(run.pipeline, name)
     target = slots.revert_target(environment) if environment else None
     sent = run.from_release is not None
     more = ["the next push undoes this configuration, unless pipelines.yaml has it by then"] if sent else []
     if target is None:
         return [*more, "this is the first release here, so there is nothing to revert to yet"]
-    return [*more, f"to go back to r{target}: pushlive revert {run.pipeline}"]
+    return [*more, f"to go back to r{target}: `pushlive revert {run.pipeline}`"]
 
 
 def fail(context: RunContext, ending: Ending) -> None:

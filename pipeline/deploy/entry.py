@@ -13,7 +13,7 @@ from pipeline.domain.events import Event
 from pipeline.domain.gates import Gate
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
-from pipeline.errors import Cancelled, ConfigError
+from pipeline.errors import Cancelled, ConfigError, single_stops
 from pipeline.lib.retry import poll
 from pipeline.notify import messages
 from pipeline.store import Lease, Transaction
@@ -109,9 +109,9 @@ def _waiting(transaction: Transaction, run: Run, name: str, gate: Gate, now: flo
         if older.number < run.number:
             supersede(transaction, older, f"{run.id} waits before {name} instead", now)
     transaction.not_due(run.number)
-    where = f" --env {name}" if gate.command == "resume" else ""
-    command = gate.how or f"pushlive {gate.command} {run.pipeline}{where}"
+    resume, promote = f"`pushlive resume {run.pipeline} --env {name}`", f"`pushlive promote '{run.id}'`"
+    command = gate.how or (resume if gate.command == "resume" else promote)
     text = f"waits before {name}: {gate.why}. To continue with r{run.release}: {command}"
-    transaction.event(run.number, Event("gate", now, text, name))
+    transaction.event(run.number, Event("gate", now, single_stops(text), name))
     waiting = transitions.move(run, State.WAITING, gate=name, gate_since=now, attempts=0)
     return messages.waits(transaction, waiting, gate.why, command)

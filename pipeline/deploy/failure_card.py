@@ -13,6 +13,7 @@ from pipeline.errors import (
     DamagedRecord,
     EngineFailed,
     NotFound,
+    OutcomeUnknown,
     PushliveError,
     RequestError,
     TimedOut,
@@ -22,9 +23,13 @@ from pipeline.store import Store
 
 _NEXT = {
     "application": "Push a fix.",
-    "engine": "Fix the cause (see `pushlive doctor`), then `pushlive retry {run}`.",
-    "configuration": "Correct pipelines.yaml (`pushlive check`), then `pushlive retry {run}`.",
+    "engine": "Fix the cause (see `pushlive doctor`), then `pushlive retry '{run}'`.",
+    "configuration": "Correct pipelines.yaml (`pushlive check`), then `pushlive retry '{run}'`.",
 }
+_HELD = (
+    "Find out what it has done. Then `pushlive resume {pipeline} --env {stage}`, and `pushlive retry '{run}'` or a "
+    "revert."
+)
 
 
 def whose(error: PushliveError) -> str:
@@ -46,9 +51,15 @@ def card(run: Run, error: PushliveError) -> Failure:
     evidence, facts = (
         (error.evidence, error.facts) if isinstance(error, AppFailed | EngineFailed) else ((), 0)
     )
-    advice = error.advice or _NEXT[kind].format(run=run.id)
+    advice = error.advice or _next(error).format(run=run.id, pipeline=run.pipeline, stage=stage)
+    if error.advice and error.again:
+        advice += f" Then `pushlive retry '{run.id}'`."
     name = step.step if step else "enter"
     return Failure(stage, name, kind, error.message, advice, evidence, facts=facts)
+
+
+def _next(error: PushliveError) -> str:
+    return _HELD if isinstance(error, OutcomeUnknown) else _NEXT[whose(error)]
 
 
 def compared(failure: Failure, run: Run, store: Store) -> Failure:

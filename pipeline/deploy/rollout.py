@@ -134,7 +134,7 @@ class Rollout:
                 raise AppFailed(
                     f"{self._name}: the release command {' '.join(argv)} exited with {result.exit_code}.",
                     advice="Nothing was started. Make sure that it may run again, then push a fix or "
-                    f"`pushlive retry {self._context.run.id}`.",
+                    f"`pushlive retry '{self._context.run.id}'`.",
                     evidence=tuple(result.output.splitlines()[-evidence.LINES :]),
                 )
         return self._acting().commands.forget_command(self._spec, name)
@@ -210,7 +210,7 @@ class Rollout:
             self._record.verified(step)
 
     def _engine_advice(self) -> str:
-        return f"See `pushlive doctor`, then `pushlive retry {self._context.run.id}`."
+        return f"See `pushlive doctor`, then `pushlive retry '{self._context.run.id}'`."
 
     def _end_connections(self) -> None:
         """After a revert the bad release must not answer longer than necessary. Not before the good one is verified:

@@ -13,7 +13,7 @@ from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Run, State, StepResult
-from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable
+from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, single_stops
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Clock
 from pipeline.runlog.file import RunLog
@@ -166,7 +166,7 @@ class RunContext:
             self._lines += 1
             self._output += len(event.text)
             if self._lines >= LINES or self._output >= OUTPUT:
-                event = replace(event, text="… more output is in the log: pushlive logs " + self.run.id)
+                event = replace(event, text=f"… more output is in the log: `pushlive logs '{self.run.id}'`")
         self._buffer.append(event)
         if event.kind != "line" or time.monotonic() - self._flushed > FLUSH_EVERY:
             self.flush()
@@ -182,7 +182,7 @@ class RunContext:
         return lambda event: self.emit(replace(event, stage=event.stage or stage))
 
     def note(self, text: str, stage: str = "", kind: str = "note", **data: Any) -> None:
-        self.emit(Event(kind, self.clock.now(), text, stage, data=data))
+        self.emit(Event(kind, self.clock.now(), single_stops(text), stage, data=data))
 
     # ── leases and cancellation ──────────────────────────────────────────────
 

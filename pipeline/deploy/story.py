@@ -93,7 +93,7 @@ class Story:
         if run.attempts > MAX_ATTEMPTS:
             raise EngineFailed(
                 f"{run.id} was started {run.attempts - 1} times, and its worker died each time; it is set aside.",
-                advice=f"See the workers' output for the cause, then `pushlive retry {run.id}`.",
+                advice=f"See the workers' output for the cause, then `pushlive retry '{run.id}'`.",
             )
 
     def _abandon(self, error: PushliveError) -> None:
@@ -167,7 +167,7 @@ class Story:
         if run.pipeline not in config.pipelines:
             raise ConfigError(
                 f"{run.pipeline} is no longer in pipelines.yaml.",
-                advice=f"Add it again, then `pushlive retry {run.id}`.",
+                advice=f"Add it again, then `pushlive retry '{run.id}'`.",
             )
         return config.pipelines[run.pipeline]
 

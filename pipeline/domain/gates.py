@@ -51,7 +51,7 @@ def may_enter(
             f"r{release.number} has the image and configuration of r{entry.release}, which is in quarantine in "
             f"{environment.name}: {entry.reason}",
             advice=f"Push a fix; or `pushlive unquarantine {run.pipeline} r{entry.release} "
-            f"--env {environment.name}`, then `pushlive retry {run.id}`.",
+            f"--env {environment.name}`, then `pushlive retry '{run.id}'`.",
         )
     return (
         _held(environment, run)
@@ -86,7 +86,7 @@ def _taken_back(
     found = obstacle(run, release, environment.name, environments)
     if found is None:
         return None
-    how = f"{found.again}, then pushlive promote '{run.id}'; or {found.force}"
+    how = f"`{found.again}`, then `pushlive promote '{run.id}'`; or `{found.force}`"
     return Gate(found.why, "force", how)
 
 

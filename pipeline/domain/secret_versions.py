@@ -73,7 +73,7 @@ def added(record: SecretRecord, version: Version, used: frozenset[int]) -> Secre
 
 
 def revoked(
-    record: SecretRecord, environment: str, number: int | None, by: str, now: float
+    pipeline: str, record: SecretRecord, environment: str, number: int | None, by: str, now: float
 ) -> tuple[SecretRecord, tuple[int, ...]]:
     """The record without the value of that version, or of all versions for that environment, and their numbers. Raises
     NotFound."""
@@ -88,7 +88,7 @@ def revoked(
         raise NotFound(
             f"{record.name} has no {f'version {number}' if number else 'version'} to revoke"
             f"{f' for {environment}' if environment else ''}.",
-            advice="`pushlive secret versions` lists them.",
+            advice=f"`pushlive secret versions {pipeline} {record.name}` lists them.",
         )
     numbers = tuple(one.number for one in gone)
     versions = tuple(
@@ -124,8 +124,8 @@ def absent(pipeline: str, missing: Iterable[tuple[str, str]]) -> ConfigError:
     commands = [f"`pushlive secret set {pipeline} {name}{option}`" for name, option in options]
     return ConfigError(
         f"{pipeline} has secrets that are not set: {which}.",
-        advice=f"Nothing was built or started. Run {', '.join(commands)} (without --env: for all environments), then "
-        "`pushlive retry`.",
+        advice=f"Nothing was built or started. Run {', '.join(commands)} (without --env: for all environments).",
+        again=True,
     )
 
 

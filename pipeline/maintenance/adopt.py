@@ -257,7 +257,7 @@ class _Adopt:
                     f"{name} has lost its runs; the next one is #{plan.run + 1}, and the logs of the old ones are in "
                     f"{self._settings.data / 'logs' / name}"
                 )
-        yield "All tokens are lost. A new first one is in <data>/token; `pushlive token create` makes the others"
+        yield "All tokens are lost. A new first one is in <data>/token; `pushlive token create NAME` makes the others"
         yield "Holds, quarantines and undelivered notifications are lost, except those named above"
         yield audit
 

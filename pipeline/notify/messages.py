@@ -14,7 +14,7 @@ from pipeline.domain import budget
 from pipeline.domain.environment import Down, Environment
 from pipeline.domain.outages import what_next
 from pipeline.domain.run import Kind, Outcome, Run
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, single_stops
 from pipeline.lib import codec
 from pipeline.lib.text import one_line
 from pipeline.lib.units import show_duration
@@ -78,7 +78,7 @@ def held(tx: Transaction, environment: Environment, digest: str, run: Run | None
     if environment.hold is None:
         return environment
     why, by, at = environment.hold.reason, environment.hold.by, environment.hold.since
-    resume = f"pushlive resume {environment.pipeline} --env {environment.name}"
+    resume = f"`pushlive resume {environment.pipeline} --env {environment.name}`"
     text = f"{environment.id} is held: {why} (by {by}). To lift the hold: {resume}"
     notice = Notice(f"{environment.id}/held/{_stamp(at)}", "held", at, text, environment.pipeline)
     if run:
@@ -120,7 +120,7 @@ def _stamp(at: float) -> str:
 
 
 def _with(notice: Notice, **changes: str | bool) -> Notice:
-    short = {k: one_line(v)[:TEXT] if isinstance(v, str) else v for k, v in changes.items()}
+    short = {k: single_stops(one_line(v))[:TEXT] if isinstance(v, str) else v for k, v in changes.items()}
     return replace(notice, **short)  # type: ignore[arg-type]
 
 
@@ -130,7 +130,7 @@ def _of_run(run: Run, name: str, event: str, at: float, text: str) -> Notice:
             name,
             event,
             at,
-            one_line(text)[: 2 * TEXT],
+            single_stops(one_line(text))[: 2 * TEXT],
             run.pipeline,
             run.number,
             run.kind.value,

@@ -77,7 +77,7 @@ class Vault:
             if record is None:
                 raise _unknown(pipeline, name)
             left, numbers = secret_versions.revoked(
-                record, environment, number, audit_chain.actor(by).name, now
+                pipeline, record, environment, number, audit_chain.actor(by).name, now
             )
             tx.put_secret(left)
             revoked = ", ".join(str(one) for one in numbers)
@@ -243,14 +243,15 @@ class Vault:
     def _missing_key(self) -> EngineFailed:
         return EngineFailed(
             f"the secrets key {self._path} does not exist, and secrets are encrypted with it.",
-            advice="Restore it from a backup. If it is lost, so are the values: run `pushlive secret rm` for each "
-            "secret, then set it again; the first one creates a new key.",
+            advice="Restore it from a backup. If it is lost, so are the values: run `pushlive secret rm PIPELINE NAME` "
+            "for each secret, then set it again; the first one creates a new key.",
         )
 
     def _wrong_key(self, found: str, wanted: str) -> EngineFailed:
         return EngineFailed(
             f"{self._path} contains the key {found}, but secrets are encrypted with the key {wanted}.",
-            advice="Restore the right key from a backup, or remove the secrets with `pushlive secret rm`.",
+            advice="Restore the right key from a backup, or remove the secrets, each with "
+            "`pushlive secret rm PIPELINE NAME`.",
         )
 
 

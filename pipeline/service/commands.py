@@ -250,7 +250,9 @@ class Commands(Refusals):
         it would take back another one."""
         run = self._store.run(pipeline, number)
         if run.state != State.ENDED:
-            raise RequestError(f"{run.id} has not ended yet.", advice=f"`pushlive follow {run.id}`.")
+            raise RequestError(
+                f"{run.id} has not ended yet.", advice=f"`pushlive follow '{run.id}'` shows it."
+            )
         again = Again(run, over)
         if run.kind == Kind.REVERT:
             return self.revert(pipeline, by, environment=run.stages[0], to=run.release, again=again)

@@ -249,7 +249,7 @@ def resume(
     if newest and found:
         messages.append(f"{newest.id} still waits: {found.why}. {found.advice}")
     elif newest and manual(newest) and name not in newest.promoted:
-        messages.append(f"{newest.id} still waits for a promotion: `pushlive promote {tx.pipeline}`.")
+        messages.append(f"{newest.id} still waits for a promotion: `pushlive promote '{newest.id}'`.")
     elif newest:
         _go_on(tx, newest, by, now)
         messages.append(f"{newest.id} (r{newest.release}) continues to {name}.")

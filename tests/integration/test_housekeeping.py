@@ -93,7 +93,7 @@ def test_what_waits_is_shown_and_can_go_on_when_its_pipeline_was_taken_out_of_th
     until(lambda: "gated is no longer in pipelines.yaml" in service.pushlive("status").out, 30)
     said = service.pushlive("status", "gated").out
     assert "gated#1 (r1," in said
-    assert "waits before live  → pushlive promote 'gated#1'" in said
+    assert "waits before live  → `pushlive promote 'gated#1'`" in said
     kept = "gated/live is no longer in pipelines.yaml, but gated#1 waits before live; to give it up: `pushlive cancel"
     assert kept in service.pushlive("gc", code=1).out
     assert service.page("dev", name="gated") == "version 1\n", "only gc removes what is not in the file"

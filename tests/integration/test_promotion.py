@@ -46,7 +46,9 @@ def test_a_push_goes_through_five_environments_in_order(service: Service) -> Non
 
 def test_a_manual_gate_admits_only_the_release_that_was_shown(service: Service) -> None:
     said = service.push(web("version 1"), "Wanted", "gated")
-    assert "waits before qa: promotion to qa is manual. To continue with r1: pushlive promote gated" in said
+    assert (
+        "waits before qa: promotion to qa is manual. To continue with r1: `pushlive promote 'gated#" in said
+    )
     assert service.releases("gated") == {"dev": 1, "qa": None, "live": None}
     status = service.ask("GET", "/api/status?pipeline=gated")["pipelines"][0]["waiting"]
     assert (status["id"], status["gate"], status["release"]) == ("gated#1", "qa", 1)

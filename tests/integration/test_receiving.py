@@ -60,7 +60,7 @@ def test_a_push_streams_its_stages_and_ends_with_the_revert_command(service: Ser
     assert told.index("hello#2") < told.index("build") < told.index("live")
     assert any(line.startswith("live ") and "start" in line and "4:5" in line for line in remote)
     assert any(line.startswith("hello#2 is live: r2 ") for line in remote)
-    assert remote[-1] == "to go back to r1: pushlive revert hello"
+    assert remote[-1] == "to go back to r1: `pushlive revert hello`"
     assert service.page() == "version 2\n"
 
 
@@ -126,7 +126,7 @@ def test_an_old_commit_with_an_odd_time_zone_is_pushed(service: Service) -> None
 def test_at_a_gate_the_stream_ends_and_says_how_to_promote(service: Service) -> None:
     said = service.push(web(), "To be let in", "gated")
     assert "waits before live" in said
-    assert "pushlive promote gated" in said
+    assert "pushlive promote 'gated#" in said
     assert service.run("gated")["state"] == "waiting"
     assert service.pushlive("follow", "gated#1", code=7).out
     service.pushlive("promote", "gated")

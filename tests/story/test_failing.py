@@ -110,7 +110,7 @@ def test_an_engine_failure_says_whose_it_is_and_how_to_retry(world):
     world.builder.fail("build", EngineFailed("the disk is full."))
     run = world.push("one")
     assert (run.failure.whose, run.failure.stage) == ("engine", "build")
-    assert f"pushlive retry {run.id}" in run.failure.advice
+    assert f"pushlive retry '{run.id}'" in run.failure.advice
     again = world.commands.retry("hello", run.number, "ann")
     world.work()
     assert world.run(again.number).outcome == Outcome.LIVE

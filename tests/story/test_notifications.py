@@ -124,11 +124,11 @@ def test_waits_holds_and_reverts_are_notified(make_world):
         "hello/dev/held",
     ]  # fmt: skip
     names = mail.taken()
-    assert "To continue with r1: pushlive promote hello" in mail.said(names[0])["text"]
+    assert "To continue with r1: `pushlive promote 'hello#1'`" in mail.said(names[0])["text"]
     assert (mail.said(names[4])["event"], mail.said(names[4])["run"]) == ("held", "hello#3")
     assert mail.said(names[5])["event"] == "reverted"
     assert mail.said(names[6])["text"].startswith(
-        "hello/dev is held: tidying (by ann). To lift the hold: pushlive resume"
+        "hello/dev is held: tidying (by ann). To lift the hold: `pushlive resume"
     )
 
 

@@ -221,7 +221,7 @@ def test_a_flood_of_output_is_kept_in_the_log_and_not_in_the_store(world, tmp_pa
         work.flush()
     *output, last, end = world.store.client.xrange(world.store.events.key(run.id))[1:]
     assert len(output) + 1 == kept
-    assert "more output is in the log: pushlive logs hello#2" in last[1]["e"]
+    assert "more output is in the log: `pushlive logs 'hello#2'`" in last[1]["e"]
     assert "done" in end[1]["e"]
     assert "4999 xxx" in (tmp_path / "x.log").read_text()
 

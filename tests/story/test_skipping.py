@@ -26,7 +26,7 @@ def test_a_push_that_asks_for_it_is_recorded_as_ignored_and_the_next_one_goes(wo
     assert (run.outcome, run.reason) == (Outcome.IGNORED, option or "its commit message says [skip ci]")
     assert [event.kind for event in world.events(run)] == ["accepted", "end"]
     assert world.events(run, "end")[0].data["more"] == [
-        f"to deploy it all the same: pushlive deploy hello --commit {run.short}"
+        f"to deploy it all the same: `pushlive deploy hello --commit {run.short}`"
     ]
     assert world.serving()["live"] == 1
     assert world.push("two").outcome == Outcome.LIVE

@@ -89,7 +89,7 @@ def test_a_hold_in_an_environment_that_was_taken_out_of_the_file_can_be_lifted(w
     assert found["qa"]["hold"]["reason"] == "a freeze"
     assert status(world)["waiting"]["held"]
     said = world.commands.resume("hello", "bo", environment="qa")
-    assert f"{waiting.id} still waits for a promotion: `pushlive promote hello`." in said
+    assert f"{waiting.id} still waits for a promotion: `pushlive promote 'hello#1'`." in said
     world.commands.promote("hello", "bo")
     world.work()
     assert world.run(waiting.number).gate == "live"

@@ -133,7 +133,7 @@ def test_a_push_streams_the_run_and_ends_with_the_revert_command(service, work):
                 times.append((time.monotonic(), line[8:].strip()))
     assert push.returncode == 0
     assert times[1][1] == "build   build is done"
-    assert times[-1][1] == "To revert: pushlive revert hello"
+    assert times[-1][1] == "To revert: `pushlive revert hello`"
     gaps = [b[0] - a[0] for a, b in pairwise(times[:6])]
     assert sum(gaps) > PACE * 2, gaps  # as it happens, not all at the end
 

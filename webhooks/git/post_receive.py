@@ -88,7 +88,9 @@ def _accept(web: WebContext, report: Report) -> tuple[list[str], list[Run]]:
                 notes += accepted.notes
         _forget(web, report)
     except StoreUnknown as error:  # it was lost after the push was let in
-        notes.append(f"{error} Your push is in the repository; `pushlive deploy` starts its run afterwards.")
+        notes.append(
+            f"{error} Your push is in the repository; `pushlive deploy PIPELINE` starts its run afterwards."
+        )
     except StoreUnavailable as error:
         problem = error.message.rstrip(".")
         notes.append(f"{problem}. Your push is in the repository; its run starts when the store is back.")
@@ -139,7 +141,7 @@ def _progress(web: WebContext, notes: list[str], runs: list[Run]) -> Iterator[by
         try:
             yield from _follow(web, run)
         except PushliveError as error:
-            yield f"{summary(str(error))}\nThe run continues: pushlive follow '{run.id}'\n".encode()
+            yield f"{summary(str(error))}\nThe run continues: `pushlive follow '{run.id}'`\n".encode()
     yield bytes((END,))
 
 
@@ -153,4 +155,4 @@ def _follow(web: WebContext, run: Run) -> Iterator[bytes]:
             yield f"{last}\n".encode()
     # The last line usually says how to revert, or that no revert is possible yet.
     if web.service.run(run.pipeline, run.number).outcome is Outcome.LIVE and "revert" not in last:
-        yield f"To revert: pushlive revert {run.pipeline}\n".encode()
+        yield f"To revert: `pushlive revert {run.pipeline}`\n".encode()

@@ -21,7 +21,7 @@ ROLES = ("viewer", "developer", "maintainer")  # each may do what those before i
 NO_TOKEN = "the token is missing or wrong"  # noqa: S105 - a message
 TOKENS_LOST = "the service has lost its records, and with them every token"
 A_MAINTAINER_DECIDES = "A maintainer decides on its machine what to do: `pushlive status` shows it."
-GET_A_TOKEN = "Set PUSHLIVE_TOKEN; see `pushlive token`."  # noqa: S105 - a message
+GET_A_TOKEN = "Set PUSHLIVE_TOKEN; a maintainer creates one with `pushlive token create NAME`."  # noqa: S105 - a message
 
 
 def may(token: TokenPort, role: str) -> bool:

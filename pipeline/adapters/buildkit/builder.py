@@ -183,7 +183,8 @@ class DockerBuilder:
         except TryAgain as error:
             raise EngineFailed(
                 f"The build was cut off twice: {error.message}",
-                advice="Check the Docker daemon's log, then run `pushlive retry`.",
+                advice="Check the Docker daemon's log.",
+                again=True,
             ) from error
 
     def _once(self, request: BuildRequest, key: str, context: Context, emit: Emit, watch: Watch) -> Image:

@@ -28,7 +28,8 @@ def failed(error: str, output: Output, free: int | None, engine: str = "") -> Pu
         left = "" if free is None else f" ({show_size(free)} are free)"
         return EngineFailed(
             f"The build failed because the disk is full{left}: {cause}.",
-            advice="Free disk space (`pushlive gc`, `docker builder prune`), then run `pushlive retry`.",
+            advice="Free disk space (`pushlive gc`, `docker builder prune`).",
+            again=True,
         )
     if output.failed is None and _GOING_DOWN.search(error):
         return TryAgain(f"Building the image: Docker stopped the build ({cause}).")

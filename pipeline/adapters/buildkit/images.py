@@ -116,7 +116,11 @@ def _provide(api: DockerApi, name: str, what: str, platform: str, watch: Watch) 
         _pull(api, name, what, platform, watch)
         found = _inspect(api, name)
     if found is None:
-        raise EngineFailed(f"{what} was pulled but is not on the Engine.", advice="Run `pushlive retry`.")
+        raise EngineFailed(
+            f"{what} was pulled but is not on the Engine.",
+            advice="Check the Docker daemon's log.",
+            again=True,
+        )
     return str(found["Id"])
 
 
@@ -149,5 +153,6 @@ def _cannot_pull(what: str, error: PushliveError) -> PushliveError:
         )
     return EngineFailed(
         f"{what} is not on this machine, and pulling it failed: {why}.",
-        advice="Check that the registry can be reached, or `docker load` the image here. Then run `pushlive retry`.",
+        advice="Check that the registry can be reached, or `docker load` the image here.",
+        again=True,
     )

@@ -30,7 +30,8 @@ def check_disk(root: str, wanted: int) -> None:
     if free is not None and free < wanted:
         raise EngineFailed(
             f"The build was not started: {show_size(free)} are free in {root}, but {show_size(wanted)} are required.",
-            advice="Free disk space (`pushlive gc`, `docker builder prune`), then run `pushlive retry`.",
+            advice="Free disk space (`pushlive gc`, `docker builder prune`).",
+            again=True,
         )
 
 

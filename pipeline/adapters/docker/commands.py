@@ -36,10 +36,7 @@ class DockerCommands(EngineBase):
         output = output_lines.follow(stream, stream.close, container, self._clock, emit, watch)
         ended = self._ended(container, watch)
         if ended is None or (earlier and _is_lost(earlier)):
-            raise OutcomeUnknown(
-                f"{container}: the command started, but its result is unknown.",
-                advice="Check what it has done, then run `pushlive retry` or `pushlive revert`.",
-            )
+            raise OutcomeUnknown(f"{container}: the command started, but its result is unknown.")
         return CommandResult(int(ended["State"]["ExitCode"]), output, self._clock.monotonic() - began)
 
     def _ended(self, container: str, watch: Watch) -> Found | None:

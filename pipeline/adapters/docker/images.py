@@ -36,7 +36,9 @@ def _pull(api: DockerApi, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
     registry.pull(api, clock, spec.remote, spec.login(), _ignore, watch)
     if not api.image(spec.remote):
         raise EngineFailed(
-            f"{spec.remote} was pulled but is not on the Engine.", advice="Run `pushlive retry`."
+            f"{spec.remote} was pulled but is not on the Engine.",
+            advice="Check the Docker daemon's log.",
+            again=True,
         )
     _remove_old(api, spec.remote)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
@@ -16,9 +17,14 @@ def create(api: DockerApi, name: str, body: Body) -> None:
         if error.status == 404:
             raise EngineFailed(
                 f"{name}: its image {body['Image'][:19]} is not on this machine any more.",
-                advice="Deploy the commit again (`pushlive deploy --commit …`).",
+                advice=f"Deploy its commit again: `{_deploy(body)}`.",
             ) from error
         raise
+
+
+def _deploy(body: Body) -> str:
+    labelled = body["Labels"]
+    return f"pushlive deploy {labelled[labels.PIPELINE]} --commit {labelled[labels.COMMIT][:7]}"
 
 
 def start(api: DockerApi, name: str) -> None:

@@ -207,7 +207,4 @@ class _Output:
 
 
 def _outcome_unknown(name: str) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"The command {name} started, but its result is unknown.",
-        advice="Check what the command has done, then `pushlive retry` or `pushlive revert`.",
-    )
+    return OutcomeUnknown(f"The command {name} started, but its result is unknown.")

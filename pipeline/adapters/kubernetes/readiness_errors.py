@@ -54,7 +54,8 @@ class ReadinessErrors:
             pod = unready[0]["metadata"]["name"] if unready else ""
             return EngineFailed(
                 f"{name} has not started: {self.progress(pods)}.",
-                advice=f"See `kubectl -n {self._api.namespace} describe pod`, then `pushlive retry`.",
+                advice=f"See `kubectl -n {self._api.namespace} describe pod`.",
+                again=True,
                 facts=self._warnings(pod) if pod else (),
                 evidence=self._output(pod) if pod else (),
             )

@@ -104,7 +104,7 @@ class SlotAsker:
             raise EngineFailed(
                 f"{doing}: {LIMIT} earlier checks of this run were abandoned and have not ended yet.",
                 advice="See whether the engine answers (`pushlive doctor`), then "
-                f"`pushlive retry {self.spec.ref.pipeline}#{self.spec.run}`.",
+                f"`pushlive retry '{self.spec.ref.pipeline}#{self.spec.run}'`.",
             ) from None
 
     def _route(self) -> Route:

@@ -23,7 +23,7 @@ def test_show_has_steps_times_and_checks(pushlive: Callable[..., Told]) -> None:
     assert "image ready → live 1.30s of 5:00 4:58 left" in lines
     assert "push → live 1.80s of 10:00" in lines
     assert "qa ✓ GET /healthz 200 in 2 ms 0.002s 2 attempts" in lines
-    assert lines[-1] == "pushlive revert hello puts the previous release back"
+    assert lines[-1] == "`pushlive revert hello` puts the previous release back"
 
 
 def test_the_stage_that_overspent_is_named() -> None:
@@ -80,7 +80,7 @@ def test_a_queued_run_is_shown_with_the_command_to_follow_it(
     }
     told = pushlive("show")
     assert told.code == 0
-    assert told.out.endswith("pushlive follow 'hello#42' follows it\n")
+    assert told.out.endswith("`pushlive follow 'hello#42'` follows it\n")
 
 
 def test_the_header_has_the_user_and_the_reason() -> None:
@@ -94,7 +94,7 @@ def test_the_header_has_the_user_and_the_reason() -> None:
 def test_the_next_command_fits_the_runs_state() -> None:
     assert "promote 'hello#42'" in next_lines(run(state="waiting", gate="live"), plain)[0]
     held = run(state="waiting", gate="qa", held=True)
-    assert next_lines(held, plain) == ["pushlive resume hello --env qa lifts the hold"]
+    assert next_lines(held, plain) == ["`pushlive resume hello --env qa` lifts the hold"]
     again, force = (
         "pushlive revert hello --env qa --to r17",
         "pushlive promote 'hello#42' --force --reason TEXT",
@@ -102,8 +102,8 @@ def test_the_next_command_fits_the_runs_state() -> None:
     back = {"text": "r17 was taken back in qa by ann: slow", "again": again, "force": force}
     assert next_lines(run(state="waiting", gate="live", taken_back=back), plain) == [
         back["text"],
-        f"{again} puts it back there",
-        f"{force} promotes it all the same",
+        f"`{again}` puts it back there",
+        f"`{force}` promotes it all the same",
     ]
     assert "logs 'hello#42'" in next_lines(run(outcome="failed"), plain)[0]
     assert next_lines(run(revert=False), plain) == []

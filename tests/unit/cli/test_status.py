@@ -40,20 +40,20 @@ def test_what_needs_a_person_is_listed_below_with_its_command() -> None:
     entry["waiting"] = run(state="waiting", gate="live")
     text = "\n".join(pipeline_lines(entry, NOW, plain, 0))
     assert "✗ live: no container" in text
-    assert "! live is held: reverted from r18 (ana)  → pushlive resume hello --env live" in text
-    assert "live: r18 in quarantine: slow  → pushlive unquarantine hello r18 --env live" in text
-    assert "hello#42 (r17, 3f2a9c1) waits before live  → pushlive promote 'hello#42'" in text
+    assert "! live is held: reverted from r18 (ana)  → `pushlive resume hello --env live`" in text
+    assert "live: r18 in quarantine: slow  → `pushlive unquarantine hello r18 --env live`" in text
+    assert "hello#42 (r17, 3f2a9c1) waits before live  → `pushlive promote 'hello#42'`" in text
     force = "pushlive promote 'hello#42' --force --reason TEXT"
     again = "pushlive revert hello --env qa --to r17"
     back = {"text": "r17 was taken back in qa by ann: slow", "again": again, "force": force}
     shown = "\n".join(
         pipeline_lines(entry | {"waiting": entry["waiting"] | {"taken_back": back}}, NOW, plain, 0)
     )
-    assert f"waits before live: r17 was taken back in qa by ann: slow  → {again}" in shown
-    assert f"to promote it all the same: {force}" in shown
+    assert f"waits before live: r17 was taken back in qa by ann: slow  → `{again}`" in shown
+    assert f"to promote it all the same: `{force}`" in shown
     entry["waiting"] |= {"held": True, "gate": "dev"}
     text = "\n".join(pipeline_lines(entry, NOW, plain, 0))
-    assert text.endswith("waits before dev  → pushlive resume hello --env dev"), "resume alone means live"
+    assert text.endswith("waits before dev  → `pushlive resume hello --env dev`"), "resume alone means live"
 
 
 def test_an_environment_without_a_release_is_shown_as_empty() -> None:
@@ -122,7 +122,7 @@ def test_a_release_that_is_down_is_said_with_where_its_output_is() -> None:
     down = {"state": "down", "text": "r17 is down since 12:00: it exited", "serving": 0, "replicas": 2}
     lines = pipeline_lines(_entry(health=down, problem="more"), NOW, plain, 0)
     assert " down " in lines[3]
-    text = "  ✗ live: r17 is down since 12:00: it exited  → pushlive logs hello --app --env live"
+    text = "  ✗ live: r17 is down since 12:00: it exited  → `pushlive logs hello --app --env live`"
     assert lines.index(text) < lines.index("  ✗ live: more")
     half = {**down, "state": "degraded", "text": "r17: only 1 of 2 replicas serves", "serving": 1}
     lines = pipeline_lines(_entry(health=half), NOW, plain, 0)

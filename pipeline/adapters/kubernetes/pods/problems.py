@@ -58,10 +58,11 @@ class Problem:
     grace: float = 0.0
     previous: bool = False
     quoted: str = ""
+    again: bool = False  # see ``errors.PushliveError``
 
     def error(self, facts: tuple[str, ...], output: tuple[str, ...] = ()) -> PushliveError:
         text = f"{self.subject}: {self.text}."
-        return self.kind(text, advice=self.advice, facts=facts, evidence=output)
+        return self.kind(text, advice=self.advice, again=self.again, facts=facts, evidence=output)
 
 
 def pod_problem(pod: KubeObject) -> Problem | None:
@@ -166,7 +167,9 @@ def _pull_problem(pod: str, reason: str, message: str) -> Problem:
     )
     lower = re.sub("[0-9a-f]{64}", "", message.lower())  # without the digest, which may contain any digits
     if any(word in lower for word in _DENIED):
-        advice = "The registry denies access: check `registry:` in pipelines.yaml (password: `pushlive secret set`)."
+        advice = (
+            "The registry denies access: check `registry:` in pipelines.yaml, and the secret that it names."
+        )
         return replace(problem, advice=advice, grace=0.0)
     if any(word in lower for word in _NO_IMAGE):
         advice = (
@@ -202,8 +205,8 @@ def _creation_failed(pod: str, reason: str, message: str) -> Problem:
     # 'failed to sync configmap cache: timed out waiting for the condition': a busy kubelet has not read it yet
     grace = (3 if "failed to sync" in message else 1) * GRACE
     text = f"its container cannot be created ({reason}): {message}"
-    advice = "Look at the node (`kubectl describe node`), then `pushlive retry`."
-    return Problem(pod, Cause.CONTAINER, text, advice, EngineFailed, grace, quoted=message)
+    advice = "Look at the node (`kubectl describe node`)."
+    return Problem(pod, Cause.CONTAINER, text, advice, EngineFailed, grace, quoted=message, again=True)
 
 
 def _exit_problem(pod: str, terminated: KubeObject, previous: bool, runs_again: bool) -> Problem:

@@ -1,0 +1,84 @@
+"""Every command that our messages tell a person to type, from the source: string literals and f-strings."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+HOLE = "\ue000"  # stands for what an f-string puts in
+_QUOTED = re.compile("`(pushlive(?: [^`]*)?)`|^(pushlive [^`]*)$")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text with ``HOLE`` for each part that is only known later."""
+
+    file: Path
+    line: int
+    text: str
+
+    @property
+    def root(self) -> Path:
+        return ROOT
+
+    @property
+    def where(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line}"
+
+
+@cache
+def texts() -> tuple[Text, ...]:
+    """Every text of the product except for docstrings."""
+    return tuple(_every())
+
+
+def _every() -> Iterator[Text]:
+    for folder in ("pipeline", "webhooks", "workers"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            yield from _texts(file, ast.parse(file.read_text()))
+
+
+def _texts(file: Path, node: ast.AST) -> Iterator[Text]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            continue  # a docstring
+        if isinstance(child, ast.BinOp | ast.JoinedStr | ast.Constant) and (found := _rendered(child)):
+            yield Text(file, child.lineno, found)
+        yield from () if isinstance(child, ast.JoinedStr) else _texts(file, child)
+        if isinstance(child, ast.JoinedStr):
+            for part in child.values:
+                yield from _texts(file, part)
+
+
+def _rendered(node: ast.expr) -> str:
+    """The text of a literal, of an f-string, or of a sum with one in it; "" if it is no text."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_rendered(one) if isinstance(one, ast.Constant) else HOLE for one in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        parts = _rendered(node.left), _rendered(node.right)
+        return "".join(part or HOLE for part in parts) if any(parts) else ""
+    return ""
+
+
+def commands() -> Iterator[tuple[Text, str]]:
+    """Every command line in them: in backquotes, or a text of its own."""
+    for text in texts():
+        for found in _QUOTED.finditer(text.text):
+            yield text, found[1] or found[2]
+
+
+def templates() -> Iterator[tuple[Text, str]]:
+    """Every command line on the pages."""
+    for file in sorted((ROOT / "webhooks" / "templates").glob("*.html")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            for found in re.findall(r"<code>(pushlive [^<]*)</code>", line):
+                text = re.sub(r"{{.*?}}", HOLE, found)
+                yield Text(file, number, text), text
