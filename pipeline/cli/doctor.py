@@ -25,7 +25,7 @@ def doctor(context: Context) -> int:
         context.terminal.complain(*(one_line(text) for text in (error.message, error.advice) if text))
         context.terminal.note("Checking this machine instead.", "")
         from pipeline.config import settings
-        from pipeline.maintenance.doctor import without_service
+        from pipeline.maintenance.doctor.examine import without_service
         from pipeline.runtime.bootstrap import inspection
 
         loaded = settings.load()

@@ -81,7 +81,7 @@ _CLUSTER = ("namespace", "ingress")
 @dataclass(frozen=True)
 class EngineKind:
     """A kind of engine: all that the rest of Pushlive decides by it. What is made for it (its adapters) is in
-    ``pipeline.runtime.bootstrap``, and how it is examined in ``pipeline.maintenance.doctor``: a table each."""
+    ``pipeline.runtime.bootstrap``, and how it is examined in ``pipeline.maintenance.doctor.demands``: a table each."""
 
     name: str
     """How it is written in ``pipelines.yaml``, and the first word of a key. Kinds may share it."""

@@ -14,6 +14,8 @@ from pipeline.maintenance.build_cache import BuildCache
 from pipeline.maintenance.clock_jumps import ClockJumps
 from pipeline.maintenance.configuration import Configuration
 from pipeline.maintenance.damage import Damage
+from pipeline.maintenance.doctor.check import Check
+from pipeline.maintenance.doctor.demands import Demands
 from pipeline.maintenance.health import WatchHealth
 from pipeline.maintenance.image_gc import ImageGc
 from pipeline.maintenance.job import Job
@@ -38,7 +40,8 @@ class Period:
 class Jobs:
     """``accept``: takes a push; ``repositories``: those on the built-in git server;
     ``ensure_proxy``: makes sure that the proxies run and answer, and yields what it did; ``traces``: what the data
-    folder has of an earlier store; ``ensure_token``: makes the first token if the store does not know it."""
+    folder has of an earlier store; ``ensure_token``: makes the first token if the store does not know it;
+    ``demands``: examines what store, engines and clusters have to be like."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Jobs:
         ensure_proxy: Callable[[], Iterable[str]],
         traces: Callable[[], Iterable[str]] = tuple,
         ensure_token: Callable[[], object] = tuple,
+        demands: Callable[[], Iterable[Check]] = tuple,
     ) -> None:
         store, settings, configurations = services.store, services.settings, services.configurations
         builder, clock = adapters.builder, adapters.clock
@@ -61,6 +65,7 @@ class Jobs:
         self.audit = Audit(services.audit_head)
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
+        self.demands = Demands(demands)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
@@ -72,6 +77,6 @@ class Jobs:
         return (
             Period(0.0, (self.configuration, self.audit)),
             Period(3.0, (self.heads,)),
-            Period(5.0, (self.proxy, self.reconcile, self.health, self.missing_images)),
+            Period(5.0, (self.proxy, self.reconcile, self.health, self.missing_images, self.demands)),
             Period(300.0, (self.image_gc, self.build_cache)),
         )

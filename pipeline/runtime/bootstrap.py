@@ -22,6 +22,7 @@ from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, StoreUnavailable, TimedOut, TryAgain
+from pipeline.maintenance.doctor import demands
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
@@ -286,7 +287,7 @@ class _Operations:
         self._settings = settings
 
     def doctor(self) -> list[dict[str, Any]]:
-        from pipeline.maintenance.doctor import examine
+        from pipeline.maintenance.doctor.examine import examine
 
         settings = self._settings
         return examine(services(settings), adapters(settings), _in_use(settings), inspection(settings))
@@ -364,6 +365,7 @@ def _jobs(settings: Settings, *, by_hand: bool = False) -> Jobs:
         ensure,
         lambda: traces.of(settings),
         lambda: first_token(settings, store(settings)),
+        lambda: demands.examine(store(settings), settings.data, _in_use(settings), inspection(settings)),
     )
 
 

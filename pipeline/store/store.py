@@ -24,6 +24,7 @@ from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import NotFound, TryAgain
 from pipeline.lib.retry import Backoff, Retry
+from pipeline.store import demands
 from pipeline.store.audit_log import AuditLog
 from pipeline.store.connection import Client, connect, translate
 from pipeline.store.events import Events
@@ -85,6 +86,10 @@ class Store:
         except redis.RedisError:
             return False
         return True
+
+    def shortcomings(self) -> tuple[str, ...]:
+        """What the store's server lacks to keep what it acknowledged, in words. Raises StoreUnavailable."""
+        return demands.shortcomings(self.client)
 
     # ── changing a pipeline's records ────────────────────────────────────────
 

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 import docker
+from pipeline.store import Store
+from tests.support import valkey
 from tests.support.developer import web
 from tests.support.service import Service, running
 from tests.support.waiting import until
@@ -157,3 +159,20 @@ def test_down_all_removes_all_but_a_network_that_others_are_in(service: Service)
     assert "removed hello/live\n" in service.pushlive("down", "--all").out
     mine = {"label": f"pushlive.instance={service.instance}"}
     assert service.engine.containers(all=True, filters=mine) == service.engine.networks(filters=mine) == []
+
+
+def test_a_store_that_does_not_keep_every_write_is_reported_when_the_service_starts(
+    docker_client: docker.DockerClient,
+) -> None:
+    with valkey.running() as url:
+        store = Store(url)
+        store.client.config_set("appendfsync", "everysec")
+        with running(docker_client, "pipelines: {}\n", PUSHLIVE_REDIS_URL=url) as service:
+            lacks = "`appendfsync` is `everysec`, not `always`"
+            until(lambda: f"! store: {lacks}" in service.output, 30)
+            assert lacks in service.pushlive("doctor", code=1).text
+            store.client.config_set("appendfsync", "always")
+            found = {one["name"]: one for one in service.ask("GET", "/api/doctor")["checks"]}
+            assert found["store"]["ok"]
+            assert found["data folder"]["ok"]
+        store.client.close()

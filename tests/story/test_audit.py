@@ -22,7 +22,7 @@ from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.run import Push
 from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable, TokenExpired
-from pipeline.maintenance import doctor
+from pipeline.maintenance.doctor import examine as doctor
 from pipeline.store import Store
 from pipeline.store.audit_head import AuditHead
 from tests.support.waiting import until

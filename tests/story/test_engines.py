@@ -13,7 +13,7 @@ from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
 from pipeline.domain.run import Outcome
 from pipeline.errors import RequestError, TryAgain
-from pipeline.maintenance.doctor import _environment
+from pipeline.maintenance.doctor.examine import _environment
 
 MIXED = """\
 pipelines:

@@ -25,7 +25,7 @@ def test_doctor_checks_without_the_service(
     pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pipeline.maintenance.doctor.without_service",
+        "pipeline.maintenance.doctor.examine.without_service",
         lambda settings, _: [{"name": "disk", "ok": True, "text": f"free at {settings.data}", "advice": ""}],
     )
     told = pushlive("doctor", PUSHLIVE_URL="http://127.0.0.1:1")

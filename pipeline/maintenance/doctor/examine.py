@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from pipeline.config.engines import DOCKER, KUBERNETES, REMOTE_DOCKER, kind_of, where_of
+from pipeline.config.engines import DOCKER, REMOTE_DOCKER, kind_of
 from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
@@ -14,24 +13,12 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.outages import serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
+from pipeline.maintenance.doctor import demands
+from pipeline.maintenance.doctor.check import Check, check, tried
 from pipeline.notify.delivery import display_name, outages
 from pipeline.ports.adapters import Adapters
-from pipeline.ports.inspection import DockerInfo, Inspection
+from pipeline.ports.inspection import Inspection
 from pipeline.store import Store
-
-Check = dict[str, Any]
-_LIVE_RESTORE = 'Set `"live-restore": true` in /etc/docker/daemon.json, then run `systemctl reload docker`.'
-
-
-def _check(name: str, ok: bool, text: str, advice: str = "") -> Check:
-    return {"name": name, "ok": ok, "text": text, "advice": "" if ok else advice}
-
-
-def _tried(name: str, act: Callable[[], str]) -> Check:
-    try:
-        return _check(name, True, act())
-    except PushliveError as error:
-        return _check(name, False, error.message, error.advice)
 
 
 def without_service(settings: Settings, inspection: Inspection) -> list[Check]:
@@ -40,8 +27,8 @@ def without_service(settings: Settings, inspection: Inspection) -> list[Check]:
     def engine() -> str:
         return f"Docker Engine {inspection.docker().version}"
 
-    checks = [_check("service", False, "the service is not running.", "`pushlive up` starts it.")]
-    checks.append(_tried("engine", engine))
+    checks = [check("service", False, "the service is not running.", "`pushlive up` starts it.")]
+    checks.append(tried("engine", engine))
     return [*checks, _disk(settings)]
 
 
@@ -51,7 +38,7 @@ def _disk(settings: Settings) -> Check:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     text = f"{show_size(free >> 20 << 20)} free at {settings.data}"
-    return _check("disk", free >= settings.disk_free, text, "Free some space, or run `pushlive gc`.")
+    return check("disk", free >= settings.disk_free, text, "Free some space, or run `pushlive gc`.")
 
 
 def examine(
@@ -60,21 +47,19 @@ def examine(
     """Everything, with the real adapters. ``engines``: the keys of those in use."""
     settings, store = services.settings, services.store
     checks = [
-        _store(store),
+        *demands.examine(store, settings.data, engines, inspection),
         _configuration(services),
         _keeper(store),
-        _tried("secrets", services.vault.examine),
-        _tried("audit", lambda: _audit(services)),
-        *_engine(DOCKER in engines, inspection),
-        *(_REMOTE[kind](key, inspection) for key in sorted(engines) if (kind := kind_of(key)) in _REMOTE),
+        tried("secrets", services.vault.examine),
+        tried("audit", lambda: _audit(services)),
         *_proxies(engines, inspection),
         _disk(settings),
         *_repositories(services, inspection),
         _build_caps(adapters),
         *_receivers(store),
     ]
-    damage = [_tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]
-    checks += (damaged := [check for check in damage if not check["ok"]])
+    damage = [tried(name, lambda name=name: _readable(store, name)) for name in store.pipelines()]  # type: ignore[misc]
+    checks += (damaged := [one for one in damage if not one["ok"]])
     if damaged:
         return checks  # there is nothing reliable to compare with
     configured = _configured(services)
@@ -82,17 +67,8 @@ def examine(
         checks += _environment(environment, services, adapters)
         if environment.id not in configured:
             text = "is no longer in pipelines.yaml" + (", but still serves" if environment.active else "")
-            checks.append(_check(environment.id, False, text, "`pushlive gc` removes it."))
+            checks.append(check(environment.id, False, text, "`pushlive gc` removes it."))
     return checks
-
-
-def _store(store: Store) -> Check:
-    if not store.healthy():
-        return _check("store", False, "does not accept writes", "See <data>/store/valkey.log.")
-    if store.origin.known():
-        return _check("store", True, "accepts writes")
-    error = store.origin.beside().error()
-    return _check("store", False, error.message, error.advice)
 
 
 def _readable(store: Store, pipeline: str) -> str:
@@ -125,43 +101,13 @@ def _configuration(services: Services) -> Check:
         count = len(config.pipelines)
         return f"{count} {'pipeline' if count == 1 else 'pipelines'} from {services.settings.config}"
 
-    found = _tried("configuration", look)
+    found = tried("configuration", look)
     problem = services.configurations.problem()
     if problem:
-        return _check(
+        return check(
             "configuration", False, problem, "The last good one stays in force until you correct it."
         )
     return found
-
-
-def _engine(needed: bool, inspection: Inspection) -> Iterator[Check]:
-    """``needed``: environments run there; otherwise it only builds images."""
-    info: list[DockerInfo] = []
-
-    def look() -> str:
-        info.append(inspection.docker())
-        return _in_words(info[0])
-
-    found = _tried("engine" if needed else "builder", look)
-    if not (needed or found["ok"]):
-        text = f"{found['text']} Nothing can be built. What is live keeps serving, and a revert needs no builder."
-        found = {**found, "ok": True, "text": text}
-    yield found
-    if needed and info:
-        live = info[0].live_restore
-        text = (
-            "live-restore is on"
-            if live
-            else "live-restore is off: a restart of the Docker daemon stops every container"
-        )
-        yield {
-            **_check("live-restore", True, text),
-            "advice": "" if live else _LIVE_RESTORE,
-        }
-
-
-def _in_words(info: DockerInfo) -> str:
-    return f"Docker Engine {info.version}, {info.cores} cores, {show_size(info.memory)}"
 
 
 def _proxies(engines: frozenset[str], inspection: Inspection) -> Iterator[Check]:
@@ -169,46 +115,7 @@ def _proxies(engines: frozenset[str], inspection: Inspection) -> Iterator[Check]
     for key in sorted(engines):
         if key == DOCKER or kind_of(key) == REMOTE_DOCKER:
             name = "proxy" if key == DOCKER else f"proxy of {key}"
-            yield _tried(name, lambda key=key: inspection.proxy(key))  # type: ignore[misc]
-
-
-def _remote_docker(key: str, inspection: Inspection) -> Check:
-    """Another machine's Docker Engine."""
-    return _tried(key, lambda: _in_words(inspection.docker(where_of(key).docker or "")))
-
-
-def _cluster(key: str, inspection: Inspection) -> Check:
-    name = key if ":" in key else "kubernetes"
-    try:
-        found = inspection.cluster(key)
-    except PushliveError as error:
-        return _check(name, False, error.message, error.advice)
-    where = f"Kubernetes {found.version} at {found.host}, namespace {found.namespace}"
-    if not found.exists:
-        advice = f"`kubectl create namespace {found.namespace}`, and its Role: docs/kubernetes.md."
-        return _check(name, False, f"{where}: there is no such namespace", advice)
-    if found.going:
-        advice = (
-            f"`kubectl describe namespace {found.namespace}` says what it waits for; then create it again."
-        )
-        return _check(name, False, f"{where}: the namespace is being deleted", advice)
-    if found.missing:
-        advice = (
-            "Apply docker/kubernetes/namespace to it, see docs/kubernetes.md. If everything is listed, see whether it "
-            f"exists: `kubectl get namespace {found.namespace}`."
-        )
-        return _check(name, False, f"{where}: this account may not {'; '.join(found.missing)}", advice)
-    less = "" if found.nodes else "; it may not list nodes, so only quotas are checked for free room"
-    less += (
-        "" if found.limits else "; it may not list LimitRanges, so pods request a tenth of their CPU limit"
-    )
-    return _check(name, True, f"{where}: this account has every permission it needs{less}")
-
-
-_REMOTE = {
-    REMOTE_DOCKER: _remote_docker,
-    KUBERNETES: _cluster,
-}  # this machine's own comes first, in `_engine`
+            yield tried(name, lambda key=key: inspection.proxy(key))  # type: ignore[misc]
 
 
 def _repositories(services: Services, inspection: Inspection) -> Iterator[Check]:
@@ -218,13 +125,13 @@ def _repositories(services: Services, inspection: Inspection) -> Iterator[Check]
     except PushliveError:
         return  # said elsewhere
     names = sorted({name for pipeline in config.pipelines if (name := config.repository_of(pipeline))})
-    checks = [_tried(f"repository {name}", lambda name=name: inspection.repository(name)) for name in names]  # type: ignore[misc]
+    checks = [tried(f"repository {name}", lambda name=name: inspection.repository(name)) for name in names]  # type: ignore[misc]
     failed = [check for check in checks if not check["ok"]]
     if names and not failed:
         text = (
             "the repository takes pushes" if len(names) == 1 else f"all {len(names)} repositories take pushes"
         )
-        yield _check("repositories", True, text)
+        yield check("repositories", True, text)
     yield from failed
 
 
@@ -235,25 +142,25 @@ def _build_caps(adapters: Adapters) -> Check:
     except TryAgain:
         why_not = "unknown while the builder does not answer"
     text = why_not or "builds are limited and cannot starve what is live"
-    return {**_check("builds", True, text), "advice": ""}
+    return {**check("builds", True, text), "advice": ""}
 
 
 def _keeper(store: Store) -> Check:
     there = not store.leases.free("keeper")
     text = "the keeper is running" if there else "no keeper is running: due runs do not start"
-    return _check("workers", there, text, "Start the workers (`pushlive up`) and see their output.")
+    return check("workers", there, text, "Start the workers (`pushlive up`) and see their output.")
 
 
 def _receivers(store: Store) -> Iterator[Check]:
     """Receivers that do not accept messages, or have lost some."""
     for text in outages(store):
         advice = "Each message is tried for a day. Repair the receiver, or remove it from pipelines.yaml."
-        yield _check("notifications", False, text, advice)
+        yield check("notifications", False, text, advice)
     for receiver in store.outbox.receivers():
         if receiver.lost and not receiver.outage:
             text = f"{display_name(receiver)} accepts messages again; {receiver.lost} were given up in the last days"
             yield {
-                **_check("notifications", True, text),
+                **check("notifications", True, text),
                 "advice": "`pushlive runs` shows what they reported.",
             }
 
@@ -267,21 +174,19 @@ def _environment(environment: Environment, services: Services, adapters: Adapter
     """What the store says compared with what the proxy and the engine have: a line for each difference."""
     reconciler = Reconciler(services, adapters, environment, None)
     try:
-        found = [
-            _check(environment.id, False, one.found + ".", _REPAIRED) for one in reconciler.differences()
-        ]
-        found += [_check(environment.id, False, f"{one}.", _BLOCKED) for one in reconciler.obstacles()]
-        found = found or [_check(environment.id, False, one.found + ".", _LEFT) for one in reconciler.drift()]
+        found = [check(environment.id, False, one.found + ".", _REPAIRED) for one in reconciler.differences()]
+        found += [check(environment.id, False, f"{one}.", _BLOCKED) for one in reconciler.obstacles()]
+        found = found or [check(environment.id, False, one.found + ".", _LEFT) for one in reconciler.drift()]
     except PushliveError as error:
-        found = [_check(environment.id, False, error.message, error.advice)]
+        found = [check(environment.id, False, error.message, error.advice)]
     poor = _health(environment)
-    yield from [*poor, *found] or [_check(environment.id, True, _well(environment))]
+    yield from [*poor, *found] or [check(environment.id, True, _well(environment))]
 
 
 def _health(environment: Environment) -> list[Check]:
     """What the keeper saw of the release that serves. Starting it again is no repair: the engine does that already."""
     found = serving_health(environment)
-    return [_check(environment.id, False, found.text, what_next(environment))] if found and found.poor else []
+    return [check(environment.id, False, found.text, what_next(environment))] if found and found.poor else []
 
 
 def _well(environment: Environment) -> str:

@@ -1,0 +1,1 @@
+"""``pushlive doctor``: what it examines. The keeper uses a part of it."""
