@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.adapters.docker_api.api import DockerApi, Found
 from pipeline.adapters.docker_api.labels import INSTANCE, ROLE
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 
-Listener = tuple[bool, int]  # whether it is on a loopback address, port
-
 _LISTEN = "0A"
 _ROW = re.compile(
     r"^\s*\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2}) ", re.M
 )
+
+
+class Listener(NamedTuple):
+    """A listening socket. ``v6``: on an address of IPv6, which may take connections over IPv4 as well."""
+
+    loopback: bool
+    port: int
+    v6: bool = False
 
 
 def listeners(table: str) -> set[Listener]:
@@ -31,7 +39,8 @@ def listeners(table: str) -> set[Listener]:
         v4_loopback = len(host) == 8 and host.endswith("7F")
         # Docker's own name server listens on 127.0.0.11
         if state == _LISTEN and host != "0B00007F":
-            found.add((v4_loopback or v6_loopback or mapped_loopback, int(port, 16)))
+            loopback = v4_loopback or v6_loopback or mapped_loopback
+            found.add(Listener(loopback, int(port, 16), len(host) == 32 and host[16:24] != "FFFF0000"))
     return found
 
 
@@ -45,18 +54,27 @@ class Finding:
     settled: bool = False
 
 
-def explain(found: set[Listener], port: int) -> Finding | None:
-    """What is wrong with the sockets of an application that should listen on ``port``; None if nothing is."""
-    public = sorted({p for loopback, p in found if not loopback})
+def explain(found: set[Listener], port: int, refused: Callable[[], bool]) -> Finding | None:
+    """What is wrong with the sockets of an application that should listen on ``port``; None if nothing is. ``refused``:
+    asks whether connections over IPv4 are refused there; the kernel's tables do not say it of sockets of IPv6."""
+    public = sorted({one.port for one in found if not one.loopback})
+    there = [one for one in found if one.port == port]
     if port in public:
-        return None
-    if (True, port) in found:
+        if any(not one.v6 and not one.loopback for one in there) or not refused():
+            return None
         return Finding(
-            f"it listens on 127.0.0.1:{port} only, which cannot be reached from outside its container",
+            f"it listens on port {port} over IPv6 alone, and its container is reached over IPv4",
             f"Let the application listen on 0.0.0.0:{port}.",
             settled=True,
         )
-    others = public or sorted({p for _, p in found})
+    if there:
+        host = "[::1]" if all(one.v6 for one in there) else "127.0.0.1"
+        return Finding(
+            f"it listens on {host}:{port} only, which cannot be reached from outside its container",
+            f"Let the application listen on 0.0.0.0:{port}.",
+            settled=True,
+        )
+    others = public or sorted({one.port for one in found})
     if others:
         ports = " and ".join(str(p) for p in others)
         return Finding(

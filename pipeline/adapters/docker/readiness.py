@@ -161,7 +161,9 @@ class Readiness:
         if found is None or not found["State"]["Running"]:
             return None
         table = table_of(self._api, self._settings, found)
-        return explain(listeners(table), self._service.port) if table else None
+        if not table:
+            return None
+        return explain(listeners(table), self._service.port, lambda: self._page.ask(one.address).refused)
 
     def _not_ready(self, one: _Replica, finding: Finding, waited: float) -> AppFailed:
         default = (

@@ -83,7 +83,7 @@ class ReadinessErrors:
         elif not failure.refused:
             text = f"GET {service.health.path}: {failure.message}"
         elif self._accepts_inside(pod):
-            text = f"it listens only on 127.0.0.1:{service.port}, which cannot be reached from outside its container"
+            text = f"it listens only on 127.0.0.1:{service.port} or over IPv6, where no one reaches it"
             advice = f"Let the application listen on 0.0.0.0:{service.port}."
         else:
             text = f"nothing listens on 0.0.0.0:{service.port}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
 from pipeline.adapters import workload
 from pipeline.adapters.docker import containers
-from pipeline.adapters.docker.diagnosis import explain, listeners
+from pipeline.adapters.docker.diagnosis import Listener, explain, listeners
 from pipeline.adapters.docker.readiness import exited
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.addresses import subnet
@@ -140,30 +141,34 @@ TCP6 = """\
 
 
 def test_listening_sockets_are_read_from_the_kernels_tables() -> None:
-    assert listeners(TCP) == {(False, 8080), (True, 9090)}
-    assert listeners(TCP6) == {(False, 8082), (True, 8083), (True, 8084)}
+    assert listeners(TCP) == {(False, 8080, False), (True, 9090, False)}
+    assert listeners(TCP6) == {(False, 8082, True), (True, 8083, True), (True, 8084, False)}
 
 
 @pytest.mark.parametrize(
     ("found", "said", "settled"),
     [
         ({(True, 8080)}, "127.0.0.1:8080 only", True),
+        ({(True, 8080, True)}, "[::1]:8080 only", True),
+        ({(True, 8080), (False, 8080, True)}, "port 8080 over IPv6 alone", True),
+        ({(False, 8080, True)}, "port 8080 over IPv6 alone", True),
         ({(False, 9090), (True, 5)}, "port 9090, not on 8080", True),
         ({(True, 9090)}, "port 9090, not on 8080", True),
         (set(), "no port at all", False),
     ],
 )
 def test_an_application_that_listens_in_the_wrong_place_is_told_where(
-    found: set[tuple[bool, int]], said: str, settled: bool
+    found: set[tuple[Any, ...]], said: str, settled: bool
 ) -> None:
-    finding = explain(found, 8080)
+    finding = explain({Listener(*one) for one in found}, 8080, lambda: True)
     assert finding
     assert said in finding.text
     assert (finding.settled, bool(finding.advice)) == (settled, settled)
 
 
 def test_an_application_that_listens_on_its_port_has_nothing_wrong() -> None:
-    assert explain({(False, 8080), (True, 9090)}, 8080) is None
+    assert explain({Listener(False, 8080), Listener(True, 9090)}, 8080, lambda: True) is None
+    assert explain({Listener(False, 8080, v6=True)}, 8080, lambda: False) is None  # it takes both
 
 
 @pytest.mark.parametrize(
