@@ -99,6 +99,8 @@ class EngineKind:
     """Pushlive's own proxy is in front of it."""
     keeps_stopped: bool = True
     """A container that has ended stays, with its output and its files, until it is removed."""
+    limits_processes: bool = True
+    """`pids` limits how many processes a container may have."""
     scaled_by_others: bool = False
     """People and autoscalers may change the number of replicas of what runs."""
     start_margin: float = 300.0
@@ -149,6 +151,7 @@ KUBERNETES = EngineKind(
     inside=_cluster_words,
     proxied=False,
     keeps_stopped=False,
+    limits_processes=False,
     scaled_by_others=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",

@@ -14,6 +14,10 @@ from pipeline.config.reader import WRONG, Reader
 from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
 
+_NO_PIDS = (
+    "is not possible for {}, on a cluster: Kubernetes limits processes by node (the kubelet's `podPidsLimit`); write "
+    "it only under environments on Docker"
+)
 _OWN = "names that begin with PUSHLIVE_ are reserved for Pushlive; choose another name"
 SHOWN = 100  # problems in one message
 
@@ -52,7 +56,13 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         return (None if tree.problems else Config()), tree.problems
     reader = Reader()
     config = reader.read(tree.root, hint_of(Config), ())
-    whole = (*_clashes(tree), *_reserved(tree), *_given_twice(tree), *_remote_without_registry(tree))
+    whole = (
+        *_clashes(tree),
+        *_reserved(tree),
+        *_given_twice(tree),
+        *_remote_without_registry(tree),
+        *_processes(tree),
+    )
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found
 
@@ -179,15 +189,32 @@ def _remote_without_registry(tree: Tree) -> Iterator[Problem]:
             yield Problem(line_of(engine), show_path(path), message)
 
 
+def _processes(tree: Tree) -> Iterator[Problem]:
+    """``pids`` for environments whose engine cannot limit that."""
+    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
+        for name, _, settings in _entries(_child(body, "environments")):
+            own, common = _child(settings, "pids"), _child(_child(body, "service"), "pids")
+            if _where(_child(settings, "engine")).kind.limits_processes or not (own or common):
+                continue
+            path = ("environments", name, "pids") if own else ("service", "pids")
+            place = show_path(("pipelines", pipeline, *path))
+            yield Problem(line_of(own or common or body), place, _NO_PIDS.format(name))
+
+
 def _is_local(engine: Node) -> bool:
     """True for this machine's own Docker Engine, and for a value that is not an engine."""
+    return _where(engine).kind.local
+
+
+def _where(engine: Node | None) -> Where:
+    """The engine that is written there; this machine's own for a value that is none, which the reader reports."""
     given: object = {key: "" if _is_empty(value) else value.value for key, _, value in _entries(engine)}
     if isinstance(engine, ScalarNode):
         given = engine.value
     try:
-        return Where.model_validate(given).kind.local
+        return Where.model_validate(given)
     except ValidationError:
-        return True  # the reader reports what is wrong
+        return Where()
 
 
 def _is_empty(node: Node | None) -> bool:

@@ -118,7 +118,8 @@ class ReleaseCommand(Model):
     LISTED = "command"
 
     command: tuple[Text, ...] = ()
-    """The command and its arguments. The release goes on only if it exits with 0."""
+    """The command and its arguments, run without the image's `ENTRYPOINT`. The release goes on only if it exits with
+    0."""
     timeout: Limit = 1800.0
     """How long it may take. Then its outcome is unknown, and the environment is held."""
 
@@ -178,12 +179,18 @@ class Service(Model):
     """The CPU limit of each replica."""
     memory: MemoryLimit = 256 * 2**20
     """The memory limit of each replica."""
+    pids: int = Field(default=512, ge=16, le=32768)
+    """The limit of processes and threads of each replica. Only on Docker: on a cluster the nodes have one."""
+    init: bool = True
+    """A small process 1 passes signals on and removes ended processes. `false`: the image's own command is process 1,
+    as supervisors such as s6 need it."""
     env: dict[EnvName, Text] = {}
     """Environment variables. Those of an environment are added to these."""
     secrets: tuple[EnvName, ...] = ()
     """Environment variables with values from `pushlive secret set`. Those of an environment are added to these."""
     command: tuple[Text, ...] = ()
-    """The command to run instead of the image's own."""
+    """The command to run instead of the image's own (`CMD`). The image's `ENTRYPOINT` stays and is given it as
+    arguments; one in shell form ignores it."""
     release: ReleaseCommand = ReleaseCommand()
     drain: Duration = 30.0
     """How long open requests and connections to the old release may last before it is stopped."""

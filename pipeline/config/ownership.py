@@ -50,6 +50,8 @@ _SERVICE = {
     "replicas": _D,
     "cpu": _D,
     "memory": _D,
+    "pids": _D,
+    "init": _D,
     "env": _D,
     "secrets": _M,
     "command": _D,

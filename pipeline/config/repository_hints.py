@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -14,12 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config.dockerfile import Instruction, instructions
 from pipeline.config.fields import UrlPath
+from pipeline.config.image_hints import declared, unwise
 from pipeline.config.models import Config
 from pipeline.config.shell_words import expand, split
 
 _PORT = re.compile(r"(?:[0-9.]*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/tcp)?", re.IGNORECASE)
 _BASES = {"nginx": 80, "httpd": 80, "caddy": 80, "php": 80, "wordpress": 80, "nginx-unprivileged": 8080}
-VOLUME_ENDS = "what is written there ends with the release: keep it in a database or an object store"
 _APART = ("docker", ".docker", "build", "deploy")  # folders that hold a Dockerfile for the whole repository
 
 
@@ -109,29 +108,6 @@ def _is_path(text: str) -> bool:
     return True
 
 
-def declared_volumes(dockerfile: str) -> tuple[str, ...]:
-    """The folders of every VOLUME in the last stage, and in the stages that it starts from."""
-    stages: dict[str, tuple[str, ...]] = {}
-    name, found = "", tuple[str, ...]()
-    for one in instructions(dockerfile):
-        if one.word == "FROM":
-            words = [*one.rest.lower().split(), "", ""]
-            name, found = words[2] if words[1] == "as" else "", stages.get(words[0], ())
-        elif one.word == "VOLUME":
-            found = (*found, *_words_of(one))
-        stages[name] = found
-    return tuple(sorted(set(found)))
-
-
-def _words_of(one: Instruction) -> list[str]:
-    """``VOLUME ["/a", "/b"]`` or ``VOLUME /a /b``."""
-    with suppress(ValueError):
-        words = json.loads(one.rest)
-        if isinstance(words, list):
-            return [str(word) for word in words]
-    return split(one.rest)
-
-
 def context_of(folder: Path, dockerfile: str, text: str) -> str:
     """The folder that a Dockerfile copies from, relative to ``folder``: its own if more of what it copies is there,
     else ``.``."""
@@ -160,8 +136,8 @@ def warnings(config: Config, folder: Path) -> Iterator[str]:
         yield f"pipelines.{name}.build: {missing}"
         return
     with suppress(OSError, UnicodeDecodeError):
-        for volume in declared_volumes((folder / path).read_text(encoding="utf-8")):
-            yield f"pipelines.{name}.build: {path} declares VOLUME {volume}; {VOLUME_ENDS}"
+        image = declared((folder / path).read_text(encoding="utf-8"))
+        yield from (f"pipelines.{name}.build: {path} {text}" for text in unwise(image, pipeline))
 
 
 def _sources(text: str) -> Iterator[str]:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import IO
 
 from pipeline.config.dockerfile import declared
+from pipeline.config.image_hints import unwise
 from pipeline.config.models import Pipeline
-from pipeline.config.repository_hints import VOLUME_ENDS
 from pipeline.config.settings import Settings
 from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.run_context import RunContext
@@ -112,8 +112,8 @@ class BuildStage:
             step.detail = "reused" if image.reused else f"{image.steps} steps, {image.cached} cached"
             if image.reused:
                 self._context.note("reused the image of the same tree and settings", "build")
-            for volume in image.volumes:
-                self._context.note(f"the image declares VOLUME {volume}; {VOLUME_ENDS}", "build", "warning")
+            for text in unwise(image.declared, self._pipeline):
+                self._context.note(f"the image {text}", "build", "warning")
             return image
 
     def _request(self) -> BuildRequest:

@@ -22,3 +22,20 @@ def collapsed(lines: tuple[str, ...]) -> tuple[str, ...]:
 def _cut(line: str) -> str:
     """A line as it is kept in a record; `pushlive logs --app` has the whole of it."""
     return line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]} … ({len(line)} characters)"
+
+
+_NO_PROCESS = re.compile(
+    r"(?:can't|cannot|unable to|failed to|error:) ?(?:v?fork|create (?:new )?(?:OS |native )?thread|start new thread)"
+    r"|fork(?:\(\))?: (?:retry: )?Resource temporarily unavailable|pthread_create(?:\(\))? failed",
+    re.IGNORECASE,
+)
+
+
+def advice_of(lines: tuple[str, ...]) -> str:
+    """What to do about a limit that the application met, by its own lines; "" if none is known."""
+    if any(_NO_PROCESS.search(line) for line in lines):
+        return (
+            "It could not start another process or thread: raise `pids` in pipelines.yaml (512 unless it is set; on a "
+            "cluster the node's own limit counts)."
+        )
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.config.diff import differences
+from pipeline.deploy.evidence import advice_of
 from pipeline.domain.release import Release
 from pipeline.domain.run import Failure, Run
 from pipeline.errors import (
@@ -51,9 +52,10 @@ def card(run: Run, error: PushliveError) -> Failure:
     evidence, facts = (
         (error.evidence, error.facts) if isinstance(error, AppFailed | EngineFailed) else ((), 0)
     )
-    advice = error.advice or _next(error).format(run=run.id, pipeline=run.pipeline, stage=stage)
-    if error.advice and error.again:
+    advice = advice_of(evidence) or error.advice
+    if advice and error.again:
         advice += f" Then `pushlive retry '{run.id}'`."
+    advice = advice or _next(error).format(run=run.id, pipeline=run.pipeline, stage=stage)
     name = step.step if step else "enter"
     return Failure(stage, name, kind, error.message, advice, evidence, facts=facts)
 

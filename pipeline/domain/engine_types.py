@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline.config.checks.visitor import own_headers, with_headers
 from pipeline.config.engines import DOCKER
+from pipeline.config.image_hints import Declared
 from pipeline.config.models import Rendered
 from pipeline.domain.environment import Slot
 from pipeline.lib.secret import Secret
@@ -154,4 +155,4 @@ class Image:
     reused: bool
     steps: int = 0
     cached: int = 0
-    volumes: tuple[str, ...] = ()  # folders that it declares as VOLUME
+    declared: Declared = field(default_factory=Declared)

@@ -14,6 +14,7 @@ from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
+from pipeline.deploy.evidence import advice_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineFailed, OutcomeUnknown, TimedOut
 from pipeline.ports.clock import SystemClock
@@ -63,6 +64,23 @@ def test_fault_26_too_little_memory_is_named(bench: Bench) -> None:
     assert "it was killed" in str(error)
     assert "(exit code 137)" in str(error)
     assert "aise `memory` in pipelines.yaml" in error.advice
+
+
+def test_too_many_processes_are_named_with_the_key_of_their_limit(bench: Bench) -> None:
+    spawn = "for one in $(seq 60); do sleep 9 & done"
+    error, _ = fails(bench, bench.spec(command=shell(spawn, "exit 1"), pids=40))
+    assert "raise `pids`" in advice_of(error.evidence), error.evidence
+
+
+def test_a_command_is_process_1_only_without_init(bench: Bench) -> None:
+    command = shell("[ $$ = 1 ] || exit 7", f"exec {HTTPD} 8080")
+    error, _ = fails(bench, bench.spec(command=command))
+    assert "exited with code 7" in str(error)
+    spec = bench.spec(command=command, init=False, health="/")
+    bench.engine.start(spec, bench.watch())
+    assert bench.engine.replicas(spec.ref)[0].state == "running"
+    (replica,) = bench.engine.ready(spec, print, bench.watch())
+    assert replica.state == "running"
 
 
 def test_fault_26_a_command_that_cannot_be_executed_is_named(bench: Bench) -> None:

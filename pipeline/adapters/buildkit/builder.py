@@ -24,11 +24,11 @@ from pipeline.adapters.buildkit.errors import failed
 from pipeline.adapters.buildkit.images import (
     Record,
     base_ids,
+    declared_by,
     is_accepted,
     labels_of,
     refresh,
     refuse_foreign,
-    volumes_of,
 )
 from pipeline.adapters.buildkit.output import Output
 from pipeline.adapters.buildkit.trace import Vertex, decode
@@ -94,7 +94,7 @@ class DockerBuilder:
         else:
             limits.check_disk(self._docker_root(), self._disk_free)
             image = self._retried(request, key, context, emit, watch)
-        return replace(image, volumes=volumes_of(self._api.image(image.digest)))
+        return replace(image, declared=declared_by(self._api.image(image.digest)))
 
     def _bases(self, file: Dockerfile, request: BuildRequest, emit: Emit, watch: Watch) -> dict[str, str]:
         """The ids of the images that the build starts from. A rebuild starts from what their registries have now."""

@@ -9,6 +9,7 @@ from pipeline.adapters.buildkit.dockerfile import Dockerfile, images
 from pipeline.adapters.docker_api.api import DockerApi, Found
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import PIPELINE
+from pipeline.config.image_hints import Declared
 from pipeline.config.models import Build
 from pipeline.errors import AppFailed, EngineFailed, PushliveError, TimedOut, TryAgain
 from pipeline.lib.streams import Silence, pump
@@ -96,9 +97,10 @@ def labels_of(image: Found | None) -> dict[str, str]:
     return ((image or {}).get("Config") or {}).get("Labels") or {}
 
 
-def volumes_of(image: Found | None) -> tuple[str, ...]:
-    """The folders that an inspected image declares as VOLUME, its base's included."""
-    return tuple(sorted(((image or {}).get("Config") or {}).get("Volumes") or ()))
+def declared_by(image: Found | None) -> Declared:
+    """What an inspected image declares, by itself or by its base."""
+    config = (image or {}).get("Config") or {}
+    return Declared(tuple(sorted(config.get("Volumes") or ())), tuple(config.get("Entrypoint") or ()))
 
 
 def _inspect(api: DockerApi, name: str) -> Found | None:

@@ -38,7 +38,6 @@ from pipeline.errors import AppFailed
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import is_number
 
-PIDS = 512
 TMP = "rw,nosuid,nodev,exec,mode=1777"  # counts towards the container's memory limit
 
 
@@ -121,11 +120,11 @@ def limits(spec: SlotSpec) -> Body:
     """The part of HostConfig that limits a container."""
     service = spec.config.service
     host: Body = {
-        "Init": True,
+        "Init": service.init,
         "Memory": service.memory,
         "MemorySwap": service.memory,  # equal to Memory: no swap
         "NanoCpus": round(service.cpu * 1e9),
-        "PidsLimit": PIDS,
+        "PidsLimit": service.pids,
         "LogConfig": LOGS,
         "SecurityOpt": ["no-new-privileges"],
         "CapDrop": CAP_DROP,

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import IO
 
 from pipeline.adapters.fake.script import Script, require
-from pipeline.config.repository_hints import declared_volumes
+from pipeline.config.image_hints import declared
 from pipeline.domain.engine_types import Image, Login
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed
@@ -37,16 +37,16 @@ class FakeBuilder(Script):
     ) -> Image:
         with self.call("build", request, watch=watch):
             digest = "sha256:" + hashlib.sha256(request.key.encode()).hexdigest()
-            volumes = declared_volumes(request.dockerfile)
+            made = declared(request.dockerfile)
             if digest in self.built and not request.rebuild:
-                return Image(digest, reused=True, volumes=volumes)
+                return Image(digest, reused=True, declared=made)
             with context() as stream:
                 require(bool(stream.read(1)), "build with an empty context")
             data = {"seconds": 0.1, "cached": False, "error": ""}
             emit(Event("vertex", 0.0, "[1/1] FROM fake", data=data))
             emit(Event("line", 0.0, "building"))
             self.built.add(digest)
-            return Image(digest, reused=False, steps=1, volumes=volumes)
+            return Image(digest, reused=False, steps=1, declared=made)
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
         with self.call("tag", digest, repository, tag):

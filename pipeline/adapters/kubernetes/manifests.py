@@ -195,7 +195,7 @@ class Manifests:
             "containers": [container],
             "terminationGracePeriodSeconds": PRE_STOP + max(1, round(spec.config.service.stop)),
             # Like Docker's `init`: the application is not PID 1, so that a signal it does not handle ends it.
-            "shareProcessNamespace": True,
+            "shareProcessNamespace": spec.config.service.init,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,  # otherwise every Service of the namespace is in its environment
             "securityContext": {

@@ -53,13 +53,13 @@ PLAIN = Rendered(service=Service())
 @pytest.mark.parametrize(
     ("pipeline", "environment", "fingerprint", "stored"),
     [
-        ("plain", "dev", "b4f69f46f7314f41", "df77eb8fdbb7ec43"),
-        ("plain", "live", "b4f69f46f7314f41", "df77eb8fdbb7ec43"),
-        ("full", "dev", "a475a99d99842bc0", "e8ff588a2d57a7df"),
-        ("full", "qa", "47f38cacec4cbabd", "f8a21b7cae9d1da0"),
-        ("full", "far", "6efea44a083b3c6c", "4c5c59269246b14c"),
-        ("full", "kube", "1324b7aaef3d4508", "9ebfb18d6b2cd246"),
-        ("full", "live", "db0cc91d83d86a3c", "33e6ed2e56a9f8a6"),
+        ("plain", "dev", "b4f69f46f7314f41", "6a071bd2fab12a4b"),
+        ("plain", "live", "b4f69f46f7314f41", "6a071bd2fab12a4b"),
+        ("full", "dev", "a475a99d99842bc0", "183e258a4e103d7b"),
+        ("full", "qa", "47f38cacec4cbabd", "b473445f3017708d"),
+        ("full", "far", "6efea44a083b3c6c", "0b0713933fa32a86"),
+        ("full", "kube", "1324b7aaef3d4508", "1dda1abed08887b0"),
+        ("full", "live", "db0cc91d83d86a3c", "44688419495d0eb1"),
     ],
 )
 def test_fingerprints_of_earlier_versions_are_unchanged(
@@ -75,7 +75,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
     Service: {
         "port": 1, "health": "/x", "ready": 1.0, "replicas": 2, "cpu": 0.5, "memory": 2**24, "env": {"A": "b"},
         "secrets": ("A",), "command": ("a",), "release": ("a",), "drain": 1.0, "stop": 1.0, "keep_warm": 1.0,
-        "timeout": 5.0, "security": "strict",
+        "timeout": 5.0, "security": "strict", "pids": 99, "init": False,
     },
     Where: {"docker": "ssh://h", "kubernetes": "c", "namespace": "n", "ingress": "i"},
     HttpCheck: {

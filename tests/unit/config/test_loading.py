@@ -448,3 +448,15 @@ def test_terminal_escapes_in_a_key_or_value_are_shown_inert() -> None:
     found = problems('"\\e[31mred": 1\nbudget: {deploy: "\\e[2J"}')
     assert len(found) == 2
     assert all("\x1b" not in show(problem) for problem in found)
+
+
+def test_a_limit_of_processes_is_refused_where_the_engine_has_none() -> None:
+    text = "pipelines: {a: {registry: r.io/a, service: {%s}, environments: {dev: {%s}, live: {engine: kubernetes}}}}"
+    assert problems(text % ("", "pids: 99")) == ()
+    (one,) = problems(text % ("pids: 99", ""))
+    assert one.path == "pipelines.a.service.pids"
+    assert one.message.startswith(
+        "is not possible for live, on a cluster: Kubernetes limits processes by node"
+    )
+    (one,) = problems(text.replace("engine: kubernetes", "engine: kubernetes, pids: 99") % ("", ""))
+    assert one.path == "pipelines.a.environments.live.pids"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.loading import load, problems
 from pipeline.config.models import Pipeline
-from pipeline.config.repository_hints import declared_volumes, exposed_port, health_path, warnings
+from pipeline.config.repository_hints import exposed_port, health_path, warnings
 from pipeline.config.scaffold import pipeline_name, starter
 from pipeline.errors import ConfigError
 
@@ -195,16 +195,3 @@ def test_volumes_of_the_dockerfile_are_a_warning(tmp_path: Path) -> None:
     assert [line.partition(";")[0] for line in lines] == [
         f"pipelines.shop.build: Dockerfile declares VOLUME {folder}" for folder in ("/data", "/more")
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("FROM a\nVOLUME /a /b\n", ("/a", "/b")),
-        ('FROM a AS one\nVOLUME /a\nFROM One AS two\nFROM two\nvolume ["/b"]\n', ("/a", "/b")),
-        ("FROM a AS one\nVOLUME /a\nFROM b\n", ()),
-        ("RUN x\n", ()),
-    ],
-)
-def test_volumes_are_those_of_the_last_stage(text: str, found: tuple[str, ...]) -> None:
-    assert declared_volumes(text) == found

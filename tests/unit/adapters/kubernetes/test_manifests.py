@@ -109,6 +109,12 @@ def test_the_security_defaults_are_those_on_docker(build: Any) -> None:
     assert one["shareProcessNamespace"] is True
 
 
+def test_without_init_the_command_is_process_1() -> None:
+    usual, first = (MAKE.deployment(spec(**more)) for more in ({}, {"init": False}))
+    shared = [one["spec"]["template"]["spec"]["shareProcessNamespace"] for one in (usual, first)]
+    assert shared == [True, False]
+
+
 @pytest.mark.parametrize("build", [pod, lambda one: command(one)["spec"]])
 def test_strict_complies_with_the_restricted_profile(build: Any) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards"""
