@@ -9,6 +9,7 @@ from contextlib import closing
 
 from pipeline.domain.events import Event
 from pipeline.lib.streams import pump
+from pipeline.lib.text import states
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Clock, Watch
 
@@ -41,13 +42,20 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
         rest += decoder.decode(piece)
         *whole, rest = rest.split("\n")
         for line in whole:
-            *cut, end = _parts(line.rstrip("\r"))
-            yield from ((part, True) for part in cut)
-            yield end, False
+            yield from _whole(line)
+        if len(rest) > LINE:  # a progress bar may write much and never end its line
+            rest = "\r".join(states(rest)) + ("\r" if rest.endswith("\r") else "")
         *cut, rest = _parts(rest)
         yield from ((part, True) for part in cut)
     if rest := rest + decoder.decode(b"", final=True):
-        yield rest, False
+        yield from _whole(rest)
+
+
+def _whole(line: str) -> Iterator[tuple[str, bool]]:
+    for state in states(line):
+        *cut, end = _parts(state)
+        yield from ((part, True) for part in cut)
+        yield end, False
 
 
 def _parts(line: str) -> list[str]:

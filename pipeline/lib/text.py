@@ -34,6 +34,8 @@ _LOGIN = re.compile(
     r"(?:(?P<password>:(?:[^/\s]*|(?!\d{1,5}/)[^\s@]*))?@)",
     re.IGNORECASE,
 )
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) ")
+_SIGNS = re.compile(r"[\W\d_]+")
 _PATH = re.compile(r"(https?://)(?:[^/?#\s'\"]*@)?([^/?#\s'\"]*)[/?#][^\s'\"]*", re.IGNORECASE)
 
 
@@ -51,6 +53,30 @@ def one_line(text: str) -> str:
 def printable_lines(text: str) -> list[str]:
     """``printable`` text as lines without their ends, at least one. Tabs become four spaces."""
     return printable(text).replace("\t", "    ").split("\n")
+
+
+def states(line: str) -> list[str]:
+    """What a line said, where a carriage return went back to its beginning: of states that differ in figures and signs
+    alone, as a progress bar's, only the last. At least one."""
+    found: list[str] = []
+    for state in line.split("\r"):
+        if not state.strip() and (found or not state):
+            continue  # the line's end, or it was blanked out
+        if found and _letters(found[-1]) == _letters(state):
+            found.pop()
+        found.append(state)
+    return found or [""]
+
+
+def last_state(line: str) -> str:
+    """What a terminal would show of the line in the end; a time in front of it stays."""
+    first, *rest = states(line)
+    stamp = _STAMP.match(first)
+    return f"{stamp[0] if stamp else ''}{rest[-1]}" if rest else first
+
+
+def _letters(text: str) -> str:
+    return _SIGNS.sub("", text)[:12]
 
 
 def summary(text: str, limit: int = 500) -> str:

@@ -30,7 +30,7 @@ class RunLog:
         if event.kind in ("line", "vertex") and self._left <= 0:
             return
         stamp = time.strftime("%H:%M:%S", time.gmtime(event.at)) + f".{int(event.at % 1 * 1000):03}"
-        for line in lines(event) or _log_only(event):
+        for line in lines(event, whole=True) or _log_only(event):
             text = f"{stamp} {line}\n"
             self._left -= len(text.encode("utf-8", "replace"))  # the limit is in bytes
             self._file.write(text)

@@ -13,10 +13,15 @@ _WIDTH = 7
 _LINE = 1000  # characters of one line of output
 
 
-def lines(event: Event) -> tuple[str, ...]:
-    """The event as plain lines without a newline; none for an event that people need not see."""
-    render = _RENDERERS.get(event.kind, _plain)
+def lines(event: Event, *, whole: bool = False) -> tuple[str, ...]:
+    """The event as plain lines without a newline; none for an event that people need not see. ``whole``: of output as
+    well, however long it is."""
+    render = _output if whole and event.kind == "line" else _RENDERERS.get(event.kind, _plain)
     return tuple(one_line(line) for line in render(event))
+
+
+def _output(event: Event) -> tuple[str, ...]:
+    return (f"{_label(event)}│ {event.text}",)
 
 
 def _label(event: Event) -> str:

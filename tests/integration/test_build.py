@@ -58,13 +58,16 @@ def test_the_same_digest_has_the_tags_of_commit_and_release(service: Service) ->
 
 def test_each_step_and_its_output_reach_the_pusher_and_the_log(service: Service) -> None:
     # Its own words, or BuildKit has the step in its cache already.
-    step = f'RUN echo "a word from {service.instance}" $((6 * 7))'
+    bar = "printf '10%%\\r50%%\\r100%%\\n' && seq -s, 900"
+    step = f'RUN echo "a word from {service.instance}" $((6 * 7)) && {bar}'
     dockerfile = web()["Dockerfile"] or ""
     said = service.push(web("seen", Dockerfile=dockerfile.replace("COPY", f"{step}\nCOPY")), "With output")
     for text in (said, service.log("hello#2")):
         assert f"│ a word from {service.instance} 42" in text
         assert re.search(r"\[2/3\] RUN echo .*  [0-9.]+s", text)
         assert re.search(r"\[3/3\] COPY www /www  ([0-9.]+s|cached)", text)
+        assert re.search(r"│ 100%\s*$", text, re.M)
+    assert ",".join(map(str, range(1, 901))) in service.log("hello#2")
 
 
 def test_an_image_of_the_same_tree_is_reused_with_a_note(service: Service) -> None:

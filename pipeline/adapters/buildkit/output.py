@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.adapters.buildkit.trace import Log, Vertex
 from pipeline.domain.events import Event
+from pipeline.lib.text import states
 from pipeline.lib.units import show_size
 
 OUTPUT_LIMIT = 16 << 20  # bytes of one build's output that are emitted
@@ -66,15 +67,18 @@ class Output:
         *lines, step.rest = (step.rest + log.text).split(b"\n")
         for line in lines:
             yield from self._line(step, line, at)
+        if len(step.rest) > _LINE_LIMIT:  # a progress bar may write much and never end its line
+            step.rest = b"\r".join(_states(step.rest)) + (b"\r" if step.rest.endswith(b"\r") else b"")
         while len(step.rest) > _LINE_LIMIT:
             piece, step.rest = _cut(step.rest)
             yield from self._piece(step, piece, at, cut=True)
 
     def _line(self, step: _Step, line: bytes, at: float) -> Iterator[Event]:
-        while len(line) > _LINE_LIMIT:
-            piece, line = _cut(line)
-            yield from self._piece(step, piece, at, cut=True)
-        yield from self._piece(step, line, at)
+        for state in _states(line):
+            while len(state) > _LINE_LIMIT:
+                piece, state = _cut(state)
+                yield from self._piece(step, piece, at, cut=True)
+            yield from self._piece(step, state, at)
 
     def _piece(self, step: _Step, piece: bytes, at: float, cut: bool = False) -> Iterator[Event]:
         """A line, or with ``cut`` a part of one that continues in the step's next event."""
@@ -91,6 +95,10 @@ class Output:
                 at,
                 text=f"The build's output is cut here: it is larger than {shown}. The build continues.",
             )
+
+
+def _states(line: bytes) -> list[bytes]:
+    return [one.encode("utf-8", "surrogateescape") for one in states(line.decode("utf-8", "surrogateescape"))]
 
 
 def _cut(line: bytes) -> tuple[bytes, bytes]:

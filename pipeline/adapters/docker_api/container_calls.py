@@ -18,6 +18,7 @@ from pipeline.adapters.docker_api.errors import DockerRefused, translate
 from pipeline.adapters.docker_api.labels import STOP, Body
 from pipeline.lib.sockets import within
 from pipeline.lib.streams import last_pieces
+from pipeline.lib.text import last_state
 from pipeline.lib.units import is_number
 from pipeline.ports.slots import OUTPUT_LIMIT
 
@@ -116,7 +117,7 @@ class ContainerCalls(Connection):
             del found[0]  # there is more before it, so this may be only the end of a line
         texts = (b"".join(entries) for entries in found)
         whole = (text if times else text.partition(b" ")[2] for text in texts)
-        return tuple(text.decode(errors="replace").rstrip("\r") for text in whole)
+        return tuple(last_state(text.decode(errors="replace")) for text in whole)
 
     def _last_entries(self, name: str, count: int) -> tuple[bytes, bool]:
         """The Engine keeps a line in one entry or more, each at most ENTRY bytes."""

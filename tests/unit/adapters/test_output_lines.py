@@ -59,3 +59,12 @@ def test_the_stream_is_closed_at_the_deadline() -> None:
         follow(silent(), closed.set, "hello-1", FakeClock(), events.append, Deadline(SystemClock(), 0.3))
     assert closed.is_set()
     assert [event.text for event in events] == ["begun"]
+
+
+def test_a_progress_bar_is_its_last_state_and_keeps_nothing_waiting() -> None:
+    bar = b"".join(b"\rFetching %6d of 99999" % number for number in range(9_999))
+    text, events = followed(
+        b"start\n", *(bar[at : at + 999] for at in range(0, len(bar), 999)), b"\r\nend\r\n"
+    )
+    assert [event.text for event in events] == ["start", "Fetching   9998 of 99999", "end"]
+    assert text == "start\nFetching   9998 of 99999\nend\n"

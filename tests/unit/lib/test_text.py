@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from pipeline.lib.text import (
     brief,
     escaped,
+    last_state,
     one_line,
     printable,
     printable_lines,
+    states,
     summary,
     without_password,
     without_path,
@@ -149,3 +151,26 @@ def test_a_long_text_costs_little(text: str) -> None:
 def test_brief_is_escaped_without_a_password_and_cut() -> None:
     assert brief("a\nb https://u:hunter2@h") == "a\\nb https://u:•••@h"
     assert brief("x" * 300) == "x" * 200 + "…"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("", [""]),
+        ("\r", [""]),
+        ("whole\r", ["whole"]),
+        ("  1%\r 50%\r100%", ["100%"]),
+        ("Downloading [=>  ] 10%\rDownloading [===>] 99%\rDone\r", ["Downloading [===>] 99%", "Done"]),
+        ("Reading\r       \rFailed: no such host", ["Reading", "Failed: no such host"]),
+        ("   indented", ["   indented"]),
+    ],
+)
+def test_of_a_progress_bar_the_last_state_is_left(line: str, found: list[str]) -> None:
+    assert states(line) == found
+    assert states("\r".join(found)) == found
+
+
+def test_the_last_state_keeps_the_time_in_front_of_the_line() -> None:
+    assert last_state("2026-11-28T00:00:00.123456789Z a\rb\rc 1\rc 2") == "2026-11-28T00:00:00.123456789Z c 2"
+    assert last_state("2026-11-28T00:00:00Z 10%\r20%") == "2026-11-28T00:00:00Z 20%"
+    assert last_state("a\rb") == "b"

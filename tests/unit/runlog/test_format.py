@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.events import Event
+from pipeline.runlog.file import RunLog
 from pipeline.runlog.format import lines
 
 
@@ -81,3 +82,12 @@ def test_a_message_of_several_lines_keeps_its_lines():
         "│     FROM x",
         "└─",
     )
+
+
+def test_a_long_line_is_cut_on_a_screen_and_whole_in_the_log(tmp_path):
+    event = Event("line", 0.0, '{"error": "' + "x" * 3000 + '"}', "build")
+    assert lines(event) == (f"build   │ {event.text[:1000]} … ({len(event.text)} characters)",)
+    log = RunLog(tmp_path / "1.log", 1 << 20)
+    log.write(event)
+    log.close()
+    assert event.text in (tmp_path / "1.log").read_text()

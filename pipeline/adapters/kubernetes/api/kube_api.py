@@ -17,6 +17,7 @@ from pipeline.adapters.kubernetes.names import CONTAINER, MANAGER, selector
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib.sockets import within
 from pipeline.lib.streams import last_pieces
+from pipeline.lib.text import last_state
 from pipeline.ports.slots import OUTPUT_LIMIT
 
 APPLY = "application/apply-patch+yaml"  # JSON is valid YAML
@@ -133,13 +134,13 @@ class KubeApi(Connection):
 
     # ── pods ─────────────────────────────────────────────────────────────────
 
-    def output(self, pod: str, lines: int, *, times: bool = False, previous: bool = False) -> tuple[str, ...]:
+    def output(self, pod: str, count: int, *, times: bool = False, previous: bool = False) -> tuple[str, ...]:
         """The last output lines of a pod's container, of OUTPUT_LIMIT bytes together, each after its time if ``times``;
         empty if the container has not started or is gone. ``previous``: those of the container before its last
         restart."""
         query = {
             "container": CONTAINER,
-            "tailLines": str(lines),
+            "tailLines": str(count),
             "timestamps": str(times).lower(),
             "previous": str(previous).lower(),
         }
@@ -152,7 +153,8 @@ class KubeApi(Connection):
             raise
         with translate(doing, self.host), within(REQUEST_TIMEOUT), closing(answer):
             raw, cut = last_pieces(answer.stream(1 << 16), OUTPUT_LIMIT)
-        return tuple(raw.decode("utf-8", "replace").splitlines()[1 if cut else 0 :])
+        lines = raw.decode("utf-8", "replace").removesuffix("\n").split("\n") if raw else []
+        return tuple(map(last_state, lines[1 if cut else 0 :]))
 
     def follow(self, pod: str) -> BaseHTTPResponse:
         """A container's output as it is written; the stream ends with the container."""

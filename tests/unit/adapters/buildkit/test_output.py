@@ -86,3 +86,11 @@ def test_fault_22_a_failed_build_has_its_kind_of_error(text, free, kind, said):
     error = failed(text, Output(), free)
     assert type(error) is kind
     assert said in str(error)
+
+
+def test_a_progress_bar_is_its_last_state():
+    bar = b"".join(b"\r%5d/9999 \xe2\x96\x88" % number for number in range(3_000))
+    events = feed(
+        Output(), RUN, *(Log("d1", 1.0, bar[at : at + 998]) for at in range(0, len(bar), 998)), DONE
+    )
+    assert [event.text for event in events] == [" 2999/9999 \u2588", "[2/3] RUN make"]
