@@ -18,6 +18,7 @@ from pipeline.cli.context import (
     split_reference,
 )
 from pipeline.cli.follow import End, known, messages, watch
+from pipeline.cli.status import waits
 from pipeline.cli.terminal import cleaned
 from pipeline.errors import RequestError
 from pipeline.lib.text import one_line
@@ -112,7 +113,7 @@ def _newer(pipeline: str, text: str) -> int:
 @command("end a run; what is live stays live", RUN, JSON)
 def cancel(context: Context) -> int:
     _, path = context.run_path(context.args.run)
-    answer = context.ask("POST", f"{_numbered(context, path)}/cancel")
+    answer = context.ask("POST", f"{path}/cancel")  # the service refuses `latest` if several have not ended
     if context.json:
         context.print_json(answer)
     else:
@@ -178,13 +179,18 @@ def _waiting(context: Context) -> dict[str, Any]:
     if number is not None:
         return known(context, f"/api/runs/{name}/{number}")
     status = context.ask("GET", f"/api/status?pipeline={name}")
-    waiting = [entry.get("waiting") for entry in status["pipelines"] if entry.get("name") == name]
-    if not waiting or not waiting[0]:
+    entries = [entry for entry in status["pipelines"] if entry.get("name") == name]
+    waiting: list[dict[str, Any]] = [run for entry in entries for run in waits(entry)]
+    if not waiting:
         raise RequestError(
             f"no run of {name} is waiting at a gate.", advice=f"`pushlive runs {name}` lists its runs."
         )
-    found: dict[str, Any] = waiting[0]
-    return found
+    if len(waiting) > 1:
+        commands = (
+            f"`pushlive promote '{one_line(run['id'])}'` (to {one_line(run['gate'])})" for run in waiting
+        )
+        raise RequestError(f"{len(waiting)} runs of {name} wait.", advice=f"Name one: {', '.join(commands)}.")
+    return waiting[0]
 
 
 @command(

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, argument, command
+from pipeline.cli.command import ENV, JSON, PIPELINE, REASON, Given, argument, command
 from pipeline.cli.context import Context, UsageError, pipeline_name, release_number
 
+HELD_BY = argument(
+    "--held-by", action=Given, default="", metavar="NAME", help="only if that one holds it now"
+)
 
-@command("keep automatic runs out of an environment", PIPELINE, ENV, REASON, JSON)
+
+@command("keep automatic runs out of an environment", PIPELINE, ENV, REASON, HELD_BY, JSON)
 def hold(context: Context) -> int:
     name = context.pipeline(pipeline_name(context.args.pipeline))
-    texts = (("environment", context.args.env), ("reason", context.args.reason))
-    return _post(context, f"/api/pipelines/{name}/hold", {key: text for key, text in texts if text})
+    return _post(context, f"/api/pipelines/{name}/hold", _body(context, reason=context.args.reason))
 
 
-@command("lift a hold", PIPELINE, ENV, JSON)
+@command("lift a hold", PIPELINE, ENV, HELD_BY, JSON)
 def resume(context: Context) -> int:
     name = context.pipeline(pipeline_name(context.args.pipeline))
-    body = {"environment": context.args.env} if context.args.env else {}
-    return _post(context, f"/api/pipelines/{name}/resume", body)
+    return _post(context, f"/api/pipelines/{name}/resume", _body(context))
+
+
+def _body(context: Context, **more: str) -> dict[str, Any]:
+    texts = {"environment": context.args.env, "held_by": context.args.held_by, **more}
+    return {key: text for key, text in texts.items() if text}
 
 
 @command(

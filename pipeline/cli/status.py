@@ -124,11 +124,11 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             )
     if undeployed := entry.get("undeployed"):
         lines.append(paint(f"  · {undeployed['text']}  → `{undeployed['command']}`", "dim"))
-    lines += [line for one in _waits(entry) for line in _waiting(name, one, paint)]
+    lines += [line for one in waits(entry) for line in _waiting(name, one, paint)]
     return lines
 
 
-def _waits(entry: dict[str, Any]) -> list[dict[str, Any]]:
+def waits(entry: dict[str, Any]) -> list[dict[str, Any]]:
     """Every run that waits; earlier services name one."""
     found: list[dict[str, Any]] = entry.get("waits") or [entry["waiting"]] * bool(entry.get("waiting"))
     return found

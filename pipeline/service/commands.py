@@ -185,8 +185,11 @@ class Commands(Refusals):
 
         return self._acted(pipeline, act)
 
-    def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
-        """No automatic promotion into that environment until a person resumes it."""
+    def hold(
+        self, pipeline: str, by: Who, *, environment: str = "", reason: str = "", held_by: str = ""
+    ) -> tuple[str, ...]:
+        """No automatic promotion into that environment until a person resumes it. Raises RequestError if another
+        person holds it, unless that is ``held_by``."""
         self.insist_on_store()
         digest, name = self._environment_name(pipeline, environment)
         limit = len(self._settings.port_range)
@@ -195,14 +198,15 @@ class Commands(Refusals):
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> None:
-            transactions.hold(tx, name, reason, by=who, digest=digest, now=now)
+            transactions.hold(tx, name, reason, by=who, digest=digest, now=now, held_by=held_by)
             tx.record(self._entry(by, "hold", pipeline=pipeline, environment=name, why=reason))
 
         self._acted(pipeline, act, notify=False)
         return (f"{pipeline}/{name} is held; `pushlive resume {pipeline} --env {name}` lifts the hold.",)
 
-    def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
-        """Lifts the hold; the newest run that waits there continues, unless the gate is manual."""
+    def resume(self, pipeline: str, by: Who, *, environment: str = "", held_by: str = "") -> tuple[str, ...]:
+        """Lifts the hold; the newest run that waits there continues, unless the gate is manual. Raises RequestError if
+        another person has just set the hold, unless that is ``held_by``."""
         name = self._recorded_name(pipeline, environment)
         now, who = self._clock.now(), audit_chain.actor(by).name
 
@@ -217,7 +221,7 @@ class Commands(Refusals):
             if hold:
                 why = f"the hold was: {hold.reason}"
                 tx.record(self._entry(by, "resume", pipeline=pipeline, environment=name, detail=why))
-            return transactions.resume(tx, name, by=who, manual=manual, now=now)
+            return transactions.resume(tx, name, by=who, manual=manual, now=now, held_by=held_by)
 
         return self._acted(pipeline, act)
 
@@ -233,8 +237,9 @@ class Commands(Refusals):
 
         return self._acted(pipeline, act, notify=False)
 
-    def cancel(self, pipeline: str, number: int, by: Who) -> Run:
-        """A waiting or queued run ends at once, a running one at its next safe point."""
+    def cancel(self, pipeline: str, number: int | None, by: Who) -> Run:
+        """A waiting or queued run ends at once, a running one at its next safe point. ``number`` None: the only one
+        that has not ended; raises RequestError if there are several."""
         now, who = self._clock.now(), audit_chain.actor(by).name
 
         def act(tx: Transaction) -> Run:

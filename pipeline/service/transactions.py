@@ -14,7 +14,7 @@ from pipeline.deploy import admission
 from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
-from pipeline.domain.going_back import overtaken, returning, reverts
+from pipeline.domain.going_back import holds, overtaken, returning, reverts
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
@@ -77,8 +77,13 @@ def _refuse_doubt(
     found = reverts.moved_on(scene, shown, None if of is None else tx.run(of))
     if found is None and to is None:
         found = reverts.under_way(scene) or (None if bound else reverts.unlike(scene))
-    if found:
-        raise RequestError(f"{found.why}. Nothing was done.", advice=found.advice)
+    _refuse(found)
+
+
+def _refuse(doubt: reverts.Doubt | None) -> None:
+    """Raises RequestError."""
+    if doubt:
+        raise RequestError(f"{doubt.why}. Nothing was done.", advice=doubt.advice)
 
 
 def _served(tx: Transaction, environment: Environment) -> tuple[Release | None, Run | None]:
@@ -112,8 +117,11 @@ def refuse_overtaken(tx: Transaction, run: Run, over: int | None) -> None:
         raise RequestError(f"{found.why}.", advice=f"If that is what you want: `{found.command}`.")
 
 
-def hold(tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float) -> None:
-    """No automatic promotion goes there until it is resumed."""
+def hold(
+    tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float, held_by: str = ""
+) -> None:
+    """No automatic promotion goes there until it is resumed. ``held_by``: whose hold it takes the place of."""
+    _refuse(holds.replacing(tx.environment(name), by, held_by, now))
     environment = gates.hold(tx.environment(name), reason or "held by hand", by, now)
     tx.put_environment(held(tx, environment, digest))
 
@@ -190,10 +198,15 @@ def promote(
 
 
 def _waiting(tx: Transaction, number: int | None, environment: str) -> Run:
-    """The newest run that waits for a person, with that number and before that environment if they are given. Raises
-    RequestError, which names those that wait elsewhere."""
+    """The run that waits for a person, with that number and before that environment if they are given. Raises
+    RequestError, which names those that wait elsewhere, and all of them if several are meant."""
     waiting = [run for run in tx.open() if run.state == State.WAITING]
     meant = [run for run in waiting if number in (None, run.number) and environment in ("", run.gate)]
+    if len(meant) > 1 and number is None:
+        commands = ", ".join(f"`pushlive promote '{run.id}'` (to {run.gate})" for run in meant[::-1])
+        raise RequestError(
+            f"{len(meant)} runs of {tx.pipeline} wait. Nothing was done.", advice=f"Name one: {commands}."
+        )
     if meant:
         return meant[-1]
     which = f"{tx.pipeline}#{number} does not wait" if number else f"no run of {tx.pipeline} waits"
@@ -233,12 +246,14 @@ def _go_on(tx: Transaction, run: Run, by: str, now: float, more: str = "") -> Ru
 
 
 def resume(
-    tx: Transaction, name: str, *, by: str, manual: Callable[[Run], bool], now: float
+    tx: Transaction, name: str, *, by: str, manual: Callable[[Run], bool], now: float, held_by: str = ""
 ) -> tuple[str, ...]:
-    """Lifts the hold; the newest run that waits there continues, unless its gate is ``manual`` as well."""
+    """Lifts the hold, only that of ``held_by`` if it is given; the newest run that waits there continues, unless its
+    gate is ``manual`` as well."""
     environment = tx.environment(name)
     if environment.hold is None:
         return (f"{environment.id} is not held.",)
+    _refuse(holds.lifting(environment, by, held_by, now))
     tx.put_environment(replace(environment, hold=None))
     messages = [f"{environment.id} is no longer held."]
     *older, newest = gates.waiting_at(tx.open(), name) or (None,)
@@ -277,8 +292,21 @@ def _not_reverted(tx: Transaction, run: Run) -> None:
             tx.put_environment(replace(environment, interrupt=0))
 
 
-def cancel(tx: Transaction, number: int, *, by: str, now: float) -> Run:
+def _latest(tx: Transaction) -> int:
+    """The number of the run that a person means who names none. Raises RequestError if several have not ended."""
+    found = [run.number for run in tx.open()] or [run.number for run in tx.recent(1)]
+    if len(found) > 1:
+        commands = ", ".join(f"`pushlive cancel '{tx.pipeline}#{number}'`" for number in found[:-6:-1])
+        raise RequestError(
+            f"{len(found)} runs of {tx.pipeline} have not ended. Nothing was done.",
+            advice=f"Name one: {commands}.",
+        )
+    return found[0] if found else 0
+
+
+def cancel(tx: Transaction, number: int | None, *, by: str, now: float) -> Run:
     """A waiting or queued run ends at once, a running one at its next safe point."""
+    number = _latest(tx) if number is None else number
     run, why = tx.run(number), f"by {by}"
     if run.state == State.ENDED:
         raise RequestError(

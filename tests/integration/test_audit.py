@@ -76,7 +76,7 @@ def test_every_interface_is_recorded_in_the_log(service: Service) -> None:
     ann = service.pushlive("token", "create", "ann", "--expires", "90d").out.strip()
     service.pushlive("hold", "hello", "--reason", f"my token is {ann}", PUSHLIVE_TOKEN=ann)
     service.pushlive("gc")
-    service.api("POST", "/api/pipelines/hello/resume")
+    service.api("POST", "/api/pipelines/hello/resume", {"held_by": "ann"})
     deliver(service)
     log_in(service, ann)
     log_in(service, "wrong")

@@ -119,7 +119,7 @@ def test_a_run_waits_at_its_gate_over_a_restart_of_the_service(service: Service)
 def test_a_release_that_qa_took_back_is_not_promoted_to_live(service: Service) -> None:
     for text in ("version 5", "version 6"):
         service.push(web(text), text, "gated")
-        service.pushlive("promote", "gated", code=7)  # to qa
+        service.pushlive("promote", service.run("gated")["id"], code=7)  # to qa
     run, released = service.run("gated")["id"], service.releases("gated")
     assert service.run(run)["gate"] == "live"
     service.pushlive("revert", "gated", "--env", "qa", "--reason", "wrong prices")

@@ -136,3 +136,81 @@ def test_a_run_that_verifies_in_live_is_taken_back(world):
     world.work()
     assert world.run(asked[0]).outcome == Outcome.LIVE
     assert world.serving()["live"] == 2
+
+
+# ── other acts ───────────────────────────────────────────────────────────────
+
+
+def test_a_hold_that_another_person_has_just_set_is_not_lifted_unseen(world):
+    world.push("one")
+    world.commands.hold("hello", "bo", reason="a look at the logs")
+    world.clock.sleep(1000)
+    world.push("two")
+    world.commands.hold("hello", "ann", reason="the index is being built", held_by="bo")
+    world.clock.sleep(10)
+    with pytest.raises(RequestError) as error:
+        world.commands.resume("hello", "bo")
+    assert error.value.message == (
+        "hello/live was held by ann, 10 s ago: the index is being built. Nothing was done."
+    )
+    assert error.value.advice == "To lift that hold: `pushlive resume hello --env live --held-by ann`."
+    assert world.environment("live").hold.by == "ann"
+    with pytest.raises(RequestError, match="was held by ann"):
+        world.commands.resume("hello", "ann", held_by="bo")
+    world.commands.resume("hello", "bo", held_by="ann")
+    assert world.environment("live").hold is None
+
+
+def test_a_hold_is_lifted_by_its_own_person_or_after_a_while(world):
+    world.push("one")
+    world.commands.hold("hello", "ann")
+    assert "hello/live is no longer held." in world.commands.resume("hello", "ann")
+    world.commands.hold("hello", "ann")
+    world.clock.sleep(121)
+    assert "hello/live is no longer held." in world.commands.resume("hello", "bo")
+
+
+def test_a_hold_of_another_person_is_not_replaced_unseen(world):
+    world.push("one")
+    world.commands.hold("hello", "ann", reason="the index is being built")
+    world.clock.sleep(3 * 3600)
+    with pytest.raises(RequestError) as error:
+        world.commands.hold("hello", "bo", reason="a look")
+    assert error.value.message.startswith("hello/live was held by ann, 3 h ago: the index is being built.")
+    assert error.value.advice == (
+        "It stays held. To hold it in their place: "
+        "`pushlive hold hello --env live --held-by ann --reason TEXT`."
+    )
+    world.commands.hold("hello", "ann", reason="the index is still being built")
+    world.commands.hold("hello", "bo", reason="a look", held_by="ann")
+    assert world.environment("live").hold.by == "bo"
+
+
+def test_a_cancellation_without_a_number_is_refused_if_several_runs_are_meant(make_world):
+    world = make_world("pipelines: {hello: {environments: {dev: , live: {promote: manual}}}}")
+    world.push("one")
+    world.accept(world.commit("two"))
+    with pytest.raises(RequestError) as error:
+        world.commands.cancel("hello", None, "ann")
+    assert error.value.message == "2 runs of hello have not ended. Nothing was done."
+    assert error.value.advice == "Name one: `pushlive cancel 'hello#2'`, `pushlive cancel 'hello#1'`."
+    world.commands.cancel("hello", 2, "ann")
+    assert world.commands.cancel("hello", None, "ann").number == 1
+    with pytest.raises(RequestError, match="hello#2 has already ended: cancelled"):
+        world.commands.cancel("hello", None, "ann")
+
+
+def test_a_promotion_without_a_run_is_refused_if_several_wait(make_world):
+    config = "pipelines: {hello: {environments: {qa: {promote: manual}, live: {promote: manual}}}}"
+    world = make_world(config)
+    world.push("one")
+    world.commands.promote("hello", "ann")
+    world.work()
+    world.push("two")
+    with pytest.raises(RequestError) as error:
+        world.commands.promote("hello", "ann")
+    assert error.value.message == "2 runs of hello wait. Nothing was done."
+    assert error.value.advice == (
+        "Name one: `pushlive promote 'hello#2'` (to qa), `pushlive promote 'hello#1'` (to live)."
+    )
+    world.commands.promote("hello", "ann", run=1)

@@ -130,11 +130,12 @@ class FakeService:
         self._act("promote", pipeline, by, run, environment, release, *([reason] if force else []))
         return self.made[f"{pipeline}#{run}"] if run else next(iter(self.made.values()))
 
-    def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "") -> tuple[str, ...]:
+    def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "",
+             held_by: str = "") -> tuple[str, ...]:  # fmt: skip
         self._act("hold", pipeline, by, environment, reason)
         return ("held",)
 
-    def resume(self, pipeline: str, by: Who, *, environment: str = "") -> tuple[str, ...]:
+    def resume(self, pipeline: str, by: Who, *, environment: str = "", held_by: str = "") -> tuple[str, ...]:
         self._act("resume", pipeline, by, environment)
         return ("resumed",)
 
@@ -142,7 +143,8 @@ class FakeService:
         self._act("unquarantine", pipeline, by, release, environment)
         return ("released",)
 
-    def cancel(self, pipeline: str, number: int, by: Who) -> Run:
+    def cancel(self, pipeline: str, number: int | None, by: Who) -> Run:
+        number = number or max(run.number for run in self.made.values())
         self._act("cancel", pipeline, number, by)
         run = self.run(pipeline, number)
         if run.state is State.ENDED:

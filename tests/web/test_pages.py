@@ -193,6 +193,19 @@ def test_a_button_is_bound_to_what_was_shown(inside, service):
     assert service.acts == []
 
 
+@pytest.mark.parametrize("act", ["resume", "hold"])
+def test_a_button_is_bound_to_the_hold_that_was_shown(inside, service, act):
+    hold = {"reason": "slow", "by": "ada", "since": 1.0}
+    service.environments[2] = environment("live", hold=hold)
+    path = f"/environments/hello/live/{act}"
+    page = inside.get(path).text
+    assert "he hold by ada (“slow”)" in page
+    for changed in ({"by": "bo"}, {"since": 2.0}):
+        service.environments[2] = environment("live", hold=hold | changed)
+        assert inside.post(path, data=hidden(page)).status_code == 409
+    assert service.acts == []
+
+
 def test_what_was_taken_back_is_promoted_only_by_force_and_with_a_reason(inside, service):
     run = waiting(service)
     service.shown[run.id] = {

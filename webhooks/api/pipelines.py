@@ -43,13 +43,13 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/hold")
     def hold(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = acting_reason(fields({"environment": str, "reason": str}))
+        wanted = acting_reason(fields({"environment": str, "reason": str, "held_by": str}))
         return messages(service.hold(pipeline, by, **wanted))
 
     @api.post("/api/pipelines/<pipeline>/resume")
     def resume(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        return messages(service.resume(pipeline, by, **fields({"environment": str})))
+        return messages(service.resume(pipeline, by, **fields({"environment": str, "held_by": str})))
 
     @api.post("/api/pipelines/<pipeline>/unquarantine")
     def unquarantine(pipeline: str) -> ResponseReturnValue:

@@ -46,7 +46,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/runs/<pipeline>/<number>/cancel")
     def cancel(pipeline: str, number: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        run = web.service.cancel(pipeline, run_number(web, pipeline, number), by)
+        named = None if number == "latest" else run_number(web, pipeline, number)
+        run = web.service.cancel(pipeline, named, by)
         when = run.cancelled_when(time.time())
         return {"run": run.id, "messages": [when] if when else []}, 202
 

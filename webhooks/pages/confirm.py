@@ -45,19 +45,18 @@ def on_environment(pipeline: str, env: dict[str, Any], act: str) -> Confirm:
             (
                 *((f"{name} keeps serving r{env['release']}.",) if env["release"] else ()),
                 f"No run is promoted into {name} until someone resumes it.",
+                *((f"This takes the place of {_hold(env['hold'])}.",) if env["hold"] else ()),
             ),
             f"Hold {name}",
             reason=True,
+            fields=_held_by(env["hold"]),
         )
     if act == "resume" and env["hold"]:
         return Confirm(
             f"Resume {pipeline} in {name}",
             (_lifted(env["hold"]), _after_resume(env), *_returning(env["waits"])),
             f"Resume {name}",
-            fields={
-                "hold": f"{env['hold']['by']} {env['hold']['since']}",
-                "run": env["waits"]["id"] if env["waits"] else "",
-            },
+            fields=_held_by(env["hold"]) | {"run": env["waits"]["id"] if env["waits"] else ""},
         )
     raise RequestError(f"{act} is not possible in {pipeline}/{name} now", advice="Reload the status page.")
 
@@ -76,9 +75,18 @@ def _returning(run: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(f"{text}." for text in (run or {}).get("returning") or ())
 
 
-def _lifted(hold: dict[str, Any]) -> str:
+def _hold(hold: dict[str, Any]) -> str:
     reason = f" (“{hold['reason']}”)" if hold["reason"] else ""
-    return f"The hold by {hold['by']}{reason} is lifted."
+    return f"the hold by {hold['by']}{reason}"
+
+
+def _held_by(hold: dict[str, Any] | None) -> dict[str, str]:
+    """The hold that was shown."""
+    return {"held_by": hold["by"] if hold else "", "since": str(hold["since"]) if hold else ""}
+
+
+def _lifted(hold: dict[str, Any]) -> str:
+    return f"T{_hold(hold)[1:]} is lifted."
 
 
 def _revert(pipeline: str, env: dict[str, Any]) -> Confirm:
@@ -191,9 +199,9 @@ def perform_on_environment(
         to, shown = int(now.fields["to"]), int(now.fields["from"])
         return service.revert(pipeline, by, environment=name, to=to, shown=shown, reason=reason).id
     if act == "hold":
-        service.hold(pipeline, by, environment=name, reason=reason)
+        service.hold(pipeline, by, environment=name, reason=reason, held_by=now.fields["held_by"])
     else:
-        service.resume(pipeline, by, environment=name)
+        service.resume(pipeline, by, environment=name, held_by=now.fields["held_by"])
     return ""
 
 

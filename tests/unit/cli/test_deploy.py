@@ -190,13 +190,15 @@ def test_a_retry_over_a_newer_run_names_it(stub: Stub, pushlive: Callable[..., T
         assert "is not a run of hello" in told.err
 
 
-def test_retry_and_cancel_name_the_latest_run(stub: Stub, pushlive: Callable[..., Told]) -> None:
+def test_retry_names_the_latest_run_and_cancel_leaves_it_to_the_service(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
     assert pushlive("retry", "hello").code == 0
     assert pushlive("cancel", "hello").code == 0
     assert pushlive("cancel", "hello", "7").out == "Cancelling hello#42; what is live stays live.\n"
     assert [path for path, _ in _posted(stub)] == [
         "/api/runs/hello/42/retry",
-        "/api/runs/hello/42/cancel",
+        "/api/runs/hello/latest/cancel",
         "/api/runs/hello/7/cancel",
     ]
 
@@ -208,6 +210,8 @@ def test_retry_and_cancel_name_the_latest_run(stub: Stub, pushlive: Callable[...
         (["hold", "hello", "--env", "qa", "--reason", "why"], "hold", {"environment": "qa", "reason": "why"}),
         (["resume"], "resume", {}),
         (["resume", "--env", "qa"], "resume", {"environment": "qa"}),
+        (["resume", "--held-by", "ann"], "resume", {"held_by": "ann"}),
+        (["hold", "--held-by", "ann"], "hold", {"held_by": "ann"}),
         (["unquarantine", "hello", "r17"], "unquarantine", {"release": 17}),
         (["unquarantine", "17", "--env", "qa"], "unquarantine", {"release": 17, "environment": "qa"}),
     ],
