@@ -4,6 +4,7 @@
     ├── ConfigError          pipelines.yaml or a setting is wrong: the maintainer corrects it
     ├── RequestError         what was asked cannot be done (unknown run, nothing to revert to): the caller
     │   ├── NotFound
+    │   ├── RepositoryFailed  the repository lacks something, or has what cannot be taken: the developer corrects it
     │   ├── Forbidden        only a maintainer may do that
     │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
@@ -67,6 +68,10 @@ class RequestError(PushliveError):
 
 
 class NotFound(RequestError):
+    pass
+
+
+class RepositoryFailed(RequestError):
     pass
 
 

@@ -8,6 +8,7 @@ import threading
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PushliveError
+from pipeline.lib.text import printable_lines
 from pipeline.maintenance.requeue import Requeue
 from pipeline.runtime import bootstrap
 
@@ -26,17 +27,23 @@ def loop(settings: Settings) -> None:
     said = ""
     while not stop.wait(EVERY):
         try:
-            for line in keeper.tick():
-                log.warning("%s", line)
+            for text in keeper.tick():
+                _report(text)
             said = ""
         except PushliveError as error:
             if str(error) != said:  # once, not every second
-                log.warning("%s", error)
+                _report(str(error))
             said = str(error)
     try:
         keeper.stop()
     except PushliveError:
         return  # the lease expires
+
+
+def _report(text: str) -> None:
+    """One record for each line, since the log shows a line's end inside a record as ``\\n``."""
+    for line in printable_lines(text):
+        log.warning("%s", line)
 
 
 def _sweep(requeue: Requeue, stop: threading.Event) -> None:

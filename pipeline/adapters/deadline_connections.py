@@ -6,6 +6,7 @@ import math
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import OK, SWITCHING_PROTOCOLS, HTTPResponse, parse_headers
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -26,8 +27,22 @@ def _shortened(connection: HTTPConnection) -> Iterator[None]:
         connection.timeout = own
 
 
+class FinalResponse(HTTPResponse):
+    """The final answer: interim ones before it (102, 103 Early Hints) are skipped, as RFC 9110 (15.2) asks of every
+    client. The standard library skips 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not SWITCHING_PROTOCOLS < found[1] < OK:
+                return found
+            parse_headers(self.fp)
+
+
 class DeadlineHTTPConnection(HTTPConnection):
     """HTTP over TCP."""
+
+    response_class = FinalResponse
 
     def _new_conn(self) -> socket.socket:
         with _shortened(self):
@@ -36,6 +51,8 @@ class DeadlineHTTPConnection(HTTPConnection):
 
 class DeadlineHTTPSConnection(HTTPSConnection):
     """HTTP over TLS."""
+
+    response_class = FinalResponse
 
     def _new_conn(self) -> socket.socket:
         with _shortened(self):

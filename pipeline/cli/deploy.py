@@ -154,13 +154,6 @@ def promote(context: Context) -> int:
             f"{one_line(name)} is not waiting at a gate; it is {state}.",
             advice="`pushlive status` shows what is waiting.",
         )
-    said = cleaned(run)
-    if not context.json:
-        release = f"r{said['release']} " if said.get("release") else ""
-        context.terminal.say(
-            f"{one_line(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}",
-            *(f"! {text}" for text in said.get("returning") or ()),
-        )
     path = f"/api/runs/{run['pipeline']}/{run['number']}/events"
     # The stream of a waiting run ends at once: skip the events so far, they have been shown.
     past = (
@@ -170,6 +163,13 @@ def promote(context: Context) -> int:
     body |= {"force": True} if context.args.force else {}
     body |= {"reason": context.args.reason} if context.args.reason else {}
     answer = context.ask("POST", f"/api/pipelines/{run['pipeline']}/promote", body)
+    said = cleaned(run)
+    if not context.json:
+        release = f"r{said['release']} " if said.get("release") else ""
+        context.terminal.say(
+            f"{one_line(name)} → {said['gate']}: {release}{said['commit'][:7]} {said['message']}",
+            *(f"! {text}" for text in said.get("returning") or ()),
+        )
     return _finish(context, answer, after=str(past[-1]["id"]) if past else "", run=run)
 
 

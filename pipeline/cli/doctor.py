@@ -45,6 +45,8 @@ def check_lines(checks: list[dict[str, Any]], paint: Paint) -> list[str]:
     lines = []
     for check in checks:
         mark = paint("✓", "green") if check["ok"] else paint("✗", "red bold")
+        if check["ok"] and check.get("advice"):  # nothing is wrong, and something could be better
+            mark = paint("!", "yellow bold")
         lines.append(f"{mark} {paint(check['name'].ljust(size), 'bold')}  {check['text']}".rstrip())
         if check.get("advice"):
             lines.append(

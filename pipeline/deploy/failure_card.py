@@ -16,6 +16,7 @@ from pipeline.errors import (
     NotFound,
     OutcomeUnknown,
     PushliveError,
+    RepositoryFailed,
     RequestError,
     TimedOut,
     WrongRelease,
@@ -25,6 +26,7 @@ from pipeline.store import Store
 _NEXT = {
     "application": "Push a fix.",
     "engine": "Fix the cause (see `pushlive doctor`), then `pushlive retry '{run}'`.",
+    "repository": "Correct the repository and push, or `pushlive retry '{run}'`.",
     "configuration": "Correct pipelines.yaml (`pushlive check`), then `pushlive retry '{run}'`.",
 }
 _HELD = (
@@ -33,12 +35,14 @@ _HELD = (
 )
 
 
-def whose(error: PushliveError) -> str:
-    """Who can fix it: "application", "configuration" or "engine"."""
+def whose(error: PushliveError, stage: str = "") -> str:
+    """Who can fix it: "application", "repository", "configuration" or "engine"."""
     if isinstance(error, WrongRelease):
         return "engine"  # routing is Pushlive's task
     if isinstance(error, AppFailed | TimedOut):
         return "application"
+    if isinstance(error, RepositoryFailed) or (isinstance(error, NotFound) and stage == "build"):
+        return "repository"  # a build looks for nothing else: a commit, a repository
     if isinstance(error, ConfigError | RequestError):
         return "configuration"
     return "engine"
@@ -48,20 +52,17 @@ def card(run: Run, error: PushliveError) -> Failure:
     """The card for that error; ``compared`` adds what differs."""
     step = next((s for s in reversed(run.steps) if not s.ok), None)
     stage = step.stage if step else run.stage or run.stages[0]
-    kind = whose(error)
+    kind = whose(error, stage)
     evidence, facts = (
         (error.evidence, error.facts) if isinstance(error, AppFailed | EngineFailed) else ((), 0)
     )
     advice = advice_of(evidence) or error.advice
     if advice and error.again:
         advice += f" Then `pushlive retry '{run.id}'`."
-    advice = advice or _next(error).format(run=run.id, pipeline=run.pipeline, stage=stage)
+    following = _HELD if isinstance(error, OutcomeUnknown) else _NEXT[kind]
+    advice = advice or following.format(run=run.id, pipeline=run.pipeline, stage=stage)
     name = step.step if step else "enter"
     return Failure(stage, name, kind, error.message, advice, evidence, facts=facts)
-
-
-def _next(error: PushliveError) -> str:
-    return _HELD if isinstance(error, OutcomeUnknown) else _NEXT[whose(error)]
 
 
 def compared(failure: Failure, run: Run, store: Store) -> Failure:

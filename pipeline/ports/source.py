@@ -24,8 +24,8 @@ class Source(Protocol):
     def fetch(self, key: str, source: SourceConfig, watch: Watch) -> str:
         """Fetches the branch's head (incrementally) and returns its commit id. Idempotent.
 
-        For a repository on the built-in server nothing is copied. Raises EngineFailed (unreachable, refused,
-        too large, asks for a password) or RequestError (no such branch, forbidden URL).
+        For a repository on the built-in server nothing is copied. Raises EngineFailed (unreachable, asks for a
+        password), RepositoryFailed (no such branch, too large, refused by git) or RequestError (forbidden URL).
         """
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:

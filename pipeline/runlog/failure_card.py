@@ -7,7 +7,12 @@ from typing import Any
 
 Paint = Callable[[str, str], str]
 
-_WHOSE = {"application": "the application", "engine": "Pushlive's side", "configuration": "the configuration"}
+_WHOSE = {
+    "application": "the application",
+    "engine": "Pushlive's side",
+    "repository": "the repository",
+    "configuration": "the configuration",
+}
 
 
 def whose(failure: dict[str, Any]) -> str:

@@ -21,7 +21,15 @@ from pipeline.deploy.services import Services, services_on
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
-from pipeline.errors import ConfigError, EngineFailed, PushliveError, StoreUnavailable, TimedOut, TryAgain
+from pipeline.errors import (
+    ConfigError,
+    EngineFailed,
+    PushliveError,
+    RequestError,
+    StoreUnavailable,
+    TimedOut,
+    TryAgain,
+)
 from pipeline.maintenance.doctor import demands
 from pipeline.maintenance.fix import fix
 from pipeline.maintenance.gc import gc
@@ -33,7 +41,7 @@ from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import SystemClock
 from pipeline.ports.engine import Engine, engine_of
 from pipeline.ports.inspection import Inspection
-from pipeline.runtime import embedded_store, traces
+from pipeline.runtime import embedded_store, lock, traces
 from pipeline.runtime.first_token import first_token
 from pipeline.service.commands import Commands
 from pipeline.store import Store
@@ -314,6 +322,12 @@ class _Operations:
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return _engines(self._settings).of(ref.engine).slots.logs(ref, lines)
 
+    def insist_on_commit(self, pipeline: str, commit: str) -> None:
+        _, config = services(self._settings).configurations.current()
+        source = config.pipelines[pipeline].source
+        if not source.url:
+            adapters(self._settings).source.commit(pipeline, source, commit)
+
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return _engines(self._settings).of(spec.ref.engine).drift.drift(spec)
 
@@ -329,6 +343,18 @@ def runner(settings: Settings, stopping: Callable[[], bool]) -> Runner:
 
 def keeper(settings: Settings) -> Keeper:
     return Keeper(_jobs(settings), store(settings), SystemClock())
+
+
+def refuse_second(settings: Settings) -> None:
+    """Raises RequestError if another service on this machine runs this instance, with a data folder of its own."""
+    mounted = _proxy_of(settings, DOCKER).mounted() if DOCKER in _in_use(settings) else ""
+    other = Path(mounted).parent
+    if mounted and other.resolve() != settings.data.resolve() and lock.held(other):
+        raise RequestError(
+            f"another service already runs the instance {settings.instance!r} on this machine, with the data folder "
+            f"{other}.",
+            advice=f"Use that one (PUSHLIVE_DATA={other}), or give this one a PUSHLIVE_INSTANCE and ports of its own.",
+        )
 
 
 def recognise(settings: Settings) -> Beside | None:

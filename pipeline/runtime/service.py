@@ -68,6 +68,7 @@ class Service:
             self._store.start()
         store = bootstrap.store(self._settings)
         self._take_up_config(store)
+        bootstrap.refuse_second(self._settings)  # before what it runs is taken for the rest of a lost store
         self._recognise()
         token = first_token(self._settings, store)
         if not self._beside:  # else the proxy stays as it is

@@ -80,6 +80,7 @@ class Commands(Refusals):
         stages = self._known(current, pipeline).stages
         if commit:
             self._refuse_name(commit, current.pipelines[pipeline])
+            self._operations.insist_on_commit(pipeline, commit)
         if config:
             stages = self._changed(current, config, pipeline, by).stages
         base = self._template(pipeline, Kind.DEPLOY, digest, stages, audit_chain.actor(by).name)

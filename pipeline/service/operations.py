@@ -30,5 +30,9 @@ class Operations(Protocol):
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         """The last lines that a slot printed."""
 
+    def insist_on_commit(self, pipeline: str, commit: str) -> None:
+        """Raises NotFound if the pipeline's repository is on this machine and has no commit whose id begins so. What a
+        repository elsewhere has is known only once it was fetched."""
+
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         """What on the engine differs from that specification."""

@@ -20,7 +20,7 @@ from pipeline.adapters.git.bundle import load_bundle, save_bundle
 from pipeline.adapters.git.source import GitSource, heads, init_repository
 from pipeline.config.models import Source
 from pipeline.config.settings import load
-from pipeline.errors import EngineFailed, NotFound, RequestError, TimedOut
+from pipeline.errors import EngineFailed, NotFound, RepositoryFailed, RequestError, TimedOut
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.dripping import Says, dripping
 from tests.support.waiting import PATIENCE
@@ -379,7 +379,7 @@ def test_fault_17_lfs_pointers_are_refused_and_unused_rules_are_not(world):
 def test_fault_17_a_repository_over_the_limit_is_refused(world):
     world.commit(big=os.urandom(3 << 20))
     small = GitSource(world.folder / "git", world.folder / "m2", CLOCK, (f"file://{world.folder}",), 1 << 20)
-    with pytest.raises(EngineFailed, match=r"larger than the limit of 1 MiB"):
+    with pytest.raises(RepositoryFailed, match=r"larger than the limit of 1 MiB"):
         small.fetch("hello", world.away, Deadline(CLOCK, 20))
 
 
@@ -563,7 +563,7 @@ def test_a_tree_that_would_harm_a_checkout_is_still_refused_unless_a_maintainer_
     world.commit(a=b"1")
     blob = bytes.fromhex(git(world.bare, "rev-parse", "main:a"))
     committed(world, stored(world, "tree", b"100644 .GIT\0" + blob))
-    with pytest.raises(EngineFailed, match="git refuses an object of its history") as caught:
+    with pytest.raises(RepositoryFailed, match="git refuses an object of its history") as caught:
         world.fetch(world.away)
     name, _, value = re.search(r"(PUSHLIVE_\w+)=(\w+)", caught.value.advice)[0].partition("=")
     settings = load({name: value})

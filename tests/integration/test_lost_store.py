@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pipeline.runtime.embedded_store import url
 from pipeline.store import Store
 from tests.support.developer import sample
 from tests.support.load import Load, release_of
+from tests.support.ports import free_ports
 from tests.support.service import Service, running
 from tests.support.waiting import until
 
@@ -134,3 +136,15 @@ def keeper_rounds(service: Service) -> int:
     """How many rounds of maintenance this store knows of."""
     store = Store(url(service.data), service.instance)
     return store.metrics.read().keeper_rounds
+
+
+def test_a_second_service_of_the_instance_is_refused_and_not_offered_what_the_first_one_runs(
+    service: Service, tmp_path: Path
+) -> None:
+    port = free_ports(1)
+    other = {"PUSHLIVE_DATA": str(tmp_path / "other"), "PUSHLIVE_LISTEN": f"127.0.0.1:{port}"}
+    said = service.pushlive("up", code=None, **other)
+    assert said.code != 0
+    assert f"another service already runs the instance '{service.instance}'" in said.text
+    assert str(service.data) in said.text
+    assert "adopt" not in said.text

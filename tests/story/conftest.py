@@ -85,6 +85,12 @@ class Operations:
     def output(self, ref: SlotRef, lines: int) -> tuple[str, ...]:
         return self._world.engine.logs(ref, lines)
 
+    def insist_on_commit(self, pipeline: str, commit: str) -> None:
+        _, config = self._world.services.configurations.current()
+        source = config.pipelines[pipeline].source
+        if not source.url:
+            self._world.source.commit(pipeline, source, commit)
+
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return self._world.engine.drift(spec)
 

@@ -271,6 +271,24 @@ def test_a_short_id_is_recorded_as_the_whole_one(world):
     assert (world.run(run.number).commit, world.run(run.number).outcome) == (commit, Outcome.LIVE)
 
 
+def test_a_commit_that_is_not_there_is_refused_at_once(world):
+    world.push("one")
+    with pytest.raises(NotFound) as error:
+        world.commands.deploy("hello", "ann", commit="abcdef1")
+    assert "abcdef1" in error.value.message
+    assert len(world.store.recent("hello", 10)) == 1
+
+
+def test_what_a_repository_lacks_is_laid_to_the_repository(make_world):
+    world = make_world(
+        "pipelines: {hello: {source: {url: https://git.example.com/a.git}, environments: {live: }}}"
+    )
+    run = world.commands.deploy("hello", "ann", commit="abcdef1")
+    world.work()
+    failure = world.run(run.number).failure
+    assert (failure.stage, failure.whose) == ("build", "repository")
+
+
 def test_run_0_is_not_the_latest_one(world):
     world.push("one")
     assert world.commands.show("hello", None)["run"]["number"] == 1

@@ -13,7 +13,7 @@ from typing import IO
 
 from pipeline.adapters.fake.script import Script
 from pipeline.config.models import Source as SourceConfig
-from pipeline.errors import NotFound, RequestError
+from pipeline.errors import NotFound, RepositoryFailed, RequestError
 from pipeline.lib import skipping
 from pipeline.ports.clock import Watch
 from pipeline.ports.source import Commit
@@ -53,7 +53,7 @@ class FakeSource(Script):
         with self.call("fetch", key, source, watch=watch):
             heads = self.repositories[key].heads if key in self.repositories else {}
             if source.branch not in heads:
-                raise RequestError(f"{key} has no branch {source.branch}.")
+                raise RepositoryFailed(f"{key} has no branch {source.branch}.")
             return heads[source.branch]
 
     def commit(self, key: str, source: SourceConfig, commit: str) -> Commit:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.adapters.git.process import run_git
 from pipeline.adapters.git.tree import Entry, parse_entry
-from pipeline.errors import RequestError
+from pipeline.errors import RepositoryFailed
 
 _AT_MOST = 40  # links on the way to one file, as in Linux
 
@@ -20,7 +20,7 @@ def entry_at(repository: Path, commit: str, path: str) -> Entry | None:
 
 
 def followed(repository: Path, commit: str, path: str) -> str:
-    """The path without links, "" for the root; the same one if nothing is there. Raises RequestError for links that
+    """The path without links, "" for the root; the same one if nothing is there. Raises RepositoryFailed for links that
     lead out of the repository or around in a circle."""
     entry = entry_at(repository, commit, path) if path else None
     if not path or (entry and not entry.is_link):
@@ -47,7 +47,7 @@ def followed(repository: Path, commit: str, path: str) -> str:
     return "/".join(done)
 
 
-def _refused(path: str, why: str) -> RequestError:
-    return RequestError(
+def _refused(path: str, why: str) -> RepositoryFailed:
+    return RepositoryFailed(
         f"{path!r} is a symbolic link, or behind one, that {why}.", advice="Commit the file itself there."
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.adapters.git.process import GitRefused, finish_git, run_git, start_git
 from pipeline.adapters.git.urls import Remote, safe_tag
-from pipeline.errors import EngineFailed, PushliveError, RequestError
+from pipeline.errors import EngineFailed, PushliveError, RepositoryFailed
 from pipeline.lib.git_settings import ignoring
 from pipeline.lib.retry import poll
 from pipeline.lib.units import show_size
@@ -46,9 +46,9 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
         r"[Oo]peration too slow|[Tt]imed out|Connection refused|Could not resolve host|Could not connect"
         r"|Connection reset|No route to host|Network is unreachable|early EOF|hung up|Connection closed",
         "it does not answer, or is too slow",
-        "Check that it can be reached from this machine, then retry.",
+        "Check that it can be reached from this machine.",
     ),
-    (r"No space left on device", "the disk is full", "Free disk space, then retry."),
+    (r"No space left on device", "the disk is full", "Free disk space."),
     (
         r"protocol|transport .* not allowed",
         "git does not allow this kind of address",
@@ -84,8 +84,9 @@ def fetch(
     repository: Path, remote: Remote, branch: str, size_limit: int, clock: Clock, watch: Watch,
     ignored: Iterable[str] = (),
 ) -> None:  # fmt: skip
-    """Fetches the branch's head into the mirror. Idempotent. Raises RequestError (no such branch), EngineFailed
-    (unreachable, refused, too large) and what the watch raises; git is ended then. ``ignored``: findings of fsck."""
+    """Fetches the branch's head into the mirror. Idempotent. Raises RepositoryFailed (no such branch, too large,
+    refused by git), EngineFailed (unreachable, asks for a login) and what the watch raises; git is ended then.
+    ``ignored``: findings of fsck."""
     with _locked(repository, clock, watch) as lock:
         if not (repository / "info" / "attributes").exists():
             make(repository)
@@ -114,18 +115,21 @@ def fetch(
 def fetch_failed(remote: Remote, branch: str, error: GitRefused) -> PushliveError:
     """Our error for what git said. git's texts are read here alone."""
     if "couldn't find remote ref" in error.stderr.lower():
-        return RequestError(
+        return RepositoryFailed(
             f"{remote.url} has no branch {branch!r}.", advice="Push it, or set another one under `source`."
         )
     if finding := _FINDING.search(error.stderr):
-        return EngineFailed(
+        return RepositoryFailed(
             f"{remote.url} cannot be fetched: git refuses an object of its history ({_last(error)}).",
-            advice=f"If it does no harm, a maintainer can set PUSHLIVE_GIT_FSCK_IGNORE={finding[1]}, then retry.",
+            advice=f"If it does no harm, a maintainer can set PUSHLIVE_GIT_FSCK_IGNORE={finding[1]}.",
+            again=True,
         )
     for pattern, meaning, advice in _REASONS:
         if re.search(pattern, error.stderr):
-            return EngineFailed(f"{remote.url} cannot be fetched: {meaning} ({_last(error)}).", advice=advice)
-    return EngineFailed(f"{remote.url} cannot be fetched: {_last(error)}.", advice="Fix that, then retry.")
+            return EngineFailed(
+                f"{remote.url} cannot be fetched: {meaning} ({_last(error)}).", advice=advice, again=True
+            )
+    return EngineFailed(f"{remote.url} cannot be fetched: {_last(error)}.", advice="Fix that.", again=True)
 
 
 def _last(error: GitRefused) -> str:
@@ -180,7 +184,7 @@ def _check_size(repository: Path, remote: Remote, limit: int) -> None:
         with suppress(FileNotFoundError):
             size += entry.stat().st_size
     if size > limit:
-        raise EngineFailed(
+        raise RepositoryFailed(
             f"{remote.url} is larger than the limit of {show_size(limit)} ({show_size(size)} so far).",
             advice="Raise PUSHLIVE_PUSH_LIMIT, or remove large files from the repository's history.",
         )

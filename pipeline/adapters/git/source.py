@@ -20,7 +20,7 @@ from pipeline.adapters.git.urls import check_ref, check_url, with_login
 from pipeline.adapters.tar_stream import Change, Reader, rewrite
 from pipeline.config.models import Source as SourceConfig
 from pipeline.config.models import safe_path
-from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.errors import EngineFailed, NotFound, RepositoryFailed, RequestError
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.lib.units import show_size
@@ -93,7 +93,7 @@ class GitSource:
                 path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
             )
         except GitRefused as error:
-            raise RequestError(
+            raise RepositoryFailed(
                 f"The repository {path.stem} has no branch {source.branch!r}.",
                 advice=f"Push it: git push <address> {source.branch}",
             ) from error
@@ -167,7 +167,7 @@ class GitSource:
         if not entry or not entry.is_file:
             return None
         if entry.size > _READ_LIMIT:
-            raise RequestError(
+            raise RepositoryFailed(
                 f"{file!r} is too large ({show_size(entry.size)}): at most {show_size(_READ_LIMIT)} is read."
             )
         return self._bytes(repository, "cat-file", "blob", entry.id)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from pipeline.adapters.git.process import end_git, refusal, start_git
-from pipeline.errors import RequestError
+from pipeline.errors import RepositoryFailed
 from pipeline.lib.units import show_size
 
 FILES_AT_MOST = 250_000
@@ -66,12 +66,12 @@ def walk_tree(repository: Path, commit: str, size_limit: int) -> Iterator[Entry]
 
 def _bounded(commit: str, count: int, size: int, size_limit: int) -> None:
     if count > FILES_AT_MOST:
-        raise RequestError(
+        raise RepositoryFailed(
             f"Commit {commit[:7]} has more than {FILES_AT_MOST:,} files, so it is not built.",
             advice="Remove files that the build does not need, or put them into an archive.",
         )
     if size > size_limit:
-        raise RequestError(
+        raise RepositoryFailed(
             f"The files of commit {commit[:7]} are larger than {show_size(size_limit)} in all, so it is not built.",
             advice="Remove large files from the repository, or raise PUSHLIVE_PUSH_LIMIT.",
         )

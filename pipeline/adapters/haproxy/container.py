@@ -125,6 +125,11 @@ class ProxyContainer:
         code, output = self._api.execute(self.name, ("cat", f"{FOLDER}/state.json"))
         return "" if code else output
 
+    def mounted(self) -> str:
+        """The folder on the Engine's machine that it has mounted, "" if there is no such container."""
+        mounts = (self._find() or {}).get("Mounts") or ()
+        return next((str(one.get("Source", "")) for one in mounts if one.get("Destination") == FOLDER), "")
+
     def remove(self) -> None:
         """Kills and removes it. Idempotent."""
         found = self._find()

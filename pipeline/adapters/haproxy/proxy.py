@@ -113,6 +113,10 @@ class Proxy:
         room = open_files.report(self._container.name, files, environments)
         return f"{self._container.name} answers commands and requests; {room}{more}"
 
+    def mounted(self) -> str:
+        """The folder that its container serves from, as the Engine's machine has it; "" if there is none."""
+        return self._container.mounted()
+
     def stop(self) -> None:
         """Kills and removes the container; the folder stays."""
         self._seen = False

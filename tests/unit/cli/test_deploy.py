@@ -125,6 +125,17 @@ def test_promote_names_the_release_that_was_shown(stub: Stub, pushlive: Callable
     assert _posted(stub) == [("/api/pipelines/hello/promote", body)]
 
 
+def test_a_promotion_that_is_refused_shows_nothing_as_done(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    stub.waits()
+    stub.answers["POST", "/api/pipelines/hello/promote"] = (
+        409,
+        {"error": "live is held.", "advice": "Wait."},
+    )
+    told = pushlive("promote", "hello")
+    assert (told.code, told.out) == (3, "")
+    assert "live is held." in told.err
+
+
 def test_promote_accepts_a_runs_name(stub: Stub, pushlive: Callable[..., Told]) -> None:
     stub.waits()
     assert pushlive("promote", "hello#42", "--no-wait").code == 0

@@ -21,6 +21,14 @@ def test_doctor_shows_every_part(stub: Stub, pushlive: Callable[..., Told]) -> N
     assert told == (1, "✓ store   0.2 ms\n✗ engine  no answer\n          → Start Docker.\n", "")
 
 
+def test_advice_about_a_part_that_is_well_has_a_mark_of_its_own(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    check = {"name": "live-restore", "ok": True, "text": "off", "advice": "Set it."}
+    stub.answers["GET", "/api/doctor"] = (200, {"checks": [check]})
+    assert pushlive("doctor") == (0, "! live-restore  off\n                → Set it.\n", "")
+
+
 def test_doctor_checks_without_the_service(
     pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:

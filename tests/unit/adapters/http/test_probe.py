@@ -59,6 +59,28 @@ def test_an_answer_says_which_server_gave_it() -> None:
     assert b"Connection: close\r\n" in asked[0]
 
 
+def test_interim_answers_are_skipped() -> None:
+    """RFC 9110, 15.2: a client must be able to parse them, even if it does not expect any."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Pushlive-Server: e3-green/10.0.0.1:80\r\n\r\nhi"
+
+    def talk(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" + hints + hints + final)
+
+    with server(talk) as route:
+        answer = HttpProbe().get(route, "/", 5)
+    assert (answer.status, answer.body, answer.served_by) == (200, b"hi", "e3-green/10.0.0.1:80")
+    assert "link" not in answer.headers
+
+
+def test_interim_answers_without_an_end_are_given_up_in_time() -> None:
+    with (
+        server(dripping(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")) as route,
+        pytest.raises(TryAgain, match="within"),
+    ):
+        HttpProbe().get(route, "/", 0.3)
+
+
 def test_a_body_is_cut() -> None:
     def talk(connection: socket.socket, _: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (BODY + 5000))
