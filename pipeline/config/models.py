@@ -301,6 +301,14 @@ class Config(Model):
         own = self.pipelines[pipeline].notify if pipeline in self.pipelines else ()
         return self.notify if own is None else own
 
+    def owner_of(self, host: str) -> tuple[str, str] | None:
+        """The pipeline and the environment that have that host name, None if none has."""
+        for name, pipeline in self.pipelines.items():
+            for environment in pipeline.environments:
+                if host in pipeline.render(environment).hosts:
+                    return name, environment
+        return None
+
     def repository_of(self, pipeline: str) -> str:
         """The name on the built-in git server, or "" for a repository on another server."""
         source = self.pipelines[pipeline].source

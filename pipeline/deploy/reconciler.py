@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
+from pipeline.deploy import hosts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
 from pipeline.domain.engine_types import SlotSpec
@@ -41,6 +42,7 @@ class Reconciler:
         self, services: Services, adapters: Adapters, environment: Environment, lease: Lease | None
     ) -> None:
         self._store, self._vault = services.store, services.vault
+        self._configurations = services.configurations
         self._failed_for = services.settings.failed_for
         self._clock, self._engine = adapters.clock, adapters.engines.of(environment.engine)
         self._environment, self._lease = environment, lease
@@ -50,7 +52,7 @@ class Reconciler:
         """Brings everything to what the store says; what was done. ``by_hand``: reverts manual changes as well.
         Idempotent. Raises LeaseLost, and what the engine raises."""
         if spec := self._active_spec():
-            self._engine.slots.prepare(spec.ref, spec.config.hosts)
+            self._engine.slots.prepare(spec.ref, spec.hosts)
         said = []
         for one in chain(self.differences(), self.drift() if by_hand else ()):
             self._still_ours()
@@ -290,7 +292,10 @@ class Reconciler:
         reveal = partial(self._vault.reveal, ref.pipeline, ref.environment, record.secrets)
         spec = spec_of(ref, release, record.run, record.secrets)
         login = partial(self._vault.login, ref.pipeline, spec.config.registry)
-        return replace(spec, reveal=reveal, login=login)
+        taken = hosts.elsewhere(
+            self._store, self._configurations, ref.pipeline, ref.environment, spec.config.hosts
+        )
+        return replace(spec, reveal=reveal, login=login, elsewhere=taken)
 
 
 def _named(spec: SlotSpec) -> str:

@@ -52,7 +52,7 @@ VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 class Rollout:
     """One release into one environment. ``last``: this environment is live, so a failure puts the release in
     quarantine. ``failed_for``: seconds that a failed slot is kept; ``keep_warm``: that the slot which served before
-    is."""
+    is; ``elsewhere``: its host names that another environment has taken over."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Rollout:
         last: bool,
         failed_for: float,
         keep_warm: float,
+        elsewhere: tuple[str, ...] = (),
     ) -> None:
         self._context, self._release, self._name = context, release, name
         self._clock, self._vault = adapters.clock, vault
@@ -75,6 +76,7 @@ class Rollout:
         environment = self._record.read()
         slot = slots.slot_for(environment, context.run, release.number)
         self._spec = slots.spec_of(slots.slot_ref(environment, slot), release, context.run.number)
+        self._spec = replace(self._spec, elsewhere=elsewhere)
         self._engine = adapters.engines.of(self._spec.ref.engine)
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
 
@@ -82,7 +84,7 @@ class Rollout:
         """Raises what stopped it. What it started is then in the record, and the keeper keeps or clears it.
         ``may_enter``: whether the run may still enter; ``ending_of``: how an error ends the run."""
         try:
-            self._acting().slots.prepare(self._spec.ref, self._config.hosts)
+            self._acting().slots.prepare(self._spec.ref, self._spec.hosts)
             if self._record.read().serving != self._release.number:
                 self._choose_secrets()
                 self._release_command()

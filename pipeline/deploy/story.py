@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.config.models import Budget, Pipeline
-from pipeline.deploy import admission, endings, engine_addresses
+from pipeline.deploy import admission, endings, engine_addresses, hosts
 from pipeline.deploy.branch_head import BranchHead, own_delivery
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.entry import Entry, parked, take_environment
@@ -108,17 +108,20 @@ class Story:
 
     def _rollout(self, release: Release, name: str, pipeline: Pipeline | None = None) -> Rollout:
         last, failed_for = name == self._context.run.stages[-1], self._settings.failed_for
-        warm = release.environments[name].service.keep_warm
+        config = release.environments[name]
+        warm, configurations = config.service.keep_warm, self._services.configurations
+        taken = hosts.elsewhere(self._store, configurations, release.pipeline, name, config.hosts)
         return Rollout(
             self._context,
             self._adapters,
             release,
             name,
             vault=self._vault,
-            room=Room(self._context, self._adapters.engines, self._services.configurations),
+            room=Room(self._context, self._adapters.engines, configurations),
             last=last,
             failed_for=failed_for,
             keep_warm=warm if pipeline is None or pipeline.keeps_warm(name) else 0.0,
+            elsewhere=taken,
         )
 
     # ── the whole way ────────────────────────────────────────────────────────
@@ -258,8 +261,8 @@ class Story:
             except Held:
                 entry.wait_at(name)
                 raise parked(context) from None  # the hold is lifted already: the run is due again
-        hosts = release.environments[name].hosts
-        address = engine_addresses.address(self._settings, environment, hosts)
+        names = release.environments[name].hosts
+        address = engine_addresses.address(self._settings, environment, names)
         endings.stage_done(context, self._budget(), name, address)
 
     def _tell_returning(self, environment: Environment, release: Release) -> None:

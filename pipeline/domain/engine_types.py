@@ -67,6 +67,14 @@ class SlotSpec:
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
+    elsewhere: tuple[str, ...] = ()
+    """Host names of its configuration that another environment has taken over."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that lead to it once it serves."""
+        return tuple(host for host in self.config.hosts if host not in self.elsewhere)
+
     at_least: int = 0
     """As many replicas as what serves has beyond the configuration: scaled by hand, or by an autoscaler."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.config.engines import kind_of
-from pipeline.deploy import engine_addresses
+from pipeline.deploy import engine_addresses, hosts
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
@@ -134,6 +134,8 @@ class Gc:
         """Under its lease: else reconciliation would start again what was removed."""
         if run := self._awaited(environment):
             return Said(f"{why}, but {_on_its_way(run)}", left=True)
+        if waiting := self._hosts_left(environment):
+            return Said(f"{why}, but {waiting}", left=True)
         lease = self._lease_of(environment)
         if lease is None:
             return Said(f"{why}, but a run is at work there", left=True)
@@ -180,6 +182,15 @@ class Gc:
             transaction.put_environment(replace(found, active=None, switching=None, slots={}))
 
         self._store.transact(environment.pipeline, act, fence=lease)
+
+    def _hosts_left(self, environment: Environment) -> str:
+        """Which host name it still serves, because the environment that has it in the file does not yet; "" if none."""
+        config = self._services.configurations.current()[1]
+        for host, pipeline, name, old in hosts.moving(self._store, config):
+            if old == environment.id:
+                deploy = f"`pushlive deploy {pipeline}`"
+                return f"{host} leads there until {pipeline}/{name} serves: {deploy}, then `pushlive gc`"
+        return ""
 
     def _awaited(self, environment: Environment) -> Run | None:
         """A run that has not ended and goes or went through it, one that waits for a person before others."""

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.deploy import hosts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
 from pipeline.domain import gates, naming, slots
@@ -48,6 +49,10 @@ class Queries:
         changes = {name: dict(found) for name, found in diff.plan(old, new).items()}
         for name in dict.fromkeys([*new.pipelines, *self._store.pipelines()]):
             changes[name] = self._against_what_runs(name, new.pipelines.get(name), changes.get(name, {}))
+        for host, name, environment, before in hosts.moving(self._store, new):
+            text = f"hosts: {host} moves here from {before} with the next release; until then it leads there"
+            lines = changes.setdefault(name, {})
+            lines[environment] = (*lines.get(environment, ()), text)
         changes = {name: found for name, found in changes.items() if found}
         found = [*warnings(new), *self._not_set(new)]
         return {"problems": [], "warnings": found, "pipelines": changes}

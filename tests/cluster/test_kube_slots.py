@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.adapters.kubernetes.names import base, environment_labels, slot_name
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
-from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import ConfigError, RequestError
 from pipeline.lib.secret import Secret
@@ -228,6 +228,35 @@ def test_remove_deletes_everything_of_the_environment(own: ClusterBench) -> None
     for _ in range(2):
         own.engine.remove(own.ref())
     until(lambda: not anything(own), 20)
+
+
+def test_a_host_name_moves_to_another_environment_with_its_switch(own: ClusterBench) -> None:
+    def led(name: str) -> list[str]:
+        """The Ingresses that have the host name."""
+        found = own.api.find("Ingress", {})
+        return [one["metadata"]["name"] for one in found if name in str(one["spec"].get("rules"))]
+
+    own.hosts = ("www.example.com", "old.example.com")
+    old = own.spec()
+    own.deploy(old)
+    ref = SlotRef(own.name, "shop", 1, "blue", own.key)
+    own.hosts = ("www.example.com",)
+    new = replace(own.spec(release=2), ref=ref)
+    try:
+        own.engine.prepare(ref, new.hosts)
+        own.stand(new)
+        assert led("www.example.com") == [base(old.ref)]
+        own.engine.switch(new)
+        assert led("www.example.com") == [base(ref)]
+        assert led("old.example.com") == [base(old.ref)]
+        there = replace(old, elsewhere=("www.example.com",))
+        assert own.engine.missing(there) == (), "the keeper does not take it back"
+        own.engine.unroute(ref)  # the new one was not verified: the keeper brings the old one back
+        assert own.engine.missing(old) == (f"the Ingress {base(old.ref)} does not route its host names",)
+        own.engine.restore(old)
+        assert led("www.example.com") == [base(old.ref)]
+    finally:
+        own.engine.remove(ref)
 
 
 def anything(bench: ClusterBench) -> set[str]:

@@ -12,7 +12,8 @@ import docker
 from pipeline.store import Store
 from tests.support import valkey
 from tests.support.developer import web
-from tests.support.service import Service, running
+from tests.support.load import Load
+from tests.support.service import Service, get, running
 from tests.support.waiting import until
 
 CONFIG = """
@@ -21,6 +22,10 @@ pipelines:
     service: {memory: 32MiB, stop: 1s, drain: 0s, keep_warm: 0s}
     smoke: [{get: /}]
     environments: {live: }
+  shop:
+    service: {memory: 32MiB, stop: 1s}
+    smoke: [{get: /}]
+    environments: {live: {host: www.shop.example}}
   gated:
     service: {memory: 32MiB, stop: 1s}
     environments: {dev: , live: {promote: manual}}
@@ -113,6 +118,38 @@ def test_what_is_only_warm_gives_way_on_a_small_machine(service: Service) -> Non
     assert [found[name]["revert"]["how"] for name in ("dev", "qa", "live")] == ["cold", "warm", "warm"]
     service.pushlive("revert", "small")
     assert service.page(name="small") == "version 1\n"
+
+
+def by_name(service: Service, host: str = "www.shop.example") -> tuple[int, str]:
+    return get(f"http://{service.proxy}/", Host=host)
+
+
+def test_a_renamed_environment_takes_its_host_name_over_without_an_outage(service: Service) -> None:
+    service.push(web("version 1"), "One", "shop")
+    whole = service.config.read_text()
+    renamed = whole.replace("{live: {host: www.shop.example}}", "{production: {host: www.shop.example}}")
+    other = service.folder / "renamed.yaml"
+    other.write_text(renamed)
+    plan = service.pushlive("plan", str(other)).out
+    assert (
+        "www.shop.example moves here from shop/live with the next release; until then it leads there" in plan
+    )
+    service.config.write_text(renamed)
+    until(lambda: "production" in service.environments("shop"), 30)
+    kept = "but www.shop.example leads there until shop/production serves: `pushlive deploy shop`"
+    assert kept in service.pushlive("gc", code=1).out
+    port = int(service.proxy.rpartition(":")[2])
+    with Load(port, str.strip, "www.shop.example", pause=0.01).fresh(2, "/") as load:
+        until(load.reached(20), 30)
+        service.push(web("version 2"), "Two", "shop")
+        assert by_name(service) == (200, "version 2\n")
+        service.pushlive("doctor", "--fix", code=None)
+        until(load.reached(20), 30)
+        assert "shop/live is no longer in pipelines.yaml and was removed" in service.pushlive("gc").out
+        until(load.reached(20), 30)
+    assert load.failures == []
+    assert set(load.answers) == {"version 1", "version 2"}
+    assert by_name(service) == (200, "version 2\n")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,11 +55,23 @@ def test_only_checks_learn_which_server_answered(bench: Bench, settings: Setting
     assert by_host(settings, host, **{"X-Pushlive-Probe": "guess"}).served_by == ""
 
 
-def test_a_host_name_cannot_be_taken_from_another_environment(bench: Bench) -> None:
-    bench.engine.prepare(bench.ref(), ("shop.example.com",))
-    other = SlotRef(bench.name, "qa", bench.index + 1, "blue")
-    with pytest.raises(EngineFailed, match=r"shop\.example\.com is served by"):
-        bench.engine.prepare(other, ("shop.example.com",))
+def test_a_host_name_moves_to_another_environment_with_its_switch(bench: Bench, settings: Settings) -> None:
+    bench.hosts = ("shop.example.com",)
+    old = bench.spec()
+    bench.deploy(old)
+    new = replace(bench.spec(), ref=SlotRef(bench.name, "shop", bench.index + 1, "blue"), release=2)
+    try:
+        bench.engine.prepare(new.ref, new.hosts)
+        bench.stand(new)
+        assert "release=r1" in by_host(settings, "shop.example.com", path="/?text").body.decode()
+        bench.engine.switch(new)
+        assert "release=r2" in by_host(settings, "shop.example.com", path="/?text").body.decode()
+        bench.engine.prepare(old.ref, old.hosts)  # as the keeper does
+        assert "release=r2" in by_host(settings, "shop.example.com", path="/?text").body.decode()
+        bench.engine.unroute(new.ref)
+        assert "release=r1" in by_host(settings, "shop.example.com", path="/?text").body.decode()
+    finally:
+        bench.engine.remove(new.ref)
 
 
 def test_a_removed_host_name_answers_404(bench: Bench, settings: Settings) -> None:

@@ -56,6 +56,7 @@ class EngineState(Script):
         self.answers: Answers = healthy
         self.commands: CommandResults = succeeds
         self.hosts: dict[EnvironmentKey, tuple[str, ...]] = {}
+        self.wanted: dict[EnvironmentKey, tuple[str, ...]] = {}  # hosts that come with the next switch
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.contents: dict[SlotRef, SlotContent] = {}
         self.networks: dict[EnvironmentKey, SlotRef] = {}

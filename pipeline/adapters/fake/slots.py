@@ -22,7 +22,11 @@ class FakeSlots(EngineState):
 
     def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
         with self.call("prepare", ref, hosts):
-            self.hosts[environment_key(ref)] = hosts
+            key = environment_key(ref)
+            others = {other: names for other, names in self.hosts.items() if other != key}
+            served = {host for other, names in others.items() if self.active.get(other) for host in names}
+            self.hosts[key] = tuple(host for host in hosts if host not in served)
+            self.wanted[key] = tuple(host for host in hosts if host in served)
             self.active.setdefault(environment_key(ref), None)
             self.networks[environment_key(ref)] = ref
 

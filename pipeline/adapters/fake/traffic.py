@@ -33,7 +33,12 @@ class FakeTraffic(EngineState):
     def switch(self, spec: SlotSpec) -> None:
         with self.call("switch", spec):
             require(self._require_content(spec, "switch to an empty slot").exposed, "switch before expose")
-            self.active[environment_key(spec.ref)] = spec.ref.slot
+            key = environment_key(spec.ref)
+            self.active[key] = spec.ref.slot
+            coming = self.wanted.pop(key, ())
+            for other, names in self.hosts.items():
+                self.hosts[other] = tuple(host for host in names if host not in coming)
+            self.hosts[key] = (*self.hosts.get(key, ()), *coming)
 
     def unroute(self, ref: SlotRef) -> None:
         with self.call("unroute", ref):

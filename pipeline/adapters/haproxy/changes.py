@@ -27,11 +27,81 @@ def with_slot(
 
 
 def added(state: State, index: int, name: str, hosts: tuple[str, ...]) -> State:
+    """The environment with those hosts. One that another environment serves stays there until this one's next switch;
+    one that this environment no longer has goes to the environment that waits for it. Raises EngineFailed if another
+    one has this name: two names of a pipeline and an environment can be the same once they are joined."""
     for number, routes in state.environments.items():
-        if number != index and (taken := set(routes.hosts) & set(hosts)):
+        if number != index and routes.name == name:
             raise EngineFailed(
-                f"{name}: the host name {min(taken)} is served by {routes.name}.",
-                advice=f"Remove it from {routes.name} in pipelines.yaml, and deploy {routes.name} first.",
+                f"{name}: the host name {name}.localhost is served by another environment.",
+                advice="Give the environment or its pipeline another name in pipelines.yaml.",
             )
     known = state.environments.get(index, Routes(name))
-    return state.with_routes(index, replace(known, name=name, hosts=hosts))
+    others = [routes for number, routes in state.environments.items() if number != index and routes.active]
+    served = {host for routes in others for host in routes.hosts}
+    own = tuple(host for host in hosts if host not in served)
+    wanted = tuple(host for host in hosts if host in served)
+    changed = _taken(state, index, own)
+    changed = changed.with_routes(index, replace(known, name=name, hosts=own, wanted=wanted))
+    return _handed_over(changed, index, tuple(host for host in known.hosts if host not in hosts))
+
+
+def switched(state: State, index: int, slot: Slot | None) -> State:
+    """The environment's traffic goes to that slot, and the hosts that it waits for come with it. With None for a slot
+    they go back to where they came from. Raises RequestError if the slot has no servers."""
+    routes = routes_of(state, index)
+    if slot and not routes.servers.get(slot):
+        raise RequestError(
+            f"{routes.name}: the proxy knows no containers in {slot}.",
+            advice="Start the release there first.",
+        )
+    if slot is None:
+        return _given_back(state.with_routes(index, replace(routes, active=None)), index)
+    from_ = {host: number for host in routes.wanted if (number := _has(state, host)) is not None}
+    moved = replace(
+        routes, active=slot, hosts=(*routes.hosts, *routes.wanted), wanted=(), came={**routes.came, **from_}
+    )
+    return _taken(state, index, routes.wanted).with_routes(index, moved)
+
+
+def removed(state: State, index: int) -> State:
+    """Without the environment; hosts that others wait for go to them."""
+    hosts = state.environments[index].hosts
+    return _handed_over(_given_back(state, index).without(index), index, hosts)
+
+
+def _has(state: State, host: str) -> int | None:
+    return next((number for number, routes in state.environments.items() if host in routes.hosts), None)
+
+
+def _taken(state: State, index: int, hosts: tuple[str, ...]) -> State:
+    """No environment but this one has those hosts."""
+    for number, routes in state.environments.items():
+        if number != index and set(hosts) & set(routes.hosts):
+            left = tuple(host for host in routes.hosts if host not in hosts)
+            state = state.with_routes(number, replace(routes, hosts=left))
+    return state
+
+
+def _handed_over(state: State, index: int, hosts: tuple[str, ...]) -> State:
+    """Each of the hosts, which that environment had, belongs to one that serves and waits for it, if there is one."""
+    for host in hosts:
+        for number, routes in state.environments.items():
+            if number != index and routes.active and host in routes.wanted and _has(state, host) is None:
+                wanted = tuple(one for one in routes.wanted if one != host)
+                state = state.with_routes(number, replace(routes, hosts=(*routes.hosts, host), wanted=wanted))
+                break
+    return state
+
+
+def _given_back(state: State, index: int) -> State:
+    """Hosts that came from environments which still serve lead there again."""
+    routes = state.environments[index]
+    for host, number in routes.came.items():
+        before = state.environments.get(number)
+        if host in routes.hosts and before and before.active:
+            state = state.with_routes(number, replace(before, hosts=(*before.hosts, host)))
+            routes = replace(
+                routes, hosts=tuple(one for one in routes.hosts if one != host), wanted=(*routes.wanted, host)
+            )
+    return state.with_routes(index, replace(routes, came={}))

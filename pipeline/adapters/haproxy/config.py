@@ -30,7 +30,8 @@ CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has acce
 SERVERS = 12  # for each slot: as many as a service can have replicas
 SPARE: Server = ("127.0.0.1", 1)  # the address of a server without a container: nothing listens there
 LAST = "last"  # the server that takes a slot's requests once checks have taken out all others
-MAPS = ("health.map", "hosts.map", "ports.map", "names.map", "last.map", "timeouts.map", "active.map")
+# In the order in which they are changed: a host name leads to an environment once that one has its slot.
+MAPS = ("health.map", "ports.map", "names.map", "last.map", "timeouts.map", "active.map", "hosts.map")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Routes:
     servers: dict[Slot, tuple[Server, ...]] = field(default_factory=dict)
     timeouts: dict[Slot, float] = field(default_factory=dict)  # seconds, of slots that do not have TIMEOUT
     checks: dict[Slot, str] = field(default_factory=dict)  # the request of each slot's health check
+    wanted: tuple[str, ...] = ()  # hosts that another environment serves until this one's next switch
+    came: dict[str, int] = field(default_factory=dict)  # hosts that came with a switch, and from which index
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,11 @@ class State:
         return replace(self, environments={**self.environments, index: routes})
 
     def without(self, index: int) -> State:
-        return replace(self, environments={i: r for i, r in self.environments.items() if i != index})
+        left = {i: r for i, r in self.environments.items() if i != index}
+        for i, routes in left.items():
+            if index in routes.came.values():
+                left[i] = replace(routes, came={h: of for h, of in routes.came.items() if of != index})
+        return replace(self, environments=left)
 
 
 def backend(index: int, slot: Slot | None) -> str:

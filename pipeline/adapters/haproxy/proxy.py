@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 
 from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy import open_files
 from pipeline.adapters.haproxy.certificates import Certificates
-from pipeline.adapters.haproxy.changes import added, routes_of, with_slot
+from pipeline.adapters.haproxy.changes import added, removed, routes_of, switched, with_slot
 from pipeline.adapters.haproxy.config import (
     LAST,
     MAPS,
@@ -35,7 +34,7 @@ from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
-from pipeline.errors import EngineFailed, RequestError, TryAgain
+from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.lib.sockets import DeadlineSocket
 from pipeline.ports.clock import Clock
@@ -140,17 +139,16 @@ class Proxy:
     # --- environments
 
     def add_environment(self, index: int, name: str, hosts: tuple[str, ...]) -> None:
-        """Routes these hosts and the index's loopback port to the environment. Ends no connection.
-
-        Raises EngineFailed if another environment has one of the hosts, or if all ports are in use.
-        """
+        """Routes these hosts and the index's loopback port to the environment. A host that another environment serves
+        stays there until this one's next switch. Ends no connection. Raises EngineFailed if another
+        environment has that name, or if all ports are in use."""
         if not 0 <= index < len(self._settings.port_range):
             raise EngineFailed(
                 f"All {len(self._settings.port_range)} loopback ports are in use: {name} cannot have one.",
                 advice=f"Widen PUSHLIVE_PORTS (now {self._settings.ports}) and restart the proxy.",
             )
         known = self._state().environments.get(index)
-        if known and (known.name, known.hosts) == (name, hosts):
+        if known and (known.name, {*known.hosts, *known.wanted}) == (name, set(hosts)):
             return self.ensure()
         return self._change(index, lambda state: added(state, index, name, hosts))
 
@@ -161,7 +159,7 @@ class Proxy:
     def remove_environment(self, index: int) -> None:
         """Forgets the environment; its port answers 404 again."""
         if index in self._state().environments:
-            self._change(index, lambda state: state.without(index))
+            self._change(index, lambda state: removed(state, index) if index in state.environments else state)
 
     def set_servers(
         self, index: int, slot: Slot, servers: list[Server], timeout: float = TIMEOUT, check: str = ""
@@ -177,24 +175,12 @@ class Proxy:
             self._change(index, change)
 
     def switch(self, index: int, slot: Slot | None) -> None:
-        """In one atomic step, the environment's traffic goes to this slot, or to the explained 503.
-
-        Raises RequestError if the slot has no servers.
-        """
-
-        def change(state: State) -> State:
-            routes = routes_of(state, index)
-            if slot and not routes.servers.get(slot):
-                raise RequestError(
-                    f"{routes.name}: the proxy knows no containers in {slot}.",
-                    advice="Start the release there first.",
-                )
-            return state.with_routes(index, replace(routes, active=slot))
-
+        """In one atomic step, the environment's traffic goes to this slot, or to the explained 503. Hosts that it waits
+        for come with the first slot, each in a step of its own. Raises RequestError if the slot has no servers."""
         if slot is None and index not in self._state().environments:
             return
         try:
-            self._change(index, change)
+            self._change(index, lambda state: switched(state, index, slot))
         except TryAgain:  # the answer was lost, but the switch may have been made
             if self.serving(index) != slot:
                 raise

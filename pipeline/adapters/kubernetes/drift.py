@@ -81,10 +81,8 @@ class KubeDrift(KubeSlots, KubeTraffic):
         manifests = [self._as_made(spec, found), self._manifests.preview(spec)]
         if self.serving(spec.ref) == spec.ref.slot:
             manifests.append(self._manifests.public(spec.ref, spec.ref.slot))
-            if spec.config.hosts:
-                manifests.append(
-                    self._manifests.ingress(spec.ref, spec.config.hosts, spec.config.engine.ingress)
-                )
+            if spec.hosts:
+                manifests.append(self._manifests.ingress(spec.ref, spec.hosts, spec.config.engine.ingress))
         if spec.config.service.replicas > 1:
             manifests.append(self._manifests.disruption(spec))
         return manifests

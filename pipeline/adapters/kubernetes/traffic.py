@@ -8,11 +8,21 @@ from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.manifests import NO_HOST
-from pipeline.adapters.kubernetes.names import DETACHED, NOWHERE, SPEC, base, slot_name
+from pipeline.adapters.kubernetes.names import (
+    DETACHED,
+    INSTANCE,
+    NOWHERE,
+    SLOT,
+    SPEC,
+    base,
+    slot_name,
+    slot_ref,
+)
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
 from pipeline.adapters.kubernetes.pods.state import is_ready, ready_since, waiting_reason
 from pipeline.adapters.kubernetes.probe import proxy_path, replica_set_of, serving_replica_sets
 from pipeline.domain.engine_types import ReplicaHealth, Route, SlotRef, SlotSpec
+from pipeline.domain.environment import SLOTS
 from pipeline.errors import RequestError, TryAgain
 from pipeline.lib.units import bracketed
 from pipeline.ports.clock import Watch
@@ -84,15 +94,31 @@ class KubeTraffic(EngineBase):
     def _apply_ingress(self, spec: SlotSpec) -> None:
         """The environment has one Ingress: that of the release that serves. Without host names it is deleted, unless
         others set something in it, such as TLS: then it stays, and routes nothing."""
-        ref, config = spec.ref, spec.config
-        if not config.hosts:
+        self._set_hosts(spec.ref, spec.hosts, spec.config.engine.ingress)
+        if spec.hosts:
+            self._take_from_others(spec)
+
+    def _set_hosts(self, ref: SlotRef, hosts: tuple[str, ...], ingress_class: str) -> None:
+        if not hosts:
             found = self._owned.get_if_owned("Ingress", base(ref), ref)
             if found is None:
                 return
             if not diff.has_foreign_parts(found):
                 self._api.delete("Ingress", base(ref))
                 return
-        self._owned.apply(self._manifests.ingress(ref, config.hosts, config.engine.ingress), ref)
+        self._owned.apply(self._manifests.ingress(ref, hosts, ingress_class), ref)
+
+    def _take_from_others(self, spec: SlotSpec) -> None:
+        """Of two Ingresses with one host name most controllers follow the older one: after a move, that of the
+        environment which no longer has it."""
+        for found in self._api.find("Ingress", {INSTANCE: self._instance}):
+            other = slot_ref({SLOT: SLOTS[0], **found["metadata"]["labels"]}, self._key)
+            if (other.pipeline, other.environment) == (spec.ref.pipeline, spec.ref.environment):
+                continue
+            has = tuple(host for rule in found["spec"].get("rules") or () if (host := rule.get("host", "")))
+            left = tuple(host for host in has if host not in spec.hosts)
+            if left != has:
+                self._set_hosts(other, left, str(found["spec"].get("ingressClassName") or ""))
 
     def _hosts_missing(self, spec: SlotSpec) -> bool:
         """True if the slot serves, and the Ingress does not have exactly its host names."""
@@ -100,7 +126,7 @@ class KubeTraffic(EngineBase):
             return False
         found = self._owned.get_if_owned("Ingress", base(spec.ref), spec.ref)
         hosts = {rule.get("host", "") for rule in (found or {}).get("spec", {}).get("rules") or ()}
-        return hosts - {NO_HOST} != set(spec.config.hosts)
+        return hosts - {NO_HOST} != set(spec.hosts)
 
     def unroute(self, ref: SlotRef) -> None:
         if self._owned.get("Service", base(ref), ref):
