@@ -23,10 +23,15 @@ def in_use(store: Store, config: Config | None) -> frozenset[str]:
 
 def named_in(file: Path) -> frozenset[str]:
     """The same without the store: Docker, and what the file names."""
+    return frozenset({DOCKER, *configured_in(file)})
+
+
+def configured_in(file: Path) -> frozenset[str]:
+    """What the file names; nothing if it cannot be read."""
     try:
-        return frozenset({DOCKER, *_named(loading.load(file.read_text(encoding="utf-8"), str(file)))})
+        return frozenset(_named(loading.load(file.read_text(encoding="utf-8"), str(file))))
     except (ConfigError, OSError, UnicodeDecodeError):
-        return frozenset({DOCKER})
+        return frozenset()
 
 
 def _named(config: Config) -> Iterator[str]:
