@@ -72,7 +72,8 @@ def _next_lines(context: RunContext, name: str) -> list[str]:
     sent = run.from_release is not None
     more = ["the next push undoes this configuration, unless pipelines.yaml has it by then"] if sent else []
     if target is None:
-        return [*more, "this is the first release here, so there is nothing to revert to yet"]
+        why = slots.passed_over(environment) if environment else ""
+        return [*more, f"{why or 'this is the first release here'}, so there is nothing to revert to yet"]
     return [*more, f"to go back to r{target}: `pushlive revert {run.pipeline}`"]
 
 

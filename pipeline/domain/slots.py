@@ -143,16 +143,43 @@ def revert_target(environment: Environment) -> int | None:
     return target_before(environment, environment.serving)
 
 
+def passed_over(environment: Environment) -> str:
+    """Why ``revert_target`` passes over the good releases that were here before: "r1 has the image and configuration of
+    r2"; "" if there are none."""
+    serving_now = environment.serving
+    others = list(_before(environment, serving_now))
+    pair = environment.pairs.get(serving_now) if serving_now else None
+    alike = [number for number in others if pair and environment.pairs.get(number) == pair]
+    if not others or serving_now is None:
+        return ""
+    if not alike:
+        return f"{_listed(others)} in quarantine"
+    same = f"{_listed(alike, 'has', 'have')} the image and configuration of r{serving_now}"
+    left = [number for number in others if number not in alike]
+    return f"{same}, {_listed(left)} in quarantine" if left else same
+
+
+def _listed(numbers: list[int], one: str = "is", several: str = "are") -> str:
+    """``r1 is``, ``r1 and r2 are``, ``r1 to r9 are``."""
+    if len(numbers) == 1:
+        return f"r{numbers[0]} {one}"
+    return f"r{numbers[0]} {'and' if len(numbers) == 2 else 'to'} r{numbers[-1]} {several}"
+
+
 def target_before(environment: Environment, serving_now: int | None) -> int | None:
     """``revert_target``, if that release serves."""
     bad = {(entry.image, entry.fingerprint) for entry in environment.quarantine}
     if serving_now in environment.pairs:
         bad.add(environment.pairs[serving_now])
-    before = environment.good
-    if serving_now in before:
-        before = before[: before.index(serving_now)]
+    before = _before(environment, serving_now)
     candidates = [number for number in before if environment.pairs.get(number) not in bad]
     return candidates[-1] if candidates else None
+
+
+def _before(environment: Environment, serving_now: int | None) -> tuple[int, ...]:
+    """The releases that were good here before that one."""
+    good = environment.good
+    return good[: good.index(serving_now)] if serving_now in good else good
 
 
 def expired(environment: Environment, now: float) -> tuple[str, ...]:

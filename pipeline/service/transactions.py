@@ -129,8 +129,9 @@ def hold(
 def _target(tx: Transaction, environment: Environment, to: int | None) -> Release:
     target = to if to is not None else slots.revert_target(environment)
     if target is None:
+        why = slots.passed_over(environment)
         raise RequestError(
-            f"{environment.id}: there is no earlier good release to revert to.",
+            f"{environment.id}: there is no earlier good release to revert to{f': {why}' if why else ''}.",
             advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
         )
     if target == environment.serving:

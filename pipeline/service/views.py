@@ -108,7 +108,9 @@ def revert_readiness(
     """What `pushlive revert` would do now: ``{"ready", "release", "how", "text"}``."""
     target = slots.revert_target(environment) if environment else None
     if environment is None or target is None:
-        return {"ready": False, "release": None, "how": "", "text": "not ready: no earlier good release"}
+        why = slots.passed_over(environment) if environment else ""
+        text = "not ready: no earlier good release" + (f", {why}" if why else "")
+        return {"ready": False, "release": None, "how": "", "text": text}
     if why := _not_ready(store, environment, target, missing):
         return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
     slot = other(environment.active) if environment.active else ""

@@ -49,6 +49,23 @@ def test_without_a_release_before_it_a_revert_is_refused(world):
     assert world.environment("live").hold is None
 
 
+def test_a_second_run_of_the_same_image_is_not_called_the_first_release(world):
+    first = world.push("one")
+    run = world.commands.deploy("hello", "ann")
+    world.work()
+    more = [world.events(one, "end")[-1].data["more"] for one in (first, run)]
+    assert more == [
+        ["this is the first release here, so there is nothing to revert to yet"],
+        ["r1 has the image and configuration of r2, so there is nothing to revert to yet"],
+    ]
+    live = world.commands.status("hello")["pipelines"][0]["environments"][-1]["revert"]
+    assert live["text"] == "not ready: no earlier good release, r1 has the image and configuration of r2"
+    with pytest.raises(
+        RequestError, match="good release to revert to: r1 has the image and configuration of r2"
+    ):
+        world.commands.revert("hello", "ann")
+
+
 def test_a_second_revert_goes_further_back_and_never_into_quarantine(world):
     for text in ("one", "two", "three"):
         world.push(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.domain import slots
-from pipeline.domain.environment import Environment, SlotState
+from pipeline.domain.environment import Environment, Quarantined, SlotState
 from pipeline.domain.retention import needed
 from tests.support.records import environment, release, run, slot
 
@@ -36,3 +36,20 @@ def test_a_revert_goes_back_past_any_number_of_releases_of_the_same_image() -> N
 
 def test_an_environment_remembers_the_last_good_releases() -> None:
     assert after(*map(str, range(80))).good == tuple(range(31, 81))
+
+
+def test_it_is_said_why_no_good_release_is_one_to_go_back_to() -> None:
+    assert slots.passed_over(after("one")) == ""
+    assert slots.passed_over(environment()) == ""
+    assert slots.passed_over(after("one", "one")) == "r1 has the image and configuration of r2"
+    assert slots.passed_over(after("one", "one", "one")) == "r1 and r2 have the image and configuration of r3"
+    many = after(*(["one"] * 9))
+    assert slots.passed_over(many) == "r1 to r8 have the image and configuration of r9"
+    back = replace(after("two", "one"), slots={"blue": slot(2, SlotState.SERVING)})
+    entry = Quarantined(*back.pairs[1], 1, "bad", 0.0)
+    assert slots.passed_over(replace(back, quarantine=(entry,))) == "r1 is in quarantine"
+    mixed = after("two", "one", "one")
+    text = "r2 has the image and configuration of r3, r1 is in quarantine"
+    assert (
+        slots.passed_over(replace(mixed, quarantine=(Quarantined(*mixed.pairs[1], 1, "bad", 0.0),))) == text
+    )
