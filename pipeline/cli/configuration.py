@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, USAGE, Context
 from pipeline.cli.terminal import Paint, cleaned
 from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.lib.text import one_line
-
-if TYPE_CHECKING:
-    from pipeline.config.models import Config
 
 _FILE = argument("file", nargs="?", default="", help="default: pipelines.yaml")
 
@@ -46,23 +43,37 @@ def _file(context: Context) -> str:
     return str(context.args.file or context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml")
 
 
-def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Every problem (line, path, message); if there are none, every warning."""
-    from pipeline.config import lint, loading
+def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """Every problem (line, path, message); if there are none, every warning, and those that the file accepts."""
+    from pipeline.config import lint, loading, repository_hints
 
     found = [{"line": p.line, "path": p.path, "message": p.message} for p in loading.problems(text, name)]
     if found:
-        return found, []
-    config = loading.load(text, name)
-    return [], [*lint.warnings(config), *_repository_warnings(config, name), *_machine_warnings()]
+        return found, [], []
+    config, file = loading.load(text, name), Path(name)
+    if not file.is_file():
+        left, accepted = lint.judged(config, lint.found(config))
+    else:
+        folder = file.resolve().parent
+        pipeline, path = repository_hints.missing_dockerfile(config, folder)
+        if pipeline and repository_hints.is_named(config.pipelines[pipeline]):
+            return [_missing(text, pipeline, f"there is no {path} in {folder}")], [], []
+        left, accepted = lint.judged(
+            config, [*lint.found(config), *repository_hints.warnings(config, folder)]
+        )
+    return [], [*map(str, left), *_machine_warnings()], [*map(str, accepted)]
 
 
-def _repository_warnings(config: Config, name: str) -> list[str]:
-    """What is missing in the repository that the file is in, if it is in one."""
-    from pipeline.config import repository_hints
+def _missing(text: str, pipeline: str, why: str) -> dict[str, Any]:
+    """The problem of a Dockerfile that is named and is not there."""
+    from pipeline.config import loading
 
-    file = Path(name)
-    return [*repository_hints.warnings(config, file.resolve().parent)] if file.is_file() else []
+    line = loading.line_at(text, "pipelines", pipeline, "build", "dockerfile")
+    return {
+        "line": line,
+        "path": f"pipelines.{pipeline}.build.dockerfile",
+        "message": f"{why}; commit it, or correct it here",
+    }
 
 
 def _machine_warnings() -> list[str]:
@@ -80,19 +91,21 @@ def _machine_warnings() -> list[str]:
 @command("report every problem in pipelines.yaml, with its line", _FILE, JSON)
 def check(context: Context) -> int:
     name = _file(context)
-    found, warnings = _examine(name, read_config(name))
+    found, warnings, accepted = _examine(name, read_config(name))
     if context.json:
-        context.print_json({"file": name, "problems": found, "warnings": warnings})
+        context.print_json({"file": name, "problems": found, "warnings": warnings, "accepted": accepted})
         return USAGE if found else DONE
     terminal = context.terminal
     terminal.complain(*_problem_lines(name, found, terminal.paint))
     terminal.say(*(paint_warning(text, terminal.paint) for text in warnings))
+    terminal.say(*(f"{terminal.paint('·', 'dim')} {one_line(text)}" for text in accepted))
     if not found and not warnings and not _pipelines(name):
         terminal.say(
             paint_warning(f"{name} has no pipelines; `pushlive init` writes a file with one.", terminal.paint)
         )
     elif not found:
         rest = f", {_count(len(warnings), 'warning')}" if warnings else ""
+        rest += "; `accept` in the file takes one that is intended, with the reason" if warnings else ""
         terminal.say(f"{terminal.paint('✓', 'green')} {one_line(name)} has no problems{rest}.")
     return USAGE if found else DONE
 
@@ -126,7 +139,7 @@ def _count(number: int, what: str) -> str:
 def plan(context: Context) -> int:
     name = _file(context)
     text = read_config(name)
-    found, warnings = _examine(name, text)
+    found, warnings, _ = _examine(name, text)
     terminal = context.terminal
     if found:
         if context.json:

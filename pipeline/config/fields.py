@@ -107,6 +107,12 @@ Cpu = Annotated[
 
 
 Text = Annotated[str, AfterValidator(validators.plain)]
+WarningPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[!-~]+$", max_length=300),
+    Words("the path of a warning, such as environments.live.replicas"),
+]
+Reason = Annotated[Text, StringConstraints(min_length=1, max_length=500), Words("a reason")]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=32),

@@ -44,6 +44,15 @@ def problems(text: str, name: str = "pipelines.yaml") -> tuple[Problem, ...]:
     return tuple(_read(text)[1])
 
 
+def line_at(text: str, *keys: str) -> int:
+    """The line of that key, or of the last one above it that is there."""
+    node, line = compose(text).root, 1
+    for key in keys:
+        node = _child(node, key)
+        line = line_of(node) if node else line
+    return line
+
+
 def show(problem: Problem, name: str = "pipelines.yaml") -> str:
     """``pipelines.yaml:12: pipelines.hello.service.memory: what is wrong; what is allowed there``."""
     place = f"{name}:{problem.line}"

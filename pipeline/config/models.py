@@ -32,10 +32,12 @@ from pipeline.config.fields import (
     MemoryLimit,
     Model,
     Name,
+    Reason,
     RelativePath,
     Silence,
     StageName,
     Text,
+    WarningPath,
     Words,
     hashed,
 )
@@ -258,6 +260,8 @@ class Pipeline(Model):
     """The budget of this pipeline, instead of the budget for all."""
     notify: Receivers | None = None
     """The receivers of this pipeline, instead of those for all; `[]` for none."""
+    accept: dict[WarningPath, Reason] = {}
+    """Warnings of `pushlive check` that are intended: the path as it is shown, and the reason."""
 
     @property
     def stages(self) -> tuple[str, ...]:

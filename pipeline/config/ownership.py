@@ -74,6 +74,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         "environments": _M,
         "budget": _M,
         "notify": _M,
+        "accept": _M,
     },
     Budget: {"deploy": _M, "whole": _M},
     Notify: {"url": _M, "when": _M},

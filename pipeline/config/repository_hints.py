@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.config.dockerfile import Instruction, instructions
 from pipeline.config.fields import UrlPath
 from pipeline.config.image_hints import declared, unwise
-from pipeline.config.models import Config
+from pipeline.config.lint import DOCKERFILE, Warned
+from pipeline.config.models import Config, Pipeline
 from pipeline.config.shell_words import expand, split
 
 _PORT = re.compile(r"(?:[0-9.]*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/tcp)?", re.IGNORECASE)
@@ -122,22 +123,39 @@ def context_of(folder: Path, dockerfile: str, text: str) -> str:
     return place if there > here else "."
 
 
-def warnings(config: Config, folder: Path) -> Iterator[str]:
-    """What is unwise about the only pipeline's Dockerfile, in the repository whose folder this is. With several
-    pipelines, or elsewhere, nothing says which repository is whose."""
+def missing_dockerfile(config: Config, folder: Path) -> tuple[str, str]:
+    """The pipeline whose Dockerfile is not in the repository in that folder, and the file; ("", "") without one."""
+    name, pipeline, path = _here(config, folder)
+    return (name, path) if pipeline and not (folder / path).is_file() else ("", "")
+
+
+def is_named(pipeline: Pipeline) -> bool:
+    """Whether pipelines.yaml says which Dockerfile it is."""
+    return bool({"dockerfile", "context"} & pipeline.build.model_fields_set)
+
+
+def warnings(config: Config, folder: Path) -> Iterator[Warned]:
+    """What is unwise about the only pipeline's Dockerfile, in the repository whose folder this is."""
+    name, pipeline, path = _here(config, folder)
+    key = f"pipelines.{name}{DOCKERFILE}"
+    if pipeline and not (folder / path).is_file():
+        yield Warned(
+            key, f"there is no {path} in {folder}. Commit one, or correct `context` and `dockerfile`"
+        )
+    elif pipeline:
+        with suppress(OSError, UnicodeDecodeError):
+            image = declared((folder / path).read_text(encoding="utf-8"))
+            yield from (Warned(key, f"{path} {text}") for text in unwise(image, pipeline))
+
+
+def _here(config: Config, folder: Path) -> tuple[str, Pipeline | None, str]:
+    """The only pipeline, if the folder is its repository: its name, itself, and its Dockerfile. With several pipelines,
+    or elsewhere, nothing says which repository is whose."""
     if len(config.pipelines) != 1 or not (folder / ".git").exists():
-        return
+        return "", None, ""
     ((name, pipeline),) = config.pipelines.items()
     path = posixpath.normpath(posixpath.join(pipeline.build.context, pipeline.build.dockerfile))
-    if pipeline.source.url:
-        return
-    if not (folder / path).is_file():
-        missing = f"there is no {path} in {folder}. Commit one, or correct `context` and `dockerfile`"
-        yield f"pipelines.{name}.build: {missing}"
-        return
-    with suppress(OSError, UnicodeDecodeError):
-        image = declared((folder / path).read_text(encoding="utf-8"))
-        yield from (f"pipelines.{name}.build: {path} {text}" for text in unwise(image, pipeline))
+    return (name, pipeline, path) if not pipeline.source.url else ("", None, "")
 
 
 def _sources(text: str) -> Iterator[str]:

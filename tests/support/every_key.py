@@ -56,7 +56,7 @@ HELLO: dict[str, Any] = {
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",
     "build.platform": "linux/arm64", "build.timeout": "9m",
     "registry.repository": "evil.example/hello", "registry.username": "eve", "registry.password": "OTHERS",
-    "budget.deploy": "9m", "budget.whole": "19m",
+    "budget.deploy": "9m", "budget.whole": "19m", "accept": {"smoke": "none"},
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
     "environments.*.host": "www.example.com", "environments.*.hosts": ["www.example.com"],
     "environments.*.promote": "auto",

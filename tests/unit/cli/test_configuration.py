@@ -1,5 +1,6 @@
 """init, check and plan."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,3 +87,33 @@ def test_plan_says_when_the_service_sees_a_problem(stub: Stub, pushlive: Callabl
 
 def test_a_plan_without_changes_says_so() -> None:
     assert plan_lines({"pipelines": {"hello": {"dev": []}}}, plain) == ["Nothing would change."]
+
+
+LINTED = (
+    "pipelines: {a: {build: {}, service: {health: /h}, smoke: [{get: /}], environments: {dev: , live: }}}\n"
+)
+
+
+def test_check_shows_what_is_accepted_with_its_reason(pushlive: Callable[..., Told]) -> None:
+    reason = "{environments.live.replicas: one writer}"
+    Path("pipelines.yaml").write_text(LINTED.replace("build: {}", f"accept: {reason}"))
+    told = pushlive("check")
+    assert told.code == 0
+    assert "(accepted: one writer)" in told.out
+    assert "has no problems" in told.out
+    assert json.loads(pushlive("check", "--json").out)["accepted"][0].endswith("(accepted: one writer)")
+
+
+def test_check_fails_for_a_dockerfile_that_is_named_and_not_there(pushlive: Callable[..., Told]) -> None:
+    Path(".git").mkdir()
+    Path("pipelines.yaml").write_text(LINTED)
+    assert pushlive("check").code == 0, "the usual name may be committed later"
+    Path("pipelines.yaml").write_text(
+        LINTED.replace("build: {}", "\n  build: {dockerfile: docker/Dockerfile}")
+    )
+    told = pushlive("check")
+    assert told.code == 2
+    assert "pipelines.yaml:2: pipelines.a.build.dockerfile: there is no docker/Dockerfile in " in told.err
+    Path("docker").mkdir()
+    Path("docker/Dockerfile").write_text("FROM a\n")
+    assert pushlive("check").code == 0

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.config.lint import warnings
-from pipeline.config.loading import load
+from pipeline.config.lint import found, judged, warnings
+from pipeline.config.loading import load, problems
 from tests.unit.config.texts import edited
 
 WISE = """
@@ -130,6 +130,31 @@ def test_little_memory_has_a_warning_in_each_environment() -> None:
 def test_two_pipelines_with_the_same_branch_have_a_warning() -> None:
     twice = with_another(WISE, "again", "\n    source: {repository: hello}")
     assert warnings(load(twice)) == (
-        "pipelines.again.source: the same repository and branch as hello; "
-        "one push starts both (ignore this if it is intended)",
+        "pipelines.again.source: the same repository and branch as hello; one push starts both",
     )
+
+
+ONE = edited(WISE, ", replicas: 2", "")
+PATH = "pipelines.hello.environments.live.replicas"
+
+
+@pytest.mark.parametrize("path", [PATH, PATH.removeprefix("pipelines.hello.")])
+def test_a_warning_that_the_file_accepts_is_left_out_and_kept_with_its_reason(path: str) -> None:
+    (line,) = warnings(load(ONE))
+    assert line.startswith(f"{PATH}: ")
+    config = load(f"{ONE}    accept: {{{path}: it keeps its state in one file}}\n")
+    left, accepted = judged(config, found(config))
+    assert left == ()
+    assert str(accepted[0]) == f"{line} (accepted: it keeps its state in one file)"
+
+
+def test_what_is_accepted_without_need_is_a_warning() -> None:
+    (line,) = warnings(load(f"{WISE}    accept: {{{PATH}: it was so once}}\n"))
+    assert line.startswith(f"{PATH}: there is no such warning, but it is under `accept`")
+    elsewhere = "build.dockerfile"  # known only beside the repository
+    assert warnings(load(f"{WISE}    accept: {{{elsewhere}: a cache}}\n")) == ()
+
+
+@pytest.mark.parametrize("entry", [f"{{{PATH}: ''}}", "{a b: it is so}", "[]"])
+def test_accept_wants_a_path_and_a_reason(entry: str) -> None:
+    assert problems(f"{WISE}    accept: {entry}\n") != ()

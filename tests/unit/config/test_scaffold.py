@@ -182,7 +182,9 @@ def test_a_missing_dockerfile_of_the_repository_is_a_warning(tmp_path: Path) -> 
     config = load(starter(tmp_path, "shop"))
     assert [*warnings(config, tmp_path)] == []  # not a repository: the file may be anywhere
     (tmp_path / ".git").mkdir()
-    assert "pipelines.shop.build: there is no Dockerfile in" in next(warnings(config, tmp_path))
+    assert "pipelines.shop.build.dockerfile: there is no Dockerfile in" in str(
+        next(warnings(config, tmp_path))
+    )
     (tmp_path / "Dockerfile").write_text("FROM a\n")
     assert [*warnings(config, tmp_path)] == []
 
@@ -191,7 +193,8 @@ def test_volumes_of_the_dockerfile_are_a_warning(tmp_path: Path) -> None:
     config = load("pipelines: {shop: {environments: {live: }}}")
     (tmp_path / ".git").mkdir()
     (tmp_path / "Dockerfile").write_text('FROM a AS b\nVOLUME /gone\nFROM c\nVOLUME ["/data", "/more"]\n')
-    lines = [*warnings(config, tmp_path)]
+    lines = [str(line) for line in warnings(config, tmp_path)]
     assert [line.partition(";")[0] for line in lines] == [
-        f"pipelines.shop.build: Dockerfile declares VOLUME {folder}" for folder in ("/data", "/more")
+        f"pipelines.shop.build.dockerfile: Dockerfile declares VOLUME {folder}"
+        for folder in ("/data", "/more")
     ]
