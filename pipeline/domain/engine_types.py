@@ -67,6 +67,7 @@ class SlotSpec:
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
+    scheme: str = field(default="http", compare=False)  # over which people reach it; the engine knows
     elsewhere: tuple[str, ...] = ()
     """Host names of its configuration that another environment has taken over."""
 
@@ -86,12 +87,17 @@ class SlotSpec:
     @property
     def host(self) -> str:
         """The first host name of the environment."""
-        return next(iter(self.config.hosts), self.ref.own_host)
+        return next(iter(self.hosts), self.ref.own_host)
 
     @property
     def visitor_headers(self) -> dict[str, str]:
         """What a visitor's request has when it reaches the application. Checks come with the same."""
-        return {"User-Agent": "pushlive", "Accept": "*/*", "Host": self.host, "X-Forwarded-Proto": "http"}
+        return {
+            "User-Agent": "pushlive",
+            "Accept": "*/*",
+            "Host": self.host,
+            "X-Forwarded-Proto": self.scheme,
+        }
 
     @property
     def health_headers(self) -> dict[str, str]:

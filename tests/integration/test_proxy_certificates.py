@@ -79,6 +79,9 @@ def test_certificates_are_loaded_changed_and_unloaded(secure: tuple[Proxy, Setti
     assert first
     assert shown(settings, "two.example.com") is None
     assert proxy.refresh_certificates() == ([], [])
+    # checks come over what people use
+    hosts = ("one.example.com", "two.example.com", "hello-live.localhost")
+    assert [proxy.schemes.of(host) for host in hosts] == ["https", "http", "http"]
 
     make(folder, "one.example.com")
     make(folder, "two.example.com")

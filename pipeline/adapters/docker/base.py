@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
@@ -54,7 +56,11 @@ class EngineBase:
 
     def _check(self, spec: SlotSpec) -> str:
         """The request by which the proxy checks the slot's containers."""
-        return request(spec.config.service.health.path, spec.health_headers)
+        return request(spec.config.service.health.path, self._visited(spec).health_headers)
+
+    def _visited(self, spec: SlotSpec) -> SlotSpec:
+        """The spec with the scheme over which people reach the environment."""
+        return replace(spec, scheme=self._proxy.schemes.of(spec.host))
 
     def _known_to_proxy(self, spec: SlotSpec) -> bool:
         return self._proxy.servers(spec.ref.index, spec.ref.slot) == tuple(self._servers(spec))

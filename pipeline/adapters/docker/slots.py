@@ -120,7 +120,9 @@ class DockerSlots(EngineBase):
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         names = list(self._bodies(spec))
-        Readiness(self._api, self._probe, self._clock, self._settings, spec).wait(names, emit, watch)
+        Readiness(self._api, self._probe, self._clock, self._settings, self._visited(spec)).wait(
+            names, emit, watch
+        )
         together([partial(self._api.restart_always, name) for name in names])
         return self.replicas(spec.ref)
 

@@ -20,7 +20,7 @@ class DockerTraffic(EngineBase):
         ref = spec.ref
         return Route(
             f"http://127.0.0.1:{self._settings.preview_port}",
-            {**spec.visitor_headers, "X-Pushlive-Slot": backend(ref.index, ref.slot)},
+            {**self._visited(spec).visitor_headers, "X-Pushlive-Slot": backend(ref.index, ref.slot)},
             self._expected(spec),
             self._key,
         )
@@ -29,7 +29,7 @@ class DockerTraffic(EngineBase):
         ref = spec.ref
         return Route(
             f"http://127.0.0.1:{self._settings.port_range[ref.index]}",
-            {**spec.visitor_headers, "X-Pushlive-Probe": self._proxy.token},
+            {**self._visited(spec).visitor_headers, "X-Pushlive-Probe": self._proxy.token},
             self._expected(spec),
             self._key,
         )

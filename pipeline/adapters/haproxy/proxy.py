@@ -29,6 +29,7 @@ from pipeline.adapters.haproxy.container import ProxyContainer
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import Folder
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
+from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
@@ -50,6 +51,7 @@ class Proxy:
         self._settings = settings
         self._clock = clock
         self._seen = False
+        self.schemes = Schemes(settings, clock)
         self._folder: Folder
         self._control: Control
         self._container: ProxyContainer

@@ -26,7 +26,9 @@ class HttpCheck(RepeatedCheck):
     host: Host | None = None
     """The host name that the request comes with. Default: the environment's first one."""
     scheme: Scheme | None = None
-    """What the application is told about the visitor's connection (`X-Forwarded-Proto`). Default: `http`."""
+    """What the application is told about the visitor's connection (`X-Forwarded-Proto`). Default: `https` if the
+    proxy has a certificate for the environment's first host name, or if proxies in front of it are trusted; otherwise
+    `http`."""
     send: SentHeaders = {}
     """Headers that the request has besides."""
     status: int = Field(default=200, ge=100, le=599)

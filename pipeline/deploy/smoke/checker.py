@@ -44,7 +44,7 @@ class Checker:
 
     def identity(self, spec: SlotSpec, route: Route, times: int = 1) -> tuple[Check, ...]:
         """Asks the health path over fresh connections; every answer must come from this very release."""
-        check = _health_of(spec)
+        check = _health_of(spec, route)
         asker = SlotAsker(self._engine, self._clock, self._emit, self._watch, self._redact, spec, route)
         return tuple(self._one(check, asker) for _ in range(times))
 
@@ -125,8 +125,8 @@ class _Health(HttpCheck):
         return health.problem(answer.status, location, self.host or "", self.scheme or "")
 
 
-def _health_of(spec: SlotSpec) -> _Health:
-    check, sent = spec.config.service.health, spec.health_headers
-    host, scheme = sent["Host"], sent["X-Forwarded-Proto"]
+def _health_of(spec: SlotSpec, route: Route) -> _Health:
+    check, sent = spec.config.service.health, {**spec.visitor_headers, **route.headers}
+    host, scheme = check.host or sent["Host"], check.scheme or sent["X-Forwarded-Proto"]
     asked = {"get": check.path, "host": host, "scheme": scheme, "send": check.send}
     return _Health.model_validate({**asked, "within": 5.0, "retry": 5.0})
