@@ -240,7 +240,6 @@ def test_a_program_for_credentials_that_hangs_or_fails_is_tried_again_and_distur
         user.clear()
         user["exec"] = {"apiVersion": version, "command": "sh", "args": ["-c", script]}  # type: ignore[assignment]
 
-    monkeypatch.setattr(credentials, "EXEC_WITHIN", 1.0)
     monkeypatch.setattr(credentials, "REMEMBERED", Backoff(0.0))
     path = changed(tmp_path, program, "by-program")
     monkeypatch.setenv("KUBECONFIG", f"{kubeconfig}:{path}")
@@ -249,7 +248,9 @@ def test_a_program_for_credentials_that_hangs_or_fails_is_tried_again_and_distur
         KubeApi(lambda: connect("by-program", "default", plugins)),
         KubeApi(lambda: connect("", "default")),
     )
-    for does, said in (("sleep 600", "did not end within 1 s"), ("exit 1", "exit code 1")):
+    cases = (("sleep 600", 1.0, "did not end within 1 s"), ("exit 1", 10.0, "exit code 1"))
+    for does, limit, said in cases:
+        monkeypatch.setattr(credentials, "EXEC_WITHIN", limit)
         (tmp_path / "first").write_text(does)
         with pytest.raises(EngineAway, match=said):
             api.find("Service", {})

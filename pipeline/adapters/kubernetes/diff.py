@@ -51,10 +51,11 @@ def restored(live: KubeObject, manifest: KubeObject, *, whole: bool = False) -> 
     """The object with its ``spec`` as the manifest says: the fields that the manifest sets, and those that an earlier
     manifest set. What the cluster assigned (an address, defaults) stays, and so do fields of others, except in pods.
     ``whole``: the fields of others go as well."""
+    theirs = {path for _, path in _others(live)}
     paths = [
         path
         for manager, path in _managed(live)
-        if whole or _in_pods(path) or _is_stale(manager, path, _at(manifest, path))
+        if whole or _in_pods(path) or _is_stale(path, _at(manifest, path), manager == MANAGER, path in theirs)
     ]
     rest = without(live, paths)
     rest["spec"] = _merged(("f:spec",), rest.get("spec") or {}, manifest["spec"], whole)
@@ -65,12 +66,14 @@ def _in_pods(path: Path) -> bool:
     return path[: len(PODS)] == PODS
 
 
-def _is_stale(manager: str, path: Path, wanted: Any) -> bool:
+def _is_stale(path: Path, wanted: Any, ours: bool, theirs: bool) -> bool:
     """True if the field must go before the manifest's value, ``wanted``, is merged in: a map or a list that has one
-    manager as a whole is replaced, and what an earlier manifest of ours had is removed."""
+    manager as a whole is replaced, and what only an earlier manifest of ours had is removed. ``ours``, ``theirs``:
+    whose it is; it may be both."""
+    dropped = ours and not theirs and wanted is None
     if path[-1].startswith("k:"):  # an entry of a list; what is in it has paths of its own
-        return manager == MANAGER and wanted is None
-    return isinstance(wanted, dict | list) or (manager == MANAGER and wanted is None)
+        return dropped
+    return dropped or isinstance(wanted, dict | list)
 
 
 def _others(live: KubeObject) -> Iterator[tuple[str, Path]]:

@@ -17,9 +17,7 @@ from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
 
 SLOW_STOP = 4.0  # seconds after which a start reports what it waited for
-GROWS_WITHIN = (
-    20.0  # seconds that a slot which runs already, such as that of a warm revert, gets for more replicas
-)
+GROWS_WITHIN = 30.0  # seconds that a slot which runs already, as for a warm revert, gets for more replicas
 
 
 class SlotStart:

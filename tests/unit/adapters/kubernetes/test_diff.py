@@ -115,6 +115,14 @@ def test_the_type_ports_and_node_ports_of_a_service_that_others_set_stay() -> No
     assert restored(service(APPLIED), service())["spec"] == service()["spec"]
 
 
+def test_a_field_that_others_set_as_well_stays_when_the_manifest_no_longer_has_it() -> None:
+    affinity = {"f:sessionAffinity": {}}
+    ours = managed("pushlive", affinity)
+    live = service(ours, managed("terraform", affinity), sessionAffinity="ClientIP")
+    assert restored(live, service())["spec"]["sessionAffinity"] == "ClientIP"
+    assert "sessionAffinity" not in restored(service(ours, sessionAffinity="ClientIP"), service())["spec"]
+
+
 def test_a_port_that_others_renumbered_and_a_selector_that_they_replaced_are_restored() -> None:
     fields = {"f:ports": {'k:{"port":81,"protocol":"TCP"}': HTTP}, "f:selector": {}}
     live = service(APPLIED, managed("kubectl-edit", fields))
