@@ -86,8 +86,8 @@ class SlotSpec:
 
     @property
     def host(self) -> str:
-        """The first host name of the environment."""
-        return next(iter(self.hosts), self.ref.own_host)
+        """The first host name that its configuration says, also if that leads elsewhere by now: it knows the name."""
+        return next(iter(self.config.hosts), self.ref.own_host)
 
     @property
     def visitor_headers(self) -> dict[str, str]:
