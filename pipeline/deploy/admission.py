@@ -102,10 +102,10 @@ def carrying(runs: Iterable[Run], ref: str, commit: str) -> Run | None:
     return run if run is not None and good and run.commit == commit else ignored(runs, ref, commit)
 
 
-def queued_after(runs: Iterable[Run], run: Run) -> bool:
-    """Whether a newer push of the same ref has not started yet: it fetches the head itself."""
+def is_fetched_later(runs: Iterable[Run], run: Run) -> bool:
+    """Whether a newer push of the same ref has not fetched the head yet: it sees what this one has seen, or more."""
     newer = (one for one in runs if one.number > run.number and (one.kind, one.ref) == (Kind.PUSH, run.ref))
-    return any(one.state == State.QUEUED for one in newer)
+    return any(one.state != State.ENDED and not one.passed("build", "fetch") for one in newer)
 
 
 def _supersede_queued(transaction: Transaction, push: Push, number: int, now: float) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ class BranchHead:
         else:
             text = f"{run.short} is no longer the head of {self._config.branch}, which moves faster than it is fetched"
             self._context.note(f"{text}; it is newer than what was built last, so it is deployed", "build")
+            self._accept_head(self.head)
 
     def _fetch(self, watch: Watch) -> None:
         self.head = self._source.fetch(self._key, self._config, watch)

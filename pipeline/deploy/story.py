@@ -210,7 +210,7 @@ class Story:
         if not self._is_source_in_force(run):
             return  # a head of another branch, which nobody pushed to deploy
         others = [one for one in self._store.recent(run.pipeline, 50) if one.number != run.number]
-        if admission.carrying(others, run.ref, head) or admission.queued_after(others, run):
+        if admission.carrying(others, run.ref, head) or admission.is_fetched_later(others, run):
             return
         commit = self._adapters.source.commit(run.pipeline, self._pipeline().source, head)
         push = Push(

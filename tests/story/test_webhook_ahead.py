@@ -185,3 +185,19 @@ def test_late_deliveries_of_older_commits_take_nothing_back(world, away):
     assert world.store.release("hello", world.environment("live").serving).commit == commits[-1]
     live = [run.commit for run in world.store.recent("hello", 9) if run.outcome == Outcome.LIVE]
     assert live[0] == commits[-1]
+
+
+def test_a_head_whose_delivery_was_lost_follows_late_deliveries_of_older_commits(world, away):
+    world.push("zero")
+    a, b, c = (world.commit(text) for text in "abc")
+    first, _ = deliver(world, b)
+    late = []
+
+    def arrives():
+        if not late:
+            late.append(deliver(world, a)[0])
+
+    away.before("fetch", arrives)
+    world.work()
+    assert world.run(first).outcome == Outcome.SUPERSEDED
+    assert world.store.release("hello", world.environment("live").serving).commit == c
