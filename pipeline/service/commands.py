@@ -16,7 +16,7 @@ from pipeline.domain.run import Kind, Push, Run, State
 from pipeline.errors import RequestError
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
-from pipeline.service import permissions, transactions
+from pipeline.service import permissions, reverting, transactions
 from pipeline.service.refusals import Refusals
 from pipeline.store import Transaction
 
@@ -139,12 +139,12 @@ class Commands(Refusals):
 
         def act(tx: Transaction) -> Run:
             _refuse_overtaken(tx, again)
-            reverting = transactions.revert(
+            made = reverting.revert(
                 tx, name, to, by=who, reason=reason, digest=digest, now=now, shown=shown, of=run
             )
             what = "retry" if again else "revert"
-            tx.record(self._entry(by, what, reverting, environment=name, detail=_repeats(again)))
-            return reverting
+            tx.record(self._entry(by, what, made, environment=name, detail=_repeats(again)))
+            return made
 
         return self._acted(pipeline, act, urgent=True)
 
@@ -317,4 +317,4 @@ def _repeats(again: Again | None) -> str:
 
 def _refuse_overtaken(tx: Transaction, again: Again | None) -> None:
     if again:
-        transactions.refuse_overtaken(tx, again.run, again.over)
+        reverting.refuse_overtaken(tx, again.run, again.over)

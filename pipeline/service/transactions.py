@@ -1,4 +1,4 @@
-"""The acts of people, each as one transaction: revert, hold, promote, resume, unquarantine, cancel.
+"""The acts of people, each as one transaction: hold, promote, resume, unquarantine, cancel. ``reverting`` has another.
 
 Every function reads and writes through its transaction only, so that it can be run again after another writer.
 ``now``: seconds since the epoch. Raises RequestError or NotFound if it cannot be done now.
@@ -7,156 +7,28 @@ Every function reads and writes through its transaction only, so that it can be 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy import admission
-from pipeline.domain import gates, slots, taken_back
+from pipeline.domain import gates, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
-from pipeline.domain.going_back import holds, overtaken, returning, reverts
-from pipeline.domain.release import Release
+from pipeline.domain.going_back import holds, returning
 from pipeline.domain.run import Kind, Outcome, Run, State
 from pipeline.domain.transitions import end, move
 from pipeline.errors import NotFound, RequestError
 from pipeline.notify.messages import ended, held
+from pipeline.service.reverting import refuse
 from pipeline.store import Transaction
-
-RECENT = 20  # runs that are looked at
-
-
-def revert(
-    tx: Transaction,
-    name: str,
-    to: int | None,
-    *,
-    by: str,
-    reason: str,
-    digest: str,
-    now: float,
-    shown: int | None = None,
-    of: int | None = None,
-) -> Run:
-    """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
-    tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
-    the person saw there; ``of``: the number of the run that is to be taken back."""
-    environment = tx.environment(name)
-    release = _target(tx, environment, to)
-    _refuse_doubt(tx, environment, to, shown, of, now)
-    run = Run(
-        tx.pipeline,
-        tx.next_run(),
-        Kind.REVERT,
-        release.commit,
-        "",
-        digest,
-        (name,),
-        now,
-        message=release.message,
-        release=release.number,
-        image_ready=now,
-        by=by,
-        reason=reason,
-    )
-    what = f"r{environment.serving} → {release.name}" if environment.serving else release.name
-    admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
-    reverting = _reverting(tx, environment, run, release)
-    tx.put_environment(held(tx, reverting, digest, run))
-    _tell_waiting(tx, reverting, now)
-    return run
-
-
-def _refuse_doubt(
-    tx: Transaction, environment: Environment, to: int | None, shown: int | None, of: int | None, now: float
-) -> None:
-    """Raises RequestError if a revert is not what the person has seen, or may not be what they mean."""
-    serving, placed = _served(tx, environment)
-    runs = {run.number: run for run in (*tx.open(), *tx.recent(RECENT))}
-    scene = reverts.Scene(environment, serving, placed, tuple(runs.values()), now)
-    bound = shown is not None or of is not None
-    found = reverts.moved_on(scene, shown, None if of is None else tx.run(of))
-    if found is None and to is None:
-        found = reverts.under_way(scene) or (None if bound else reverts.unlike(scene))
-    _refuse(found)
-
-
-def _refuse(doubt: reverts.Doubt | None) -> None:
-    """Raises RequestError."""
-    if doubt:
-        raise RequestError(f"{doubt.why}. Nothing was done.", advice=doubt.advice)
-
-
-def _served(tx: Transaction, environment: Environment) -> tuple[Release | None, Run | None]:
-    """What serves there, and the run that put it there, as far as the records are left."""
-    serving: Release | None = None
-    placed: Run | None = None
-    if environment.active and environment.serving is not None:
-        with suppress(NotFound):  # it was lost with an earlier store
-            serving = tx.release(environment.serving)
-            placed = tx.run(environment.slots[environment.active].run)
-    return serving, placed
-
-
-def _tell_waiting(tx: Transaction, reverting: Environment, now: float) -> None:
-    """Runs that wait for a person after that environment say that their release was taken back there."""
-    for run in tx.open():
-        if run.state == State.WAITING and run.release:
-            found = taken_back.obstacle(run, tx.release(run.release), run.gate, (reverting,))
-            if found:
-                text = f"{found.why}. It does not go to {found.to} now. {found.advice}"
-                tx.event(run.number, Event("warning", now, text, run.gate))
-
-
-def refuse_overtaken(tx: Transaction, run: Run, over: int | None) -> None:
-    """Raises RequestError if a retry of that run would take a newer one back, unless that is the run ``over``, which
-    the person was shown."""
-    environment = next(iter(tx.existing(run.stages[-1:])), None)
-    serving, placed = _served(tx, environment) if environment else (None, None)
-    found = overtaken.newer(run, environment, serving, placed, tx.open())
-    if found and found.number != over:
-        raise RequestError(f"{found.why}.", advice=f"If that is what you want: `{found.command}`.")
 
 
 def hold(
     tx: Transaction, name: str, reason: str, *, by: str, digest: str, now: float, held_by: str = ""
 ) -> None:
     """No automatic promotion goes there until it is resumed. ``held_by``: whose hold it takes the place of."""
-    _refuse(holds.replacing(tx.environment(name), by, held_by, now))
+    refuse(holds.replacing(tx.environment(name), by, held_by, now))
     environment = gates.hold(tx.environment(name), reason or "held by hand", by, now)
     tx.put_environment(held(tx, environment, digest))
-
-
-def _target(tx: Transaction, environment: Environment, to: int | None) -> Release:
-    target = to if to is not None else slots.revert_target(environment)
-    if target is None:
-        why = slots.passed_over(environment)
-        raise RequestError(
-            f"{environment.id}: there is no earlier good release to revert to{f': {why}' if why else ''}.",
-            advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
-        )
-    if target == environment.serving:
-        raise RequestError(
-            f"{environment.id} already serves r{target}.", advice="`pushlive status` shows it."
-        )
-    release = tx.release(target)
-    if environment.name not in release.environments:
-        raise RequestError(
-            f"r{target} was made without the environment {environment.name}.",
-            advice="Choose another release.",
-        )
-    return release
-
-
-def _reverting(tx: Transaction, environment: Environment, run: Run, release: Release) -> Environment:
-    why = run.reason or f"{run.id} reverts to {release.name}"
-    if environment.serving is not None:
-        serving = tx.release(environment.serving)
-        environment = gates.with_quarantine(environment, serving, why, run.accepted)
-        environment = taken_back.with_taken_back(environment, serving, run)
-    target = gates.quarantined(environment, release)
-    others = tuple(entry for entry in environment.quarantine if entry != target)
-    on_hold = gates.hold(replace(environment, quarantine=others), why, run.by, run.accepted)
-    return replace(on_hold, interrupt=run.number)
 
 
 def promote(
@@ -254,7 +126,7 @@ def resume(
     environment = tx.environment(name)
     if environment.hold is None:
         return (f"{environment.id} is not held.",)
-    _refuse(holds.lifting(environment, by, held_by, now))
+    refuse(holds.lifting(environment, by, held_by, now))
     tx.put_environment(replace(environment, hold=None))
     messages = [f"{environment.id} is no longer held."]
     *older, newest = gates.waiting_at(tx.open(), name) or (None,)

@@ -123,3 +123,22 @@ def test_fault_45_a_damaged_token_grants_nothing(make_world):
     world.store.client.hset(key, digest, '{"name": "ann", "role": ["maintainer"], "created": 1}')
     with pytest.raises(DamagedRecord, match="tokens"):
         world.commands.token(text)
+
+
+def test_fault_45_a_damaged_run_of_the_past_holds_up_no_revert(world):
+    for text in ("one", "two", "three"):
+        world.push(text)
+    spoil(world, "runs", "1", KINDS[0])
+    assert world.revert().release == 2
+    assert world.revert(to=1).outcome == Outcome.LIVE
+
+
+def test_fault_45_a_damaged_release_of_the_past_holds_up_no_push(world):
+    for text in ("one", "two"):
+        world.push(text)
+    world.revert()
+    spoil(world, "releases", "2", KINDS[0])
+    run = world.push("three")
+    assert world.commands.resume("hello", "ann")[-1] == f"{run.id} (r3) continues to live."
+    world.work()
+    assert world.run(run.number).outcome == Outcome.LIVE

@@ -10,7 +10,7 @@ from pipeline.config.parts import differing, lines
 from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run
-from pipeline.errors import NotFound
+from pipeline.errors import DamagedRecord, NotFound
 
 CHAIN = 50  # configurations that were sent one after the other
 
@@ -22,7 +22,7 @@ def notices(
     environment: Environment | None, release: Release, release_of: Releases, run_of: Runs
 ) -> tuple[str, ...]:
     """What a person has to know before that release enters the environment, as sentences without a full stop.
-    ``release_of``, ``run_of``: the records by their numbers; they raise NotFound."""
+    ``release_of``, ``run_of``: the records by their numbers; what they cannot find or read is left out."""
     serving = _release(release_of, environment.serving if environment else None)
     if environment is None or serving is None or serving.number == release.number:
         return ()
@@ -79,7 +79,7 @@ def _sent(serving: Release, release_of: Releases, run_of: Runs) -> tuple[Run, Re
     release = serving
     for _ in range(CHAIN):
         run: Run | None = None
-        with suppress(NotFound):
+        with suppress(NotFound, DamagedRecord):
             run = run_of(release.run)
         base = _release(release_of, run.from_release) if run else None
         if run is None or base is None:
@@ -90,6 +90,6 @@ def _sent(serving: Release, release_of: Releases, run_of: Runs) -> tuple[Run, Re
 
 def _release(release_of: Releases, number: int | None) -> Release | None:
     if number is not None:
-        with suppress(NotFound):
+        with suppress(NotFound, DamagedRecord):
             return release_of(number)
     return None

@@ -1,0 +1,155 @@
+"""A revert as one transaction: what is written, and why it is refused. ``now``: seconds since the epoch."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from pipeline.deploy import admission
+from pipeline.domain import gates, slots, taken_back
+from pipeline.domain.environment import Environment
+from pipeline.domain.events import Event
+from pipeline.domain.going_back import overtaken, reverts
+from pipeline.domain.release import Release
+from pipeline.domain.run import Kind, Run, State
+from pipeline.errors import DamagedRecord, NotFound, RequestError
+from pipeline.notify.messages import held
+from pipeline.store import Transaction
+
+RECENT = 20  # runs that are looked at
+
+
+def revert(
+    tx: Transaction,
+    name: str,
+    to: int | None,
+    *,
+    by: str,
+    reason: str,
+    digest: str,
+    now: float,
+    shown: int | None = None,
+    of: int | None = None,
+) -> Run:
+    """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
+    tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
+    the person saw there; ``of``: the number of the run that is to be taken back."""
+    environment = tx.environment(name)
+    release = _target(tx, environment, to)
+    _refuse_doubt(tx, environment, to, shown, of, now)
+    run = Run(
+        tx.pipeline,
+        tx.next_run(),
+        Kind.REVERT,
+        release.commit,
+        "",
+        digest,
+        (name,),
+        now,
+        message=release.message,
+        release=release.number,
+        image_ready=now,
+        by=by,
+        reason=reason,
+    )
+    what = f"r{environment.serving} → {release.name}" if environment.serving else release.name
+    admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
+    reverting = _reverting(tx, environment, run, release)
+    tx.put_environment(held(tx, reverting, digest, run))
+    _tell_waiting(tx, reverting, now)
+    return run
+
+
+def _refuse_doubt(
+    tx: Transaction, environment: Environment, to: int | None, shown: int | None, of: int | None, now: float
+) -> None:
+    """Raises RequestError if a revert is not what the person has seen, or may not be what they mean."""
+    bound = shown is not None or of is not None
+    if to is not None and not bound:
+        return
+    serving, placed = _served(tx, environment)
+    scene = reverts.Scene(environment, serving, placed, _latest(tx), now)
+    found = reverts.moved_on(scene, shown, None if of is None else tx.run(of))
+    if found is None and to is None:
+        found = reverts.under_way(scene) or (None if bound else reverts.unlike(scene))
+    refuse(found)
+
+
+def _latest(tx: Transaction) -> tuple[Run, ...]:
+    """The runs that have not ended, and the latest ones. A record that cannot be read holds no revert up."""
+    runs: dict[int, Run] = {}
+    with suppress(DamagedRecord):
+        runs |= {run.number: run for run in tx.open()}
+        for run in tx.recent(RECENT):
+            runs[run.number] = run
+    return tuple(runs.values())
+
+
+def refuse(doubt: reverts.Doubt | None) -> None:
+    """Raises RequestError."""
+    if doubt:
+        raise RequestError(f"{doubt.why}. Nothing was done.", advice=doubt.advice)
+
+
+def _served(tx: Transaction, environment: Environment) -> tuple[Release | None, Run | None]:
+    """What serves there, and the run that put it there, as far as the records are left."""
+    serving: Release | None = None
+    placed: Run | None = None
+    if environment.active and environment.serving is not None:
+        with suppress(NotFound, DamagedRecord):  # lost with an earlier store, or not to be read
+            serving = tx.release(environment.serving)
+            placed = tx.run(environment.slots[environment.active].run)
+    return serving, placed
+
+
+def _tell_waiting(tx: Transaction, reverting: Environment, now: float) -> None:
+    """Runs that wait for a person after that environment say that their release was taken back there."""
+    for run in tx.open():
+        if run.state == State.WAITING and run.release:
+            found = taken_back.obstacle(run, tx.release(run.release), run.gate, (reverting,))
+            if found:
+                text = f"{found.why}. It does not go to {found.to} now. {found.advice}"
+                tx.event(run.number, Event("warning", now, text, run.gate))
+
+
+def refuse_overtaken(tx: Transaction, run: Run, over: int | None) -> None:
+    """Raises RequestError if a retry of that run would take a newer one back, unless that is the run ``over``, which
+    the person was shown."""
+    environment = next(iter(tx.existing(run.stages[-1:])), None)
+    serving, placed = _served(tx, environment) if environment else (None, None)
+    found = overtaken.newer(run, environment, serving, placed, tx.open())
+    if found and found.number != over:
+        raise RequestError(f"{found.why}.", advice=f"If that is what you want: `{found.command}`.")
+
+
+def _target(tx: Transaction, environment: Environment, to: int | None) -> Release:
+    target = to if to is not None else slots.revert_target(environment)
+    if target is None:
+        why = slots.passed_over(environment)
+        raise RequestError(
+            f"{environment.id}: there is no earlier good release to revert to{f': {why}' if why else ''}.",
+            advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
+        )
+    if target == environment.serving:
+        raise RequestError(
+            f"{environment.id} already serves r{target}.", advice="`pushlive status` shows it."
+        )
+    release = tx.release(target)
+    if environment.name not in release.environments:
+        raise RequestError(
+            f"r{target} was made without the environment {environment.name}.",
+            advice="Choose another release.",
+        )
+    return release
+
+
+def _reverting(tx: Transaction, environment: Environment, run: Run, release: Release) -> Environment:
+    why = run.reason or f"{run.id} reverts to {release.name}"
+    if environment.serving is not None:
+        serving = tx.release(environment.serving)
+        environment = gates.with_quarantine(environment, serving, why, run.accepted)
+        environment = taken_back.with_taken_back(environment, serving, run)
+    target = gates.quarantined(environment, release)
+    others = tuple(entry for entry in environment.quarantine if entry != target)
+    on_hold = gates.hold(replace(environment, quarantine=others), why, run.by, run.accepted)
+    return replace(on_hold, interrupt=run.number)
