@@ -121,3 +121,20 @@ def test_fault_57_a_replica_that_never_answers_is_shown_and_so_is_an_application
         signal(name, "CONT")
     until(lambda: health(service, "pair")["serving"] == 2, 40)
     assert service.page(name="pair") == "version 1\n"
+
+
+def test_a_release_that_hangs_after_its_checks_is_said_to_be_down(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    (serving,) = service.containers(release="3")
+    hung = docker_client.containers.get(serving["Id"])
+    hung.exec_run("killall -STOP httpd")
+    try:
+        until(lambda: health(service)["state"] == "down", 90)
+        assert "r3 is down since " in service.pushlive("status").out
+        doctor = service.pushlive("doctor", code=1).out
+        [line] = [line for line in doctor.splitlines() if "r3 is down since " in line]
+        assert "GET / got no answer within" in line
+        assert health(service)["restarts"] == 0
+    finally:
+        hung.exec_run("killall -CONT httpd")
