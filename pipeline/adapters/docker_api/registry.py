@@ -19,6 +19,7 @@ from pipeline.adapters.docker_api.registry_progress import Progress
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.bounded import Late, TooManyLeft, bounded
 from pipeline.lib.retry import Backoff, Retry
 from pipeline.lib.sockets import Interruptible
 from pipeline.lib.streams import Silence, pump
@@ -27,6 +28,7 @@ from pipeline.ports.clock import Clock, Watch
 
 RETRY_FOR = 45.0  # seconds, from the first failure
 BACKOFF = Backoff(0.5, ceiling=8.0)
+HELPER_WITHIN = 15.0  # seconds until the login that `docker login` has left is read
 SILENCE = 60.0  # seconds without a record from the Engine after which an attempt is given up
 
 T = TypeVar("T")
@@ -129,11 +131,26 @@ class _Call:
         """Without a login in the configuration: the one that `docker login` has left on this machine, if any."""
         header: Any
         if self._login is None:
-            header = get_config_header(self._api.sdk, self._host) or encode_header({})
+            header = self._of_this_machine() or encode_header({})
         else:
             login = {"username": self._login.username, "password": self._login.password.reveal()}
             header = encode_header({**login, "serveraddress": self._host})
         return {"X-Registry-Auth": header}
+
+    def _of_this_machine(self) -> Any:
+        """`docker login` may have left the login to a program (a credential helper), which may hang."""
+        host, sdk = self._host, self._api.sdk
+        try:
+            return bounded(
+                lambda: get_config_header(sdk, host), HELPER_WITHIN, name=f"login of {host}", most=1
+            )
+        except (Late, TooManyLeft):
+            raise TryAgain(
+                f"{self._doing}: the program that keeps this machine's login for {host} did not answer within "
+                f"{HELPER_WITHIN:g} s.",
+                advice="See `credsStore` and `credHelpers` in ~/.docker/config.json of the service's user, or set "
+                "`username` and `password` under `registry:`.",
+            ) from None
 
     @property
     def _host(self) -> str:

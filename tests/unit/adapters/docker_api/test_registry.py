@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from pipeline.adapters.docker_api import registry
 from pipeline.adapters.docker_api.registry_errors import Failing, meaning
 from pipeline.adapters.docker_api.registry_progress import Progress
 from pipeline.adapters.fake import FakeClock
 from pipeline.domain.engine_types import Login
 from pipeline.domain.events import Event
 from pipeline.errors import ConfigError, EngineFailed, PushliveError, TryAgain
+from pipeline.lib.bounded import left_behind
 from pipeline.lib.secret import Secret
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -82,3 +90,28 @@ def test_a_layer_that_docker_retries_is_warned_of_once() -> None:
     for seconds in (5, 4, 3):
         progress.see({"status": f"Retrying in {seconds} seconds", "id": "a"})
     assert [event.kind for event in told] == ["warning"]
+
+
+def test_a_program_that_keeps_the_login_and_hangs_is_named_and_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "docker-credential-slow"
+    program.write_text(f"#!/bin/sh\necho run >>{tmp_path}/runs\nread x <{tmp_path}/gate\n")
+    program.chmod(0o755)
+    os.mkfifo(tmp_path / "gate")
+    (tmp_path / "config.json").write_text('{"credHelpers": {"r.example": "slow"}}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(registry, "HELPER_WITHIN", 1.0)
+    api: Any = SimpleNamespace(sdk=SimpleNamespace(_auth_configs=None, credstore_env=None))
+    for _ in range(2):
+        call = registry._Call(api, "/images/r.example/x/push", {}, None, "Pushing to r.example/x")
+        with pytest.raises(
+            TryAgain, match=r"keeps this machine's login for r\.example did not answer"
+        ) as caught:
+            call._headers()
+        assert "credHelpers" in caught.value.advice
+    until(lambda: (tmp_path / "runs").exists())
+    assert (tmp_path / "runs").read_text() == "run\n"
+    (tmp_path / "gate").write_text("go on\n")
+    until(lambda: left_behind("login of r.example") == 0)
