@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, USAGE, Context
 from pipeline.cli.terminal import Paint, cleaned
 from pipeline.errors import ConfigError, PushliveError, RequestError
 from pipeline.lib.text import one_line
+
+if TYPE_CHECKING:
+    from pipeline.config.lint import Warned
+    from pipeline.config.models import Config
 
 _FILE = argument("file", nargs="?", default="", help="default: pipelines.yaml")
 
@@ -51,17 +55,32 @@ def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str], lis
     if found:
         return found, [], []
     config, file = loading.load(text, name), Path(name)
-    if not file.is_file():
-        left, accepted = lint.judged(config, lint.found(config))
-    else:
+    warned = [*lint.found(config), *_beyond_machine(config)]
+    if file.is_file():
         folder = file.resolve().parent
         pipeline, path = repository_hints.missing_dockerfile(config, folder)
         if pipeline and repository_hints.is_named(config.pipelines[pipeline]):
             return [_missing(text, pipeline, f"there is no {path} in {folder}")], [], []
-        left, accepted = lint.judged(
-            config, [*lint.found(config), *repository_hints.warnings(config, folder)]
-        )
+        warned += repository_hints.warnings(config, folder)
+    left, accepted = lint.judged(config, warned)
     return [], [*map(str, left), *_machine_warnings()], [*map(str, accepted)]
+
+
+def _beyond_machine(config: Config) -> list[Warned]:
+    """What this machine's Engine could not start; nothing if no Engine answers."""
+    import ipaddress
+
+    from pipeline.config import lint, settings
+    from pipeline.runtime import bootstrap
+
+    try:
+        loaded = settings.load()
+        engine = bootstrap.inspection(loaded).docker()
+    except PushliveError:
+        return []
+    networks = 1 << max(0, 26 - ipaddress.IPv4Network(loaded.subnets).prefixlen)
+    places = min(len(loaded.port_range), networks)
+    return list(lint.beyond_machine(config, engine.cores, engine.memory, places))
 
 
 def _missing(text: str, pipeline: str, why: str) -> dict[str, Any]:

@@ -70,9 +70,15 @@ class Empty:
     value: str
 
 
+LONGEST = 366 * 86400.0  # seconds
+
+
 # Values are kept as numbers; JSON from the store comes back as numbers, so those are let through.
 def _duration(value: object) -> float:
-    return value if isinstance(value, float) else parse_duration(value)
+    seconds = value if isinstance(value, float) else parse_duration(value)
+    if seconds > LONGEST and not isinstance(value, float):
+        raise ValueError(f"{str(value)[:40]!r} is longer than a year, which no timer here takes")
+    return seconds
 
 
 def _size(value: object) -> int:

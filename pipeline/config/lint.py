@@ -222,3 +222,26 @@ def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[Warned]:
             yield Warned(
                 f"{path}.environments.{name}", f"differs from {live}: {what}; what works here may fail there"
             )
+
+
+def beyond_machine(config: Config, cores: int, memory: int, places: int) -> Iterator[Warned]:
+    """What this machine cannot run. ``memory``: bytes; ``places``: environments that its proxy has ports and addresses
+    for."""
+    proxied = 0
+    for name, pipeline in config.pipelines.items():
+        for stage in pipeline.environments:
+            service, kind = pipeline.render(stage).service, pipeline.environment(stage).engine.kind
+            path = f"pipelines.{name}.environments.{stage}"
+            proxied += kind.proxied
+            if kind.local and service.cpu > cores:
+                why = f"this machine's Docker Engine has {cores:g}, and starts no container that may use more"
+                yield Warned(f"{path}.cpu", f"{service.cpu:g} cores; {why}")
+            needs = service.memory * service.replicas
+            if kind.local and needs > memory:
+                why = f"{service.replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
+                yield Warned(f"{path}.memory", f"{why} of this machine")
+    if proxied > places:
+        yield Warned(
+            "pipelines",
+            f"{proxied} environments, and PUSHLIVE_PORTS and PUSHLIVE_SUBNETS have room for {places}",
+        )

@@ -13,7 +13,13 @@ from pipeline.config.models import Config
 from pipeline.config.reader import WRONG, Reader
 from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
+from pipeline.lib.units import show_size
 
+LONGEST_TEXT = 128 << 10  # bytes: MAX_ARG_STRLEN, of one argument or one variable with its name
+MOST_VARIABLES = (2 << 20) - (
+    128 << 10
+)  # bytes: a quarter of the usual stack, without what is left for secrets
+MOST_OF_A_CLUSTER = 1_000_000  # bytes: a ConfigMap has at most 1 MiB
 _NO_PIDS = (
     "is not possible for {}, on a cluster: Kubernetes limits processes by node (the kubelet's `podPidsLimit`); write "
     "it only under environments on Docker"
@@ -71,6 +77,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         *_given_twice(tree),
         *_remote_without_registry(tree),
         *_processes(tree),
+        *_too_large(tree),
     )
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found
@@ -208,6 +215,51 @@ def _processes(tree: Tree) -> Iterator[Problem]:
             path = ("environments", name, "pids") if own else ("service", "pids")
             place = show_path(("pipelines", pipeline, *path))
             yield Problem(line_of(own or common or body), place, _NO_PIDS.format(name))
+
+
+def _too_large(tree: Tree) -> Iterator[Problem]:
+    """Variables and arguments that the kernel gives to no process. (All together are limited by the file's size.)"""
+    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
+        common, path = _child(body, "service"), ("pipelines", pipeline)
+        yield from _long_texts(common, (*path, "service"))
+        yield from _long_arguments(_child(body, "smoke"), (*path, "smoke"))
+        for name, _, own in _entries(_child(body, "environments")):
+            place = (*path, "environments", name)
+            yield from _long_texts(own, place)
+            yield from _long_arguments(_child(own, "smoke"), (*place, "smoke"))
+
+
+def _long_texts(service: Node | None, path: tuple[str, ...]) -> Iterator[Problem]:
+    for name, key, value in _entries(_child(service, "env")):
+        if _size_of(value, name) > LONGEST_TEXT:
+            yield Problem(line_of(key), show_path((*path, "env", name)), _too_long(_size_of(value, name)))
+    for name in ("command", "release"):
+        yield from _long_arguments(_child(service, name), (*path, name))
+
+
+def _long_arguments(node: Node | None, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    """In a list of words, and in lists of words within it."""
+    for name, _, value in _entries(node):
+        yield from _long_arguments(value, (*path, name))
+    for number, item in enumerate(node.value if isinstance(node, SequenceNode) else ()):
+        if isinstance(item, ScalarNode) and _size_of(item) > LONGEST_TEXT:
+            yield Problem(line_of(item), show_path((*path, number)), _too_long(_size_of(item)))
+        yield from _long_arguments(item, (*path, number))
+
+
+def _size_of(value: Node, name: str = "") -> int:
+    """Bytes that a process is given for it: a name, an equals sign, the text, and a NUL."""
+    text = str(value.value) if isinstance(value, ScalarNode) else ""
+    return (
+        len(text.encode("utf-8", "replace")) + 1 + (len(name.encode("utf-8", "replace")) + 1 if name else 0)
+    )
+
+
+def _too_long(size: int) -> str:
+    return (
+        f"takes {show_size(size)}, and the kernel gives a process no text longer than {show_size(LONGEST_TEXT)}; put "
+        "it into a file of the image, or let the application fetch it"
+    )
 
 
 def _is_local(engine: Node) -> bool:

@@ -13,6 +13,7 @@ from pipeline.adapters.docker.containers import network_body
 from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.http.probe import HttpProbe
+from pipeline.config.loading import LONGEST_TEXT
 from pipeline.config.settings import Settings
 from pipeline.deploy.evidence import advice_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -70,6 +71,14 @@ def test_too_many_processes_are_named_with_the_key_of_their_limit(bench: Bench) 
     spawn = "for one in $(seq 60); do sleep 9 & done"
     error, _ = fails(bench, bench.spec(command=shell(spawn, "exit 1"), pids=40))
     assert "raise `pids`" in advice_of(error.evidence), error.evidence
+
+
+def test_the_longest_variable_that_check_lets_pass_reaches_the_application(bench: Bench) -> None:
+    for more, code in (0, 5), (1, None):
+        command = shell("exit $((${#X} % 7))")
+        value = "x" * (LONGEST_TEXT - len("X=") - 1 + more)
+        error, _ = fails(bench, bench.spec(command=command, env={"X": value}))
+        assert (f"exited with code {len(value) % 7}" in str(error)) == (code is not None), error
 
 
 def test_a_command_is_process_1_only_without_init(bench: Bench) -> None:

@@ -38,6 +38,7 @@ from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
 PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new connections
+INT32 = 2**31 - 1
 PROBE_TIMEOUT = 5  # seconds for one readiness probe
 # Settings of a service that change no pod.
 _NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas", "timeout"}
@@ -90,7 +91,7 @@ class Manifests:
         manifest["spec"] = {
             "replicas": spec.replicas,
             "revisionHistoryLimit": 2,
-            "progressDeadlineSeconds": max(60, round(spec.config.service.ready) + 60),
+            "progressDeadlineSeconds": min(INT32, max(60, round(spec.config.service.ready) + 60)),
             # A change by hand while it serves must not reduce its capacity.
             "strategy": {
                 "type": "RollingUpdate",

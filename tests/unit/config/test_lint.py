@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config.lint import found, judged, warnings
+from pipeline.config.lint import beyond_machine, found, judged, warnings
 from pipeline.config.loading import load, problems
 from tests.unit.config.texts import edited
 
@@ -158,3 +158,21 @@ def test_what_is_accepted_without_need_is_a_warning() -> None:
 @pytest.mark.parametrize("entry", [f"{{{PATH}: ''}}", "{a b: it is so}", "[]"])
 def test_accept_wants_a_path_and_a_reason(entry: str) -> None:
     assert problems(f"{WISE}    accept: {entry}\n") != ()
+
+
+def test_what_the_machine_cannot_run_is_named_with_its_key() -> None:
+    text = WISE.replace("replicas: 2", "replicas: 2, cpu: 3, memory: 2GiB").replace(
+        "dev: {}", "dev: {cpu: 2, memory: 1GiB}"
+    )
+    lines = [str(one) for one in beyond_machine(load(text), 2, 3 << 30, 1)]
+    assert lines == [
+        "pipelines.hello.environments.live.cpu: 3 cores; this machine's Docker Engine has 2, and starts no container "
+        "that may use more",
+        "pipelines.hello.environments.live.memory: 2 × 2 GiB do not fit into the 3 GiB of this machine",
+        "pipelines: 2 environments, and PUSHLIVE_PORTS and PUSHLIVE_SUBNETS have room for 1",
+    ]
+    assert list(beyond_machine(load(text), 3, 4 << 30, 2)) == []
+    away = text.replace("live: {}", "live: {engine: {docker: 'ssh://h'}}").replace(
+        "  hello:", "  hello:\n    registry: r.io/a"
+    )
+    assert list(beyond_machine(load(away), 2, 3 << 30, 2)) == []

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.checks import HttpCheck
 from pipeline.config.engines import Registry, where_of
-from pipeline.config.loading import load, problems, show
+from pipeline.config.loading import LONGEST_TEXT, load, problems, show
 from pipeline.config.models import Config
 from pipeline.errors import ConfigError
 from tests.support.paths import ROOT
@@ -460,3 +460,33 @@ def test_a_limit_of_processes_is_refused_where_the_engine_has_none() -> None:
     )
     (one,) = problems(text.replace("engine: kubernetes", "engine: kubernetes, pids: 99") % ("", ""))
     assert one.path == "pipelines.a.environments.live.pids"
+
+
+LARGE = "x" * (LONGEST_TEXT - len("X=") - 1)
+
+
+def service_of(key: str, value: str) -> str:
+    return f"pipelines: {{a: {{service: {{{key}: {value}}}, environments: {{live: }}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "path"),
+    [
+        ("env", f"{{X: {LARGE}x}}", "service.env.X"),
+        ("command", f"[serve, xx{LARGE}x]", "service.command[1]"),
+        ("release", f"[xx{LARGE}x]", "service.release[0]"),
+        ("release", f"{{command: [xx{LARGE}x]}}", "service.release.command[0]"),
+    ],
+)
+def test_a_text_that_the_kernel_gives_to_no_process_is_a_problem(key: str, value: str, path: str) -> None:
+    (one,) = problems(service_of(key, value))
+    assert one.path == f"pipelines.a.{path}"
+    assert "the kernel gives a process no text longer than 128 KiB" in one.message
+    assert problems(service_of(key, value.replace("x}", "}").replace("x]", "]"))) == ()
+
+
+@pytest.mark.parametrize("key", ["ready", "stop", "drain", "keep_warm"])
+def test_a_duration_that_no_timer_takes_is_a_problem(key: str) -> None:
+    (one,) = problems(service_of(key, "999999d"))
+    assert one.path == f"pipelines.a.service.{key}"
+    assert "longer than a year" in one.message
