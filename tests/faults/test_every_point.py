@@ -16,7 +16,7 @@ from tests.faults.snapshot import Snapshot
 from tests.story.conftest import World
 
 ONE = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {live: }}}"
-TWO = ONE.replace("{live: }", "{dev: , live: }")
+TWO = ONE.replace("{live: }", "{dev: {keep_warm: 10m}, live: }")
 MANUAL = ONE.replace("{live: }", "{live: {promote: manual}}")
 RELEASE = ONE.replace("service: {", "service: {release: [./migrate], ")
 

@@ -41,7 +41,7 @@ pipelines:
   hello:
     service: {health: /healthz}
     smoke: [{get: /, contains: r}]
-    environments: {dev: , live: }
+    environments: {dev: {keep_warm: 10m}, live: }
 """
 MANUAL = CONFIG.replace("live: ", "live: {promote: manual}")
 KINDS = ("good", "good", "good", "smoke", "live", "verify")  # what an application does; how a bad one is bad
