@@ -142,7 +142,9 @@ def _add_error_handlers(app: Flask) -> None:
         for name, value in error.get_headers():
             if name in ("Allow", "Location", "Retry-After"):
                 answer.headers[name] = value
-        return _rendered(error.name or "Error", advice, answer)
+        if error.code == 404:  # for people and git, who do not look for calls
+            return _rendered("There is nothing at this address", "The status page is at /.", answer)
+        return _rendered(error.name or "Error", "", answer)
 
 
 def _not_stored(error: PushliveError) -> str:

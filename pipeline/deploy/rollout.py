@@ -38,7 +38,7 @@ from pipeline.errors import (
     TryAgain,
     WrongRelease,
 )
-from pipeline.lib.units import write_duration
+from pipeline.lib.units import show_age, write_duration
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
@@ -159,7 +159,7 @@ class Rollout:
             raise CommandLeft(f"{error.message} {what}") from error
 
     def _left_running(self) -> str:
-        after = f"{self._failed_for:.0f} s after the end of the run"
+        after = f"{show_age(self._failed_for)} after the end of the run"
         return f"It is still running; {after} it is removed with its container."
 
     def _start(self) -> None:

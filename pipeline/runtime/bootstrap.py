@@ -229,8 +229,7 @@ def remove_everything(settings: Settings) -> Iterator[Said]:
             engine = engines.of(key)
             for ref in tuple(engine.slots.environments()):
                 yield _removed(engine, ref)
-            if (own := _proxy_of(settings, key)) is not None:
-                own.stop()
+            if (own := _proxy_of(settings, key)) is not None and own.stop():
                 yield Said(f"removed the proxy{'' if key == DOCKER else f' of {key}'}")
         except TryAgain as error:
             if keys == {key}:

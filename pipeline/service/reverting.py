@@ -35,8 +35,12 @@ def revert(
     tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
     the person saw there; ``of``: the number of the run that is to be taken back."""
     environment = tx.environment(name)
+    bound = shown is not None or of is not None
+    if bound:  # what serves in its place says more than that there is nothing to go back to
+        _refuse_doubt(tx, environment, to, shown, of, now)
     release = _target(tx, environment, to)
-    _refuse_doubt(tx, environment, to, shown, of, now)
+    if not bound:
+        _refuse_doubt(tx, environment, to, shown, of, now)
     run = Run(
         tx.pipeline,
         tx.next_run(),

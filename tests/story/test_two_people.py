@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from pipeline.domain.run import Outcome
-from pipeline.errors import RequestError
+from pipeline.errors import NotFound, RequestError
 
 
 def three(world) -> None:
@@ -113,6 +113,21 @@ def test_a_revert_is_bound_to_the_release_that_was_shown(world):
     assert error.message.startswith("live does not serve r3: it serves r2 (")
     assert refused(world, shown=3, to=1).message == error.message
     assert world.revert(shown=2).release == 1  # who has seen r2 there means it
+
+
+def test_a_bound_revert_says_what_serves_though_there_is_nothing_to_go_back_to(world):
+    world.push("one")
+    world.push("two")
+    world.revert()
+    world.clock.sleep(1000)
+    error = refused(world, run=2)
+    assert error.message.startswith("hello#2 (r2) does not serve live: it serves r1 (")
+    assert "`--to rN`" in error.advice
+    assert refused(world, shown=2).message.startswith("live does not serve r2: it serves r1 (")
+    with pytest.raises(NotFound):
+        world.commands.revert("hello", "bo", run=99)
+    none = "hello/live: there is no earlier good release to revert to"
+    assert refused(world, shown=1).message.startswith(none)
 
 
 def test_a_revert_of_one_environment_says_nothing_about_another(world):

@@ -357,7 +357,8 @@ def test_pages_carry_a_strict_policy(inside):
 
 def test_errors_are_pages(inside, service):
     assert "<h1>" in inside.get("/runs/hello/7").text
-    assert inside.get("/nothing").status_code == 404
+    nothing = inside.get("/nothing")
+    assert (nothing.status_code, "There is nothing at this address" in nothing.text) == (404, True)
     service.down = True
     answer = inside.get("/")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

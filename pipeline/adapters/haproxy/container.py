@@ -130,12 +130,13 @@ class ProxyContainer:
         mounts = (self._find() or {}).get("Mounts") or ()
         return next((str(one.get("Source", "")) for one in mounts if one.get("Destination") == FOLDER), "")
 
-    def remove(self) -> None:
-        """Kills and removes it. Idempotent."""
+    def remove(self) -> bool:
+        """Kills and removes it. Idempotent; False if there was none."""
         found = self._find()
         if found is not None:
             self._api.remove(found["Id"])
         self._api.remove(f"{self.name}{NEXT}")
+        return found is not None
 
     def replace(self) -> str:
         """Starts a second one beside the first, on the same ports, and takes the first one out of service; see

@@ -118,10 +118,10 @@ class Proxy:
         """The folder that its container serves from, as the Engine's machine has it; "" if there is none."""
         return self._container.mounted()
 
-    def stop(self) -> None:
-        """Kills and removes the container; the folder stays."""
+    def stop(self) -> bool:
+        """Kills and removes the container; the folder stays. False if there was none."""
         self._seen = False
-        self._container.remove()
+        return self._container.remove()
 
     @property
     def token(self) -> str:

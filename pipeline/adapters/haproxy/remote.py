@@ -207,10 +207,11 @@ class RemoteProxy(Proxy):
         """The settings for that Engine."""
         return self._settings
 
-    def stop(self) -> None:
-        """Kills and removes the container, and removes its volume."""
-        super().stop()
+    def stop(self) -> bool:
+        """Kills and removes the container, and removes its volume. False if there was no container."""
+        found = super().stop()
         self._remote.remove_volume()
+        return found
 
     def renew(self) -> list[str]:
         """Nothing: it is replaced only by a restart, and ``examine`` says so."""

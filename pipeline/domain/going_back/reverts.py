@@ -56,13 +56,13 @@ def moved_on(scene: Scene, shown: int | None, run: Run | None) -> Doubt | None:
     environment = scene.environment
     if shown is not None and environment.serving != shown:
         why = f"{environment.name} does not serve r{shown}: it serves {scene.about()}"
-        return Doubt(why, _further(environment, environment.serving, f"To take r{environment.serving} back"))
+        return Doubt(why, _instead(environment))
     if run is None or (run.release is not None and environment.serving == run.release):
         return None
     how = "does not serve" if run.outcome == Outcome.LIVE else "never came to serve"
     release = f" (r{run.release})" if run.release else ""
     why = f"{run.id}{release} {how} {environment.name}: it serves {scene.about()}"
-    return Doubt(why, _further(environment, environment.serving, f"To take r{environment.serving} back"))
+    return Doubt(why, _instead(environment))
 
 
 def under_way(scene: Scene) -> Doubt | None:
@@ -117,6 +117,11 @@ def _is_meant(scene: Scene, run: Run) -> bool:
     if run.state == State.ENDED:
         return run.outcome in (Outcome.FAILED, Outcome.CANCELLED) and scene.is_recent(run.ended)
     return run.state == State.RUNNING and run.stage == scene.environment.name
+
+
+def _instead(environment: Environment) -> str:
+    further = _further(environment, environment.serving, f"To take r{environment.serving} back")
+    return further or "There is no earlier good release; `pushlive runs` lists all releases for `--to rN`."
 
 
 def _further(environment: Environment, release: int | None, why: str) -> str:
