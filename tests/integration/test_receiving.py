@@ -83,7 +83,7 @@ def test_a_push_to_another_branch_says_what_to_push(service: Service) -> None:
     runs = len(service.runs())
     said = clone.git("push", "pushlive", "HEAD:refs/heads/feature")
     assert "feature is stored but not deployed" in said
-    assert "git push <remote> feature:main" in said
+    assert "git push REMOTE feature:main" in said
     assert "A tag" not in said
     assert "Only branches are deployed" in clone.git("push", "pushlive", "HEAD:refs/tags/v1")
     assert "was deleted" in clone.git("push", "pushlive", ":refs/heads/feature")

@@ -142,7 +142,7 @@ def test_a_push_of_other_refs_says_what_to_push_instead(service, work):
     git("tag", "v1", cwd=work)
     url = service.url("/git/hello.git", DEVELOPER)
     said = remotes(git("push", "-f", url, "main:topic", "v1", cwd=work).stderr)
-    assert "topic is stored but not deployed. To deploy it: git push <remote> topic:main" in said
+    assert "topic is stored but not deployed. To deploy it: git push REMOTE topic:main" in said
     assert "Tag v1 is stored. Only branches are deployed." in said
     said = remotes(git("push", url, ":topic", cwd=work).stderr)
     assert said == ["refs/heads/topic was deleted; there is nothing to deploy."]

@@ -114,7 +114,7 @@ def _why_not_deployed(update: Update, branches: dict[str, str]) -> str:
     if ref.startswith("refs/tags/"):
         return f"Tag {ref.removeprefix('refs/tags/')} is stored. Only branches are deployed."
     name, wanted = ref.removeprefix("refs/heads/"), sorted(set(branches.values()))
-    commands = " or ".join(f"git push <remote> {name}:{branch}" for branch in wanted)
+    commands = " or ".join(f"git push REMOTE {name}:{branch}" for branch in wanted)
     return f"{name} is stored but not deployed. To deploy it: {commands}"
 
 

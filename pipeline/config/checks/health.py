@@ -19,7 +19,10 @@ class HealthCheck(Model):
     """The request that a replica answers with 2xx, or with 3xx to a path of the same host, once it is ready. It is
     asked all the while; a replica that fails gets no requests. A text is the path alone."""
 
-    SHORT = "a path that begins with `/`, such as /healthz, or {path: …, host: …, scheme: https, send: {X-Key: a}}"
+    SHORT = (
+        "a path that begins with `/`, without spaces, such as /healthz, or "
+        "{path: …, host: …, scheme: https, send: {X-Key: a}}"
+    )
 
     path: UrlPath = "/"
     """The path of the request."""

@@ -61,7 +61,7 @@ def test_every_problem_is_reported_at_once_in_the_order_of_lines() -> None:
         "my.yaml:3: pipelines.hello.source.brnch: unknown key; did you mean `branch`? "
         "allowed here: repository, url, branch",
         "my.yaml:4: pipelines.hello.service.health: 'healthz' is not allowed; write a path that begins with "
-        "`/`, such as /healthz, or {path: …, host: …, scheme: https, send: {X-Key: a}}",
+        "`/`, without spaces, such as /healthz, or {path: …, host: …, scheme: https, send: {X-Key: a}}",
         "my.yaml:4: pipelines.hello.service.memory: '128' is too small; write a size such as 128MiB "
         "or 1GiB, from 6 MiB to 1024 GiB",
         "my.yaml:4: pipelines.hello.service.port: 80800 is too large; write a whole number from 1 to 65535",
