@@ -70,14 +70,14 @@ class Empty:
     value: str
 
 
-LONGEST = 366 * 86400.0  # seconds
+LONGEST = 50 * 366 * 86400.0  # seconds; a cluster counts some of them in 32 bits
 
 
 # Values are kept as numbers; JSON from the store comes back as numbers, so those are let through.
 def _duration(value: object) -> float:
     seconds = value if isinstance(value, float) else parse_duration(value)
     if seconds > LONGEST and not isinstance(value, float):
-        raise ValueError(f"{str(value)[:40]!r} is longer than a year, which no timer here takes")
+        raise ValueError(f"{str(value)[:40]!r} is longer than 50 years, which no timer here takes")
     return seconds
 
 

@@ -193,7 +193,7 @@ def test_a_wrong_registry_password_is_reported_and_the_right_one_works(
     for wrong in (replace(cluster_bench.spec(), remote=remote), spec("wrong")):
         error = fails(cluster_bench, wrong)
         assert "401 Unauthorized" in error.message
-        assert "pushlive secret set" in error.advice
+        assert "the secret that it names" in error.advice
     right = spec(where.REGISTRY_PASSWORD)
     cluster_bench.stand(replace(right, release=2))
     assert where.REGISTRY_PASSWORD not in repr(cluster_bench.events)

@@ -127,14 +127,14 @@ def test_fault_57_servers_of_which_no_health_page_is_known_are_asked_whether_the
     [(address, port)] = proxy.servers(bench.index, "blue")
     proxy.set_servers(bench.index, "blue", [])
     proxy.set_servers(bench.index, "blue", [(address, port)])
-    until(lambda: checks_passed(proxy, bench) == 3, 20)
+    until(lambda: checks_passed(proxy, bench) == 4, 20)
     assert [one.healthy for one in proxy.health(bench.index, "blue", "").values()] == [True]
     bench.engine.renew_checks(spec)
     assert proxy.checks_as(bench.index, "blue", bench.engine._check(spec))
 
 
 def checks_passed(proxy: Proxy, bench: Bench) -> int:
-    """HAProxy's count for the first server. It begins with ``rise``, which is 2."""
+    """HAProxy's count for the first server. It begins with ``rise``, 2, and ends at ``rise + fall - 1``."""
     names, first = (
         line.split()
         for line in proxy._control.ask(f"show servers state e{bench.index}-blue").splitlines()[1:3]

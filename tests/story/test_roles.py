@@ -96,7 +96,9 @@ def test_a_refusal_says_what_a_developer_may_change_and_how_to_go_on(api) -> Non
         "only a maintainer may change pipelines.hello.source.branch, pipelines.hello.smoke, "
     )
     assert "and developer is not one. Take these keys over from the configuration in force" in text
-    assert text.endswith("A developer may change port, ready, replicas, cpu, memory, env, command, release.")
+    assert text.endswith(
+        "A developer may change port, ready, replicas, cpu, memory, pids, init, env, command, release."
+    )
 
 
 @pytest.mark.parametrize("key", ["replicas", "memory", "env", "command"])

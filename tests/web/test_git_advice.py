@@ -86,7 +86,7 @@ def test_git_lfs_is_told_what_to_do_in_its_own_form(service):
     body = json.dumps({"operation": "upload", "transfers": ["basic"], "objects": []}).encode()
     for path in ("objects/batch", "locks/verify"):
         status, text = service.get(f"/git/hello.git/info/lfs/{path}", body, **headers)
-        assert status == 501
+        assert status == 422
         assert "git push --no-verify" in json.loads(text)["message"]
 
 

@@ -66,7 +66,7 @@ def blueprint(web: WebContext) -> Blueprint:
         require(_basic(web), "viewer")
         _repository(web, name.removesuffix(".git"))
         answer = jsonify(message=NO_LFS)
-        answer.status_code, answer.mimetype = 501, "application/vnd.git-lfs+json"
+        answer.status_code, answer.mimetype = 422, "application/vnd.git-lfs+json"
         return answer
 
     return git

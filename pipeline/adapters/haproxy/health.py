@@ -29,8 +29,9 @@ CHECKS = rf"""
     tcp-check set-var(check.both) var(check.request),bytes(0,1),concat(,check.status)
     tcp-check set-var(check.wanted) 'var(check.both),regsub("^G[^23]$","no such answer"),regsub("^..$",HTTP)'
     tcp-check expect min-recv 12 on-error "answered %[res.payload(9,3)]" string-lf "%[var(check.wanted)]"
-    # Two checks in a row decide. A request that finds no connection makes them fast.
-    default-server check inter 2s fastinter 250ms downinter 500ms fall 2 rise 2
+    # Three failed checks in a row take a replica out, two good ones put it back. A request that finds no
+    # connection makes them fast.
+    default-server check inter 2s fastinter 250ms downinter 500ms fall 3 rise 2
     default-server observe layer4 error-limit 1 on-error fastinter
     timeout check {ANSWER}s
 """.strip()
