@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.domain.run import State
@@ -129,7 +130,9 @@ def _serves(trial: Trial) -> bool:
 
 
 def _records(trial: Trial) -> object:
-    return trial.scene.runs(trial.name), trial.scene.store.environments(trial.name)
+    """Without what the keeper finds out about containers, which may come at any time."""
+    environments = trial.scene.store.environments(trial.name)
+    return trial.scene.runs(trial.name), [replace(one, health={}, down=None) for one in environments.values()]
 
 
 def alive(pid: int) -> bool:

@@ -166,6 +166,7 @@ def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> 
         sizes=sizes.RULES,
         slot=_SLOT,
         owner=_owner(drop),
+        **TEXTS,
     )
 
 
@@ -242,9 +243,10 @@ _INSIDE = """
     {sizes}
     # The proxy must not repeat a request that may have had an effect.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
-    http-response del-header X-Pushlive- -m beg
     http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
     {slot}
+    http-response del-header X-Pushlive- -m beg
+    http-response unset-var(txn.probe) if {{ var(txn.own) -m bool }}
     http-response set-header X-Pushlive-Server %b/%[var(txn.server)] if {{ var(txn.probe) -m bool }}
     use_backend %[var(txn.slot)]
 """
@@ -259,6 +261,7 @@ _LAST = f"""
     http-request set-dst-port var(txn.last),field(2,:)
     http-response set-var-fmt(txn.server) %[bc_dst]:%[bc_dst_port]
     http-response set-var(txn.server) var(txn.last) if {{ srv_name {LAST} }}
+    http-response set-var(txn.own) bool(true) if {{ srv_name {LAST} }} {{ res.hdr(X-Pushlive-Own) -m found }}
 """.strip()
 
 _SLOT = f"{_LAST}\n    {timeouts.RULES}"
@@ -283,7 +286,7 @@ frontend preview
     {sizes}
     {slot}
     http-response del-header X-Pushlive- -m beg
-    http-response set-header X-Pushlive-Server %b/%[var(txn.server)]
+    http-response set-header X-Pushlive-Server %b/%[var(txn.server)] unless {{ var(txn.own) -m bool }}
     use_backend %[var(txn.slot)] if {{ var(txn.slot) -m reg ^e[0-9]+-(blue|green)$ }}
     default_backend nowhere
 
@@ -301,6 +304,8 @@ backend last
     timeout connect 2s
     timeout server 1d
     option abortonclose
+    # Ours, and no container's: a check must not take it for the application's.
+    http-error status 503 {text} {later} hdr X-Pushlive-Own 1 string "{silent}\\n"
     server any 0.0.0.0:0 no-check
 """
 
