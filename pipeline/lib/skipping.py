@@ -7,7 +7,7 @@ import re
 
 _MARK = re.compile(r"\[(?:skip[ _-]ci|ci[ _-]skip|no[ _-]ci)\]", re.IGNORECASE)
 OPTIONS = ("ci.skip", "skip-ci")
-"""Options of ``git push -o``. The hooks have them as well, since they import nothing."""
+"""Options of ``git push -o``. The pre-receive hook has them as well, since it imports nothing."""
 
 
 def by_message(message: str) -> str:

@@ -10,21 +10,10 @@ import socket
 import sys
 
 TICK, END = 0x16, 0x04  # keep-alive and end of the answer; no line contains them
-SKIP = ("ci.skip", "skip-ci")  # as in pipeline/lib/skipping.py
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0  # the service ticks every 10 s
 UNREACHABLE = b"Pushlive does not answer. Your push is stored; its run starts when the service is back.\n"
 DISCONNECTED = b"The connection to Pushlive was lost. The run continues.\n"
-
-
-def skip_option(environ: "os._Environ[str]") -> str:
-    """The option of the push that asks not to deploy it, "" without one."""
-    count = environ.get("GIT_PUSH_OPTION_COUNT", "0")
-    given = [
-        environ.get(f"GIT_PUSH_OPTION_{n}", "")
-        for n in range(min(100, int(count) if count.isdecimal() else 0))
-    ]
-    return next((option for option in given if option in SKIP), "")
 
 
 def request(environ: "os._Environ[str]", refs: bytes) -> bytes:
@@ -36,7 +25,6 @@ def request(environ: "os._Environ[str]", refs: bytes) -> bytes:
         f"X-Pushlive-Internal: {environ['PUSHLIVE_INTERNAL']}\r\n"
         f"X-Pushlive-Pusher: {environ.get('PUSHLIVE_ROLE', '')} {environ.get('REMOTE_ADDR', '')}\r\n"
         f"X-Pushlive-Push: {os.path.basename(environ.get('PUSHLIVE_NOTE', ''))}\r\n"
-        f"X-Pushlive-Skip: {skip_option(environ)}\r\n"
         f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

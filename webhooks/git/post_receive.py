@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -60,7 +61,7 @@ def blueprint(web: WebContext) -> Blueprint:
         role, _, where = request.headers.get("X-Pushlive-Pusher", "").partition(" ")
         push = request.headers.get("X-Pushlive-Push", "")
         who, push = Actor(pusher, role, where, "git"), push if PUSH_ID.fullmatch(push) else uuid.uuid4().hex
-        skip = by_option(request.headers.get("X-Pushlive-Skip", ""))
+        skip = by_option(_option(web, repository, push))
         notes, runs = _accept(web, Report(repository, push, who, updates(refs), skip))
         return Response(_progress(web, notes, runs), mimetype="text/plain")
 
@@ -102,9 +103,21 @@ def _accept(web: WebContext, report: Report) -> tuple[list[str], list[Run]]:
     ], runs
 
 
+def _note(web: WebContext, repository: str, push: str) -> Path:
+    return push_notes.file_of(web.ensure_repository(repository), push)
+
+
+def _option(web: WebContext, repository: str, push: str) -> str:
+    """The option of the push, as its note has it; "" if the keeper was faster and has recorded the push."""
+    try:
+        return push_notes.parsed(push, _note(web, repository, push).read_bytes()).option
+    except OSError:
+        return ""
+
+
 def _forget(web: WebContext, report: Report) -> None:
     with suppress(OSError):  # the keeper sees that it is recorded
-        push_notes.file_of(web.ensure_repository(report.repository), report.push).unlink(missing_ok=True)
+        _note(web, report.repository, report.push).unlink(missing_ok=True)
 
 
 def _why_not_deployed(update: Update, branches: dict[str, str]) -> str:
