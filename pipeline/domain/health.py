@@ -87,7 +87,8 @@ class Health:
         """What is wrong apart from restarts, in words; "" if nothing is."""
         said = [self.said] if self.said else []
         if self.serving and self.serving < self.replicas:
-            said.insert(0, f"only {self.serving} of {self.replicas} replicas serves")
+            serve = "serves" if self.serving == 1 else "serve"
+            said.insert(0, f"only {self.serving} of {self.replicas} replicas {serve}")
         return "; ".join(said)
 
     @property

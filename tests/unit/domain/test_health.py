@@ -86,6 +86,11 @@ def test_one_replica_of_two_that_serves_is_no_outage_but_said() -> None:
     assert health.reason == "only 1 of 2 replicas serves; b is starting"
 
 
+def test_two_replicas_of_three_serve() -> None:
+    health = Watch().look(*well("a"), *well("b"), *broken("c", said="c is starting"), times=20)
+    assert health.reason == "only 2 of 3 replicas serve; c is starting"
+
+
 def test_a_crash_loop_is_down_even_if_it_serves_at_every_look() -> None:
     watch = Watch()
     watch.crash_every(12, LOOPS + 1)
