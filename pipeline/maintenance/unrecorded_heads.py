@@ -54,15 +54,16 @@ class UnrecordedHeads(Job):
         found: list[str] = []
         present: set[tuple[str, str]] = set()
         for repository, pipelines in _by_repository(config).items():
-            self._begin(config, repository, pipelines)
+            branches = {name: config.pipelines[name].source.branch for name in pipelines}
+            self._begin(branches, repository)
             heads = self.repositories.heads(repository)
             notes = self.repositories.noted(repository)
             present |= {(repository, note.push) for note in notes}
             for note in notes:
-                found += self._look(config, repository, note, heads)
-            for name in pipelines:
+                found += self._look(branches, repository, note, heads)
+            for name, branch in branches.items():
                 try:
-                    self._tell(name, config.pipelines[name].source.branch, heads, notes)
+                    self._tell(name, branch, heads, notes)
                 except DamagedRecord as error:
                     self._damage.add(error)
         self._since = {key: since for key, since in self._since.items() if key in present}
@@ -72,8 +73,11 @@ class UnrecordedHeads(Job):
 
     # ── one noted push ───────────────────────────────────────────────────────
 
-    def _look(self, config: Config, repository: str, note: Note, heads: dict[str, str]) -> Iterator[str]:
-        """Records what of it is not recorded, and removes the note once there is nothing more to come."""
+    def _look(
+        self, branches: dict[str, str], repository: str, note: Note, heads: dict[str, str]
+    ) -> Iterator[str]:
+        """Records what of it is not recorded, and removes the note once there is nothing more to come. ``branches``:
+        those of the repository's pipelines."""
         now, key = self._clock.monotonic(), (repository, note.push)
         if key not in self._since:  # the hook reports a push within milliseconds
             self._since[key] = now
@@ -86,7 +90,7 @@ class UnrecordedHeads(Job):
             if heads.get(branch) != update.after:  # not yet, or another push came after it
                 unmoved = True
                 continue
-            for name in _pipelines_of(config, repository, branch):
+            for name in (one for one, wanted in branches.items() if wanted == branch):
                 try:
                     yield from self._take(name, repository, note, update)
                 except DamagedRecord as error:
@@ -108,13 +112,12 @@ class UnrecordedHeads(Job):
 
     # ── repositories of an earlier version, or of a backup ───────────────────
 
-    def _begin(self, config: Config, repository: str, pipelines: list[str]) -> None:
+    def _begin(self, branches: dict[str, str], repository: str) -> None:
         """Notes what may have been pushed and not recorded before pushes were noted here."""
         if self.repositories.keeps_notes(repository):
             return
         heads, lost = self.repositories.heads(repository), []
-        for name in pipelines:
-            branch = config.pipelines[name].source.branch
+        for name, branch in branches.items():
             head, ref = heads.get(branch, ""), BRANCH + branch
             known = self._store.head(name, ref)
             if head and head != known and (known or self._is_first(name, ref, head)):
@@ -155,8 +158,3 @@ def _by_repository(config: Config) -> dict[str, list[str]]:
         if repository := config.repository_of(name):
             found.setdefault(repository, []).append(name)
     return found
-
-
-def _pipelines_of(config: Config, repository: str, branch: str) -> list[str]:
-    pipelines = _by_repository(config).get(repository, [])
-    return [name for name in pipelines if config.pipelines[name].source.branch == branch]
