@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pipeline.config.engines import kind_of
@@ -36,8 +37,8 @@ class Gc:
         _, config = self._services.configurations.current()
         environments, unread = self._environments()
         said = [Said(text, left=True) for text in unread.values()]
-        said += self._images()
-        said += self._cache()
+        said += self._part(self._jobs.image_gc.run, "old images were not removed")
+        said += self._part(self._jobs.build_cache.run, "the build cache was left as it is")
         said += self._strangers(environments, frozenset(unread))
         for environment in environments:
             pipeline = config.pipelines.get(environment.pipeline)
@@ -56,21 +57,13 @@ class Gc:
                 unread[pipeline] = f"{pipeline} was left as it is: {error}"
         return found, unread
 
-    def _images(self) -> list[Said]:
+    def _part(self, work: Callable[[], Iterable[str]], otherwise: str) -> list[Said]:
         try:
-            return [Said(text) for text in self._jobs.image_gc.run()]
+            return [Said(text) for text in work()]
         except StoreUnavailable:
             raise
         except PushliveError as error:
-            return [Said(f"old images were not removed: {error}", left=True)]
-
-    def _cache(self) -> list[Said]:
-        try:
-            return [Said(text) for text in self._jobs.build_cache.run()]
-        except StoreUnavailable:
-            raise
-        except PushliveError as error:
-            return [Said(f"the build cache was left as it is: {error}", left=True)]
+            return [Said(f"{otherwise}: {error}", left=True)]
 
     def _cache_size(self) -> list[Said]:
         try:
