@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.config.checks.health import problem
+from pipeline.config.checks.health import ANSWER, problem
 from pipeline.config.checks.visitor import with_headers
 from pipeline.domain.engine_types import Answer, Route, SlotSpec
 from pipeline.errors import NothingListens, TryAgain
 from pipeline.ports.probe import Probe
 
-ANSWER = 5.0  # seconds that one request may take
 _REFUSALS = (400, 403, 421)  # what applications answer to a host name that they do not serve
 _MISDIRECTED = 421  # says just that
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-ANSWER = 5  # seconds for a check's answer, as in the wait for a release to become ready
+from pipeline.config.checks.health import ANSWER
+
 _ANY = "HEAD%20/%20HTTP/1.0%0D%0A%0D%0A"
 
 # The answer to a GET has to be 2xx or 3xx, that to a HEAD may have any status. HAProxy has no condition for checks: the

@@ -33,13 +33,13 @@ from pipeline.adapters.kubernetes.names import (
     slot_name,
 )
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
+from pipeline.config.checks.health import ANSWER
 from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
 PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new connections
 INT32 = 2**31 - 1
-PROBE_TIMEOUT = 5  # seconds for one readiness probe
 # Settings of a service that change no pod.
 _NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas", "timeout"}
 NO_HOST = "no-host.invalid"  # in an Ingress that routes nothing: no such name can exist (RFC 2606)
@@ -239,7 +239,7 @@ class Manifests:
                     "httpHeaders": [{"name": k, "value": v} for k, v in _probe_headers(spec).items()],
                 },
                 "periodSeconds": 1,
-                "timeoutSeconds": PROBE_TIMEOUT,
+                "timeoutSeconds": ANSWER,
                 "failureThreshold": 3,
                 "successThreshold": 1,
             },

@@ -11,6 +11,7 @@ from pipeline.config.checks.visitor import Scheme, SentHeaders
 from pipeline.config.fields import Host, Model, UrlPath
 from pipeline.lib.text import one_line
 
+ANSWER = 5  # seconds for one answer, at the start, through the proxy and by it
 LONGEST = 2000  # characters of all headers that are sent
 _SHOWN = 200  # characters of a redirect
 

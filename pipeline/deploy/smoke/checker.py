@@ -129,4 +129,4 @@ def _health_of(spec: SlotSpec, route: Route) -> _Health:
     check, sent = spec.config.service.health, {**spec.visitor_headers, **route.headers}
     host, scheme = check.host or sent["Host"], check.scheme or sent["X-Forwarded-Proto"]
     asked = {"get": check.path, "host": host, "scheme": scheme, "send": check.send}
-    return _Health.model_validate({**asked, "within": 5.0, "retry": 5.0})
+    return _Health.model_validate({**asked, "within": float(health.ANSWER), "retry": 5.0})
