@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.command_pod import exit_code
 from pipeline.adapters.kubernetes.names import command_name
 from pipeline.domain.engine_types import CommandResult, SlotSpec
@@ -133,40 +133,6 @@ def test_fault_33_the_next_worker_does_not_run_a_deleted_command_again(bench: Cl
     assert run(bench, "echo again").output == "again\n"
 
 
-def test_a_result_from_before_its_pod_was_deleted_is_known(bench: ClusterBench) -> None:
-    """A finalizer keeps the pod, as something on a real cluster may."""
-    assert run(bench, "exit 6").exit_code == 6
-    finalizers(bench, ["example.com/kept"])
-    until(lambda: older_than_a_second(bench))
-    kubectl(bench.api.namespace, "delete", "pod", pod(bench), "--wait=false")
-    try:
-        assert run(bench, "echo never run").exit_code == 6
-    finally:
-        finalizers(bench, [])
-
-
-def finalizers(bench: ClusterBench, wanted: list[str]) -> None:
-    change = json.dumps({"metadata": {"finalizers": wanted}})
-    kubectl(bench.api.namespace, "patch", "pod", pod(bench), "--type=merge", "-p", change)
-
-
-def older_than_a_second(bench: ClusterBench) -> bool:
-    """The cluster's times have whole seconds."""
-    found = bench.api.get("Pod", pod(bench))
-    assert found is not None
-    now = kubectl(
-        "default",
-        "create",
-        "configmap",
-        "now",
-        "--dry-run=server",
-        "-o",
-        "jsonpath={.metadata.creationTimestamp}",
-    )
-    [container] = found["status"]["containerStatuses"]
-    return bool(now > container["state"]["terminated"]["finishedAt"])
-
-
 def test_a_command_that_cannot_start_is_deleted_and_can_start_later(bench: ClusterBench) -> None:
     """It must not run by itself once the registry is back."""
     nowhere = replace(bench.spec(), remote=bench.remote.partition("@")[0] + "@sha256:" + "1" * 64)
@@ -196,6 +162,33 @@ def test_a_forgotten_command_is_deleted_and_its_name_is_free(bench: ClusterBench
     bench.engine.forget_commands(bench.ref(), 1)
     assert bench.engine.command_runs(bench.ref()) == frozenset()
     until(lambda: threading.active_count() <= before)
+
+
+def terminating(finished: str, deleted: str, grace: int) -> KubeObject:
+    """A pod with 4 s for ending, as the API server shows it: times of day, and the seconds that it has left."""
+    ended = {"state": {"terminated": {"exitCode": 6, "finishedAt": f"2026-11-25T{finished}Z"}}}
+    deletion = {"deletionTimestamp": f"2026-11-25T{deleted}Z", "deletionGracePeriodSeconds": grace}
+    return {
+        "metadata": {"name": "p", **deletion},
+        "spec": {"terminationGracePeriodSeconds": 4},
+        "status": {"containerStatuses": [ended]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("finished", "deleted", "grace"), [("16:15:23", "16:15:28", 4), ("16:14:53", "16:15:28", 0)]
+)
+def test_a_result_from_before_its_pod_was_deleted_is_known(finished: str, deleted: str, grace: int) -> None:
+    assert exit_code(terminating(finished, deleted, grace)) == 6
+
+
+@pytest.mark.parametrize(
+    ("finished", "deleted", "grace"), [("16:15:24", "16:15:28", 4), ("16:14:54", "16:15:28", 0)]
+)
+def test_a_result_that_may_come_from_the_deletion_is_unknown(finished: str, deleted: str, grace: int) -> None:
+    """The kubelet's last deletion, without grace, moves the timestamp to its own time."""
+    with pytest.raises(OutcomeUnknown):
+        exit_code(terminating(finished, deleted, grace))
 
 
 @pytest.mark.parametrize("reason", ["Evicted", "NodeLost", "Terminated"])

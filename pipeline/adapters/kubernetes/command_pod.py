@@ -24,6 +24,7 @@ from pipeline.ports.clock import Clock, Watch
 
 CHECK_EVERY = 0.2  # seconds between two checks of the step's deadline
 REMOVED_WITHIN = 10.0  # seconds in which a deleted pod is gone
+KUBELET_WITHIN = 30  # seconds in which a kubelet reports that a pod has ended
 BACKOFF = Backoff(0.1, ceiling=2.0)  # before reading the output again after a break
 RETRIES = 5  # without any new output
 FORBIDDEN = 403
@@ -152,10 +153,16 @@ def _was_ended(pod: KubeObject, terminated: KubeObject) -> bool:
         return True
     if not is_terminating(pod):
         return False
-    grace = timedelta(seconds=int(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
-    deleted_at = datetime.fromisoformat(pod["metadata"]["deletionTimestamp"]) - grace
     finished_at = terminated.get("finishedAt")
-    return not finished_at or datetime.fromisoformat(finished_at) >= deleted_at
+    return not finished_at or datetime.fromisoformat(finished_at) >= _earliest_deletion(pod)
+
+
+def _earliest_deletion(pod: KubeObject) -> datetime:
+    """When the pod may have been deleted, at the earliest. While it has time left to end, its timestamp lies that much
+    after the deletion. Once it has none, the API server may have moved it up to when the kubelet was done."""
+    left = int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+    before = left or int(pod["spec"]["terminationGracePeriodSeconds"]) + KUBELET_WITHIN
+    return datetime.fromisoformat(pod["metadata"]["deletionTimestamp"]) - timedelta(seconds=before)
 
 
 class _Output:
