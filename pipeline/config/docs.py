@@ -22,11 +22,11 @@ from pipeline.config.models import (
     Environment,
     Notify,
     Pipeline,
-    ReleaseCommand,
     Service,
 )
 from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
+from pipeline.config.workload.release import ReleaseCommand
 from pipeline.lib.units import show_size, write_duration
 
 ROOT = Path(__file__).resolve().parents[2]

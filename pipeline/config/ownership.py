@@ -30,10 +30,10 @@ from pipeline.config.models import (
     Environment,
     Notify,
     Pipeline,
-    ReleaseCommand,
     Service,
     Source,
 )
+from pipeline.config.workload.release import ReleaseCommand
 
 
 class Owner(StrEnum):

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from pipeline.config.models import Config, Environment, Pipeline, ReleaseCommand, Service
+from pipeline.config.models import Config, Environment, Pipeline, Service
 from pipeline.config.ownership import DEVELOPERS, OWNERS, Owner, maintainers
+from pipeline.config.workload.release import ReleaseCommand
 from tests.support.every_key import CHANGES, IN_FORCE, KEYS, MODELS, changed, named
 from tests.support.paths import ROOT
 
