@@ -99,8 +99,12 @@ class BranchHead:
             )
 
     def _wait(self, run: Run, seconds: float) -> None:
-        until = self._context.clock.monotonic() + seconds
-        while (left := until - self._context.clock.monotonic()) > 0 and not self._others(run):
+        """Cut short by another push. The runs are read only when there is a new one."""
+        until, seen = self._context.clock.monotonic() + seconds, 0
+        while (left := until - self._context.clock.monotonic()) > 0:
+            if (last := self._context.store.last_run(self._key)) != seen and self._others(run):
+                return
+            seen = last
             self._pause(min(1.0, left))
 
     def _others(self, run: Run) -> bool:

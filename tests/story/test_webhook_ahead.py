@@ -201,3 +201,16 @@ def test_a_head_whose_delivery_was_lost_follows_late_deliveries_of_older_commits
     world.work()
     assert world.run(first).outcome == Outcome.SUPERSEDED
     assert world.store.release("hello", world.environment("live").serving).commit == c
+
+
+def test_while_nothing_is_pushed_the_runs_are_read_at_each_fetch_only(world, away, monkeypatch):
+    world.push("one")
+    away.behind = 30
+    read, fetched = [], []
+    recent, fetch = world.store.recent, away.fetch
+    monkeypatch.setattr(
+        world.store, "recent", lambda *which: read.append(world.clock.now()) or recent(*which)
+    )
+    monkeypatch.setattr(away, "fetch", lambda *which: fetched.append(world.clock.now()) or fetch(*which))
+    assert world.push("two").outcome == Outcome.LIVE
+    assert set(read) == set(fetched)
