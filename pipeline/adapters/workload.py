@@ -12,16 +12,27 @@ from pipeline.domain.engine_types import SlotSpec
 # device nodes, raw sockets, file capabilities. The others stay, for images that start as root and drop privileges
 # themselves.
 CAP_DROP = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
+PORT = "PORT"
 
 
 def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
-    """The configuration's ``env``, then Pushlive's own variables, which it cannot replace."""
+    """``PORT``, the configuration's ``env``, then Pushlive's own variables, which it cannot replace."""
     own = {
         "PUSHLIVE_COMMIT": spec.commit,
         "PUSHLIVE_RELEASE": f"r{spec.release}",
         "PUSHLIVE_ENVIRONMENT": spec.ref.environment,
     }
-    return [f"{key}={value}" for key, value in {**spec.config.service.env, **more, **own}.items()]
+    return [
+        f"{key}={value}" for key, value in {**port(spec), **spec.config.service.env, **more, **own}.items()
+    ]
+
+
+def port(spec: SlotSpec) -> dict[str, str]:
+    """The variable that tells the application its port, unless the configuration has one of that name."""
+    service = spec.config.service
+    if not spec.with_port or PORT in service.env or PORT in spec.secrets:
+        return {}
+    return {PORT: str(service.port)}
 
 
 def fingerprint(body: Body) -> str:

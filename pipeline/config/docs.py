@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.config.checks import KINDS, HealthCheck
 from pipeline.config.engines import Registry, Where
-from pipeline.config.introspection import Hint, hint_of, key_of, keys_of
+from pipeline.config.introspection import Hint, fields_of, hint_of, key_of, keys_of
 from pipeline.config.models import (
     Config,
     Environment,
@@ -151,7 +151,7 @@ def _file_sections() -> Iterator[str]:
         if inherited:
             meaning = "Only for this environment; `env` and `secrets` are added to those of `service`."
             yield f"| *every key of `service`* | | as in `service` | as in `service` | {meaning} |"
-        for name, spec in model.model_fields.items():
+        for name, spec in fields_of(model).items():
             if name not in inherited:
                 yield _row(model, key_of(name, spec), spec)
 

@@ -115,10 +115,20 @@ def key_of(name: str, spec: FieldInfo) -> str:
     return spec.alias or name
 
 
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The model's fields in the order of declaration, those of its bases last: a base of `Service` adds a group of
+    keys to it."""
+    own = {name: spec for name, spec in model.model_fields.items() if name in model.__annotations__}
+    rest = (
+        fields_of(base) for base in model.__bases__ if issubclass(base, BaseModel) and base is not BaseModel
+    )
+    return own | {name: spec for base in rest for name, spec in base.items() if name not in own}
+
+
 @cache
 def keys_of(model: type[BaseModel]) -> dict[str, Hint]:
-    """Every key that is allowed in a model, with its type, in the order of declaration."""
+    """Every key that is allowed in a model, with its type, in the order of ``fields_of``."""
     return {
         key_of(name, spec): hint_of(spec.annotation, tuple(spec.metadata))
-        for name, spec in model.model_fields.items()
+        for name, spec in fields_of(model).items()
     }

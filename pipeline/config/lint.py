@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where
 from pipeline.config.models import Config, Pipeline, Service
+from pipeline.config.workload.container import USUAL_SHM
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
 
@@ -171,6 +172,11 @@ def _service(path: str, service: Service) -> Iterator[Warned]:
         yield Warned(
             f"{path}.env.PORT",
             f"is {port[:12]}, but port is {service.port}; many applications listen on PORT",
+        )
+    if service.shm > service.memory and service.shm != USUAL_SHM:
+        yield Warned(
+            f"{path}.shm",
+            f"{show_size(service.shm)} is more than memory ({show_size(service.memory)}), which counts what is in it",
         )
     if service.memory < 16 * 2**20:
         yield Warned(f"{path}.memory", f"{show_size(service.memory)} is not enough for most applications")

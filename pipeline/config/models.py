@@ -38,6 +38,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.config.workload.container import ContainerOptions
 from pipeline.config.workload.release import ReleaseCommand
 
 
@@ -109,7 +110,7 @@ class Build(Model):
     """A build that takes longer is stopped."""
 
 
-class Service(Model):
+class Service(ContainerOptions):
     """What runs. Each key can be set differently for one environment, under its name."""
 
     ALWAYS_HASHED = frozenset(
@@ -130,7 +131,8 @@ class Service(Model):
     )
 
     port: int = Field(default=8080, ge=1, le=65535)
-    """The port on which the application listens, on 0.0.0.0."""
+    """The port on which the application listens, on 0.0.0.0. It is told by the variable `PORT`, unless `env` or
+    `secrets` has that name."""
     health: HealthCheck = HealthCheck()
     ready: Limit = 60.0
     """How long the application may take to become ready."""

@@ -61,6 +61,8 @@ _SERVICE = {
     "keep_warm": _M,
     "timeout": _M,  # how long a visitor may keep a connection of the proxy, which serves others as well
     "security": _M,
+    "shm": _D,
+    "working_dir": _D,
 }
 
 OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {

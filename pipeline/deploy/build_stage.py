@@ -254,6 +254,7 @@ class BuildStage:
                 run.message,
                 versions,
                 remote,
+                with_port=True,
             )
             transaction.put_release(release)
             made[:] = [release]

@@ -29,11 +29,12 @@ class Made:
     image: str
     remote: str = ""
     secrets: dict[str, int] = field(default_factory=dict)
+    with_port: bool = False
 
 
 def remembered(spec: SlotSpec) -> str:
     """What the containers of that spec are to remember, as one line of text."""
-    return codec.dump(Made(spec.config, spec.image, spec.remote, spec.secrets))
+    return codec.dump(Made(spec.config, spec.image, spec.remote, spec.secrets, spec.with_port))
 
 
 def made_of(text: str | None) -> Made | None:
@@ -160,5 +161,13 @@ def with_replicas(config: Rendered, count: int) -> Rendered:
 def spec_from(one: FoundSlot, made: Made) -> SlotSpec:
     """The specification of a slot that was made from that."""
     return SlotSpec(
-        one.ref, one.release, one.run, one.commit, made.image, made.config, made.secrets, remote=made.remote
+        one.ref,
+        one.release,
+        one.run,
+        one.commit,
+        made.image,
+        made.config,
+        made.secrets,
+        remote=made.remote,
+        with_port=made.with_port,
     )

@@ -67,6 +67,7 @@ class SlotSpec:
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
+    with_port: bool = False  # see `Release`
     scheme: str = field(default="http", compare=False)  # over which people reach it; the engine knows
     elsewhere: tuple[str, ...] = ()
     """Host names of its configuration that another environment has taken over."""

@@ -26,6 +26,9 @@ class Release:
         default_factory=dict
     )  # version numbers by environment and name
     remote: str = ""  # the image in a registry: "HOST/NAME@sha256:…", "" if it was not pushed to one
+    with_port: bool = (
+        False  # its containers get PORT; those of an earlier version did not, and stay as they are
+    )
 
     @property
     def name(self) -> str:

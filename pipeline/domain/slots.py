@@ -21,7 +21,15 @@ def spec_of(ref: SlotRef, release: Release, run: int, secrets: dict[str, int] | 
     config = release.environments[ref.environment]
     versions = release.secrets.get(ref.environment, {}) if secrets is None else secrets
     return SlotSpec(
-        ref, release.number, run, release.commit, release.image, config, versions, remote=release.remote
+        ref,
+        release.number,
+        run,
+        release.commit,
+        release.image,
+        config,
+        versions,
+        remote=release.remote,
+        with_port=release.with_port,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from flask.testing import FlaskClient
 
+from pipeline.config.ownership import DEVELOPERS
 from pipeline.domain.run import Outcome
 from tests.story.conftest import World
 from tests.support.every_key import IN_FORCE, changed
@@ -96,9 +97,7 @@ def test_a_refusal_says_what_a_developer_may_change_and_how_to_go_on(api) -> Non
         "only a maintainer may change pipelines.hello.source.branch, pipelines.hello.smoke, "
     )
     assert "and developer is not one. Take these keys over from the configuration in force" in text
-    assert text.endswith(
-        "A developer may change port, ready, replicas, cpu, memory, pids, init, env, command, release."
-    )
+    assert text.endswith(f"A developer may change {', '.join(DEVELOPERS)}.")
 
 
 @pytest.mark.parametrize("key", ["replicas", "memory", "env", "command"])

@@ -50,7 +50,7 @@ SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "he
            "health.send": {"X-Key": "a"}, "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
            "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict",
-           "pids": 99, "init": False}  # fmt: skip
+           "pids": 99, "init": False, "shm": "1GiB", "working_dir": "/srv"}  # fmt: skip
 HELLO: dict[str, Any] = {
     "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",

@@ -8,6 +8,7 @@ the one before it ends.
 
 from __future__ import annotations
 
+from pipeline.adapters.docker.options import with_options
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.labels import (
     ADDRESS,
@@ -168,6 +169,7 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     }
     if service.command:
         body["Cmd"] = list(service.command)
+    body = with_options(body, service)
     # Version numbers instead of values: a hash of a value would confirm a guess.
     what = {**body, "Secrets": spec.secrets} if spec.secrets else body
     own = {REPLICA: str(replica), ADDRESS: fixed, PORT: str(service.port), SPEC: fingerprint(what)}
@@ -178,7 +180,7 @@ def command_body(
     settings: Settings, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str]
 ) -> Body:
     """A command in a container of the release, still without its secrets. The container stays until it is removed."""
-    return {
+    body: Body = {
         "Image": image_of(spec),
         "Entrypoint": list(argv[:1]),
         "Cmd": list(argv[1:]),
@@ -191,3 +193,4 @@ def command_body(
             "RestartPolicy": {"Name": "no"},
         },
     }
+    return with_options(body, spec.config.service)

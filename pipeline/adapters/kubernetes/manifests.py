@@ -32,7 +32,8 @@ from pipeline.adapters.kubernetes.names import (
     slot_labels,
     slot_name,
 )
-from pipeline.adapters.workload import CAP_DROP, environment, fingerprint
+from pipeline.adapters.kubernetes.workload.options import with_options
+from pipeline.adapters.workload import CAP_DROP, environment, fingerprint, port
 from pipeline.config.checks.health import ANSWER
 from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -150,6 +151,8 @@ class Manifests:
         login = bool(spec.config.registry and spec.config.registry.username)
         service = spec.config.service.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_PODS)
         what = [spec.release, spec.commit, spec.remote, service, spec.secrets, login]
+        if told := port(spec):
+            what.append(told)
         return fingerprint({"labels": slot_labels(self._instance, spec.ref), "what": what})
 
     # ── commands ─────────────────────────────────────────────────────────────
@@ -211,7 +214,7 @@ class Manifests:
             pod["securityContext"]["runAsNonRoot"] = True
             # Like Docker: it counts as the container's memory, within its limit.
             pod["volumes"] = [{"name": "tmp", "emptyDir": {"medium": "Memory"}}]
-        return pod
+        return with_options(pod, spec.config.service)
 
     def _container(self, spec: SlotSpec, more: dict[str, str]) -> Manifest:
         service = spec.config.service
@@ -258,8 +261,9 @@ class Manifests:
 
     def _variables(self, spec: SlotSpec, more: dict[str, str]) -> list[dict[str, str]]:
         """Pushlive's variables and a command's own; all others come from the ConfigMap and the Secret."""
+        told = port(spec)
         own = dict(entry.split("=", 1) for entry in environment(spec, more))
-        wanted = [key for key in own if key in more or key.startswith("PUSHLIVE_")]
+        wanted = [key for key in own if key in more or key in told or key.startswith("PUSHLIVE_")]
         return [{"name": key, "value": _literal(own[key])} for key in wanted]
 
     def _env_from(self, spec: SlotSpec) -> list[Manifest]:

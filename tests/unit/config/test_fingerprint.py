@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, get_args
 
 import pytest
@@ -48,6 +49,9 @@ pipelines:
 """
 
 PLAIN = Rendered(service=Service())
+STORED = ("port", "health", "ready", "replicas", "cpu", "memory", "pids", "init", "env", "secrets", "command",
+          "release", "drain", "stop", "timeout", "keep_warm", "security")  # fmt: skip
+"""Keys of a stored service when the hashes below were taken. Those that came later are in the record as well."""
 
 
 @pytest.mark.parametrize(
@@ -65,10 +69,14 @@ PLAIN = Rendered(service=Service())
 def test_fingerprints_of_earlier_versions_are_unchanged(
     pipeline: str, environment: str, fingerprint: str, stored: str
 ) -> None:
-    """The values are those of the first version that had each key. ``stored`` is the hash of the record's JSON."""
+    """The values are those of the first version that had each key. ``stored`` is the hash of the record's JSON,
+    with the keys of ``STORED``."""
     rendered = load(TEXT).pipelines[pipeline].render(environment)
     assert rendered.fingerprint() == fingerprint
-    assert hashlib.sha256(rendered.model_dump_json().encode()).hexdigest()[:16] == stored
+    record = json.loads(rendered.model_dump_json())
+    record["service"] = {key: record["service"][key] for key in STORED}
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == stored
 
 
 OTHER: dict[type[Model], dict[str, Any]] = {
@@ -76,6 +84,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
         "port": 1, "health": "/x", "ready": 1.0, "replicas": 2, "cpu": 0.5, "memory": 2**24, "env": {"A": "b"},
         "secrets": ("A",), "command": ("a",), "release": ("a",), "drain": 1.0, "stop": 1.0, "keep_warm": 1.0,
         "timeout": 5.0, "security": "strict", "pids": 99, "init": False,
+        "shm": 2**28, "working_dir": "/srv",
     },
     Where: {"docker": "ssh://h", "kubernetes": "c", "namespace": "n", "ingress": "i"},
     HttpCheck: {
