@@ -91,14 +91,8 @@ class Commands(Refusals):
             base = replace(base, config=self._store.put_config(config), from_release=image_of)
             text = f"a changed configuration with the image of r{base.from_release}"
         elif release is not None:
-            found = self._store.release(pipeline, release)
             self._refuse_without_image(pipeline, release)
-            missing = [name for name in stages[1:] if name not in found.environments]
-            if missing:
-                raise RequestError(
-                    f"r{release} was made without the environment {missing[0]}.",
-                    advice=f"`pushlive deploy {pipeline} --commit {found.commit[:7]}` makes a release with it.",
-                )
+            found = self._refuse_without(pipeline, release, stages[1:])
             base = replace(
                 base,
                 release=release,
@@ -132,7 +126,7 @@ class Commands(Refusals):
         self.insist_on_store()  # first: without records there seems to be nothing to go back to
         digest, name = self._environment_name(pipeline, environment)
         if to is not None:
-            self._store.release(pipeline, to)  # one that does not exist is not called unverified
+            self._refuse_without(pipeline, to, (name,))  # before it is called unverified
         permissions.refuse_skipping(self._store.environment(pipeline, name), to, audit_chain.actor(by))
         self._refuse_unready(pipeline, name, to)
         now, who = self._clock.now(), audit_chain.actor(by).name

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pipeline.config import loading
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.domain import audit_chain, naming, slots
 from pipeline.domain.audit_chain import Who
+from pipeline.domain.environment import Environment
+from pipeline.domain.release import Release
 from pipeline.errors import ConfigError, NotFound, RequestError
-from pipeline.service import permissions, views
+from pipeline.service import former_names, permissions, views
 from pipeline.service.credentials import Credentials
 
 
@@ -47,10 +51,39 @@ class Refusals(Credentials):
                 advice="Push first.",
             )
         target = to if to is not None else slots.revert_target(found)
-        if target is not None:
+        if target is None:
+            self._refuse_former(found)
+        else:
             if kind_of(found.engine).local:  # others take it from a registry
                 self._refuse_without_image(pipeline, target)
             self._refuse_without_secrets(pipeline, name, target)
+
+    def _refuse_without(self, pipeline: str, number: int, environments: Iterable[str]) -> Release:
+        """That release. Raises NotFound if it does not exist, RequestError if it has not all these environments."""
+        release = self._store.release(pipeline, number)
+        missing = [name for name in environments if name not in release.environments]
+        if missing:
+            raise RequestError(
+                f"r{number} was made without the environment {missing[0]}.",
+                advice=f"`pushlive deploy {pipeline} --commit {release.commit[:7]}` makes a release with it.",
+            )
+        return release
+
+    def _refuse_former(self, environment: Environment) -> None:
+        """Raises RequestError if what was live before was live under another name."""
+        if slots.passed_over(environment):
+            return  # there were others under this name
+        run = former_names.last_live(
+            self._store, self._configurations, environment.pipeline, environment.name
+        )
+        if run:
+            what = f"{run.short} “{run.message}”" if run.message else run.short
+            raise RequestError(
+                f"{environment.id}: there is no earlier good release to revert to. {what} was live as "
+                f"{run.pipeline}/{run.stages[-1]}, before the name was changed in pipelines.yaml.",
+                advice=f"`pushlive deploy {environment.pipeline} --commit {run.short}` makes a release of that commit "
+                f"for {environment.name}.",
+            )
 
     def _refuse_without_secrets(self, pipeline: str, name: str, target: int) -> None:
         """Asked before the hold and the quarantine are set: a revert that cannot be done changes nothing."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.run import Outcome
+from pipeline.errors import RequestError
 
 HOST = "www.example.com"
 BEFORE = """\
@@ -76,3 +77,35 @@ def test_a_release_that_fails_leaves_the_host_name_where_it_was(world) -> None:
     assert world.push("two").outcome == Outcome.FAILED
     world.reconcile()
     assert led(world) == [("hello", "live")]
+
+
+@pytest.mark.parametrize(
+    ("text", "new"), [(ENVIRONMENT, ("hello", "production")), (PIPELINE, ("shop", "prod"))]
+)
+def test_a_revert_names_what_was_live_under_the_old_name_and_how_it_comes_back(world, text, new) -> None:
+    pipeline, name = new
+    commit = world.run(1).commit
+    world.configure(text)
+    # The built-in server has one repository for both names; the fake keeps one for each.
+    world.source.repositories[pipeline] = world.source.repositories["hello"]
+    world.commands.deploy(pipeline, "ann", commit=world.commit("two", pipeline))
+    world.work(pipeline)
+    world.gc()
+    with pytest.raises(RequestError) as refused:
+        world.commands.revert(pipeline, "ann")
+    assert f"{commit[:7]} “one” was live as hello/live" in str(refused.value)
+    command = f"`pushlive deploy {pipeline} --commit {commit[:7]}`"
+    assert command in refused.value.advice
+    again = world.commands.deploy(pipeline, "ann", commit=commit[:7])
+    world.work(pipeline)
+    assert world.run(again.number, pipeline).outcome == Outcome.LIVE
+    assert world.store.release(pipeline, world.serving(pipeline)[name]).commit == commit
+
+
+def test_a_revert_to_a_release_of_the_old_name_says_how_its_commit_comes_back(world) -> None:
+    commit = world.run(1).commit
+    world.configure(ENVIRONMENT)
+    assert world.push("two").outcome == Outcome.LIVE
+    with pytest.raises(RequestError, match="made without the environment production") as refused:
+        world.commands.revert("hello", "ann", to=1)
+    assert f"`pushlive deploy hello --commit {commit[:7]}`" in refused.value.advice
