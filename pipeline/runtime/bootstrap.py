@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from pipeline.adapters.queue import RqQueue
 from pipeline.config.engines import DOCKER, KUBERNETES, LOCAL, REMOTE_DOCKER, EngineKind, Where, where_of
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
+from pipeline.deploy.longest_drain import longest_drain
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
 from pipeline.domain.audit_chain import Who
@@ -214,7 +215,8 @@ def ensure_proxy(settings: Settings) -> list[str]:
         return []
     proxy(settings).ensure()
     try:
-        return [line[:1].upper() + line[1:] for line in proxy(settings).renew()]
+        drain = longest_drain(store(settings), DOCKER)
+        return [f"{line[:1].upper()}{line[1:]}." for line in proxy(settings).renew(drain)]
     except (EngineFailed, TryAgain) as error:
         return [f"! {error}"]
 
@@ -275,7 +277,8 @@ def _keep_proxies(settings: Settings, *, by_hand: bool = False) -> Iterator[str]
             yield from one.repair(by_hand=by_hand)
             if key == DOCKER:
                 one.ensure()
-                yield from one.renew() if by_hand else ()
+            yield from one.tend(partial(longest_drain, store(settings), key), by_hand=by_hand)
+            if key == DOCKER:
                 loaded, refused = one.refresh_certificates()
                 yield from (f"certificate {name} was loaded" for name in loaded)
                 yield from refused

@@ -26,6 +26,7 @@ Found = dict[str, Any]  # a container, an image or a network as the Engine lists
 
 # (The SDK's stubs know a narrower type than the SDK takes.)
 UNLESS_STOPPED: Any = {"Name": "unless-stopped"}
+NO_RESTART: Any = {"Name": "no"}
 NEVER = "0001-01-01T00:00:00Z"  # when a container started that has not been started yet
 EVENT = 2  # seconds between the end of a container and its event
 ENTRY = 16 << 10  # bytes: the Engine keeps a longer line in several entries
@@ -106,6 +107,11 @@ class ContainerCalls(Connection):
         """From now on Docker restarts the container by itself, after a crash and after a reboot."""
         with translate(f"Setting the restart policy of {name}"):
             self.sdk.update_container(name, restart_policy=UNLESS_STOPPED)
+
+    def restart_never(self, name: str) -> None:
+        """From now on Docker leaves the container as it is once it has ended."""
+        with translate(f"Setting the restart policy of {name}"):
+            self.sdk.update_container(name, restart_policy=NO_RESTART)
 
     def output(self, name: str, lines: int, times: bool = False) -> tuple[str, ...]:
         """A container's last output lines, each whole, of OUTPUT_LIMIT bytes together; with ``times`` each begins with

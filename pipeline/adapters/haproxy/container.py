@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from functools import cached_property
 
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
 from pipeline.adapters.docker_api.errors import DockerRefused
@@ -136,20 +137,21 @@ class ProxyContainer:
         if found is not None:
             self._api.remove(found["Id"])
         self._api.remove(f"{self.name}{NEXT}")
+        self.handover.forget()
         return found is not None
 
-    def replace(self) -> str:
-        """Starts a second one beside the first, on the same ports, and takes the first one out of service; see
-        ``handover``. What there is to report. Raises EngineFailed if the second one does not start: then the first one
-        goes on as before."""
-        return self._handover().run(self._body(), self._environments)
+    def replace(self) -> None:
+        """Starts a second one beside the first, on the same ports; see ``handover``. Raises EngineFailed if it does not
+        start: then the first one goes on as before."""
+        self.handover.start(self._body(), self._environments)
 
     def _settle(self) -> None:
         """Ends a handover that was cut off."""
         if self._api.container(f"{self.name}{NEXT}") is not None:
-            self._handover().settle(self._folder.structure())
+            self.handover.settle(self._folder.structure())
 
-    def _handover(self) -> Handover:
+    @cached_property
+    def handover(self) -> Handover:
         return Handover(self._api, self.name, self._folder.path, self._control, self._clock)
 
     @property

@@ -54,6 +54,13 @@ def write(path: Path, text: str) -> bool:
     return True
 
 
+def unwritable(folder: Path, error: OSError) -> EngineFailed:
+    return EngineFailed(
+        f"The proxy's folder {folder} cannot be written: {error.strerror}.",
+        advice="Check the free disk space and the folder's owner.",
+    )
+
+
 def _lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,10 +126,7 @@ class Folder:
             write(self.path / "state.json", codec.dump(state))
             self._sync()
         except OSError as error:
-            raise EngineFailed(
-                f"The proxy's folder {self.path} cannot be written: {error.strerror}.",
-                advice="Check the free disk space and the folder's owner.",
-            ) from error
+            raise unwritable(self.path, error) from error
 
     def _files(self, state: State) -> dict[str, str]:
         return files(state, self._settings, drops_to(self._settings))

@@ -7,35 +7,31 @@ comes back with the last wanted state.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
+from contextlib import AbstractContextManager, suppress
 
 from pipeline.adapters.docker_api.api import ClientFactory
 from pipeline.adapters.haproxy import open_files
+from pipeline.adapters.haproxy.applying import apply, apply_servers, shut_down
 from pipeline.adapters.haproxy.certificates import Certificates
 from pipeline.adapters.haproxy.changes import added, removed, routes_of, switched, with_slot
 from pipeline.adapters.haproxy.config import (
-    LAST,
-    MAPS,
-    SERVERS,
     Routes,
     Server,
     State,
     backend,
-    maps,
     server_name,
 )
 from pipeline.adapters.haproxy.container import ProxyContainer
 from pipeline.adapters.haproxy.control import Control
+from pipeline.adapters.haproxy.draining import MOST, limit
 from pipeline.adapters.haproxy.files import Folder
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
 from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
-from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.adapters.haproxy.timeouts import TIMEOUT
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import EngineAway, EngineFailed, PushliveError, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.lib.sockets import DeadlineSocket
 from pipeline.ports.clock import Clock
@@ -91,18 +87,41 @@ class Proxy:
         with self._folder.locked("start.lock"):
             return self._liveness.repair(by_hand=by_hand)
 
-    def renew(self) -> list[str]:
-        """Replaces one that runs with the configuration of another version; what there is to report. Raises
-        EngineFailed if that did not succeed: then it goes on as before."""
-        self.ensure()
+    def tend(self, drain: Callable[[], float], *, by_hand: bool = False) -> list[str]:
+        """Removes one that was replaced and has ended what it had; what there is to report. ``by_hand``: see ``renew``,
+        which may also have waited for that. ``drain``: the longest one of the applications, in seconds."""
         with self._folder.locked("start.lock"):
-            with self._locked():
-                self._folder.save(self._folder.load())
+            ended = self._container.handover.finish()
+        said = [ended] if ended else []
+        return said if ended is None and not by_hand else [*said, *self.renew(drain())]
+
+    def renew(self, drain: float) -> list[str]:
+        """Replaces one that runs with the configuration of another version; what there is to report. The former one has
+        ``drain`` seconds for the requests that it has, see ``draining.limit``. Raises EngineFailed if it could not be
+        replaced, TryAgain if an earlier one still has requests: then it goes on as before."""
+        self.ensure()
+        with self._folder.locked("start.lock"), self._locked():
+            state, handover = self._folder.load(), self._container.handover
+            self._folder.save(state)
             if self._control.structure() == self._folder.structure():
                 return []
-            said = self._container.replace()
-        self._sync()
-        return [said]
+            ended = handover.finish()
+            if handover.first():
+                raise TryAgain(
+                    f"The proxy {self._container.name} still ends the connections that it had before it was last "
+                    f"replaced, for {MOST / 60:.0f} minutes at most.",
+                    advice="This version's configuration follows by itself once it has.",
+                )
+            self._container.replace()
+            try:
+                apply(self._control, self._settings, state, state.environments)
+                handover.decide(limit(drain))
+            except PushliveError:
+                handover.undo()
+                raise
+            handover.retire()
+        said = f"the proxy {self._container.name} was replaced by one with this version's configuration"
+        return [ended, said] if ended else [said]
 
     def examine(self) -> str:
         """That it answers, in a few words. Raises EngineAway if it does not."""
@@ -112,6 +131,8 @@ class Proxy:
         more = f". It has another version's configuration: {self._container.renewed_by}" if outdated else ""
         files, environments = int(self._control.info("ulimit-n") or 0), len(self._settings.port_range)
         room = open_files.report(self._container.name, files, environments)
+        if self._container.handover.first():
+            more += ". The one that it replaced still ends what it had"
         return f"{self._container.name} answers commands and requests; {room}{more}"
 
     def mounted(self) -> str:
@@ -227,27 +248,32 @@ class Proxy:
 
     def sessions(self, index: int, slot: Slot) -> int:
         """How many requests and tunnels the slot serves now."""
-        return self._control.sessions(backend(index, slot))
+        return self._control.sessions(backend(index, slot)) + self._sessions_of_first(index, slot)
+
+    def _sessions_of_first(self, index: int, slot: Slot) -> int:
+        """The same in a proxy that was replaced and has not ended all yet."""
+        first = self._container.handover.first()
+        try:
+            return first.sessions(backend(index, slot)) if first else 0
+        except EngineAway:
+            return 0
 
     def shutdown_sessions(self, index: int, slot: Slot) -> None:
         """Closes what the slot still serves.
 
         Its servers are removed meanwhile: otherwise HAProxy would repeat a GET that was cut off, in the same slot.
         """
-        name = backend(index, slot)
         with self._locked():
             servers = self._state().environments.get(index, Routes("")).servers.get(slot, ())
-            self._apply_servers(name, ())
-            poll(partial(self._shut_down, name), 0.01, self._clock, timeout=SHUTDOWN)
-            self._apply_servers(name, servers)
+            if first := self._container.handover.first():
+                with suppress(TryAgain):
+                    self._shut_down_all(first, backend(index, slot), servers)
+            self._shut_down_all(self._control, backend(index, slot), servers)
 
-    def _shut_down(self, name: str) -> bool:
-        """True once the backend has no sessions."""
-        if not self._control.sessions(name):
-            return True
-        servers = [*(f"s{number}" for number in range(1, SERVERS + 1)), LAST]
-        self._control.ask(";".join(f"shutdown sessions server {name}/{server}" for server in servers))
-        return False
+    def _shut_down_all(self, control: Control, name: str, servers: tuple[Server, ...]) -> None:
+        apply_servers(control, name, ())
+        poll(lambda: shut_down(control, name), 0.01, self._clock, timeout=SHUTDOWN)
+        apply_servers(control, name, servers)
 
     # --- changing
 
@@ -273,27 +299,7 @@ class Proxy:
             self._apply(state, list(state.environments))
 
     def _apply(self, state: State, indexes: list[int]) -> None:
-        """Servers before maps, so that no route leads to a slot whose servers are not known yet. What the checks ask
-        comes before the servers that they ask."""
-        wanted = maps(state, self._settings)
-        self._apply_map("health.map", wanted)
-        for index in indexes:
-            routes = state.environments.get(index)
-            for slot in SLOTS:
-                self._apply_servers(backend(index, slot), routes.servers.get(slot, ()) if routes else ())
-        for name in MAPS[1:]:
-            self._apply_map(name, wanted)
-
-    def _apply_map(self, name: str, wanted: dict[str, dict[str, str]]) -> None:
-        running = self._control.map(name)
-        if running is not None:
-            for command in map_commands(name, wanted[name], running):
-                self._control.ask(command)
-
-    def _apply_servers(self, name: str, wanted: tuple[Server, ...]) -> None:
-        commands = server_commands(name, wanted, self._control.servers(name))
-        if not commands:
-            return
-        self._control.ask(";".join(commands))
-        if refused := server_commands(name, wanted, self._control.servers(name)):
-            raise TryAgain(f"The proxy did not change the servers of {name} ({refused[0]}).")
+        apply(self._control, self._settings, state, indexes)
+        if first := self._container.handover.first():
+            with suppress(TryAgain):  # it may have ended by itself
+                apply(first, self._settings, state, indexes)

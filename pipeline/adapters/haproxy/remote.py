@@ -213,7 +213,7 @@ class RemoteProxy(Proxy):
         self._remote.remove_volume()
         return found
 
-    def renew(self) -> list[str]:
+    def renew(self, drain: float) -> list[str]:  # noqa: ARG002
         """Nothing: it is replaced only by a restart, and ``examine`` says so."""
         return []
 
