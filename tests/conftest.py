@@ -58,7 +58,7 @@ def docker_client(instance: str) -> Iterator[docker.DockerClient]:
 
 
 def sweep(one: docker.DockerClient, instance: str) -> None:
-    """Removes the instance's containers, networks and images."""
+    """Removes the instance's containers, networks, volumes and images."""
     mine = {"label": f"pushlive.instance={instance}"}
     for container in one.api.containers(all=True, filters=mine):
         with suppress(NotFound, APIError):
@@ -66,6 +66,9 @@ def sweep(one: docker.DockerClient, instance: str) -> None:
     for network in one.api.networks(filters=mine):
         with suppress(NotFound, APIError):
             one.api.remove_network(network["Id"])
+    for volume in one.api.volumes(filters=mine)["Volumes"] or ():
+        with suppress(NotFound, APIError):
+            one.api.remove_volume(volume["Name"])
     for image in one.api.images(filters=mine):
         with suppress(NotFound, APIError):
             one.api.remove_image(image["Id"], force=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO
+
+from pipeline.errors import RequestError
 
 Change = Callable[[tarfile.TarInfo], tarfile.TarInfo | None]
 
 _CHUNK = 1 << 18
+_MAGIC = slice(257, 262)  # of the first header
 
 
 def chunks(stream: IO[bytes]) -> Iterator[bytes]:
@@ -47,6 +50,26 @@ def _file(link: tarfile.TarInfo, text: bytes) -> Iterator[bytes]:
     made.size, made.mode, made.mtime = len(text), 0o644, link.mtime
     yield made.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     yield text + b"\0" * (-len(text) % tarfile.BLOCKSIZE)
+
+
+def whole(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same pieces. Raises RequestError at their end if they are not a tar archive with its end: one that was cut
+    off between two files looks complete to the one that unpacks it."""
+    first, last = b"", b""
+    for piece in pieces:
+        first = (first + piece[: _MAGIC.stop])[: _MAGIC.stop] if len(first) < _MAGIC.stop else first
+        last = (last + piece)[-2 * tarfile.BLOCKSIZE :]
+        if len(first) == _MAGIC.stop and first[_MAGIC] != b"ustar":
+            raise RequestError(
+                "This is not a tar archive.",
+                advice="Give a tar archive that is not compressed.",
+            )
+        yield piece
+    if last != b"\0" * (2 * tarfile.BLOCKSIZE):
+        raise RequestError(
+            "The tar archive is not complete: its end is missing.",
+            advice="Give the whole file, or another backup.",
+        )
 
 
 class Reader(io.RawIOBase):

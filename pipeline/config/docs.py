@@ -27,6 +27,7 @@ from pipeline.config.models import (
 from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.release import ReleaseCommand
+from pipeline.config.workload.volumes import Volume
 from pipeline.lib.units import show_size, write_duration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`service`", Service),
     ("`health`", HealthCheck),
     ("`release`", ReleaseCommand),
+    ("`volumes`: each", Volume),
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
     ("`engine`", Where),
@@ -96,6 +98,8 @@ def _closed(entry: dict[str, Any], hint: Hint) -> None:
     for values in (*entry.get("patternProperties", {}).values(), entry.get("additionalProperties")):
         if isinstance(values, dict) and hint.parts[1].base is str:
             values["type"] = ["string", "number"]
+        if isinstance(values, dict) and hint.parts[1].short:
+            values["anyOf"] = [{"type": "string"}, {"$ref": values.pop("$ref")}]
 
 
 def _or_empty(entry: dict[str, Any]) -> dict[str, Any]:
@@ -180,6 +184,8 @@ def _type(hint: Hint) -> str:
         return f"a list of {_type(inner)}" if inner.shape == "check" else hint.words
     if hint.shape == "mapping":
         inner = hint.parts[1]
+        if inner.short:
+            return f"names, each with {inner.short.partition(', or {')[0]}, or see {_link(inner.base)}"
         return "names, with keys under each" if inner.shape == "model" else f"names, each with {inner.words}"
     return hint.words
 

@@ -101,6 +101,8 @@ class EngineKind:
     """A container that has ended stays, with its output and its files, until it is removed."""
     limits_processes: bool = True
     """`pids` limits how many processes a container may have."""
+    keeps_volumes: bool = True
+    """It has volumes that outlive releases."""
     scaled_by_others: bool = False
     """People and autoscalers may change the number of replicas of what runs."""
     start_margin: float = 300.0
@@ -152,6 +154,7 @@ KUBERNETES = EngineKind(
     proxied=False,
     keeps_stopped=False,
     limits_processes=False,
+    keeps_volumes=False,
     scaled_by_others=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",

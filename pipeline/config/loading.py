@@ -24,6 +24,7 @@ _NO_PIDS = (
     "is not possible for {}, on a cluster: Kubernetes limits processes by node (the kubelet's `podPidsLimit`); write "
     "it only under environments on Docker"
 )
+_NO_VOLUMES = "is not possible for {}, on a cluster; write it only under environments on Docker"
 _OWN = "names that begin with PUSHLIVE_ are reserved for Pushlive; choose another name"
 SHOWN = 100  # problems in one message
 
@@ -77,6 +78,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         *_given_twice(tree),
         *_remote_without_registry(tree),
         *_processes(tree),
+        *_volumes(tree),
         *_too_large(tree),
     )
     found = sorted({*tree.problems, *reader.problems, *whole})
@@ -215,6 +217,18 @@ def _processes(tree: Tree) -> Iterator[Problem]:
             path = ("environments", name, "pids") if own else ("service", "pids")
             place = show_path(("pipelines", pipeline, *path))
             yield Problem(line_of(own or common or body), place, _NO_PIDS.format(name))
+
+
+def _volumes(tree: Tree) -> Iterator[Problem]:
+    """``volumes`` for environments whose engine has none."""
+    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
+        for name, _, settings in _entries(_child(body, "environments")):
+            own, common = _child(settings, "volumes"), _child(_child(body, "service"), "volumes")
+            if _where(_child(settings, "engine")).kind.keeps_volumes or _is_empty(own or common):
+                continue
+            path = ("environments", name, "volumes") if own else ("service", "volumes")
+            place = show_path(("pipelines", pipeline, *path))
+            yield Problem(line_of(own or common or body), place, _NO_VOLUMES.format(name))
 
 
 def _too_large(tree: Tree) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -40,6 +40,7 @@ from pipeline.config.fields import (
 )
 from pipeline.config.workload.container import ContainerOptions
 from pipeline.config.workload.release import ReleaseCommand
+from pipeline.config.workload.volumes import Volume, meeting
 
 
 class Budget(Model):
@@ -155,6 +156,8 @@ class Service(ContainerOptions):
     """The command to run instead of the image's own (`CMD`). The image's `ENTRYPOINT` stays and is given it as
     arguments; one in shell form ignores it."""
     release: ReleaseCommand = ReleaseCommand()
+    volumes: dict[Name, Volume] = {}
+    """Folders whose files outlive releases, by name. Those of an environment are added to these."""
     drain: Duration = 30.0
     """How long open requests and connections to the old release may last before it is stopped."""
     stop: Duration = 10.0
@@ -167,8 +170,14 @@ class Service(ContainerOptions):
     """How long the previous release keeps running after a switch, for an instant revert. Outside the last environment
     the default is 0. If memory is short, what is only kept warm gives way, live's last."""
     security: Literal["standard", "strict"] = "standard"
-    """`strict`: the container does not run as root (the image must name its user by number), writes only to `/tmp`, and
-    has no capabilities."""
+    """`strict`: the container does not run as root (the image must name its user by number), writes only to `/tmp` and
+    its volumes, and has no capabilities."""
+
+    @model_validator(mode="after")
+    def _one_volume_in_a_place(self) -> Self:
+        if both := meeting(self.volumes):
+            raise ValueError(f"the volumes {both[0]} and {both[1]} have the same path; give each its own")
+        return self
 
 
 class Environment(Service):
@@ -242,6 +251,7 @@ class Pipeline(Model):
         own = self.environment(name)
         changed = {k: getattr(own, k) for k in own.model_fields_set if k in Service.model_fields}
         changed["env"] = {**self.service.env, **own.env}
+        changed["volumes"] = {**self.service.volumes, **own.volumes}
         changed["secrets"] = tuple(dict.fromkeys([*self.service.secrets, *own.secrets]))
         hosts = tuple(dict.fromkeys([*([own.host] if own.host else []), *own.hosts]))
         smoke = self.smoke if own.smoke is None else own.smoke

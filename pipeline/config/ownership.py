@@ -34,6 +34,7 @@ from pipeline.config.models import (
     Source,
 )
 from pipeline.config.workload.release import ReleaseCommand
+from pipeline.config.workload.volumes import Volume
 
 
 class Owner(StrEnum):
@@ -56,6 +57,7 @@ _SERVICE = {
     "secrets": _M,
     "command": _D,
     "release": _D,
+    "volumes": _M,  # without one, what is written ends with the release
     "drain": _M,  # these three: how long the keeper may be kept busy, and whether a revert is instant
     "stop": _M,
     "keep_warm": _M,
@@ -85,6 +87,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Registry: {"repository": _M, "username": _M, "password": _M},
     Service: _SERVICE,
     ReleaseCommand: {"command": _D, "timeout": _M},  # how long it may keep other runs out of the environment
+    Volume: {"path": _M, "before_backup": _M, "after_backup": _M},
     HealthCheck: {"path": _M, "host": _M, "scheme": _M, "send": _M},
     HttpCheck: {
         "get": _M, "host": _M, "scheme": _M, "send": _M, "status": _M, "headers": _M, "contains": _M, "json": _M,

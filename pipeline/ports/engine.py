@@ -1,4 +1,4 @@
-"""An engine runs releases and moves traffic between them: five ports, and the probe that reaches what runs there."""
+"""An engine runs releases and moves traffic between them: six ports, and the probe that reaches what runs there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pipeline.ports.drift import Drift
 from pipeline.ports.probe import Probe
 from pipeline.ports.slots import Slots
 from pipeline.ports.traffic import Traffic
+from pipeline.ports.volumes import Volumes
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,16 @@ class Engine:
     commands: Commands
     drift: Drift
     adoption: Adoption
+    volumes: Volumes
     probe: Probe
 
 
-class WholeEngine(Slots, Traffic, Commands, Drift, Adoption, Protocol):
-    """An adapter that is all five ports at once."""
+class WholeEngine(Slots, Traffic, Commands, Drift, Adoption, Volumes, Protocol):
+    """An adapter that is all six ports at once."""
 
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
-    return Engine(adapter, adapter, adapter, adapter, adapter, probe)
+    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, probe)
 
 
 class Engines(Protocol):

@@ -61,6 +61,11 @@ def ignore(_event: Event) -> None:
 
 @pytest.fixture(params=["fake", "docker", "remote", "cluster"])
 def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    yield from kit_for(request)
+
+
+def kit_for(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    """Of the engine that the fixture's parameter names."""
     if request.param == "fake":
         fake = FakeEngine()
         fake.commands = lambda spec, argv: CommandResult(4 if "exit 4" in argv else 0, "one\ntwo\n", 0.001)

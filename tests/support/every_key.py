@@ -25,6 +25,7 @@ IN_FORCE: dict[str, Any] = {
                 "env": {"GREETING": "hello"},
                 "secrets": ["GIVEN"],
                 "release": {"command": ["./migrate.sh"]},
+                "volumes": {"data": {"path": "/data"}},
             },
             "smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}],
             "environments": {
@@ -36,6 +37,7 @@ IN_FORCE: dict[str, Any] = {
                     "host": "hello.example.com",
                     "health": {"path": "/healthz"},
                     "release": {"command": ["./migrate.sh"]},
+                    "volumes": {"data": {"path": "/data"}},
                 },
             },
         },
@@ -50,7 +52,8 @@ SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "he
            "health.send": {"X-Key": "a"}, "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
            "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict",
-           "pids": 99, "init": False, "shm": "1GiB", "working_dir": "/srv"}  # fmt: skip
+           "pids": 99, "init": False, "shm": "1GiB", "working_dir": "/srv",
+           "volumes.*.path": "/other", "volumes.*.before_backup": ["a"], "volumes.*.after_backup": ["b"]}  # fmt: skip
 HELLO: dict[str, Any] = {
     "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",
@@ -133,6 +136,7 @@ def place_of(path: str) -> list[str]:
     path = path.replace("pipelines.*", "pipelines.hello").replace(
         "environments.*", f"environments.{environment}"
     )
+    path = path.replace("volumes.*", "volumes.data")
     for number, kind in enumerate(KINDS):
         path = path.replace(f"[].{kind}.", f".{number}.")
     return path.replace("[]", ".0").split(".")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pipeline.adapters import output_lines
 from pipeline.adapters.docker import containers, images
-from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker.start import create, start
+from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import NEVER, Found
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import OutcomeUnknown
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
@@ -16,7 +17,7 @@ from pipeline.ports.clock import Watch
 LOST = 255  # the exit code that dockerd writes for a container that ended while dockerd did not run
 
 
-class DockerCommands(EngineBase):
+class DockerCommands(DockerVolumes):
     """See ``ports.Commands``."""
 
     def command(
@@ -27,6 +28,8 @@ class DockerCommands(EngineBase):
         began = self._clock.monotonic()
         earlier = self._api.container(container)
         if earlier is None:
+            for volume in volumes_of(spec):
+                self.ensure_volume(volume)
             body = containers.command_body(self._settings, spec, name, argv, env)
             create(self._api, container, containers.with_secrets(body, spec.reveal()))
         if earlier is None or earlier["State"]["StartedAt"] == NEVER:

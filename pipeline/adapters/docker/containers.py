@@ -9,6 +9,7 @@ the one before it ends.
 from __future__ import annotations
 
 from pipeline.adapters.docker.options import with_options
+from pipeline.adapters.docker.volumes.bodies import mounts
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.labels import (
     ADDRESS,
@@ -164,7 +165,12 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
         "Image": image_of(spec),
         "Env": environment(spec, {}),
         "StopTimeout": stop_seconds(spec),
-        "HostConfig": {**limits(spec), "NetworkMode": network, "RestartPolicy": {"Name": "no"}},
+        "HostConfig": {
+            **limits(spec),
+            **mounts(settings, spec),
+            "NetworkMode": network,
+            "RestartPolicy": {"Name": "no"},
+        },
         "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": fixed}}}},
     }
     if service.command:
@@ -189,6 +195,7 @@ def command_body(
         "Labels": {**labels(settings, spec), COMMAND: name},
         "HostConfig": {
             **limits(spec),
+            **mounts(settings, spec),
             "NetworkMode": network_name(settings, spec.ref),
             "RestartPolicy": {"Name": "no"},
         },

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pipeline.adapters.docker.adoption import DockerAdoption
 from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
+from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 
 
-class DockerEngine(DockerDrift, DockerCommands, DockerAdoption):
-    """All five ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""
+class DockerEngine(DockerDrift, DockerCommands, DockerAdoption, DockerVolumes):
+    """All ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""

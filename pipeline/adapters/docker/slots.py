@@ -7,7 +7,6 @@ from functools import partial
 
 from pipeline.adapters.docker import containers, images
 from pipeline.adapters.docker.base import (
-    EngineBase,
     in_slot,
     is_as_wanted,
     name_of_environment,
@@ -16,6 +15,7 @@ from pipeline.adapters.docker.base import (
 )
 from pipeline.adapters.docker.readiness import Readiness
 from pipeline.adapters.docker.start import create, start
+from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 from pipeline.adapters.docker.written import written
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
@@ -23,6 +23,7 @@ from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.parallel import together
 from pipeline.lib.secret import Secret
@@ -34,7 +35,7 @@ PULL_LIMIT = 60.0  # seconds, when a slot is repaired: other slots wait meanwhil
 _STATES = {"created": "created", "running": "running", "restarting": "starting", "paused": "starting"}
 
 
-class DockerSlots(EngineBase):
+class DockerSlots(DockerVolumes):
     """See ``ports.Slots``."""
 
     def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
@@ -91,6 +92,8 @@ class DockerSlots(EngineBase):
             deadline = watch or Deadline(self._clock, PULL_LIMIT, "Pulling the image from its registry")
             images.provide(self._api, self._clock, spec, deadline)
             secrets = spec.reveal()
+            for volume in volumes_of(spec):
+                self.ensure_volume(volume)
         # A serving slot may lose a container that has died, never one that works.
         if any(one["State"] == "running" for one in unfit):
             self._refuse_serving(spec.ref, "started again")

@@ -58,6 +58,15 @@ class Connection:
             )
         )  # fmt: skip
 
+    def put(
+        self, path: str, *, params: Mapping[str, str], data: Iterable[bytes], timeout: float | None = None
+    ) -> requests.Response:
+        """A PUT of a body that is sent as it comes, otherwise as ``post``."""
+        api: Any = self.sdk
+        return _checked(
+            api.put(f"{api.base_url}/v{api.api_version}{path}", params=params, data=data, timeout=timeout)
+        )
+
     def get(self, path: str, *, params: Mapping[str, str], timeout: float | None = None) -> requests.Response:
         """A GET whose answer is read as it comes, otherwise as ``post``."""
         api: Any = self.sdk

@@ -1,4 +1,4 @@
-"""Networks and volumes: one method for each call."""
+"""Networks: one method for each call."""
 
 from __future__ import annotations
 
@@ -70,7 +70,3 @@ class NetworkCalls(Connection):
         except DockerRefused as error:
             if error.status not in (404, 500):  # 500: it is not connected
                 raise
-
-    def remove_volume(self, name: str) -> None:
-        """Removes a volume."""
-        self.unless_gone(f"Removing the volume {name}", lambda: self.sdk.remove_volume(name))

@@ -7,13 +7,14 @@ from pipeline.adapters.fake.commands import FakeCommands
 from pipeline.adapters.fake.drift import FakeDrift
 from pipeline.adapters.fake.slots import FakeSlots
 from pipeline.adapters.fake.traffic import FakeTraffic
+from pipeline.adapters.fake.volumes import FakeVolumes
 from pipeline.config.engines import DOCKER
 from pipeline.ports.engine import Engine, WholeEngine, engine_of
 from pipeline.ports.probe import Probe
 
 
-class FakeEngine(FakeSlots, FakeTraffic, FakeCommands, FakeDrift, FakeAdoption):
-    """All five ports (``ports.WholeEngine``); what each refuses is said there."""
+class FakeEngine(FakeSlots, FakeTraffic, FakeCommands, FakeDrift, FakeAdoption, FakeVolumes):
+    """All ports (``ports.WholeEngine``); what each refuses is said there."""
 
 
 class OneEngine:

@@ -10,8 +10,11 @@ from pipeline.adapters.haproxy.config import server_name
 from pipeline.config.engines import kind_of
 from pipeline.domain.engine_types import Answer, CommandResult, Login, Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
+from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
+
+EMPTY = b"\0" * 1024  # a tar of nothing
 
 Answers = Callable[[SlotSpec, str], Answer]
 CommandResults = Callable[[SlotSpec, tuple[str, ...]], CommandResult]
@@ -67,6 +70,7 @@ class EngineState(Script):
         self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
         self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
         self.blocked: dict[SlotRef, tuple[str, ...]] = {}  # obstacles
+        self.stored: dict[VolumeRef, bytes] = {}  # volumes: a tar each
         self.printed = ("a fake's last words",)  # the applications' output
 
     # ── what a test does to it ───────────────────────────────────────────────

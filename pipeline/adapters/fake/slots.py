@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pipeline.adapters.fake.engine_state import EngineState, SlotContent, environment_key, same_containers
+from pipeline.adapters.fake.engine_state import (
+    EMPTY,
+    EngineState,
+    SlotContent,
+    environment_key,
+    same_containers,
+)
 from pipeline.adapters.fake.script import require
 from pipeline.config.engines import kind_of
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.events import Event
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed, DoesNotFit
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
@@ -47,6 +54,7 @@ class FakeSlots(EngineState):
             require(not replaces_live, "start into the serving slot")
             self._require_image(spec)
             self.contents[spec.ref] = SlotContent(spec, secrets=spec.reveal())
+            self.stored |= {ref: self.stored.get(ref, EMPTY) for ref in volumes_of(spec)}
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
         with self.call("ready", spec, watch=watch):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.drift import KubeDrift
+from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
 
 
-class KubeEngine(KubeDrift, KubeCommands, KubeAdoption):
-    """All five ports (``ports.WholeEngine``)."""
+class KubeEngine(KubeDrift, KubeCommands, KubeAdoption, KubeVolumes):
+    """All ports (``ports.WholeEngine``)."""

@@ -84,7 +84,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
         "port": 1, "health": "/x", "ready": 1.0, "replicas": 2, "cpu": 0.5, "memory": 2**24, "env": {"A": "b"},
         "secrets": ("A",), "command": ("a",), "release": ("a",), "drain": 1.0, "stop": 1.0, "keep_warm": 1.0,
         "timeout": 5.0, "security": "strict", "pids": 99, "init": False,
-        "shm": 2**28, "working_dir": "/srv",
+        "shm": 2**28, "working_dir": "/srv", "volumes": {"a": "/a"},
     },
     Where: {"docker": "ssh://h", "kubernetes": "c", "namespace": "n", "ingress": "i"},
     HttpCheck: {
@@ -126,11 +126,11 @@ def test_every_key_changes_the_fingerprint(kind: type[Model]) -> None:
 
 @pytest.mark.parametrize("kind", [Service, *get_args(SmokeCheck)])
 def test_a_new_key_changes_the_fingerprint_only_if_it_is_set(kind: type[Model]) -> None:
-    newer = create_model("Newer", __base__=kind, volumes=(tuple[str, ...], ()))
+    newer = create_model("Newer", __base__=kind, newest=(tuple[str, ...], ()))
     needed = NEEDED.get(kind, {})
     before = rendered(kind(**needed)).fingerprint()
     assert rendered(newer(**needed)).fingerprint() == before
-    assert rendered(newer(**needed, volumes=("a",))).fingerprint() != before
+    assert rendered(newer(**needed, newest=("a",))).fingerprint() != before
 
 
 def test_the_registry_does_not_change_the_fingerprint() -> None:

@@ -1,0 +1,1 @@
+"""Data on a Docker Engine that outlives releases: named volumes."""

@@ -1,0 +1,157 @@
+"""Docker's named volumes. Their files are read and written through containers that never run an application."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from pipeline.adapters.docker.base import EngineBase
+from pipeline.adapters.docker.volumes.bodies import volume_body, volume_name
+from pipeline.adapters.docker.volumes.scripts import BEGIN, FOLDER, GIVE_UP, RESTORED, SWAP
+from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.api import Found, name_of
+from pipeline.adapters.docker_api.errors import DockerRefused
+from pipeline.adapters.tar_stream import whole
+from pipeline.domain.volumes import StoredVolume, VolumeRef
+from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
+from pipeline.ports.clock import Watch
+
+HELPER = "helper"  # `labels.ROLE` of a container that only gives access to a volume
+
+
+class DockerVolumes(EngineBase):
+    """See ``ports.Volumes``."""
+
+    def volume_name(self, ref: VolumeRef) -> str:
+        return volume_name(self._settings, ref)
+
+    def ensure_volume(self, ref: VolumeRef) -> None:
+        body = volume_body(self._settings, ref)
+        found = self._api.volume(body["Name"])
+        if found is None:
+            self._api.create_volume(body)
+            found = self._api.volume(body["Name"]) or body
+        if (found.get("Labels") or {}) | body["Labels"] != (found.get("Labels") or {}):
+            raise EngineFailed(
+                f"A volume with the name {body['Name']} exists, and it is not the volume {ref} of this installation.",
+                advice=f"Look at it with `docker volume inspect {body['Name']}`; if it has data of this application, "
+                "copy them aside and remove it.",
+            )
+
+    def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
+        counted: dict[str, int] = {}
+        if sizes:
+            with suppress(TryAgain):  # one that takes too long: without sizes, then
+                counted = self._api.volume_sizes()
+        for one in self._api.volumes(self._own):
+            if ref := _ref_of(one):
+                users = tuple(sorted(name_of(user) for user in self._users(one["Name"])))
+                yield StoredVolume(ref, one["Name"], counted.get(one["Name"]), users)
+
+    def remove_volume(self, ref: VolumeRef) -> None:
+        name = self.volume_name(ref)
+        self._forget_helpers(name)
+        if users := self._users(name):
+            shown = ", ".join(sorted(name_of(one) for one in users))
+            raise RequestError(
+                f"The volume {ref} is in use by {shown}.",
+                advice="Remove it from `volumes` in pipelines.yaml and deploy that, and wait until no container has it "
+                "any more.",
+            )
+        self._api.remove_volume(name)
+
+    def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
+        self._require(ref)
+        with self._helper(ref) as helper:
+            yield from self._api.download(helper, f"{FOLDER}/.", watch)
+
+    def import_volume(self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch) -> None:
+        self.ensure_volume(ref)
+        self._forget_helpers(self.volume_name(ref))
+        if running := [
+            name_of(one) for one in self._users(self.volume_name(ref)) if one["State"] == "running"
+        ]:
+            raise RequestError(
+                f"The volume {ref} is in use by {', '.join(sorted(running))}, so its files cannot be replaced.",
+                advice="Stop what uses it first.",
+            )
+        with self._helper(ref, BEGIN) as helper:
+            self._run(helper, watch)
+            try:
+                self._api.upload(helper, f"{FOLDER}/{RESTORED}", whole(tar), watch)
+            except BaseException as error:
+                self._give_up(ref, watch)
+                if isinstance(error, DockerRefused):
+                    raise EngineFailed(
+                        f"The volume {ref} was not restored, and has what it had before: {error.said}.",
+                        advice="If there is no space left on its device, make room there and restore again.",
+                    ) from error
+                raise
+        with self._helper(ref, SWAP) as helper:
+            self._run(helper, watch)
+
+    def _give_up(self, ref: VolumeRef, watch: Watch) -> None:
+        """Gives the space back at once; the next restore would as well."""
+        with suppress(PushliveError), self._helper(ref, GIVE_UP) as helper:
+            self._run(helper, watch)
+
+    def _require(self, ref: VolumeRef) -> None:
+        if self._api.volume(self.volume_name(ref)) is None:
+            raise NotFound(f"There is no volume {ref}.")
+
+    def _users(self, name: str) -> list[Found]:
+        return [one for one in self._api.containers_with(name) if one["Labels"].get(labels.ROLE) != HELPER]
+
+    def _forget_helpers(self, name: str) -> None:
+        """Those that a killed process has left."""
+        for one in self._api.containers_with(name):
+            if (
+                one["Labels"].get(labels.ROLE) == HELPER
+                and one["Labels"].get(labels.INSTANCE) == self._settings.instance
+            ):
+                self._api.remove(one["Id"])
+
+    @contextmanager
+    def _helper(self, ref: VolumeRef, script: str = "") -> Iterator[str]:
+        """The id of a container that has the volume; it is removed in the end."""
+        name = self.volume_name(ref)
+        body = {
+            "Image": self._settings.proxy_image,
+            "Entrypoint": ["sh", "-c"],
+            "Cmd": [script],
+            "User": "0:0",
+            "Labels": {labels.INSTANCE: self._settings.instance, labels.ROLE: HELPER},
+            "HostConfig": {
+                "NetworkMode": "none",
+                "Mounts": [
+                    {"Type": "volume", "Source": name, "Target": FOLDER, "VolumeOptions": {"NoCopy": True}}
+                ],
+                "LogConfig": labels.LOGS,
+                "SecurityOpt": ["no-new-privileges"],
+            },
+        }
+        helper = self._api.create(f"{name}-{secrets.token_hex(4)}", body)
+        try:
+            yield helper
+        finally:
+            self._api.remove(helper)
+
+    def _run(self, helper: str, watch: Watch) -> None:
+        """Raises EngineFailed if its script fails."""
+        self._api.start(helper)
+        while (found := self._api.container(helper)) and found["State"]["Running"]:
+            watch.wait(0.02)
+        code = found["State"]["ExitCode"] if found else None
+        if code != 0:
+            said = " ".join(self._api.output(helper, 5)) if found else "it was removed"
+            raise EngineFailed(f"{helper[:12]}: the files of the volume could not be replaced: {said}.")
+
+
+def _ref_of(one: Found) -> VolumeRef | None:
+    found = one["Labels"] or {}
+    environment, _, name = found.get(labels.VOLUME, "").partition("/")
+    kind = found.get(labels.OWNER_KIND)
+    if not name or kind not in ("pipeline", "accessory"):
+        return None
+    return VolumeRef(found[labels.OWNER], environment, name, kind)

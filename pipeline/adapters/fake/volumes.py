@@ -1,0 +1,53 @@
+"""Volumes in memory: each has one tar."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from pipeline.adapters.fake.engine_state import EMPTY, EngineState
+from pipeline.adapters.tar_stream import whole
+from pipeline.domain.volumes import StoredVolume, VolumeRef, volumes_of
+from pipeline.errors import NotFound, RequestError
+from pipeline.ports.clock import Watch
+
+
+class FakeVolumes(EngineState):
+    """Refuses to remove or replace a volume of a slot that has something."""
+
+    def volume_name(self, ref: VolumeRef) -> str:
+        return f"{ref.owner}-{ref.environment}-{ref.name}"
+
+    def ensure_volume(self, ref: VolumeRef) -> None:
+        with self.call("ensure_volume", ref):
+            self.stored.setdefault(ref, EMPTY)
+
+    def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
+        with self.call("volumes", sizes):
+            for ref, tar in tuple(self.stored.items()):
+                yield StoredVolume(ref, self.volume_name(ref), len(tar) if sizes else None, self._users(ref))
+
+    def remove_volume(self, ref: VolumeRef) -> None:
+        with self.call("remove_volume", ref):
+            if users := self._users(ref):
+                raise RequestError(f"The volume {ref} is in use by {', '.join(users)}.")
+            self.stored.pop(ref, None)
+
+    def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
+        with self.call("export_volume", ref, watch=watch):
+            if ref not in self.stored:
+                raise NotFound(f"There is no volume {ref}.")
+            yield self.stored[ref]
+
+    def import_volume(self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch) -> None:
+        with self.call("import_volume", ref, watch=watch):
+            if any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values()):
+                raise RequestError(f"The volume {ref} is in use by {', '.join(self._users(ref))}.")
+            self.stored[ref] = b"".join(whole(tar))
+
+    def _users(self, ref: VolumeRef) -> tuple[str, ...]:
+        return tuple(
+            replica.name
+            for slot, one in self.contents.items()
+            if ref in volumes_of(one.spec)
+            for replica in self._replicas(slot)
+        )

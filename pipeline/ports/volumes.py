@@ -1,0 +1,35 @@
+"""Data that outlives releases."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import Protocol
+
+from pipeline.domain.volumes import StoredVolume, VolumeRef
+from pipeline.ports.clock import Watch
+
+
+class Volumes(Protocol):
+    """Volumes of pipelines and accessories. Nothing but ``remove_volume`` ever removes one."""
+
+    def volume_name(self, ref: VolumeRef) -> str:
+        """What the engine calls it."""
+
+    def ensure_volume(self, ref: VolumeRef) -> None:
+        """Makes an empty volume unless it exists. Idempotent. Raises EngineFailed if something else has its name."""
+
+    def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
+        """Every volume of this instance. ``sizes``: the engine counts the bytes of each, which may take long; what it
+        does not count within a request's limit has no size."""
+
+    def remove_volume(self, ref: VolumeRef) -> None:
+        """Removes a volume and its data. Idempotent. Raises RequestError if a container has it."""
+
+    def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
+        """Its files as a tar stream: paths are relative and begin with ``./``. Close it if it is not read to its end.
+        Raises RequestError if there is no such volume, EngineFailed if reading stops half-way."""
+
+    def import_volume(self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch) -> None:
+        """Replaces its files by those of a tar stream; makes the volume if there is none. They are unpacked beside the
+        present ones and take their place at once, so a stream that breaks off, or that does not fit, changes nothing.
+        Nothing may run that uses the volume: raises RequestError then, and for a tar that is not one."""

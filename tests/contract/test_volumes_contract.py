@@ -1,0 +1,135 @@
+"""What every engine promises of data that outlives releases."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+
+import pytest
+
+from pipeline.adapters.fake import FakeEngine
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.volumes import StoredVolume, VolumeRef
+from pipeline.errors import NotFound, RequestError, TryAgain
+from tests.contract.test_engine_contract import Kit, kit_for
+from tests.support.waiting import until
+
+# In a folder that the image has, since its user may write there. It shows what a release before it has written, and
+# then writes its own name.
+KEEPS = """
+mkdir -p /tmp/www; cp /tmp/who /tmp/www/before; echo $PUSHLIVE_RELEASE >/tmp/who
+echo well >/tmp/www/healthz; exec httpd -f -p 8080 -h /tmp/www
+"""
+
+
+@pytest.fixture(params=["fake", "docker", "remote"])
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    for one in kit_for(request):
+        one.engine.prepare(one.ref(), ())
+        yield one
+        for slot in ("blue", "green"):
+            one.engine.unroute(one.ref(slot))
+            one.engine.stop(one.ref(slot))
+        for volume in mine(one):
+            one.engine.remove_volume(volume.ref)
+
+
+def data(kit: Kit) -> VolumeRef:
+    return VolumeRef(kit.name, "live", "data")
+
+
+def keeping(kit: Kit, slot: str, release: int) -> SlotSpec:
+    return kit.spec(slot, release, replicas=1, volumes={"data": "/tmp"}, command=("sh", "-c", KEEPS))
+
+
+def mine(kit: Kit, *, sizes: bool = False) -> list[StoredVolume]:
+    return [one for one in kit.engine.volumes(sizes=sizes) if one.ref.owner == kit.name]
+
+
+def packed(**files: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        folder = tarfile.TarInfo("./")
+        folder.type, folder.mode, folder.uid = tarfile.DIRTYPE, 0o750, 1000
+        archive.addfile(folder)
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size, member.uid, member.gid, member.mode = len(text), 1000, 1001, 0o640
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def unpacked(pieces: Iterable[bytes]) -> dict[str, tuple[str, int, int]]:
+    """Text, owner and mode of each file."""
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+        files = {one.name.removeprefix("./"): one for one in archive if one.isreg()}
+        return {
+            name: (archive.extractfile(one).read().decode(), one.uid, one.mode & 0o777)  # type: ignore[union-attr]
+            for name, one in files.items()
+        }
+
+
+def contents(kit: Kit) -> dict[str, tuple[str, int, int]]:
+    with closing(kit.engine.export_volume(data(kit), kit.watch())) as pieces:
+        return unpacked(pieces)
+
+
+def test_both_slots_and_commands_share_a_volume_that_outlives_them(kit: Kit) -> None:
+    engine, blue, green = kit.engine, keeping(kit, "blue", 1), keeping(kit, "green", 2)
+    kit.stand(blue)
+    engine.switch(blue)
+    kit.stand(green)
+    engine.switch(green)
+    [one] = mine(kit)
+    assert (one.ref, one.stored_as) == (data(kit), engine.volume_name(data(kit)))
+    assert len(one.users) == 2
+    if not isinstance(engine, FakeEngine):  # it runs nothing
+        until(lambda: kit.probe.get(engine.public(green), "/before", 5).body == b"r1\n")
+        assert kit.command(green, "look", "cat", "/tmp/who").output == "r2\n"
+        engine.forget_command(green, "look")
+    with pytest.raises(RequestError, match="in use"):
+        engine.remove_volume(data(kit))
+    assert engine.remove(blue.ref) == ""
+    assert [volume.users for volume in mine(kit)] == [()]
+    assert mine(kit, sizes=True)[0].size is not None
+    for _ in range(2):
+        engine.remove_volume(data(kit))
+    assert mine(kit) == []
+
+
+def test_files_come_back_with_their_owners_and_replace_what_was_there(kit: Kit) -> None:
+    engine = kit.engine
+    engine.import_volume(data(kit), [packed(old="1", both="1")], kit.watch())
+    engine.import_volume(data(kit), iter([packed(both="2", **{".hidden": "3"})]), kit.watch())
+    assert contents(kit) == {"both": ("2", 1000, 0o640), ".hidden": ("3", 1000, 0o640)}
+
+
+def test_what_is_not_a_whole_archive_changes_nothing(kit: Kit) -> None:
+    engine, whole = kit.engine, packed(new="x" * 5000, other="y")
+    engine.import_volume(data(kit), [packed(old="1")], kit.watch())
+    at_a_file = 512 + 512 + 5120  # the folder and the first file: whoever unpacks it misses nothing
+    for broken in (whole[:at_a_file], whole[:2000], b"no archive" * 100, b""):
+        with pytest.raises(RequestError):
+            engine.import_volume(data(kit), [broken], kit.watch())
+        assert contents(kit) == {"old": ("1", 1000, 0o640)}
+
+    def breaks_off() -> Iterator[bytes]:
+        yield whole[:2000]
+        raise ConnectionResetError
+
+    with pytest.raises((ConnectionResetError, TryAgain)):
+        engine.import_volume(data(kit), breaks_off(), kit.watch())
+    assert contents(kit) == {"old": ("1", 1000, 0o640)}
+
+
+def test_files_are_not_replaced_under_what_runs(kit: Kit) -> None:
+    kit.stand(keeping(kit, "blue", 1))
+    with pytest.raises(RequestError, match="in use"):
+        kit.engine.import_volume(data(kit), [packed(a="1")], kit.watch())
+
+
+def test_a_volume_that_does_not_exist_cannot_be_read(kit: Kit) -> None:
+    with pytest.raises(NotFound), closing(kit.engine.export_volume(data(kit), kit.watch())) as pieces:
+        next(pieces)
