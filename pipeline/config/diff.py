@@ -42,6 +42,9 @@ def differences(a: Rendered, b: Rendered) -> Lines:
     plain = [line for line in _fields(a.service, b.service) if line]
     hosts = [f"hosts: + {host}" for host in b.hosts if host not in a.hosts]
     hosts += [f"hosts: − {host}" for host in a.hosts if host not in b.hosts]
+    if a.uses != b.uses:
+        old, new = (", ".join(f"{k}: {v}" for k, v in one.uses.items()) or "none" for one in (a, b))
+        plain.append(f"uses: {brief(old)} → {brief(new)}")
     if a.engine != b.engine:
         plain.append(f"engine: {brief(str(a.engine))} → {brief(str(b.engine))}")
     return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pipeline.config.models import (
 )
 from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
+from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
 from pipeline.lib.units import show_size, write_duration
@@ -35,6 +37,8 @@ SCHEMA_FILE = ROOT / "pipelines.schema.json"
 DOCUMENTATION_FILE = ROOT / "docs" / "configuration.md"
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The whole file", Config),
+    ("`accessories.<name>`", Accessory),
+    ("`accessories.<name>.health`", AccessoryHealth),
     ("`pipelines.<name>`", Pipeline),
     ("`budget`", keys_of(Config)["budget"].base),
     ("`notify`", Notify),
@@ -47,6 +51,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`volumes`: each", Volume),
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
+    ("`uses.<name>`", Use),
     ("`engine`", Where),
 )
 
@@ -193,7 +198,8 @@ def _type(hint: Hint) -> str:
 def _link(model: type[BaseModel]) -> str:
     """A link to the model's section."""
     title = next(title for title, one in _SECTIONS if one is model)
-    return f"[{title}](#{title.strip('`')})"
+    anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+    return f"[{title}](#{anchor})"
 
 
 def _default(value: Any, hint: Hint) -> str:

@@ -11,6 +11,7 @@ from pipeline.config.engines import Where
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
 from pipeline.config.reader import WRONG, Reader
+from pipeline.config.workload import accessory_rules
 from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
 from pipeline.lib.units import show_size
@@ -53,7 +54,11 @@ def problems(text: str, name: str = "pipelines.yaml") -> tuple[Problem, ...]:
 
 def line_at(text: str, *keys: str) -> int:
     """The line of that key, or of the last one above it that is there."""
-    node, line = compose(text).root, 1
+    return _line(compose(text).root, *keys)
+
+
+def _line(node: Node | None, *keys: str) -> int:
+    line = 1
     for key in keys:
         node = _child(node, key)
         line = line_of(node) if node else line
@@ -81,6 +86,8 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         *_volumes(tree),
         *_too_large(tree),
     )
+    if config is not WRONG:
+        whole = (*whole, *accessory_rules.problems(config, lambda *keys: _line(tree.root, *keys)))
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found
 

@@ -38,6 +38,7 @@ from pipeline.config.fields import (
     Words,
     hashed,
 )
+from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.container import ContainerOptions
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume, meeting
@@ -192,6 +193,8 @@ class Environment(Service):
     way as well; removed, from the next run on."""
     smoke: tuple[SmokeCheck, ...] | None = None
     """The smoke checks here, instead of the pipeline's."""
+    uses: Uses = {}
+    """Servers that are used here, in addition to the pipeline's `uses` or instead of one of that name."""
     engine: Where = Where()
     """Where it runs. Every engine except this machine's own Docker Engine pulls images from `registry`."""
 
@@ -206,6 +209,7 @@ class Rendered(Model):
     smoke: tuple[SmokeCheck, ...] = ()
     engine: Where = Where()
     registry: Registry | None = None
+    uses: Uses = {}
 
     def fingerprint(self) -> str:
         """A short hash: equal for what runs alike. Where the image is stored makes no difference to that."""
@@ -222,6 +226,10 @@ class Pipeline(Model):
     build: Build = Build()
     registry: Registry | None = None
     service: Service = Service()
+    uses: Uses = {}
+    """Databases, caches and brokers by the host names by which its containers reach them: `{db: shop-db}`. In the
+    values of `env`, `${db.POSTGRES_PASSWORD}` stands for that variable of the accessory, `${db.HOST}` and `${db.PORT}`
+    for its address; `${db.POSTGRES_PASSWORD|url}` is encoded for a URL."""
     smoke: tuple[SmokeCheck, ...] = ()
     """Checks that a release must pass in an environment before it gets traffic."""
     environments: dict[StageName, Environment | None] = Field(min_length=1)
@@ -256,7 +264,14 @@ class Pipeline(Model):
         hosts = tuple(dict.fromkeys([*([own.host] if own.host else []), *own.hosts]))
         smoke = self.smoke if own.smoke is None else own.smoke
         service = self.service.model_copy(update=changed)
-        return Rendered(service=service, hosts=hosts, smoke=smoke, engine=own.engine, registry=self.registry)
+        return Rendered(
+            service=service,
+            hosts=hosts,
+            smoke=smoke,
+            engine=own.engine,
+            registry=self.registry,
+            uses={**self.uses, **own.uses},
+        )
 
 
 class Config(Model):
@@ -265,6 +280,8 @@ class Config(Model):
     budget: Budget = Budget()
     notify: Receivers = ()
     """Receivers of notifications about runs, at most 20."""
+    accessories: dict[Name, Accessory] = {}
+    """Databases, caches and brokers by their names. A pipeline names those that it uses under `uses`."""
     pipelines: dict[Name, Pipeline] = {}
     """Every pipeline by its name."""
 

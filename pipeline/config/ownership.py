@@ -33,6 +33,7 @@ from pipeline.config.models import (
     Service,
     Source,
 )
+from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
 
@@ -68,12 +69,19 @@ _SERVICE = {
 }
 
 OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
-    Config: {"budget": _M, "notify": _M, "pipelines": _M},
+    Config: {"budget": _M, "notify": _M, "accessories": _M, "pipelines": _M},
+    Accessory: {
+        "image": _M, "volume": _M, "port": _M, "health": _M, "ready": _M, "env": _M, "secrets": _M, "command": _M,
+        "memory": _M, "cpu": _M, "stop": _M,
+    },
+    AccessoryHealth: {"run": _M, "tcp": _M},
+    Use: {"accessory": _M, "address": _M},
     Pipeline: {
         "source": _M,
         "build": _M,
         "registry": _M,
         "service": _M,  # here and in `environments`: the keys inside have owners of their own
+        "uses": _M,  # whose secrets its variables may have
         "smoke": _M,
         "environments": _M,
         "budget": _M,
@@ -95,7 +103,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     },
     TcpCheck: {"tcp": _M, "within": _M, "retry": _M},
     RunCheck: {"run": _M, "within": _M},
-    Environment: {**_SERVICE, "host": _M, "hosts": _M, "promote": _M, "smoke": _M, "engine": _M},
+    Environment: {**_SERVICE, "host": _M, "hosts": _M, "promote": _M, "smoke": _M, "uses": _M, "engine": _M},
     Where: {"docker": _M, "kubernetes": _M, "namespace": _M, "ingress": _M},
 }  # fmt: skip
 """The owner of every key, by the model it is in. A test fails for a key that is missing here; until then only a
@@ -117,7 +125,25 @@ def maintainers(old: Config, new: Config, pipeline: str) -> tuple[str, ...]:
     before, after = old.pipelines[pipeline], new.pipelines[pipeline]
     found = _differences(_in_force(old, pipeline), _in_force(new, pipeline), "")
     changed = (_as_written(path, before, after) for path, who in found if who != Owner.DEVELOPER)
-    return tuple(dict.fromkeys(f"pipelines.{pipeline}.{path}" for path in changed))
+    own = (f"pipelines.{pipeline}.{path}" for path in changed)
+    return tuple(dict.fromkeys([*own, *_accessories(old, new, pipeline)]))
+
+
+def _accessories(old: Config, new: Config, name: str) -> Iterator[str]:
+    """What differs in accessories that the pipeline uses."""
+    pipelines = (old.pipelines[name], new.pipelines[name])
+    used = {
+        use.accessory
+        for one in pipelines
+        for environment in one.environments
+        for use in one.render(environment).uses.values()
+    }
+    for accessory in sorted(used & {*old.accessories, *new.accessories}):
+        before, after = old.accessories.get(accessory), new.accessories.get(accessory)
+        if before is None or after is None:
+            yield f"accessories.{accessory}"
+        else:
+            yield from (path for path, _ in _differences(before, after, f"accessories.{accessory}."))
 
 
 def _in_force(config: Config, name: str) -> Pipeline:
@@ -128,6 +154,7 @@ def _in_force(config: Config, name: str) -> Pipeline:
         "source": source,
         "service": Service(),
         "smoke": (),
+        "uses": {},
         "environments": {each: _environment(pipeline, each) for each in pipeline.environments},
         "budget": config.budget_of(name),
         "notify": config.notify_of(name),
@@ -140,7 +167,9 @@ def _environment(pipeline: Pipeline, name: str) -> Environment:
     service = {key: getattr(rendered.service, key) for key in Service.model_fields}
     service["secrets"] = tuple(sorted(rendered.service.secrets))
     service["keep_warm"] = rendered.service.keep_warm if pipeline.keeps_warm(name) else 0.0
-    return pipeline.environment(name).model_copy(update={**service, "smoke": rendered.smoke})
+    return pipeline.environment(name).model_copy(
+        update={**service, "smoke": rendered.smoke, "uses": rendered.uses}
+    )
 
 
 def _differences(old: Model, new: Model, at: str) -> Iterator[tuple[str, Owner]]:
@@ -168,6 +197,8 @@ def _as_written(path: str, before: Pipeline, after: Pipeline) -> str:
     if first != "environments" or not key:
         return path
     if key == "smoke" and before.smoke != after.smoke:
+        return key
+    if key.partition(".")[0] == "uses" and before.uses != after.uses:
         return key
     top = key.partition(".")[0]
     if top in Service.model_fields and getattr(before.service, top) != getattr(after.service, top):

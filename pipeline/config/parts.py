@@ -10,7 +10,7 @@ from pipeline.config.models import Rendered
 
 Part = tuple[str, str]  # ("service", "memory"), ("env", "GREETING"), ("", "hosts")
 
-_WHOLE = ("hosts", "smoke", "engine")
+_WHOLE = ("hosts", "smoke", "engine", "uses")
 
 
 def parts(config: Rendered) -> dict[Part, object]:

@@ -257,3 +257,22 @@ def secret_name(text: str) -> str:
             "`pushlive secret set PIPELINE NAME`"
         )
     return text
+
+
+def image(text: str) -> str:
+    """An image by its name, with tag or digest."""
+    part = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+    host = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"
+    tag = r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+    if len(text) > 300 or not re.fullmatch(f"{host}{part}(?:/{part})*{tag}", text):
+        raise ValueError(f"{text[:120]!r} is not the name of an image; write for example postgres:15")
+    return text
+
+
+def folder(text: str) -> str:
+    """A folder in a container, or "" for none."""
+    if text and not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._@+-]+)+", text):
+        raise ValueError(
+            f"{text[:120]!r} is not a folder in a container; write an absolute path such as /var/lib/postgresql/data"
+        )
+    return text

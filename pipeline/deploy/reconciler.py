@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
-from pipeline.deploy import hosts
+from pipeline.deploy import accessories, hosts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
 from pipeline.domain.engine_types import SlotSpec
@@ -289,8 +289,9 @@ class Reconciler:
         release = self._store.release(self._environment.pipeline, record.release)
         ref = slot_ref(self._environment, slot)
         # With the secret versions that its containers have: the release's own may be revoked by now.
-        reveal = partial(self._vault.reveal, ref.pipeline, ref.environment, record.secrets)
         spec = spec_of(ref, release, record.run, record.secrets)
+        plain = partial(self._vault.reveal, ref.pipeline, ref.environment, record.secrets)
+        reveal = accessories.revealing(plain, self._store, self._vault, ref, spec.config)
         login = partial(self._vault.login, ref.pipeline, spec.config.registry)
         taken = hosts.elsewhere(
             self._store, self._configurations, ref.pipeline, ref.environment, spec.config.hosts

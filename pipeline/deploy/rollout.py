@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from pipeline.deploy import evidence
+from pipeline.deploy import accessories, evidence
+from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot import failed_slot, left_files
@@ -45,6 +46,7 @@ from pipeline.ports.engine import Engine
 from pipeline.secrets.vault import Vault
 
 SMOKE_MARGIN = 60.0  # seconds, on top of what the checks themselves may take
+ACCESSORY_TIMEOUT = 900.0  # seconds, for pulling and starting all of them
 SWITCH_TIMEOUT = VERIFY_TIMEOUT = 60.0  # seconds
 VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 
@@ -62,6 +64,7 @@ class Rollout:
         name: str,
         *,
         vault: Vault,
+        care: AccessoryCare,
         room: Room,
         last: bool,
         failed_for: float,
@@ -69,7 +72,7 @@ class Rollout:
         elsewhere: tuple[str, ...] = (),
     ) -> None:
         self._context, self._release, self._name = context, release, name
-        self._clock, self._vault = adapters.clock, vault
+        self._clock, self._vault, self._accessories = adapters.clock, vault, care
         self._last, self._failed_for, self._keep_warm = last, failed_for, keep_warm
         self._config = release.environments[name]
         self._record = EnvironmentRecord(context, name, release)
@@ -86,6 +89,7 @@ class Rollout:
         try:
             self._acting().slots.prepare(self._spec.ref, self._spec.hosts)
             if self._record.read().serving != self._release.number:
+                self._await_accessories()
                 self._choose_secrets()
                 self._release_command()
                 self._start()
@@ -95,14 +99,49 @@ class Rollout:
             self._end_connections()
         except StoreUnavailable:
             raise  # the worker that takes the run up next finds everything as it is
-        except PushliveError as error:
+        except PushliveError as found:
+            error = self._blamed(found)
             goes_on = isinstance(error, TryAgain | Held)
             if goes_on and slots.switched(self._record.read(), self._context.run, self._spec.ref.slot):
                 raise  # only the verification is left; if it stays impossible, the end of the run switches back
             self.abandon(error, None if goes_on else ending_of(self._context.run, error))
-            raise
+            raise error from found
 
     # ── the steps ────────────────────────────────────────────────────────────
+
+    def _await_accessories(self) -> None:
+        """The databases, caches and brokers of this environment are there before anything of the release is. A revert
+        does not wait until they are ready: it may be what makes them so."""
+        ref, names = self._spec.ref, accessories.used(self._config)
+        if not names:
+            return
+        advice = "See `pushlive doctor`; `ready` under the accessory in pipelines.yaml limits how long it may take."
+        with self._context.step(self._name, "accessories", ACCESSORY_TIMEOUT, advice) as step:
+            self._context.still_ours()
+            found = self._accessories.ensure(ref, self._config, step.watch)
+            step.detail = ", ".join(names)
+            self._context.redact(self._vault.mask(ref.pipeline)[0])
+            if self._context.run.kind == Kind.REVERT:
+                for text in self._accessories.away(ref, self._config):
+                    self._context.note(text, self._name, "warning")
+                return
+            for record in found:
+                self._accessories.await_ready(record, step.watch)
+
+    def _blamed(self, error: PushliveError) -> PushliveError:
+        """An application that fails because its database is away is not to blame."""
+        if not isinstance(error, AppFailed):
+            return error
+        away = self._accessories.away(self._spec.ref, self._config)
+        if not away:
+            return error
+        return EngineFailed(
+            f"{error.message} {'; '.join(away)}.",
+            advice="Bring it back, or see what it says.",
+            again=True,
+            facts=error.evidence[: error.facts],
+            evidence=error.evidence[error.facts :],
+        )
 
     def _choose_secrets(self) -> None:
         """Which versions of its secrets the release gets. A missing one is reported before anything is started. A
@@ -110,7 +149,8 @@ class Rollout:
         ref, chosen = self._spec.ref, self._vault.choose(self._release, self._name)
         for note in chosen.notes:
             self._context.note(note, self._name, "warning")
-        reveal = partial(self._vault.reveal, ref.pipeline, self._name, chosen.versions)
+        plain = partial(self._vault.reveal, ref.pipeline, self._name, chosen.versions)
+        reveal = accessories.revealing(plain, self._context.store, self._vault, ref, self._config)
         self._spec = replace(self._spec, secrets=chosen.versions, reveal=reveal, login=self._login)
         if not slots.is_warm(self._record.read(), ref.slot, self._release.number, chosen.versions):
             self._context.redact_also(reveal().values())

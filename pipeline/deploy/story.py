@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pipeline.config.models import Budget, Pipeline
 from pipeline.deploy import admission, endings, engine_addresses, hosts
+from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.branch_head import BranchHead, own_delivery
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.entry import Entry, parked, take_environment
@@ -117,6 +118,9 @@ class Story:
             release,
             name,
             vault=self._vault,
+            care=AccessoryCare(
+                self._store, self._vault, configurations, self._adapters.engines, self._adapters.clock
+            ),
             room=Room(self._context, self._adapters.engines, configurations),
             last=last,
             failed_for=failed_for,

@@ -9,6 +9,7 @@ from pipeline.config.checks.visitor import own_headers, with_headers
 from pipeline.config.engines import DOCKER
 from pipeline.config.image_hints import Declared
 from pipeline.config.models import Rendered
+from pipeline.config.workload.references import referring
 from pipeline.domain.environment import Slot
 from pipeline.lib.secret import Secret
 
@@ -68,6 +69,12 @@ class SlotSpec:
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
     with_port: bool = False  # see `Release`
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Variables with references in their values: ``reveal`` returns these as well, filled in."""
+        return referring(self.config.service.env, self.config.uses)
+
     scheme: str = field(default="http", compare=False)  # over which people reach it; the engine knows
     elsewhere: tuple[str, ...] = ()
     """Host names of its configuration that another environment has taken over."""

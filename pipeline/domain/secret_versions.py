@@ -46,6 +46,10 @@ class SecretRecord:
     def version(self, number: int) -> Version | None:
         return next((one for one in self.versions if one.number == number), None)
 
+    def ever(self, environment: str) -> bool:
+        """True if the environment has, or had, a value: one that was revoked counts."""
+        return any(one.environment in (environment, EVERY) for one in self.versions)
+
     def newest(self, environment: str) -> Version | None:
         """The version that the environment gets now: its own newest, else the newest for all environments."""
         for name in (environment, EVERY):

@@ -1,4 +1,4 @@
-"""An engine runs releases and moves traffic between them: six ports, and the probe that reaches what runs there."""
+"""An engine runs releases and moves traffic between them: seven ports, and the probe that reaches what runs there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.ports.accessories import Accessories
 from pipeline.ports.adoption import Adoption
 from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
@@ -25,15 +26,16 @@ class Engine:
     drift: Drift
     adoption: Adoption
     volumes: Volumes
+    accessories: Accessories
     probe: Probe
 
 
-class WholeEngine(Slots, Traffic, Commands, Drift, Adoption, Volumes, Protocol):
-    """An adapter that is all six ports at once."""
+class WholeEngine(Slots, Traffic, Commands, Drift, Adoption, Volumes, Accessories, Protocol):
+    """An adapter that is all seven ports at once."""
 
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
-    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, probe)
+    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe)
 
 
 class Engines(Protocol):

@@ -8,6 +8,7 @@ off as that of another secret.
 from __future__ import annotations
 
 import json
+import secrets as tokens
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache, partial
@@ -30,6 +31,7 @@ from pipeline.secrets.redaction import Mask
 from pipeline.secrets.rules import check_name, check_value
 from pipeline.store import Store, Transaction
 
+GENERATED = audit_chain.Actor("pushlive", way="service")
 MAX_SECRETS = 200  # of one pipeline
 
 
@@ -179,17 +181,61 @@ class Vault:
         return tuple(notes)
 
     def mask(self, pipeline: str) -> tuple[Mask, tuple[str, ...]]:
-        """A mask of every kept value of that pipeline, and the names of the secrets that cannot be read and so are not
-        masked."""
+        """A mask of every kept value of that pipeline and of the accessories that it uses, and the names of the secrets
+        that cannot be read and so are not masked."""
         values: list[Secret] = []
         unread: list[str] = []
         key = self._reader()
-        for name, record in self._store.secrets(pipeline).items():
-            try:
-                values += [self._decrypt(pipeline, record, one, key) for one in record.versions if one.good]
-            except EngineFailed:
-                unread.append(name)
+        for owner in dict.fromkeys((pipeline, *(one.name for one in self._store.accessories.of(pipeline)))):
+            for name, record in self._store.secrets(owner).items():
+                try:
+                    values += [self._decrypt(owner, record, one, key) for one in record.versions if one.good]
+                except EngineFailed:
+                    unread.append(name)
         return Mask(values), tuple(unread)
+
+    # ── for accessories ──────────────────────────────────────────────────────
+
+    def provide(
+        self, accessory: str, environment: str, origins: Mapping[str, str], now: float
+    ) -> dict[str, int]:
+        """The newest version of each of an accessory's secrets in that environment. A value that is to be generated is
+        made if there has never been one. Raises ConfigError (not set, or revoked) or EngineFailed (cannot be read)."""
+        for name, origin in origins.items():
+            record = self._store.secrets(accessory).get(name, SecretRecord(name))
+            if origin == "generate" and not record.ever(environment):
+                self._generate(accessory, environment, name, now)
+        records, found = self._store.secrets(accessory), dict[str, int]()
+        for name in origins:
+            version = records.get(name, SecretRecord(name)).newest(environment)
+            if version is None:
+                raise secret_versions.absent(accessory, [(environment, name)])
+            found[name] = version.number
+        self.reveal(accessory, environment, found)
+        return found
+
+    def _generate(self, accessory: str, environment: str, name: str, now: float) -> None:
+        """Makes the value, unless another process has just made it."""
+        key, value = self._encryption_key(), Secret(tokens.token_hex(16))
+
+        def act(tx: Transaction) -> None:
+            record = tx.secrets().get(name, SecretRecord(name))
+            if record.ever(environment):
+                return
+            number = record.last + 1
+            encrypted = key.encrypt(value, _context(accessory, environment, name, number))
+            version = Version(number, environment, now, GENERATED.name, encrypted, key.id)
+            tx.put_secret(secret_versions.added(record, version, frozenset()))
+            _record(tx, GENERATED, "secret set", environment, f"{name} version {number}", now)
+
+        self._store.transact(accessory, act)
+
+    def newest(self, pipeline: str, environment: str, name: str) -> Secret:
+        """The newest value of one secret. Raises ConfigError (not set) or EngineFailed (cannot be read)."""
+        version = self._store.secrets(pipeline).get(name, SecretRecord(name)).newest(environment)
+        if version is None:
+            raise secret_versions.absent(pipeline, [(environment, name)])
+        return self.reveal(pipeline, environment, {name: version.number})[name]
 
     def examine(self) -> str:
         """How many secrets can be read, for the doctor. Decrypts every version; raises EngineFailed for the first that

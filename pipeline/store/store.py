@@ -25,6 +25,7 @@ from pipeline.domain.secret_versions import SecretRecord
 from pipeline.errors import NotFound, TryAgain
 from pipeline.lib.retry import Backoff, Retry
 from pipeline.store import demands
+from pipeline.store.accessories import Accessories
 from pipeline.store.audit_log import AuditLog
 from pipeline.store.connection import Client, connect, translate
 from pipeline.store.events import Events
@@ -74,6 +75,7 @@ class Store:
         self.tokens = Tokens(self.client, prefix, self.audit)
         self.outbox = Outbox(self.client, prefix)
         self.facts = Facts(self.client, self._records, self.audit)
+        self.accessories = Accessories(self.client, self._records, self.audit)
         self.metrics = Metrics(self.client, connect(url, timeout=SCRAPE_TIMEOUT), self._records)
 
     def key(self, *parts: str) -> str:

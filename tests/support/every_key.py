@@ -15,6 +15,7 @@ from pipeline.config.models import Config
 IN_FORCE: dict[str, Any] = {
     "budget": {"deploy": "4m"},
     "notify": [{"url": "https://chat.example.com/all"}],
+    "accessories": {"db": {"image": "postgres:15"}, "cache": {"image": "redis:7"}},
     "pipelines": {
         "hello": {
             "source": {"repository": "hello", "branch": "main"},
@@ -27,6 +28,7 @@ IN_FORCE: dict[str, Any] = {
                 "release": {"command": ["./migrate.sh"]},
                 "volumes": {"data": {"path": "/data"}},
             },
+            "uses": {"db": {"accessory": "db"}},
             "smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}],
             "environments": {
                 "dev": {"smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}]},
@@ -35,6 +37,7 @@ IN_FORCE: dict[str, Any] = {
                 "live": {
                     "promote": "manual",
                     "host": "hello.example.com",
+                    "uses": {"db": {"accessory": "db"}},
                     "health": {"path": "/healthz"},
                     "release": {"command": ["./migrate.sh"]},
                     "volumes": {"data": {"path": "/data"}},
@@ -54,6 +57,9 @@ SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "he
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict",
            "pids": 99, "init": False, "shm": "1GiB", "working_dir": "/srv",
            "volumes.*.path": "/other", "volumes.*.before_backup": ["a"], "volumes.*.after_backup": ["b"]}  # fmt: skip
+ACCESSORY = {"image": "evil.example/db:1", "volume": "/data", "port": 5433, "health.run": ["true"], "health.tcp": 81,
+             "ready": "9s", "env": {"X": "y"}, "secrets": {"OTHERS": "set"}, "command": ["sh"], "memory": "1GiB",
+             "cpu": 2, "stop": "9s"}  # fmt: skip
 HELLO: dict[str, Any] = {
     "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",
@@ -65,6 +71,8 @@ HELLO: dict[str, Any] = {
     "environments.*.promote": "auto",
     "environments.*.engine.docker": "ssh://evil@example.com", "environments.*.engine.kubernetes": "prod",
     "environments.*.engine.namespace": "kube-system", "environments.*.engine.ingress": "x",
+    "uses.*.accessory": "cache", "uses.*.address": "db.example.com:5432",
+    "environments.*.uses.*.accessory": "cache", "environments.*.uses.*.address": "db.example.com:5432",
     **{f"smoke[].{key}": value for key, value in CHECKS.items()},
     **{f"environments.*.smoke[].{key}": value for key, value in CHECKS.items()},
     **{f"service.{key}": value for key, value in SERVICE.items()},
@@ -73,6 +81,7 @@ HELLO: dict[str, Any] = {
 CHANGES: dict[str, Any] = {
     "budget.deploy": "9m", "budget.whole": "19m",
     "notify[].url": "https://evil.example/x", "notify[].when": ["live"],
+    **{f"accessories.*.{key}": value for key, value in ACCESSORY.items()},
     **{f"pipelines.*.{key}": value for key, value in HELLO.items()},
 }  # fmt: skip
 """Every key of the file with another value than it has in IN_FORCE."""
@@ -118,6 +127,9 @@ def changed(path: str) -> dict[str, Any]:
         hello["notify"] = copy.deepcopy(config["notify"])
     if path.endswith("source.url"):
         del hello["source"]["repository"]
+    if path.endswith("uses.*.address"):
+        uses = hello["environments"]["live"]["uses"] if "environments" in path else hello["uses"]
+        del uses["db"]["accessory"]
     *parents, last = place_of(path)
     place: Any = config
     for parent in parents:
@@ -137,6 +149,7 @@ def place_of(path: str) -> list[str]:
         "environments.*", f"environments.{environment}"
     )
     path = path.replace("volumes.*", "volumes.data")
+    path = path.replace("accessories.*", "accessories.db").replace("uses.*", "uses.db")
     for number, kind in enumerate(KINDS):
         path = path.replace(f"[].{kind}.", f".{number}.")
     return path.replace("[]", ".0").split(".")
@@ -144,5 +157,5 @@ def place_of(path: str) -> list[str]:
 
 def named(path: str) -> str:
     """How a refusal names the key: a list counts as a whole."""
-    there = path if path.startswith("pipelines.") else f"pipelines.*.{path}"
+    there = path if path.startswith(("pipelines.", "accessories.")) else f"pipelines.*.{path}"
     return ".".join(part for part in place_of(there.partition("[]")[0]))

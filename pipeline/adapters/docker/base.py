@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker_api import labels
@@ -14,7 +16,8 @@ from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
-from pipeline.errors import RequestError
+from pipeline.errors import EngineFailed, RequestError
+from pipeline.lib.parallel import together
 from pipeline.ports.clock import Clock
 from pipeline.ports.probe import Probe
 
@@ -80,6 +83,36 @@ class EngineBase:
         """The slot's replicas."""
         return [one for one in self._in_environment(ref) if in_slot(one, ref)]
 
+    def _ensure_network(self, ref: SlotRef) -> bool:
+        """The environment's network; True if it was created."""
+        body = containers.network_body(self._settings, ref)
+        found = self._api.network(body["Name"])
+        if found and not _same_network(found, body):
+            self._remove_old_network(found, ref)
+            found = None
+        if not found:
+            self._api.create_network(body)
+        return not found
+
+    def _remove_old_network(self, found: Found, ref: SlotRef) -> None:
+        """A network of that name with other addresses: removed if it is this instance's and empty."""
+        own = (found.get("Labels") or {}).get(labels.INSTANCE) == self._settings.instance
+        if not own or found.get("Containers"):
+            raise EngineFailed(
+                f"The Docker network {found['Name']} exists with other addresses or another owner.",
+                advice="Remove it, or set PUSHLIVE_SUBNETS and PUSHLIVE_INSTANCE to their former values.",
+            )
+        together([partial(self._api.end, one) for one in self._in_environment(ref)])
+        self._api.remove_network(found["Name"])
+
+    def _reserved(self, apart: Callable[[Found], bool]) -> int:
+        """Bytes of memory that running containers of slots and accessories may use, without some."""
+        return sum(
+            int(one["Labels"].get(labels.MEMORY) or 0)
+            for one in self._api.containers(self._own, all=False)
+            if (labels.SLOT in one["Labels"] or labels.ACCESSORY in one["Labels"]) and not apart(one)
+        )
+
     def serving(self, ref: SlotRef) -> Slot | None:
         self._proxy.ensure()
         return self._proxy.serving(ref.index)
@@ -106,6 +139,13 @@ def ref_of(one: Found, engine: str) -> SlotRef:
 def place_of(one: Found, engine: str) -> SlotRef:
     """A slot of the environment that a listed container or network belongs to."""
     return ref_of({**one, "Labels": {labels.SLOT: SLOTS[0], **one["Labels"]}}, engine)
+
+
+def _same_network(found: Found, body: Body) -> bool:
+    pools = found["IPAM"]["Config"] or [{}]
+    same_addresses = pools[0].get("Subnet") == body["IPAM"]["Config"][0]["Subnet"]
+    has = found.get("Labels") or {}
+    return same_addresses and all(has.get(key) == value for key, value in body["Labels"].items())
 
 
 def in_slot(one: Found, ref: SlotRef) -> bool:

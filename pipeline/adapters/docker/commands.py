@@ -31,7 +31,7 @@ class DockerCommands(DockerVolumes):
             for volume in volumes_of(spec):
                 self.ensure_volume(volume)
             body = containers.command_body(self._settings, spec, name, argv, env)
-            create(self._api, container, containers.with_secrets(body, spec.reveal()))
+            create(self._api, container, containers.with_secrets(body, spec.reveal(), spec.filled))
         if earlier is None or earlier["State"]["StartedAt"] == NEVER:
             start(self._api, container)
             earlier = None

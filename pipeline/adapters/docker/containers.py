@@ -1,12 +1,14 @@
 """From a SlotSpec to what the Docker Engine is asked to create: plain data in the Engine API's own terms. Pure.
 
 An environment's index decides its addresses: it has the index-th /26 of ``settings.subnets``. In it ``.1`` is the
-gateway, ``.2``–``.13`` are for blue's replicas, ``.14``–``.15`` for commands, ``.17``–``.28`` for green's replicas. The
-upper half is divided in the same way. A slot's releases alternate between the halves, so that a new one can start while
-the one before it ends.
+gateway, ``.2``–``.13`` are for blue's replicas, ``.14``–``.15`` for commands, ``.17``–``.28`` for green's replicas,
+``.29``–``.33`` for accessories. The upper half is divided in the same way for replicas. A slot's releases alternate
+between the halves, so that a new one can start while the one before it ends.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from pipeline.adapters.docker.options import with_options
 from pipeline.adapters.docker.volumes.bodies import mounts
@@ -106,11 +108,13 @@ def stop_seconds(spec: SlotSpec) -> int:
     return max(1, round(spec.config.service.stop))
 
 
-def with_secrets(body: Body, secrets: dict[str, Secret]) -> Body:
-    """The body with the secrets as variables; only here do their values get in. A variable of the same name wins."""
-    names = {entry.partition("=")[0] for entry in body["Env"]}
+def with_secrets(body: Body, secrets: dict[str, Secret], filled: Collection[str] = ()) -> Body:
+    """The body with the secrets as variables; only here do their values get in. A variable of the same name wins,
+    unless it is one of ``filled``: those whose references the secret has filled in."""
+    env = [one for one in body["Env"] if one.partition("=")[0] not in filled]
+    names = {entry.partition("=")[0] for entry in env}
     more = [f"{name}={value.reveal()}" for name, value in secrets.items() if name not in names]
-    return {**body, "Env": [*body["Env"], *more]}
+    return {**body, "Env": [*env, *more]}
 
 
 def with_memory(body: Body, spec: SlotSpec) -> Body:

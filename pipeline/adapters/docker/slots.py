@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from pipeline.adapters.docker import containers, images
+from pipeline.adapters.docker.accessories import DockerAccessories
 from pipeline.adapters.docker.base import (
     in_slot,
     is_as_wanted,
@@ -15,7 +16,6 @@ from pipeline.adapters.docker.base import (
 )
 from pipeline.adapters.docker.readiness import Readiness
 from pipeline.adapters.docker.start import create, start
-from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 from pipeline.adapters.docker.written import written
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
@@ -24,7 +24,7 @@ from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.volumes import volumes_of
-from pipeline.errors import DoesNotFit, EngineFailed
+from pipeline.errors import DoesNotFit
 from pipeline.lib.parallel import together
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import show_size
@@ -35,40 +35,19 @@ PULL_LIMIT = 60.0  # seconds, when a slot is repaired: other slots wait meanwhil
 _STATES = {"created": "created", "running": "running", "restarting": "starting", "paused": "starting"}
 
 
-class DockerSlots(DockerVolumes):
+class DockerSlots(DockerAccessories):
     """See ``ports.Slots``."""
 
     def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
         name = name_of_environment(ref)
         self._proxy.add_environment(ref.index, name, (f"{name}.localhost", *hosts))
-        body = containers.network_body(self._settings, ref)
-        found = self._api.network(body["Name"])
-        if found and not _same_network(found, body):
-            self._remove_old_network(found, ref)
-            found = None
-        if not found:
-            self._api.create_network(body)
+        self._ensure_network(ref)
         self._proxy.join(ref.index)
-
-    def _remove_old_network(self, found: Found, ref: SlotRef) -> None:
-        """A network of that name with other addresses: removed if it is this instance's and empty."""
-        own = (found.get("Labels") or {}).get(labels.INSTANCE) == self._settings.instance
-        if not own or found.get("Containers"):
-            raise EngineFailed(
-                f"The Docker network {found['Name']} exists with other addresses or another owner.",
-                advice="Remove it, or set PUSHLIVE_SUBNETS and PUSHLIVE_INSTANCE to their former values.",
-            )
-        together([partial(self._api.end, one) for one in self._in_environment(ref)])
-        self._api.remove_network(found["Name"])
 
     def fits(self, spec: SlotSpec) -> None:
         service, name = spec.config.service, name_of_environment(spec.ref)
         wanted, total = service.memory * service.replicas, self._api.memory()
-        reserved = sum(
-            int(one["Labels"].get(labels.MEMORY) or 0)
-            for one in self._api.containers(self._own, all=False)
-            if not in_slot(one, spec.ref) and labels.SLOT in one["Labels"]
-        )
+        reserved = self._reserved(lambda one: in_slot(one, spec.ref))
         if wanted + reserved > total:
             raise DoesNotFit(
                 f"{name}: {service.replicas} × {show_size(service.memory)} for {spec.ref.slot} do not fit beside "
@@ -114,7 +93,7 @@ class DockerSlots(DockerVolumes):
         return bool(ends or starts)
 
     def _whole(self, body: Body, spec: SlotSpec, secrets: dict[str, Secret]) -> Body:
-        return containers.with_memory(containers.with_secrets(body, secrets), spec)
+        return containers.with_memory(containers.with_secrets(body, secrets, spec.filled), spec)
 
     def _begin(self, name: str, body: Body, found: Found | None) -> None:
         if found is None:
@@ -195,6 +174,7 @@ class DockerSlots(DockerVolumes):
             together([partial(self._api.end, one) for one in self._in_environment(ref)])
         finally:
             self._proxy.remove_environment(ref.index)
+        self._detach_from(ref)
         return self._remove_network(containers.network_name(self._settings, ref))
 
     def _remove_network(self, name: str) -> str:
@@ -232,10 +212,3 @@ def _collide(old: list[Found], wanted: dict[str, Body]) -> bool:
     """True if the new containers need a name or an address that the old ones have until they are removed."""
     addresses = {body["Labels"][labels.ADDRESS] for body in wanted.values()}
     return any(name_of(one) in wanted or one["Labels"].get(labels.ADDRESS) in addresses for one in old)
-
-
-def _same_network(found: Found, body: Body) -> bool:
-    pools = found["IPAM"]["Config"] or [{}]
-    same_addresses = pools[0].get("Subnet") == body["IPAM"]["Config"][0]["Subnet"]
-    has = found.get("Labels") or {}
-    return same_addresses and all(has.get(key) == value for key, value in body["Labels"].items())

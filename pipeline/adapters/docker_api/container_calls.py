@@ -90,6 +90,16 @@ class ContainerCalls(Connection):
         if found["State"] in ("running", "restarting", "paused"):
             self.unless_gone(f"Stopping {name_of(found)}", lambda: self.sdk.stop(name, timeout=limit))
 
+    def stop_within(self, name: str, seconds: int) -> None:
+        """Stops a container by its stop signal, and after so many seconds by SIGKILL. Idempotent."""
+        self.unless_gone(f"Stopping {name[:80]}", lambda: self.sdk.stop(name, timeout=seconds))
+
+    def remove_keeping_volumes(self, name: str) -> None:
+        """Removes a container, and none of its volumes. Idempotent."""
+        self.unless_gone(
+            f"Removing {name[:80]}", lambda: self.sdk.remove_container(name, force=True, v=False)
+        )
+
     def end(self, found: Found) -> None:
         """Stops a container and removes it."""
         self.stop(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from docker.types import IPAMConfig, IPAMPool
 
 from pipeline.adapters.docker_api.connection import Connection
@@ -53,11 +55,13 @@ class NetworkCalls(Connection):
         """Removes a network."""
         self.unless_gone(f"Removing the network {name}", lambda: self.sdk.remove_network(name))
 
-    def connect(self, container: str, network: Found, address: str) -> None:
-        """Connects a container to a network, with that address there."""
+    def connect(self, container: str, network: Found, address: str, names: Iterable[str] = ()) -> None:
+        """Connects a container to a network, with that address and these host names there."""
         try:
             with translate(f"Connecting {container} to {network['Name']}"):
-                self.sdk.connect_container_to_network(container, network["Id"], ipv4_address=address)
+                self.sdk.connect_container_to_network(
+                    container, network["Id"], ipv4_address=address, aliases=list(names)
+                )
         except DockerRefused as error:
             if not error.already_connected:
                 raise
@@ -67,6 +71,15 @@ class NetworkCalls(Connection):
         try:
             with translate(f"Disconnecting {container} from {network['Name']}"):
                 self.sdk.disconnect_container_from_network(container, network["Id"], force=True)
+        except DockerRefused as error:
+            if error.status not in (404, 500):  # 500: it is not connected
+                raise
+
+    def disconnect_by_name(self, container: str, network: str) -> None:
+        """The same for a network that may be gone."""
+        try:
+            with translate(f"Disconnecting {container[:80]} from {network}"):
+                self.sdk.disconnect_container_from_network(container, network, force=True)
         except DockerRefused as error:
             if error.status not in (404, 500):  # 500: it is not connected
                 raise

@@ -57,9 +57,9 @@ def push(
 def pull(
     api: Connection, clock: Clock, reference: str, login: Login | None, emit: Emit, watch: Watch
 ) -> None:
-    """Pulls the image ``HOST/NAME@sha256:…``. Idempotent."""
-    name, _, digest = reference.partition("@")
-    doing = f"Pulling {name}@{digest[:19]}"
+    """Pulls the image ``HOST/NAME@sha256:…``, or ``NAME:TAG``. Idempotent."""
+    name, digest = _parts(reference)
+    doing = f"Pulling {name}@{digest[:19]}" if "@" in reference else f"Pulling {name}:{digest}"
 
     def once() -> None:
         progress, params = Progress(doing, clock, emit), {"fromImage": name, "tag": digest}
@@ -68,6 +68,14 @@ def pull(
                 progress.see(record)
 
     _retried(once, clock, emit, watch)
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    """The name, and the digest or tag."""
+    name, _, digest = reference.partition("@")
+    before, _, last = name.rpartition("/")
+    short, _, tag = last.partition(":")
+    return (f"{before}/{short}" if before else short), digest or tag or "latest"
 
 
 def _retried(act: Callable[[], T], clock: Clock, emit: Emit, watch: Watch) -> T:
@@ -155,7 +163,8 @@ class _Call:
     @property
     def _host(self) -> str:
         name = self._params.get("fromImage") or self._path.removeprefix("/images/")
-        return name.partition("/")[0]
+        host, _, rest = name.partition("/")
+        return host if rest and ("." in host or ":" in host or host == "localhost") else "docker.io"
 
     def stop(self) -> None:
         """Closes the connection, so that the Engine stops if it has not finished."""

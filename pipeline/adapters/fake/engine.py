@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.adapters.fake.accessories import FakeAccessories
 from pipeline.adapters.fake.adoption import FakeAdoption
 from pipeline.adapters.fake.commands import FakeCommands
 from pipeline.adapters.fake.drift import FakeDrift
@@ -13,7 +14,7 @@ from pipeline.ports.engine import Engine, WholeEngine, engine_of
 from pipeline.ports.probe import Probe
 
 
-class FakeEngine(FakeSlots, FakeTraffic, FakeCommands, FakeDrift, FakeAdoption, FakeVolumes):
+class FakeEngine(FakeSlots, FakeTraffic, FakeCommands, FakeDrift, FakeAdoption, FakeVolumes, FakeAccessories):
     """All ports (``ports.WholeEngine``); what each refuses is said there."""
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.drift import KubeDrift
+from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
 from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
 
 
-class KubeEngine(KubeDrift, KubeCommands, KubeAdoption, KubeVolumes):
+class KubeEngine(KubeDrift, KubeCommands, KubeAdoption, KubeVolumes, KubeAccessories):
     """All ports (``ports.WholeEngine``)."""

@@ -1,1 +1,1 @@
-"""What the keys of a service are in a pod."""
+"""What the keys of a service are in a pod, and what runs beside its pods."""

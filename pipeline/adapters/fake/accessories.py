@@ -1,0 +1,96 @@
+"""Accessories in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pipeline.adapters.fake.engine_state import EMPTY, EngineState
+from pipeline.adapters.fake.script import require
+from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState
+from pipeline.lib.secret import Secret
+from pipeline.ports.clock import Watch
+
+
+@dataclass
+class FakeAccessory:
+    """``spec``: what it was made from; ``attached``: pipelines that reach it."""
+
+    spec: AccessorySpec
+    alive: bool = True
+    attached: tuple[str, ...] = ()
+    secrets: dict[str, Secret] = field(default_factory=dict)
+    sick: str = ""  # why it is not ready
+    made: int = 1  # how often its container was made
+
+
+class FakeAccessories(EngineState):
+    """Refuses one without an environment that uses it, and to restart one that does not exist."""
+
+    def __init__(self, memory: int = 8 << 30) -> None:
+        super().__init__(memory)
+        self.running: dict[AccessoryRef, FakeAccessory] = {}
+
+    def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
+        with self.call("keep_accessory", spec, watch=watch):
+            require(bool(spec.attached), "an accessory that nothing uses")
+            names = tuple(one.pipeline for one in spec.attached)
+            found = self.running.get(spec.ref)
+            if spec.config.volume:
+                self.stored.setdefault(spec.ref.volume, EMPTY)
+            if found is None:
+                self.running[spec.ref] = FakeAccessory(spec, attached=names, secrets=spec.reveal())
+                return True
+            acted = not found.alive or found.attached != names
+            found.alive, found.attached = True, names
+            return acted
+
+    def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        with self.call("replace_accessory", spec, watch=watch):
+            found = self.running.get(spec.ref)
+            if found is None or _hash(found.spec) != _hash(spec):
+                names = tuple(one.pipeline for one in spec.attached)
+                made = found.made + 1 if found else 1
+                self.running[spec.ref] = FakeAccessory(spec, attached=names, secrets=spec.reveal(), made=made)
+            self.running[spec.ref].alive = True
+
+    def halt_accessory(self, ref: AccessoryRef) -> None:
+        with self.call("halt_accessory", ref):
+            if ref in self.running:
+                self.running[ref].alive = False
+
+    def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        with self.call("restart_accessory", spec, watch=watch):
+            require(spec.ref in self.running, "restart of an accessory that does not exist")
+            self.running[spec.ref].alive = True
+
+    def accessory_state(self, ref: AccessoryRef) -> AccessoryState:
+        with self.call("accessory_state", ref):
+            found = self.running.get(ref)
+            if found is None:
+                return AccessoryState(ref.id, "missing")
+            return AccessoryState(ref.id, "running" if found.alive else "exited", _hash(found.spec))
+
+    def accessory_unready(self, spec: AccessorySpec) -> str:
+        with self.call("accessory_unready", spec):
+            found = self.running.get(spec.ref)
+            if found is None:
+                return f"{spec.ref.id} does not exist"
+            return found.sick if found.alive else f"{spec.ref.id} is exited"
+
+    def accessory_output(self, ref: AccessoryRef, lines: int) -> tuple[str, ...]:
+        with self.call("accessory_output", ref, lines):
+            return self.printed[-lines:] if ref in self.running else ()
+
+    def accessory_hash(self, spec: AccessorySpec) -> str:
+        with self.call("accessory_hash", spec):
+            return _hash(spec)
+
+    def accessories(self) -> Iterable[AccessoryRef]:
+        with self.call("accessories"):
+            return sorted(self.running, key=lambda ref: ref.id)
+
+
+def _hash(spec: AccessorySpec) -> str:
+    return hashlib.sha256(repr((spec.config, spec.secrets)).encode()).hexdigest()[:16]

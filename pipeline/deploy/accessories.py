@@ -1,0 +1,201 @@
+"""Accessories for a run: made and ready before anything of a release starts, and their values in its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from pipeline.config.models import Rendered
+from pipeline.config.workload.accessory import Accessory
+from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
+from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.domain import accessories
+from pipeline.domain.accessories import AccessoryRecord, AccessorySpec
+from pipeline.domain.engine_types import SlotRef
+from pipeline.errors import ConfigError, EngineFailed, PushliveError, StoreUnavailable, TryAgain
+from pipeline.lib.retry import poll
+from pipeline.lib.secret import Secret
+from pipeline.lib.units import write_duration
+from pipeline.ports.clock import Clock, Watch
+from pipeline.ports.engine import Engines
+from pipeline.secrets.vault import Vault
+from pipeline.store import Lease, Store
+from pipeline.store.configurations import Configurations
+
+LEASE_TIMEOUT = 30.0  # seconds: another run or the keeper may be making it
+ASK_EVERY = 0.25  # seconds
+GIVEN_UP = 3  # restarts by the engine after which it will not become ready
+LINES = 20  # of output that a failure shows
+
+
+class AccessoryCare:
+    """All that is done to accessories, under the lease of each."""
+
+    def __init__(
+        self, store: Store, vault: Vault, configurations: Configurations, engines: Engines, clock: Clock
+    ) -> None:
+        self._store, self._vault, self._configurations = store, vault, configurations
+        self._engines, self._clock = engines, clock
+
+    # ── for a run ────────────────────────────────────────────────────────────
+
+    def ensure(self, ref: SlotRef, config: Rendered, watch: Watch) -> tuple[AccessoryRecord, ...]:
+        """Every accessory that this environment uses is there, started, and reachable under its names. Raises
+        EngineFailed if one cannot be, or was stopped by a person."""
+        found = []
+        for name in used(config):
+            names = [host for host, use in config.uses.items() if use.accessory == name]
+            with self.lease(f"{name}/{ref.environment}", watch) as lease:
+                record = self._attached(name, ref, names)
+                if record.stopped:
+                    raise _stopped(record)
+                self._store.accessories.put(record, lease)
+                self._engines.of(record.engine).accessories.keep_accessory(self.spec(record), watch)
+                found.append(record)
+        return tuple(found)
+
+    def await_ready(self, record: AccessoryRecord, watch: Watch) -> None:
+        """Raises EngineFailed, with its last output, if it does not become ready in its time."""
+        engine, spec = self._engines.of(record.engine).accessories, self.spec(record)
+        until = self._clock.monotonic() + record.config.ready
+        while why := engine.accessory_unready(spec):
+            over = self._clock.monotonic() >= until
+            if over or engine.accessory_state(spec.ref).restarts >= GIVEN_UP:
+                waited = f" within {write_duration(record.config.ready)}" if over else ""
+                raise EngineFailed(
+                    f"the accessory {record.id} did not become ready{waited}: {why}.",
+                    advice="Its last lines of output may say why; `health` and `ready` are under "
+                    f"accessories.{record.name} in pipelines.yaml.",
+                    again=True,
+                    evidence=engine.accessory_output(spec.ref, LINES),
+                )
+            watch.wait(ASK_EVERY)
+
+    def away(self, ref: SlotRef, config: Rendered) -> tuple[str, ...]:
+        """Why accessories that this environment uses are not ready now, one sentence each."""
+        found = []
+        for name in used(config):
+            record = self._store.accessories.get(name, ref.environment)
+            why = self._why_away(record) if record else "it does not exist"
+            found += [f"the accessory {name}/{ref.environment} is away: {why}"] if why else []
+        return tuple(found)
+
+    def _why_away(self, record: AccessoryRecord) -> str:
+        try:
+            return self._engines.of(record.engine).accessories.accessory_unready(self.spec(record))
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            return error.message
+
+    # ── records ──────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def lease(self, accessory: str, watch: Watch) -> Iterator[Lease]:
+        """The accessory's lease. Raises TryAgain if another process keeps it, and what the watch raises."""
+
+        def take() -> Lease | None:
+            watch.check()
+            return self._store.leases.take(f"accessory:{accessory}", "accessory")
+
+        lease = poll(take, 0.05, self._clock, timeout=LEASE_TIMEOUT)
+        if lease is None:
+            raise TryAgain(f"another process is at work on the accessory {accessory}.")
+        with LeaseHeartbeat(self._store) as heartbeat:
+            heartbeat.hold(lease)
+            yield lease
+
+    def _attached(self, name: str, ref: SlotRef, names: Iterable[str]) -> AccessoryRecord:
+        """The record, new from the configuration in force if there is none, attached to that environment."""
+        record = self._store.accessories.get(name, ref.environment)
+        if record is None:
+            config = self._definition(name, ref)
+            versions = self._vault.provide(name, ref.environment, config.secrets, self._clock.now())
+            record = AccessoryRecord(
+                name, ref.environment, ref.engine, config, self._clock.now(), secrets=versions
+            )
+        if record.engine != ref.engine:
+            raise ConfigError(
+                f"the accessory {record.id} is on {record.engine}, and {ref.pipeline}/{ref.environment} on "
+                f"{ref.engine}, which does not reach it.",
+                advice="Keep the environment on that engine, or give it an accessory of another name.",
+            )
+        others = [
+            one for one in self._store.accessories.of(ref.pipeline) if one.environment == ref.environment
+        ]
+        return accessories.attached(record, ref.pipeline, ref.index, names, others)
+
+    def _definition(self, name: str, ref: SlotRef) -> Accessory:
+        _, config = self._configurations.current()
+        if name not in config.accessories:
+            raise ConfigError(
+                f"the accessory {name}, which {ref.pipeline}/{ref.environment} uses, is not in pipelines.yaml.",
+                advice="Add it under `accessories`.",
+                again=True,
+            )
+        return config.accessories[name]
+
+    def spec(self, record: AccessoryRecord) -> AccessorySpec:
+        reveal = partial(self._vault.reveal, record.name, record.environment, record.secrets)
+        return accessories.spec_of(record, reveal)
+
+
+def used(config: Rendered) -> tuple[str, ...]:
+    """The accessories that are named under ``uses``."""
+    return tuple(dict.fromkeys(use.accessory for use in config.uses.values() if use.accessory))
+
+
+def revealing(
+    reveal: Callable[[], dict[str, Secret]], store: Store, vault: Vault, ref: SlotRef, config: Rendered
+) -> Callable[[], dict[str, Secret]]:
+    """``reveal``, and the variables with references, filled in. Raises ConfigError or EngineFailed if a value is not
+    there."""
+    names = referring(config.service.env, config.uses)
+    if not names:
+        return reveal
+
+    def whole() -> dict[str, Secret]:
+        values = partial(_value, store, vault, ref, config)
+        filled = {name: Secret(fill(config.service.env[name], config.uses, values)) for name in names}
+        return {**reveal(), **filled}
+
+    return whole
+
+
+def _value(store: Store, vault: Vault, ref: SlotRef, config: Rendered, one: Reference) -> str:
+    use = config.uses[one.use]
+    if not use.accessory:
+        parts = {HOST: use.host, PORT: use.port}
+        return (
+            parts[one.name]
+            if one.name in parts
+            else vault.newest(ref.pipeline, ref.environment, one.name).reveal()
+        )
+    record = store.accessories.get(use.accessory, ref.environment)
+    if record is None:
+        raise EngineFailed(f"{one.text}: the accessory {use.accessory}/{ref.environment} does not exist.")
+    if one.name in record.secrets:
+        versions = {one.name: record.secrets[one.name]}
+        return vault.reveal(record.name, record.environment, versions)[one.name].reveal()
+    plain = {HOST: one.use, PORT: str(record.config.port or ""), **record.config.env}
+    if not plain.get(one.name):
+        raise ConfigError(
+            f"{one.text}: the accessory {record.id} was made without {one.name}.",
+            advice="It stays as it was made. Use another name, or an accessory of another name.",
+            again=True,
+        )
+    return plain[one.name]
+
+
+def _stopped(record: AccessoryRecord) -> EngineFailed:
+    return EngineFailed(
+        f"the accessory {record.id} was stopped by {record.stopped}.",
+        advice="Start it again.",
+        again=True,
+    )
+
+
+def without_stop(record: AccessoryRecord) -> AccessoryRecord:
+    return replace(record, stopped="")

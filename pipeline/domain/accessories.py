@@ -1,0 +1,130 @@
+"""Accessories: databases, caches and brokers beside the slots of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from pipeline.config.engines import DOCKER
+from pipeline.config.workload.accessory import Accessory
+from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.environment import SLOTS
+from pipeline.domain.volumes import VolumeRef
+from pipeline.errors import EngineFailed
+from pipeline.lib.secret import Secret
+
+PLACES = range(29, 34)  # the last number of an accessory's address in an environment's network
+
+
+@dataclass(frozen=True)
+class AccessoryRef:
+    """Names an accessory of an environment to an engine."""
+
+    name: str
+    environment: str
+    engine: str = DOCKER  # `Where.key`
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}/{self.environment}"
+
+    @property
+    def volume(self) -> VolumeRef:
+        """The volume of its `volume` key."""
+        return VolumeRef(self.name, self.environment, "data", "accessory")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """An environment that uses an accessory. ``names``: the host names by which its containers reach it; ``place``: one
+    of PLACES."""
+
+    pipeline: str
+    index: int
+    names: tuple[str, ...]
+    place: int
+
+
+@dataclass(frozen=True)
+class AccessoryRecord:
+    """What the store knows about an accessory of an environment. ``config``: what it was made from: a deploy does not
+    change it."""
+
+    name: str
+    environment: str
+    engine: str
+    config: Accessory
+    made: float
+    attached: dict[str, Attachment] = field(default_factory=dict)  # by pipeline
+    secrets: dict[str, int] = field(default_factory=dict)  # versions that its container is given
+    stopped: str = ""  # who stopped it: it stays so until a person starts it
+
+    @property
+    def ref(self) -> AccessoryRef:
+        return AccessoryRef(self.name, self.environment, self.engine)
+
+    @property
+    def id(self) -> str:
+        return self.ref.id
+
+
+@dataclass(frozen=True)
+class AccessorySpec:
+    """Everything that an engine needs to run an accessory."""
+
+    ref: AccessoryRef
+    config: Accessory
+    attached: tuple[Attachment, ...] = ()
+    secrets: dict[str, int] = field(default_factory=dict)
+    reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
+    """Returns the values of its secrets, when its container is created."""
+
+
+@dataclass(frozen=True)
+class AccessoryState:
+    """What an engine says of an accessory.
+
+    state: created · starting · running · exited · missing; ``spec``: a hash of what it was made from; ``restarts``: how
+    often the engine has started it again by itself.
+    """
+
+    container: str
+    state: str
+    spec: str = ""
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    restarts: int = 0
+
+
+def slot_ref_of(record_or_spec: AccessoryRecord | AccessorySpec, attachment: Attachment) -> SlotRef:
+    """A slot of the environment that uses it."""
+    ref = record_or_spec.ref
+    return SlotRef(attachment.pipeline, ref.environment, attachment.index, SLOTS[0], ref.engine)
+
+
+def attached(
+    record: AccessoryRecord,
+    pipeline: str,
+    index: int,
+    names: Iterable[str],
+    others: Iterable[AccessoryRecord],
+) -> AccessoryRecord:
+    """The record with that pipeline's environment attached under these names. ``others``: the accessories of the same
+    environment. Raises EngineFailed if the environment's network has no place left."""
+    now, names = record.attached.get(pipeline), tuple(sorted(names))
+    taken = {
+        one.attached[pipeline].place for one in others if pipeline in one.attached and one.id != record.id
+    }
+    place = now.place if now else next((one for one in PLACES if one not in taken), 0)
+    if not place:
+        raise EngineFailed(
+            f"{pipeline}/{record.environment} is attached to {len(PLACES)} accessories already, the most that its "
+            f"network has addresses for, and cannot use {record.name} as well.",
+            advice="Remove one from `uses`, deploy, and wait until no release that can be reverted to uses it.",
+        )
+    wanted = Attachment(pipeline, index, names, place)
+    return record if now == wanted else replace(record, attached={**record.attached, pipeline: wanted})
+
+
+def spec_of(record: AccessoryRecord, reveal: Callable[[], dict[str, Secret]]) -> AccessorySpec:
+    return AccessorySpec(record.ref, record.config, tuple(record.attached.values()), record.secrets, reveal)

@@ -1,0 +1,130 @@
+"""Accessories on the real Docker Engine: addresses and names in networks, restarts, and what never touches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+import docker
+from pipeline.adapters.docker.accessories import accessory_name
+from pipeline.adapters.docker.volumes.bodies import volume_name
+from pipeline.config.settings import Settings
+from pipeline.config.workload.accessory import Accessory, Use
+from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.lib.secret import Secret
+from tests.conftest import Bench
+from tests.support.waiting import until
+
+PAGE = {"port": 8080, "health": {"tcp": 8080}, "volume": "/kept", "memory": 32 << 20, "stop": 1.0}
+
+
+@dataclass
+class Scene:
+    """The sample application as an accessory, and one environment that uses it."""
+
+    bench: Bench
+    client: docker.DockerClient
+    settings: Settings
+
+    @property
+    def ref(self) -> AccessoryRef:
+        return AccessoryRef(f"{self.bench.name}-db", "live")
+
+    @property
+    def name(self) -> str:
+        return accessory_name(self.settings, self.ref)
+
+    def spec(self, **keys: object) -> AccessorySpec:
+        config = Accessory(**{**PAGE, "image": self.bench.image, **keys})  # type: ignore[arg-type]
+        attached = (Attachment(self.bench.name, self.bench.index, ("db",), 29),)
+        return AccessorySpec(
+            self.ref, config, attached, {"PASSWORD": 1}, lambda: {"PASSWORD": Secret("pass word")}
+        )
+
+    def slot(self) -> SlotSpec:
+        spec = self.bench.spec(env={"URL": "http://x:${db.PASSWORD|url}@db"})
+        config = spec.config.model_copy(update={"uses": {"db": Use(accessory=self.ref.name)}})
+        return replace(spec, config=config, reveal=lambda: {"URL": Secret("http://x:pass%20word@db")})
+
+    def keep(self, spec: AccessorySpec | None = None) -> bool:
+        return self.bench.engine.keep_accessory(spec or self.spec(), self.bench.watch())
+
+    def ready(self) -> None:
+        until(lambda: not self.bench.engine.accessory_unready(self.spec()))
+
+    def asked(self, command: str, number: int = 1) -> str:
+        """What a command in a container of the environment printed."""
+        watch, emit = self.bench.watch(), self.bench.events.append
+        argv = ("sh", "-c", command)
+        return self.bench.engine.command(self.slot(), f"ask-{number}", argv, {}, emit, watch).output
+
+    def inspected(self) -> dict:
+        return self.client.api.inspect_container(self.name)
+
+
+@pytest.fixture
+def scene(bench: Bench, docker_client: docker.DockerClient, settings: Settings) -> Iterator[Scene]:
+    one = Scene(bench, docker_client, settings)
+    yield one
+    for name in (one.name,):
+        docker_client.api.remove_container(name, force=True)
+    docker_client.api.remove_volume(volume_name(settings, one.ref.volume))
+
+
+def test_it_is_reached_by_its_name_at_a_fixed_address(scene: Scene) -> None:
+    assert scene.keep()
+    scene.ready()
+    assert not scene.keep()
+    assert "version=1" in scene.asked("wget -qO- 'http://db:8080/?text'")
+    [endpoint] = scene.inspected()["NetworkSettings"]["Networks"].values()
+    assert endpoint["IPAddress"].endswith((".29", ".93", ".157", ".221"))
+    assert scene.asked("echo $URL", 2) == "http://x:pass%20word@db\n"
+
+
+def test_it_outlives_the_environment_that_uses_it(scene: Scene) -> None:
+    engine = scene.bench.engine
+    scene.bench.deploy(scene.slot())
+    scene.keep()
+    made = scene.inspected()["Id"]
+    assert engine.remove(scene.bench.ref()) == ""
+    assert scene.inspected()["State"]["Running"]
+    scene.keep()
+    scene.ready()
+    assert scene.inspected()["Id"] == made
+    assert "version=1" in scene.asked("wget -qO- 'http://db:8080/?text'")
+
+
+def test_one_that_was_removed_by_hand_comes_back_with_its_data(scene: Scene) -> None:
+    scene.keep()
+    scene.client.api.exec_start(
+        scene.client.api.exec_create(scene.name, ["sh", "-c", "echo kept >/kept/x"], user="0")["Id"]
+    )
+    scene.client.api.remove_container(scene.name, force=True, v=True)
+    assert scene.bench.engine.accessory_state(scene.ref).state == "missing"
+    assert scene.keep()
+    assert scene.bench.engine._api.execute(scene.name, ["cat", "/kept/x"]) == (0, "kept\n")
+
+
+def test_only_replace_takes_a_changed_definition(scene: Scene) -> None:
+    engine, other = scene.bench.engine, scene.spec(env={"GREETING": "changed"})
+    scene.keep()
+    before = scene.inspected()["Id"]
+    assert not scene.keep(other)
+    assert engine.accessory_state(scene.ref).spec == engine.accessory_hash(scene.spec())
+    engine.replace_accessory(other, scene.bench.watch())
+    assert engine.accessory_state(scene.ref).spec == engine.accessory_hash(other)
+    assert scene.inspected()["Id"] != before
+    engine.replace_accessory(other, scene.bench.watch())
+
+
+def test_one_that_was_stopped_says_so(scene: Scene) -> None:
+    engine = scene.bench.engine
+    scene.keep()
+    engine.halt_accessory(scene.ref)
+    assert engine.accessory_state(scene.ref).state == "exited"
+    assert "exited with" in engine.accessory_unready(scene.spec())
+    assert scene.keep()
+    scene.ready()

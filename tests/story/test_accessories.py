@@ -1,0 +1,130 @@
+"""Databases, caches and brokers: made and ready before a release starts, and touched by nothing that deploys."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.domain.accessories import AccessoryRef
+from pipeline.domain.engine_types import CommandResult
+from pipeline.domain.run import Outcome
+from tests.story.test_secrets import everything
+
+CONFIG = """\
+accessories:
+  shop-db:
+    image: postgres:15
+    volume: /var/lib/postgresql/data
+    port: 5432
+    ready: 2s
+    secrets: {POSTGRES_PASSWORD: generate}
+pipelines:
+  hello:
+    uses: {db: shop-db}
+    service:
+      health: /healthz
+      release: [./migrate]
+      env: {DATABASE_URL: "postgres://postgres:${db.POSTGRES_PASSWORD|url}@${db.HOST}:${db.PORT}/x", PRICE: "$5 ${x}"}
+    smoke: [{get: /, contains: r}]
+    environments: {dev: , live: }
+  other:
+    uses: {database: shop-db}
+    service: {health: /healthz, env: {PASSWORD: "${database.POSTGRES_PASSWORD}"}}
+    environments: {live: }
+"""
+DEV, LIVE = AccessoryRef("shop-db", "dev"), AccessoryRef("shop-db", "live")
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world(CONFIG)
+
+
+def password(world, environment: str) -> str:
+    return world.engine.running[AccessoryRef("shop-db", environment)].secrets["POSTGRES_PASSWORD"].reveal()
+
+
+def given(world, environment: str, pipeline: str = "hello") -> dict[str, str]:
+    """The variables that the containers which serve there got as secrets."""
+    active = world.environment(environment, pipeline).active
+    [slot] = [
+        content
+        for ref, content in world.engine.contents.items()
+        if (ref.pipeline, ref.environment, ref.slot) == (pipeline, environment, active)
+    ]
+    return {name: value.reveal() for name, value in slot.secrets.items()}
+
+
+def test_one_is_made_in_each_environment_before_the_release_command(world):
+    assert world.push("one").outcome == Outcome.LIVE
+    order = [name for name in world.engine.names() if name in ("keep_accessory", "command", "start")]
+    assert order == ["keep_accessory", "command", "start"] * 2
+    assert set(world.engine.running) == {DEV, LIVE}
+    assert password(world, "dev") != password(world, "live")
+
+
+def test_references_are_filled_in_where_the_container_is_created_and_nowhere_else(world):
+    world.engine.commands = lambda spec, argv: CommandResult(
+        0, f"with {password(world, spec.ref.environment)}\n", 0.0
+    )
+    run = world.push("one")
+    value = password(world, "live")
+    assert given(world, "live") == {"DATABASE_URL": f"postgres://postgres:{value}@db:5432/x"}
+    release = world.store.release("hello", run.release)
+    assert release.environments["live"].service.env["PRICE"] == "$5 ${x}"
+    assert value not in everything(world)
+    assert "${db.POSTGRES_PASSWORD|url}" in everything(world)
+    assert "with •••" in everything(world)
+
+
+def test_several_pipelines_use_one(world):
+    world.push("one")
+    world.push("one", "other")
+    assert given(world, "live", "other") == {"PASSWORD": password(world, "live")}
+    assert set(world.engine.running[LIVE].attached) == {"hello", "other"}
+    assert world.engine.running[LIVE].made == 1
+
+
+def test_a_changed_definition_changes_nothing_by_a_push(world):
+    world.push("one")
+    world.configure(CONFIG.replace("postgres:15", "postgres:16"))
+    assert world.push("two").outcome == Outcome.LIVE
+    assert world.engine.running[LIVE].made == 1
+    assert "replace_accessory" not in world.engine.names()
+
+
+def test_one_that_is_not_ready_fails_the_run_before_anything_starts(world):
+    world.push("one")
+    world.engine.running[DEV].sick = "pg_isready exited with 2: no response"
+    run = world.push("two")
+    assert run.outcome == Outcome.FAILED
+    assert (run.failure.step, run.failure.whose) == ("accessories", "engine")
+    assert run.failure.message == (
+        "the accessory shop-db/dev did not become ready within 2s: pg_isready exited with 2: no response."
+    )
+    assert world.environment("dev").quarantine == ()
+    assert world.serving() == {"dev": 1, "live": 1}
+
+
+def test_an_application_that_fails_while_its_database_is_away_is_not_to_blame(world):
+    world.push("one")
+
+    def migrate(spec, argv):
+        if spec.ref.environment == "live":
+            world.engine.running[LIVE].sick = "no response"
+        return CommandResult(1 if spec.ref.environment == "live" else 0, "cannot connect\n", 0.0)
+
+    world.engine.commands = migrate
+    run = world.push("two")
+    assert run.failure.whose == "engine"
+    assert "the accessory shop-db/live is away: no response" in run.failure.message
+    assert "cannot connect" in run.failure.evidence
+    assert world.environment("live").quarantine == ()
+
+
+def test_a_revert_does_not_wait_for_it(world):
+    world.push("one")
+    world.push("two")
+    world.engine.running[LIVE].sick = "no response"
+    run = world.revert(environment="live")
+    assert run.outcome == Outcome.LIVE
+    assert world.serving()["live"] == 1
