@@ -67,7 +67,7 @@ def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str], lis
 
 
 def _beyond_machine(config: Config) -> list[Warned]:
-    """What this machine's Engine could not start; nothing if no Engine answers."""
+    """What the settings and this machine's Engine do not let start; of the Engine nothing if it does not answer."""
     import ipaddress
 
     from pipeline.config import lint, settings
@@ -75,12 +75,16 @@ def _beyond_machine(config: Config) -> list[Warned]:
 
     try:
         loaded = settings.load()
-        engine = bootstrap.inspection(loaded).docker()
     except PushliveError:
         return []
+    refused = list(lint.devices(config, loaded.devices))
+    try:
+        engine = bootstrap.inspection(loaded).docker()
+    except PushliveError:
+        return refused
     networks = 1 << max(0, 26 - ipaddress.IPv4Network(loaded.subnets).prefixlen)
     places = min(len(loaded.port_range), networks)
-    return list(lint.beyond_machine(config, engine.cores, engine.memory, places))
+    return [*refused, *lint.beyond_machine(config, engine.cores, engine.memory, places)]
 
 
 def _missing(text: str, pipeline: str, why: str) -> dict[str, Any]:

@@ -153,6 +153,8 @@ def _value(value: Any, hint: Hint) -> str:
     if isinstance(value, tuple):
         return _command(value) if value else "none"
     if isinstance(value, dict):
+        if hint.parts[1].kind:
+            return ", ".join(f"{brief(k)}: {_value(v, hint.parts[1])}" for k, v in value.items()) or "none"
         return ", ".join(f"{brief(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
     return brief(str(value)) if value != "" else "none"
 

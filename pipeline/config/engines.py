@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, model_validator
@@ -99,10 +99,8 @@ class EngineKind:
     """Pushlive's own proxy is in front of it."""
     keeps_stopped: bool = True
     """A container that has ended stays, with its output and its files, until it is removed."""
-    limits_processes: bool = True
-    """`pids` limits how many processes a container may have."""
-    keeps_volumes: bool = True
-    """It has volumes that outlive releases."""
+    cannot: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The keys of a service that it cannot follow, with the reason."""
     scaled_by_others: bool = False
     """People and autoscalers may change the number of replicas of what runs."""
     start_margin: float = 300.0
@@ -129,6 +127,7 @@ def _cluster_words(where: Where, _: str, service: str) -> str:
     return f"Service {service}{namespace}{f' of {where.kubernetes}' if where.kubernetes else ''}"
 
 
+_NOT_ON_DOCKER = {"annotations": "containers have labels alone (`labels`)"}
 LOCAL = EngineKind(
     name="docker",
     fits=lambda where: where.kubernetes is None and not where.docker,
@@ -136,6 +135,7 @@ LOCAL = EngineKind(
     parse=lambda which: Where(docker=which),
     inside=lambda _, name, __: f"{name} on this machine",
     local=True,
+    cannot=_NOT_ON_DOCKER,
     start_margin=60.0,
 )
 REMOTE_DOCKER = EngineKind(
@@ -144,6 +144,7 @@ REMOTE_DOCKER = EngineKind(
     which=lambda where: where.docker or "",
     parse=lambda which: Where(docker=which),
     inside=lambda where, name, _: f"{name} on the Docker Engine at {where.docker}",
+    cannot=_NOT_ON_DOCKER,
 )
 KUBERNETES = EngineKind(
     name="kubernetes",
@@ -153,8 +154,12 @@ KUBERNETES = EngineKind(
     inside=_cluster_words,
     proxied=False,
     keeps_stopped=False,
-    limits_processes=False,
-    keeps_volumes=False,
+    cannot={
+        "volumes": "they are kept only on Docker so far",
+        "pids": "Kubernetes limits processes by node (the kubelet's `podPidsLimit`)",
+        "ulimits": "Kubernetes has no such key, and the nodes' container runtime sets them",
+        "devices": "Kubernetes gives devices by device plugins",
+    },
     scaled_by_others=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where
 from pipeline.config.models import Config, Pipeline, Service
-from pipeline.config.workload.container import USUAL_SHM
+from pipeline.config.workload.container import USUAL_SHM, refused_devices
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
 
@@ -173,11 +173,13 @@ def _service(path: str, service: Service) -> Iterator[Warned]:
             f"{path}.env.PORT",
             f"is {port[:12]}, but port is {service.port}; many applications listen on PORT",
         )
-    if service.shm > service.memory and service.shm != USUAL_SHM:
-        yield Warned(
-            f"{path}.shm",
-            f"{show_size(service.shm)} is more than memory ({show_size(service.memory)}), which counts what is in it",
-        )
+    for key, size in (
+        ("shm", service.shm),
+        *((f"tmpfs.{name}", size) for name, size in service.tmpfs.items()),
+    ):
+        if size > service.memory and (key, size) != ("shm", USUAL_SHM):
+            more = f"{show_size(size)} is more than memory ({show_size(service.memory)})"
+            yield Warned(f"{path}.{key}", f"{more}, which counts what is in it")
     if service.memory < 16 * 2**20:
         yield Warned(f"{path}.memory", f"{show_size(service.memory)} is not enough for most applications")
 
@@ -228,6 +230,15 @@ def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[Warned]:
             yield Warned(
                 f"{path}.environments.{name}", f"differs from {live}: {what}; what works here may fail there"
             )
+
+
+def devices(config: Config, allowed: tuple[str, ...]) -> Iterator[Warned]:
+    """Devices that the service's settings do not allow."""
+    for name, pipeline in config.pipelines.items():
+        for stage in pipeline.environments:
+            for path in refused_devices(pipeline.render(stage).service.devices, allowed):
+                why = "PUSHLIVE_DEVICES does not allow it, so nothing starts there"
+                yield Warned(f"pipelines.{name}.environments.{stage}.devices", f"{path}: {why}")
 
 
 def beyond_machine(config: Config, cores: int, memory: int, places: int) -> Iterator[Warned]:

@@ -11,7 +11,7 @@ from pipeline.config.engines import Where
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
 from pipeline.config.reader import WRONG, Reader
-from pipeline.config.workload import accessory_rules
+from pipeline.config.workload import accessory_rules, engine_rules
 from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
 from pipeline.lib.units import show_size
@@ -21,11 +21,6 @@ MOST_VARIABLES = (2 << 20) - (
     128 << 10
 )  # bytes: a quarter of the usual stack, without what is left for secrets
 MOST_OF_A_CLUSTER = 1_000_000  # bytes: a ConfigMap has at most 1 MiB
-_NO_PIDS = (
-    "is not possible for {}, on a cluster: Kubernetes limits processes by node (the kubelet's `podPidsLimit`); write "
-    "it only under environments on Docker"
-)
-_NO_VOLUMES = "is not possible for {}, on a cluster; write it only under environments on Docker"
 _OWN = "names that begin with PUSHLIVE_ are reserved for Pushlive; choose another name"
 SHOWN = 100  # problems in one message
 
@@ -82,12 +77,11 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         *_reserved(tree),
         *_given_twice(tree),
         *_remote_without_registry(tree),
-        *_processes(tree),
-        *_volumes(tree),
         *_too_large(tree),
     )
     if config is not WRONG:
-        whole = (*whole, *accessory_rules.problems(config, lambda *keys: _line(tree.root, *keys)))
+        for rules in (engine_rules, accessory_rules):
+            whole = (*whole, *rules.problems(config, lambda *keys: _line(tree.root, *keys)))
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found
 
@@ -212,30 +206,6 @@ def _remote_without_registry(tree: Tree) -> Iterator[Problem]:
                 f"`registry: registry.example.com/team/{pipeline}` under pipelines.{pipeline}"
             )
             yield Problem(line_of(engine), show_path(path), message)
-
-
-def _processes(tree: Tree) -> Iterator[Problem]:
-    """``pids`` for environments whose engine cannot limit that."""
-    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
-        for name, _, settings in _entries(_child(body, "environments")):
-            own, common = _child(settings, "pids"), _child(_child(body, "service"), "pids")
-            if _where(_child(settings, "engine")).kind.limits_processes or not (own or common):
-                continue
-            path = ("environments", name, "pids") if own else ("service", "pids")
-            place = show_path(("pipelines", pipeline, *path))
-            yield Problem(line_of(own or common or body), place, _NO_PIDS.format(name))
-
-
-def _volumes(tree: Tree) -> Iterator[Problem]:
-    """``volumes`` for environments whose engine has none."""
-    for pipeline, _, body in _entries(_child(tree.root, "pipelines")):
-        for name, _, settings in _entries(_child(body, "environments")):
-            own, common = _child(settings, "volumes"), _child(_child(body, "service"), "volumes")
-            if _where(_child(settings, "engine")).kind.keeps_volumes or _is_empty(own or common):
-                continue
-            path = ("environments", name, "volumes") if own else ("service", "volumes")
-            place = show_path(("pipelines", pipeline, *path))
-            yield Problem(line_of(own or common or body), place, _NO_VOLUMES.format(name))
 
 
 def _too_large(tree: Tree) -> Iterator[Problem]:

@@ -65,7 +65,14 @@ _SERVICE = {
     "timeout": _M,  # how long a visitor may keep a connection of the proxy, which serves others as well
     "security": _M,
     "shm": _D,
+    "tmpfs": _D,
     "working_dir": _D,
+    "user": _M,
+    "ulimits": _D,
+    "extra_hosts": _M,  # where its connections go
+    "devices": _M,
+    "labels": _M,  # others on the engine act by them: who may connect, what is restarted
+    "annotations": _M,
 }
 
 OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {

@@ -141,6 +141,8 @@ class Settings(BaseSettings):
     """hosts or URL prefixes that are allowed although they are private, file:// or http://"""
     git_fsck_ignore: Texts = ()
     """findings of `git fsck` that do not refuse a push or fetch, e.g. treeNotSorted; those on authors never do"""
+    devices: Texts = ()
+    """devices of the machine that pipelines.yaml may give to containers, as paths or patterns, e.g. /dev/dri/*"""
     hosts: Texts = ()
     """additional host names of the web page"""
     trusted_proxies: Texts = ()

@@ -16,7 +16,7 @@ from pipeline.config.settings import Settings
 from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain.engine_types import Image
-from pipeline.domain.release import Release
+from pipeline.domain.release import FORM, Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import AppFailed, RequestError
@@ -254,7 +254,7 @@ class BuildStage:
                 run.message,
                 versions,
                 remote,
-                with_port=True,
+                form=FORM,
             )
             transaction.put_release(release)
             made[:] = [release]

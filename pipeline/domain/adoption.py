@@ -29,12 +29,12 @@ class Made:
     image: str
     remote: str = ""
     secrets: dict[str, int] = field(default_factory=dict)
-    with_port: bool = False
+    form: int = 0
 
 
 def remembered(spec: SlotSpec) -> str:
     """What the containers of that spec are to remember, as one line of text."""
-    return codec.dump(Made(spec.config, spec.image, spec.remote, spec.secrets, spec.with_port))
+    return codec.dump(Made(spec.config, spec.image, spec.remote, spec.secrets, spec.form))
 
 
 def made_of(text: str | None) -> Made | None:
@@ -169,5 +169,5 @@ def spec_from(one: FoundSlot, made: Made) -> SlotSpec:
         made.config,
         made.secrets,
         remote=made.remote,
-        with_port=made.with_port,
+        form=made.form,
     )

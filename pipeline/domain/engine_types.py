@@ -68,7 +68,7 @@ class SlotSpec:
     login: Callable[[], Login | None] = field(default=nobody, compare=False, repr=False)
     """Returns the login for pulling ``remote``; raises what ``Vault.login`` does."""
 
-    with_port: bool = False  # see `Release`
+    form: int = 0  # see `release.FORM`
 
     @property
     def filled(self) -> tuple[str, ...]:

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from pipeline.config.models import Rendered
 
+FORM = 1
+"""What the containers of a release are given by default: 0, as in earlier versions, nothing; 1, the variable PORT, and
+on Docker the host name host.docker.internal. A release keeps its form, so that an upgrade changes no container."""
+
 
 @dataclass(frozen=True)
 class Release:
@@ -26,9 +30,7 @@ class Release:
         default_factory=dict
     )  # version numbers by environment and name
     remote: str = ""  # the image in a registry: "HOST/NAME@sha256:…", "" if it was not pushed to one
-    with_port: bool = (
-        False  # its containers get PORT; those of an earlier version did not, and stay as they are
-    )
+    form: int = 0  # of its containers, see FORM
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ def spec_of(ref: SlotRef, release: Release, run: int, secrets: dict[str, int] | 
         config,
         versions,
         remote=release.remote,
-        with_port=release.with_port,
+        form=release.form,
     )
 
 

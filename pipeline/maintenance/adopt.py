@@ -180,7 +180,7 @@ class _Adopt:
             environments={**release.environments, ref.environment: spec.config},
             secrets={**release.secrets, **({ref.environment: spec.secrets} if spec.secrets else {})},
             remote=release.remote or spec.remote,
-            with_port=spec.with_port,
+            form=spec.form,
         )
 
     def _message(self, pipeline: str, commit: str) -> str:

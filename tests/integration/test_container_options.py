@@ -2,29 +2,121 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
 import docker
+from pipeline.adapters.docker.engine import DockerEngine
+from pipeline.adapters.haproxy.proxy import Proxy
+from pipeline.adapters.http.probe import HttpProbe
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.release import FORM
+from pipeline.errors import ConfigError
+from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 
-LOOK = "exec 2>&1; pwd; df -m /dev/shm | tail -n 1; echo PORT=$PORT"
+LOOK = """exec 2>&1
+pwd; echo PORT=$PORT; id -u; id -g; ulimit -Sn; ulimit -Hn; ulimit -c
+df -m /dev/shm | tail -n 1; df -m /cache | tail -n 1; touch /cache/x && echo wrote /cache
+grep db.internal /etc/hosts; test -c /dev/fuse && echo has /dev/fuse
+nc host.docker.internal %d
+"""
 
 
-def look(
-    bench: Bench, client: docker.DockerClient, script: str, **service: object
-) -> tuple[list[str], list[str]]:
-    """What the script prints in the serving container, and in a command's."""
-    spec = replace(bench.spec(**service), with_port=True)
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """A port of this machine that answers each connection with "here"."""
+    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - containers reach it
+
+        def answer() -> None:
+            try:
+                while True:
+                    one, _ = server.accept()
+                    with one:
+                        one.sendall(b"here\n")
+            except OSError:
+                return  # closed at the end of the test
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+@pytest.fixture
+def allowed(bench: Bench, settings: Settings, proxy: Proxy, docker_client: docker.DockerClient) -> Bench:
+    """With a setting that allows a device."""
+    own = settings.model_copy(update={"devices": ("/dev/fus*",)})
+    return replace(bench, engine=DockerEngine(lambda: docker_client, proxy, own, HttpProbe(), SystemClock()))
+
+
+def newest(bench: Bench, **service: object) -> SlotSpec:
+    return replace(bench.spec(**service), form=FORM)
+
+
+def test_a_container_and_its_commands_are_given_what_the_service_says(
+    allowed: Bench, docker_client: docker.DockerClient, listener: int
+) -> None:
+    spec = newest(
+        allowed, shm=96 << 20, working_dir="/srv/app", user="1234:1235", tmpfs={"/cache": 8 << 20},
+        ulimits={"nofile": "1000:2000", "core": "0"}, extra_hosts={"db.internal": "10.9.8.7"},
+        devices=("/dev/fuse",), labels={"example.com/team": "shop"},
+    )  # fmt: skip
+    allowed.deploy(spec)
+    [replica] = allowed.engine.replicas(spec.ref)
+    container = docker_client.containers.get(replica.name)
+    assert container.labels["example.com/team"] == "shop"
+    script = LOOK % listener
+    inside = container.exec_run(["sh", "-c", script]).output.decode().splitlines()
+    words = ("sh", "-c", script)
+    result = allowed.engine.command(spec, "look", words, {}, allowed.events.append, allowed.watch())
+    for lines in (inside, result.output.splitlines()):
+        there, port, user, group, soft, hard, core, shm, cache, wrote, host, device, answer = lines
+        assert (there, port, user, group) == ("/srv/app", "PORT=8080", "1234", "1235")
+        assert (soft, hard, core) == ("1000", "2000", "0")
+        assert (shm.split()[1], cache.split()[1], wrote) == ("96", "8", "wrote /cache")
+        assert host.split() == ["10.9.8.7", "db.internal"]
+        assert (device, answer) == ("has /dev/fuse", "here")
+
+
+def test_a_device_that_the_settings_do_not_allow_starts_nothing(bench: Bench) -> None:
+    spec = newest(bench, devices=("/dev/fuse",))
+    bench.engine.prepare(spec.ref, ())
+    with pytest.raises(ConfigError, match="/dev/fuse is not among the devices") as refused:
+        bench.engine.start(spec, bench.watch())
+    assert "Add it to PUSHLIVE_DEVICES" in refused.value.advice
+    with pytest.raises(ConfigError, match="/dev/fuse is not among the devices"):
+        bench.engine.command(spec, "x", ("true",), {}, bench.events.append, bench.watch())
+    assert bench.engine.replicas(spec.ref) == ()
+
+
+def test_strict_goes_with_a_user_that_the_service_names(bench: Bench) -> None:
+    spec = newest(bench, security="strict", user="1234", tmpfs={"/tmp": 1 << 20})
+    bench.deploy(spec)
+    words = ("sh", "-c", "id -u; df -m /tmp | tail -n 1")
+    result = bench.engine.command(spec, "look", words, {}, bench.events.append, bench.watch())
+    user, tmp = result.output.splitlines()
+    assert (user, tmp.split()[1]) == ("1234", "1")
+
+
+def test_a_container_that_is_restored_is_given_the_same(
+    bench: Bench, docker_client: docker.DockerClient
+) -> None:
+    spec = newest(bench, shm=96 << 20, labels={"example.com/team": "shop"}, extra_hosts={"db": "10.9.8.7"})
     bench.deploy(spec)
     [replica] = bench.engine.replicas(spec.ref)
-    serving = client.containers.get(replica.name).exec_run(["sh", "-c", script]).output.decode().splitlines()
-    result = bench.engine.command(spec, "look", ("sh", "-c", script), {}, bench.events.append, bench.watch())
-    return serving, result.output.splitlines()
-
-
-def test_a_container_is_given_what_the_service_says(bench: Bench, docker_client: docker.DockerClient) -> None:
-    for lines in look(bench, docker_client, LOOK, shm=96 << 20, working_dir="/srv/app"):
-        there, shm, port = lines
-        assert there == "/srv/app"
-        assert shm.split()[1] == "96"
-        assert port == "PORT=8080"
+    before = docker_client.api.inspect_container(replica.name)
+    docker_client.api.remove_container(replica.name, force=True)
+    assert bench.engine.restore(spec) is True
+    after = docker_client.api.inspect_container(replica.name)
+    assert after["Id"] != before["Id"]
+    assert after["Config"]["Labels"] == before["Config"]["Labels"]
+    for key in ("ShmSize", "ExtraHosts"):
+        assert after["HostConfig"][key] == before["HostConfig"][key]
+    assert bench.engine.missing(spec) == ()

@@ -55,7 +55,9 @@ SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "he
            "health.send": {"X-Key": "a"}, "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
            "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict",
-           "pids": 99, "init": False, "shm": "1GiB", "working_dir": "/srv",
+           "pids": 99, "init": False, "shm": "1GiB", "working_dir": "/srv", "tmpfs": {"/run": "1MiB"},
+           "user": "1", "ulimits": {"core": "0"}, "extra_hosts": {"a": "10.0.0.1"}, "devices": ["/dev/a"],
+           "labels": {"a": "b"}, "annotations": {"a": "b"},
            "volumes.*.path": "/other", "volumes.*.before_backup": ["a"], "volumes.*.after_backup": ["b"]}  # fmt: skip
 ACCESSORY = {"image": "evil.example/db:1", "volume": "/data", "port": 5433, "health.run": ["true"], "health.tcp": 81,
              "ready": "9s", "env": {"X": "y"}, "secrets": {"OTHERS": "set"}, "command": ["sh"], "memory": "1GiB",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pipeline.adapters.docker.options import with_options
+from pipeline.adapters.docker.options import TMP, with_options
 from pipeline.adapters.docker.volumes.bodies import mounts
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.labels import (
@@ -41,8 +41,6 @@ from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import is_number
-
-TMP = "rw,nosuid,nodev,exec,mode=1777"  # counts towards the container's memory limit
 
 
 def address(settings: Settings, ref: SlotRef, release: int, replica: int) -> str:
@@ -143,6 +141,7 @@ def limits(spec: SlotSpec) -> Body:
 def refuse_root(spec: SlotSpec, user: str) -> None:
     """``user``: the image's ``USER``. Raises AppFailed if that may be root. A name is refused, as on Kubernetes: only
     the image's own files say which user it is."""
+    user = spec.config.service.user or user
     number = user.partition(":")[0]
     if not is_number(number, 10) or int(number) == 0:
         said = f"as {user}" if user else "as root, because it names no user"
@@ -179,11 +178,13 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
     }
     if service.command:
         body["Cmd"] = list(service.command)
-    body = with_options(body, service)
+    body = with_options(settings, body, spec)
+    if service.labels:
+        body["Labels"] = service.labels
     # Version numbers instead of values: a hash of a value would confirm a guess.
     what = {**body, "Secrets": spec.secrets} if spec.secrets else body
     own = {REPLICA: str(replica), ADDRESS: fixed, PORT: str(service.port), SPEC: fingerprint(what)}
-    return {**body, "Labels": {**labels(settings, spec), **own}}
+    return {**body, "Labels": {**service.labels, **labels(settings, spec), **own}}
 
 
 def command_body(
@@ -204,4 +205,4 @@ def command_body(
             "RestartPolicy": {"Name": "no"},
         },
     }
-    return with_options(body, spec.config.service)
+    return with_options(settings, body, spec)

@@ -82,7 +82,8 @@ class Manifests:
     def deployment(self, spec: SlotSpec) -> Manifest:
         """The Deployment of the slot's pods."""
         template = self._template(spec)
-        labels = {**self._labels(spec.ref), SLOT: spec.ref.slot, RELEASE: str(spec.release)}
+        own = spec.config.service.labels
+        labels = {**own, **self._labels(spec.ref), SLOT: spec.ref.slot, RELEASE: str(spec.release)}
         manifest = self._manifest("apps/v1", "Deployment", slot_name(spec.ref), labels)
         manifest["metadata"]["annotations"] = {
             RUN: str(spec.run),
@@ -164,6 +165,7 @@ class Manifests:
             container.pop(key, None)
         pod = self._pod(spec, container) | {"restartPolicy": "Never"}
         labels = {
+            **spec.config.service.labels,
             **slot_labels(self._instance, spec.ref),
             INDEX: str(spec.ref.index),
             RELEASE: str(spec.release),
@@ -189,10 +191,14 @@ class Manifests:
                 "labelSelector": {"matchLabels": slot_labels(self._instance, spec.ref)},
             }
         ]
-        labels = {**slot_labels(self._instance, spec.ref), INDEX: str(spec.ref.index)}
+        service = spec.config.service
+        labels = {**service.labels, **slot_labels(self._instance, spec.ref), INDEX: str(spec.ref.index)}
         labels |= {RELEASE: str(spec.release)}
         labels[SPEC] = self.spec_hash(spec)
-        return {"metadata": {"labels": labels}, "spec": pod}
+        metadata: Manifest = {"labels": labels}
+        if service.annotations:
+            metadata["annotations"] = service.annotations
+        return {"metadata": metadata, "spec": pod}
 
     def _pod(self, spec: SlotSpec, container: Manifest) -> Manifest:
         pod: Manifest = {

@@ -14,14 +14,14 @@ from pipeline.config.settings import Settings
 from pipeline.domain import slots
 from pipeline.domain.adoption import made_of, remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.domain.release import Release
+from pipeline.domain.release import FORM, Release
 from tests.support.specs import slot_spec
 
 REF = SlotRef("hello", "live", 3, "blue")
 
 
-def spec(with_port: bool = True, **service: object) -> SlotSpec:
-    return replace(slot_spec(REF, 17, 42, **service), with_port=with_port)
+def spec(form: int = FORM, **service: object) -> SlotSpec:
+    return replace(slot_spec(REF, 17, 42, **service), form=form)
 
 
 def variables_of_a_pod(one: SlotSpec) -> dict[str, str]:
@@ -41,17 +41,17 @@ def test_a_port_that_the_configuration_tells_is_left_to_it(secret: bool) -> None
     assert port(one) == {}
     assert ("PORT=1" in environment(one, {})) is not secret
     assert "PORT" not in variables_of_a_pod(one)  # it comes from the ConfigMap, or the Secret
-    same = replace(one, with_port=False)
-    assert hashes(one) == hashes(same)
+    same = replace(one, form=0)
+    assert hashes(one)[1] == hashes(same)[1]
 
 
 def test_a_release_of_an_earlier_version_keeps_its_containers() -> None:
     """Or an upgrade would replace everything that runs."""
     old = Release("hello", 17, "c" * 40, "sha256:1", "hello:r17", 42, 0.0, {"live": spec().config})
     assert port(slots.spec_of(REF, old, 42)) == {}
-    new = slots.spec_of(REF, replace(old, with_port=True), 42)
+    new = slots.spec_of(REF, replace(old, form=FORM), 42)
     assert port(new) == {"PORT": "8080"}
-    assert all(before != after for before, after in zip(hashes(spec(False)), hashes(spec()), strict=True))
+    assert all(before != after for before, after in zip(hashes(spec(0)), hashes(spec()), strict=True))
 
 
 def hashes(one: SlotSpec) -> tuple[str, str]:
@@ -60,12 +60,12 @@ def hashes(one: SlotSpec) -> tuple[str, str]:
 
 
 def test_a_slot_that_is_found_knows_whether_it_was_told_its_port() -> None:
-    for one in (spec(), spec(False)):
+    for one in (spec(), spec(0)):
         made = made_of(remembered(one))
         assert made
-        assert made.with_port is one.with_port
-    earlier = remembered(spec(False)).replace(',"with_port":false', "")
-    assert "with_port" not in earlier
+        assert made.form == one.form
+    earlier = remembered(spec(0)).replace(',"form":0', "")
+    assert '"form"' not in earlier
     made = made_of(earlier)
     assert made
-    assert made.with_port is False
+    assert made.form == 0

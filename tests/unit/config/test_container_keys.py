@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config.lint import warnings
+from pipeline.config.lint import devices, warnings
 from pipeline.config.loading import load, problems
 from pipeline.config.models import Service
+from pipeline.config.workload.container import limits_of
 
 TEXT = "pipelines: {a: {service: {%s}, environments: {live: }}}"
 
@@ -26,6 +27,15 @@ def test_good_values_are_read() -> None:
     assert service.shm == 1 << 30
     assert service.working_dir == "/srv/app"
     assert read("working_dir: /").working_dir == "/"
+    service = read(
+        "tmpfs: {/run: 16MiB, /var/cache/app: 4KiB}, user: '1000:1000', ulimits: {nofile: 65536, core: '0:-1'}, "
+        "extra_hosts: {db.internal: 10.0.0.5, six: '::1', host: host-gateway}, devices: [/dev/dri/renderD128], "
+        "labels: {team: shop, com.example.x: 'a b', app.kubernetes.io/part-of: shop, t.rule: 'Host(`x`)'}"
+    )
+    assert service.tmpfs == {"/run": 16 << 20, "/var/cache/app": 4096}
+    assert service.ulimits == {"nofile": "65536", "core": "0:-1"}
+    assert [limits_of(one) for one in service.ulimits.values()] == [(65536, 65536), (0, -1)]
+    assert service.extra_hosts["host"] == "host-gateway"
 
 
 @pytest.mark.parametrize(
@@ -43,10 +53,127 @@ def test_good_values_are_read() -> None:
         ("working_dir: //srv", "is not a folder in the container"),
         ('working_dir: "/a\\0b"', "is not a folder in the container"),
         (f"working_dir: /{'a' * 1100}", "is longer than 1024 characters; write an absolute path"),
+        ("tmpfs: {/: 1MiB}", "is not allowed; write an absolute path in the container"),
+        (
+            "tmpfs: {/run/: 1MiB}",
+            "is not allowed; write an absolute path in the container, such as /run, without",
+        ),
+        ("tmpfs: {/proc/1: 1MiB}", "'/proc/1' belongs to the system; write a path such as /run"),
+        ("tmpfs: {/dev/shm: 1MiB}", "its size is the key `shm`"),
+        ("tmpfs: {/a/../b: 1MiB}", "is not a folder in the container"),
+        ("tmpfs: {/run: 1}", "'1'"),
+        ("tmpfs: [/run]", "tmpfs: a list is not a mapping"),
+        (f"tmpfs: {{{', '.join(f'/a{n}: 1MiB' for n in range(17))}}}", "tmpfs: "),
+        ("user: a b", "user: 'a b' is not a user; write a number or a name of the image, such as 1000"),
+        ("user: '1:2:3'", "is not a user"),
+        ("user: '-1'", "is not a user"),
+        ("user: 4294967296", "the numbers of users and groups end at 2147483647"),
+        ("ulimits: {files: 1}", "write a limit of setrlimit, such as nofile, nproc, memlock or core"),
+        (
+            "ulimits: {nofile: many}",
+            "'many' is not a limit; write a number for both, such as 65536, or soft:hard",
+        ),
+        ("ulimits: {nofile: '2:1'}", "the soft limit is above the hard one"),
+        ("ulimits: {nofile: '-1:5'}", "the soft limit is above the hard one"),
+        ("extra_hosts: {a_b: 10.0.0.1}", "write a host name in lower case"),
+        (
+            "extra_hosts: {a: b}",
+            "'b' is not an address; write an IP address, or host-gateway for the machine",
+        ),
+        ("extra_hosts: {a: '10.0.0.1 evil'}", "is not an address"),
+        ("devices: [/etc/passwd]", "'/etc/passwd' is not a device; write a path such as /dev/dri/renderD128"),
+        ("devices: [/dev/../etc/passwd]", "is not a folder in the container"),
+        ("devices: [/dev/dri/]", "is not a device"),
+        (
+            "labels: {pushlive.instance: a}",
+            "'pushlive.instance' has a prefix that is reserved; write one of your own",
+        ),
+        ("labels: {pushlive/slot: a}", "has a prefix that is reserved"),
+        ("labels: {com.docker.compose.project: a}", "has a prefix that is reserved"),
+        ("labels: {app.kubernetes.io/managed-by: a}", "has a prefix that is reserved"),
+        ("labels: {topology.kubernetes.io/zone: a}", "has a prefix that is reserved"),
+        ("labels: {'a b': c}", "write the name of a label, such as example.com/team"),
+        (f"labels: {{a: {'b' * 5000}}}", "is not allowed; write text of at most 4096 characters"),
+        (
+            "annotations: {container.apparmor.security.beta.kubernetes.io/app: unconfined}",
+            "prefix that is reserved",
+        ),
+        ("annotations: {kubernetes.io/x: a}", "has a prefix that is reserved"),
+        ("annotations: {a/b/c: d}", "'a/b/c' is not the name of an annotation"),
     ],
 )
 def test_bad_values_are_refused_with_what_to_write(keys: str, says: str) -> None:
     assert says in refused(keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (
+            "user: root",
+            "user: root may be root, which `security: strict` does not allow in live; write a number that",
+        ),
+        ("user: app", "user: app may be root"),
+        ("user: '0:1000'", "user: 0:1000 may be root"),
+    ],
+)
+def test_strict_refuses_a_user_that_may_be_root(keys: str, says: str) -> None:
+    assert says in refused(f"security: strict, {keys}")
+    assert read(keys)
+    assert read("security: strict, user: 1000")
+
+
+ON = "pipelines: {a: {registry: r.example/a, service: {%s}, environments: {dev: {%s}, live: {engine: kubernetes}}}}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("ulimits: {core: 0}", "ulimits: is not possible for live, on a cluster: Kubernetes has no such key"),
+        (
+            "devices: [/dev/fuse]",
+            "devices: is not possible for live, on a cluster: Kubernetes gives devices by device",
+        ),
+        (
+            "user: app",
+            "user: app is a name, and Kubernetes takes only numbers for live; write for example 1000",
+        ),
+        (
+            "extra_hosts: {a: host-gateway}",
+            "extra_hosts.a: host-gateway is not possible for live, on a cluster",
+        ),
+        ("labels: {t.rule: 'Host(x)'}", "labels.'t.rule': is not a label that Kubernetes takes for live"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused_with_the_reason(keys: str, says: str) -> None:
+    (one,) = problems(ON % (keys, ""))
+    assert says in f"{one.path.removeprefix('pipelines.a.service.')}: {one.message}"
+    assert problems(ON % ("", keys)) == ()  # under the environment on Docker
+
+
+def test_what_docker_cannot_do_is_refused_with_the_reason_and_an_environment_takes_it_back() -> None:
+    (one,) = problems(ON % ("annotations: {a.example/b: c}", ""))
+    assert one.path == "pipelines.a.service.annotations"
+    assert one.message == (
+        "is not possible for dev, on Docker: containers have labels alone (`labels`); write it only under environments "
+        "on Kubernetes"
+    )
+    assert problems(ON % ("annotations: {a.example/b: c}", "annotations: {}")) == ()
+
+
+def test_a_folder_in_memory_that_is_a_volume_is_refused() -> None:
+    says = "is the folder of the volume data in live as well; remove one of the two"
+    assert says in refused("tmpfs: {/data: 1MiB}, volumes: {data: /data}")
+
+
+def test_a_device_that_no_setting_allows_has_a_warning() -> None:
+    config = load(TEXT % "devices: [/dev/dri/renderD128, /dev/fuse]")
+    (one,) = devices(config, ("/dev/dri/*",))
+    assert str(one) == (
+        "pipelines.a.environments.live.devices: /dev/fuse: PUSHLIVE_DEVICES does not allow it, so nothing starts there"
+    )
+    assert len(tuple(devices(config, ()))) == 2
+    assert tuple(devices(config, ("/dev/fuse", "/dev/dri/renderD128"))) == ()
 
 
 def test_more_shared_memory_than_memory_has_a_warning() -> None:

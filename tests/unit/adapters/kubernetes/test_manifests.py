@@ -344,3 +344,31 @@ def test_hashed_configuration_is_immutable() -> None:
     assert (
         MAKE.config_map(one)["metadata"]["name"] != MAKE.config_map(spec(env={"A": "2"}))["metadata"]["name"]
     )
+
+
+def test_a_strict_pod_has_one_folder_at_tmp_with_the_size_that_the_service_says() -> None:
+    one = spec(security="strict", tmpfs={"/tmp": 1 << 20, "/cache": 1 << 21})
+    mounts = {mount["mountPath"]: mount["name"] for mount in container(one)["volumeMounts"]}
+    volumes = {volume["name"]: volume["emptyDir"] for volume in pod(one)["volumes"]}
+    assert len(container(one)["volumeMounts"]) == len(mounts) == len(volumes) == 2
+    assert volumes[mounts["/tmp"]] == {"medium": "Memory", "sizeLimit": str(1 << 20)}
+    assert volumes[mounts["/cache"]] == {"medium": "Memory", "sizeLimit": str(1 << 21)}
+
+
+def test_host_names_of_one_address_are_together() -> None:
+    one = spec(extra_hosts={"b": "10.0.0.1", "a": "10.0.0.1", "c": "::1"})
+    assert pod(one)["hostAliases"] == [
+        {"ip": "10.0.0.1", "hostnames": ["a", "b"]},
+        {"ip": "::1", "hostnames": ["c"]},
+    ]
+
+
+def test_labels_of_ones_own_never_replace_those_that_select_pods() -> None:
+    one = spec(labels={"team": "shop"}, annotations={"a.example/b": "c"})
+    template = MAKE.deployment(one)["spec"]["template"]["metadata"]
+    assert template["annotations"] == {"a.example/b": "c"}
+    assert template["labels"]["team"] == "shop"
+    assert set(template["labels"]) - {"team"} == set(
+        MAKE.deployment(spec())["spec"]["template"]["metadata"]["labels"]
+    )
+    assert command(one)["metadata"]["labels"]["team"] == "shop"
