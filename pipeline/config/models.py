@@ -54,7 +54,17 @@ class Budget(Model):
 
 
 Occasion = Literal[
-    "live", "failed", "superseded", "cancelled", "waiting", "reverted", "held", "serious", "down", "up"
+    "live",
+    "failed",
+    "superseded",
+    "cancelled",
+    "waiting",
+    "reverted",
+    "held",
+    "serious",
+    "down",
+    "degraded",
+    "up",
 ]
 
 
@@ -66,10 +76,11 @@ class Notify(Model):
     ] = Field(repr=False)
     """The receiver's URL. `http://` is only for receivers on this machine."""
     when: tuple[Occasion, ...] = Field(
-        default=("failed", "waiting", "reverted", "held", "serious", "down", "up"), min_length=1
+        default=("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up"), min_length=1
     )
     """The events to send: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
-    took longer than `budget.whole`; `down`, `up`: the release that serves stopped working, and works again."""
+    took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
+    with only some of its replicas, and works again."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]

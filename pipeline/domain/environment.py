@@ -66,7 +66,8 @@ class TakenBack:
 
 @dataclass(frozen=True)
 class Down:
-    """The release that serves does not work, and the receivers of notifications were told. ``said``: why."""
+    """The release that serves does not work, or only with some of its replicas, and the receivers of notifications were
+    told. ``said``: why."""
 
     release: int
     since: float
@@ -95,6 +96,7 @@ class Environment:
     interrupt: int = 0  # the number of a revert: every other run gives up here
     health: dict[Slot, Health] = field(default_factory=dict)  # of the serving and the warm slot
     down: Down | None = None
+    degraded: Down | None = None
 
     @property
     def id(self) -> str:

@@ -18,6 +18,8 @@ DOWN_AFTER = 8.0  # seconds without a replica that serves: two looks of the keep
 LOOPS = 3  # restarts in one series: a container that restarts again and again
 SERIES = 300.0  # seconds without a restart that end a series
 UP_AFTER = 30.0  # seconds of serving without a restart, after which it is up again: the first time; then twice as long
+DEGRADED_AFTER = 60.0  # seconds for which a replica has not served while others do
+WHOLE_AFTER = 120.0  # seconds for which every replica has served, after which that is over
 CALM = 3600.0  # seconds: the longest that is waited for, and after which earlier outages count no more
 NEW = 60.0  # seconds for which the engine's counters of a slot are its own: it was switched to only now
 
@@ -50,8 +52,9 @@ class Health:
     """A slot, as the keeper last saw it; ``release`` and ``run``: those of the slot's record that it is about.
 
     ``down_since``: 0 while it is up; ``bad_since`` and ``good_since``: since when every look has found it so, 0 if the
-    last one did not; ``downs``: how often it went down in short succession; ``said``: what is wrong, without times;
-    ``out``: the replicas that do not serve, with since when; ``tried``: they get requests all the same.
+    last one did not; ``whole_since``: since when every replica has served; ``downs``: how often it went down in short
+    succession; ``said``: what is wrong, without times; ``out``: the replicas that do not serve, with since when;
+    ``tried``: they get requests all the same.
     """
 
     release: int
@@ -62,6 +65,7 @@ class Health:
     down_since: float = 0.0
     bad_since: float = 0.0
     good_since: float = 0.0
+    whole_since: float = 0.0
     downs: int = 0
     up_since: float = 0.0  # after it was down
     series: dict[str, Restarts] = field(default_factory=dict)
@@ -71,6 +75,11 @@ class Health:
     @property
     def down(self) -> bool:
         return self.down_since > 0
+
+    @property
+    def degraded_since(self) -> float:
+        """Since when a replica has not served while others do; 0 if each serves, or none."""
+        return min(self.out.values(), default=0.0) if 0 < self.serving < self.replicas else 0.0
 
     @property
     def restarts(self) -> int:
@@ -163,6 +172,7 @@ def _judged(health: Health, now: float) -> Health:
         health,
         bad_since=(health.bad_since or now) if bad else 0.0,
         good_since=0.0 if bad else max(health.good_since or now, last),
+        whole_since=0.0 if health.serving < health.replicas else health.whole_since or now,
     )
     if not health.down:
         if (bad and now - health.bad_since >= DOWN_AFTER) or (loops and now - last < SERIES):
@@ -192,7 +202,7 @@ def pause(health: Health) -> float:
 
 def moved(health: Health, seconds: float) -> Health:
     """The same on a clock that was set by so much."""
-    times = ("down_since", "bad_since", "good_since", "up_since")
+    times = ("down_since", "bad_since", "good_since", "whole_since", "up_since")
     changed = {name: getattr(health, name) + seconds for name in times if getattr(health, name)}
     series = {
         name: replace(one, since=one.since + seconds, last=one.last + seconds) if one.count else one

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pipeline.domain.environment import Down, Environment, Slot, SlotState
-from pipeline.domain.health import Health, Seen, looked
+from pipeline.domain.health import DEGRADED_AFTER, WHOLE_AFTER, Health, Seen, looked
 from pipeline.domain.slots import revert_target
 
 WATCHED = (SlotState.SERVING, SlotState.WARM)
@@ -21,7 +21,7 @@ def observed(environment: Environment, seen: Mapping[Slot, Iterable[Seen]], now:
         kept[slot] = looked(
             environment.health.get(slot), record.release, record.run, record.since, found, now
         )
-    return _judged(replace(environment, health=kept))
+    return _degraded(_judged(replace(environment, health=kept)), now)
 
 
 def _is_about(environment: Environment, slot: Slot, health: Health) -> bool:
@@ -43,6 +43,27 @@ def _judged(environment: Environment) -> Environment:
     if environment.down and not health.down and health.serving:
         return replace(environment, down=None)
     return environment
+
+
+def _degraded(environment: Environment, now: float) -> Environment:
+    """``degraded`` is set once a replica has not served for a while, and stays until all have served for a while, or
+    another release serves with all of its own. *Down* takes its place."""
+    health, before = serving_health(environment), environment.degraded
+    if health is None:
+        return environment
+    since = health.degraded_since
+    if environment.down:
+        return replace(environment, degraded=None)
+    if before is None and since and now - since >= DEGRADED_AFTER:
+        return replace(environment, degraded=Down(health.release, since, health.wrong))
+    if before is None or not health.whole_since:
+        return environment
+    other = before.release != health.release
+    return (
+        replace(environment, degraded=None)
+        if other or now - health.whole_since >= WHOLE_AFTER
+        else environment
+    )
 
 
 def serving_health(environment: Environment) -> Health | None:

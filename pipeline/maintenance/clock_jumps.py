@@ -76,8 +76,10 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
         for slot, record in environment.slots.items()
     }
     health = {slot: moved(one, seconds) for slot, one in environment.health.items()}
-    down = environment.down and replace(environment.down, since=environment.down.since + seconds)
-    return replace(environment, slots=slots, health=health, down=down)
+    down, degraded = (
+        one and replace(one, since=one.since + seconds) for one in (environment.down, environment.degraded)
+    )
+    return replace(environment, slots=slots, health=health, down=down, degraded=degraded)
 
 
 def moved_run(run: Run, seconds: float) -> Run:

@@ -20,6 +20,7 @@ from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
 from pipeline.store import Transaction
 
+KILLED = 137  # the exit code of a process that SIGKILL ended
 Mask = Callable[[str], str]
 
 
@@ -100,6 +101,12 @@ def _told(tx: Transaction, before: Environment, after: Environment, now: float) 
     if before.down and not after.down:
         messages.up(tx, after, before.down, now)
         yield f"{after.id} is up again with r{after.serving}"
+    if after.degraded and not before.degraded:
+        messages.degraded(tx, after)
+        yield f"{after.id} is degraded: r{after.degraded.release}, {after.degraded.said}"
+    if before.degraded and not after.degraded and not after.down:
+        messages.up(tx, after, before.degraded, now, "degraded")
+        yield f"{after.id} serves with all replicas again, with r{after.serving}"
 
 
 def _rotation(before: Environment, after: Environment, seen: Iterable[Seen]) -> Iterator[str]:
@@ -125,6 +132,8 @@ def _why(replica: Replica, checked: ReplicaHealth | None, serves: bool, mask: Ma
     name = replica.name
     if replica.out_of_memory:
         return f"{name} ran out of memory and was killed"
+    if replica.exit_code == KILLED:  # an engine may not have heard of the reason
+        return f"{name} was killed (exit code {KILLED}), by a person or by its memory limit"
     if replica.exit_code is not None:
         return f"{name} exited with code {replica.exit_code}"
     if serves:

@@ -97,10 +97,20 @@ def down(tx: Transaction, environment: Environment) -> None:
     _of_health(tx, environment, found, "down", found.since, text)
 
 
-def up(tx: Transaction, environment: Environment, found: Down, now: float) -> None:
-    """Queues the notification that what was ``down`` is over."""
+def degraded(tx: Transaction, environment: Environment) -> None:
+    """Queues the notification that only some replicas of the release that serves there still do."""
+    found = environment.degraded
+    if found is None:
+        return
+    text = f"{environment.id} is degraded: r{found.release}, {found.said}. {what_next(environment)}"
+    _of_health(tx, environment, found, "degraded", found.since, text)
+
+
+def up(tx: Transaction, environment: Environment, found: Down, now: float, what: str = "down") -> None:
+    """Queues the notification that ``what`` was reported is over: that it is down, or degraded."""
+    does = "is up again" if what == "down" else "serves with all replicas again,"
     text = (
-        f"{environment.id} is up again with r{environment.serving}. r{found.release} was reported as down "
+        f"{environment.id} {does} with r{environment.serving}. r{found.release} was reported as {what} "
         f"{show_duration(now - found.since)} ago."
     )
     _of_health(tx, environment, found, "up", now, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -15,7 +16,15 @@ from pipeline.config.engines import kind_of
 from pipeline.domain.adoption import made_of, remembered
 from pipeline.domain.engine_types import Answer, CommandResult, SlotRef, SlotSpec
 from pipeline.domain.events import Event
-from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, OutcomeUnknown, RequestError, TimedOut
+from pipeline.errors import (
+    AppFailed,
+    DoesNotFit,
+    EngineFailed,
+    OutcomeUnknown,
+    PushliveError,
+    RequestError,
+    TimedOut,
+)
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
 from tests.support.bench import EngineBench
@@ -334,6 +343,28 @@ def test_restarts_and_how_a_container_ended_last_are_reported(prepared: Kit) -> 
 
     until(restarted, 60)
     assert engine.missing(spec) == ()  # there is nothing to bring back: the engine does that by itself
+
+
+# It fills its memory once asked to; its /tmp is empty again after that.
+FILLS = ENDS.replace("exit 3", "exec tail /dev/zero")
+
+
+def test_a_kill_for_memory_while_it_serves_is_reported(prepared: Kit) -> None:
+    engine = prepared.engine
+    spec = prepared.spec(replicas=1, health="/", memory="32MiB", command=("sh", "-c", FILLS))
+    prepared.stand(spec)
+    if isinstance(engine, FakeEngine):
+        engine.crash(spec.ref, 137)  # it runs no command
+
+    def reported() -> bool:
+        found = engine.replicas(spec.ref)
+        if any(one.restarts and (one.exit_code, one.out_of_memory) == (137, True) for one in found):
+            return True
+        with suppress(PushliveError):  # again: on a busy machine the Engine may miss the kernel's report
+            prepared.probe.get(engine.preview(spec), "/cgi-bin/end", 5)
+        return False
+
+    until(reported, 90)
 
 
 def test_start_before_prepare_is_refused(kit: Kit) -> None:

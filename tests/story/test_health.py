@@ -130,6 +130,48 @@ def test_one_replica_of_two_that_fails_is_shown_and_not_told(world):
     assert live(world)["health"]["text"] == ""
 
 
+def test_one_replica_of_two_that_fails_for_a_minute_is_told_once_and_so_is_its_end(world):
+    world.engine.sicken(slot(world), 2, "it refuses connections")
+    degraded = "hello/live is degraded: r2, only 1 of 2 replicas serves; live-2: it refuses connections"
+    assert [text for text in watch(world, times=20) if "rotation" not in text] == [degraded]
+    [told] = messages(world)
+    assert (told["event"], told["environment"], told["release"], told["run"]) == ("degraded", "live", 2, "")
+    assert told["text"].startswith(degraded)
+    assert "`pushlive revert hello --env live --to r1` goes back." in told["text"]
+    world.jobs = world.another_process()
+    assert watch(world) == []
+    world.engine.sicken(slot(world), 2, "")
+    assert watch(world, times=30)[1:] == ["hello/live serves with all replicas again, with r2"]
+    up = messages(world)[-1]
+    assert (up["event"], up["reason"]) == ("up", told["reason"])
+    assert "serves with all replicas again, with r2. r2 was reported as degraded " in up["text"]
+
+
+def test_a_release_that_goes_down_bit_by_bit_is_degraded_and_then_down(world):
+    world.engine.sicken(slot(world), 2, "it refuses connections")
+    watch(world, times=20)
+    world.engine.sicken(slot(world), 1, "it refuses connections")
+    watch(world, times=20)
+    for number in (1, 2):
+        world.engine.sicken(slot(world), number, "")
+    watch(world, times=60)
+    assert [told["event"] for told in messages(world)] == ["degraded", "down", "up"]
+
+
+def test_another_release_that_serves_with_all_replicas_ends_it_at_once(world):
+    world.engine.sicken(slot(world), 2, "it refuses connections")
+    watch(world, times=20)
+    world.push("three")
+    assert watch(world) == ["hello/live serves with all replicas again, with r3"]
+
+
+def test_running_out_of_memory_is_named(world):
+    for _ in range(4):
+        world.engine.crash(slot(world), 137)
+        watch(world)
+    assert "live-1 ran out of memory and was killed; restarted" in live(world)["health"]["text"]
+
+
 def test_a_warm_slot_that_fails_is_not_ready_for_a_revert(world):
     assert live(world)["revert"]["how"] == "warm"
     for number in (1, 2):

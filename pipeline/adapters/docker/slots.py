@@ -120,9 +120,9 @@ class DockerSlots(DockerAccessories):
         """A listed container as a Replica."""
         inspected = self._api.container(found["Id"]) or {}
         state, restarts = inspected.get("State", {}), int(inspected.get("RestartCount") or 0)
-        code = state.get("ExitCode")
+        code, memory = state.get("ExitCode"), bool(state.get("OOMKilled"))
         if found["State"] in ("running", "created"):
-            code = self._api.last_exit_code(inspected) if restarts else None
+            code, memory = self._api.last_end(inspected) if restarts else (None, False)
         return Replica(
             name=name_of(found),
             address=found["Labels"].get(labels.ADDRESS, ""),
@@ -130,7 +130,7 @@ class DockerSlots(DockerAccessories):
             release=int(found["Labels"].get(labels.RELEASE) or 0),
             state=_STATES.get(found["State"], "exited"),
             exit_code=code,
-            out_of_memory=bool(state.get("OOMKilled")),
+            out_of_memory=memory,
             # Docker itself restarts one that has exited; it is stopped together with the daemon, or by a person.
             stopped=found["State"] == "exited" and _is_restarted(inspected),
             restarts=restarts,

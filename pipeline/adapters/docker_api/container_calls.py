@@ -29,6 +29,7 @@ UNLESS_STOPPED: Any = {"Name": "unless-stopped"}
 NO_RESTART: Any = {"Name": "no"}
 NEVER = "0001-01-01T00:00:00Z"  # when a container started that has not been started yet
 EVENT = 2  # seconds between the end of a container and its event
+KILLED = 137  # the exit code of a process that SIGKILL ended
 ENTRY = 16 << 10  # bytes: the Engine keeps a longer line in several entries
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ")
 
@@ -145,20 +146,23 @@ class ContainerCalls(Connection):
         ):
             return last_pieces((text for _, text in frames(answer.raw.read)), OUTPUT_LIMIT)
 
-    def last_exit_code(self, found: Found) -> int | None:
-        """How an inspected container that runs again ended before; None if it never did, or the Engine, which remembers
-        its last 256 events, has forgotten."""
+    def last_end(self, found: Found) -> tuple[int | None, bool]:
+        """How an inspected container that runs again ended before: its exit code, and whether it had run out of memory.
+        (None, False) if it never did, or the Engine, which remembers its last 256 events, has forgotten."""
         state = found["State"]
         if state["FinishedAt"] == NEVER:
-            return None
-        filters = {"container": found["Id"], "event": "die"}
+            return None, False
+        filters = {"container": found["Id"], "event": ["die", "oom"]}
         # Both lie in the past, or the Engine would wait for what is to come.
         since, until = _seconds(state["FinishedAt"], -EVENT), _seconds(state["StartedAt"])
         with translate(f"Asking how {name_of(found)} ended"), within(self.sdk.timeout):
             events: Any = self.sdk.events(since, until, filters, decode=True)  # type: ignore[call-overload]
             with closing(events):
-                codes = [one["Actor"]["Attributes"].get("exitCode", "") for one in events]
-        return int(codes[-1]) if codes and is_number(codes[-1], 3) else None
+                seen = [(one["Action"], one["Actor"]["Attributes"].get("exitCode", "")) for one in events]
+        codes = [code for action, code in seen if action == "die"]
+        code = int(codes[-1]) if codes and is_number(codes[-1], 3) else None
+        # Memory may have run out for a process beside the one whose end was the container's.
+        return code, code == KILLED and any(action == "oom" for action, _ in seen)
 
     def follow(self, name: str) -> CancellableStream[bytes]:
         """A container's output as it comes, in pieces of bytes; ends with the container. ``close`` ends it earlier."""

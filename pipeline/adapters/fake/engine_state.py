@@ -19,6 +19,7 @@ EMPTY = b"\0" * 1024  # a tar of nothing
 Answers = Callable[[SlotSpec, str], Answer]
 CommandResults = Callable[[SlotSpec, tuple[str, ...]], CommandResult]
 EnvironmentKey = tuple[str, str]  # pipeline and environment
+OUT_OF_MEMORY = 137  # the exit code of what the kernel kills
 CommandKey = tuple[SlotRef, int, str]  # slot, release and name
 
 
@@ -159,6 +160,7 @@ class EngineState(Script):
                 code,
                 stopped=stopped,
                 restarts=current.restarts,
+                out_of_memory=code == OUT_OF_MEMORY,
             )
             for n, host in enumerate(addresses(spec), 1)
         )

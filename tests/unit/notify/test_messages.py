@@ -30,7 +30,10 @@ def only(notify: str) -> str:
 def test_valid_receiver_urls_are_accepted(url: str) -> None:
     config = load(f'notify: [{{url: "{url}"}}]{REST}')
     [one] = config.notify_of("hello")
-    assert (one.url, one.when) == (url, ("failed", "waiting", "reverted", "held", "serious", "down", "up"))
+    assert (one.url, one.when) == (
+        url,
+        ("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up"),
+    )
     assert "s3cr3t" not in repr(config)
 
 
