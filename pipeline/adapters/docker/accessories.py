@@ -113,11 +113,11 @@ class DockerAccessories(DockerVolumes):
             return AccessoryState(name, "missing")
         state, restarts = found["State"], int(found.get("RestartCount") or 0)
         status = _STATES.get(state["Status"], "exited")
-        code = int(state["ExitCode"]) if status == "exited" else None
+        code, memory = int(state["ExitCode"]) if status == "exited" else None, bool(state.get("OOMKilled"))
         if status != "exited" and restarts:
-            code = self._api.last_exit_code(found)
+            code, memory = self._api.last_end(found)
         spec = found["Config"]["Labels"].get(labels.SPEC, "")
-        return AccessoryState(name, status, spec, code, bool(state.get("OOMKilled")), restarts)
+        return AccessoryState(name, status, spec, code, memory, restarts)
 
     def accessory_unready(self, spec: AccessorySpec) -> str:
         state, config = self.accessory_state(spec.ref), spec.config
