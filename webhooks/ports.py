@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
+from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain.audit_chain import Actor, Entry, Report
 from pipeline.domain.events import Event, Said
 from pipeline.domain.measurements import Measurements
 from pipeline.domain.run import Push, Run
 from pipeline.lib.secret import Secret
+from pipeline.ports.terminal import SessionRecord
+from pipeline.service.tools import Asked as Command
+
+__all__ = ["AcceptedPort", "Command", "Ended", "ServicePort", "SessionPort", "TokenPort", "ToolsPort"]
 
 
 class AcceptedPort(Protocol):
@@ -32,8 +37,44 @@ class TokenPort(Protocol):
     def role(self) -> str: ...
 
 
+class SessionPort(Protocol):
+    """A command of a person that runs in a container."""
+
+    @property
+    def record(self) -> SessionRecord: ...
+
+    def events(self) -> Generator[tuple[int, bytes] | Ended | None]:
+        """1 (stdout) or 2 (stderr) with a piece of output, None while there is none, and at last how it ended."""
+
+    def write(self, data: bytes, at: int | None = None) -> None: ...
+
+    def end_input(self) -> None: ...
+
+    def resize(self, columns: int, rows: int) -> None: ...
+
+    def close(self) -> None:
+        """Ends the command. Idempotent."""
+
+
+class ToolsPort(Protocol):
+    """What people do with the containers that serve. Raises as ``ServicePort``, and Forbidden (403)."""
+
+    def run_command(
+        self, pipeline: str, by: Actor, asked: Command, *, environment: str = ""
+    ) -> SessionPort: ...
+
+    def exec_command(
+        self, pipeline: str, by: Actor, asked: Command, *, environment: str = "", replica: int = 1
+    ) -> SessionPort: ...
+
+    def session(self, identifier: str, by: Actor) -> SessionPort: ...
+
+
 class ServicePort(Protocol):
     """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""
+
+    @property
+    def tools(self) -> ToolsPort: ...
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:
         """Returns once the run is on disk. Idempotent for one delivery id and pipeline."""

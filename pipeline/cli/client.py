@@ -163,10 +163,10 @@ class Client:
         except (ValueError, RecursionError) as error:
             raise _stranger(answer.status, self.place) from error
 
-    def lines(self, path: str) -> Iterator[str]:
+    def lines(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None) -> Iterator[str]:
         """The lines of a streamed answer, each as soon as it is complete."""
         pending = b""
-        with self._answer("GET", path, None, self._silence) as answer:
+        with self._answer(method, path, body, self._silence) as answer:
             while chunk := answer.read1(1 << 16):
                 *complete, pending = (pending + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in complete)

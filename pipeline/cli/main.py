@@ -41,6 +41,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "follow": "follow",
         "logs": "follow",
     },
+    "inside": {
+        "exec": "app.run",
+        "run": "app.run",
+    },
     "maintaining": {
         "hold": "policy",
         "resume": "policy",
@@ -58,7 +62,6 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 COMMANDS: dict[str, str] = {name: file for group in GROUPS.values() for name, file in group.items()}
-
 _INTRO = "git push, and five minutes later it is live; when it goes wrong, it is back in a second."
 _REST = f"""
 names:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 
-from pipeline.deploy import accessories, hosts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
+from pipeline.deploy.slot.serving import spec_in
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
 from pipeline.domain.run import State
-from pipeline.domain.slots import expired, mark_of, slot_ref, spec_of
+from pipeline.domain.slots import expired, mark_of, slot_ref
 from pipeline.errors import LeaseLost, NotFound, PushliveError
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
@@ -41,8 +40,7 @@ class Reconciler:
     def __init__(
         self, services: Services, adapters: Adapters, environment: Environment, lease: Lease | None
     ) -> None:
-        self._store, self._vault = services.store, services.vault
-        self._configurations = services.configurations
+        self._services, self._store, self._vault = services, services.store, services.vault
         self._failed_for = services.settings.failed_for
         self._clock, self._engine = adapters.clock, adapters.engines.of(environment.engine)
         self._environment, self._lease = environment, lease
@@ -285,18 +283,7 @@ class Reconciler:
         return self._spec(active) if active else None
 
     def _spec(self, slot: Slot) -> SlotSpec:
-        record = self._environment.slots[slot]
-        release = self._store.release(self._environment.pipeline, record.release)
-        ref = slot_ref(self._environment, slot)
-        # With the secret versions that its containers have: the release's own may be revoked by now.
-        spec = spec_of(ref, release, record.run, record.secrets)
-        plain = partial(self._vault.reveal, ref.pipeline, ref.environment, record.secrets)
-        reveal = accessories.revealing(plain, self._store, self._vault, ref, spec.config)
-        login = partial(self._vault.login, ref.pipeline, spec.config.registry)
-        taken = hosts.elsewhere(
-            self._store, self._configurations, ref.pipeline, ref.environment, spec.config.hosts
-        )
-        return replace(spec, reveal=reveal, login=login, elsewhere=taken)
+        return spec_in(self._services, self._environment, slot)
 
 
 def _named(spec: SlotSpec) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.deploy.admission import Accepted
 from pipeline.deploy.services import Services
+from pipeline.deploy.tools.leftovers import LeftSessions
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.run import Push
 from pipeline.maintenance.audit import Audit
@@ -69,6 +70,7 @@ class Jobs:
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
+        self.left_sessions = LeftSessions(store, adapters.engines)
         self.build_cache = BuildCache(builder, settings.build_cache)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
 
@@ -76,7 +78,7 @@ class Jobs:
         """In the order of a round. ``requeue`` and ``clock_jumps`` are not in it: they run in every process."""
         return (
             Period(0.0, (self.configuration, self.audit)),
-            Period(3.0, (self.heads,)),
+            Period(3.0, (self.heads, self.left_sessions)),
             Period(5.0, (self.proxy, self.reconcile, self.health, self.missing_images, self.demands)),
             Period(300.0, (self.image_gc, self.build_cache)),
         )

@@ -1,4 +1,4 @@
-"""An engine runs releases and moves traffic between them: seven ports, and the probe that reaches what runs there."""
+"""An engine runs releases and moves traffic between them: its ports, and the probe that reaches what runs there."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
 from pipeline.ports.probe import Probe
 from pipeline.ports.slots import Slots
+from pipeline.ports.terminal import Terminals
 from pipeline.ports.traffic import Traffic
 from pipeline.ports.volumes import Volumes
 
@@ -25,17 +26,28 @@ class Engine:
     commands: Commands
     drift: Drift
     adoption: Adoption
+    terminals: Terminals
     volumes: Volumes
     accessories: Accessories
     probe: Probe
 
 
-class WholeEngine(Slots, Traffic, Commands, Drift, Adoption, Volumes, Accessories, Protocol):
-    """An adapter that is all seven ports at once."""
+class WholeEngine(
+    Slots,
+    Traffic,
+    Commands,
+    Drift,
+    Adoption,
+    Terminals,
+    Volumes,
+    Accessories,
+    Protocol,
+):
+    """An adapter that is all ports at once."""
 
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
-    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe)
+    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe)
 
 
 class Engines(Protocol):

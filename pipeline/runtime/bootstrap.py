@@ -45,6 +45,7 @@ from pipeline.ports.inspection import Inspection
 from pipeline.runtime import embedded_store, lock, traces
 from pipeline.runtime.first_token import first_token
 from pipeline.service.commands import Commands
+from pipeline.service.tools import Tools
 from pipeline.store import Store
 from pipeline.store.origin import Beside
 
@@ -338,7 +339,10 @@ class _Operations:
 
 @cache
 def commands(settings: Settings) -> Commands:
-    return Commands(services(settings), _queue(settings), SystemClock(), _Operations(settings))
+    parts = (services(settings), _queue(settings), SystemClock(), _Operations(settings))
+    found = Commands(*parts)
+    found.tools = Tools(*parts, _engines(settings))
+    return found
 
 
 def runner(settings: Settings, stopping: Callable[[], bool]) -> Runner:

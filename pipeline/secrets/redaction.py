@@ -20,6 +20,7 @@ SHORTEST = 4  # characters: a shorter value would be found everywhere, so `secre
 
 Span = tuple[int, int]  # the first character and the one after the last
 
+_HIDDEN_BYTES = HIDDEN.encode().decode("latin-1")
 _PERCENT = re.compile("%[0-9A-F]{2}")
 
 
@@ -42,6 +43,10 @@ class Mask:
     def also(self, values: Iterable[Secret]) -> Mask:
         """A mask of these values as well."""
         return Mask(values, self._patterns)
+
+    def of_bytes(self) -> Mask:
+        """The same for bytes in UTF-8, of which each is one character."""
+        return Mask(known=(pattern.encode().decode("latin-1") for pattern in self._patterns))
 
     def text(self, text: str) -> str:
         """One complete text."""
@@ -126,6 +131,35 @@ class Stream:
         return masked(text[:end], [(a, min(b, end)) for a, b in spans if a < end])
 
 
+class ByteStream:
+    """One stream of bytes that comes in pieces and is passed on as it is, but for secrets. ``holds``: what may be the
+    beginning of one is kept back."""
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask.of_bytes()
+        self._rest, self._covered = "", 0  # as in ``Stream``
+
+    @property
+    def holds(self) -> bool:
+        return bool(self._rest)
+
+    def feed(self, piece: bytes, *, last: bool = False) -> bytes:
+        """The masked bytes that can be shown now. ``last``: nothing is kept back."""
+        if not self._mask:
+            return piece
+        text = self._rest + piece.decode("latin-1")
+        spans = merged([(0, self._covered), *self._mask.spans(text)])
+        end = len(text) if last else self._mask.partial_from(text)
+        self._rest = text[end:]
+        self._covered = max((b - end for a, b in spans if a <= end < b), default=0)
+        shown = [(a, min(b, end)) for a, b in spans if a < end]
+        return masked(text[:end], shown, _HIDDEN_BYTES).encode("latin-1")
+
+    def release(self) -> bytes:
+        """What was kept back, since nothing follows it for now."""
+        return self.feed(b"", last=True)
+
+
 def merged(spans: Iterable[Span]) -> list[Span]:
     """The spans in order, with those that overlap or touch joined and empty ones left out."""
     found: list[Span] = []
@@ -137,11 +171,11 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
-def masked(text: str, spans: Iterable[Span]) -> str:
-    """The text with ••• in place of each span."""
+def masked(text: str, spans: Iterable[Span], hidden: str = HIDDEN) -> str:
+    """The text with ••• (``hidden``) in place of each span."""
     parts, at = [], 0
     for a, b in spans:
-        parts += [text[at:a], HIDDEN]
+        parts += [text[at:a], hidden]
         at = b
     return "".join([*parts, text[at:]])
 

@@ -18,6 +18,7 @@ from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.service import permissions, reverting, transactions
 from pipeline.service.refusals import Refusals
+from pipeline.service.tools import Tools
 from pipeline.store import Transaction
 
 
@@ -31,6 +32,8 @@ class Again:
 
 class Commands(Refusals):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
+
+    tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``
 
     # ── pushes ───────────────────────────────────────────────────────────────
 

@@ -36,3 +36,15 @@ def refuse_skipping(environment: Environment | None, to: int | None, who: Actor)
         f"skips the stages and gates before it, and {who.name} is not a maintainer.",
         advice=f"`pushlive deploy {environment.pipeline} --release r{to}` takes it through every stage.",
     )
+
+
+def refuse_hands(config: Config, pipeline: str, environment: str, who: Actor, what: str) -> None:
+    """Raises Forbidden unless they may run commands, or take files, in that environment: in the last one of its
+    pipeline that is a maintainer's, since a command there can change and read what people's data is."""
+    last = next(reversed(config.pipelines[pipeline].environments))
+    if environment != last or who.role == MAINTAINER:
+        return
+    raise Forbidden(
+        f"only a maintainer may {what} in {pipeline}/{environment}, the last environment, and {who.name} is not one.",
+        advice="Ask a maintainer to do it, or try it in an environment before.",
+    )

@@ -36,6 +36,7 @@ from pipeline.store.metrics import Metrics
 from pipeline.store.origin import Origin
 from pipeline.store.outbox import Outbox
 from pipeline.store.records import Records
+from pipeline.store.sessions import Sessions
 from pipeline.store.tokens import Tokens
 from pipeline.store.transaction import Transaction
 
@@ -76,6 +77,7 @@ class Store:
         self.outbox = Outbox(self.client, prefix)
         self.facts = Facts(self.client, self._records, self.audit)
         self.accessories = Accessories(self.client, self._records, self.audit)
+        self.sessions = Sessions(self.client, self._records)
         self.metrics = Metrics(self.client, connect(url, timeout=SCRAPE_TIMEOUT), self._records)
 
     def key(self, *parts: str) -> str:

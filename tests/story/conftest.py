@@ -36,6 +36,7 @@ from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
 from pipeline.service.commands import Commands
+from pipeline.service.tools import Tools
 from pipeline.store import Store
 from tests.support.valkey import running
 
@@ -112,7 +113,9 @@ class World:
         self.engines = OneEngine(self.engine, self.probe)
         self.adapters = Adapters(self.source, self.builder, self.engines, self.clock, self.queue)
         self.services = services_on(self.store, self.settings)
-        self.commands = Commands(self.services, self.queue, self.clock, Operations(self))
+        parts = (self.services, self.queue, self.clock, Operations(self))
+        self.commands = Commands(*parts)
+        self.tools = self.commands.tools = Tools(*parts, self.engines)
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()
         self.keeper = self.keeper_of(self.jobs)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.deploy.tools.sessions import Ended
 from pipeline.domain.audit_chain import Actor, Entry, Mark, Report, Who, actor, entry
 from pipeline.domain.events import Event, Said
 from pipeline.domain.measurements import Measurements
@@ -17,6 +18,8 @@ from pipeline.errors import NotFound, RequestError, StoreUnavailable, TokenExpir
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
 from pipeline.ports.slots import OUTPUT_LIMIT
+from pipeline.ports.terminal import SessionRecord
+from pipeline.service.tools import Asked
 from pipeline.store.origin import Beside
 
 STAGES = ("build", "dev", "qa", "live")
@@ -58,6 +61,7 @@ class FakeService:
         self.message = "Greet the world"
         self.events: Callable[[Run], list[Event]] = story
         self._lock = threading.Lock()
+        self.tools = FakeTools(self)
 
     # Pushes
 
@@ -342,3 +346,58 @@ FAILURE = Failure(
     "dev", "smoke", "application", "GET /healthz answered 500 instead of 200", "Push a fix.",
     ("Traceback (most recent call last):", "KeyError: 'GREETING'"), ("env GREETING: hello → (gone)",),
 )  # fmt: skip
+
+
+class FakeSession:
+    """A command that prints what it is and ends at once."""
+
+    def __init__(self, by: str, text: str) -> None:
+        self.record = SessionRecord("5e5510", "hello", "dev", 0, "blue", by=by)
+        self._text = text
+        self.taken: list[Any] = []
+        self.closed = False
+
+    def events(self) -> Generator[tuple[int, bytes] | Ended | None]:
+        yield 1, self._text.encode()
+        yield None
+        yield Ended(0)
+
+    def write(self, data: bytes, at: int | None = None) -> None:
+        self.taken.append((data, at))
+
+    def end_input(self) -> None:
+        self.taken.append(None)
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.taken.append((columns, rows))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeTools:
+    """Commands in no container."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+        self.open: dict[str, FakeSession] = {}
+
+    def run_command(self, pipeline: str, by: Who, asked: Asked, *, environment: str = "") -> FakeSession:
+        return self._started("run", pipeline, by, asked, environment)
+
+    def exec_command(
+        self, pipeline: str, by: Who, asked: Asked, *, environment: str = "", replica: int = 1
+    ) -> FakeSession:
+        return self._started("exec", pipeline, by, asked, environment, replica)
+
+    def _started(self, act: str, pipeline: str, by: Who, asked: Asked, *more: Any) -> FakeSession:
+        self._service._act(act, pipeline, by, asked.argv, *more)
+        session = FakeSession(actor(by).name, " ".join(asked.argv))
+        self.open[session.record.id] = session
+        return session
+
+    def session(self, identifier: str, by: Who) -> FakeSession:
+        found = self.open.get(identifier)
+        if found is None or found.record.by != actor(by).name:
+            raise NotFound("that session has ended", advice="Start the command again.")
+        return found

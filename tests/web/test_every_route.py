@@ -44,6 +44,10 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/pipelines/<pipeline>/revert",
         "POST /api/pipelines/<pipeline>/promote",
         "POST /api/pipelines/<pipeline>/hold",
+        "POST /api/pipelines/<pipeline>/run",  # in the last environment a maintainer's: test_story_tools.py
+        "POST /api/pipelines/<pipeline>/exec",
+        "POST /api/sessions/<session>/input",
+        "DELETE /api/sessions/<session>",
         "POST /api/pipelines/<pipeline>/resume",
         "POST /api/runs/<pipeline>/<number>/cancel",
         "POST /api/runs/<pipeline>/<number>/retry",
@@ -91,6 +95,7 @@ VALUES = {
     "filename": "site.css",
     "name": "hello",
     "path": "objects/batch",
+    "session": "5e5510",
 }
 CHOICE = re.compile(r"<any\(([^)]*)\):(\w+)>")
 

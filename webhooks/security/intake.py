@@ -27,6 +27,7 @@ STREAMS_BY_TOKEN = 24
 
 URGENT, OTHERS, STREAMS = "urgent requests", "requests", "followed runs"
 DOWNLOADS, LISTS = "downloads", "lists"
+SESSIONS, INPUT = "commands in containers", "input of commands"
 WEBHOOKS, PUSHES, FETCHES, REPORTS = "webhooks", "pushes", "fetches", "reports of pushes"
 
 # What a person needs in trouble has threads of its own, and so has everything that can take long.
@@ -34,6 +35,9 @@ POOLS: Mapping[str, PoolSize] = {
     URGENT: PoolSize(threads=16, waiting=512, by_address=12, by_token=8),
     OTHERS: PoolSize(threads=24, waiting=256, by_address=18, by_token=12),
     STREAMS: PoolSize(threads=MAX_STREAMS, waiting=0, by_address=36, by_token=STREAMS_BY_TOKEN),
+    # A thread as long as the command runs; there is none to spare for one that waits.
+    SESSIONS: PoolSize(threads=12, waiting=0, by_address=10, by_token=8),
+    INPUT: PoolSize(threads=8, waiting=64, by_address=6, by_token=4),
     # What is large: as many at once as fit into memory.
     LISTS: PoolSize(threads=6, waiting=256, by_address=5, by_token=4),
     DOWNLOADS: PoolSize(threads=8, waiting=64, by_address=6, by_token=4),
@@ -52,6 +56,8 @@ _ROUTES = tuple(
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
+        ("POST", r"/api/pipelines/[^/]+/(run|exec)", SESSIONS),
+        ("POST DELETE", r"/api/sessions/.*", INPUT),
         ("POST", r"/hooks/.*", WEBHOOKS),
         ("POST", r"/git/[^/]+/git-receive-pack", PUSHES),
         ("GET HEAD POST", r"/git/.*", FETCHES),

@@ -5,8 +5,15 @@ from __future__ import annotations
 from pipeline.adapters.docker.adoption import DockerAdoption
 from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
+from pipeline.adapters.docker.terminals import DockerTerminals
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 
 
-class DockerEngine(DockerDrift, DockerCommands, DockerAdoption, DockerVolumes):
+class DockerEngine(
+    DockerDrift,
+    DockerCommands,
+    DockerAdoption,
+    DockerTerminals,
+    DockerVolumes,
+):
     """All ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""

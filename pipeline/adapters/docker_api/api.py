@@ -9,13 +9,14 @@ from pipeline.adapters.docker_api.container_calls import NEVER, ContainerCalls, 
 from pipeline.adapters.docker_api.errors import translate
 from pipeline.adapters.docker_api.image_calls import ImageCalls
 from pipeline.adapters.docker_api.network_calls import NetworkCalls
+from pipeline.adapters.docker_api.session_calls import SessionCalls
 from pipeline.adapters.docker_api.ssh_forward import SshClient
 from pipeline.adapters.docker_api.volume_calls import VolumeCalls
 
 __all__ = ["NEVER", "ClientFactory", "DockerApi", "Found", "name_of"]
 
 
-class DockerApi(ContainerCalls, ImageCalls, NetworkCalls, VolumeCalls):
+class DockerApi(ContainerCalls, ImageCalls, NetworkCalls, SessionCalls, VolumeCalls):
     """One Engine. Every method raises TryAgain if the Engine does not answer, and EngineFailed (mostly DockerRefused)
     if it refuses. ``sdk`` and ``client`` are for ``docker_api`` alone."""
 

@@ -25,6 +25,8 @@ _BROKEN = (
 _NO_VERSION = "fetching server API version"
 # "Bind for 0.0.0.0:80 failed: port is already allocated", "listen tcp4 0.0.0.0:80: bind: address already in use"
 _PORT_IN_USE = ("already allocated", "address already in use")
+# "failed to set up container networking: Address already in use"
+_ADDRESS_IN_USE = "Address already in use"
 # "endpoint with name i-proxy already exists in network i-hello-live"
 _CONNECTED = "already exists in network"
 
@@ -41,6 +43,11 @@ class DockerRefused(EngineFailed):
     def port_in_use(self) -> bool:
         """True if a container could not start because a port that it publishes is in use."""
         return any(text in self.said for text in _PORT_IN_USE)
+
+    @property
+    def address_in_use(self) -> bool:
+        """True if a container could not start because another one has its address."""
+        return _ADDRESS_IN_USE in self.said
 
     @property
     def already_connected(self) -> bool:

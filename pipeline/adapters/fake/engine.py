@@ -7,6 +7,7 @@ from pipeline.adapters.fake.adoption import FakeAdoption
 from pipeline.adapters.fake.commands import FakeCommands
 from pipeline.adapters.fake.drift import FakeDrift
 from pipeline.adapters.fake.slots import FakeSlots
+from pipeline.adapters.fake.terminals import FakeTerminals
 from pipeline.adapters.fake.traffic import FakeTraffic
 from pipeline.adapters.fake.volumes import FakeVolumes
 from pipeline.config.engines import DOCKER
@@ -14,7 +15,16 @@ from pipeline.ports.engine import Engine, WholeEngine, engine_of
 from pipeline.ports.probe import Probe
 
 
-class FakeEngine(FakeSlots, FakeTraffic, FakeCommands, FakeDrift, FakeAdoption, FakeVolumes, FakeAccessories):
+class FakeEngine(
+    FakeSlots,
+    FakeTraffic,
+    FakeCommands,
+    FakeDrift,
+    FakeAdoption,
+    FakeTerminals,
+    FakeVolumes,
+    FakeAccessories,
+):
     """All ports (``ports.WholeEngine``); what each refuses is said there."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pipeline.adapters.fake.script import Script, require
 from pipeline.adapters.haproxy.config import server_name
@@ -67,6 +68,7 @@ class EngineState(Script):
         self.visitors: dict[EnvironmentKey, str] = {}  # a container of others in the environment's network
         self.done: dict[CommandKey, CommandResult | None] = {}
         self.started: dict[CommandKey, tuple[SlotRef, int]] = {}  # slot and run of each command
+        self.people: dict[str, Any] = {}  # what people run, by session: a ``FakeSession`` each
         self.given: dict[str, dict[str, Secret]] = {}  # by command: what its container was given
         self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
         self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift

@@ -10,8 +10,16 @@ from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.drift import KubeDrift
 from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
+from pipeline.adapters.kubernetes.workload.terminals import KubeTerminals
 from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
 
 
-class KubeEngine(KubeDrift, KubeCommands, KubeAdoption, KubeVolumes, KubeAccessories):
+class KubeEngine(
+    KubeDrift,
+    KubeCommands,
+    KubeAdoption,
+    KubeTerminals,
+    KubeVolumes,
+    KubeAccessories,
+):
     """All ports (``ports.WholeEngine``)."""

@@ -114,9 +114,10 @@ def test_a_command_loads_only_its_own_file() -> None:
 def test_every_declared_command_is_listed() -> None:
     folder = ROOT / "pipeline" / "cli"
     declared = {
-        (name, file.stem)
-        for file in folder.glob("[!_]*.py")
-        for name, value in vars(import_module(f"pipeline.cli.{file.stem}")).items()
+        (name, module)
+        for file in folder.rglob("[!_]*.py")
+        for module in [".".join(file.relative_to(folder).with_suffix("").parts)]
+        for name, value in vars(import_module(f"pipeline.cli.{module}")).items()
         if isinstance(value, Command) and not name.startswith("_")
     }
     assert declared == set(COMMANDS.items())

@@ -1,0 +1,37 @@
+"""Ends what people's commands have left in containers when the process that served them died. A job of the keeper."""
+
+from __future__ import annotations
+
+from pipeline.errors import PushliveError, StoreUnavailable
+from pipeline.ports.engine import Engines
+from pipeline.ports.terminal import SessionRecord
+from pipeline.store import Store
+
+
+class LeftSessions:
+    """``waited``: see ``maintenance.job.Job``."""
+
+    waited = 0.0
+
+    def __init__(self, store: Store, engines: Engines) -> None:
+        self._store, self._engines = store, engines
+        self._said: set[str] = set()
+
+    def run(self) -> list[str]:
+        """One round: what was ended. An engine that does not answer is asked again in the next."""
+        left = [one for one in self._store.sessions.all() if self._store.leases.free(one.lease)]
+        return [text for one in left if (text := self._end(one))]
+
+    def _end(self, one: SessionRecord) -> str:
+        where = f"{one.pipeline}/{one.environment}"
+        try:
+            self._engines.of(one.engine).terminals.end_session(one.ref, one.id, one.replica)
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            text = f"{where}: a command of {one.by} could not be ended: {error}"
+            fresh = text not in self._said
+            self._said.add(text)
+            return text if fresh else ""
+        self._store.sessions.forget(one.id)
+        return f"{where}: a command of {one.by} was ended, since the service that it ran through has stopped"

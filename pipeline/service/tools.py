@@ -1,0 +1,134 @@
+"""What people do with the containers that serve."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from pipeline.deploy.services import Services
+from pipeline.deploy.slot.serving import spec_in
+from pipeline.deploy.tools.sessions import OpenSession, Sessions
+from pipeline.domain import audit_chain
+from pipeline.domain.audit_chain import Who
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.errors import NotFound, RequestError
+from pipeline.lib.shell import as_typed
+from pipeline.ports.clock import Clock, Deadline
+from pipeline.ports.engine import Engines
+from pipeline.ports.queue import Queue
+from pipeline.ports.terminal import SessionRecord, Wanted
+from pipeline.service import permissions
+from pipeline.service.audited import Audited
+from pipeline.service.operations import Operations
+
+START = 60.0  # seconds for a container to start, its image pulled
+WORDS, WORD = 1000, 128 << 10  # of a command; bytes of one word, as the kernel takes them
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command that a person asks for. ``terminal``: they have one, of that size."""
+
+    argv: tuple[str, ...]
+    terminal: bool = False
+    columns: int = 80
+    rows: int = 24
+
+
+class Tools(Audited):
+    """Of one process: what it has started ends with it."""
+
+    def __init__(
+        self, services: Services, queue: Queue, clock: Clock, operations: Operations, engines: Engines
+    ) -> None:
+        super().__init__(services, queue, clock, operations)
+        self._services, self._engines = services, engines
+        self._sessions = Sessions(services.store, clock)
+
+    def run_command(self, pipeline: str, by: Who, asked: Asked, *, environment: str = "") -> OpenSession:
+        """Starts a command in a fresh container of the release that serves. Raises NotFound, Forbidden, TryAgain if
+        there are too many, and what the engine raises."""
+        spec = self._serving(pipeline, environment, by, "run commands")
+        return self._open("run", spec, by, asked, "")
+
+    def exec_command(
+        self, pipeline: str, by: Who, asked: Asked, *, environment: str = "", replica: int = 1
+    ) -> OpenSession:
+        """Starts a command in a container that serves, as ``run_command`` does. ``replica``: 1 is the first."""
+        spec = self._serving(pipeline, environment, by, "run commands")
+        found = self._engines.of(spec.ref.engine).slots.replicas(spec.ref)
+        names = [one.name for one in found if one.state in ("running", "starting")]
+        if not 1 <= replica <= len(names):
+            raise NotFound(
+                f"{pipeline}/{spec.ref.environment} has no replica {replica}: {len(names)} are running.",
+                advice=f"`pushlive status {pipeline}` shows what runs.",
+            )
+        return self._open("exec", spec, by, asked, names[replica - 1])
+
+    def session(self, identifier: str, by: Who) -> OpenSession:
+        """One that this person has opened. Raises NotFound."""
+        return self._sessions.find(identifier, audit_chain.actor(by).name)
+
+    def _serving(self, pipeline: str, environment: str, by: Who, what: str) -> SlotSpec:
+        """The release that serves there. Raises NotFound, Forbidden, RequestError."""
+        self.insist_on_store()
+        _, name = self._environment_name(pipeline, environment)
+        permissions.refuse_hands(self._config(), pipeline, name, audit_chain.actor(by), what)
+        found = self._store.environment(pipeline, name)
+        if found is None or found.active is None:
+            raise RequestError(f"nothing serves in {pipeline}/{name}.", advice="Push first.")
+        return spec_in(self._services, found, found.active)
+
+    def _open(self, act: str, spec: SlotSpec, by: Who, asked: Asked, replica: str) -> OpenSession:
+        _refuse_words(asked.argv)
+        who, ref = audit_chain.actor(by), spec.ref
+        mask, _ = self._vault.mask(ref.pipeline)
+        wanted = Wanted(secrets.token_hex(6), asked.argv, asked.terminal, asked.columns, asked.rows)
+        record = SessionRecord(
+            wanted.session,
+            ref.pipeline,
+            ref.environment,
+            ref.index,
+            ref.slot,
+            ref.engine,
+            replica,
+            who.name,
+            self._clock.now(),
+        )
+        terminals = self._engines.of(ref.engine).terminals
+        detail = mask.text(as_typed(asked.argv))
+        what = {"pipeline": ref.pipeline, "environment": ref.environment, "release": spec.release}
+        self.record(by, act, **what, detail=f"{replica}: {detail}" if replica else detail)
+        if replica:
+            return self._sessions.open(
+                record,
+                terminals,
+                lambda: terminals.exec_session(ref, replica, wanted),
+                mask,
+                terminal=asked.terminal,
+            )
+        watch = Deadline(self._clock, START, "Starting the command")
+        return self._sessions.open(
+            record,
+            terminals,
+            lambda: terminals.run_session(spec, wanted, watch),
+            mask,
+            terminal=asked.terminal,
+        )
+
+
+def _refuse_words(argv: tuple[str, ...]) -> None:
+    """Raises RequestError for a command that no engine takes."""
+    problem = ""
+    if not argv or not argv[0]:
+        problem = "the command is empty"
+    elif len(argv) > WORDS or any(len(word.encode(errors="replace")) >= WORD for word in argv):
+        problem = "the command is too long"
+    elif any("\x00" in word or _has_surrogates(word) for word in argv):
+        problem = "the command has a character that no command can have"
+    if problem:
+        raise RequestError(f"{problem}.", advice="Give it after `--`: `pushlive run hello qa -- ls -l`.")
+
+
+def _has_surrogates(word: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in word)

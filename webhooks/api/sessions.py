@@ -1,0 +1,118 @@
+"""Commands in containers: started by one request, whose answer is their output as it comes; other requests bring their
+input. Both pass through any proxy that passes an answer on as it is written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+
+from pipeline.errors import PushliveError
+from webhooks.api.parameters import fields
+from webhooks.context import WebContext
+from webhooks.error_responses import Refused
+from webhooks.ports import Command, Ended, SessionPort
+from webhooks.security.auth import bearer, still_valid
+from webhooks.security.ongoing import while_allowed
+
+STREAMS = {1: "out", 2: "err"}
+SIZE = 1000  # columns or rows
+
+
+def add_routes(api: Blueprint, web: WebContext) -> None:
+    @api.post("/api/pipelines/<pipeline>/run")
+    def run(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        wanted = fields(_KINDS, required=("command",))
+        environment = wanted.get("environment", "")
+        session = web.service.tools.run_command(pipeline, by, _command(wanted), environment=environment)
+        return _followed(session, still_valid(web))
+
+    @api.post("/api/pipelines/<pipeline>/exec")
+    def exec_(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        wanted = fields(_KINDS | {"replica": int}, required=("command",))
+        more = {"environment": wanted.get("environment", ""), "replica": wanted.get("replica", 1)}
+        return _followed(
+            web.service.tools.exec_command(pipeline, by, _command(wanted), **more), still_valid(web)
+        )
+
+    @api.post("/api/sessions/<session>/input")
+    def send(session: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        given = fields({"data": str, "at": int, "end": bool, "columns": int, "rows": int})
+        found = web.service.tools.session(session, by)
+        if data := given.get("data", ""):
+            found.write(_bytes(data), given.get("at"))
+        if "columns" in given or "rows" in given:
+            found.resize(_size(given, "columns", 80), _size(given, "rows", 24))
+        if given.get("end"):
+            found.end_input()
+        return {}
+
+    @api.delete("/api/sessions/<session>")
+    def end(session: str) -> ResponseReturnValue:
+        web.service.tools.session(session, bearer(web, "developer")).close()
+        return {}
+
+
+_KINDS = {"environment": str, "command": list, "terminal": bool, "columns": int, "rows": int}
+
+
+def _command(given: dict[str, Any]) -> Command:
+    """Raises Refused (400)."""
+    argv = given["command"]
+    if not all(isinstance(word, str) for word in argv):
+        raise Refused(400, "'command' must be a list of texts")
+    return Command(
+        tuple(argv), given.get("terminal", False), _size(given, "columns", 80), _size(given, "rows", 24)
+    )
+
+
+def _size(given: dict[str, Any], name: str, default: int) -> int:
+    """Raises Refused (400)."""
+    value: int = given.get(name, default)
+    if not 1 <= value <= SIZE:
+        raise Refused(400, f"{name} is not a number between 1 and {SIZE}")
+    return value
+
+
+def _bytes(data: str) -> bytes:
+    """Raises Refused (400)."""
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused(400, "'data' is not base64") from None
+
+
+def _followed(session: SessionPort, allowed: Callable[[], bool]) -> Response:
+    answer = Response(_lines(session, allowed), mimetype="application/x-ndjson")
+    answer.headers["X-Accel-Buffering"] = "no"  # nginx would wait for more
+    answer.call_on_close(session.close)  # also if the client went away before the first line
+    return answer
+
+
+def _lines(session: SessionPort, allowed: Callable[[], bool]) -> Iterator[str]:
+    yield _line({"session": session.record.id, "container": session.record.replica})
+    try:
+        with closing(session.events()) as events:
+            for event in while_allowed(events, allowed):
+                if event is None:
+                    yield "\n"
+                elif isinstance(event, Ended):
+                    yield _line({"end": {"code": event.code}})
+                else:
+                    kind, data = event
+                    yield _line({STREAMS[kind]: base64.b64encode(data).decode()})
+    except PushliveError as error:  # the status line is already sent
+        yield _line({"error": error.message, "advice": error.advice})
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value) + "\n"
