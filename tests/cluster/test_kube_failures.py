@@ -263,6 +263,31 @@ def test_an_application_that_listens_only_on_loopback_is_reported_before_the_dea
     assert "listens only on 127.0.0.1:8080" in fails(cluster_bench, spec).message
 
 
+# It serves one host name, as applications in production do.
+STRICT = """\
+mkdir -p /tmp/www/cgi-bin
+cat > /tmp/www/cgi-bin/page <<'SCRIPT'
+#!/bin/sh
+[ "$HTTP_HOST" = localhost ] && status="200 OK" || status="400 Bad Request"
+printf 'Status: %s\\r\\nContent-Type: text/plain\\r\\n\\r\\n%s\\n' "$status" "$status"
+SCRIPT
+chmod +x /tmp/www/cgi-bin/page
+exec httpd -f -p 8080 -h /tmp/www
+"""
+
+
+def test_a_refused_host_name_ends_the_wait_early_and_is_named(
+    cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "SAME", 2.0)
+    spec = cluster_bench.spec(command=("sh", "-c", STRICT), health="/cgi-bin/page", ready=600.0)
+    error = fails(cluster_bench, spec)
+    assert type(error) is AppFailed
+    said = f" refuses the host name {spec.ref.own_host}: GET /cgi-bin/page answered 400, and is well for localhost."
+    assert said in error.message
+    assert "`health: {path: /cgi-bin/page, host: localhost}`" in error.advice
+
+
 def test_a_slow_application_is_waited_for_with_a_note(
     cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pipeline.adapters.docker.containers import address
 from pipeline.adapters.docker.diagnosis import Finding, explain, listeners, table_of
-from pipeline.adapters.docker.health_page import Asked, HealthPage
 from pipeline.adapters.docker_api.api import DockerApi, Found
+from pipeline.adapters.health_page import SAME, Asked, HealthPage, Refused
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
@@ -22,7 +22,6 @@ from pipeline.ports.probe import Probe
 BACKOFF = Backoff(0.02, factor=1.5, ceiling=0.25)  # between two requests
 LOOK = 0.1  # seconds between two looks at the containers' states
 SETTLED = 8.0  # seconds after which an application that listens in the wrong place will not move any more
-SAME = 10.0  # seconds of the same 4xx, after which it is said
 NOTE = 5.0  # seconds until a note says what is waited for; then twice as many
 LINES = 20
 KILLED = 137  # the exit code of a process that SIGKILL ended
@@ -36,7 +35,7 @@ class _Replica:
     asked: Asked = _NOT_YET  # the last answer
     since: float = 0.0  # when its status was first the last one's
     stays: bool = False  # it has answered with the same 4xx for long
-    accepts: str | None = None  # then, see ``HealthPage.accepts_instead``
+    refused: Refused | None = None  # then, see ``HealthPage.refused_host``
 
     def keep(self, asked: Asked, now: float) -> None:
         self.since = self.since if asked.status == self.asked.status else now
@@ -103,22 +102,10 @@ class Readiness:
         for one in left:
             if one.stays and one.name not in self._told:
                 self._told.add(one.name)
-                if one.accepts is not None:
-                    raise self._refused_host(one)
+                if one.refused:
+                    raise one.refused.error(one.name, self._api.output(one.name, LINES))
                 text = f"{one.name}: {one.asked.said} for {SAME:.0f} s; `health` in pipelines.yaml says what is asked"
                 emit(Event("note", self._clock.now(), text))
-
-    def _refused_host(self, one: _Replica) -> AppFailed:
-        host, path = self._page.host, self._service.health.path
-        instead = f", and is well for {one.accepts}" if one.accepts else ""
-        return AppFailed(
-            f"{one.name} refuses the host name {host}: {one.asked.said}{instead}.",
-            advice=f"Allow {host} in the application (Django: ALLOWED_HOSTS, Rails: config.hosts), or let the check "
-            f"come with a name that it serves: `health: {{path: {path}, host: {one.accepts or 'www.example.com'}}}` "
-            "in pipelines.yaml.",
-            facts=(one.asked.said,),
-            evidence=self._api.output(one.name, LINES),
-        )
 
     def _pause(self, one: _Replica, waited: float, watch: Watch) -> None:
         if waited >= self._service.ready:
@@ -141,7 +128,7 @@ class Readiness:
                 return
             one.keep(asked, self._clock.monotonic())
             if not one.stays and 400 <= asked.status < 500 and self._clock.monotonic() - one.since >= SAME:
-                one.accepts = self._page.accepts_instead(one.address, asked)
+                one.refused = self._page.refused_host(one.address, asked)
                 one.stays = True
             self._over.wait(retry.pause())
 

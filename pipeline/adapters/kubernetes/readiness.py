@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.adapters.health_page import SAME
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.api.watch import WatchedObjects
@@ -166,6 +167,8 @@ class ReadinessWait:
             raise self._deadline_error(watched, waited)
         if waited >= LOOPBACK_AFTER and self._errors.listens_on_loopback_only(self._running(watched)):
             raise self._deadline_error(watched, waited)
+        if waited >= SAME and (refused := self._errors.refused_host(self._running(watched))):
+            raise refused
         try:
             watch.check()
         except TimedOut:

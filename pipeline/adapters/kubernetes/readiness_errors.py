@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from pipeline.adapters.health_page import REFUSALS, HealthPage
 from pipeline.adapters.kubernetes.api import port_forward
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import slot_name
+from pipeline.adapters.kubernetes.pod_probe import PodProbe
 from pipeline.adapters.kubernetes.pods.events import (
     last_probe_failure,
     refused_connections,
@@ -32,6 +34,8 @@ class ReadinessErrors:
         self._api, self._spec = api, spec
         # By pod: the refused connections when one from inside was accepted, or _NEVER_ACCEPTED.
         self._refused: dict[str, int] = {}
+        self._page = HealthPage(PodProbe(api), spec)
+        self._asked: set[str] = set()  # pods that were asked whether they refuse the host name
 
     def for_problem(self, problem: Problem) -> PushliveError:
         """The problem as an error, with its evidence."""
@@ -104,6 +108,25 @@ class ReadinessErrors:
             elif count >= self._refused[name] + MORE_REFUSALS:
                 return True
         return False
+
+    def refused_host(self, pods: list[KubeObject]) -> AppFailed | None:
+        """If a pod refuses the host name with which its health page is asked for. Each is asked once."""
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            if is_ready(pod) or not has_started(pod) or name in self._asked:
+                continue
+            failure = last_probe_failure(self._api.events("Pod", name))
+            if failure is None or failure.status not in REFUSALS:
+                continue
+            self._asked.add(name)
+            address = str(pod["status"].get("podIP", "")) if self._api.cluster.inside else name
+            try:
+                found = self._page.refused_host(address, self._page.ask(address))
+            except EngineFailed:  # not every account may forward ports
+                continue
+            if found:
+                return found.error(name, self._output(name))
+        return None
 
     def _accepts_inside(self, pod: str) -> bool:
         """True if the pod accepts a forwarded connection, which comes from inside the pod. False if that is unknown:

@@ -1,4 +1,4 @@
-"""Checks whether anything listens on a pod's port, with a connection from inside the pod that the API server forwards.
+"""Connections from inside a pod that the API server forwards: whether anything listens on its port, and one request.
 
 The client library needs a thread for each forwarded connection, and loses that thread's exceptions; this needs none.
 The protocol is ``v4.channel.k8s.io``: each message begins with its channel's number, 0 for the port's data and 1 for
@@ -7,9 +7,12 @@ its errors; the first message of each channel contains the port's number.
 
 from __future__ import annotations
 
+import io
 import ssl
 import time
-from typing import Any
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import websocket
@@ -17,12 +20,15 @@ from websocket import ABNF, WebSocketBadStatusException, WebSocketException, Web
 
 from pipeline.adapters.kubernetes.api.client import PERMISSIONS_ADVICE
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.domain.engine_types import Answer
 from pipeline.errors import EngineAway, EngineFailed, TryAgain
 from pipeline.lib.bounded import Late, TooManyLeft, bounded
 
 REFUSED_WITHIN = 0.3  # seconds: without an error by then, the connection was accepted
 _REFUSED = "connection refused"  # in a node's error, quoted below
-_ERROR_CHANNEL = 1
+_DATA_CHANNEL, _ERROR_CHANNEL = 0, 1
+BODY = 1 << 16  # bytes of an answer that are read at most
+T = TypeVar("T")
 _HEADER = 3  # bytes: the channel's number, and the port's in the first message of each channel
 
 
@@ -30,13 +36,69 @@ def check_port(api: KubeApi, pod: str, port: int, timeout: float) -> None:
     """Opens and closes a connection. Raises TryAgain if it is not accepted, EngineFailed if this account may not
     forward ports."""
     what = f"TCP {pod}:{port}"
+    refusal = _within(api, what, pod, port, timeout, _refusal)
+    if refusal:
+        # "error forwarding port 9 to pod …, uid : failed to execute portforward in network namespace "…": failed to
+        # connect to localhost:9 inside namespace "…", IPv4: dial tcp4 127.0.0.1:9: connect: connection refused IPv6 …"
+        point = _REFUSED if _REFUSED in refusal else " ".join(refusal.split())[:300]
+        raise TryAgain(f"{what}: {point}.")
+
+
+def get(api: KubeApi, pod: str, port: int, path: str, headers: dict[str, str], timeout: float) -> Answer:
+    """One GET, on a connection of its own. Raises what ``check_port`` raises."""
+    what, began = f"GET {path} of {pod}:{port}", time.monotonic()
+    sent = {"User-Agent": "pushlive", "Accept": "*/*", **headers, "Connection": "close"}
+    lines = (f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", "")
+    request = "\r\n".join(lines).encode("latin-1", "replace")
+    received = _within(api, what, pod, port, timeout, lambda socket: _exchange(socket, request, timeout))
+    response = HTTPResponse(cast(Any, _Received(received)), method="GET")
     try:
-        bounded(lambda: _check(api, what, pod, port, timeout), timeout + REFUSED_WITHIN + 1, name=what)
+        response.begin()
+        body = response.read(BODY)
+    except (HTTPException, OSError, ValueError) as error:
+        raise TryAgain(f"{what}: no complete answer within {timeout:g} s.") from error
+    names = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, names, body, time.monotonic() - began)
+
+
+class _Received:
+    """What came back, in place of the socket that http.client reads from."""
+
+    def __init__(self, received: bytes) -> None:
+        self._received = received
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._received)
+
+
+def _exchange(socket: Any, request: bytes, timeout: float) -> bytes:
+    """Sends the request; what came until the application closed, or the time was over."""
+    socket.send_binary(bytes([_DATA_CHANNEL]) + request)
+    received, end, first = b"", time.monotonic() + timeout, True
+    while len(received) < BODY and (left := end - time.monotonic()) > 0:
+        socket.settimeout(left)
+        try:
+            kind, message = socket.recv_data()
+        except (WebSocketTimeoutException, WebSocketException):
+            break
+        if kind == ABNF.OPCODE_CLOSE:
+            break
+        if kind == ABNF.OPCODE_BINARY and message[:1] == bytes([_DATA_CHANNEL]):
+            received += b"" if first and len(message) == _HEADER else message[1:]
+            first = False
+    return received
+
+
+def _within(api: KubeApi, what: str, pod: str, port: int, timeout: float, use: Callable[[Any], T]) -> T:
+    try:
+        return bounded(
+            lambda: _connected(api, what, pod, port, timeout, use), timeout + REFUSED_WITHIN + 1, name=what
+        )
     except (Late, TooManyLeft):
         raise EngineAway(f"{what}: the Kubernetes API at {api.host} did not answer in time.") from None
 
 
-def _check(api: KubeApi, what: str, pod: str, port: int, timeout: float) -> None:
+def _connected(api: KubeApi, what: str, pod: str, port: int, timeout: float, use: Callable[[Any], T]) -> T:
     try:
         try:
             socket = _connect(api, pod, port, timeout)
@@ -45,7 +107,7 @@ def _check(api: KubeApi, what: str, pod: str, port: int, timeout: float) -> None
                 f"{what}: the Kubernetes API at {api.host} does not answer ({error})."
             ) from error
         try:
-            refusal = _refusal(socket)
+            return use(socket)
         finally:
             socket.shutdown()
     except WebSocketBadStatusException as error:
@@ -57,11 +119,6 @@ def _check(api: KubeApi, what: str, pod: str, port: int, timeout: float) -> None
         raise TryAgain(f"{what}: the Kubernetes API answered {error.status_code}.") from error
     except (WebSocketException, OSError, ValueError) as error:
         raise TryAgain(f"{what}: {' '.join(str(error).split())[:200]}.") from error
-    if refusal:
-        # "error forwarding port 9 to pod …, uid : failed to execute portforward in network namespace "…": failed to
-        # connect to localhost:9 inside namespace "…", IPv4: dial tcp4 127.0.0.1:9: connect: connection refused IPv6 …"
-        point = _REFUSED if _REFUSED in refusal else " ".join(refusal.split())[:300]
-        raise TryAgain(f"{what}: {point}.")
 
 
 def _connect(api: KubeApi, pod: str, port: int, timeout: float) -> Any:

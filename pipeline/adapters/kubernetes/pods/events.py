@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ SHOWN = 5  # warnings
 _PROBE = "Readiness probe failed: "
 # 'Readiness probe failed: Get "http://10.244.0.7:8080/healthz": dial tcp 10.244.0.7:8080: connect: connection refused'
 _CONNECTION_REFUSED = "connection refused"
+_STATUS = re.compile(r"HTTP probe failed with statuscode: (\d{3})")  # the kubelet's words
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class ProbeFailure:
     message: str
     refused: bool
     count: int
+
+    @property
+    def status(self) -> int:
+        """What the application answered; 0 if it did not, or nothing says what."""
+        found = _STATUS.search(self.message)
+        return int(found[1]) if found else 0
 
 
 def warnings(events: Iterable[KubeObject], without: tuple[str, ...] = ()) -> tuple[PodWarning, ...]:

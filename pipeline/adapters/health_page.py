@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pipeline.config.checks.health import ANSWER, problem
 from pipeline.config.checks.visitor import with_headers
 from pipeline.domain.engine_types import Answer, Route, SlotSpec
-from pipeline.errors import NothingListens, TryAgain
+from pipeline.errors import AppFailed, NothingListens, TryAgain
 from pipeline.ports.probe import Probe
 
-_REFUSALS = (400, 403, 421)  # what applications answer to a host name that they do not serve
+SAME = 10.0  # seconds of the same 4xx, after which it is looked into
+REFUSALS = (400, 403, 421)  # what applications answer to a host name that they do not serve
 _MISDIRECTED = 421  # says just that
 
 
@@ -24,6 +25,28 @@ class Asked:
     refused: bool = False
     status: int = 0
     body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An application that refuses the host name. ``said``: its answer; ``accepts``: a name for which it is well, ""
+    if none is known."""
+
+    host: str
+    path: str
+    said: str
+    accepts: str
+
+    def error(self, replica: str, output: tuple[str, ...]) -> AppFailed:
+        instead = f", and is well for {self.accepts}" if self.accepts else ""
+        other = f"`health: {{path: {self.path}, host: {self.accepts or 'www.example.com'}}}`"
+        return AppFailed(
+            f"{replica} refuses the host name {self.host}: {self.said}{instead}.",
+            advice=f"Allow {self.host} in the application (Django: ALLOWED_HOSTS, Rails: config.hosts), or let the "
+            f"check come with a name that it serves: {other} in pipelines.yaml.",
+            facts=(self.said,),
+            evidence=output,
+        )
 
 
 class HealthPage:
@@ -44,11 +67,13 @@ class HealthPage:
         except TryAgain as error:
             return Asked(False, error.message, isinstance(error, NothingListens))
 
-    def accepts_instead(self, address: str, asked: Asked) -> str | None:
-        """After an answer that was no healthy one: the host name with which the same request gets one. "" if the
-        answer itself says that the host name is the reason; None if nothing says so."""
-        if asked.status not in _REFUSALS:
-            return None
+    def refused_host(self, address: str, asked: Asked) -> Refused | None:
+        """After an answer that was no healthy one: None unless another host name gets one with the same request, or the
+        answer itself says that the host name is the reason."""
+        accepts = self._accepts_instead(address, asked) if asked.status in REFUSALS else None
+        return None if accepts is None else Refused(self.host, self._check.path, asked.said, accepts)
+
+    def _accepts_instead(self, address: str, asked: Asked) -> str | None:
         for host in (*self._others, f"{address}:{self._port}"):
             try:
                 if self._judged(self._get(address, host)).ok:
