@@ -84,7 +84,8 @@ class Hint:
             return " or ".join(get_args(self.base))
         if self.shape == "any":
             return "text, a number, true, false or null"
-        return (named or {str: "text", int: "a whole number"}.get(self.base, "a number")) + self._range()
+        plain = {str: "text", int: "a whole number", bool: "true or false"}.get(self.base, "a number")
+        return (named or plain) + self._range()
 
     def _range(self) -> str:
         show = {"duration": write_duration, "size": show_size}.get(self.kind, str)

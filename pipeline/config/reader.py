@@ -165,6 +165,8 @@ class Reader:
         if hint.shape == "any":
             return self._any(node, hint, path)
         if node.tag == _TAG + "bool" and node.style is None:
+            if hint.base is bool and node.value.lower() in ("true", "false"):
+                return node.value.lower() == "true"
             return self.complain(node, path, _bool_words(node.value, hint))
         if hint.kind == "" and hint.base is int:
             if not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", node.value):

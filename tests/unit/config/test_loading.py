@@ -26,6 +26,16 @@ def only(text: str) -> str:
     return show(found[0])
 
 
+def test_true_and_false_are_read_and_nothing_else() -> None:
+    def service(value: str) -> str:
+        return hello(f"service: {{init: {value}}}", "environments: {live: }")
+
+    assert load(service("false")).pipelines["hello"].service.init is False
+    assert load(service("true")).pipelines["hello"].service.init is True
+    assert "service.init: YAML reads no as a boolean; write true or false" in only(service("no"))
+    assert "write true or false" in only(service("2"))
+
+
 def test_the_commented_example_loads() -> None:
     config = load(EXAMPLE.read_text(encoding="utf-8"))
     assert list(config.pipelines["hello"].environments) == ["dev", "qa", "live"]
