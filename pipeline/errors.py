@@ -8,7 +8,8 @@
     │   ├── Forbidden        only a maintainer may do that
     │   └── TokenExpired     a maintainer creates another
     ├── AppFailed            the pushed application failed (build, start, smoke): the developer pushes a fix
-    │   └── WrongRelease     an answer to a check came from elsewhere than the tested release
+    │   ├── WrongRelease     an answer to a check came from elsewhere than the tested release
+    │   └── BackFailed       the release that is left could not undo its release command
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator fixes it, then `retry`
     │   ├── DoesNotFit       blue and green do not fit into memory together
     │   ├── OutcomeUnknown   a release command may or may not have run: the environment is held
@@ -21,7 +22,9 @@
     │                        which says nothing against what runs there
     └── GaveUp               the run stops here, without a failure
         ├── Cancelled        by a person, or by a revert
+        │   ├── Interrupted  by a revert
         │   └── CommandLeft  by a revert, while a release command runs: the environment is held
+        ├── Abandoned        by a person, who no longer waits for a release command: the environment is held
         ├── Superseded       a newer head took its place
         ├── Held             the environment was put on hold: the run waits there
         └── TimedOut         the step's own timeout
@@ -109,6 +112,10 @@ class WrongRelease(AppFailed):
     pass
 
 
+class BackFailed(AppFailed):
+    pass
+
+
 class EngineFailed(_WithEvidence):
     pass
 
@@ -153,7 +160,15 @@ class Cancelled(GaveUp):
     pass
 
 
+class Interrupted(Cancelled):
+    pass
+
+
 class CommandLeft(Cancelled):
+    pass
+
+
+class Abandoned(GaveUp):
     pass
 
 

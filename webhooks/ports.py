@@ -108,6 +108,8 @@ class ServicePort(Protocol):
         shown: int | None = None,
         run: int | None = None,
         reason: str = "",
+        back: bool = False,
+        across: int | None = None,
     ) -> Run: ...
 
     def promote(
@@ -136,6 +138,8 @@ class ServicePort(Protocol):
 
     def cancel(self, pipeline: str, number: int | None, by: Actor) -> Run:
         """``number`` None: the only run that has not ended."""
+
+    def abandon(self, pipeline: str, number: int, by: Actor) -> Run: ...
 
     def retry(self, pipeline: str, number: int, by: Actor, *, over: int | None = None) -> Run: ...
 

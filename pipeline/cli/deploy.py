@@ -206,6 +206,18 @@ def _waiting(context: Context) -> dict[str, Any]:
     argument(
         "--from", action=Given, default="", dest="shown", metavar="r18", help="only if this release serves"
     ),
+    argument(
+        "--back",
+        action="store_true",
+        help="undo the release commands after that release first, with their `back`",
+    ),
+    argument(
+        "--across",
+        action=Given,
+        default="",
+        metavar="r18",
+        help="although the release command of this release says `reversible: false`",
+    ),
     ENV,
     REASON,
     WAIT,
@@ -214,9 +226,10 @@ def _waiting(context: Context) -> dict[str, Any]:
 def revert(context: Context) -> int:
     args, began = context.args, time.monotonic()
     name, number = reference([args.run])
-    numbers = (("to", args.to), ("from", args.shown))
+    numbers = (("to", args.to), ("from", args.shown), ("across", args.across))
     body: dict[str, Any] = {key: release_number(text) for key, text in numbers if text}
     body |= {"run": number} if number is not None else {}
+    body |= {"back": True} if args.back else {}
     body |= {key: text for key, text in (("environment", args.env), ("reason", args.reason)) if text}
     name = context.pipeline(name)
     answer = context.ask("POST", f"/api/pipelines/{name}/revert", body)

@@ -33,6 +33,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "revert": "deploy",
         "retry": "deploy",
         "cancel": "deploy",
+        "release": "app.release",
     },
     "inspecting": {
         "status": "status",

@@ -208,6 +208,8 @@ def _default(value: Any, hint: Hint) -> str:
         return ""
     if isinstance(written, list):
         return f"`[{', '.join(written)}]`"
+    if isinstance(written, bool):
+        return f"`{str(written).lower()}`"
     return f"`{written:g}`" if isinstance(written, float) else f"`{written}`"
 
 

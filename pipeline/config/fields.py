@@ -42,7 +42,7 @@ def hashed(model: Model) -> Any:
     for name, spec in type(model).model_fields.items():
         value, key = getattr(model, name), spec.alias or name
         if name not in model.ALWAYS_HASHED and value == spec.get_default():
-            del plain[key]
+            plain.pop(key, None)  # a model's short form may leave it out itself
         elif isinstance(value, Model):
             plain[key] = hashed(value)
         elif isinstance(value, tuple):

@@ -4,9 +4,11 @@ a build in the image itself."""
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from posixpath import basename
 
 from pipeline.config.dockerfile import Instruction, instructions
 from pipeline.config.models import Pipeline
@@ -64,8 +66,20 @@ def unwise(image: Declared, pipeline: Pipeline) -> Iterator[str]:
             "has an ENTRYPOINT in shell form, which ignores `command`; write it as a list: "
             f"ENTRYPOINT {json.dumps(image.entrypoint[-1].split()[:8])}"
         )
-    elif any(service.release.command for service in services):
+    given = [one.release.command for one in services if one.release.command and one.release.entrypoint]
+    if given:
+        yield from _given(image.entrypoint, given[0])
+
+
+def _given(entrypoint: tuple[str, ...], command: tuple[str, ...]) -> Iterator[str]:
+    """What is wrong with an ENTRYPOINT that is given the release command."""
+    if entrypoint[: len(_SHELL)] == _SHELL:
         yield (
-            f"has the ENTRYPOINT {json.dumps(list(image.entrypoint))}, and `release` runs without it, as the commands "
-            "of smoke checks do; write it in front of the command if that needs it"
+            "has an ENTRYPOINT in shell form, which ignores `release` and would start the application instead; write "
+            "`entrypoint: false` under `release`, or the ENTRYPOINT as a list"
+        )
+    elif basename(command[0]) in {basename(word) for word in entrypoint}:
+        yield (
+            f"has the ENTRYPOINT {json.dumps(list(entrypoint))}, which is given `release`: {shlex.join(command)}, so "
+            f"{command[0]} is there twice; leave it out of the command, or write `entrypoint: false` under `release`"
         )

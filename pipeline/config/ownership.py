@@ -101,7 +101,14 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Build: {"context": _M, "dockerfile": _M, "args": _M, "target": _M, "platform": _M, "timeout": _M},
     Registry: {"repository": _M, "username": _M, "password": _M},
     Service: _SERVICE,
-    ReleaseCommand: {"command": _D, "timeout": _M},  # how long it may keep other runs out of the environment
+    ReleaseCommand: {
+        "command": _D,
+        "timeout": _M,  # how long it may keep other runs out of the environment
+        "back": _D,
+        "reversible": _D,
+        "cancel": _D,
+        "entrypoint": _D,
+    },
     Volume: {"path": _M, "before_backup": _M, "after_backup": _M},
     HealthCheck: {"path": _M, "host": _M, "scheme": _M, "send": _M},
     HttpCheck: {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import IO
 
@@ -19,7 +19,7 @@ from pipeline.domain.engine_types import Image
 from pipeline.domain.release import FORM, Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import newest
-from pipeline.errors import AppFailed, RequestError
+from pipeline.errors import AppFailed, DamagedRecord, NotFound, RequestError
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
@@ -114,7 +114,25 @@ class BuildStage:
                 self._context.note("reused the image of the same tree and settings", "build")
             for text in unwise(image.declared, self._pipeline):
                 self._context.note(f"the image {text}", "build", "warning")
+            self._say_entrypoint(image)
             return image
+
+    def _say_entrypoint(self, image: Image) -> None:
+        """An earlier version ran release commands without the image's ENTRYPOINT: said once, with the first
+        release that does not."""
+        live = list(self._pipeline.environments)[-1]
+        command = self._pipeline.render(live).service.release
+        environment = self._context.store.environment(self._key, live)
+        if not (command.command and command.entrypoint and image.declared.entrypoint and environment):
+            return
+        with suppress(NotFound, DamagedRecord):
+            if environment.serving and not self._context.store.release(self._key, environment.serving).form:
+                entrypoint = json.dumps(list(image.declared.entrypoint))
+                text = (
+                    f"from this release on the image's ENTRYPOINT {entrypoint} is given the `release` command, as at a "
+                    "start; `entrypoint: false` under `release` runs it without, as before"
+                )
+                self._context.note(text, "build", "warning")
 
     def _request(self) -> BuildRequest:
         build, run = self._pipeline.build, self._context.run

@@ -10,7 +10,7 @@ from pipeline.domain import slots, transitions
 from pipeline.domain.events import Event
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Outcome, Run
-from pipeline.errors import Cancelled, CommandLeft, PushliveError, Superseded
+from pipeline.errors import Cancelled, CommandLeft, Interrupted, PushliveError, Superseded
 from pipeline.lib import codec
 from pipeline.lib.units import show_duration
 from pipeline.notify import messages
@@ -19,6 +19,7 @@ from pipeline.store import Transaction
 _OUTCOMES: dict[type[PushliveError], Outcome] = {
     Superseded: Outcome.SUPERSEDED,
     Cancelled: Outcome.CANCELLED,
+    Interrupted: Outcome.CANCELLED,
     CommandLeft: Outcome.CANCELLED,
 }
 

@@ -11,6 +11,7 @@ from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.gates import Gate
+from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Ending, Kind, Run
 from pipeline.errors import EngineFailed, Held
@@ -60,6 +61,16 @@ class EnvironmentRecord:
             return replace(environment, switching=slot)
 
         self._change(act)
+
+    def command_ran(self, step: Step, release: int) -> None:
+        """Records that the release's command has succeeded, with the step's result."""
+        now = self._context.clock.now()
+        self._finish(step, lambda _, run, env: release_commands.with_ran(env, release, run, now))
+
+    def command_undone(self, release: int) -> None:
+        """Records that the release's `back` has succeeded."""
+        now = self._context.clock.now()
+        self._change(lambda _, run, env: release_commands.with_undone(env, release, run, now))
 
     def switched(self, step: Step, slot: Slot, keep_warm: float) -> None:
         """Records the switch with the step's result. ``keep_warm``: seconds that the old slot is kept."""

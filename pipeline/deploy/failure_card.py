@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 from pipeline.config.diff import differences
 from pipeline.deploy.evidence import advice_of
+from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
-from pipeline.domain.run import Failure, Run
+from pipeline.domain.run import Failure, Kind, Run
 from pipeline.errors import (
     AppFailed,
     ConfigError,
@@ -66,8 +68,44 @@ def card(run: Run, error: PushliveError) -> Failure:
 
 
 def compared(failure: Failure, run: Run, store: Store) -> Failure:
-    """The card with what differs from the last good release of the environment it failed in."""
-    return replace(failure, differs=_differs(run, failure.stage, store))
+    """The card with what differs from the last good release of the environment it failed in, and with what a release
+    command has changed there already."""
+    advice = f"{failure.advice} {_changed(run, failure, store)}".strip()
+    return replace(failure, differs=_differs(run, failure.stage, store), advice=advice)
+
+
+def _changed(run: Run, failure: Failure, store: Store) -> str:
+    """What stays of a release command although the run failed after it; "" if there is nothing."""
+    stage, number = failure.stage, run.release
+    if failure.step == "release" or number is None or stage == "build":
+        return ""
+    try:
+        environment, release = store.environment(run.pipeline, stage), store.release(run.pipeline, number)
+    except (NotFound, DamagedRecord):
+        return ""
+    if environment is None or environment.serving == number:
+        return ""
+    serving = environment.serving
+    revert = f"pushlive revert {run.pipeline} --env {stage} --to r{serving}"
+    if run.kind == Kind.REVERT:
+        undone = [one for one in run.back if release_commands.is_undone(environment, one)]
+        if serving not in undone:
+            return ""
+        return (
+            f"`back` of r{serving} had succeeded, and r{serving} still serves {stage} with what that left: "
+            f"`pushlive retry '{run.id}'` goes on, `{revert}` runs its release command again."
+        )
+    if not release_commands.stands(environment, release):
+        return ""
+    own = release_commands.command_of(environment, release)
+    text = (
+        f"The release command of {release.name} (`{shlex.join(own.command)}`) had succeeded in {stage}: what it "
+        f"changed, such as the database, stays changed"
+    )
+    text += f" while r{serving} serves. Fix forward" if serving else ". Fix forward"
+    if serving and own.back:
+        return f"{text}, or `{revert} --back` runs `{shlex.join(own.back)}`."
+    return f"{text}."
 
 
 def _differs(run: Run, stage: str, store: Store) -> tuple[str, ...]:

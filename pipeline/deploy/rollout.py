@@ -1,6 +1,6 @@
 """Blue-green in one environment. A revert is the same story with an older release.
 
-    release ▶ start ▶ smoke ▶ switch ▶ verify
+    (back) ▶ release ▶ start ▶ smoke ▶ switch ▶ verify
 
 Traffic moves only by ``switch``, and only to a slot whose checks have just passed on that very release. The intent is
 written before it, the outcome after it. A failure leaves the traffic as it was.
@@ -17,17 +17,19 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot import failed_slot, left_files
+from pipeline.deploy.slot.release_command import CommandSteps
 from pipeline.deploy.slot.room import Room
 from pipeline.deploy.slot.slot_start import SlotStart
 from pipeline.deploy.smoke.checker import Checker, LastLines
 from pipeline.domain import slots
-from pipeline.domain.engine_types import CommandResult, Login, SlotSpec
+from pipeline.domain.engine_types import Login, SlotSpec
 from pipeline.domain.environment import Environment, Slot, SlotState, other
+from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Check, Ending, Kind, Run
 from pipeline.errors import (
     AppFailed,
-    Cancelled,
+    BackFailed,
     CommandLeft,
     ConfigError,
     EngineFailed,
@@ -39,7 +41,6 @@ from pipeline.errors import (
     TryAgain,
     WrongRelease,
 )
-from pipeline.lib.units import show_age, write_duration
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
@@ -82,16 +83,23 @@ class Rollout:
         self._spec = replace(self._spec, elsewhere=elsewhere)
         self._engine = adapters.engines.of(self._spec.ref.engine)
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
+        self._commands = CommandSteps(context, self._acting, self._record, vault, self._login_of, failed_for)
 
     def go(self, may_enter: MayEnter, ending_of: Callable[[Run, PushliveError], Ending]) -> None:
         """Raises what stopped it. What it started is then in the record, and the keeper keeps or clears it.
         ``may_enter``: whether the run may still enter; ``ending_of``: how an error ends the run."""
         try:
             self._acting().slots.prepare(self._spec.ref, self._spec.hosts)
-            if self._record.read().serving != self._release.number:
+            environment, back = self._record.read(), self._context.run.back
+            starts = environment.serving != self._release.number
+            commands = starts or release_commands.is_undone(environment, self._release.number)
+            if commands or back:
                 self._await_accessories()
+                self._commands.back(back)
+            if commands:
                 self._choose_secrets()
-                self._release_command()
+                self._commands.release(self._spec, self._release)
+            if starts:
                 self._start()
                 self._smoke()
                 self._switch(may_enter)
@@ -156,51 +164,12 @@ class Rollout:
             self._context.redact_also(reveal().values())
 
     def _login(self) -> Login | None:
-        login = self._vault.login(self._spec.ref.pipeline, self._config.registry)
+        return self._login_of(self._spec)
+
+    def _login_of(self, spec: SlotSpec) -> Login | None:
+        login = self._vault.login(spec.ref.pipeline, spec.config.registry)
         self._context.redact_also([login.password] if login else [])
         return login
-
-    def _release_command(self) -> None:
-        service = self._config.service
-        if not service.release.command or self._context.run.kind == Kind.REVERT:
-            return None  # a revert never runs a migration again
-        name = f"release-{self._context.run.number}"
-        if self._context.run.passed(self._name, "release"):  # its container may be gone by now
-            return self._acting().commands.forget_command(self._spec, name)
-        timeout, argv = service.release.timeout, service.release.command
-        # A person's cancellation waits for the command's end: half of a migration helps no one.
-        with self._context.step(self._name, "release", timeout, advice="", cancellable=False) as step:
-            result = self._run_to_its_end(name, argv, step.watch)
-            step.detail = f"exit {result.exit_code}"
-            if result.exit_code:
-                raise AppFailed(
-                    f"{self._name}: the release command {' '.join(argv)} exited with {result.exit_code}.",
-                    advice="Nothing was started. Make sure that it may run again, then push a fix or "
-                    f"`pushlive retry '{self._context.run.id}'`.",
-                    evidence=tuple(result.output.splitlines()[-evidence.LINES :]),
-                )
-        return self._acting().commands.forget_command(self._spec, name)
-
-    def _run_to_its_end(self, name: str, argv: tuple[str, ...], watch: Watch) -> CommandResult:
-        emit = self._context.emitter(self._name)
-        try:
-            return self._acting().commands.command(self._spec, name, argv, {}, emit, watch)
-        except TimedOut as error:
-            timeout = write_duration(self._config.service.release.timeout)
-            raise OutcomeUnknown(
-                f"{self._name}: the release command {' '.join(argv)} did not finish within {timeout}. "
-                f"{self._left_running()}",
-                advice="See what it did, then "
-                f"`pushlive resume {self._spec.ref.pipeline} --env {self._name}`; `release.timeout` in pipelines.yaml "
-                "limits it.",
-            ) from error
-        except Cancelled as error:  # by a revert, which does not wait for it
-            what = f"The release command {' '.join(argv)} was left. {self._left_running()}"
-            raise CommandLeft(f"{error.message} {what}") from error
-
-    def _left_running(self) -> str:
-        after = f"{show_age(self._failed_for)} after the end of the run"
-        return f"It is still running; {after} it is removed with its container."
 
     def _start(self) -> None:
         margin = self._config.engine.kind.start_margin
@@ -282,8 +251,9 @@ class Rollout:
         records come first: if the proxy does not follow now, the keeper brings it there."""
         slot, why = self._spec.ref.slot, self._context.masked(error.message)
         keep = self._failed_for if isinstance(error, AppFailed | EngineFailed | TimedOut) else 0.0
-        # A check that another release answered says nothing against this one.
-        bad = self._last and isinstance(error, AppFailed) and not isinstance(error, WrongRelease)
+        # Neither a check that another release answered nor the `back` of another one says anything against this one.
+        fault = isinstance(error, AppFailed) and not isinstance(error, WrongRelease | BackFailed)
+        bad = self._last and fault
         moved = self._record.abandoned(
             slot,
             ending,

@@ -13,7 +13,15 @@ from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.run import Run, State, StepResult
-from pipeline.errors import Cancelled, LeaseLost, PushliveError, StoreUnavailable, single_stops
+from pipeline.errors import (
+    Abandoned,
+    Cancelled,
+    Interrupted,
+    LeaseLost,
+    PushliveError,
+    StoreUnavailable,
+    single_stops,
+)
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Clock
 from pipeline.runlog.file import RunLog
@@ -91,18 +99,26 @@ class RunContext:
 
     @contextmanager
     def step(
-        self, stage: str, name: str, timeout: float, advice: str, *, cancellable: bool = True
+        self,
+        stage: str,
+        name: str,
+        timeout: float,
+        advice: str,
+        *,
+        cancellable: bool = True,
+        command: bool = False,
     ) -> Iterator[Step]:
         """Times a step and records its result, also when it fails. ``timeout``: seconds; ``advice``: what a person can
         do about a timeout. ``cancellable=False``: a person's cancellation waits for its end, and is told so; a revert
-        does not."""
+        does not. ``command``: a person may say that a command of the release is no longer waited for."""
 
         def look() -> None:
             self.flush()
-            self.still_wanted(let_finish=not cancellable)
+            self.still_wanted(let_finish=not cancellable, command=command)
 
-        if not cancellable:
-            self.update(busy_until=self.clock.now() + timeout)
+        until = 0.0 if cancellable else self.clock.now() + timeout
+        if until or command:
+            self.update(busy_until=until, command=name if command else "")
         watch = StepDeadline(self.clock, timeout, f"{stage}/{name}", advice, look)
         step = Step(stage, name, watch, self.clock)
         try:
@@ -128,7 +144,7 @@ class RunContext:
                 run = act(transaction, run)
             # A step that is done again after a crash replaces its earlier result.
             before = (s for s in run.steps if (s.stage, s.step) != (result.stage, result.step))
-            return replace(run, steps=(*before, result), busy_until=0.0)
+            return replace(run, steps=(*before, result), busy_until=0.0, command="")
 
         self.change(whole, event)
 
@@ -203,9 +219,9 @@ class RunContext:
         if not self._heartbeat.ours():
             raise LeaseLost(f"the lease on {self.run.id} is lost; this worker stops.")
 
-    def still_wanted(self, let_finish: bool = False) -> None:
+    def still_wanted(self, let_finish: bool = False, command: bool = False) -> None:
         """Raises LeaseLost, or Cancelled if a person or a revert stops the run. ``let_finish``: a person stops it only
-        later, which is said once."""
+        later, which is said once. ``command``: raises Abandoned if a person no longer waits for its command."""
         self.still_ours()
         try:
             run = self.store.run(self.run.pipeline, self.run.number)
@@ -223,6 +239,8 @@ class RunContext:
             )
         if environment and self._interrupted(environment, run):
             raise interruption(environment, run)
+        if run.abandon and command:
+            raise Abandoned(f"The {run.command or 'release'} command was abandoned {run.abandon}.")
 
     def _interrupted(self, environment: Environment, run: Run) -> bool:
         if environment.interrupt in (0, run.number):
@@ -230,7 +248,7 @@ class RunContext:
         return self.store.run(run.pipeline, environment.interrupt).state != State.ENDED
 
 
-def interruption(environment: Environment, run: Run) -> Cancelled:
+def interruption(environment: Environment, run: Run) -> Interrupted:
     """What stops a run in an environment that is to be reverted."""
     revert = f"{run.pipeline}#{environment.interrupt}"
-    return Cancelled(f"{revert} reverts {environment.name}; it takes precedence over {run.id}.")
+    return Interrupted(f"{revert} reverts {environment.name}; it takes precedence over {run.id}.")

@@ -75,6 +75,17 @@ class Down:
 
 
 @dataclass(frozen=True)
+class CommandRun:
+    """That a release's command has succeeded here, at that time in that run. ``undone``: when its `back` did, 0 if it
+    has not since."""
+
+    release: int
+    run: int
+    at: float
+    undone: float = 0.0
+
+
+@dataclass(frozen=True)
 class Environment:
     """One environment of one pipeline. The store decides which slot serves; reconciliation makes the proxy follow."""
 
@@ -97,6 +108,7 @@ class Environment:
     health: dict[Slot, Health] = field(default_factory=dict)  # of the serving and the warm slot
     down: Down | None = None
     degraded: Down | None = None
+    commands: tuple[CommandRun, ...] = ()  # one for each release at most, oldest first
 
     @property
     def id(self) -> str:

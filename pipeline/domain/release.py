@@ -10,7 +10,8 @@ from pipeline.config.models import Rendered
 
 FORM = 1
 """What the containers of a release are given by default: 0, as in earlier versions, nothing; 1, the variable PORT, and
-on Docker the host name host.docker.internal. A release keeps its form, so that an upgrade changes no container."""
+on Docker the host name host.docker.internal, and its release command goes through the image's ENTRYPOINT. A release
+keeps its form, so that an upgrade changes no container."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Release:
     @property
     def name(self) -> str:
         return f"r{self.number}"
+
+    def through_entrypoint(self, environment: str) -> bool:
+        """Whether its release command there is given to the image's ENTRYPOINT."""
+        return self.form > 0 and self.environments[environment].service.release.entrypoint
 
     def fingerprint(self, environment: str) -> str:
         """Equal for releases that run alike there: the same configuration and the same versions of secrets."""

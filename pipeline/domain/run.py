@@ -141,6 +141,10 @@ class Run:
     )
     rebuild: bool = False
     unseen: bool = False  # superseded because its commit did not appear in the repository
+    command: str = ""  # the step whose command runs now: "release" or "back"
+    abandon: str = ""  # why that command is no longer waited for
+    across: int | None = None  # of a revert: the newest release that it was confirmed for, see ``Crossed``
+    back: tuple[int, ...] = ()  # of a revert: the releases whose `back` it runs first, newest first
     from_release: int | None = None  # use that release's image instead of building one
     by: str = ""  # who requested a deploy or a revert
     author: str = ""  # the commit's, which anyone can write into it; not who pushed it
@@ -161,7 +165,8 @@ class Run:
             return ""
         return (
             f"It takes effect when the release command in {self.stage} has ended, in "
-            f"{show_duration(max(0.0, self.busy_until - now))} at the latest: half of a migration helps no one."
+            f"{show_duration(max(0.0, self.busy_until - now))} at the latest: half of a migration helps no one. "
+            f"To end it before, look at what it does, then `pushlive release abandon '{self.id}'`."
         )
 
     def passed(self, stage: str, step: str) -> bool:

@@ -13,11 +13,24 @@ class Commands(Protocol):
     """Release commands and checks that run in a container of their own."""
 
     def command(
-        self, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str], emit: Emit, watch: Watch
+        self,
+        spec: SlotSpec,
+        name: str,
+        argv: tuple[str, ...],
+        env: dict[str, str],
+        emit: Emit,
+        watch: Watch,
+        *,
+        entrypoint: bool = False,
     ) -> CommandResult:
         """Runs a command in a container of the release, on the environment's network. Idempotent for one ``name``: a
         second call finds the first one's container, and waits for its result or returns it. Raises OutcomeUnknown if
-        the command was started and its result is not available."""
+        the command was started and its result is not available. ``entrypoint``: the image's ENTRYPOINT is given the
+        command, as at a start; otherwise the command is run in its place."""
+
+    def end_command(self, spec: SlotSpec, name: str) -> None:
+        """Ends a command that runs (SIGTERM, then SIGKILL after the slot's limit). Its container stays until
+        ``forget_command``. Idempotent."""
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         """Removes a finished command's container. Idempotent."""

@@ -120,12 +120,16 @@ class Commands(Refusals):
         shown: int | None = None,
         run: int | None = None,
         reason: str = "",
+        back: bool = False,
+        across: int | None = None,
         again: Again | None = None,
     ) -> Run:
         """Puts the previous good release, or ``to``, back. Sets a hold and a quarantine, and stops the run that is at
         work in that environment. ``shown``: only if that release serves there; ``run``: only if the release of that
-        run does. Raises RequestError if there is nothing to go back to, or if without ``to`` it is not clear what is
-        meant, NotFound for an unknown release, and Forbidden if a developer names one that was never good there."""
+        run does; ``back``: the release commands of the releases after it are undone first; ``across``: although that
+        one's says that it is not reversible. Raises RequestError if there is nothing to go back to, or if without
+        ``to`` it is not clear what is meant, NotFound for an unknown release, and Forbidden if a
+        developer names one that was never good there."""
         self.insist_on_store()  # first: without records there seems to be nothing to go back to
         digest, name = self._environment_name(pipeline, environment)
         if to is not None:
@@ -137,7 +141,18 @@ class Commands(Refusals):
         def act(tx: Transaction) -> Run:
             _refuse_overtaken(tx, again)
             made = reverting.revert(
-                tx, name, to, by=who, reason=reason, digest=digest, now=now, shown=shown, of=run
+                tx,
+                name,
+                to,
+                by=who,
+                reason=reason,
+                digest=digest,
+                now=now,
+                shown=shown,
+                of=run,
+                back=back,
+                across=across,
+                again=again is not None,
             )
             what = "retry" if again else "revert"
             tx.record(self._entry(by, what, made, environment=name, detail=_repeats(again)))
@@ -247,6 +262,18 @@ class Commands(Refusals):
 
         return self._acted(pipeline, act, notify=False)
 
+    def abandon(self, pipeline: str, number: int, by: Who) -> Run:
+        """The release command of that run is no longer waited for: it is ended, its outcome is unknown, and the
+        environment is held. Raises RequestError if the run is not at one."""
+        now, who = self._clock.now(), audit_chain.actor(by).name
+
+        def act(tx: Transaction) -> Run:
+            run = transactions.abandon(tx, number, by=who, now=now)
+            tx.record(self._entry(by, "abandon", run, environment=run.stage, why=""))
+            return run
+
+        return self._acted(pipeline, act, notify=False)
+
     def retry(self, pipeline: str, number: int, by: Who, *, over: int | None = None) -> Run:
         """A new run of the same commit or release with the current configuration, of the same configuration that was
         sent, or the same revert. ``over``: the number of the newer run that it may take back. Raises RequestError if
@@ -258,7 +285,15 @@ class Commands(Refusals):
             )
         again = Again(run, over)
         if run.kind == Kind.REVERT:
-            return self.revert(pipeline, by, environment=run.stages[0], to=run.release, again=again)
+            return self.revert(
+                pipeline,
+                by,
+                environment=run.stages[0],
+                to=run.release,
+                back=bool(run.back),
+                across=run.across,
+                again=again,
+            )
         if run.from_release is not None:
             config = self._store.config(run.config)
             return self.deploy(pipeline, by, release=run.from_release, config=config, again=again)

@@ -9,7 +9,7 @@ from pipeline.deploy import admission
 from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
-from pipeline.domain.going_back import overtaken, reverts
+from pipeline.domain.going_back import commands, overtaken, release_commands, reverts
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.errors import DamagedRecord, NotFound, RequestError
@@ -30,17 +30,23 @@ def revert(
     now: float,
     shown: int | None = None,
     of: int | None = None,
+    back: bool = False,
+    across: int | None = None,
+    again: bool = False,
 ) -> Run:
     """Makes a due run that puts the previous good release, or ``to``, back. Sets the hold and the quarantine, and
     tells the run that is at work in the environment to stop, all before the revert starts. ``shown``: the release that
-    the person saw there; ``of``: the number of the run that is to be taken back."""
+    the person saw there; ``of``: the number of the run that is to be taken back; ``back``: the release commands
+    that it goes across are undone first; ``across``: the newest of them that is not reversible, as the person
+    was told; ``again``: an earlier revert is repeated."""
     environment = tx.environment(name)
     bound = shown is not None or of is not None
     if bound:  # what serves in its place says more than that there is nothing to go back to
         _refuse_doubt(tx, environment, to, shown, of, now)
-    release = _target(tx, environment, to)
+    release = _target(tx, environment, to, back)
     if not bound:
         _refuse_doubt(tx, environment, to, shown, of, now)
+    undone = _across(tx, environment, release.number, back, across, again)
     run = Run(
         tx.pipeline,
         tx.next_run(),
@@ -55,8 +61,12 @@ def revert(
         image_ready=now,
         by=by,
         reason=reason,
+        across=across,
+        back=undone,
     )
     what = f"r{environment.serving} → {release.name}" if environment.serving else release.name
+    if undone:
+        what += f", after `back` of {', '.join(f'r{number}' for number in undone)}"
     admission.put(tx, run, f"{run.id} revert {name} {what}" + (f": {reason}" if reason else ""))
     reverting = _reverting(tx, environment, run, release)
     tx.put_environment(held(tx, reverting, digest, run))
@@ -126,7 +136,28 @@ def refuse_overtaken(tx: Transaction, run: Run, over: int | None) -> None:
         raise RequestError(f"{found.why}.", advice=f"If that is what you want: `{found.command}`.")
 
 
-def _target(tx: Transaction, environment: Environment, to: int | None) -> Release:
+def _across(
+    tx: Transaction, environment: Environment, target: int, back: bool, across: int | None, again: bool
+) -> tuple[int, ...]:
+    """The releases whose `back` the revert runs. Raises RequestError if a release command that it goes across needs a
+    person's word, and if there is nothing to undo."""
+    found = release_commands.crossed(environment, target, tx.release)
+    if not back:
+        refuse(commands.unconfirmed(environment, target, found, across))
+        return ()
+    undone = tuple(one.release for one in found if one.back)
+    left = tuple(one for one in found if not one.back)
+    refuse(commands.unconfirmed(environment, target, left, across, back=bool(undone)))
+    if not undone and not again:
+        raise RequestError(
+            f"{environment.id}: there is no release command after r{target} that a `back` could undo. Nothing "
+            "was done.",
+            advice=f"Without it: `pushlive revert {environment.pipeline} --env {environment.name} --to r{target}`.",
+        )
+    return undone
+
+
+def _target(tx: Transaction, environment: Environment, to: int | None, back: bool) -> Release:
     target = to if to is not None else slots.revert_target(environment)
     if target is None:
         why = slots.passed_over(environment)
@@ -134,16 +165,24 @@ def _target(tx: Transaction, environment: Environment, to: int | None) -> Releas
             f"{environment.id}: there is no earlier good release to revert to{f': {why}' if why else ''}.",
             advice="Push a fix, or name one with `--to rN` (`pushlive runs` lists them).",
         )
-    if target == environment.serving:
+    if target == environment.serving and not _repairs(tx, environment, target, back):
         raise RequestError(
             f"{environment.id} already serves r{target}.", advice="`pushlive status` shows it."
         )
     return tx.release(target)
 
 
+def _repairs(tx: Transaction, environment: Environment, serving: int, back: bool) -> bool:
+    """Whether a revert to the release that serves has anything to do: to undo what a release that never came to serve
+    did, or to run its own command again, which was undone."""
+    if release_commands.is_undone(environment, serving):
+        return True
+    return back and bool(release_commands.crossed(environment, serving, tx.release))
+
+
 def _reverting(tx: Transaction, environment: Environment, run: Run, release: Release) -> Environment:
     why = run.reason or f"{run.id} reverts to {release.name}"
-    if environment.serving is not None:
+    if environment.serving not in (None, release.number):
         serving = tx.release(environment.serving)
         environment = gates.with_quarantine(environment, serving, why, run.accepted)
         environment = taken_back.with_taken_back(environment, serving, run)

@@ -194,3 +194,22 @@ def cancel(tx: Transaction, number: int | None, *, by: str, now: float) -> Run:
         _not_reverted(tx, run)
     tx.put_run(run)
     return run
+
+
+def abandon(tx: Transaction, number: int, *, by: str, now: float) -> Run:
+    """The release command that the run waits for is no longer waited for."""
+    run = tx.run(number)
+    if run.state != State.RUNNING or not run.command:
+        state = f"it has ended: {run.outcome}" if run.state == State.ENDED else f"it is {run.state}"
+        at = f" in {run.stage}" if run.stage and run.state == State.RUNNING else ""
+        raise RequestError(
+            f"{run.id} runs no release command now; {state}{at}. Nothing was done.",
+            advice=f"`pushlive show '{run.id}'` shows what it does.",
+        )
+    run = replace(run, abandon=f"by {by}")
+    tx.put_run(run)
+    text = (
+        f"the {run.command} command in {run.stage} is abandoned by {by}: it is ended, and {run.stage} is held"
+    )
+    tx.event(number, Event("warning", now, text, run.stage))
+    return run

@@ -12,7 +12,8 @@ from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.domain import budget, outages, secret_versions, slots, taken_back
 from pipeline.domain.environment import Environment, other
-from pipeline.domain.going_back import overtaken, returning
+from pipeline.domain.going_back import commands as going_back
+from pipeline.domain.going_back import overtaken, release_commands, returning
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
@@ -105,7 +106,27 @@ def missing_images(store: Store, pipeline: str) -> frozenset[int]:
 def revert_readiness(
     store: Store, environment: Environment | None, missing: frozenset[int]
 ) -> dict[str, Any]:
-    """What `pushlive revert` would do now: ``{"ready", "release", "how", "text"}``."""
+    """What `pushlive revert` would do now: ``{"ready", "release", "how", "text", "across", "asks", "backs"}``.
+    ``across``: the newest release whose command it goes across and that is not reversible; ``asks``: what a person has
+    to know of it; ``backs``: the commands that ``--back`` would run first: ``{"release", "command"}``."""
+    found = _revert_readiness(store, environment, missing)
+    crossed: tuple[release_commands.Crossed, ...] = ()
+    if environment and found["release"] is not None:
+        crossed = release_commands.crossed(
+            environment, found["release"], lambda number: store.release(environment.pipeline, number)
+        )
+    newest = release_commands.irreversible(crossed)
+    found["across"], found["asks"] = (newest.release if newest else None), ""
+    found["backs"] = [{"release": one.release, "command": one.commands[1]} for one in crossed if one.back]
+    if newest and environment:
+        found["asks"] = going_back.why(environment.name, found["release"], newest)
+        found["text"] += f", across the release command of {newest.name}, which is not reversible"
+    return found
+
+
+def _revert_readiness(
+    store: Store, environment: Environment | None, missing: frozenset[int]
+) -> dict[str, Any]:
     target = slots.revert_target(environment) if environment else None
     if environment is None or target is None:
         why = slots.passed_over(environment) if environment else ""
@@ -139,7 +160,15 @@ def _not_ready(store: Store, environment: Environment, target: int, missing: fro
 
 
 REMOVED = "is no longer in pipelines.yaml; what runs keeps serving until `pushlive gc` removes it"
-_NO_REVERT = {"ready": False, "release": None, "how": "", "text": "not ready: no longer in pipelines.yaml"}
+_NO_REVERT: dict[str, Any] = {
+    "ready": False,
+    "release": None,
+    "how": "",
+    "text": "not ready: no longer in pipelines.yaml",
+    "across": None,
+    "asks": "",
+    "backs": [],
+}
 
 
 class Views:

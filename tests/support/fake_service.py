@@ -123,10 +123,10 @@ class FakeService:
         return self._new(pipeline, Kind.DEPLOY, commit or "a" * 40, by)
 
     def revert(self, pipeline: str, by: Who, *, environment: str = "", to: int | None = None,
-               shown: int | None = None, run: int | None = None, reason: str = "") -> Run:  # fmt: skip
-        self._act(
-            "revert", pipeline, by, environment, to, reason, *(n for n in (shown, run) if n is not None)
-        )
+               shown: int | None = None, run: int | None = None, reason: str = "",
+               back: bool = False, across: int | None = None) -> Run:  # fmt: skip
+        said = (shown, run, across, "back" if back else None)
+        self._act("revert", pipeline, by, environment, to, reason, *(n for n in said if n is not None))
         return self._new(pipeline, Kind.REVERT, "b" * 40, by)
 
     def promote(self, pipeline: str, by: Who, *, run: int | None = None, environment: str = "",
@@ -154,6 +154,10 @@ class FakeService:
         if run.state is State.ENDED:
             raise RequestError(f"{run.id} has ended", advice="There is nothing to cancel.")
         return run
+
+    def abandon(self, pipeline: str, number: int, by: Who) -> Run:
+        self._act("abandon", pipeline, number, by)
+        return replace(self.run(pipeline, number), command="release", stage="live")
 
     def retry(self, pipeline: str, number: int, by: Who, *, over: int | None = None) -> Run:
         self._act("retry", pipeline, number, by, *([over] if over else []))

@@ -50,6 +50,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "DELETE /api/sessions/<session>",
         "POST /api/pipelines/<pipeline>/resume",
         "POST /api/runs/<pipeline>/<number>/cancel",
+        "POST /api/runs/<pipeline>/<number>/abandon",
         "POST /api/runs/<pipeline>/<number>/retry",
     ),
     ("api", "maintainer"): (

@@ -29,7 +29,9 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/revert")
     def revert(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        kinds = {"environment": str, "to": int, "from": int, "run": int, "reason": str}
+        kinds = {
+            "environment": str, "to": int, "from": int, "run": int, "reason": str, "back": bool, "across": int,
+        }  # fmt: skip
         wanted = acting_reason(fields(kinds))
         return run_accepted(service.revert(pipeline, by, shown=wanted.pop("from", None), **wanted))
 

@@ -51,6 +51,13 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         when = run.cancelled_when(time.time())
         return {"run": run.id, "messages": [when] if when else []}, 202
 
+    @api.post("/api/runs/<pipeline>/<number>/abandon")
+    def abandon(pipeline: str, number: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        run = web.service.abandon(pipeline, run_number(web, pipeline, number), by)
+        text = f"The {run.command} command is ended; its result is unknown, so {run.stage} is held."
+        return {"run": run.id, "messages": [text]}, 202
+
     @api.post("/api/runs/<pipeline>/<number>/retry")
     def retry(pipeline: str, number: str) -> ResponseReturnValue:
         by = bearer(web, "developer")

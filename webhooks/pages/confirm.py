@@ -21,6 +21,7 @@ class Confirm:
     danger: bool = False
     reason: bool = False  # whether to ask for a reason
     must_say: bool = False  # whether there must be one
+    choice: str = ""  # a box that may be ticked, in words; it is sent as ``choice``
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -102,9 +103,13 @@ def _revert(pipeline: str, env: dict[str, Any]) -> Confirm:
         if ready["how"] == "warm"
         else "It is started from its image first."
     )
+    asks = (f"{ready['asks']}.",) if ready.get("asks") else ()
+    backs = ready.get("backs") or ()
+    undo = " and ".join(f"`{one['command']}` in r{one['release']}" for one in backs)
     return Confirm(
         f"Revert {pipeline} in {name}",
         (
+            *asks,
             f"{name} goes from r{now} ({commit} “{env['message']}”) back to r{then}. {how}",
             f"{name} is held: no run is promoted into it until someone resumes it.",
             f"r{now} is quarantined: it cannot enter {name} again unless a maintainer lifts the quarantine.",
@@ -112,7 +117,9 @@ def _revert(pipeline: str, env: dict[str, Any]) -> Confirm:
         f"Revert {name} to r{then}",
         danger=True,
         reason=True,
-        fields={"from": str(now), "to": str(then)},
+        choice=f"Undo what the release commands have changed first: run {undo}" if undo else "",
+        fields={"from": str(now), "to": str(then), "across": str(ready.get("across") or "")}
+        | {"backs": " ".join(str(one["release"]) for one in backs)},
     )
 
 
@@ -197,7 +204,18 @@ def perform_on_environment(
     reason = form.get("reason", "").strip()[:200]
     if act == "revert":
         to, shown = int(now.fields["to"]), int(now.fields["from"])
-        return service.revert(pipeline, by, environment=name, to=to, shown=shown, reason=reason).id
+        across = int(now.fields["across"]) if now.fields["across"] else None
+        back = bool(now.choice and form.get("choice"))
+        return service.revert(
+            pipeline,
+            by,
+            environment=name,
+            to=to,
+            shown=shown,
+            reason=reason,
+            back=back,
+            across=across,
+        ).id
     if act == "hold":
         service.hold(pipeline, by, environment=name, reason=reason, held_by=now.fields["held_by"])
     else:

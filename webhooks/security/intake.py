@@ -51,7 +51,7 @@ _ROUTES = tuple(
     (methods.split(), re.compile(pattern), pool)
     for methods, pattern, pool in (
         ("GET HEAD", r"/|/healthz|/login|/api/status|/static/.*|/environments/.*", URGENT),
-        ("POST", r"/login|/logout|/environments/.*|/api/runs/[^/]+/[^/]+/cancel", URGENT),
+        ("POST", r"/login|/logout|/environments/.*|/api/runs/[^/]+/[^/]+/(cancel|abandon)", URGENT),
         ("POST", r"/api/pipelines/[^/]+/(revert|hold|resume)", URGENT),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),

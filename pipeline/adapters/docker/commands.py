@@ -8,7 +8,7 @@ from pipeline.adapters.docker.options import refuse_devices
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 from pipeline.adapters.docker_api import labels
-from pipeline.adapters.docker_api.api import NEVER, Found
+from pipeline.adapters.docker_api.api import NEVER, Found, name_of
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import OutcomeUnknown
@@ -22,7 +22,15 @@ class DockerCommands(DockerVolumes):
     """See ``ports.Commands``."""
 
     def command(
-        self, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str], emit: Emit, watch: Watch
+        self,
+        spec: SlotSpec,
+        name: str,
+        argv: tuple[str, ...],
+        env: dict[str, str],
+        emit: Emit,
+        watch: Watch,
+        *,
+        entrypoint: bool = False,
     ) -> CommandResult:
         refuse_devices(self._settings, spec)
         images.provide(self._api, self._clock, spec, watch)
@@ -32,7 +40,7 @@ class DockerCommands(DockerVolumes):
         if earlier is None:
             for volume in volumes_of(spec):
                 self.ensure_volume(volume)
-            body = containers.command_body(self._settings, spec, name, argv, env)
+            body = containers.command_body(self._settings, spec, name, argv, env, entrypoint)
             create(self._api, container, containers.with_secrets(body, spec.reveal(), spec.filled))
         if earlier is None or earlier["State"]["StartedAt"] == NEVER:
             start(self._api, container)
@@ -49,6 +57,12 @@ class DockerCommands(DockerVolumes):
         while (found := self._api.container(container)) and found["State"]["Running"]:
             watch.wait(0.01)
         return found
+
+    def end_command(self, spec: SlotSpec, name: str) -> None:
+        container = containers.command_name(self._settings, spec, name)
+        for one in self._commands(spec.ref):
+            if name_of(one) == container:
+                self._api.stop(one)
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         self._api.remove(containers.command_name(self._settings, spec, name))

@@ -188,13 +188,19 @@ def slot_body(settings: Settings, spec: SlotSpec, replica: int) -> Body:
 
 
 def command_body(
-    settings: Settings, spec: SlotSpec, name: str, argv: tuple[str, ...], env: dict[str, str]
+    settings: Settings,
+    spec: SlotSpec,
+    name: str,
+    argv: tuple[str, ...],
+    env: dict[str, str],
+    entrypoint: bool = False,
 ) -> Body:
-    """A command in a container of the release, still without its secrets. The container stays until it is removed."""
+    """A command in a container of the release, still without its secrets. The container stays until it is removed.
+    ``entrypoint``: it is given to the image's own."""
+    what: Body = {"Cmd": list(argv)} if entrypoint else {"Entrypoint": list(argv[:1]), "Cmd": list(argv[1:])}
     body: Body = {
         "Image": image_of(spec),
-        "Entrypoint": list(argv[:1]),
-        "Cmd": list(argv[1:]),
+        **what,
         "Env": environment(spec, env),
         "StopTimeout": stop_seconds(spec),
         "Labels": {**labels(settings, spec), COMMAND: name},

@@ -21,6 +21,8 @@ class FakeCommands(EngineState):
         env: dict[str, str],
         emit: Emit,
         watch: Watch,
+        *,
+        entrypoint: bool = False,
     ) -> CommandResult:
         key = (spec.ref, spec.release, name)
         started = key in self.done
@@ -29,6 +31,7 @@ class FakeCommands(EngineState):
             if not started:
                 self._require_image(spec)
                 self.given[name] = spec.reveal()
+                self.through[name] = entrypoint
                 self.done[key], self.started[key] = None, (spec.ref, spec.run)
                 result = self.commands(spec, argv)
                 for line in result.output.splitlines():
@@ -38,6 +41,10 @@ class FakeCommands(EngineState):
             if known is None:
                 raise OutcomeUnknown(f"The command {name} started, but its result is unknown.")
             return known
+
+    def end_command(self, spec: SlotSpec, name: str) -> None:
+        with self.call("end_command", spec, name):
+            self.ended.append(name)
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         with self.call("forget_command", spec, name):

@@ -70,6 +70,8 @@ class EngineState(Script):
         self.started: dict[CommandKey, tuple[SlotRef, int]] = {}  # slot and run of each command
         self.people: dict[str, Any] = {}  # what people run, by session: a ``FakeSession`` each
         self.given: dict[str, dict[str, Secret]] = {}  # by command: what its container was given
+        self.through: dict[str, bool] = {}  # by command: whether the image's ENTRYPOINT was given it
+        self.ended: list[str] = []  # commands that were ended
         self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
         self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
         self.blocked: dict[SlotRef, tuple[str, ...]] = {}  # obstacles

@@ -64,6 +64,13 @@ def remove(api: KubeApi, clock: Clock, names: Iterable[str]) -> None:
     )
 
 
+def end(api: KubeApi, name: str) -> None:
+    """Lets the pod's command end within the pod's own limit. What it printed stays until ``remove``. Idempotent."""
+    pod = api.get("Pod", name)
+    if pod and not _has_ended(pod) and not is_terminating(pod):
+        api.delete("Pod", name, int(pod["spec"]["terminationGracePeriodSeconds"]))
+
+
 def _delete(api: KubeApi, name: str, grace: int) -> None:
     api.merge("Pod", name, {"metadata": {"finalizers": None}})
     api.delete("Pod", name, grace)

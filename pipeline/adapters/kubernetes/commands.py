@@ -22,12 +22,17 @@ class KubeCommands(EngineBase):
         env: dict[str, str],
         emit: Emit,
         watch: Watch,
+        *,
+        entrypoint: bool = False,
     ) -> CommandResult:
         def manifest() -> Manifest:
             self._sources.create(spec)
-            return self._permitted.command(spec, name, argv, env)
+            return self._permitted.command(spec, name, argv, env, entrypoint)
 
         return command_pod.run(self._api, self._clock, command_name(spec, name), manifest, emit, watch)
+
+    def end_command(self, spec: SlotSpec, name: str) -> None:
+        command_pod.end(self._api, command_name(spec, name))
 
     def forget_command(self, spec: SlotSpec, name: str) -> None:
         command_pod.remove(self._api, self._clock, [command_name(spec, name)])

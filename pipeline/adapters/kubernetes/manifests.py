@@ -158,11 +158,20 @@ class Manifests:
 
     # ── commands ─────────────────────────────────────────────────────────────
 
-    def command(self, spec: SlotSpec, name: str, argv: tuple[str, ...], more: dict[str, str]) -> Manifest:
-        """A pod that runs a command once, with the release's image and variables."""
-        container = self._container(spec, more) | {"command": [_literal(word) for word in argv]}
+    def command(
+        self,
+        spec: SlotSpec,
+        name: str,
+        argv: tuple[str, ...],
+        more: dict[str, str],
+        entrypoint: bool = False,
+    ) -> Manifest:
+        """A pod that runs a command once, with the release's image and variables. ``entrypoint``: the command is given
+        to the image's own."""
+        container = self._container(spec, more)
         for key in ("args", "ports", "readinessProbe", "lifecycle"):
             container.pop(key, None)
+        container["args" if entrypoint else "command"] = [_literal(word) for word in argv]
         pod = self._pod(spec, container) | {"restartPolicy": "Never"}
         labels = {
             **spec.config.service.labels,

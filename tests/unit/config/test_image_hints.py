@@ -39,7 +39,10 @@ def test_a_command_beside_an_entrypoint_in_shell_form_is_ignored_and_that_is_sai
     assert said(shell, "") == said(("x",), "command: [serve]") == []
 
 
-def test_a_release_command_that_runs_without_the_entrypoint_is_said() -> None:
-    (text,) = said(("/entry.sh", "--x"), "release: [migrate]")
-    assert text.startswith('has the ENTRYPOINT ["/entry.sh", "--x"], and `release` runs without it')
-    assert said((), "release: [migrate]") == []
+def test_an_entrypoint_that_cannot_be_given_the_release_command_is_said() -> None:
+    (text,) = said(("/bin/sh", "-c", "top -b"), "release: [migrate]")
+    assert text.startswith("has an ENTRYPOINT in shell form, which ignores `release`")
+    (text,) = said(("/srv/app", "--x"), "release: [app, migrate]")
+    assert "so app is there twice" in text
+    assert said(("/srv/app",), "release: {command: [app, migrate], entrypoint: false}") == []
+    assert said(("/entry.sh",), "release: [migrate]") == said((), "release: [migrate]") == []

@@ -234,6 +234,7 @@ def use_every_method(api: FakeApi) -> None:
         engine.revert_drift(one)
         engine.restore(one)
         engine.logs(one.ref, 5)
+        engine.end_command(one, "migrate")
         engine.forget_command(one, "migrate")
         engine.forget_commands(one.ref, 1)
     api.events("Pod", "hello-live-blue-0")
