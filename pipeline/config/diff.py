@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from pipeline.config.checks import SmokeCheck
 from pipeline.config.engines import Registry
 from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.config.workload.processes import Process
 from pipeline.lib.secret import HIDDEN
 from pipeline.lib.text import brief, without_path
 from pipeline.lib.units import show_size, write_duration
@@ -47,6 +49,7 @@ def differences(a: Rendered, b: Rendered) -> Lines:
         plain.append(f"uses: {brief(old)} → {brief(new)}")
     if a.engine != b.engine:
         plain.append(f"engine: {brief(str(a.engine))} → {brief(str(b.engine))}")
+    plain += _processes(a.service.processes, b.service.processes)
     return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))
 
 
@@ -132,13 +135,13 @@ def _source(name: str, old: Config, new: Config) -> Lines:
 
 
 def _fields(before: BaseModel, after: BaseModel) -> list[str]:
-    """One line for each field that differs, except env and args, which have a line for each entry."""
+    """One line for each field that differs, except those that have a line for each entry."""
     lines = []
     for name, spec in type(after).model_fields.items():
         old, new = getattr(before, name), getattr(after, name)
         key = key_of(name, spec)
         hint = keys_of(type(after))[key]
-        if old != new and not (hint.shape == "mapping" and key in ("env", "args")):
+        if old != new and not (hint.shape == "mapping" and key in ("env", "args", "processes")):
             lines.append(f"{key}: {_value(old, hint)} → {_value(new, hint)}")
     return lines
 
@@ -150,6 +153,8 @@ def _value(value: Any, hint: Hint) -> str:
         return show_size(value)
     if hint.kind == "cpu":
         return f"{value:g}"
+    if isinstance(value, bool):
+        return str(value).lower()  # as it is written
     if isinstance(value, tuple):
         return _command(value) if value else "none"
     if isinstance(value, dict):
@@ -157,6 +162,17 @@ def _value(value: Any, hint: Hint) -> str:
             return ", ".join(f"{brief(k)}: {_value(v, hint.parts[1])}" for k, v in value.items()) or "none"
         return ", ".join(f"{brief(k)}: {_secretive(k, str(v))}" for k, v in value.items()) or "none"
     return brief(str(value)) if value != "" else "none"
+
+
+def _processes(before: Mapping[str, Process], after: Mapping[str, Process]) -> Iterator[str]:
+    for name in dict.fromkeys([*after, *before]):
+        old, new = before.get(name), after.get(name)
+        if old is None:
+            yield f"processes {name}: + {brief(str(new))}"
+        elif new is None:
+            yield f"processes {name}: − {brief(str(old))}"
+        else:
+            yield from (f"processes {name} {line}" for line in _fields(old, new))
 
 
 def _env(before: dict[str, str], after: dict[str, str]) -> Lines:

@@ -28,6 +28,7 @@ from pipeline.config.models import (
 from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
+from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
 from pipeline.lib.units import show_size, write_duration
@@ -49,6 +50,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`health`", HealthCheck),
     ("`release`", ReleaseCommand),
     ("`volumes`: each", Volume),
+    ("`processes.<name>`", Process),
+    ("`processes.<name>.ready`", ProcessReady),
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
     ("`environments.<name>`", Environment),
     ("`uses.<name>`", Use),
@@ -158,7 +161,9 @@ def _file_sections() -> Iterator[str]:
         yield from ("| key | value | default | owner | meaning |", "| --- | --- | --- | --- | --- |")
         inherited = Service.model_fields if model is Environment else {}
         if inherited:
-            meaning = "Only for this environment; `env` and `secrets` are added to those of `service`."
+            meaning = (
+                "Only for this environment; `env`, `secrets` and `processes` are added to those of `service`."
+            )
             yield f"| *every key of `service`* | | as in `service` | as in `service` | {meaning} |"
         for name, spec in fields_of(model).items():
             if name not in inherited:
@@ -206,6 +211,8 @@ def _default(value: Any, hint: Hint) -> str:
     written = _written(value, hint)
     if isinstance(value, BaseModel) or written in ("", [], {}, None):
         return ""
+    if isinstance(written, bool):
+        return f"`{str(written).lower()}`"
     if isinstance(written, list):
         return f"`[{', '.join(written)}]`"
     if isinstance(written, bool):

@@ -155,6 +155,7 @@ KUBERNETES = EngineKind(
     proxied=False,
     keeps_stopped=False,
     cannot={
+        "processes": "they run only on Docker so far",
         "volumes": "they are kept only on Docker so far",
         "pids": "Kubernetes limits processes by node (the kubelet's `podPidsLimit`)",
         "ulimits": "Kubernetes has no such key, and the nodes' container runtime sets them",

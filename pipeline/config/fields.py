@@ -45,6 +45,8 @@ def hashed(model: Model) -> Any:
             plain.pop(key, None)  # a model's short form may leave it out itself
         elif isinstance(value, Model):
             plain[key] = hashed(value)
+        elif isinstance(value, dict):
+            plain[key] = {k: hashed(v) if isinstance(v, Model) else plain[key][k] for k, v in value.items()}
         elif isinstance(value, tuple):
             plain[key] = [
                 hashed(v) if isinstance(v, Model) else p for v, p in zip(value, plain[key], strict=True)

@@ -40,6 +40,7 @@ from pipeline.config.fields import (
 )
 from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.container import ContainerOptions
+from pipeline.config.workload.processes import Process, Processes, merged
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume, meeting
 
@@ -170,6 +171,8 @@ class Service(ContainerOptions):
     release: ReleaseCommand = ReleaseCommand()
     volumes: dict[Name, Volume] = {}
     """Folders whose files outlive releases, by name. Those of an environment are added to these."""
+    processes: Processes = {}
+    """What runs beside the web process, by name. Under an environment: what differs there, and more processes."""
     drain: Duration = 30.0
     """How long open requests and connections to the old release may last before it is stopped."""
     stop: Duration = 10.0
@@ -190,6 +193,11 @@ class Service(ContainerOptions):
         if both := meeting(self.volumes):
             raise ValueError(f"the volumes {both[0]} and {both[1]} have the same path; give each its own")
         return self
+
+    @property
+    def processes_in_use(self) -> dict[str, Process]:
+        """Those that run here, by name."""
+        return {name: one for name, one in self.processes.items() if one.replicas}
 
 
 class Environment(Service):
@@ -266,11 +274,13 @@ class Pipeline(Model):
         return name == next(reversed(self.environments)) or "keep_warm" in written
 
     def render(self, name: str) -> Rendered:
-        """The pipeline's ``service`` with the environment's own settings; ``env`` and ``secrets`` are merged."""
+        """The pipeline's ``service`` with the environment's own settings; ``env``, ``secrets`` and ``processes`` are
+        merged."""
         own = self.environment(name)
         changed = {k: getattr(own, k) for k in own.model_fields_set if k in Service.model_fields}
         changed["env"] = {**self.service.env, **own.env}
         changed["volumes"] = {**self.service.volumes, **own.volumes}
+        changed["processes"] = merged(self.service.processes, own.processes)
         changed["secrets"] = tuple(dict.fromkeys([*self.service.secrets, *own.secrets]))
         hosts = tuple(dict.fromkeys([*([own.host] if own.host else []), *own.hosts]))
         smoke = self.smoke if own.smoke is None else own.smoke

@@ -34,6 +34,7 @@ from pipeline.config.models import (
     Source,
 )
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
+from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
 
@@ -59,6 +60,7 @@ _SERVICE = {
     "command": _D,
     "release": _D,
     "volumes": _M,  # without one, what is written ends with the release
+    "processes": _D,  # which there are; their keys have owners of their own
     "drain": _M,  # these three: how long the keeper may be kept busy, and whether a revert is instant
     "stop": _M,
     "keep_warm": _M,
@@ -110,6 +112,11 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         "entrypoint": _D,
     },
     Volume: {"path": _M, "before_backup": _M, "after_backup": _M},
+    Process: {
+        "command": _D, "replicas": _D, "one": _D, "stop": _M,
+        "settle": _M, "ready": _M,  # checks
+    },
+    ProcessReady: {"run": _M},
     HealthCheck: {"path": _M, "host": _M, "scheme": _M, "send": _M},
     HttpCheck: {
         "get": _M, "host": _M, "scheme": _M, "send": _M, "status": _M, "headers": _M, "contains": _M, "json": _M,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from pipeline.deploy.services import Services
-from pipeline.deploy.slot import failed_slot
+from pipeline.deploy.slot import failed_slot, processes
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
@@ -65,6 +65,7 @@ class Reconciler:
     def differences(self) -> Iterator[Difference]:
         """In the order in which they are repaired: traffic first."""
         yield from self._serving()
+        yield from self._processes()
         yield from self._warm()
         yield from self._left_behind()
         yield from self._failed()
@@ -130,6 +131,11 @@ class Reconciler:
         acted = self._engine.drift.restore(spec)
         self._still_ours()  # starting may have taken long
         return acted
+
+    def _processes(self) -> Iterator[Difference]:
+        """They run in the slot that serves, and nowhere else."""
+        for one in processes.drift(self._engine, self._environment, self._active_spec()):
+            yield Difference(one.found, one.repaired, one.repair)
 
     # ── the other slot ───────────────────────────────────────────────────────
 

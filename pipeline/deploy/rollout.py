@@ -1,6 +1,6 @@
 """Blue-green in one environment. A revert is the same story with an older release.
 
-    (back) ▶ release ▶ start ▶ smoke ▶ switch ▶ verify
+    (back) ▶ release ▶ start ▶ smoke ▶ switch ▶ processes ▶ verify
 
 Traffic moves only by ``switch``, and only to a slot whose checks have just passed on that very release. The intent is
 written before it, the outcome after it. A failure leaves the traffic as it was.
@@ -17,6 +17,7 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot import failed_slot, left_files
+from pipeline.deploy.slot.processes import ProcessHandover
 from pipeline.deploy.slot.release_command import CommandSteps
 from pipeline.deploy.slot.room import Room
 from pipeline.deploy.slot.slot_start import SlotStart
@@ -82,6 +83,7 @@ class Rollout:
         self._spec = slots.spec_of(slots.slot_ref(environment, slot), release, context.run.number)
         self._spec = replace(self._spec, elsewhere=elsewhere)
         self._engine = adapters.engines.of(self._spec.ref.engine)
+        self._processes = ProcessHandover(context, self._acting, self._record, vault)
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
         self._commands = CommandSteps(context, self._acting, self._record, vault, self._login_of, failed_for)
 
@@ -103,6 +105,7 @@ class Rollout:
                 self._start()
                 self._smoke()
                 self._switch(may_enter)
+            self._processes.go(self._spec)
             self._verify()
             self._end_connections()
         except StoreUnavailable:
@@ -263,6 +266,8 @@ class Rollout:
         )
         if not moved or self._switch_back():
             self._stop_failed()
+        if moved:
+            self._processes.back()
 
     def _switch_back(self) -> bool:
         """True unless the failed slot may still have the traffic."""

@@ -134,6 +134,25 @@ class Replica:
 
 
 @dataclass(frozen=True)
+class ProcessReplica:
+    """One container of a process beside the web one. ``state``, ``exit_code``, ``restarts`` as of a ``Replica``;
+    ``process``: its name in the configuration."""
+
+    name: str
+    slot: Slot
+    process: str
+    release: int
+    state: str
+    exit_code: int | None = None
+    restarts: int = 0
+
+    @property
+    def works(self) -> bool:
+        """It runs, or will by itself."""
+        return self.state != "exited"
+
+
+@dataclass(frozen=True)
 class ReplicaHealth:
     """What the checks on the way of the traffic found of one replica. ``since``: seconds since the epoch; ``said``: why
     it is unhealthy, for people; ``tried``: it gets requests all the same if no replica is healthy."""

@@ -11,6 +11,7 @@ from pipeline.ports.adoption import Adoption
 from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
 from pipeline.ports.probe import Probe
+from pipeline.ports.processes import Processes
 from pipeline.ports.slots import Slots
 from pipeline.ports.terminal import Terminals
 from pipeline.ports.traffic import Traffic
@@ -29,6 +30,7 @@ class Engine:
     terminals: Terminals
     volumes: Volumes
     accessories: Accessories
+    processes: Processes
     probe: Probe
 
 
@@ -41,13 +43,14 @@ class WholeEngine(
     Terminals,
     Volumes,
     Accessories,
+    Processes,
     Protocol,
 ):
     """An adapter that is all ports at once."""
 
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
-    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe)
+    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe)
 
 
 class Engines(Protocol):

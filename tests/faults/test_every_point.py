@@ -18,6 +18,10 @@ from tests.story.conftest import World
 ONE = "pipelines: {hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {live: }}}"
 TWO = ONE.replace("{live: }", "{dev: {keep_warm: 10m}, live: }")
 MANUAL = ONE.replace("{live: }", "{live: {promote: manual}}")
+PROCESSES = ONE.replace(
+    "service: {",
+    "service: {processes: {worker: {command: [./work], replicas: 2}, beat: {command: [./beat]}}, ",
+)
 RELEASE = ONE.replace("service: {", "service: {release: [./migrate], ")
 
 
@@ -118,6 +122,8 @@ LOOKS = {
     "unsupported",
     "fits",
     "replicas",
+    "processes",
+    "missing_processes",
     "preview",
     "public",
     "get",
@@ -135,6 +141,8 @@ STORIES = [
     Story("the same release", ONE, one, lambda world: world.commands.deploy("hello", "ann", release=1)),
     Story("release command", RELEASE, one, push),
     Story("failing release command", RELEASE, one, push, fails_its_release_command),
+    Story("processes", PROCESSES, one, push),
+    Story("failing process", PROCESSES, one, push, lambda world: world.engine.fragile.add("beat")),
     Story("failing smoke", ONE, one, push, fails_its_smoke),
     Story("failing verification", ONE, one, push, fails_its_verification),
     Story("first fails verification", ONE, nothing, push, lambda world: fails_its_verification(world, 1)),

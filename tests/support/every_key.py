@@ -27,13 +27,17 @@ IN_FORCE: dict[str, Any] = {
                 "secrets": ["GIVEN"],
                 "release": {"command": ["./migrate.sh"]},
                 "volumes": {"data": {"path": "/data"}},
+                "processes": {"worker": {"command": ["./worker"], "ready": {"run": ["true"]}}},
             },
             "uses": {"db": {"accessory": "db"}},
             "smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}],
             "environments": {
                 "dev": {"smoke": [{"get": "/"}, {"tcp": 8080}, {"run": ["./smoke.sh"]}]},
                 "far": {"engine": {"docker": "ssh://u@h"}},
-                "kube": {"engine": {"kubernetes": "ctx", "namespace": "n", "ingress": "i"}},
+                "kube": {
+                    "engine": {"kubernetes": "ctx", "namespace": "n", "ingress": "i"},
+                    "processes": {"worker": {"replicas": 0}},
+                },
                 "live": {
                     "promote": "manual",
                     "host": "hello.example.com",
@@ -41,6 +45,7 @@ IN_FORCE: dict[str, Any] = {
                     "health": {"path": "/healthz"},
                     "release": {"command": ["./migrate.sh"]},
                     "volumes": {"data": {"path": "/data"}},
+                    "processes": {"worker": {"command": ["./worker"], "ready": {"run": ["true"]}}},
                 },
             },
         },
@@ -63,6 +68,12 @@ SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "he
 ACCESSORY = {"image": "evil.example/db:1", "volume": "/data", "port": 5433, "health.run": ["true"], "health.tcp": 81,
              "ready": "9s", "env": {"X": "y"}, "secrets": {"OTHERS": "set"}, "command": ["sh"], "memory": "1GiB",
              "cpu": 2, "stop": "9s"}  # fmt: skip
+SERVICE |= {
+    f"processes.*.{key}": value
+    for key, value in {
+        "command": ["true"], "replicas": 2, "one": True, "stop": "9s", "settle": "9s", "ready.run": ["false"],
+    }.items()
+}  # fmt: skip
 HELLO: dict[str, Any] = {
     "source.repository": "other", "source.url": "https://evil.example/x", "source.branch": "mine",
     "build.context": "x", "build.dockerfile": "x", "build.args": {"A": "2"}, "build.target": "x",
@@ -153,6 +164,7 @@ def place_of(path: str) -> list[str]:
     )
     path = path.replace("volumes.*", "volumes.data")
     path = path.replace("accessories.*", "accessories.db").replace("uses.*", "uses.db")
+    path = path.replace("processes.*", "processes.worker")
     for number, kind in enumerate(KINDS):
         path = path.replace(f"[].{kind}.", f".{number}.")
     return path.replace("[]", ".0").split(".")

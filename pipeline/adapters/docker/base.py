@@ -113,6 +113,17 @@ class EngineBase:
             if (labels.SLOT in one["Labels"] or labels.ACCESSORY in one["Labels"]) and not apart(one)
         )
 
+    def _memory_of_processes(self, ref: SlotRef) -> int:
+        """Bytes of memory that the environment's running processes may use."""
+        found = [one for one in self._in_environment(ref) if labels.PROCESS in one["Labels"]]
+        return sum(int(one["Labels"].get(labels.MEMORY) or 0) for one in found if one["State"] == "running")
+
+    def _whole_slot(self, ref: SlotRef) -> list[Found]:
+        """The slot's replicas and processes."""
+        kinds = (labels.REPLICA, labels.PROCESS)
+        found = [one for one in self._in_environment(ref) if any(kind in one["Labels"] for kind in kinds)]
+        return [one for one in found if ref_of(one, ref.engine) == ref]
+
     def serving(self, ref: SlotRef) -> Slot | None:
         self._proxy.ensure()
         return self._proxy.serving(ref.index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.adapters.docker.adoption import DockerAdoption
 from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
+from pipeline.adapters.docker.processes import DockerProcesses
 from pipeline.adapters.docker.terminals import DockerTerminals
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 
@@ -14,6 +15,7 @@ class DockerEngine(
     DockerCommands,
     DockerAdoption,
     DockerTerminals,
+    DockerProcesses,
     DockerVolumes,
 ):
     """All ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""

@@ -47,11 +47,16 @@ class DockerSlots(DockerAccessories):
 
     def fits(self, spec: SlotSpec) -> None:
         service, name = spec.config.service, name_of_environment(spec.ref)
-        wanted, total = service.memory * service.replicas, self._api.memory()
-        reserved = self._reserved(lambda one: in_slot(one, spec.ref))
+        # The processes of what serves end before those of the spec start.
+        ending = self._memory_of_processes(spec.ref)
+        reserved = self._reserved(lambda one: in_slot(one, spec.ref)) - ending
+        processes = sum(one.replicas for one in service.processes.values())
+        wanted = service.memory * service.replicas + max(service.memory * processes, ending)
+        total = self._api.memory()
         if wanted + reserved > total:
+            count = service.replicas + processes
             raise DoesNotFit(
-                f"{name}: {service.replicas} × {show_size(service.memory)} for {spec.ref.slot} do not fit beside "
+                f"{name}: {count} × {show_size(service.memory)} for {spec.ref.slot} do not fit beside "
                 f"{show_size(reserved)} that other containers may use: the machine has {show_size(total)}.",
                 advice="Lower `memory` or `replicas`, or use a larger machine.",
             )
@@ -163,7 +168,7 @@ class DockerSlots(DockerAccessories):
         self._end_all(ref, self._api.end)
 
     def _end_all(self, ref: SlotRef, end: Callable[[Found], None]) -> None:
-        found = self._in_slot(ref)
+        found = self._whole_slot(ref)
         self._refuse_serving(ref, "stopped")
         self._proxy.set_servers(ref.index, ref.slot, [])
         together([partial(end, one) for one in found])

@@ -18,6 +18,7 @@ KEY = "pushlive.key"  # of an image: what it was built from
 REPLICA = "pushlive.replica"
 COMMAND = "pushlive.command"
 SESSION = "pushlive.session"  # of a container in which a person runs a command
+PROCESS = "pushlive.process"  # its name in the configuration
 ROLE = "pushlive.role"
 OWNER = "pushlive.owner"  # of a volume: the pipeline or the accessory that has it
 OWNER_KIND = "pushlive.owner-kind"

@@ -9,7 +9,15 @@ from typing import Any
 from pipeline.adapters.fake.script import Script, require
 from pipeline.adapters.haproxy.config import server_name
 from pipeline.config.engines import kind_of
-from pipeline.domain.engine_types import Answer, CommandResult, Login, Replica, SlotRef, SlotSpec
+from pipeline.domain.engine_types import (
+    Answer,
+    CommandResult,
+    Login,
+    ProcessReplica,
+    Replica,
+    SlotRef,
+    SlotSpec,
+)
 from pipeline.domain.environment import Slot
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed
@@ -64,6 +72,8 @@ class EngineState(Script):
         self.wanted: dict[EnvironmentKey, tuple[str, ...]] = {}  # hosts that come with the next switch
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.contents: dict[SlotRef, SlotContent] = {}
+        self.beside: dict[SlotRef, dict[str, ProcessReplica]] = {}  # processes by name
+        self.fragile: set[str] = set()  # processes that exit as soon as they start
         self.networks: dict[EnvironmentKey, SlotRef] = {}
         self.visitors: dict[EnvironmentKey, str] = {}  # a container of others in the environment's network
         self.done: dict[CommandKey, CommandResult | None] = {}
@@ -147,6 +157,16 @@ class EngineState(Script):
             if not spec.remote:
                 raise EngineFailed(f"r{spec.release} was made before its pipeline had a registry.")
             self.logins[spec.remote] = spec.login()
+
+    def _halt_processes(self, ref: SlotRef) -> None:
+        """They end; what keeps the stopped keeps them."""
+        found = self.beside.get(ref, {})
+        if not kind_of(ref.engine).keeps_stopped:
+            self.beside.pop(ref, None)
+            return
+        for name, one in found.items():
+            if one.works:
+                found[name] = replace(one, state="exited", exit_code=143)
 
     def _replicas(self, ref: SlotRef) -> tuple[Replica, ...]:
         current = self.contents.get(ref)

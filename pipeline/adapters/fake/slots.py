@@ -94,11 +94,13 @@ class FakeSlots(EngineState):
             elif ref in self.contents:
                 self.halt(ref)
                 self.contents[ref].exposed = False
+            self._halt_processes(ref)
 
     def stop(self, ref: SlotRef) -> None:
         with self.call("stop", ref):
             require(not self._serves(ref), "stop of the serving slot")
             self.contents.pop(ref, None)
+            self.beside.pop(ref, None)
 
     def remove(self, ref: SlotRef) -> str:
         with self.call("remove", ref):
@@ -107,6 +109,7 @@ class FakeSlots(EngineState):
             self.active.pop(key, None)
             for slot in SLOTS:
                 self.contents.pop(replace(ref, slot=slot), None)
+                self.beside.pop(replace(ref, slot=slot), None)
             if other := self.visitors.get(key):
                 return f"the network stays, because {other} is in it"
             self.networks.pop(key, None)
@@ -124,4 +127,5 @@ class FakeSlots(EngineState):
 
 def _memory(spec: SlotSpec) -> int:
     """Bytes that the slot needs."""
-    return spec.config.service.memory * spec.replicas
+    processes = sum(one.replicas for one in spec.config.service.processes.values())
+    return spec.config.service.memory * (spec.replicas + processes)

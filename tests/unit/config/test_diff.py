@@ -57,6 +57,11 @@ def test_defaults_spelled_out_change_nothing() -> None:
         ("cpu:", "command: [./a b, c], cpu:", "command: none → './a b' c"),
         ("cpu:", "drain: 90s, cpu:", "drain: 30s → 90s"),
         ("cpu:", "security: strict, cpu:", "security: standard → strict"),
+        (
+            "cpu:",
+            "processes: {worker: {command: [./w, a b], replicas: 2, stop: 60s}}, cpu:",
+            "processes worker: + ./w 'a b' (replicas 2, stop 1m)",
+        ),
     ],
 )
 def test_a_change_of_the_service_is_listed_in_every_environment(old: str, new: str, line: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.config.fields import Model
 from pipeline.config.loading import load
 from pipeline.config.models import Rendered, Service
 from pipeline.config.workload.accessory import Use
+from pipeline.config.workload.processes import Process
 
 TEXT = """
 budget: {deploy: 4m}
@@ -89,6 +90,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
         "shm": 2**28, "working_dir": "/srv", "tmpfs": {"/run": 2**20}, "user": "1", "ulimits": {"core": "0"},
         "extra_hosts": {"a": "10.0.0.1"}, "devices": ("/dev/a",), "labels": {"a": "b"}, "annotations": {"a": "b"},
         "volumes": {"a": "/a"},
+        "processes": {"worker": Process(command=("a",))},
     },
     Where: {"docker": "ssh://h", "kubernetes": "c", "namespace": "n", "ingress": "i"},
     HttpCheck: {

@@ -500,3 +500,14 @@ def test_a_duration_that_no_timer_takes_is_a_problem(key: str) -> None:
     (one,) = problems(service_of(key, "999999d"))
     assert one.path == f"pipelines.a.service.{key}"
     assert "longer than 50 years" in one.message
+
+
+@pytest.mark.parametrize(("text", "value"), [("false", False), ("true", True), ("False", False)])
+def test_a_key_that_is_true_or_false_is_written_as_such(text: str, value: bool) -> None:
+    config = load(hello(f"service: {{init: {text}}}", "environments: {live: }"))
+    assert config.pipelines["hello"].service.init is value
+
+
+@pytest.mark.parametrize("text", ["yes", "off", "perhaps"])
+def test_what_is_neither_true_nor_false_is_refused(text: str) -> None:
+    assert "write true or false" in only(hello(f"service: {{init: {text}}}", "environments: {live: }"))

@@ -1,0 +1,41 @@
+"""What is wrong with the processes of an environment, once everything that it inherits is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pipeline.config.models import Config, Service
+from pipeline.config.workload.processes import PLACES
+from pipeline.config.yaml_nodes import Problem, show_path
+
+Line = Callable[..., int]  # the line of a key, or of the last one above it that is there
+
+
+def problems(config: Config, line: Line) -> Iterator[Problem]:
+    """Each with its line, where it is written."""
+    for name, pipeline in config.pipelines.items():
+        for environment in pipeline.environments:
+            for below, message in _wrong(pipeline.render(environment).service):
+                own = pipeline.environment(environment).processes
+                inherited = not own or (below and below[0] not in own)
+                place = ("service",) if inherited else ("environments", environment)
+                path = ("pipelines", name, *place, "processes", *below)
+                yield Problem(line(*path), show_path(path), message)
+
+
+def _wrong(service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The keys below ``processes``, and what to do."""
+    for name, one in service.processes.items():
+        if not one.command:
+            yield (name,), "`command` is missing: for example `command: [./worker]`"
+        if one.one and one.replicas > 1:
+            yield (
+                (name, "replicas"),
+                "is more than 1, and `one: true` allows a single one; remove one of the two",
+            )
+    count = service.replicas + sum(one.replicas for one in service.processes.values())
+    if service.processes and count > PLACES:
+        text = (
+            f"{count} containers with the web replicas, and a release has at most {PLACES}; lower `replicas`"
+        )
+        yield (), text

@@ -1,0 +1,185 @@
+"""Processes beside the web one, on the real Engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+import docker
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.errors import AppFailed, DoesNotFit, RequestError
+from tests.conftest import Bench
+from tests.support.developer import web
+from tests.support.service import Service, running
+from tests.support.waiting import until
+
+WORK = "trap 'echo over; exit 0' TERM; echo at work; while :; do sleep 0.1; done"
+WORKER = {"command": ("sh", "-c", WORK), "stop": 5.0, "settle": 0.2}
+
+
+def states(bench: Bench) -> dict[str, str]:
+    """The state of each process container, by the end of its name."""
+    return {one.name.partition("live-")[2]: one.state for one in bench.engine.processes(bench.ref())}
+
+
+def at_work(bench: Bench, spec: SlotSpec) -> None:
+    bench.engine.start_processes(spec, bench.watch())
+    bench.engine.processes_ready(spec, bench.events.append, bench.watch())
+
+
+def test_a_slot_s_processes_have_its_settings_and_places_after_its_web_replicas(
+    bench: Bench, docker_client: docker.DockerClient
+) -> None:
+    spec = bench.spec(replicas=2, env={"A": "b"}, processes={"worker": {**WORKER, "replicas": 2}})
+    bench.deploy(spec)
+    assert bench.engine.missing_processes(spec) == tuple(
+        f"{name} is missing"
+        for name in (name_of(bench, "blue-r1-worker-1"), name_of(bench, "blue-r1-worker-2"))
+    )
+    at_work(bench, spec)
+    assert states(bench) == {"blue-r1-worker-1": "running", "blue-r1-worker-2": "running"}
+    assert bench.engine.missing_processes(spec) == ()
+    assert len(bench.engine.replicas(spec.ref)) == 2  # they are none of the web replicas
+    found = docker_client.api.inspect_container(name_of(bench, "blue-r1-worker-2"))
+    assert "A=b" in found["Config"]["Env"]
+    assert found["HostConfig"]["Memory"] == 32 << 20
+    assert found["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    [network] = found["NetworkSettings"]["Networks"].values()
+    assert network["IPAddress"].endswith(address_end(bench, 5))
+
+
+def address_end(bench: Bench, place: int) -> str:
+    return f".{64 * (bench.index % 4) + place}"
+
+
+def name_of(bench: Bench, end: str) -> str:
+    [network] = {one.name.partition("-live-")[0] for one in bench.engine.replicas(bench.ref())}
+    return f"{network}-live-{end}"
+
+
+def test_the_old_ones_end_by_themselves_before_the_new_ones_start(
+    bench: Bench, docker_client: docker.DockerClient
+) -> None:
+    blue, green = (
+        bench.spec(slot, number, processes={"worker": WORKER}) for slot, number in (("blue", 1), ("green", 2))
+    )
+    bench.deploy(blue)
+    at_work(bench, blue)
+    bench.deploy(green)
+    with pytest.raises(RequestError, match="blue-r1-worker-1 still runs"):
+        bench.engine.start_processes(green, bench.watch())
+    bench.engine.stop_processes(blue.ref)
+    at_work(bench, green)
+    assert states(bench) == {"blue-r1-worker-1": "exited", "green-r2-worker-1": "running"}
+    assert bench.engine.process_logs(blue.ref, "worker", 9) == ("at work", "over")
+    old, new = (
+        docker_client.api.inspect_container(one.name)["State"] for one in bench.engine.processes(bench.ref())
+    )
+    assert moment(old["FinishedAt"]) <= moment(new["StartedAt"])
+    bench.engine.stop(blue.ref)
+    assert states(bench) == {"green-r2-worker-1": "running"}
+
+
+def moment(stamp: str) -> datetime:
+    return datetime.fromisoformat(stamp[:26])
+
+
+def test_one_that_exits_is_said_with_its_last_lines(bench: Bench) -> None:
+    dies = {**WORKER, "command": ("sh", "-c", "echo no queue; exit 3"), "settle": 5.0}
+    spec = bench.spec(processes={"worker": dies})
+    bench.deploy(spec)
+    with pytest.raises(AppFailed, match="worker-1: it exited with code 3") as failed:
+        at_work(bench, spec)
+    assert failed.value.evidence[-1] == "no queue"
+
+
+def test_a_ready_command_is_waited_for_and_one_that_never_succeeds_is_said(bench: Bench) -> None:
+    late = {**WORKER, "command": ("sh", "-c", f"sleep 0.5; touch /tmp/there; {WORK}")}
+    spec = bench.spec(processes={"worker": {**late, "ready": {"run": ("test", "-e", "/tmp/there")}}})
+    bench.deploy(spec)
+    at_work(bench, spec)
+    never = bench.spec(ready=0.5, processes={"worker": {**WORKER, "ready": {"run": ("ls", "/nothing")}}})
+    with pytest.raises(AppFailed, match=r"is not ready after .* ls /nothing exited with 1") as failed:
+        at_work(bench, never)
+    assert any("/nothing" in line for line in failed.value.evidence)
+
+
+def test_a_killed_one_is_started_by_docker_and_a_removed_one_by_the_keeper(
+    bench: Bench, docker_client: docker.DockerClient
+) -> None:
+    spec = bench.spec(processes={"worker": {**WORKER, "replicas": 2}})
+    bench.deploy(spec)
+    at_work(bench, spec)
+    one, two = (found.name for found in bench.engine.processes(bench.ref()))
+    pid = docker_client.api.inspect_container(one)["State"]["Pid"]
+    docker_client.api.exec_start(docker_client.api.exec_create(one, ["kill", "-9", "-1"])["Id"])
+    docker_client.api.remove_container(two, force=True)
+    assert bench.engine.missing_processes(spec) == (f"{two} is missing",)
+    bench.engine.restore_processes(spec)
+    assert bench.engine.missing_processes(spec) == ()
+    until(lambda: docker_client.api.inspect_container(one)["State"]["Pid"] not in (0, pid))
+
+
+def test_processes_need_memory_but_not_beside_those_that_end_first(bench: Bench) -> None:
+    half = bench.engine._api.memory() // 2
+    blue, green = (
+        bench.spec(slot, number, memory=half // 8, processes={"worker": {**WORKER, "replicas": 6}})
+        for slot, number in (("blue", 1), ("green", 2))
+    )
+    bench.deploy(blue)
+    at_work(bench, blue)
+    bench.engine.fits(green)
+    with pytest.raises(DoesNotFit, match="12 × "):
+        bench.engine.fits(
+            bench.spec("green", 2, memory=half // 4, processes={"worker": {**WORKER, "replicas": 11}})
+        )
+
+
+CONFIG = """\
+pipelines:
+  hello:
+    service:
+      memory: 32MiB
+      stop: 1s
+      processes: {worker: {command: [sh, /work], stop: 5s, settle: 1s}}
+    environments: {live: }
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        yield one
+
+
+def release(version: str, script: str = WORK) -> dict[str, str | None]:
+    files = web(version)
+    dockerfile = str(files["Dockerfile"]).replace("CMD", "COPY work /work\nCMD")
+    return {**files, "Dockerfile": dockerfile, "work": f"{script}\n"}
+
+
+def workers(service: Service) -> dict[str, str]:
+    found: list[Any] = service.engine.containers(
+        all=True, filters={"label": [f"pushlive.instance={service.instance}", "pushlive.process=worker"]}
+    )
+    return {one["Labels"]["pushlive.release"]: one["State"] for one in found}
+
+
+def test_workers_follow_the_switch_a_failure_and_a_revert(service: Service) -> None:
+    service.push(release("one"), "One")
+    assert workers(service) == {"1": "running"}
+    service.push(release("two"), "Two")
+    assert workers(service) == {"1": "exited", "2": "running"}
+    said = service.push(release("three", "echo lost its queue; exit 4"), "Three")
+    assert "worker-1: it exited with code 4" in said
+    assert "lost its queue" in said
+    assert service.releases()["live"] == 2
+    assert workers(service)["2"] == "running"
+    assert workers(service)["3"] == "exited"
+    assert service.page() == "two\n"
+    service.pushlive("revert", "hello")
+    until(lambda: service.releases()["live"] == 1 and workers(service).get("1") == "running", seconds=30)
+    assert workers(service)["2"] == "exited"

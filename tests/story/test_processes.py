@@ -1,0 +1,155 @@
+"""Processes beside the web one follow the slot that serves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.adapters.fake.script import Killed
+from pipeline.domain.run import Outcome
+from pipeline.errors import EngineFailed, TryAgain
+from pipeline.lib.secret import Secret
+
+CONFIG = """\
+pipelines:
+  hello:
+    service:
+      secrets: [TOKEN]
+      processes: {worker: {command: [./work], replicas: 2}, beat: {command: [./beat], one: true}}
+    environments: {live: }
+"""
+
+
+@pytest.fixture
+def world(make_world):
+    world = make_world(CONFIG)
+    world.commands.set_secret("hello", "ann", "TOKEN", Secret("a-long-value"))
+    return world
+
+
+def running(world) -> set[tuple[str, str, int]]:
+    """(slot, process, release) of what works."""
+    return {
+        (one.slot, one.process, one.release)
+        for found in world.engine.beside.values()
+        for one in found.values()
+        if one.works
+    }
+
+
+def of(slot: str, release: int) -> set[tuple[str, str, int]]:
+    return {(slot, "worker", release), (slot, "beat", release)}
+
+
+def order(world) -> list[str]:
+    wanted = ("switch", "stop_processes", "start_processes", "processes_ready")
+    return [name for name in world.engine.names() if name in wanted]
+
+
+def test_the_old_ones_end_before_the_new_ones_start_and_a_revert_does_the_same(world):
+    world.push("one")
+    assert running(world) == of("blue", 1)
+    world.engine.calls.clear()
+    run = world.push("two")
+    assert order(world) == ["switch", "stop_processes", "start_processes", "processes_ready"]
+    assert running(world) == of("green", 2)
+    assert run.passed("live", "processes")
+    assert next(step.detail for step in run.steps if step.step == "processes") == "2 × worker, beat"
+    world.revert()
+    assert running(world) == of("blue", 1)
+    assert world.reconcile() == []
+
+
+def test_a_pipeline_without_processes_has_no_such_step(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: }}}")
+    run = world.push("one")
+    assert [step.step for step in run.steps][-2:] == ["switch", "verify"]
+    world.configure(CONFIG.replace("secrets: [TOKEN]", ""))
+    assert world.push("two").passed("live", "processes")
+    world.configure("pipelines: {hello: {environments: {live: }}}")
+    run = world.push("three")  # they end with the switch away from them
+    assert next(step.detail for step in run.steps if step.step == "processes") == "ended"
+    assert running(world) == set()
+
+
+def test_a_process_that_exits_takes_the_traffic_back(world):
+    world.push("one")
+    world.engine.fragile.add("worker")
+    run = world.push("two")
+    assert (run.outcome, run.failure.step) == (Outcome.FAILED, "processes")
+    assert run.failure.evidence == ("exit code 3", "a fake's last words")
+    assert world.serving() == {"live": 1}
+    assert world.engine.active[("hello", "live")] == "blue"
+    assert world.environment("live").quarantine
+    world.engine.fragile.clear()
+    assert running(world) == of("blue", 1)
+    assert world.reconcile() == []
+
+
+def test_a_failed_first_release_leaves_no_process_running(world):
+    world.engine.fragile.add("beat")
+    assert world.push("one").outcome == Outcome.FAILED
+    assert world.serving() == {"live": None}
+    assert running(world) == set()
+
+
+def test_nothing_starts_before_the_switch(world):
+    world.push("one")
+    world.break_app(2)
+    world.configure(CONFIG.replace("environments", "smoke: [{get: /}]\n    environments"))
+    assert world.push("two").outcome == Outcome.FAILED
+    assert running(world) == of("blue", 1)
+
+
+@pytest.mark.parametrize("by", ["worker", "keeper"])
+@pytest.mark.parametrize(("call", "after"), [("stop_processes", True), ("start_processes", True)])
+def test_a_worker_killed_in_between_leaves_what_the_store_says(world, by, call, after):
+    world.push("one")
+    world.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.push("two")
+    world.clock.sleep(10)
+    if by == "keeper":
+        world.reconcile()
+        assert running(world) == of("green", 2)
+    world.work()
+    assert world.run(2).outcome == Outcome.LIVE
+    assert running(world) == of("green", 2)
+    assert world.reconcile() == []
+
+
+def test_the_keeper_starts_what_was_removed_and_stops_what_does_not_serve(world):
+    world.push("one")
+    world.push("two")
+    [(green, found)] = [(ref, found) for ref, found in world.engine.beside.items() if ref.slot == "green"]
+    blue = next(ref for ref in world.engine.beside if ref.slot == "blue")
+    gone = next(iter(found))
+    del found[gone]
+    assert world.reconcile() == [
+        f"hello/live: processes of green (r2) did not run and were started: {gone} is missing"
+    ]
+    name, one = next(iter(world.engine.beside[blue].items()))
+    world.engine.beside[blue][name] = replace(one, state="running")
+    assert world.reconcile() == [f"hello/live: blue does not serve, but {name} ran; it was stopped"]
+    assert running(world) == of("green", 2)
+    assert green in world.engine.beside
+
+
+def test_processes_that_do_not_start_again_at_once_are_started_by_the_keeper(world):
+    world.push("one")
+    world.engine.fragile.add("worker")
+    world.engine.fail("restore_processes", EngineFailed("no."))
+    run = world.push("two")
+    assert any("the service starts them within seconds" in one.text for one in world.events(run, "warning"))
+    assert running(world) == set()
+    world.engine.fragile.clear()
+    world.reconcile()
+    assert running(world) == of("blue", 1)
+
+
+def test_an_engine_that_does_not_answer_for_a_moment_does_not_fail_the_run(world):
+    world.push("one")
+    world.engine.fail("start_processes", TryAgain("not now."))
+    assert world.push("two").outcome == Outcome.LIVE
+    assert running(world) == of("green", 2)
