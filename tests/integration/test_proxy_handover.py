@@ -12,39 +12,15 @@ from contextlib import contextmanager
 import pytest
 
 import docker
-from pipeline.adapters.haproxy import config, draining
-from pipeline.adapters.haproxy.handover import NEXT
+from pipeline.adapters.haproxy import config
+from pipeline.adapters.haproxy.handover import draining
+from pipeline.adapters.haproxy.handover.local import NEXT
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.config.settings import Settings
 from pipeline.errors import EngineFailed, TryAgain
 from tests.conftest import Bench
-from tests.support.load import Load, release_of
+from tests.support.load import KeptAlive, Load, release_of
 from tests.support.waiting import until
-
-
-class KeptAlive(threading.Thread):
-    """A client that uses one connection until an answer says that it is the last one; then it opens another."""
-
-    def __init__(self, port: int, path: str) -> None:
-        super().__init__(daemon=True)
-        self.port, self.path = port, path
-        self.answers, self.moved, self.failures = 0, 0, list[str]()
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        while not self.over.wait(0.01):
-            try:
-                connection.request("GET", self.path)
-                answer = connection.getresponse()
-                self.moved += answer.will_close
-                if b"release=r1" not in answer.read() or answer.status != 200:
-                    self.failures.append(str(answer.status))
-                self.answers += 1
-            except (OSError, http.client.HTTPException) as error:
-                self.failures.append(repr(error))
-                connection.close()
-        connection.close()
 
 
 def pids(client: docker.DockerClient, settings: Settings) -> list[int]:
@@ -104,8 +80,7 @@ def test_fault_55_a_proxy_is_replaced_under_load_and_no_request_fails(
             assert bench.engine.serving(bench.ref()) == "blue"
         until(load.reached(10), 20)
     for client in clients:
-        client.over.set()
-        client.join(20)
+        client.end()
     assert [client.failures for client in clients] == [[]] * len(clients)
     # one that is opened just when the first proxy closes its port may be reset; no request is
     assert [text for text in load.failures if "ConnectionResetError" not in text] == []

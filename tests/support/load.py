@@ -87,6 +87,35 @@ class Load:
             self._over.wait(0.1)
 
 
+class KeptAlive(threading.Thread):
+    """A client that uses one connection until an answer says that it is the last one; then it opens another."""
+
+    def __init__(self, port: int, path: str, host: str = "127.0.0.1") -> None:
+        super().__init__(daemon=True)
+        self.port, self.path, self.host = port, path, host
+        self.answers, self.moved, self.failures = 0, 0, list[str]()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        while not self.over.wait(0.01):
+            try:
+                connection.request("GET", self.path, headers={"Host": self.host})
+                answer = connection.getresponse()
+                self.moved += answer.will_close
+                if b"release=r1" not in answer.read() or answer.status != 200:
+                    self.failures.append(str(answer.status))
+                self.answers += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection.close()
+        connection.close()
+
+    def end(self) -> None:
+        self.over.set()
+        self.join(20)
+
+
 def release_of(body: str) -> str:
     """``r17`` out of the sample application's line."""
     return next(word for word in body.split() if word.startswith("release=")).removeprefix("release=")

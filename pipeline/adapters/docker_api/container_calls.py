@@ -204,6 +204,18 @@ class ContainerCalls(Connection):
                 output = b"".join(text for _, text in frames(answer.raw.read))
             return int(api.exec_inspect(session)["ExitCode"]), output.decode(errors="replace")
 
+    def execute_detached(self, name: str, command: Sequence[str]) -> str:
+        """Starts a command in a running container and leaves it there; returns its id. It ends with the container."""
+        with translate(f"Starting a command in {name}"):
+            session = str(self.sdk.exec_create(name, list(command))["Id"])
+            self.sdk.exec_start(session, detach=True)
+        return session
+
+    def executes(self, command: str) -> bool:
+        """True if the command with that id still runs."""
+        with translate("Asking for a command in a container"):
+            return bool(self.sdk.exec_inspect(command)["Running"])
+
     def attach(self, name: str, command: Sequence[str]) -> requests.Response:
         """Starts a command in a running container with its input open. The answer's connection carries its input and
         output from now on (see ``exec_tunnel.Wire``)."""

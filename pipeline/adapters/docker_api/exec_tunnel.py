@@ -88,10 +88,11 @@ class Tunnel:
     def __init__(self, api: DockerApi, container: str) -> None:
         self._api, self._container = api, container
 
-    def open(self, host: str, port: int) -> Wire:
+    def open(self, host: str, port: int, choose: str = "") -> Wire:
         """A connection to what the container reaches under that address. If nothing listens there, the connection just
-        ends. Raises TryAgain or EngineFailed if the container or its Engine is not available."""
-        command = ["sh", "-c", RELAY, "relay", host, str(port)]
+        ends. ``choose``: a piece of shell that may set ``$2``, another port. Raises TryAgain or EngineFailed if the
+        container or its Engine is not available."""
+        command = ["sh", "-c", choose + RELAY, "relay", host, str(port)]
         return Wire(self._api.attach(self._container, command))
 
     def knock(self, host: str, port: int, timeout: float) -> None:

@@ -12,7 +12,8 @@ from pipeline.adapters.docker_api.labels import INSTANCE, LOGS, ROLE, SPEC, Body
 from pipeline.adapters.haproxy.config import FOLDER
 from pipeline.adapters.haproxy.control import SOCKET, Control
 from pipeline.adapters.haproxy.files import Folder, drops_to, service_user
-from pipeline.adapters.haproxy.handover import NEXT, Handover
+from pipeline.adapters.haproxy.handover.base import Handover
+from pipeline.adapters.haproxy.handover.local import LocalHandover
 from pipeline.adapters.haproxy.open_files import launch
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
@@ -63,8 +64,6 @@ def proxy_body(settings: Settings, drop: tuple[int, int] | None, user: tuple[int
 class ProxyContainer:
     """``<instance>-proxy``."""
 
-    renewed_by = "`pushlive doctor --fix` replaces it, and ends no request"
-
     def __init__(
         self,
         client_factory: ClientFactory,
@@ -85,9 +84,8 @@ class ProxyContainer:
 
         Raises EngineFailed, which names a port in use, a missing image, or what HAProxy said.
         """
-        self._settle()
         body = self._body()
-        found = self._find()
+        found = self._settled()
         ran = bool(found and found["State"]["Running"])
         held = found["Config"]["Labels"].get(LISTENS, "").split(",") if found and ran else []
         if not ran or (found and found["Config"]["Labels"].get(SPEC) != body["Labels"][SPEC]):
@@ -105,6 +103,11 @@ class ProxyContainer:
         self._start(found, body)
         self._await()
         return False
+
+    def _settled(self) -> Found | None:
+        """The container, once a handover that was cut off has ended."""
+        self.handover.settle(self._folder.structure())
+        return self._find()
 
     def _body(self) -> Body:
         return proxy_body(self._settings, drops_to(self._settings), service_user())
@@ -136,23 +139,16 @@ class ProxyContainer:
         found = self._find()
         if found is not None:
             self._api.remove(found["Id"])
-        self._api.remove(f"{self.name}{NEXT}")
         self.handover.forget()
         return found is not None
 
     def replace(self) -> None:
-        """Starts a second one beside the first, on the same ports; see ``handover``. Raises EngineFailed if it does not
-        start: then the first one goes on as before."""
+        """Starts a second one beside the first, see ``Handover.start``."""
         self.handover.start(self._body(), self._environments)
-
-    def _settle(self) -> None:
-        """Ends a handover that was cut off."""
-        if self._api.container(f"{self.name}{NEXT}") is not None:
-            self.handover.settle(self._folder.structure())
 
     @cached_property
     def handover(self) -> Handover:
-        return Handover(self._api, self.name, self._folder.path, self._control, self._clock)
+        return LocalHandover(self._api, self.name, self._folder.path, self._control, self._clock)
 
     @property
     def _environments(self) -> int:

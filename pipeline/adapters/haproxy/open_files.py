@@ -53,6 +53,11 @@ def report(name: str, files: int, environments: int) -> str:
     )
 
 
+def command(environments: int) -> str:
+    """Becomes HAProxy, in a shell."""
+    return _COMMAND.format(reserved=OTHER + EACH * environments, most=CONNECTIONS, folder=FOLDER)
+
+
 def launch(
     api: DockerApi,
     name: str,
@@ -77,8 +82,7 @@ def launch(
 
 
 def _bodies(body: Body, environments: int) -> tuple[Body, Body]:
-    command = _COMMAND.format(reserved=OTHER + EACH * environments, most=CONNECTIONS, folder=FOLDER)
-    plain = {**body, "Entrypoint": ["sh", "-c"], "Cmd": [command]}
+    plain = {**body, "Entrypoint": ["sh", "-c"], "Cmd": [command(environments)]}
     files = wanted(environments)
     limits = [{"Name": "nofile", "Soft": files, "Hard": files}]
     return {**plain, "HostConfig": {**body["HostConfig"], "Ulimits": limits}}, plain

@@ -23,8 +23,8 @@ from pipeline.adapters.haproxy.config import (
 )
 from pipeline.adapters.haproxy.container import ProxyContainer
 from pipeline.adapters.haproxy.control import Control
-from pipeline.adapters.haproxy.draining import MOST, limit
 from pipeline.adapters.haproxy.files import Folder
+from pipeline.adapters.haproxy.handover.draining import MOST, limit
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
 from pipeline.adapters.haproxy.https import Schemes
 from pipeline.adapters.haproxy.liveness import Liveness
@@ -36,6 +36,7 @@ from pipeline.lib.retry import poll
 from pipeline.lib.sockets import DeadlineSocket
 from pipeline.ports.clock import Clock
 
+_RENEWED = "`pushlive doctor --fix` replaces it, and ends no request"
 SHUTDOWN = 2.0  # seconds for sessions to end that were shut down
 
 
@@ -128,7 +129,7 @@ class Proxy:
         if problem := self._liveness.problem():
             raise problem
         outdated = self._control.structure() != self._folder.structure()
-        more = f". It has another version's configuration: {self._container.renewed_by}" if outdated else ""
+        more = f". It has another version's configuration: {_RENEWED}" if outdated else ""
         files, environments = int(self._control.info("ulimit-n") or 0), len(self._settings.port_range)
         room = open_files.report(self._container.name, files, environments)
         if self._container.handover.first():

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.api import ClientFactory, DockerApi, Found
@@ -20,6 +22,9 @@ from pipeline.adapters.haproxy.config import FOLDER, State, files
 from pipeline.adapters.haproxy.container import LISTENS, ProxyContainer
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.files import Folder
+from pipeline.adapters.haproxy.handover.base import Handover
+from pipeline.adapters.haproxy.handover.draining import Mark
+from pipeline.adapters.haproxy.handover.remote import ADDRESS, CHOOSE, HOST, MAIN, RemoteHandover
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.workload import fingerprint
 from pipeline.config.settings import Settings
@@ -27,7 +32,6 @@ from pipeline.errors import EngineAway, EngineFailed, PushliveError
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 
 INSIDE = 8080  # the port in the container that is published
-COMMANDS = ("127.0.0.1", 9901)  # inside the container
 USER = 65534
 ANSWER = 10.0  # seconds for a whole answer over the network
 OWN = 62  # its address in an environment's network: the last one, which no container gets
@@ -95,14 +99,15 @@ class _Folder(Folder):
 
     def _files(self, state: State) -> dict[str, str]:
         inside = self._settings.model_copy(update={"proxy_http": f"*:{INSIDE}"})
-        return files(state, inside, control="{}:{}".format(*COMMANDS))
+        return files(state, inside, control=ADDRESS)
 
 
 class _Control(Control):
-    """Talks to HAProxy through a tunnel into its container."""
+    """Talks to HAProxy through a tunnel into its container. ``port``: to the process that takes commands there; 0: to
+    the one that serves."""
 
-    def __init__(self, tunnel: Tunnel, container: str) -> None:
-        self._tunnel, self._container = tunnel, container
+    def __init__(self, tunnel: Tunnel, container: str, port: int = 0) -> None:
+        self._tunnel, self._container, self._port = tunnel, container, port
 
     def ask(self, command: str) -> str:
         """See ``Control.ask``."""
@@ -118,7 +123,8 @@ class _Control(Control):
         return answer
 
     def _ask(self, command: str) -> str:
-        with within(ANSWER), self._tunnel.open(*COMMANDS).near as connection:
+        port, choose = (self._port, "") if self._port else (MAIN, CHOOSE)
+        with within(ANSWER), self._tunnel.open(HOST, port, choose).near as connection:
             connection.sendall(command.encode() + b"\n")
             return receive_all(connection).decode(errors="replace")
 
@@ -126,10 +132,28 @@ class _Control(Control):
 class _Container(ProxyContainer):
     """``<instance>-proxy`` on the remote Engine."""
 
-    renewed_by = "a restart of its container replaces that, and ends every connection"
+    tunnel: Tunnel
 
-    def _settle(self) -> None:
-        """There is no handover: the Engine publishes a port for one container only."""
+    @cached_property
+    def handover(self) -> Handover:
+        """See ``ProxyContainer.handover``."""
+        mark = Mark(self._folder.path)
+        return RemoteHandover(self._api, self.name, mark, self._clock, self._at, self._known)
+
+    def _at(self, port: int) -> Control:
+        return _Control(self.tunnel, self.name, port)
+
+    def _known(self) -> Iterable[int]:
+        return self._folder.load().environments
+
+    def _settled(self) -> Found | None:
+        """A handover is in the container, and ends with it."""
+        found = self._find()
+        if not found or not found["State"]["Running"]:
+            self.handover.forget()
+        elif not found["State"]["Paused"]:
+            return super()._settled()
+        return found
 
     def _body(self) -> Body:
         return proxy_body(self._settings)
@@ -191,12 +215,15 @@ class _Container(ProxyContainer):
 class RemoteProxy(Proxy):
     """See ``Proxy``. ``settings``: from ``remote_settings``."""
 
+    _tried = False  # to replace one that an earlier version started
+
     def _parts(self, client_factory: ClientFactory) -> tuple[Folder, Control, ProxyContainer]:
         name = f"{self._settings.instance}-proxy"
         api = DockerApi(client_factory)
         self.tunnel = Tunnel(api, name)
         folder, control = _Folder(self._settings, api, name), _Control(self.tunnel, name)
         self._remote = _Container(client_factory, self._settings, self._clock, folder, control)
+        self._remote.tunnel = self.tunnel
         return folder, control, self._remote
 
     def _connect(self) -> DeadlineSocket:
@@ -213,9 +240,18 @@ class RemoteProxy(Proxy):
         self._remote.remove_volume()
         return found
 
-    def renew(self, drain: float) -> list[str]:  # noqa: ARG002
-        """Nothing: it is replaced only by a restart, and ``examine`` says so."""
-        return []
+    def tend(self, drain: Callable[[], float], *, by_hand: bool = False) -> list[str]:
+        """See ``Proxy.tend``. Nothing waits for this Engine when the service starts, so one with the configuration of
+        another version is replaced here, in the first round in which it runs."""
+        said = super().tend(drain, by_hand=by_hand)
+        if self._tried or not self._remote.has_state("Running"):
+            return said
+        try:
+            said += self.renew(drain())
+        except EngineFailed as error:
+            said.append(str(error))
+        self._tried = True
+        return said
 
     def join(self, index: int) -> None:
         """See ``Proxy.join``."""
