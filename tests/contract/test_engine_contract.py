@@ -68,6 +68,10 @@ def ignore(_event: Event) -> None:
     pass
 
 
+def hangs(_spec: SlotSpec, _argv: tuple[str, ...]) -> CommandResult:
+    raise TimedOut("It hangs.")
+
+
 @pytest.fixture(params=["fake", "docker", "remote", "cluster"])
 def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
     yield from kit_for(request)
@@ -493,3 +497,18 @@ def test_fault_33_the_fake_knows_a_command_that_died_midway() -> None:
         kit.command(kit.spec(), "migrate", "true")
     with pytest.raises(OutcomeUnknown):
         kit.command(kit.spec(), "migrate", "true")
+
+
+def test_a_command_that_was_left_can_be_ended(prepared: Kit) -> None:
+    spec, engine = prepared.spec(), prepared.engine
+    if isinstance(engine, FakeEngine):
+        engine.commands = hangs
+    with pytest.raises(TimedOut):
+        engine.command(spec, "migrate", ("sleep", "600"), {}, ignore, prepared.watch(1.0))
+    engine.end_command(spec, "migrate")
+    engine.end_command(spec, "migrate")
+    assert engine.command_runs(spec.ref) == {1}, "what it printed is still there"
+    with suppress(OutcomeUnknown):
+        assert prepared.command(spec, "migrate", "true").exit_code, "it did not succeed"
+    engine.forget_command(spec, "migrate")
+    assert engine.command_runs(spec.ref) == frozenset()

@@ -23,6 +23,7 @@ PROCESSES = ONE.replace(
     "service: {processes: {worker: {command: [./work], replicas: 2}, beat: {command: [./beat]}}, ",
 )
 RELEASE = ONE.replace("service: {", "service: {release: [./migrate], ")
+BACK = ONE.replace("service: {", "service: {release: {command: [./up], back: [./down]}, ")
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ STORIES = [
     Story("failing release command", RELEASE, one, push, fails_its_release_command),
     Story("processes", PROCESSES, one, push),
     Story("failing process", PROCESSES, one, push, lambda world: world.engine.fragile.add("beat")),
+    Story("revert with back", BACK, two, lambda world: world.commands.revert("hello", "ann", back=True)),
     Story("failing smoke", ONE, one, push, fails_its_smoke),
     Story("failing verification", ONE, one, push, fails_its_verification),
     Story("first fails verification", ONE, nothing, push, lambda world: fails_its_verification(world, 1)),
