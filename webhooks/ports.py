@@ -70,11 +70,31 @@ class ToolsPort(Protocol):
     def session(self, identifier: str, by: Actor) -> SessionPort: ...
 
 
+class AccessoriesPort(Protocol):
+    """Databases, caches and brokers. Raises as ``ServicePort``. What acts returns what it did, for people."""
+
+    def overview(self) -> list[dict[str, Any]]:
+        """name, environment, state, why, image, volume, used_by, changes"""
+
+    def last_output(self, name: str, *, environment: str, lines: int = 200) -> tuple[str, ...]: ...
+
+    def start(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
+
+    def stop(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
+
+    def restart(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
+
+    def apply(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
+
+
 class ServicePort(Protocol):
     """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""
 
     @property
     def tools(self) -> ToolsPort: ...
+
+    @property
+    def accessories(self) -> AccessoriesPort: ...
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:
         """Returns once the run is on disk. Idempotent for one delivery id and pipeline."""

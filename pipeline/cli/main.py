@@ -52,6 +52,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "unquarantine": "policy",
         "doctor": "doctor",
         "secret": "secret",
+        "accessory": "app.accessory",
         "gc": "doctor",
         "backup": "backup",
         "restore": "backup",

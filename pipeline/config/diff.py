@@ -14,6 +14,7 @@ from pipeline.config.checks import SmokeCheck
 from pipeline.config.engines import Registry
 from pipeline.config.introspection import Hint, key_of, keys_of
 from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.processes import Process
 from pipeline.lib.secret import HIDDEN
 from pipeline.lib.text import brief, without_path
@@ -51,6 +52,11 @@ def differences(a: Rendered, b: Rendered) -> Lines:
         plain.append(f"engine: {brief(str(a.engine))} → {brief(str(b.engine))}")
     plain += _processes(a.service.processes, b.service.processes)
     return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))
+
+
+def accessory_differences(before: Accessory, after: Accessory) -> Lines:
+    """What `pushlive accessory apply` would change, or what it has changed."""
+    return (*_fields(before, after), *_env(before.env, after.env))
 
 
 def _pipeline(name: str, old: Config, new: Config) -> dict[str, Lines]:

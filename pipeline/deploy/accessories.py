@@ -11,10 +11,13 @@ from pipeline.config.models import Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
 from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.services import Services
 from pipeline.domain import accessories
 from pipeline.domain.accessories import AccessoryRecord, AccessorySpec
 from pipeline.domain.engine_types import SlotRef
-from pipeline.errors import ConfigError, EngineFailed, PushliveError, StoreUnavailable, TryAgain
+from pipeline.domain.environment import SLOTS
+from pipeline.domain.slots import slot_ref
+from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError, StoreUnavailable, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import write_duration
@@ -22,7 +25,6 @@ from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.engine import Engines
 from pipeline.secrets.vault import Vault
 from pipeline.store import Lease, Store
-from pipeline.store.configurations import Configurations
 
 LEASE_TIMEOUT = 30.0  # seconds: another run or the keeper may be making it
 ASK_EVERY = 0.25  # seconds
@@ -33,10 +35,10 @@ LINES = 20  # of output that a failure shows
 class AccessoryCare:
     """All that is done to accessories, under the lease of each."""
 
-    def __init__(
-        self, store: Store, vault: Vault, configurations: Configurations, engines: Engines, clock: Clock
-    ) -> None:
-        self._store, self._vault, self._configurations = store, vault, configurations
+    def __init__(self, services: Services, engines: Engines, clock: Clock) -> None:
+        self._store, self._vault = services.store, services.vault
+        self._configurations = services.configurations
+        self._places = len(services.settings.port_range)
         self._engines, self._clock = engines, clock
 
     # ── for a run ────────────────────────────────────────────────────────────
@@ -48,7 +50,7 @@ class AccessoryCare:
         for name in used(config):
             names = [host for host, use in config.uses.items() if use.accessory == name]
             with self.lease(f"{name}/{ref.environment}", watch) as lease:
-                record = self._attached(name, ref, names)
+                record = self._attached(name, ref, names, self._store.accessories.get(name, ref.environment))
                 if record.stopped:
                     raise _stopped(record)
                 self._store.accessories.put(record, lease)
@@ -66,8 +68,8 @@ class AccessoryCare:
                 waited = f" within {write_duration(record.config.ready)}" if over else ""
                 raise EngineFailed(
                     f"the accessory {record.id} did not become ready{waited}: {why}.",
-                    advice="Its last lines of output may say why; `health` and `ready` are under "
-                    f"accessories.{record.name} in pipelines.yaml.",
+                    advice=f"`pushlive accessory logs {record.name} {record.environment}` shows its output; `health` "
+                    f"and `ready` are under accessories.{record.name} in pipelines.yaml.",
                     again=True,
                     evidence=engine.accessory_output(spec.ref, LINES),
                 )
@@ -107,9 +109,10 @@ class AccessoryCare:
             heartbeat.hold(lease)
             yield lease
 
-    def _attached(self, name: str, ref: SlotRef, names: Iterable[str]) -> AccessoryRecord:
+    def _attached(
+        self, name: str, ref: SlotRef, names: Iterable[str], record: AccessoryRecord | None
+    ) -> AccessoryRecord:
         """The record, new from the configuration in force if there is none, attached to that environment."""
-        record = self._store.accessories.get(name, ref.environment)
         if record is None:
             config = self._definition(name, ref)
             versions = self._vault.provide(name, ref.environment, config.secrets, self._clock.now())
@@ -137,7 +140,53 @@ class AccessoryCare:
             )
         return config.accessories[name]
 
+    def configured(self, name: str, environment: str) -> AccessoryRecord:
+        """The record, attached to every environment that uses it by the configuration in force; new if there is none.
+        Raises NotFound if nothing uses it there."""
+        _, config = self._configurations.current()
+        record = self._store.accessories.get(name, environment)
+        for pipeline, one in config.pipelines.items():
+            rendered = one.render(environment) if environment in one.environments else None
+            names = [host for host, use in rendered.uses.items() if use.accessory == name] if rendered else []
+            if rendered is None or not names:
+                continue
+            found = self._store.ensure_environment(pipeline, environment, self._places, rendered.engine.key)
+            record = self._attached(name, slot_ref(found, SLOTS[0]), names, record)
+        if record is None:
+            raise NotFound(
+                f"no pipeline uses an accessory {name[:60]} in {environment[:60]}.",
+                advice="Name it under `uses` of a pipeline in pipelines.yaml.",
+            )
+        return record
+
+    def renewed(self, record: AccessoryRecord) -> AccessoryRecord:
+        """The record with the definition in force and the newest secrets. Raises ConfigError if it is not in the
+        file."""
+        _, config = self._configurations.current()
+        if record.name not in config.accessories:
+            raise ConfigError(
+                f"the accessory {record.name} is not in pipelines.yaml.", advice="Add it under `accessories`."
+            )
+        new = config.accessories[record.name]
+        versions = self._vault.provide(record.name, record.environment, new.secrets, self._clock.now())
+        return replace(record, config=new, secrets=versions)
+
+    def keep(self, record: AccessoryRecord, watch: Watch) -> bool:
+        """For the keeper: starts what should run and does not; True if it did anything."""
+        spec = self.spec(record)
+        if record.stopped or not spec.attached:
+            return False
+        return self._engines.of(record.engine).accessories.keep_accessory(spec, watch)
+
     def spec(self, record: AccessoryRecord) -> AccessorySpec:
+        """Attached to those environments that still exist: the network of another one may have their index by now."""
+        there = {
+            pipeline: one
+            for pipeline, one in record.attached.items()
+            if (found := self._store.environment(pipeline, record.environment))
+            and (found.index, found.engine) == (one.index, record.engine)
+        }
+        record = replace(record, attached=there)
         reveal = partial(self._vault.reveal, record.name, record.environment, record.secrets)
         return accessories.spec_of(record, reveal)
 
@@ -183,7 +232,8 @@ def _value(store: Store, vault: Vault, ref: SlotRef, config: Rendered, one: Refe
     if not plain.get(one.name):
         raise ConfigError(
             f"{one.text}: the accessory {record.id} was made without {one.name}.",
-            advice="It stays as it was made. Use another name, or an accessory of another name.",
+            advice=f"`pushlive accessory apply {record.name} {record.environment}` makes it as pipelines.yaml says "
+            "now.",
             again=True,
         )
     return plain[one.name]
@@ -192,10 +242,6 @@ def _value(store: Store, vault: Vault, ref: SlotRef, config: Rendered, one: Refe
 def _stopped(record: AccessoryRecord) -> EngineFailed:
     return EngineFailed(
         f"the accessory {record.id} was stopped by {record.stopped}.",
-        advice="Start it again.",
+        advice=f"`pushlive accessory start {record.name} {record.environment}` starts it.",
         again=True,
     )
-
-
-def without_stop(record: AccessoryRecord) -> AccessoryRecord:
-    return replace(record, stopped="")

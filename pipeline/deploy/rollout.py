@@ -148,7 +148,7 @@ class Rollout:
             return error
         return EngineFailed(
             f"{error.message} {'; '.join(away)}.",
-            advice="Bring it back, or see what it says.",
+            advice="`pushlive accessory status` shows them, `pushlive accessory logs NAME ENV` what one says.",
             again=True,
             facts=error.evidence[: error.facts],
             evidence=error.evidence[error.facts :],

@@ -118,9 +118,7 @@ class Story:
             release,
             name,
             vault=self._vault,
-            care=AccessoryCare(
-                self._store, self._vault, configurations, self._adapters.engines, self._adapters.clock
-            ),
+            care=AccessoryCare(self._services, self._adapters.engines, self._adapters.clock),
             room=Room(self._context, self._adapters.engines, configurations),
             last=last,
             failed_for=failed_for,

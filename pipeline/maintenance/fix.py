@@ -8,6 +8,7 @@ from pipeline.maintenance.jobs import Jobs
 def fix(jobs: Jobs) -> tuple[str, ...]:
     """Reconciles every environment and reverts manual changes; what was done, and what could not be."""
     said = jobs.proxy.run()
+    said += jobs.accessories.run()
     said += jobs.reconcile.all(by_hand=True, say_busy=True)
     jobs.missing_images.run()
     store = jobs.services.store

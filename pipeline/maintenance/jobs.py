@@ -26,6 +26,7 @@ from pipeline.maintenance.recognition import Recognition
 from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
+from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.repositories import Repositories
 
@@ -68,6 +69,7 @@ class Jobs:
         self.proxy = Proxy(ensure_proxy, clock)
         self.demands = Demands(demands)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
+        self.accessories = KeepAccessories(services, adapters)
         self.health = WatchHealth(services, adapters, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.left_sessions = LeftSessions(store, adapters.engines)
@@ -79,6 +81,16 @@ class Jobs:
         return (
             Period(0.0, (self.configuration, self.audit)),
             Period(3.0, (self.heads, self.left_sessions)),
-            Period(5.0, (self.proxy, self.reconcile, self.health, self.missing_images, self.demands)),
+            Period(
+                5.0,
+                (
+                    self.proxy,
+                    self.accessories,
+                    self.reconcile,
+                    self.health,
+                    self.missing_images,
+                    self.demands,
+                ),
+            ),
             Period(300.0, (self.image_gc, self.build_cache)),
         )

@@ -19,6 +19,7 @@ from pipeline.deploy import engine_addresses
 from pipeline.deploy.longest_drain import longest_drain
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
+from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
@@ -44,6 +45,7 @@ from pipeline.ports.engine import Engine, engine_of
 from pipeline.ports.inspection import Inspection
 from pipeline.runtime import embedded_store, lock, traces
 from pipeline.runtime.first_token import first_token
+from pipeline.service.accessories import Accessories
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
@@ -230,6 +232,8 @@ def remove_everything(settings: Settings) -> Iterator[Said]:
     for key in sorted(keys):
         try:
             engine = engines.of(key)
+            for accessory in tuple(engine.accessories.accessories()):
+                yield _halted(engine, accessory)
             for ref in tuple(engine.slots.environments()):
                 yield _removed(engine, ref)
             if (own := _proxy_of(settings, key)) is not None and own.stop():
@@ -242,6 +246,17 @@ def remove_everything(settings: Settings) -> Iterator[Said]:
             yield Said(f"! {error} Nothing more was removed there.", left=needed)
         except PushliveError as error:
             yield Said(f"! {error}", left=True)
+
+
+def _halted(engine: Engine, ref: AccessoryRef) -> Said:
+    """Raises TryAgain."""
+    try:
+        engine.accessories.halt_accessory(ref)
+    except TryAgain:
+        raise
+    except PushliveError as error:
+        return Said(f"! the accessory {ref.id} was not stopped: {error}", left=True)
+    return Said(f"stopped the accessory {ref.id}; its data stay, and the next `pushlive up` starts it again")
 
 
 def _removed(engine: Engine, ref: SlotRef) -> Said:
@@ -342,6 +357,7 @@ def commands(settings: Settings) -> Commands:
     parts = (services(settings), _queue(settings), SystemClock(), _Operations(settings))
     found = Commands(*parts)
     found.tools = Tools(*parts, _engines(settings))
+    found.accessories = Accessories(*parts, _engines(settings))
     return found
 
 

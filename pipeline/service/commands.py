@@ -17,6 +17,7 @@ from pipeline.errors import RequestError
 from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.service import permissions, reverting, transactions
+from pipeline.service.accessories import Accessories
 from pipeline.service.refusals import Refusals
 from pipeline.service.tools import Tools
 from pipeline.store import Transaction
@@ -34,6 +35,7 @@ class Commands(Refusals):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``
+    accessories: Accessories
 
     # ── pushes ───────────────────────────────────────────────────────────────
 

@@ -35,6 +35,7 @@ from pipeline.maintenance.gc import gc
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
+from pipeline.service.accessories import Accessories
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
@@ -116,6 +117,7 @@ class World:
         parts = (self.services, self.queue, self.clock, Operations(self))
         self.commands = Commands(*parts)
         self.tools = self.commands.tools = Tools(*parts, self.engines)
+        self.accessories = self.commands.accessories = Accessories(*parts, self.engines)
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()
         self.keeper = self.keeper_of(self.jobs)

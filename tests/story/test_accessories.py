@@ -7,6 +7,7 @@ import pytest
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import CommandResult
 from pipeline.domain.run import Outcome
+from pipeline.errors import RequestError
 from tests.story.test_secrets import everything
 
 CONFIG = """\
@@ -128,3 +129,89 @@ def test_a_revert_does_not_wait_for_it(world):
     run = world.revert(environment="live")
     assert run.outcome == Outcome.LIVE
     assert world.serving()["live"] == 1
+
+
+# ── people ───────────────────────────────────────────────────────────────────
+
+
+def row(world, environment: str = "live") -> dict:
+    [found] = [one for one in world.accessories.overview() if one["environment"] == environment]
+    return found
+
+
+def test_the_overview_says_what_is_there_and_what_apply_would_change(world):
+    assert (row(world)["state"], row(world)["used_by"]) == ("missing", [])
+    world.push("one")
+    assert (row(world)["state"], row(world)["used_by"], row(world)["changes"]) == ("ready", ["hello"], [])
+    world.configure(CONFIG.replace("postgres:15", "postgres:15.8"))
+    assert row(world)["changes"] == ["image: postgres:15 → postgres:15.8"]
+    world.engine.running[LIVE].sick = "no response"
+    assert (row(world)["state"], row(world)["why"]) == ("not ready", "no response")
+
+
+def test_apply_makes_it_as_the_file_says_with_the_same_secret(world):
+    world.push("one")
+    before = password(world, "live")
+    world.configure(CONFIG.replace("postgres:15", "postgres:15.8"))
+    [said] = world.accessories.apply("shop-db", "ann", environment="live")
+    assert "image: postgres:15 → postgres:15.8" in said
+    assert world.engine.running[LIVE].spec.config.image == "postgres:15.8"
+    assert (world.engine.running[LIVE].made, world.engine.running[DEV].made) == (2, 1)
+    assert password(world, "live") == before
+    assert row(world)["changes"] == []
+    assert [one["act"] for one in world.commands.audit_log()][:1] == ["accessory apply"]
+
+
+def test_apply_refuses_another_folder_for_the_data(world):
+    world.push("one")
+    world.configure(CONFIG.replace("/var/lib/postgresql/data", "/elsewhere"))
+    with pytest.raises(RequestError, match="keeps its data in /var/lib/postgresql/data"):
+        world.accessories.apply("shop-db", "ann", environment="live")
+    assert world.engine.running[LIVE].made == 1
+
+
+def test_one_that_a_person_stopped_stays_so_and_fails_a_run_by_name(world):
+    world.push("one")
+    world.accessories.stop("shop-db", "ann", environment="dev")
+    assert not world.engine.running[DEV].alive
+    world.jobs.accessories.run()
+    assert not world.engine.running[DEV].alive
+    run = world.push("two")
+    assert run.failure.message == "the accessory shop-db/dev was stopped by ann."
+    assert "`pushlive accessory start shop-db dev`" in run.failure.advice
+    world.accessories.start("shop-db", "ann", environment="dev")
+    assert world.push("three").outcome == Outcome.LIVE
+
+
+def test_one_can_be_made_before_anything_is_deployed(world):
+    assert world.accessories.start("shop-db", "ann", environment="live") == ("shop-db/live is ready.",)
+    assert world.engine.running[LIVE].attached == ("hello", "other")
+    assert world.push("one").outcome == Outcome.LIVE
+    assert world.engine.running[LIVE].made == 1
+
+
+def test_the_keeper_brings_back_what_was_removed_by_hand_as_it_was_made(world):
+    world.push("one")
+    world.configure(CONFIG.replace("postgres:15", "postgres:16"))
+    before = password(world, "live")
+    del world.engine.running[LIVE]
+    world.engine.running[DEV].alive = False
+    said = world.jobs.accessories.run()
+    assert sorted(said) == [
+        f"the accessory shop-db/{name} was not running as it should, and was started"
+        for name in ("dev", "live")
+    ]
+    assert world.engine.running[LIVE].spec.config.image == "postgres:15"
+    assert (password(world, "live"), world.engine.running[DEV].alive) == (before, True)
+    assert world.jobs.accessories.run() == []
+
+
+def test_the_clean_up_leaves_one_that_nothing_uses_any_more(world):
+    world.push("one")
+    world.configure("pipelines: {different: {environments: {live: }}}")
+    world.gc()
+    assert set(world.engine.running) == {DEV, LIVE}
+    calls = len(world.engine.calls)
+    assert world.jobs.accessories.run() == []  # the environment's network may belong to another one by now
+    assert "keep_accessory" not in [name for name, _ in world.engine.calls[calls:]]
+    assert row(world)["changes"] == ["it is no longer in pipelines.yaml; it goes on as it is"]

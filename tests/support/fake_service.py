@@ -62,6 +62,7 @@ class FakeService:
         self.events: Callable[[Run], list[Event]] = story
         self._lock = threading.Lock()
         self.tools = FakeTools(self)
+        self.accessories = FakeAccessories(self)
 
     # Pushes
 
@@ -405,3 +406,33 @@ class FakeTools:
         if found is None or found.record.by != actor(by).name:
             raise NotFound("that session has ended", advice="Start the command again.")
         return found
+
+
+class FakeAccessories:
+    """One database that is always ready."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    def overview(self) -> list[dict[str, Any]]:
+        one = {"name": "shop-db", "environment": "live", "state": "ready", "why": "", "image": "postgres:15"}
+        return [{**one, "volume": "/data", "used_by": ["shop"], "changes": []}]
+
+    def last_output(self, name: str, *, environment: str, lines: int = 200) -> tuple[str, ...]:
+        return (f"{name}/{environment} is ready to accept connections",)[:lines]
+
+    def start(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        return self._acted("accessory start", name, by, environment)
+
+    def stop(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        return self._acted("accessory stop", name, by, environment)
+
+    def restart(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        return self._acted("accessory restart", name, by, environment)
+
+    def apply(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        return self._acted("accessory apply", name, by, environment)
+
+    def _acted(self, act: str, name: str, by: Who, environment: str) -> tuple[str, ...]:
+        self._service._act(act, name, by, environment)
+        return (f"{name}/{environment}: {act}",)

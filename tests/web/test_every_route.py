@@ -36,6 +36,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/secrets",
         "GET /api/pipelines/<pipeline>/secrets/<name>",
         "GET /api/doctor",
+        "GET /api/accessories",
         "GET /metrics",  # or with PUSHLIVE_METRICS_TOKEN: test_metrics.py
         "POST /api/plan",
     ),
@@ -46,6 +47,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/pipelines/<pipeline>/hold",
         "POST /api/pipelines/<pipeline>/run",  # in the last environment a maintainer's: test_story_tools.py
         "POST /api/pipelines/<pipeline>/exec",
+        "GET /api/accessories/<name>/<environment>/output",
         "POST /api/sessions/<session>/input",
         "DELETE /api/sessions/<session>",
         "POST /api/pipelines/<pipeline>/resume",
@@ -58,6 +60,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "PUT /api/pipelines/<pipeline>/secrets/<name>",
         "DELETE /api/pipelines/<pipeline>/secrets/<name>",
         "POST /api/doctor",
+        "POST /api/accessories/<name>/<environment>/<act>",
         "POST /api/gc",
         "POST /api/adopt",
         "GET /api/audit",
@@ -97,6 +100,7 @@ VALUES = {
     "name": "hello",
     "path": "objects/batch",
     "session": "5e5510",
+    "environment": "live",
 }
 CHOICE = re.compile(r"<any\(([^)]*)\):(\w+)>")
 

@@ -47,7 +47,7 @@ class AccessoryHealth(Model):
 
 class Accessory(Model):
     """A database, cache or broker from a stock image. Each environment whose pipelines use it has one of its own. A
-    deploy or a revert never changes one that is there."""
+    deploy or a revert never changes one that is there: `pushlive accessory apply` does."""
 
     image: Image
     """The image, pulled when the accessory is made."""

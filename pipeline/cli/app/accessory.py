@@ -1,0 +1,108 @@
+"""``pushlive accessory``: the databases, caches and brokers of environments."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pipeline.cli.command import JSON, argument, command, group, whole_number
+from pipeline.cli.context import DONE, Context, UsageError
+from pipeline.cli.terminal import cleaned, table
+
+_NAMED = (
+    argument("name", metavar="NAME", help="as under `accessories` in pipelines.yaml"),
+    argument("environment", metavar="ENV", help="e.g. live"),
+)
+_STYLES = {"ready": "green", "stopped": "yellow", "missing": "dim"}
+
+
+def _path(context: Context, act: str) -> str:
+    words = (context.args.name, context.args.environment)
+    for word in words:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", word):
+            raise UsageError(
+                f"{word!r} is not the name of an accessory or an environment.",
+                advice="`pushlive accessory status` lists them.",
+            )
+    return f"/api/accessories/{words[0]}/{words[1]}/{act}"
+
+
+@command(
+    "show every accessory: whether it is ready, who uses it, what `apply` would change",
+    argument("name", nargs="?", default="", metavar="NAME", help="only this one"),
+    JSON,
+)
+def _status(context: Context) -> int:
+    answer = context.ask("GET", "/api/accessories")
+    if context.json:
+        context.print_json(answer)
+        return DONE
+    found = [one for one in cleaned(answer["accessories"]) if context.args.name in ("", one["name"])]
+    if not found:
+        context.terminal.say("No pipeline uses an accessory.")
+        return DONE
+    paint = context.terminal.paint
+    head = ("accessory", "environment", "state", "image", "used by")
+    context.terminal.data(*table(head, [_row(one) for one in found], paint, indent=""))
+    for one in found:
+        name = f"{one['name']}/{one['environment']}"
+        if one["why"]:
+            context.terminal.data(paint(f"  {name}: {one['why']}", "yellow"))
+        for line in one["changes"]:
+            context.terminal.data(paint(f"  {name}: {line}", "yellow"))
+        if one["changes"]:
+            context.terminal.data(f"  → `pushlive accessory apply {one['name']} {one['environment']}`")
+    return DONE
+
+
+def _row(one: dict[str, Any]) -> list[Any]:
+    state = str(one["state"])
+    return [
+        (str(one["name"]), "bold"),
+        str(one["environment"]),
+        (state, _STYLES.get(state, "red")),
+        str(one["image"]),
+        ", ".join(one["used_by"]) or "nothing yet",
+    ]
+
+
+@command("start one and wait until it is ready; makes it if there is none", *_NAMED, JSON)
+def _start(context: Context) -> int:
+    return context.tell(context.ask("POST", _path(context, "start")))
+
+
+@command("stop one until it is started again; its data stay", *_NAMED, JSON)
+def _stop(context: Context) -> int:
+    return context.tell(context.ask("POST", _path(context, "stop")))
+
+
+@command("restart one and wait until it is ready", *_NAMED, JSON)
+def _restart(context: Context) -> int:
+    return context.tell(context.ask("POST", _path(context, "restart")))
+
+
+@command("make one as pipelines.yaml says now, with the data that it has", *_NAMED, JSON)
+def _apply(context: Context) -> int:
+    return context.tell(context.ask("POST", _path(context, "apply")))
+
+
+@command(
+    "print the last lines that one has written",
+    *_NAMED,
+    argument("--lines", type=whole_number, default=200, metavar="N", help="how many (default: 200)"),
+)
+def _logs(context: Context) -> int:
+    path = f"{_path(context, 'output')}?lines={context.args.lines}"
+    context.terminal.data(*context.client.lines(path))
+    return DONE
+
+
+accessory = group(
+    "manage databases, caches and brokers: status, start, stop, restart, apply, logs",
+    status=_status,
+    start=_start,
+    stop=_stop,
+    restart=_restart,
+    apply=_apply,
+    logs=_logs,
+)

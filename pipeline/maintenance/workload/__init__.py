@@ -1,0 +1,1 @@
+"""The keeper's jobs for what runs beside the slots."""

@@ -1,0 +1,58 @@
+"""Accessories that should run and do not are started again, as they were made."""
+
+from __future__ import annotations
+
+from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.services import Services
+from pipeline.domain.accessories import AccessoryRecord
+from pipeline.errors import EngineAway, LeaseLost, PushliveError, StoreUnavailable
+from pipeline.maintenance.job import Job
+from pipeline.ports.adapters import Adapters
+from pipeline.ports.clock import Deadline
+
+LIMIT = 60.0  # seconds for one: others wait meanwhile
+
+
+class KeepAccessories(Job):
+    """One at which a run or a person is at work is left to them. What goes wrong is a `problem` in the store."""
+
+    def __init__(self, services: Services, adapters: Adapters) -> None:
+        self._store, self._clock = services.store, adapters.clock
+        self._care = AccessoryCare(services, adapters.engines, adapters.clock)
+
+    def run(self) -> list[str]:
+        said: list[str] = []
+        away: set[str] = set()
+        for record in self._store.accessories.all():
+            if record.engine in away:
+                continue
+            try:
+                said += self._one(record)
+            except StoreUnavailable:
+                raise
+            except PushliveError as error:
+                self._problem(record, str(error))
+                away |= {record.engine} if isinstance(error, EngineAway) else set()
+        return said
+
+    def _one(self, record: AccessoryRecord) -> list[str]:
+        lease = self._store.leases.take(f"accessory:{record.id}", "keeper")
+        if lease is None:
+            return []
+        with LeaseHeartbeat(self._store) as heartbeat:
+            heartbeat.hold(lease)
+            found = self._store.accessories.get(record.name, record.environment)
+            try:
+                acted = found is not None and self._care.keep(
+                    found, Deadline(self._clock, LIMIT, "starting an accessory")
+                )
+            except LeaseLost:
+                return []
+        self._problem(record, "")
+        return [f"the accessory {record.id} was not running as it should, and was started"] if acted else []
+
+    def _problem(self, record: AccessoryRecord, text: str) -> None:
+        name = f"accessory-problem:{record.id}"
+        if self._store.facts.get(name) != text:
+            self._store.facts.set(name, text)

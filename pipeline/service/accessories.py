@@ -1,0 +1,178 @@
+"""What people do with accessories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pipeline.config.diff import accessory_differences
+from pipeline.config.models import Config
+from pipeline.config.workload.accessory import Accessory
+from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.services import Services
+from pipeline.domain import audit_chain
+from pipeline.domain.accessories import AccessoryRecord
+from pipeline.domain.audit_chain import Who
+from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable
+from pipeline.ports.clock import Clock, Deadline
+from pipeline.ports.engine import Engines
+from pipeline.ports.queue import Queue
+from pipeline.service.audited import Audited
+from pipeline.service.operations import Operations
+
+LIMIT = 900.0  # seconds for one act: an image is pulled, a database starts
+
+
+class Accessories(Audited):
+    """Acts take effect before they return."""
+
+    def __init__(
+        self, services: Services, queue: Queue, clock: Clock, operations: Operations, engines: Engines
+    ) -> None:
+        super().__init__(services, queue, clock, operations)
+        self._engines = engines
+        self._care = AccessoryCare(services, engines, clock)
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Every accessory of every environment that is configured or there: ``{"name", "environment", "state", "why",
+        "image", "volume", "used_by", "changes"}``. ``state``: ready · not ready · stopped · missing · unknown; ``why``:
+        not ready; ``changes``: what `apply` would change, in words."""
+        config, found = self._config(), {one.id: one for one in self._store.accessories.all()}
+        wanted = {f"{name}/{environment}": (name, environment) for name, environment in configured(config)}
+        rows = []
+        for key in sorted(wanted.keys() | found.keys()):
+            name, environment = wanted.get(key) or (found[key].name, found[key].environment)
+            rows.append(self._row(name, environment, found.get(key), config.accessories.get(name)))
+        return rows
+
+    def _row(
+        self, name: str, environment: str, record: AccessoryRecord | None, now: Accessory | None
+    ) -> dict[str, Any]:
+        state, why = self._state(record)
+        shown = record.config if record else now or Accessory(image="none")
+        changes = list(accessory_differences(record.config, now)) if record and now else []
+        if record and now is None:
+            changes = ["it is no longer in pipelines.yaml; it goes on as it is"]
+        return {
+            "name": name,
+            "environment": environment,
+            "state": state,
+            "why": why,
+            "image": shown.image,
+            "volume": shown.volume,
+            "used_by": sorted(record.attached) if record else [],
+            "changes": changes,
+        }
+
+    def _state(self, record: AccessoryRecord | None) -> tuple[str, str]:
+        if record is None:
+            return "missing", "the first run that needs it makes it"
+        if record.stopped:
+            return "stopped", f"by {record.stopped}"
+        try:
+            why = self._engines.of(record.engine).accessories.accessory_unready(self._care.spec(record))
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            return "unknown", error.message
+        return ("not ready", why) if why else ("ready", "")
+
+    # ── acts ─────────────────────────────────────────────────────────────────
+
+    def start(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        """Makes it if there is none, starts it, and waits until it is ready."""
+        self.insist_on_store()
+        watch = Deadline(self._clock, LIMIT, "starting the accessory")
+        with self._care.lease(f"{name}/{environment}", watch) as lease:
+            record = replace(self._care.configured(name, environment), stopped="")
+            self._store.accessories.put(record, lease, self._entry_of(by, "start", record))
+            self._of(record).keep_accessory(self._care.spec(record), watch)
+        self._move_entries()
+        self._care.await_ready(record, watch)
+        return (f"{record.id} is ready.",)
+
+    def stop(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        """It stays stopped until a person starts it. Its data stay."""
+        self.insist_on_store()
+        watch = Deadline(self._clock, LIMIT, "stopping the accessory")
+        with self._care.lease(f"{name}/{environment}", watch) as lease:
+            record = replace(self._known_record(name, environment), stopped=audit_chain.actor(by).name)
+            self._store.accessories.put(record, lease, self._entry_of(by, "stop", record))
+            self._of(record).halt_accessory(record.ref)
+        self._move_entries()
+        return (
+            f"{record.id} is stopped; its data stay. Deploys that need it fail until "
+            f"`pushlive accessory start {name} {environment}`.",
+        )
+
+    def restart(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        self.insist_on_store()
+        watch = Deadline(self._clock, LIMIT, "restarting the accessory")
+        with self._care.lease(f"{name}/{environment}", watch) as lease:
+            record = replace(self._known_record(name, environment), stopped="")
+            self._store.accessories.put(record, lease, self._entry_of(by, "restart", record))
+            self._of(record).restart_accessory(self._care.spec(record), watch)
+        self._move_entries()
+        self._care.await_ready(record, watch)
+        return (f"{record.id} was restarted and is ready.",)
+
+    def apply(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        """Makes it as pipelines.yaml says now, with the data that it has. Raises EngineFailed if it does not become
+        ready then."""
+        self.insist_on_store()
+        watch = Deadline(self._clock, LIMIT, "applying the accessory")
+        with self._care.lease(f"{name}/{environment}", watch) as lease:
+            before = self._known_record(name, environment)
+            record = self._care.renewed(before)
+            changes = accessory_differences(before.config, record.config)
+            if before.config.volume != record.config.volume:
+                raise RequestError(
+                    f"{record.id} keeps its data in {before.config.volume or 'its container'}, and pipelines.yaml says "
+                    f"{record.config.volume or 'nothing'} under `volume`: it would not find them there.",
+                    advice="Keep `volume`, or give the new one another name and copy the data.",
+                )
+            detail = "; ".join(changes)
+            self._store.accessories.put(record, lease, self._entry_of(by, "apply", record, detail))
+            self._of(record).replace_accessory(self._care.spec(record), watch)
+        self._move_entries()
+        self._care.await_ready(record, watch)
+        what = "; ".join(changes) or "nothing had changed"
+        return (f"{record.id} is as pipelines.yaml says, and ready: {what}.",)
+
+    def last_output(self, name: str, *, environment: str, lines: int = 200) -> tuple[str, ...]:
+        """Its last lines of output, without secrets. Raises NotFound."""
+        record = self._known_record(name, environment)
+        found = self._of(record).accessory_output(record.ref, lines)
+        mask, _ = self._vault.mask(name)
+        return mask.lines(found)
+
+    # ── small helpers ────────────────────────────────────────────────────────
+
+    def _of(self, record: AccessoryRecord) -> Any:
+        return self._engines.of(record.engine).accessories
+
+    def _known_record(self, name: str, environment: str) -> AccessoryRecord:
+        found = self._store.accessories.get(name, environment)
+        if found is None:
+            known = ", ".join(one.id for one in self._store.accessories.all()) or "none"
+            raise NotFound(
+                f"there is no accessory {name[:60]}/{environment[:60]}; there is {known}.",
+                advice="`pushlive accessory status` lists them; `pushlive accessory start NAME ENV` makes one.",
+            )
+        return found
+
+    def _entry_of(self, by: Who, act: str, record: AccessoryRecord, detail: str = "") -> Any:
+        text = f"{record.name} {detail}".strip()
+        return self._entry(by, f"accessory {act}", environment=record.environment, detail=text)
+
+
+def configured(config: Config) -> list[tuple[str, str]]:
+    """(accessory, environment) of each that a pipeline uses."""
+    found = {
+        (use.accessory, environment): None
+        for pipeline in config.pipelines.values()
+        for environment in pipeline.environments
+        for use in pipeline.render(environment).uses.values()
+        if use.accessory
+    }
+    return list(found)

@@ -1,0 +1,33 @@
+"""Databases, caches and brokers of environments."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from webhooks.api.parameters import fields, number_between
+from webhooks.api.replies import messages, text
+from webhooks.context import WebContext
+from webhooks.security.auth import bearer
+
+MOST_LINES = 10_000
+
+
+def add_routes(api: Blueprint, web: WebContext) -> None:
+    @api.get("/api/accessories")
+    def accessories() -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return {"accessories": web.service.accessories.overview()}
+
+    @api.get("/api/accessories/<name>/<environment>/output")
+    def accessory_output(name: str, environment: str) -> ResponseReturnValue:
+        bearer(web, "developer")
+        lines = number_between("lines", 200, MOST_LINES)
+        return text(web.service.accessories.last_output(name, environment=environment, lines=lines))
+
+    @api.post("/api/accessories/<name>/<environment>/<any(start, stop, restart, apply):act>")
+    def accessory(name: str, environment: str, act: str) -> ResponseReturnValue:
+        by = bearer(web, "maintainer")
+        if request.data:
+            fields({})
+        return messages(getattr(web.service.accessories, act)(name, by, environment=environment))
