@@ -174,7 +174,7 @@ class DockerAccessories(DockerVolumes):
     def _create(self, spec: AccessorySpec) -> Found:
         """Idempotent: another process may have created it at the same moment."""
         name, first = accessory_name(self._settings, spec.ref), spec.attached[0]
-        body = containers.with_secrets(accessory_body(self._settings, spec), spec.reveal())
+        body = containers.with_secrets(accessory_body(self._settings, spec), spec.reveal(), ())
         network = containers.network_name(self._settings, slot_ref_of(spec, first))
         body["HostConfig"] = {**body["HostConfig"], "NetworkMode": network}
         body["NetworkingConfig"] = {"EndpointsConfig": {network: self._endpoint(first)}}

@@ -106,7 +106,7 @@ def stop_seconds(spec: SlotSpec) -> int:
     return max(1, round(spec.config.service.stop))
 
 
-def with_secrets(body: Body, secrets: dict[str, Secret], filled: Collection[str] = ()) -> Body:
+def with_secrets(body: Body, secrets: dict[str, Secret], filled: Collection[str]) -> Body:
     """The body with the secrets as variables; only here do their values get in. A variable of the same name wins,
     unless it is one of ``filled``: those whose references the secret has filled in."""
     env = [one for one in body["Env"] if one.partition("=")[0] not in filled]

@@ -53,7 +53,7 @@ class DockerProcesses(DockerVolumes):
         for name, body in wanted.items():
             watch.check()
             if name not in kept:
-                create(self._api, name, containers.with_secrets(body, secrets))
+                create(self._api, name, containers.with_secrets(body, secrets, spec.filled))
             if name not in kept or kept[name]["State"] == "created":
                 start(self._api, name)
             if repair:

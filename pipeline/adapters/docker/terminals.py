@@ -34,7 +34,7 @@ class DockerTerminals(EngineBase):
             self._session_name(spec.ref, wanted),
             containers.network_name(self._settings, spec.ref),
         )
-        body = containers.with_secrets(self._session_body(spec, wanted), spec.reveal())
+        body = containers.with_secrets(self._session_body(spec, wanted), spec.reveal(), spec.filled)
         *others, last = free_addresses(self._api, self._settings, spec.ref)
         for address in (*others, last):
             create(self._api, name, at(body, network, address))

@@ -28,7 +28,7 @@ def test_containers_of_a_slot_are_made_alike(fixture: Fixture) -> None:
             continue
         spec, replica = fixture.spec(body), int(body["Labels"]["pushlive.replica"])
         made = containers.slot_body(fixture.settings, spec, replica)
-        assert containers.with_secrets(made, spec.reveal()) == body
+        assert containers.with_secrets(made, spec.reveal(), spec.filled) == body
         assert containers.container_name(fixture.settings, spec, replica) == name
         count += 1
     assert count > 10
@@ -43,7 +43,7 @@ def test_containers_of_commands_are_made_alike(fixture: Fixture) -> None:
         spec = fixture.spec(body)
         argv = arguments(spec, command)
         made = containers.command_body(fixture.settings, spec, command, argv, own_variables(spec, body))
-        assert containers.with_secrets(made, spec.reveal()) == body
+        assert containers.with_secrets(made, spec.reveal(), spec.filled) == body
         assert containers.command_name(fixture.settings, spec, command) == name
         seen.add(command.partition("-")[0])
     assert seen == {"release", "smoke"}

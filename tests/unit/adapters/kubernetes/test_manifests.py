@@ -174,7 +174,7 @@ def test_the_configuration_wins_over_secrets_and_pushlive_over_both_as_on_docker
     env = {"A": "1", "BOTH": "the configuration's", "PUSHLIVE_RELEASE": "r1", "MORE": "2", "MONEY": "$$ $(A)"}
     one, more = with_secrets(spec(env=env)), {"MORE": "3", "PRICE": "$$5 or $(A)"}
     manifest = MAKE.command(one, "x", ("true",), more)
-    body = containers.with_secrets({"Env": workload.environment(one, more)}, one.reveal())
+    body = containers.with_secrets({"Env": workload.environment(one, more)}, one.reveal(), one.filled)
     on_docker = dict(entry.split("=", 1) for entry in body["Env"])
     assert variables(one, manifest) == on_docker
     assert on_docker["BOTH"] == "the configuration's"
