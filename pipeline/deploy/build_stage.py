@@ -7,8 +7,10 @@ import json
 import posixpath
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import cache
 from typing import IO
 
+from pipeline.config import dockerignore
 from pipeline.config.dockerfile import declared
 from pipeline.config.image_hints import unwise
 from pipeline.config.models import Pipeline
@@ -23,6 +25,7 @@ from pipeline.errors import AppFailed, DamagedRecord, NotFound, RequestError
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
+from pipeline.ports.source import Ignored
 from pipeline.secrets.vault import Vault
 from pipeline.store import Transaction
 
@@ -98,7 +101,8 @@ class BuildStage:
             commit = source.commit(self._key, config, run.commit or self._branch.head)
             source.keep(self._key, config, commit.id, f"run-{run.number}")
             self._context.update(commit=commit.id, message=commit.message, author=commit.author)
-            why_not = source.unsupported(self._key, config, commit.id, self._pipeline.build.context)
+            context = self._pipeline.build.context
+            why_not = source.unsupported(self._key, config, commit.id, context, self._ignored())
             if why_not:
                 raise AppFailed(why_not)
             step.detail = commit.id[:7]
@@ -145,14 +149,22 @@ class BuildStage:
             )
         commit = dict.fromkeys(declared(dockerfile, COMMIT_ARGS), run.commit)
         build = build.model_copy(update={"args": {**commit, **build.args}})
-        ignore = self._read(f"{build.dockerfile}.dockerignore")  # even an empty one hides the other
-        ignore = self._read(".dockerignore") or "" if ignore is None else ignore
+        ignore = self._dockerignore()
         tree = self._adapters.source.tree(self._key, self._pipeline.source, run.commit, build.context)
         facts = [tree, dockerfile, ignore, build.dockerfile, build.args, build.target, build.platform]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         path, linked = self._without_links(build.dockerfile)
         build = build.model_copy(update={"dockerfile": path})
         return BuildRequest(run.pipeline, run.commit, key, build, dockerfile, ignore, run.rebuild, linked)
+
+    def _dockerignore(self) -> str:
+        own = self._read(f"{self._pipeline.build.dockerfile}.dockerignore")
+        return self._read(".dockerignore") or "" if own is None else own  # even an empty one hides the other
+
+    def _ignored(self) -> Ignored:
+        """Whether the build leaves a path of its context out. The rules are read once it is asked."""
+        rules = cache(lambda: dockerignore.parse(self._dockerignore()))
+        return lambda path: dockerignore.ignored(rules(), path)
 
     def _without_links(self, path: str) -> tuple[str, bool]:
         """The Dockerfile's own path in the context; True if a link leads out of the context there."""

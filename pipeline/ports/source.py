@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Protocol
 
 from pipeline.config.models import Source as SourceConfig
 from pipeline.ports.clock import Watch
+
+Ignored = Callable[[str], bool]
+
+
+def nothing(_path: str) -> bool:
+    """Nothing is ignored."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,11 @@ class Source(Protocol):
         """The path with its symbolic links followed, ``.`` for the root; what is not there is no link. Raises
         RequestError if one leads out of the repository."""
 
-    def unsupported(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
-        """Why that folder of the commit cannot be built (submodules, LFS), as a message; "" if it can."""
+    def unsupported(
+        self, key: str, source: SourceConfig, commit: str, path: str, ignored: Ignored = nothing
+    ) -> str:
+        """Why that folder of the commit cannot be built (submodules, LFS), as a message; "" if it can. ``ignored``:
+        which paths below the folder the build leaves out."""
 
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str

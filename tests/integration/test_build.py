@@ -185,3 +185,20 @@ def test_a_dockerfile_that_declares_the_commit_is_given_it_and_built_for_each(se
         assert service.page(path="/commit", name="tuned") == f"{head} {head}\n"
     steps = {step["step"]: step for step in service.run("tuned")["steps"] if step["stage"] == "build"}
     assert "cached" in steps["build"]["detail"]  # what comes before ARG
+
+
+def test_what_dockerignore_leaves_out_may_be_a_submodule_or_in_git_lfs(service: Service) -> None:
+    clone = service.repository("tuned")
+    clone.git("config", "core.hooksPath", "/dev/null")  # git-lfs would push the objects, if it is installed
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+    rules = {".gitattributes": "*.psd filter=lfs diff=lfs merge=lfs -text\n", "app/design/x.psd": pointer}
+    clone.commit({**rules, "app/deploy/Dockerfile": LINKED, "app/index.html": "in part\n"}, "Pointer")
+    (clone.folder / "app" / "vendor" / "other").mkdir(parents=True)  # as where it was not fetched
+    clone.git("update-index", "--add", "--cacheinfo", f"160000,{clone.head},app/vendor/other")
+    assert "'app/vendor/other'" in service.push({}, "Both", "tuned")
+    assert "'app/design/x.psd' is in Git LFS" in service.push(
+        {"app/.dockerignore": "vendor\n"}, "One", "tuned"
+    )
+    said = service.push({"app/.dockerignore": "vendor\ndesign/*.psd\n"}, "None", "tuned")
+    assert "is live" in said, said
+    assert service.page(name="tuned") == "in part\n"

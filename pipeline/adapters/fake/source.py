@@ -16,7 +16,7 @@ from pipeline.config.models import Source as SourceConfig
 from pipeline.errors import NotFound, RepositoryFailed, RequestError
 from pipeline.lib import skipping
 from pipeline.ports.clock import Watch
-from pipeline.ports.source import Commit
+from pipeline.ports.source import Commit, Ignored, nothing
 
 SUBMODULE = b"a submodule"  # the content that stands for one
 
@@ -98,10 +98,13 @@ class FakeSource(Script):
             self._find(key, commit)
             return posixpath.normpath(path)
 
-    def unsupported(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+    def unsupported(
+        self, key: str, source: SourceConfig, commit: str, path: str, ignored: Ignored = nothing
+    ) -> str:
         with self.call("unsupported", key, source, commit, path):
-            files = self._under(key, commit, path)
-            return "It has submodules, which cannot be built yet." if SUBMODULE in files.values() else ""
+            files = self._under(key, commit, path).items()
+            found = any(content == SUBMODULE and not ignored(name) for name, content in files)
+            return "It has submodules, which cannot be built yet." if found else ""
 
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str

@@ -25,7 +25,7 @@ from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
-from pipeline.ports.source import Commit
+from pipeline.ports.source import Commit, Ignored, nothing
 
 _READ_LIMIT = 1 << 20  # bytes of one file
 _MESSAGE_LIMIT = 200  # characters
@@ -176,15 +176,21 @@ class GitSource:
         """See ``ports.Source``."""
         return followed(self._path(key, source), commit_ids.whole(commit), _inside(path)) or "."
 
-    def unsupported(self, key: str, source: SourceConfig, commit: str, path: str) -> str:
+    def unsupported(
+        self, key: str, source: SourceConfig, commit: str, path: str, ignored: Ignored = nothing
+    ) -> str:
         """See ``ports.Source``. Raises RequestError if there are too many files or bytes to build."""
         repository = self._path(key, source)
         folder = followed(repository, commit_ids.whole(commit), _inside(path))
         within = f"{folder}/".encode("utf-8", "surrogateescape") if folder else b""
+
+        def left_out(entry: Entry) -> bool:
+            return ignored(entry.path[len(within) :].decode("utf-8", "surrogateescape"))
+
         rules, small = [], []
         for entry in walk_tree(repository, commit, self._size_limit):
             inside = entry.path.startswith(within)
-            if entry.mode == "160000" and inside:
+            if entry.mode == "160000" and inside and not left_out(entry):
                 where = entry.path.decode("utf-8", "replace")
                 return (
                     f"The build's context has a submodule in it ({where!r}), which is not supported yet. "
@@ -196,7 +202,7 @@ class GitSource:
                 small.append(entry)
         if not any(b"filter=lfs" in content for content in self._contents(repository, rules)):
             return ""
-        return self._pointer(repository, small)
+        return self._pointer(repository, [entry for entry in small if not left_out(entry)])
 
     def archive(
         self, key: str, source: SourceConfig, commit: str, path: str

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.adapters.buildkit.dockerignore import Steps, _translate, filtered, ignored, parse
+from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.tar_stream import Reader
+from pipeline.config.dockerignore import Steps, _translate, ignored, parse
 from pipeline.errors import AppFailed
 
 
