@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import cache
 from typing import IO
 
-from pipeline.config import dockerignore
 from pipeline.config.dockerfile import declared
 from pipeline.config.image_hints import unwise
 from pipeline.config.models import Pipeline
@@ -22,6 +21,7 @@ from pipeline.domain.release import FORM, Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import AppFailed, DamagedRecord, NotFound, RequestError
+from pipeline.lib import dockerignore
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from pipeline.adapters.tar_stream import chunks, rewrite
-from pipeline.config.dockerignore import Rule, ignored, parse
 from pipeline.errors import AppFailed
+from pipeline.lib.dockerignore import Rule, ignored, parse
 
 PATH_LIMIT = 4096  # characters; Linux does not open a longer path
 

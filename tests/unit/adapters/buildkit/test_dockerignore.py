@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.buildkit.dockerignore import filtered
 from pipeline.adapters.tar_stream import Reader
-from pipeline.config.dockerignore import Steps, _translate, ignored, parse
 from pipeline.errors import AppFailed
+from pipeline.lib.dockerignore import Steps, _translate, ignored, parse
 
 
 @pytest.mark.parametrize(
