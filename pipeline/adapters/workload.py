@@ -14,6 +14,12 @@ from pipeline.domain.engine_types import SlotSpec
 CAP_DROP = ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP"]
 PORT = "PORT"
 
+MARK = "PUSHLIVE_SESSION"  # the variable by which the processes of a person's command are found
+# Run in their container, as its user: ends each that has the mark ("$1"), and so all that they have started.
+END_MARKED = (
+    'for p in /proc/[0-9]*; do grep -q "$1" "$p/environ" 2>/dev/null && kill -9 "${p#/proc/}"; done; true'
+)
+
 
 def environment(spec: SlotSpec, more: dict[str, str]) -> list[str]:
     """``PORT``, the configuration's ``env``, then Pushlive's own variables, which it cannot replace."""

@@ -27,6 +27,7 @@ from pipeline.errors import (
 )
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
+from pipeline.ports.terminal import Wanted
 from tests.support.bench import EngineBench
 from tests.support.clusterbench import ClusterBench
 from tests.support.remote_engine import RemoteEngine
@@ -512,3 +513,23 @@ def test_a_command_that_was_left_can_be_ended(prepared: Kit) -> None:
         assert prepared.command(spec, "migrate", "true").exit_code, "it did not succeed"
     engine.forget_command(spec, "migrate")
     assert engine.command_runs(spec.ref) == frozenset()
+
+
+def test_a_persons_command_has_input_output_and_an_end(prepared: Kit) -> None:
+    engine, spec = prepared.engine, prepared.spec(replicas=1)
+    (replica,) = prepared.stand(spec)
+    started = (
+        ("", engine.run_session(spec, Wanted("a1", ("cat",)), prepared.watch())),
+        (replica.name, engine.exec_session(spec.ref, replica.name, Wanted("a2", ("cat",)))),
+    )
+    for name, session in zip(("a1", "a2"), started, strict=True):
+        where, one = session
+        one.write(bytes(range(256)))
+        one.end_input()
+        assert b"".join(data for _, data in one.output()) == bytes(range(256))
+        assert one.exit_code() == 0
+        one.close()
+        engine.end_session(spec.ref, name, where)
+        engine.end_session(spec.ref, name, where)
+    assert engine.command_runs(spec.ref) == frozenset()
+    assert [one.state for one in engine.replicas(spec.ref)] == ["running"]

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
 import subprocess
+import termios
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -49,3 +58,166 @@ def test_a_command_runs_in_a_fresh_container_with_what_the_release_has(service: 
     assert host not in {one["Config"]["Hostname"] for one in service.containers(environment="dev")}
     until(lambda: not sessions(service))
     assert service.releases()["dev"] == 1
+
+
+def test_input_of_any_kind_passes_unchanged(service: Service) -> None:
+    data = bytes(range(256)) * 4000  # a megabyte, of which no byte is text
+    done = subprocess.run(
+        [*PUSHLIVE, "run", "hello", "dev", "--", "cat"], env=service.environ, input=data,
+        capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, data, b"")
+
+
+def test_a_terminal_in_a_container_that_serves(service: Service) -> None:
+    with Terminal(service, "exec", "hello", "dev", "--replica", "2") as terminal:
+        terminal.reads("# ")
+        terminal.type("hostname; tty; stty size; echo $TOKEN\n")
+        terminal.reads("•••", "/dev/pts/", "30 100")
+        second = service.containers(environment="dev", replica="2")[0]
+        assert second["Config"]["Hostname"] in terminal.text
+        assert SECRET not in terminal.text
+        terminal.resize(50, 120)
+        terminal.reads_after("stty size\n", "50 120")
+        terminal.type("sleep 1000\n")
+        terminal.type("\x03")  # ends the command, not the session
+        terminal.reads_after("echo still $((40 + 2))\n", "still 42")
+        terminal.type("exit 3\n")
+        assert terminal.ends() == 3
+
+
+def test_a_command_that_is_not_there_is_said(service: Service) -> None:
+    for act in ("run", "exec"):
+        done = service.pushlive(act, "hello", "dev", "--", "/no/such/program", code=None)
+        assert done.code in (1, 126, 127)
+        assert "/no/such/program" in done.text or "cannot be executed" in done.text
+
+
+def test_what_a_person_leaves_behind_ends(service: Service) -> None:
+    with Terminal(
+        service, "exec", "hello", "dev", "--", "sh", "-c", "trap '' HUP; sleep 4321 & sleep 4321"
+    ) as terminal:
+        until(lambda: len(sleepers(service)) == 2)
+        terminal.kill()  # the laptop was closed
+        until(lambda: not sleepers(service), 20)
+
+
+def sleepers(service: Service) -> list[str]:
+    """The processes of the tests in the first container."""
+    first = service.containers(environment="dev", replica="1")[0]["Id"]
+    rows = service.engine.top(first)["Processes"]
+    return [row[-1] for row in rows if "sleep 4321" in row[-1] and "trap" not in row[-1]]
+
+
+def test_ctrl_c_ends_the_command_and_its_container(service: Service) -> None:
+    one = subprocess.Popen(
+        [*PUSHLIVE, "run", "hello", "dev", "--", "sh", "-c", "echo here; exec sleep 1000"],
+        env=service.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert one.stdout is not None
+    with one.stdout:
+        assert one.stdout.readline() == b"here\n"
+        one.send_signal(signal.SIGINT)
+        assert one.wait(20) == 130
+    until(lambda: not sessions(service))
+
+
+def test_a_flood_waits_for_its_reader_and_nothing_else_does(service: Service) -> None:
+    one = subprocess.Popen(
+        [*PUSHLIVE, "run", "hello", "dev", "--", "yes"],
+        env=service.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert one.stdout is not None
+    with one.stdout:
+        assert one.stdout.read(4 << 20).startswith(b"y\ny\n")
+        assert service.pushlive("status").code == 0
+    one.wait(20)
+    until(lambda: not sessions(service))
+
+
+def test_a_dead_service_leaves_nothing_that_runs(service: Service) -> None:
+    one = subprocess.Popen(
+        [*PUSHLIVE, "run", "hello", "dev", "--", "sh", "-c", "echo here; exec sleep 1000"],
+        env=service.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert one.stdout is not None
+    assert one.stdout.readline() == b"here\n"
+    service.kill()
+    _, said = one.communicate(timeout=20)
+    assert one.returncode == 5
+    assert b"the command was ended" in said or b"cannot reach" in said
+    assert sessions(service)
+    service.up()
+    until(lambda: not sessions(service), 30)
+
+
+class Terminal:
+    """A command of ``pushlive`` with a terminal of its own, 100 columns and 30 rows."""
+
+    def __init__(self, service: Service, *arguments: str) -> None:
+        self.text, self._from = "", 0
+        self._pid, self._file = pty.fork()
+        if self._pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+            os.execvpe(PUSHLIVE[0], [*PUSHLIVE, *arguments], service.environ)  # noqa: S606
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+        os.close(self._file)
+
+    def _size(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def resize(self, rows: int, columns: int) -> None:
+        self._size(rows, columns)
+        os.kill(self._pid, signal.SIGWINCH)
+
+    def type(self, text: str) -> None:
+        os.write(self._file, text.encode())
+
+    def reads(self, *texts: str) -> None:
+        """Waits until it has shown all of them."""
+        try:
+            until(lambda: self._more() and all(text in self.text for text in texts), 20)
+        except AssertionError as error:
+            raise AssertionError(f"it shows {self.text!r}") from error
+
+    def reads_after(self, typed: str, text: str) -> None:
+        """Types again and again, since what was typed before may take a moment to act, until it shows the text."""
+        self._from = len(self.text)
+
+        def shown() -> bool:
+            self.type(typed)
+            end = time.monotonic() + 1
+            while time.monotonic() < end and text not in self.text[self._from :]:
+                self._more()
+            return text in self.text[self._from :]
+
+        until(shown, 20)
+
+    def _more(self) -> bool:
+        while select.select([self._file], [], [], 0.05)[0]:
+            try:
+                self.text += os.read(self._file, 1 << 16).decode(errors="replace")
+            except OSError:  # it has ended
+                break
+        return True
+
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
+    def ends(self) -> int:
+        """Its exit code."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            self._more()
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError(f"it has not ended: {self.text}")

@@ -11,6 +11,7 @@ from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.attached import Attached
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.workload import END_MARKED, MARK
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed
 from pipeline.lib.retry import poll
@@ -18,10 +19,7 @@ from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.terminal import Wanted
 
-MARK = "PUSHLIVE_SESSION"  # the variable by which a session's processes are found
 ENDED_WITHIN = 5.0  # seconds between the end of a command's output and its exit code
-# Run in a replica's container as its user: ends every process that has the mark, and so all that they have started.
-END = 'for one in /proc/[0-9]*; do if grep -q "$1" "$one/environ" 2>/dev/null; then kill -9 "${one#/proc/}"; fi; done'
 
 
 class DockerTerminals(EngineBase):
@@ -111,7 +109,7 @@ class DockerTerminals(EngineBase):
             self._api.remove(f"{containers.network_name(self._settings, ref)}-session-{session}")
         elif (found := self._api.container(replica)) and found["State"]["Running"]:
             # If the image has no shell, a command that ignores the end of its input cannot be ended in this way.
-            self._api.execute(replica, ["sh", "-c", END, "end", f"{MARK}={session}"])
+            self._api.execute(replica, ["sh", "-c", END_MARKED, "end", f"{MARK}={session}"])
 
 
 class _DockerSession:

@@ -42,10 +42,10 @@ def run(
     if api.get("Pod", name) is None:
         _create(api, name, manifest())
     with WatchedObjects(api, ("Pod",), {"fieldSelector": f"metadata.name={name}"}) as watched:
-        _wait_for(watched, name, has_started, clock, watch, api)
+        wait_for(watched, name, has_started, clock, watch, api)
         output = _Output(api, name)
         text = output_lines.follow(output.pieces(), output.close, name, clock, emit, watch)
-        pod = _wait_for(watched, name, _has_ended, clock, watch, api)
+        pod = wait_for(watched, name, _has_ended, clock, watch, api)
     return CommandResult(exit_code(pod), text, clock.monotonic() - start)
 
 
@@ -94,7 +94,7 @@ def _create(api: KubeApi, name: str, manifest: Manifest) -> None:
         raise
 
 
-def _wait_for(
+def wait_for(
     watched: WatchedObjects,
     name: str,
     done: Callable[[KubeObject], bool],

@@ -21,6 +21,7 @@ COMMIT = "pushlive/commit"
 SPEC = "pushlive/spec"  # a hash of everything that a pod is made from
 MADE = "pushlive/made"  # annotation: what the slot was made from, for a store that was lost
 COMMAND = "pushlive/command"
+SESSION = "pushlive/session"  # of a pod in which a person runs a command
 DETACHED = "pushlive/detached"  # annotation: the switch after which its connections were ended
 ASKED = "pushlive/asked"  # annotation: when the cluster was last told to try again to create pods
 ROUTE = "pushlive/route"  # of a Service: "public" or "preview"

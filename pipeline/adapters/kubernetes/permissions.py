@@ -47,6 +47,8 @@ OUTSIDE = (
 )
 # Optional: an earlier version's Role does not grant it. Without it pods request a tenth of their CPU limit.
 LIMITS = Permission("", "limitranges", ("list",))
+# Optional, as an earlier version's Role does not grant it: for `pushlive run` and `exec`, and for nothing else.
+TERMINALS = Permission("", "pods/exec", ("get", "create"))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
 

@@ -132,7 +132,7 @@ def _raw(interactive: bool) -> Iterator[None]:
         return
     before = termios.tcgetattr(sys.stdin)
     try:
-        tty.setraw(sys.stdin)
+        tty.setraw(sys.stdin, termios.TCSADRAIN)  # what was typed ahead stays
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -131,11 +131,11 @@ def _connect(api: KubeApi, pod: str, port: int, timeout: float) -> Any:
         timeout=timeout,
         header=[f"{name}: {value}" for name, value in headers.items()],
         subprotocols=["v4.channel.k8s.io"],
-        sslopt=_tls_options(config),
+        sslopt=tls_options(config),
     )
 
 
-def _tls_options(config: Any) -> dict[str, Any]:
+def tls_options(config: Any) -> dict[str, Any]:
     """The kubeconfig's authority and client certificate."""
     found: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED if config.verify_ssl else ssl.CERT_NONE}
     given = {

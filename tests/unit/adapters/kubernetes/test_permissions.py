@@ -18,7 +18,7 @@ import yaml
 from pipeline.adapters.kubernetes import permissions
 from pipeline.adapters.kubernetes.api.kube_api import _GROUPS, _PLURALS, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
-from pipeline.adapters.kubernetes.permissions import INSIDE, LIMITS, NODES, OUTSIDE, Permission
+from pipeline.adapters.kubernetes.permissions import INSIDE, LIMITS, NODES, OUTSIDE, TERMINALS, Permission
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
@@ -58,7 +58,7 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
-    assert granted(role["rules"]) == flat(*INSIDE, LIMITS)
+    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
