@@ -79,7 +79,8 @@ def test_a_terminal_in_a_container_that_serves(service: Service) -> None:
         assert SECRET not in terminal.text
         terminal.resize(50, 120)
         terminal.reads_after("stty size\n", "50 120")
-        terminal.type("sleep 1000\n")
+        terminal.type("sleep 4321\n")
+        until(lambda: sleepers(service, "2"))
         terminal.type("\x03")  # ends the command, not the session
         terminal.reads_after("echo still $((40 + 2))\n", "still 42")
         terminal.type("exit 3\n")
@@ -102,10 +103,10 @@ def test_what_a_person_leaves_behind_ends(service: Service) -> None:
         until(lambda: not sleepers(service), 20)
 
 
-def sleepers(service: Service) -> list[str]:
-    """The processes of the tests in the first container."""
-    first = service.containers(environment="dev", replica="1")[0]["Id"]
-    rows = service.engine.top(first)["Processes"]
+def sleepers(service: Service, replica: str = "1") -> list[str]:
+    """The processes of the tests in that container."""
+    one = service.containers(environment="dev", replica=replica)[0]["Id"]
+    rows = service.engine.top(one)["Processes"]
     return [row[-1] for row in rows if "sleep 4321" in row[-1] and "trap" not in row[-1]]
 
 
