@@ -11,7 +11,7 @@ ENVIRONMENT = argument("environment", metavar="ENV")
 
 
 def _words(default: str) -> Argument:
-    return argument("words", nargs="*", metavar="COMMAND", help=f"after `--`{default}")
+    return argument("words", nargs="*", default=[], metavar="COMMAND", help=f"after `--`{default}")
 
 
 @command(

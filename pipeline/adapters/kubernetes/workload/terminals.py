@@ -37,7 +37,8 @@ class KubeTerminals(EngineBase):
         if is_finished(pod):
             raise AppFailed(
                 f"{name} ended before the command could run in it.",
-                advice="On a cluster `pushlive run` needs a shell and `sleep` in the image; `pushlive exec` does not.",
+                advice="A fresh pod needs a shell and `sleep` in the image; a command in a pod that serves does not: "
+                f"`pushlive exec {spec.ref.pipeline} {spec.ref.environment}`.",
             )
         return self._execute(name, wanted.argv, wanted)
 
