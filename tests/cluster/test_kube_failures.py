@@ -338,6 +338,8 @@ def test_the_next_start_restarts_a_crashed_slot_at_once(cluster_bench: ClusterBe
         spec = cluster_bench.spec(command=command, replicas=2)
         for _ in range(2):
             assert "exited with code 5" in fails(cluster_bench, spec).message
+        # Until then a container may run that has found no database.
+        until(lambda: {one.state for one in cluster_bench.engine.replicas(spec.ref)} == {"exited"})
         database.server_activate()
         threading.Thread(target=database.serve_forever, args=(0.01,)).start()
         try:

@@ -30,8 +30,10 @@ def free_port() -> int:
 def free_ports(count: int) -> int:
     """The first of so many free loopback ports in a row, reserved for this process."""
     blocks = -(-count // BLOCK)
-    for _ in range(1000):
-        first = random.randrange(FIRST // BLOCK, LAST // BLOCK - blocks)
+    starts = list(range(FIRST // BLOCK, LAST // BLOCK - blocks))
+    random.shuffle(starts)
+    for first in starts:
+        before = len(_held)
         if not _reserve(f"ports-{block}" for block in range(first, first + blocks)):
             continue
         with suppress(OSError):
@@ -39,6 +41,8 @@ def free_ports(count: int) -> int:
                 with socket.socket() as attempt:
                     attempt.bind(("127.0.0.1", port))
             return first * BLOCK
+        while len(_held) > before:
+            _held.pop().close()
     raise AssertionError("no free ports in a row")
 
 

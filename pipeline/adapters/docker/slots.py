@@ -125,19 +125,21 @@ class DockerSlots(DockerAccessories):
         """A listed container as a Replica."""
         inspected = self._api.container(found["Id"]) or {}
         state, restarts = inspected.get("State", {}), int(inspected.get("RestartCount") or 0)
+        # Not the listed one: between the two questions a container that has ended may run again.
+        status = state.get("Status", found["State"])
         code, memory = state.get("ExitCode"), bool(state.get("OOMKilled"))
-        if found["State"] in ("running", "created"):
+        if status in ("running", "created"):
             code, memory = self._api.last_end(inspected) if restarts else (None, False)
         return Replica(
             name=name_of(found),
             address=found["Labels"].get(labels.ADDRESS, ""),
             port=int(found["Labels"].get(labels.PORT) or 0),
             release=int(found["Labels"].get(labels.RELEASE) or 0),
-            state=_STATES.get(found["State"], "exited"),
+            state=_STATES.get(status, "exited"),
             exit_code=code,
             out_of_memory=memory,
             # Docker itself restarts one that has exited; it is stopped together with the daemon, or by a person.
-            stopped=found["State"] == "exited" and _is_restarted(inspected),
+            stopped=status == "exited" and _is_restarted(inspected),
             restarts=restarts,
         )
 
