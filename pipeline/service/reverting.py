@@ -9,7 +9,7 @@ from pipeline.deploy import admission
 from pipeline.domain import gates, slots, taken_back
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
-from pipeline.domain.going_back import commands, overtaken, release_commands, reverts
+from pipeline.domain.going_back import commands, overtaken, release_commands, reverts, warm
 from pipeline.domain.release import Release
 from pipeline.domain.run import Kind, Run, State
 from pipeline.errors import DamagedRecord, NotFound, RequestError
@@ -46,6 +46,8 @@ def revert(
     release = _target(tx, environment, to, back)
     if not bound:
         _refuse_doubt(tx, environment, to, shown, of, now)
+    if to is None:
+        refuse(warm.doubt(environment, release.number))
     undone = _across(tx, environment, release.number, back, across, again)
     run = Run(
         tx.pipeline,

@@ -10,10 +10,11 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.domain import budget, outages, secret_versions, slots, taken_back
+from pipeline.domain import budget, secret_versions, slots, taken_back
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.going_back import commands as going_back
 from pipeline.domain.going_back import overtaken, release_commands, returning
+from pipeline.domain.going_back import warm as going_back_warm
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
@@ -136,9 +137,8 @@ def _revert_readiness(
         return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
     slot = other(environment.active) if environment.active else ""
     warm = bool(slot) and slots.is_warm(environment, slot, target)
-    if warm and (why := outages.failing(environment, slot)):
-        text = f"not ready: r{target} is warm, but does not work ({why})"
-        return {"ready": False, "release": target, "how": "", "text": text}
+    if why := going_back_warm.failing(environment, target):
+        return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
     return {"ready": True, "release": target, "how": how, "text": text}

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.adapters.fake import FakePost
 from pipeline.domain.engine_types import SlotRef
-from pipeline.errors import EngineAway
+from pipeline.errors import EngineAway, RequestError
 from pipeline.lib.units import show_time
 from pipeline.notify.delivery import Delivery
 from webhooks.api.exposition import exposition
@@ -180,6 +180,13 @@ def test_a_warm_slot_that_fails_is_not_ready_for_a_revert(world):
     revert = live(world)["revert"]
     assert (revert["ready"], revert["release"]) == (False, 1)
     assert revert["text"] == "not ready: r1 is warm, but does not work (live-1: it refuses connections)"
+    with pytest.raises(RequestError) as caught:
+        world.commands.revert("hello", "ann")
+    assert str(caught.value) == (
+        "r1 is warm, but does not work (live-1: it refuses connections). Nothing was done. To try it all the same: "
+        "`pushlive revert hello --env live --to r1`."
+    )
+    assert world.environment("live").hold is None
 
 
 def test_an_engine_that_does_not_answer_changes_nothing(world):

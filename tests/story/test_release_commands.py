@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.adapters.fake import Killed
-from pipeline.domain.engine_types import CommandResult
+from pipeline.domain.engine_types import CommandResult, SlotRef
 from pipeline.domain.release import Release
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, RequestError
@@ -251,3 +251,23 @@ def test_only_a_command_that_runs_can_be_abandoned(make_world):
 def test_the_default_of_a_stored_release_is_the_old_way():
     made = Release("hello", 1, "a" * 40, "sha256:1", "hello:r1", 1, 0.0, {})
     assert made.form == 0
+
+
+def test_a_warm_release_that_fails_since_a_release_command_says_so(make_world):
+    world = make_world(PLAIN)
+    world.push("one")
+    world.push("two")
+    live = world.environment("live")
+    warm = SlotRef("hello", "live", live.index, "blue")
+    world.engine.sicken(warm, 1, "it answered 500")
+    world.jobs.health.run()
+    assert readiness(world)["text"] == (
+        "not ready: r1 is warm, but does not work (live-1: it answered 500) since the release command of r2"
+    )
+    world.clock.sleep(100)
+    world.engine.sicken(warm, 1, "")
+    world.jobs.health.run()
+    assert readiness(world)["text"] == "revert ready: r1, warm"
+    world.engine.sicken(warm, 1, "it answered 500")
+    world.jobs.health.run()
+    assert "since" not in readiness(world)["text"]

@@ -95,7 +95,8 @@ def _revert(pipeline: str, env: dict[str, Any]) -> Confirm:
     if not ready["ready"]:
         raise RequestError(
             f"{pipeline}/{name}: {ready['text']}",
-            advice="Push a fix, or deploy a release that is still available.",
+            advice="Push a fix, deploy a release that is still available, or choose one to go back to: "
+            f"`pushlive revert {pipeline} --env {name} --to rN`.",
         )
     now, then, commit = env["release"], ready["release"], (env["commit"] or "")[:7]
     how = (

@@ -1,0 +1,41 @@
+"""Whether the warm slot that a revert goes back to still works, as the keeper sees it. Pure rules."""
+
+from __future__ import annotations
+
+from pipeline.domain import outages, slots
+from pipeline.domain.environment import Environment, Slot, other
+from pipeline.domain.going_back.reverts import Doubt
+
+SLACK = 15.0  # seconds between what a command changes and the look that notices it, or the command's end
+
+
+def failing(environment: Environment, target: int) -> str:
+    """What is wrong with the release ``target``, which is warm, without a full stop; "" if nothing is known, and if it
+    is not warm."""
+    slot = other(environment.active) if environment.active else ""
+    if not slot or not slots.is_warm(environment, slot, target):
+        return ""
+    why = outages.failing(environment, slot)
+    if not why:
+        return ""
+    return f"r{target} is warm, but does not work ({why}){_since(environment, slot, target)}"
+
+
+def doubt(environment: Environment, target: int) -> Doubt | None:
+    """If a revert to what is expected to be ready would meet a release that does not work."""
+    why = failing(environment, target)
+    if not why:
+        return None
+    command = f"pushlive revert {environment.pipeline} --env {environment.name}"
+    before = slots.target_before(environment, target)
+    further = f" To go further back: `{command} --to r{before}`." if before is not None else ""
+    return Doubt(why, f"To try it all the same: `{command} --to r{target}`.{further}")
+
+
+def _since(environment: Environment, slot: Slot, target: int) -> str:
+    """Which release command it has not worked since; "" if it began at another time."""
+    began = environment.health[slot].bad_since or environment.health[slot].down_since
+    for one in reversed(environment.commands):
+        if one.release > target and not one.undone and abs(began - one.at) <= SLACK:
+            return f" since the release command of r{one.release}"
+    return ""
