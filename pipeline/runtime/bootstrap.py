@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.queue import RqQueue
-from pipeline.config.engines import DOCKER, KUBERNETES, LOCAL, REMOTE_DOCKER, EngineKind, Where, where_of
+from pipeline.config.engines import (
+    DOCKER,
+    KUBERNETES,
+    LOCAL,
+    REMOTE_DOCKER,
+    EngineKind,
+    Where,
+    kind_of,
+    where_of,
+)
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.deploy.longest_drain import longest_drain
@@ -347,6 +356,10 @@ class _Operations:
         source = config.pipelines[pipeline].source
         if not source.url:
             adapters(self._settings).source.commit(pipeline, source, commit)
+
+    def scaled(self, ref: SlotRef) -> int:
+        known = kind_of(ref.engine).scaled_by_others
+        return _engines(self._settings).of(ref.engine).slots.scaled(ref) if known else 0
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return _engines(self._settings).of(spec.ref.engine).drift.drift(spec)

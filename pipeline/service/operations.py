@@ -34,5 +34,8 @@ class Operations(Protocol):
         """Raises NotFound if the pipeline's repository is on this machine and has no commit whose id begins so. What a
         repository elsewhere has is known only once it was fetched."""
 
+    def scaled(self, ref: SlotRef) -> int:
+        """How many replicas a slot is set to have; 0 if it has none, or none but us scales it there."""
+
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         """What on the engine differs from that specification."""

@@ -14,11 +14,12 @@ from pipeline.deploy import hosts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
 from pipeline.domain import gates, naming, slots
+from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event
 from pipeline.domain.measurements import Measurements
 from pipeline.domain.release import Release
-from pipeline.domain.run import Run, State
+from pipeline.domain.run import Kind, Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound, PushliveError
 from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
@@ -91,8 +92,11 @@ class Queries:
             return ()
         slot, ref = record.slots[record.active], slots.slot_ref(record, record.active)
         changed = replace(release, environments={**release.environments, record.name: wanted})
+        spec, now = slots.spec_of(ref, changed, slot.run, slot.secrets), release.environments[record.name]
         try:
-            return self._operations.compare(slots.spec_of(ref, changed, slot.run, slot.secrets))
+            kept = slots.carried(now.service.replicas, self._operations.scaled(ref), Kind.DEPLOY)
+            spec = replace(spec, at_least=kept)
+            return (*_carried(spec), *self._operations.compare(spec))
         except PushliveError as error:
             return (f"cannot compare with what runs there: {error.message}",)
 
@@ -263,3 +267,13 @@ class Queries:
         if not environment and pipeline not in self._config().pipelines and len(records) == 1:
             return next(iter(records))
         return self._environment_name(pipeline, environment)[1]
+
+
+def _carried(spec: SlotSpec) -> tuple[str, ...]:
+    """Where others have set more replicas than are configured: how many the next release starts with."""
+    wanted = spec.config.service.replicas
+    if spec.replicas == wanted:
+        return ()
+    return (
+        f"replicas: {spec.replicas} were set there, and the next release starts with as many; {wanted} are configured",
+    )

@@ -125,6 +125,9 @@ def test_status_and_logs_work_for_pods_as_for_containers(mixed: Mixed) -> None:
 def test_a_release_starts_with_as_many_replicas_as_the_one_before_was_scaled_to(mixed: Mixed) -> None:
     service = mixed.service
     scale(mixed, "hello-live-blue", 3)
+    plan = service.pushlive("plan").text
+    assert "3 were set there, and the next release starts with as many; 2 are configured" in plan
+    assert "3 → 2" not in plan
     secret(service, "the-second-password")
     said = service.push(web("version 2", command=APP))
     assert "starts with 3 replicas, as many as what serves has; 2 are configured" in said

@@ -93,6 +93,9 @@ class Operations:
         if not source.url:
             self._world.source.commit(pipeline, source, commit)
 
+    def scaled(self, ref: SlotRef) -> int:
+        return self._world.engine.scaled(ref)
+
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return self._world.engine.drift(spec)
 

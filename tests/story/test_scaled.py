@@ -47,6 +47,20 @@ def test_a_deploy_keeps_what_was_scaled_by_hand_and_says_so(world):
     assert counts(world) == {"blue": 5, "green": 5}
 
 
+def test_plan_says_with_how_many_replicas_the_next_release_starts(world):
+    world.push("one")
+    assert "live" not in world.commands.plan(CONFIG)["pipelines"].get("hello", {})
+    world.engine.scale(live(world, "blue"), 5)
+    compared = []
+    compare = world.engine.drift
+    world.engine.drift = lambda spec: compared.append(spec.replicas) or compare(spec)
+    kept = "replicas: 5 were set there, and the next release starts with as many; 2 are configured"
+    assert world.commands.plan(CONFIG)["pipelines"]["hello"]["live"] == (kept,)
+    assert compared[-1] == 5  # those before it were of other environments
+    more = world.commands.plan(CONFIG.replace("replicas: 2", "replicas: 6"))["pipelines"]["hello"]["live"]
+    assert more == ("replicas: 2 → 6",)
+
+
 def test_a_deploy_that_configures_fewer_replicas_than_the_last_one_starts_with_fewer(world):
     world.push("one")
     world.configure(CONFIG.replace("replicas: 2", "replicas: 1"))
