@@ -1,6 +1,7 @@
 """How large the head of a request or an answer may be: 64 KiB, and some for what surrounds it.
 
-HAProxy needs the whole head in one buffer, and has no page of ours for a request that does not fit into it. So a buffer
+HAProxy needs the whole head in one buffer. A request that does not fit into it is refused before any rule is asked,
+with a page that is compiled into HAProxy: `errorfile 400` and `http-error status 400` are not used there. So a buffer
 is larger than what is passed on: what is between the two is refused with the size that it has.
 """
 
