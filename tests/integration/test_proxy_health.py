@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 from typing import Any
 
@@ -30,7 +31,8 @@ exec httpd -f -p 8080 -h /tmp/www
 
 def picky(bench: Bench, **more: Any) -> SlotSpec:
     health, name = "/cgi-bin/health.cgi?full", f"{bench.name}-live.localhost"
-    return bench.spec(health=health, env={"NAME": name}, command=("sh", "-c", PICKY), **more)
+    values = {"command": ("sh", "-c", PICKY), **more}
+    return bench.spec(health=health, env={"NAME": name}, **values)
 
 
 def healthy(bench: Bench, spec: SlotSpec) -> list[bool]:
@@ -103,6 +105,32 @@ def test_fault_57_a_health_page_that_says_503_is_told_and_the_last_replica_keeps
     assert ask(bench, spec).status == 404  # the application's own answer: it has no such page
     run(docker_client, one, "rm /tmp/ill")
     until(lambda: healthy(bench, spec) == [True], 20)
+
+
+def test_fault_53_a_dead_replica_beside_one_whose_checks_fail_costs_no_request(
+    bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    outlived = PICKY.replace("exec httpd -f", "httpd") + "exec sleep 1d\n"
+    spec = picky(bench, replicas=2, command=("sh", "-c", outlived))
+    bench.deploy(spec)
+    dead, ill = bench.engine.health(spec)
+    run(docker_client, ill, "touch /tmp/ill")
+    run(docker_client, dead, "kill $(pidof httpd)")
+    until(lambda: healthy(bench, spec) == [False, False], 20)
+    assert {said for one in bench.engine.health(spec) if "refuses" in (said := one.said)}
+    answers = [ask(bench, spec) for _ in range(20)]
+    assert {answer.status for answer in answers} == {404}  # the application's own: it has no such page
+    assert {answer.served_by for answer in answers} == {bench.engine.public(spec).expect[1]}
+    assert {posted(settings.port_range[bench.index]) for _ in range(20)} == {501}  # busybox's own
+
+
+def posted(port: int) -> int:
+    """The status of the answer to a POST, which no proxy may repeat once it was sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/healthz", b"x" * 5000)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def test_fault_57_a_proxy_that_was_restarted_asks_for_the_same_page_under_the_same_name(

@@ -240,7 +240,7 @@ def keep(service: Installation, tap: Tap, client: docker.DockerClient, target: P
     shutil.copyfile(FOLDER / "pipelines.yaml", target / "pipelines.yaml")
     write(target / "settings.json", FIXED)
     left_out = re.compile(
-        r"data/(up\.lock|store/valkey\.(sock|log)|store/server\.lock|proxy/(admin|last)\.sock|hooks/.*)$"
+        r"data/(up\.lock|store/valkey\.(sock|log)|store/server\.lock|proxy/(admin|last|other)\.sock|hooks/.*)$"
     )
     with tarfile.open(target / "data.tar.gz", "w:gz") as archive:
         archive.add(service.data, "data", filter=lambda member: _plain(member, left_out))

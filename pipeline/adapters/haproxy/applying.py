@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.adapters.haproxy.config import LAST, MAPS, SERVERS, Server, State, backend, maps
+from pipeline.adapters.haproxy.config import MAPS, SERVERS, Server, State, backend, maps
 from pipeline.adapters.haproxy.control import Control
+from pipeline.adapters.haproxy.last_resort import LAST
 from pipeline.adapters.haproxy.plan import map_commands, server_commands
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS

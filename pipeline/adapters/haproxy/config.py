@@ -5,9 +5,8 @@ later change needs a reload: a new environment is a line in three maps, a slot's
 servers, and the switch is one value in ``active.map``.
 
 Health alone never takes an application away. Once the checks (``health``) have taken out every server of a slot, its
-requests go to the backup server ``last``, which is HAProxy itself: it tries one of the slot's containers, without any
-check and without a second attempt. So a slow application that still accepts requests gets them, and a dead one costs
-nothing.
+requests go to the backup server ``last``, which is HAProxy itself: it tries one of the slot's containers, then another
+one, without any check. So a slow application that still accepts requests gets them, and a dead one costs nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from pipeline.adapters.haproxy import sizes, timeouts
+from pipeline.adapters.haproxy import last_resort, sizes, timeouts
 from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
+from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 from pipeline.adapters.haproxy.texts import TEXTS
 from pipeline.config.settings import Settings
 from pipeline.domain.environment import SLOTS, Slot
@@ -28,8 +28,6 @@ Server = tuple[str, int]  # address and port
 FOLDER = "/proxy"  # the state's folder inside the container
 CERTIFICATES = f"{FOLDER}/certificates"  # copies of those that HAProxy has accepted
 SERVERS = 12  # for each slot: as many as a service can have replicas
-SPARE: Server = ("127.0.0.1", 1)  # the address of a server without a container: nothing listens there
-LAST = "last"  # the server that takes a slot's requests once checks have taken out all others
 # In the order in which they are changed: a host name leads to an environment once that one has its slot.
 MAPS = ("health.map", "ports.map", "names.map", "last.map", "timeouts.map", "active.map", "hosts.map")
 
@@ -137,7 +135,15 @@ def _rules(
 ) -> str:
     backends = [_backends(i, state.environments.get(i)) for i in range(len(settings.port_range))]
     head = _head(drop, control, structure)
-    parts = [head, _frontends(settings, state.token, drop), _NONE.format(**TEXTS), timeouts.TABLE, *backends]
+    last = last_resort.SECTIONS.format(owner=_owner(drop), **TEXTS)
+    parts = [
+        head,
+        _frontends(settings, state.token),
+        last,
+        _NONE.format(**TEXTS),
+        timeouts.TABLE,
+        *backends,
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -150,7 +156,7 @@ def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
     )
 
 
-def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> str:
+def _frontends(settings: Settings, token: str) -> str:
     ports = settings.port_range
     binds = [f"bind {settings.proxy_http}"]
     if settings.proxy_https:
@@ -165,8 +171,6 @@ def _frontends(settings: Settings, token: str, drop: tuple[int, int] | None) -> 
         forwarded=told,
         sizes=sizes.RULES,
         slot=_SLOT,
-        owner=_owner(drop),
-        **TEXTS,
     )
 
 
@@ -187,7 +191,7 @@ def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
         spare = f"{len(servers) + 1}-{SERVERS}"
         lines.append(f"    server-template s {spare} {SPARE[0]}:{SPARE[1]} disabled")
     off = "" if servers else " disabled"
-    lines.append(f"    server {LAST} unix@{FOLDER}/last.sock send-proxy-v2 backup no-check{off}")
+    lines.append(f"    server {LAST} unix@{FOLDER}/last.sock {last_resort.OPTIONS} backup no-check{off}")
     return "\n".join(lines)
 
 
@@ -251,20 +255,7 @@ _INSIDE = """
     use_backend %[var(txn.slot)]
 """
 
-# Where ``last`` leads: to one of the slot's containers. It learns that from the PROXY protocol, as if the client had
-# connected to that address. A slot without containers leads nowhere. 27720 can be divided by every number up to 12.
-_LAST = f"""
-    http-request set-var(txn.count) var(txn.slot),map(/proxy/last.map,1)
-    http-request set-var-fmt(txn.last) %[var(txn.slot)].%[rand(27720),mod(txn.count)]
-    http-request set-var(txn.last) var(txn.last),map(/proxy/last.map,{SPARE[0]}:{SPARE[1]})
-    http-request set-dst var(txn.last),field(1,:)
-    http-request set-dst-port var(txn.last),field(2,:)
-    http-response set-var-fmt(txn.server) %[bc_dst]:%[bc_dst_port]
-    http-response set-var(txn.server) var(txn.last) if {{ srv_name {LAST} }}
-    http-response set-var(txn.own) bool(true) if {{ srv_name {LAST} }} {{ res.hdr(X-Pushlive-Own) -m found }}
-""".strip()
-
-_SLOT = f"{_LAST}\n    {timeouts.RULES}"
+_SLOT = f"{last_resort.RULES}\n    {timeouts.RULES}"
 
 _FRONTENDS = """\
 frontend hosts
@@ -289,24 +280,6 @@ frontend preview
     http-response set-header X-Pushlive-Server %b/%[var(txn.server)] unless {{ var(txn.own) -m bool }}
     use_backend %[var(txn.slot)] if {{ var(txn.slot) -m reg ^e[0-9]+-(blue|green)$ }}
     default_backend nowhere
-
-frontend last
-    bind unix@/proxy/last.sock mode 600{owner} accept-proxy
-    timeout client 1d
-    default_backend last
-
-# How long an answer may take is decided by the backend that leads here, which ends the connection.
-# Nothing is repeated here: if nothing listens, people get the explained 503 at once. The time is enough for one more
-# attempt by the kernel, after a second, at a container whose queue of connections is full.
-backend last
-    option http-server-close
-    retries 0
-    timeout connect 2s
-    timeout server 1d
-    option abortonclose
-    # Ours, and no container's: a check must not take it for the application's.
-    http-error status 503 {text} {later} hdr X-Pushlive-Own 1 string "{silent}\\n"
-    server any 0.0.0.0:0 no-check
 """
 
 _NONE = """\

@@ -6,8 +6,9 @@ import os
 import socket
 from pathlib import Path
 
-from pipeline.adapters.haproxy.config import FOLDER, LAST, Server
+from pipeline.adapters.haproxy.config import FOLDER, Server
 from pipeline.adapters.haproxy.health import map_value_of
+from pipeline.adapters.haproxy.last_resort import LAST
 from pipeline.errors import EngineAway
 from pipeline.lib.sockets import DeadlineSocket, receive_all, within
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.adapters.haproxy.config import FOLDER, LAST, SERVERS, SPARE, Server
+from pipeline.adapters.haproxy.config import FOLDER, SERVERS, Server
+from pipeline.adapters.haproxy.last_resort import LAST, SPARE
 
 Running = Mapping[int, tuple[Server, bool]]  # see ``Control.servers``
 

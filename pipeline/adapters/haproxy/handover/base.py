@@ -13,13 +13,14 @@ from contextlib import suppress
 
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.haproxy import last_resort
 from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.haproxy.handover.draining import Draining, Mark
 from pipeline.errors import EngineAway, EngineFailed
 from pipeline.ports.clock import Clock
 
 START = 15.0  # seconds until the second one must answer
-FRONTENDS = ("hosts", "ports", "preview", "last")
+FRONTENDS = ("hosts", "ports", "preview", *last_resort.FRONTENDS)
 
 
 class Handover(ABC):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.haproxy import last_resort
 from pipeline.adapters.haproxy.control import SOCKET, Control
 from pipeline.adapters.haproxy.handover.base import START, Handover, close, connections
 from pipeline.adapters.haproxy.handover.draining import LEAST, Draining, Mark
@@ -23,7 +24,7 @@ from pipeline.ports.clock import Clock
 NEXT = "-next"  # ends the second container's name, until it has taken over
 BEFORE = "-before"  # ends the first one's name from then on
 _BEFORE = "before-"
-_SOCKETS = (SOCKET, "last.sock")
+_SOCKETS = (SOCKET, *last_resort.SOCKETS)
 
 
 class LocalHandover(Handover):
@@ -106,7 +107,7 @@ class LocalHandover(Handover):
     def _keep_sockets(self) -> None:
         self._forget_sockets()
         for name in _SOCKETS:
-            with suppress(FileNotFoundError):  # version 0.1.0 has no last.sock
+            with suppress(FileNotFoundError):  # earlier versions have fewer
                 os.link(self._folder / name, self._folder / f"{_BEFORE}{name}")
 
     def _forget_sockets(self) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.haproxy import last_resort
 from pipeline.adapters.haproxy.applying import apply_servers, shut_down
 from pipeline.adapters.haproxy.config import FOLDER, backend
 from pipeline.adapters.haproxy.control import Control
@@ -42,20 +43,21 @@ CHOOSE = f'{_FOUND} && set -- "$1" "$p"\n'  # see ``Tunnel.open``
 _SERVING = f"{_FOUND} || p={MAIN}; echo $p"
 _IS_THERE = f'p=$1; {_LISTENS} && echo "$p"'
 _NAME = f'printf %s "$1" >{_FILE}.new && mv -f {_FILE}.new {_FILE}'
-_RESTORE = f"mv -f {FOLDER}/before-last.sock {FOLDER}/last.sock"
+_EACH = f"cd {FOLDER}; for one in {' '.join(last_resort.SOCKETS)}; do"
+_KEEP = f"{_EACH} rm -f before-$one; ln $one before-$one; done"
+_RESTORE = f"{_EACH} mv -f before-$one $one; done"
+_FORGET = f"{_EACH} rm -f before-$one; done"
 # Its port and its command. What it says goes where the main process says it. That one is ended by a soft stop, which it
 # does at once as it has nothing left: the kernel gives a container's main process no signal that it does not handle.
 _SECOND = f"""\
 [ -w /proc/1/fd/1 ] && exec >/proc/1/fd/1 2>&1
-cd {FOLDER}
-rm -f before-last.sock
-ln last.sock before-last.sock
+{_KEEP}
 serves() {{ [ "$(cat control)" = "$1" ]; }}
 {_VARIABLE}=$1 sh -c "$2" &
 second=$!
 (
     sleep {UNCLAIMED}
-    if serves "$1"; then rm -f before-last.sock; else {_RESTORE}; kill $second; fi
+    if serves "$1"; then {_FORGET}; else {_RESTORE}; kill $second; fi
 ) &
 guard=$!
 wait $second

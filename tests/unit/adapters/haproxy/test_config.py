@@ -41,7 +41,8 @@ def test_the_files_have_the_active_slot_and_its_servers() -> None:
     green = text["haproxy.cfg"].split("backend e3-green\n")[1]
     assert green.splitlines()[1].strip() == "server s1 10.213.0.113:8080"
     assert green.splitlines()[2].strip() == f"server-template s 2-{SERVERS} 127.0.0.1:1 disabled"
-    assert green.splitlines()[3].strip() == "server last unix@/proxy/last.sock send-proxy-v2 backup no-check"
+    last = "server last unix@/proxy/last.sock send-proxy-v2 proxy-v2-options unique-id backup no-check"
+    assert green.splitlines()[3].strip() == last
     assert text["last.map"] == "e3-green 1\ne3-green.0 10.213.0.113:8080\n"
     assert "server last" in (blue := text["haproxy.cfg"].split("backend e3-blue\n")[1].splitlines()[2])
     assert blue.endswith("disabled")
