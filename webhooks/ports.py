@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Protocol
 
 from pipeline.deploy.tools.sessions import Ended
@@ -228,6 +228,19 @@ class ServicePort(Protocol):
 
     def measurements(self) -> Measurements:
         """What one scrape of ``/metrics`` shows. Answers, or raises StoreUnavailable, within a few seconds."""
+
+    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> list[dict[str, Any]]:
+        """Every volume on the engines in use. ``sizes``: in bytes, which may take long."""
+
+    def volume_files(self, owner: str, environment: str, name: str, by: Actor) -> Generator[bytes]:
+        """Its files as a tar stream. Close it."""
+
+    def restore_volume(
+        self, owner: str, environment: str, name: str, by: Actor, tar: Iterable[bytes], *, stop: bool = False
+    ) -> tuple[str, ...]:
+        """Replaces its files. ``stop``: what serves is stopped meanwhile."""
+
+    def remove_volume(self, owner: str, environment: str, name: str, by: Actor) -> tuple[str, ...]: ...
 
     def doctor(self) -> list[dict[str, Any]]: ...
 

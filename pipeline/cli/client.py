@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError, NotFound, PushliveError, RequestError
 DEFAULT_URL = "http://127.0.0.1:7070"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANSWER_LIMIT = 64 << 20
+TRANSFER_SILENCE = 900.0  # seconds: the command before a backup, or a start after a restore, may take long
 _ADVICE = (
     "Run `pushlive token create NAME` on the service's machine and put the token "
     "into PUSHLIVE_TOKEN or ~/.config/pushlive/token."
@@ -173,9 +174,24 @@ class Client:
             if pending:
                 yield pending.decode(errors="replace")
 
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """A streamed answer as it comes."""
+        with self._answer("GET", path, None, TRANSFER_SILENCE) as answer:
+            while piece := answer.read1(1 << 16):
+                yield piece
+
+    def send(self, method: str, path: str, pieces: Iterator[bytes]) -> Any:
+        """The decoded JSON of the answer to a body of any length."""
+        with self._answer(method, path, pieces, TRANSFER_SILENCE) as answer:
+            raw = answer.read(_ANSWER_LIMIT)
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise _stranger(answer.status, self.place) from error
+
     @contextmanager
     def _answer(
-        self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float
+        self, method: str, path: str, body: Mapping[str, Any] | Iterator[bytes] | None, timeout: float
     ) -> Iterator[http.client.HTTPResponse]:
         """A successful answer, ready to be read. A connection that fails, now or while it is read, raises
         Unreachable."""
@@ -183,9 +199,16 @@ class Client:
         secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        data = None if body is None else json.dumps(body).encode()
+        data = json.dumps(body).encode() if isinstance(body, Mapping) else body
+        streamed, where = isinstance(body, Iterator), parts.path.rstrip("/") + path
         try:
-            connection.request(method, parts.path.rstrip("/") + path, data, self._headers(data is not None))
+            try:
+                connection.request(
+                    method, where, data, self._headers(isinstance(body, Mapping)), encode_chunked=streamed
+                )
+            except BrokenPipeError:
+                if not streamed:
+                    raise  # the service refused the rest: its answer says why
             with connection.getresponse() as answer:
                 self._set_skew(answer.getheader("Date", ""))
                 if not 200 <= answer.status < 300:

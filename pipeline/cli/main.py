@@ -53,6 +53,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "doctor": "doctor",
         "secret": "secret",
         "accessory": "app.accessory",
+        "volume": "app.volume",
         "gc": "doctor",
         "backup": "backup",
         "restore": "backup",

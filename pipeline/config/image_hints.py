@@ -13,6 +13,7 @@ from posixpath import basename
 from pipeline.config.dockerfile import Instruction, instructions
 from pipeline.config.models import Pipeline
 from pipeline.config.shell_words import split
+from pipeline.config.workload.volumes import covers, line_for
 
 _SHELL = ("/bin/sh", "-c")  # what a shell form is run by
 
@@ -55,12 +56,13 @@ def _list(one: Instruction) -> list[str] | None:
 
 def unwise(image: Declared, pipeline: Pipeline) -> Iterator[str]:
     """A clause for each, beginning with what the image declares."""
+    services = [pipeline.render(name).service for name in pipeline.environments]
     for volume in image.volumes:
-        ends = "what is written there ends with the release: keep it in a database or an object store"
-        yield f"declares VOLUME {volume}; {ends}"
+        if not all(covers(service.volumes.values(), volume) for service in services):
+            ends = "what is written there ends with the release. To keep it, write under `service`"
+            yield f"declares VOLUME {volume}; {ends} {line_for(volume)}"
     if not image.entrypoint:
         return
-    services = [pipeline.render(name).service for name in pipeline.environments]
     if image.entrypoint[: len(_SHELL)] == _SHELL and any(service.command for service in services):
         yield (
             "has an ENTRYPOINT in shell form, which ignores `command`; write it as a list: "

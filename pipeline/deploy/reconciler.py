@@ -49,7 +49,7 @@ class Reconciler:
     def repair(self, by_hand: bool = False) -> list[str]:
         """Brings everything to what the store says; what was done. ``by_hand``: reverts manual changes as well.
         Idempotent. Raises LeaseLost, and what the engine raises."""
-        if spec := self._active_spec():
+        if spec := self.active_spec():
             self._engine.slots.prepare(spec.ref, spec.hosts)
         said = []
         for one in chain(self.differences(), self.drift() if by_hand else ()):
@@ -73,13 +73,13 @@ class Reconciler:
 
     def obstacles(self) -> list[str]:
         """What keeps the slot that serves from running, and is not for Pushlive to change."""
-        spec = self._active_spec()
+        spec = self.active_spec()
         found = self._engine.drift.obstacles(spec) if spec else ()
         return [f"{_named(spec)} should serve, but {'; '.join(found)}"] if spec and found else []
 
     def drift(self) -> Iterator[Difference]:
         """Manual changes to the slot that serves. There may be good reason for them: reverted on request only."""
-        spec = self._active_spec()
+        spec = self.active_spec()
         if spec and (lines := self._engine.drift.drift(spec)):
             what = _named(spec)
             yield Difference(
@@ -92,7 +92,7 @@ class Reconciler:
 
     def _serving(self) -> Iterator[Difference]:
         """The active slot runs, and the proxy sends the traffic there; without an active slot, nowhere."""
-        spec = self._active_spec()
+        spec = self.active_spec()
         if spec is None:
             yield from self._serving_nothing()
             return
@@ -283,7 +283,7 @@ class Reconciler:
             return True
         return run.state == State.ENDED and run.ended + since <= self._clock.now()
 
-    def _active_spec(self) -> SlotSpec | None:
+    def active_spec(self) -> SlotSpec | None:
         """What should serve; None if nothing should."""
         active = self._environment.active
         return self._spec(active) if active else None

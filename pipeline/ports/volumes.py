@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Protocol
 
 from pipeline.domain.volumes import StoredVolume, VolumeRef
@@ -29,7 +29,10 @@ class Volumes(Protocol):
         """Its files as a tar stream: paths are relative and begin with ``./``. Close it if it is not read to its end.
         Raises RequestError if there is no such volume, EngineFailed if reading stops half-way."""
 
-    def import_volume(self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch) -> None:
+    def import_volume(
+        self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch, end: Callable[[], None] = lambda: None
+    ) -> None:
         """Replaces its files by those of a tar stream; makes the volume if there is none. They are unpacked beside the
         present ones and take their place at once, so a stream that breaks off, or that does not fit, changes nothing.
-        Nothing may run that uses the volume: raises RequestError then, and for a tar that is not one."""
+        ``end`` is called in between; from then on nothing may run that uses the volume. Raises RequestError if
+        something does, and for a tar that is not one."""

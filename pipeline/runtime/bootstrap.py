@@ -25,6 +25,7 @@ from pipeline.config.engines import (
 )
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
+from pipeline.deploy.data.volumes import VolumeWork
 from pipeline.deploy.longest_drain import longest_drain
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
@@ -245,6 +246,8 @@ def remove_everything(settings: Settings) -> Iterator[Said]:
                 yield _halted(engine, accessory)
             for ref in tuple(engine.slots.environments()):
                 yield _removed(engine, ref)
+            for volume in engine.volumes.volumes():
+                yield Said(f"the volume {volume.ref} stays with its files: {volume.stored_as}")
             if (own := _proxy_of(settings, key)) is not None and own.stop():
                 yield Said(f"removed the proxy{'' if key == DOCKER else f' of {key}'}")
         except TryAgain as error:
@@ -360,6 +363,9 @@ class _Operations:
     def scaled(self, ref: SlotRef) -> int:
         known = kind_of(ref.engine).scaled_by_others
         return _engines(self._settings).of(ref.engine).slots.scaled(ref) if known else 0
+
+    def volumes(self) -> VolumeWork:
+        return VolumeWork(services(self._settings), adapters(self._settings))
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return _engines(self._settings).of(spec.ref.engine).drift.drift(spec)

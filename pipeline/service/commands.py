@@ -20,6 +20,7 @@ from pipeline.service import permissions, reverting, transactions
 from pipeline.service.accessories import Accessories
 from pipeline.service.refusals import Refusals
 from pipeline.service.tools import Tools
+from pipeline.service.volumes import VolumeCommands
 from pipeline.store import Transaction
 
 
@@ -31,7 +32,7 @@ class Again:
     over: int | None
 
 
-class Commands(Refusals):
+class Commands(Refusals, VolumeCommands):
     """The acts on pipelines; ``by`` says who acts, and where the request came from."""
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from pipeline.deploy.data.volumes import VolumeWork
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
@@ -39,3 +40,6 @@ class Operations(Protocol):
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         """What on the engine differs from that specification."""
+
+    def volumes(self) -> VolumeWork:
+        """What may be done with volumes."""

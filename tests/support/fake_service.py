@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +57,7 @@ class FakeService:
         self.actors: list[Any] = []
         self.texts = {text: Token(role, role) for text, role in ROLES.items()}
         self.environments = [environment("dev"), environment("qa"), environment("live")]
+        self.volume_tar = b"x" * 10240
         self.measured = Measurements()
         self.message = "Greet the world"
         self.events: Callable[[Run], list[Event]] = story
@@ -294,6 +295,30 @@ class FakeService:
 
     def fix(self, by: Who) -> tuple[str, ...]:
         return ("hello/live: the proxy was brought back to blue (r1)",)
+
+    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> list[dict[str, Any]]:
+        self._up()
+        one = {
+            "owner": "hello", "kind": "pipeline", "environment": "live", "name": "data", "engine": "docker",
+            "stored_as": "pushlive-hello-live-data", "size": 4096 if sizes else None, "users": ["web"], "left": "",
+        }  # fmt: skip
+        return [one] if self.volume_tar else []
+
+    def volume_files(self, owner: str, environment: str, name: str, by: Who) -> Iterator[bytes]:
+        self._act("volume backup", owner, by, environment, name)
+        return (piece for piece in (self.volume_tar,))
+
+    def restore_volume(
+        self, owner: str, environment: str, name: str, by: Who, tar: Iterable[bytes], *, stop: bool = False
+    ) -> tuple[str, ...]:
+        self._act("volume restore", owner, by, environment, name, stop)
+        self.volume_tar = b"".join(tar)
+        return (f"{owner}/{environment}/{name} has the files of the backup.",)
+
+    def remove_volume(self, owner: str, environment: str, name: str, by: Who) -> tuple[str, ...]:
+        self._act("volume rm", owner, by, environment, name)
+        self.volume_tar = b""
+        return (f"removed the volume {owner}/{environment}/{name} and its files",)
 
     def doctor(self) -> list[dict[str, Any]]:
         return [{"name": "store", "ok": True, "text": "answers", "advice": ""}]

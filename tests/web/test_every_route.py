@@ -35,6 +35,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/pipelines/<pipeline>/output",
         "GET /api/pipelines/<pipeline>/secrets",
         "GET /api/pipelines/<pipeline>/secrets/<name>",
+        "GET /api/volumes",
         "GET /api/doctor",
         "GET /api/accessories",
         "GET /metrics",  # or with PUSHLIVE_METRICS_TOKEN: test_metrics.py
@@ -59,6 +60,9 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/pipelines/<pipeline>/unquarantine",
         "PUT /api/pipelines/<pipeline>/secrets/<name>",
         "DELETE /api/pipelines/<pipeline>/secrets/<name>",
+        "GET /api/volumes/<owner>/<environment>/<name>/files",
+        "PUT /api/volumes/<owner>/<environment>/<name>/files",
+        "DELETE /api/volumes/<owner>/<environment>/<name>",
         "POST /api/doctor",
         "POST /api/accessories/<name>/<environment>/<act>",
         "POST /api/gc",
@@ -95,6 +99,7 @@ RULES = {route: rule for rule, listed in OF.items() for route in listed}
 VALUES = {
     "pipeline": "hello",
     "number": "42",
+    "owner": "hello",
     "provider": "github",
     "filename": "site.css",
     "name": "hello",

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from webhooks.api import accessories, audit, metrics, operations, pipelines, runs, secrets, sessions, tokens
+from webhooks.api import (
+    accessories,
+    audit,
+    metrics,
+    operations,
+    pipelines,
+    runs,
+    secrets,
+    sessions,
+    tokens,
+    volumes,
+)
 from webhooks.context import WebContext
 
 
 def blueprint(web: WebContext) -> Blueprint:
     api = Blueprint("api", __name__)
-    for group in (operations, runs, pipelines, sessions, accessories, secrets, tokens, audit, metrics):
+    for group in (
+        operations,
+        runs,
+        pipelines,
+        sessions,
+        accessories,
+        secrets,
+        tokens,
+        audit,
+        metrics,
+        volumes,
+    ):
         group.add_routes(api, web)
     return api

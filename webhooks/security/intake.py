@@ -29,6 +29,7 @@ URGENT, OTHERS, STREAMS = "urgent requests", "requests", "followed runs"
 DOWNLOADS, LISTS = "downloads", "lists"
 SESSIONS, INPUT = "commands in containers", "input of commands"
 WEBHOOKS, PUSHES, FETCHES, REPORTS = "webhooks", "pushes", "fetches", "reports of pushes"
+UPLOADS = "uploads"
 
 # What a person needs in trouble has threads of its own, and so has everything that can take long.
 POOLS: Mapping[str, PoolSize] = {
@@ -41,6 +42,7 @@ POOLS: Mapping[str, PoolSize] = {
     # What is large: as many at once as fit into memory.
     LISTS: PoolSize(threads=6, waiting=256, by_address=5, by_token=4),
     DOWNLOADS: PoolSize(threads=8, waiting=64, by_address=6, by_token=4),
+    UPLOADS: PoolSize(threads=4, waiting=8, by_address=4, by_token=3),  # the files of volumes
     WEBHOOKS: PoolSize(threads=16, waiting=512, by_address=16, by_token=16),  # providers have few addresses
     PUSHES: PoolSize(threads=MAX_PUSHES, waiting=16, by_address=20, by_token=16),
     FETCHES: PoolSize(threads=16, waiting=64, by_address=12, by_token=8),
@@ -58,6 +60,8 @@ _ROUTES = tuple(
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
         ("POST", r"/api/pipelines/[^/]+/(run|exec)", SESSIONS),
         ("POST DELETE", r"/api/sessions/.*", INPUT),
+        ("GET HEAD", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", DOWNLOADS),
+        ("PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", UPLOADS),
         ("POST", r"/hooks/.*", WEBHOOKS),
         ("POST", r"/git/[^/]+/git-receive-pack", PUSHES),
         ("GET HEAD POST", r"/git/.*", FETCHES),
@@ -94,6 +98,8 @@ class Intake:
     def _body(self, head: Head) -> tuple[BodyMode, int, float]:
         if head.method not in ("POST", "PUT") or not head.has_body:
             return BodyMode.UNREAD, 0, 0.0
+        if self._pool(head) == UPLOADS:
+            return (BodyMode.STREAMED if _credential(head) else BodyMode.UNREAD), 0, 0.0
         if limit := self._buffer_limit(head):
             return BodyMode.BUFFERED, limit, NEGOTIATION_SECONDS if limit == NEGOTIATION_LIMIT else 0.0
         if self._pool(head) == PUSHES and _credential(head):

@@ -13,6 +13,8 @@ from flask import Request
 from webhooks.error_responses import RETRY_AFTER, Refused
 from webhooks.server.messages import BodyProblem, BufferedBody
 
+_PIECE = 64 << 10  # bytes
+
 
 class BodyRefused(Exception):
     """The body is not usable. ``status`` is the answer's, ``counter`` the name under which it is counted."""
@@ -63,3 +65,17 @@ def received(request: Request, limit: int) -> IO[bytes]:
     if problem is not None:
         raise BodyRefused(problem, limit)
     return body.file
+
+
+def streamed(request: Request) -> Iterator[bytes]:
+    """The raw body in pieces, as they come. Any thread may read them. Raises ConnectionError once the client is
+    gone."""
+    return _read(request.environ["wsgi.input"], request.content_length)
+
+
+def _read(source: IO[bytes], left: int | None) -> Iterator[bytes]:
+    while (left is None or left > 0) and (
+        piece := source.read(_PIECE if left is None else min(left, _PIECE))
+    ):
+        left = None if left is None else left - len(piece)
+        yield piece

@@ -28,13 +28,17 @@ _PASSING_ENDS = (".pyc", ".pid", ".sock", "/docker-init")
 def written(api: DockerApi, container: Found) -> tuple[str, ...]:
     """The paths that an inspected container's application has added or changed, except for what is made again at every
     start. Of a volume, the first file that was written since the container was created."""
-    volumes = [one["Destination"] for one in container.get("Mounts") or () if one.get("Type") == "volume"]
+    mounted = container.get("Mounts") or ()
+    volumes = [one["Destination"] for one in mounted if one.get("Type") == "volume"]
+    kept = {
+        one["Target"] for one in container["HostConfig"].get("Mounts") or ()
+    }  # they outlive the container
     changed = [path for kind, path in api.changes(container["Id"]) if kind != DELETED]
     leaves = _leaves(
         path for path in changed if not any(_is_in(path, one) or _is_in(one, path) for one in volumes)
     )
     found = [path for path in leaves if not _passes(path)]
-    for volume in volumes:
+    for volume in (one for one in volumes if one not in kept):
         with suppress(DockerRefused, TryAgain, EngineFailed):  # what is known already is worth saying
             found += _in_volume(api, container, volume)
     return tuple(found)

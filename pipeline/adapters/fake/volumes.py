@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 from pipeline.adapters.fake.engine_state import EMPTY, EngineState
 from pipeline.adapters.tar_stream import whole
@@ -38,11 +38,15 @@ class FakeVolumes(EngineState):
                 raise NotFound(f"There is no volume {ref}.")
             yield self.stored[ref]
 
-    def import_volume(self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch) -> None:
+    def import_volume(
+        self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch, end: Callable[[], None] = lambda: None
+    ) -> None:
         with self.call("import_volume", ref, watch=watch):
+            given = b"".join(whole(tar))
+            end()
             if any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values()):
                 raise RequestError(f"The volume {ref} is in use by {', '.join(self._users(ref))}.")
-            self.stored[ref] = b"".join(whole(tar))
+            self.stored[ref] = given
 
     def _users(self, ref: VolumeRef) -> tuple[str, ...]:
         return tuple(

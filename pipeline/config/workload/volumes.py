@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -77,3 +78,16 @@ def meeting(volumes: dict[str, Volume]) -> tuple[str, str] | None:
         if (other := seen.setdefault(posixpath.normpath(one.path), name)) != name:
             return other, name
     return None
+
+
+def covers(volumes: Iterable[Volume], path: str) -> bool:
+    """True if what is written at that path in a container is in one of the volumes."""
+    whole = posixpath.normpath("/" + path.strip("/"))
+    return any(whole == one.path or whole.startswith(f"{one.path}/") for one in volumes)
+
+
+def line_for(path: str) -> str:
+    """The line that keeps a folder of a container: `volumes: {data: /app/data}`."""
+    whole = posixpath.normpath("/" + path.strip("/"))
+    name = re.sub(r"[^a-z0-9]+", "-", posixpath.basename(whole).lower()).strip("-")
+    return f"`volumes: {{{name if re.match('[a-z]', name) else 'data'}: {whole}}}`"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
+
+from pipeline.config.workload.volumes import line_for
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain import slots
 from pipeline.domain.environment import Environment, Slot
@@ -9,6 +12,13 @@ from pipeline.errors import PushliveError, StoreUnavailable
 from pipeline.ports.engine import Engine
 
 SHOWN = 5  # paths
+
+
+def _advice(path: str) -> str:
+    folder = posixpath.dirname(path)
+    if folder in ("", "/"):
+        return "Let the application write what has to stay into a folder of its own, and name that under `volumes`"
+    return f"If it has to stay, write {line_for(folder)} under `service`"
 
 
 def tell(context: RunContext, engine: Engine, environment: Environment, slot: Slot | None) -> None:
@@ -27,6 +37,6 @@ def tell(context: RunContext, engine: Engine, environment: Environment, slot: Sl
         shown = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
         text = (
             f"r{record.release} has written {shown}: that ends with its containers in {slot}, and no other release has "
-            "it. Keep what has to stay in a database or an object store"
+            f"it. {_advice(found[0])}"
         )
         context.note(text, environment.name, "warning")

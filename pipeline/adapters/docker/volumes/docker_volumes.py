@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from pipeline.adapters.docker.base import EngineBase
@@ -66,30 +66,35 @@ class DockerVolumes(EngineBase):
         with self._helper(ref) as helper:
             yield from self._api.download(helper, f"{FOLDER}/.", watch)
 
-    def import_volume(self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch) -> None:
+    def import_volume(
+        self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch, end: Callable[[], None] = lambda: None
+    ) -> None:
         self.ensure_volume(ref)
         self._forget_helpers(self.volume_name(ref))
-        if running := [
-            name_of(one) for one in self._users(self.volume_name(ref)) if one["State"] == "running"
-        ]:
+        try:
+            with self._helper(ref, BEGIN) as helper:
+                self._run(helper, watch)
+                self._api.upload(helper, f"{FOLDER}/{RESTORED}", whole(tar), watch)
+            end()
+            self._refuse_running(ref)
+        except BaseException as error:
+            self._give_up(ref, watch)
+            if isinstance(error, DockerRefused):
+                raise EngineFailed(
+                    f"The volume {ref} was not restored, and has what it had before: {error.said}.",
+                    advice="If there is no space left on its device, make room there and restore again.",
+                ) from error
+            raise
+        with self._helper(ref, SWAP) as helper:
+            self._run(helper, watch)
+
+    def _refuse_running(self, ref: VolumeRef) -> None:
+        users = self._users(self.volume_name(ref))
+        if running := [name_of(one) for one in users if one["State"] == "running"]:
             raise RequestError(
                 f"The volume {ref} is in use by {', '.join(sorted(running))}, so its files cannot be replaced.",
                 advice="Stop what uses it first.",
             )
-        with self._helper(ref, BEGIN) as helper:
-            self._run(helper, watch)
-            try:
-                self._api.upload(helper, f"{FOLDER}/{RESTORED}", whole(tar), watch)
-            except BaseException as error:
-                self._give_up(ref, watch)
-                if isinstance(error, DockerRefused):
-                    raise EngineFailed(
-                        f"The volume {ref} was not restored, and has what it had before: {error.said}.",
-                        advice="If there is no space left on its device, make room there and restore again.",
-                    ) from error
-                raise
-        with self._helper(ref, SWAP) as helper:
-            self._run(helper, watch)
 
     def _give_up(self, ref: VolumeRef, watch: Watch) -> None:
         """Gives the space back at once; the next restore would as well."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.domain.volumes import StoredVolume, VolumeRef
@@ -30,5 +30,11 @@ class KubeVolumes(EngineBase):
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:  # noqa: ARG002
         raise RequestError(NONE)
 
-    def import_volume(self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch) -> None:  # noqa: ARG002
+    def import_volume(
+        self,
+        ref: VolumeRef,  # noqa: ARG002
+        tar: Iterable[bytes],  # noqa: ARG002
+        watch: Watch,  # noqa: ARG002
+        end: Callable[[], None] = lambda: None,  # noqa: ARG002
+    ) -> None:
         raise RequestError(NONE)

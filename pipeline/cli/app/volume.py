@@ -1,0 +1,168 @@
+"""``pushlive volume``: list, back up, restore and remove the data that outlives releases."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from pipeline.cli.command import JSON, Given, argument, command, group
+from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
+from pipeline.cli.terminal import cleaned, table
+from pipeline.errors import PushliveError, RequestError
+from pipeline.lib.units import show_size
+
+_PIECE = 64 << 10
+_END = b"\0" * 1024  # of every whole tar archive
+_NAME = argument("volume", metavar="VOLUME", help="as `pushlive volume list` names it: hello/live/data")
+
+
+def _path(context: Context) -> str:
+    """The API path of the volume that the argument names. Raises UsageError."""
+    parts = context.args.volume.split("/")
+    if len(parts) != 3 or not all(parts):
+        raise UsageError(
+            f"{context.args.volume!r} does not name a volume.",
+            advice="Write PIPELINE/ENVIRONMENT/NAME, such as hello/live/data; `pushlive volume list` shows them.",
+        )
+    return "/api/volumes/" + "/".join(quote(part, safe="") for part in parts)
+
+
+@command(
+    "list the volumes, their size and what uses them",
+    argument("pipeline", nargs="?", default="", help="only those of this pipeline"),
+    argument(
+        "--no-sizes", action="store_true", help="do not let the engines count the files, which may take long"
+    ),
+    JSON,
+)
+def _list(context: Context) -> int:
+    wanted = f"pipeline={quote(pipeline_name(context.args.pipeline))}" if context.args.pipeline else ""
+    sizes = "" if context.args.no_sizes else "sizes=1"
+    query = "&".join(part for part in (wanted, sizes) if part)
+    answer = context.ask("GET", f"/api/volumes{'?' if query else ''}{query}")
+    if context.json:
+        context.print_json(answer)
+        return DONE
+    rows = [_row(one) for one in cleaned(answer["volumes"])]
+    if not rows:
+        context.terminal.say("There are no volumes.")
+        return DONE
+    head = ("volume", "size", "in use by", "")
+    context.terminal.data(*table(head, rows, context.terminal.paint, indent=""))
+    return DONE
+
+
+def _row(one: dict[str, Any]) -> list[Any]:
+    size = "" if one["size"] is None else show_size(int(one["size"]))
+    left = f"left behind: {one['left']}" if one["left"] else ""
+    name = f"{one['owner']}/{one['environment']}/{one['name']}"
+    return [(name, "bold"), size, ", ".join(one["users"]) or "nothing", (left, "yellow")]
+
+
+@command(
+    "write the files of a volume to a tar archive",
+    _NAME,
+    argument("--to", action=Given, default="", metavar="FILE", help="the archive (default: standard output)"),
+)
+def _backup(context: Context) -> int:
+    path = f"{_path(context)}/files"
+    if not context.args.to:
+        if sys.stdout.isatty():
+            raise UsageError(
+                "a tar archive is not for a terminal.", advice="Give `--to FILE`, or redirect the output."
+            )
+        _copy(context.client.pieces(path), sys.stdout.buffer)
+        return DONE
+    target = Path(context.args.to)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            size = _copy(context.client.pieces(path), file)
+        part.replace(target)
+    except OSError as error:
+        raise PushliveError(f"cannot write {target}: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    context.terminal.say(f"{context.args.volume}: {show_size(size)} in {target}")
+    return DONE
+
+
+def _copy(pieces: Iterator[bytes], file: IO[bytes]) -> int:
+    """Returns the bytes. Raises RequestError if the archive has no end."""
+    size, last = 0, b""
+    for piece in pieces:
+        file.write(piece)
+        size, last = size + len(piece), (last + piece)[-len(_END) :]
+    file.flush()
+    if last != _END:
+        raise RequestError(
+            "the archive is not complete: the service stopped sending it.",
+            advice="The log of the service says why. Try again.",
+        )
+    return size
+
+
+@command(
+    "replace the files of a volume by those of a tar archive",
+    _NAME,
+    argument(
+        "--from", dest="source", action=Given, default="", metavar="FILE", help="default: standard input"
+    ),
+    argument(
+        "--stop", action="store_true", help="stop what serves with this volume until its files are replaced"
+    ),
+    JSON,
+)
+def _restore(context: Context) -> int:
+    path = f"{_path(context)}/files{'?stop=1' if context.args.stop else ''}"
+    if not context.args.source:
+        if sys.stdin.isatty():
+            raise UsageError("no archive was given.", advice="Give `--from FILE`, or redirect the input.")
+        return context.tell(context.client.send("PUT", path, _read(sys.stdin.buffer)))
+    try:
+        with open(context.args.source, "rb") as file:
+            return context.tell(context.client.send("PUT", path, _read(file)))
+    except OSError as error:
+        raise PushliveError(f"cannot read {context.args.source}: {error.strerror or error}.") from error
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    while piece := file.read(_PIECE):
+        yield piece
+
+
+@command(
+    "remove a volume and its files for ever",
+    _NAME,
+    argument(
+        "--yes", action=Given, default="", metavar="VOLUME", help="its name once more, instead of being asked"
+    ),
+    JSON,
+)
+def _remove(context: Context) -> int:
+    path, name = _path(context), context.args.volume
+    typed = context.args.yes
+    if not typed and sys.stdin.isatty():
+        context.terminal.note(f"This removes {name} and all its files. There is no way back but a backup.")
+        typed = input("Type its name to remove it: ").strip()
+    if typed != name:
+        raise UsageError(
+            f"{name} was not removed: its name was not given once more.",
+            advice=f"`pushlive volume rm {name} --yes {name}` removes it without asking.",
+        )
+    return context.tell(context.ask("DELETE", path))
+
+
+volume = group(
+    "keep data across releases: list, backup, restore, rm",
+    list=_list,
+    backup=_backup,
+    restore=_restore,
+    rm=_remove,
+)

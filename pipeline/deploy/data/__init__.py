@@ -1,0 +1,1 @@
+"""Data that outlives releases: what people do with volumes."""

@@ -1,0 +1,168 @@
+"""What people do with volumes: look at them, copy their files out and back, move and remove them.
+
+Removing one, or replacing its files, is the only way in which Pushlive ever loses data, and always a person's act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import partial
+
+from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.reconciler import Reconciler
+from pipeline.deploy.services import Services
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.environment import SLOTS, Environment
+from pipeline.domain.slots import slot_ref
+from pipeline.domain.volumes import StoredVolume, VolumeRef, volumes_of
+from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
+from pipeline.lib.retry import poll
+from pipeline.ports.adapters import Adapters
+from pipeline.ports.clock import Deadline
+from pipeline.ports.engine import Engine
+from pipeline.store import Lease
+
+TRANSFER = 6 * 3600.0  # seconds for the files of one volume; silence ends it earlier
+COMMAND = 600.0  # seconds for `before_backup` and `after_backup`
+LEASE = 10.0  # seconds: the keeper has an environment for moments
+EVIDENCE = 20  # lines of a failed command
+
+
+class VolumeWork:
+    """Everything acts on the engine at once; nothing is recorded but in the audit log, by the caller."""
+
+    def __init__(self, services: Services, adapters: Adapters) -> None:
+        self._services, self._adapters = services, adapters
+        self._store, self._configurations = services.store, services.configurations
+
+    def all(self, *, sizes: bool = False) -> Iterator[tuple[str, StoredVolume]]:
+        """The engine's key and the volume, for every engine in use. Raises what the engine raises."""
+        for key in sorted(self._adapters.engines.in_use()):
+            for one in self._adapters.engines.of(key).volumes.volumes(sizes=sizes):
+                yield key, one
+
+    def find(self, ref: VolumeRef) -> str:
+        """The key of the engine that has it. Raises NotFound."""
+        keys = [key for key, one in self.all() if one.ref == ref]
+        if not keys:
+            raise NotFound(
+                f"There is no volume {ref}.", advice="`pushlive volume list` shows those that exist."
+            )
+        environment = self._environment(ref)
+        return environment.engine if environment and environment.engine in keys else keys[0]
+
+    def remove(self, ref: VolumeRef) -> None:
+        self._adapters.engines.of(self.find(ref)).volumes.remove_volume(ref)
+
+    def back_up(self, ref: VolumeRef) -> Generator[bytes]:
+        """Its files as a tar stream, between the commands that the release which serves names for it. Close it. Raises
+        NotFound, and EngineFailed if such a command fails: then nothing was read."""
+        engine = self._adapters.engines.of(self.find(ref))
+        spec = self._serving_with(ref)
+        said = spec.config.service.volumes[ref.name] if spec else None
+        try:
+            if spec and said and said.before_backup:
+                self._command(engine, spec, "before-backup", said.before_backup)
+            watch = Deadline(self._adapters.clock, TRANSFER, f"Reading the volume {ref}")
+            with closing(engine.volumes.export_volume(ref, watch)) as pieces:
+                yield from pieces
+        finally:
+            if spec and said and said.after_backup:
+                self._command(engine, spec, "after-backup", said.after_backup)
+
+    def restore(self, ref: VolumeRef, tar: Iterable[bytes], *, stop: bool) -> tuple[str, ...]:
+        """Replaces its files; what was done. ``stop``: what runs in the environment is ended once all is unpacked, and
+        started again when the files are in their place; without it, raises RequestError if a release serves there
+        that has the volume."""
+        environment = self._environment(ref)
+        engine = self._adapters.engines.of(environment.engine if environment else self._place_of(ref))
+        serving = self._serving_with(ref)
+        if serving and not stop:
+            raise RequestError(
+                f"r{serving.release} serves in {ref.owner}/{ref.environment} and has the volume {ref.name}, so its "
+                "files cannot be replaced.",
+                advice="`--stop` stops it for as long as that takes; visitors get a 503 until it is back.",
+            )
+        watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
+        said = [f"{ref} has the files of the backup."]
+        with ExitStack() as held:
+
+            def end() -> None:
+                if environment and environment.slots:
+                    lease = held.enter_context(self._lease(environment))
+                    held.callback(lambda: said.extend(self._brought_back(environment, lease)))
+                    self._end(engine, environment)
+
+            engine.volumes.import_volume(ref, tar, watch, end)
+        return tuple(said)
+
+    # ── the environment ──────────────────────────────────────────────────────
+
+    def _end(self, engine: Engine, environment: Environment) -> None:
+        """Ends what runs there. The record stays: the next repair brings back what should serve."""
+        ref = slot_ref(environment, SLOTS[0])
+        engine.traffic.unroute(ref)
+        for slot in SLOTS:
+            engine.slots.stop(replace(ref, slot=slot))
+
+    def _brought_back(self, environment: Environment, lease: Lease) -> tuple[str, ...]:
+        """What serves runs again. If that fails, the keeper goes on trying."""
+        try:
+            found = self._store.environment(environment.pipeline, environment.name) or environment
+            return tuple(Reconciler(self._services, self._adapters, found, lease).repair())
+        except PushliveError as error:
+            return (f"! {environment.id} does not run again yet; the service goes on trying: {error}",)
+
+    @contextmanager
+    def _lease(self, environment: Environment) -> Iterator[Lease]:
+        """No run and no keeper acts there meanwhile. Raises TryAgain if one does now."""
+        take = partial(self._store.leases.take, f"env:{environment.id}", "volume")
+        lease = poll(take, 0.05, self._adapters.clock, timeout=LEASE)
+        if lease is None:
+            raise TryAgain(
+                f"A run, or the keeper, is at work in {environment.id}.",
+                advice="Try again once it has ended.",
+            )
+        with LeaseHeartbeat(self._store) as heartbeat:
+            heartbeat.hold(lease)
+            yield lease
+
+    def _command(self, engine: Engine, spec: SlotSpec, name: str, argv: tuple[str, ...]) -> None:
+        """Raises EngineFailed unless it succeeds."""
+        environment = self._store.environment(spec.ref.pipeline, spec.ref.environment)
+        if environment is None:
+            return
+        with self._lease(environment):  # or the keeper removes its container: its run ended long ago
+            watch = Deadline(self._adapters.clock, COMMAND, f"The command {' '.join(argv)}")
+            try:
+                result = engine.commands.command(spec, name, argv, {}, lambda _: None, watch)
+            finally:
+                engine.commands.forget_command(spec, name)
+        if result.exit_code:
+            raise EngineFailed(
+                f"{spec.ref.pipeline}/{spec.ref.environment}: {' '.join(argv)} exited with {result.exit_code}, so the "
+                "volume was not backed up.",
+                advice=f"`volumes` in pipelines.yaml names it ({name.replace('-', '_')}).",
+                evidence=tuple(result.output.splitlines()[-EVIDENCE:]),
+            )
+
+    def _environment(self, ref: VolumeRef) -> Environment | None:
+        return None if ref.kind != "pipeline" else self._store.environment(ref.owner, ref.environment)
+
+    def _serving_with(self, ref: VolumeRef) -> SlotSpec | None:
+        """What serves, if it has that volume."""
+        environment = self._environment(ref)
+        if environment is None:
+            return None
+        spec = Reconciler(self._services, self._adapters, environment, None).active_spec()
+        return spec if spec and ref in volumes_of(spec) else None
+
+    def _place_of(self, ref: VolumeRef) -> str:
+        """The engine of an environment that was never reached."""
+        _, config = self._configurations.current()
+        pipeline = config.pipelines.get(ref.owner)
+        if pipeline is None or ref.environment not in pipeline.environments:
+            return self.find(ref)
+        return pipeline.environment(ref.environment).engine.key

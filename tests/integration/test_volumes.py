@@ -1,0 +1,90 @@
+"""Data that outlives releases, through the whole service on the real Engine."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.support.developer import web
+from tests.support.service import Service, running
+
+CONFIG = """\
+pipelines:
+  hello:
+    service:
+      memory: 32MiB
+      stop: 1s
+      volumes: {data: {path: /data, before_backup: [sh, -c, "echo frozen >/data/frozen"]}}
+    environments: {live: }
+"""
+# Each release adds its name to a file, and shows it.
+KEEPS = (
+    "echo $PUSHLIVE_RELEASE >>/data/releases; ln -s /data/releases /tmp/releases; cp /www/index.html /tmp; "
+    "exec httpd -f -p 0.0.0.0:8080 -h /tmp"
+)
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        yield one
+
+
+def keeping(note: str) -> dict[str, str | bytes]:
+    dockerfile = str(web(command=KEEPS)["Dockerfile"])
+    return web(note, Dockerfile=dockerfile.replace("CMD", "RUN mkdir /data\nVOLUME /data\nCMD"))
+
+
+def test_data_stays_through_releases_backups_and_removals(service: Service) -> None:
+    first = service.push(keeping("one"), "One")
+    assert "VOLUME" not in first
+    assert "has written" not in service.push(keeping("two"), "Two")
+    assert service.page(path="/releases") == "r1\nr2\n"
+
+    listed = service.pushlive("volume", "list").out
+    assert "hello/live/data" in listed
+    backup = service.folder / "data.tar"
+    service.pushlive("volume", "backup", "hello/live/data", "--to", str(backup))
+    with tarfile.open(backup) as archive:
+        names = {one.name.removeprefix("./") for one in archive}
+    assert {"releases", "frozen"} <= names
+
+    refused = service.pushlive("volume", "restore", "hello/live/data", "--from", str(backup), code=3)
+    assert "--stop" in refused.err
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("./releases")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"old\n"))
+    other = service.folder / "other.tar"
+    other.write_bytes(out.getvalue())
+    service.pushlive("volume", "restore", "hello/live/data", "--from", str(other), "--stop")
+    restored = service.page(path="/releases")
+    assert restored.startswith("old\n")
+    assert sorted(restored.split()) == [
+        "old",
+        "r1",
+        "r2",
+    ]  # what serves, and what is kept warm, have started again
+
+    (service.folder / "cut.tar").write_bytes(other.read_bytes()[:1024])
+    cut = service.pushlive(
+        "volume", "restore", "hello/live/data", "--from", str(service.folder / "cut.tar"), "--stop", code=3
+    )
+    assert "not complete" in cut.err
+    assert service.page(path="/releases") == restored
+
+    assert service.pushlive("volume", "rm", "hello/live/data", "--yes", "hello", code=2).err
+    assert (
+        "in use"
+        in service.pushlive("volume", "rm", "hello/live/data", "--yes", "hello/live/data", code=3).err
+    )
+    service.config.write_text("pipelines: {}\n")
+    service.end()
+    service.pushlive("down", "--all")
+    kept = f"{service.instance}-hello-live-data"
+    assert [one["Name"] for one in service.engine.volumes(filters={"name": kept})["Volumes"]] == [kept]
