@@ -134,7 +134,7 @@ class Reconciler:
 
     def _processes(self) -> Iterator[Difference]:
         """They run in the slot that serves, and nowhere else."""
-        for one in processes.drift(self._engine, self._environment, self._active_spec()):
+        for one in processes.drift(self._engine, self._environment, self.active_spec()):
             yield Difference(one.found, one.repaired, one.repair)
 
     # ── the other slot ───────────────────────────────────────────────────────

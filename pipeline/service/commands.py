@@ -18,9 +18,9 @@ from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.service import permissions, reverting, transactions
 from pipeline.service.accessories import Accessories
+from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.refusals import Refusals
 from pipeline.service.tools import Tools
-from pipeline.service.volumes import VolumeCommands
 from pipeline.store import Transaction
 
 

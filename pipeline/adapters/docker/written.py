@@ -31,7 +31,7 @@ def written(api: DockerApi, container: Found) -> tuple[str, ...]:
     mounted = container.get("Mounts") or ()
     volumes = [one["Destination"] for one in mounted if one.get("Type") == "volume"]
     kept = {
-        one["Target"] for one in container["HostConfig"].get("Mounts") or ()
+        one["Target"] for one in container.get("HostConfig", {}).get("Mounts") or ()
     }  # they outlive the container
     changed = [path for kind, path in api.changes(container["Id"]) if kind != DELETED]
     leaves = _leaves(

@@ -1,0 +1,1 @@
+"""What is asked about an application beside its releases."""
