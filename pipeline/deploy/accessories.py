@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from pipeline.config.models import Rendered
+from pipeline.config.diff import accessory_differences
+from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
 from pipeline.deploy.heartbeat import LeaseHeartbeat
@@ -189,6 +190,19 @@ class AccessoryCare:
         record = replace(record, attached=there)
         reveal = partial(self._vault.reveal, record.name, record.environment, record.secrets)
         return accessories.spec_of(record, reveal)
+
+
+def planned(store: Store, config: Config) -> Iterator[tuple[str, str, str]]:
+    """(pipeline, environment, line) for each difference between an accessory as it was made and that configuration: no
+    push makes it so."""
+    for record in store.accessories.all():
+        after = config.accessories.get(record.name)
+        lines = accessory_differences(record.config, after) if after else ()
+        how = f"only `pushlive accessory apply {record.name} {record.environment}` does it"
+        for pipeline in record.attached:
+            yield from (
+                (pipeline, record.environment, f"accessory {record.name}: {line}; {how}") for line in lines
+            )
 
 
 def used(config: Rendered) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
-from pipeline.deploy import hosts
+from pipeline.deploy import accessories, hosts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
 from pipeline.domain import gates, naming, slots
@@ -52,6 +52,9 @@ class Queries:
             changes[name] = self._against_what_runs(name, new.pipelines.get(name), changes.get(name, {}))
         for host, name, environment, before in hosts.moving(self._store, new):
             text = f"hosts: {host} moves here from {before} with the next release; until then it leads there"
+            lines = changes.setdefault(name, {})
+            lines[environment] = (*lines.get(environment, ()), text)
+        for name, environment, text in accessories.planned(self._store, new):
             lines = changes.setdefault(name, {})
             lines[environment] = (*lines.get(environment, ()), text)
         changes = {name: found for name, found in changes.items() if found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,11 +12,13 @@ import docker
 from pipeline.adapters.docker.accessories import accessory_name
 from pipeline.adapters.docker.volumes.bodies import volume_name
 from pipeline.config.settings import Settings
-from pipeline.config.workload.accessory import Accessory, Use
+from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.lib.secret import Secret
+from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import Bench
+from tests.support.remote_engine import RemoteEngine, remote_engine
 from tests.support.waiting import until
 
 PAGE = {"port": 8080, "health": {"tcp": 8080}, "volume": "/kept", "memory": 32 << 20, "stop": 1.0}
@@ -63,6 +66,18 @@ class Scene:
 
     def inspected(self) -> dict:
         return self.client.api.inspect_container(self.name)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(
+    docker_client: docker.DockerClient,
+    app_image: str,
+    instance: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RemoteEngine]:
+    """A daemon of one's own, which these tests may end."""
+    with remote_engine(docker_client, app_image, tmp_path_factory.mktemp("own"), f"{instance}-x") as one:
+        yield one
 
 
 @pytest.fixture
@@ -128,3 +143,34 @@ def test_one_that_was_stopped_says_so(scene: Scene) -> None:
     assert "exited with" in engine.accessory_unready(scene.spec())
     assert scene.keep()
     scene.ready()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_engine_that_restarts_brings_it_back_at_its_address(
+    number: signal.Signals, elsewhere: RemoteEngine
+) -> None:
+    """One that ended is started by Docker; after a kill it may be left to the keeper, which does what this does."""
+
+    def back() -> bool:
+        engine.keep_accessory(spec, Deadline(SystemClock(), 60))
+        return not engine.accessory_unready(spec)
+
+    name, index = elsewhere.name()
+    config = Accessory(
+        image=elsewhere.remote,
+        health=AccessoryHealth(run=("wget", "-qO-", "http://127.0.0.1:8080/healthz")),
+        memory=32 << 20,
+        stop=1.0,
+    )
+    ref = AccessoryRef(f"{name}-db", "live", elsewhere.key)
+    spec = AccessorySpec(ref, config, (Attachment(name, index, ("db",), 29),))
+    engine, api = elsewhere.engine, elsewhere.client.api
+    engine.keep_accessory(spec, Deadline(SystemClock(), 60))
+    until(lambda: not engine.accessory_unready(spec))
+    before = api.inspect_container(accessory_name(elsewhere.settings, ref))
+    elsewhere.daemon.restart(number)
+    until(back, 60)
+    after = api.inspect_container(before["Id"])
+    [old], [new] = (one["NetworkSettings"]["Networks"].values() for one in (before, after))
+    assert (old["IPAddress"], "db" in new["Aliases"]) == (new["IPAddress"], True)
+    assert not engine.keep_accessory(spec, Deadline(SystemClock(), 60))

@@ -8,6 +8,7 @@ from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import CommandResult
 from pipeline.domain.run import Outcome
 from pipeline.errors import RequestError
+from pipeline.maintenance.doctor.accessories import examine
 from tests.story.test_secrets import everything
 
 CONFIG = """\
@@ -215,3 +216,26 @@ def test_the_clean_up_leaves_one_that_nothing_uses_any_more(world):
     assert world.jobs.accessories.run() == []  # the environment's network may belong to another one by now
     assert "keep_accessory" not in [name for name, _ in world.engine.calls[calls:]]
     assert row(world)["changes"] == ["it is no longer in pipelines.yaml; it goes on as it is"]
+
+
+def test_plan_says_that_a_push_does_not_change_it(world):
+    world.push("one")
+    changed = world.commands.plan(CONFIG.replace("postgres:15", "postgres:15.8"))["pipelines"]
+    line = "accessory shop-db: image: postgres:15 → postgres:15.8; only `pushlive accessory apply shop-db {}` does it"
+    assert changed["hello"]["live"] == (line.format("live"),)
+    assert changed["hello"]["dev"] == (line.format("dev"),)
+    assert "other" not in changed  # it has not used it yet
+
+
+def test_doctor_has_a_line_for_each(world):
+    def said() -> dict[str, str]:
+        return {one["name"]: one["text"] for one in examine(world.services, world.adapters) if not one["ok"]}
+
+    world.push("one")
+    assert said() == {}
+    world.engine.running[LIVE].sick = "no response"
+    world.accessories.stop("shop-db", "ann", environment="dev")
+    assert said() == {
+        "accessory shop-db/live": "no response.",
+        "accessory shop-db/dev": "was stopped by ann; deploys that need it fail",
+    }

@@ -13,7 +13,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.outages import serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
-from pipeline.maintenance.doctor import demands
+from pipeline.maintenance.doctor import accessories, demands
 from pipeline.maintenance.doctor.check import Check, check, tried
 from pipeline.notify.delivery import display_name, outages
 from pipeline.ports.adapters import Adapters
@@ -62,6 +62,7 @@ def examine(
     checks += (damaged := [one for one in damage if not one["ok"]])
     if damaged:
         return checks  # there is nothing reliable to compare with
+    checks += accessories.examine(services, adapters)
     configured = _configured(services)
     for environment in _environments(store):
         checks += _environment(environment, services, adapters)

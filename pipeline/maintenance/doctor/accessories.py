@@ -1,0 +1,54 @@
+"""Accessories: whether each is ready, and made as the store says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.services import Services
+from pipeline.domain.accessories import AccessoryRecord
+from pipeline.errors import PushliveError, StoreUnavailable
+from pipeline.maintenance.doctor.check import Check, check
+from pipeline.ports.adapters import Adapters
+
+_APART = "It was made from another definition than the store has; it goes on as it is."
+
+
+def examine(services: Services, adapters: Adapters) -> Iterator[Check]:
+    """A line for each."""
+    care = AccessoryCare(services, adapters.engines, adapters.clock)
+    for record in services.store.accessories.all():
+        try:
+            yield _one(record, care, adapters)
+        except StoreUnavailable:
+            raise
+        except PushliveError as error:
+            yield check(_named(record), False, error.message, error.advice)
+
+
+def _one(record: AccessoryRecord, care: AccessoryCare, adapters: Adapters) -> Check:
+    name = _named(record)
+    if record.stopped:
+        text = f"was stopped by {record.stopped}; deploys that need it fail"
+        return check(
+            name, False, text, f"`pushlive accessory start {record.name} {record.environment}` starts it."
+        )
+    engine, spec = adapters.engines.of(record.engine).accessories, care.spec(record)
+    if why := engine.accessory_unready(spec):
+        advice = (
+            f"`pushlive accessory logs {record.name} {record.environment}` shows its output; "
+            f"`pushlive accessory restart {record.name} {record.environment}` restarts it."
+        )
+        return check(name, False, f"{why}.", advice)
+    if engine.accessory_state(spec.ref).spec != engine.accessory_hash(spec):
+        return check(
+            name,
+            False,
+            _APART,
+            f"`pushlive accessory apply {record.name} {record.environment}` makes it as pipelines.yaml says.",
+        )
+    return check(name, True, f"ready, from {record.config.image}")
+
+
+def _named(record: AccessoryRecord) -> str:
+    return f"accessory {record.id}"

@@ -1,0 +1,125 @@
+"""A real PostgreSQL beside an application, on the real service: made first, migrated, kept, stopped, renewed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+import docker
+from tests.support.paths import ROOT
+from tests.support.service import Service, running
+
+CONFIG = """
+accessories:
+  shop-db:
+    image: postgres:15
+    volume: /var/lib/postgresql/data
+    health: {run: [pg_isready, -h, 127.0.0.1, -U, postgres]}
+    port: 5432
+    secrets: {POSTGRES_PASSWORD: generate}
+    memory: 256MiB
+    stop: 5s
+pipelines:
+  hello:
+    uses: {db: shop-db}
+    service:
+      memory: 64MiB
+      stop: 1s
+      env: {DATABASE_URL: "postgres://postgres:${db.POSTGRES_PASSWORD|url}@${db.HOST}:${db.PORT}/postgres", PLAIN: "$5"}
+      release: [sh, -c, 'psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f /migrate.sql']
+    environments: {live: {keep_warm: 1s}}
+"""
+MIGRATION = """
+create table if not exists visits (release text);
+insert into visits values ('a visit');
+"""
+
+
+def application(version: str) -> dict[str, str | None]:
+    """It serves what its database has, as of its start."""
+    ask = 'psql -tA "$DATABASE_URL" -c "select count(*) from visits" >/www/index.html'
+    run = f"{ask} || exit 7; exec httpd -f -p 0.0.0.0:8080 -h /www"
+    start = json.dumps(["sh", "-c", run])
+    dockerfile = f"FROM postgres:15\nCOPY www /www\nCOPY migrate.sql /\nENTRYPOINT []\nCMD {start}\n"
+    return {"Dockerfile": dockerfile, "www/version": version, "migrate.sql": MIGRATION}
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    made = subprocess.run([ROOT / "scripts" / "images", "databases"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    with running(docker_client, CONFIG) as one:
+        yield one
+
+
+def password(service: Service) -> str:
+    found = service.engine.inspect_container(f"{service.instance}-shop-db-live")
+    [value] = [one for one in found["Config"]["Env"] if one.startswith("POSTGRES_PASSWORD=")]
+    return value.partition("=")[2]
+
+
+def made(service: Service) -> str:
+    return service.engine.inspect_container(f"{service.instance}-shop-db-live")["Id"]
+
+
+def test_it_is_made_migrated_kept_and_renewed_with_its_data(service: Service) -> None:
+    service.push(application("one"), "One")
+    run = service.run("hello#1")
+    assert run["outcome"] == "live", run["failure"]
+    assert [one["step"] for one in run["steps"] if one["stage"] == "live"][:3] == [
+        "accessories",
+        "release",
+        "start",
+    ]
+    assert service.page("live").strip() == "1"
+    first, value = made(service), password(service)
+
+    text = service.config.read_text().replace("memory: 256MiB", "memory: 192MiB")
+    service.config.write_text(text)
+    service.push(application("two"), "Two")
+    assert service.page("live").strip() == "2"  # the same database
+    assert made(service) == first  # no push changes it
+
+    shown = service.pushlive("accessory", "status").out
+    assert "memory: 256 MiB → 192 MiB" in shown
+    service.pushlive("accessory", "apply", "shop-db", "live")
+    assert made(service) != first
+    assert password(service) == value
+    service.push(application("three"), "Three")
+    assert service.page("live").strip() == "3"
+    logs = service.pushlive("accessory", "logs", "shop-db", "live").out
+    assert "database system is ready to accept connections" in logs
+    everything = (
+        service.pushlive("logs", "hello#3").text,
+        shown,
+        json.dumps(service.show("hello#3")),
+        service.output,
+    )
+    assert not [text for text in everything if value in text]
+
+
+def test_a_database_that_is_away_fails_a_run_by_name_and_serves_on(service: Service) -> None:
+    service.pushlive("accessory", "stop", "shop-db", "live")
+    service.push(application("four"), "Four")
+    run = service.run()
+    assert (run["outcome"], run["failure"]["whose"], run["failure"]["stage"]) == ("failed", "engine", "live")
+    assert run["failure"]["message"].startswith("the accessory shop-db/live was stopped by ")
+    assert service.page("live").strip() == "3"
+    service.pushlive("accessory", "start", "shop-db", "live")
+    assert "ready" in service.pushlive("accessory", "status").out
+    service.pushlive("retry", run["id"])
+    assert service.run()["outcome"] == "live"
+
+
+def test_down_stops_it_and_leaves_its_container_and_its_data(service: Service) -> None:
+    before = made(service)
+    service.end()
+    said = service.pushlive("down", "--all").text
+    assert "stopped the accessory shop-db/live; its data stay" in said
+    assert "is in it" not in said  # its network could be removed
+    assert made(service) == before
+    assert not service.engine.inspect_container(before)["State"]["Running"]
+    assert service.engine.inspect_volume(f"{service.instance}-shop-db-live-data")
