@@ -69,6 +69,16 @@ class ToolsPort(Protocol):
 
     def session(self, identifier: str, by: Actor) -> SessionPort: ...
 
+    def copy(self, pipeline: str, by: Actor, path: str, *, environment: str = "") -> SessionPort:
+        """Its output is a tar archive of that file or folder."""
+
+    def follow_output(
+        self, pipeline: str, *, environment: str, process: str, lines: int, seconds: float, follow: bool
+    ) -> Generator[tuple[str, ...]]:
+        """Lines of the containers that serve, as they come; () while there is none."""
+
+    def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]: ...
+
 
 class AccessoriesPort(Protocol):
     """Databases, caches and brokers. Raises as ``ServicePort``. What acts returns what it did, for people."""

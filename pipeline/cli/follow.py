@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pipeline.cli.command import ENV, JSON, RUN, Given, argument, command, whole_number
-from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, Unreachable, reference
+from pipeline.cli.context import AT_GATE, DONE, FAILED, Context, Detached, Unreachable, UsageError, reference
 from pipeline.cli.live_line import Display
 from pipeline.cli.terminal import Paint, cleaned, plain
 from pipeline.lib.retry import Backoff, Retry
@@ -45,24 +46,72 @@ def known(context: Context, path: str) -> dict[str, Any]:
 
 
 @command(
-    "print a run's whole log; with --app the application's own output",
-    RUN,
+    "print a run's whole log; of an application (`logs hello live`), what it prints",
+    argument("run", nargs="*", metavar="RUN", help="hello#42, or hello for its latest run; or hello live"),
     argument("--stage", action=Given, default="", metavar="NAME", help="only build, or one environment"),
     argument("--app", action="store_true", help="the latest output of the running application"),
+    argument(
+        "-f", "--follow", action="store_true", help="the application's output as it comes, of all containers"
+    ),
+    argument(
+        "--process", action=Given, default="", metavar="NAME", help="only of that process; web is the web one"
+    ),
+    argument("--since", action=Given, default="", metavar="1h", help="only what is not older than that"),
     ENV,
     argument(
-        "--lines", type=whole_number, default=200, metavar="N", help="with --app: how many (default: 200)"
+        "--lines",
+        type=whole_number,
+        default=200,
+        metavar="N",
+        help="of the application: how many (default: 200)",
     ),
 )
 def logs(context: Context) -> int:
     from urllib.parse import quote
 
-    if context.args.app:
+    args = context.args
+    if args.follow or args.process or args.since or _names_environment(args.run):
+        return _containers_output(context)
+    if args.app:
         return _output(context)
-    _, path = context.run_path(context.args.run)
-    stage = context.args.stage
+    _, path = context.run_path(args.run)
+    stage = args.stage
     for line in context.client.lines(f"{path}/log" + (f"?stage={quote(stage, safe='')}" if stage else "")):
         context.terminal.data(one_line(line))
+    return DONE
+
+
+def _names_environment(words: list[str]) -> bool:
+    """True for ``hello live``."""
+    return len(words) == 2 and bool(re.fullmatch(r"[a-z][a-z0-9-]*", words[1]))
+
+
+def _containers_output(context: Context) -> int:
+    """What the application's containers print, each line after its container's label."""
+    from urllib.parse import urlencode
+
+    from pipeline.lib.units import parse_duration
+
+    args, words = context.args, list(context.args.run)
+    environment = words.pop() if _names_environment(words) else args.env
+    name = context.pipeline(reference(words)[0])
+    query = {"environment": environment, "process": args.process, "lines": args.lines}
+    if args.since:
+        try:
+            query["since"] = max(1, round(parse_duration(args.since)))
+        except ValueError as error:
+            raise UsageError(
+                f"--since {args.since!r}: {error}.", advice="For example: `--since 1h`."
+            ) from None
+    if not args.follow:
+        query["follow"] = "no"
+    try:
+        for line in context.client.lines(f"/api/pipelines/{name}/output/follow?{urlencode(query)}"):
+            if line:  # an empty one only says that nothing comes
+                context.terminal.data(one_line(line))
+    except KeyboardInterrupt:
+        if not args.follow:
+            raise
     return DONE
 
 

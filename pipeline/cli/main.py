@@ -45,6 +45,9 @@ GROUPS: dict[str, dict[str, str]] = {
     "inside": {
         "exec": "app.run",
         "run": "app.run",
+        "cp": "app.files",
+        "stats": "app.look",
+        "open": "app.look",
     },
     "maintaining": {
         "hold": "policy",
@@ -156,7 +159,8 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 def _unknown(word: str) -> int:
     import difflib
 
-    near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    swapped = [name for name in COMMANDS if sorted(name) == sorted(word)]  # letters in another order
+    near = swapped or difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
     advice = f"Did you mean `pushlive {near[0]}`?" if near else "`pushlive --help` lists the commands."
     sys.stderr.write(f"pushlive: there is no command {one_line(word)!r}. {advice}\n")
     return context_module.USAGE

@@ -10,6 +10,7 @@ from pipeline.ports.accessories import Accessories
 from pipeline.ports.adoption import Adoption
 from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
+from pipeline.ports.outputs import Outputs
 from pipeline.ports.probe import Probe
 from pipeline.ports.processes import Processes
 from pipeline.ports.slots import Slots
@@ -28,6 +29,7 @@ class Engine:
     drift: Drift
     adoption: Adoption
     terminals: Terminals
+    outputs: Outputs
     volumes: Volumes
     accessories: Accessories
     processes: Processes
@@ -41,6 +43,7 @@ class WholeEngine(
     Drift,
     Adoption,
     Terminals,
+    Outputs,
     Volumes,
     Accessories,
     Processes,
@@ -50,7 +53,9 @@ class WholeEngine(
 
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
-    return Engine(adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe)
+    return Engine(
+        adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe
+    )
 
 
 class Engines(Protocol):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
+from pipeline.deploy.tools.output import FollowedOutput, Wish
 from pipeline.deploy.tools.sessions import OpenSession, Sessions
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
-from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.slots import slot_ref
 from pipeline.errors import NotFound, RequestError
 from pipeline.lib.shell import as_typed
 from pipeline.ports.clock import Clock, Deadline
 from pipeline.ports.engine import Engines
 from pipeline.ports.queue import Queue
 from pipeline.ports.terminal import SessionRecord, Wanted
+from pipeline.secrets.redaction import Mask
 from pipeline.service import permissions
 from pipeline.service.audited import Audited
 from pipeline.service.operations import Operations
@@ -65,6 +70,53 @@ class Tools(Audited):
             )
         return self._open("exec", spec, by, asked, names[replica - 1])
 
+    def copy(self, pipeline: str, by: Who, path: str, *, environment: str = "") -> OpenSession:
+        """A session whose output is a tar archive of that file or folder in a container that serves, as it is. Raises
+        as ``exec_command``."""
+        spec = self._serving(pipeline, environment, by, "copy files")
+        folder, _, name = path.rstrip("/").rpartition("/")
+        if not path.startswith("/") or not name:
+            raise RequestError(
+                f"{path[:100]!r} is not the path of a file or folder in a container.",
+                advice="It begins with a slash: `pushlive cp hello qa:/data/file ./file`.",
+            )
+        replicas = self._engines.of(spec.ref.engine).slots.replicas(spec.ref)
+        names = [one.name for one in replicas if one.state in ("running", "starting")]
+        if not names:
+            raise RequestError(f"nothing runs in {pipeline}/{spec.ref.environment}.")
+        argv = ("tar", "-c", "-C", folder or "/", "-f", "-", "--", name)
+        return self._open("cp", spec, by, Asked(argv), names[0], Mask())
+
+    def follow_output(
+        self, pipeline: str, *, environment: str, process: str, lines: int, seconds: float, follow: bool
+    ) -> Generator[tuple[str, ...]]:
+        """Lines of the containers that serve, of the last ``seconds`` and as they come; () while there is none. Raises
+        NotFound before the first."""
+        _, name = self._environment_name(pipeline, environment)
+        mask, unread = self._vault.mask(pipeline)
+        followed = FollowedOutput(
+            lambda: self._serving_ref(pipeline, name),
+            self._engines,
+            Wish(process, lines, self._clock.now() - seconds, follow),
+            self._clock.now,
+        )
+        followed.look()  # so that a mistake is an answer
+        return followed.lines(
+            mask, tuple(f"! cannot read the secret {one}, so it is not masked" for one in unread)
+        )
+
+    def _serving_ref(self, pipeline: str, name: str) -> SlotRef:
+        found = self._store.environment(pipeline, name)
+        if found is None or found.active is None:
+            raise RequestError(f"nothing serves in {pipeline}/{name}.", advice="Push first.")
+        return slot_ref(found, found.active)
+
+    def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
+        """What each container that serves uses now: ``{"name", "cpu", "memory", "limit"}``."""
+        _, name = self._environment_name(pipeline, environment)
+        ref = self._serving_ref(pipeline, name)
+        return [asdict(one) for one in self._engines.of(ref.engine).outputs.usage(ref)]
+
     def session(self, identifier: str, by: Who) -> OpenSession:
         """One that this person has opened. Raises NotFound."""
         return self._sessions.find(identifier, audit_chain.actor(by).name)
@@ -79,10 +131,13 @@ class Tools(Audited):
             raise RequestError(f"nothing serves in {pipeline}/{name}.", advice="Push first.")
         return spec_in(self._services, found, found.active)
 
-    def _open(self, act: str, spec: SlotSpec, by: Who, asked: Asked, replica: str) -> OpenSession:
+    def _open(
+        self, act: str, spec: SlotSpec, by: Who, asked: Asked, replica: str, shown: Mask | None = None
+    ) -> OpenSession:
         _refuse_words(asked.argv)
         who, ref = audit_chain.actor(by), spec.ref
         mask, _ = self._vault.mask(ref.pipeline)
+        shown = mask if shown is None else shown
         wanted = Wanted(secrets.token_hex(6), asked.argv, asked.terminal, asked.columns, asked.rows)
         record = SessionRecord(
             wanted.session,
@@ -104,7 +159,7 @@ class Tools(Audited):
                 record,
                 terminals,
                 lambda: terminals.exec_session(ref, replica, wanted),
-                mask,
+                shown,
                 terminal=asked.terminal,
             )
         watch = Deadline(self._clock, START, "Starting the command")
@@ -112,7 +167,7 @@ class Tools(Audited):
             record,
             terminals,
             lambda: terminals.run_session(spec, wanted, watch),
-            mask,
+            shown,
             terminal=asked.terminal,
         )
 

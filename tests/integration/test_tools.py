@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -10,14 +11,16 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 import docker
-from tests.support.developer import web
+from tests.support.developer import Files, web
 from tests.support.service import PUSHLIVE, Service, running
 from tests.support.waiting import until
 
@@ -38,8 +41,13 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
             capture_output=True, timeout=60,
         )  # fmt: skip
         assert given.returncode == 0, given
-        one.push(web("version 1"), "One")
+        one.push(talking("one"), "One")
         yield one
+
+
+def talking(version: str) -> Files:
+    """An application that says at its start what it is, and its secret."""
+    return web(version, command=f'echo "begins {version} $TOKEN"; exec httpd -f -p 0.0.0.0:8080 -h /www')
 
 
 def sessions(service: Service) -> list[dict[str, object]]:
@@ -130,10 +138,90 @@ def test_a_flood_waits_for_its_reader_and_nothing_else_does(service: Service) ->
     )  # fmt: skip
     assert one.stdout is not None
     with one.stdout:
-        assert one.stdout.read(4 << 20).startswith(b"y\ny\n")
+        assert one.stdout.read(1 << 20).startswith(b"y\ny\n")
         assert service.pushlive("status").code == 0
     one.wait(20)
     until(lambda: not sessions(service))
+
+
+def test_the_output_of_all_containers_is_followed_through_a_switch(service: Service) -> None:
+    one = subprocess.Popen(
+        [*PUSHLIVE, "logs", "hello", "dev", "-f"], env=service.environ, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    lines: list[str] = []
+    assert one.stdout is not None
+    reader = threading.Thread(target=lambda: lines.extend(iter(one.stdout.readline, "")))
+    reader.start()
+    until(lambda: {"1 | begins one •••\n", "2 | begins one •••\n"} <= set(lines))
+    service.push(talking("two"), "Two")
+    until(lambda: "1 | begins two •••\n" in lines and "2 | begins two •••\n" in lines, 20)
+    one.send_signal(signal.SIGINT)
+    assert one.wait(20) == 0
+    reader.join(10)
+    one.stdout.close()
+    assert SECRET not in "".join(lines)
+    done = service.pushlive("logs", "hello", "dev", "--since", "1h", "--process", "web")
+    assert "1 | begins two •••" in done.out.splitlines()
+    refused = service.pushlive("logs", "hello", "dev", "--process", "worker", code=4)
+    assert "It runs: web." in refused.err
+
+
+def test_files_come_out_as_they_are(service: Service, tmp_path: Path) -> None:
+    made = "mkdir -p /tmp/out/in && printf 'one %s' \"$TOKEN\" > /tmp/out/in/file"
+    service.pushlive("exec", "hello", "dev", "--", "sh", "-c", made)
+    service.pushlive("cp", "hello", "dev:/tmp/out/in/file", "./file", cwd=tmp_path)
+    assert (tmp_path / "file").read_text() == f"one {SECRET}"
+    service.pushlive("cp", "hello", "dev:/tmp/out", str(tmp_path / "folder"))
+    assert (tmp_path / "folder/in/file").exists()
+    assert (
+        "file exists"
+        in service.pushlive("cp", "hello", "dev:/tmp/out/in/file", "file", code=3, cwd=tmp_path).err
+    )
+    done = service.pushlive("cp", "hello", "dev:/no/such/file", "./other", code=3, cwd=tmp_path)
+    assert "No such file" in done.err
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
+
+
+def test_what_containers_use_and_where_they_are(service: Service) -> None:
+    used = json.loads(service.pushlive("stats", "hello", "dev", "--json").out)["containers"]
+    assert [one["limit"] for one in used] == [32 << 20, 32 << 20]
+    assert all(0 < one["memory"] < 32 << 20 for one in used)
+    assert "32 MiB" in service.pushlive("stats", "hello", "dev").out
+    assert service.pushlive("open", "hello", "dev").out.strip() == service.environments()["dev"]["url"]
+
+
+def test_who_did_what_is_recorded_and_the_last_environment_is_a_maintainers(service: Service) -> None:
+    token = service.ask("POST", "/api/tokens", {"name": "dora", "role": "developer"})["token"]
+    done = service.pushlive("run", "hello", "dev", "--", "echo", "\x1b[2J", SECRET, PUSHLIVE_TOKEN=token)
+    assert done.code == 0
+    for words in (
+        ["run", "hello", "live", "--", "id"],
+        ["exec", "hello", "live"],
+        ["cp", "hello", "live:/www", "w"],
+    ):
+        refused = service.pushlive(*words, code=6, PUSHLIVE_TOKEN=token)
+        assert "only a maintainer may" in refused.err
+    newest = service.ask("GET", "/api/audit?pipeline=hello&limit=1")["entries"][0]
+    assert (newest["who"], newest["act"], newest["environment"]) == ("dora", "run", "dev")
+    assert newest["detail"] == "echo '\\x1b[2J' •••"
+
+
+def test_too_many_at_once_are_refused_and_the_rest_goes_on(service: Service) -> None:
+    many = [
+        subprocess.Popen(
+            [*PUSHLIVE, "exec", "hello", "dev", "--", "sleep", "1000"], env=service.environ,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(16)
+    ]  # fmt: skip
+    until(lambda: sum(one.poll() is not None for one in many) >= 4, 60)
+    service.pushlive("status")
+    refused = [one for one in many if one.poll() is not None]
+    assert {one.returncode for one in refused} == {5}
+    for one in many:
+        one.send_signal(signal.SIGINT)
+        one.communicate(timeout=30)
 
 
 def test_a_dead_service_leaves_nothing_that_runs(service: Service) -> None:

@@ -461,3 +461,15 @@ class FakeAccessories:
     def _acted(self, act: str, name: str, by: Who, environment: str) -> tuple[str, ...]:
         self._service._act(act, name, by, environment)
         return (f"{name}/{environment}: {act}",)
+
+    def copy(self, pipeline: str, by: Who, path: str, *, environment: str = "") -> FakeSession:
+        return self._started("cp", pipeline, by, Asked((path,)), environment)
+
+    def follow_output(
+        self, pipeline: str, *, environment: str, process: str, lines: int, seconds: float, follow: bool
+    ) -> Generator[tuple[str, ...]]:
+        yield (f"1 | {pipeline} {environment} {process} {lines} {follow}",)
+        yield ()
+
+    def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
+        return [{"name": f"{pipeline}-1", "cpu": 0.1, "memory": 1024, "limit": 2048}]

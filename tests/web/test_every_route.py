@@ -33,6 +33,8 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/runs/<pipeline>/<number>/events",
         "GET /api/runs/<pipeline>/<number>/log",
         "GET /api/pipelines/<pipeline>/output",
+        "GET /api/pipelines/<pipeline>/output/follow",
+        "GET /api/pipelines/<pipeline>/usage",
         "GET /api/pipelines/<pipeline>/secrets",
         "GET /api/pipelines/<pipeline>/secrets/<name>",
         "GET /api/volumes",
@@ -48,6 +50,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/pipelines/<pipeline>/hold",
         "POST /api/pipelines/<pipeline>/run",  # in the last environment a maintainer's: test_story_tools.py
         "POST /api/pipelines/<pipeline>/exec",
+        "POST /api/pipelines/<pipeline>/copy",
         "GET /api/accessories/<name>/<environment>/output",
         "POST /api/sessions/<session>/input",
         "DELETE /api/sessions/<session>",

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from pipeline.errors import PushliveError
-from webhooks.api.parameters import fields
+from webhooks.api.parameters import fields, number_between
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.ports import Command, Ended, SessionPort
@@ -23,6 +23,8 @@ from webhooks.security.ongoing import while_allowed
 
 STREAMS = {1: "out", 2: "err"}
 SIZE = 1000  # columns or rows
+MONTH = 31 * 86_400  # seconds
+UNBUFFERED = {"X-Accel-Buffering": "no"}  # nginx would wait for more
 
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
@@ -42,6 +44,34 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         return _followed(
             web.service.tools.exec_command(pipeline, by, _command(wanted), **more), still_valid(web)
         )
+
+    @api.post("/api/pipelines/<pipeline>/copy")
+    def copy(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        given = fields({"environment": str, "path": str}, required=("path",))
+        more = {"environment": given.get("environment", "")}
+        return _followed(web.service.tools.copy(pipeline, by, given["path"], **more), still_valid(web))
+
+    @api.get("/api/pipelines/<pipeline>/output/follow")
+    def follow(pipeline: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        asked = request.args
+        lines = web.service.tools.follow_output(
+            pipeline,
+            environment=asked.get("environment", ""),
+            process=asked.get("process", ""),
+            lines=number_between("lines", 200, 10_000),
+            seconds=number_between("since", MONTH, MONTH),
+            follow=asked.get("follow", "yes") != "no",
+        )
+        allowed = still_valid(web)
+        return Response(_texts(lines, allowed), mimetype="text/plain", headers=UNBUFFERED)
+
+    @api.get("/api/pipelines/<pipeline>/usage")
+    def usage(pipeline: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        environment = request.args.get("environment", "")
+        return {"containers": web.service.tools.usage(pipeline, environment=environment)}
 
     @api.post("/api/sessions/<session>/input")
     def send(session: str) -> ResponseReturnValue:
@@ -92,8 +122,7 @@ def _bytes(data: str) -> bytes:
 
 
 def _followed(session: SessionPort, allowed: Callable[[], bool]) -> Response:
-    answer = Response(_lines(session, allowed), mimetype="application/x-ndjson")
-    answer.headers["X-Accel-Buffering"] = "no"  # nginx would wait for more
+    answer = Response(_lines(session, allowed), mimetype="application/x-ndjson", headers=UNBUFFERED)
     answer.call_on_close(session.close)  # also if the client went away before the first line
     return answer
 
@@ -116,3 +145,13 @@ def _lines(session: SessionPort, allowed: Callable[[], bool]) -> Iterator[str]:
 
 def _line(value: dict[str, Any]) -> str:
     return json.dumps(value) + "\n"
+
+
+def _texts(lines: Iterator[tuple[str, ...]], allowed: Callable[[], bool]) -> Iterator[str]:
+    """The lines as they come; an empty one while none comes."""
+    yield "\n"  # sends the headers at once
+    try:
+        for some in while_allowed(lines, allowed):
+            yield "\n".join(some) + "\n"
+    except PushliveError as error:
+        yield f"! {error}\n"

@@ -27,7 +27,7 @@ STREAMS_BY_TOKEN = 24
 
 URGENT, OTHERS, STREAMS = "urgent requests", "requests", "followed runs"
 DOWNLOADS, LISTS = "downloads", "lists"
-SESSIONS, INPUT = "commands in containers", "input of commands"
+SESSIONS, INPUT = "commands and output of containers", "input of commands"
 WEBHOOKS, PUSHES, FETCHES, REPORTS = "webhooks", "pushes", "fetches", "reports of pushes"
 UPLOADS = "uploads"
 
@@ -37,7 +37,7 @@ POOLS: Mapping[str, PoolSize] = {
     OTHERS: PoolSize(threads=24, waiting=256, by_address=18, by_token=12),
     STREAMS: PoolSize(threads=MAX_STREAMS, waiting=0, by_address=36, by_token=STREAMS_BY_TOKEN),
     # A thread as long as the command runs; there is none to spare for one that waits.
-    SESSIONS: PoolSize(threads=12, waiting=0, by_address=10, by_token=8),
+    SESSIONS: PoolSize(threads=20, waiting=0, by_address=16, by_token=12),
     INPUT: PoolSize(threads=8, waiting=64, by_address=6, by_token=4),
     # What is large: as many at once as fit into memory.
     LISTS: PoolSize(threads=6, waiting=256, by_address=5, by_token=4),
@@ -56,9 +56,10 @@ _ROUTES = tuple(
         ("POST", r"/login|/logout|/environments/.*|/api/runs/[^/]+/[^/]+/(cancel|abandon)", URGENT),
         ("POST", r"/api/pipelines/[^/]+/(revert|hold|resume)", URGENT),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
+        ("GET HEAD", r"/api/pipelines/[^/]+/output/follow", SESSIONS),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
-        ("POST", r"/api/pipelines/[^/]+/(run|exec)", SESSIONS),
+        ("POST", r"/api/pipelines/[^/]+/(run|exec|copy)", SESSIONS),
         ("POST DELETE", r"/api/sessions/.*", INPUT),
         ("GET HEAD", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", DOWNLOADS),
         ("PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", UPLOADS),

@@ -6,7 +6,8 @@ from pipeline.adapters.docker.adoption import DockerAdoption
 from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
 from pipeline.adapters.docker.processes import DockerProcesses
-from pipeline.adapters.docker.terminals import DockerTerminals
+from pipeline.adapters.docker.tools.outputs import DockerOutputs
+from pipeline.adapters.docker.tools.terminals import DockerTerminals
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 
 
@@ -15,6 +16,7 @@ class DockerEngine(
     DockerCommands,
     DockerAdoption,
     DockerTerminals,
+    DockerOutputs,
     DockerProcesses,
     DockerVolumes,
 ):

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import requests
+
 from pipeline.adapters.docker_api.attached import Attached
 from pipeline.adapters.docker_api.connection import Connection
 from pipeline.adapters.docker_api.errors import translate
@@ -45,6 +47,23 @@ class SessionCalls(Connection):
         """The state of a command that ``start_session`` started: Running, ExitCode, …"""
         with translate("Asking how a command ended"):
             return dict(self.sdk.exec_inspect(identifier))
+
+    def stream_output(self, name: str, lines: int, since: float, *, follow: bool) -> requests.Response:
+        """A container's output, in frames unless it has a terminal: its last lines since then, and with ``follow``
+        what comes. The answer is read without a limit: another thread ends it."""
+        params = {"stdout": "1", "stderr": "1", "follow": str(int(follow)), "tail": str(lines)}
+        if since:
+            params["since"] = f"{since:.9f}"
+        api: Any = self.sdk
+        with translate(f"Reading the output of {name}"), within(api.timeout):
+            return self.get(f"/containers/{name}/logs", params=params)
+
+    def stats(self, name: str) -> dict[str, Any] | None:
+        """What a container uses now and used a second ago; None if there is none."""
+        found: dict[str, Any] | None = self.unless_gone(
+            f"Measuring {name}", lambda: self.sdk.stats(name, stream=False)
+        )
+        return found
 
     def resize_session(self, identifier: str, columns: int, rows: int) -> None:
         self.unless_gone("Resizing", lambda: self.sdk.exec_resize(identifier, height=rows, width=columns))

@@ -10,6 +10,7 @@ from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.drift import KubeDrift
 from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
+from pipeline.adapters.kubernetes.workload.outputs import KubeOutputs
 from pipeline.adapters.kubernetes.workload.processes import KubeProcesses
 from pipeline.adapters.kubernetes.workload.terminals import KubeTerminals
 from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
@@ -20,6 +21,7 @@ class KubeEngine(
     KubeCommands,
     KubeAdoption,
     KubeTerminals,
+    KubeOutputs,
     KubeProcesses,
     KubeVolumes,
     KubeAccessories,

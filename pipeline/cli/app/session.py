@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline.cli.context import Context, Unreachable
-from pipeline.errors import PushliveError
+from pipeline.errors import PushliveError, RequestError
 from pipeline.lib.text import printable
 
 if TYPE_CHECKING:
@@ -43,6 +43,28 @@ def follow(context: Context, path: str, body: Mapping[str, Any]) -> int:
         raise
 
 
+def output(client: Client, path: str, body: Mapping[str, Any]) -> Iterator[bytes]:
+    """The output of a command that needs no input. Raises RequestError, with what it said, if it fails."""
+    said = b""
+    for line in client.lines(path, "POST", body):
+        message = _decoded(line) if line.strip() else {}
+        said = (said + base64.b64decode(message.get("err", "")))[-1000:]
+        if "out" in message:
+            yield base64.b64decode(message["out"])
+        if "end" in message:
+            if message["end"]["code"]:
+                raise RequestError(" ".join(printable(said.decode(errors="replace")).split()) or "it failed.")
+            return
+    raise _broken()
+
+
+def _broken() -> Unreachable:
+    return Unreachable(
+        "the connection broke off, and with it the command was ended.",
+        advice="`pushlive doctor` checks every part of the service.",
+    )
+
+
 class _Session:
     def __init__(self, client: Client, interactive: bool) -> None:
         self._client, self._interactive = client, interactive
@@ -59,10 +81,7 @@ class _Session:
                 return int(message["end"]["code"])
             self._write(sys.stdout.buffer, message.get("out", ""))
             self._write(sys.stderr.buffer, message.get("err", ""))
-        raise Unreachable(
-            "the connection broke off, and with it the command was ended.",
-            advice="`pushlive doctor` checks every part of the service.",
-        )
+        raise _broken()
 
     def _write(self, out: BinaryIO, data: str) -> None:
         if not data:

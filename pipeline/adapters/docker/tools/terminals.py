@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline.adapters.docker import containers, images
 from pipeline.adapters.docker.base import EngineBase, name_of_environment
-from pipeline.adapters.docker.one_off import at, free_addresses
 from pipeline.adapters.docker.start import create, start
+from pipeline.adapters.docker.tools.one_off import at, free_addresses
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.attached import Attached

@@ -1,0 +1,78 @@
+"""What pods print and use."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+
+from urllib3 import BaseHTTPResponse
+
+from pipeline.adapters.kubernetes.api.client import status_of
+from pipeline.adapters.kubernetes.api.watch import STREAM_ERRORS, shut_down
+from pipeline.adapters.kubernetes.capacity import parse_quantity
+from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.names import CONTAINER, selector, slot_labels
+from pipeline.domain.engine_types import SlotRef
+from pipeline.errors import EngineFailed, RequestError
+from pipeline.ports.outputs import Source, Usage
+
+ABSENT = (
+    403,
+    404,
+)  # the answers of a cluster without the metrics API, or that does not show it to this account
+
+
+class KubeOutputs(EngineBase):
+    """See ``ports.Outputs``."""
+
+    def sources(self, ref: SlotRef) -> tuple[Source, ...]:
+        names = [str(pod["metadata"]["name"]) for pod in self._pods(ref)]
+        return tuple(Source(name, str(number)) for number, name in enumerate(names, 1))
+
+    def output_of(self, name: str, *, lines: int, since: float, follow: bool) -> KubeOutput:
+        query = {"container": CONTAINER, "tailLines": str(lines), "follow": str(follow).lower()}
+        if since:
+            query["sinceSeconds"] = str(max(1, math.ceil(time.time() - since)))
+        path = f"{self._api.path('Pod', name)}/log"
+        return KubeOutput(
+            self._api.request("GET", path, f"reading the output of {name}", query=query, silence=None)
+        )
+
+    def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
+        path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._api.namespace}/pods"
+        labels = {"labelSelector": selector(slot_labels(self._instance, ref))}
+        try:
+            answer = self._api.request_json("GET", path, "reading what pods use", query=labels)
+        except EngineFailed as error:
+            if status_of(error) not in ABSENT:
+                raise
+            raise RequestError(
+                f"the cluster does not say what the pods of {ref.pipeline}/{ref.environment} use.",
+                advice="It needs the metrics API (metrics-server), and this account `get` and `list` on "
+                "`pods.metrics.k8s.io`.",
+            ) from error
+        return tuple(
+            Usage(
+                str(one["metadata"]["name"]),
+                sum(float(parse_quantity(container["usage"]["cpu"])) for container in one["containers"]),
+                sum(int(parse_quantity(container["usage"]["memory"])) for container in one["containers"]),
+            )
+            for one in answer.get("items", ())
+        )
+
+
+class KubeOutput:
+    """See ``ports.Output``."""
+
+    def __init__(self, answer: BaseHTTPResponse) -> None:
+        self._answer = answer
+
+    def pieces(self) -> Iterator[bytes]:
+        with contextlib.suppress(*STREAM_ERRORS):
+            while piece := self._answer.read1():
+                yield piece
+
+    def close(self) -> None:
+        shut_down(self._answer)

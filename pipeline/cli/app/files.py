@@ -1,0 +1,88 @@
+"""``pushlive cp``: files out of a container that serves."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.cli.app import session
+from pipeline.cli.command import argument, command
+from pipeline.cli.context import DONE, Context, UsageError
+from pipeline.errors import RequestError
+from pipeline.lib.text import one_line
+
+_SOURCE = re.compile(r"([a-z][a-z0-9-]*):(/.*)", re.DOTALL)
+
+
+@command(
+    "copy a file or folder out of a container that serves, volumes included",
+    argument("pipeline", metavar="PIPELINE"),
+    argument("source", metavar="ENV:PATH", help="live:/data/file"),
+    argument("target", metavar="TARGET", help="a new file or folder here"),
+)
+def cp(context: Context) -> int:
+    found = _SOURCE.fullmatch(context.args.source)
+    if not found:
+        raise UsageError(
+            f"{context.args.source!r} is not ENV:PATH.",
+            advice="For example: `pushlive cp hello live:/data/file ./file`.",
+        )
+    environment, path = found.groups()
+    target = Path(context.args.target)
+    name = path.rstrip("/").rpartition("/")[2]
+    if target.is_dir():
+        target = target / name
+    if target.exists():
+        raise RequestError(f"{target} exists.", advice="Give another name, or remove it first.")
+    body = {"environment": environment, "path": path}
+    pieces = session.output(context.client, f"/api/pipelines/{context.args.pipeline}/copy", body)
+    _unpack(pieces, name, target)
+    context.terminal.say(f"{one_line(str(target))}")
+    return DONE
+
+
+def _unpack(pieces: Iterator[bytes], name: str, target: Path) -> None:
+    """The archive's one file or folder as ``target``. Nothing in it can be outside of that: an application's archive is
+    not trusted."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with tarfile.open(fileobj=io.BufferedReader(_Pieces(pieces)), mode="r|") as archive:
+            archive.extractall(partial, filter="data")
+        for _ in pieces:  # so that a failure after the archive's end is heard
+            pass
+        (partial / name).rename(target)
+    except tarfile.TarError as error:
+        for _ in pieces:  # the command's own words are better
+            pass
+        raise RequestError(f"{name} was not copied: {error}.") from error
+    finally:
+        _remove(partial)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Pieces(io.RawIOBase):
+    """Pieces as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
