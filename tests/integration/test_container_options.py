@@ -22,7 +22,7 @@ from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 
 LOOK = """exec 2>&1
-pwd; echo PORT=$PORT; id -u; id -g; ulimit -Sn; ulimit -Hn; ulimit -c
+pwd; echo PORT=$PORT; id -u; id -g; ulimit -Sn; ulimit -Ss; ulimit -Hs; ulimit -c
 df -m /dev/shm | tail -n 1; df -m /cache | tail -n 1; touch /cache/x && echo wrote /cache
 grep db.internal /etc/hosts; test -c /dev/fuse && echo has /dev/fuse
 nc host.docker.internal %d
@@ -66,7 +66,8 @@ def test_a_container_and_its_commands_are_given_what_the_service_says(
 ) -> None:
     spec = newest(
         allowed, shm=96 << 20, working_dir="/srv/app", user="1234:1235", tmpfs={"/cache": 8 << 20},
-        ulimits={"nofile": "1000:2000", "core": "0"}, extra_hosts={"db.internal": "10.9.8.7"},
+        ulimits={"nofile": "2000", "stack": f"{4 << 20}:{8 << 20}", "core": "0"},
+        extra_hosts={"db.internal": "10.9.8.7"},
         devices=("/dev/fuse",), labels={"example.com/team": "shop"},
     )  # fmt: skip
     allowed.deploy(spec)
@@ -78,10 +79,10 @@ def test_a_container_and_its_commands_are_given_what_the_service_says(
     words = ("sh", "-c", script)
     result = allowed.engine.command(spec, "look", words, {}, allowed.events.append, allowed.watch())
     for lines in (inside, result.output.splitlines()):
-        assert len(lines) == 13, lines
-        there, port, user, group, soft, hard, core, shm, cache, wrote, host, device, answer = lines
+        assert len(lines) == 14, lines
+        there, port, user, group, files, soft, hard, core, shm, cache, wrote, host, device, answer = lines
         assert (there, port, user, group) == ("/srv/app", "PORT=8080", "1234", "1235")
-        assert (soft, hard, core) == ("1000", "2000", "0")
+        assert (files, soft, hard, core) == ("2000", "4096", "8192", "0")  # of a stack in KiB
         assert (shm.split()[1], cache.split()[1], wrote) == ("96", "8", "wrote /cache")
         assert host.split() == ["10.9.8.7", "db.internal"]
         assert (device, answer) == ("has /dev/fuse", "here")
