@@ -147,12 +147,16 @@ def _fields(before: BaseModel, after: BaseModel) -> list[str]:
         old, new = getattr(before, name), getattr(after, name)
         key = key_of(name, spec)
         hint = keys_of(type(after))[key]
-        if old != new and not (hint.shape == "mapping" and key in ("env", "args", "processes")):
+        if old != new and hint.shape == "model" and not hint.short:
+            lines += [f"{key}.{line}" for line in _fields(old, new)]
+        elif old != new and not (hint.shape == "mapping" and key in ("env", "args", "processes")):
             lines.append(f"{key}: {_value(old, hint)} → {_value(new, hint)}")
     return lines
 
 
 def _value(value: Any, hint: Hint) -> str:
+    if value is None:
+        return "none"
     if hint.kind == "duration":
         return write_duration(value)
     if hint.kind == "size":

@@ -28,6 +28,7 @@ from pipeline.config.models import (
 from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
+from pipeline.config.workload.kubernetes import IngressOptions, KubernetesOptions, Requests, ServiceOptions
 from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
@@ -49,6 +50,10 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`service`", Service),
     ("`health`", HealthCheck),
     ("`release`", ReleaseCommand),
+    ("`requests`", Requests),
+    ("`kubernetes`", KubernetesOptions),
+    ("`kubernetes.service`", ServiceOptions),
+    ("`kubernetes.ingress`", IngressOptions),
     ("`volumes`: each", Volume),
     ("`processes.<name>`", Process),
     ("`processes.<name>.ready`", ProcessReady),
@@ -119,6 +124,8 @@ def _or_empty(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _written(value: Any, hint: Hint) -> Any:
+    if value is None:
+        return None
     if hint.kind == "duration":
         return write_duration(value)
     if hint.kind == "size":

@@ -127,7 +127,11 @@ def _cluster_words(where: Where, _: str, service: str) -> str:
     return f"Service {service}{namespace}{f' of {where.kubernetes}' if where.kubernetes else ''}"
 
 
-_NOT_ON_DOCKER = {"annotations": "containers have labels alone (`labels`)"}
+_NOT_ON_DOCKER = {
+    "annotations": "containers have labels alone (`labels`)",
+    "requests": "it reserves nothing for containers, and `cpu` and `memory` are limits",
+    "kubernetes": "it has no such objects",
+}
 LOCAL = EngineKind(
     name="docker",
     fits=lambda where: where.kubernetes is None and not where.docker,

@@ -40,6 +40,7 @@ from pipeline.config.fields import (
 )
 from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.container import ContainerOptions
+from pipeline.config.workload.kubernetes import ClusterOptions
 from pipeline.config.workload.processes import Process, Processes, merged
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume, meeting
@@ -124,7 +125,7 @@ class Build(Model):
     """A build that takes longer is stopped."""
 
 
-class Service(ContainerOptions):
+class Service(ContainerOptions, ClusterOptions):
     """What runs. Each key can be set differently for one environment, under its name."""
 
     ALWAYS_HASHED = frozenset(

@@ -34,6 +34,7 @@ from pipeline.config.models import (
     Source,
 )
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
+from pipeline.config.workload.kubernetes import IngressOptions, KubernetesOptions, Requests, ServiceOptions
 from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
@@ -75,6 +76,8 @@ _SERVICE = {
     "devices": _M,
     "labels": _M,  # others on the engine act by them: who may connect, what is restarted
     "annotations": _M,
+    "requests": _D,
+    "kubernetes": _M,
 }
 
 OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
@@ -103,6 +106,12 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Build: {"context": _M, "dockerfile": _M, "args": _M, "target": _M, "platform": _M, "timeout": _M},
     Registry: {"repository": _M, "username": _M, "password": _M},
     Service: _SERVICE,
+    Requests: {"cpu": _D, "memory": _D},
+    KubernetesOptions: {
+        "node_selector": _M, "tolerations": _M, "service_account": _M, "service": _M, "ingress": _M,
+    },
+    ServiceOptions: {"type": _M, "annotations": _M},
+    IngressOptions: {"annotations": _M, "tls": _M},
     ReleaseCommand: {
         "command": _D,
         "timeout": _M,  # how long it may keep other runs out of the environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.adapters.kubernetes.names import slot_name
+from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.domain.release import FORM
 from tests.cluster.test_kube_failures import shell
 from tests.support.clusterbench import ClusterBench, kubectl
@@ -48,3 +48,57 @@ def test_a_pod_is_given_what_the_service_says(cluster_bench: ClusterBench) -> No
     found = bench.api.get("Deployment", name)
     assert found
     assert found["metadata"]["annotations"]["their.example/own"] == "stays"
+
+
+def test_what_the_configuration_says_of_a_cluster_is_kept_beside_what_others_say(
+    cluster_bench: ClusterBench,
+) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    bench.hosts = ("options.example.com",)
+    options = {
+        "node_selector": {"kubernetes.io/os": "linux"}, "tolerations": ("spot:NoExecute",),
+        "service_account": "default",
+        "service": {"type": "NodePort", "annotations": {"a.example/b": "c"}},
+        "ingress": {"tls": "certificate", "annotations": {"d.example/e": "f"}},
+    }  # fmt: skip
+    spec = bench.spec(requests={"cpu": 0.02, "memory": 16 << 20}, kubernetes=options)
+    bench.deploy(spec)
+    assert engine.drift(spec) == ()
+    [pod] = bench.engine._pods(spec.ref)
+    assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert {"key": "spot", "operator": "Exists", "effect": "NoExecute"} in pod["spec"]["tolerations"]
+    assert pod["spec"]["serviceAccountName"] == "default"
+    assert pod["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "20m", "memory": "16Mi"}
+
+    namespace, public = bench.api.namespace, base(spec.ref)
+    kubectl(
+        namespace,
+        "annotate",
+        "--overwrite",
+        "service",
+        public,
+        "a.example/b=other",
+        "their.example/own=stays",
+    )
+    kubectl(namespace, "annotate", "--overwrite", "ingress", public, "d.example/e=other")
+    kubectl(namespace, "patch", "service", public, "-p", '{"spec": {"type": "ClusterIP"}}')
+    lines = "\n".join(engine.drift(spec))
+    assert "annotations.a.example/b: other → c" in lines
+    assert "annotations.d.example/e: other → f" in lines
+    assert "spec.type: ClusterIP → NodePort" in lines
+    assert "their.example" not in lines
+    engine.revert_drift(spec)
+    assert engine.drift(spec) == ()
+    service, ingress = (bench.api.get(kind, public) for kind in ("Service", "Ingress"))
+    assert service
+    assert ingress
+    assert service["spec"]["type"] == "NodePort"
+    notes = service["metadata"]["annotations"]
+    assert (notes["a.example/b"], notes["their.example/own"]) == ("c", "stays")
+    assert ingress["metadata"]["annotations"]["d.example/e"] == "f"
+    assert ingress["spec"]["tls"] == [{"hosts": ["options.example.com"], "secretName": "certificate"}]
+
+    engine.unroute(spec.ref)
+    service = bench.api.get("Service", public)
+    assert service
+    assert (service["spec"]["type"], engine.serving(spec.ref)) == ("NodePort", None)

@@ -64,6 +64,10 @@ SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "he
            "pids": 99, "init": False, "shm": "1GiB", "working_dir": "/srv", "tmpfs": {"/run": "1MiB"},
            "user": "1", "ulimits": {"core": "0"}, "extra_hosts": {"a": "10.0.0.1"}, "devices": ["/dev/a"],
            "labels": {"a": "b"}, "annotations": {"a": "b"},
+           "requests.cpu": 0.5, "requests.memory": "64MiB", "kubernetes.node_selector": {"a": "b"},
+           "kubernetes.tolerations": ["a"], "kubernetes.service_account": "a", "kubernetes.service.type": "NodePort",
+           "kubernetes.service.annotations": {"a": "b"}, "kubernetes.ingress.annotations": {"a": "b"},
+           "kubernetes.ingress.tls": "a",
            "volumes.*.path": "/other", "volumes.*.before_backup": ["a"], "volumes.*.after_backup": ["b"]}  # fmt: skip
 ACCESSORY = {"image": "evil.example/db:1", "volume": "/data", "port": 5433, "health.run": ["true"], "health.tcp": 81,
              "ready": "9s", "env": {"X": "y"}, "secrets": {"OTHERS": "set"}, "command": ["sh"], "memory": "1GiB",

@@ -32,6 +32,7 @@ def changes(live: KubeObject, wanted: KubeObject) -> list[str]:
     managers = sorted({name for name, path in _others(live) if _at(live, path) != _at(wanted, path)})
     what = f"{live['kind']} {live['metadata']['name']}" + (f" ({', '.join(managers)})" if managers else "")
     found = list(_walk("spec", live.get("spec"), wanted.get("spec")))
+    found += _walk("annotations", *(_own_words(one["metadata"].get("annotations")) for one in (live, wanted)))
     more = [f"{what}: {len(found) - LINES} more"] if len(found) > LINES else []
     return [f"{what}: {line}" for line in found[:LINES]] + more
 
@@ -48,9 +49,9 @@ def has_foreign_parts(live: KubeObject) -> bool:
 
 
 def restored(live: KubeObject, manifest: KubeObject, *, whole: bool = False) -> KubeObject:
-    """The object with its ``spec`` as the manifest says: the fields that the manifest sets, and those that an earlier
-    manifest set. What the cluster assigned (an address, defaults) stays, and so do fields of others, except in pods.
-    ``whole``: the fields of others go as well."""
+    """The object with its ``spec`` and annotations as the manifest says: the fields that the manifest sets, and those
+    that an earlier manifest set. What the cluster assigned (an address, defaults) stays, and so do fields of others,
+    except in pods. ``whole``: the fields of others go as well."""
     theirs = {path for _, path in _others(live)}
     paths = [
         path
@@ -59,7 +60,14 @@ def restored(live: KubeObject, manifest: KubeObject, *, whole: bool = False) -> 
     ]
     rest = without(live, paths)
     rest["spec"] = _merged(("f:spec",), rest.get("spec") or {}, manifest["spec"], whole)
+    if annotations := _own_words(manifest.get("metadata", {}).get("annotations")):
+        rest["metadata"]["annotations"] = {**(rest["metadata"].get("annotations") or {}), **annotations}
     return rest
+
+
+def _own_words(annotations: KubeObject | None) -> KubeObject:
+    """Annotations without those that Pushlive keeps its own notes in."""
+    return {key: text for key, text in (annotations or {}).items() if not key.startswith(f"{MANAGER}/")}
 
 
 def _in_pods(path: Path) -> bool:

@@ -80,9 +80,12 @@ class KubeDrift(KubeSlots, KubeTraffic):
         found = self._api.get("Deployment", slot_name(spec.ref))
         manifests = [self._as_made(spec, found), self._manifests.preview(spec)]
         if self.serving(spec.ref) == spec.ref.slot:
-            manifests.append(self._manifests.public(spec.ref, spec.ref.slot))
+            options, where = spec.config.service.kubernetes, spec.config.engine
+            manifests.append(self._manifests.public(spec.ref, spec.ref.slot, options.service))
             if spec.hosts:
-                manifests.append(self._manifests.ingress(spec.ref, spec.hosts, spec.config.engine.ingress))
+                manifests.append(
+                    self._manifests.ingress(spec.ref, spec.hosts, where.ingress, options.ingress)
+                )
         if spec.config.service.replicas > 1:
             manifests.append(self._manifests.disruption(spec))
         return manifests

@@ -33,8 +33,10 @@ from pipeline.adapters.kubernetes.names import (
     slot_name,
 )
 from pipeline.adapters.kubernetes.workload.options import with_options
+from pipeline.adapters.kubernetes.workload.routes import with_ingress_options, with_service_options
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint, port
 from pipeline.config.checks.health import ANSWER
+from pipeline.config.workload.kubernetes import IngressOptions, ServiceOptions
 from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
@@ -42,7 +44,10 @@ from pipeline.lib.secret import Secret
 PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new connections
 INT32 = 2**31 - 1
 # Settings of a service that change no pod.
-_NOT_IN_PODS = {"drain", "keep_warm", "ready", "release", "replicas", "timeout"}
+_NOT_IN_PODS: Any = {
+    **dict.fromkeys(("drain", "keep_warm", "ready", "release", "replicas", "timeout"), True),
+    "kubernetes": {"service", "ingress"},
+}
 NO_HOST = "no-host.invalid"  # in an Ingress that routes nothing: no such name can exist (RFC 2606)
 PORT = "http"  # the name of the container's port, so that a Service does not need its number
 
@@ -56,12 +61,18 @@ class Manifests:
 
     # ── the environment ──────────────────────────────────────────────────────
 
-    def public(self, ref: SlotRef, slot: str) -> Manifest:
+    def public(self, ref: SlotRef, slot: str, options: ServiceOptions = ServiceOptions()) -> Manifest:  # noqa: B008
         """The public Service, which sends the traffic to that slot, or to none with ``NOWHERE``."""
         labels = {**environment_labels(self._instance, ref), SLOT: slot}
-        return self._service(base(ref), ref, "public", labels)
+        return with_service_options(self._service(base(ref), ref, "public", labels), options)
 
-    def ingress(self, ref: SlotRef, hosts: tuple[str, ...], ingress_class: str) -> Manifest:
+    def ingress(
+        self,
+        ref: SlotRef,
+        hosts: tuple[str, ...],
+        ingress_class: str,
+        options: IngressOptions = IngressOptions(),  # noqa: B008
+    ) -> Manifest:
         """Routes the host names to the public Service. ``ingress_class``: "" for the cluster's default. Without host
         names it routes nothing; the API does not accept an Ingress without a rule."""
         backend = {"service": {"name": base(ref), "port": {"name": PORT}}}
@@ -70,7 +81,8 @@ class Manifests:
         spec: Manifest = {"rules": rules or [{"host": NO_HOST}]}
         if ingress_class:
             spec["ingressClassName"] = ingress_class
-        return self._manifest("networking.k8s.io/v1", "Ingress", base(ref), self._labels(ref), spec=spec)
+        manifest = self._manifest("networking.k8s.io/v1", "Ingress", base(ref), self._labels(ref), spec=spec)
+        return with_ingress_options(manifest, hosts, options)
 
     # ── the slot ─────────────────────────────────────────────────────────────
 
@@ -152,6 +164,8 @@ class Manifests:
         login = bool(spec.config.registry and spec.config.registry.username)
         service = spec.config.service.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_PODS)
         what = [spec.release, spec.commit, spec.remote, service, spec.secrets, login]
+        if service.get("kubernetes") == {}:
+            del service["kubernetes"]
         if told := port(spec):
             what.append(told)
         return fingerprint({"labels": slot_labels(self._instance, spec.ref), "what": what})
@@ -233,7 +247,7 @@ class Manifests:
 
     def _container(self, spec: SlotSpec, more: dict[str, str]) -> Manifest:
         service = spec.config.service
-        cpu = round(service.cpu * 1000)
+        cpu, asked = round(service.cpu * 1000), service.requests
         strict = service.security == "strict"
         container: Manifest = {
             "name": CONTAINER,
@@ -245,8 +259,8 @@ class Manifests:
             "resources": {
                 "limits": {"cpu": f"{cpu}m", "memory": _memory(service.memory)},
                 "requests": {
-                    "cpu": f"{self._cpu.requested(cpu)}m",
-                    "memory": _memory(service.memory),
+                    "cpu": f"{round(asked.cpu * 1000) if asked.cpu else self._cpu.requested(cpu)}m",
+                    "memory": _memory(asked.memory or service.memory),
                 },
             },
             "readinessProbe": {

@@ -76,7 +76,8 @@ class KubeTraffic(EngineBase):
                 f"{base(spec.ref)}: the Service {slot_name(spec.ref)} does not select the pods of r{spec.release}.",
                 advice="Start and expose the slot before switching to it.",
             )
-        self._owned.apply(self._manifests.public(spec.ref, spec.ref.slot), spec.ref)
+        options = spec.config.service.kubernetes.service
+        self._owned.apply(self._manifests.public(spec.ref, spec.ref.slot, options), spec.ref)
         with suppress(TryAgain):  # the traffic has moved already
             self._settle(spec)
         self._apply_ingress(spec)
@@ -94,19 +95,21 @@ class KubeTraffic(EngineBase):
     def _apply_ingress(self, spec: SlotSpec) -> None:
         """The environment has one Ingress: that of the release that serves. Without host names it is deleted, unless
         others set something in it, such as TLS: then it stays, and routes nothing."""
-        self._set_hosts(spec.ref, spec.hosts, spec.config.engine.ingress)
+        ref, ingress_class = spec.ref, spec.config.engine.ingress
         if spec.hosts:
+            options = spec.config.service.kubernetes.ingress
+            self._owned.apply(self._manifests.ingress(ref, spec.hosts, ingress_class, options), ref)
             self._take_from_others(spec)
+        elif self._keeps_ingress(ref):
+            self._owned.apply(self._manifests.ingress(ref, (), ingress_class), ref)
 
-    def _set_hosts(self, ref: SlotRef, hosts: tuple[str, ...], ingress_class: str) -> None:
-        if not hosts:
-            found = self._owned.get_if_owned("Ingress", base(ref), ref)
-            if found is None:
-                return
-            if not diff.has_foreign_parts(found):
-                self._api.delete("Ingress", base(ref))
-                return
-        self._owned.apply(self._manifests.ingress(ref, hosts, ingress_class), ref)
+    def _keeps_ingress(self, ref: SlotRef) -> bool:
+        """True if there is an Ingress that has to stay without host names. One that is Pushlive's alone is deleted."""
+        found = self._owned.get_if_owned("Ingress", base(ref), ref)
+        if found and not diff.has_foreign_parts(found):
+            self._api.delete("Ingress", base(ref))
+            return False
+        return found is not None
 
     def _take_from_others(self, spec: SlotSpec) -> None:
         """Of two Ingresses with one host name most controllers follow the older one: after a move, that of the
@@ -117,8 +120,10 @@ class KubeTraffic(EngineBase):
                 continue
             has = tuple(host for rule in found["spec"].get("rules") or () if (host := rule.get("host", "")))
             left = tuple(host for host in has if host not in spec.hosts)
-            if left != has:
-                self._set_hosts(other, left, str(found["spec"].get("ingressClassName") or ""))
+            if left != has and (left or self._keeps_ingress(other)):
+                # Its annotations and certificate are those of its own release.
+                rules = self._manifests.ingress(other, left, "")["spec"]["rules"]
+                self._api.merge("Ingress", base(other), {"spec": {"rules": rules}})
 
     def _hosts_missing(self, spec: SlotSpec) -> bool:
         """True if the slot serves, and the Ingress does not have exactly its host names."""
@@ -130,7 +135,8 @@ class KubeTraffic(EngineBase):
 
     def unroute(self, ref: SlotRef) -> None:
         if self._owned.get("Service", base(ref), ref):
-            self._api.apply(self._manifests.public(ref, NOWHERE))
+            # Its type stays: another one would give up the address of a load balancer.
+            self._api.merge("Service", base(ref), {"spec": {"selector": {SLOT: NOWHERE}}})
 
     def renew_checks(self, spec: SlotSpec) -> None:
         """The pods have their readiness probes from the start."""

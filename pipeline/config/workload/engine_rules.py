@@ -64,6 +64,15 @@ def _may_be_root(user: str) -> bool:
 
 
 def _on_a_cluster(environment: str, service: Service) -> Found:
+    for key, asked, limit in (
+        ("cpu", service.requests.cpu, service.cpu),
+        ("memory", service.requests.memory, service.memory),
+    ):
+        if asked and asked > limit:
+            yield (
+                ("requests", key),
+                f"is more than the limit `{key}` of {environment}; lower it, or raise `{key}`",
+            )
     if not all(part.isdecimal() for part in service.user.split(":") if part):
         yield (
             ("user",),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.config.diff import plan
 from pipeline.config.lint import devices, warnings
 from pipeline.config.loading import load, problems
 from pipeline.config.models import Service
 from pipeline.config.workload.container import limits_of
+from pipeline.config.workload.kubernetes import toleration_of
 
 TEXT = "pipelines: {a: {service: {%s}, environments: {live: }}}"
 
@@ -159,6 +161,81 @@ def test_what_docker_cannot_do_is_refused_with_the_reason_and_an_environment_tak
         "on Kubernetes"
     )
     assert problems(ON % ("annotations: {a.example/b: c}", "annotations: {}")) == ()
+
+
+CLUSTER = "pipelines: {a: {registry: r.example/a, service: {%s}, environments: {live: {engine: kubernetes}}}}"
+
+
+def test_keys_of_a_cluster_are_read() -> None:
+    service = (
+        load(
+            CLUSTER % "requests: {cpu: 50m, memory: 64MiB}, kubernetes: {node_selector: {disktype: ssd}, "
+            "service_account: app, tolerations: ['dedicated=gpu:NoSchedule', spot], "
+            "service: {type: LoadBalancer, annotations: {a.example/b: c}}, "
+            "ingress: {tls: certificate, annotations: {cert-manager.io/issuer: letsencrypt}}}"
+        )
+        .pipelines["a"]
+        .render("live")
+        .service
+    )
+    assert (service.requests.cpu, service.requests.memory) == (0.05, 64 << 20)
+    assert [toleration_of(one) for one in service.kubernetes.tolerations] == [
+        {"key": "dedicated", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists"},
+    ]
+    assert service.kubernetes.ingress.annotations == {"cert-manager.io/issuer": "letsencrypt"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (
+            "requests: {memory: 1GiB}",
+            "requests.memory: is more than the limit `memory` of live; lower it, or raise",
+        ),
+        ("requests: {cpu: 2}", "requests.cpu: is more than the limit `cpu` of live"),
+        ("requests: {cpu: 0}", "is not a CPU share; write cores or thousandths"),
+        (
+            "kubernetes: {tolerations: ['a b:c']}",
+            "'a b:c' is not a toleration; write it as `kubectl taint` does",
+        ),
+        (
+            "kubernetes: {tolerations: ['a:Never']}",
+            "with the effect NoSchedule, PreferNoSchedule or NoExecute",
+        ),
+        ("kubernetes: {node_selector: {'a b': c}}", "is not the name of a node's label; `kubectl get nodes"),
+        ("kubernetes: {node_selector: {a: b c}}", "is not the value of a label; `kubectl get nodes"),
+        ("kubernetes: {service_account: A_b}", "write the name of a ServiceAccount"),
+        ("kubernetes: {service_account: ''}", "write the name of a ServiceAccount"),
+        ("kubernetes: {service: {type: ExternalName}}", "write ClusterIP or NodePort or LoadBalancer"),
+        ("kubernetes: {ingress: {tls: ../x}}", "write the name of a Secret"),
+        (
+            "kubernetes: {ingress: {annotations: {kubernetes.io/ingress.class: x}}}",
+            "has a prefix that is reserved",
+        ),
+        ("kubernetes: {nodeSelector: {a: b}}", "unknown key; did you mean `node_selector`?"),
+    ],
+)
+def test_bad_values_for_a_cluster_are_refused_with_what_to_write(keys: str, says: str) -> None:
+    (one,) = problems(CLUSTER % keys)
+    assert says in f"{one.path.removeprefix('pipelines.a.service.')}: {one.message}"
+
+
+@pytest.mark.parametrize("keys", ["requests: {cpu: 50m}", "kubernetes: {service_account: app}"])
+def test_keys_of_a_cluster_are_refused_on_docker(keys: str) -> None:
+    assert "is not possible for live, on Docker: " in refused(keys)
+
+
+def test_a_plan_names_each_key_of_a_cluster() -> None:
+    before, after = (
+        load(CLUSTER % ""),
+        load(CLUSTER % "requests: {cpu: 50m}, kubernetes: {tolerations: [spot], ingress: {tls: a}}"),
+    )
+    assert plan(before, after)["a"]["live"] == (
+        "requests.cpu: none → 0.05",
+        "kubernetes.tolerations: none → spot",
+        "kubernetes.ingress.tls: none → a",
+    )
 
 
 def test_a_folder_in_memory_that_is_a_volume_is_refused() -> None:

@@ -89,6 +89,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
         "timeout": 5.0, "security": "strict", "pids": 99, "init": False,
         "shm": 2**28, "working_dir": "/srv", "tmpfs": {"/run": 2**20}, "user": "1", "ulimits": {"core": "0"},
         "extra_hosts": {"a": "10.0.0.1"}, "devices": ("/dev/a",), "labels": {"a": "b"}, "annotations": {"a": "b"},
+        "requests": {"cpu": 0.5}, "kubernetes": {"service": {"type": "NodePort"}},
         "volumes": {"a": "/a"},
         "processes": {"worker": Process(command=("a",))},
     },

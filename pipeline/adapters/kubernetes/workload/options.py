@@ -1,10 +1,11 @@
-"""What a container is given besides CPU and memory, in a pod's terms. Pure."""
+"""What a container is given besides CPU and memory, and where it may run, in a pod's terms. Pure."""
 
 from __future__ import annotations
 
 from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.config.models import Service
 from pipeline.config.workload.container import USUAL_SHM
+from pipeline.config.workload.kubernetes import KubernetesOptions, toleration_of
 
 
 def with_options(pod: Manifest, service: Service) -> Manifest:
@@ -16,9 +17,22 @@ def with_options(pod: Manifest, service: Service) -> Manifest:
         container["workingDir"] = service.working_dir
     if service.user:
         container["securityContext"] = {**container["securityContext"], **_user(service.user)}
+    pod |= _placed(service.kubernetes)
     if service.extra_hosts:
         pod["hostAliases"] = _aliases(service.extra_hosts)
     return {**pod, "containers": [container, *others]}
+
+
+def _placed(options: KubernetesOptions) -> Manifest:
+    """On which nodes it runs, and as whom."""
+    placed: Manifest = {}
+    if options.node_selector:
+        placed["nodeSelector"] = options.node_selector
+    if options.tolerations:
+        placed["tolerations"] = [toleration_of(one) for one in options.tolerations]
+    if options.service_account:
+        placed |= {"serviceAccountName": options.service_account, "automountServiceAccountToken": True}
+    return placed
 
 
 def _with_folders(container: Manifest, pod: Manifest, service: Service) -> tuple[Manifest, Manifest]:

@@ -372,3 +372,43 @@ def test_labels_of_ones_own_never_replace_those_that_select_pods() -> None:
         MAKE.deployment(spec())["spec"]["template"]["metadata"]["labels"]
     )
     assert command(one)["metadata"]["labels"]["team"] == "shop"
+
+
+def test_a_pod_says_where_it_may_run_and_what_is_reserved_for_it() -> None:
+    options = {
+        "node_selector": {"disktype": "ssd"},
+        "tolerations": ("spot:NoExecute",),
+        "service_account": "app",
+    }
+    one = spec(cpu=2.0, requests={"cpu": 0.05, "memory": 2**24}, kubernetes=options)
+    assert container(one)["resources"]["requests"] == {"cpu": "50m", "memory": "16Mi"}
+    assert container(one)["resources"]["limits"]["cpu"] == "2000m"
+    found = pod(one)
+    assert found["nodeSelector"] == {"disktype": "ssd"}
+    assert found["tolerations"] == [{"key": "spot", "operator": "Exists", "effect": "NoExecute"}]
+    assert (found["serviceAccountName"], found["automountServiceAccountToken"]) == ("app", True)
+    assert pod(spec())["automountServiceAccountToken"] is False
+
+
+def test_what_routes_to_pods_makes_no_other_pods() -> None:
+    routed = spec(kubernetes={"service": {"type": "NodePort"}, "ingress": {"tls": "certificate"}})
+    assert MAKE.spec_hash(routed) == MAKE.spec_hash(spec())
+    assert MAKE.spec_hash(spec(kubernetes={"service_account": "app"})) != MAKE.spec_hash(spec())
+
+
+def test_a_service_and_an_ingress_have_only_what_the_configuration_says() -> None:
+    options = spec(
+        kubernetes={
+            "service": {"type": "NodePort", "annotations": {"a.example/b": "c"}},
+            "ingress": {"tls": "certificate", "annotations": {"d.example/e": "f"}},
+        }
+    ).config.service.kubernetes
+    ref, hosts = spec().ref, ("a.example.com",)
+    public, ingress = MAKE.public(ref, "blue", options.service), MAKE.ingress(ref, hosts, "", options.ingress)
+    assert (public["spec"]["type"], public["metadata"]["annotations"]) == ("NodePort", {"a.example/b": "c"})
+    assert ingress["spec"]["tls"] == [{"hosts": ["a.example.com"], "secretName": "certificate"}]
+    assert ingress["metadata"]["annotations"] == {"d.example/e": "f"}
+    assert "tls" not in MAKE.ingress(ref, (), "", options.ingress)["spec"]
+    for plain in (MAKE.public(ref, "blue"), MAKE.ingress(ref, hosts, "")):
+        assert "annotations" not in plain["metadata"]
+        assert not {"type", "tls"} & plain["spec"].keys()

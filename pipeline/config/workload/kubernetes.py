@@ -1,0 +1,112 @@
+"""The keys of a service that only a cluster has."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from pipeline.config.fields import CpuLimit, MemoryLimit, Model, Words
+from pipeline.config.workload.labels import Annotations, is_label_value, is_qualified
+
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_DNS_NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+_TOLERATION = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^=:]*))?(:(?P<effect>[A-Za-z]+))?")
+
+
+def _node_label(text: str) -> str:
+    if not is_qualified(text):
+        raise ValueError(
+            f"{text[:80]!r} is not the name of a node's label; `kubectl get nodes --show-labels` shows them"
+        )
+    return text
+
+
+def _node_value(text: str) -> str:
+    if not is_label_value(text):
+        raise ValueError(
+            f"{text[:80]!r} is not the value of a label; `kubectl get nodes --show-labels` shows them"
+        )
+    return text
+
+
+def toleration_of(text: str) -> dict[str, str]:
+    """``dedicated=gpu:NoSchedule`` as a pod says it. Raises ValueError."""
+    match = _TOLERATION.fullmatch(text)
+    good = match and is_qualified(match["key"]) and is_label_value(match["value"] or "")
+    if not match or not good or match["effect"] not in (None, *EFFECTS):
+        raise ValueError(
+            f"{text[:80]!r} is not a toleration; write it as `kubectl taint` does: dedicated=gpu:NoSchedule, "
+            f"spot:NoExecute or spot, with the effect {', '.join(EFFECTS[:2])} or {EFFECTS[2]}, or none for all"
+        )
+    found = {"key": match["key"]}
+    found |= (
+        {"operator": "Exists"} if match["value"] is None else {"operator": "Equal", "value": match["value"]}
+    )
+    return found | ({"effect": match["effect"]} if match["effect"] else {})
+
+
+def _toleration(text: str) -> str:
+    toleration_of(text)
+    return text
+
+
+Toleration = Annotated[
+    str, AfterValidator(_toleration), Words("a toleration such as dedicated=gpu:NoSchedule or spot:NoExecute")
+]
+NodeLabel = Annotated[str, AfterValidator(_node_label), Words("the name of a node's label")]
+NodeValue = Annotated[str, AfterValidator(_node_value), Words("the value of a node's label")]
+AccountName = Annotated[
+    str, StringConstraints(pattern=_DNS_NAME, max_length=253), Words("the name of a ServiceAccount")
+]
+SecretName = Annotated[
+    str, StringConstraints(pattern=_DNS_NAME, max_length=253), Words("the name of a Secret")
+]
+
+
+class Requests(Model):
+    """What the scheduler reserves for each replica on a cluster. Docker reserves nothing."""
+
+    cpu: CpuLimit | None = None
+    """Default: a tenth of `cpu`, or what a LimitRange of the namespace demands."""
+    memory: MemoryLimit | None = None
+    """Default: `memory`. With less, a node that runs out of memory ends pods that use more than this first."""
+
+
+class ServiceOptions(Model):
+    """The environment's public Service."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] | None = None
+    """Default: ClusterIP, or what others set."""
+    annotations: Annotations = {}
+    """Annotations, as those of a cloud's load balancer."""
+
+
+class IngressOptions(Model):
+    """The environment's Ingress, which has its host names."""
+
+    annotations: Annotations = {}
+    """Annotations, as those of an Ingress controller or of cert-manager."""
+    tls: SecretName | None = None
+    """The Secret with the certificate for the host names. It is not created: cert-manager does, or you do."""
+
+
+class KubernetesOptions(Model):
+    """What only a cluster has. Fields of the objects that are not set here are left to those who set them."""
+
+    node_selector: Annotated[dict[NodeLabel, NodeValue], Field(max_length=32)] = {}
+    """Labels that a node must have to run a pod: `{disktype: ssd}`."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    """Taints of nodes that do not matter, as `kubectl taint` writes them: `[dedicated=gpu:NoSchedule]`."""
+    service_account: AccountName | None = None
+    """The ServiceAccount of the pods, whose token they are given then. Default: the namespace's, without a token."""
+    service: ServiceOptions = ServiceOptions()
+    ingress: IngressOptions = IngressOptions()
+
+
+class ClusterOptions(Model):
+    """The groups of keys of a service that only a cluster has."""
+
+    requests: Requests = Requests()
+    kubernetes: KubernetesOptions = KubernetesOptions()
