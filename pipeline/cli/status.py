@@ -113,6 +113,10 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
         lines += _health(name, environment, paint)
         if environment.get("problem"):
             lines.append(paint(f"  ✗ {where}: {environment['problem']}", "red"))
+        for one in environment.get("accessories") or ():
+            if one.get("problem"):
+                text = f"  ✗ {where}: accessory {one['name']}: {one['problem']}"
+                lines.append(paint(text, "red") + "  → " + paint("`pushlive accessory status`", "bold"))
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""
             resume = paint(f"`pushlive resume {name} --env {where}`", "bold")

@@ -81,11 +81,11 @@ class AccessoryCare:
         found = []
         for name in used(config):
             record = self._store.accessories.get(name, ref.environment)
-            why = self._why_away(record) if record else "it does not exist"
+            why = self.why_away(record) if record else "it does not exist"
             found += [f"the accessory {name}/{ref.environment} is away: {why}"] if why else []
         return tuple(found)
 
-    def _why_away(self, record: AccessoryRecord) -> str:
+    def why_away(self, record: AccessoryRecord) -> str:
         try:
             return self._engines.of(record.engine).accessories.accessory_unready(self.spec(record))
         except StoreUnavailable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from pipeline.config.engines import kind_of
@@ -11,6 +12,7 @@ from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
 from pipeline.domain import budget, secret_versions, slots, taken_back
+from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.environment import Environment, other
 from pipeline.domain.going_back import commands as going_back
 from pipeline.domain.going_back import overtaken, release_commands, returning
@@ -271,7 +273,25 @@ class Views:
             else [],
             "manual": bool(configured and configured.environment(name).promote == "manual"),
             "problem": self._store.facts.get(f"problem:{pipeline}/{name}"),
+            "accessories": [
+                {"name": one.name, "problem": self._accessory_problem(one)}
+                for one in self._accessories
+                if one.environment == name and pipeline in one.attached
+            ],
         }
+
+    @cached_property
+    def _accessories(self) -> tuple[AccessoryRecord, ...]:
+        try:
+            return self._store.accessories.all()
+        except DamagedRecord:  # `accessory status` and the keeper say so
+            return ()
+
+    def _accessory_problem(self, one: AccessoryRecord) -> str:
+        """As the keeper saw it last; "" if it is well."""
+        if one.stopped:
+            return f"it was stopped by {one.stopped}"
+        return self._store.facts.get(f"accessory-problem:{one.id}")
 
     def _configured(self, pipeline: str, name: str) -> Pipeline | None:
         """The pipeline in the file, if it has that environment."""

@@ -108,10 +108,23 @@ def test_a_database_that_is_away_fails_a_run_by_name_and_serves_on(service: Serv
     assert (run["outcome"], run["failure"]["whose"], run["failure"]["stage"]) == ("failed", "engine", "live")
     assert run["failure"]["message"].startswith("the accessory shop-db/live was stopped by ")
     assert service.page("live").strip() == "3"
+    assert "accessory shop-db: it was stopped by" in service.pushlive("status", "hello").out
+    service.pushlive("volume", "backup", "shop-db/live/data", "--to", "db.tar")
     service.pushlive("accessory", "start", "shop-db", "live")
     assert "ready" in service.pushlive("accessory", "status").out
     service.pushlive("retry", run["id"])
     assert service.run()["outcome"] == "live"
+    assert service.page("live").strip() == "4"
+
+
+def test_its_data_come_back_from_a_backup(service: Service) -> None:
+    count = 'psql -tA "$DATABASE_URL" -c "select count(*) from visits"'
+    refused = service.pushlive("volume", "restore", "shop-db/live/data", "--from", "db.tar", code=None)
+    assert refused.code != 0  # it runs
+    service.pushlive("accessory", "stop", "shop-db", "live")
+    service.pushlive("volume", "restore", "shop-db/live/data", "--from", "db.tar")
+    service.pushlive("accessory", "start", "shop-db", "live")
+    assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "3"
 
 
 def test_down_stops_it_and_leaves_its_container_and_its_data(service: Service) -> None:

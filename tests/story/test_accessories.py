@@ -239,3 +239,26 @@ def test_doctor_has_a_line_for_each(world):
         "accessory shop-db/live": "no response.",
         "accessory shop-db/dev": "was stopped by ann; deploys that need it fail",
     }
+
+
+def test_status_says_which_accessory_is_away(world):
+    world.push("one")
+    world.jobs.accessories.run()
+
+    def said() -> list:
+        [hello] = world.commands.status("hello")["pipelines"]
+        return [one["accessories"] for one in hello["environments"]]
+
+    assert said() == [[{"name": "shop-db", "problem": ""}]] * 2
+    world.engine.running[LIVE].sick = "no response"
+    world.clock.sleep(31)
+    world.jobs.accessories.run()
+    world.accessories.stop("shop-db", "ann", environment="dev")
+    assert said() == [
+        [{"name": "shop-db", "problem": "it was stopped by ann"}],
+        [{"name": "shop-db", "problem": "no response"}],
+    ]
+    world.engine.running[LIVE].sick = ""
+    world.clock.sleep(31)
+    world.jobs.accessories.run()
+    assert said()[1] == [{"name": "shop-db", "problem": ""}]

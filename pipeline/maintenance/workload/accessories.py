@@ -11,6 +11,7 @@ from pipeline.maintenance.job import Job
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
 
+ASK_EVERY = 30.0  # seconds between two looks at whether one that runs is ready: each runs its `health`
 LIMIT = 60.0  # seconds for one: others wait meanwhile
 
 
@@ -19,6 +20,7 @@ class KeepAccessories(Job):
 
     def __init__(self, services: Services, adapters: Adapters) -> None:
         self._store, self._clock = services.store, adapters.clock
+        self._asked: dict[str, float] = {}
         self._care = AccessoryCare(services, adapters.engines, adapters.clock)
 
     def run(self) -> list[str]:
@@ -49,8 +51,16 @@ class KeepAccessories(Job):
                 )
             except LeaseLost:
                 return []
-        self._problem(record, "")
+            if found is not None and not found.stopped and self._is_due(record.id):
+                self._problem(record, self._care.why_away(found) if found.attached else "")
         return [f"the accessory {record.id} was not running as it should, and was started"] if acted else []
+
+    def _is_due(self, accessory: str) -> bool:
+        now = self._clock.monotonic()
+        due = now - self._asked.get(accessory, -ASK_EVERY) >= ASK_EVERY
+        if due:
+            self._asked[accessory] = now
+        return due
 
     def _problem(self, record: AccessoryRecord, text: str) -> None:
         name = f"accessory-problem:{record.id}"
