@@ -12,6 +12,7 @@ from pipeline.errors import RequestError
 
 Change = Callable[[tarfile.TarInfo], tarfile.TarInfo | None]
 
+END = b"\0" * (2 * tarfile.BLOCKSIZE)  # of an archive
 _CHUNK = 1 << 18
 _MAGIC = slice(257, 262)  # of the first header
 
@@ -22,10 +23,12 @@ def chunks(stream: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def rewrite(stream: IO[bytes], change: Change, links: Mapping[str, bytes] | None = None) -> Iterator[bytes]:
+def rewrite(
+    stream: IO[bytes], change: Change, links: Mapping[str, bytes] | None = None, *, end: bool = True
+) -> Iterator[bytes]:
     """The tar archive with each member as ``change`` returns it; None leaves it out. ``change`` must also rename the
     targets of hard links. ``links``: what to write as a file where the archive has a symbolic link of that name.
-    Raises tarfile.TarError on a broken archive."""
+    ``end``: with the end of an archive. Raises tarfile.TarError on a broken archive."""
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # otherwise every header would be kept in memory
@@ -41,7 +44,8 @@ def rewrite(stream: IO[bytes], change: Change, links: Mapping[str, bytes] | None
             if content:
                 yield from chunks(content)
                 yield b"\0" * (-member.size % tarfile.BLOCKSIZE)
-    yield b"\0" * (2 * tarfile.BLOCKSIZE)
+    if end:
+        yield END
 
 
 def _file(link: tarfile.TarInfo, text: bytes) -> Iterator[bytes]:

@@ -61,6 +61,7 @@ _SERVICE = {
     "command": _D,
     "release": _D,
     "volumes": _M,  # without one, what is written ends with the release
+    "ignore": _D,
     "processes": _D,  # which there are; their keys have owners of their own
     "drain": _M,  # these three: how long the keeper may be kept busy, and whether a revert is instant
     "stop": _M,

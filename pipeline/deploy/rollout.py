@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pipeline.deploy import accessories, evidence
 from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
-from pipeline.deploy.slot import failed_slot, left_files
+from pipeline.deploy.slot import failed_slot
+from pipeline.deploy.slot.left_files import LeftFiles
 from pipeline.deploy.slot.processes import ProcessHandover
 from pipeline.deploy.slot.release_command import CommandSteps
 from pipeline.deploy.slot.room import Room
@@ -56,7 +58,8 @@ VERIFY_REQUESTS = 3  # fresh connections on the public route after the switch
 class Rollout:
     """One release into one environment. ``last``: this environment is live, so a failure puts the release in
     quarantine. ``failed_for``: seconds that a failed slot is kept; ``keep_warm``: that the slot which served before
-    is; ``elsewhere``: its host names that another environment has taken over."""
+    is; ``elsewhere``: its host names that another environment has taken over;
+    ``left_files``: the folder for copies of what ends with its containers."""
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Rollout:
         failed_for: float,
         keep_warm: float,
         elsewhere: tuple[str, ...] = (),
+        left_files: Path | None = None,
     ) -> None:
         self._context, self._release, self._name = context, release, name
         self._clock, self._vault, self._accessories = adapters.clock, vault, care
@@ -85,6 +89,8 @@ class Rollout:
         self._engine = adapters.engines.of(self._spec.ref.engine)
         self._processes = ProcessHandover(context, self._acting, self._record, vault)
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
+        ignored = self._config.service.ignore
+        self._left_files = LeftFiles(context, self._engine, ignored, left_files if last else None)
         self._commands = CommandSteps(context, self._acting, self._record, vault, self._login_of, failed_for)
 
     def go(self, may_enter: MayEnter, ending_of: Callable[[Run, PushliveError], Ending]) -> None:
@@ -108,6 +114,7 @@ class Rollout:
             self._processes.go(self._spec)
             self._verify()
             self._end_connections()
+            self._left_files.copy(self._record.read())
         except StoreUnavailable:
             raise  # the worker that takes the run up next finds everything as it is
         except PushliveError as found:
@@ -208,7 +215,7 @@ class Rollout:
             step.detail = f"{self._record.read().active or 'nothing'} → {slot}"
             self._record.switched(step, slot, self._keep_warm)
         if before.active != slot:
-            left_files.tell(self._context, self._engine, before, before.active)
+            self._left_files.tell(before, before.active)
 
     def _verify(self) -> None:
         with self._context.step(self._name, "verify", VERIFY_TIMEOUT, self._engine_advice()) as step:

@@ -124,6 +124,7 @@ class Story:
             failed_for=failed_for,
             keep_warm=warm if pipeline is None or pipeline.keeps_warm(name) else 0.0,
             elsewhere=taken,
+            left_files=self._settings.data / "left-files",
         )
 
     # ── the whole way ────────────────────────────────────────────────────────

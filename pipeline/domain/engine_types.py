@@ -184,6 +184,16 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Written:
+    """A file that ends with its container. ``size``: bytes, None if it is not known; ``root``: the folder that ends
+    with it, if only its first file is named (an anonymous volume)."""
+
+    path: str
+    size: int | None = None
+    root: str = ""
+
+
+@dataclass(frozen=True)
 class CommandResult:
     exit_code: int
     output: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
 
@@ -46,9 +46,13 @@ class Slots(Protocol):
         """The slot's last output lines, oldest first, prefixed with the replica if there are several; of each at most
         OUTPUT_LIMIT bytes."""
 
-    def written(self, ref: SlotRef) -> tuple[str, ...]:
-        """Paths that the application in the slot has written in its containers, which end with them; not those that
-        every start makes again. Of a volume at most one. () if the engine does not tell (Kubernetes)."""
+    def written(self, ref: SlotRef) -> tuple[Written, ...]:
+        """What the application in the slot has written in its containers, which ends with them; not what every start
+        makes again, nor what is in the volumes of the configuration. Of an anonymous volume at most one file. () if the
+        engine does not tell (Kubernetes)."""
+
+    def written_tar(self, ref: SlotRef, paths: tuple[str, ...]) -> Iterator[bytes]:
+        """These files and folders of the slot's containers as one tar archive, each under its replica's number."""
 
     def stop_and_keep(self, ref: SlotRef) -> None:
         """Ends what runs in the slot, within a limit, and takes it out of the proxy. Its output and its files stay

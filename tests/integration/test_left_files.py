@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator
 
 import pytest
@@ -30,5 +31,9 @@ def test_files_in_a_container_and_in_a_volume_are_said_before_their_release_ends
     first = service.push(files, "Writes")
     assert "the image declares VOLUME /data; what is written there ends with the release" in first
     second = service.push(web("quiet"), "Quiet")
-    assert "r1 has written /kept, /srv/a/b, /data/row: that ends with its containers" in second
-    assert "has written" not in service.push(web("quiet as well"), "Quiet as well")
+    assert "hello/live r1 wrote 3 files (/kept, 2 B; /srv/a/b, 2 B; /data/row, 2 B) that end with" in second
+    with tarfile.open(service.data / "left-files" / "hello_live.tar") as tar:
+        names = {member.name for member in tar if member.isreg()}
+        assert names == {"1/kept", "1/srv/a/b", "1/data/row", "1/data/shipped"}
+        assert tar.extractfile("1/srv/a/b").read() == b"2\n"  # type: ignore[union-attr]
+    assert " wrote " not in service.push(web("quiet as well"), "Quiet as well")

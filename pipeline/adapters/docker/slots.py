@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from pipeline.adapters.docker import containers, images
@@ -17,12 +17,13 @@ from pipeline.adapters.docker.base import (
 from pipeline.adapters.docker.options import refuse_devices
 from pipeline.adapters.docker.readiness import Readiness
 from pipeline.adapters.docker.start import create, start
-from pipeline.adapters.docker.written import written
+from pipeline.adapters.docker.written import tar_of, written
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
-from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
+from pipeline.adapters.tar_stream import END
+from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import DoesNotFit
@@ -156,12 +157,17 @@ class DockerSlots(DockerAccessories):
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
-    def written(self, ref: SlotRef) -> tuple[str, ...]:
-        found: dict[str, None] = {}
+    def written(self, ref: SlotRef) -> tuple[Written, ...]:
+        found: dict[str, Written] = {}
         for one in self._in_order(ref):
             inspected = self._api.container(one["Id"])
-            found |= dict.fromkeys(written(self._api, inspected) if inspected else ())
-        return tuple(found)
+            found |= {each.path: each for each in (written(self._api, inspected) if inspected else ())}
+        return tuple(found.values())
+
+    def written_tar(self, ref: SlotRef, paths: tuple[str, ...]) -> Iterator[bytes]:
+        for one in self._in_order(ref):
+            yield from tar_of(self._api, one, one["Labels"][labels.REPLICA], paths)
+        yield END
 
     def stop_and_keep(self, ref: SlotRef) -> None:
         self._end_all(ref, self._api.stop)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import datetime
+from functools import partial
+from typing import IO, cast
 
 from pipeline.adapters.docker_api.api import DockerApi, Found
 from pipeline.adapters.docker_api.errors import DockerRefused
-from pipeline.adapters.tar_stream import Reader
+from pipeline.adapters.tar_stream import Reader, rewrite
+from pipeline.domain.engine_types import Written
 from pipeline.errors import EngineFailed, TryAgain
 
 DELETED = 2  # the Engine's number for that kind of change
+SIZED = 40  # files of which the Engine is asked the size, about a millisecond each
 MEMBERS = 1000  # files of a volume that are looked at
 # What may be lost: every start makes it again.
 _PASSING = ("tmp", "var/tmp", "run", "var/run", "var/cache", "var/lock", "var/log", "dev", "proc", "sys")
@@ -25,33 +29,58 @@ _PASSING_PARTS = ("__pycache__", ".cache")
 _PASSING_ENDS = (".pyc", ".pid", ".sock", "/docker-init")
 
 
-def written(api: DockerApi, container: Found) -> tuple[str, ...]:
-    """The paths that an inspected container's application has added or changed, except for what is made again at every
-    start. Of a volume, the first file that was written since the container was created."""
-    mounted = container.get("Mounts") or ()
-    volumes = [one["Destination"] for one in mounted if one.get("Type") == "volume"]
-    kept = {
-        one["Target"] for one in container.get("HostConfig", {}).get("Mounts") or ()
-    }  # they outlive the container
+def written(api: DockerApi, container: Found) -> tuple[Written, ...]:
+    """What an inspected container's application has added or changed, except for what is made again at every start. Of
+    an anonymous volume, the first file that was written since the container was created. The first ones have sizes."""
+    mounts = [one for one in container.get("Mounts") or () if one.get("Type") == "volume"]
+    kept = {one["Target"] for one in (container.get("HostConfig") or {}).get("Mounts") or ()}
+    volumes = [one["Destination"] for one in mounts]
     changed = [path for kind, path in api.changes(container["Id"]) if kind != DELETED]
     leaves = _leaves(
         path for path in changed if not any(_is_in(path, one) or _is_in(one, path) for one in volumes)
     )
-    found = [path for path in leaves if not _passes(path)]
-    for volume in (one for one in volumes if one not in kept):
+    paths = [path for path in leaves if not _passes(path)]
+    found = [Written(path, _size(api, container, path)) for path in paths[:SIZED]]
+    found += [Written(path) for path in paths[SIZED:]]
+    for volume in volumes:
+        if volume in kept:  # it outlives its containers
+            continue
         with suppress(DockerRefused, TryAgain, EngineFailed):  # what is known already is worth saying
             found += _in_volume(api, container, volume)
     return tuple(found)
 
 
-def _in_volume(api: DockerApi, container: Found, volume: str) -> Iterator[str]:
+def _size(api: DockerApi, container: Found, path: str) -> int | None:
+    with suppress(DockerRefused, TryAgain, EngineFailed):
+        return api.size_of(container["Id"], path)
+    return None
+
+
+def tar_of(api: DockerApi, container: Found, folder: str, paths: Iterable[str]) -> Iterator[bytes]:
+    """Those files and folders of a container, under that folder, as members of a tar archive without its end."""
+    for path in paths:
+        with suppress(DockerRefused), closing(api.archive(container["Id"], path)) as pieces:
+            to = f"{folder}{posixpath.dirname(path)}"
+            stream = cast("IO[bytes]", Reader(iter(pieces)))  # all of it that is used
+            yield from rewrite(stream, partial(_under, to), end=False)
+
+
+def _under(folder: str, member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.name = posixpath.join(folder, member.name)
+    if member.islnk():
+        member.linkname = posixpath.join(folder, member.linkname)
+    return member
+
+
+def _in_volume(api: DockerApi, container: Found, volume: str) -> Iterator[Written]:
     created = datetime.fromisoformat(container["Created"][:19] + "+00:00").timestamp()
     with closing(api.archive(container["Id"], volume)) as pieces, suppress(tarfile.TarError):
         for number, member in enumerate(tarfile.open(fileobj=Reader(iter(pieces)), mode="r|")):  # noqa: SIM115 - the pieces are closed
             if number >= MEMBERS:
                 return
             if member.isreg() and member.mtime >= created:  # older ones were copied out of the image
-                yield posixpath.join(posixpath.dirname(volume), member.name)
+                path = posixpath.join(posixpath.dirname(volume), member.name)
+                yield Written(path, member.size, volume)
                 return
 
 

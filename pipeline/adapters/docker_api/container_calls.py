@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from typing import Any
 
@@ -176,6 +177,17 @@ class ContainerCalls(Connection):
         with translate(f"Asking what {name[:80]} has written"):
             found: Any = self.sdk.diff(name)
         return [(int(one["Kind"]), str(one["Path"])) for one in found or ()]
+
+    def size_of(self, name: str, path: str) -> int | None:
+        """The bytes of a file in a container; None if the Engine does not say."""
+        api: Any = self.sdk
+        with translate(f"Looking at {path} of {name[:80]}"):
+            url = f"{api.base_url}/v{api.api_version}/containers/{name}/archive"
+            answer = api.head(url, params={"path": path}, timeout=api.timeout)
+        said = answer.headers.get("X-Docker-Container-Path-Stat", "")
+        with suppress(ValueError, KeyError):
+            return int(json.loads(base64.b64decode(said))["size"])
+        return None
 
     def archive(self, name: str, path: str) -> Generator[bytes]:
         """A folder of a container as a tar stream, its own name in front of every path. All of it takes one request's

@@ -17,6 +17,7 @@ from pipeline.domain.engine_types import (
     Replica,
     SlotRef,
     SlotSpec,
+    Written,
 )
 from pipeline.domain.environment import Slot
 from pipeline.domain.volumes import VolumeRef
@@ -45,7 +46,7 @@ class SlotContent:
     restarts: int = 0
     sessions: int = 0
     secrets: dict[str, Secret] = field(default_factory=dict)
-    written: tuple[str, ...] = ()
+    written: tuple[Written, ...] = ()
     sick: dict[str, str] = field(default_factory=dict)  # what the check found, by the replica's name
 
 

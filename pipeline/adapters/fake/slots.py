@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pipeline.adapters.fake.engine_state import (
@@ -14,7 +14,7 @@ from pipeline.adapters.fake.engine_state import (
 )
 from pipeline.adapters.fake.script import require
 from pipeline.config.engines import kind_of
-from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
+from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.events import Event
 from pipeline.domain.volumes import volumes_of
@@ -82,9 +82,13 @@ class FakeSlots(EngineState):
         with self.call("logs", ref, lines):
             return self.printed[-lines:] if ref in self.contents else ()
 
-    def written(self, ref: SlotRef) -> tuple[str, ...]:
+    def written(self, ref: SlotRef) -> tuple[Written, ...]:
         with self.call("written", ref):
             return self.contents[ref].written if ref in self.contents else ()
+
+    def written_tar(self, ref: SlotRef, paths: tuple[str, ...]) -> Iterator[bytes]:
+        with self.call("written_tar", ref, paths):
+            yield "\n".join(paths).encode()
 
     def stop_and_keep(self, ref: SlotRef) -> None:
         with self.call("stop_and_keep", ref):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from pipeline.adapters.kubernetes import capacity, command_pod, diff
@@ -30,7 +30,8 @@ from pipeline.adapters.kubernetes.pods.state import (
     restarts,
 )
 from pipeline.adapters.kubernetes.readiness import ReadinessWait
-from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec
+from pipeline.adapters.tar_stream import END
+from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
 from pipeline.errors import EngineFailed
 from pipeline.ports.builder import Emit
@@ -160,8 +161,11 @@ class KubeSlots(EngineBase):
         merged.sort(key=lambda pair: pair[0])
         return tuple(text for _, text in merged[-lines:])
 
-    def written(self, ref: SlotRef) -> tuple[str, ...]:  # noqa: ARG002
+    def written(self, ref: SlotRef) -> tuple[Written, ...]:  # noqa: ARG002
         return ()  # no API tells it
+
+    def written_tar(self, ref: SlotRef, paths: tuple[str, ...]) -> Iterator[bytes]:  # noqa: ARG002
+        yield END
 
     def stop_and_keep(self, ref: SlotRef) -> None:
         self.stop(ref)  # a cluster removes the pods with their output; the Deployment stays

@@ -130,6 +130,8 @@ Device = Annotated[str, AfterValidator(_device), Words("a device such as /dev/dr
 class ContainerOptions(Model):
     """What a container is given. A key at its default is not passed on: the engine and the image decide."""
 
+    ignore: Annotated[tuple[InsidePath, ...], Field(max_length=100)] = ()
+    """Files and folders that may end with the release: they are not named at a switch, and not copied aside."""
     shm: ShmSize = USUAL_SHM
     """The size of `/dev/shm`, which browsers and databases need. What is in it counts towards `memory`."""
     tmpfs: Annotated[dict[MountPath, TmpSize], Field(max_length=16)] = {}

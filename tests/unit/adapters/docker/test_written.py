@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 
 from pipeline.adapters.docker.written import written
+from pipeline.domain.engine_types import Written
 
 CREATED = 1_700_000_000
 
@@ -20,6 +21,9 @@ class Engine:
     def changes(self, name: str) -> list[tuple[int, str]]:
         return self._changes
 
+    def size_of(self, name: str, path: str) -> int:
+        return 7
+
     def archive(self, name: str, path: str) -> Iterator[bytes]:
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w") as tar:
@@ -32,7 +36,17 @@ class Engine:
 
 def found(engine: Engine) -> tuple[str, ...]:
     mounts = [{"Type": "volume", "Destination": "/srv/data"}, {"Type": "tmpfs", "Destination": "/x"}]
-    return written(engine, {"Id": "c", "Created": "2023-11-14T22:13:20.123456789Z", "Mounts": mounts})
+    container = {"Id": "c", "Created": "2023-11-14T22:13:20.123456789Z", "Mounts": mounts}
+    return tuple(one.path for one in written(engine, container))
+
+
+def test_sizes_are_known_and_a_volume_of_the_configuration_is_left_out() -> None:
+    engine = Engine((1, "/a"), volume={"row": CREATED})
+    mounts = [{"Type": "volume", "Destination": "/srv/data"}]
+    container = {"Id": "c", "Created": "2023-11-14T22:13:20.123456789Z", "Mounts": mounts}
+    assert written(engine, container) == (Written("/a", 7), Written("/srv/data/row", 0, "/srv/data"))
+    kept = {**container, "HostConfig": {"Mounts": [{"Target": "/srv/data"}]}}
+    assert written(engine, kept) == (Written("/a", 7),)
 
 
 def test_folders_of_other_paths_and_what_was_deleted_are_left_out() -> None:

@@ -20,6 +20,7 @@ from pipeline.adapters.kubernetes.api.kube_api import _GROUPS, _PLURALS, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.permissions import INSIDE, LIMITS, NODES, OUTSIDE, TERMINALS, Permission
 from pipeline.adapters.kubernetes.probe import KubeProbe
+from pipeline.adapters.tar_stream import END
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
@@ -241,6 +242,7 @@ def use_every_method(api: FakeApi) -> None:
     engine.drain(blue.ref, 0, watch)
     engine.detach(blue.ref, "1")
     assert engine.written(blue.ref) == ()
+    assert b"".join(engine.written_tar(blue.ref, ())) == END
     engine.stop_and_keep(blue.ref)
     engine.stop(blue.ref)
     engine.unroute(green.ref)
