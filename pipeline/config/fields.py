@@ -115,6 +115,7 @@ Cpu = Annotated[
 
 
 Text = Annotated[str, AfterValidator(validators.plain)]
+Argv = Annotated[tuple[Text, ...], AfterValidator(validators.argv)]
 WarningPath = Annotated[
     str,
     StringConstraints(pattern=r"^[!-~]+$", max_length=300),

@@ -20,6 +20,7 @@ from pipeline.config import validators
 from pipeline.config.checks import HealthCheck, SmokeCheck
 from pipeline.config.engines import Registry, Where
 from pipeline.config.fields import (
+    Argv,
     Branch,
     CpuLimit,
     Duration,
@@ -166,7 +167,7 @@ class Service(ContainerOptions, ClusterOptions):
     """Environment variables. Those of an environment are added to these."""
     secrets: tuple[EnvName, ...] = ()
     """Environment variables with values from `pushlive secret set`. Those of an environment are added to these."""
-    command: tuple[Text, ...] = ()
+    command: Argv = ()
     """The command to run instead of the image's own (`CMD`). The image's `ENTRYPOINT` stays and is given it as
     arguments; one in shell form ignores it."""
     release: ReleaseCommand = ReleaseCommand()

@@ -176,6 +176,13 @@ def plain(text: str) -> str:
     return text
 
 
+def argv(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A command with its arguments: a program that is named, or nothing."""
+    if words and not words[0].strip():
+        raise ValueError("its first word is empty; name the program to run")
+    return words
+
+
 def docker_host(text: str) -> str:
     """Another machine's Docker Engine, or "" for this one's."""
     match = re.fullmatch(

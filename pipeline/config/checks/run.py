@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline.config.checks.base import Asker, CheckModel, Verdict
-from pipeline.config.fields import Limit, Text
+from pipeline.config.fields import Argv, Limit
 from pipeline.lib.text import brief, one_line
 from pipeline.lib.units import show_duration
 
@@ -16,7 +16,7 @@ from pipeline.lib.units import show_duration
 class RunCheck(CheckModel):
     """Run a command in a container of the same image, on the environment's network."""
 
-    run: tuple[Text, ...] = Field(min_length=1)
+    run: Argv = Field(min_length=1)
     """The command and its arguments; exit status 0 passes. `PUSHLIVE_URL` contains the URL of the new release."""
     within: Limit = 60.0
     """The time limit for the command."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config import validators
-from pipeline.config.fields import CpuLimit, Duration, EnvName, Limit, MemoryLimit, Model, Text, Words
+from pipeline.config.fields import Argv, CpuLimit, Duration, EnvName, Limit, MemoryLimit, Model, Text, Words
 
 MOST = 5  # accessories of one environment: Docker's networks have addresses for so many
 
@@ -28,7 +28,7 @@ _ADDRESS = re.compile(
 class AccessoryHealth(Model):
     """When an accessory is ready to be used. Without a key: its `port` accepts connections, or it keeps running."""
 
-    run: tuple[Text, ...] = ()
+    run: Argv = ()
     """A command in its container that exits with 0, such as `[pg_isready, -U, postgres]`."""
     tcp: int = Field(default=0, ge=0, le=65535)
     """A port on which it accepts connections."""
@@ -64,7 +64,7 @@ class Accessory(Model):
     secrets: dict[EnvName, Origin] = {}
     """Environment variables with secret values. `generate`: a random value, made once for each environment and kept;
     `set`: a value from `pushlive secret set ACCESSORY NAME`."""
-    command: tuple[Text, ...] = ()
+    command: Argv = ()
     """The command to run instead of the image's own (`CMD`)."""
     memory: MemoryLimit = 512 * 2**20
     """The memory limit of its container."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from pipeline.config.fields import Duration, Model, Name, Text
+from pipeline.config.fields import Argv, Duration, Model, Name
 from pipeline.lib.units import write_duration
 
 PLACES = 12  # containers of one slot, web replicas included
@@ -27,7 +27,7 @@ ProcessName = Annotated[Name, AfterValidator(_process_name)]
 class ProcessReady(Model):
     """How a process is known to be ready."""
 
-    run: tuple[Text, ...] = Field(min_length=1)
+    run: Argv = Field(min_length=1)
     """A command that is run in the process's container, again and again until it exits with 0; at most as long as the
     service's `ready`."""
 
@@ -37,7 +37,7 @@ class Process(Model):
     variables, secrets and limits. It runs only while its release serves: a switch stops the old release's processes
     before the new one's start."""
 
-    command: tuple[Text, ...] = ()
+    command: Argv = ()
     """What it runs, instead of the image's own command (`CMD`). The image's `ENTRYPOINT` stays. An environment that
     changes other keys of a process does not need it."""
     replicas: int = Field(default=1, ge=0, le=PLACES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipeline.config.fields import Limit, Model, Text
+from pipeline.config.fields import Argv, Limit, Model
 from pipeline.lib.units import write_duration
 
 
@@ -18,12 +18,12 @@ class ReleaseCommand(Model):
     SHORT = "a list of texts, or {command: [./migrate, up], timeout: 30m, back: [./migrate, down]}"
     LISTED = "command"
 
-    command: tuple[Text, ...] = ()
+    command: Argv = ()
     """The command and its arguments. The image's `ENTRYPOINT` is given them, as at a start. The release goes on only if
     it exits with 0."""
     timeout: Limit = 1800.0
     """How long it may take, and how long `back` may. Then its outcome is unknown, and the environment is held."""
-    back: tuple[Text, ...] = ()
+    back: Argv = ()
     """The command that undoes it. A revert runs it when it is asked to (`pushlive revert hello --back`), in a container
     of the release that is left, before the release before it starts."""
     reversible: bool = True

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipeline.config.fields import Model, Text, Words
+from pipeline.config.fields import Argv, Model, Words
 
 _MOST = 255  # bytes of a path
 _SYSTEM = ("/proc", "/sys", "/dev")
@@ -44,10 +44,10 @@ class Volume(Model):
 
     path: Folder
     """The folder in the container. On Docker a new volume begins with the files that the image has there."""
-    before_backup: tuple[Text, ...] = ()
+    before_backup: Argv = ()
     """A command that runs in the container of the release that serves, before a backup reads the volume: it brings the
     files into a state that can be restored."""
-    after_backup: tuple[Text, ...] = ()
+    after_backup: Argv = ()
     """A command that runs there after it, also if the backup failed."""
 
     @model_validator(mode="before")

@@ -511,3 +511,19 @@ def test_a_key_that_is_true_or_false_is_written_as_such(text: str, value: bool) 
 @pytest.mark.parametrize("text", ["yes", "off", "perhaps"])
 def test_what_is_neither_true_nor_false_is_refused(text: str) -> None:
     assert "write true or false" in only(hello(f"service: {{init: {text}}}", "environments: {live: }"))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("service.command", 'service: {command: [""]}'),
+        ("service.release.command", 'service: {release: {command: [" ", up]}}'),
+        ("smoke[0].run", 'smoke: [{run: [""]}]'),
+    ],
+)
+def test_a_command_without_a_program_is_a_problem(path: str, text: str) -> None:
+    found = problems(f"pipelines: {{a: {{{text}, environments: {{live: }}}}}}")
+    assert [(one.path, one.message) for one in found] == [
+        (f"pipelines.a.{path}", "its first word is empty; name the program to run")
+    ]
+    assert problems("pipelines: {a: {service: {release: []}, environments: {live: }}}") == ()
