@@ -79,7 +79,7 @@ def put(transaction: Transaction, run: Run, text: str) -> None:
 
 
 def _same(transaction: Transaction, push: Push) -> Run | None:
-    return carrying(transaction.recent(50), push.ref, push.commit)
+    return carrying(transaction.recent(50, readable=True), push.ref, push.commit)
 
 
 def newest_push(runs: Iterable[Run], ref: str) -> Run | None:

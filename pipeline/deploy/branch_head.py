@@ -58,7 +58,7 @@ class BranchHead:
 
     def _to_deploy(self) -> str:
         """The head; if it asked not to be deployed, the newest of the pushes before it that did not."""
-        ref, recent = self._context.run.ref, self._context.store.recent(self._key, RECENT)
+        ref, recent = self._context.run.ref, self._context.store.recent(self._key, RECENT, readable=True)
         if (
             not ignored(recent, ref, self.head)
             and not self._source.commit(self._key, self._config, self.head).skip
@@ -129,7 +129,7 @@ class BranchHead:
             return False
         if not self._source.contains(self._key, self._config, self.head, run.commit):
             return False
-        recent = self._context.store.recent(self._key, RECENT)
+        recent = self._context.store.recent(self._key, RECENT, readable=True)
         built = next((one for one in recent if one.release and one.kind != Kind.REVERT), None)
         return built is None or self._source.contains(self._key, self._config, run.commit, built.commit)
 
@@ -137,7 +137,7 @@ class BranchHead:
 
     def _pushes(self, run: Run) -> list[Run]:
         """The latest pushes to the branch but this one, newest first."""
-        recent = self._context.store.recent(self._key, RECENT)
+        recent = self._context.store.recent(self._key, RECENT, readable=True)
         return [
             one for one in recent if (one.kind, one.ref) == (Kind.PUSH, run.ref) and one.number != run.number
         ]

@@ -212,7 +212,9 @@ class Story:
         """The head gets a run, unless one has it or is about to fetch it."""
         if not self._is_source_in_force(run):
             return  # a head of another branch, which nobody pushed to deploy
-        others = [one for one in self._store.recent(run.pipeline, 50) if one.number != run.number]
+        others = [
+            one for one in self._store.recent(run.pipeline, 50, readable=True) if one.number != run.number
+        ]
         if admission.carrying(others, run.ref, head) or admission.is_fetched_later(others, run):
             return
         commit = self._adapters.source.commit(run.pipeline, self._pipeline().source, head)
@@ -235,7 +237,7 @@ class Story:
     def _forecast(self) -> None:
         """Warns if the last runs took longer than the budget."""
         run, budget = self._context.run, self._budget()
-        usual = budgets.usual(self._store.recent(run.pipeline, 20), run.stages)
+        usual = budgets.usual(self._store.recent(run.pipeline, 20, readable=True), run.stages)
         if usual > budget.deploy:
             text = f"the last deploys took about {show_duration(usual)}; the budget is {show_duration(budget.deploy)}"
             self._context.note(text, "build", "warning")

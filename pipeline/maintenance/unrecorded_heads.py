@@ -12,7 +12,7 @@ from pipeline.config.models import Config
 from pipeline.deploy.admission import Accepted
 from pipeline.domain.audit_chain import Actor, Who
 from pipeline.domain.run import Push
-from pipeline.errors import ConfigError, DamagedRecord
+from pipeline.errors import ConfigError, DamagedRecord, EngineFailed, RequestError
 from pipeline.lib.push_notes import Note, Update
 from pipeline.lib.skipping import by_option
 from pipeline.maintenance.damage import Damage
@@ -42,6 +42,7 @@ class UnrecordedHeads(Job):
         self._store, self._configurations, self._damage = store, configurations, damage
         self._accept, self.repositories, self._clock = accept, repositories, clock
         self._since: dict[tuple[str, str], float] = {}  # when a note was first seen
+        self._unread: dict[str, str] = {}  # repositories that git could not read, and why
         self._deployed: dict[
             str, tuple[str, str]
         ] = {}  # by pipeline: the branch and the head that some run has
@@ -53,23 +54,47 @@ class UnrecordedHeads(Job):
             return []
         found: list[str] = []
         present: set[tuple[str, str]] = set()
+        unread: dict[str, str] = {}
         for repository, pipelines in _by_repository(config).items():
             branches = {name: config.pipelines[name].source.branch for name in pipelines}
-            self._begin(branches, repository)
-            heads = self.repositories.heads(repository)
-            notes = self.repositories.noted(repository)
+            try:
+                notes, said = self._repository(repository, branches)
+            except DamagedRecord as error:
+                self._damage.add(error)
+                continue
+            except (
+                EngineFailed,
+                RequestError,
+            ) as error:  # git cannot read it: the others are swept all the same
+                unread[repository] = str(error)
+                continue
             present |= {(repository, note.push) for note in notes}
-            for note in notes:
-                found += self._look(branches, repository, note, heads)
-            for name, branch in branches.items():
-                try:
-                    self._tell(name, branch, heads, notes)
-                except DamagedRecord as error:
-                    self._damage.add(error)
-        self._since = {key: since for key, since in self._since.items() if key in present}
-        if not self._store.facts.get(NOTED):
+            found += said
+        found += [
+            f"pushes to {name} are not looked for: {why}"
+            for name, why in unread.items()
+            if self._unread.get(name) != why
+        ]
+        self._unread = unread
+        self._since = {key: since for key, since in self._since.items() if key in present or key[0] in unread}
+        if not unread and not self._store.facts.get(NOTED):
             self._store.facts.set(NOTED, "1")
         return found
+
+    def _repository(self, repository: str, branches: dict[str, str]) -> tuple[tuple[Note, ...], list[str]]:
+        """Its notes, and what was recorded now."""
+        self._begin(branches, repository)
+        heads = self.repositories.heads(repository)
+        notes = self.repositories.noted(repository)
+        found: list[str] = []
+        for note in notes:
+            found += self._look(branches, repository, note, heads)
+        for name, branch in branches.items():
+            try:
+                self._tell(name, branch, heads, notes)
+            except DamagedRecord as error:
+                self._damage.add(error)
+        return notes, found
 
     # ── one noted push ───────────────────────────────────────────────────────
 
@@ -148,7 +173,7 @@ class UnrecordedHeads(Job):
     def _is_undeployed(self, name: str, ref: str, head: str) -> bool:
         if self._store.head(name, ref) == head:
             return False
-        return all(run.commit != head for run in self._store.recent(name, 50))
+        return all(run.commit != head for run in self._store.recent(name, 50, readable=True))
 
 
 def _by_repository(config: Config) -> dict[str, list[str]]:

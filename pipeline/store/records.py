@@ -9,7 +9,7 @@ from pipeline.domain.environment import Environment
 from pipeline.domain.release import Release
 from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import SecretRecord
-from pipeline.errors import NotFound
+from pipeline.errors import DamagedRecord, NotFound
 from pipeline.store.connection import damaged, read
 
 T = TypeVar("T")
@@ -55,11 +55,20 @@ class Records:
 
     # ── all of a pipeline ────────────────────────────────────────────────────
 
-    def runs(self, client: Any, pipeline: str, wanted: Iterable[int]) -> tuple[Run, ...]:
-        """Those of the wanted runs that exist, in that order."""
+    def runs(
+        self, client: Any, pipeline: str, wanted: Iterable[int], readable: bool = False
+    ) -> tuple[Run, ...]:
+        """Those of the wanted runs that exist, in that order; ``readable``: without damaged ones."""
         key, fields = self.key("runs", pipeline), [str(number) for number in wanted]
         found = client.hmget(key, fields) if fields else []
-        return tuple(read(Run, text, key, field) for field, text in zip(fields, found, strict=True) if text)
+        runs: list[Run] = []
+        for field, text in zip(fields, found, strict=True):
+            try:
+                runs += [read(Run, text, key, field)] if text else []
+            except DamagedRecord:
+                if not readable:
+                    raise
+        return tuple(runs)
 
     def open_runs(self, client: Any, pipeline: str) -> tuple[Run, ...]:
         """Runs that have not ended, oldest first."""

@@ -166,11 +166,11 @@ class Store:
         with translate():
             return self._records.run(self.client, pipeline, number)
 
-    def recent(self, pipeline: str, limit: int) -> tuple[Run, ...]:
-        """The newest runs, newest first."""
+    def recent(self, pipeline: str, limit: int, *, readable: bool = False) -> tuple[Run, ...]:
+        """The newest runs, newest first; without damaged records if only the ``readable`` ones are wanted."""
         last = self.last_run(pipeline)
         with translate():
-            return self._records.runs(self.client, pipeline, range(last, max(0, last - limit), -1))
+            return self._records.runs(self.client, pipeline, range(last, max(0, last - limit), -1), readable)
 
     def last_run(self, pipeline: str) -> int:
         """The highest run number, 0 before the first run."""

@@ -51,12 +51,18 @@ class Transaction:
         """Raises NotFound."""
         return self._records.run(self._pipe, self.pipeline, number)
 
-    def recent(self, count: int) -> Iterator[Run]:
-        """The runs with the highest numbers, newest first. Runs that were lost with an earlier store are left out."""
+    def recent(self, count: int, *, readable: bool = False) -> Iterator[Run]:
+        """The runs with the highest numbers, newest first. Runs that were lost with an earlier store are left out, and
+        damaged records if only the ``readable`` ones are wanted."""
         last = self._last("runs")
         for number in range(last, max(0, last - count), -1):
-            with suppress(NotFound):
+            try:
                 yield self.run(number)
+            except NotFound:
+                continue
+            except DamagedRecord:
+                if not readable:
+                    raise
 
     def open(self) -> tuple[Run, ...]:
         """Runs that have not ended, oldest first."""

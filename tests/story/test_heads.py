@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.run import Outcome, Push
+from pipeline.errors import EngineFailed
 from pipeline.lib.push_notes import Note, Update
 from tests.story.conftest import CONFIG
 
@@ -49,6 +50,24 @@ def test_another_branch_in_the_file_deploys_nothing_and_status_says_what_would(w
     ticks(world)
     assert world.run(2).outcome == Outcome.LIVE
     assert undeployed(world) is None
+
+
+def test_a_repository_that_cannot_be_read_stops_no_other_ones_sweep(make_world):
+    world = make_world(CONFIG + "  copy:\n    environments: {live: }\n")
+    heads = world.hosted.heads
+
+    def unreadable(repository):
+        if repository == "hello":
+            raise EngineFailed("Reading hello.git: git exited with 128.")
+        return heads(repository)
+
+    world.hosted.heads = unreadable
+    world.commit("one", "copy")
+    said = ticks(world)
+    assert [text for text in said if "hello" in text] == [
+        "pushes to hello are not looked for: Reading hello.git: git exited with 128."
+    ]
+    assert world.run(1, "copy").outcome == Outcome.LIVE
 
 
 @pytest.mark.parametrize("config", [SECOND, RENAMED])
