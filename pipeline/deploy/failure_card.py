@@ -17,6 +17,7 @@ from pipeline.errors import (
     EngineFailed,
     NotFound,
     OutcomeUnknown,
+    Overtime,
     PushliveError,
     RepositoryFailed,
     RequestError,
@@ -41,7 +42,7 @@ def whose(error: PushliveError, stage: str = "") -> str:
     """Who can fix it: "application", "repository", "configuration" or "engine"."""
     if isinstance(error, WrongRelease):
         return "engine"  # routing is Pushlive's task
-    if isinstance(error, AppFailed | TimedOut):
+    if isinstance(error, AppFailed | TimedOut | Overtime):
         return "application"
     if isinstance(error, RepositoryFailed) or (isinstance(error, NotFound) and stage == "build"):
         return "repository"  # a build looks for nothing else: a commit, a repository

@@ -44,11 +44,13 @@ from pipeline.errors import (
     TryAgain,
     WrongRelease,
 )
+from pipeline.lib.text import summary
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
 from pipeline.secrets.vault import Vault
 
+REASON = 200  # characters: what is kept with a quarantine may be a whole answer
 SMOKE_MARGIN = 60.0  # seconds, on top of what the checks themselves may take
 ACCESSORY_TIMEOUT = 900.0  # seconds, for pulling and starting all of them
 SWITCH_TIMEOUT = VERIFY_TIMEOUT = 60.0  # seconds
@@ -268,7 +270,7 @@ class Rollout:
             slot,
             ending,
             keep=keep,
-            quarantine=why if bad else None,
+            quarantine=summary(why, REASON) if bad else None,
             hold=why if isinstance(error, OutcomeUnknown | CommandLeft) else None,
         )
         if not moved or self._switch_back():

@@ -82,6 +82,27 @@ def test_a_first_release_that_fails_after_the_switch_leaves_the_explained_503(wo
     assert world.engine.active["hello", "dev"] is None
 
 
+def test_the_reason_of_a_quarantine_is_one_short_line(make_world):
+    world = make_world(ONE)
+    world.push("one")
+    answer = "it answered:\n" + "<p>oops</p>\n" * 200
+    world.engine.fail("ready", AppFailed(answer))
+    assert "oops</p>\n<p>" in world.push("two").reason
+    [entry] = world.environment("live").quarantine
+    assert entry.reason.startswith("it answered: <p>oops</p> <p>oops</p>")
+    assert len(entry.reason) <= 200
+
+
+@pytest.mark.parametrize(("keep_warm", "said"), [("0s", 0), ("10m", 1)])
+def test_a_slot_is_said_to_be_warm_only_while_it_is_kept(make_world, keep_warm, said):
+    world = make_world(
+        f"pipelines: {{hello: {{service: {{keep_warm: {keep_warm}}}, environments: {{live: }}}}}}"
+    )
+    runs = [world.push(text) for text in ("one", "two", "three")]
+    notes = [event.text for event in world.events(runs[-1], "note")]
+    assert len([text for text in notes if "uses blue, the warm slot of r1" in text]) == said
+
+
 def test_a_release_that_failed_in_live_is_in_quarantine_there_a_new_one_is_not(world):
     world.push("one")
     ok = world.engine.answers
@@ -256,6 +277,8 @@ def test_a_release_command_that_does_not_finish_is_reported_as_still_running(mak
     assert "did not finish within 30m. It is still running" in run.failure.message
     assert "pushlive resume hello --env live" in run.failure.advice
     assert world.environment("live").hold is not None
+    assert run.failure.whose == "application"
+    assert world.environment("live").quarantine == ()  # its outcome is unknown
 
 
 LIMITED = RELEASE.replace("[migrate]", "{command: [migrate], timeout: 90s}")

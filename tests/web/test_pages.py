@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
 
 from pipeline.domain.events import Event
 from pipeline.domain.run import Outcome, State
@@ -307,6 +308,15 @@ def test_fault_48_forms_from_another_origin_are_refused(inside, service, origin)
         inside.post("/login", data={"token": "viewer-token"}, headers={"Origin": origin}).status_code == 403
     )
     assert service.acts == []
+
+
+def test_the_page_of_a_failed_run_says_what_failed_once(inside, service):
+    run = service.deploy("hello", "ada")
+    ended = {"steps": steps(), "state": State.ENDED, "outcome": Outcome.FAILED, "failure": FAILURE}
+    service.made[run.id] = replace(run, reason=FAILURE.message, **ended)
+    assert inside.get(f"/runs/hello/{run.number}").text.count(str(escape(FAILURE.message))) == 1
+    service.made[run.id] = replace(run, reason="a person's own reason", **ended)
+    assert "own reason" in inside.get(f"/runs/hello/{run.number}").text
 
 
 def test_fault_47_markup_and_escapes_are_inert(inside, service):

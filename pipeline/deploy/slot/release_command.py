@@ -27,6 +27,7 @@ from pipeline.errors import (
     EngineFailed,
     Interrupted,
     OutcomeUnknown,
+    Overtime,
     PushliveError,
     StoreUnavailable,
     TimedOut,
@@ -133,7 +134,7 @@ class CommandSteps:
                 one.spec, one.name, argv, {}, emit, step.watch, entrypoint=through
             )
         except TimedOut as error:
-            raise OutcomeUnknown(
+            raise Overtime(
                 f"{self._name}: {one.what} did not finish within {write_duration(one.own.timeout)}. "
                 f"{self._left_running()}",
                 advice="See what it did, then "

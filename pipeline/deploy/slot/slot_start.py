@@ -114,7 +114,7 @@ class SlotStart:
         if slots.is_warm(before, slot, spec.release, spec.secrets):
             return True
         old = before.slots.get(slot)
-        if old and old.state == SlotState.WARM:
+        if old and old.state == SlotState.WARM and old.until > self._context.clock.now():
             self._note(f"uses {slot}, the warm slot of r{old.release}: a revert to it now needs a cold start")
         self._record.take_slot(spec)
         return False
