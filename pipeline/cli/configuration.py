@@ -84,7 +84,19 @@ def _beyond_machine(config: Config) -> list[Warned]:
         return refused
     networks = 1 << max(0, 26 - ipaddress.IPv4Network(loaded.subnets).prefixlen)
     places = min(len(loaded.port_range), networks)
-    return [*refused, *lint.beyond_machine(config, engine.cores, engine.memory, places)]
+    return [*refused, *lint.beyond_machine(config, engine.cores, engine.memory, places, _most_processes())]
+
+
+def _most_processes() -> int:
+    """How many processes this machine's kernel can have; 0 if the Engine is on another one."""
+    import os
+
+    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        return 0
+    try:
+        return int(Path("/proc/sys/kernel/pid_max").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _missing(text: str, pipeline: str, why: str) -> dict[str, Any]:

@@ -241,9 +241,11 @@ def devices(config: Config, allowed: tuple[str, ...]) -> Iterator[Warned]:
                 yield Warned(f"pipelines.{name}.environments.{stage}.devices", f"{path}: {why}")
 
 
-def beyond_machine(config: Config, cores: int, memory: int, places: int) -> Iterator[Warned]:
+def beyond_machine(
+    config: Config, cores: int, memory: int, places: int, processes: int = 0
+) -> Iterator[Warned]:
     """What this machine cannot run. ``memory``: bytes; ``places``: environments that its proxy has ports and addresses
-    for."""
+    for; ``processes``: the kernel's own limit, 0 if it is not known."""
     proxied = 0
     for name, pipeline in config.pipelines.items():
         for stage in pipeline.environments:
@@ -253,6 +255,9 @@ def beyond_machine(config: Config, cores: int, memory: int, places: int) -> Iter
             if kind.local and service.cpu > cores:
                 why = f"this machine's Docker Engine has {cores:g}, and starts no container that may use more"
                 yield Warned(f"{path}.cpu", f"{service.cpu:g} cores; {why}")
+            if kind.local and 0 < processes < service.pids:
+                why = f"this machine's kernel has at most {processes} (`sysctl kernel.pid_max`), for all that runs"
+                yield Warned(f"{path}.pids", f"{service.pids} processes; {why}")
             needs = service.memory * service.replicas
             if kind.local and needs > memory:
                 why = f"{service.replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"

@@ -172,6 +172,13 @@ def test_what_the_machine_cannot_run_is_named_with_its_key() -> None:
         "pipelines: 2 environments, and PUSHLIVE_PORTS and PUSHLIVE_SUBNETS have room for 1",
     ]
     assert list(beyond_machine(load(text), 3, 4 << 30, 2)) == []
+    many = load(text.replace("replicas: 2", "replicas: 2, pids: 20000"))
+    assert [str(one) for one in beyond_machine(many, 3, 4 << 30, 2, 10_000)] == [
+        f"pipelines.hello.environments.{name}.pids: 20000 processes; this machine's kernel has at most 10000 "
+        "(`sysctl kernel.pid_max`), for all that runs"
+        for name in load(text).pipelines["hello"].environments
+    ]
+    assert list(beyond_machine(many, 3, 4 << 30, 2, 20_000)) == []
     away = text.replace("live: {}", "live: {engine: {docker: 'ssh://h'}}").replace(
         "  hello:", "  hello:\n    registry: r.io/a"
     )
