@@ -194,6 +194,9 @@ class ServicePort(Protocol):
     def output(self, pipeline: str, *, environment: str = "", lines: int = 200) -> tuple[str, ...]:
         """The application's own latest output there."""
 
+    def cron(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
+        """Its processes with a schedule there, with their last runs."""
+
     def set_secret(
         self, pipeline: str, by: Actor, name: str, value: Secret, *, environment: str = ""
     ) -> dict[str, Any]:

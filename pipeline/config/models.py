@@ -67,6 +67,7 @@ Occasion = Literal[
     "serious",
     "down",
     "degraded",
+    "cron",
     "up",
 ]
 
@@ -79,11 +80,12 @@ class Notify(Model):
     ] = Field(repr=False)
     """The receiver's URL. `http://` is only for receivers on this machine."""
     when: tuple[Occasion, ...] = Field(
-        default=("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up"), min_length=1
+        default=("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up", "cron"),
+        min_length=1,
     )
     """The events to send: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
     took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
-    with only some of its replicas, and works again."""
+    with only some of its replicas, and works again; `cron`: a run by a schedule failed or was missed."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]
@@ -198,8 +200,13 @@ class Service(ContainerOptions, ClusterOptions):
 
     @property
     def processes_in_use(self) -> dict[str, Process]:
-        """Those that run here, by name."""
-        return {name: one for name, one in self.processes.items() if one.replicas}
+        """Those that run here all the time, by name."""
+        return {name: one for name, one in self.processes.items() if one.replicas and not one.cron}
+
+    @property
+    def cron_in_use(self) -> dict[str, Process]:
+        """Those that run here by a schedule, by name."""
+        return {name: one for name, one in self.processes.items() if one.replicas and one.cron}
 
 
 class Environment(Service):

@@ -123,7 +123,8 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     },
     Volume: {"path": _M, "before_backup": _M, "after_backup": _M},
     Process: {
-        "command": _D, "replicas": _D, "one": _D, "stop": _M,
+        "command": _D, "replicas": _D, "one": _D, "stop": _M, "cron": _D, "zone": _D, "overlap": _D, "missed": _D,
+        "timeout": _M,
         "settle": _M, "ready": _M,  # checks
     },
     ProcessReady: {"run": _M},

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.config.engines import DOCKER
+from pipeline.domain.cron.records import CronState
 from pipeline.domain.health import Health
 
 Slot = str  # "blue" or "green"
@@ -107,6 +108,7 @@ class Environment:
     interrupt: int = 0  # the number of a revert: every other run gives up here
     health: dict[Slot, Health] = field(default_factory=dict)  # of the serving and the warm slot
     down: Down | None = None
+    cron: dict[str, CronState] = field(default_factory=dict)  # by process
     degraded: Down | None = None
     commands: tuple[CommandRun, ...] = ()  # one for each release at most, oldest first
 

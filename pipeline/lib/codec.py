@@ -23,6 +23,11 @@ def dump(value: Any) -> str:
     return _adapter(type(value)).dump_json(value).decode()
 
 
+def dump_as(kind: Any, value: Any) -> str:
+    """The same for a value whose type does not say all, such as a tuple's entries."""
+    return _adapter(kind).dump_json(value).decode()
+
+
 def plain(value: Any) -> Any:
     """The value as dicts, lists, strings and numbers."""
     return _adapter(type(value)).dump_python(value, mode="json")

@@ -14,6 +14,7 @@ from pipeline.maintenance.audit import Audit
 from pipeline.maintenance.build_cache import BuildCache
 from pipeline.maintenance.clock_jumps import ClockJumps
 from pipeline.maintenance.configuration import Configuration
+from pipeline.maintenance.cron import Cron
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.doctor.check import Check
 from pipeline.maintenance.doctor.demands import Demands
@@ -68,6 +69,7 @@ class Jobs:
         self.heads = UnrecordedHeads(store, configurations, self.damage, accept, repositories, clock)
         self.proxy = Proxy(ensure_proxy, clock)
         self.demands = Demands(demands)
+        self.cron = Cron(services, adapters, self.damage)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.accessories = KeepAccessories(services, adapters)
         self.health = WatchHealth(services, adapters, self.damage)
@@ -79,7 +81,7 @@ class Jobs:
     def schedule(self) -> tuple[Period, ...]:
         """In the order of a round. ``requeue`` and ``clock_jumps`` are not in it: they run in every process."""
         return (
-            Period(0.0, (self.configuration, self.audit)),
+            Period(0.0, (self.configuration, self.audit, self.cron)),
             Period(3.0, (self.heads, self.left_sessions)),
             Period(
                 5.0,

@@ -42,6 +42,7 @@ class Keeper:
     def __init__(self, jobs: Jobs, store: Store, clock: Clock) -> None:
         self._jobs, self._store, self._clock = jobs, store, clock
         self._lease: Lease | None = None
+        jobs.cron.leads = self._leads
         self._timers = tuple(_Timer(period, clock) for period in jobs.schedule())
         self._unknown = _Timer(Period(RECOGNISE_EVERY, (jobs.recognition,)), clock)
 

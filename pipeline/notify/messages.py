@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.models import Config
 from pipeline.domain import budget
+from pipeline.domain.cron.records import CronEntry
 from pipeline.domain.environment import Down, Environment
 from pipeline.domain.outages import what_next
 from pipeline.domain.run import Kind, Outcome, Run
@@ -114,6 +115,15 @@ def up(tx: Transaction, environment: Environment, found: Down, now: float, what:
         f"{show_duration(now - found.since)} ago."
     )
     _of_health(tx, environment, found, "up", now, text)
+
+
+def cron(tx: Transaction, environment: Environment, process: str, entry: CronEntry, text: str) -> None:
+    """Queues the notification that a run by a schedule failed, or did not take place."""
+    name = f"{environment.id}/cron/{process}/{_stamp(entry.at)}/{entry.outcome}"
+    see = f"`pushlive cron {environment.pipeline} --env {environment.name}`"
+    notice = Notice(name, "cron", entry.ended, "", environment.pipeline, release=entry.release or None)
+    whole = _with(notice, text=f"{text}. Its output: {see}", environment=environment.name, reason=entry.said)
+    _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), whole)
 
 
 def _of_health(

@@ -13,6 +13,7 @@ from pipeline.ports.drift import Drift
 from pipeline.ports.outputs import Outputs
 from pipeline.ports.probe import Probe
 from pipeline.ports.processes import Processes
+from pipeline.ports.scheduled import Scheduled
 from pipeline.ports.slots import Slots
 from pipeline.ports.terminal import Terminals
 from pipeline.ports.traffic import Traffic
@@ -33,6 +34,7 @@ class Engine:
     volumes: Volumes
     accessories: Accessories
     processes: Processes
+    scheduled: Scheduled
     probe: Probe
 
 
@@ -47,6 +49,7 @@ class WholeEngine(
     Volumes,
     Accessories,
     Processes,
+    Scheduled,
     Protocol,
 ):
     """An adapter that is all ports at once."""
@@ -54,7 +57,18 @@ class WholeEngine(
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
     return Engine(
-        adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, adapter, probe
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        adapter,
+        probe,
     )
 
 

@@ -26,6 +26,7 @@ from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
 from pipeline.service.operations import Operations
+from pipeline.service.scheduled import scheduled
 
 
 class Queries:
@@ -212,6 +213,15 @@ class Queries:
                 printed or failed_slot.kept_output(self._store.facts, found, slot, record)[-lines:]
             )
         return tuple(said)
+
+    def cron(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
+        """The processes with a schedule in that environment (default: the last one), with their last runs."""
+        name = self._recorded_name(pipeline, environment)
+        found = self._store.environment(pipeline, name)
+        release = (
+            self._store.release(pipeline, found.serving) if found and found.serving is not None else None
+        )
+        return scheduled(self._store, found, release, self._clock.now())
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────
 

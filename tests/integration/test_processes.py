@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -11,8 +13,10 @@ import pytest
 import docker
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import AppFailed, DoesNotFit, RequestError
+from pipeline.ports.scheduled import Job
 from tests.conftest import Bench
 from tests.support.developer import web
+from tests.support.paths import ROOT
 from tests.support.service import Service, running
 from tests.support.waiting import until
 
@@ -138,13 +142,61 @@ def test_processes_need_memory_but_not_beside_those_that_end_first(bench: Bench)
         )
 
 
+def test_a_job_runs_once_and_its_output_and_exit_code_are_found(
+    bench: Bench, docker_client: docker.DockerClient
+) -> None:
+    spec = bench.spec(env={"WORD": "mail"})
+    bench.deploy(spec)
+    job, argv = Job("mail", 1_800_000_000), ("sh", "-c", "echo $WORD sent; exit 3")
+    for _ in range(2):  # the second one finds it
+        bench.engine.start_job(spec, job, argv, bench.watch())
+    until(lambda: all(one.exit_code is not None for one in bench.engine.jobs(spec.ref)))
+    [found] = bench.engine.jobs(spec.ref)
+    assert (found.job, found.release, found.exit_code) == (job, 1, 3)
+    assert found.started <= found.ended
+    bench.engine.start_job(spec, job, argv, bench.watch())  # a stale keeper's
+    assert bench.engine.job_output(spec.ref, job, 9) == ("mail sent",)
+    assert bench.engine.processes(spec.ref) == ()
+    assert len(bench.engine.replicas(spec.ref)) == 1
+    bench.engine.forget_job(spec.ref, job)
+    assert bench.engine.jobs(spec.ref) == ()
+
+
+def test_a_job_outlives_its_slot_and_one_that_was_only_created_is_started(
+    bench: Bench, docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blue, green = bench.spec("blue", 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    job, argv = Job("mail", 1_800_000_060), ("sh", "-c", "trap 'echo over; exit 1' TERM; sleep 60 & wait")
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.adapters.docker.scheduled.start", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.engine.start_job(blue, job, argv, bench.watch())
+    assert bench.engine.jobs(blue.ref) == ()
+    bench.engine.start_job(blue, job, argv, bench.watch())
+    bench.deploy(green)
+    bench.engine.stop(blue.ref)
+    [found] = bench.engine.jobs(green.ref)
+    assert (found.job, found.release, found.exit_code) == (job, 1, None)
+    bench.engine.end_job(green.ref, job)
+    assert next(one.exit_code for one in bench.engine.jobs(green.ref)) == 1
+    assert bench.engine.job_output(green.ref, job, 9) == ("over",)
+
+
+def killed(*_: object) -> None:
+    """Stands for SIGKILL between the creation of a container and its start."""
+    raise KeyboardInterrupt
+
+
 CONFIG = """\
 pipelines:
   hello:
     service:
       memory: 32MiB
       stop: 1s
-      processes: {worker: {command: [sh, /work], stop: 5s, settle: 1s}}
+      processes:
+        worker: {command: [sh, /work], stop: 5s, settle: 1s}
+        mail: {cron: "0 0 29 2 *", zone: Europe/Dublin, command: [echo, sent]}
     environments: {live: }
 """
 
@@ -180,6 +232,16 @@ def test_workers_follow_the_switch_a_failure_and_a_revert(service: Service) -> N
     assert workers(service)["2"] == "running"
     assert workers(service)["3"] == "exited"
     assert service.page() == "two\n"
-    service.pushlive("revert", "hello")
+    service.pushlive("revert", "hello", "--env", "live", "--to", "r1")
     until(lambda: service.releases()["live"] == 1 and workers(service).get("1") == "running", seconds=30)
     assert workers(service)["2"] == "exited"
+
+
+def test_the_commands_of_the_guide(service: Service) -> None:
+    page = (ROOT / "docs" / "guides" / "processes.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.S)
+    cron, status, logs = (shlex.split(line)[1:] for line in block.splitlines())
+    until(lambda: "mail" in service.pushlive(*cron).out)
+    assert "0 0 29 2 * Europe/Dublin · next" in service.pushlive(*cron).out
+    assert "r1" in service.pushlive(*status).out
+    assert "at work" in service.pushlive(*logs).out

@@ -116,6 +116,7 @@ class World:
         self.store.origin.mark()
         self.clock, self.queue = FakeClock(), FakeQueue()
         self.source, self.builder, self.engine = FakeSource(), FakeBuilder(), FakeEngine()
+        self.engine.now = self.clock.now
         self.hosted = FakeRepositories(self.source)
         self.probe = FakeProbe(self.engine)
         self.engines = OneEngine(self.engine, self.probe)

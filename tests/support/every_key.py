@@ -77,6 +77,7 @@ SERVICE |= {
     f"processes.*.{key}": value
     for key, value in {
         "command": ["true"], "replicas": 2, "one": True, "stop": "9s", "settle": "9s", "ready.run": ["false"],
+        "cron": "5 * * * *", "zone": "Asia/Tokyo", "timeout": "9m", "overlap": "queue", "missed": "run",
     }.items()
 }  # fmt: skip
 HELLO: dict[str, Any] = {

@@ -222,6 +222,9 @@ class FakeService:
             return (heading, *(f"{number:{OUTPUT_LIMIT // lines}}" for number in range(lines)))
         return (heading, f"the last {lines} lines of {pipeline}")
 
+    def cron(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
+        return [{"environment": environment or "live", "process": "mail", "runs": []}]
+
     def set_secret(
         self, pipeline: str, by: Who, name: str, value: Secret, *, environment: str = ""
     ) -> dict[str, Any]:

@@ -67,6 +67,11 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         lines = service.output(pipeline, environment=environment, lines=wanted)
         return text(lines)
 
+    @api.get("/api/pipelines/<pipeline>/cron")
+    def cron(pipeline: str) -> ResponseReturnValue:
+        bearer(web, "viewer")
+        return {"processes": service.cron(pipeline, environment=request.args.get("environment", ""))}
+
 
 def _refuse_mixed(wanted: dict[str, Any]) -> None:
     """Raises Refused (400) for fields of which one would be ignored, and for an empty one: a program that lost a value

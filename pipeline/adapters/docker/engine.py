@@ -6,6 +6,7 @@ from pipeline.adapters.docker.adoption import DockerAdoption
 from pipeline.adapters.docker.commands import DockerCommands
 from pipeline.adapters.docker.drift import DockerDrift
 from pipeline.adapters.docker.processes import DockerProcesses
+from pipeline.adapters.docker.scheduled import DockerScheduled
 from pipeline.adapters.docker.tools.outputs import DockerOutputs
 from pipeline.adapters.docker.tools.terminals import DockerTerminals
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
@@ -18,6 +19,7 @@ class DockerEngine(
     DockerTerminals,
     DockerOutputs,
     DockerProcesses,
+    DockerScheduled,
     DockerVolumes,
 ):
     """All ports of an engine (``ports.engine.WholeEngine``); ``DockerDrift`` is slots and traffic as well."""

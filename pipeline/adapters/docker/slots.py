@@ -51,7 +51,7 @@ class DockerSlots(DockerAccessories):
         # The processes of what serves end before those of the spec start.
         ending = self._memory_of_processes(spec.ref)
         reserved = self._reserved(lambda one: in_slot(one, spec.ref)) - ending
-        processes = sum(one.replicas for one in service.processes.values())
+        processes = sum(one.replicas for one in service.processes_in_use.values())
         wanted = service.memory * service.replicas + max(service.memory * processes, ending)
         total = self._api.memory()
         if wanted + reserved > total:

@@ -7,7 +7,7 @@ from pipeline.adapters.fake.adoption import FakeAdoption
 from pipeline.adapters.fake.commands import FakeCommands
 from pipeline.adapters.fake.drift import FakeDrift
 from pipeline.adapters.fake.outputs import FakeOutputs
-from pipeline.adapters.fake.processes import FakeProcesses
+from pipeline.adapters.fake.processes import FakeProcesses, FakeScheduled
 from pipeline.adapters.fake.slots import FakeSlots
 from pipeline.adapters.fake.terminals import FakeTerminals
 from pipeline.adapters.fake.traffic import FakeTraffic
@@ -26,6 +26,7 @@ class FakeEngine(
     FakeTerminals,
     FakeOutputs,
     FakeProcesses,
+    FakeScheduled,
     FakeVolumes,
     FakeAccessories,
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,7 @@ from pipeline.domain.environment import Slot
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
+from pipeline.ports.scheduled import Job, JobState
 
 EMPTY = b"\0" * 1024  # a tar of nothing
 
@@ -74,6 +76,8 @@ class EngineState(Script):
         self.active: dict[EnvironmentKey, Slot | None] = {}
         self.contents: dict[SlotRef, SlotContent] = {}
         self.beside: dict[SlotRef, dict[str, ProcessReplica]] = {}  # processes by name
+        self.scheduled: dict[EnvironmentKey, dict[Job, JobState]] = {}
+        self.now: Callable[[], float] = time.time
         self.fragile: set[str] = set()  # processes that exit as soon as they start
         self.networks: dict[EnvironmentKey, SlotRef] = {}
         self.visitors: dict[EnvironmentKey, str] = {}  # a container of others in the environment's network

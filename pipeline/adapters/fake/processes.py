@@ -1,4 +1,4 @@
-"""Processes in memory."""
+"""Processes in memory, and those that run by a schedule."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
+from pipeline.ports.scheduled import Job, JobState
 
 
 class FakeProcesses(EngineState):
@@ -72,6 +73,45 @@ class FakeProcesses(EngineState):
             name: replace(one, state=state, exit_code=3) if one.process in self.fragile else one
             for name, one in found.items()
         }
+
+
+class FakeScheduled(EngineState):
+    """Never starts a job a second time."""
+
+    def start_job(self, spec: SlotSpec, job: Job, argv: tuple[str, ...], watch: Watch) -> None:
+        with self.call("start_job", spec, job, argv, watch=watch):
+            self._require_prepared(spec.ref)
+            if job in self._jobs_of(spec.ref):
+                return
+            self._require_image(spec)
+            spec.reveal()
+            self._jobs_of(spec.ref)[job] = JobState(job, spec.release, self.now())
+
+    def finish(self, ref: SlotRef, job: Job, code: int = 0) -> None:
+        """The job's command exits."""
+        found = self._jobs_of(ref)
+        found[job] = replace(found[job], ended=self.now(), exit_code=code)
+
+    def jobs(self, ref: SlotRef) -> tuple[JobState, ...]:
+        with self.call("jobs", ref):
+            return tuple(self._jobs_of(ref).values())
+
+    def job_output(self, ref: SlotRef, job: Job, lines: int) -> tuple[str, ...]:
+        with self.call("job_output", ref, job, lines):
+            return self.printed[-lines:] if job in self._jobs_of(ref) else ()
+
+    def end_job(self, ref: SlotRef, job: Job) -> None:
+        with self.call("end_job", ref, job):
+            one = self._jobs_of(ref).get(job)
+            if one and one.exit_code is None:
+                self.finish(ref, job, 143)
+
+    def forget_job(self, ref: SlotRef, job: Job) -> None:
+        with self.call("forget_job", ref, job):
+            self._jobs_of(ref).pop(job, None)
+
+    def _jobs_of(self, ref: SlotRef) -> dict[Job, JobState]:
+        return self.scheduled.setdefault(environment_key(ref), {})
 
 
 def _other(ref: SlotRef) -> SlotRef:

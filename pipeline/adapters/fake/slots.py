@@ -131,5 +131,5 @@ class FakeSlots(EngineState):
 
 def _memory(spec: SlotSpec) -> int:
     """Bytes that the slot needs."""
-    processes = sum(one.replicas for one in spec.config.service.processes.values())
+    processes = sum(one.replicas for one in spec.config.service.processes_in_use.values())
     return spec.config.service.memory * (spec.replicas + processes)

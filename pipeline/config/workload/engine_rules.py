@@ -48,7 +48,7 @@ def _environment(pipeline: Pipeline, environment: str) -> Found:
 def _is_taken_back(pipeline: Pipeline, environment: str, service: Service, key: str) -> bool:
     """True if the environment sets the key of `service` back to its default, or none of its entries is used there."""
     if key == "processes":
-        return not service.processes_in_use
+        return not (service.processes_in_use or service.cron_in_use)
     own = key in pipeline.environment(environment).model_fields_set
     return own and getattr(service, key) == type(service).model_fields[key].default
 

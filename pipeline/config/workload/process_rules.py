@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipeline.config.models import Config, Service
-from pipeline.config.workload.processes import PLACES
+from pipeline.config.workload.processes import PLACES, Process
 from pipeline.config.yaml_nodes import Problem, show_path
 
 Line = Callable[..., int]  # the line of a key, or of the last one above it that is there
@@ -33,9 +33,24 @@ def _wrong(service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
                 (name, "replicas"),
                 "is more than 1, and `one: true` allows a single one; remove one of the two",
             )
-    count = service.replicas + sum(one.replicas for one in service.processes.values())
+        yield from (((name, key), message) for key, message in _cron(one))
+    count = service.replicas + sum(one.replicas for one in service.processes_in_use.values())
     if service.processes and count > PLACES:
         text = (
             f"{count} containers with the web replicas, and a release has at most {PLACES}; lower `replicas`"
         )
         yield (), text
+
+
+_ALL_THE_TIME = ("one", "settle", "ready")
+_BY_A_SCHEDULE = ("zone", "timeout", "overlap", "missed")
+
+
+def _cron(process: Process) -> Iterator[tuple[str, str]]:
+    """Keys that have no effect with `cron`, or without it."""
+    if process.cron and process.replicas > 1:
+        yield "replicas", "has no effect with `cron`: each run has one container; remove it"
+    useless = _ALL_THE_TIME if process.cron else _BY_A_SCHEDULE
+    for key in useless:
+        if getattr(process, key) != type(process).model_fields[key].default:
+            yield key, f"has no effect {'with' if process.cron else 'without'} `cron`; remove it"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pipeline.config.fields import Argv, Duration, Model, Name
+from pipeline.config.fields import Argv, Duration, Limit, Model, Name, Words
+from pipeline.lib import schedule
 from pipeline.lib.units import write_duration
 
 PLACES = 12  # containers of one slot, web replicas included
@@ -22,6 +23,22 @@ def _process_name(name: str) -> str:
 
 
 ProcessName = Annotated[Name, AfterValidator(_process_name)]
+
+
+def _cron(text: str) -> str:
+    if text and (why := schedule.problem(text)):
+        raise ValueError(f"{text[:60]!r}: {why}")
+    return text
+
+
+def _zone(text: str) -> str:
+    if not schedule.is_zone(text):
+        raise ValueError(f"{text[:60]!r} is not a time zone; write a name such as Europe/Dublin or UTC")
+    return text
+
+
+CronText = Annotated[str, AfterValidator(_cron), Words("a cron expression such as 0 3 * * *")]
+Zone = Annotated[str, AfterValidator(_zone), Words("a time zone such as Europe/Dublin")]
 
 
 class ProcessReady(Model):
@@ -51,6 +68,20 @@ class Process(Model):
     """It is ready once it has run for so long. If it exits before, the run fails and the traffic goes back."""
     ready: ProcessReady | None = None
     """A command that says when it is ready, instead of `settle`."""
+
+    cron: CronText = ""
+    """When it runs, instead of all the time: a cron expression of five fields, such as `0 * * * *`. Each run has a
+    container of its own, which a switch does not end."""
+    zone: Zone = "UTC"
+    """The time zone of `cron`, such as `Europe/Dublin`. A time that the zone skips comes at the first moment after the
+    gap, and one that it has twice comes once."""
+    timeout: Limit = 3600.0
+    """How long a run of `cron` may take; then it is stopped."""
+    overlap: Literal["skip", "queue", "replace"] = "skip"
+    """What happens when the run before is still at work: the new one does not take place, waits for it, or takes its
+    place."""
+    missed: Literal["run", "skip"] = "skip"
+    """What happens if the service did not run at that time: one run makes up for it, or it is left out. It is said."""
 
     def merged(self, own: Process) -> Process:
         """With the keys that an environment sets itself."""

@@ -1,0 +1,1 @@
+"""Runs by a schedule: started, found again, and recorded by the keeper."""

@@ -1,0 +1,1 @@
+"""Cron: which run of a process is due, and what is kept of each."""
