@@ -12,6 +12,7 @@ from pipeline.domain.release import Release
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import AppFailed, RequestError
 from pipeline.service.views import revert_readiness
+from webhooks.pages import confirm
 
 ONE = "pipelines: {hello: {service: {release: RELEASE}, environments: {live: }}}"
 PLAIN = ONE.replace("RELEASE", "[./migrate, up]")
@@ -271,3 +272,18 @@ def test_a_warm_release_that_fails_since_a_release_command_says_so(make_world):
     world.engine.sicken(warm, 1, "it answered 500")
     world.jobs.health.run()
     assert "since" not in readiness(world)["text"]
+
+
+def test_the_page_asks_and_is_bound_to_what_it_showed(back):
+    def asked():
+        serving = back.environment("live").serving
+        shown = {"name": "live", "release": serving, "commit": "", "message": "", "revert": readiness(back)}
+        return confirm.on_environment("hello", shown, "revert")
+
+    found = asked()
+    assert found.sentences[0].startswith("r2 has run its release command in live (`./migrate up`)")
+    assert found.choice == "Undo what the release commands have changed first: run `./migrate down` in r2"
+    assert found.fields == {"from": "2", "to": "1", "across": "2", "backs": "2"}
+    back.push("three")
+    with pytest.raises(RequestError, match="something has changed since this page was loaded"):
+        confirm.require_unchanged(found.fields, asked())
