@@ -10,11 +10,12 @@ from dataclasses import replace
 import pytest
 
 import docker
-from pipeline.adapters.docker.remote import pair
+from pipeline.adapters.docker.remote import pair, proxy
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.exec_tunnel import RELAY
-from pipeline.adapters.haproxy import remote
+from pipeline.adapters.haproxy import config, remote
 from pipeline.config.models import Where
+from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route, SlotRef, SlotSpec
 from pipeline.errors import AppFailed, EngineAway, EngineFailed, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
@@ -22,7 +23,7 @@ from tests.support.developer import web
 from tests.support.local_registry import registry
 from tests.support.ports import free_ports
 from tests.support.remote_engine import RemoteEngine
-from tests.support.service import get, running
+from tests.support.service import Service, get, running
 from tests.support.specs import SAMPLE, slot_spec
 from tests.support.waiting import until
 
@@ -175,11 +176,11 @@ pipelines:
 
 
 def test_a_push_goes_live_on_another_machine_and_comes_back(
-    there: RemoteEngine, docker_client: docker.DockerClient
+    there: RemoteEngine, docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with registry() as shelf:
-        config = CONFIG.replace("REGISTRY", shelf.host).replace("HOST", there.daemon.tcp)
-        with running(docker_client, config, PUSHLIVE_SUBNETS=there.more_subnets) as service:
+        text = CONFIG.replace("REGISTRY", shelf.host).replace("HOST", there.daemon.tcp)
+        with running(docker_client, text, PUSHLIVE_SUBNETS=there.more_subnets) as service:
             for number in (1, 2):
                 service.push(web(f"version {number}"), f"Version {number}")
                 run = service.wait(f"hello#{number}")
@@ -193,11 +194,35 @@ def test_a_push_goes_live_on_another_machine_and_comes_back(
             mine = {"label": f"pushlive.instance={service.instance}"}
             assert len(there.client.api.containers(filters=mine)) == 3  # two slots and the proxy
             service.end()
+            replaced = with_another_configuration(there, service, monkeypatch)
+            service.up()
+            until(lambda: replaced in service.output, 60)  # by this version's, in the keeper's first round
+            assert get(f"http://{service.proxy}/", Host="shop.example") == (200, "version 1\n")
+            service.end()
             service.pushlive("down", "--all")
             assert there.client.api.containers(all=True, filters=mine) == []
             assert there.client.api.networks(filters=mine) == []
             volumes = there.client.api.volumes()["Volumes"] or []
             assert f"{service.instance}-proxy" not in {one["Name"] for one in volumes}
+
+
+def with_another_configuration(there: RemoteEngine, service: Service, patch: pytest.MonkeyPatch) -> str:
+    """The service's proxy there has that of another version from now on; what is said once it is replaced."""
+    own = Settings(
+        data=service.data,
+        instance=service.instance,
+        ports=service.environ["PUSHLIVE_PORTS"],
+        proxy_http=service.proxy,
+        preview_port=int(service.environ["PUSHLIVE_PREVIEW_PORT"]),
+        subnets=there.more_subnets,
+    )
+    other = proxy(Where(docker=there.daemon.tcp), own, SystemClock())
+    with patch.context() as changed:
+        head = config._HEAD.replace("    nbthread 2\n", "    nbthread 2\n    maxconnrate 100000\n")
+        changed.setattr(config, "_HEAD", head)
+        [said] = other.renew(60)
+        until(lambda: other.tend(lambda: 0) or other._remote.handover.first() is None, 30)
+    return said
 
 
 def test_an_engine_that_does_not_answer_is_worth_a_retry() -> None:
