@@ -209,7 +209,7 @@ def test_while_nothing_is_pushed_the_runs_are_read_at_each_fetch_only(world, awa
     read, fetched = [], []
     recent, fetch = world.store.recent, away.fetch
     monkeypatch.setattr(
-        world.store, "recent", lambda *which: read.append(world.clock.now()) or recent(*which)
+        world.store, "recent", lambda *which, **how: read.append(world.clock.now()) or recent(*which, **how)
     )
     monkeypatch.setattr(away, "fetch", lambda *which: fetched.append(world.clock.now()) or fetch(*which))
     assert world.push("two").outcome == Outcome.LIVE
