@@ -100,6 +100,18 @@ def _revert(revert: dict[str, Any]) -> Cell:
     return (text, "") if revert.get("ready") or not text else (f"revert {text}", "dim")
 
 
+def _scheduled(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
+    """Processes whose last run by a schedule went wrong."""
+    bad = ("failed", "timed out", "missed", "unknown")
+    return [
+        paint(f"  ! {environment['name']}: cron {one['process']} {run['outcome']}", "yellow")
+        + f"  → `pushlive cron {name} --env {environment['name']}`"
+        for one in environment.get("cron") or []
+        for run in one["runs"][:1]
+        if run["outcome"] in bad
+    ]
+
+
 def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
     name, lines = entry["name"], []
     if entry.get("problem"):
@@ -117,6 +129,7 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             if one.get("problem"):
                 text = f"  ✗ {where}: accessory {one['name']}: {one['problem']}"
                 lines.append(paint(text, "red") + "  → " + paint("`pushlive accessory status`", "bold"))
+        lines += _scheduled(name, environment, paint)
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""
             resume = paint(f"`pushlive resume {name} --env {where}`", "bold")

@@ -130,3 +130,12 @@ def test_a_release_that_is_down_is_said_with_where_its_output_is() -> None:
     assert any(line.startswith("  ! live: r17: only 1 of 2 replicas serves") for line in lines)
     well = {**down, "state": "up", "text": "", "serving": 2}
     assert len(pipeline_lines(_entry(health=well), NOW, plain, 0)) == 4
+
+
+def test_a_run_by_a_schedule_that_failed_is_said_with_its_command() -> None:
+    def lines(outcome: str) -> list[str]:
+        cron = [{"process": "mail", "runs": [{"outcome": outcome}]}]
+        return pipeline_lines(_entry(cron=cron), NOW, plain, 0)
+
+    assert "  ! live: cron mail failed  → `pushlive cron hello --env live`" in lines("failed")
+    assert len(lines("ok")) == len(lines("failed")) - 1
