@@ -123,28 +123,6 @@ def test_one_that_was_removed_by_hand_comes_back_with_its_data(scene: Scene) -> 
     assert scene.bench.engine._api.execute(scene.name, ["cat", "/kept/x"]) == (0, "kept\n")
 
 
-def test_only_replace_takes_a_changed_definition(scene: Scene) -> None:
-    engine, other = scene.bench.engine, scene.spec(env={"GREETING": "changed"})
-    scene.keep()
-    before = scene.inspected()["Id"]
-    assert not scene.keep(other)
-    assert engine.accessory_state(scene.ref).spec == engine.accessory_hash(scene.spec())
-    engine.replace_accessory(other, scene.bench.watch())
-    assert engine.accessory_state(scene.ref).spec == engine.accessory_hash(other)
-    assert scene.inspected()["Id"] != before
-    engine.replace_accessory(other, scene.bench.watch())
-
-
-def test_one_that_was_stopped_says_so(scene: Scene) -> None:
-    engine = scene.bench.engine
-    scene.keep()
-    engine.halt_accessory(scene.ref)
-    assert engine.accessory_state(scene.ref).state == "exited"
-    assert "exited with" in engine.accessory_unready(scene.spec())
-    assert scene.keep()
-    scene.ready()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_engine_that_restarts_brings_it_back_at_its_address(
     number: signal.Signals, elsewhere: RemoteEngine

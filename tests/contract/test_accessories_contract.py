@@ -1,0 +1,105 @@
+"""What every engine that runs accessories promises: the strict fake, a local and a remote Docker Engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from pipeline.adapters.fake import FakeEngine, FakeProbe
+from pipeline.adapters.http.probe import HttpProbe
+from pipeline.config.workload.accessory import Accessory
+from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
+from pipeline.lib.secret import Secret
+from tests.contract.test_engine_contract import Kit, on_a_remote_engine
+from tests.support.waiting import until
+
+EVERYWHERE = pytest.mark.parametrize("kit", ["fake", "docker", "remote"], indirect=True)
+
+
+@pytest.fixture(params=["fake", "docker"])
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    def unused(_spec: object) -> None:
+        pass
+
+    if request.param == "fake":
+        fake = FakeEngine()
+        yield Kit(fake, FakeProbe(fake), "app", 3, "sha256:1", unused)
+    elif request.param == "remote":
+        yield from on_a_remote_engine(request.getfixturevalue("there"))
+    else:
+        bench = request.getfixturevalue("bench")
+        yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, unused)
+
+
+@pytest.fixture
+def spec(kit: Kit) -> Iterator[AccessorySpec]:
+    """The sample application as an accessory of the kit's environment."""
+    image = kit.remote or kit.image
+    config = Accessory(image=image, volume="/kept", port=8080, memory=32 << 20, stop=1.0)
+    ref = AccessoryRef(f"{kit.name}-db", "live", kit.key)
+    attached = (Attachment(kit.name, kit.index, ("db",), 29),)
+    one = AccessorySpec(ref, config, attached, {"PASSWORD": 1}, lambda: {"PASSWORD": Secret("a password")})
+    kit.engine.prepare(kit.ref(), ())
+    yield one
+    if not isinstance(kit.engine, FakeEngine):
+        kit.engine._api.remove(kit.engine.accessory_state(ref).container)
+        kit.engine.remove_volume(ref.volume)
+
+
+def ready(kit: Kit, spec: AccessorySpec) -> None:
+    until(lambda: not kit.engine.accessory_unready(spec))
+
+
+@EVERYWHERE
+def test_one_is_made_once_and_keeps_running(kit: Kit, spec: AccessorySpec) -> None:
+    engine = kit.engine
+    assert engine.accessory_state(spec.ref).state == "missing"
+    assert engine.accessory_unready(spec)
+    assert engine.accessory_output(spec.ref, 5) == ()
+    assert engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)
+    assert not engine.keep_accessory(spec, kit.watch())
+    found = engine.accessory_state(spec.ref)
+    assert (found.state, found.spec) == ("running", engine.accessory_hash(spec))
+    assert spec.ref in list(engine.accessories())
+    assert spec.ref.volume in [one.ref for one in engine.volumes()]
+
+
+def test_one_that_was_halted_stays_so_until_it_is_kept(kit: Kit, spec: AccessorySpec) -> None:
+    engine = kit.engine
+    engine.keep_accessory(spec, kit.watch())
+    engine.halt_accessory(spec.ref)
+    engine.halt_accessory(spec.ref)
+    assert engine.accessory_state(spec.ref).state == "exited"
+    assert engine.accessory_unready(spec)
+    assert engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)
+    engine.restart_accessory(spec, kit.watch())
+    ready(kit, spec)
+
+
+def test_only_replacing_takes_another_definition(kit: Kit, spec: AccessorySpec) -> None:
+    engine = kit.engine
+    other = replace(spec, config=spec.config.model_copy(update={"env": {"GREETING": "hi"}}))
+    newer = replace(spec, secrets={"PASSWORD": 2})
+    assert len({engine.accessory_hash(one) for one in (spec, other, newer)}) == 3
+    engine.keep_accessory(spec, kit.watch())
+    engine.keep_accessory(other, kit.watch())
+    assert engine.accessory_state(spec.ref).spec == engine.accessory_hash(spec)
+    engine.replace_accessory(other, kit.watch())
+    assert engine.accessory_state(spec.ref).spec == engine.accessory_hash(other)
+    ready(kit, other)
+    assert spec.ref.volume in [one.ref for one in engine.volumes()]
+
+
+def test_removing_the_environment_leaves_it(kit: Kit, spec: AccessorySpec) -> None:
+    engine = kit.engine
+    engine.keep_accessory(spec, kit.watch())
+    assert engine.remove(kit.ref()) == ""
+    assert engine.accessory_state(spec.ref).state == "running"
+    assert kit.name not in [one.pipeline for one in engine.environments()]
+    engine.prepare(kit.ref(), ())
+    engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)
