@@ -37,6 +37,7 @@ IN_FORCE: dict[str, Any] = {
                 "kube": {
                     "engine": {"kubernetes": "ctx", "namespace": "n", "ingress": "i"},
                     "processes": {"worker": {"replicas": 0}},
+                    "uses": {"db": {"address": "db.example.com:5432"}},
                 },
                 "live": {
                     "promote": "manual",
