@@ -72,6 +72,9 @@ class ToolsPort(Protocol):
     def copy(self, pipeline: str, by: Actor, path: str, *, environment: str = "") -> SessionPort:
         """Its output is a tar archive of that file or folder."""
 
+    def restart(self, pipeline: str, by: Actor, *, environment: str = "") -> Generator[tuple[str, ...]]:
+        """What was done, as it comes; () while it goes on."""
+
     def follow_output(
         self, pipeline: str, *, environment: str, process: str, lines: int, seconds: float, follow: bool
     ) -> Generator[tuple[str, ...]]:

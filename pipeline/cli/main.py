@@ -47,6 +47,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "exec": "app.run",
         "run": "app.run",
         "cp": "app.files",
+        "restart": "app.look",
         "stats": "app.look",
         "open": "app.look",
     },

@@ -13,6 +13,7 @@ from pipeline.ports.drift import Drift
 from pipeline.ports.outputs import Outputs
 from pipeline.ports.probe import Probe
 from pipeline.ports.processes import Processes
+from pipeline.ports.restarts import Restarts
 from pipeline.ports.scheduled import Scheduled
 from pipeline.ports.slots import Slots
 from pipeline.ports.terminal import Terminals
@@ -31,6 +32,7 @@ class Engine:
     adoption: Adoption
     terminals: Terminals
     outputs: Outputs
+    restarts: Restarts
     volumes: Volumes
     accessories: Accessories
     processes: Processes
@@ -46,6 +48,7 @@ class WholeEngine(
     Adoption,
     Terminals,
     Outputs,
+    Restarts,
     Volumes,
     Accessories,
     Processes,
@@ -56,20 +59,8 @@ class WholeEngine(
 
 
 def engine_of(adapter: WholeEngine, probe: Probe) -> Engine:
-    return Engine(
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        adapter,
-        probe,
-    )
+    one = adapter
+    return Engine(one, one, one, one, one, one, one, one, one, one, one, one, probe)
 
 
 class Engines(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.deploy.tools.output import FollowedOutput, Wish
+from pipeline.deploy.tools.restart import Restart
 from pipeline.deploy.tools.sessions import OpenSession, Sessions
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
@@ -120,6 +121,23 @@ class Tools(Audited):
     def session(self, identifier: str, by: Who) -> OpenSession:
         """One that this person has opened. Raises NotFound."""
         return self._sessions.find(identifier, audit_chain.actor(by).name)
+
+    def restart(self, pipeline: str, by: Who, *, environment: str = "") -> Generator[tuple[str, ...]]:
+        """Starts what serves there again, without losing a request: what was done, () while it goes on. It goes on to
+        its end also if no one listens any more. Raises RequestError if a run is at work there, and what the engine
+        raises."""
+        self.insist_on_store()
+        _, name = self._environment_name(pipeline, environment)
+        found = self._store.environment(pipeline, name)
+        if found is None or found.active is None:
+            raise RequestError(f"nothing serves in {pipeline}/{name}.", advice="Push first.")
+        spec = spec_in(self._services, found, found.active)
+        work = Restart(
+            self._store, self._clock, self._engines.of(spec.ref.engine), spec, audit_chain.actor(by).name
+        )
+        work.take()
+        self.record(by, "restart", pipeline=pipeline, environment=name, release=spec.release)
+        return work.lines()
 
     def _serving(self, pipeline: str, environment: str, by: Who, what: str) -> SlotSpec:
         """The release that serves there. Raises NotFound, Forbidden, RequestError."""

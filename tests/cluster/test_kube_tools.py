@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 
 from pipeline.domain.engine_types import SlotSpec
-from pipeline.errors import AppFailed
+from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.terminal import STDERR, STDOUT, Wanted
 from tests.support.clusterbench import ClusterBench
 from tests.support.waiting import until
@@ -27,11 +28,10 @@ def spec(cluster_bench: ClusterBench) -> SlotSpec:
 def read(session: Any) -> tuple[bytes, bytes, int]:
     """All its output, its errors and its exit code."""
     found = {STDOUT: b"", STDERR: b""}
-    for kind, data in session.output():
-        found[kind] += data
-    code = session.exit_code()
-    session.close()
-    return found[STDOUT], found[STDERR], code
+    with closing(session):
+        for kind, data in session.output():
+            found[kind] += data
+        return found[STDOUT], found[STDERR], session.exit_code()
 
 
 def test_commands_on_a_cluster(cluster_bench: ClusterBench, spec: SlotSpec) -> None:
@@ -73,3 +73,20 @@ def test_commands_on_a_cluster(cluster_bench: ClusterBench, spec: SlotSpec) -> N
     with pytest.raises(AppFailed, match="could not be started"):
         read(engine.run_session(spec, missing, cluster_bench.watch()))
     engine.end_session(spec.ref, "a4")
+
+
+def test_a_restart_replaces_every_pod_and_is_no_drift(cluster_bench: ClusterBench, spec: SlotSpec) -> None:
+    engine = cluster_bench.engine
+    before = {one.name for one in engine.replicas(spec.ref)}
+    engine.restart_slot(spec, "a1", cluster_bench.events.append, cluster_bench.watch())
+    after = {one.name for one in engine.replicas(spec.ref)}
+    assert len(after) == 1
+    assert not before & after
+    assert engine.drift(spec) == ()
+    assert not engine.restore(spec)
+    (source,) = engine.sources(spec.ref)
+    output = engine.output_of(source.name, lines=10, since=0.0, follow=False)
+    with closing(output):
+        assert all(isinstance(piece, bytes) for piece in output.pieces())
+    with suppress(RequestError):  # a cluster without the metrics API says so
+        assert all(one.memory > 0 for one in engine.usage(spec.ref))

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -21,7 +22,8 @@ import pytest
 
 import docker
 from tests.support.developer import Files, web
-from tests.support.service import PUSHLIVE, Service, running
+from tests.support.paths import ROOT
+from tests.support.service import PUSHLIVE, Service, get, running
 from tests.support.waiting import until
 
 CONFIG = """
@@ -222,6 +224,50 @@ def test_too_many_at_once_are_refused_and_the_rest_goes_on(service: Service) -> 
     for one in many:
         one.send_signal(signal.SIGINT)
         one.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("environment", ["dev", "live"])  # two replicas, and a single one
+def test_a_restart_loses_no_request(service: Service, environment: str) -> None:
+    url = service.environments()[environment]["url"]
+    before = begun(service, environment)
+    codes: list[int] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            codes.append(get(url + "/")[0])
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for one in askers:
+        one.start()
+    try:
+        done = service.pushlive("restart", "hello", environment)
+    finally:
+        over.set()
+        for one in askers:
+            one.join()
+    assert set(codes) == {200}
+    after = begun(service, environment)
+    assert before.keys() == after.keys()
+    assert all(after[one] > before[one] for one in before)
+    assert done.out.count("was restarted") == len(before)
+    assert not sessions(service)
+
+
+def test_the_guides_commands_work_as_they_are_written(service: Service, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "guides" / "tools.md").read_text()
+    commands = page.partition("```\n")[2].partition("```")[0].splitlines()
+    assert len(commands) == 7
+    for one in commands:
+        service.pushlive(*shlex.split(one)[1:], cwd=tmp_path)
+    assert (tmp_path / "index.html").read_text() == "two\n"
+
+
+def begun(service: Service, environment: str) -> dict[str, str]:
+    """When each container that serves was started."""
+    release = str(service.releases()[environment])
+    found = service.containers(environment=environment, release=release)
+    return {one["Id"]: one["State"]["StartedAt"] for one in found}
 
 
 def test_a_dead_service_leaves_nothing_that_runs(service: Service) -> None:

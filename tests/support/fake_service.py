@@ -435,6 +435,22 @@ class FakeTools:
             raise NotFound("that session has ended", advice="Start the command again.")
         return found
 
+    def copy(self, pipeline: str, by: Who, path: str, *, environment: str = "") -> FakeSession:
+        return self._started("cp", pipeline, by, Asked((path,)), environment)
+
+    def follow_output(
+        self, pipeline: str, *, environment: str, process: str, lines: int, seconds: float, follow: bool
+    ) -> Generator[tuple[str, ...]]:
+        yield (f"1 | {pipeline} {environment} {process} {lines} {follow}",)
+        yield ()
+
+    def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
+        return [{"name": f"{pipeline}-1", "cpu": 0.1, "memory": 1024, "limit": 2048}]
+
+    def restart(self, pipeline: str, by: Who, *, environment: str = "") -> Generator[tuple[str, ...]]:
+        self._service._act("restart", pipeline, by, environment)
+        return (one for one in (("hello-1 was restarted",), ()))
+
 
 class FakeAccessories:
     """One database that is always ready."""
@@ -464,15 +480,3 @@ class FakeAccessories:
     def _acted(self, act: str, name: str, by: Who, environment: str) -> tuple[str, ...]:
         self._service._act(act, name, by, environment)
         return (f"{name}/{environment}: {act}",)
-
-    def copy(self, pipeline: str, by: Who, path: str, *, environment: str = "") -> FakeSession:
-        return self._started("cp", pipeline, by, Asked((path,)), environment)
-
-    def follow_output(
-        self, pipeline: str, *, environment: str, process: str, lines: int, seconds: float, follow: bool
-    ) -> Generator[tuple[str, ...]]:
-        yield (f"1 | {pipeline} {environment} {process} {lines} {follow}",)
-        yield ()
-
-    def usage(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
-        return [{"name": f"{pipeline}-1", "cpu": 0.1, "memory": 1024, "limit": 2048}]

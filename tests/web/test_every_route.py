@@ -52,6 +52,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/pipelines/<pipeline>/run",  # in the last environment a maintainer's: test_story_tools.py
         "POST /api/pipelines/<pipeline>/exec",
         "POST /api/pipelines/<pipeline>/copy",
+        "POST /api/pipelines/<pipeline>/restart",
         "GET /api/accessories/<name>/<environment>/output",
         "POST /api/sessions/<session>/input",
         "DELETE /api/sessions/<session>",

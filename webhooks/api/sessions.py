@@ -52,6 +52,13 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         more = {"environment": given.get("environment", "")}
         return _followed(web.service.tools.copy(pipeline, by, given["path"], **more), still_valid(web))
 
+    @api.post("/api/pipelines/<pipeline>/restart")
+    def restart(pipeline: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        environment = fields({"environment": str}).get("environment", "")
+        lines = web.service.tools.restart(pipeline, by, environment=environment)
+        return Response(_told(lines), mimetype="application/x-ndjson", headers=UNBUFFERED)
+
     @api.get("/api/pipelines/<pipeline>/output/follow")
     def follow(pipeline: str) -> ResponseReturnValue:
         bearer(web, "viewer")
@@ -155,3 +162,13 @@ def _texts(lines: Iterator[tuple[str, ...]], allowed: Callable[[], bool]) -> Ite
             yield "\n".join(some) + "\n"
     except PushliveError as error:
         yield f"! {error}\n"
+
+
+def _told(lines: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    yield "\n"
+    try:
+        for some in lines:
+            yield "".join(_line({"line": one}) for one in some) or "\n"
+        yield _line({"end": {"code": 0}})
+    except PushliveError as error:
+        yield _line({"error": error.message, "advice": error.advice})

@@ -59,7 +59,7 @@ _ROUTES = tuple(
         ("GET HEAD", r"/api/pipelines/[^/]+/output/follow", SESSIONS),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
-        ("POST", r"/api/pipelines/[^/]+/(run|exec|copy)", SESSIONS),
+        ("POST", r"/api/pipelines/[^/]+/(run|exec|copy|restart)", SESSIONS),
         ("POST DELETE", r"/api/sessions/.*", INPUT),
         ("GET HEAD", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", DOWNLOADS),
         ("PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", UPLOADS),

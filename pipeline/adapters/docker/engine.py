@@ -8,7 +8,7 @@ from pipeline.adapters.docker.drift import DockerDrift
 from pipeline.adapters.docker.processes import DockerProcesses
 from pipeline.adapters.docker.scheduled import DockerScheduled
 from pipeline.adapters.docker.tools.outputs import DockerOutputs
-from pipeline.adapters.docker.tools.terminals import DockerTerminals
+from pipeline.adapters.docker.tools.restarts import DockerRestarts
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 
 
@@ -16,7 +16,7 @@ class DockerEngine(
     DockerDrift,
     DockerCommands,
     DockerAdoption,
-    DockerTerminals,
+    DockerRestarts,
     DockerOutputs,
     DockerProcesses,
     DockerScheduled,

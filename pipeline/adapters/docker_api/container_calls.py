@@ -70,10 +70,10 @@ class ContainerCalls(Connection):
             if found and found["State"]["Paused"]:
                 raise
 
-    def restart(self, name: str) -> None:
-        """Stops a container, by SIGKILL after a second, and starts it again."""
+    def restart(self, name: str, limit: int = 1) -> None:
+        """Stops a container, by SIGKILL after ``limit`` seconds, and starts it again."""
         with translate(f"Restarting {name}"):
-            self.sdk.restart(name, timeout=1)
+            self.sdk.restart(name, timeout=limit)
 
     def rename(self, name: str, to: str) -> None:
         """Gives a container another name. Raises DockerRefused: 409 if that is in use."""

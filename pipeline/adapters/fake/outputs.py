@@ -1,11 +1,14 @@
-"""What fake applications print and use."""
+"""What fake applications print and use, and their restarts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from pipeline.adapters.fake.engine_state import EngineState
-from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.events import Event
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
 from pipeline.ports.outputs import Source, Usage
 
 
@@ -36,3 +39,17 @@ class FakeOutput:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class FakeRestarts(EngineState):
+    """Refuses to restart what was not started."""
+
+    def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
+        with self.call("restart_slot", spec, mark, watch=watch):
+            self._require_content(spec, "restart before start")
+            for one in self._replicas(spec.ref):
+                emit(Event("line", 0.0, f"{one.name} was restarted"))
+
+    def forget_restart(self, ref: SlotRef, mark: str) -> None:
+        with self.call("forget_restart", ref, mark):
+            pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import socket
 from pathlib import Path
@@ -92,3 +93,39 @@ class Control:
             if fields[0] == backend and fields[1] == "BACKEND":
                 return int(fields[4])
         return 0
+
+    def server_stats(self, backend: str) -> dict[int, dict[str, str]]:
+        """What HAProxy counts of a backend's servers, by number."""
+        rows = csv.DictReader(self.ask(f"show stat {backend} 4 -1").lstrip("# ").splitlines())
+        mine = (row for row in rows if row.get("pxname") == backend and row.get("svname", "")[1:].isdigit())
+        return {int(row["svname"][1:]): row for row in mine}
+
+
+class Resting:
+    """Servers of one backend that get no new requests for a while. Raises TryAgain if HAProxy does not answer. One that
+    starts again knows of no rest."""
+
+    def __init__(self, control: Control, backend: str) -> None:
+        self._control, self._backend = control, backend
+
+    def rest(self, server: Server, *, resting: bool) -> None:
+        """A resting server gets no new requests; those that it has go on."""
+        if number := self._number(server):
+            state = "drain" if resting else "ready"
+            self._control.ask(f"set server {self._backend}/s{number} state {state}")
+
+    def sessions(self, server: Server) -> int:
+        """How many requests that server has now."""
+        return int(self._stats(server).get("scur") or 0)
+
+    def is_up(self, server: Server) -> bool:
+        """True unless it rests, or the checks say that it is not well."""
+        return not self._stats(server).get("status", "").startswith(("DOWN", "NOLB", "DRAIN"))
+
+    def _stats(self, server: Server) -> dict[str, str]:
+        return self._control.server_stats(self._backend).get(self._number(server), {})
+
+    def _number(self, server: Server) -> int:
+        """0 if the proxy does not know it."""
+        running = self._control.servers(self._backend)
+        return next((n for n, (one, gets) in running.items() if n and gets and one == server), 0)

@@ -22,7 +22,7 @@ from pipeline.adapters.haproxy.config import (
     server_name,
 )
 from pipeline.adapters.haproxy.container import ProxyContainer
-from pipeline.adapters.haproxy.control import Control
+from pipeline.adapters.haproxy.control import Control, Resting
 from pipeline.adapters.haproxy.files import Folder
 from pipeline.adapters.haproxy.handover.draining import MOST, limit
 from pipeline.adapters.haproxy.health import ServerHealth, map_value, servers_health
@@ -241,6 +241,10 @@ class Proxy:
         """What the checks found of the slot's servers, by number from 1. ``asked``: "GET /healthz"."""
         name = backend(index, slot)
         return servers_health(self._control.ask(f"show stat {name} 4 -1"), name, asked)
+
+    def resting(self, index: int, slot: Slot) -> Resting:
+        """For taking the slot's servers out of the traffic one by one."""
+        return Resting(self._control, backend(index, slot))
 
     def names(self, index: int, slot: Slot) -> tuple[str, ...]:
         """The slot's servers as ``X-Pushlive-Server`` names them."""

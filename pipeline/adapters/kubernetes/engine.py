@@ -12,6 +12,7 @@ from pipeline.adapters.kubernetes.drift import KubeDrift
 from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
 from pipeline.adapters.kubernetes.workload.outputs import KubeOutputs
 from pipeline.adapters.kubernetes.workload.processes import KubeProcesses
+from pipeline.adapters.kubernetes.workload.restarts import KubeRestarts
 from pipeline.adapters.kubernetes.workload.scheduled import KubeScheduled
 from pipeline.adapters.kubernetes.workload.terminals import KubeTerminals
 from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
@@ -23,6 +24,7 @@ class KubeEngine(
     KubeAdoption,
     KubeTerminals,
     KubeOutputs,
+    KubeRestarts,
     KubeProcesses,
     KubeScheduled,
     KubeVolumes,

@@ -9,6 +9,7 @@ from pipeline.cli.command import JSON, PIPELINE, argument, command
 from pipeline.cli.context import DONE, Context, pipeline_name
 from pipeline.cli.terminal import Cell, cleaned, table
 from pipeline.errors import NotFound, RequestError
+from pipeline.lib.text import one_line
 from pipeline.lib.units import show_size
 
 ENVIRONMENT = argument(
@@ -30,6 +31,22 @@ def stats(context: Context) -> int:
     ]
     head = ("container", "cpu", "memory", "limit")
     context.terminal.data(*table(head, rows, context.terminal.paint, right=(1, 2, 3), indent=""))
+    return DONE
+
+
+@command(
+    "start what serves again, one replica after another, without losing a request",
+    argument("pipeline", metavar="PIPELINE"),
+    argument("environment", metavar="ENV"),
+)
+def restart(context: Context) -> int:
+    from pipeline.cli.app.session import messages
+
+    name = pipeline_name(context.args.pipeline)
+    body = {"environment": context.args.environment}
+    for message in messages(context.client.lines(f"/api/pipelines/{name}/restart", "POST", body)):
+        if "line" in message:
+            context.terminal.say(one_line(str(message["line"])))
     return DONE
 
 

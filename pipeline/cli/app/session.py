@@ -43,6 +43,16 @@ def follow(context: Context, path: str, body: Mapping[str, Any]) -> int:
         raise
 
 
+def messages(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """Those until the end. Raises Unreachable if there is none, and the error that one of them is."""
+    for line in lines:
+        message = _decoded(line) if line.strip() else {}
+        if "end" in message:
+            return
+        yield message
+    raise Unreachable("the connection broke off.", advice="`pushlive status` shows what serves.")
+
+
 def output(client: Client, path: str, body: Mapping[str, Any]) -> Iterator[bytes]:
     """The output of a command that needs no input. Raises RequestError, with what it said, if it fails."""
     said = b""

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from pipeline.domain.engine_types import SlotRef
@@ -82,6 +82,11 @@ class FollowedOutput:
         thread.start()
 
     def _read(self, name: str, output: Output, label: str) -> None:
+        with suppress(PushliveError), closing(output):
+            self._pieces(output, label)
+        self._ended[name] = self._now()
+
+    def _pieces(self, output: Output, label: str) -> None:
         rest = b""
         for piece in output.pieces():
             *whole, rest = (rest + piece).split(b"\n")
@@ -94,7 +99,6 @@ class FollowedOutput:
                 return
         if rest:
             self._put(label, rest)
-        self._ended[name] = self._now()
 
     def _put(self, label: str, line: bytes) -> None:
         text = label + line.decode(errors="replace").rstrip("\r")

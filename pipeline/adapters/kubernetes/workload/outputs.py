@@ -76,3 +76,5 @@ class KubeOutput:
 
     def close(self) -> None:
         shut_down(self._answer)
+        with contextlib.suppress(*STREAM_ERRORS):
+            self._answer.close()

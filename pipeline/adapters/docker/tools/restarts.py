@@ -1,0 +1,125 @@
+"""Restarts on Docker: the proxy sends nothing to a replica while it is started again."""
+
+from __future__ import annotations
+
+from pipeline.adapters.docker import containers
+from pipeline.adapters.docker.readiness import LINES, exited
+from pipeline.adapters.docker.start import create, start
+from pipeline.adapters.docker.tools.one_off import at, free_addresses
+from pipeline.adapters.docker.tools.terminals import DockerTerminals
+from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.api import name_of
+from pipeline.adapters.haproxy.config import Server
+from pipeline.adapters.haproxy.control import Resting
+from pipeline.adapters.health_page import HealthPage
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.events import Event
+from pipeline.errors import AppFailed, TimedOut
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Deadline, Watch
+
+LOOK = 0.1  # seconds between two looks
+
+
+class DockerRestarts(DockerTerminals):
+    """See ``ports.Restarts``."""
+
+    def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
+        names, servers = list(self._bodies(spec)), self._servers(spec)
+        extra = self._extra(spec, mark, watch) if len(names) == 1 else None
+        try:
+            if extra:
+                self._set(spec, [*servers, extra])
+                self._until_up(spec, extra, watch)
+            for name, server in zip(names, servers, strict=True):
+                self._restart_one(spec, name, server, watch)
+                emit(Event("line", self._clock.now(), f"{name} was restarted"))
+        finally:
+            if extra:
+                self._drained(spec, extra, watch)
+                self._set(spec, servers)
+                self.forget_restart(spec.ref, mark)
+        for one in self._whole_slot(spec.ref):
+            if labels.PROCESS in one["Labels"]:
+                self._api.restart(name_of(one), int(one["Labels"].get(labels.STOP) or 10))
+                emit(Event("line", self._clock.now(), f"{name_of(one)} was restarted"))
+
+    def forget_restart(self, ref: SlotRef, mark: str) -> None:
+        self._api.remove(_extra_name(self._settings, ref, mark))
+
+    def _extra(self, spec: SlotSpec, mark: str, watch: Watch) -> Server:
+        """A second replica, for as long as the first is away."""
+        self._fits_one_more(spec)
+        body = containers.slot_body(self._settings, spec, 1)
+        own = {key: text for key, text in body["Labels"].items() if key not in _OF_REPLICAS}
+        body = {**body, "Labels": {**own, labels.SESSION: mark}}
+        body = containers.with_secrets(body, spec.reveal(), spec.filled)
+        network, name = (
+            containers.network_name(self._settings, spec.ref),
+            _extra_name(self._settings, spec.ref, mark),
+        )
+        address = free_addresses(self._api, self._settings, spec.ref)[0]
+        create(self._api, name, at(body, network, address))
+        try:
+            start(self._api, name)
+            self._until_well(spec, name, address, watch)
+        except BaseException:
+            self._api.remove(name)
+            raise
+        return address, spec.config.service.port
+
+    def _restart_one(self, spec: SlotSpec, name: str, server: Server, watch: Watch) -> None:
+        self._drained(spec, server, watch)
+        try:
+            self._api.restart(name, containers.stop_seconds(spec))
+            self._until_well(spec, name, server[0], watch)
+        finally:
+            self._resting(spec).rest(server, resting=False)
+        self._until_up(spec, server, watch)
+
+    def _drained(self, spec: SlotSpec, server: Server, watch: Watch) -> None:
+        """Takes the server out, and waits for its open requests as long as the service's `drain` allows."""
+        resting = self._resting(spec)
+        resting.rest(server, resting=True)
+        end = self._clock.monotonic() + spec.config.service.drain
+        while resting.sessions(server) and self._clock.monotonic() < end:
+            watch.wait(LOOK / 2)
+
+    def _until_well(self, spec: SlotSpec, name: str, address: str, watch: Watch) -> None:
+        page, asked = HealthPage(self._probe, self._visited(spec)), None
+        limit = Deadline(self._clock, spec.config.service.ready, f"{name}: becoming healthy")
+        try:
+            while not (asked := page.ask(address)).ok:
+                found = self._api.container(name)
+                if found and not found["State"]["Running"] and not found["State"]["Restarting"]:
+                    raise exited(found, name, self._api.output(name, LINES))
+                watch.check()
+                limit.wait(LOOK)
+        except TimedOut as error:
+            said = asked.said if asked else ""
+            raise AppFailed(
+                f"{error.message} The others serve on.",
+                advice=f"`{spec.ref.output_command}` prints its output.",
+                facts=(said,),
+                evidence=self._api.output(name, LINES),
+            ) from error
+
+    def _until_up(self, spec: SlotSpec, server: Server, watch: Watch) -> None:
+        """Until the proxy's own checks have seen it well."""
+        while not self._resting(spec).is_up(server):
+            watch.wait(LOOK)
+
+    def _resting(self, spec: SlotSpec) -> Resting:
+        return self._proxy.resting(spec.ref.index, spec.ref.slot)
+
+    def _set(self, spec: SlotSpec, servers: list[Server]) -> None:
+        ref, timeout = spec.ref, spec.config.service.timeout
+        self._proxy.set_servers(ref.index, ref.slot, servers, timeout, self._check(spec))
+
+
+_OF_REPLICAS = (labels.REPLICA, labels.ADDRESS, labels.SPEC)
+
+
+def _extra_name(settings: Settings, ref: SlotRef, mark: str) -> str:
+    return f"{containers.network_name(settings, ref)}-session-{mark}"

@@ -1,0 +1,98 @@
+"""What serves is started again, under the environment's lease."""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+from collections.abc import Generator
+from contextlib import suppress
+
+from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.events import Event
+from pipeline.errors import PushliveError, RequestError, StoreUnavailable
+from pipeline.ports.clock import Clock, Deadline
+from pipeline.ports.engine import Engine
+from pipeline.ports.terminal import SessionRecord
+from pipeline.store import Lease, Store
+
+QUIET = 2.0  # seconds without news, after which the client hears that it goes on
+WAITS = 6.0  # seconds for the keeper to leave the environment
+ONE = 120.0  # seconds for one replica, beside what the service's own limits allow
+
+
+class Restart:
+    """``by``: who asked for it."""
+
+    def __init__(self, store: Store, clock: Clock, engine: Engine, spec: SlotSpec, by: str) -> None:
+        self._store, self._clock, self._engine, self._spec = store, clock, engine, spec
+        ref = spec.ref
+        self._record = SessionRecord(
+            secrets.token_hex(6),
+            ref.pipeline,
+            ref.environment,
+            ref.index,
+            ref.slot,
+            ref.engine,
+            by=by,
+            began=clock.now(),
+        )
+        self._news: queue.SimpleQueue[str | PushliveError | None] = queue.SimpleQueue()
+        self._leases: list[Lease] = []
+
+    def take(self) -> None:
+        """From now on no run and no keeper is at work there. Raises RequestError if one is."""
+        where = f"{self._spec.ref.pipeline}/{self._spec.ref.environment}"
+        wait = Deadline(self._clock, WAITS)
+        while (lease := self._store.leases.take(f"env:{where}", "restart")) is None:
+            if wait.remaining() <= 0:
+                raise RequestError(
+                    f"a run is at work in {where}.",
+                    advice="Restart it once that has ended: `pushlive status`.",
+                )
+            self._clock.sleep(0.1)
+        self._leases = [lease]
+
+    def lines(self) -> Generator[tuple[str, ...]]:
+        """What was done, as it comes; () while it goes on. Raises what the engine raises."""
+        threading.Thread(target=self._work, name="restart", daemon=True).start()
+        while True:
+            try:
+                news = self._news.get(timeout=QUIET)
+            except queue.Empty:
+                yield ()
+                continue
+            if news is None:
+                return
+            if isinstance(news, PushliveError):
+                raise news
+            yield (news,)
+
+    def _work(self) -> None:
+        end: PushliveError | None = None
+        with LeaseHeartbeat(self._store) as heartbeat:
+            for lease in self._leases:
+                heartbeat.hold(lease)
+            try:
+                self._restart(heartbeat)
+            except PushliveError as error:
+                end = error
+        self._news.put(end)
+
+    def _restart(self, heartbeat: LeaseHeartbeat) -> None:
+        """If this process dies, the keeper ends what it has left, and brings the proxy to what the store says."""
+        if own := self._store.leases.take(self._record.lease, "restart"):
+            heartbeat.hold(own)
+        self._store.sessions.put(self._record)
+        service = self._spec.config.service
+        each = ONE + service.drain + service.stop + service.ready
+        watch = Deadline(self._clock, each * (service.replicas + 1), "The restart")
+        try:
+            self._engine.restarts.restart_slot(self._spec, self._record.id, self._tell, watch)
+        finally:
+            with suppress(StoreUnavailable):
+                self._store.sessions.forget(self._record.id)
+
+    def _tell(self, event: Event) -> None:
+        self._news.put(event.text)
