@@ -106,9 +106,9 @@ class KubeApi(Connection):
             "PUT", self.path(kind, name), f"writing {kind} {name}", query=query, body=changed
         )
 
-    def merge(self, kind: str, name: str, change: KubeObject) -> KubeObject | None:
-        """Changes some fields of an object; None if it does not exist. Idempotent."""
-        path, doing, query = self.path(kind, name), f"changing {kind} {name}", {"fieldManager": MANAGER}
+    def merge(self, kind: str, name: str, change: KubeObject, manager: str = MANAGER) -> KubeObject | None:
+        """Changes some fields of an object, as that field manager; None if it does not exist. Idempotent."""
+        path, doing, query = self.path(kind, name), f"changing {kind} {name}", {"fieldManager": manager}
         return self._none_if_missing(
             lambda: self.request_json("PATCH", path, doing, query=query, body=change, content_type=MERGE)
         )

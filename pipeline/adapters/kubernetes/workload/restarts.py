@@ -13,6 +13,7 @@ from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
 
 RESTARTED = "kubectl.kubernetes.io/restartedAt"  # as `kubectl rollout restart` writes it
+MANAGER = "pushlive-restart"  # of its own: what our manifests do not say is not drift then
 LOOK = 0.3  # seconds between two looks
 
 
@@ -25,7 +26,7 @@ class KubeRestarts(EngineBase):
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: now}}}}}
         changed = self._owned.get("Deployment", name, spec.ref) and self._api.merge(
-            "Deployment", name, change
+            "Deployment", name, change, MANAGER
         )
         if not changed:
             raise EngineFailed(
