@@ -10,10 +10,9 @@ from pipeline.ports.accessories import Accessories
 from pipeline.ports.adoption import Adoption
 from pipeline.ports.commands import Commands
 from pipeline.ports.drift import Drift
-from pipeline.ports.outputs import Outputs
+from pipeline.ports.outputs import Outputs, Restarts
 from pipeline.ports.probe import Probe
 from pipeline.ports.processes import Processes
-from pipeline.ports.restarts import Restarts
 from pipeline.ports.scheduled import Scheduled
 from pipeline.ports.slots import Slots
 from pipeline.ports.terminal import Terminals

@@ -1,4 +1,4 @@
-"""What the containers of a slot print, and what they use."""
+"""What the containers of a slot print and use, and how they are started again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.ports.builder import Emit
+from pipeline.ports.clock import Watch
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,15 @@ class Outputs(Protocol):
 
     def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
         """What the slot's containers use now. Raises RequestError, with what to do, if the engine cannot tell."""
+
+
+class Restarts(Protocol):
+    """Starts the containers of a release again, as they are."""
+
+    def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
+        """One replica after the other, each healthy before the next, so that no request is lost; then the slot's
+        processes. ``mark``: names a container that takes the requests meanwhile if there is only one replica; letters
+        and digits. Raises AppFailed if one does not become healthy: the others serve on then."""
+
+    def forget_restart(self, ref: SlotRef, mark: str) -> None:
+        """Removes that container. Idempotent."""

@@ -23,7 +23,7 @@ LOOK = 0.1  # seconds between two looks
 
 
 class DockerRestarts(DockerTerminals):
-    """See ``ports.Restarts``."""
+    """See ``ports.outputs.Restarts``."""
 
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
         names, servers = list(self._bodies(spec)), self._servers(spec)

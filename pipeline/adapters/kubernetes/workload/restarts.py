@@ -18,7 +18,7 @@ LOOK = 0.3  # seconds between two looks
 
 
 class KubeRestarts(EngineBase):
-    """See ``ports.Restarts``."""
+    """See ``ports.outputs.Restarts``."""
 
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:  # noqa: ARG002
         name = slot_name(spec.ref)
