@@ -283,7 +283,7 @@ def test_a_remote_engine_keeps_the_newest_images_and_those_in_use(
         digest = image(workshop)
         spec = replace(bench.spec(), ref=ref, image="", remote=push(workshop, digest, repository))
         workshop.client.api.remove_image(digest, force=True)
-        images.provide(api, CLOCK, spec, Deadline(CLOCK, 60))
+        images.provide(api, Settings(), CLOCK, spec, Deadline(CLOCK, 60))
         remotes.append(spec.remote)
         if number == 0:
             user = workshop.client.api.create_container(spec.remote, ["true"])["Id"]

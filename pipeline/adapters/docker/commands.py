@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pipeline.adapters import output_lines
 from pipeline.adapters.docker import containers, images
-from pipeline.adapters.docker.options import refuse_devices
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 from pipeline.adapters.docker_api import labels
@@ -32,8 +31,7 @@ class DockerCommands(DockerVolumes):
         *,
         entrypoint: bool = False,
     ) -> CommandResult:
-        refuse_devices(self._settings, spec)
-        images.provide(self._api, self._clock, spec, watch)
+        images.provide(self._api, self._settings, self._clock, spec, watch)
         container = containers.command_name(self._settings, spec, name)
         began = self._clock.monotonic()
         earlier = self._api.container(container)

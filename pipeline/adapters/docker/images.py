@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pipeline.adapters.docker.containers import image_of, refuse_root
+from pipeline.adapters.docker.options import refuse_devices
 from pipeline.adapters.docker_api import registry
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.config.engines import kind_of
+from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed
@@ -14,9 +16,11 @@ from pipeline.ports.clock import Clock, Watch
 KEPT = 5  # images of one repository on a remote Engine
 
 
-def provide(api: DockerApi, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
-    """Pulls the image to a remote Engine, and refuses one that may not run. Idempotent. Whether the local Engine still
-    has the image shows when a container is created."""
+def provide(api: DockerApi, settings: Settings, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
+    """Before each container of that spec: refuses devices that the settings do not allow, pulls the image to a remote
+    Engine, and refuses one that may not run. Idempotent. Whether the local Engine still has the image shows when a
+    container is created."""
+    refuse_devices(settings, spec)
     if not kind_of(spec.ref.engine).local:
         _pull(api, clock, spec, watch)
     if spec.config.service.security == "strict" and (image := api.image(image_of(spec))):

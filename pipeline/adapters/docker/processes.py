@@ -44,7 +44,7 @@ class DockerProcesses(DockerVolumes):
         kept = {name_of(one): one for one in found if is_as_wanted(one, wanted.get(name_of(one)))}
         secrets = {}
         if wanted.keys() - kept.keys():
-            images.provide(self._api, self._clock, spec, watch)
+            images.provide(self._api, self._settings, self._clock, spec, watch)
             secrets = spec.reveal()
             for volume in volumes_of(spec):
                 self.ensure_volume(volume)

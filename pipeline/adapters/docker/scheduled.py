@@ -27,7 +27,7 @@ class DockerScheduled(DockerVolumes):
     def start_job(self, spec: SlotSpec, job: Job, argv: tuple[str, ...], watch: Watch) -> None:
         name = self._job_name(spec.ref, job)
         if self._api.container(name) is None:
-            images.provide(self._api, self._clock, spec, watch)
+            images.provide(self._api, self._settings, self._clock, spec, watch)
             for volume in volumes_of(spec):
                 self.ensure_volume(volume)
             self._create_job(name, spec, job, argv)

@@ -14,7 +14,6 @@ from pipeline.adapters.docker.base import (
     place_of,
     ref_of,
 )
-from pipeline.adapters.docker.options import refuse_devices
 from pipeline.adapters.docker.readiness import Readiness
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker.written import tar_of, written
@@ -76,8 +75,7 @@ class DockerSlots(DockerAccessories):
         secrets: dict[str, Secret] = {}
         if wanted.keys() - kept.keys():
             deadline = watch or Deadline(self._clock, PULL_LIMIT, "Pulling the image from its registry")
-            refuse_devices(self._settings, spec)
-            images.provide(self._api, self._clock, spec, deadline)
+            images.provide(self._api, self._settings, self._clock, spec, deadline)
             secrets = spec.reveal()
             for volume in volumes_of(spec):
                 self.ensure_volume(volume)

@@ -27,7 +27,7 @@ class DockerTerminals(EngineBase):
 
     def run_session(self, spec: SlotSpec, wanted: Wanted, watch: Watch) -> ContainerSession:
         self._fits_one_more(spec)
-        images.provide(self._api, self._clock, spec, watch)
+        images.provide(self._api, self._settings, self._clock, spec, watch)
         name, network = (
             self._session_name(spec.ref, wanted),
             containers.network_name(self._settings, spec.ref),
