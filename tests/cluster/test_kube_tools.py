@@ -77,6 +77,7 @@ def test_commands_on_a_cluster(cluster_bench: ClusterBench, spec: SlotSpec) -> N
 
 def test_a_restart_replaces_every_pod_and_is_no_drift(cluster_bench: ClusterBench, spec: SlotSpec) -> None:
     engine = cluster_bench.engine
+    engine.expose(spec)
     before = {one.name for one in engine.replicas(spec.ref)}
     engine.restart_slot(spec, "a1", cluster_bench.events.append, cluster_bench.watch())
     after = {one.name for one in engine.replicas(spec.ref)}
