@@ -101,10 +101,20 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuses what is not known here, so that the message names the command and not the program alone."""
+        args, command = self._split(list(args or []))
         found, rest = super().parse_known_args(args, namespace)
+        if command:
+            found.words = [*found.words, *(command if found.words else command[1:])]
         if rest:
             self.error(f"unknown {'argument' if len(rest) == 1 else 'arguments'}: {' '.join(rest)}")
         return found, rest
+
+    def _split(self, args: list[str]) -> tuple[list[str], list[str]]:
+        """What is ours, and from the first ``--`` on a container's command. argparse would drop each ``--`` in that,
+        and not find it after an option: ``exec hello qa --replica 2 -- npm test -- --watch``."""
+        takes = any(one.dest == "words" and one.metavar == "COMMAND" for one in self._actions)
+        at = args.index("--") if takes and "--" in args else len(args)
+        return args[:at], args[at:]
 
 
 class _Version(argparse.Action):

@@ -66,7 +66,7 @@ class Tools(Audited):
         names = [one.name for one in found if one.state in ("running", "starting")]
         if not 1 <= replica <= len(names):
             raise NotFound(
-                f"{pipeline}/{spec.ref.environment} has no replica {replica}: {len(names)} are running.",
+                f"{pipeline}/{spec.ref.environment} has no replica {replica}; its running replicas: {len(names)}.",
                 advice=f"`pushlive status {pipeline}` shows what runs.",
             )
         return self._open("exec", spec, by, asked, names[replica - 1])

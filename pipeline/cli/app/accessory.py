@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.cli.command import JSON, argument, command, group, whole_number
 from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import cleaned, table
+from pipeline.errors import NotFound
 
 _NAMED = (
     argument("name", metavar="NAME", help="as under `accessories` in pipelines.yaml"),
@@ -38,6 +39,12 @@ def _status(context: Context) -> int:
         context.print_json(answer)
         return DONE
     found = [one for one in cleaned(answer["accessories"]) if context.args.name in ("", one["name"])]
+    if not found and answer["accessories"]:
+        names = ", ".join(sorted({str(one["name"]) for one in cleaned(answer["accessories"])}))
+        raise NotFound(
+            f"there is no accessory {context.args.name!r}; there is {names}.",
+            advice="`pushlive accessory status` shows them all.",
+        )
     if not found:
         context.terminal.say("No pipeline uses an accessory.")
         return DONE

@@ -14,7 +14,7 @@ import pytest
 from pipeline.cli import context
 from pipeline.cli.command import Command
 from pipeline.cli.context import UsageError, reference, release_number
-from pipeline.cli.main import COMMANDS, load, main
+from pipeline.cli.main import COMMANDS, _parser, load, main
 from tests.support.cli_stub import Stub, Told
 from tests.support.paths import ROOT
 
@@ -84,6 +84,24 @@ def test_an_unknown_command_suggests_a_near_one(capsys: pytest.CaptureFixture[st
 def test_wrong_usage_says_where_to_look(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert "--help`" in capsys.readouterr().err
+
+
+def test_an_option_may_stand_between_the_names_and_the_words_of_a_command() -> None:
+    for words in (
+        ["exec", "hello", "qa", "--replica", "2", "--", "ls", "-l", "--", "x"],
+        ["exec", "--replica", "2", "hello", "qa", "--", "ls", "-l", "--", "x"],
+    ):
+        found = _parser("exec").parse_args(words)
+        assert (found.environment, found.replica, found.words) == ("qa", 2, ["ls", "-l", "--", "x"])
+
+
+def test_an_accessory_that_does_not_exist_is_named(stub: Stub, pushlive: Callable[..., Told]) -> None:
+    row = {"name": "shop-db", "environment": "live", "state": "ready", "why": "", "image": "postgres:15"}
+    stub.answers["GET", "/api/accessories"] = 200, {"accessories": [{**row, "used_by": [], "changes": []}]}
+    assert pushlive("accessory", "status", "shop-db")[0] == 0
+    code, _, err = pushlive("accessory", "status", "nope")
+    assert code == 4
+    assert "there is no accessory 'nope'; there is shop-db" in err
 
 
 def test_starting_imports_nothing_heavy() -> None:
