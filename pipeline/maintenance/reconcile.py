@@ -7,11 +7,15 @@ from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
 from pipeline.domain.environment import Environment
 from pipeline.errors import EngineAway, LeaseLost, PushliveError
+from pipeline.lib.retry import poll
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.maintenance.requeue import Requeue
 from pipeline.ports.adapters import Adapters
 from pipeline.store import Lease
+
+KEEPER_WITHIN = 10.0  # seconds in which the keeper is usually done with an environment
+ASK_EVERY = 0.2  # seconds between two attempts to take a lease
 
 
 class Reconcile(Job):
@@ -26,16 +30,17 @@ class Reconcile(Job):
         return self.all()
 
     def all(self, *, by_hand: bool = False, say_busy: bool = False) -> list[str]:
-        """Every environment; what was done. ``by_hand``: manual changes are reverted as well; ``say_busy``: names the
-        environments in which a run is at work."""
+        """Every environment; what was done. ``by_hand``: manual changes are reverted as well; ``say_busy``: waits for
+        those in which the keeper is at work, and names those in which a run is."""
         said: list[str] = []
+        until = self._adapters.clock.monotonic() + (KEEPER_WITHIN if say_busy else 0)
         self.waited = 0.0
         away: dict[str, str] = {}  # the error of each engine that does not answer: it is asked once a round
         for environment in self._damage.each(lambda name: self._store.environments(name).values()):
             if environment.engine in away:
                 self._problem(environment, away[environment.engine])
                 continue
-            lease = self._store.leases.take(f"env:{environment.id}", "keeper")
+            lease = self._lease(environment, until)
             if lease is None:
                 busy = f"{environment.id}: a run, or the keeper, is at work there; try again in a moment"
                 said += [busy] if say_busy else []
@@ -43,6 +48,15 @@ class Reconcile(Job):
             said += self._under_lease(environment, lease, away, by_hand)
             self._requeue.run()
         return said
+
+    def _lease(self, environment: Environment, until: float) -> Lease | None:
+        """The lease on the environment, None if another has it until that monotonic time. Asked for once at least."""
+        clock = self._adapters.clock
+
+        def take() -> Lease | None:
+            return self._store.leases.take(f"env:{environment.id}", "keeper")
+
+        return poll(take, ASK_EVERY, clock, timeout=until - clock.monotonic())
 
     def _under_lease(
         self, environment: Environment, lease: Lease, away: dict[str, str], by_hand: bool

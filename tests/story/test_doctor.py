@@ -111,6 +111,14 @@ def test_fix_leaves_an_environment_to_its_run_and_says_so(two):
     two.store.leases.drop(lease)
 
 
+def test_fix_waits_until_the_keeper_is_done(two, monkeypatch: pytest.MonkeyPatch):
+    lease = two.store.leases.take("env:hello/live", "keeper")
+    two.engine.active["hello", "live"] = "blue"
+    monkeypatch.setattr(two.clock, "sleep", lambda seconds: two.store.leases.drop(lease))
+    assert two.fix() != ()
+    assert two.engine.active["hello", "live"] == "green"
+
+
 def test_fix_reports_what_it_cannot_repair(two):
     two.engine.vanish(live(two, "green"))
     two.engine.gone.add(two.store.release("hello", 2).image)
