@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline.deploy.cron.runs import CronRuns
 from pipeline.deploy.services import Services
-from pipeline.errors import EngineAway, PushliveError, StoreUnavailable
+from pipeline.errors import DamagedRecord, EngineAway, PushliveError, StoreUnavailable
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Changes, Job
 from pipeline.ports.adapters import Adapters
@@ -39,6 +39,8 @@ class Cron(Job):
                 self.waited += self._adapters.clock.monotonic() - began
             except StoreUnavailable:
                 raise
+            except DamagedRecord as error:
+                self._damage.add(error)
             except PushliveError as error:
                 problems.append(f"{environment.id}: what is due by a schedule was not looked at: {error}")
         return said + self._changes.report("; ".join(problems))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 FIRST, LAST = 20200, 32700  # below the ports that the kernel assigns by itself
+MANY, APART = 500, 29700  # so many in a row come from there on, where few others leave room for them
 BLOCK = 4  # ports that are reserved together
 _held: list[IO[str]] = []  # open for as long as the process lives
 
@@ -30,7 +31,8 @@ def free_port() -> int:
 def free_ports(count: int) -> int:
     """The first of so many free loopback ports in a row, reserved for this process."""
     blocks = -(-count // BLOCK)
-    starts = list(range(FIRST // BLOCK, LAST // BLOCK - blocks))
+    lowest, highest = (APART, LAST) if count >= MANY else (FIRST, APART)
+    starts = list(range(lowest // BLOCK, highest // BLOCK - blocks))
     random.shuffle(starts)
     for first in starts:
         before = len(_held)
