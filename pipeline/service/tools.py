@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.deploy.tools.output import FollowedOutput, Wish
-from pipeline.deploy.tools.restart import Restart
+from pipeline.deploy.tools.restart import Restart, take
 from pipeline.deploy.tools.sessions import OpenSession, Sessions
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
@@ -128,14 +128,14 @@ class Tools(Audited):
         raises."""
         self.insist_on_store()
         _, name = self._environment_name(pipeline, environment)
-        found = self._store.environment(pipeline, name)
-        if found is None or found.active is None:
-            raise RequestError(f"nothing serves in {pipeline}/{name}.", advice="Push first.")
-        spec = spec_in(self._services, found, found.active)
-        work = Restart(
-            self._store, self._clock, self._engines.of(spec.ref.engine), spec, audit_chain.actor(by).name
-        )
-        work.take()
+        self._serving_ref(
+            pipeline, name
+        )  # nothing is taken from a run for an environment where nothing serves
+        lease = take(self._store, self._clock, f"{pipeline}/{name}")
+        # Only now: a run that had the lease until a moment ago may have switched.
+        spec = self._serving_spec(pipeline, name)
+        engine, who = self._engines.of(spec.ref.engine), audit_chain.actor(by).name
+        work = Restart(self._store, self._clock, engine, spec, who, lease)
         self.record(by, "restart", pipeline=pipeline, environment=name, release=spec.release)
         return work.lines()
 
@@ -144,6 +144,10 @@ class Tools(Audited):
         self.insist_on_store()
         _, name = self._environment_name(pipeline, environment)
         permissions.refuse_hands(self._config(), pipeline, name, audit_chain.actor(by), what)
+        return self._serving_spec(pipeline, name)
+
+    def _serving_spec(self, pipeline: str, name: str) -> SlotSpec:
+        """Raises RequestError if nothing serves there."""
         found = self._store.environment(pipeline, name)
         if found is None or found.active is None:
             raise RequestError(f"nothing serves in {pipeline}/{name}.", advice="Push first.")

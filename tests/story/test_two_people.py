@@ -229,3 +229,21 @@ def test_a_promotion_without_a_run_is_refused_if_several_wait(make_world):
         "Name one: `pushlive promote 'hello#2'` (to qa), `pushlive promote 'hello#1'` (to live)."
     )
     world.commands.promote("hello", "ann", run=1)
+
+
+def test_a_restart_is_of_what_serves_once_no_run_is_at_work(world, monkeypatch):
+    world.push("one")
+    take, seen = world.store.leases.take, []
+
+    def after_a_run(name: str, holder: str = ""):
+        if holder == "restart" and not seen:
+            seen.append(name)
+            world.push("two")
+        return take(name, holder)
+
+    monkeypatch.setattr(world.store.leases, "take", after_a_run)
+    restarted = []
+    monkeypatch.setattr(world.engine, "restart_slot", lambda spec, *_: restarted.append(spec.release))
+    list(world.tools.restart("hello", "bo", environment="live"))
+    assert seen == ["env:hello/live"]
+    assert restarted == [world.serving()["live"]] == [2]

@@ -22,10 +22,25 @@ WAITS = 6.0  # seconds for the keeper to leave the environment
 ONE = 120.0  # seconds for one replica, beside what the service's own limits allow
 
 
-class Restart:
-    """``by``: who asked for it."""
+def take(store: Store, clock: Clock, where: str) -> Lease:
+    """The environment's lease: from now on no run and no keeper is at work there. Raises RequestError if one is."""
+    wait = Deadline(clock, WAITS)
+    while (lease := store.leases.take(f"env:{where}", "restart")) is None:
+        if wait.remaining() <= 0:
+            raise RequestError(
+                f"a run is at work in {where}.",
+                advice="Restart it once that has ended: `pushlive status`.",
+            )
+        clock.sleep(0.1)
+    return lease
 
-    def __init__(self, store: Store, clock: Clock, engine: Engine, spec: SlotSpec, by: str) -> None:
+
+class Restart:
+    """``by``: who asked for it. ``lease``: the environment's, taken before ``spec`` was read."""
+
+    def __init__(
+        self, store: Store, clock: Clock, engine: Engine, spec: SlotSpec, by: str, lease: Lease
+    ) -> None:
         self._store, self._clock, self._engine, self._spec = store, clock, engine, spec
         ref = spec.ref
         self._record = SessionRecord(
@@ -39,20 +54,7 @@ class Restart:
             began=clock.now(),
         )
         self._news: queue.SimpleQueue[str | PushliveError | None] = queue.SimpleQueue()
-        self._leases: list[Lease] = []
-
-    def take(self) -> None:
-        """From now on no run and no keeper is at work there. Raises RequestError if one is."""
-        where = f"{self._spec.ref.pipeline}/{self._spec.ref.environment}"
-        wait = Deadline(self._clock, WAITS)
-        while (lease := self._store.leases.take(f"env:{where}", "restart")) is None:
-            if wait.remaining() <= 0:
-                raise RequestError(
-                    f"a run is at work in {where}.",
-                    advice="Restart it once that has ended: `pushlive status`.",
-                )
-            self._clock.sleep(0.1)
-        self._leases = [lease]
+        self._lease = lease
 
     def lines(self) -> Generator[tuple[str, ...]]:
         """What was done, as it comes; () while it goes on. Raises what the engine raises."""
@@ -72,8 +74,7 @@ class Restart:
     def _work(self) -> None:
         end: PushliveError | None = None
         with LeaseHeartbeat(self._store) as heartbeat:
-            for lease in self._leases:
-                heartbeat.hold(lease)
+            heartbeat.hold(self._lease)
             try:
                 self._restart(heartbeat)
             except PushliveError as error:
