@@ -71,6 +71,11 @@ class Mask:
             at += len(line)
         return tuple(found)
 
+    def opening(self, text: str) -> str:
+        """A text that may begin in the middle of a secret, without that part. Nothing else of it is masked."""
+        text = printable(text) if self._patterns else text
+        return masked(text, merged(self._tail_at_start(text)))
+
     def spans(self, text: str) -> list[Span]:
         """Where secrets are in the text, in order; no two touch."""
         found = []

@@ -100,11 +100,10 @@ class Tools(Audited):
             self._engines,
             Wish(process, lines, self._clock.now() - seconds, follow),
             self._clock.now,
+            mask,
         )
         followed.look()  # so that a mistake is an answer
-        return followed.lines(
-            mask, tuple(f"! cannot read the secret {one}, so it is not masked" for one in unread)
-        )
+        return followed.lines(tuple(f"! cannot read the secret {one}, so it is not masked" for one in unread))
 
     def _serving_ref(self, pipeline: str, name: str) -> SlotRef:
         found = self._store.environment(pipeline, name)

@@ -14,7 +14,7 @@ from pipeline.errors import NotFound, PushliveError, RequestError
 from pipeline.lib.text import one_line
 from pipeline.ports.engine import Engines
 from pipeline.ports.outputs import Output, Source
-from pipeline.secrets.redaction import Mask
+from pipeline.secrets.redaction import Mask, Stream
 
 LOOK = 1.0  # seconds between two looks at which containers serve
 QUIET = 2.0  # seconds without a line, after which the client hears that it goes on
@@ -35,12 +35,18 @@ class Wish:
 
 
 class FollowedOutput:
-    """``serving``: the slot that serves now; ``now``: seconds since the epoch."""
+    """``serving``: the slot that serves now; ``now``: seconds since the epoch; ``mask``: what no line shows."""
 
     def __init__(
-        self, serving: Callable[[], SlotRef], engines: Engines, wish: Wish, now: Callable[[], float]
+        self,
+        serving: Callable[[], SlotRef],
+        engines: Engines,
+        wish: Wish,
+        now: Callable[[], float],
+        mask: Mask,
     ) -> None:
         self._serving, self._engines, self._wish, self._now = serving, engines, wish, now
+        self._mask = mask
         self._ended: dict[str, float] = {}  # when the output of a container ended
         self._lines: queue.Queue[str] = queue.Queue(WAITING)
         self._reading: dict[str, threading.Thread] = {}  # by container
@@ -87,27 +93,32 @@ class FollowedOutput:
         self._ended[name] = self._now()
 
     def _pieces(self, output: Output, label: str) -> None:
-        rest = b""
+        # Each container's by itself, before the label: a secret may go on behind the place of a cut.
+        stream, rest, text = Stream(self._mask), b"", self._opening
         for piece in output.pieces():
             *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
-                self._put(label, line)
+                self._put(label, stream.feed(text(line), last=True))
+                text = _text
             if len(rest) > LONGEST:
-                self._put(label, rest)
-                rest = b""
+                self._put(label, stream.feed(text(rest)))
+                rest, text = b"", _text
             if self._over.is_set():
                 return
-        if rest:
-            self._put(label, rest)
+        if last := stream.feed(text(rest), last=True):
+            self._put(label, last)
 
-    def _put(self, label: str, line: bytes) -> None:
-        text = label + line.decode(errors="replace").rstrip("\r")
+    def _opening(self, line: bytes) -> str:
+        """The first line of an excerpt: the Engine counts pieces of a long line as lines."""
+        return self._mask.opening(_text(line))
+
+    def _put(self, label: str, line: str) -> None:
         while not self._over.is_set():
             with suppress(queue.Full):
-                self._lines.put(text, timeout=0.2)
+                self._lines.put(label + line, timeout=0.2)
                 return
 
-    def lines(self, mask: Mask, first: tuple[str, ...] = ()) -> Generator[tuple[str, ...]]:
+    def lines(self, first: tuple[str, ...] = ()) -> Generator[tuple[str, ...]]:
         """As they come, masked; () while there is none. Without ``follow`` it ends with what there is."""
         try:
             if first:
@@ -118,7 +129,7 @@ class FollowedOutput:
                 now = time.monotonic()
                 if some:
                     said = now
-                    yield tuple(one_line(line) for line in mask.lines(some))
+                    yield tuple(one_line(line) for line in some)
                 elif (
                     not any(thread.is_alive() for thread in self._reading.values()) and not self._wish.follow
                 ):
@@ -143,3 +154,7 @@ class FollowedOutput:
             while len(found) < AT_ONCE:
                 found.append(self._lines.get_nowait())
         return found
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r")
