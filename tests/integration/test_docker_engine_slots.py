@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import statistics
-import subprocess
-import time
 from dataclasses import replace
 
 import pytest
@@ -97,24 +94,3 @@ def test_fault_39_one_of_two_replicas_removed_by_hand_is_restored_beside_the_oth
     assert [r.state for r in bench.engine.replicas(spec.ref)] == ["running", "running"]
     assert docker_client.api.inspect_container(second.name)["Id"] == kept
     assert bench.engine.serving(spec.ref) == "blue"
-
-
-def test_a_start_takes_no_longer_than_docker_run(bench: Bench, settings: Settings) -> None:
-    """Compares the medians of five pairs, with the same network and limits."""
-    bench.engine.prepare(bench.ref(), ())
-    network = f"{settings.instance}-{bench.name}-live"
-    options = ["-d", "--init", "--memory=32m", "--memory-swap=32m", "--cpus=1", "--pids-limit=512"]
-    options += [f"--network={network}", f"--label=pushlive.instance={settings.instance}"]
-    ours, theirs = [], []
-    for release in range(1, 6):
-        began = time.monotonic()
-        command = ["docker", "run", *options, bench.image]
-        made = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        theirs.append(time.monotonic() - began)
-        subprocess.run(["docker", "rm", "-f", made], check=True, capture_output=True)
-        spec = bench.spec(release=release)
-        began = time.monotonic()
-        bench.engine.start(spec, bench.watch())
-        ours.append(time.monotonic() - began)
-        bench.engine.stop(spec.ref)
-    assert statistics.median(ours) < statistics.median(theirs) * 1.15 + 0.02, (ours, theirs)
