@@ -118,7 +118,7 @@ def test_a_changed_configuration_is_compared_with_what_runs(
 ) -> None:
     wanted = cluster_bench.spec(replicas=2, env={"GREETING": "hi"}, memory=64 << 20)
     found = "\n".join(cluster_bench.engine.drift(wanted))
-    assert "resources.limits.memory: 32Mi → 64Mi" in found
+    assert "resources.limits.memory: 128Mi → 64Mi" in found
     assert cluster_bench.engine.missing(live) == ()
 
 

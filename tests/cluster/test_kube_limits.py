@@ -33,9 +33,9 @@ def rule(bench: ClusterBench, kind: str, spec: dict[str, object]) -> None:
 def test_a_quota_that_is_too_small_is_reported_with_the_figures_before_anything_starts(
     own: ClusterBench,
 ) -> None:
-    rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "140Mi"}})
     with pytest.raises(
-        DoesNotFit, match=r"blue needs 64 MiB of limits.memory; .* small has 40 MiB left"
+        DoesNotFit, match=r"blue needs 256 MiB of limits.memory; .* small has 140 MiB left"
     ) as raised:
         own.engine.fits(own.spec(replicas=2))
     assert "Raise the quota" in raised.value.advice
@@ -47,7 +47,7 @@ def test_a_slot_is_refilled_if_there_is_room_for_itself_only(
 ) -> None:
     """Its old pods end slowly. By then the cluster by itself retries only every few seconds."""
     monkeypatch.setattr(problems, "GRACE", 2.0)
-    rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi", "pods": "1"}})
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "140Mi", "pods": "1"}})
     slow = shell("trap '' TERM", f"({HTTPD} 8080 &)", "while :; do sleep 1; done")
     own.engine.prepare(own.ref(), ())
     for release, stop in ((1, 3.0), (2, 1.0)):
@@ -63,12 +63,12 @@ def test_a_quota_that_appears_later_is_reported_and_a_larger_one_takes_effect_at
     monkeypatch.setattr(problems, "GRACE", 2.0)
     spec = own.spec(replicas=2)
     own.engine.fits(spec)
-    rule(own, "ResourceQuota", {"hard": {"limits.memory": "40Mi"}})
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "140Mi"}})
     error = fails(own, spec)
     assert type(error) is DoesNotFit
     assert "exceeded quota: small" in error.message
     assert "Raise the namespace's quota" in error.advice
-    rule(own, "ResourceQuota", {"hard": {"limits.memory": "80Mi"}})
+    rule(own, "ResourceQuota", {"hard": {"limits.memory": "300Mi"}})
     own.stand(spec)
 
 

@@ -22,7 +22,7 @@ CONFIG = """
 pipelines:
   hello:
     registry: REGISTRY/SPACE-hello
-    service: {memory: 32MiB, cpu: 200m, stop: 1s, drain: 1s, ready: 60s}
+    service: {memory: 128MiB, cpu: 200m, stop: 1s, drain: 1s, ready: 60s}
     environments: {live: {engine: {namespace: SPACE}, replicas: 2}}
 """
 

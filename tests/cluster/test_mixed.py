@@ -24,7 +24,7 @@ pipelines:
   hello:
     registry: REGISTRY/INSTANCE-mixed
     service:
-      memory: 32MiB
+      memory: 128MiB
       stop: 1s
       drain: 2s
       secrets: [PASSWORD]

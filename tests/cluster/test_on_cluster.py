@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 CONFIG = """\
 pipelines:
   hello:
-    service: {memory: 32MiB, cpu: 500m, stop: 1s, secrets: [WORD]}
+    service: {memory: 128MiB, cpu: 500m, stop: 1s, secrets: [WORD]}
     registry: REGISTRY/SPACE-hello
     environments:
       dev: {engine: {namespace: SPACE-dev}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -13,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.support.ports import daemon_subnet
 from tests.support.waiting import until
 
 DISK = "400m"  # of memory: what the daemon has for images and containers
@@ -27,8 +27,7 @@ class OwnEngine:
         self.tcp = f"tcp://127.0.0.1:{port}" if port else ""
         self._folder = Path(tempfile.mkdtemp(prefix="pl-engine-"))
         self._bridge = f"plf{secrets.token_hex(3)}"
-        third = random.randrange(0, 256, 8)
-        self._address, self.subnets = f"10.240.{third}.1/24", f"10.{random.randrange(230, 240)}.{third}.0/21"
+        self._address, self.subnets = daemon_subnet()
         self.host = f"unix://{self._folder}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -24,7 +24,7 @@ REMOTE = "https://code.invalid/shop.git"
 CONFIG = f"""
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s}}
     environments: {{live: {{keep_warm: 1m}}}}
   shop:
     source: {{url: "{REMOTE}"}}

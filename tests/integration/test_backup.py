@@ -17,8 +17,8 @@ from tests.support.waiting import until
 
 CONFIG = """
 pipelines:
-  hello: {service: {memory: 32MiB, stop: 1s}, environments: {dev: , live: }}
-  other: {service: {memory: 32MiB, stop: 1s}, environments: {live: }}
+  hello: {service: {memory: 128MiB, stop: 1s}, environments: {dev: , live: }}
+  other: {service: {memory: 128MiB, stop: 1s}, environments: {live: }}
 """
 
 

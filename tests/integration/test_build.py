@@ -16,11 +16,11 @@ CONFIG = """
 pipelines:
   hello:
     build: {timeout: 3s}
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {dev: , live: }
   tuned:
     build: {context: app, dockerfile: deploy/Dockerfile, args: {WHO: world}, target: ready}
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {live: }
 """
 TUNED = """\

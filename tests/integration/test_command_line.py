@@ -17,10 +17,10 @@ from tests.support.waiting import until
 CONFIG = """
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s, env: {{GREETING: {greeting}}}}}
+    service: {{memory: 128MiB, stop: 1s, env: {{GREETING: {greeting}}}}}
     environments: {{dev: , live: }}
   slow:
-    service: {{memory: 32MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s}}
     smoke: [{{run: [sleep, "20"]}}]
     environments: {{live: }}
 """

@@ -25,7 +25,7 @@ from tests.support.waiting import until
 CONFIG = """\
 pipelines:
   hello:
-    service: {memory: 32MiB, cpu: 500m, drain: 2s, stop: 1s}
+    service: {memory: 128MiB, cpu: 500m, drain: 2s, stop: 1s}
     environments: {dev: {}, live: {}}
 """
 

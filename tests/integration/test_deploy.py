@@ -30,16 +30,16 @@ pipelines:
     service: {health: /healthz, memory: 64MiB, stop: 1s, env: {GREETING: three}}
     environments: {live: }
   brief:
-    service: {memory: 32MiB, stop: 1s, keep_warm: 1s, drain: 1s}
+    service: {memory: 128MiB, stop: 1s, keep_warm: 1s, drain: 1s}
     environments: {live: }
   greedy:
     service: {memory: 1000GiB}
     environments: {live: }
   ports:
-    service: {memory: 32MiB, stop: 1s, ready: 2s}
+    service: {memory: 128MiB, stop: 1s, ready: 2s}
     environments: {live: }
 """
-NEWCOMER = "  newcomer: {service: {memory: 32MiB, stop: 1s}, environments: {live: }}\n"
+NEWCOMER = "  newcomer: {service: {memory: 128MiB, stop: 1s}, environments: {live: }}\n"
 
 
 @pytest.fixture(scope="module")

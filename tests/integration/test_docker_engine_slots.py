@@ -24,7 +24,7 @@ def test_a_container_has_limits_labels_and_variables(
     assert names == [f"{settings.instance}-{bench.name}-live-blue-r1-{n}" for n in (1, 2)]
     found = docker_client.api.inspect_container(names[1])
     host = found["HostConfig"]
-    assert host["Memory"] == host["MemorySwap"] == 32 << 20
+    assert host["Memory"] == host["MemorySwap"] == 128 << 20
     assert host["NanoCpus"] == 500_000_000
     assert host["Init"] is True
     assert host["RestartPolicy"]["Name"] == "unless-stopped"

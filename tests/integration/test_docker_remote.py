@@ -169,7 +169,7 @@ CONFIG = """
 pipelines:
   hello:
     registry: REGISTRY/hello
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     smoke: [{get: /, contains: version}, {tcp: 8080}, {run: [sh, -c, 'wget -qO- "$PUSHLIVE_URL"']}]
     environments: {live: {engine: {docker: 'HOST'}, host: shop.example}}
 """

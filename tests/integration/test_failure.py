@@ -15,10 +15,10 @@ from tests.support.waiting import until
 CONFIG = """
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s, ready: 2s, env: {{GREETING: {greeting}}}}}
+    service: {{memory: 128MiB, stop: 1s, ready: 2s, env: {{GREETING: {greeting}}}}}
     environments: {{dev: , live: }}
   migrated:
-    service: {{memory: 32MiB, stop: 1s, release: [sh, -c, "echo migrating; cat /migration"]}}
+    service: {{memory: 128MiB, stop: 1s, release: [sh, -c, "echo migrating; cat /migration"]}}
     environments: {{live: }}
 """
 CRASH = "echo starting; echo 'database: connection refused'; exit 42"

@@ -16,7 +16,7 @@ from tests.support.waiting import PATIENCE, until
 CONFIG = """
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s}}
     smoke: [{{get: "{path}", within: {within}, retry: 1s}}]
     environments: {{live: }}
 """

@@ -20,10 +20,10 @@ CONFIG = f"""
 notify: [{{url: 'http://127.0.0.1:{PORT}{PATH}'}}]
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s}}
     environments: {{live: }}
   pair:
-    service: {{memory: 32MiB, stop: 1s, health: /healthz, replicas: 2}}
+    service: {{memory: 128MiB, stop: 1s, health: /healthz, replicas: 2}}
     environments: {{live: }}
 """
 # It serves until a file appears; then it exits a second after each start, or fills its memory.

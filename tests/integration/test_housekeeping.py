@@ -19,21 +19,21 @@ from tests.support.waiting import until
 CONFIG = """
 pipelines:
   hello:
-    service: {memory: 32MiB, stop: 1s, drain: 0s, keep_warm: 0s}
+    service: {memory: 128MiB, stop: 1s, drain: 0s, keep_warm: 0s}
     smoke: [{get: /}]
     environments: {live: }
   shop:
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     smoke: [{get: /}]
     environments: {live: {host: www.shop.example}}
   gated:
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {dev: , live: {promote: manual}}
   small:
     service: {memory: SHARE, stop: 1s, drain: 0s, keep_warm: 10m}
     environments: {dev: , qa: , live: }
   stuck:
-    service: {memory: 32MiB, stop: 1s, release: {command: [sh, /www/release.sh], timeout: 5m}}
+    service: {memory: 128MiB, stop: 1s, release: {command: [sh, /www/release.sh], timeout: 5m}}
     smoke: [{get: /}]
     environments: {live: }
 """

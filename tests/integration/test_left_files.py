@@ -11,7 +11,7 @@ import docker
 from tests.support.developer import web
 from tests.support.service import Service, running
 
-CONFIG = "pipelines: {hello: {service: {memory: 32MiB, stop: 1s}, environments: {live: }}}\n"
+CONFIG = "pipelines: {hello: {service: {memory: 128MiB, stop: 1s}, environments: {live: }}}\n"
 WRITES = (
     "echo 1 >/kept; mkdir -p /srv/a; echo 2 >/srv/a/b; echo 3 >/data/row; echo x >/tmp/x; echo $$ >/run/web.pid;"
     " exec httpd -f -p 0.0.0.0:8080 -h /www"

@@ -20,9 +20,9 @@ from tests.support.waiting import until
 CONFIG = """
 pipelines:
   hello:
-    service: {memory: 32MiB, stop: 1s, drain: 1s}
+    service: {memory: 128MiB, stop: 1s, drain: 1s}
     environments: {dev: , live: {replicas: 2}}
-  other: {service: {memory: 32MiB, stop: 1s, drain: 1s}, environments: {live: }}
+  other: {service: {memory: 128MiB, stop: 1s, drain: 1s}, environments: {live: }}
 """
 
 

@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 CONFIG = """
 pipelines:
-  shop: {service: {memory: 32MiB, stop: 1s}, environments: {live: }}
+  shop: {service: {memory: 128MiB, stop: 1s}, environments: {live: }}
 """
 
 
@@ -46,7 +46,7 @@ def test_an_edit_of_the_file_deploys_nothing_and_status_says_what_would(service:
     clone.git("push", "-q", "pushlive", "HEAD:refs/heads/draft")
     clone.git("reset", "-q", "--hard", "HEAD~1")
     added = (
-        "  copy: {source: {repository: shop}, service: {memory: 32MiB, stop: 1s}, environments: {live: }}\n"
+        "  copy: {source: {repository: shop}, service: {memory: 128MiB, stop: 1s}, environments: {live: }}\n"
     )
     edited = CONFIG.replace("shop: {", "shop: {source: {branch: draft}, ") + added
     service.config.write_text(edited)

@@ -25,7 +25,7 @@ notify:
   - {{url: 'http://127.0.0.1:{SLOW}{PATH}', when: [live]}}
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s}}
     environments: {{dev: , live: }}
 """
 

@@ -49,7 +49,7 @@ def test_a_slot_s_processes_have_its_settings_and_places_after_its_web_replicas(
     assert len(bench.engine.replicas(spec.ref)) == 2  # they are none of the web replicas
     found = docker_client.api.inspect_container(name_of(bench, "blue-r1-worker-2"))
     assert "A=b" in found["Config"]["Env"]
-    assert found["HostConfig"]["Memory"] == 32 << 20
+    assert found["HostConfig"]["Memory"] == 128 << 20
     assert found["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
     [network] = found["NetworkSettings"]["Networks"].values()
     assert network["IPAddress"].endswith(address_end(bench, 5))
@@ -192,7 +192,7 @@ CONFIG = """\
 pipelines:
   hello:
     service:
-      memory: 32MiB
+      memory: 128MiB
       stop: 1s
       processes:
         worker: {command: [sh, /work], stop: 5s, settle: 1s}

@@ -14,10 +14,10 @@ from tests.support.waiting import until
 CONFIG = """
 pipelines:
   gated:
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {dev: , qa: {promote: manual}, live: {promote: manual}}
   one:
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {production: }
   five:
     service: {memory: 16MiB, stop: 1s}

@@ -19,19 +19,19 @@ from tests.support.waiting import until
 
 CONFIG = """
 pipelines:
-  hello: {service: {memory: 32MiB, stop: 1s}, environments: {live: }}
-  gated: {service: {memory: 32MiB, stop: 1s}, environments: {live: {promote: manual}}}
+  hello: {service: {memory: 128MiB, stop: 1s}, environments: {live: }}
+  gated: {service: {memory: 128MiB, stop: 1s}, environments: {live: {promote: manual}}}
   slow:
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     smoke: [{run: [sleep, "5"]}]
     environments: {live: }
   away:
     source: {url: "file://FOLDER/away.git"}
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {live: }
   burst:
     source: {url: "file://FOLDER/burst.git"}
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {live: }
 """
 

@@ -311,7 +311,7 @@ CONFIG = """
 pipelines:
   hello:
     registry: {repository: HOST/hello, username: me, password: REGISTRY}
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {live: }
 """
 

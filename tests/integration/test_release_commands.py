@@ -18,13 +18,13 @@ CONFIG = """
 pipelines:
   hello:
     service:
-      memory: 32MiB
+      memory: 128MiB
       stop: 1s
       volumes: {data: /data}
       release: {command: [./migrate, up], back: [./migrate, down], reversible: false}
     environments: {live: }
   easy:
-    service: {memory: 32MiB, stop: 1s, release: {command: [sleep, "600"], cancel: true}}
+    service: {memory: 128MiB, stop: 1s, release: {command: [sleep, "600"], cancel: true}}
     environments: {live: }
 """
 ENTRY = '#!/bin/sh\necho "entry: $@"\nexec "$@"\n'

@@ -15,18 +15,18 @@ from tests.support.waiting import until
 CONFIG = """
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s, env: {{GREETING: {greeting}}}}}
+    service: {{memory: 128MiB, stop: 1s, env: {{GREETING: {greeting}}}}}
     smoke: [{{get: "/?{greeting}"}}]
     environments: {{dev: , live: }}
   brief:
-    service: {{memory: 32MiB, stop: 1s, keep_warm: 0s, drain: 1s}}
+    service: {{memory: 128MiB, stop: 1s, keep_warm: 0s, drain: 1s}}
     environments: {{live: }}
   slow:
-    service: {{memory: 32MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s}}
     smoke: [{{run: [sh, -c, 'sleep "$SLEEP"']}}]
     environments: {{live: {{env: {{SLEEP: "{sleep}"}}}}}}
   twice:
-    service: {{memory: 32MiB, stop: 1s}}
+    service: {{memory: 128MiB, stop: 1s}}
     environments: {{live: }}
   empty:
     environments: {{live: }}

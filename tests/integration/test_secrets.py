@@ -20,7 +20,7 @@ FIRST, SECOND = "first-Secret/of+ours", "second-Secret/of+ours"
 CONFIG = """
 pipelines:
   hello:
-    service: {memory: 32MiB, stop: 1s, secrets: [PASSWORD], release: [sh, -c, 'echo "migrating with $PASSWORD"']}
+    service: {memory: 128MiB, stop: 1s, secrets: [PASSWORD], release: [sh, -c, 'echo "migrating with $PASSWORD"']}
     smoke: [{run: [sh, -c, 'echo "$PASSWORD" | base64']}]
     environments: {dev: , live: {secrets: [LIVE_ONLY]}}
 """
@@ -60,6 +60,7 @@ def store_dump(service: Service) -> str:
     read = {
         "string": client.get, "hash": client.hgetall, "set": client.smembers, "stream": client.xrange,
         "list": lambda key: client.lrange(key, 0, -1), "zset": lambda key: client.zrange(key, 0, -1),
+        "none": client.get,  # it has expired since the scan
     }  # fmt: skip
     with client:
         return "\n".join(repr(read[client.type(key)](key)) for key in client.scan_iter("*"))

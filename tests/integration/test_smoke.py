@@ -14,7 +14,7 @@ from tests.support.service import Service, running
 CONFIG = """
 pipelines:
   hello:
-    service: {{memory: 32MiB, stop: 1s, keep_warm: 0s}}
+    service: {{memory: 128MiB, stop: 1s, keep_warm: 0s}}
     smoke: [{checks}]
     environments: {{live: }}
 """

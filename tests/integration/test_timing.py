@@ -16,15 +16,15 @@ from tests.support.service import Service, running
 CONFIG = """
 pipelines:
   hello:
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {dev: , live: }
   tight:
     budget: {deploy: 200ms, whole: 300ms}
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     smoke: [{run: [sleep, "1"]}]
     environments: {live: }
   gated:
-    service: {memory: 32MiB, stop: 1s}
+    service: {memory: 128MiB, stop: 1s}
     environments: {live: {promote: manual}}
 """
 

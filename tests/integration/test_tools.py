@@ -29,7 +29,7 @@ from tests.support.waiting import until
 CONFIG = """
 pipelines:
   hello:
-    service: {memory: 32MiB, stop: 1s, env: {GREETING: hello}, secrets: [TOKEN]}
+    service: {memory: 128MiB, stop: 1s, env: {GREETING: hello}, secrets: [TOKEN]}
     environments: {dev: {replicas: 2}, live: }
 """
 SECRET = "s3cr3t-of-the-house"
@@ -187,9 +187,9 @@ def test_files_come_out_as_they_are(service: Service, tmp_path: Path) -> None:
 
 def test_what_containers_use_and_where_they_are(service: Service) -> None:
     used = json.loads(service.pushlive("stats", "hello", "dev", "--json").out)["containers"]
-    assert [one["limit"] for one in used] == [32 << 20, 32 << 20]
-    assert all(0 < one["memory"] < 32 << 20 for one in used)
-    assert "32 MiB" in service.pushlive("stats", "hello", "dev").out
+    assert [one["limit"] for one in used] == [128 << 20, 128 << 20]
+    assert all(0 < one["memory"] < 128 << 20 for one in used)
+    assert "128 MiB" in service.pushlive("stats", "hello", "dev").out
     assert service.pushlive("open", "hello", "dev").out.strip() == service.environments()["dev"]["url"]
 
 

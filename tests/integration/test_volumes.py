@@ -16,7 +16,7 @@ CONFIG = """\
 pipelines:
   hello:
     service:
-      memory: 32MiB
+      memory: 128MiB
       stop: 1s
       volumes: {data: {path: /data, before_backup: [sh, -c, "echo frozen >/data/frozen"]}}
     environments: {live: }

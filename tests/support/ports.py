@@ -64,6 +64,16 @@ def free_subnet(networks: list[dict[str, Any]], prefix: int = 21) -> str:
     raise AssertionError("no free subnet")
 
 
+def daemon_subnet() -> tuple[str, str]:
+    """For a Docker daemon beside the machine's own, which knows nothing of the networks of others: the bridge's address
+    with its prefix, and addresses for networks. Reserved for this process."""
+    for _ in range(1000):
+        second, third = random.randrange(230, 240), random.randrange(0, 256, 8)
+        if _reserve([f"subnet-10.{second}.{third}.0"]):
+            return f"10.{second - 10}.{third}.1/24", f"10.{second}.{third}.0/21"
+    raise AssertionError("no free subnet")
+
+
 def _reserve(names: Iterator[str] | list[str]) -> bool:
     """All of these names for this process, or none of them."""
     folder = Path(tempfile.gettempdir()) / "pushlive-test-reservations"

@@ -7,8 +7,9 @@ from typing import Any
 from pipeline.config.models import Registry, Rendered, Service
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 
-# The sample application's, in a container that needs little and ends at once.
-SAMPLE: dict[str, Any] = {"health": "/healthz", "memory": 32 << 20, "stop": 1.0, "ready": 20.0}
+# The sample application's, in a container that ends at once. It starts three processes for each request, and what the
+# kernel keeps of those that have ended counts until it has time to free it: under load 32 MiB were too few.
+SAMPLE: dict[str, Any] = {"health": "/healthz", "memory": 128 << 20, "stop": 1.0, "ready": 20.0}
 
 
 def slot_spec(
