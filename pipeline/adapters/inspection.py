@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.engines import where_of
-from pipeline.ports.inspection import ClusterInfo, DockerInfo
+from pipeline.ports.inspection import ClusterInfo, DockerInfo, NodeSize
 
 if TYPE_CHECKING:
     from pipeline.adapters.haproxy.proxy import Proxy
@@ -46,6 +46,12 @@ class EngineInspection:
 
         where = where_of(key)
         return inspect_cluster(self._kube_api(where.kubernetes or "", where.namespace))
+
+    def largest_node(self, key: str) -> NodeSize | None:
+        from pipeline.adapters.kubernetes.capacity import largest_node
+
+        where = where_of(key)
+        return largest_node(self._kube_api(where.kubernetes or "", where.namespace))
 
     def repository(self, name: str) -> str:
         from pipeline.adapters.git.push_check import check_push

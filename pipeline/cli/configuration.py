@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,56 +48,54 @@ def _file(context: Context) -> str:
     return str(context.args.file or context.environ.get("PUSHLIVE_CONFIG") or "pipelines.yaml")
 
 
-def _examine(name: str, text: str) -> tuple[list[dict[str, Any]], list[str], list[str]]:
-    """Every problem (line, path, message); if there are none, every warning, and those that the file accepts."""
-    from pipeline.config import lint, loading, repository_hints
+@dataclass(frozen=True)
+class Examined:
+    """``problems``: line, path and message of each. Only if there are none: ``warnings``, those that the file accepts,
+    and what could not be examined."""
+
+    problems: list[dict[str, Any]]
+    warnings: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def _problems(name: str, text: str) -> list[dict[str, Any]]:
+    from pipeline.config import loading, repository_hints
 
     found = [{"line": p.line, "path": p.path, "message": p.message} for p in loading.problems(text, name)]
-    if found:
-        return found, [], []
+    if found or not Path(name).is_file():
+        return found
+    config, folder = loading.load(text, name), Path(name).resolve().parent
+    pipeline, path = repository_hints.missing_dockerfile(config, folder)
+    if pipeline and repository_hints.is_named(config.pipelines[pipeline]):
+        return [_missing(text, pipeline, f"there is no {path} in {folder}")]
+    return []
+
+
+def _examine(name: str, text: str) -> Examined:
+    from pipeline.config import lint, loading, repository_hints
+
+    if found := _problems(name, text):
+        return Examined(found)
     config, file = loading.load(text, name), Path(name)
-    warned = [*lint.found(config), *_beyond_machine(config)]
+    unfit, not_asked = _beyond_machines(config)
+    warned = [*lint.found(config), *unfit]
     if file.is_file():
-        folder = file.resolve().parent
-        pipeline, path = repository_hints.missing_dockerfile(config, folder)
-        if pipeline and repository_hints.is_named(config.pipelines[pipeline]):
-            return [_missing(text, pipeline, f"there is no {path} in {folder}")], [], []
-        warned += repository_hints.warnings(config, folder)
+        warned += repository_hints.warnings(config, file.resolve().parent)
     left, accepted = lint.judged(config, warned)
-    return [], [*map(str, left), *_machine_warnings()], [*map(str, accepted)]
+    return Examined([], [*map(str, left), *_machine_warnings()], [*map(str, accepted)], not_asked)
 
 
-def _beyond_machine(config: Config) -> list[Warned]:
-    """What the settings and this machine's Engine do not let start; of the Engine nothing if it does not answer."""
-    import ipaddress
-
-    from pipeline.config import lint, settings
-    from pipeline.runtime import bootstrap
+def _beyond_machines(config: Config) -> tuple[list[Warned], list[str]]:
+    """What the settings and the engines do not let start, and which engines were not asked."""
+    from pipeline.config import settings
+    from pipeline.runtime import bootstrap, machines
 
     try:
         loaded = settings.load()
     except PushliveError:
-        return []
-    refused = list(lint.devices(config, loaded.devices))
-    try:
-        engine = bootstrap.inspection(loaded).docker()
-    except PushliveError:
-        return refused
-    networks = 1 << max(0, 26 - ipaddress.IPv4Network(loaded.subnets).prefixlen)
-    places = min(len(loaded.port_range), networks)
-    return [*refused, *lint.beyond_machine(config, engine.cores, engine.memory, places, _most_processes())]
-
-
-def _most_processes() -> int:
-    """How many processes this machine's kernel can have; 0 if the Engine is on another one."""
-    import os
-
-    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
-        return 0
-    try:
-        return int(Path("/proc/sys/kernel/pid_max").read_text())
-    except (OSError, ValueError):
-        return 0
+        return [], []
+    return machines.unfit(config, loaded, bootstrap.inspection(loaded))
 
 
 def _missing(text: str, pipeline: str, why: str) -> dict[str, Any]:
@@ -126,14 +125,16 @@ def _machine_warnings() -> list[str]:
 @command("report every problem in pipelines.yaml, with its line", _FILE, JSON)
 def check(context: Context) -> int:
     name = _file(context)
-    found, warnings, accepted = _examine(name, read_config(name))
+    told = _examine(name, read_config(name))
+    found, warnings = told.problems, told.warnings
     if context.json:
-        context.print_json({"file": name, "problems": found, "warnings": warnings, "accepted": accepted})
+        shown = {"problems": found, "warnings": warnings, "accepted": told.accepted, "not_asked": told.left}
+        context.print_json({"file": name, **shown})
         return USAGE if found else DONE
     terminal = context.terminal
     terminal.complain(*_problem_lines(name, found, terminal.paint))
     terminal.say(*(paint_warning(text, terminal.paint) for text in warnings))
-    terminal.say(*(f"{terminal.paint('·', 'dim')} {one_line(text)}" for text in accepted))
+    terminal.say(*(f"{terminal.paint('·', 'dim')} {one_line(text)}" for text in (*told.accepted, *told.left)))
     if not found and not warnings and not _pipelines(name):
         terminal.say(
             paint_warning(f"{name} has no pipelines; `pushlive init` writes a file with one.", terminal.paint)
@@ -174,11 +175,10 @@ def _count(number: int, what: str) -> str:
 def plan(context: Context) -> int:
     name = _file(context)
     text = read_config(name)
-    found, warnings, _ = _examine(name, text)
-    terminal = context.terminal
+    found, terminal = _problems(name, text), context.terminal
     if found:
         if context.json:
-            context.print_json({"problems": found, "warnings": warnings, "pipelines": {}})
+            context.print_json({"problems": found, "warnings": [], "pipelines": {}})
         terminal.complain(*_problem_lines(name, found, terminal.paint))
         return USAGE
     answer = context.ask("POST", "/api/plan", {"config": text})

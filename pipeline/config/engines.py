@@ -103,6 +103,8 @@ class EngineKind:
     """The keys of a service that it cannot follow, with the reason."""
     scaled_by_others: bool = False
     """People and autoscalers may change the number of replicas of what runs."""
+    machines: bool = False
+    """It places each replica on one of several machines."""
     start_margin: float = 300.0
     """Seconds that starting may take on top of the application's own `ready`: an image is pulled, a machine added."""
     cleanup_command: str = ""
@@ -166,6 +168,7 @@ KUBERNETES = EngineKind(
         "devices": "Kubernetes gives devices by device plugins",
     },
     scaled_by_others=True,
+    machines=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",
 )

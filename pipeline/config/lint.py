@@ -9,6 +9,7 @@ from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where
 from pipeline.config.models import Config, Pipeline, Service
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
+from pipeline.config.workload.kubernetes import USUAL_REQUEST
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
 
@@ -241,29 +242,59 @@ def devices(config: Config, allowed: tuple[str, ...]) -> Iterator[Warned]:
                 yield Warned(f"pipelines.{name}.environments.{stage}.devices", f"{path}: {why}")
 
 
-def beyond_machine(
-    config: Config, cores: int, memory: int, places: int, processes: int = 0
-) -> Iterator[Warned]:
-    """What this machine cannot run. ``memory``: bytes; ``places``: environments that its proxy has ports and addresses
-    for; ``processes``: the kernel's own limit, 0 if it is not known."""
+def beyond_machine(config: Config, places: int, processes: int = 0) -> Iterator[Warned]:
+    """What this machine cannot run, whatever its Engine has. ``places``: environments that its proxy has ports and
+    addresses for; ``processes``: the kernel's own limit, 0 if it is not known."""
     proxied = 0
-    for name, pipeline in config.pipelines.items():
-        for stage in pipeline.environments:
-            service, kind = pipeline.render(stage).service, pipeline.environment(stage).engine.kind
-            path = f"pipelines.{name}.environments.{stage}"
-            proxied += kind.proxied
-            if kind.local and service.cpu > cores:
-                why = f"this machine's Docker Engine has {cores:g}, and starts no container that may use more"
-                yield Warned(f"{path}.cpu", f"{service.cpu:g} cores; {why}")
-            if kind.local and 0 < processes < service.pids:
-                why = f"this machine's kernel has at most {processes} (`sysctl kernel.pid_max`), for all that runs"
-                yield Warned(f"{path}.pids", f"{service.pids} processes; {why}")
-            needs = service.memory * service.replicas
-            if kind.local and needs > memory:
-                why = f"{service.replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
-                yield Warned(f"{path}.memory", f"{why} of this machine")
+    for path, service, where in _rendered(config):
+        proxied += where.kind.proxied
+        if where.kind.local and 0 < processes < service.pids:
+            why = (
+                f"this machine's kernel has at most {processes} (`sysctl kernel.pid_max`), for all that runs"
+            )
+            yield Warned(f"{path}.pids", f"{service.pids} processes; {why}")
     if proxied > places:
         yield Warned(
             "pipelines",
             f"{proxied} environments, and PUSHLIVE_PORTS and PUSHLIVE_SUBNETS have room for {places}",
         )
+
+
+def beyond_engine(config: Config, key: str, cores: float, memory: int) -> Iterator[Warned]:
+    """What the engine with that ``Where.key`` cannot run. ``cores``, ``memory`` (bytes): of its machine, or the most
+    that a cluster's nodes have for pods."""
+    for path, service, where in _rendered(config):
+        if where.key == key:
+            yield from (_beyond_nodes if where.kind.machines else _beyond_docker)(
+                path, service, where, cores, memory
+            )
+
+
+def _beyond_docker(path: str, service: Service, where: Where, cores: float, memory: int) -> Iterator[Warned]:
+    engine = "this machine's Docker Engine" if where.kind.local else f"the Docker Engine at {where.docker}"
+    if service.cpu > cores:
+        why = f"{engine} has {cores:g}, and starts no container that may use more"
+        yield Warned(f"{path}.cpu", f"{service.cpu:g} cores; {why}")
+    if service.memory * service.replicas > memory:
+        why = f"{service.replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
+        yield Warned(f"{path}.memory", f"{why} of {'this machine' if where.kind.local else engine}")
+
+
+def _beyond_nodes(path: str, service: Service, where: Where, cores: float, memory: int) -> Iterator[Warned]:
+    """A node runs a pod that it has the requests of, however high the limits are."""
+    asked, node = service.requests, f"the largest node of {where.key} has"
+    key = "requests" if asked.cpu else "cpu"
+    if (cpu := asked.cpu or service.cpu * USUAL_REQUEST) > cores:
+        yield Warned(f"{path}.{key}", f"a replica requests {cpu:g} cores; {node} {cores:g} for pods")
+    key = "requests" if asked.memory else "memory"
+    if (needs := asked.memory or service.memory) > memory:
+        text = f"a replica requests {show_size(needs)} of memory; {node} {show_size(memory)} for pods"
+        yield Warned(f"{path}.{key}", text)
+
+
+def _rendered(config: Config) -> Iterator[tuple[str, Service, Where]]:
+    """The path, the service and the engine of each environment."""
+    for name, pipeline in config.pipelines.items():
+        for stage in pipeline.environments:
+            where = pipeline.environment(stage).engine
+            yield f"pipelines.{name}.environments.{stage}", pipeline.render(stage).service, where

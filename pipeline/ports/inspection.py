@@ -1,4 +1,4 @@
-"""What an engine reports about itself, for ``pushlive doctor``."""
+"""What an engine reports about itself, for ``pushlive doctor`` and ``pushlive check``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ class DockerInfo:
     cores: int
     memory: int
     live_restore: bool
+
+
+@dataclass(frozen=True)
+class NodeSize:
+    """What a cluster's nodes have for pods, the largest of each. ``memory``: bytes."""
+
+    cores: float
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,10 @@ class Inspection(Protocol):
     def cluster(self, key: str) -> ClusterInfo:
         """The cluster and namespace that ``Where.key`` names. Raises TryAgain if the API server does not answer,
         ConfigError or EngineFailed if it cannot be queried."""
+
+    def largest_node(self, key: str) -> NodeSize | None:
+        """The most that a node of that cluster has for pods; None if this account may not list the nodes. Raises what
+        ``cluster`` raises."""
 
     def repository(self, name: str) -> str:
         """Whether the built-in git server's repository takes pushes, in a sentence. Raises EngineFailed if not."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.inspection import EngineInspection
 from pipeline.adapters.kubernetes.names import slot_name
 from pipeline.adapters.kubernetes.pods import problems
+from pipeline.config import loading, settings
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import DoesNotFit, EngineFailed
+from pipeline.runtime.machines import unfit
 from tests.cluster.test_kube_failures import HTTPD, fails, shell
 from tests.support.clusterbench import ClusterBench, kubectl
 from tests.support.waiting import until
@@ -40,6 +44,17 @@ def test_a_quota_that_is_too_small_is_reported_with_the_figures_before_anything_
         own.engine.fits(own.spec(replicas=2))
     assert "Raise the quota" in raised.value.advice
     own.engine.fits(own.spec())
+
+
+def test_check_knows_what_the_largest_node_has(own: ClusterBench) -> None:
+    text = (
+        "pipelines: {{a: {{registry: r.io/a, environments: {{live: {{engine: kubernetes, memory: {0}}}}}}}}}"
+    )
+    inspection = EngineInspection(lambda *_: own.api, Path(), lambda _: pytest.fail("asked for a proxy"))
+    found, left = unfit(loading.load(text.format("900GiB")), settings.load({}), inspection)
+    assert [one.path for one in found] == ["pipelines.a.environments.live.memory"]
+    assert "a replica requests 900 GiB of memory; the largest node of kubernetes has " in found[0].text
+    assert unfit(loading.load(text.format("64MiB")), settings.load({}), inspection) == ([], []) == ([], left)
 
 
 def test_a_slot_is_refilled_if_there_is_room_for_itself_only(

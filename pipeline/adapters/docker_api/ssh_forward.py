@@ -66,7 +66,9 @@ class Forward:
                 self._open()
 
     def close(self) -> None:
-        """Ends the forward. Idempotent."""
+        """Ends the forward, also one that another thread is still starting. Idempotent."""
+        if process := self._process:
+            process.kill()  # the thread that waits for its first line has the lock
         with self._lock:
             self._close()
 

@@ -16,6 +16,7 @@ from pipeline.adapters.kubernetes.pods.state import app_spec
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.units import show_size
+from pipeline.ports.inspection import NodeSize
 
 _BINARY_UNITS = {"": 0, "Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}  # exponents of 1024
 _DECIMAL_UNITS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}  # of 10
@@ -44,11 +45,11 @@ def check_fits(api: KubeApi, ref: SlotRef, wanted: Manifest, current: KubeObject
                 advice="Raise the quota, or lower `memory`, `cpu` or `replicas`.",
             )
     per_replica = parse_quantity(_resources(wanted)["requests"]["memory"])
-    largest = _largest_node(api)
-    if largest is not None and per_replica > largest:
+    largest = largest_node(api)
+    if largest is not None and per_replica > largest.memory:
         raise DoesNotFit(
             f"{base(ref)}: one replica needs {show_size(int(per_replica))} of memory; "
-            f"the largest node has {show_size(int(largest))}.",
+            f"the largest node has {show_size(largest.memory)}.",
             advice="Lower `memory`, or add a larger node.",
         )
 
@@ -96,16 +97,19 @@ def _shown(name: str, amount: Decimal) -> str:
     return f"{amount.normalize():f}"
 
 
-def _largest_node(api: KubeApi) -> Decimal | None:
-    """Bytes of memory that the largest node has for pods; None if nodes may not be listed."""
+def largest_node(api: KubeApi) -> NodeSize | None:
+    """What the largest nodes have for pods; None if nodes may not be listed, or none says so."""
     try:
         nodes = api.find("Node", {})
     except EngineFailed as error:
         if status_of(error) == FORBIDDEN:
             return None
         raise
-    allocatable = [(node.get("status") or {}).get("allocatable") or {} for node in nodes]
-    return max((parse_quantity(str(one["memory"])) for one in allocatable if "memory" in one), default=None)
+    found = [(node.get("status") or {}).get("allocatable") or {} for node in nodes]
+    known = [(parse_quantity(str(one["cpu"])), parse_quantity(str(one["memory"]))) for one in found if one]
+    if not known:
+        return None
+    return NodeSize(float(max(cpu for cpu, _ in known)), int(max(memory for _, memory in known)))
 
 
 def parse_quantity(text: str) -> Decimal:

@@ -11,9 +11,9 @@ from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN, parse_quantity
+from pipeline.config.workload.kubernetes import USUAL_REQUEST
 from pipeline.errors import EngineFailed
 
-SHARE = 0.1  # of the CPU limit, requested from the scheduler unless a rule demands more
 SMALLEST = 10  # thousandths of a core
 _KINDS = ("Container", "Pod")  # of a rule: our pods have one container
 
@@ -29,7 +29,7 @@ class CpuRules:
     def requested(self, limit: int) -> int:
         """Thousandths of a core to request for that limit."""
         demanded = max(self.least, math.ceil(limit / self.ratio))
-        return max(SMALLEST, round(limit * SHARE), min(limit, demanded))
+        return max(SMALLEST, round(limit * USUAL_REQUEST), min(limit, demanded))
 
 
 NO_RULES = CpuRules()

@@ -65,6 +65,9 @@ SecretName = Annotated[
 ]
 
 
+USUAL_REQUEST = 0.1  # of the CPU limit, unless `requests` or a LimitRange of the namespace says otherwise
+
+
 class Requests(Model):
     """What the scheduler reserves for each replica on a cluster. Docker reserves nothing."""
 

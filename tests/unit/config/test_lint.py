@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config.lint import beyond_machine, found, judged, warnings
+from pipeline.config.lint import beyond_engine, beyond_machine, found, judged, warnings
 from pipeline.config.loading import load, problems
 from tests.unit.config.texts import edited
 
@@ -160,26 +160,56 @@ def test_accept_wants_a_path_and_a_reason(entry: str) -> None:
     assert problems(f"{WISE}    accept: {entry}\n") != ()
 
 
+HUNGRY = WISE.replace("replicas: 2", "replicas: 2, cpu: 3, memory: 2GiB").replace(
+    "dev: {}", "dev: {cpu: 2, memory: 1GiB}"
+)
+AWAY = HUNGRY.replace("  hello:", "  hello:\n    registry: r.io/a")
+
+
+def beyond(text: str, key: str, cores: float, memory: int) -> list[str]:
+    return [str(one) for one in beyond_engine(load(text), key, cores, memory)]
+
+
 def test_what_the_machine_cannot_run_is_named_with_its_key() -> None:
-    text = WISE.replace("replicas: 2", "replicas: 2, cpu: 3, memory: 2GiB").replace(
-        "dev: {}", "dev: {cpu: 2, memory: 1GiB}"
-    )
-    lines = [str(one) for one in beyond_machine(load(text), 2, 3 << 30, 1)]
-    assert lines == [
+    assert beyond(HUNGRY, "docker", 2, 3 << 30) == [
         "pipelines.hello.environments.live.cpu: 3 cores; this machine's Docker Engine has 2, and starts no container "
         "that may use more",
         "pipelines.hello.environments.live.memory: 2 × 2 GiB do not fit into the 3 GiB of this machine",
+    ]
+    assert beyond(HUNGRY, "docker", 3, 4 << 30) == []
+    many = load(HUNGRY.replace("replicas: 2", "replicas: 2, pids: 20000"))
+    assert [str(one) for one in beyond_machine(many, 1, 10_000)] == [
+        *(
+            f"pipelines.hello.environments.{name}.pids: 20000 processes; this machine's kernel has at most 10000 "
+            "(`sysctl kernel.pid_max`), for all that runs"
+            for name in many.pipelines["hello"].environments
+        ),
         "pipelines: 2 environments, and PUSHLIVE_PORTS and PUSHLIVE_SUBNETS have room for 1",
     ]
-    assert list(beyond_machine(load(text), 3, 4 << 30, 2)) == []
-    many = load(text.replace("replicas: 2", "replicas: 2, pids: 20000"))
-    assert [str(one) for one in beyond_machine(many, 3, 4 << 30, 2, 10_000)] == [
-        f"pipelines.hello.environments.{name}.pids: 20000 processes; this machine's kernel has at most 10000 "
-        "(`sysctl kernel.pid_max`), for all that runs"
-        for name in load(text).pipelines["hello"].environments
+    assert list(beyond_machine(many, 2, 20_000)) == []
+
+
+def test_what_another_docker_engine_cannot_run_is_named_with_its_key() -> None:
+    away = AWAY.replace("live: {}", "live: {engine: {docker: 'ssh://h'}}")
+    assert beyond(away, "docker", 2, 3 << 30) == []
+    assert beyond(away, "docker:ssh://h", 2, 3 << 30) == [
+        "pipelines.hello.environments.live.cpu: 3 cores; the Docker Engine at ssh://h has 2, and starts no container "
+        "that may use more",
+        "pipelines.hello.environments.live.memory: 2 × 2 GiB do not fit into the 3 GiB of the Docker Engine at ssh://h",
     ]
-    assert list(beyond_machine(many, 3, 4 << 30, 2, 20_000)) == []
-    away = text.replace("live: {}", "live: {engine: {docker: 'ssh://h'}}").replace(
-        "  hello:", "  hello:\n    registry: r.io/a"
-    )
-    assert list(beyond_machine(load(away), 2, 3 << 30, 2)) == []
+
+
+def test_a_pod_needs_one_node_that_has_what_it_requests() -> None:
+    cluster = AWAY.replace("live: {}", "live: {engine: kubernetes}")
+    assert beyond(cluster, "kubernetes", 0.2, 1 << 30) == [
+        "pipelines.hello.environments.live.cpu: a replica requests 0.3 cores; the largest node of kubernetes has 0.2 "
+        "for pods",
+        "pipelines.hello.environments.live.memory: a replica requests 2 GiB of memory; the largest node of kubernetes "
+        "has 1 GiB for pods",
+    ]
+    assert beyond(cluster, "kubernetes", 2, 3 << 30) == [], "the replicas need not be on one node"
+    asks = cluster.replace("engine: kubernetes", "engine: kubernetes, requests: {cpu: 2, memory: 64MiB}")
+    assert beyond(asks, "kubernetes", 1, 1 << 30) == [
+        "pipelines.hello.environments.live.requests: a replica requests 2 cores; the largest node of kubernetes has 1 "
+        "for pods"
+    ]

@@ -1,0 +1,78 @@
+"""What the machines behind a configuration have, for ``pushlive check``: each engine that it names is asked."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from pipeline.config import lint
+from pipeline.config.engines import where_of
+from pipeline.config.lint import Warned
+from pipeline.config.models import Config
+from pipeline.config.settings import Settings
+from pipeline.errors import PushliveError
+from pipeline.lib.bounded import Late, TooManyLeft, bounded
+from pipeline.lib.text import one_line
+from pipeline.ports.inspection import Inspection, NodeSize
+
+LIMIT = 4.0  # seconds that an engine may take to answer; all are asked at the same time
+
+
+def unfit(
+    config: Config, settings: Settings, inspection: Inspection, limit: float = LIMIT
+) -> tuple[list[Warned], list[str]]:
+    """What the settings, this machine and the engines do not let start; and which engines were not asked, with the
+    reason."""
+    found = [*lint.devices(config, settings.devices), *_here(config, settings)]
+    engines = (p.environment(name).engine.key for p in config.pipelines.values() for name in p.environments)
+    keys = sorted(set(engines))
+    if not keys:
+        return found, []
+    left = list[str]()
+    with ThreadPoolExecutor(len(keys)) as pool:
+        for key, answer in zip(keys, pool.map(partial(_asked, inspection, limit), keys), strict=True):
+            if isinstance(answer, str):
+                left.append(f"not asked what it has: {key}: {one_line(answer)}")
+            else:
+                found += lint.beyond_engine(config, key, answer.cores, answer.memory)
+    return found, left
+
+
+def _here(config: Config, settings: Settings) -> Iterator[Warned]:
+    networks = 1 << max(0, 26 - ipaddress.IPv4Network(settings.subnets).prefixlen)
+    yield from lint.beyond_machine(config, min(len(settings.port_range), networks), _most_processes())
+
+
+def _most_processes() -> int:
+    """How many processes this machine's kernel can have; 0 if the Engine is on another one."""
+    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        return 0
+    try:
+        return int(Path("/proc/sys/kernel/pid_max").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _asked(inspection: Inspection, limit: float, key: str) -> NodeSize | str:
+    """The size, or why it is not known."""
+    try:
+        size = bounded(lambda: _size(inspection, key), limit, name=f"the size of {key}")
+    except Late:
+        return f"it has not answered within {limit:g} s"
+    except TooManyLeft:
+        return "too many engines have not answered"
+    except PushliveError as error:
+        return error.message
+    return size or "this account may not list the nodes"
+
+
+def _size(inspection: Inspection, key: str) -> NodeSize | None:
+    where = where_of(key)
+    if where.kind.machines:
+        return inspection.largest_node(key)
+    info = inspection.docker(where.docker or "")
+    return NodeSize(info.cores, info.memory)

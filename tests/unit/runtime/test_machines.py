@@ -1,0 +1,62 @@
+"""``pushlive check`` asks every engine that the file names, at the same time, and says which it could not."""
+
+import threading
+import time
+
+from pipeline.config.loading import load
+from pipeline.config.settings import load as settings
+from pipeline.errors import EngineAway
+from pipeline.ports.inspection import DockerInfo, NodeSize
+from pipeline.runtime import machines
+
+TEXT = """
+pipelines:
+  a:
+    registry: r.io/a
+    environments:
+      dev: {cpu: 3}
+      st: {engine: {docker: 'ssh://slow'}}
+      s2: {engine: {docker: 'ssh://slow2'}}
+      qa: {engine: {docker: 'ssh://h'}, cpu: 3}
+      cl: {engine: {kubernetes: hidden}, memory: 4GiB}
+      live: {engine: kubernetes, memory: 4GiB}
+"""
+
+
+class Found:
+    """An ``Inspection`` of which one engine is away and two hang."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+
+    def docker(self, host: str = "") -> DockerInfo:
+        if "slow" in host:
+            self.end.wait()
+        if not host:
+            raise EngineAway("Docker does not answer.", advice="Start it.")
+        return DockerInfo("29.1.3", 2, 8 << 30, live_restore=True)
+
+    def largest_node(self, key: str) -> NodeSize | None:
+        return None if "hidden" in key else NodeSize(4, 2 << 30)
+
+
+def test_every_engine_is_asked_at_the_same_time_and_one_that_is_away_is_named() -> None:
+    inspection = Found()
+    begun = time.monotonic()
+    try:
+        found, left = machines.unfit(load(TEXT), settings({}), inspection, limit=1.0)  # type: ignore[arg-type]
+    finally:
+        inspection.end.set()
+    assert time.monotonic() - begun < 2 * 1.0, (
+        "one after the other, the two that hang would take twice the limit"
+    )
+    assert [one.path for one in found] == [
+        "pipelines.a.environments.qa.cpu",
+        "pipelines.a.environments.live.memory",
+    ]
+    assert left == [
+        "not asked what it has: docker: Docker does not answer.",
+        "not asked what it has: docker:ssh://slow: it has not answered within 1 s",
+        "not asked what it has: docker:ssh://slow2: it has not answered within 1 s",
+        "not asked what it has: kubernetes:hidden/: this account may not list the nodes",
+    ]
