@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,9 +17,10 @@ from pipeline.adapters.docker.engine import DockerEngine
 from pipeline.adapters.haproxy.proxy import Proxy
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
+from pipeline.deploy.slot import failed_slot
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.release import FORM
-from pipeline.errors import ConfigError
+from pipeline.errors import AppFailed, ConfigError
 from pipeline.ports.clock import SystemClock
 from tests.conftest import Bench
 
@@ -123,3 +126,26 @@ def test_a_container_that_is_restored_is_given_the_same(
     for key in ("ShmSize", "ExtraHosts"):
         assert after["HostConfig"][key] == before["HostConfig"][key]
     assert bench.engine.missing(spec) == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said", "key"),
+    [
+        ({"user": "nobody-of-that-name"}, "no user or group nobody-of-that-name", "`user`"),
+        ({"ulimits": {"nofile": "1073741816"}}, "`ulimits` asks for more", "at most what the daemon has"),
+        ({"tmpfs": {"/smoke.sh": 1 << 20}}, "/smoke.sh is to be a volume or a `tmpfs`", "Name a folder"),
+        ({"working_dir": "/smoke.sh"}, "`working_dir` is /smoke.sh", "Name a folder"),
+        ({"devices": ("/dev/fuse-of-another-machine",)}, "no device /dev/fuse-of-another", "`devices`"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_docker_cannot_start_is_the_applications_failure_and_runs_nothing(
+    allowed: Bench, keys: dict[str, Any], said: str, key: str
+) -> None:
+    spec = newest(allowed, **keys)
+    with pytest.raises(AppFailed) as caught:
+        allowed.deploy(spec)
+    assert said in caught.value.message
+    assert key in caught.value.advice
+    engine = cast("Any", SimpleNamespace(slots=allowed.engine))
+    assert not failed_slot.works(engine, spec.ref)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pipeline.adapters.docker import refusals
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
-from pipeline.errors import AppFailed, EngineFailed
+from pipeline.errors import EngineFailed
 
 
 def create(api: DockerApi, name: str, body: Body) -> None:
-    """Raises EngineFailed if the image is gone or the name is in use."""
+    """Raises EngineFailed if the image is gone or the name is in use, AppFailed if the configuration and the image do
+    not fit together."""
     try:
         api.create(name, body)
     except DockerRefused as error:
@@ -19,6 +21,8 @@ def create(api: DockerApi, name: str, body: Body) -> None:
                 f"{name}: its image {body['Image'][:19]} is not on this machine any more.",
                 advice=f"Deploy its commit again: `{_deploy(body)}`.",
             ) from error
+        if failed := refusals.as_application(name, error):
+            raise failed from error
         raise
 
 
@@ -28,14 +32,10 @@ def _deploy(body: Body) -> str:
 
 
 def start(api: DockerApi, name: str) -> None:
-    """Raises AppFailed if the container's command cannot be executed."""
+    """Raises AppFailed if what the image and the configuration say cannot be started."""
     try:
         api.start(name)
     except DockerRefused as error:
-        if error.status == 400:
-            raise AppFailed(
-                f"{name} cannot be started: its command cannot be executed.",
-                advice="Check ENTRYPOINT and CMD in the Dockerfile, and `command` in pipelines.yaml.",
-                facts=(error.said,),
-            ) from error
+        if failed := refusals.as_application(name, error):
+            raise failed from error
         raise

@@ -25,7 +25,7 @@ def works(engine: Engine, ref: SlotRef) -> bool:
     """True if something in the slot runs, or will by itself."""
     replicas = engine.slots.replicas(ref)
     if kind_of(ref.engine).keeps_stopped:
-        return any(one.state != "exited" for one in replicas)
+        return any(one.state not in ("exited", "created") for one in replicas)
     return bool(replicas)  # a pod that has exited is started again
 
 
