@@ -63,6 +63,8 @@ def pipeline_lines(entry: dict[str, Any], now: float, paint: Paint, width: int) 
     head = ("", "", "commit", "message", "age", "slot", "", "", "")
     rows = [environment_row(environment, now) for environment in entry["environments"]]
     lines = [title, *table(head, rows, paint, width=width, flexible=3, spare=(3, 8), right=(4,))]
+    for environment in entry["environments"]:
+        lines += _beside(environment, now, paint)
     return lines + _below(entry, paint)
 
 
@@ -100,6 +102,36 @@ def _revert(revert: dict[str, Any]) -> Cell:
     return (text, "") if revert.get("ready") or not text else (f"revert {text}", "dim")
 
 
+def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
+    """``worker 2 of 2, restarted 3 times · mail ok 5m ago``"""
+    known = []
+    for one in environment.get("processes") or ():
+        running = "–" if one["running"] is None else one["running"]
+        often = f", restarted {_times(one['restarts'])}" if one["restarts"] else ""
+        known.append(f"{one['process']} {running} of {one['replicas']}{often}")
+    for one in environment.get("cron") or ():
+        last = [f"{run['outcome']} {age(now - float(run['ended']))} ago" for run in one["runs"][:1]]
+        state = "at work" if one.get("running") else next(iter(last), "has not run yet")
+        known.append(f"{one['process']} {state}")
+    return [paint(f"  · {environment['name']}: {' · '.join(known)}", "dim")] if known else []
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _failing(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
+    """Processes beside the web one that do not run as they should, and where to look."""
+    where, lines = environment["name"], []
+    for one in environment.get("processes") or ():
+        if one["text"]:
+            down = one["state"] == "down"
+            text = f"  {'✗' if down else '!'} {where}: {one['process']}: {one['text']}"
+            see = paint(f"`pushlive logs {name} {where} --process {one['process']}`", "bold")
+            lines.append(paint(text, "red" if down else "yellow") + "  → " + see)
+    return lines
+
+
 def _scheduled(name: str, environment: dict[str, Any], paint: Paint) -> list[str]:
     """Processes whose last run by a schedule went wrong."""
     bad = ("failed", "timed out", "missed", "unknown")
@@ -129,7 +161,7 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             if one.get("problem"):
                 text = f"  ✗ {where}: accessory {one['name']}: {one['problem']}"
                 lines.append(paint(text, "red") + "  → " + paint("`pushlive accessory status`", "bold"))
-        lines += _scheduled(name, environment, paint)
+        lines += _failing(name, environment, paint) + _scheduled(name, environment, paint)
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""
             resume = paint(f"`pushlive resume {name} --env {where}`", "bold")

@@ -85,7 +85,7 @@ class Notify(Model):
     )
     """The events to send: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
     took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
-    with only some of its replicas, and works again; `cron`: a run by a schedule failed or was missed."""
+    with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]

@@ -135,8 +135,8 @@ class Replica:
 
 @dataclass(frozen=True)
 class ProcessReplica:
-    """One container of a process beside the web one. ``state``, ``exit_code``, ``restarts`` as of a ``Replica``;
-    ``process``: its name in the configuration."""
+    """One container of a process beside the web one. ``state``, ``exit_code``, ``restarts`` and ``out_of_memory`` as of
+    a ``Replica``; ``process``: its name in the configuration."""
 
     name: str
     slot: Slot
@@ -145,6 +145,7 @@ class ProcessReplica:
     state: str
     exit_code: int | None = None
     restarts: int = 0
+    out_of_memory: bool = False
 
     @property
     def works(self) -> bool:

@@ -110,6 +110,8 @@ class Environment:
     down: Down | None = None
     cron: dict[str, CronState] = field(default_factory=dict)  # by process
     degraded: Down | None = None
+    processes: dict[str, Health] = field(default_factory=dict)  # of the slot that serves, by name
+    failing: dict[str, Down] = field(default_factory=dict)  # processes that the receivers were told of
     commands: tuple[CommandRun, ...] = ()  # one for each release at most, oldest first
 
     @property

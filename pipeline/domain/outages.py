@@ -1,12 +1,12 @@
-"""When an environment is down, and when that is over. Pure."""
+"""When an environment is down, or a process beside the web one does not stay up, and when that is over. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from pipeline.domain.environment import Down, Environment, Slot, SlotState
-from pipeline.domain.health import DEGRADED_AFTER, WHOLE_AFTER, Health, Seen, looked
+from pipeline.domain.environment import Down, Environment, Slot, SlotRecord, SlotState
+from pipeline.domain.health import DEGRADED_AFTER, LOOPS, UP_AFTER, WHOLE_AFTER, Health, Seen, looked
 from pipeline.domain.slots import revert_target
 
 WATCHED = (SlotState.SERVING, SlotState.WARM)
@@ -88,3 +88,69 @@ def what_next(environment: Environment) -> str:
     back = f"`pushlive revert {environment.pipeline} --env {environment.name} --to r{target}`"
     more = f" {back} goes back." if target is not None else ""
     return f"`pushlive logs {name}` prints its output.{more}"
+
+
+# ── processes beside the web one ─────────────────────────────────────────────
+
+
+def processes_observed(
+    environment: Environment, seen: Mapping[str, Iterable[Seen]], now: float
+) -> Environment:
+    """The environment after one look at the processes of what serves, by name; of those not in ``seen`` nothing is
+    known any more."""
+    slot = environment.slots[environment.active or ""]
+    found = {name: _process_looked(environment, slot, name, one, now) for name, one in seen.items()}
+    failing = dict(environment.failing)
+    for name in [*failing]:
+        if name not in found or _is_well(found[name], failing[name], now):
+            del failing[name]
+    for name, health in found.items():
+        if name not in failing and (since := _failing_since(health, now)):
+            failing[name] = Down(health.release, since, process_reason(health))
+    return replace(environment, processes=found, failing=failing)
+
+
+def _process_looked(
+    environment: Environment, slot: SlotRecord, name: str, seen: Iterable[Seen], now: float
+) -> Health:
+    return looked(environment.processes.get(name), slot.release, slot.run, slot.since, seen, now)
+
+
+def _failing_since(health: Health, now: float) -> float:
+    """0 if there is nothing to tell."""
+    if health.down:
+        return health.down_since
+    since = health.degraded_since
+    return since if since and now - since >= DEGRADED_AFTER else 0.0
+
+
+def _is_well(health: Health, told: Down, now: float) -> bool:
+    """Another release's is well as soon as it runs; the same one's has to run for a while."""
+    if health.down or not health.whole_since:
+        return False
+    return told.release != health.release or now - health.whole_since >= UP_AFTER
+
+
+def process_known(environment: Environment, name: str) -> Health | None:
+    """What is known of that process in the slot that serves."""
+    slot = environment.slots.get(environment.active or "")
+    health = environment.processes.get(name)
+    if slot is None or health is None or (health.release, health.run) != (slot.release, slot.run):
+        return None
+    return health
+
+
+def process_reason(health: Health) -> str:
+    """What is wrong, without times; "" if nothing is."""
+    said = []
+    if health.serving < health.replicas:
+        said.append(
+            f"only {health.serving} of {health.replicas} replicas run"
+            if health.serving
+            else "it does not run"
+        )
+    if health.said:
+        said.append(health.said)
+    if health.restarts >= LOOPS:
+        said.append(f"restarted {health.restarts} times")
+    return "; ".join(said)

@@ -79,7 +79,10 @@ def moved_environment(environment: Environment, seconds: float) -> Environment:
     down, degraded = (
         one and replace(one, since=one.since + seconds) for one in (environment.down, environment.degraded)
     )
-    return replace(environment, slots=slots, health=health, down=down, degraded=degraded)
+    processes = {name: moved(one, seconds) for name, one in environment.processes.items()}
+    failing = {name: replace(one, since=one.since + seconds) for name, one in environment.failing.items()}
+    changed = replace(environment, slots=slots, health=health, down=down, degraded=degraded)
+    return replace(changed, processes=processes, failing=failing)
 
 
 def moved_run(run: Run, seconds: float) -> Run:

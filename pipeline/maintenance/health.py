@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pipeline.deploy.services import Services
 from pipeline.domain import outages
-from pipeline.domain.engine_types import Replica, ReplicaHealth
+from pipeline.domain.engine_types import ProcessReplica, Replica, ReplicaHealth
 from pipeline.domain.environment import Environment, Slot
 from pipeline.domain.health import Seen
 from pipeline.domain.slots import slot_ref, spec_of
@@ -24,8 +24,8 @@ KILLED = 137  # the exit code of a process that SIGKILL ended
 Mask = Callable[[str], str]
 
 
-class WatchHealth(Job):
-    """Needs no lease of an environment: it changes nothing on an engine."""
+class Watches(Job):
+    """Looks at each environment. Needs no lease of one: it changes nothing on an engine."""
 
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._store, self._vault = services.store, services.vault
@@ -49,6 +49,14 @@ class WatchHealth(Job):
             except PushliveError:
                 continue  # nothing is known, so nothing changes; what reconciliation says of it is shown
         return said
+
+    def _one(self, environment: Environment) -> list[str]:
+        """Looks at one and records it; returns what the log gets. Raises what the engine and the store raise."""
+        raise NotImplementedError
+
+
+class WatchHealth(Watches):
+    """What takes the traffic, and the warm slot."""
 
     def _one(self, environment: Environment) -> list[str]:
         seen = dict(self._look(environment))
@@ -128,14 +136,19 @@ def _seen(replica: Replica, checked: ReplicaHealth | None, mask: Mask) -> Seen:
     return Seen(replica.name, serves, _why(replica, checked, serves, mask), replica.restarts, tried)
 
 
+def how_it_ended(one: Replica | ProcessReplica) -> str:
+    """How it ended last, for people; "" if it never did."""
+    if one.out_of_memory:
+        return f"{one.name} ran out of memory and was killed"
+    if one.exit_code == KILLED:  # an engine may not have heard of the reason
+        return f"{one.name} was killed (exit code {KILLED}), by a person or by its memory limit"
+    return f"{one.name} exited with code {one.exit_code}" if one.exit_code is not None else ""
+
+
 def _why(replica: Replica, checked: ReplicaHealth | None, serves: bool, mask: Mask) -> str:
     name = replica.name
-    if replica.out_of_memory:
-        return f"{name} ran out of memory and was killed"
-    if replica.exit_code == KILLED:  # an engine may not have heard of the reason
-        return f"{name} was killed (exit code {KILLED}), by a person or by its memory limit"
-    if replica.exit_code is not None:
-        return f"{name} exited with code {replica.exit_code}"
+    if ended := how_it_ended(replica):
+        return ended
     if serves:
         return ""
     if checked and checked.said:

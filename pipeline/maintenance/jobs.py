@@ -28,6 +28,7 @@ from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.maintenance.workload.accessories import KeepAccessories
+from pipeline.maintenance.workload.processes import WatchProcesses
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.repositories import Repositories
 
@@ -73,6 +74,7 @@ class Jobs:
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
         self.accessories = KeepAccessories(services, adapters)
         self.health = WatchHealth(services, adapters, self.damage)
+        self.processes = WatchProcesses(services, adapters, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.left_sessions = LeftSessions(store, adapters.engines)
         self.build_cache = BuildCache(builder, settings.build_cache)
@@ -90,6 +92,7 @@ class Jobs:
                     self.accessories,
                     self.reconcile,
                     self.health,
+                    self.processes,
                     self.missing_images,
                     self.demands,
                 ),

@@ -117,6 +117,24 @@ def up(tx: Transaction, environment: Environment, found: Down, now: float, what:
     _of_health(tx, environment, found, "up", now, text)
 
 
+def process_failing(tx: Transaction, environment: Environment, process: str) -> None:
+    """Queues the notification that a process beside the web one does not stay up: a part of what serves is missing."""
+    found = environment.failing[process]
+    see = f"`pushlive logs {environment.pipeline} {environment.name} --process {process}` prints its output."
+    text = f"{environment.id} is degraded: {process} of r{found.release}: {found.said}. {see}"
+    _of_health(tx, environment, found, "degraded", found.since, text, process)
+
+
+def process_up(tx: Transaction, environment: Environment, process: str, found: Down, now: float) -> None:
+    """Queues the notification that this is over."""
+    ago = show_duration(now - found.since)
+    text = f"{environment.id}: {process} runs again, with r{environment.serving}."
+    if process not in environment.processes:
+        text = f"{environment.id}: r{environment.serving} has no process {process} any more."
+    text += f" {process} of r{found.release} was reported {ago} ago."
+    _of_health(tx, environment, found, "up", now, text, process)
+
+
 def cron(tx: Transaction, environment: Environment, process: str, entry: CronEntry, text: str) -> None:
     """Queues the notification that a run by a schedule failed, or did not take place."""
     name = f"{environment.id}/cron/{process}/{_stamp(entry.at)}/{entry.outcome}"
@@ -127,9 +145,15 @@ def cron(tx: Transaction, environment: Environment, process: str, entry: CronEnt
 
 
 def _of_health(
-    tx: Transaction, environment: Environment, found: Down, event: str, at: float, text: str
+    tx: Transaction,
+    environment: Environment,
+    found: Down,
+    event: str,
+    at: float,
+    text: str,
+    process: str = "",
 ) -> None:
-    name = f"{environment.id}/{event}/{_stamp(found.since)}"
+    name = "/".join(filter(None, (environment.id, event, process, _stamp(found.since))))
     notice = Notice(name, event, at, text, environment.pipeline, release=environment.serving)
     notice = _with(notice, text=text, environment=environment.name, reason=found.said)
     _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), notice)

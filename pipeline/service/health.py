@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.domain import outages
 from pipeline.domain.environment import Environment
+from pipeline.domain.release import Release
 
 
 def shown(environment: Environment | None) -> dict[str, Any] | None:
@@ -24,4 +25,32 @@ def shown(environment: Environment | None) -> dict[str, Any] | None:
         "replicas": found.replicas,
         "restarts": found.restarts,
         "restarts_since": found.restarts_since or None,
+    }
+
+
+def beside(environment: Environment | None, release: Release | None) -> list[dict[str, Any]]:
+    """The processes beside the web one of the release that serves. ``state``: up, down or degraded as above, "" as long
+    as the keeper has not looked; ``running`` of ``replicas``; ``restarts``: those of the last minutes; ``text``: what
+    is wrong, "" if nothing is."""
+    if environment is None or release is None or environment.name not in release.environments:
+        return []
+    service = release.environments[environment.name].service
+    return [_beside(environment, name, one.replicas) for name, one in service.processes_in_use.items()]
+
+
+def _beside(environment: Environment, name: str, replicas: int) -> dict[str, Any]:
+    found = outages.process_known(environment, name)
+    if found is None:
+        state, running = "", None
+    else:
+        running = found.serving
+        state = "down" if found.down else "degraded" if running < replicas else "up"
+    return {
+        "process": name,
+        "state": state,
+        "running": running,
+        "replicas": replicas,
+        "restarts": found.restarts if found else 0,
+        "restarts_since": (found.restarts_since or None) if found else None,
+        "text": outages.process_reason(found) if found else "",
     }

@@ -22,6 +22,7 @@ from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.service import health
+from pipeline.service.health import beside
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
 
@@ -273,6 +274,7 @@ class Views:
             if record
             else [],
             "manual": bool(configured and configured.environment(name).promote == "manual"),
+            "processes": beside(record, release),
             "cron": scheduled(self._store, record, release, self._now, entries=1),
             "problem": self._store.facts.get(f"problem:{pipeline}/{name}"),
             "accessories": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -245,3 +246,30 @@ def test_the_commands_of_the_guide(service: Service) -> None:
     assert "0 0 29 2 * Europe/Dublin · next" in service.pushlive(*cron).out
     assert "r1" in service.pushlive(*status).out
     assert "at work" in service.pushlive(*logs).out
+
+
+def test_a_worker_that_restarts_again_and_again_is_said(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    def worker() -> dict[str, Any]:
+        [entry] = json.loads(service.pushlive("status", "hello", "--json").out)["pipelines"]
+        [environment] = entry["environments"]
+        [found] = environment["processes"]
+        return dict(found)
+
+    until(lambda: worker()["running"] == 1, seconds=30)
+    assert "live: worker 1 of 1 · mail has not run yet" in service.pushlive("status", "hello").out
+    label = [f"pushlive.instance={service.instance}", "pushlive.process=worker"]
+    [name] = [one["Names"][0][1:] for one in service.engine.containers(filters={"label": label})]
+    for count in range(1, 4):
+        kill = docker_client.api.exec_create(name, ["kill", "-9", "-1"])
+        docker_client.api.exec_start(kill["Id"])
+        until(lambda: restarted(docker_client, name) == count, seconds=30)  # noqa: B023
+    until(lambda: worker()["state"] == "down", seconds=30)
+    assert "live: worker: " in (text := service.pushlive("status", "hello").out)
+    assert "restarted 3 times  → `pushlive logs hello live --process worker`" in text
+
+
+def restarted(docker_client: docker.DockerClient, name: str) -> int:
+    found = docker_client.api.inspect_container(name)
+    return int(found["RestartCount"]) if found["State"]["Running"] else -1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from pipeline.adapters.fake import FakePost
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib.secret import Secret
+from pipeline.notify.delivery import Delivery
 
 CONFIG = """\
 pipelines:
@@ -153,3 +156,104 @@ def test_an_engine_that_does_not_answer_for_a_moment_does_not_fail_the_run(world
     world.engine.fail("start_processes", TryAgain("not now."))
     assert world.push("two").outcome == Outcome.LIVE
     assert running(world) == of("green", 2)
+
+
+# ── what is shown and told ───────────────────────────────────────────────────
+
+CHAT = "https://chat.example.com/services/T0/B0/s3cr3t"
+
+
+def serving_ref(world):
+    active = world.environment("live").active
+    return next(ref for ref in world.engine.beside if ref.slot == active)
+
+
+def look(world, times: int = 1) -> list[str]:
+    said = []
+    for _ in range(times):
+        world.clock.sleep(5)
+        said += world.jobs.processes.run()
+    return said
+
+
+def shown(world) -> dict[str, dict]:
+    [found] = world.commands.status("hello")["pipelines"][0]["environments"]
+    return {one["process"]: one for one in found["processes"]}
+
+
+def told(world) -> list[dict]:
+    post = FakePost()
+    messenger = Delivery(world.store, post, world.clock, world.settings)
+    for receiver in messenger.due():
+        messenger.deliver(receiver.id)
+    found = [json.loads(post.bodies[name]) for name in post.taken.get(CHAT, [])]
+    return [one for one in found if one["event"] in ("degraded", "up")]
+
+
+def test_fault_58_a_process_that_crash_loops_is_told_once_and_so_is_its_end(world):
+    world.configure(f"notify: [{{url: {CHAT}}}]\n{CONFIG}")
+    world.push("one")
+    assert shown(world)["worker"] == {
+        "process": "worker", "state": "", "running": None, "replicas": 2, "restarts": 0, "restarts_since": None,
+        "text": "",
+    }  # fmt: skip
+    assert look(world) == []
+    assert (shown(world)["worker"]["running"], shown(world)["beat"]["state"]) == (2, "up")
+    said = []
+    for _ in range(4):
+        world.engine.crash_process(serving_ref(world), "beat")
+        said += look(world)
+    assert said == [
+        "hello/live is degraded: beat of r1: live-blue-r1-beat-1 exited with code 3; restarted 3 times"
+    ]
+    beat = shown(world)["beat"]
+    assert (beat["state"], beat["running"], beat["restarts"]) == ("down", 1, 4)
+    assert shown(world)["worker"]["text"] == ""
+    [message] = told(world)
+    assert (message["event"], message["environment"], message["release"]) == ("degraded", "live", 1)
+    assert "`pushlive logs hello live --process beat` prints its output" in message["text"]
+    world.jobs = world.another_process()
+    assert look(world) == []
+    assert look(world, 12) == ["hello/live: beat is no longer reported, with r1"]
+    assert told(world)[-1]["text"].startswith(
+        "hello/live: beat runs again, with r1. beat of r1 was reported "
+    )
+    assert shown(world)["beat"]["text"] == ""
+
+
+def test_a_process_that_lacks_a_replica_for_a_minute_is_told_and_another_release_ends_it(world):
+    world.configure(f"notify: [{{url: {CHAT}}}]\n{CONFIG}")
+    world.push("one")
+    del world.engine.beside[serving_ref(world)]["live-blue-r1-worker-2"]
+    assert look(world, 14) == [
+        "hello/live is degraded: worker of r1: only 1 of 2 replicas run; it is missing"
+    ]
+    assert (shown(world)["worker"]["state"], shown(world)["worker"]["running"]) == ("degraded", 1)
+    world.push("two")
+    assert look(world) == ["hello/live: worker is no longer reported, with r2"]
+    assert [one["event"] for one in told(world)] == ["degraded", "up"]
+
+
+def test_processes_are_not_missed_between_the_switch_and_their_start(world):
+    world.push("one")
+    look(world)
+    world.engine.kill("stop_processes", after=True)
+    with pytest.raises(Killed):
+        world.push("two")
+    assert look(world, 4) == []
+    world.work()
+    assert look(world, 2) == []
+
+
+def test_a_process_that_a_release_has_no_more_is_no_longer_reported(world):
+    world.push("one")
+    for name in list(world.engine.beside[serving_ref(world)]):
+        world.engine.crash_process(serving_ref(world), name.split("-")[-2], starting=True)
+    assert len(look(world, 3)) == 2
+    world.configure("pipelines: {hello: {environments: {live: }}}")
+    world.push("two")
+    assert sorted(look(world)) == [
+        "hello/live: beat is no longer reported, with r2",
+        "hello/live: worker is no longer reported, with r2",
+    ]
+    assert world.environment("live").processes == {}

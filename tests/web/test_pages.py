@@ -337,6 +337,9 @@ def test_fault_47_markup_and_escapes_are_inert(inside, service):
         problem=EVIL,
         hold={"reason": EVIL, "by": EVIL, "since": 1},
         health={"state": "down", "text": f"it is down: {EVIL}"},
+        processes=[
+            {"process": "worker", "state": "down", "running": 1, "replicas": 2, "restarts": 4, "text": EVIL}
+        ],
     )
     service.log = lambda *_: iter([EVIL])
     for path in ("/", "/runs", "/runs/hello/42", "/environments/hello/dev/revert", "/runs/hello/42/retry"):
@@ -345,6 +348,7 @@ def test_fault_47_markup_and_escapes_are_inert(inside, service):
         assert "<script>alert" not in page
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page), path
     assert '<p class="note bad">it is down: ' in inside.get("/").text
+    assert '<p class="note bad"><strong>worker</strong> 1 of 2: ' in inside.get("/").text
 
 
 def test_fault_47_escapes_in_the_event_stream_are_inert(inside, service):

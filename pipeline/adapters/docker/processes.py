@@ -117,18 +117,22 @@ class DockerProcesses(DockerVolumes):
         return tuple(self._process(one) for one in self._process_containers(ref))
 
     def _process(self, found: Found) -> ProcessReplica:
-        state = STATES.get(found["State"], "exited")
-        inspected = self._api.container(found["Id"]) or {}
-        code = inspected.get("State", {}).get("ExitCode") if state == "exited" else None
-        has = found["Labels"]
+        inspected, has = self._api.container(found["Id"]) or {}, found["Labels"]
+        status, restarts = inspected.get("State", {}), int(inspected.get("RestartCount") or 0)
+        # Not the listed state: between the two questions a container that has ended may run again.
+        now = status.get("Status", found["State"])
+        code, memory = status.get("ExitCode"), bool(status.get("OOMKilled"))
+        if now in ("running", "created"):
+            code, memory = self._api.last_end(inspected) if restarts else (None, False)
         return ProcessReplica(
             name_of(found),
             has[labels.SLOT],
             has[labels.PROCESS],
             int(has.get(labels.RELEASE) or 0),
-            state,
+            STATES.get(now, "exited"),
             code,
-            int(inspected.get("RestartCount") or 0),
+            restarts,
+            memory,
         )
 
     def process_logs(self, ref: SlotRef, process: str, lines: int) -> tuple[str, ...]:

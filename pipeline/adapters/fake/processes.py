@@ -38,6 +38,16 @@ class FakeProcesses(EngineState):
                     )
                 emit(Event("line", 0.0, f"{name} is ready"))
 
+    def crash_process(self, ref: SlotRef, process: str, *, starting: bool = False) -> None:
+        """Its containers exit, and the engine starts them again; ``starting``: it has not yet."""
+        state = "starting" if starting else "running"
+        self.beside[ref] = {
+            name: replace(one, state=state, exit_code=3, restarts=one.restarts + 1)
+            if one.process == process
+            else one
+            for name, one in self.beside[ref].items()
+        }
+
     def stop_processes(self, ref: SlotRef) -> None:
         with self.call("stop_processes", ref):
             self._halt_processes(ref)

@@ -134,8 +134,33 @@ def test_a_release_that_is_down_is_said_with_where_its_output_is() -> None:
 
 def test_a_run_by_a_schedule_that_failed_is_said_with_its_command() -> None:
     def lines(outcome: str) -> list[str]:
-        cron = [{"process": "mail", "runs": [{"outcome": outcome}]}]
+        cron = [{"process": "mail", "runs": [{"outcome": outcome, "ended": NOW}]}]
         return pipeline_lines(_entry(cron=cron), NOW, plain, 0)
 
     assert "  ! live: cron mail failed  → `pushlive cron hello --env live`" in lines("failed")
     assert len(lines("ok")) == len(lines("failed")) - 1
+
+
+def test_processes_are_shown_with_what_runs_and_their_last_run() -> None:
+    worker = {
+        "process": "worker",
+        "state": "down",
+        "running": 1,
+        "replicas": 2,
+        "restarts": 4,
+        "restarts_since": NOW,
+    }
+    beat = {
+        "process": "beat",
+        "state": "",
+        "running": None,
+        "replicas": 1,
+        "restarts": 0,
+        "restarts_since": None,
+    }
+    mail = {"process": "mail", "running": None, "runs": [{"outcome": "ok", "ended": NOW - 300}]}
+    known = {"processes": [{**worker, "text": "restarted 4 times"}, {**beat, "text": ""}], "cron": [mail]}
+    text = "\n".join(pipeline_lines(_entry(**known), NOW, plain, 0))
+    assert "· live: worker 1 of 2, restarted 4 times · beat – of 1 · mail ok 5m ago" in text
+    assert "✗ live: worker: restarted 4 times  → `pushlive logs hello live --process worker`" in text
+    assert "· dev" not in text
