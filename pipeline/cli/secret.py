@@ -16,7 +16,12 @@ from pipeline.lib.text import one_line
 _READ = (
     64 << 10
 ) + 3  # bytes: one more than any valid value with its newline, so that one too large is noticed
-_WORDS = argument("words", nargs="+", metavar="PIPELINE NAME", help="e.g. hello DATABASE_URL")
+_WORDS = argument(
+    "words",
+    nargs="+",
+    metavar="PIPELINE NAME",
+    help="the pipeline (or accessory) and the secret, e.g. hello DATABASE_URL",
+)
 _ENV = argument(
     "--env", action=Given, default="", metavar="NAME", help="for this environment (default: for all)"
 )

@@ -14,7 +14,7 @@ from pipeline.config.workload.references import HOST, PORT, Reference, fill, ref
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.services import Services
 from pipeline.domain import accessories
-from pipeline.domain.accessories import AccessoryRecord, AccessorySpec
+from pipeline.domain.accessories import AccessoryRecord, AccessoryRef, AccessorySpec
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.slots import slot_ref
@@ -116,6 +116,7 @@ class AccessoryCare:
         """The record, new from the configuration in force if there is none, attached to that environment."""
         if record is None:
             config = self._definition(name, ref)
+            self._refuse_new_values(AccessoryRef(name, ref.environment, ref.engine), config)
             versions = self._vault.provide(name, ref.environment, config.secrets, self._clock.now())
             record = AccessoryRecord(
                 name, ref.environment, ref.engine, config, self._clock.now(), secrets=versions
@@ -130,6 +131,36 @@ class AccessoryCare:
             one for one in self._store.accessories.of(ref.pipeline) if one.environment == ref.environment
         ]
         return accessories.attached(record, ref.pipeline, ref.index, names, others)
+
+    def _refuse_new_values(self, ref: AccessoryRef, config: Accessory) -> None:
+        """Data from before the store was lost knows other values than those that would be generated now."""
+        known = self._store.secrets(ref.name)
+        lost = [
+            name
+            for name, origin in config.secrets.items()
+            if origin == "generate" and not (name in known and known[name].ever(ref.environment))
+        ]
+        found = self._from_before(ref) if lost else ""
+        if not found:
+            return
+        names, verb = ", ".join(lost), "is" if len(lost) == 1 else "are"
+        commands = " and ".join(
+            f"`pushlive secret set {ref.name} {name} --env {ref.environment}`" for name in lost
+        )
+        raise ConfigError(
+            f"the accessory {ref.id} has data that was made with another {names} than would be generated now: {found}, "
+            f"and {names} {verb} not in this store.",
+            advice=f"Set what its data was made with: {commands}. Without that data: "
+            f"`pushlive volume rm {ref.volume}` removes it with every file.",
+            again=True,
+        )
+
+    def _from_before(self, ref: AccessoryRef) -> str:
+        """What an engine has of an accessory that the store does not know, in words."""
+        engine = self._engines.of(ref.engine)
+        if any(one.ref == ref.volume for one in engine.volumes.volumes()):
+            return f"its volume {ref.volume} exists"
+        return "its container exists" if ref in engine.accessories.accessories() else ""
 
     def _definition(self, name: str, ref: SlotRef) -> Accessory:
         _, config = self._configurations.current()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from pydantic import ValidationError
+
 from pipeline.config.engines import DOCKER
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed
+from pipeline.lib import codec
 from pipeline.lib.secret import Secret
 
 PLACES = range(29, 34)  # the last number of an accessory's address in an environment's network
@@ -78,6 +81,40 @@ class AccessorySpec:
     secrets: dict[str, int] = field(default_factory=dict)
     reveal: Callable[[], dict[str, Secret]] = field(default=dict, compare=False, repr=False)
     """Returns the values of its secrets, when its container is created."""
+
+
+@dataclass(frozen=True)
+class AccessoryMade:
+    """What an accessory was made from, as its container remembers it; never a secret's value."""
+
+    config: Accessory
+    secrets: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FoundAccessory:
+    """An accessory as its engine knows it, for a store that knows nothing of it. ``spec``: see ``AccessoryState``;
+    ``attached``: the networks that it is in; ``env``: the variables of its container, secret values among them;
+    ``made``: None for one of an earlier version."""
+
+    ref: AccessoryRef
+    spec: str
+    attached: tuple[Attachment, ...]
+    env: dict[str, Secret] = field(default_factory=dict, compare=False, repr=False)
+    made: AccessoryMade | None = None
+
+
+def remembered(spec: AccessorySpec) -> str:
+    """What its container is to remember, as one line of text."""
+    return codec.dump(AccessoryMade(spec.config, spec.secrets))
+
+
+def made_of(text: str | None) -> AccessoryMade | None:
+    """What a container remembers; None for one of an earlier version, or a later one with another form."""
+    try:
+        return codec.load(AccessoryMade, text) if text else None
+    except ValidationError:
+        return None
 
 
 @dataclass(frozen=True)

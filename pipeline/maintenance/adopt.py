@@ -30,6 +30,7 @@ from pipeline.errors import PushliveError, RequestError
 from pipeline.lib.units import is_number
 from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.recognition import is_shared_with_others
+from pipeline.maintenance.workload.adopted_accessories import AdoptAccessories
 from pipeline.store import Transaction
 
 NAMES_TRIED, NUMBERS_TRIED = 3, 16  # secrets of one slot, and versions of each: at most 4096 combinations
@@ -58,6 +59,7 @@ class _Adopt:
         self._by, self._services, self._adapters = by, jobs.services, jobs.adapters
         self._jobs, self._store, self._settings = jobs, jobs.services.store, jobs.services.settings
         self._now = jobs.adapters.clock.now()
+        self._accessories = AdoptAccessories(jobs.services, jobs.adapters, by)
         self._config: Config = Config()
 
     def run(self) -> tuple[str, ...]:
@@ -69,13 +71,14 @@ class _Adopt:
             )
         _, self._config = self._services.configurations.current()
         origin.note(self._jobs.recognition.look())  # from now on records alone do not make the store known
-        plans = self._plans()
+        plans, accessories = self._plans(), self._accessories.survey()
         for name, plan in plans.items():
             self._store.transact(name, lambda tx, name=name, plan=plan: self._write(tx, name, plan))  # type: ignore[misc]
         audit = self._services.audit_head.begin_again(self._by, self._now)
         self._record(plans)
+        said = [text for one in accessories for text in self._accessories.take(one, self._config)]
         origin.mark(tuple(plans))
-        return (*self._taken(plans), *self._lost(plans, audit))
+        return (*self._taken(plans), *said, *self._lost(plans, audit))
 
     # ── what is there ────────────────────────────────────────────────────────
 

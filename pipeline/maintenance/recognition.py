@@ -52,10 +52,12 @@ class Recognition(Job):
         for key in sorted(self._engines.in_use()):
             try:
                 slots = tuple(self._engines.of(key).slots.slots())
+                accessories = tuple(self._engines.of(key).accessories.accessories())
             except PushliveError as error:
                 unseen.append(f"what runs on {key} is unknown ({error.message.rstrip('.')})")
                 continue
             found += self._running(key, slots)
+            found += [f"the accessory {ref.id} is on {key}" for ref in accessories]
         return Beside(tuple(found), tuple(unseen))
 
     def _running(self, key: str, slots: tuple[SlotRef, ...]) -> list[str]:

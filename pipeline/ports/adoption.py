@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from pipeline.domain.accessories import FoundAccessory
 from pipeline.domain.adoption import FoundEnvironment
 from pipeline.domain.engine_types import SlotSpec
 
@@ -19,3 +20,6 @@ class Adoption(Protocol):
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:
         """The hash with which the engine would label containers of that spec (on Docker, that replica): equal to
         ``FoundSlot.spec`` if it would keep those that are there."""
+
+    def accessories_found(self) -> Iterable[FoundAccessory]:
+        """Every accessory of this instance that has a container, with the values of its variables."""

@@ -1,18 +1,10 @@
 """Secrets of pipelines: set, listed, revoked, given to containers, and masked in output. No value is ever returned to a
-user.
-
-A value is encrypted for its pipeline, environment, name and number, so an encrypted value in the store cannot be passed
-off as that of another secret.
-"""
+user."""
 
 from __future__ import annotations
 
-import json
-import secrets as tokens
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.engines import Registry
@@ -23,23 +15,19 @@ from pipeline.domain.engine_types import Login
 from pipeline.domain.release import Release
 from pipeline.domain.retention import needed
 from pipeline.domain.secret_versions import Chosen, SecretRecord, Version
-from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError
+from pipeline.errors import ConfigError, DamagedRecord, EngineFailed, NotFound
 from pipeline.lib.secret import Secret
-from pipeline.secrets import encryption
-from pipeline.secrets.encryption import Key
+from pipeline.secrets.accessory_values import AccessoryValues
 from pipeline.secrets.redaction import Mask
 from pipeline.secrets.rules import check_name, check_value
-from pipeline.store import Store, Transaction
+from pipeline.secrets.sealed_values import context, record_act
+from pipeline.store import Transaction
 
-GENERATED = audit_chain.Actor("pushlive", way="service")
 MAX_SECRETS = 200  # of one pipeline
 
 
-class Vault:
-    """``path``: the file with the key. It is created when the first secret is set."""
-
-    def __init__(self, store: Store, path: Path) -> None:
-        self._store, self._path = store, path
+class Vault(AccessoryValues):
+    """See ``SealedValues`` for the key."""
 
     # ── for users ────────────────────────────────────────────────────────────
 
@@ -50,7 +38,7 @@ class Vault:
         not allowed, EngineFailed if the key is missing, wrong or accessible to other users."""
         check_name(name)
         check_value(name, value)
-        key = self._encryption_key()
+        key, given = self._encryption_key(), self._given_to_accessories(pipeline, name)
 
         def act(tx: Transaction) -> Version:
             records = tx.secrets()
@@ -60,13 +48,20 @@ class Vault:
                     f"{pipeline} already has {MAX_SECRETS} secrets, the most that a pipeline can have."
                 )
             number = record.last + 1
-            encrypted = key.encrypt(value, _context(pipeline, environment, name, number))
+            encrypted = key.encrypt(value, context(pipeline, environment, name, number))
             version = Version(number, environment, now, audit_chain.actor(by).name, encrypted, key.id)
-            tx.put_secret(secret_versions.added(record, version, _in_use(tx, name)))
-            _record(tx, by, "secret set", environment, f"{name} version {number}", now)
+            tx.put_secret(secret_versions.added(record, version, _in_use(tx, name) | given))
+            record_act(tx, by, "secret set", environment, f"{name} version {number}", now)
             return version
 
         return self._store.transact(pipeline, act)
+
+    def _given_to_accessories(self, accessory: str, name: str) -> frozenset[int]:
+        """The versions that accessories of that name have."""
+        with suppress(DamagedRecord):  # the keeper reports it
+            found = (one for one in self._store.accessories.all() if one.name == accessory)
+            return frozenset(one.secrets[name] for one in found if name in one.secrets)
+        return frozenset()
 
     def revoke(
         self, pipeline: str, name: str, *, environment: str, number: int | None, by: Who, now: float
@@ -83,7 +78,7 @@ class Vault:
             )
             tx.put_secret(left)
             revoked = ", ".join(str(one) for one in numbers)
-            _record(tx, by, "secret rm", environment, f"{name} version {revoked}", now)
+            record_act(tx, by, "secret rm", environment, f"{name} version {revoked}", now)
             return numbers
 
         return self._store.transact(pipeline, act)
@@ -151,23 +146,6 @@ class Vault:
             return Chosen({})
         return secret_versions.chosen(self._store.secrets(release.pipeline), release, environment)
 
-    def reveal(self, pipeline: str, environment: str, numbers: Mapping[str, int]) -> dict[str, Secret]:
-        """The values of those versions. A version that was revoked meanwhile is replaced by the newest. Raises
-        ConfigError (no longer kept, or none left) or EngineFailed (cannot be read)."""
-        if not numbers:
-            return {}
-        records, found, key = self._store.secrets(pipeline), {}, self._reader()
-        for name, number in numbers.items():
-            record = records.get(name, SecretRecord(name))
-            version = record.version(number)
-            if version is None:
-                raise secret_versions.dropped(pipeline, environment, name, number)
-            version = version if version.good else record.newest(environment)
-            if version is None:
-                raise secret_versions.absent(pipeline, [(environment, name)])
-            found[name] = self._decrypt(pipeline, record, version, key)
-        return found
-
     def substitutes(self, pipeline: str, environment: str, numbers: Mapping[str, int]) -> tuple[str, ...]:
         """One note for each revoked version that ``reveal`` replaces."""
         if not numbers:
@@ -194,49 +172,6 @@ class Vault:
                     unread.append(name)
         return Mask(values), tuple(unread)
 
-    # ── for accessories ──────────────────────────────────────────────────────
-
-    def provide(
-        self, accessory: str, environment: str, origins: Mapping[str, str], now: float
-    ) -> dict[str, int]:
-        """The newest version of each of an accessory's secrets in that environment. A value that is to be generated is
-        made if there has never been one. Raises ConfigError (not set, or revoked) or EngineFailed (cannot be read)."""
-        for name, origin in origins.items():
-            record = self._store.secrets(accessory).get(name, SecretRecord(name))
-            if origin == "generate" and not record.ever(environment):
-                self._generate(accessory, environment, name, now)
-        records, found = self._store.secrets(accessory), dict[str, int]()
-        for name in origins:
-            version = records.get(name, SecretRecord(name)).newest(environment)
-            if version is None:
-                raise secret_versions.absent(accessory, [(environment, name)])
-            found[name] = version.number
-        self.reveal(accessory, environment, found)
-        return found
-
-    def _generate(self, accessory: str, environment: str, name: str, now: float) -> None:
-        """Makes the value, unless another process has just made it."""
-        key, value = self._encryption_key(), Secret(tokens.token_hex(16))
-
-        def act(tx: Transaction) -> None:
-            record = tx.secrets().get(name, SecretRecord(name))
-            if record.ever(environment):
-                return
-            number = record.last + 1
-            encrypted = key.encrypt(value, _context(accessory, environment, name, number))
-            version = Version(number, environment, now, GENERATED.name, encrypted, key.id)
-            tx.put_secret(secret_versions.added(record, version, frozenset()))
-            _record(tx, GENERATED, "secret set", environment, f"{name} version {number}", now)
-
-        self._store.transact(accessory, act)
-
-    def newest(self, pipeline: str, environment: str, name: str) -> Secret:
-        """The newest value of one secret. Raises ConfigError (not set) or EngineFailed (cannot be read)."""
-        version = self._store.secrets(pipeline).get(name, SecretRecord(name)).newest(environment)
-        if version is None:
-            raise secret_versions.absent(pipeline, [(environment, name)])
-        return self.reveal(pipeline, environment, {name: version.number})[name]
-
     def examine(self) -> str:
         """How many secrets can be read, for the doctor. Decrypts every version; raises EngineFailed for the first that
         fails."""
@@ -247,72 +182,11 @@ class Vault:
                 count += bool(kept)
         return f"{count} can be read" if count else "none are set"
 
-    # ── the key ──────────────────────────────────────────────────────────────
-
-    def _encryption_key(self) -> Key:
-        """The key for a new value: the one that the values in the store are encrypted with, or a new key if there are
-        none."""
-        used = self._keys_used()
-        key = encryption.read(self._path)
-        if key is None:
-            if used:
-                raise self._missing_key()
-            return encryption.make(self._path)
-        if used - {key.id}:
-            raise self._wrong_key(key.id, min(used - {key.id}))
-        return key
-
-    def _keys_used(self) -> set[str]:
-        pipelines = self._store.pipelines_with_secrets()
-        records = (record for name in pipelines for record in self._store.secrets(name).values())
-        return {one.key for record in records for one in record.versions if one.good}
-
-    def _reader(self) -> Callable[[], Key | None]:
-        """A function that reads the key from its file when it is first needed, and only once."""
-        return cache(partial(encryption.read, self._path))
-
-    def _decrypt(
-        self, pipeline: str, record: SecretRecord, version: Version, read: Callable[[], Key | None]
-    ) -> Secret:
-        key = read()
-        if key is None:
-            raise self._missing_key()
-        if key.id != version.key:
-            raise self._wrong_key(key.id, version.key)
-        try:
-            context = _context(pipeline, version.environment, record.name, version.number)
-            return key.decrypt(version.sealed, context)
-        except PushliveError as error:
-            what = f"version {version.number} of the secret {record.name} of {pipeline}"
-            raise EngineFailed(f"{what} cannot be read: {error.message}", advice=error.advice) from None
-
-    def _missing_key(self) -> EngineFailed:
-        return EngineFailed(
-            f"the secrets key {self._path} does not exist, and secrets are encrypted with it.",
-            advice="Restore it from a backup. If it is lost, so are the values: run `pushlive secret rm PIPELINE NAME` "
-            "for each secret, then set it again; the first one creates a new key.",
-        )
-
-    def _wrong_key(self, found: str, wanted: str) -> EngineFailed:
-        return EngineFailed(
-            f"{self._path} contains the key {found}, but secrets are encrypted with the key {wanted}.",
-            advice="Restore the right key from a backup, or remove the secrets, each with "
-            "`pushlive secret rm PIPELINE NAME`.",
-        )
-
 
 def _unknown(pipeline: str, name: str) -> NotFound:
     return NotFound(
         f"{pipeline} has no secret {name[:128]}.", advice=f"`pushlive secret list {pipeline}` lists them."
     )
-
-
-def _record(tx: Transaction, by: Who, act: str, environment: str, what: str, now: float) -> None:
-    tx.record(audit_chain.entry(by, act, now, pipeline=tx.pipeline, environment=environment, detail=what))
-
-
-def _context(pipeline: str, environment: str, name: str, number: int) -> str:
-    return json.dumps(["pushlive secret", pipeline, environment, name, number])
 
 
 def _in_use(tx: Transaction, name: str) -> frozenset[int]:

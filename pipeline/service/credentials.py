@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
+from pipeline.config.models import Config
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import TokenExpired
 from pipeline.lib.secret import Secret
@@ -23,24 +25,46 @@ class Credentials(Audited):
         ConfigError for a value that cannot be a secret, EngineFailed if the key is not usable."""
         self.insist_on_store()
         check_name(name)
-        known = self._known(self._config(), pipeline)
-        self._environment_name(pipeline, environment)
+        environments = self._given_secrets(pipeline, environment)
         check_value(name, value)  # before the words: an empty text occurs in every word
-        check_word(name, value, (pipeline, *known.environments))
+        check_word(name, value, (pipeline, *environments))
         now = self._clock.now()
         version = self._vault.put(pipeline, name, value, environment=environment, by=by, now=now)
         self._move_entries()
-        where = environment or "every environment"
-        messages = [
-            f"version {version.number} of {name} is set for {where}; the next release of {pipeline} gets it "
-            f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
-        ]
-        targets = [environment] if environment else list(known.environments)
-        if not any(name in known.render(target).service.secrets for target in targets):
-            messages.append(
-                f"pipelines.yaml does not use it there yet: add `secrets: [{name}]` under `service:`."
-            )
+        said = f"version {version.number} of {name} is set for {environment or 'every environment'}"
+        targets = (environment,) if environment else environments
+        config, of_accessory = self._config(), pipeline in self._config().accessories
+        found = self._to_accessory if of_accessory else self._to_releases
+        messages = [*found(config, pipeline, name, targets, said)]
         return {"name": name, "environment": environment, "version": version.number, "messages": messages}
+
+    def _to_releases(
+        self, config: Config, pipeline: str, name: str, targets: tuple[str, ...], said: str
+    ) -> Iterator[str]:
+        yield (
+            f"{said}; the next release of {pipeline} gets it "
+            f"(`pushlive deploy {pipeline} --config pipelines.yaml` makes one of the image that is live)."
+        )
+        if not any(name in config.pipelines[pipeline].render(one).service.secrets for one in targets):
+            yield f"pipelines.yaml does not use it there yet: add `secrets: [{name}]` under `service:`."
+
+    def _to_accessory(
+        self, config: Config, accessory: str, name: str, targets: tuple[str, ...], said: str
+    ) -> Iterator[str]:
+        there = [one for one in targets if self._store.accessories.get(accessory, one)]
+        commands = " and ".join(f"`pushlive accessory apply {accessory} {one}`" for one in there)
+        if there:
+            yield (
+                f"{said}; {commands} gives it to the accessory. A database that has data keeps the password that it "
+                "was made with: change it there as well."
+            )
+        else:
+            yield f"{said}; the accessory gets it when it is made."
+        if name not in config.accessories[accessory].secrets:
+            yield (
+                "pipelines.yaml does not use it there yet: add "
+                f"`secrets: {{{name}: set}}` under accessories.{accessory}."
+            )
 
     def remove_secret(
         self, pipeline: str, by: Who, name: str, *, environment: str = "", version: int | None = None
@@ -50,8 +74,15 @@ class Credentials(Audited):
         gone = self._vault.revoke(pipeline, name, environment=environment, number=version, by=by, now=now)
         self._move_entries()
         which = ", ".join(str(number) for number in gone)
+        said = f"version {which} of {name} is revoked: no new container gets it."
+        if pipeline in self._config().accessories:
+            return (
+                said,
+                f"The accessory keeps it until you set another (`pushlive secret set {pipeline} {name}`) and give it "
+                f"that one: `pushlive accessory apply {pipeline} ENV`.",
+            )
         return (
-            f"version {which} of {name} is revoked: no new container gets it.",
+            said,
             "What runs with it keeps it until the next release: "
             f"`pushlive deploy {pipeline} --config pipelines.yaml` makes one.",
         )

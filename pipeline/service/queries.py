@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config import diff, loading
 from pipeline.config.lint import warnings
 from pipeline.config.models import Config, Pipeline, Rendered
+from pipeline.config.workload.accessory_rules import pairs
 from pipeline.deploy import accessories, hosts
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot
@@ -229,7 +230,7 @@ class Queries:
         """Names, environments, newest versions, when and by whom."""
         found = self._vault.names(pipeline)
         if not found:
-            self._known(self._config(), pipeline)
+            self._given_secrets(pipeline)
         return found
 
     def secret(self, pipeline: str, name: str, environment: str = "") -> list[dict[str, Any]]:
@@ -261,6 +262,21 @@ class Queries:
             known = ", ".join(config.pipelines) or "none yet"
             raise NotFound(f"there is no pipeline {pipeline!r} in {file}.", advice=f"It has: {known}.")
         return config.pipelines[pipeline]
+
+    def _given_secrets(self, owner: str, environment: str = "") -> tuple[str, ...]:
+        """The environments of that pipeline, or of that accessory. Raises NotFound if there is neither, or it has no
+        such environment."""
+        config = self._config()
+        if owner not in config.accessories:
+            self._environment_name(owner, environment)
+            return tuple(config.pipelines[owner].environments)
+        names = tuple(dict.fromkeys(where for name, where in pairs(config) if name == owner))
+        if environment and environment not in names:
+            raise NotFound(
+                f"no pipeline uses {owner} in {environment[:40]!r}.",
+                advice=f"It is used in: {', '.join(names) or 'no environment yet'}.",
+            )
+        return names
 
     def _environment_name(self, pipeline: str, environment: str) -> tuple[str, str]:
         """The configuration's hash and the environment's name; for "" the last one of the file. Raises NotFound."""

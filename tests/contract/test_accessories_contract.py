@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.fake import FakeEngine, FakeProbe
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.workload.accessory import Accessory
-from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
+from pipeline.domain.accessories import AccessoryMade, AccessoryRef, AccessorySpec, Attachment
 from pipeline.lib.secret import Secret
 from tests.contract.test_engine_contract import Kit, on_a_remote_engine
 from tests.support.waiting import until
@@ -103,3 +103,12 @@ def test_removing_the_environment_leaves_it(kit: Kit, spec: AccessorySpec) -> No
     engine.prepare(kit.ref(), ())
     engine.keep_accessory(spec, kit.watch())
     ready(kit, spec)
+
+
+@EVERYWHERE
+def test_a_store_that_knows_nothing_finds_it_with_its_values(kit: Kit, spec: AccessorySpec) -> None:
+    kit.engine.keep_accessory(spec, kit.watch())
+    [found] = [one for one in kit.engine.accessories_found() if one.ref == spec.ref]
+    assert (found.spec, found.attached) == (kit.engine.accessory_hash(spec), spec.attached)
+    assert found.made == AccessoryMade(spec.config, spec.secrets)
+    assert found.env["PASSWORD"].reveal() == "a password"

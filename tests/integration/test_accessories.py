@@ -127,6 +127,25 @@ def test_its_data_come_back_from_a_backup(service: Service) -> None:
     assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "3"
 
 
+def test_a_lost_store_takes_it_up_with_its_password(service: Service) -> None:
+    before, value = made(service), password(service)
+    service.kill()
+    (service.data / "store").rename(service.data / "store.lost")
+    service.up(ready=503)
+    said = service.pushlive("adopt").out
+    assert (
+        "the accessory shop-db/live: it goes on as it is, and its POSTGRES_PASSWORD was read from its container"
+        in said
+    )
+    assert value not in said
+    one = service.repository()
+    one.commit(application("five"), "Five")
+    one.git("push", f"http://ann:{service.token}@{service.listen}/git/hello.git", "main")
+    assert service.run()["outcome"] == "live", service.run()["failure"]
+    assert service.page("live").strip() == "4"  # the visits that the restored backup had, and one
+    assert (made(service), password(service)) == (before, value)
+
+
 def test_down_stops_it_and_leaves_its_container_and_its_data(service: Service) -> None:
     before = made(service)
     service.end()

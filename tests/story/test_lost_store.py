@@ -29,7 +29,7 @@ def test_fault_51_an_empty_store_beside_containers_changes_nothing(world):
         world.clock.sleep(10)
         said += keeper.tick()
     assert (world.engine.contents, world.engine.active) == before
-    assert set(world.engine.names()) <= {"slots"}
+    assert set(world.engine.names()) <= {"slots", "accessories"}
     assert len(said) == 1  # once, not in every round
     assert "hello/live (green) is on docker" in said[0]
     assert "`pushlive adopt`" in said[0]
@@ -132,7 +132,10 @@ def test_fault_51_what_runs_is_adopted_as_it_is(world):
     world.another_keeper().tick()
     world.engine.calls.clear()
     said = world.commands.adopt("ann")
-    assert set(world.engine.names()) <= {"slots", "survey", "spec_hash"}
+    assert set(world.engine.names()) <= {
+        *("slots", "survey", "spec_hash"),
+        *("accessories", "accessories_found"),
+    }
     assert "hello/live: r1 (blue) is warm, r2 (green) serves" in said
     found = world.store.environments("hello")
     for name, one in found.items():

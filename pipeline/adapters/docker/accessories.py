@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker.volumes.bodies import volume_name
@@ -15,7 +15,14 @@ from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.adapters.workload import CAP_DROP, fingerprint
 from pipeline.config.settings import Settings
-from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState, Attachment, slot_ref_of
+from pipeline.domain.accessories import (
+    AccessoryRef,
+    AccessorySpec,
+    AccessoryState,
+    Attachment,
+    remembered,
+    slot_ref_of,
+)
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.events import Event
 from pipeline.errors import DoesNotFit, EngineFailed, TryAgain
@@ -30,6 +37,11 @@ _STATES = {"created": "created", "running": "running", "restarting": "starting",
 def accessory_name(settings: Settings, ref: AccessoryRef) -> str:
     """Of its container."""
     return f"{settings.instance}-{ref.name}-{ref.environment}"
+
+
+def accessory_ref(found: Mapping[str, str], engine: str) -> AccessoryRef:
+    """From the labels of its container."""
+    return AccessoryRef(found[labels.ACCESSORY], found[labels.ACCESSORY_IN], engine)
 
 
 def address(settings: Settings, attachment: Attachment) -> str:
@@ -67,6 +79,7 @@ def accessory_body(settings: Settings, spec: AccessorySpec) -> Body:
         labels.MEMORY: str(config.memory),
         labels.STOP: str(max(1, round(config.stop))),
         labels.SPEC: spec_hash,
+        labels.MADE: remembered(spec),
     }
     body["StopTimeout"] = max(1, round(config.stop))
     return body
@@ -141,9 +154,8 @@ class DockerAccessories(DockerVolumes):
         return str(accessory_body(self._settings, spec)["Labels"][labels.SPEC])
 
     def accessories(self) -> Iterable[AccessoryRef]:
-        found = (one["Labels"] for one in self._api.containers(self._own, labels.ACCESSORY))
-        refs = (AccessoryRef(one[labels.ACCESSORY], one[labels.ACCESSORY_IN], self._key) for one in found)
-        return sorted(refs, key=lambda ref: ref.id)
+        found = self._api.containers(self._own, labels.ACCESSORY)
+        return sorted((accessory_ref(one["Labels"], self._key) for one in found), key=lambda ref: ref.id)
 
     # ── its container ────────────────────────────────────────────────────────
 

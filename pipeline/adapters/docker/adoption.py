@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from pipeline.adapters.docker import containers
+from pipeline.adapters.docker.accessories import accessory_ref
 from pipeline.adapters.docker.base import EngineBase, ref_of
 from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.api import Found
 from pipeline.adapters.docker_api.container_calls import UNLESS_STOPPED
 from pipeline.config.engines import kind_of
+from pipeline.domain import accessories
+from pipeline.domain.accessories import Attachment, FoundAccessory
 from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.lib.secret import Secret
 
 _Key = tuple[str, str, int]  # pipeline, environment, index
 
@@ -61,6 +67,39 @@ class DockerAdoption(EngineBase):
         inspected = self._api.container(one["Id"])
         policy = inspected["HostConfig"]["RestartPolicy"] if inspected else {}
         return bool(one["State"] == "running" and policy.get("Name") == UNLESS_STOPPED["Name"])
+
+    def accessories_found(self) -> Iterator[FoundAccessory]:
+        networks = {one["Name"]: one for one in self._api.networks(self._own)}
+        for one in self._api.containers(self._own, labels.ACCESSORY):
+            if inspected := self._api.container(one["Id"]):
+                yield self._accessory(inspected, networks)
+
+    def _accessory(self, found: Found, networks: dict[str, Found]) -> FoundAccessory:
+        own, variables = found["Config"]["Labels"], found["Config"]["Env"] or ()
+        pairs = (text.partition("=") for text in variables)
+        endpoints = found["NetworkSettings"]["Networks"].items()
+        short = found["Id"][:12]  # an alias of every container, with some versions of the Engine
+        places = (
+            self._attachment(end, networks[name]["Labels"], short)
+            for name, end in endpoints
+            if name in networks
+        )
+        return FoundAccessory(
+            accessory_ref(own, self._key),
+            own.get(labels.SPEC, ""),
+            tuple(place for place in places if place),
+            {name: Secret(value) for name, _, value in pairs},
+            accessories.made_of(own.get(labels.MADE)),
+        )
+
+    def _attachment(self, endpoint: Found, network: dict[str, str], short: str) -> Attachment | None:
+        """None for a network that is no environment's, or without a fixed address."""
+        key, fixed = _key(network), (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
+        if key is None or not fixed:
+            return None
+        place = int(ip_address(fixed)) - int(subnet(self._settings, key[2]).network_address)
+        names = tuple(sorted({*(endpoint.get("Aliases") or ())} - {short}))
+        return Attachment(key[0], key[2], names, place) if place in accessories.PLACES else None
 
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:
         return str(containers.slot_body(self._settings, spec, replica)["Labels"][labels.SPEC])

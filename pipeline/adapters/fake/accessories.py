@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 
 from pipeline.adapters.fake.engine_state import EMPTY, EngineState
 from pipeline.adapters.fake.script import require
-from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState
+from pipeline.domain.accessories import (
+    AccessoryRef,
+    AccessorySpec,
+    AccessoryState,
+    Attachment,
+    FoundAccessory,
+    made_of,
+    remembered,
+)
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Watch
 
@@ -18,15 +26,19 @@ class FakeAccessory:
     """``spec``: what it was made from; ``attached``: pipelines that reach it."""
 
     spec: AccessorySpec
-    alive: bool = True
     attached: tuple[str, ...] = ()
+    places: tuple[Attachment, ...] = ()  # the same, whole
     secrets: dict[str, Secret] = field(default_factory=dict)
+    alive: bool = True
     sick: str = ""  # why it is not ready
     made: int = 1  # how often its container was made
 
 
 class FakeAccessories(EngineState):
-    """Refuses one without an environment that uses it, and to restart one that does not exist."""
+    """Refuses one without an environment that uses it, and to restart one that does not exist. ``remembers_nothing``:
+    containers do not say what they were made from, as those of an earlier version."""
+
+    remembers_nothing = False
 
     def __init__(self, memory: int = 8 << 30) -> None:
         super().__init__(memory)
@@ -40,10 +52,10 @@ class FakeAccessories(EngineState):
             if spec.config.volume:
                 self.stored.setdefault(spec.ref.volume, EMPTY)
             if found is None:
-                self.running[spec.ref] = FakeAccessory(spec, attached=names, secrets=spec.reveal())
+                self.running[spec.ref] = FakeAccessory(spec, names, spec.attached, spec.reveal())
                 return True
             acted = not found.alive or found.attached != names
-            found.alive, found.attached = True, names
+            found.alive, found.attached, found.places = True, names, spec.attached
             return acted
 
     def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
@@ -52,7 +64,7 @@ class FakeAccessories(EngineState):
             if found is None or _hash(found.spec) != _hash(spec):
                 names = tuple(one.pipeline for one in spec.attached)
                 made = found.made + 1 if found else 1
-                self.running[spec.ref] = FakeAccessory(spec, attached=names, secrets=spec.reveal(), made=made)
+                self.running[spec.ref] = FakeAccessory(spec, names, spec.attached, spec.reveal(), made=made)
             self.running[spec.ref].alive = True
 
     def halt_accessory(self, ref: AccessoryRef) -> None:
@@ -90,6 +102,19 @@ class FakeAccessories(EngineState):
     def accessories(self) -> Iterable[AccessoryRef]:
         with self.call("accessories"):
             return sorted(self.running, key=lambda ref: ref.id)
+
+    def accessories_found(self) -> Iterable[FoundAccessory]:
+        with self.call("accessories_found"):
+            return [
+                FoundAccessory(
+                    ref,
+                    _hash(one.spec),
+                    one.places,
+                    {**{name: Secret(text) for name, text in one.spec.config.env.items()}, **one.secrets},
+                    None if self.remembers_nothing else made_of(remembered(one.spec)),
+                )
+                for ref, one in sorted(self.running.items(), key=lambda pair: pair[0].id)
+            ]
 
 
 def _hash(spec: AccessorySpec) -> str:

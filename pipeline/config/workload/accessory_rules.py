@@ -37,14 +37,14 @@ def _names(config: Config, line: Line) -> Iterator[Problem]:
                 text = "names that begin with PUSHLIVE_ are reserved for Pushlive; choose another name"
                 yield Problem(line(*where), show_path(where), text)
     full: dict[str, tuple[str, str]] = {}
-    for name, environment in _pairs(config):
+    for name, environment in pairs(config):
         other = full.setdefault(f"{name}-{environment}", (name, environment))
         if other != (name, environment):
             text = f"{name} in {environment} and {other[0]} in {other[1]} would be one container; rename one of them"
             yield Problem(line("accessories", name), show_path(("accessories", name)), text)
 
 
-def _pairs(config: Config) -> Iterator[tuple[str, str]]:
+def pairs(config: Config) -> Iterator[tuple[str, str]]:
     """(accessory, environment) of each that is used."""
     for pipeline in config.pipelines.values():
         for environment in pipeline.environments:

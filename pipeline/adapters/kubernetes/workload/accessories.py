@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState
+from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState, FoundAccessory
 from pipeline.errors import ConfigError
 from pipeline.ports.clock import Watch
 
@@ -38,6 +38,9 @@ class KubeAccessories(EngineBase):
         return ""
 
     def accessories(self) -> Iterable[AccessoryRef]:
+        return ()
+
+    def accessories_found(self) -> Iterable[FoundAccessory]:
         return ()
 
 
