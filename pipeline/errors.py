@@ -13,7 +13,7 @@
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator fixes it, then `retry`
     │   ├── DoesNotFit       blue and green do not fit into memory together
     │   ├── OutcomeUnknown   a release command may or may not have run: the environment is held
-    │   │   └── Overtime     it took longer than it may, which is the application's
+    │   │   └── Overtime     it took longer than it may, or than a person waits: the application's
     │   └── DamagedRecord    a record in the store is not as Pushlive writes it; the message names its key
     ├── TryAgain             a temporary problem: repeating the step is harmless
     │   ├── StoreUnavailable

@@ -77,6 +77,9 @@ def test_a_container_and_its_commands_are_given_what_the_service_says(
     [replica] = allowed.engine.replicas(spec.ref)
     container = docker_client.containers.get(replica.name)
     assert container.labels["example.com/team"] == "shop"
+    assert (
+        allowed.engine.written(spec.ref) == ()
+    )  # the folders that Docker has made are not the application's
     script = LOOK % listener
     inside = container.exec_run(["sh", "-c", script]).output.decode().splitlines()
     words = ("sh", "-c", script)

@@ -234,7 +234,8 @@ def test_a_command_that_is_abandoned_leaves_its_outcome_unknown(make_world):
     assert world.clock.monotonic() - began < 10
     run, live = world.run(number), world.environment("live")
     assert run.outcome == Outcome.FAILED
-    assert "The release command was abandoned by ann" in run.failure.message
+    assert run.failure.message.startswith("The release command was abandoned by ann")
+    assert run.failure.whose == "application"
     assert "`pushlive resume hello --env live`" in run.failure.advice
     assert world.engine.ended == [f"release-{number}"]
     assert live.hold.by == run.id

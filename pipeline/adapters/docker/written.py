@@ -35,11 +35,16 @@ def written(api: DockerApi, container: Found) -> tuple[Written, ...]:
     mounts = [one for one in container.get("Mounts") or () if one.get("Type") == "volume"]
     kept = {one["Target"] for one in (container.get("HostConfig") or {}).get("Mounts") or ()}
     volumes = [one["Destination"] for one in mounts]
+    # The Engine itself makes the folder of a tmpfs, and the one that the command begins in.
+    made = (
+        *((container.get("HostConfig") or {}).get("Tmpfs") or ()),
+        (container.get("Config") or {}).get("WorkingDir") or "/",
+    )
     changed = [path for kind, path in api.changes(container["Id"]) if kind != DELETED]
     leaves = _leaves(
         path for path in changed if not any(_is_in(path, one) or _is_in(one, path) for one in volumes)
     )
-    paths = [path for path in leaves if not _passes(path)]
+    paths = [path for path in leaves if not _passes(path) and path not in made]
     found = [Written(path, _size(api, container, path)) for path in paths[:SIZED]]
     found += [Written(path) for path in paths[SIZED:]]
     for volume in volumes:

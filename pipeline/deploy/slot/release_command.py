@@ -26,7 +26,6 @@ from pipeline.errors import (
     CommandLeft,
     EngineFailed,
     Interrupted,
-    OutcomeUnknown,
     Overtime,
     PushliveError,
     StoreUnavailable,
@@ -135,7 +134,7 @@ class CommandSteps:
             )
         except TimedOut as error:
             raise Overtime(
-                f"{self._name}: {one.what} did not finish within {write_duration(one.own.timeout)}. "
+                f"{one.what[0].upper()}{one.what[1:]} did not finish within {write_duration(one.own.timeout)}. "
                 f"{self._left_running()}",
                 advice="See what it did, then "
                 f"`pushlive resume {one.spec.ref.pipeline} --env {self._name}`; `release.timeout` in pipelines.yaml "
@@ -172,9 +171,7 @@ class CommandSteps:
         if isinstance(error, Cancelled):
             text = f"{what.rstrip(',')} {said}, which is harmless: it says `cancel: true`."
             raise Cancelled(f"{error.message} {text}") from error
-        raise OutcomeUnknown(
-            f"{self._name}: {error.message} {what.rstrip(',')} {said}; its result is unknown."
-        ) from error
+        raise Overtime(f"{error.message} {what.rstrip(',')} {said}; its result is unknown.") from error
 
     def _has_begun(self, one: _Command) -> bool:
         """Also if an earlier worker of the run began it."""
