@@ -11,7 +11,7 @@ from pipeline.config.diff import accessory_differences
 from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
-from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain import accessories
 from pipeline.domain.accessories import AccessoryRecord, AccessoryRef, AccessorySpec
@@ -55,7 +55,8 @@ class AccessoryCare:
                 if record.stopped:
                     raise _stopped(record)
                 self._store.accessories.put(record, lease)
-                self._engines.of(record.engine).accessories.keep_accessory(self.spec(record), watch)
+                engine = lease.fenced(self._engines.of(record.engine))
+                engine.accessories.keep_accessory(self.spec(record), watch)
                 found.append(record)
         return tuple(found)
 
@@ -96,8 +97,9 @@ class AccessoryCare:
     # ── records ──────────────────────────────────────────────────────────────
 
     @contextmanager
-    def lease(self, accessory: str, watch: Watch) -> Iterator[Lease]:
-        """The accessory's lease. Raises TryAgain if another process keeps it, and what the watch raises."""
+    def lease(self, accessory: str, watch: Watch) -> Iterator[HeldLease]:
+        """The accessory's lease. Raises TryAgain if another process keeps it, or takes it over, and what the watch
+        raises."""
 
         def take() -> Lease | None:
             watch.check()
@@ -106,9 +108,8 @@ class AccessoryCare:
         lease = poll(take, 0.05, self._clock, timeout=LEASE_TIMEOUT)
         if lease is None:
             raise TryAgain(f"another process is at work on the accessory {accessory}.")
-        with LeaseHeartbeat(self._store) as heartbeat:
-            heartbeat.hold(lease)
-            yield lease
+        with holding(self._store, lease) as held:
+            yield held
 
     def _attached(
         self, name: str, ref: SlotRef, names: Iterable[str], record: AccessoryRecord | None
@@ -203,12 +204,12 @@ class AccessoryCare:
         versions = self._vault.provide(record.name, record.environment, new.secrets, self._clock.now())
         return replace(record, config=new, secrets=versions)
 
-    def keep(self, record: AccessoryRecord, watch: Watch) -> bool:
+    def keep(self, record: AccessoryRecord, lease: HeldLease, watch: Watch) -> bool:
         """For the keeper: starts what should run and does not; True if it did anything."""
         spec = self.spec(record)
         if record.stopped or not spec.attached:
             return False
-        return self._engines.of(record.engine).accessories.keep_accessory(spec, watch)
+        return lease.fenced(self._engines.of(record.engine)).accessories.keep_accessory(spec, watch)
 
     def spec(self, record: AccessoryRecord) -> AccessorySpec:
         """Attached to those environments that still exist: the network of another one may have their index by now."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot, processes
 from pipeline.deploy.slot.serving import spec_in
@@ -42,8 +43,9 @@ class Reconciler:
     ) -> None:
         self._services, self._store, self._vault = services, services.store, services.vault
         self._failed_for = services.settings.failed_for
-        self._clock, self._engine = adapters.clock, adapters.engines.of(environment.engine)
+        self._clock, engine = adapters.clock, adapters.engines.of(environment.engine)
         self._environment, self._lease = environment, lease
+        self._engine = fenced(engine, self._insist) if lease else engine
         self.left: list[str] = []  # what `repair` found and could not change
 
     def repair(self, by_hand: bool = False) -> list[str]:
@@ -273,6 +275,10 @@ class Reconciler:
 
     def _still_ours(self) -> None:
         if self._lease is None or not self._store.leases.renew(self._lease):
+            raise LeaseLost(f"another worker has taken over {self._environment.id}.")
+
+    def _insist(self) -> None:
+        if self._lease is None or not self._store.leases.ours((self._lease,)):
             raise LeaseLost(f"another worker has taken over {self._environment.id}.")
 
     def _ended(self, number: int, since: float = 0.0) -> bool:

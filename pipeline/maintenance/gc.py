@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipeline.config.engines import kind_of
 from pipeline.deploy import engine_addresses, hosts
-from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import Environment
@@ -132,23 +132,24 @@ class Gc:
         lease = self._lease_of(environment)
         if lease is None:
             return Said(f"{why}, but a run is at work there", left=True)
-        with LeaseHeartbeat(self._store) as heartbeat:
-            heartbeat.hold(lease)
-            rest, note = self._leave_engine(environment, lease)
+        with holding(self._store, lease) as held:
+            rest, note = self._leave_engine(environment, held)
             if rest:  # the index stays with it, so that no other environment gets its addresses
-                self._empty(environment, lease)
+                self._empty(environment, held)
                 return Said(
                     f"{why}; its containers and routes were removed, but {rest}, then `pushlive gc`", True
                 )
+            held.insist()
             self._store.forget_environment(environment.pipeline, environment.name)
         return Said(f"{why} and was removed{note}")
 
-    def _leave_engine(self, environment: Environment, lease: Lease) -> tuple[str, str]:
+    def _leave_engine(self, environment: Environment, lease: HeldLease) -> tuple[str, str]:
         """Removes it from its engine: what had to stay there, and a note. If nothing ever ran there, an engine that
         does not exist is no reason to ask for it for ever. Raises what the engine raises."""
         ref = slots.slot_ref(environment, environment.active or "blue")
         try:
-            return self._adapters.engines.of(environment.engine).slots.remove(ref), ""
+            engine = lease.fenced(self._adapters.engines.of(environment.engine))
+            return engine.slots.remove(ref), ""
         except StoreUnavailable:
             raise
         except PushliveError as error:

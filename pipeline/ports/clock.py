@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.errors import TimedOut
 
@@ -18,6 +18,7 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
+@runtime_checkable
 class Watch(Protocol):
     """A step's deadline, and whether the run is still wanted and this worker still has it."""
 

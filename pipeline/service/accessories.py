@@ -9,11 +9,13 @@ from pipeline.config.diff import accessory_differences
 from pipeline.config.models import Config
 from pipeline.config.workload.accessory import Accessory
 from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
 from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable
+from pipeline.ports.accessories import Accessories as AccessoryPort
 from pipeline.ports.clock import Clock, Deadline
 from pipeline.ports.engine import Engines
 from pipeline.ports.queue import Queue
@@ -86,7 +88,7 @@ class Accessories(Audited):
         with self._care.lease(f"{name}/{environment}", watch) as lease:
             record = replace(self._care.configured(name, environment), stopped="")
             self._store.accessories.put(record, lease, self._entry_of(by, "start", record))
-            self._of(record).keep_accessory(self._care.spec(record), watch)
+            self._of(record, lease).keep_accessory(self._care.spec(record), watch)
         self._move_entries()
         self._care.await_ready(record, watch)
         return (f"{record.id} is ready.",)
@@ -98,7 +100,7 @@ class Accessories(Audited):
         with self._care.lease(f"{name}/{environment}", watch) as lease:
             record = replace(self._known_record(name, environment), stopped=audit_chain.actor(by).name)
             self._store.accessories.put(record, lease, self._entry_of(by, "stop", record))
-            self._of(record).halt_accessory(record.ref)
+            self._of(record, lease).halt_accessory(record.ref)
         self._move_entries()
         return (
             f"{record.id} is stopped; its data stay. Deploys that need it fail until "
@@ -111,7 +113,7 @@ class Accessories(Audited):
         with self._care.lease(f"{name}/{environment}", watch) as lease:
             record = replace(self._known_record(name, environment), stopped="")
             self._store.accessories.put(record, lease, self._entry_of(by, "restart", record))
-            self._of(record).restart_accessory(self._care.spec(record), watch)
+            self._of(record, lease).restart_accessory(self._care.spec(record), watch)
         self._move_entries()
         self._care.await_ready(record, watch)
         return (f"{record.id} was restarted and is ready.",)
@@ -133,7 +135,7 @@ class Accessories(Audited):
                 )
             detail = "; ".join(changes)
             self._store.accessories.put(record, lease, self._entry_of(by, "apply", record, detail))
-            self._of(record).replace_accessory(self._care.spec(record), watch)
+            self._of(record, lease).replace_accessory(self._care.spec(record), watch)
         self._move_entries()
         self._care.await_ready(record, watch)
         what = "; ".join(changes) or "nothing had changed"
@@ -148,8 +150,10 @@ class Accessories(Audited):
 
     # ── small helpers ────────────────────────────────────────────────────────
 
-    def _of(self, record: AccessoryRecord) -> Any:
-        return self._engines.of(record.engine).accessories
+    def _of(self, record: AccessoryRecord, lease: HeldLease | None = None) -> AccessoryPort:
+        """``lease``: for what changes it."""
+        engine = self._engines.of(record.engine)
+        return (lease.fenced(engine) if lease else engine).accessories
 
     def _known_record(self, name: str, environment: str) -> AccessoryRecord:
         found = self._store.accessories.get(name, environment)

@@ -12,8 +12,9 @@ import pytest
 from pipeline.adapters.fake import FakeEngine
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.volumes import StoredVolume, VolumeRef
-from pipeline.errors import NotFound, RequestError, TryAgain
+from pipeline.errors import LeaseLost, NotFound, RequestError, TryAgain
 from tests.contract.test_engine_contract import Kit, kit_for
+from tests.support.lost import Lost
 from tests.support.waiting import until
 
 # In a folder that the image has, since its user may write there. It shows what a release before it has written, and
@@ -133,3 +134,12 @@ def test_files_are_not_replaced_under_what_runs(kit: Kit) -> None:
 def test_a_volume_that_does_not_exist_cannot_be_read(kit: Kit) -> None:
     with pytest.raises(NotFound), closing(kit.engine.export_volume(data(kit), kit.watch())) as pieces:
         next(pieces)
+
+
+def test_files_stay_if_the_watch_says_so_after_the_stop(kit: Kit) -> None:
+    engine, ended, kept = kit.engine, list[str](), {"old": ("1", 1000, 0o640)}
+    engine.import_volume(data(kit), [packed(old="1")], kit.watch())
+    watch = Lost(kit.watch(), lambda: bool(ended))
+    with pytest.raises(LeaseLost):
+        engine.import_volume(data(kit), [packed(new="2")], watch, lambda: ended.append("stopped"))
+    assert contents(kit) == kept

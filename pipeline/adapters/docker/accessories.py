@@ -93,6 +93,7 @@ class DockerAccessories(DockerVolumes):
         found = self._container(spec.ref)
         if found is None:
             self._provide(spec, watch)
+            watch.check()
             if spec.config.volume:
                 self.ensure_volume(spec.ref.volume)
             found, acted = self._create(spec), True
@@ -108,7 +109,9 @@ class DockerAccessories(DockerVolumes):
         if found and found["Config"]["Labels"].get(labels.SPEC) != self.accessory_hash(spec):
             self._provide(spec, watch)
             spec.reveal()  # a secret that cannot be read is noticed while it still runs
+            watch.check()
             self._halt(found)
+            watch.check()
             self._api.remove_keeping_volumes(found["Id"])
         self.keep_accessory(spec, watch)
 
@@ -117,6 +120,7 @@ class DockerAccessories(DockerVolumes):
             self._halt(found)
 
     def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        watch.check()
         self.halt_accessory(spec.ref)
         self.keep_accessory(spec, watch)
 

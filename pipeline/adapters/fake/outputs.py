@@ -48,6 +48,7 @@ class FakeRestarts(EngineState):
         with self.call("restart_slot", spec, mark, watch=watch):
             self._require_content(spec, "restart before start")
             for one in self._replicas(spec.ref):
+                watch.check()
                 emit(Event("line", 0.0, f"{one.name} was restarted"))
 
     def forget_restart(self, ref: SlotRef, mark: str) -> None:

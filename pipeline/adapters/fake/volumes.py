@@ -44,6 +44,7 @@ class FakeVolumes(EngineState):
         with self.call("import_volume", ref, watch=watch):
             given = b"".join(whole(tar))
             end()
+            watch.check()
             if any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values()):
                 raise RequestError(f"The volume {ref} is in use by {', '.join(self._users(ref))}.")
             self.stored[ref] = given

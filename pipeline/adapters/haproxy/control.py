@@ -75,15 +75,15 @@ class Control:
         return map_value_of(self.ask(f"get map {FOLDER}/{name} {key}"))
 
     def servers(self, backend: str) -> dict[int, tuple[Server, bool]]:
-        """A backend's servers by number: address, and whether it gets requests (is not in maintenance). The server
+        """A backend's servers by number: address, and whether it gets requests (no maintenance, no rest). The server
         ``last``, which a proxy that an earlier version started does not have, is number 0."""
         found = {}
         for line in self.ask(f"show servers state {backend}").splitlines():
             fields = line.split(" ")
             if len(fields) > 18 and fields[1] == backend:
-                # srv_admin_state: bit 0 is forced maintenance, bit 2 maintenance by the configuration
+                # srv_admin_state: bit 0 is forced maintenance, bit 2 maintenance by the configuration, bit 3 a rest
                 number = 0 if fields[3] == LAST else int(fields[3][1:])
-                found[number] = ((fields[4], int(fields[18])), int(fields[6]) & 0x01 == 0)
+                found[number] = ((fields[4], int(fields[18])), int(fields[6]) & 0x09 == 0)
         return found
 
     def sessions(self, backend: str) -> int:
@@ -128,4 +128,4 @@ class Resting:
     def _number(self, server: Server) -> int:
         """0 if the proxy does not know it."""
         running = self._control.servers(self._backend)
-        return next((n for n, (one, gets) in running.items() if n and gets and one == server), 0)
+        return next((n for n, (one, _) in running.items() if n and one == server), 0)

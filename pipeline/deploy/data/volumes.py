@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
-from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.heartbeat import HeldLease, fenced, holding
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
 from pipeline.domain.engine_types import SlotSpec
@@ -87,15 +87,18 @@ class VolumeWork:
             )
         watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
         said = [f"{ref} has the files of the backup."]
-        with ExitStack() as held:
+        with ExitStack() as stack:
+            held: list[HeldLease] = []
+            # From `end` on the lease is read before the files are replaced as well.
+            fence = fenced(engine, lambda: held[0].insist() if held else None)
 
             def end() -> None:
                 if environment and environment.slots:
-                    lease = held.enter_context(self._lease(environment))
-                    held.callback(lambda: said.extend(self._brought_back(environment, lease)))
-                    self._end(engine, environment)
+                    held.append(stack.enter_context(self._lease(environment)))
+                    stack.callback(lambda: said.extend(self._brought_back(environment, held[0])))
+                    self._end(fence, environment)
 
-            engine.volumes.import_volume(ref, tar, watch, end)
+            fence.volumes.import_volume(ref, tar, watch, end)
         return tuple(said)
 
     # ── the environment ──────────────────────────────────────────────────────
@@ -116,8 +119,9 @@ class VolumeWork:
             return (f"! {environment.id} does not run again yet; the service goes on trying: {error}",)
 
     @contextmanager
-    def _lease(self, environment: Environment) -> Iterator[Lease]:
-        """No run and no keeper acts there meanwhile. Raises TryAgain if one does now."""
+    def _lease(self, environment: Environment) -> Iterator[HeldLease]:
+        """No run and no keeper acts there meanwhile. Raises TryAgain if one does now, or if this process loses the
+        lease."""
         take = partial(self._store.leases.take, f"env:{environment.id}", "volume")
         lease = poll(take, 0.05, self._adapters.clock, timeout=LEASE)
         if lease is None:
@@ -125,16 +129,17 @@ class VolumeWork:
                 f"A run, or the keeper, is at work in {environment.id}.",
                 advice="Try again once it has ended.",
             )
-        with LeaseHeartbeat(self._store) as heartbeat:
-            heartbeat.hold(lease)
-            yield lease
+        with holding(self._store, lease) as held:
+            yield held
 
     def _command(self, engine: Engine, spec: SlotSpec, name: str, argv: tuple[str, ...]) -> None:
         """Raises EngineFailed unless it succeeds."""
         environment = self._store.environment(spec.ref.pipeline, spec.ref.environment)
         if environment is None:
             return
-        with self._lease(environment):  # or the keeper removes its container: its run ended long ago
+        # Under its lease, or the keeper removes its container: its run ended long ago.
+        with self._lease(environment) as lease:
+            engine = lease.fenced(engine)
             watch = Deadline(self._adapters.clock, COMMAND, f"The command {' '.join(argv)}")
             try:
                 result = engine.commands.command(spec, name, argv, {}, lambda _: None, watch)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.engines import kind_of
 from pipeline.config.models import Pipeline
-from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.heartbeat import HeldLease, LeaseHeartbeat
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import Environment, Slot, SlotRecord, SlotState
@@ -25,7 +25,7 @@ from pipeline.errors import (
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engines
-from pipeline.store import Lease, Transaction
+from pipeline.store import Transaction
 from pipeline.store.configurations import Configurations
 
 LEASE_TIMEOUT = 2.0  # seconds: the keeper or a run may be at work in that environment
@@ -112,12 +112,12 @@ class Room:
         if lease is None:
             return
         with LeaseHeartbeat(self._store) as heartbeat:
-            heartbeat.hold(lease)
+            held = heartbeat.hold(lease)
             found = self._store.environment(one.environment.pipeline, one.environment.name)
             if found is None or found.slots.get(one.slot) != one.record or found.active == one.slot:
                 return
             try:
-                self._stop(one, lease, watch)
+                self._stop(one, held, watch)
             except (EngineFailed, RequestError, LeaseLost) as error:
                 self._context.note(
                     f"{_named(one)} could not give way: {error}", spec.ref.environment, "warning"
@@ -127,8 +127,9 @@ class Room:
         if not kind_of(spec.ref.engine).keeps_stopped:
             self._await_freed(spec, watch)
 
-    def _stop(self, one: Warm, lease: Lease, watch: Watch) -> None:
+    def _stop(self, one: Warm, lease: HeldLease, watch: Watch) -> None:
         engine, ref = self._engines.of(one.environment.engine), slot_ref(one.environment, one.slot)
+        engine = lease.fenced(engine)
         engine.traffic.drain(ref, self._drain_left(one), watch)
         self._context.still_ours()
         engine.slots.stop(ref)

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Generator
 from contextlib import suppress
 
-from pipeline.deploy.heartbeat import LeaseHeartbeat
+from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
-from pipeline.errors import PushliveError, RequestError, StoreUnavailable
+from pipeline.errors import LeaseLost, PushliveError, RequestError, StoreUnavailable
 from pipeline.ports.clock import Clock, Deadline
 from pipeline.ports.engine import Engine
 from pipeline.ports.terminal import SessionRecord
@@ -73,27 +73,35 @@ class Restart:
 
     def _work(self) -> None:
         end: PushliveError | None = None
-        with LeaseHeartbeat(self._store) as heartbeat:
-            heartbeat.hold(self._lease)
-            try:
-                self._restart(heartbeat)
-            except PushliveError as error:
-                end = error
+        try:
+            with holding(self._store, self._lease) as held:
+                self._restart(held)
+        except PushliveError as error:
+            end = error
         self._news.put(end)
 
-    def _restart(self, heartbeat: LeaseHeartbeat) -> None:
-        """If this process dies, the keeper ends what it has left, and brings the proxy to what the store says."""
+    def _restart(self, held: HeldLease) -> None:
+        """If this process dies, or loses the lease, the keeper ends what it has left, and brings the proxy to what the
+        store says."""
         if own := self._store.leases.take(self._record.lease, "restart"):
-            heartbeat.hold(own)
+            held.heartbeat.hold(own)
         self._store.sessions.put(self._record)
         service = self._spec.config.service
         each = ONE + service.drain + service.stop + service.ready
         watch = Deadline(self._clock, each * (service.replicas + 1), "The restart")
+        engine = held.fenced(self._engine)
         try:
-            self._engine.restarts.restart_slot(self._spec, self._record.id, self._tell, watch)
-        finally:
-            with suppress(StoreUnavailable):
-                self._store.sessions.forget(self._record.id)
+            engine.restarts.restart_slot(self._spec, self._record.id, self._tell, watch)
+        except LeaseLost:
+            raise  # what it has left is still in the store, for the keeper
+        except PushliveError:
+            self._forget()
+            raise
+        self._forget()
+
+    def _forget(self) -> None:
+        with suppress(StoreUnavailable):
+            self._store.sessions.forget(self._record.id)
 
     def _tell(self, event: Event) -> None:
         self._news.put(event.text)

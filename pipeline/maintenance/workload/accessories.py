@@ -43,12 +43,11 @@ class KeepAccessories(Job):
         if lease is None:
             return []
         with LeaseHeartbeat(self._store) as heartbeat:
-            heartbeat.hold(lease)
+            held = heartbeat.hold(lease)
             found = self._store.accessories.get(record.name, record.environment)
             try:
-                acted = found is not None and self._care.keep(
-                    found, Deadline(self._clock, LIMIT, "starting an accessory")
-                )
+                watch = Deadline(self._clock, LIMIT, "starting an accessory")
+                acted = found is not None and self._care.keep(found, held, watch)
             except LeaseLost:
                 return []
             if found is not None and not found.stopped and self._is_due(record.id):

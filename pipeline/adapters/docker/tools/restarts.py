@@ -15,7 +15,7 @@ from pipeline.adapters.health_page import HealthPage
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Event
-from pipeline.errors import AppFailed, TimedOut
+from pipeline.errors import AppFailed, LeaseLost, PushliveError, TimedOut
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Deadline, Watch
 
@@ -35,6 +35,9 @@ class DockerRestarts(DockerTerminals):
             for name, server in zip(names, servers, strict=True):
                 self._restart_one(spec, name, server, watch)
                 emit(Event("line", self._clock.now(), f"{name} was restarted"))
+        except LeaseLost:  # another process decides what the proxy knows, and the keeper removes what is left
+            extra = None
+            raise
         finally:
             if extra:
                 self._drained(spec, extra, watch)
@@ -42,6 +45,7 @@ class DockerRestarts(DockerTerminals):
                 self.forget_restart(spec.ref, mark)
         for one in self._whole_slot(spec.ref):
             if labels.PROCESS in one["Labels"]:
+                watch.check()
                 self._api.restart(name_of(one), int(one["Labels"].get(labels.STOP) or 10))
                 emit(Event("line", self._clock.now(), f"{name_of(one)} was restarted"))
 
@@ -70,12 +74,17 @@ class DockerRestarts(DockerTerminals):
         return address, spec.config.service.port
 
     def _restart_one(self, spec: SlotSpec, name: str, server: Server, watch: Watch) -> None:
-        self._drained(spec, server, watch)
+        """Without the lease its server stays as it is: the next to look at the slot gives it requests again."""
+        watch.check()
         try:
+            self._drained(spec, server, watch)
+            watch.check()
             self._api.restart(name, containers.stop_seconds(spec))
             self._until_well(spec, name, server[0], watch)
-        finally:
+        except PushliveError:
             self._resting(spec).rest(server, resting=False)
+            raise
+        self._resting(spec).rest(server, resting=False)
         self._until_up(spec, server, watch)
 
     def _drained(self, spec: SlotSpec, server: Server, watch: Watch) -> None:

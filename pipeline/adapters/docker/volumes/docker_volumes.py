@@ -15,8 +15,9 @@ from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.tar_stream import whole
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
-from pipeline.ports.clock import Watch
+from pipeline.ports.clock import Deadline, Watch
 
+SWAP_WITHIN = 600.0  # seconds for renaming what is in the volume, and removing what was
 HELPER = "helper"  # `labels.ROLE` of a container that only gives access to a volume
 
 
@@ -77,6 +78,7 @@ class DockerVolumes(EngineBase):
                 self._api.upload(helper, f"{FOLDER}/{RESTORED}", whole(tar), watch)
             end()
             self._refuse_running(ref)
+            watch.check()
         except BaseException as error:
             self._give_up(ref, watch)
             if isinstance(error, DockerRefused):
@@ -85,8 +87,8 @@ class DockerVolumes(EngineBase):
                     advice="If there is no space left on its device, make room there and restore again.",
                 ) from error
             raise
-        with self._helper(ref, SWAP) as helper:
-            self._run(helper, watch)
+        with self._helper(ref, SWAP) as helper:  # from here on to its end, whatever the watch says
+            self._run(helper, Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}"))
 
     def _refuse_running(self, ref: VolumeRef) -> None:
         users = self._users(self.volume_name(ref))

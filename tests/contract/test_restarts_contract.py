@@ -1,0 +1,47 @@
+"""What every engine that restarts containers itself promises of one that is broken off. On a cluster the cluster does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.domain.events import Event
+from pipeline.errors import LeaseLost
+from tests.contract.test_engine_contract import Kit, kit_for
+from tests.support.lost import Lost
+
+
+@pytest.fixture(params=["fake", "docker"])
+def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
+    for one in kit_for(request):
+        one.engine.prepare(one.ref(), ())
+        yield one
+
+
+def broken_off(kit: Kit, looks: int) -> tuple[str, ...]:
+    """What is missing after a restart whose lease is lost that many looks after its first replica."""
+    spec, told, seen = kit.spec(), list[Event](), list[int]()
+    kit.stand(spec)
+    kit.engine.switch(spec)
+
+    def lost() -> bool:
+        seen.extend([1] if told else [])
+        return len(seen) > looks
+
+    with pytest.raises(LeaseLost):
+        kit.engine.restart_slot(spec, "a1", told.append, Lost(kit.watch(), lost))
+    assert len(told) == 1
+    return kit.engine.missing(spec)
+
+
+def test_without_its_lease_a_restart_goes_no_further(kit: Kit) -> None:
+    assert broken_off(kit, 0) == ()
+
+
+@pytest.mark.parametrize("kit", ["docker"], indirect=True)
+def test_a_replica_that_a_broken_off_restart_took_out_gets_requests_again(kit: Kit) -> None:
+    assert broken_off(kit, 1) == ("the proxy does not know its containers",)
+    assert kit.engine.restore(kit.spec())
+    assert kit.engine.missing(kit.spec()) == ()
+    assert [one.healthy for one in kit.engine.health(kit.spec())] == [True, True]
