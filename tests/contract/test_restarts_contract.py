@@ -1,4 +1,4 @@
-"""What every engine that restarts containers itself promises of one that is broken off. On a cluster the cluster does."""
+"""What every engine that restarts containers itself promises of a restart that is broken off."""
 
 from __future__ import annotations
 
