@@ -111,11 +111,20 @@ def is_fetched_later(runs: Iterable[Run], run: Run) -> bool:
 def _supersede_queued(transaction: Transaction, push: Push, number: int, now: float) -> tuple[str, ...]:
     notes = []
     for run in transaction.open():
-        if run.state == State.QUEUED and run.kind == Kind.PUSH and run.ref == push.ref:
-            reason = f"{push.pipeline}#{number} is newer"
-            supersede(transaction, run, reason, now)
+        if run.state != State.QUEUED or (run.kind, run.ref) != (Kind.PUSH, push.ref):
+            continue
+        if not run.awaited:
+            supersede(transaction, run, f"{push.pipeline}#{number} is newer", now)
             notes.append(f"{run.id} had not started and is superseded")
+        elif not push.delivery.startswith(own_delivery(run, "")):
+            supersede(transaction, run, f"another push came before {run.short} was in the repository.", now)
+            notes.append(f"{run.id} waited for its commit and is superseded")
     return tuple(notes)
+
+
+def own_delivery(run: Run, head: str) -> str:
+    """The delivery id of a head that this run found."""
+    return f"head:{run.id}:{head}"
 
 
 def supersede(tx: Transaction, run: Run, reason: str, now: float) -> None:

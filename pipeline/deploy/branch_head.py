@@ -6,22 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.config.models import Source as SourceConfig
-from pipeline.deploy.admission import ignored
+from pipeline.deploy.admission import ignored, own_delivery
+from pipeline.deploy.entry import put_back
 from pipeline.deploy.run_context import RunContext
 from pipeline.domain.run import Kind, Outcome, Run
 from pipeline.errors import NotFound, Superseded
-from pipeline.lib.retry import Backoff, Retry
 from pipeline.ports.clock import Watch
 from pipeline.ports.source import Source
 
 APPEARS = 120.0  # seconds within which a repository has the commit that its webhook named
-AGAIN = Backoff(2.0, factor=2.0, ceiling=15.0)
+SOONEST, LATEST = 2.0, 15.0  # seconds between two fetches: as many as it has waited, within these
 RECENT = 50  # runs that are looked at
 
 
 class BranchHead:
-    """``accept_head``: takes the head as a push of its own; ``pause``: waits, and raises what stops the run
-    meanwhile."""
+    """``accept_head``: takes the head as a push of its own."""
 
     def __init__(
         self,
@@ -29,22 +28,25 @@ class BranchHead:
         source: Source,
         config: SourceConfig,
         accept_head: Callable[[str], None],
-        pause: Callable[[float], None],
     ) -> None:
         self._context, self._source, self._config = context, source, config
-        self._accept_head, self._pause = accept_head, pause
+        self._accept_head = accept_head
         self._key = context.run.pipeline
         self.head = ""
 
     def fetch(self, watch: Watch) -> None:
-        """Sets ``head``, and returns once the run may go on. Raises Superseded if its commit is not to be deployed."""
+        """Sets ``head``, and returns if the run may go on. Raises Superseded if its commit is not to be deployed, and
+        Parked if it is not there yet."""
         self._fetch(watch)
         run = self._context.run
-        if run.kind != Kind.PUSH or self.head == run.commit:
+        if run.kind != Kind.PUSH:
             return
-        if not self._is_known(run.commit):
-            self._await(run, watch)
-        elif not self._is_next(run):
+        if self.head == run.commit:
+            if run.awaited:
+                self._after_others(run)
+        elif not self._is_known(run.commit):
+            self._await(run)
+        elif run.awaited or not self._is_next(run):
             raise self._overtaken(run)
         else:
             text = f"{run.short} is no longer the head of {self._config.branch}, which moves faster than it is fetched"
@@ -70,42 +72,35 @@ class BranchHead:
 
     # ── a repository that is behind its webhook ──────────────────────────────
 
-    def _await(self, run: Run, watch: Watch) -> None:
-        """Fetches until the commit is the head. Raises Superseded if it does not appear in time, or if another push
-        came meanwhile."""
-        branch = self._config.branch
-        text = f"{run.short} is not in the repository yet, and {branch} is at {self.head[:7]}"
-        self._context.note(f"{text}: fetching again for up to {APPEARS:.0f} s", "build", "warning")
-        retry = Retry(AGAIN, self._context.clock, timeout=APPEARS)
-        while self.head != run.commit:
-            if self._others(run):
-                raise Superseded(f"another push came before {run.short} was in the repository.")
-            if self._is_known(run.commit):
-                raise self._overtaken(run)
-            if not self._was_deployed(run, self.head):
-                self._accept_head(self.head)  # it is newer than what serves, and goes first
-            if (pause := retry.pause()) is None:
-                self._context.update(unseen=True)
-                raise Superseded(
-                    f"{run.short} did not appear on {branch} within {APPEARS:.0f} s; {self.head[:7]} is its head. "
-                    "Deliver the webhook again once the repository has it."
-                )
-            self._wait(run, pause)
-            self._fetch(watch)
+    def _await(self, run: Run) -> None:
+        """Raises Parked: the run is back in the queue until the next fetch. Raises Superseded if its commit has not
+        appeared in time, or if another push came meanwhile."""
+        branch, now = self._config.branch, self._context.clock.now()
+        if self._others(run):
+            raise Superseded(f"another push came before {run.short} was in the repository.")
+        if not self._was_deployed(run, self.head):
+            self._accept_head(self.head)  # it is newer than what serves, and goes first
+        if not run.awaited:
+            text = f"{run.short} is not in the repository yet, and {branch} is at {self.head[:7]}"
+            self._context.note(f"{text}: fetching again for up to {APPEARS:.0f} s", "build", "warning")
+            self._context.update(awaited=now)
+        waited = now - self._context.run.awaited
+        if waited >= APPEARS:
+            self._context.update(unseen=True)
+            raise Superseded(
+                f"{run.short} did not appear on {branch} within {APPEARS:.0f} s; {self.head[:7]} is its head. "
+                "Deliver the webhook again once the repository has it."
+            )
+        raise put_back(self._context, now + min(max(SOONEST, waited), LATEST, APPEARS - waited))
+
+    def _after_others(self, run: Run) -> None:
+        """A commit that has appeared is the head: no run goes before it any more."""
         if self._newer(run):
             self._accept_head(self.head)
+            branch = self._config.branch
             raise Superseded(
                 f"{branch} was at another commit first; {run.short} follows in a run of its own."
             )
-
-    def _wait(self, run: Run, seconds: float) -> None:
-        """Cut short by another push. The runs are read only when there is a new one."""
-        until, seen = self._context.clock.monotonic() + seconds, 0
-        while (left := until - self._context.clock.monotonic()) > 0:
-            if (last := self._context.store.last_run(self._key)) != seen and self._others(run):
-                return
-            seen = last
-            self._pause(min(1.0, left))
 
     def _others(self, run: Run) -> bool:
         """Whether a newer push to the branch was accepted, other than what this run found itself."""
@@ -152,8 +147,3 @@ class BranchHead:
         """The head gets a run in case its own delivery was lost."""
         self._accept_head(self.head)
         return Superseded(f"{run.short} is no longer the head of {self._config.branch}; {self.head[:7]} is.")
-
-
-def own_delivery(run: Run, head: str) -> str:
-    """The delivery id of a head that this run found."""
-    return f"head:{run.id}:{head}"

@@ -22,6 +22,7 @@ from pipeline.domain.run import Run
 from pipeline.domain.secret_versions import newest
 from pipeline.errors import AppFailed, DamagedRecord, NotFound, RequestError
 from pipeline.lib import dockerignore
+from pipeline.lib.units import show_duration
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.builder import BuildRequest
 from pipeline.ports.clock import Watch
@@ -105,7 +106,8 @@ class BuildStage:
             why_not = source.unsupported(self._key, config, commit.id, context, self._ignored())
             if why_not:
                 raise AppFailed(why_not)
-            step.detail = commit.id[:7]
+            waited = step.clock.now() - run.awaited if run.awaited else 0.0
+            step.detail = commit.id[:7] + (f", after {show_duration(waited)}" if waited else "")
 
     def _build(self) -> Image:
         advice = "Raise `build.timeout` in pipelines.yaml if the build needs longer."

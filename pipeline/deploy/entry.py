@@ -34,6 +34,19 @@ def parked(context: RunContext) -> Parked:
     return Parked(f"{context.run.id} waits for its turn")
 
 
+def put_back(context: RunContext, until: float) -> Parked:
+    """Puts the run back into the queue until then, seconds since the epoch: it keeps no worker meanwhile. Returns what
+    to raise."""
+
+    def queue(_: Transaction, run: Run) -> Run:
+        if run.cancel:
+            raise Cancelled(f"{run.id} was cancelled: {run.cancel}.")
+        return transitions.move(run, State.QUEUED, attempts=0, again=until)
+
+    context.change(queue)
+    return Parked(f"{context.run.id} is back in the queue")
+
+
 def take_environment(context: RunContext, environment: Environment) -> Lease:
     """The environment's lease. Raises Parked if another run keeps it, and what stops the run meanwhile."""
 

@@ -103,6 +103,8 @@ class Runner:
                 transaction.not_due(number)
                 return None
             now = self._adapters.clock.now()
+            if run.again > now:
+                return None
             queued = run.queued + (now - run.parked if run.parked else 0.0)
             run = transitions.move(
                 run,
@@ -111,6 +113,7 @@ class Runner:
                 attempts=run.attempts + 1,
                 queued=queued,
                 parked=0.0,
+                again=0.0,
             )
             transaction.put_run(run)
             return run

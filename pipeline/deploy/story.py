@@ -9,7 +9,7 @@ from dataclasses import replace
 from pipeline.config.models import Budget, Pipeline
 from pipeline.deploy import admission, endings, engine_addresses, hosts
 from pipeline.deploy.accessories import AccessoryCare
-from pipeline.deploy.branch_head import BranchHead, own_delivery
+from pipeline.deploy.branch_head import BranchHead
 from pipeline.deploy.build_stage import BuildStage
 from pipeline.deploy.entry import Entry, parked, take_environment
 from pipeline.deploy.reconciler import Reconciler
@@ -154,11 +154,6 @@ class Story:
             self._context.still_wanted()
             clock.sleep(min(1.0, until - clock.monotonic()))
 
-    def _pause_or_hand_back(self, seconds: float) -> None:
-        self._pause(seconds)
-        if self._stopping():
-            raise parked(self._context)
-
     def _all_stages(self) -> None:
         run, pipeline = self._context.run, self._pipeline()
         release = self._release(pipeline)
@@ -202,7 +197,6 @@ class Story:
             self._adapters.source,
             pipeline.source,
             lambda head: self._accept_head(context.run, head),
-            self._pause_or_hand_back,
         )
         BuildStage(context, self._adapters, pipeline, self._settings, self._vault, branch).go()
         endings.stage_done(context, self._budget(), "build", f"r{context.run.release} ready")
@@ -219,7 +213,7 @@ class Story:
             return
         commit = self._adapters.source.commit(run.pipeline, self._pipeline().source, head)
         push = Push(
-            run.pipeline, run.repository, run.ref, head, own_delivery(run, head),
+            run.pipeline, run.repository, run.ref, head, admission.own_delivery(run, head),
             received=self._adapters.clock.now(), skip=commit.skip,
         )  # fmt: skip
         with suppress(NotFound):  # the pipeline was taken out of the configuration meanwhile

@@ -134,6 +134,8 @@ class Run:
     started: float = 0.0
     image_ready: float = 0.0  # the budget's start
     ended: float = 0.0
+    again: float = 0.0  # back in the queue: not taken up before then
+    awaited: float = 0.0  # since when it waits for its commit to appear in the repository
     attempts: int = 0  # how many workers have started it
     cancel: str = ""  # why it was asked to stop
     busy_until: float = (

@@ -9,7 +9,7 @@ from pipeline.domain.run import Outcome, Run, State
 
 ALLOWED: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.ENDED}),
-    State.RUNNING: frozenset({State.RUNNING, State.WAITING, State.ENDED}),
+    State.RUNNING: frozenset({State.RUNNING, State.QUEUED, State.WAITING, State.ENDED}),
     State.WAITING: frozenset({State.RUNNING, State.ENDED}),
     State.ENDED: frozenset(),
 }

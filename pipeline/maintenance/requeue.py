@@ -34,7 +34,12 @@ class Requeue(Job):
         for number in self._store.due(pipeline):
             run = f"{pipeline}#{number}"
             if run not in self._notified and self._store.leases.free(f"run:{run}"):
-                self._notified[run] = now
-                urgent = self._store.run(pipeline, number).kind == Kind.REVERT
-                self._queue.notify(pipeline, urgent=urgent)
+                self._notified[run] = (
+                    now  # before it is read: one that cannot be is passed over the next time
+                )
+                record = self._store.run(pipeline, number)
+                if record.again > self._clock.now():
+                    del self._notified[run]
+                    continue
+                self._queue.notify(pipeline, urgent=record.kind == Kind.REVERT)
                 yield run

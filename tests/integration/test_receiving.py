@@ -232,6 +232,7 @@ def test_a_webhook_that_comes_before_its_commit_is_waited_for(
     delivery = str(uuid.uuid4())
     (run,) = away.deliver(commit, delivery)[1]["runs"]
     until(lambda: f"{commit[:7]} is not in the repository yet" in service.log(run), 30)
+    until(lambda: service.run(run)["state"] == "queued")
     assert away.deliver(commit, delivery)[1]["runs"] == [run]
     away.clone.git("push", "-q", "pushlive", "main")
     assert service.wait(run)["outcome"] == "live"

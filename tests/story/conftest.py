@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment
 from pipeline.domain.events import Event, Said
 from pipeline.domain.run import Push, Run
+from pipeline.errors import DamagedRecord
 from pipeline.lib.push_notes import Note, Update
 from pipeline.maintenance.adopt import adopt
 from pipeline.maintenance.fix import fix
@@ -190,8 +192,17 @@ class World:
         return self.run(number, pipeline)
 
     def work(self, pipeline: str = "hello") -> None:
-        while self.runner.work(pipeline) is not None:
+        """Until nothing is due; what is due later comes when its time has come."""
+        while self.runner.work(pipeline) is not None or self._later(pipeline):
             pass
+
+    def _later(self, pipeline: str) -> bool:
+        for number in self.store.due(pipeline):
+            with suppress(DamagedRecord):
+                if self.run(number, pipeline).again > self.clock.now():
+                    self.clock.sleep(0.5)
+                    return True
+        return False
 
     def run(self, number: int, pipeline: str = "hello") -> Run:
         return self.store.run(pipeline, number)

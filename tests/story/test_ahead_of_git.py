@@ -11,11 +11,11 @@ import pytest
 from pipeline.adapters.git.source import GitSource
 from pipeline.deploy import branch_head
 from pipeline.deploy.runner import Runner
-from pipeline.domain.run import Outcome, Push, Run
-from pipeline.lib.retry import Backoff
+from pipeline.domain.run import Outcome, Push, Run, State
 from pipeline.ports.clock import SystemClock
 from tests.story.conftest import World, go_on
 from tests.support.developer import Repository
+from tests.support.waiting import until
 
 CONFIG = """\
 pipelines:
@@ -70,6 +70,15 @@ class Away:
             del self.coming[:1]
             self.push(message)
 
+    def work_off(self) -> None:
+        """Until nothing is due."""
+
+        def worked() -> bool:
+            self.runner.work("hello")
+            return not self.world.store.due("hello")
+
+        until(worked)
+
     def live(self) -> str:
         """What is live, by its commit's message."""
         number = self.world.serving().get("live")
@@ -96,12 +105,12 @@ def test_a_branch_that_is_pushed_faster_than_it_is_fetched_goes_live_meanwhile(a
 
 def test_a_commit_that_never_comes_is_given_up_and_its_redelivery_is_a_new_run(away, monkeypatch):
     monkeypatch.setattr(branch_head, "APPEARS", 1.0)
-    monkeypatch.setattr(branch_head, "AGAIN", Backoff(0.2))
+    monkeypatch.setattr(branch_head, "SOONEST", 0.2)
     before = away.push("one")
     away.runner.work("hello")
     commit = away.commit("two")
     awaited = away.deliver(commit, "d2")
-    away.runner.work("hello")
+    away.work_off()
     run = away.world.run(awaited.number)
     assert (run.outcome, run.unseen) == (Outcome.SUPERSEDED, True)
     assert f"{commit[:7]} did not appear on main within 1 s; {before.short} is its head" in run.reason
@@ -111,3 +120,42 @@ def test_a_commit_that_never_comes_is_given_up_and_its_redelivery_is_a_new_run(a
     assert again.number != awaited.number
     away.runner.work("hello")
     assert away.live() == "two"
+
+
+def test_a_run_that_waits_for_its_commit_keeps_no_worker_and_goes_live_once_it_is_there(away, monkeypatch):
+    monkeypatch.setattr(branch_head, "SOONEST", 0.2)
+    away.push("one")
+    away.runner.work("hello")
+    ahead = away.deliver(away.commit("two"))
+    away.runner.work("hello")
+    waits = away.world.run(ahead.number)
+    assert (waits.state, waits.attempts, waits.again > waits.awaited > 0) == (State.QUEUED, 0, True)
+    assert away.world.store.leases.free(f"run:{waits.id}")
+    monkeypatch.setattr(away.world.adapters.source, "fetch", None)
+    assert away.runner.work("hello") is None, "it is not its time yet"
+    monkeypatch.undo()
+    away.clone.git("push", "-q", "pushlive", "main")
+    away.work_off()
+    assert away.world.run(ahead.number).outcome == Outcome.LIVE
+    assert away.live() == "two"
+
+
+def test_another_push_takes_the_place_of_one_that_waits_for_its_commit_at_once(away):
+    away.push("one")
+    away.runner.work("hello")
+    never = away.deliver(away.commit("taken back"))
+    away.runner.work("hello")
+    away.clone.git("reset", "-q", "--hard", "HEAD~1")
+    newer = away.push("two")
+    assert away.world.run(never.number).reason.startswith("another push came before")
+    away.runner.work("hello")
+    assert away.world.run(newer.number).outcome == Outcome.LIVE
+
+
+def test_a_run_that_waits_for_its_commit_is_cancelled_at_once(away):
+    away.push("one")
+    away.runner.work("hello")
+    ahead = away.deliver(away.commit("two"))
+    away.runner.work("hello")
+    away.world.commands.cancel("hello", ahead.number, "ann")
+    assert away.world.run(ahead.number).outcome == Outcome.CANCELLED

@@ -15,6 +15,7 @@ LEGAL = {
     (State.QUEUED, State.RUNNING),
     (State.QUEUED, State.ENDED),
     (State.RUNNING, State.RUNNING),  # another worker takes it up
+    (State.RUNNING, State.QUEUED),  # until its commit is in the repository
     (State.RUNNING, State.WAITING),
     (State.RUNNING, State.ENDED),
     (State.WAITING, State.RUNNING),
