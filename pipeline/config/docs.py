@@ -28,7 +28,13 @@ from pipeline.config.models import (
 from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
-from pipeline.config.workload.kubernetes import IngressOptions, KubernetesOptions, Requests, ServiceOptions
+from pipeline.config.workload.kubernetes import (
+    ClaimOptions,
+    IngressOptions,
+    KubernetesOptions,
+    Requests,
+    ServiceOptions,
+)
 from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
@@ -54,6 +60,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`kubernetes`", KubernetesOptions),
     ("`kubernetes.service`", ServiceOptions),
     ("`kubernetes.ingress`", IngressOptions),
+    ("`kubernetes.volumes`: each", ClaimOptions),
     ("`volumes`: each", Volume),
     ("`processes.<name>`", Process),
     ("`processes.<name>.ready`", ProcessReady),

@@ -34,7 +34,13 @@ from pipeline.config.models import (
     Source,
 )
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
-from pipeline.config.workload.kubernetes import IngressOptions, KubernetesOptions, Requests, ServiceOptions
+from pipeline.config.workload.kubernetes import (
+    ClaimOptions,
+    IngressOptions,
+    KubernetesOptions,
+    Requests,
+    ServiceOptions,
+)
 from pipeline.config.workload.processes import Process, ProcessReady
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume
@@ -110,9 +116,11 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Requests: {"cpu": _D, "memory": _D},
     KubernetesOptions: {
         "node_selector": _M, "tolerations": _M, "service_account": _M, "service": _M, "ingress": _M,
+        "volumes": _M,
     },
     ServiceOptions: {"type": _M, "annotations": _M},
     IngressOptions: {"annotations": _M, "tls": _M},
+    ClaimOptions: {"size": _M, "class": _M, "access": _M},
     ReleaseCommand: {
         "command": _D,
         "timeout": _M,  # how long it may keep other runs out of the environment

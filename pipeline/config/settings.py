@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     X-Real-IP and other X-Forwarded-* headers are passed on to the applications"""
     proxy_image: str = "haproxy:2.6"
     """the proxy container's image"""
+    volume_image: str = "busybox:1.37"
+    """on a cluster, the image of the pods that read and write volumes for `pushlive volume`; it has sh, tar and du"""
     ports: str = "20000-20119"
     """each environment has one of these loopback ports, at most 1000"""
     preview_port: Whole = 7081

@@ -28,7 +28,8 @@ class NodeSize:
 class ClusterInfo:
     """One namespace of one cluster. ``missing``: permissions that this account does not have; ``nodes``: whether it may
     list the nodes; ``exists``: False if the API says that there is no such namespace; ``going``: it is being
-    deleted; ``limits``: whether this account may list the namespace's LimitRanges."""
+    deleted; ``limits``: whether this account may list the namespace's LimitRanges; ``volumes``:
+    whether it may manage claims, and execute in pods."""
 
     host: str
     version: str
@@ -38,6 +39,7 @@ class ClusterInfo:
     exists: bool = True
     going: bool = False
     limits: bool = True
+    volumes: bool = True
 
 
 class Inspection(Protocol):

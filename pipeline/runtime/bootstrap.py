@@ -152,7 +152,8 @@ def _kubernetes(settings: Settings, where: Where) -> Engine:
     from pipeline.adapters.kubernetes.probe import KubeProbe
 
     api = _kube_api(where.kubernetes or "", where.namespace)
-    return engine_of(KubeEngine(api, settings.instance, where.key, SystemClock()), KubeProbe(api))
+    engine = KubeEngine(api, settings.instance, where.key, SystemClock(), settings.volume_image)
+    return engine_of(engine, KubeProbe(api))
 
 
 _ENGINES: dict[EngineKind, Callable[[Settings, Where], Engine]] = {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipeline.adapters.kubernetes.api.client import Cluster, connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
@@ -49,7 +51,7 @@ class ClusterBench(EngineBench):
 def make(instance: str, namespace: str, remote: str, way: Connect = connect) -> ClusterBench:
     """In that namespace of KUBECONFIG's cluster, or of the one that ``way`` connects to."""
     api = KubeApi(lambda: way("", namespace))
-    engine = KubeEngine(api, instance, "kubernetes", SystemClock())
+    engine = KubeEngine(api, instance, "kubernetes", SystemClock(), volume_image=remote)
     return ClusterBench(api, engine, KubeProbe(api), remote, f"app{next(_numbers)}")
 
 
@@ -60,6 +62,27 @@ def kubectl(namespace: str, *words: str, stdin: str = "") -> str:
     done = subprocess.run(command, capture_output=True, text=True, input=stdin)
     assert not done.returncode, f"{' '.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+@contextmanager
+def local_volume(namespace: str, claim: str, folder: Path) -> Iterator[None]:
+    """A folder of the cluster's only node as a volume for that claim. It belongs to root, as a new disk does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [where.NODE]}
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "local": {"path": str(folder)},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+        "claimRef": {"namespace": namespace, "name": claim},
+    }
+    name = f"{namespace}-{claim}"
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    kubectl(namespace, "create", "-f", "-", stdin=json.dumps(volume))
+    try:
+        yield
+    finally:
+        kubectl(namespace, "delete", "pv", "--ignore-not-found", "--wait=false", name)
 
 
 def make_namespace(api: KubeApi, name: str) -> None:

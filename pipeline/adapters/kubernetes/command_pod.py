@@ -14,8 +14,9 @@ from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.api.watch import STREAM_ERRORS, WatchedObjects, shut_down
 from pipeline.adapters.kubernetes.pods.events import warnings
-from pipeline.adapters.kubernetes.pods.problems import Cause, Problem, creation_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.problems import Cause, Problem, creation_problem
 from pipeline.adapters.kubernetes.pods.state import app_containers, has_started, is_finished, is_terminating
+from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
 from pipeline.domain.engine_types import CommandResult
 from pipeline.errors import EngineFailed, OutcomeUnknown, TryAgain
 from pipeline.lib.retry import Backoff, Retry, poll
@@ -105,11 +106,12 @@ def wait_for(
     """The pod once ``done`` is true of it. Raises the problem that keeps its container from starting; OutcomeUnknown if
     the pod is gone."""
     since: dict[Cause, float] = {}
+    problems = ClaimProblems(api, clock)
     while True:
         watched.wait(CHECK_EVERY)
         if watched.complete():
             pod = _only_pod(watched, name)
-            problem = None if has_started(pod) else pod_problem(pod)
+            problem = None if has_started(pod) else problems.of(pod)
             if done(pod) or (is_finished(pod) and not problem):
                 return pod
             now = clock.monotonic()

@@ -26,7 +26,7 @@ class KubeCommands(EngineBase):
         entrypoint: bool = False,
     ) -> CommandResult:
         def manifest() -> Manifest:
-            self._sources.create(spec)
+            self._provide(spec)
             return self._permitted.command(spec, name, argv, env, entrypoint)
 
         return command_pod.run(self._api, self._clock, command_name(spec, name), manifest, emit, watch)

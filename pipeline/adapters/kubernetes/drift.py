@@ -5,10 +5,11 @@ from __future__ import annotations
 from pipeline.adapters.kubernetes import diff
 from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.names import base, slot_name
-from pipeline.adapters.kubernetes.pods.problems import deployment_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.problems import deployment_problem
 from pipeline.adapters.kubernetes.pods.state import is_ready
 from pipeline.adapters.kubernetes.slots import KubeSlots
 from pipeline.adapters.kubernetes.traffic import KubeTraffic
+from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import AppFailed
 
@@ -44,7 +45,8 @@ class KubeDrift(KubeSlots, KubeTraffic):
         texts = [problem.text] if problem else []
         unready = [pod for pod in self._pods(spec.ref) if not is_ready(pod)]
         # What the application itself does is said by its health.
-        found = [one for one in map(pod_problem, unready) if one and not issubclass(one.kind, AppFailed)]
+        problems = map(ClaimProblems(self._api, self._clock).of, unready)
+        found = [one for one in problems if one and not issubclass(one.kind, AppFailed)]
         texts += [f"{one.subject}: {one.text}" for one in found]
         return tuple(texts)
 

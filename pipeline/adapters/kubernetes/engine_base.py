@@ -12,20 +12,26 @@ from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
 from pipeline.adapters.kubernetes.names import COMMAND, RESULT, SPEC, base, slot_labels
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
-from pipeline.domain.engine_types import SlotRef
+from pipeline.adapters.kubernetes.workload.claims import Claims
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Slot
 from pipeline.errors import RequestError
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock
 
+VOLUME_IMAGE = Settings.model_fields["volume_image"].default
 SETTLE_WITHIN = 5.0  # seconds for the cluster's controllers to follow a change
 CHECK_EVERY = 0.02  # seconds between two looks at whether they have
 
 
 class EngineBase:
-    """``key``: which engine this is (``Where.key``)."""
+    """``key``: which engine this is (``Where.key``); ``volume_image``: of pods that read and write volumes."""
 
-    def __init__(self, api: KubeApi, instance: str, key: str, clock: Clock) -> None:
+    def __init__(
+        self, api: KubeApi, instance: str, key: str, clock: Clock, volume_image: str = VOLUME_IMAGE
+    ) -> None:
+        self._volume_image = volume_image
         self._api, self._instance, self._key, self._clock = api, instance, key, clock
         self._owned = OwnedObjects(api, instance)
 
@@ -41,6 +47,15 @@ class EngineBase:
     @property
     def _sources(self) -> EnvSources:
         return EnvSources(self._api, self._owned, self._manifests)
+
+    @property
+    def _claims(self) -> Claims:
+        return Claims(self._api, self._instance, self._clock)
+
+    def _provide(self, spec: SlotSpec) -> None:
+        """Creates what the release's pods need before they can be created. Idempotent."""
+        self._sources.create(spec)
+        self._claims.ensure_all(spec)
 
     def serving(self, ref: SlotRef) -> Slot | None:
         return selected_slot(self._api.get("Service", base(ref)))

@@ -32,6 +32,7 @@ from pipeline.adapters.kubernetes.names import (
     slot_labels,
     slot_name,
 )
+from pipeline.adapters.kubernetes.workload.claims import one_node_label, with_volumes
 from pipeline.adapters.kubernetes.workload.options import with_options
 from pipeline.adapters.kubernetes.workload.routes import with_ingress_options, with_service_options
 from pipeline.adapters.workload import CAP_DROP, environment, fingerprint, port
@@ -121,12 +122,18 @@ class Manifests:
         """Lets a drained node evict at most one pod of the slot at a time, and any that is not ready: a release that
         does not come up must not keep a node from being drained."""
         selected = {"matchLabels": slot_labels(self._instance, spec.ref)}
+        # Pods that have to be on one node start on another once all of them have left.
+        unavailable: Any = "100%" if one_node_label(spec.config.service) else 1
         return self._manifest(
             "policy/v1",
             "PodDisruptionBudget",
             slot_name(spec.ref),
             {**self._labels(spec.ref), SLOT: spec.ref.slot},
-            spec={"maxUnavailable": 1, "selector": selected, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
+            spec={
+                "maxUnavailable": unavailable,
+                "selector": selected,
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
         )
 
     def config_map(self, spec: SlotSpec) -> Manifest:
@@ -196,6 +203,7 @@ class Manifests:
             # Not the slot's own label: no Service and no Deployment may select it.
             SLOT: f"{spec.ref.slot}-command",
             COMMAND: spec.ref.slot,
+            **one_node_label(spec.config.service),
         }
         manifest = self._manifest("v1", "Pod", command_name(spec, name), labels)
         # Keeps the result if the pod is deleted, by a drained node or by garbage collection.
@@ -216,7 +224,7 @@ class Manifests:
         ]
         service = spec.config.service
         labels = {**service.labels, **slot_labels(self._instance, spec.ref), INDEX: str(spec.ref.index)}
-        labels |= {RELEASE: str(spec.release)}
+        labels |= {RELEASE: str(spec.release), **one_node_label(service)}
         labels[SPEC] = self.spec_hash(spec)
         metadata: Manifest = {"labels": labels}
         if service.annotations:
@@ -243,7 +251,7 @@ class Manifests:
             pod["securityContext"]["runAsNonRoot"] = True
             # Like Docker: it counts as the container's memory, within its limit.
             pod["volumes"] = [{"name": "tmp", "emptyDir": {"medium": "Memory"}}]
-        return with_options(pod, spec.config.service)
+        return with_volumes(with_options(pod, spec.config.service), spec, self._instance)
 
     def _container(self, spec: SlotSpec, more: dict[str, str]) -> Manifest:
         service = spec.config.service

@@ -47,8 +47,11 @@ OUTSIDE = (
 )
 # Optional: an earlier version's Role does not grant it. Without it pods request a tenth of their CPU limit.
 LIMITS = Permission("", "limitranges", ("list",))
-# Optional, as an earlier version's Role does not grant it: for `pushlive run` and `exec`, and for nothing else.
+# Optional, as an earlier version's Role does not grant it: for `pushlive run`, `exec`, `cp` and `volume` alone.
 TERMINALS = Permission("", "pods/exec", ("get", "create"))
+# Optional, as an earlier version's Role does not grant it: for `volumes` alone. Their files are read and written
+# through `pods/exec`.
+CLAIMS = Permission("", "persistentvolumeclaims", ("get", "list", "create", "patch", "delete"))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
 
@@ -63,8 +66,9 @@ def inspect_cluster(api: KubeApi) -> ClusterInfo:
     missing = tuple(_missing(api, needed, api.namespace))
     nodes = not any(_missing(api, (NODES,), ""))
     limits = not any(_missing(api, (LIMITS,), api.namespace))
+    volumes = not any(_missing(api, (CLAIMS, TERMINALS), api.namespace))
     exists, going = _namespace(api)
-    return ClusterInfo(api.host, version, api.namespace, missing, nodes, exists, going, limits)
+    return ClusterInfo(api.host, version, api.namespace, missing, nodes, exists, going, limits, volumes)
 
 
 def _missing(api: KubeApi, permissions: tuple[Permission, ...], namespace: str) -> Iterator[str]:

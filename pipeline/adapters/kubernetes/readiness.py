@@ -17,6 +17,7 @@ from pipeline.adapters.kubernetes.pods.state import (
     restarts,
 )
 from pipeline.adapters.kubernetes.readiness_errors import SILENT, ReadinessErrors
+from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TimedOut
@@ -42,6 +43,7 @@ class ReadinessWait:
         self._query, self._spec_hash = {"labelSelector": selector(labels)}, spec_hash
         self._wanted = spec.replicas
         self._errors = ReadinessErrors(api, spec)
+        self._problem_of = ClaimProblems(api, clock).of
         self._since: dict[Cause, float] = {}  # when each problem was first seen
         self._restarts: dict[str, int] = {}  # of each pod, when it was first seen
         self._reported_pods: set[str] = set()
@@ -115,7 +117,9 @@ class ReadinessWait:
     def _problems(self, watched: WatchedObjects) -> list[Problem]:
         running = self._running(watched)
         finished = [pod for pod in self._pods(watched) if is_finished(pod)]
-        found = [problem for problem in map(pod_problem, (p for p in running if not is_ready(p))) if problem]
+        found = [
+            problem for problem in map(self._problem_of, (p for p in running if not is_ready(p))) if problem
+        ]
         if len(running) < self._wanted:
             found += [
                 problem for problem in map(deployment_problem, watched.objects("Deployment")) if problem

@@ -75,7 +75,7 @@ class KubeSlots(EngineBase):
         before it restarts them."""
         found = self._owned.get("Deployment", slot_name(spec.ref), spec.ref)
         if found and diff.other_managers(found):
-            self._sources.create(spec)
+            self._provide(spec)
             wanted = self._as_made(spec, found)
             if self._spec_of(found) != self._manifests.spec_hash(spec):
                 wanted["spec"]["replicas"] = 0
@@ -99,7 +99,7 @@ class KubeSlots(EngineBase):
                 f"r{spec.release} was made before its pipeline had a `registry:`, so no cluster can pull its image.",
                 advice=f"Deploy its commit again: `pushlive deploy {spec.ref.pipeline} --commit {spec.commit[:7]}`.",
             )
-        self._sources.create(spec)
+        self._provide(spec)
         if other:  # the old pods end at once: they take no traffic, and this makes room
             self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
         self._api.apply(self._permitted.deployment(spec))

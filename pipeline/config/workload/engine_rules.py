@@ -79,6 +79,12 @@ def _on_a_cluster(environment: str, service: Service) -> Found:
             f"{service.user} is a name, and Kubernetes takes only numbers for {environment}; write for example 1000 or "
             "1000:1000",
         )
+    for name in service.kubernetes.volumes:
+        if name not in service.volumes:
+            yield (
+                ("kubernetes", "volumes", name),
+                f"is not a volume of {environment}; name one of those under `volumes`, or remove it",
+            )
     for host, to in service.extra_hosts.items():
         if to == GATEWAY:
             yield (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from pipeline.config.fields import CpuLimit, MemoryLimit, Model, Words
+from pipeline.config.fields import CpuLimit, MemoryLimit, Model, Name, Size, Words
 from pipeline.config.workload.labels import Annotations, is_label_value, is_qualified
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -60,6 +60,9 @@ NodeValue = Annotated[str, AfterValidator(_node_value), Words("the value of a no
 AccountName = Annotated[
     str, StringConstraints(pattern=_DNS_NAME, max_length=253), Words("the name of a ServiceAccount")
 ]
+ClassName = Annotated[
+    str, StringConstraints(pattern=_DNS_NAME, max_length=253), Words("the name of a StorageClass")
+]
 SecretName = Annotated[
     str, StringConstraints(pattern=_DNS_NAME, max_length=253), Words("the name of a Secret")
 ]
@@ -95,6 +98,20 @@ class IngressOptions(Model):
     """The Secret with the certificate for the host names. It is not created: cert-manager does, or you do."""
 
 
+class ClaimOptions(Model):
+    """What is asked for when the PersistentVolumeClaim of a volume is made."""
+
+    size: Annotated[Size, Field(ge=1 << 20)] = 1 << 30
+    """How much room it has. A larger one makes an existing claim grow, if its class allows that; none ever shrinks."""
+    storage_class: ClassName | None = Field(default=None, alias="class")
+    """The StorageClass. Default: the cluster's own. A claim that exists keeps the one that it has."""
+    access: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
+    """`ReadWriteOnce`: on one node at a time, on which all pods of the environment are kept then. `ReadWriteMany`: on
+    any number of them, if the class can do that. A claim that exists keeps the one that it has."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
 class KubernetesOptions(Model):
     """What only a cluster has. Fields of the objects that are not set here are left to those who set them."""
 
@@ -106,6 +123,11 @@ class KubernetesOptions(Model):
     """The ServiceAccount of the pods, whose token they are given then. Default: the namespace's, without a token."""
     service: ServiceOptions = ServiceOptions()
     ingress: IngressOptions = IngressOptions()
+    volumes: dict[Name, ClaimOptions] = {}
+    """The claims of `volumes`, by the volume's name. One that is not named here asks for the defaults."""
+
+    def claim(self, volume: str) -> ClaimOptions:
+        return self.volumes.get(volume, ClaimOptions())
 
 
 class ClusterOptions(Model):

@@ -138,6 +138,8 @@ def _cluster(key: str, inspection: Inspection) -> Iterator[Check]:
     less += (
         "" if found.limits else "; it may not list LimitRanges, so pods request a tenth of their CPU limit"
     )
+    if not found.volumes:
+        less += "; it may not manage claims and execute in pods, which `volumes` need"
     yield check(name, True, f"{where}: this account has every permission it needs{less}")
 
 

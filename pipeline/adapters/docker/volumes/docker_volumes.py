@@ -8,16 +8,15 @@ from contextlib import contextmanager, suppress
 
 from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker.volumes.bodies import volume_body, volume_name
-from pipeline.adapters.docker.volumes.scripts import BEGIN, FOLDER, GIVE_UP, RESTORED, SWAP
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.tar_stream import whole
+from pipeline.adapters.volume_scripts import BEGIN, FOLDER, GIVE_UP, RESTORED, SWAP, SWAP_WITHIN
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.ports.clock import Deadline, Watch
 
-SWAP_WITHIN = 600.0  # seconds for renaming what is in the volume, and removing what was
 HELPER = "helper"  # `labels.ROLE` of a container that only gives access to a volume
 
 

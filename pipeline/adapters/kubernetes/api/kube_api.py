@@ -31,6 +31,7 @@ CONFLICT, BAD_REQUEST, NOT_FOUND = 409, 400, 404
 _PLURALS = {
     "Service": "services",
     "Pod": "pods",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
     "ConfigMap": "configmaps",
     "Secret": "secrets",
     "Event": "events",
@@ -113,12 +114,14 @@ class KubeApi(Connection):
             lambda: self.request_json("PATCH", path, doing, query=query, body=change, content_type=MERGE)
         )
 
-    def delete(self, kind: str, name: str, grace: int | None = None) -> None:
+    def delete(self, kind: str, name: str, grace: int | None = None, version: str = "") -> None:
         """Deletes an object, and in the background what it owns. ``grace``: seconds that a pod gets to end, None for
-        its own period. Idempotent."""
+        its own period; ``version``: the only resource version that is deleted, TryAgain for another. Idempotent."""
         options: KubeObject = {"propagationPolicy": "Background"}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
+        if version:
+            options["preconditions"] = {"resourceVersion": version}
         path, doing = self.path(kind, name), f"deleting {kind} {name}"
         self._none_if_missing(lambda: self.request_json("DELETE", path, doing, body=options))
 

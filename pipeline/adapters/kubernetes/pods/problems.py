@@ -17,6 +17,7 @@ from pipeline.adapters.kubernetes.pods.state import NEVER_RAN, added_containers,
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, PushliveError
 
 GRACE = 6.0  # seconds for which a problem that may pass is waited for
+VOLUME_GRACE = 20 * GRACE  # the same for a provisioner that makes a disk
 PULL_GRACE = 2 * GRACE  # the same for a registry: the kubelet tries twice in that time
 
 # "rpc error: code = NotFound desc = failed to pull and unpack image "HOST/N@sha256:…": failed to resolve reference
@@ -27,6 +28,11 @@ _NO_IMAGE = ("not found", "manifest unknown", "name unknown")
 _DENIED = ("unauthorized", "forbidden", "denied", "authorization failed", "no basic auth credentials")
 # "http: server gave HTTP response to HTTPS client"; "tls: failed to verify certificate: x509: …"
 _UNTRUSTED = ("server gave http response", "x509:")
+
+# The scheduler, of a volume: "1 node(s) didn't find available persistent volumes to bind", "pod has unbound immediate
+# PersistentVolumeClaims", 'persistentvolumeclaim "x" not found', 'persistentvolumeclaim "x" is being deleted'
+_NO_VOLUME = ("persistent volumes to bind", "PersistentVolumeClaims", "persistentvolumeclaim")
+_APART = "didn't match pod affinity rules"  # of a pod whose volume is on another node
 
 
 class Cause(Enum):
@@ -40,6 +46,7 @@ class Cause(Enum):
     CONTAINER = "container"
     EXIT = "exit"
     NO_NODE = "no node"
+    VOLUME = "volume"
     NOT_CREATED = "not created"
     ADDED = "added"
 
@@ -230,7 +237,27 @@ def _scheduling_problem(pod: str, status: KubeObject) -> Problem | None:
             # '0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes …'
             message = one_line(condition.get("message")).partition(" preemption: ")[0]
             message = message.removesuffix(" no new claims to deallocate,").rstrip(".,")
+            if any(words in message for words in _NO_VOLUME):
+                return _volume_problem(pod, message)
+            if _APART in message:
+                return _bound_to_a_node(pod, message)
             text = f"no node has room for it: {message}"
             advice = "Lower `memory` or `cpu`, shorten `keep_warm`, or add a node."
             return Problem(pod, Cause.NO_NODE, text, advice, DoesNotFit, GRACE / 2, quoted=message)
     return None
+
+
+def _volume_problem(pod: str, message: str) -> Problem:
+    text = f"it waits for its volume: {message}"
+    advice = "`kubectl get pvc,storageclass` shows the claims and what makes volumes for them; see docs/kubernetes.md."
+    grace = GRACE if _NO_VOLUME[0] in message else VOLUME_GRACE
+    return Problem(pod, Cause.VOLUME, text, advice, EngineFailed, grace, quoted=message)
+
+
+def _bound_to_a_node(pod: str, message: str) -> Problem:
+    text = f"its volume can be on one node only, and that node has no room for it: {message}"
+    advice = (
+        "Lower `memory` or `cpu`, or shorten `keep_warm`; with a class for it, `access: ReadWriteMany` lets its pods "
+        "run on any node."
+    )
+    return Problem(pod, Cause.NO_NODE, text, advice, DoesNotFit, GRACE / 2, quoted=message)

@@ -29,7 +29,7 @@ class KubeTerminals(EngineBase):
     """See ``ports.Terminals``."""
 
     def run_session(self, spec: SlotSpec, wanted: Wanted, watch: Watch) -> ExecStream:
-        self._sources.create(spec)
+        self._provide(spec)
         name = _pod_name(spec.ref, wanted.session)
         self._api.create(self._waiting_pod(spec, name, wanted.session))
         with WatchedObjects(self._api, ("Pod",), {"fieldSelector": f"metadata.name={name}"}) as watched:

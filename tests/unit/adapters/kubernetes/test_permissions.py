@@ -18,7 +18,15 @@ import yaml
 from pipeline.adapters.kubernetes import permissions
 from pipeline.adapters.kubernetes.api.kube_api import _GROUPS, _PLURALS, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
-from pipeline.adapters.kubernetes.permissions import INSIDE, LIMITS, NODES, OUTSIDE, TERMINALS, Permission
+from pipeline.adapters.kubernetes.permissions import (
+    CLAIMS,
+    INSIDE,
+    LIMITS,
+    NODES,
+    OUTSIDE,
+    TERMINALS,
+    Permission,
+)
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.adapters.tar_stream import END
 from pipeline.config.engines import Registry
@@ -59,7 +67,7 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
-    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS)
+    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
@@ -295,7 +303,7 @@ METHODS = {
 
 def test_every_kind_named_in_the_code_is_permitted() -> None:
     """Also in code that the test above does not reach."""
-    allowed, seen = flat(*INSIDE, LIMITS, NODES), 0
+    allowed, seen = flat(*INSIDE, LIMITS, NODES, CLAIMS), 0
     for path in ADAPTERS:
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):

@@ -7,6 +7,7 @@ settles what it finds: back, while some of the present files are still in their 
 from __future__ import annotations
 
 FOLDER = "/volume"  # where a helper has it
+SWAP_WITHIN = 600.0  # seconds for renaming what is in the volume, and removing what was
 RESTORED = ".pushlive-restored"  # being unpacked
 
 _BASICS = f"""
