@@ -11,7 +11,10 @@ from pipeline.adapters.fake import FakeEngine, FakeProbe
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.accessories import AccessoryMade, AccessoryRef, AccessorySpec, Attachment
+from pipeline.errors import DoesNotFit
 from pipeline.lib.secret import Secret
+from pipeline.ports.scheduled import Job
+from pipeline.ports.terminal import Wanted
 from tests.contract.test_engine_contract import Kit, on_a_remote_engine
 from tests.support.waiting import until
 
@@ -112,3 +115,24 @@ def test_a_store_that_knows_nothing_finds_it_with_its_values(kit: Kit, spec: Acc
     assert (found.spec, found.attached) == (kit.engine.accessory_hash(spec), spec.attached)
     assert found.made == AccessoryMade(spec.config, spec.secrets)
     assert found.env["PASSWORD"].reveal() == "a password"
+
+
+def test_what_one_may_use_counts_for_everything_else(kit: Kit, spec: AccessorySpec) -> None:
+    engine = kit.engine
+    total = engine.memory if isinstance(engine, FakeEngine) else engine._api.memory()
+    big = replace(spec, config=spec.config.model_copy(update={"memory": total * 6 // 10}))
+    engine.keep_accessory(big, kit.watch())
+    elsewhere = replace(big, ref=replace(big.ref, environment="dev"))
+    # On Docker without its network, which would have the addresses of the first one's.
+    make = engine.keep_accessory if isinstance(engine, FakeEngine) else engine._provide
+    service, job = kit.spec(memory=big.config.memory, replicas=1), Job("mail", 1_800_000_000)
+    for act in (
+        lambda: make(elsewhere, kit.watch()),
+        lambda: engine.fits(service),
+        lambda: engine.run_session(service, Wanted("a1", ("true",)), kit.watch()),
+        lambda: engine.start_job(service, job, ("true",), kit.watch()),
+    ):
+        with pytest.raises(DoesNotFit):
+            act()
+    assert engine.accessory_state(elsewhere.ref).state == "missing"
+    engine.replace_accessory(replace(big, secrets={"PASSWORD": 2}), kit.watch())  # in its own place

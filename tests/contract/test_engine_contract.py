@@ -27,6 +27,7 @@ from pipeline.errors import (
 )
 from pipeline.ports.engine import Engine
 from pipeline.ports.probe import Probe
+from pipeline.ports.scheduled import Job
 from pipeline.ports.terminal import Wanted
 from tests.support.bench import EngineBench
 from tests.support.clusterbench import ClusterBench
@@ -454,6 +455,17 @@ def test_blue_and_green_that_do_not_fit_are_refused(prepared: Kit) -> None:
     with pytest.raises(DoesNotFit):
         prepared.engine.fits(prepared.spec(memory=1 << 40))
     assert prepared.engine.replicas(prepared.ref()) == ()
+
+
+def test_commands_and_jobs_that_do_not_fit_are_refused(prepared: Kit) -> None:
+    if prepared.heals:
+        return  # a cluster finds the room itself
+    engine, huge = prepared.engine, prepared.spec(memory=1 << 40)
+    with pytest.raises(DoesNotFit):
+        engine.run_session(huge, Wanted("a1", ("true",)), prepared.watch())
+    with pytest.raises(DoesNotFit):
+        engine.start_job(huge, Job("mail", 1_800_000_000), ("true",), prepared.watch())
+    assert engine.jobs(huge.ref) == ()
 
 
 def test_a_watch_that_raises_ends_the_start(prepared: Kit) -> None:

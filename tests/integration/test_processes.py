@@ -13,6 +13,7 @@ import pytest
 
 import docker
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, DoesNotFit, RequestError
 from pipeline.ports.scheduled import Job
 from tests.conftest import Bench
@@ -161,6 +162,23 @@ def test_a_job_runs_once_and_its_output_and_exit_code_are_found(
     assert len(bench.engine.replicas(spec.ref)) == 1
     bench.engine.forget_job(spec.ref, job)
     assert bench.engine.jobs(spec.ref) == ()
+
+
+def test_an_address_that_was_taken_meanwhile_is_passed_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, argv = bench.spec(), ("sleep", "60")
+    bench.deploy(spec)
+    api = bench.engine._api
+    network = api.network
+    # As it was before the others started.
+    monkeypatch.setattr(api, "network", lambda name: (found := network(name)) and {**found, "Containers": {}})
+    for at in (1_800_000_000, 1_800_000_060):
+        bench.engine.start_job(spec, Job("mail", at), argv, bench.watch())
+    assert [one.exit_code for one in bench.engine.jobs(spec.ref)] == [None, None]
+    told: list[Event] = []
+    bench.engine.restart_slot(spec, "a1", told.append, bench.watch())
+    assert len(told) == 1
 
 
 def test_a_job_outlives_its_slot_and_one_that_was_only_created_is_started(

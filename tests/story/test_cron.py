@@ -216,3 +216,18 @@ def test_containers_of_ended_runs_are_removed_after_a_while(world):
     world.clock.sleep(601)
     tick(world)
     assert [one.job for one in world.engine.jobs(REF) if one.exit_code is not None] == []
+
+
+def test_a_run_waits_for_room_and_says_so_if_there_is_none(world):
+    room, world.engine.memory = world.engine.memory, 1
+    minutes(world, 10.5)  # a time of the schedule is among them
+    assert (at_work(world), outcomes(world)) == ([], [])
+    world.engine.memory = room
+    tick(world)
+    finish(world)
+    assert outcomes(world) == ["ok"]
+    world.engine.memory = 1
+    said = minutes(world, 13)
+    assert outcomes(world)[0] == "missed"
+    assert any("do not fit" in text for text in said)
+    assert any("do not fit" in text for text in told(world))

@@ -25,7 +25,7 @@ from pipeline.domain.accessories import (
 )
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.events import Event
-from pipeline.errors import DoesNotFit, EngineFailed, TryAgain
+from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Watch
 
@@ -176,14 +176,16 @@ class DockerAccessories(DockerVolumes):
 
     def _provide(self, spec: AccessorySpec, watch: Watch) -> None:
         """Room and the image."""
-        config, total = spec.config, self._api.memory()
-        reserved = self._reserved(lambda one: one["Labels"].get(labels.ACCESSORY) == spec.ref.name)
-        if reserved + config.memory > total:
-            raise DoesNotFit(
-                f"{spec.ref.id}: {show_size(config.memory)} do not fit beside {show_size(reserved)} that other "
-                f"containers may use: the machine has {show_size(total)}.",
-                advice=f"Lower `memory` under accessories.{spec.ref.name}, or use a larger machine.",
-            )
+        config = spec.config
+        self._insist_on_room(
+            config.memory,
+            f"{spec.ref.id}: {show_size(config.memory)}",
+            f"Lower `memory` under accessories.{spec.ref.name}, or use a larger machine.",
+            apart=lambda one: (
+                one["Labels"].get(labels.ACCESSORY) == spec.ref.name
+                and one["Labels"].get(labels.ACCESSORY_IN) == spec.ref.environment
+            ),
+        )
         if self._api.image(config.image) is None:
             registry.pull(self._api, self._clock, config.image, None, _ignore, watch)
 

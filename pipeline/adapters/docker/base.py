@@ -16,8 +16,9 @@ from pipeline.config.engines import DOCKER
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import SLOTS, Slot
-from pipeline.errors import EngineFailed, RequestError
+from pipeline.errors import DoesNotFit, EngineFailed, RequestError
 from pipeline.lib.parallel import together
+from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock
 from pipeline.ports.probe import Probe
 
@@ -105,13 +106,34 @@ class EngineBase:
         together([partial(self._api.end, one) for one in self._in_environment(ref)])
         self._api.remove_network(found["Name"])
 
-    def _reserved(self, apart: Callable[[Found], bool]) -> int:
-        """Bytes of memory that running containers of slots and accessories may use, without some."""
-        return sum(
-            int(one["Labels"].get(labels.MEMORY) or 0)
-            for one in self._api.containers(self._own, all=False)
-            if (labels.SLOT in one["Labels"] or labels.ACCESSORY in one["Labels"]) and not apart(one)
-        )
+    def _insist_on_room(
+        self,
+        wanted: int,
+        what: str,
+        advice: str,
+        *,
+        apart: Callable[[Found], bool] = lambda _: False,
+        ending: int = 0,
+    ) -> None:
+        """Raises DoesNotFit unless ``wanted`` bytes of memory are there beside those that this instance's running
+        containers may use. ``what``: is wanted, for the message; ``apart``: containers that do not count, as they give
+        way; ``ending``: bytes of others that do."""
+        running = self._api.containers(self._own, all=False)
+        sizes = (int(one["Labels"].get(labels.MEMORY) or 0) for one in running if not apart(one))
+        reserved, total = sum(sizes) - ending, self._api.memory()
+        if wanted + reserved > total:
+            raise DoesNotFit(
+                f"{what} do not fit beside {show_size(reserved)} that other containers may use: the machine has "
+                f"{show_size(total)}.",
+                advice=advice,
+            )
+
+    def _fits_one_more(self, spec: SlotSpec, what: str, advice: str) -> None:
+        """Raises DoesNotFit unless there is room for one more container like a replica of the spec. ``what``: it is
+        for."""
+        memory = spec.config.service.memory
+        name = name_of_environment(spec.ref)
+        self._insist_on_room(memory, f"{name}: {show_size(memory)} for {what}", advice)
 
     def _memory_of_processes(self, ref: SlotRef) -> int:
         """Bytes of memory that the environment's running processes may use."""

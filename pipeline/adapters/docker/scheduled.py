@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pipeline.adapters.docker import containers, images
 from pipeline.adapters.docker.start import create, start
-from pipeline.adapters.docker.tools.one_off import at, free_addresses
+from pipeline.adapters.docker.tools.one_off import at, with_free_address
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import NEVER, Found
@@ -30,26 +30,42 @@ class DockerScheduled(DockerVolumes):
             images.provide(self._api, self._settings, self._clock, spec, watch)
             for volume in volumes_of(spec):
                 self.ensure_volume(volume)
-            self._create_job(name, spec, job, argv)
-        found = self._api.container(name)
-        if found and found["State"]["StartedAt"] == NEVER:
-            try:
-                start(self._api, name)
-            except AppFailed:  # it can never start
-                self._api.remove(name)
-                raise
+            self._fits_one_more(
+                spec,
+                f"cron {job.process}",
+                "Lower `memory`, or use a larger machine; `pushlive stats` shows use.",
+            )
+            body = _job_body(self._as_replica(spec), job, argv)
+            body = containers.with_secrets(body, spec.reveal(), spec.filled)
+            network = containers.network_name(self._settings, spec.ref)
 
-    def _create_job(self, name: str, spec: SlotSpec, job: Job, argv: tuple[str, ...]) -> None:
-        body = containers.with_secrets(
-            _job_body(self._as_replica(spec), job, argv), spec.reveal(), spec.filled
-        )
-        address = free_addresses(self._api, self._settings, spec.ref)[0]
-        network = containers.network_name(self._settings, spec.ref)
+            def begin(address: str) -> None:
+                try:
+                    create(self._api, name, at(body, network, address))
+                except DockerRefused as error:
+                    if error.status != NAME_TAKEN:  # else another keeper was faster
+                        raise
+                self._start_job(name)
+
+            with_free_address(self._api, self._settings, spec.ref, begin)
+        else:
+            self._start_job(name)
+
+    def _start_job(self, name: str) -> None:
+        """Unless it was started. One that cannot start is removed: the next call makes it again, with an address that
+        is free then."""
+        found = self._api.container(name)
+        if found is None or found["State"]["StartedAt"] != NEVER:
+            return
         try:
-            create(self._api, name, at(body, network, address))
+            start(self._api, name)
+        except AppFailed:
+            self._api.remove(name)
+            raise
         except DockerRefused as error:
-            if error.status != NAME_TAKEN:  # else another keeper was faster
-                raise
+            if error.address_in_use:
+                self._api.remove(name)
+            raise
 
     def _as_replica(self, spec: SlotSpec) -> Body:
         return containers.slot_body(self._settings, spec, 1)

@@ -25,7 +25,6 @@ from pipeline.adapters.tar_stream import END
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.volumes import volumes_of
-from pipeline.errors import DoesNotFit
 from pipeline.lib.parallel import together
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import show_size
@@ -49,17 +48,15 @@ class DockerSlots(DockerAccessories):
         service, name = spec.config.service, name_of_environment(spec.ref)
         # The processes of what serves end before those of the spec start.
         ending = self._memory_of_processes(spec.ref)
-        reserved = self._reserved(lambda one: in_slot(one, spec.ref)) - ending
         processes = sum(one.replicas for one in service.processes_in_use.values())
         wanted = service.memory * service.replicas + max(service.memory * processes, ending)
-        total = self._api.memory()
-        if wanted + reserved > total:
-            count = service.replicas + processes
-            raise DoesNotFit(
-                f"{name}: {count} × {show_size(service.memory)} for {spec.ref.slot} do not fit beside "
-                f"{show_size(reserved)} that other containers may use: the machine has {show_size(total)}.",
-                advice="Lower `memory` or `replicas`, or use a larger machine.",
-            )
+        self._insist_on_room(
+            wanted,
+            f"{name}: {service.replicas + processes} × {show_size(service.memory)} for {spec.ref.slot}",
+            "Lower `memory` or `replicas`, or use a larger machine.",
+            apart=lambda one: in_slot(one, spec.ref),
+            ending=ending,
+        )
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()

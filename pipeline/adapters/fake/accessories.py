@@ -40,10 +40,6 @@ class FakeAccessories(EngineState):
 
     remembers_nothing = False
 
-    def __init__(self, memory: int = 8 << 30) -> None:
-        super().__init__(memory)
-        self.running: dict[AccessoryRef, FakeAccessory] = {}
-
     def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
         with self.call("keep_accessory", spec, watch=watch):
             require(bool(spec.attached), "an accessory that nothing uses")
@@ -52,6 +48,7 @@ class FakeAccessories(EngineState):
             if spec.config.volume:
                 self.stored.setdefault(spec.ref.volume, EMPTY)
             if found is None:
+                self._insist_on_room(spec.config.memory, spec.ref.id, spec.ref)
                 self.running[spec.ref] = FakeAccessory(spec, names, spec.attached, spec.reveal())
                 return True
             acted = not found.alive or found.attached != names
@@ -62,6 +59,7 @@ class FakeAccessories(EngineState):
         with self.call("replace_accessory", spec, watch=watch):
             found = self.running.get(spec.ref)
             if found is None or _hash(found.spec) != _hash(spec):
+                self._insist_on_room(spec.config.memory, spec.ref.id, spec.ref)
                 names = tuple(one.pipeline for one in spec.attached)
                 made = found.made + 1 if found else 1
                 self.running[spec.ref] = FakeAccessory(spec, names, spec.attached, spec.reveal(), made=made)

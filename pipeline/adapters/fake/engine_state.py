@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.adapters.fake.script import Script, require
 from pipeline.adapters.haproxy.config import server_name
 from pipeline.config.engines import kind_of
+from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import (
     Answer,
     CommandResult,
@@ -22,7 +23,7 @@ from pipeline.domain.engine_types import (
 )
 from pipeline.domain.environment import Slot
 from pipeline.domain.volumes import VolumeRef
-from pipeline.errors import EngineFailed
+from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.secret import Secret
 from pipeline.ports.scheduled import Job, JobState
 
@@ -90,6 +91,7 @@ class EngineState(Script):
         self.logins: dict[str, Login | None] = {}  # by image: the login with which it was pulled
         self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
         self.blocked: dict[SlotRef, tuple[str, ...]] = {}  # obstacles
+        self.running: dict[AccessoryRef, Any] = {}  # a ``FakeAccessory`` each
         self.stored: dict[VolumeRef, bytes] = {}  # volumes: a tar each
         self.printed = ("a fake's last words",)  # the applications' output
 
@@ -141,6 +143,16 @@ class EngineState(Script):
         """The slot that takes that environment's traffic."""
         keys = {environment_key(ref) for ref in self.contents if ref.index == index}
         return next((self.active.get(key) for key in keys), None)
+
+    # ── memory ───────────────────────────────────────────────────────────────
+
+    def _insist_on_room(self, wanted: int, what: str, apart: SlotRef | AccessoryRef | None = None) -> None:
+        """Raises DoesNotFit unless ``wanted`` bytes are there beside what runs, without that slot or accessory."""
+        slots = (memory_of(one.spec) for ref, one in self.contents.items() if ref != apart)
+        beside = (one.spec.config.memory for ref, one in self.running.items() if ref != apart and one.alive)
+        used = sum(slots) + sum(beside)
+        if used + wanted > self.memory:
+            raise DoesNotFit(f"{what}: {wanted} bytes do not fit beside {used}.")
 
     # ── what the ports share ─────────────────────────────────────────────────
 
@@ -197,6 +209,12 @@ class EngineState(Script):
     def _servers(self, spec: SlotSpec) -> tuple[str, ...]:
         port = spec.config.service.port
         return tuple(server_name(spec.ref.index, spec.ref.slot, (host, port)) for host in addresses(spec))
+
+
+def memory_of(spec: SlotSpec) -> int:
+    """Bytes that the slot needs."""
+    processes = sum(one.replicas for one in spec.config.service.processes_in_use.values())
+    return spec.config.service.memory * (spec.replicas + processes)
 
 
 def environment_key(ref: SlotRef) -> EnvironmentKey:

@@ -93,6 +93,7 @@ class FakeScheduled(EngineState):
             self._require_prepared(spec.ref)
             if job in self._jobs_of(spec.ref):
                 return
+            self._insist_on_room(spec.config.service.memory, job.process)
             self._require_image(spec)
             spec.reveal()
             self._jobs_of(spec.ref)[job] = JobState(job, spec.release, self.now())

@@ -10,6 +10,7 @@ from pipeline.adapters.fake.engine_state import (
     EngineState,
     SlotContent,
     environment_key,
+    memory_of,
     same_containers,
 )
 from pipeline.adapters.fake.script import require
@@ -18,7 +19,7 @@ from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.events import Event
 from pipeline.domain.volumes import volumes_of
-from pipeline.errors import AppFailed, DoesNotFit
+from pipeline.errors import AppFailed
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
 
@@ -39,9 +40,7 @@ class FakeSlots(EngineState):
 
     def fits(self, spec: SlotSpec) -> None:
         with self.call("fits", spec):
-            used = sum(_memory(one.spec) for ref, one in self.contents.items() if ref != spec.ref)
-            if used + _memory(spec) > self.memory:
-                raise DoesNotFit(f"{spec.ref.environment}: {_memory(spec)} bytes beside {used}.")
+            self._insist_on_room(memory_of(spec), spec.ref.environment, spec.ref)
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         with self.call("start", spec, watch=watch):
@@ -127,9 +126,3 @@ class FakeSlots(EngineState):
         with self.call("environments"):
             there = {environment_key(ref): ref for ref in self.contents}
             return list({**self.networks, **there}.values())
-
-
-def _memory(spec: SlotSpec) -> int:
-    """Bytes that the slot needs."""
-    processes = sum(one.replicas for one in spec.config.service.processes_in_use.values())
-    return spec.config.service.memory * (spec.replicas + processes)

@@ -22,6 +22,7 @@ class FakeTerminals(EngineState):
     def run_session(self, spec: SlotSpec, wanted: Wanted, watch: Watch) -> FakeSession:
         with self.call("run_session", spec, wanted, watch=watch):
             self._require_prepared(spec.ref)
+            self._insist_on_room(spec.config.service.memory, wanted.argv[0])
             self._require_image(spec)
             self.given[wanted.session] = spec.reveal()
             return self._started(spec, wanted)

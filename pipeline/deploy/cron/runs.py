@@ -19,7 +19,7 @@ from pipeline.domain.cron.records import CronEntry, CronOutcome, CronRun, CronSt
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, SlotState
 from pipeline.domain.slots import slot_ref
-from pipeline.errors import AppFailed, ConfigError, EngineFailed, NotFound, StoreUnavailable
+from pipeline.errors import AppFailed, ConfigError, DoesNotFit, EngineFailed, NotFound, StoreUnavailable
 from pipeline.lib import schedule
 from pipeline.lib.units import show_time, write_duration
 from pipeline.notify import messages
@@ -129,7 +129,7 @@ class CronRuns:
             return self._over(name, state, entry)
         late = now - run.at > GRACE and process is not None and process.missed == "skip"
         if spec is None or process is None or late:
-            said = "it was not started in time"
+            said = run.waits or "it was not started in time"
             return self._over(name, state, CronEntry(run.at, CronOutcome.MISSED, ended=now, said=said))
         return state, self._start(name, process, state, spec)
 
@@ -145,6 +145,9 @@ class CronRuns:
         except (AppFailed, ConfigError, EngineFailed) as error:
             text = self._masked((error.message,))[0]
             now = self._clock.now()
+            if isinstance(error, DoesNotFit) and now - run.at <= GRACE:  # while a deploy has two slots
+                self._put(name, state, replace(state, running=replace(run, waits=text)))
+                return []
             entry = CronEntry(run.at, CronOutcome.FAILED, spec.release, now, now, said=text)
             return self._over(name, state, entry)[1]
         return []

@@ -9,12 +9,13 @@ from enum import StrEnum
 @dataclass(frozen=True)
 class CronRun:
     """A run that was decided. ``at``: the time of the schedule, which names its container; ``started``: 0 until its
-    container was seen."""
+    container was seen; ``waits``: why it could not be started yet."""
 
     at: float
     timeout: float
     started: float = 0.0
     release: int = 0
+    waits: str = ""
 
 
 @dataclass(frozen=True)

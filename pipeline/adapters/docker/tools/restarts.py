@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker.readiness import LINES, exited
 from pipeline.adapters.docker.start import create, start
-from pipeline.adapters.docker.tools.one_off import at, free_addresses
+from pipeline.adapters.docker.tools.one_off import at, with_free_address
 from pipeline.adapters.docker.tools.terminals import DockerTerminals
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import name_of
@@ -54,7 +54,11 @@ class DockerRestarts(DockerTerminals):
 
     def _extra(self, spec: SlotSpec, mark: str, watch: Watch) -> Server:
         """A second replica, for as long as the first is away."""
-        self._fits_one_more(spec)
+        self._fits_one_more(
+            spec,
+            "a second replica while the only one is started again",
+            "Lower `memory`, or use a larger machine.",
+        )
         body = containers.slot_body(self._settings, spec, 1)
         own = {key: text for key, text in body["Labels"].items() if key not in _OF_REPLICAS}
         body = {**body, "Labels": {**own, labels.SESSION: mark}}
@@ -63,15 +67,19 @@ class DockerRestarts(DockerTerminals):
             containers.network_name(self._settings, spec.ref),
             _extra_name(self._settings, spec.ref, mark),
         )
-        address = free_addresses(self._api, self._settings, spec.ref)[0]
-        create(self._api, name, at(body, network, address))
-        try:
-            start(self._api, name)
-            self._until_well(spec, name, address, watch)
-        except BaseException:
-            self._api.remove(name)
-            raise
-        return address, spec.config.service.port
+
+        def begin(address: str) -> Server:
+            watch.check()
+            create(self._api, name, at(body, network, address))
+            try:
+                start(self._api, name)
+                self._until_well(spec, name, address, watch)
+            except PushliveError:
+                self._api.remove(name)
+                raise
+            return address, spec.config.service.port
+
+        return with_free_address(self._api, self._settings, spec.ref, begin)
 
     def _restart_one(self, spec: SlotSpec, name: str, server: Server, watch: Watch) -> None:
         """Without the lease its server stays as it is: the next to look at the slot gives it requests again."""

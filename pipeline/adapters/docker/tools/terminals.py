@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.adapters.docker import containers, images
-from pipeline.adapters.docker.base import EngineBase, name_of_environment
+from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker.start import create, start
-from pipeline.adapters.docker.tools.one_off import at, free_addresses
+from pipeline.adapters.docker.tools.one_off import at, with_free_address
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.attached import Attached
@@ -13,9 +13,8 @@ from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.adapters.workload import END_MARKED, MARK
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.errors import AppFailed, DoesNotFit, EngineFailed
+from pipeline.errors import AppFailed, EngineFailed
 from pipeline.lib.retry import poll
-from pipeline.lib.units import show_size
 from pipeline.ports.clock import Clock, Watch
 from pipeline.ports.terminal import Wanted
 
@@ -26,24 +25,28 @@ class DockerTerminals(EngineBase):
     """See ``ports.Terminals``."""
 
     def run_session(self, spec: SlotSpec, wanted: Wanted, watch: Watch) -> ContainerSession:
-        self._fits_one_more(spec)
+        self._fits_one_more(
+            spec,
+            "the command",
+            f"`pushlive exec {spec.ref.pipeline} {spec.ref.environment}` runs it in a container that serves, within "
+            "that one's memory.",
+        )
         images.provide(self._api, self._settings, self._clock, spec, watch)
         name, network = (
             self._session_name(spec.ref, wanted),
             containers.network_name(self._settings, spec.ref),
         )
         body = containers.with_secrets(self._session_body(spec, wanted), spec.reveal(), spec.filled)
-        *others, last = free_addresses(self._api, self._settings, spec.ref)
-        for address in (*others, last):
+
+        def begin(address: str) -> ContainerSession:
             create(self._api, name, at(body, network, address))
             try:
                 return self._attach(name, wanted)
-            except BaseException as error:
+            except BaseException:
                 self._api.remove(name)
-                taken = isinstance(error, DockerRefused) and error.address_in_use
-                if not taken or address == last:
-                    raise
-        raise AssertionError("there is a last address")
+                raise
+
+        return with_free_address(self._api, self._settings, spec.ref, begin)
 
     def _attach(self, name: str, wanted: Wanted) -> ContainerSession:
         attached = self._api.attach_container(name, wanted.terminal)
@@ -72,20 +75,6 @@ class DockerTerminals(EngineBase):
             "AttachStdout": True,
             "AttachStderr": True,
         }
-
-    def _fits_one_more(self, spec: SlotSpec) -> None:
-        total, wanted = self._api.memory(), spec.config.service.memory
-        running = self._api.containers(self._own, all=False)
-        reserved = sum(
-            int(one["Labels"].get(labels.MEMORY) or 0) for one in running if labels.SLOT in one["Labels"]
-        )
-        if wanted + reserved > total:
-            raise DoesNotFit(
-                f"{name_of_environment(spec.ref)}: {show_size(wanted)} for the command do not fit beside "
-                f"{show_size(reserved)} that other containers may use: the machine has {show_size(total)}.",
-                advice=f"`pushlive exec {spec.ref.pipeline} {spec.ref.environment}` runs it in a container that "
-                "serves, within that one's memory.",
-            )
 
     def exec_session(self, ref: SlotRef, replica: str, wanted: Wanted) -> ExecSession:  # noqa: ARG002
         try:
