@@ -8,6 +8,7 @@ import http.client
 import os
 import resource
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,6 +277,32 @@ def test_fault_02_a_compressed_body_that_expands_is_limited(service, work):
     ask(service, "POST", "/git/hello.git/git-upload-pack", bomb, Authorization=BASIC, **headers)
     assert memory(service.process.pid) - before < 50 << 20
     until(lambda: service.children() == [])
+
+
+@pytest.mark.parametrize(
+    ("length", "sent"),
+    [("Transfer-Encoding: chunked", b"no chunk\r\n"), ("Content-Length: 100", b"half")],
+    ids=["chunked", "cut-off"],
+)
+def test_fault_04_a_streamed_body_that_breaks_off_is_refused(
+    service: Service, length: str, sent: bytes
+) -> None:
+    path = "/api/volumes/hello/live/files/files"
+    lines = [
+        f"PUT {path} HTTP/1.1",
+        "Host: localhost",
+        "Authorization: Bearer maintainer-token",
+        length,
+        "",
+        "",
+    ]
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall("\r\n".join(lines).encode() + sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+    assert (answer.status, b"did not arrive" in body) == (408, True), body
 
 
 def test_streams_are_limited_and_other_requests_are_served(tmp_path):

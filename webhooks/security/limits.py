@@ -68,14 +68,18 @@ def received(request: Request, limit: int) -> IO[bytes]:
 
 
 def streamed(request: Request) -> Iterator[bytes]:
-    """The raw body in pieces, as they come. Any thread may read them. Raises ConnectionError once the client is
-    gone."""
+    """The raw body in pieces, as they come. Any thread may read them. Raises Refused if the rest does not come, or is
+    not HTTP."""
     return _read(request.environ["wsgi.input"], request.content_length)
 
 
 def _read(source: IO[bytes], left: int | None) -> Iterator[bytes]:
-    while (left is None or left > 0) and (
-        piece := source.read(_PIECE if left is None else min(left, _PIECE))
-    ):
+    while left is None or left > 0:
+        try:
+            piece = source.read(_PIECE if left is None else min(left, _PIECE))
+        except ConnectionError as error:
+            raise BodyRefused(BodyProblem.INCOMPLETE, 0).as_refused() from error
+        if not piece:
+            return
         left = None if left is None else left - len(piece)
         yield piece
