@@ -66,6 +66,7 @@ _SERVICE = {
     "secrets": _M,
     "command": _D,
     "release": _D,
+    "one": _M,  # every deploy then takes it out of service for a while
     "volumes": _M,  # without one, what is written ends with the release
     "ignore": _D,
     "processes": _D,  # which there are; their keys have owners of their own

@@ -13,9 +13,10 @@ from itertools import chain
 from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot, processes
+from pipeline.deploy.slot.in_turn import end_other
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.domain.engine_types import SlotSpec
-from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState
+from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState, other
 from pipeline.domain.run import State
 from pipeline.domain.slots import expired, mark_of, slot_ref
 from pipeline.errors import LeaseLost, NotFound, PushliveError
@@ -130,6 +131,7 @@ class Reconciler:
             )
 
     def _restore(self, spec: SlotSpec) -> bool:
+        end_other(self._engine, spec, self._beside(spec))
         acted = self._engine.drift.restore(spec)
         self._still_ours()  # starting may have taken long
         return acted
@@ -155,6 +157,10 @@ class Reconciler:
                     f"{what} was not running and was started, or else cleared: {'; '.join(missing)}",
                     lambda spec=spec: self._restore_or_clear(spec),  # type: ignore[misc]
                 )
+
+    def _beside(self, spec: SlotSpec) -> SlotSpec | None:
+        slot = other(spec.ref.slot)
+        return self._spec(slot) if slot in self._environment.slots else None
 
     def _restore_or_clear(self, spec: SlotSpec) -> bool:
         try:

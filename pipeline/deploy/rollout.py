@@ -18,6 +18,7 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot import failed_slot
+from pipeline.deploy.slot.in_turn import end_serving, in_turn
 from pipeline.deploy.slot.left_files import LeftFiles
 from pipeline.deploy.slot.processes import ProcessHandover
 from pipeline.deploy.slot.release_command import CommandSteps
@@ -82,6 +83,7 @@ class Rollout:
         self._context, self._release, self._name = context, release, name
         self._clock, self._vault, self._accessories = adapters.clock, vault, care
         self._last, self._failed_for, self._keep_warm = last, failed_for, keep_warm
+        self._in_turn = False
         self._config = release.environments[name]
         self._record = EnvironmentRecord(context, name, release)
         environment = self._record.read()
@@ -187,6 +189,10 @@ class Rollout:
         margin = self._config.engine.kind.start_margin
         advice = "Raise `service.ready` in pipelines.yaml if the application needs longer to start."
         with self._context.step(self._name, "start", self._config.service.ready + margin, advice) as step:
+            environment = self._record.read()
+            if in_turn(self._context, environment, self._spec):
+                self._in_turn, self._keep_warm = True, 0.0
+                end_serving(self._context, self._acting(), environment, self._spec, step.watch)
             self._spec, warm = self._slot_start.go(self._spec, step.watch)
             self._acting().traffic.expose(self._spec)
             step.detail = f"{self._spec.ref.slot}, {'warm' if warm else 'new'}"
@@ -282,7 +288,10 @@ class Rollout:
         """True unless the failed slot may still have the traffic."""
         environment = self._record.read()
         try:
-            if environment.active:
+            if environment.active and self._in_turn:
+                self._acting().traffic.unroute(self._spec.ref)
+                text = f"r{environment.serving} starts again once this one is stopped"
+            elif environment.active:
                 old = self._old_spec(environment, environment.active)
                 self._acting().traffic.switch(old)
                 text = f"traffic is back on r{old.release} ({environment.active})"

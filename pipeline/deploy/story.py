@@ -256,13 +256,22 @@ class Story:
                 environment = self._on_its_engine(release, self._record(release, name))
                 entry.enter(environment, self._store.open_runs(environment.pipeline))
                 self._repair(environment, lease)
-                self._rollout(release, name, pipeline).go(entry.may_enter, endings.ending_of)
+                self._roll_out(release, name, pipeline, entry, lease)
             except Held:
                 entry.wait_at(name)
                 raise parked(context) from None  # the hold is lifted already: the run is due again
         names = release.environments[name].hosts
         address = engine_addresses.address(self._settings, environment, names)
         endings.stage_done(context, self._budget(), name, address)
+
+    def _roll_out(self, release: Release, name: str, pipeline: Pipeline, entry: Entry, lease: Lease) -> None:
+        try:
+            self._rollout(release, name, pipeline).go(entry.may_enter, endings.ending_of)
+        except StoreUnavailable:
+            raise
+        except PushliveError:
+            self._repair(self._record(release, name), lease)  # with `one`, what served was stopped before
+            raise
 
     def _tell_returning(self, environment: Environment, release: Release) -> None:
         """Says which configuration comes back, or goes, with a release before it enters the environment."""

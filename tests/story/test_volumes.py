@@ -34,7 +34,6 @@ def serving_ref(world: World) -> SlotRef:
 def keeping(world: World) -> World:
     world.configure(KEEPING)
     world.push()
-    world.work()
     world.engine.stored[DATA] = TAR
     return world
 
@@ -42,7 +41,6 @@ def keeping(world: World) -> World:
 def test_nothing_but_its_removal_takes_a_volume_away(keeping: World) -> None:
     world = keeping
     world.push()
-    world.work()
     world.commands.revert("hello", "ada")
     world.work()
     world.configure("pipelines: {}\n")

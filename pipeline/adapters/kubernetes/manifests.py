@@ -46,7 +46,7 @@ PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new co
 INT32 = 2**31 - 1
 # Settings of a service that change no pod.
 _NOT_IN_PODS: Any = {
-    **dict.fromkeys(("drain", "ignore", "keep_warm", "ready", "release", "replicas", "timeout"), True),
+    **dict.fromkeys(("drain", "ignore", "keep_warm", "one", "ready", "release", "replicas", "timeout"), True),
     "kubernetes": {"service", "ingress"},
 }
 NO_HOST = "no-host.invalid"  # in an Ingress that routes nothing: no such name can exist (RFC 2606)

@@ -37,6 +37,12 @@ def _environment(pipeline: Pipeline, environment: str) -> Found:
             f"{service.user} may be root, which `security: strict` does not allow in {environment}; write a number "
             "that is not 0, such as 10001",
         )
+    if service.one and service.replicas > 1:
+        yield (
+            ("replicas",),
+            f"{service.replicas} in {environment}, and `one: true` is for what bears a single copy; remove "
+            "one of the two",
+        )
     for volume, one in service.volumes.items():
         if one.path in service.tmpfs:
             message = f"is the folder of the volume {volume} in {environment} as well; remove one of the two"

@@ -1,0 +1,87 @@
+"""`one: true`: no two releases ever run at once, whatever fails in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.adapters.fake.script import Killed
+from pipeline.domain.run import Outcome
+from pipeline.errors import AppFailed
+from tests.story.conftest import World
+
+ONE = """\
+pipelines:
+  hello:
+    service: {health: /healthz, one: true}
+    smoke: [{get: /, contains: r}]
+    environments: {live: }
+"""
+
+
+@pytest.fixture
+def alone(world: World) -> World:
+    """r1 serves; from now on two releases that run at once are an error."""
+    world.configure(ONE)
+    world.push()
+    for call in ("start", "ready", "expose", "switch", "restore"):
+        world.engine.before(call, lambda: refuse_two(world), times=1000)
+    return world
+
+
+def refuse_two(world: World) -> None:
+    assert sum(one.alive for one in world.engine.contents.values()) <= 1
+
+
+def works(world: World) -> dict[int, bool]:
+    """By release, whether it has the traffic and runs."""
+    active = world.environment("live").active
+    return {
+        one.spec.release: one.alive and one.exposed and ref.slot == active == world.engine.serving(ref)
+        for ref, one in world.engine.contents.items()
+        if one.alive
+    }
+
+
+def test_what_serves_is_stopped_before_the_next_starts_and_is_not_kept_warm(alone: World) -> None:
+    run = alone.push()
+    assert works(alone) == {2: True}
+    assert "r1 is stopped before r2 starts" in " ".join(event.text for event in alone.events(run, "note"))
+    alone.reconcile()
+    assert list(alone.environment("live").slots) == [alone.environment("live").active]
+    alone.revert()
+    alone.work()
+    assert works(alone) == {1: True}
+
+
+def test_a_release_that_is_not_ready_gives_way_to_the_one_before_it(alone: World) -> None:
+    alone.break_app(2, "/healthz")
+    assert alone.push().outcome == Outcome.FAILED
+    assert works(alone) == {1: True}
+
+
+def test_a_release_that_fails_after_the_switch_gives_way_as_well(alone: World) -> None:
+    alone.engine.fail("public", AppFailed("no visitor gets an answer"))
+    assert alone.push().outcome == Outcome.FAILED
+    assert works(alone) == {1: True}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["unroute", "stop_and_keep", "start", "ready", "expose", "switch"])
+def test_killed_at_any_point_the_next_worker_goes_on(alone: World, call: str, after: bool) -> None:
+    number = alone.accept(alone.commit("two")).number
+    alone.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        alone.work()
+    alone.work()
+    assert alone.run(number).outcome == Outcome.LIVE
+    assert works(alone) == {2: True}
+
+
+@pytest.mark.parametrize("call", ["stop_and_keep", "start"])
+def test_killed_between_stop_and_start_the_keeper_brings_back_what_served(alone: World, call: str) -> None:
+    alone.accept(alone.commit("two"))
+    alone.engine.kill(call)
+    with pytest.raises(Killed):
+        alone.work()
+    alone.reconcile()
+    assert works(alone) == {1: True}
