@@ -50,6 +50,9 @@ def differences(a: Rendered, b: Rendered) -> Lines:
         plain.append(f"uses: {brief(old)} → {brief(new)}")
     if a.engine != b.engine:
         plain.append(f"engine: {brief(str(a.engine))} → {brief(str(b.engine))}")
+    if b.service.one and not a.service.one:
+        wait = write_duration(b.service.timeout)
+        plain.append(f"one: from now on what serves is stopped first; requests wait up to {wait} (`timeout`)")
     plain += _processes(a.service.processes, b.service.processes)
     return (*plain, *_env(a.service.env, b.service.env), *hosts, *_smoke(a.smoke, b.smoke))
 

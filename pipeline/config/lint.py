@@ -139,11 +139,14 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     service = rendered.service
     if pipeline.smoke and not rendered.smoke:
         yield Warned(f"{path}.smoke", "is empty, so the pipeline's checks are not run here")
-    if live and service.replicas == 1:
+    if service.one:
+        written = pipeline.service.model_fields_set | pipeline.environment(name).model_fields_set
+        yield from _alone(path, service, live=live, warm="keep_warm" in written)
+    elif live and service.replicas == 1:
         yield Warned(
             f"{path}.replicas", "only one replica is live; if it crashes, nothing answers until it is back"
         )
-    if live and service.keep_warm == 0:
+    if live and service.keep_warm == 0 and not service.one:
         yield Warned(f"{path}.keep_warm", "0 in live; a revert has to start the old release first")
     elif pipeline.keeps_warm(name) and 0 < service.keep_warm < service.drain:
         warm = time(service.keep_warm)
@@ -160,6 +163,19 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     for number, check in enumerate(rendered.smoke):
         for text in check.unwise(service.port, alone=len(rendered.smoke) == 1):
             yield Warned(f"{path}.smoke[{number}]", text)
+
+
+def _alone(path: str, service: Service, *, live: bool, warm: bool) -> Iterator[Warned]:
+    """``warm``: `keep_warm` is written."""
+    if live:
+        yield Warned(
+            f"{path}.one",
+            "each deploy and revert stops what serves first; requests wait in the proxy meanwhile, "
+            f"{time(service.timeout)} at most (`timeout`). Up to {time(service.drain)} of that goes to those that are "
+            "not answered yet (`drain`)",
+        )
+    if warm and service.keep_warm:
+        yield Warned(f"{path}.keep_warm", "has no effect; with `one` no release is kept warm")
 
 
 def _service(path: str, service: Service) -> Iterator[Warned]:

@@ -177,7 +177,8 @@ class Service(ContainerOptions, ClusterOptions):
     """Folders whose files outlive releases, by name. Those of an environment are added to these."""
     one: bool = False
     """`true`: no two releases ever run at once, as SQLite or a scheduler in the web process need it. What serves is
-    stopped before the next release starts; visitors get a 503 until that is ready. No release is kept warm."""
+    stopped before the next release starts. Requests wait in the proxy until that is ready, each as long as `timeout`
+    says; after that, and in a proxy without Lua, they get a 503. No release is kept warm."""
     processes: Processes = {}
     """What runs beside the web process, by name. Under an environment: what differs there, and more processes."""
     drain: Duration = 30.0

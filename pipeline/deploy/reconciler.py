@@ -132,7 +132,12 @@ class Reconciler:
 
     def _restore(self, spec: SlotSpec) -> bool:
         end_other(self._engine, spec, self._beside(spec))
-        acted = self._engine.drift.restore(spec)
+        try:
+            acted = self._engine.drift.restore(spec)
+        except PushliveError:
+            if self._engine.traffic.serving(spec.ref) is None:
+                self._engine.traffic.unroute(spec.ref)  # requests must not wait for what does not come
+            raise
         self._still_ours()  # starting may have taken long
         return acted
 

@@ -18,7 +18,7 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.environment_record import EnvironmentRecord, MayEnter
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot import failed_slot
-from pipeline.deploy.slot.in_turn import end_serving, in_turn
+from pipeline.deploy.slot.in_turn import InTurn
 from pipeline.deploy.slot.left_files import LeftFiles
 from pipeline.deploy.slot.processes import ProcessHandover
 from pipeline.deploy.slot.release_command import CommandSteps
@@ -83,7 +83,6 @@ class Rollout:
         self._context, self._release, self._name = context, release, name
         self._clock, self._vault, self._accessories = adapters.clock, vault, care
         self._last, self._failed_for, self._keep_warm = last, failed_for, keep_warm
-        self._in_turn = False
         self._config = release.environments[name]
         self._record = EnvironmentRecord(context, name, release)
         environment = self._record.read()
@@ -91,6 +90,7 @@ class Rollout:
         self._spec = slots.spec_of(slots.slot_ref(environment, slot), release, context.run.number)
         self._spec = replace(self._spec, elsewhere=elsewhere)
         self._engine = adapters.engines.of(self._spec.ref.engine)
+        self._in_turn = InTurn(context, self._acting, self._record)
         self._processes = ProcessHandover(context, self._acting, self._record, vault)
         self._slot_start = SlotStart(context, self._engine, self._acting, self._record, room.fit)
         ignored = self._config.service.ignore
@@ -189,10 +189,7 @@ class Rollout:
         margin = self._config.engine.kind.start_margin
         advice = "Raise `service.ready` in pipelines.yaml if the application needs longer to start."
         with self._context.step(self._name, "start", self._config.service.ready + margin, advice) as step:
-            environment = self._record.read()
-            if in_turn(self._context, environment, self._spec):
-                self._in_turn, self._keep_warm = True, 0.0
-                end_serving(self._context, self._acting(), environment, self._spec, step.watch)
+            self._in_turn.begin(self._spec, step.watch)
             self._spec, warm = self._slot_start.go(self._spec, step.watch)
             self._acting().traffic.expose(self._spec)
             step.detail = f"{self._spec.ref.slot}, {'warm' if warm else 'new'}"
@@ -221,7 +218,8 @@ class Rollout:
             self._record.intend(slot, may_enter)
             self._acting().traffic.switch(self._spec)
             step.detail = f"{self._record.read().active or 'nothing'} → {slot}"
-            self._record.switched(step, slot, self._keep_warm)
+            self._record.switched(step, slot, 0.0 if self._in_turn.applies else self._keep_warm)
+        self._in_turn.tell(self._spec.ref)
         if before.active != slot:
             self._left_files.tell(before, before.active)
 
@@ -288,8 +286,8 @@ class Rollout:
         """True unless the failed slot may still have the traffic."""
         environment = self._record.read()
         try:
-            if environment.active and self._in_turn:
-                self._acting().traffic.unroute(self._spec.ref)
+            if environment.active and self._in_turn.applies:
+                self._in_turn.pause(self._spec)
                 text = f"r{environment.serving} starts again once this one is stopped"
             elif environment.active:
                 old = self._old_spec(environment, environment.active)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from pipeline.deploy.services import Services
+from pipeline.deploy.slot.in_turn import exchanging
 from pipeline.domain import outages
 from pipeline.domain.engine_types import ProcessReplica, Replica, ReplicaHealth
 from pipeline.domain.environment import Environment, Slot
@@ -81,6 +82,8 @@ class WatchHealth(Watches):
         return said
 
     def _look(self, environment: Environment) -> Iterator[tuple[Slot, tuple[Seen, ...]]]:
+        if exchanging(self._store, environment):
+            return  # what serves is stopped on purpose; the run that does it says so
         engine, mask = self._adapters.engines.of(environment.engine), self._masked(environment.pipeline)
         for slot, record in environment.slots.items():
             if record.state not in outages.WATCHED:

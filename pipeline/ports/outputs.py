@@ -62,7 +62,8 @@ class Restarts(Protocol):
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
         """One replica after the other, each healthy before the next, so that no request is lost; then the slot's
         processes. ``mark``: names a container that takes the requests meanwhile if there is only one replica; letters
-        and digits. Raises AppFailed if one does not become healthy: the others serve on then."""
+        and digits. With `one` there is no such container: requests wait in the proxy instead. Raises AppFailed if one
+        does not become healthy: the others serve on then."""
 
     def forget_restart(self, ref: SlotRef, mark: str) -> None:
         """Removes that container. Idempotent."""

@@ -31,6 +31,14 @@ class Traffic(Protocol):
     def unroute(self, ref: SlotRef) -> None:
         """Makes the environment answer 503 with an explanation again. Idempotent."""
 
+    def pause(self, ref: SlotRef, seconds: float) -> bool:
+        """From now on the environment's requests wait for its next ``switch``, each for that long at most; ``unroute``
+        ends it as well. Nothing serves meanwhile. False if they get a 503 at once instead: the engine cannot let them
+        wait. Survives a restart of the proxy. Idempotent."""
+
+    def waited(self, ref: SlotRef) -> int:
+        """A count that grows with each request that has to wait in that environment (``ref.slot`` is ignored)."""
+
     def serving(self, ref: SlotRef) -> Slot | None:
         """The slot that the proxy sends traffic to (``ref.slot`` is ignored)."""
 

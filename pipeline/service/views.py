@@ -11,6 +11,7 @@ from pipeline.config.engines import kind_of
 from pipeline.config.models import Config, Pipeline
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
+from pipeline.deploy.slot import in_turn
 from pipeline.domain import budget, secret_versions, slots, taken_back
 from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.environment import Environment, other
@@ -145,6 +146,8 @@ def _revert_readiness(
         return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
+    if not warm and any(in_turn.alone(store, environment, slot) for slot in environment.slots):
+        text = f"revert ready: r{target}, cold; requests wait until it has started (`one`)"
     return {"ready": True, "release": target, "how": how, "text": text}
 
 

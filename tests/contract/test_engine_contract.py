@@ -205,6 +205,12 @@ def test_every_call_is_idempotent(prepared: Kit) -> None:
     engine.unroute(spec.ref)
     engine.unroute(spec.ref)
     assert engine.serving(spec.ref) is None
+    engine.switch(spec)
+    assert engine.pause(spec.ref, 5) == engine.pause(spec.ref, 5)
+    assert engine.serving(spec.ref) is None
+    engine.switch(spec)
+    assert engine.serving(spec.ref) == spec.ref.slot
+    engine.pause(spec.ref, 5)
     for _ in range(2):
         engine.stop(spec.ref)
     for _ in range(2):

@@ -43,12 +43,14 @@ def _place(place: Environment) -> dict[str, Any]:
 
 
 def still_serves(world: World, pipeline: str = "hello") -> list[str]:
-    """What is wrong with the traffic at this very moment: an environment that has served serves something live."""
+    """What is wrong with the traffic at this very moment: an environment that has served serves something live, or
+    lets requests wait while it is exchanged for what must not run beside it."""
     wrong = []
     for place in world.store.environments(pipeline).values():
         slot = world.engine.active.get((place.pipeline, place.name))
         held = world.engine.contents.get(slot_ref(place, slot)) if slot else None
-        if place.good and (held is None or not held.alive or not held.exposed):
+        waits = (place.pipeline, place.name) in world.engine.paused
+        if place.good and not waits and (held is None or not held.alive or not held.exposed):
             wrong.append(f"{place.id} serves nothing ({slot})")
         if slot and slot not in (place.active, place.switching) and not _goes_back(place, slot):
             wrong.append(f"{place.id}: traffic on {slot}, recorded {place.active}, meant {place.switching}")
@@ -65,6 +67,8 @@ def at_rest(world: World, pipeline: str = "hello") -> list[str]:
     """What is wrong with a world in which nobody works: records, Engine and proxy must agree in everything."""
     wrong = still_serves(world, pipeline)
     for place in world.store.environments(pipeline).values():
+        if (pipeline, place.name) in world.engine.paused:
+            wrong.append(f"{place.id}: requests still wait")
         if world.engine.active.get((pipeline, place.name)) != place.active:
             wrong.append(f"{place.id}: the proxy serves another slot than {place.active}")
         if place.switching:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome
-from pipeline.errors import AppFailed
+from pipeline.errors import AppFailed, EngineFailed
 from tests.story.conftest import World
 
 ONE = """\
@@ -45,7 +47,11 @@ def works(world: World) -> dict[int, bool]:
 def test_what_serves_is_stopped_before_the_next_starts_and_is_not_kept_warm(alone: World) -> None:
     run = alone.push()
     assert works(alone) == {2: True}
-    assert "r1 is stopped before r2 starts" in " ".join(event.text for event in alone.events(run, "note"))
+    said = " ".join(event.text for event in alone.events(run, "note"))
+    assert (
+        "r1 is stopped before r2 starts; requests wait in the proxy, each for 1m at most (`timeout`)" in said
+    )
+    assert re.search(r"nothing served for \d+\.\d s; 1 request waited in the proxy", said)
     alone.reconcile()
     assert list(alone.environment("live").slots) == [alone.environment("live").active]
     alone.revert()
@@ -66,7 +72,7 @@ def test_a_release_that_fails_after_the_switch_gives_way_as_well(alone: World) -
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("call", ["unroute", "stop_and_keep", "start", "ready", "expose", "switch"])
+@pytest.mark.parametrize("call", ["waited", "pause", "stop_and_keep", "start", "ready", "expose", "switch"])
 def test_killed_at_any_point_the_next_worker_goes_on(alone: World, call: str, after: bool) -> None:
     number = alone.accept(alone.commit("two")).number
     alone.engine.kill(call, after=after)
@@ -85,3 +91,33 @@ def test_killed_between_stop_and_start_the_keeper_brings_back_what_served(alone:
         alone.work()
     alone.reconcile()
     assert works(alone) == {1: True}
+
+
+def test_what_is_stopped_on_purpose_is_not_down(alone: World) -> None:
+    alone.accept(alone.commit("two"))
+    said: list[str] = []
+
+    def look() -> None:
+        alone.clock.sleep(5)
+        said.extend(alone.jobs.health.run())
+
+    alone.jobs.health.run()
+    alone.engine.before("start", look)
+    alone.work()
+    assert said == []
+    assert works(alone) == {2: True}
+
+
+def test_if_nothing_can_be_started_again_requests_do_not_wait_for_it(alone: World) -> None:
+    alone.break_app(2, "/healthz")
+    alone.engine.fail("restore", EngineFailed("no space left on device"), times=10)
+    alone.push()
+    assert alone.engine.paused == set()
+    assert works(alone) == {}
+
+
+def test_a_revert_says_beforehand_that_requests_wait(alone: World) -> None:
+    alone.push()
+    alone.reconcile()
+    found = alone.commands.status()["pipelines"][0]["environments"][0]["revert"]
+    assert found["text"] == "revert ready: r1, cold; requests wait until it has started (`one`)"

@@ -49,6 +49,12 @@ class DockerTraffic(EngineBase):
     def unroute(self, ref: SlotRef) -> None:
         self._proxy.switch(ref.index, None)
 
+    def pause(self, ref: SlotRef, seconds: float) -> bool:
+        return self._proxy.pause(ref.index, seconds)
+
+    def waited(self, ref: SlotRef) -> int:
+        return self._proxy.waited(ref.index)
+
     def renew_checks(self, spec: SlotSpec) -> None:
         known = self._proxy.checks_as(spec.ref.index, spec.ref.slot, self._check(spec))
         if not known and self._known_to_proxy(spec):

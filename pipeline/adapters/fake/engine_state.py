@@ -75,6 +75,7 @@ class EngineState(Script):
         self.hosts: dict[EnvironmentKey, tuple[str, ...]] = {}
         self.wanted: dict[EnvironmentKey, tuple[str, ...]] = {}  # hosts that come with the next switch
         self.active: dict[EnvironmentKey, Slot | None] = {}
+        self.paused: set[EnvironmentKey] = set()  # where requests wait
         self.contents: dict[SlotRef, SlotContent] = {}
         self.beside: dict[SlotRef, dict[str, ProcessReplica]] = {}  # processes by name
         self.scheduled: dict[EnvironmentKey, dict[Job, JobState]] = {}

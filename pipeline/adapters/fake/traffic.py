@@ -35,6 +35,7 @@ class FakeTraffic(EngineState):
             require(self._require_content(spec, "switch to an empty slot").exposed, "switch before expose")
             key = environment_key(spec.ref)
             self.active[key] = spec.ref.slot
+            self.paused.discard(key)
             coming = self.wanted.pop(key, ())
             for other, names in self.hosts.items():
                 self.hosts[other] = tuple(host for host in names if host not in coming)
@@ -42,8 +43,19 @@ class FakeTraffic(EngineState):
 
     def unroute(self, ref: SlotRef) -> None:
         with self.call("unroute", ref):
+            self.paused.discard(environment_key(ref))
             if environment_key(ref) in self.active:
                 self.active[environment_key(ref)] = None
+
+    def pause(self, ref: SlotRef, seconds: float) -> bool:
+        with self.call("pause", ref, seconds):
+            self.active[environment_key(ref)] = None
+            self.paused.add(environment_key(ref))
+            return True
+
+    def waited(self, ref: SlotRef) -> int:
+        with self.call("waited", ref):
+            return sum(name == "pause" for name, _ in self.calls)
 
     def serving(self, ref: SlotRef) -> Slot | None:
         with self.call("serving", ref):

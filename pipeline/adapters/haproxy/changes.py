@@ -56,12 +56,22 @@ def switched(state: State, index: int, slot: Slot | None) -> State:
             advice="Start the release there first.",
         )
     if slot is None:
-        return _given_back(state.with_routes(index, replace(routes, active=None)), index)
+        return _given_back(state.with_routes(index, replace(routes, active=None, waits=0.0)), index)
     from_ = {host: number for host in routes.wanted if (number := _has(state, host)) is not None}
     moved = replace(
-        routes, active=slot, hosts=(*routes.hosts, *routes.wanted), wanted=(), came={**routes.came, **from_}
+        routes,
+        active=slot,
+        hosts=(*routes.hosts, *routes.wanted),
+        wanted=(),
+        came={**routes.came, **from_},
+        waits=0.0,
     )
     return _taken(state, index, routes.wanted).with_routes(index, moved)
+
+
+def paused(state: State, index: int, seconds: float) -> State:
+    """The environment's requests wait for its next switch. It keeps its hosts meanwhile."""
+    return state.with_routes(index, replace(routes_of(state, index), waits=seconds))
 
 
 def removed(state: State, index: int) -> State:

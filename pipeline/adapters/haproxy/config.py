@@ -15,7 +15,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from pipeline.adapters.haproxy import last_resort, sizes, timeouts
+from pipeline.adapters.haproxy import last_resort, sizes, timeouts, waiting
 from pipeline.adapters.haproxy.forwarded import forwarded
 from pipeline.adapters.haproxy.health import CHECKS, map_value
 from pipeline.adapters.haproxy.last_resort import LAST, SPARE
@@ -44,6 +44,7 @@ class Routes:
     checks: dict[Slot, str] = field(default_factory=dict)  # the request of each slot's health check
     wanted: tuple[str, ...] = ()  # hosts that another environment serves until this one's next switch
     came: dict[str, int] = field(default_factory=dict)  # hosts that came with a switch, and from which index
+    waits: float = 0.0  # if not 0, requests wait for the next switch, each so many seconds at most
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,15 @@ def maps(state: State, settings: Settings) -> dict[str, dict[str, str]]:
             for i in sorted(known)
             for slot, seconds in sorted(known[i].timeouts.items())
         },
-        "active.map": {f"e{i}": backend(i, known[i].active if i in known else None) for i in indexes},
+        "active.map": {f"e{i}": _target(i, known.get(i)) for i in indexes},
     }
+
+
+def _target(index: int, routes: Routes | None) -> str:
+    """Where the requests of an environment go."""
+    if routes and routes.waits:
+        return waiting.value(routes.waits)
+    return backend(index, routes.active if routes else None)
 
 
 def _last(index: int, routes: Routes) -> dict[str, str]:
@@ -120,13 +128,14 @@ def files(
     }
     rules = _rules(State(""), settings, drop, control, "")
     lines = [line for line in rules.splitlines() if not line.lstrip().startswith("#")]
-    structure = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-    return {"haproxy.cfg": _rules(state, settings, drop, control, structure), **texts}
+    structure = hashlib.sha256("\n".join([*lines, waiting.SCRIPT]).encode()).hexdigest()[:12]
+    rules = _rules(state, settings, drop, control, structure)
+    return {"haproxy.cfg": rules, waiting.FILE: waiting.SCRIPT, **texts}
 
 
 def structure_of(text: str) -> str:
-    """A hash of what no command changes in a running HAProxy: all of ``haproxy.cfg`` but the servers' addresses. A
-    running one tells its own, see ``Control.structure``."""
+    """A hash of what no command changes in a running HAProxy: all of ``haproxy.cfg`` but the servers' addresses, and
+    the script. A running one tells its own, see ``Control.structure``."""
     return text.partition(_STRUCTURE)[2].partition("\n")[0]
 
 
@@ -141,6 +150,7 @@ def _rules(
         _frontends(settings, state.token),
         last,
         _NONE.format(**TEXTS),
+        waiting.SECTION.format(**TEXTS),
         timeouts.TABLE,
         *backends,
     ]
@@ -152,7 +162,13 @@ def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
     more = f"    stats socket {control} level admin\n" if control else ""
     identity = f"{_STRUCTURE}{structure}\n{identity}"
     return _HEAD.format(
-        identity=identity, owner=_owner(drop), more=more, checks=CHECKS, buffer=sizes.BUFFER, **TEXTS
+        identity=identity,
+        owner=_owner(drop),
+        more=more,
+        checks=CHECKS,
+        buffer=sizes.BUFFER,
+        wait=waiting.LOAD,
+        **TEXTS,
     )
 
 
@@ -167,7 +183,9 @@ def _frontends(settings: Settings, token: str) -> str:
         binds="\n    ".join(binds),
         ports=f"127.0.0.1:{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"127.0.0.1:{ports[0]}",
         preview=f"127.0.0.1:{settings.preview_port}",
-        inside=_INSIDE.format(token=token, forwarded=told, sizes=sizes.RULES, slot=_SLOT, **TEXTS).strip(),
+        inside=_INSIDE.format(
+            token=token, forwarded=told, sizes=sizes.RULES, wait=waiting.RULES, slot=_SLOT, **TEXTS
+        ).strip(),
         forwarded=told,
         sizes=sizes.RULES,
         slot=_SLOT,
@@ -209,7 +227,7 @@ global
     tune.bufsize {buffer}
     tune.ssl.default-dh-param 2048
     ssl-default-bind-options ssl-min-ver TLSv1.2
-
+{wait}
 defaults
     mode http
     log global
@@ -248,6 +266,7 @@ _INSIDE = """
     # The proxy must not repeat a request that may have had an effect.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
     http-request set-var(txn.slot) var(txn.env),map(/proxy/active.map,none)
+    {wait}
     {slot}
     http-response del-header X-Pushlive- -m beg
     http-response unset-var(txn.probe) if {{ var(txn.own) -m bool }}

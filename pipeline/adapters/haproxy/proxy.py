@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
 from pipeline.adapters.docker_api.api import ClientFactory
-from pipeline.adapters.haproxy import open_files
+from pipeline.adapters.haproxy import open_files, waiting
 from pipeline.adapters.haproxy.applying import apply, apply_servers, shut_down
 from pipeline.adapters.haproxy.certificates import Certificates
-from pipeline.adapters.haproxy.changes import added, removed, routes_of, switched, with_slot
+from pipeline.adapters.haproxy.changes import added, paused, removed, routes_of, switched, with_slot
 from pipeline.adapters.haproxy.config import (
     Routes,
     Server,
@@ -211,7 +211,18 @@ class Proxy:
         if self.serving(index) != slot:
             raise TryAgain(f"The proxy did not switch e{index} to {backend(index, slot)}.")
 
+    def pause(self, index: int, seconds: float) -> bool:
+        """From now on the environment's requests wait for its next switch, each for that long at most, and then get a
+        503. False if all of them get it at once: HAProxy has no Lua, or an earlier version started it."""
+        self._change(index, lambda state: paused(state, index, seconds))
+        return waiting.can_wait(self._control.ask(waiting.CAN_WAIT))
+
     # --- reading
+
+    def waited(self, index: int) -> int:
+        """How many requests of the environment have waited since HAProxy started; a count that is a day old may start
+        again."""
+        return waiting.counted(self._control.ask(waiting.asked_count(index)))
 
     def serving(self, index: int) -> Slot | None:
         """The slot to which HAProxy sends the environment's traffic, as it says itself."""

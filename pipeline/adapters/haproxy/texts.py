@@ -11,5 +11,7 @@ TEXTS = {
     "slow": "504: the application sent nothing for %[var(txn.timeout),div(1000)] s, its `timeout` in pipelines.yaml.",
     "unknown": "404: no environment is served under this name. `pushlive status` lists the names.",
     "empty": "503: %[var(txn.name)] has no release yet, or its traffic was taken off. See `pushlive status`.",
+    "exchanged": "503: the release of %[var(txn.name)] is being exchanged, which takes longer than requests may wait."
+    " Try again in a moment.",
     "nowhere": "404: name a slot in the header X-Pushlive-Slot, for example e3-green",
 }

@@ -138,6 +138,13 @@ class KubeTraffic(EngineBase):
             # Its type stays: another one would give up the address of a load balancer.
             self._api.merge("Service", base(ref), {"spec": {"selector": {SLOT: NOWHERE}}})
 
+    def pause(self, ref: SlotRef, seconds: float) -> bool:  # noqa: ARG002 - an Ingress controller does not wait
+        self.unroute(ref)
+        return False
+
+    def waited(self, ref: SlotRef) -> int:  # noqa: ARG002
+        return 0
+
     def renew_checks(self, spec: SlotSpec) -> None:
         """The pods have their readiness probes from the start."""
 

@@ -13,6 +13,7 @@ from functools import partial
 from pipeline.deploy.heartbeat import HeldLease, fenced, holding
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
+from pipeline.deploy.slot import in_turn
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment
 from pipeline.domain.slots import slot_ref
@@ -83,7 +84,8 @@ class VolumeWork:
             raise RequestError(
                 f"r{serving.release} serves in {ref.owner}/{ref.environment} and has the volume {ref.name}, so its "
                 "files cannot be replaced.",
-                advice="`--stop` stops it for as long as that takes; visitors get a 503 until it is back.",
+                advice="`--stop` stops it for as long as that takes; requests wait in the proxy until it is back (on "
+                "Kubernetes they get a 503).",
             )
         watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
         said = [f"{ref} has the files of the backup."]
@@ -106,7 +108,11 @@ class VolumeWork:
     def _end(self, engine: Engine, environment: Environment) -> None:
         """Ends what runs there. The record stays: the next repair brings back what should serve."""
         ref = slot_ref(environment, SLOTS[0])
-        engine.traffic.unroute(ref)
+        spec = Reconciler(self._services, self._adapters, environment, None).active_spec()
+        if spec:
+            engine.traffic.pause(ref, in_turn.limit(spec))
+        else:
+            engine.traffic.unroute(ref)
         for slot in SLOTS:
             engine.slots.stop(replace(ref, slot=slot))
 

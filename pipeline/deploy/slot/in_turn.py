@@ -1,4 +1,5 @@
-"""For what bears a single copy (`one: true`): what serves is stopped before the next release starts.
+"""For what bears a single copy (`one: true`): what serves is stopped before the next release starts. Requests wait in
+the proxy meanwhile.
 
 A worker may die in between. The store still says that the old release serves, so that the run's next worker, or the
 keeper, first brings that one back: the engine serves nothing, which is not what the store says.
@@ -6,50 +7,104 @@ keeper, first brings that one back: the engine serves nothing, which is not what
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
+from pipeline.deploy.environment_record import EnvironmentRecord
 from pipeline.deploy.run_context import RunContext
 from pipeline.deploy.slot import failed_slot
-from pipeline.domain.engine_types import SlotSpec
-from pipeline.domain.environment import Environment, other
+from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.environment import Environment, Slot, SlotState, other
 from pipeline.domain.slots import slot_ref
+from pipeline.errors import NotFound
+from pipeline.lib.units import write_duration
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
+from pipeline.store import Store
 
 
-def in_turn(context: RunContext, environment: Environment, spec: SlotSpec) -> bool:
-    """True if the release, or the one that serves, must never run beside another one."""
-    if spec.config.service.one or environment.active is None:
-        return spec.config.service.one
-    record = environment.slots[environment.active]
-    serving = context.store.release(environment.pipeline, record.release)
-    return serving.environments[environment.name].service.one
+def alone(store: Store, environment: Environment, slot: Slot) -> bool:
+    """True if the release in that slot must never run beside another one."""
+    with suppress(NotFound):
+        release = store.release(environment.pipeline, environment.slots[slot].release)
+        return release.environments[environment.name].service.one
+    return False
 
 
-def end_serving(
-    context: RunContext, engine: Engine, environment: Environment, spec: SlotSpec, watch: Watch
-) -> None:
-    """Stops what serves: the route answers 503 until the next release has the traffic. Idempotent."""
-    active = environment.active
-    if active is None or active == spec.ref.slot:
-        return
-    ref, release = slot_ref(environment, active), environment.slots[active].release
-    engine.traffic.unroute(ref)
-    context.note(
-        f"`one`: r{release} is stopped before r{spec.release} starts; visitors get a 503 until that is ready",
-        environment.name,
-    )
-    engine.traffic.drain(ref, spec.config.service.drain, watch)
-    engine.slots.stop_and_keep(ref)
+def exchanging(store: Store, environment: Environment) -> bool:
+    """True while a run has stopped what serves, or is about to, and has not started the next release yet."""
+    starting = any(record.state == SlotState.STARTING for record in environment.slots.values())
+    return starting and any(alone(store, environment, slot) for slot in environment.slots)
+
+
+class InTurn:
+    """For one rollout. ``acting``: the engine, for a change on it; raises LeaseLost unless this worker still has the
+    run. ``applies``: the release, or the one that serves, must never run beside another one; once ``begin`` was
+    called."""
+
+    def __init__(self, context: RunContext, acting: Callable[[], Engine], record: EnvironmentRecord) -> None:
+        self._context, self._acting, self._record = context, acting, record
+        self._since: float | None = None
+        self._before, self._waits = 0, False
+        self.applies = False
+
+    def begin(self, spec: SlotSpec, watch: Watch) -> None:
+        """Stops what serves, if the release must not start beside it. Idempotent."""
+        environment = self._record.read()
+        active = environment.active
+        serving = bool(active) and alone(self._context.store, environment, active or "")
+        self.applies = spec.config.service.one or serving
+        if not self.applies or active is None or active == spec.ref.slot:
+            return
+        self._record.take_slot(spec)  # from now on what serves may be stopped, and is not down
+        ref, release = slot_ref(environment, active), environment.slots[active].release
+        self._before = self._acting().traffic.waited(ref)
+        self._since = self._context.clock.monotonic()
+        self._waits = self.pause(spec)
+        self._context.note(
+            f"`one`: r{release} is stopped before r{spec.release} starts; {self._meanwhile(spec)}",
+            environment.name,
+        )
+        self._acting().traffic.drain(ref, spec.config.service.drain, watch)
+        self._acting().slots.stop_and_keep(ref)
+
+    def pause(self, spec: SlotSpec) -> bool:
+        """Requests wait until the next switch. False if they get a 503 instead."""
+        return self._acting().traffic.pause(spec.ref, limit(spec))
+
+    def tell(self, ref: SlotRef) -> None:
+        """After the switch: how long visitors have waited."""
+        if self._since is None:
+            return
+        took = f"{self._context.clock.monotonic() - self._since:.1f} s"
+        count = self._acting().traffic.waited(ref) - self._before
+        what = "request waited" if count == 1 else "requests waited"
+        text = (
+            f"nothing served for {took}; {count} {what} in the proxy"
+            if self._waits
+            else (f"nothing served for {took}; visitors got a 503")
+        )
+        self._context.note(f"`one`: {text}", self._record.name)
+
+    def _meanwhile(self, spec: SlotSpec) -> str:
+        if self._waits:
+            return f"requests wait in the proxy, each for {write_duration(limit(spec))} at most (`timeout`)"
+        return "visitors get a 503 until that is ready: the proxy that runs cannot let them wait"
+
+
+def limit(spec: SlotSpec) -> float:
+    """Seconds that a request waits at most: as long as it waits for an answer of the application."""
+    return spec.config.service.timeout
 
 
 def end_other(engine: Engine, spec: SlotSpec, beside: SlotSpec | None) -> None:
     """Before what should serve is started again: stops what a worker that died has started beside it. ``beside``: what
     is in the other slot. Idempotent."""
     ref = replace(spec.ref, slot=other(spec.ref.slot))
-    alone = spec.config.service.one or (beside is not None and beside.config.service.one)
-    if not alone or not failed_slot.works(engine, ref):
+    one = spec.config.service.one or (beside is not None and beside.config.service.one)
+    if not one or not failed_slot.works(engine, ref):
         return
     if engine.traffic.serving(ref) == ref.slot:
-        engine.traffic.unroute(ref)
+        engine.traffic.pause(ref, limit(spec))
     engine.slots.stop_and_keep(ref)

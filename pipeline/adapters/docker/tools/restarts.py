@@ -26,6 +26,31 @@ class DockerRestarts(DockerTerminals):
     """See ``ports.outputs.Restarts``."""
 
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
+        if spec.config.service.one:
+            self._restart_alone(spec, emit, watch)
+        else:
+            self._restart_beside(spec, mark, emit, watch)
+        for one in self._whole_slot(spec.ref):
+            if labels.PROCESS in one["Labels"]:
+                watch.check()
+                self._api.restart(name_of(one), int(one["Labels"].get(labels.STOP) or 10))
+                emit(Event("line", self._clock.now(), f"{name_of(one)} was restarted"))
+
+    def _restart_alone(self, spec: SlotSpec, emit: Emit, watch: Watch) -> None:
+        """Of what must never run twice: requests wait in the proxy. If it does not become well, they get its answer."""
+        [name], [server] = list(self._bodies(spec)), self._servers(spec)
+        began, waits = self._clock.monotonic(), self._proxy.pause(spec.ref.index, spec.config.service.timeout)
+        try:
+            self._restart_one(spec, name, server, watch)
+        except PushliveError:  # after a lost lease, the traffic is for others to move
+            self._proxy.switch(spec.ref.index, spec.ref.slot)
+            raise
+        watch.check()
+        self._proxy.switch(spec.ref.index, spec.ref.slot)
+        took, what = self._clock.monotonic() - began, "requests waited" if waits else "visitors got a 503"
+        emit(Event("line", self._clock.now(), f"{name} was restarted; {what} for {took:.1f} s at most"))
+
+    def _restart_beside(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
         names, servers = list(self._bodies(spec)), self._servers(spec)
         extra = self._extra(spec, mark, watch) if len(names) == 1 else None
         try:
@@ -43,11 +68,6 @@ class DockerRestarts(DockerTerminals):
                 self._drained(spec, extra, watch)
                 self._set(spec, servers)
                 self.forget_restart(spec.ref, mark)
-        for one in self._whole_slot(spec.ref):
-            if labels.PROCESS in one["Labels"]:
-                watch.check()
-                self._api.restart(name_of(one), int(one["Labels"].get(labels.STOP) or 10))
-                emit(Event("line", self._clock.now(), f"{name_of(one)} was restarted"))
 
     def forget_restart(self, ref: SlotRef, mark: str) -> None:
         self._api.remove(_extra_name(self._settings, ref, mark))
@@ -115,8 +135,9 @@ class DockerRestarts(DockerTerminals):
                 limit.wait(LOOK)
         except TimedOut as error:
             said = asked.said if asked else ""
+            others = "" if spec.config.service.one else " The others serve on."
             raise AppFailed(
-                f"{error.message} The others serve on.",
+                f"{error.message}{others}",
                 advice=f"`{spec.ref.output_command}` prints its output.",
                 facts=(said,),
                 evidence=self._api.output(name, LINES),

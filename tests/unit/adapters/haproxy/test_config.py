@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.adapters.haproxy import waiting
 from pipeline.adapters.haproxy.certificates import payload
-from pipeline.adapters.haproxy.changes import with_slot
+from pipeline.adapters.haproxy.changes import paused, switched, with_slot
 from pipeline.adapters.haproxy.config import (
     MAPS,
     SERVERS,
@@ -183,3 +185,26 @@ def test_files_are_replaced_atomically_and_only_if_they_change(tmp_path: Path) -
 
 def test_a_certificate_has_no_empty_line_on_the_socket() -> None:
     assert payload("-----BEGIN\r\n\r\nabc\n\n-----END\n\n") == "-----BEGIN\nabc\n-----END"
+
+
+def test_requests_that_wait_are_a_value_in_the_map_and_the_slot_is_kept() -> None:
+    waits = paused(STATE, 3, 30)
+    assert "e3 wait-30000\n" in files(waits, SETTINGS)["active.map"]
+    assert switched(waits, 3, "green") == STATE
+    assert switched(waits, 3, None).environments[3] == replace(LIVE, active=None)
+
+
+def test_the_script_that_lets_requests_wait_is_a_part_of_the_structure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = structure_of(files(STATE, SETTINGS)["haproxy.cfg"])
+    monkeypatch.setattr(waiting, "SCRIPT", f"{waiting.SCRIPT}-- more\n")
+    assert structure_of(files(STATE, SETTINGS)["haproxy.cfg"]) != before
+
+
+def test_what_haproxy_says_of_requests_that_wait() -> None:
+    assert waiting.can_wait("# pxname,svname,qcur\ncan-wait,BACKEND,0\n")
+    assert not waiting.can_wait("# pxname,svname,qcur\n")
+    table = "# table: waiting, type: string, size:2048, used:1\n"
+    assert waiting.counted(table) == 0
+    assert waiting.counted(f"{table}0x7f45: key=e3 use=2 exp=358 conn_cnt=41 conn_cur=2\n") == 41

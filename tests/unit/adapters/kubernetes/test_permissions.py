@@ -253,6 +253,8 @@ def use_every_method(api: FakeApi) -> None:
     assert b"".join(engine.written_tar(blue.ref, ())) == END
     engine.stop_and_keep(blue.ref)
     engine.stop(blue.ref)
+    engine.pause(green.ref, 5)
+    engine.waited(green.ref)
     engine.unroute(green.ref)
     assert list(engine.slots())
     assert list(engine.environments())

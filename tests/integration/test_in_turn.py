@@ -1,0 +1,103 @@
+"""Requests wait in the real proxy while one release is stopped and the next one starts."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+from pathlib import Path
+
+import docker
+from pipeline.adapters.haproxy import config
+from pipeline.adapters.http.probe import HttpProbe
+from pipeline.config.settings import Settings
+from pipeline.domain.engine_types import Route
+from tests.conftest import Bench
+from tests.support.load import Load, release_of
+from tests.support.waiting import PATIENCE, until
+
+GAP = 2.0  # seconds in which nothing serves, at least
+
+
+def posted(port: int, size: int, answers: list[int]) -> None:
+    """A request whose body does not fit into the proxy's buffer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/?text", body=b"x" * size)
+    answers.append(connection.getresponse().status)
+    connection.close()
+
+
+def test_no_request_fails_while_one_release_stops_and_the_next_one_starts(
+    bench: Bench, settings: Settings
+) -> None:
+    engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    port = settings.port_range[bench.index]
+    other = Route(f"http://127.0.0.1:{settings.port_range[bench.index + 1]}")
+    load = Load(port, release_of).kept_alive(4).fresh(4).kept_alive(2, "/cgi-bin/slow.cgi?1")
+    with load:
+        until(load.reached(20), 20)
+        before, began = engine.waited(blue.ref), time.monotonic()
+        assert engine.pause(blue.ref, 30)
+        assert engine.drain(blue.ref, 10, bench.watch()) == 0
+        engine.stop_and_keep(blue.ref)
+        assert [one.state for one in engine.replicas(blue.ref)] == ["exited"]
+        assert HttpProbe().get(other, "/", 5).status == 404  # no other environment waits
+        bench.stand(green)
+        until(lambda: time.monotonic() - began > GAP, 20)
+        silent = load.answers.total()
+        engine.switch(green)
+        switched = time.monotonic()
+        until(lambda: load.answers.total() > silent, 20)
+        assert time.monotonic() - switched < PATIENCE
+        until(load.reached(30), 20)
+    assert load.failures == []
+    assert engine.waited(blue.ref) - before >= 8
+    assert load.answers["r2"] > 20
+
+
+def test_a_request_waits_as_long_as_it_may_and_no_longer(bench: Bench, settings: Settings) -> None:
+    engine, spec = bench.engine, bench.spec()
+    bench.deploy(spec)
+    route = Route(f"http://127.0.0.1:{settings.port_range[bench.index]}")
+    engine.pause(spec.ref, 0.3)
+    began = time.monotonic()
+    answer = HttpProbe().get(route, "/", 20)
+    assert (answer.status, b"being exchanged" in answer.body) == (503, True)
+    assert time.monotonic() - began > 0.25
+    engine.unroute(spec.ref)
+    assert b"has no release yet" in HttpProbe().get(route, "/", 20).body
+
+
+def test_an_upload_that_waited_arrives_whole(bench: Bench, settings: Settings) -> None:
+    engine, spec = bench.engine, bench.spec()
+    bench.deploy(spec)
+    engine.pause(spec.ref, 30)
+    before, answers = engine.waited(spec.ref), list[int]()
+    arguments = (settings.port_range[bench.index], 1 << 20, answers)
+    one = threading.Thread(target=posted, args=arguments, daemon=True)
+    one.start()
+    until(lambda: engine.waited(spec.ref) > before, 20)
+    engine.switch(spec)
+    one.join(20)
+    assert answers == [200]
+
+
+def test_a_proxy_without_lua_starts_as_well(
+    settings: Settings, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    for name, text in config.files(config.State("0123"), settings).items():
+        (tmp_path / name).write_text(text.replace("feature(LUA)", "feature(WURFL)"))  # which it does not have
+    (tmp_path / "certificates").mkdir()
+    said = docker_client.containers.run(
+        settings.proxy_image,
+        ["-c", "-f", "/proxy/haproxy.cfg"],
+        entrypoint=["haproxy"],
+        user=f"{os.getuid()}:{os.getgid()}",
+        volumes={str(tmp_path): {"bind": "/proxy"}},
+        network_mode="none",
+        remove=True,
+        stderr=True,
+    )
+    assert b"Configuration file is valid" in said
