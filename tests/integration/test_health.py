@@ -117,13 +117,18 @@ def test_fault_57_a_replica_that_never_answers_is_shown_and_so_is_an_application
 
     signal(names[0], "STOP")
     until(lambda: health(service, "pair")["state"] == "degraded", 40)
-    status, found = service.pushlive("status").out, f"{names[0]}: GET /healthz got no answer within 5 s"
-    assert f"! live: r1: only 1 of 2 replicas serves; {found}; since " in status
-    assert found in service.pushlive("doctor", code=1).out
+    # Once the queue of connections that it does not accept is full, that is what the checks meet.
+    silent = r"(GET /healthz got no answer within 5 s|it accepts no connections)"
+    found = f"{names[0]}: {silent}"
+    assert re.search(
+        f"! live: r1: only 1 of 2 replicas serves; {found}; since ", service.pushlive("status").out
+    )
+    assert re.search(found, service.pushlive("doctor", code=1).out)
     assert {service.page(name="pair") for _ in range(32)} == {"version 1\n"}
     signal(names[1], "STOP")
     until(lambda: health(service, "pair")["state"] == "down", 60)
-    assert health(service, "pair")["text"].endswith("within 5 s. Requests are tried there all the same.")
+    text = health(service, "pair")["text"]
+    assert re.search(rf"{silent}\. Requests are tried there all the same\.$", text), text
     for name in names:
         signal(name, "CONT")
     until(lambda: health(service, "pair")["serving"] == 2, 40)
