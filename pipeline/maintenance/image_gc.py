@@ -1,4 +1,4 @@
-"""Removes the images of old releases."""
+"""Removes the images of old releases, and those that no name leads to any more."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ class ImageGc(Job):
 
     def run(self) -> list[str]:
         try:
-            return self._damage.each(self._remove_old)
+            said = [*self._damage.each(self._remove_old), *self._damage.each(self._remove_untagged)]
+            bases = self._builder.remove_replaced_bases()
         except TryAgain as error:
             return [f"old images were not removed: {error}"]
+        if bases:
+            said.append(f"{_count(bases, 'base image')} that a rebuild has replaced {_were(bases)} removed")
+        return said
 
     def _remove_old(self, pipeline: str) -> list[str]:
         name = repository(self._instance, pipeline)
@@ -43,6 +47,18 @@ class ImageGc(Job):
                 said.append(_removed(release, kept))
         return said
 
+    def _remove_untagged(self, pipeline: str) -> list[str]:
+        """What was built and got no tag, or lost it. A build that is under way has still to give its image one: what it
+        has built so far is listed first."""
+        found = self._builder.untagged(pipeline)
+        if not found or any(run.release is None for run in self._store.open_runs(pipeline)):
+            return []
+        releases = self._store.releases(pipeline)
+        numbers = self._kept(pipeline, releases)
+        kept = {release.image for release in releases if release.number in numbers}
+        gone = sum(self._builder.remove_untagged(digest) for digest in sorted(found - kept))
+        return [f"{pipeline}: {_count(gone, 'image')} without a tag {_were(gone)} removed"] if gone else []
+
     def _kept(self, pipeline: str, releases: tuple[Release, ...]) -> set[int]:
         environments = self._store.environments(pipeline).values()
         good = (number for environment in environments for number in environment.good[-self.keep :])
@@ -55,3 +71,11 @@ def _removed(release: Release, kept: list[Release]) -> str:
     if same:
         return f"{release.tag}: the tag was removed; {same.name} has the same image"
     return f"{release.tag}: the image is no longer kept"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"

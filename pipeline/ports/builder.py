@@ -68,6 +68,16 @@ class Builder(Protocol):
         """Removes one of our tags, and the image with its last tag unless a container uses it. True if the tag was
         there and is gone. Idempotent."""
 
+    def untagged(self, pipeline: str) -> frozenset[str]:
+        """The images that were built for the pipeline and have no tag: none yet, or none any more."""
+
+    def remove_untagged(self, digest: str) -> bool:
+        """Removes that image unless it has a tag by now or a container uses it. True if it is gone. Idempotent."""
+
+    def remove_replaced_bases(self) -> int:
+        """Removes base images that builds pulled and whose tag leads to another image now; how many. What people pulled
+        or tagged themselves, and what a container uses, stays. Idempotent."""
+
     def trim_cache(self, limit: int) -> int:
         """Removes build cache, the least recently used first, until ``limit`` bytes are left, or all of it while too
         little disk is free for a build. What a build uses now stays. Returns the bytes given back. Idempotent."""

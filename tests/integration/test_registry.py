@@ -115,6 +115,51 @@ def test_a_rebuild_starts_from_the_base_that_its_registry_has_now(
     workshop.client.api.remove_image(f"{name}:1")
 
 
+def test_gc_removes_the_bases_that_a_rebuild_has_replaced_and_nobody_elses(
+    workshop: Workshop, local_registry: LocalRegistry
+) -> None:
+    """The first base is a person's, the second one is pulled by a rebuild and used by a container meanwhile."""
+    name, client = f"{local_registry.host}/moving", workshop.client
+    workshop.builder.remove_replaced_bases()  # of other tests
+    theirs, second, third = (image(workshop) for _ in range(3))
+    request = replace(workshop.request(f"FROM {name}:1\nRUN cat /mark\n"), rebuild=True)
+    client.images.get(theirs).tag(name, "1")
+
+    def publish(digest: str) -> None:
+        """As another machine would: nothing of it is on this one."""
+        workshop.builder.push(digest, name, "1", None, print, Deadline(CLOCK, 60))
+        client.api.remove_image(digest, force=True)
+
+    publish(second)
+    workshop.build(request)
+    publish(third)
+    user = client.api.create_container(second, ["cat", "/mark"])
+    try:
+        workshop.build(request)
+        assert workshop.builder.remove_replaced_bases() == 0, "a container uses it"
+        assert workshop.builder.exists(second)
+    finally:
+        client.api.remove_container(user)
+    assert workshop.builder.remove_replaced_bases() == 1
+    found = [workshop.builder.exists(one) for one in (theirs, second, third)]
+    client.api.remove_image(f"{name}:1")
+    assert found == [True, False, True]
+    assert workshop.builder.remove_replaced_bases() == 1, "no name but ours leads to the last one"
+    assert not workshop.builder.exists(third)
+
+
+def test_a_built_image_without_a_tag_is_found_and_removed(workshop: Workshop) -> None:
+    tagged, lost = image(workshop), image(workshop)
+    workshop.builder.tag(tagged, f"{workshop.name}/hello", "r1")
+    found = workshop.builder.untagged("hello")
+    assert lost in found
+    assert tagged not in found
+    assert not workshop.builder.remove_untagged(tagged), "it has got a tag meanwhile"
+    assert workshop.builder.remove_untagged(lost)
+    assert not workshop.builder.remove_untagged(lost)
+    assert [workshop.builder.exists(one) for one in (tagged, lost)] == [True, False]
+
+
 def test_an_image_is_pushed_and_pulled_with_a_login(
     workshop: Workshop, closed_registry: LocalRegistry
 ) -> None:

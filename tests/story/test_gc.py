@@ -258,3 +258,23 @@ def test_the_build_cache_is_kept_within_its_limit_and_its_size_is_said(make_worl
     assert world.gc() == ("2 GiB of the build cache were given back",)
     world.builder.fail("trim_cache", EngineFailed("no."))
     assert world.gc() == ("the build cache was left as it is: no.",)
+
+
+def test_images_that_no_name_leads_to_are_removed_unless_a_build_may_still_name_them(world):
+    world.push("one")
+    world.builder.built |= {"sha256:lost": "hello", "sha256:theirs": "other"}
+    world.builder.replaced = 2
+    queued = world.accept(world.commit("two"))
+    assert "hello: 1 image without a tag was removed" not in texts(gc(world.jobs))
+    world.commands.cancel("hello", queued.number, "ann")
+    world.builder.replaced = 2
+    assert texts(gc(world.jobs)) == [
+        "hello: 1 image without a tag was removed",
+        "2 base images that a rebuild has replaced were removed",
+    ]
+    assert "sha256:theirs" in world.builder.built
+    assert texts(gc(world.jobs)) == ["Nothing to clean up."]
+
+
+def texts(said) -> list[str]:
+    return [one.text for one in said]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.adapters.buildkit.builder import DockerBuilder
+from pipeline.adapters.buildkit.unneeded import bases
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.config.models import Build
@@ -81,6 +82,8 @@ class Workshop:
     def close(self) -> None:
         mine = {"label": f"pushlive.instance={self.name}"}
         for image in self.client.api.images(filters=mine):
+            self.client.api.remove_image(image["Id"], force=True)
+        for image in self.client.api.images(name=bases(self.name)):
             self.client.api.remove_image(image["Id"], force=True)
         self.client.api.remove_image(self.base, force=True)
         self.client.close()

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from typing import IO, Any
 
-from pipeline.adapters.buildkit import limits
+from pipeline.adapters.buildkit import limits, unneeded
 from pipeline.adapters.buildkit.dockerfile import (
     Dockerfile,
     parse,
@@ -98,9 +98,12 @@ class DockerBuilder:
 
     def _bases(self, file: Dockerfile, request: BuildRequest, emit: Emit, watch: Watch) -> dict[str, str]:
         """The ids of the images that the build starts from. A rebuild starts from what their registries have now."""
-        for note in refresh(self._api, file, request.build, watch) if request.rebuild else ():
+        for note in refresh(self._api, file, request.build, watch, self._mark) if request.rebuild else ():
             emit(Event("warning", self._clock.now(), text=note))
-        return base_ids(self._api, file, request.build, watch)
+        return base_ids(self._api, file, request.build, watch, self._mark)
+
+    def _mark(self, id_: str) -> None:
+        unneeded.mark(self._api, self._instance, id_)
 
     def _platform_args(self, request: BuildRequest) -> dict[str, str]:
         if not any(word in request.dockerfile for word in ("TARGET", "BUILD")):
@@ -148,6 +151,18 @@ class DockerBuilder:
         if labels_of(self._api.image(name)).get(INSTANCE) != self._instance:
             return False
         return self._api.remove_image(name)
+
+    def untagged(self, pipeline: str) -> frozenset[str]:
+        """See ``ports.Builder``."""
+        return unneeded.untagged(self._api, self._instance, pipeline)
+
+    def remove_untagged(self, digest: str) -> bool:
+        """See ``ports.Builder``."""
+        return unneeded.remove_untagged(self._api, digest)
+
+    def remove_replaced_bases(self) -> int:
+        """See ``ports.Builder``."""
+        return unneeded.remove_replaced(self._api, self._instance)
 
     def trim_cache(self, limit: int) -> int:
         """See ``ports.Builder``."""

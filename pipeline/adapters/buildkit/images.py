@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.adapters.buildkit.dockerfile import Dockerfile, images
 from pipeline.adapters.docker_api.api import DockerApi, Found
@@ -19,24 +19,30 @@ _ID = re.compile(r"(sha256:)?[0-9a-f]{7,64}")
 _PULL_LIMIT = 300.0  # seconds for one image
 
 
-def base_ids(api: DockerApi, file: Dockerfile, build: Build, watch: Watch) -> dict[str, str]:
+Pulled = Callable[[str], None]  # is given the id of an image that was not on the Engine before
+
+
+def base_ids(api: DockerApi, file: Dockerfile, build: Build, watch: Watch, pulled: Pulled) -> dict[str, str]:
     """The id of each image that the build starts from or copies from, by its name in the Dockerfile.
 
     Missing ones are pulled. Raises AppFailed (there is no such image) and EngineFailed (it cannot be pulled now); both
     name the image and say why.
     """
     wanted = _wanted(file, build)
-    return {name: _provide(api, name, what, build.platform, watch) for name, what in wanted.items()}
+    return {name: _provide(api, name, what, build.platform, watch, pulled) for name, what in wanted.items()}
 
 
-def refresh(api: DockerApi, file: Dockerfile, build: Build, watch: Watch) -> Iterator[str]:
+def refresh(api: DockerApi, file: Dockerfile, build: Build, watch: Watch, pulled: Pulled) -> Iterator[str]:
     """Pulls the images that are on this machine, as their registries have them now. One that cannot be pulled stays
     usable: yields a sentence for it. Raises what the watch raises."""
     for name, what in _wanted(file, build).items():
-        if "@" in name or _inspect(api, name) is None:
+        if "@" in name or (before := _inspect(api, name)) is None:
             continue  # the same for ever, or pulled anyway
         try:
             _pull(api, name, what, build.platform, watch)
+            now = _inspect(api, name)
+            if now and now["Id"] != before["Id"]:
+                pulled(str(now["Id"]))
         except (AppFailed, EngineFailed, TimedOut, TryAgain) as error:
             watch.check()  # it may be the step that has taken too long
             why = getattr(error.__cause__, "said", "") or error.message
@@ -112,11 +118,13 @@ def _inspect(api: DockerApi, name: str) -> Found | None:
         raise
 
 
-def _provide(api: DockerApi, name: str, what: str, platform: str, watch: Watch) -> str:
+def _provide(api: DockerApi, name: str, what: str, platform: str, watch: Watch, pulled: Pulled) -> str:
     found = _inspect(api, name)
     if found is None:
         _pull(api, name, what, platform, watch)
         found = _inspect(api, name)
+        if found:
+            pulled(str(found["Id"]))
     if found is None:
         raise EngineFailed(
             f"{what} was pulled but is not on the Engine.",

@@ -23,7 +23,8 @@ class FakeBuilder(Script):
     def __init__(self) -> None:
         super().__init__()
         self.tags: dict[tuple[str, str], str] = {}  # digest by repository and tag
-        self.built: set[str] = set()
+        self.built: dict[str, str] = {}  # the pipeline by digest
+        self.replaced = 0  # base images that builds pulled, and whose tag has another one now
         self.remote: dict[tuple[str, str], str] = {}  # like `tags`, in registries
         self.cache = 0  # bytes
         self.login: Login | None = None  # of the last push
@@ -45,7 +46,7 @@ class FakeBuilder(Script):
             data = {"seconds": 0.1, "cached": False, "error": ""}
             emit(Event("vertex", 0.0, "[1/1] FROM fake", data=data))
             emit(Event("line", 0.0, "building"))
-            self.built.add(digest)
+            self.built[digest] = request.pipeline
             return Image(digest, reused=False, steps=1, declared=made)
 
     def tag(self, digest: str, repository: str, tag: str) -> None:
@@ -80,8 +81,25 @@ class FakeBuilder(Script):
         with self.call("untag", repository, tag):
             digest = self.tags.pop((repository, tag), None)
             if digest and digest not in self.tags.values():
-                self.built.discard(digest)
+                self.built.pop(digest, None)
             return digest is not None
+
+    def untagged(self, pipeline: str) -> frozenset[str]:
+        with self.call("untagged", pipeline):
+            mine = {digest for digest, owner in self.built.items() if owner == pipeline}
+            return frozenset(mine - set(self.tags.values()))
+
+    def remove_untagged(self, digest: str) -> bool:
+        with self.call("remove_untagged", digest):
+            there = digest in self.built and digest not in self.tags.values()
+            if there:
+                del self.built[digest]
+            return there
+
+    def remove_replaced_bases(self) -> int:
+        with self.call("remove_replaced_bases"):
+            replaced, self.replaced = self.replaced, 0
+            return replaced
 
     def trim_cache(self, limit: int) -> int:
         with self.call("trim_cache", limit):
