@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Protocol
 
+from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.ports.clock import Watch
+
+ASKED = ClaimOptions()
 
 
 class Volumes(Protocol):
@@ -15,8 +18,9 @@ class Volumes(Protocol):
     def volume_name(self, ref: VolumeRef) -> str:
         """What the engine calls it."""
 
-    def ensure_volume(self, ref: VolumeRef) -> None:
-        """Makes an empty volume unless it exists. Idempotent. Raises EngineFailed if something else has its name."""
+    def ensure_volume(self, ref: VolumeRef, asked: ClaimOptions = ASKED) -> None:
+        """Makes an empty volume unless it exists. ``asked``: what a cluster is asked for then. Idempotent. Raises
+        EngineFailed or ConfigError if something else has its name."""
 
     def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
         """Every volume of this instance. ``sizes``: the engine counts the bytes of each, which may take long; what it

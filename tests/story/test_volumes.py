@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from pipeline.adapters.fake.engine_state import EMPTY
+from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import VolumeRef
@@ -20,6 +21,16 @@ pipelines:
       health: /healthz
       volumes: {data: {path: /app/data, before_backup: [./freeze], after_backup: [./thaw]}}
     environments: {dev: , live: }
+"""
+ON_A_CLUSTER = """\
+pipelines:
+  far:
+    registry: r.example.com/far
+    service:
+      health: /healthz
+      volumes: {data: /app/data}
+    environments:
+      live: {engine: kubernetes, kubernetes: {volumes: {data: {size: 5GiB, class: fast}}}}
 """
 DATA = VolumeRef("hello", "live", "data")
 TAR = b"x" * 257 + b"ustar" + b"y" * 250 + EMPTY
@@ -106,3 +117,15 @@ def test_a_restore_that_fails_brings_back_what_served(keeping: World) -> None:
     with pytest.raises(EngineFailed):
         world.commands.restore_volume("hello", "live", "data", "ada", [TAR], stop=True)
     assert world.engine.serving(serving_ref(world)) == world.environment("live").active
+
+
+def test_a_restore_of_a_volume_that_is_gone_asks_for_what_the_configuration_says(
+    keeping: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, asked = keeping, dict[VolumeRef, ClaimOptions]()
+    world.configure(ON_A_CLUSTER)
+    monkeypatch.setattr(world.engine, "ensure_volume", lambda ref, said: asked.update({ref: said}))
+    far = VolumeRef("far", "live", "data")
+    world.commands.restore_volume("far", "live", "data", "ada", [TAR])
+    assert asked == {far: ClaimOptions(size=5 << 30, storage_class="fast")}
+    assert world.engine.stored[far] == TAR

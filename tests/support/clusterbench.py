@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,11 @@ def kubectl(namespace: str, *words: str, stdin: str = "") -> str:
 
 @contextmanager
 def local_volume(namespace: str, claim: str, folder: Path) -> Iterator[None]:
-    """A folder of the cluster's only node as a volume for that claim. It belongs to root, as a new disk does."""
+    """A folder of the cluster's only node as a volume for that claim. It belongs to root, as a new disk does. Another
+    cluster has a StorageClass that makes volumes."""
+    if "PUSHLIVE_TEST_KUBECONFIG" in os.environ:
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [where.NODE]}
     spec = {

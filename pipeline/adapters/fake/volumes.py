@@ -6,9 +6,11 @@ from collections.abc import Callable, Generator, Iterable
 
 from pipeline.adapters.fake.engine_state import EMPTY, EngineState
 from pipeline.adapters.tar_stream import whole
+from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.volumes import StoredVolume, VolumeRef, volumes_of
 from pipeline.errors import NotFound, RequestError
 from pipeline.ports.clock import Watch
+from pipeline.ports.volumes import ASKED
 
 
 class FakeVolumes(EngineState):
@@ -17,7 +19,7 @@ class FakeVolumes(EngineState):
     def volume_name(self, ref: VolumeRef) -> str:
         return f"{ref.owner}-{ref.environment}-{ref.name}"
 
-    def ensure_volume(self, ref: VolumeRef) -> None:
+    def ensure_volume(self, ref: VolumeRef, asked: ClaimOptions = ASKED) -> None:  # noqa: ARG002
         with self.call("ensure_volume", ref):
             self.stored.setdefault(ref, EMPTY)
 

@@ -23,11 +23,12 @@ MADE = "pushlive/made"  # annotation: what the slot was made from, for a store t
 COMMAND = "pushlive/command"
 VOLUME = "pushlive/volume"  # of a claim: the volume's name
 ACCESSORY = "pushlive/accessory"  # of a claim: the accessory that has it, instead of a pipeline
+CLASS = "pushlive/class"  # annotation of a claim: the class that was asked for, "" for the cluster's own
 HELPER = "pushlive/helper"  # of a pod that only gives access to a claim
 ONE_NODE = "pushlive/one-node"  # of a pod with a volume that can only be on one node
 SESSION = "pushlive/session"  # of a pod in which a person runs a command
 DETACHED = "pushlive/detached"  # annotation: the switch after which its connections were ended
-ASKED = "pushlive/asked"  # annotation: when the cluster was last told to try again to create pods
+ASKED = "pushlive/asked"  # annotation: when the cluster was last told to try again what it could not do
 ROUTE = "pushlive/route"  # of a Service: "public" or "preview"
 
 RESULT = "pushlive/result"  # finalizer: keeps a command's pod until its result has been recorded

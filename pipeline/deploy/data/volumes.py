@@ -10,6 +10,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
+from pipeline.config.models import Rendered
+from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.deploy.heartbeat import HeldLease, fenced, holding
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
@@ -23,6 +25,7 @@ from pipeline.lib.retry import poll
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
+from pipeline.ports.volumes import ASKED
 from pipeline.store import Lease
 
 TRANSFER = 6 * 3600.0  # seconds for the files of one volume; silence ends it earlier
@@ -88,6 +91,7 @@ class VolumeWork:
                 "Kubernetes they get a 503).",
             )
         watch = Deadline(self._adapters.clock, TRANSFER, f"Writing the volume {ref}")
+        engine.volumes.ensure_volume(ref, self._asked(ref))
         said = [f"{ref} has the files of the backup."]
         with ExitStack() as stack:
             held: list[HeldLease] = []
@@ -172,8 +176,19 @@ class VolumeWork:
 
     def _place_of(self, ref: VolumeRef) -> str:
         """The engine of an environment that was never reached."""
+        rendered = self._configured(ref)
+        return rendered.engine.key if rendered else self.find(ref)
+
+    def _asked(self, ref: VolumeRef) -> ClaimOptions:
+        """What a cluster is asked for if the volume has to be made."""
+        rendered = self._configured(ref)
+        return rendered.service.kubernetes.claim(ref.name) if rendered else ASKED
+
+    def _configured(self, ref: VolumeRef) -> Rendered | None:
         _, config = self._configurations.current()
-        pipeline = config.pipelines.get(ref.owner)
-        if pipeline is None or ref.environment not in pipeline.environments:
-            return self.find(ref)
-        return pipeline.environment(ref.environment).engine.key
+        pipeline = config.pipelines.get(ref.owner) if ref.kind == "pipeline" else None
+        return (
+            pipeline.render(ref.environment)
+            if pipeline and ref.environment in pipeline.environments
+            else None
+        )

@@ -13,9 +13,11 @@ from pipeline.adapters.docker_api.api import Found, name_of
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.tar_stream import whole
 from pipeline.adapters.volume_scripts import BEGIN, FOLDER, GIVE_UP, RESTORED, SWAP, SWAP_WITHIN
+from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.ports.clock import Deadline, Watch
+from pipeline.ports.volumes import ASKED
 
 HELPER = "helper"  # `labels.ROLE` of a container that only gives access to a volume
 
@@ -26,7 +28,7 @@ class DockerVolumes(EngineBase):
     def volume_name(self, ref: VolumeRef) -> str:
         return volume_name(self._settings, ref)
 
-    def ensure_volume(self, ref: VolumeRef) -> None:
+    def ensure_volume(self, ref: VolumeRef, asked: ClaimOptions = ASKED) -> None:  # noqa: ARG002
         body = volume_body(self._settings, ref)
         found = self._api.volume(body["Name"])
         if found is None:

@@ -11,6 +11,8 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.capacity import parse_quantity
 from pipeline.adapters.kubernetes.names import (
     ACCESSORY,
+    ASKED,
+    CLASS,
     ENVIRONMENT,
     INSTANCE,
     ONE_NODE,
@@ -65,7 +67,13 @@ def claim(instance: str, namespace: str, ref: VolumeRef, options: ClaimOptions) 
     }
     if options.storage_class is not None:
         spec["storageClassName"] = options.storage_class
-    metadata = {"name": claim_name(instance, ref), "namespace": namespace, "labels": labels}
+    notes = {CLASS: options.storage_class or ""}
+    metadata = {
+        "name": claim_name(instance, ref),
+        "namespace": namespace,
+        "labels": labels,
+        "annotations": notes,
+    }
     return {"apiVersion": "v1", "kind": KIND, "metadata": metadata, "spec": spec}
 
 
@@ -152,6 +160,10 @@ class Claims:
                 f"{ref}` copies them while a pod still has it. Once none has, a deploy makes a new, empty one.",
             )
         self._adjust(found, wanted, ref)
+        if not found["spec"].get("volumeName"):
+            # Its controller tries again at once; by itself it looks every 15 s for a volume that someone has made.
+            again = {"metadata": {"annotations": {ASKED: f"{self._clock.now():.3f}"}}}
+            self._api.merge(KIND, wanted["metadata"]["name"], again)
 
     def get(self, ref: VolumeRef) -> KubeObject | None:
         """The claim of that volume. Raises ConfigError if something else has its name."""
@@ -197,9 +209,10 @@ class Claims:
 
 
 def _asks_for_other(found: KubeObject, wanted: Manifest) -> bool:
-    there, asked = found["spec"], wanted["spec"]
-    other_class = "storageClassName" in asked and asked["storageClassName"] != there.get("storageClassName")
-    return other_class or there.get("accessModes") != asked["accessModes"] or _size(found) != _size(wanted)
+    """The class in its spec does not tell: the cluster fills in its own."""
+    notes = [one["metadata"].get("annotations") or {} for one in (found, wanted)]
+    modes = [one["spec"].get("accessModes") for one in (found, wanted)]
+    return notes[0].get(CLASS) != notes[1][CLASS] or modes[0] != modes[1] or _size(found) != _size(wanted)
 
 
 def _size(one: dict[str, Any]) -> int:

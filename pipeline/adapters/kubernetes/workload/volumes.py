@@ -21,6 +21,7 @@ from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Deadline, Watch
+from pipeline.ports.volumes import ASKED
 
 PACK = ("tar", "-C", FOLDER, "-cf", "-", ".")
 UNPACK = ("tar", "-C", f"{FOLDER}/{RESTORED}", "-xpf", "-", "--numeric-owner")
@@ -36,9 +37,8 @@ class KubeVolumes(EngineBase):
     def volume_name(self, ref: VolumeRef) -> str:
         return claim_name(self._instance, ref)
 
-    def ensure_volume(self, ref: VolumeRef) -> None:
-        if self._claims.get(ref) is None:
-            self._claims.ensure(ref, ClaimOptions())
+    def ensure_volume(self, ref: VolumeRef, asked: ClaimOptions = ASKED) -> None:
+        self._claims.ensure(ref, asked)
 
     def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
         claims = {str(one["metadata"]["name"]): ref for one in self._all_claims() if (ref := ref_of(one))}
@@ -77,7 +77,8 @@ class KubeVolumes(EngineBase):
     def import_volume(
         self, ref: VolumeRef, tar: Iterable[bytes], watch: Watch, end: Callable[[], None] = lambda: None
     ) -> None:
-        self.ensure_volume(ref)
+        if self._claims.get(ref) is None:
+            self.ensure_volume(ref)
         self._forget_helpers(self.volume_name(ref))
         with self._pod(ref) as pod:
             try:

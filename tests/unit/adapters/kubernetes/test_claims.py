@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.kubernetes.capacity import parse_quantity
+from pipeline.adapters.kubernetes.cpu_rules import NO_RULES
 from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.adapters.kubernetes.names import ENVIRONMENT, INSTANCE, ONE_NODE, PIPELINE, VOLUME
 from pipeline.adapters.kubernetes.pods.claims import claim_problem, claims_of, waits_for_node
 from pipeline.adapters.kubernetes.pods.problems import GRACE, VOLUME_GRACE, Cause, pod_problem
+from pipeline.adapters.kubernetes.workload import volume_pod
 from pipeline.adapters.kubernetes.workload.claims import claim, ref_of
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -189,3 +191,26 @@ def test_a_pod_without_a_node_waits_for_its_volume_and_not_for_room() -> None:
     assert problem
     assert problem.kind is DoesNotFit
     assert "its volume can be on one node only" in problem.text
+
+
+def test_a_pod_for_a_volume_has_no_more_than_it_needs() -> None:
+    made = volume_pod.manifest("pl", "shop", "pl-hello-live-data", "busybox:1", "true", "node-1", NO_RULES)
+    spec, labels = made["spec"], made["metadata"]["labels"]
+    [container] = spec["containers"]
+    assert container["securityContext"] == {
+        "runAsUser": 0,
+        "runAsGroup": 0,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]},
+    }
+    assert spec["automountServiceAccountToken"] is False
+    assert claims_of(made) == ("pl-hello-live-data",)
+    assert len(spec["volumes"]) == len(container["volumeMounts"]) == 1
+    assert spec["activeDeadlineSeconds"] > 6 * 3600  # the longest transfer
+    assert not {PIPELINE, ENVIRONMENT} & labels.keys()  # of no environment that could be removed with it
+    [term] = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert term["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]
+    anywhere = volume_pod.manifest("pl", "shop", "pl-hello-live-data", "busybox:1", "true", "", NO_RULES)
+    assert "affinity" not in anywhere["spec"]

@@ -31,6 +31,8 @@ from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.adapters.tar_stream import END
 from pipeline.config.engines import Registry
 from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
+from pipeline.domain.volumes import VolumeRef
+from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline, SystemClock
 from pipeline.ports.commands import Commands
@@ -296,6 +298,33 @@ def test_the_engine_uses_every_permission_and_no_other(inside: bool) -> None:
     use_every_method(api)
     forwarded = {("", "pods/portforward", "get"), ("", "pods/portforward", "create")}  # over a WebSocket
     assert api.used == flat(*INSIDE, LIMITS, NODES) | (set() if inside else flat(*OUTSIDE) - forwarded)
+
+
+def test_volumes_use_the_permission_for_claims_and_those_of_every_environment() -> None:
+    api, data = FakeApi(inside=True), VolumeRef("hello", "live", "data")
+    engine = KubeEngine(api, "pushlive", "kubernetes", SystemClock())
+    for _ in range(2):
+        engine.ensure_volume(data)
+    assert [one.ref for one in engine.volumes()] == [data]
+    engine.remove_volume(data)
+    assert not list(engine.volumes())
+    assert {one for one in api.used if one[1] == "persistentvolumeclaims"} == flat(CLAIMS)
+    assert api.used <= flat(*INSIDE, CLAIMS)
+
+
+def test_an_account_that_may_not_list_claims_has_no_volumes() -> None:
+    """One with the Role of an earlier version: everything else goes on."""
+
+    class Earlier(FakeApi):
+        def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
+            if "persistentvolumeclaims" in path:
+                return answer(403, '{"message": "persistentvolumeclaims is forbidden"}')
+            return super().raw(method, path, doing, **more)
+
+    engine = KubeEngine(Earlier(inside=True), "pushlive", "kubernetes", SystemClock())
+    assert not list(engine.volumes(sizes=True))
+    with pytest.raises(EngineFailed, match="persistentvolumeclaims is forbidden"):
+        engine.ensure_volume(VolumeRef("hello", "live", "data"))
 
 
 METHODS = {
