@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from pipeline.deploy.data.access import backup_lease
 from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot, processes
@@ -216,6 +217,8 @@ class Reconciler:
     def _commands(self) -> Iterator[Difference]:
         """Command containers of runs that have ended. They are kept for inspection as long as a failed slot is."""
         ref = slot_ref(self._environment, "blue")
+        if not self._store.leases.free(backup_lease(self._environment.id)):
+            return  # a backup's are of a run that ended long ago
         for run in sorted(self._engine.commands.command_runs(ref)):
             if self._ended(run, self._failed_for):
                 yield Difference(

@@ -26,6 +26,9 @@ class Volumes(Protocol):
         """Every volume of this instance. ``sizes``: the engine counts the bytes of each, which may take long; what it
         does not count within a request's limit has no size."""
 
+    def running_beside(self, ref: VolumeRef) -> tuple[str, ...]:
+        """Names of what runs with that volume now and is no part of a slot: commands, jobs, what is not ours."""
+
     def remove_volume(self, ref: VolumeRef) -> None:
         """Removes a volume and its data. Idempotent. Raises RequestError if a container has it."""
 

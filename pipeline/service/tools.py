@@ -7,6 +7,7 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.deploy.tools.output import FollowedOutput, Wish
@@ -16,6 +17,7 @@ from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.slots import slot_ref
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import NotFound, RequestError
 from pipeline.lib.shell import as_typed
 from pipeline.ports.clock import Clock, Deadline
@@ -184,13 +186,15 @@ class Tools(Audited):
                 terminal=asked.terminal,
             )
         watch = Deadline(self._clock, START, "Starting the command")
-        return self._sessions.open(
-            record,
-            terminals,
-            lambda: terminals.run_session(spec, wanted, watch),
-            shown,
-            terminal=asked.terminal,
-        )
+        access = VolumeAccess(self._store, self._clock)
+        with access.starting(f"{ref.pipeline}/{ref.environment}", uses=bool(volumes_of(spec))):
+            return self._sessions.open(
+                record,
+                terminals,
+                lambda: terminals.run_session(spec, wanted, watch),
+                shown,
+                terminal=asked.terminal,
+            )
 
 
 def _refuse_words(argv: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from pipeline.adapters.fake import FakeEngine
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import LeaseLost, NotFound, RequestError, TryAgain
+from pipeline.ports.terminal import Wanted
 from tests.contract.test_engine_contract import Kit, kit_for
 from tests.support.clusterbench import local_volume
 from tests.support.lost import Lost
@@ -137,6 +138,18 @@ def test_what_is_not_a_whole_archive_changes_nothing(kit: Kit) -> None:
     with pytest.raises((ConnectionResetError, TryAgain)):
         engine.import_volume(data(kit), breaks_off(), kit.watch())
     assert contents(kit) == {"old": ("1", 1000, 0o640)}
+
+
+def test_what_runs_beside_the_slots_is_named(kit: Kit) -> None:
+    engine, spec = kit.engine, keeping(kit, "blue", 1)
+    kit.stand(spec)
+    assert engine.running_beside(data(kit)) == ()
+    session = engine.run_session(spec, Wanted("a1", ("sh", "-c", "read line")), kit.watch())
+    [name] = engine.running_beside(data(kit))
+    assert "a1" in name
+    session.close()
+    engine.end_session(spec.ref, "a1")
+    until(lambda: engine.running_beside(data(kit)) == ())
 
 
 def test_files_are_not_replaced_under_what_runs(kit: Kit) -> None:

@@ -67,7 +67,7 @@ def test_a_restart_ends_between_two_replicas(world):
     ]  # what is left is the keeper's to end
 
 
-@pytest.mark.parametrize("at", ["unroute", "stop"])
+@pytest.mark.parametrize("at", ["pause", "stop"])
 def test_a_restore_replaces_nothing_without_the_lease(world, at):
     world.engine.stored[DATA] = TAR
     world.engine.before(at, lambda: lose(world, "env:hello/live"))
@@ -138,7 +138,7 @@ def test_a_command_of_a_backup_ends_with_its_lease(make_world):
     )
     world.push("one")
     world.engine.stored[DATA] = TAR
-    world.engine.before("command", lambda: lose(world, "env:hello/live"))
+    world.engine.before("command", lambda: lose(world, "backup:hello/live"))
     called = names_after(world, lambda: list(world.commands.volume_files("hello", "live", "data", "ada")))
     assert "export_volume" not in called
 

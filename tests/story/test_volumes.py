@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
 from pipeline.adapters.fake.engine_state import EMPTY
 from pipeline.config.workload.kubernetes import ClaimOptions
+from pipeline.deploy.data.access import VolumeAccess
+from pipeline.deploy.tools.sessions import OpenSession
+from pipeline.domain.audit_chain import Actor
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import VolumeRef
-from pipeline.errors import EngineFailed, NotFound, RequestError
+from pipeline.errors import EngineFailed, NotFound, RequestError, TryAgain
+from pipeline.service.tools import Asked
 from tests.story.conftest import World
 
 KEEPING = """\
@@ -33,6 +38,7 @@ pipelines:
       live: {engine: kubernetes, kubernetes: {volumes: {data: {size: 5GiB, class: fast}}}}
 """
 DATA = VolumeRef("hello", "live", "data")
+ADA = Actor("ada", "maintainer")
 TAR = b"x" * 257 + b"ustar" + b"y" * 250 + EMPTY
 
 
@@ -129,3 +135,88 @@ def test_a_restore_of_a_volume_that_is_gone_asks_for_what_the_configuration_says
     world.commands.restore_volume("far", "live", "data", "ada", [TAR])
     assert asked == {far: ClaimOptions(size=5 << 30, storage_class="fast")}
     assert world.engine.stored[far] == TAR
+
+
+def acts(world: World) -> list[str]:
+    return [name for name in world.engine.names() if name in ("pause", "unroute", "stop")]
+
+
+@pytest.mark.parametrize("when", ["before", "while its files are sent"])
+def test_a_restore_looks_for_what_it_would_not_stop_before_it_stops_anything(
+    keeping: World, when: str
+) -> None:
+    world, before, opened = keeping, acts(keeping), list[OpenSession]()
+
+    def command() -> None:
+        asked = Asked(("cat",))
+        opened.append(world.tools.run_command("hello", ADA, asked, environment="live"))
+
+    def sent() -> Iterator[bytes]:
+        if when != "before":
+            command()
+        yield TAR.replace(b"x", b"z")
+
+    if when == "before":
+        command()
+    with pytest.raises(RequestError, match="nothing was stopped"):
+        world.commands.restore_volume("hello", "live", "data", "ada", sent(), stop=True)
+    assert (acts(world), world.engine.stored[DATA]) == (before, TAR)
+    opened[0].close()
+    world.commands.restore_volume("hello", "live", "data", "ada", sent_now(), stop=True)
+
+
+def sent_now() -> Iterator[bytes]:
+    yield TAR
+
+
+def test_a_restore_says_what_serves_again_and_what_is_not_warm_any_more(keeping: World) -> None:
+    world = keeping
+    world.push("two")
+    said = world.commands.restore_volume("hello", "live", "data", "ada", [TAR], stop=True)
+    assert said == (
+        "hello/live/data has the files of the backup.",
+        "hello/live: r1 is no longer kept warm; a revert to it starts it first.",
+        "hello/live: r2 serves again.",
+    )
+    live = world.environment("live")
+    assert [one.state for one in live.slots.values()] == ["serving"]
+    assert [ref.slot for ref in world.engine.contents if ref.environment == "live"] == [live.active]
+    assert world.revert().outcome == "live"
+    assert world.environment("live").serving == 1
+
+
+def started(world: World) -> list[str]:
+    return [name for name in world.engine.mounting if DATA in world.engine.mounting[name]]
+
+
+def test_nothing_starts_with_a_volume_while_its_files_are_replaced(keeping: World) -> None:
+    world = keeping
+    text = KEEPING.replace("volumes:", 'processes: {mail: {cron: "* * * * *", command: [x]}}\n      volumes:')
+    world.configure(text)
+    world.push("two")
+    world.jobs.cron.run()
+    with VolumeAccess(world.store, world.clock).alone("hello/live"):
+        world.clock.sleep(61)
+        world.jobs.cron.run()
+        assert not started(world)
+        with pytest.raises(TryAgain, match="are being replaced"):
+            world.tools.run_command("hello", ADA, Asked(("cat",)), environment="live")
+    world.jobs.cron.run()
+    assert started(world)
+
+
+def test_no_deploy_and_no_revert_waits_for_a_command_of_a_backup(keeping: World) -> None:
+    world, seen = keeping, list[object]()
+
+    def meanwhile(_: SlotSpec, argv: tuple[str, ...]) -> CommandResult:
+        world.clock.sleep(3600)
+        world.reconcile()
+        if argv == ("./freeze",):
+            seen.append(world.engine.command_runs(serving_ref(world)))  # the keeper leaves it alone
+            seen.append(world.push("two").outcome)
+        return CommandResult(0, "", 0.0)
+
+    world.engine.commands = meanwhile
+    with closing(world.commands.volume_files("hello", "live", "data", "ada")) as pieces:
+        assert b"".join(pieces) == TAR
+    assert seen == [frozenset({1}), "live"]

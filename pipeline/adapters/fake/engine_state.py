@@ -93,6 +93,9 @@ class EngineState(Script):
         self.changed: dict[SlotRef, tuple[str, ...]] = {}  # drift
         self.blocked: dict[SlotRef, tuple[str, ...]] = {}  # obstacles
         self.running: dict[AccessoryRef, Any] = {}  # a ``FakeAccessory`` each
+        self.mounting: dict[
+            str, tuple[VolumeRef, ...]
+        ] = {}  # by session or job: the volumes of one that runs
         self.stored: dict[VolumeRef, bytes] = {}  # volumes: a tar each
         self.printed = ("a fake's last words",)  # the applications' output
 

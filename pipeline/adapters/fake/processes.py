@@ -8,6 +8,7 @@ from pipeline.adapters.fake.engine_state import EngineState, environment_key
 from pipeline.domain.engine_types import ProcessReplica, SlotRef, SlotSpec
 from pipeline.domain.environment import other
 from pipeline.domain.events import Event
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
@@ -96,11 +97,13 @@ class FakeScheduled(EngineState):
             self._insist_on_room(spec.config.service.memory, job.process)
             self._require_image(spec)
             spec.reveal()
+            self.mounting[_name_of(job)] = volumes_of(spec)
             self._jobs_of(spec.ref)[job] = JobState(job, spec.release, self.now())
 
     def finish(self, ref: SlotRef, job: Job, code: int = 0) -> None:
         """The job's command exits."""
         found = self._jobs_of(ref)
+        self.mounting.pop(_name_of(job), None)
         found[job] = replace(found[job], ended=self.now(), exit_code=code)
 
     def jobs(self, ref: SlotRef) -> tuple[JobState, ...]:
@@ -123,6 +126,10 @@ class FakeScheduled(EngineState):
 
     def _jobs_of(self, ref: SlotRef) -> dict[Job, JobState]:
         return self.scheduled.setdefault(environment_key(ref), {})
+
+
+def _name_of(job: Job) -> str:
+    return f"{job.process}-{job.at}"
 
 
 def _other(ref: SlotRef) -> SlotRef:

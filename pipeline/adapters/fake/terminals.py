@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pipeline.adapters.fake.engine_state import EngineState
 from pipeline.adapters.fake.script import require
 from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed
 from pipeline.ports.clock import Watch
 from pipeline.ports.terminal import STDOUT, Wanted
@@ -25,6 +26,7 @@ class FakeTerminals(EngineState):
             self._insist_on_room(spec.config.service.memory, wanted.argv[0])
             self._require_image(spec)
             self.given[wanted.session] = spec.reveal()
+            self.mounting[wanted.session] = volumes_of(spec)
             return self._started(spec, wanted)
 
     def exec_session(self, ref: SlotRef, replica: str, wanted: Wanted) -> FakeSession:
@@ -42,6 +44,7 @@ class FakeTerminals(EngineState):
 
     def end_session(self, ref: SlotRef, session: str, replica: str = "") -> None:
         with self.call("end_session", ref, session, replica):
+            self.mounting.pop(session, None)
             if found := self.people.pop(session, None):
                 found.close()
 

@@ -28,6 +28,10 @@ class FakeVolumes(EngineState):
             for ref, tar in tuple(self.stored.items()):
                 yield StoredVolume(ref, self.volume_name(ref), len(tar) if sizes else None, self._users(ref))
 
+    def running_beside(self, ref: VolumeRef) -> tuple[str, ...]:
+        with self.call("running_beside", ref):
+            return tuple(name for name, refs in self.mounting.items() if ref in refs)
+
     def remove_volume(self, ref: VolumeRef) -> None:
         with self.call("remove_volume", ref):
             if users := self._users(ref):
@@ -47,7 +51,8 @@ class FakeVolumes(EngineState):
             given = b"".join(whole(tar))
             end()
             watch.check()
-            if any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values()):
+            slots = any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values())
+            if slots or any(ref in refs for refs in self.mounting.values()):
                 raise RequestError(f"The volume {ref} is in use by {', '.join(self._users(ref))}.")
             self.stored[ref] = given
 

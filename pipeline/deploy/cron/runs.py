@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from pipeline.config.workload.processes import Process
 from pipeline.deploy.cron import history
+from pipeline.deploy.data.access import InUse, VolumeAccess
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.domain.cron.due import GRACE, decide
@@ -19,6 +20,7 @@ from pipeline.domain.cron.records import CronEntry, CronOutcome, CronRun, CronSt
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, SlotState
 from pipeline.domain.slots import slot_ref
+from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed, ConfigError, DoesNotFit, EngineFailed, NotFound, StoreUnavailable
 from pipeline.lib import schedule
 from pipeline.lib.units import show_time, write_duration
@@ -45,6 +47,7 @@ class CronRuns:
     ) -> None:
         self._services, self._store, self._engine, self._clock = services, services.store, engine, clock
         self._environment, self._leads = environment, leads
+        self._access = VolumeAccess(services.store, clock)
         self._ref = slot_ref(environment, SLOTS[0])
 
     def tick(self) -> list[str]:
@@ -139,9 +142,12 @@ class CronRuns:
             return []
         try:
             watch = Deadline(self._clock, START_WITHIN, "Starting a run of cron")
-            self._engine.scheduled.start_job(spec, _job(name, run), process.command, watch)
+            with self._access.starting(self._environment.id, uses=bool(volumes_of(spec)), waits=0.0):
+                self._engine.scheduled.start_job(spec, _job(name, run), process.command, watch)
         except StoreUnavailable:
             raise
+        except InUse:
+            return []  # the next round starts it
         except (AppFailed, ConfigError, EngineFailed) as error:
             text = self._masked((error.message,))[0]
             now = self._clock.now()

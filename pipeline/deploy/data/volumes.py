@@ -12,12 +12,13 @@ from functools import partial
 
 from pipeline.config.models import Rendered
 from pipeline.config.workload.kubernetes import ClaimOptions
+from pipeline.deploy.data.access import VolumeAccess
 from pipeline.deploy.heartbeat import HeldLease, fenced, holding
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import in_turn
 from pipeline.domain.engine_types import SlotSpec
-from pipeline.domain.environment import SLOTS, Environment
+from pipeline.domain.environment import SLOTS, Environment, SlotState
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import StoredVolume, VolumeRef, volumes_of
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
@@ -26,7 +27,7 @@ from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
 from pipeline.ports.volumes import ASKED
-from pipeline.store import Lease
+from pipeline.store import Lease, Transaction
 
 TRANSFER = 6 * 3600.0  # seconds for the files of one volume; silence ends it earlier
 COMMAND = 600.0  # seconds for `before_backup` and `after_backup`
@@ -40,6 +41,7 @@ class VolumeWork:
     def __init__(self, services: Services, adapters: Adapters) -> None:
         self._services, self._adapters = services, adapters
         self._store, self._configurations = services.store, services.configurations
+        self._access = VolumeAccess(services.store, adapters.clock)
 
     def all(self, *, sizes: bool = False) -> Iterator[tuple[str, StoredVolume]]:
         """The engine's key and the volume, for every engine in use. Raises what the engine raises."""
@@ -82,6 +84,7 @@ class VolumeWork:
         that has the volume."""
         environment = self._environment(ref)
         engine = self._adapters.engines.of(environment.engine if environment else self._place_of(ref))
+        self._refuse_beside(engine, ref)
         serving = self._serving_with(ref)
         if serving and not stop:
             raise RequestError(
@@ -101,30 +104,66 @@ class VolumeWork:
             def end() -> None:
                 if environment and environment.slots:
                     held.append(stack.enter_context(self._lease(environment)))
+                    stack.enter_context(self._access.alone(environment.id))
+                    self._refuse_beside(fence, ref)  # again, while everything still serves
                     stack.callback(lambda: said.extend(self._brought_back(environment, held[0])))
-                    self._end(fence, environment)
+                    said.extend(self._end(fence, environment, held[0]))
 
             fence.volumes.import_volume(ref, tar, watch, end)
         return tuple(said)
 
     # ── the environment ──────────────────────────────────────────────────────
 
-    def _end(self, engine: Engine, environment: Environment) -> None:
-        """Ends what runs there. The record stays: the next repair brings back what should serve."""
+    def _refuse_beside(self, engine: Engine, ref: VolumeRef) -> None:
+        """Raises RequestError while something has the volume that would not be stopped."""
+        if not (names := engine.volumes.running_beside(ref)):
+            return
+        how = "Wait until it has ended, or end it, and restore again."
+        if ref.kind == "accessory":
+            how = (
+                f"`pushlive accessory stop {ref.owner} {ref.environment}` stops the accessory; its data stay."
+            )
+        raise RequestError(
+            f"The volume {ref} is in use by {', '.join(names)}, so nothing was stopped and its files are as they were.",
+            advice=how,
+        )
+
+    def _end(self, engine: Engine, environment: Environment, lease: Lease) -> list[str]:
+        """Ends what runs there; what is to be said. What should serve stays in the record: the next repair brings it
+        back. What was only kept warm does not come back, and what failed is stopped already."""
         ref = slot_ref(environment, SLOTS[0])
-        spec = Reconciler(self._services, self._adapters, environment, None).active_spec()
+        found = self._store.environment(environment.pipeline, environment.name) or environment
+        spec = Reconciler(self._services, self._adapters, found, None).active_spec()
         if spec:
             engine.traffic.pause(ref, in_turn.limit(spec))
         else:
             engine.traffic.unroute(ref)
+        states = {slot: one.state for slot, one in found.slots.items()}
         for slot in SLOTS:
-            engine.slots.stop(replace(ref, slot=slot))
+            if states.get(slot) != SlotState.FAILED:
+                engine.slots.stop(replace(ref, slot=slot))
+        warm = {slot: one for slot, one in found.slots.items() if one.state == SlotState.WARM}
+
+        def act(transaction: Transaction) -> None:
+            now = transaction.environment(environment.name)
+            kept = {slot: one for slot, one in now.slots.items() if one != warm.get(slot)}
+            transaction.put_environment(replace(now, slots=kept))
+
+        if warm:
+            self._store.transact(environment.pipeline, act, fence=lease)
+        return [
+            f"{environment.id}: r{one.release} is no longer kept warm; a revert to it starts it first."
+            for one in warm.values()
+        ]
 
     def _brought_back(self, environment: Environment, lease: Lease) -> tuple[str, ...]:
         """What serves runs again. If that fails, the keeper goes on trying."""
         try:
             found = self._store.environment(environment.pipeline, environment.name) or environment
-            return tuple(Reconciler(self._services, self._adapters, found, lease).repair())
+            reconciler = Reconciler(self._services, self._adapters, found, lease)
+            reconciler.repair()
+            serves = (f"{environment.id}: r{found.serving} serves again.",) if found.serving else ()
+            return (*serves, *(f"! {environment.id}: {text}" for text in reconciler.left))
         except PushliveError as error:
             return (f"! {environment.id} does not run again yet; the service goes on trying: {error}",)
 
@@ -147,8 +186,8 @@ class VolumeWork:
         environment = self._store.environment(spec.ref.pipeline, spec.ref.environment)
         if environment is None:
             return
-        # Under its lease, or the keeper removes its container: its run ended long ago.
-        with self._lease(environment) as lease:
+        # Not under the environment's lease: no revert waits for it.
+        with self._access.backing_up(environment.id) as lease:
             engine = lease.fenced(engine)
             watch = Deadline(self._adapters.clock, COMMAND, f"The command {' '.join(argv)}")
             try:

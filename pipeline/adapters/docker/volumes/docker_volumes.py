@@ -19,6 +19,7 @@ from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError,
 from pipeline.ports.clock import Deadline, Watch
 from pipeline.ports.volumes import ASKED
 
+_OF_SLOTS = {labels.REPLICA, labels.PROCESS}
 HELPER = "helper"  # `labels.ROLE` of a container that only gives access to a volume
 
 
@@ -50,6 +51,11 @@ class DockerVolumes(EngineBase):
             if ref := _ref_of(one):
                 users = tuple(sorted(name_of(user) for user in self._users(one["Name"])))
                 yield StoredVolume(ref, one["Name"], counted.get(one["Name"]), users)
+
+    def running_beside(self, ref: VolumeRef) -> tuple[str, ...]:
+        users = self._users(self.volume_name(ref))
+        running = (one for one in users if one["State"] == "running")
+        return tuple(sorted(name_of(one) for one in running if not _OF_SLOTS & one["Labels"].keys()))
 
     def remove_volume(self, ref: VolumeRef) -> None:
         name = self.volume_name(ref)

@@ -10,7 +10,7 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import HELPER, INSTANCE
+from pipeline.adapters.kubernetes.names import COMMAND, HELPER, INSTANCE, SESSION
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.adapters.kubernetes.workload import volume_pod
 from pipeline.adapters.kubernetes.workload.claims import KIND, claim_name, ref_of
@@ -48,6 +48,9 @@ class KubeVolumes(EngineBase):
         counted = self._counted(claims) if sizes else {}
         for name, ref in claims.items():
             yield StoredVolume(ref, name, counted.get(name), tuple(map(_name, users.get(name, ()))))
+
+    def running_beside(self, ref: VolumeRef) -> tuple[str, ...]:
+        return tuple(map(_name, filter(_is_beside, self._users().get(self.volume_name(ref), ()))))
 
     def remove_volume(self, ref: VolumeRef) -> None:
         name = self.volume_name(ref)
@@ -199,6 +202,11 @@ class KubeVolumes(EngineBase):
 
 def _name(pod: KubeObject) -> str:
     return str(pod["metadata"]["name"])
+
+
+def _is_beside(pod: KubeObject) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return INSTANCE not in labels or any(one in labels for one in (SESSION, COMMAND))
 
 
 def _is_helper(pod: KubeObject) -> bool:
