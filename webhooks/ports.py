@@ -87,7 +87,7 @@ class AccessoriesPort(Protocol):
     """Databases, caches and brokers. Raises as ``ServicePort``. What acts returns what it did, for people."""
 
     def overview(self) -> list[dict[str, Any]]:
-        """name, environment, state, why, image, volume, used_by, changes"""
+        """name, environment, state, why, image, volume, used_by, changes, left"""
 
     def last_output(self, name: str, *, environment: str, lines: int = 200) -> tuple[str, ...]: ...
 
@@ -98,6 +98,8 @@ class AccessoriesPort(Protocol):
     def restart(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
 
     def apply(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
+
+    def remove(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
 
 
 class ServicePort(Protocol):

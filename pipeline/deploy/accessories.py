@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from pipeline.config.diff import accessory_differences
 from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
+from pipeline.deploy.data.accessory_users import used_by, users
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain import accessories
@@ -48,6 +49,7 @@ class AccessoryCare:
         """Every accessory that this environment uses is there, started, and reachable under its names. Raises
         EngineFailed if one cannot be, or was stopped by a person."""
         found = []
+        self._free_addresses(ref)
         for name in used(config):
             names = [host for host, use in config.uses.items() if use.accessory == name]
             with self.lease(f"{name}/{ref.environment}", watch) as lease:
@@ -172,6 +174,42 @@ class AccessoryCare:
                 again=True,
             )
         return config.accessories[name]
+
+    def _free_addresses(self, ref: SlotRef) -> None:
+        """Those of accessories that this environment has used and does not any more."""
+        _, config = self._configurations.current()
+        for one in self._store.accessories.of(ref.pipeline):
+            if one.environment == ref.environment and not used_by(self._store, config, one.ref, ref.pipeline):
+                with suppress(TryAgain):  # one at which another process is at work is left to the keeper
+                    self.release_unused(one.ref)
+
+    def release_unused(self, ref: AccessoryRef) -> None:
+        """Disconnects the accessory from environments that do not use it any more. Raises TryAgain."""
+        lease = self._store.leases.take(f"accessory:{ref.id}", "accessory")
+        if lease is None:
+            raise TryAgain(f"another process is at work on the accessory {ref.id}.")
+        with holding(self._store, lease) as held:
+            if record := self._store.accessories.get(ref.name, ref.environment):
+                self.pruned(record, held)
+
+    def pruned(self, record: AccessoryRecord, lease: HeldLease) -> AccessoryRecord:
+        """The same for one whose lease is held; returns the record as it is then."""
+        _, config = self._configurations.current()
+        users = {name: used_by(self._store, config, record.ref, name) for name in record.attached}
+        if all(users.values()):
+            return record
+        engine = lease.fenced(self._engines.of(record.engine))
+        for name, one in record.attached.items():
+            if not users[name]:
+                engine.accessories.detach_accessory(record.ref, one)
+        left = {name: one for name, one in record.attached.items() if users[name]}
+        record = replace(record, attached=left)
+        self._store.accessories.put(record, lease)
+        return record
+
+    def users(self, record: AccessoryRecord) -> dict[str, str]:
+        """See ``accessory_users.users``."""
+        return users(self._store, self._configurations.current()[1], record.ref, record.attached)
 
     def configured(self, name: str, environment: str) -> AccessoryRecord:
         """The record, attached to every environment that uses it by the configuration in force; new if there is none.

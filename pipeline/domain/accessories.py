@@ -11,7 +11,7 @@ from pipeline.config.engines import DOCKER
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SLOTS
-from pipeline.domain.volumes import VolumeRef
+from pipeline.domain.volumes import DATA, VolumeRef
 from pipeline.errors import EngineFailed
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
@@ -34,7 +34,7 @@ class AccessoryRef:
     @property
     def volume(self) -> VolumeRef:
         """The volume of its `volume` key."""
-        return VolumeRef(self.name, self.environment, "data", "accessory")
+        return VolumeRef(self.name, self.environment, DATA, "accessory")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,8 @@ def attached(
         raise EngineFailed(
             f"{pipeline}/{record.environment} is attached to {len(PLACES)} accessories already, the most that its "
             f"network has addresses for, and cannot use {record.name} as well.",
-            advice="Remove one from `uses`, deploy, and wait until no release that can be reverted to uses it.",
+            advice="Remove one from `uses`, deploy, and wait until no release in one of its slots uses it: until it is "
+            "no longer warm.",
         )
     wanted = Attachment(pipeline, index, names, place)
     return record if now == wanted else replace(record, attached={**record.attached, pipeline: wanted})

@@ -8,6 +8,7 @@ from typing import Literal
 from pipeline.domain.engine_types import SlotSpec
 
 OwnerKind = Literal["pipeline", "accessory"]
+DATA = "data"  # the name of the volume of an accessory
 
 
 @dataclass(frozen=True, order=True)

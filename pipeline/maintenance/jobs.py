@@ -72,11 +72,11 @@ class Jobs:
         self.demands = Demands(demands)
         self.cron = Cron(services, adapters, self.damage)
         self.reconcile = Reconcile(services, adapters, self.requeue, self.damage)
-        self.accessories = KeepAccessories(services, adapters)
+        self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
-        self.left_sessions = LeftSessions(store, adapters.engines)
+        self.left_sessions = LeftSessions(store, adapters.engines, self.damage.add)
         self.build_cache = BuildCache(builder, settings.build_cache)
         self.image_gc = ImageGc(store, builder, settings.instance, settings.keep_releases, self.damage)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState
+from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState, Attachment
 from pipeline.ports.clock import Watch
 
 
 class Accessories(Protocol):
-    """Runs accessories. Nothing here ever removes a volume, and only ``replace_accessory`` removes a container."""
+    """Runs accessories. Nothing here ever removes a volume, and only ``replace_accessory`` and ``remove_accessory``
+    remove a container."""
 
     def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
         """Brings it up as it was made, reachable from every environment that it is attached to: creates what is missing
@@ -23,6 +24,12 @@ class Accessories(Protocol):
 
     def halt_accessory(self, ref: AccessoryRef) -> None:
         """Stops it, within its limit; it stays stopped until ``keep_accessory``. Idempotent."""
+
+    def remove_accessory(self, ref: AccessoryRef) -> None:
+        """Stops it, within its limit, and removes its container. Its volume stays. Idempotent."""
+
+    def detach_accessory(self, ref: AccessoryRef, attachment: Attachment) -> None:
+        """That environment does not reach it any more, and its address there is free. Idempotent."""
 
     def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         """Stops it and starts it again."""

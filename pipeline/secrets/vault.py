@@ -15,7 +15,7 @@ from pipeline.domain.engine_types import Login
 from pipeline.domain.release import Release
 from pipeline.domain.retention import needed
 from pipeline.domain.secret_versions import Chosen, SecretRecord, Version
-from pipeline.errors import ConfigError, DamagedRecord, EngineFailed, NotFound
+from pipeline.errors import ConfigError, EngineFailed, NotFound
 from pipeline.lib.secret import Secret
 from pipeline.secrets.accessory_values import AccessoryValues
 from pipeline.secrets.redaction import Mask
@@ -56,12 +56,16 @@ class Vault(AccessoryValues):
 
         return self._store.transact(pipeline, act)
 
+    def _accessories_of(self, pipeline: str) -> Iterator[str]:
+        """Those that it uses or used, or may have used: their record cannot be read."""
+        other = {one.name for one in self._store.accessories.all() if pipeline not in one.attached}
+        own = {one.name for one in self._store.accessories.of(pipeline)}
+        yield from (name for name in self._store.accessories.names() if name in own or name not in other)
+
     def _given_to_accessories(self, accessory: str, name: str) -> frozenset[int]:
         """The versions that accessories of that name have."""
-        with suppress(DamagedRecord):  # the keeper reports it
-            found = (one for one in self._store.accessories.all() if one.name == accessory)
-            return frozenset(one.secrets[name] for one in found if name in one.secrets)
-        return frozenset()
+        found = (one for one in self._store.accessories.all() if one.name == accessory)
+        return frozenset(one.secrets[name] for one in found if name in one.secrets)
 
     def revoke(
         self, pipeline: str, name: str, *, environment: str, number: int | None, by: Who, now: float
@@ -164,7 +168,7 @@ class Vault(AccessoryValues):
         values: list[Secret] = []
         unread: list[str] = []
         key = self._reader()
-        for owner in dict.fromkeys((pipeline, *(one.name for one in self._store.accessories.of(pipeline)))):
+        for owner in (pipeline, *self._accessories_of(pipeline)):
             for name, record in self._store.secrets(owner).items():
                 try:
                     values += [self._decrypt(owner, record, one, key) for one in record.versions if one.good]

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config.diff import accessory_differences
-from pipeline.config.models import Config
 from pipeline.config.workload.accessory import Accessory
+from pipeline.config.workload.accessory_rules import pairs
 from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.data.accessory_users import FILE
 from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
@@ -37,14 +38,17 @@ class Accessories(Audited):
 
     def overview(self) -> list[dict[str, Any]]:
         """Every accessory of every environment that is configured or there: ``{"name", "environment", "state", "why",
-        "image", "volume", "used_by", "changes"}``. ``state``: ready · not ready · stopped · missing · unknown; ``why``:
-        not ready; ``changes``: what `apply` would change, in words."""
+        "image", "volume", "used_by", "changes", "left"}``. ``state``: ready · not ready · stopped · missing · unknown;
+        ``why``: not ready; ``changes``: what `apply` would change, in words; ``left``: why it is no longer needed, ""
+        if it is."""
         config, found = self._config(), {one.id: one for one in self._store.accessories.all()}
-        wanted = {f"{name}/{environment}": (name, environment) for name, environment in configured(config)}
+        damaged = self._store.accessories.damaged()
+        names = {*(f"{name}/{environment}" for name, environment in pairs(config)), *found, *damaged}
         rows = []
-        for key in sorted(wanted.keys() | found.keys()):
-            name, environment = wanted.get(key) or (found[key].name, found[key].environment)
-            rows.append(self._row(name, environment, found.get(key), config.accessories.get(name)))
+        for name, _, environment in (key.partition("/") for key in sorted(names)):
+            record, broken = found.get(f"{name}/{environment}"), damaged.get(f"{name}/{environment}")
+            row = self._row(name, environment, record, config.accessories.get(name))
+            rows.append({**row, "state": "unknown", "why": broken.message} if broken else row)
         return rows
 
     def _row(
@@ -53,6 +57,7 @@ class Accessories(Audited):
         state, why = self._state(record)
         shown = record.config if record else now or Accessory(image="none")
         changes = list(accessory_differences(record.config, now)) if record and now else []
+        users = self._care.users(record) if record else {}
         if record and now is None:
             changes = ["it is no longer in pipelines.yaml; it goes on as it is"]
         return {
@@ -62,8 +67,9 @@ class Accessories(Audited):
             "why": why,
             "image": shown.image,
             "volume": shown.volume,
-            "used_by": sorted(record.attached) if record else [],
+            "used_by": sorted(record.attached.keys() & users.keys()) if record else [],
             "changes": changes,
+            "left": _left(users) if record else "",
         }
 
     def _state(self, record: AccessoryRecord | None) -> tuple[str, str]:
@@ -141,6 +147,26 @@ class Accessories(Audited):
         what = "; ".join(changes) or "nothing had changed"
         return (f"{record.id} is as pipelines.yaml says, and ready: {what}.",)
 
+    def remove(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        """Removes its container and its record; its volume and its secrets stay. Raises RequestError while something
+        uses it there, NotFound."""
+        self.insist_on_store()
+        watch = Deadline(self._clock, LIMIT, "removing the accessory")
+        with self._care.lease(f"{name}/{environment}", watch) as lease:
+            record = self._known_record(name, environment)
+            if users := self._care.users(record):
+                raise _in_use(record, users)
+            self._of(record, lease).remove_accessory(record.ref)
+            self._store.accessories.forget(record.ref, lease, self._entry_of(by, "rm", record))
+            self._store.facts.set(f"accessory-problem:{record.id}", "")
+        self._move_entries()
+        if not record.config.volume:
+            return (f"{record.id} is removed.",)
+        return (
+            f"{record.id} is removed. Its data and its secrets stay: one of this name gets them again.",
+            f"`pushlive volume rm {record.ref.volume}` removes the data for ever.",
+        )
+
     def last_output(self, name: str, *, environment: str, lines: int = 200) -> tuple[str, ...]:
         """Its last lines of output, without secrets. Raises NotFound."""
         record = self._known_record(name, environment)
@@ -170,13 +196,21 @@ class Accessories(Audited):
         return self._entry(by, f"accessory {act}", environment=record.environment, detail=text)
 
 
-def configured(config: Config) -> list[tuple[str, str]]:
-    """(accessory, environment) of each that a pipeline uses."""
-    found = {
-        (use.accessory, environment): None
-        for pipeline in config.pipelines.values()
-        for environment in pipeline.environments
-        for use in pipeline.render(environment).uses.values()
-        if use.accessory
-    }
-    return list(found)
+def _in_use(record: AccessoryRecord, users: dict[str, str]) -> RequestError:
+    shown = ", ".join(f"{name} ({why})" for name, why in users.items())
+    by_file = FILE in users.values()
+    return RequestError(
+        f"{record.id} was not removed: it is in use by {shown}.",
+        advice=f"Remove it from `uses` of {', '.join(name for name, why in users.items() if why == FILE)} in "
+        "pipelines.yaml, deploy that, and wait until no release in a slot there uses it."
+        if by_file
+        else "Deploy a release that does not use it, and wait until no release in a slot there does.",
+    )
+
+
+def _left(users: dict[str, str]) -> str:
+    """Why one that is there is no longer needed."""
+    if FILE in users.values():
+        return ""
+    still = ", ".join(f"{name} ({why})" for name, why in users.items())
+    return f"no pipeline in pipelines.yaml uses it there{f'; still in use by {still}' if still else ''}"

@@ -289,10 +289,7 @@ class Views:
 
     @cached_property
     def _accessories(self) -> tuple[AccessoryRecord, ...]:
-        try:
-            return self._store.accessories.all()
-        except DamagedRecord:  # `accessory status` and the keeper say so
-            return ()
+        return self._store.accessories.all()
 
     def _accessory_problem(self, one: AccessoryRecord) -> str:
         """As the keeper saw it last; "" if it is well."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import redis
 
-from pipeline.domain.accessories import AccessoryRecord
+from pipeline.domain.accessories import AccessoryRecord, AccessoryRef
 from pipeline.domain.audit_chain import Entry
-from pipeline.errors import LeaseLost
+from pipeline.errors import DamagedRecord, LeaseLost
 from pipeline.lib import codec
 from pipeline.store.audit_log import AuditLog
-from pipeline.store.connection import Client, read, translate
+from pipeline.store.connection import Client, read, read_all, translate
 from pipeline.store.leases import Lease, insist
 from pipeline.store.records import Records
 
@@ -22,16 +25,25 @@ class Accessories:
         self._key = records.key("accessories")
 
     def all(self) -> tuple[AccessoryRecord, ...]:
-        """Every record, by name and environment."""
+        """Every record that can be read, by name and environment."""
+        return self._read()[0]
+
+    def damaged(self) -> dict[str, DamagedRecord]:
+        """An error for each record that cannot be read, by the accessory's id."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[tuple[AccessoryRecord, ...], dict[str, DamagedRecord]]:
         with translate():
-            found = self._client.hgetall(self._key)
-            return tuple(
-                read(AccessoryRecord, text, self._key, str(field)) for field, text in sorted(found.items())
-            )
+            return read_all(AccessoryRecord, self._client.hgetall(self._key), self._key)
 
     def of(self, pipeline: str) -> tuple[AccessoryRecord, ...]:
         """Those that the pipeline uses or used."""
         return tuple(one for one in self.all() if pipeline in one.attached)
+
+    def names(self) -> tuple[str, ...]:
+        """Of all accessories, also of those whose record cannot be read."""
+        with translate():
+            return tuple(sorted({str(field).partition("/")[0] for field in self._client.hkeys(self._key)}))
 
     def get(self, name: str, environment: str) -> AccessoryRecord | None:
         field = f"{name}/{environment}"
@@ -42,13 +54,20 @@ class Accessories:
     def put(self, record: AccessoryRecord, fence: Lease, entry: Entry | None = None) -> None:
         """Writes the record, and an audit entry if one is given, in one transaction. ``fence``: the accessory's lease.
         Raises LeaseLost if another process has it."""
+        self._write(lambda pipe: pipe.hset(self._key, record.id, codec.dump(record)), fence, entry)
+
+    def forget(self, ref: AccessoryRef, fence: Lease, entry: Entry) -> None:
+        """Removes the record. The rest as ``put``. Idempotent."""
+        self._write(lambda pipe: pipe.hdel(self._key, ref.id), fence, entry)
+
+    def _write(self, act: Callable[[Any], object], fence: Lease, entry: Entry | None) -> None:
         while True:
             with translate(), self._client.pipeline() as pipe:
                 try:
                     pipe.watch(fence.key)  # type: ignore[no-untyped-call]
                     insist(pipe, (fence,))
                     pipe.multi()
-                    pipe.hset(self._key, record.id, codec.dump(record))
+                    act(pipe)
                     if entry:
                         self._audit.queue(pipe, entry)
                     pipe.execute()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 from pydantic import ValidationError
@@ -43,6 +43,21 @@ def read(kind: type[T], text: str | bytes, key: str, field: str = "") -> T:
         first = error.errors(include_input=False, include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise damaged(key, field, f"{path}: {first['msg']}" if path else first["msg"]) from None
+
+
+def read_all(
+    kind: type[T], found: Mapping[Any, str | bytes], key: str
+) -> tuple[tuple[T, ...], dict[str, DamagedRecord]]:
+    """The values of a hash in the order of its fields, and for each field that is not as Pushlive writes it an
+    error."""
+    values: list[T] = []
+    errors: dict[str, DamagedRecord] = {}
+    for field, text in sorted(found.items()):
+        try:
+            values.append(read(kind, text, key, str(field)))
+        except DamagedRecord as error:
+            errors[str(field)] = error
+    return tuple(values), errors
 
 
 def damaged(key: str, field: str, why: str) -> DamagedRecord:

@@ -3,9 +3,10 @@ of it is left."""
 
 from __future__ import annotations
 
+from pipeline.errors import DamagedRecord
 from pipeline.lib import codec
 from pipeline.ports.terminal import SessionRecord
-from pipeline.store.connection import Client, read, translate
+from pipeline.store.connection import Client, read_all, translate
 from pipeline.store.records import Records
 
 
@@ -22,8 +23,7 @@ class Sessions:
         with translate():
             self._client.hdel(self._key, identifier)
 
-    def all(self) -> list[SessionRecord]:
-        """Raises DamagedRecord."""
+    def all(self) -> tuple[tuple[SessionRecord, ...], dict[str, DamagedRecord]]:
+        """Every record, and by its id an error for each that cannot be read."""
         with translate():
-            found = self._client.hgetall(self._key)
-        return [read(SessionRecord, text, self._key, str(field)) for field, text in found.items()]
+            return read_all(SessionRecord, self._client.hgetall(self._key), self._key)

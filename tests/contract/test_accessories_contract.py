@@ -11,7 +11,7 @@ from pipeline.adapters.fake import FakeEngine, FakeProbe
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.accessories import AccessoryMade, AccessoryRef, AccessorySpec, Attachment
-from pipeline.errors import DoesNotFit
+from pipeline.errors import DoesNotFit, RequestError
 from pipeline.lib.secret import Secret
 from pipeline.ports.scheduled import Job
 from pipeline.ports.terminal import Wanted
@@ -136,3 +136,28 @@ def test_what_one_may_use_counts_for_everything_else(kit: Kit, spec: AccessorySp
             act()
     assert engine.accessory_state(elsewhere.ref).state == "missing"
     engine.replace_accessory(replace(big, secrets={"PASSWORD": 2}), kit.watch())  # in its own place
+
+
+def test_removing_it_leaves_its_volume(kit: Kit, spec: AccessorySpec) -> None:
+    engine = kit.engine
+    engine.keep_accessory(spec, kit.watch())
+    with pytest.raises(RequestError, match="is in use by"):
+        engine.remove_volume(spec.ref.volume)
+    engine.remove_accessory(spec.ref)
+    engine.remove_accessory(spec.ref)
+    assert engine.accessory_state(spec.ref).state == "missing"
+    assert spec.ref.volume in [one.ref for one in engine.volumes()]
+    engine.remove_volume(spec.ref.volume)
+    assert spec.ref.volume not in [one.ref for one in engine.volumes()]
+
+
+def test_the_address_of_one_that_was_detached_is_free(kit: Kit, spec: AccessorySpec) -> None:
+    engine = kit.engine
+    engine.keep_accessory(spec, kit.watch())
+    for _ in range(2):
+        engine.detach_accessory(spec.ref, spec.attached[0])
+    [found] = [one for one in engine.accessories_found() if one.ref == spec.ref]
+    assert (found.attached, engine.accessory_state(spec.ref).state) == ((), "running")
+    assert engine.accessory_unready(replace(spec, attached=())) == ""
+    assert engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)

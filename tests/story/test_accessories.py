@@ -262,3 +262,132 @@ def test_status_says_which_accessory_is_away(world):
     world.clock.sleep(31)
     world.jobs.accessories.run()
     assert said()[1] == [{"name": "shop-db", "problem": ""}]
+
+
+# ── what is no longer needed ─────────────────────────────────────────────────
+
+WITHOUT = """\
+pipelines:
+  hello: {service: {health: /healthz}, smoke: [{get: /, contains: r}], environments: {dev: , live: }}
+"""
+
+
+def unused(world) -> None:
+    """The release that serves does not use it any more, and the one before is no longer warm."""
+    world.configure(WITHOUT)
+    world.push("two")
+    world.clock.sleep(3600)
+    world.reconcile()
+    world.clock.sleep(31)
+    world.jobs.accessories.run()
+
+
+def test_one_that_is_in_use_is_not_removed(world):
+    world.push("one")
+    with pytest.raises(
+        RequestError, match=r"in use by hello \(pipelines.yaml\), other \(pipelines.yaml\)"
+    ) as caught:
+        world.accessories.remove("shop-db", "ann", environment="live")
+    assert "Remove it from `uses` of hello, other in pipelines.yaml" in caught.value.advice
+    world.configure(WITHOUT)
+    with pytest.raises(RequestError, match=r"in use by hello \(r1, which is serving there\)"):
+        world.accessories.remove("shop-db", "ann", environment="live")
+    assert row(world)["left"] == (
+        "no pipeline in pipelines.yaml uses it there; still in use by hello (r1, which is serving there)"
+    )
+    assert world.engine.running[LIVE].alive
+
+
+def test_one_that_nothing_uses_is_removed_and_comes_back_with_its_secrets(world):
+    world.push("one")
+    before = password(world, "live")
+    unused(world)
+    assert (row(world)["used_by"], row(world)["left"]) == (
+        [],
+        "no pipeline in pipelines.yaml uses it there",
+    )
+    assert world.engine.running[LIVE].attached == ()
+    lines = [
+        one for one in examine(world.services, world.adapters) if one["name"] == "accessory shop-db/live"
+    ]
+    assert [(one["ok"], one["text"]) for one in lines] == [
+        (True, "nothing uses it; `pushlive accessory rm shop-db live` removes it")
+    ]
+    with pytest.raises(RequestError):
+        world.commands.remove_volume("shop-db", "live", "data", "ann")
+    said = world.accessories.remove("shop-db", "ann", environment="live")
+    assert said[1] == "`pushlive volume rm shop-db/live/data` removes the data for ever."
+    assert set(world.engine.running) == {DEV}
+    assert [one["environment"] for one in world.accessories.overview()] == ["dev"]
+    assert world.jobs.accessories.run() == []
+    [volume] = [one for one in world.commands.volumes("shop-db") if one["environment"] == "live"]
+    assert volume["left"] == "no pipeline uses an accessory shop-db in live"
+    assert [one["act"] for one in world.commands.audit_log()][:1] == ["accessory rm"]
+    world.configure(CONFIG)
+    assert world.push("three").outcome == Outcome.LIVE
+    assert password(world, "live") == before
+
+
+def test_its_data_are_removed_when_a_person_says_so(world):
+    world.push("one")
+    unused(world)
+    world.accessories.remove("shop-db", "ann", environment="live")
+    world.commands.remove_volume("shop-db", "live", "data", "ann")
+    assert LIVE.volume not in world.engine.stored
+
+
+FIVE = """\
+accessories: {ACCESSORIES}
+pipelines:
+  hello:
+    uses: {USES}
+    service: {health: /healthz}
+    smoke: [{get: /, contains: r}]
+    environments: {live: {keep_warm: 1m}}
+"""
+
+
+def with_accessories(*numbers: int) -> str:
+    all_of_them = ", ".join(f"db-{number}: {{image: redis}}" for number in range(1, 8))
+    uses = ", ".join(f"h{number}: db-{number}" for number in numbers)
+    return FIVE.replace("{ACCESSORIES}", f"{{{all_of_them}}}").replace("{USES}", f"{{{uses}}}")
+
+
+def test_a_sixth_one_takes_the_place_of_one_that_is_no_longer_used(make_world):
+    world = make_world(with_accessories(1, 2, 3, 4, 5))
+    world.push("one")
+    world.configure(with_accessories(2, 3, 4, 5, 6))
+    run = world.push("two")
+    assert "the most that its network has addresses for" in run.failure.message  # r1 still serves with db-1
+    world.configure(with_accessories(2, 3, 4, 5))
+    assert world.push("three").outcome == Outcome.LIVE
+    world.clock.sleep(61)
+    world.reconcile()
+    world.configure(with_accessories(2, 3, 4, 5, 7))
+    assert world.push("four").outcome == Outcome.LIVE
+    assert world.engine.running[AccessoryRef("db-1", "live")].attached == ()
+    places = {ref.name: one.places[0].place for ref, one in world.engine.running.items() if one.places}
+    assert sorted(places.values()) == [29, 30, 31, 32, 33]
+    assert places["db-7"] == 29
+
+
+# ── damaged records ──────────────────────────────────────────────────────────
+
+
+def test_a_damaged_record_is_reported_once_and_the_others_go_on(world):
+    world.push("one")
+    world.store.client.hset(world.store.key("accessories"), "shop-db/dev", "[]")
+    world.engine.running[LIVE].alive = False
+    said = []
+    for _ in range(3):
+        world.clock.sleep(31)
+        said += world.keeper.tick()
+    assert len([line for line in said if "accessories [shop-db/dev]" in line]) == 1
+    assert world.engine.running[LIVE].alive
+    assert (row(world, "dev")["state"], row(world)["state"]) == ("unknown", "ready")
+    assert "is damaged" in row(world, "dev")["why"]
+    [check] = [one for one in examine(world.services, world.adapters) if not one["ok"]]
+    assert check["name"] == "accessory shop-db/dev"
+    value = password(world, "dev")
+    assert world.services.vault.mask("hello")[0].lines((value,)) == ("•••",)
+    assert world.push("three", "other").outcome == Outcome.LIVE

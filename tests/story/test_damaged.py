@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.domain.run import Outcome, State
 from pipeline.errors import DamagedRecord
+from pipeline.ports.terminal import SessionRecord
 
 TWO = """\
 pipelines:
@@ -149,3 +150,14 @@ def test_fault_45_a_damaged_release_of_the_past_holds_up_no_push(world):
     assert world.commands.resume("hello", "ann")[-1] == f"{run.id} (r3) continues to live."
     world.work()
     assert world.run(run.number).outcome == Outcome.LIVE
+
+
+def test_a_damaged_record_of_a_session_is_named_once_and_others_are_ended(make_world):
+    world = make_world(TWO)
+    world.push("one")
+    world.store.client.hset(world.store.key("sessions"), "aaaa", "[]")
+    world.store.sessions.put(SessionRecord("bbbb", "hello", "live", 1, "blue", by="ann"))
+    said = [line for _ in range(3) for line in tick(world)]
+    assert len([line for line in said if "sessions [aaaa]" in line]) == 1
+    assert [line for line in said if "a command of ann was ended" in line]
+    assert world.store.sessions.all()[0] == ()

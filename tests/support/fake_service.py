@@ -477,6 +477,9 @@ class FakeAccessories:
     def apply(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
         return self._acted("accessory apply", name, by, environment)
 
+    def remove(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
+        return self._acted("accessory rm", name, by, environment)
+
     def _acted(self, act: str, name: str, by: Who, environment: str) -> tuple[str, ...]:
         self._service._act(act, name, by, environment)
         return (f"{name}/{environment}: {act}",)

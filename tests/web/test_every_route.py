@@ -70,6 +70,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "DELETE /api/volumes/<owner>/<environment>/<name>",
         "POST /api/doctor",
         "POST /api/accessories/<name>/<environment>/<act>",
+        "DELETE /api/accessories/<name>/<environment>",
         "POST /api/gc",
         "POST /api/adopt",
         "GET /api/audit",

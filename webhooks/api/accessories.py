@@ -31,3 +31,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         if request.data:
             fields({})
         return messages(getattr(web.service.accessories, act)(name, by, environment=environment))
+
+    @api.delete("/api/accessories/<name>/<environment>")
+    def remove_accessory(name: str, environment: str) -> ResponseReturnValue:
+        by = bearer(web, "maintainer")
+        return messages(web.service.accessories.remove(name, by, environment=environment))

@@ -24,6 +24,7 @@ from pipeline.domain.accessories import (
     slot_ref_of,
 )
 from pipeline.domain.engine_types import SlotRef
+from pipeline.domain.environment import SLOTS
 from pipeline.domain.events import Event
 from pipeline.errors import EngineFailed, TryAgain
 from pipeline.lib.units import show_size
@@ -119,6 +120,17 @@ class DockerAccessories(DockerVolumes):
         if found := self._container(ref):
             self._halt(found)
 
+    def remove_accessory(self, ref: AccessoryRef) -> None:
+        if found := self._container(ref):
+            self._halt(found)
+            self._api.remove_keeping_volumes(found["Id"])
+
+    def detach_accessory(self, ref: AccessoryRef, attachment: Attachment) -> None:
+        slot = SlotRef(attachment.pipeline, ref.environment, attachment.index, SLOTS[0], ref.engine)
+        name, found = containers.network_name(self._settings, slot), self._container(ref)
+        if found and name in found["NetworkSettings"]["Networks"]:
+            self._api.disconnect_by_name(found["Id"], name)
+
     def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         watch.check()
         self.halt_accessory(spec.ref)
@@ -144,7 +156,7 @@ class DockerAccessories(DockerVolumes):
             code, output = self._api.execute(state.container, config.health.run)
             last = output.strip().splitlines()[-1:] or ["no output"]
             return "" if code == 0 else f"{config.health.run[0]} exited with {code}: {last[0][:200]}"
-        if config.tcp:
+        if config.tcp and spec.attached:
             try:
                 self._probe.tcp(address(self._settings, spec.attached[0]), config.tcp, ASK)
             except TryAgain as error:

@@ -70,6 +70,16 @@ class FakeAccessories(EngineState):
             if ref in self.running:
                 self.running[ref].alive = False
 
+    def remove_accessory(self, ref: AccessoryRef) -> None:
+        with self.call("remove_accessory", ref):
+            self.running.pop(ref, None)
+
+    def detach_accessory(self, ref: AccessoryRef, attachment: Attachment) -> None:
+        with self.call("detach_accessory", ref, attachment):
+            if found := self.running.get(ref):
+                found.places = tuple(one for one in found.places if one.pipeline != attachment.pipeline)
+                found.attached = tuple(one.pipeline for one in found.places)
+
     def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         with self.call("restart_accessory", spec, watch=watch):
             require(spec.ref in self.running, "restart of an accessory that does not exist")

@@ -57,7 +57,10 @@ class FakeVolumes(EngineState):
             self.stored[ref] = given
 
     def _users(self, ref: VolumeRef) -> tuple[str, ...]:
-        return tuple(
+        beside = (
+            one.id for one, made in self.running.items() if made.spec.config.volume and one.volume == ref
+        )
+        return *beside, *(
             replica.name
             for slot, one in self.contents.items()
             if ref in volumes_of(one.spec)

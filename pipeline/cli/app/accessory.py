@@ -17,7 +17,7 @@ _NAMED = (
 _STYLES = {"ready": "green", "stopped": "yellow", "missing": "dim"}
 
 
-def _path(context: Context, act: str) -> str:
+def _path(context: Context, act: str = "") -> str:
     words = (context.args.name, context.args.environment)
     for word in words:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", word):
@@ -34,17 +34,18 @@ def _path(context: Context, act: str) -> str:
     JSON,
 )
 def _status(context: Context) -> int:
-    answer = context.ask("GET", "/api/accessories")
-    if context.json:
-        context.print_json(answer)
-        return DONE
-    found = [one for one in cleaned(answer["accessories"]) if context.args.name in ("", one["name"])]
-    if not found and answer["accessories"]:
+    answer, wanted = context.ask("GET", "/api/accessories"), context.args.name
+    rows = [one for one in answer["accessories"] if wanted in ("", one["name"])]
+    if wanted and not rows:
         names = ", ".join(sorted({str(one["name"]) for one in cleaned(answer["accessories"])}))
         raise NotFound(
-            f"there is no accessory {context.args.name!r}; there is {names}.",
+            f"there is no accessory {wanted!r}; there is {names or 'none'}.",
             advice="`pushlive accessory status` shows them all.",
         )
+    if context.json:
+        context.print_json({**answer, "accessories": rows})
+        return DONE
+    found = cleaned(rows)
     if not found:
         context.terminal.say("No pipeline uses an accessory.")
         return DONE
@@ -57,7 +58,10 @@ def _status(context: Context) -> int:
             context.terminal.data(paint(f"  {name}: {one['why']}", "yellow"))
         for line in one["changes"]:
             context.terminal.data(paint(f"  {name}: {line}", "yellow"))
-        if one["changes"]:
+        if one.get("left"):
+            context.terminal.data(paint(f"  {name}: {one['left']}", "yellow"))
+            context.terminal.data(f"  → `pushlive accessory rm {one['name']} {one['environment']}`")
+        elif one["changes"]:
             context.terminal.data(f"  → `pushlive accessory apply {one['name']} {one['environment']}`")
     return DONE
 
@@ -93,6 +97,11 @@ def _apply(context: Context) -> int:
     return context.tell(context.ask("POST", _path(context, "apply")))
 
 
+@command("remove one that nothing uses any more; its data and its secrets stay", *_NAMED, JSON)
+def _remove(context: Context) -> int:
+    return context.tell(context.ask("DELETE", _path(context).rstrip("/")))
+
+
 @command(
     "print the last lines that one has written",
     *_NAMED,
@@ -105,11 +114,12 @@ def _logs(context: Context) -> int:
 
 
 accessory = group(
-    "manage databases, caches and brokers: status, start, stop, restart, apply, logs",
+    "manage databases, caches and brokers: status, start, stop, restart, apply, rm, logs",
     status=_status,
     start=_start,
     stop=_stop,
     restart=_restart,
     apply=_apply,
+    rm=_remove,
     logs=_logs,
 )

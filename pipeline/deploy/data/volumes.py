@@ -215,8 +215,17 @@ class VolumeWork:
 
     def _place_of(self, ref: VolumeRef) -> str:
         """The engine of an environment that was never reached."""
-        rendered = self._configured(ref)
+        rendered = self._using(ref) if ref.kind == "accessory" else self._configured(ref)
         return rendered.engine.key if rendered else self.find(ref)
+
+    def _using(self, ref: VolumeRef) -> Rendered | None:
+        """An environment that uses the accessory: all of them are on its engine."""
+        _, config = self._configurations.current()
+        found = [one for one in config.pipelines.values() if ref.environment in one.environments]
+        rendered = (one.render(ref.environment) for one in found)
+        return next(
+            (one for one in rendered if any(use.accessory == ref.owner for use in one.uses.values())), None
+        )
 
     def _asked(self, ref: VolumeRef) -> ClaimOptions:
         """What a cluster is asked for if the volume has to be made."""

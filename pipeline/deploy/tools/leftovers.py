@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from pipeline.errors import PushliveError, StoreUnavailable
+from collections.abc import Callable
+
+from pipeline.errors import DamagedRecord, PushliveError, StoreUnavailable
 from pipeline.ports.engine import Engines
 from pipeline.ports.terminal import SessionRecord
 from pipeline.store import Store
 
 
 class LeftSessions:
-    """``waited``: see ``maintenance.job.Job``."""
+    """``waited``: see ``maintenance.job.Job``; ``damaged`` is told of records that cannot be read."""
 
     waited = 0.0
 
-    def __init__(self, store: Store, engines: Engines) -> None:
-        self._store, self._engines = store, engines
+    def __init__(self, store: Store, engines: Engines, damaged: Callable[[DamagedRecord], None]) -> None:
+        self._store, self._engines, self._damaged = store, engines, damaged
         self._said: set[str] = set()
 
     def run(self) -> list[str]:
         """One round: what was ended. An engine that does not answer is asked again in the next."""
-        left = [one for one in self._store.sessions.all() if self._store.leases.free(one.lease)]
+        every, damaged = self._store.sessions.all()
+        for error in damaged.values():
+            self._damaged(error)
+        left = [one for one in every if self._store.leases.free(one.lease)]
         return [text for one in left if (text := self._end(one))]
 
     def _end(self, one: SessionRecord) -> str:

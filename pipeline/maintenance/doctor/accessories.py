@@ -17,6 +17,8 @@ _APART = "It was made from another definition than the store has; it goes on as 
 def examine(services: Services, adapters: Adapters) -> Iterator[Check]:
     """A line for each."""
     care = AccessoryCare(services, adapters.engines, adapters.clock)
+    for accessory, error in services.store.accessories.damaged().items():
+        yield check(f"accessory {accessory}", False, error.message, error.advice)
     for record in services.store.accessories.all():
         try:
             yield _one(record, care, adapters)
@@ -28,6 +30,9 @@ def examine(services: Services, adapters: Adapters) -> Iterator[Check]:
 
 def _one(record: AccessoryRecord, care: AccessoryCare, adapters: Adapters) -> Check:
     name = _named(record)
+    if not care.users(record):
+        text = f"nothing uses it; `pushlive accessory rm {record.name} {record.environment}` removes it"
+        return check(name, True, text)
     if record.stopped:
         text = f"was stopped by {record.stopped}; deploys that need it fail"
         return check(

@@ -6,7 +6,8 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
-from pipeline.errors import EngineAway, LeaseLost, PushliveError, StoreUnavailable
+from pipeline.errors import DamagedRecord, EngineAway, LeaseLost, PushliveError, StoreUnavailable
+from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
@@ -18,14 +19,16 @@ LIMIT = 60.0  # seconds for one: others wait meanwhile
 class KeepAccessories(Job):
     """One at which a run or a person is at work is left to them. What goes wrong is a `problem` in the store."""
 
-    def __init__(self, services: Services, adapters: Adapters) -> None:
-        self._store, self._clock = services.store, adapters.clock
+    def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
+        self._store, self._clock, self._damage = services.store, adapters.clock, damage
         self._asked: dict[str, float] = {}
         self._care = AccessoryCare(services, adapters.engines, adapters.clock)
 
     def run(self) -> list[str]:
         said: list[str] = []
         away: set[str] = set()
+        for error in self._store.accessories.damaged().values():
+            self._damage.add(error)
         for record in self._store.accessories.all():
             if record.engine in away:
                 continue
@@ -33,6 +36,8 @@ class KeepAccessories(Job):
                 said += self._one(record)
             except StoreUnavailable:
                 raise
+            except DamagedRecord as error:
+                self._damage.add(error)
             except PushliveError as error:
                 self._problem(record, str(error))
                 away |= {record.engine} if isinstance(error, EngineAway) else set()
@@ -45,12 +50,16 @@ class KeepAccessories(Job):
         with LeaseHeartbeat(self._store) as heartbeat:
             held = heartbeat.hold(lease)
             found = self._store.accessories.get(record.name, record.environment)
+            if found is None:
+                return []
+            due = self._is_due(record.id)
             try:
                 watch = Deadline(self._clock, LIMIT, "starting an accessory")
-                acted = found is not None and self._care.keep(found, held, watch)
+                found = self._care.pruned(found, held) if due else found
+                acted = self._care.keep(found, held, watch)
             except LeaseLost:
                 return []
-            if found is not None and not found.stopped and self._is_due(record.id):
+            if due and not found.stopped:
                 self._problem(record, self._care.why_away(found) if found.attached else "")
         return [f"the accessory {record.id} was not running as it should, and was started"] if acted else []
 

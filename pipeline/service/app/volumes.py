@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any
 
+from pipeline.config.workload.accessory_rules import pairs
 from pipeline.domain.audit_chain import Who
-from pipeline.domain.volumes import StoredVolume, VolumeRef
+from pipeline.domain.volumes import DATA, OwnerKind, StoredVolume, VolumeRef
 from pipeline.errors import ConfigError, NotFound
 from pipeline.service.audited import Audited
 
@@ -37,12 +38,14 @@ class VolumeCommands(Audited):
         }
 
     def _left(self, ref: VolumeRef) -> str:
-        if ref.kind != "pipeline":
-            return ""
         try:
-            pipeline = self._config().pipelines.get(ref.owner)
+            config = self._config()
         except ConfigError:
             return ""
+        if ref.kind == "accessory":
+            used = (ref.owner, ref.environment) in pairs(config) and ref.name == DATA
+            return "" if used else f"no pipeline uses an accessory {ref.owner} in {ref.environment}"
+        pipeline = config.pipelines.get(ref.owner)
         if pipeline is None:
             return f"there is no pipeline {ref.owner} in pipelines.yaml"
         if ref.environment not in pipeline.environments:
@@ -66,7 +69,8 @@ class VolumeCommands(Audited):
         try:
             ref = self._existing(owner, environment, name)
         except NotFound:  # on a machine that has lost it
-            ref = VolumeRef(owner, environment, name)
+            kind: OwnerKind = "accessory" if owner in self._config().accessories else "pipeline"
+            ref = VolumeRef(owner, environment, name, kind)
             if self._left(ref):
                 raise
         self._record_volume("volume restore", ref, by)

@@ -99,9 +99,23 @@ def test_an_accessory_that_does_not_exist_is_named(stub: Stub, pushlive: Callabl
     row = {"name": "shop-db", "environment": "live", "state": "ready", "why": "", "image": "postgres:15"}
     stub.answers["GET", "/api/accessories"] = 200, {"accessories": [{**row, "used_by": [], "changes": []}]}
     assert pushlive("accessory", "status", "shop-db")[0] == 0
-    code, _, err = pushlive("accessory", "status", "nope")
-    assert code == 4
-    assert "there is no accessory 'nope'; there is shop-db" in err
+    for more in ((), ("--json",)):
+        code, out, err = pushlive("accessory", "status", "nope", *more)
+        assert (code, out) == (4, "")
+        assert "there is no accessory 'nope'; there is shop-db" in err
+    assert json.loads(pushlive("accessory", "status", "shop-db", "--json")[1])["accessories"]
+
+
+def test_an_accessory_that_nothing_needs_is_removed_not_applied(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    row = {"name": "shop-db", "environment": "live", "state": "ready", "why": "", "image": "postgres:15"}
+    row |= {"used_by": [], "changes": ["it goes on as it is"], "left": "no pipeline uses it there"}
+    stub.answers["GET", "/api/accessories"] = 200, {"accessories": [row]}
+    _, out, _ = pushlive("accessory", "status")
+    assert "no pipeline uses it there" in out
+    assert "→ `pushlive accessory rm shop-db live`" in out
+    assert "apply" not in out
 
 
 def test_starting_imports_nothing_heavy() -> None:

@@ -22,6 +22,14 @@ from pipeline.ports.volumes import ASKED
 _OF_SLOTS = {labels.REPLICA, labels.PROCESS}
 HELPER = "helper"  # `labels.ROLE` of a container that only gives access to a volume
 
+_FREE = (
+    "Remove it from `volumes` in pipelines.yaml and deploy that, and wait until no container has it any more."
+)
+_FREE_ACCESSORY = (
+    "`pushlive accessory rm {ref.owner} {ref.environment}` removes the accessory once nothing uses it, and leaves its "
+    "data."
+)
+
 
 class DockerVolumes(EngineBase):
     """See ``ports.Volumes``."""
@@ -64,8 +72,7 @@ class DockerVolumes(EngineBase):
             shown = ", ".join(sorted(name_of(one) for one in users))
             raise RequestError(
                 f"The volume {ref} is in use by {shown}.",
-                advice="Remove it from `volumes` in pipelines.yaml and deploy that, and wait until no container has it "
-                "any more.",
+                advice=_FREE_ACCESSORY.format(ref=ref) if ref.kind == "accessory" else _FREE,
             )
         self._api.remove_volume(name)
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState, FoundAccessory
+from pipeline.domain.accessories import (
+    AccessoryRef,
+    AccessorySpec,
+    AccessoryState,
+    Attachment,
+    FoundAccessory,
+)
 from pipeline.errors import ConfigError
 from pipeline.ports.clock import Watch
 
@@ -21,6 +27,12 @@ class KubeAccessories(EngineBase):
 
     def halt_accessory(self, ref: AccessoryRef) -> None:
         raise _refused(ref)
+
+    def remove_accessory(self, ref: AccessoryRef) -> None:
+        """There is none."""
+
+    def detach_accessory(self, ref: AccessoryRef, attachment: Attachment) -> None:
+        """There is none."""
 
     def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:  # noqa: ARG002
         raise _refused(spec.ref)
