@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import docker
 from pipeline.adapters.haproxy import config
@@ -14,7 +19,9 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route
 from tests.conftest import Bench
+from tests.support.developer import web
 from tests.support.load import Load, release_of
+from tests.support.service import Service, get, running
 from tests.support.waiting import PATIENCE, until
 
 GAP = 2.0  # seconds in which nothing serves, at least
@@ -101,3 +108,62 @@ def test_a_proxy_without_lua_starts_as_well(
         stderr=True,
     )
     assert b"Configuration file is valid" in said
+
+
+CONFIG = """
+pipelines:
+  hello:
+    service: {memory: 128MiB, stop: 1s, drain: 2s, ready: 6s, one: true}
+    environments: {live: }
+"""
+
+
+@pytest.fixture(scope="module")
+def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[Service]:
+    with running(docker_client, CONFIG) as one:
+        one.push(web("one"), "One")
+        yield one
+
+
+def alive(service: Service) -> set[str]:
+    """The containers that run now."""
+    filters = {"label": [f"pushlive.instance={service.instance}", "pushlive.replica"], "status": ["running"]}
+    return {name for one in service.engine.containers(filters=filters) for name in one["Names"]}
+
+
+def test_a_deploy_a_failure_a_restart_and_a_revert_let_requests_wait(service: Service) -> None:
+    url = service.environments()["live"]["url"] + "/"
+    codes, at_once, over = Counter[str](), list[set[str]](), threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.02):
+            try:
+                codes[str(get(url)[0])] += 1
+            except OSError as error:
+                codes[repr(error)] += 1
+
+    def look() -> None:
+        while not over.wait(0.02):
+            at_once.append(alive(service))
+
+    threads = [threading.Thread(target=one, daemon=True) for one in (ask, ask, ask, look)]
+    for one in threads:
+        one.start()
+    try:
+        said = service.push(web("two"), "Two")
+        assert "r1 is stopped before r2 starts; requests wait in the proxy, each for 1m at most" in said
+        assert re.search(r"nothing served for \d+\.\d s; \d+ requests? waited in the proxy", said)
+        assert service.page() == "two\n"
+        failed = service.push(web("three", command="exit 3"), "Three")
+        assert "exited with code 3" in failed
+        assert service.page() == "two\n"
+        assert "waited" in service.pushlive("restart", "hello", "live").out
+        assert "requests wait until it has started" in service.environments()["live"]["revert"]["text"]
+        service.pushlive("revert", "hello", "--env", "live", "--to", "r1")
+        assert service.page() == "one\n"
+    finally:
+        over.set()
+        for one in threads:
+            one.join(90)
+    assert set(codes) == {"200"}
+    assert max(len(one) for one in at_once) == 1
