@@ -103,7 +103,7 @@ def _revert(revert: dict[str, Any]) -> Cell:
 
 
 def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
-    """``worker 2 of 2, restarted 3 times · mail ok 5m ago``"""
+    """``worker 2 of 2, restarted 3 times · mail ok 5m ago · volume data 12 MiB``"""
     known = []
     for one in environment.get("processes") or ():
         running = "–" if one["running"] is None else one["running"]
@@ -113,6 +113,7 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
         last = [f"{run['outcome']} {age(now - float(run['ended']))} ago" for run in one["runs"][:1]]
         state = "at work" if one.get("running") else next(iter(last), "has not run yet")
         known.append(f"{one['process']} {state}")
+    known += [str(one["text"]) for one in environment.get("volumes") or ()]
     return [paint(f"  · {environment['name']}: {' · '.join(known)}", "dim")] if known else []
 
 

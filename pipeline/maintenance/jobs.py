@@ -29,6 +29,7 @@ from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.maintenance.workload.accessories import KeepAccessories
 from pipeline.maintenance.workload.processes import WatchProcesses
+from pipeline.maintenance.workload.volumes import VolumeSizes
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.repositories import Repositories
 
@@ -75,6 +76,7 @@ class Jobs:
         self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
+        self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.left_sessions = LeftSessions(store, adapters.engines, self.damage.add)
         self.build_cache = BuildCache(builder, settings.build_cache)
@@ -97,5 +99,5 @@ class Jobs:
                     self.demands,
                 ),
             ),
-            Period(300.0, (self.image_gc, self.build_cache)),
+            Period(300.0, (self.image_gc, self.build_cache, self.volume_sizes)),
         )

@@ -26,6 +26,7 @@ from pipeline.notify.delivery import outages
 from pipeline.ports.clock import Clock
 from pipeline.runlog import file
 from pipeline.service import views
+from pipeline.service.app.volume_sizes import data_left
 from pipeline.service.operations import Operations
 from pipeline.service.scheduled import scheduled
 
@@ -81,15 +82,21 @@ class Queries:
         for environment, record in self._store.environments(name).items():
             if pipeline is None or environment not in pipeline.environments:
                 waits = gates.waiting_at(self._store.open_runs(name), environment)
-                changes[environment] = (views.REMOVED, *(f"{run.id} waits before it" for run in waits))
+                waiting = (f"{run.id} waits before it" for run in waits)
+                left = data_left(record, self._release_in(record), None)
+                changes[environment] = (views.REMOVED, *waiting, *left)
             elif record.serving is not None:
                 release = self._store.release(name, record.serving)
                 lines = diff.differences(release.environments[environment], pipeline.render(environment))
+                lines = (*lines, *data_left(record, release, pipeline.render(environment)))
                 lines = (*lines, *self._on_its_engine(record, release, pipeline.render(environment)))
                 changes.pop(environment, None)
                 if lines:
                     changes[environment] = lines
         return changes
+
+    def _release_in(self, record: Environment) -> Release | None:
+        return self._store.release(record.pipeline, record.serving) if record.serving is not None else None
 
     def _on_its_engine(self, record: Environment, release: Release, wanted: Rendered) -> tuple[str, ...]:
         """What would change on the engine, value by value, including what was changed there by hand."""

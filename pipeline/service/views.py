@@ -23,6 +23,7 @@ from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.service import health
+from pipeline.service.app import volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
@@ -279,6 +280,7 @@ class Views:
             "manual": bool(configured and configured.environment(name).promote == "manual"),
             "processes": beside(record, release),
             "cron": scheduled(self._store, record, release, self._now, entries=1),
+            "volumes": volume_sizes.shown(self._store, pipeline, name, release),
             "problem": self._store.facts.get(f"problem:{pipeline}/{name}"),
             "accessories": [
                 {"name": one.name, "problem": self._accessory_problem(one)}

@@ -257,3 +257,26 @@ def test_more_shared_memory_than_memory_has_a_warning() -> None:
     says = "shm: 1 GiB is more than memory (256 MiB), which counts what is in it"
     assert any(says in line for line in warnings(load(TEXT % "shm: 1GiB")))
     assert not any(".shm" in line for line in warnings(load(TEXT % "memory: 32MiB")))
+
+
+def test_one_at_a_time_is_one_replica_on_docker() -> None:
+    assert read("one: true").one
+    assert refused("one: true, replicas: 2") == (
+        "replicas: 2 in live, and `one: true` is for what bears a single copy; remove one of the two"
+    )
+    found = problems((TEXT % "one: true").replace("live: }", "live: {engine: kubernetes}}"))
+    (said,) = [one.message for one in found if one.path.endswith(".one")]
+    assert said.startswith(
+        "is not possible for live, on a cluster: releases take turns only on Docker so far"
+    )
+
+
+def test_what_one_at_a_time_means_is_said_before() -> None:
+    text = TEXT % "one: true, timeout: 40s, drain: 5s, keep_warm: 10m"
+    said = warnings(load(text))
+    assert any("live.one: each deploy and revert stops what serves first" in line for line in said)
+    assert any("40s at most (`timeout`). Up to 5s of that" in line for line in said)
+    assert any("live.keep_warm: has no effect; with `one` no release is kept warm" in line for line in said)
+    lines = plan(load(TEXT % "port: 8080"), load(TEXT % "port: 8080, one: true"))["a"]["live"]
+    assert "one: false → true" in lines
+    assert "one: from now on what serves is stopped first; requests wait up to 1m (`timeout`)" in lines
