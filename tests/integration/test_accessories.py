@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Iterator
 
@@ -45,6 +46,15 @@ def application(version: str) -> dict[str, str | None]:
     start = json.dumps(["sh", "-c", run])
     dockerfile = f"FROM postgres:15\nCOPY www /www\nCOPY migrate.sql /\nENTRYPOINT []\nCMD {start}\n"
     return {"Dockerfile": dockerfile, "www/version": version, "migrate.sql": MIGRATION}
+
+
+def guide(service: Service, heading: str, block: int = 0) -> None:
+    """Runs the commands under that heading of the guide as they are written."""
+    part = (ROOT / "docs" / "guides" / "databases.md").read_text().partition(f"## {heading}\n")[2]
+    commands = part.partition("\n## ")[0].split("```\n")[1::2][block].splitlines()
+    assert commands
+    for one in commands:
+        service.pushlive(*shlex.split(one)[1:])
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +119,7 @@ def test_a_database_that_is_away_fails_a_run_by_name_and_serves_on(service: Serv
     assert run["failure"]["message"].startswith("the accessory shop-db/live was stopped by ")
     assert service.page("live").strip() == "3"
     assert "accessory shop-db: it was stopped by" in service.pushlive("status", "hello").out
-    service.pushlive("volume", "backup", "shop-db/live/data", "--to", "db.tar")
-    service.pushlive("accessory", "start", "shop-db", "live")
+    guide(service, "Backups")
     assert "ready" in service.pushlive("accessory", "status").out
     service.pushlive("retry", run["id"])
     assert service.run()["outcome"] == "live"
@@ -119,12 +128,24 @@ def test_a_database_that_is_away_fails_a_run_by_name_and_serves_on(service: Serv
 
 def test_its_data_come_back_from_a_backup(service: Service) -> None:
     count = 'psql -tA "$DATABASE_URL" -c "select count(*) from visits"'
-    refused = service.pushlive("volume", "restore", "shop-db/live/data", "--from", "db.tar", code=None)
+    refused = service.pushlive("volume", "restore", "shop-db/live/data", "--from", "shop-db.tar", code=None)
     assert refused.code != 0  # it runs
-    service.pushlive("accessory", "stop", "shop-db", "live")
-    service.pushlive("volume", "restore", "shop-db/live/data", "--from", "db.tar")
-    service.pushlive("accessory", "start", "shop-db", "live")
+    guide(service, "Backups", 1)
     assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "3"
+
+
+def test_the_guides_commands_for_every_day_work_as_they_are_written(service: Service) -> None:
+    before = made(service)
+    guide(service, "Day by day")
+    assert made(service) == before  # nothing had changed for `apply`
+    refused = service.pushlive("accessory", "rm", "shop-db", "live", code=None)
+    assert refused.code != 0
+    assert "it is in use by hello (pipelines.yaml)" in refused.err
+    asked = ("volume", "rm", "shop-db/live/data", "--yes", "shop-db/live/data")
+    assert (
+        "`pushlive accessory rm shop-db live` removes the accessory"
+        in service.pushlive(*asked, code=None).err
+    )
 
 
 def test_a_lost_store_takes_it_up_with_its_password(service: Service) -> None:

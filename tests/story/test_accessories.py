@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
 import pytest
 
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.engine_types import CommandResult
 from pipeline.domain.run import Outcome
-from pipeline.errors import RequestError
+from pipeline.errors import NotFound, RequestError
 from pipeline.maintenance.doctor.accessories import examine
 from tests.story.test_secrets import everything
 
@@ -334,6 +337,17 @@ def test_its_data_are_removed_when_a_person_says_so(world):
     world.accessories.remove("shop-db", "ann", environment="live")
     world.commands.remove_volume("shop-db", "live", "data", "ann")
     assert LIVE.volume not in world.engine.stored
+
+
+def test_its_data_are_restored_where_nothing_is_left_of_it(world):
+    with tarfile.open(fileobj=(archive := io.BytesIO()), mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("PG_VERSION"))
+    world.commands.restore_volume("shop-db", "live", "data", "ann", [archive.getvalue()])
+    assert world.engine.stored[LIVE.volume] == archive.getvalue()
+    with pytest.raises(NotFound):
+        world.commands.restore_volume("shop-db", "qa", "data", "ann", [archive.getvalue()])
+    run = world.push("one")  # it would generate a password that these data do not know
+    assert (run.failure.stage, "its volume shop-db/live/data exists" in run.failure.message) == ("live", True)
 
 
 FIVE = """\
