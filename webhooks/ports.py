@@ -64,7 +64,14 @@ class ToolsPort(Protocol):
     ) -> SessionPort: ...
 
     def exec_command(
-        self, pipeline: str, by: Actor, asked: Command, *, environment: str = "", replica: int = 1
+        self,
+        pipeline: str,
+        by: Actor,
+        asked: Command,
+        *,
+        environment: str = "",
+        replica: int = 1,
+        process: str = "",
     ) -> SessionPort: ...
 
     def session(self, identifier: str, by: Actor) -> SessionPort: ...

@@ -44,3 +44,9 @@ def port(spec: SlotSpec) -> dict[str, str]:
 def fingerprint(body: Body) -> str:
     """A short hash, equal for equal bodies."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def tar_of(path: str) -> tuple[str, ...]:
+    """The command that writes an archive of that file or folder, its own name in front of every path."""
+    folder, _, name = path.rpartition("/")
+    return ("tar", "-c", "-C", folder or "/", "-f", "-", "--", name)

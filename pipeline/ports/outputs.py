@@ -14,11 +14,12 @@ from pipeline.ports.clock import Watch
 @dataclass(frozen=True)
 class Source:
     """A container of the slot. ``label``: what tells it from the others for people, ``2`` or ``worker.1``; ``process``:
-    "" for the web one."""
+    "" for the web one; ``running``: False if it is known to have ended."""
 
     name: str
     label: str
     process: str = ""
+    running: bool = True
 
 
 @dataclass(frozen=True)

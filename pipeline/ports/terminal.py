@@ -84,6 +84,11 @@ class Terminals(Protocol):
     def exec_session(self, ref: SlotRef, replica: str, wanted: Wanted) -> Session:
         """Starts the command in that container of the slot. Raises AppFailed if it cannot be executed."""
 
+    def copy_session(self, ref: SlotRef, replica: str, path: str, session: str) -> Session:
+        """Its output is a tar archive of that file or folder in that container of the slot, volumes included; paths in
+        it begin with the last part of ``path``, which is absolute. Raises NotFound if there is none, AppFailed if it
+        cannot be read without a program that the image does not have."""
+
     def end_session(self, ref: SlotRef, session: str, replica: str = "") -> None:
         """Ends what the session started, and removes its fresh container. ``replica``: the container in which it was
         started, if that was not fresh. Idempotent; also for one that never started."""

@@ -60,35 +60,57 @@ class Tools(Audited):
         return self._open("run", spec, by, asked, "")
 
     def exec_command(
-        self, pipeline: str, by: Who, asked: Asked, *, environment: str = "", replica: int = 1
+        self,
+        pipeline: str,
+        by: Who,
+        asked: Asked,
+        *,
+        environment: str = "",
+        replica: int = 1,
+        process: str = "",
     ) -> OpenSession:
-        """Starts a command in a container that serves, as ``run_command`` does. ``replica``: 1 is the first."""
+        """Starts a command in a container that serves, as ``run_command`` does. ``replica``: 1 is the first;
+        ``process``: "" for the web one."""
         spec = self._serving(pipeline, environment, by, "run commands")
-        found = self._engines.of(spec.ref.engine).slots.replicas(spec.ref)
-        names = [one.name for one in found if one.state in ("running", "starting")]
+        names = self._running(spec, process)
         if not 1 <= replica <= len(names):
+            which = f" of the process {process}" if process else ""
             raise NotFound(
-                f"{pipeline}/{spec.ref.environment} has no replica {replica}; its running replicas: {len(names)}.",
+                f"{pipeline}/{spec.ref.environment} has no replica {replica}{which}; its running replicas: "
+                f"{len(names)}.",
                 advice=f"`pushlive status {pipeline}` shows what runs.",
             )
         return self._open("exec", spec, by, asked, names[replica - 1])
+
+    def _running(self, spec: SlotSpec, process: str) -> list[str]:
+        """The names of the containers of that process that run. Raises NotFound if the release has no such process."""
+        engine = self._engines.of(spec.ref.engine)
+        if not process:
+            found = engine.slots.replicas(spec.ref)
+            return [one.name for one in found if one.state in ("running", "starting")]
+        sources = engine.outputs.sources(spec.ref)
+        lasting = (name for name, one in spec.config.service.processes.items() if not one.cron)
+        known = sorted({*lasting, *(one.process for one in sources)} - {""})
+        if process not in known:
+            raise NotFound(
+                f"{spec.ref.pipeline}/{spec.ref.environment} has no process {process!r}.",
+                advice=f"It has: {', '.join(known)}." if known else "It has none beside the web one.",
+            )
+        return [one.name for one in sources if one.process == process and one.running]
 
     def copy(self, pipeline: str, by: Who, path: str, *, environment: str = "") -> OpenSession:
         """A session whose output is a tar archive of that file or folder in a container that serves, as it is. Raises
         as ``exec_command``."""
         spec = self._serving(pipeline, environment, by, "copy files")
-        folder, _, name = path.rstrip("/").rpartition("/")
-        if not path.startswith("/") or not name:
+        wanted = path.rstrip("/")
+        if not path.startswith("/") or not wanted or "\x00" in path:
             raise RequestError(
                 f"{path[:100]!r} is not the path of a file or folder in a container.",
                 advice="It begins with a slash: `pushlive cp hello qa:/data/file ./file`.",
             )
-        replicas = self._engines.of(spec.ref.engine).slots.replicas(spec.ref)
-        names = [one.name for one in replicas if one.state in ("running", "starting")]
-        if not names:
+        if not (names := self._running(spec, "")):
             raise RequestError(f"nothing runs in {pipeline}/{spec.ref.environment}.")
-        argv = ("tar", "-c", "-C", folder or "/", "-f", "-", "--", name)
-        return self._open("cp", spec, by, Asked(argv), names[0], Mask())
+        return self._open("cp", spec, by, Asked(("cp", wanted)), names[0], copied=wanted)
 
     def follow_output(
         self, pipeline: str, *, environment: str, process: str, lines: int, seconds: float, follow: bool
@@ -155,12 +177,12 @@ class Tools(Audited):
         return spec_in(self._services, found, found.active)
 
     def _open(
-        self, act: str, spec: SlotSpec, by: Who, asked: Asked, replica: str, shown: Mask | None = None
+        self, act: str, spec: SlotSpec, by: Who, asked: Asked, replica: str, copied: str = ""
     ) -> OpenSession:
+        """``copied``: a path whose archive is the output, as it is, instead of that of a command."""
         _refuse_words(asked.argv)
         who, ref = audit_chain.actor(by), spec.ref
         mask, _ = self._vault.mask(ref.pipeline)
-        shown = mask if shown is None else shown
         wanted = Wanted(secrets.token_hex(6), asked.argv, asked.terminal, asked.columns, asked.rows)
         record = SessionRecord(
             wanted.session,
@@ -177,12 +199,20 @@ class Tools(Audited):
         detail = mask.text(as_typed(asked.argv))
         what = {"pipeline": ref.pipeline, "environment": ref.environment, "release": spec.release}
         self.record(by, act, **what, detail=f"{replica}: {detail}" if replica else detail)
+        if copied:
+            return self._sessions.open(
+                record,
+                terminals,
+                lambda: terminals.copy_session(ref, replica, copied, wanted.session),
+                Mask(),
+                terminal=False,
+            )
         if replica:
             return self._sessions.open(
                 record,
                 terminals,
                 lambda: terminals.exec_session(ref, replica, wanted),
-                shown,
+                mask,
                 terminal=asked.terminal,
             )
         watch = Deadline(self._clock, START, "Starting the command")
@@ -192,7 +222,7 @@ class Tools(Audited):
                 record,
                 terminals,
                 lambda: terminals.run_session(spec, wanted, watch),
-                shown,
+                mask,
                 terminal=asked.terminal,
             )
 

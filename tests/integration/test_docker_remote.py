@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +25,7 @@ from tests.support.developer import web
 from tests.support.local_registry import registry
 from tests.support.ports import free_ports
 from tests.support.remote_engine import RemoteEngine
-from tests.support.service import Service, get, running
+from tests.support.service import PUSHLIVE, Service, get, running
 from tests.support.specs import SAMPLE, slot_spec
 from tests.support.waiting import until
 
@@ -176,7 +178,10 @@ pipelines:
 
 
 def test_a_push_goes_live_on_another_machine_and_comes_back(
-    there: RemoteEngine, docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+    there: RemoteEngine,
+    docker_client: docker.DockerClient,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     with registry() as shelf:
         text = CONFIG.replace("REGISTRY", shelf.host).replace("HOST", there.daemon.tcp)
@@ -188,6 +193,7 @@ def test_a_push_goes_live_on_another_machine_and_comes_back(
                 page = get(f"http://{service.proxy}/", Host="shop.example")
                 assert page == (200, f"version {number}\n")
             assert f"{there.key}" in service.pushlive("doctor").text
+            tools(service, tmp_path)
             service.pushlive("revert", "hello")
             until(lambda: get(f"http://{service.proxy}/", Host="shop.example")[1] == "version 1\n", 30)
             assert service.containers() == []  # nothing runs on this machine
@@ -204,6 +210,30 @@ def test_a_push_goes_live_on_another_machine_and_comes_back(
             assert there.client.api.networks(filters=mine) == []
             volumes = there.client.api.volumes()["Volumes"] or []
             assert f"{service.instance}-proxy" not in {one["Name"] for one in volumes}
+
+
+def tools(service: Service, folder: Path) -> None:
+    """What people do with containers, by the command line, as on this machine's own Engine."""
+    assert service.pushlive(
+        "run", "hello", "live", "--", "sh", "-c", "echo $PUSHLIVE_RELEASE; exit 7", code=7
+    ).out
+    assert service.pushlive("exec", "hello", "live", "--", "cat", "/www/index.html").out == "version 2\n"
+    service.pushlive("cp", "hello", "live:/www/index.html", "./page", cwd=folder)
+    assert (folder / "page").read_text() == "version 2\n"
+    [used] = json.loads(service.pushlive("stats", "hello", "live", "--json").out)["containers"]
+    assert 0 < used["memory"] < used["limit"] == 128 << 20
+    follower = [*PUSHLIVE, "logs", "hello", "live", "-f"]
+    with subprocess.Popen(follower, env=service.environ, stdout=subprocess.PIPE, text=True) as following:
+        try:
+            assert "hello-live-green-r2-1 was restarted" in service.pushlive("restart", "hello", "live").text
+            service.pushlive(
+                "exec", "hello", "live", "--", "sh", "-c", "echo after the restart >/proc/1/fd/1"
+            )
+            assert following.stdout
+            assert any("after the restart" in line for line in following.stdout)  # ends at the first
+        finally:
+            following.terminate()
+    assert get(f"http://{service.proxy}/", Host="shop.example") == (200, "version 2\n")
 
 
 def with_another_configuration(there: RemoteEngine, service: Service, patch: pytest.MonkeyPatch) -> str:

@@ -242,6 +242,11 @@ def workers(service: Service) -> dict[str, str]:
 def test_workers_follow_the_switch_a_failure_and_a_revert(service: Service) -> None:
     service.push(release("one"), "One")
     assert workers(service) == {"1": "running"}
+    inside = service.pushlive("exec", "hello", "live", "--process", "worker", "--", "cat", "/proc/1/cmdline")
+    assert "/work" in inside.out
+    other = service.pushlive("exec", "hello", "live", "--process", "wrk", "--", "id", code=4)
+    assert "has no process 'wrk'" in other.err
+    assert "It has: worker." in other.err
     service.push(release("two"), "Two")
     assert workers(service) == {"1": "exited", "2": "running"}
     said = service.push(release("three", "echo lost its queue; exit 4"), "Three")

@@ -39,8 +39,9 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.post("/api/pipelines/<pipeline>/exec")
     def exec_(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
-        wanted = fields(_KINDS | {"replica": int}, required=("command",))
+        wanted = fields(_KINDS | {"replica": int, "process": str}, required=("command",))
         more = {"environment": wanted.get("environment", ""), "replica": wanted.get("replica", 1)}
+        more["process"] = wanted.get("process", "")
         return _followed(
             web.service.tools.exec_command(pipeline, by, _command(wanted), **more), still_valid(web)
         )

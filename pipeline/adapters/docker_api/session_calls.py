@@ -58,6 +58,13 @@ class SessionCalls(Connection):
         with translate(f"Reading the output of {name}"), within(api.timeout):
             return self.get(f"/containers/{name}/logs", params=params)
 
+    def stream_archive(self, name: str, path: str) -> requests.Response:
+        """A file or folder of a container as a tar stream; of what is in memory alone (tmpfs) nothing is found. The
+        answer is read without a limit: another thread ends it. Raises DockerRefused: 404 if there is none."""
+        api: Any = self.sdk
+        with translate(f"Reading {path[:200]} of {name}"), within(api.timeout):
+            return self.get(f"/containers/{name}/archive", params={"path": path})
+
     def stats(self, name: str) -> dict[str, Any] | None:
         """What a container uses now and used a second ago; None if there is none."""
         found: dict[str, Any] | None = self.unless_gone(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.adapters.fake.engine_state import EngineState
 from pipeline.adapters.fake.script import require
+from pipeline.adapters.workload import tar_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed
@@ -33,6 +34,11 @@ class FakeTerminals(EngineState):
         with self.call("exec_session", ref, replica, wanted):
             require(replica in {one.name for one in self._replicas(ref)}, f"a command in {replica}")
             return self._started(self.contents[ref].spec, wanted)
+
+    def copy_session(self, ref: SlotRef, replica: str, path: str, session: str) -> FakeSession:
+        with self.call("copy_session", ref, replica, path, session):
+            require(path.startswith("/"), f"a copy of {path}")
+            return self._started(self.contents[ref].spec, Wanted(session, tar_of(path)))
 
     def _started(self, spec: SlotSpec, wanted: Wanted) -> FakeSession:
         if wanted.argv[0] == MISSING:

@@ -33,10 +33,14 @@ def run(context: Context) -> int:
     ENVIRONMENT,
     _words(" (default: sh)"),
     argument("--replica", type=whole_number, default=1, metavar="N", help="which of them (default: 1)"),
+    argument("--process", default="", metavar="NAME", help="of that process instead of the web one"),
     words="PIPELINE ENV -- COMMAND…",
 )
 def exec(context: Context) -> int:
-    body = {"command": context.args.words or ["sh"], "replica": context.args.replica}
+    args = context.args
+    body = {"command": args.words or ["sh"], "replica": args.replica}
+    if args.process:
+        body["process"] = args.process
     return _follow(context, "exec", body)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import requests
+import urllib3
 
 from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker_api import labels
@@ -24,7 +25,10 @@ class DockerOutputs(EngineBase):
     def sources(self, ref: SlotRef) -> tuple[Source, ...]:
         found = sorted(self._whole_slot(ref), key=name_of)
         return tuple(
-            Source(name_of(one), _label(one), one["Labels"].get(labels.PROCESS, "")) for one in found
+            Source(
+                name_of(one), _label(one), one["Labels"].get(labels.PROCESS, ""), one["State"] == "running"
+            )
+            for one in found
         )
 
     def output_of(self, name: str, *, lines: int, since: float, follow: bool) -> DockerOutput:
@@ -77,7 +81,7 @@ class DockerOutput:
         self._terminal = terminal
 
     def pieces(self) -> Iterator[bytes]:
-        with contextlib.suppress(OSError, ValueError, AttributeError, requests.RequestException):
+        with contextlib.suppress(*STREAM_ERRORS):
             if self._terminal:
                 while piece := self._response.raw.read1():
                     yield piece
@@ -86,7 +90,16 @@ class DockerOutput:
                     yield data
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            self._response.raw._fp.fp.raw._sock.shutdown(2)
-        with contextlib.suppress(OSError, ValueError):
-            self._response.close()
+        shut_down(self._response)
+
+
+# Of an answer whose connection ends, or is ended by another thread.
+STREAM_ERRORS = (OSError, ValueError, AttributeError, requests.RequestException, urllib3.exceptions.HTTPError)
+
+
+def shut_down(response: Any) -> None:
+    """Ends a streamed answer that another thread may be reading."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        response.raw._fp.fp.raw._sock.shutdown(2)
+    with contextlib.suppress(OSError, ValueError):
+        response.close()

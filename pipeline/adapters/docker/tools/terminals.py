@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
+import requests
+
 from pipeline.adapters.docker import containers, images
 from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker.tools.one_off import at, with_free_address
+from pipeline.adapters.docker.tools.outputs import STREAM_ERRORS, shut_down
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.attached import Attached
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
-from pipeline.adapters.workload import END_MARKED, MARK
+from pipeline.adapters.workload import END_MARKED, MARK, tar_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.errors import AppFailed, EngineFailed
+from pipeline.errors import AppFailed, EngineFailed, NotFound
 from pipeline.lib.retry import poll
 from pipeline.ports.clock import Clock, Watch
-from pipeline.ports.terminal import Wanted
+from pipeline.ports.terminal import STDOUT, Wanted
 
+NOT_FOUND = 404
+IN_MEMORY = ("/dev", "/proc", "/sys")  # what the Engine shows no files of
+PIECE = 64 << 10  # bytes
 ENDED_WITHIN = 5.0  # seconds between the end of a command's output and its exit code
 
 
@@ -93,12 +102,28 @@ class DockerTerminals(EngineBase):
         session.resize(wanted.columns, wanted.rows)
         return session
 
+    def copy_session(
+        self, ref: SlotRef, replica: str, path: str, session: str
+    ) -> ArchiveSession | ExecSession:
+        """The Engine reads the files itself, whatever programs the image has; what is in a tmpfs only `tar` sees."""
+        try:
+            return ArchiveSession(self._api.stream_archive(replica, path))
+        except DockerRefused as error:
+            if error.status != NOT_FOUND:
+                raise
+            host = (self._api.container(replica) or {}).get("HostConfig") or {}
+            in_memory = (*IN_MEMORY, *(host.get("Tmpfs") or ()))
+            if not any(f"{path}/".startswith(f"{folder.rstrip('/')}/") for folder in in_memory):
+                raise NotFound(f"there is no {path[:200]} in {replica}.") from error
+        return self.exec_session(ref, replica, Wanted(session, tar_of(path)))
+
     def end_session(self, ref: SlotRef, session: str, replica: str = "") -> None:
         if not replica:
             self._api.remove(f"{containers.network_name(self._settings, ref)}-session-{session}")
         elif (found := self._api.container(replica)) and found["State"]["Running"]:
             # If the image has no shell, a command that ignores the end of its input cannot be ended in this way.
-            self._api.execute(replica, ["sh", "-c", END_MARKED, "end", f"{MARK}={session}"])
+            with suppress(DockerRefused):
+                self._api.execute(replica, ["sh", "-c", END_MARKED, "end", f"{MARK}={session}"])
 
 
 class _DockerSession:
@@ -154,3 +179,33 @@ class ExecSession(_DockerSession):
     def _ended(self) -> int | None:
         found = self._api.session(self._name)
         return None if found["Running"] else int(found["ExitCode"] or 0)
+
+
+class ArchiveSession:
+    """An archive that the Engine makes: see ``ports.Session``. Nothing reads input, and nothing runs."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self._whole = False
+
+    def output(self) -> Iterator[tuple[int, bytes]]:
+        with suppress(*STREAM_ERRORS):
+            # The Engine compresses it.
+            for piece in self._response.raw.stream(PIECE, decode_content=True):
+                yield STDOUT, piece
+            self._whole = True
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def end_input(self) -> None:
+        pass
+
+    def resize(self, columns: int, rows: int) -> None:
+        pass
+
+    def exit_code(self) -> int:
+        return 0 if self._whole else 1
+
+    def close(self) -> None:
+        shut_down(self._response)

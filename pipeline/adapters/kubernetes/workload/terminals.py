@@ -14,7 +14,7 @@ from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.engine_base import EngineBase
 from pipeline.adapters.kubernetes.names import COMMAND, SESSION, base
 from pipeline.adapters.kubernetes.pods.state import has_started, is_finished
-from pipeline.adapters.workload import END_MARKED, MARK
+from pipeline.adapters.workload import END_MARKED, MARK, tar_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed
 from pipeline.ports.clock import Watch
@@ -44,6 +44,9 @@ class KubeTerminals(EngineBase):
 
     def exec_session(self, ref: SlotRef, replica: str, wanted: Wanted) -> ExecStream:  # noqa: ARG002
         return self._execute(replica, ("env", f"{MARK}={wanted.session}", *wanted.argv), wanted)
+
+    def copy_session(self, ref: SlotRef, replica: str, path: str, session: str) -> ExecStream:
+        return self.exec_session(ref, replica, Wanted(session, tar_of(path)))
 
     def _execute(self, pod: str, argv: Iterable[str], wanted: Wanted) -> ExecStream:
         stream = execute(self._api, pod, tuple(argv), terminal=wanted.terminal)
