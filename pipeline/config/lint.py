@@ -142,18 +142,18 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
     if service.one:
         written = pipeline.service.model_fields_set | pipeline.environment(name).model_fields_set
         yield from _alone(path, service, live=live, warm="keep_warm" in written)
-    elif live and service.replicas == 1:
+    elif live and service.web and service.replicas == 1:
         yield Warned(
             f"{path}.replicas", "only one replica is live; if it crashes, nothing answers until it is back"
         )
-    if live and service.keep_warm == 0 and not service.one:
+    if live and service.web and service.keep_warm == 0 and not service.one:
         yield Warned(f"{path}.keep_warm", "0 in live; a revert has to start the old release first")
     elif pipeline.keeps_warm(name) and 0 < service.keep_warm < service.drain:
         warm = time(service.keep_warm)
         yield Warned(
             f"{path}.drain", f"{time(service.drain)} is longer than keep_warm ({warm}), which cuts it short"
         )
-    if live and service.health.path == "/":
+    if live and service.web and service.health.path == "/":
         yield Warned(
             f"{path}.health",
             "`/` often answers before the application is ready; use a path for health checks",
@@ -185,7 +185,7 @@ def _service(path: str, service: Service) -> Iterator[Warned]:
             f"{time(service.stop)} is long; an application that ignores SIGTERM delays every clean-up",
         )
     port = service.env.get("PORT", "")
-    if port.isdecimal() and port != str(service.port):
+    if service.web and port.isdecimal() and port != str(service.port):
         yield Warned(
             f"{path}.env.PORT",
             f"is {port[:12]}, but port is {service.port}; many applications listen on PORT",
@@ -224,7 +224,7 @@ def _unlike(path: str, pipeline: Pipeline, live: str) -> Iterator[Warned]:
     """How earlier environments differ from live."""
     model, engine = pipeline.render(live).service, pipeline.environment(live).engine
     earlier = {name: pipeline.render(name).service for name in list(pipeline.environments)[:-1]}
-    if earlier and model.replicas > 1 and all(own.replicas == 1 for own in earlier.values()):
+    if earlier and model.web_replicas > 1 and all(own.web_replicas == 1 for own in earlier.values()):
         yield Warned(
             f"{path}.environments.{live}.replicas",
             f"{model.replicas} here and 1 in every environment before; "
@@ -291,7 +291,7 @@ def _beyond_docker(path: str, service: Service, where: Where, cores: float, memo
     if service.cpu > cores:
         why = f"{engine} has {cores:g}, and starts no container that may use more"
         yield Warned(f"{path}.cpu", f"{service.cpu:g} cores; {why}")
-    if service.memory * service.replicas > memory:
+    if service.memory * service.web_replicas > memory:
         why = f"{service.replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
         yield Warned(f"{path}.memory", f"{why} of {'this machine' if where.kind.local else engine}")
 

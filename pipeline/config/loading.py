@@ -11,7 +11,7 @@ from pipeline.config.engines import Where
 from pipeline.config.introspection import hint_of
 from pipeline.config.models import Config
 from pipeline.config.reader import WRONG, Reader
-from pipeline.config.workload import accessory_rules, engine_rules, process_rules
+from pipeline.config.workload import accessory_rules, engine_rules, process_rules, web_rules
 from pipeline.config.yaml_nodes import Problem, Tree, compose, line_of, show_path
 from pipeline.errors import ConfigError
 from pipeline.lib.units import show_size
@@ -80,7 +80,7 @@ def _read(text: str) -> tuple[Config | None, list[Problem]]:
         *_too_large(tree),
     )
     if config is not WRONG:
-        for rules in (engine_rules, accessory_rules, process_rules):
+        for rules in (engine_rules, accessory_rules, process_rules, web_rules):
             whole = (*whole, *rules.problems(config, lambda *keys: _line(tree.root, *keys)))
     found = sorted({*tree.problems, *reader.problems, *whole})
     return (None if config is WRONG else config), found

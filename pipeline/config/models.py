@@ -181,6 +181,9 @@ class Service(ContainerOptions, ClusterOptions):
     says; after that, and in a proxy without Lua, they get a 503. No release is kept warm."""
     processes: Processes = {}
     """What runs beside the web process, by name. Under an environment: what differs there, and more processes."""
+    web: bool = True
+    """`false`: nothing takes requests, and `processes` are all that runs: no port, no health check, no host names. A
+    release is ready once they are."""
     drain: Duration = 30.0
     """How long open requests and connections to the old release may last before it is stopped."""
     stop: Duration = 10.0
@@ -201,6 +204,11 @@ class Service(ContainerOptions, ClusterOptions):
         if both := meeting(self.volumes):
             raise ValueError(f"the volumes {both[0]} and {both[1]} have the same path; give each its own")
         return self
+
+    @property
+    def web_replicas(self) -> int:
+        """0 without a web process."""
+        return self.replicas if self.web else 0
 
     @property
     def processes_in_use(self) -> dict[str, Process]:

@@ -69,6 +69,7 @@ _SERVICE = {
     "one": _M,  # every deploy then takes it out of service for a while
     "volumes": _M,  # without one, what is written ends with the release
     "ignore": _D,
+    "web": _D,
     "processes": _D,  # which there are; their keys have owners of their own
     "drain": _M,  # these three: how long the keeper may be kept busy, and whether a revert is instant
     "stop": _M,

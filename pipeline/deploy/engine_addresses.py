@@ -59,6 +59,9 @@ def address(settings: Settings, environment: Environment, hosts: tuple[str, ...]
     return url(settings, environment, hosts) or inside(environment)
 
 
+NO_WEB = "no web process"  # in place of an address
+
+
 def inside(environment: Environment) -> str:
     """Its Service, as in ``Service hello-live in the namespace shop of prod``, or the machine it runs on."""
     where = where_of(environment.engine)

@@ -54,7 +54,7 @@ class Reconciler:
         """Brings everything to what the store says; what was done. ``by_hand``: reverts manual changes as well.
         Idempotent. Raises LeaseLost, and what the engine raises."""
         if spec := self.active_spec():
-            self._engine.slots.prepare(spec.ref, spec.hosts)
+            self._engine.slots.prepare(spec.ref, spec.hosts, routes=spec.web)
         said = []
         for one in chain(self.differences(), self.drift() if by_hand else ()):
             self._still_ours()
@@ -112,7 +112,14 @@ class Reconciler:
 
     def _traffic(self, spec: SlotSpec) -> Iterator[Difference]:
         serves = self._engine.traffic.serving(spec.ref)
-        if serves != spec.ref.slot:
+        if not spec.web:
+            if serves:
+                yield Difference(
+                    f"the proxy serves {serves}, and {_named(spec)} has no web process",
+                    f"the proxy served {serves}, and {_named(spec)} has no web process; it answers 503 now",
+                    lambda: self._engine.traffic.unroute(spec.ref),
+                )
+        elif serves != spec.ref.slot:
             what = _named(spec)
             yield Difference(
                 f"the proxy serves {serves or 'nothing'}, it should serve {what}",
@@ -229,8 +236,8 @@ class Reconciler:
 
     def _renew_checks(self) -> None:
         for slot, record in self._environment.slots.items():
-            if record.state in (SlotState.SERVING, SlotState.WARM):
-                self._engine.traffic.renew_checks(self._spec(slot))
+            if record.state in (SlotState.SERVING, SlotState.WARM) and (spec := self._spec(slot)).web:
+                self._engine.traffic.renew_checks(spec)
 
     # ── connections ──────────────────────────────────────────────────────────
 

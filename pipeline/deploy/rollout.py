@@ -101,7 +101,7 @@ class Rollout:
         """Raises what stopped it. What it started is then in the record, and the keeper keeps or clears it.
         ``may_enter``: whether the run may still enter; ``ending_of``: how an error ends the run."""
         try:
-            self._acting().slots.prepare(self._spec.ref, self._spec.hosts)
+            self._acting().slots.prepare(self._spec.ref, self._spec.hosts, routes=self._spec.web)
             environment, back = self._record.read(), self._context.run.back
             starts = environment.serving != self._release.number
             commands = starts or release_commands.is_undone(environment, self._release.number)
@@ -191,22 +191,28 @@ class Rollout:
         with self._context.step(self._name, "start", self._config.service.ready + margin, advice) as step:
             self._in_turn.begin(self._spec, step.watch)
             self._spec, warm = self._slot_start.go(self._spec, step.watch)
-            self._acting().traffic.expose(self._spec)
+            if self._spec.web:
+                self._acting().traffic.expose(self._spec)
             step.detail = f"{self._spec.ref.slot}, {'warm' if warm else 'new'}"
             if self._spec.replicas > 1:
                 step.detail += f", {self._spec.replicas} replicas"
 
     def _smoke(self) -> None:
+        if not (self._spec.web or self._config.smoke):
+            return
         timeout = SMOKE_MARGIN + sum(check.allowance for check in self._config.smoke)
         advice = "Raise `within` of the check in pipelines.yaml if it needs longer."
         with self._context.step(self._name, "smoke", timeout, advice) as step:
             checker = self._checker(step.watch)
-            route = self._engine.traffic.preview(self._spec)
-            results = checker.identity(self._spec, route)
-            if results[0].ok:
+            results: tuple[Check, ...] = ()
+            if self._spec.web:
+                results = checker.identity(self._spec, self._engine.traffic.preview(self._spec))
+            if all(check.ok for check in results):
                 results += checker.run(self._spec, self._config.smoke)
             self._keep_checks((), results)
-            step.detail = f"{sum(check.ok for check in results)}/{len(self._config.smoke) + 1}"
+            step.detail = (
+                f"{sum(check.ok for check in results)}/{len(self._config.smoke) + int(self._spec.web)}"
+            )
             what = f"{self._name} {self._release.name}"
             checker.must_pass(results, self._spec, what, self._last_lines, "It got no traffic.")
 
@@ -216,7 +222,7 @@ class Rollout:
             self._spec = self._slot_start.grow(self._spec, step.watch)
             slot, before = self._spec.ref.slot, self._record.read()
             self._record.intend(slot, may_enter)
-            self._acting().traffic.switch(self._spec)
+            self._route(self._spec)
             step.detail = f"{self._record.read().active or 'nothing'} → {slot}"
             self._record.switched(step, slot, 0.0 if self._in_turn.applies else self._keep_warm)
         self._in_turn.tell(self._spec.ref)
@@ -225,6 +231,10 @@ class Rollout:
 
     def _verify(self) -> None:
         with self._context.step(self._name, "verify", VERIFY_TIMEOUT, self._engine_advice()) as step:
+            if not self._spec.web:
+                step.detail = "no web process"
+                self._record.verified(step)
+                return
             before = self._context.run.checks.get(self._name, ())
             route = self._engine.traffic.public(self._spec)
             checker = self._checker(step.watch)
@@ -235,6 +245,13 @@ class Rollout:
             traffic = "Traffic goes back to the release before it, if there is one."
             checker.must_pass(results, self._spec, what, self._last_lines, traffic)
             self._record.verified(step)
+
+    def _route(self, spec: SlotSpec) -> None:
+        """The traffic goes to that slot; to none if nothing there takes requests."""
+        if spec.web:
+            self._acting().traffic.switch(spec)
+        else:
+            self._acting().traffic.unroute(spec.ref)
 
     def _engine_advice(self) -> str:
         return f"See `pushlive doctor`, then `pushlive retry '{self._context.run.id}'`."
@@ -291,7 +308,7 @@ class Rollout:
                 text = f"r{environment.serving} starts again once this one is stopped"
             elif environment.active:
                 old = self._old_spec(environment, environment.active)
-                self._acting().traffic.switch(old)
+                self._route(old)
                 text = f"traffic is back on r{old.release} ({environment.active})"
             else:
                 self._acting().traffic.unroute(self._spec.ref)

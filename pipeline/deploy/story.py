@@ -261,7 +261,9 @@ class Story:
                 entry.wait_at(name)
                 raise parked(context) from None  # the hold is lifted already: the run is due again
         names = release.environments[name].hosts
-        address = engine_addresses.address(self._settings, environment, names)
+        address = engine_addresses.NO_WEB
+        if release.environments[name].service.web:
+            address = engine_addresses.address(self._settings, environment, names)
         endings.stage_done(context, self._budget(), name, address)
 
     def _roll_out(self, release: Release, name: str, pipeline: Pipeline, entry: Entry, lease: Lease) -> None:

@@ -90,7 +90,12 @@ class SlotSpec:
     @property
     def replicas(self) -> int:
         """How many it starts with."""
-        return max(self.config.service.replicas, self.at_least)
+        return max(self.config.service.web_replicas, self.at_least) if self.web else 0
+
+    @property
+    def web(self) -> bool:
+        """False if nothing of it takes requests."""
+        return self.config.service.web
 
     @property
     def host(self) -> str:

@@ -91,6 +91,8 @@ class WatchHealth(Watches):
             ref = slot_ref(environment, slot)
             release = self._store.release(environment.pipeline, record.release)
             spec = spec_of(ref, release, record.run, record.secrets)
+            if not spec.web:  # its processes are looked at by themselves
+                continue
             checked = {one.name: one for one in engine.traffic.health(spec)}
             replicas = engine.slots.replicas(ref)
             yield slot, tuple(_seen(one, checked.get(one.name), mask) for one in replicas)

@@ -19,8 +19,9 @@ class Slots(Protocol):
     later ``stop``.
     """
 
-    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
-        """Creates the environment's network and its routes (host names, loopback port). Idempotent. Until the first
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...], *, routes: bool = True) -> None:
+        """Creates the environment's network and its routes (host names, loopback port); not these without ``routes``,
+        for what has no web process. Idempotent. Until the first
         switch the routes answer 503 with an explanation. Does not reload the proxy nor break a connection."""
 
     def fits(self, spec: SlotSpec) -> None:

@@ -151,9 +151,12 @@ class Tools(Audited):
         raises."""
         self.insist_on_store()
         _, name = self._environment_name(pipeline, environment)
-        self._serving_ref(
-            pipeline, name
-        )  # nothing is taken from a run for an environment where nothing serves
+        # Nothing is taken from a run for an environment where nothing serves, or nothing that could be restarted.
+        if not self._serving_spec(pipeline, name).web:
+            raise RequestError(
+                f"{pipeline}/{name} has no web process, and others start again only with another release.",
+                advice=f"Build one of the same commit: `pushlive deploy {pipeline} --rebuild`.",
+            )
         lease = take(self._store, self._clock, f"{pipeline}/{name}")
         # Only now: a run that had the lease until a moment ago may have switched.
         spec = self._serving_spec(pipeline, name)

@@ -254,6 +254,7 @@ class Views:
         hosts = self._hosts(configured, name, release)
         proxy = self._settings.proxy_http.rpartition(":")[2]
         local = record is not None and kind_of(record.engine).local
+        web = self._has_web(configured, name, release)
         return {
             "name": name,
             "release": release.number if release else None,
@@ -270,9 +271,10 @@ class Views:
             "removed": "" if configured else REMOVED,
             "health": health.shown(record),
             "engine": record.engine if record else "",
-            "url": engine_addresses.url(self._settings, record, hosts) if record else "",
-            "address": engine_addresses.address(self._settings, record, hosts) if record else "",
-            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if local else "",
+            "web": web,
+            "url": engine_addresses.url(self._settings, record, hosts) if record and web else "",
+            "address": self._address(record, hosts) if web else engine_addresses.NO_WEB,
+            "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if local and web else "",
             "hosts": list(hosts),
             "quarantine": [{"release": q.release, "reason": q.reason} for q in record.quarantine]
             if record
@@ -308,6 +310,15 @@ class Views:
         if pipeline:
             return pipeline.render(name).hosts
         return release.environments[name].hosts if release and name in release.environments else ()
+
+    def _address(self, record: Environment | None, hosts: tuple[str, ...]) -> str:
+        return engine_addresses.address(self._settings, record, hosts) if record else ""
+
+    def _has_web(self, pipeline: Pipeline | None, name: str, release: Release | None) -> bool:
+        """Of what serves; if nothing does, of what is configured."""
+        if release and name in release.environments:
+            return release.environments[name].service.web
+        return pipeline.render(name).service.web if pipeline else True
 
     def _release(self, pipeline: str, record: Environment | None) -> Release | None:
         if record is None or record.serving is None:

@@ -217,6 +217,12 @@ pipelines:
         worker: {command: [sh, /work], stop: 5s, settle: 1s}
         mail: {cron: "0 0 29 2 *", zone: Europe/Dublin, command: [echo, sent]}
     environments: {live: }
+  crew:
+    service:
+      web: false
+      memory: 128MiB
+      processes: {hand: {command: [sh, /work], stop: 5s, settle: 500ms}}
+    environments: {live: }
 """
 
 
@@ -296,3 +302,26 @@ def test_a_worker_that_restarts_again_and_again_is_said(
 def restarted(docker_client: docker.DockerClient, name: str) -> int:
     found = docker_client.api.inspect_container(name)
     return int(found["RestartCount"]) if found["State"]["Running"] else -1
+
+
+def test_a_pipeline_without_a_web_process_goes_live_is_replaced_and_taken_back(service: Service) -> None:
+    def hands() -> dict[str, str]:
+        label = [f"pushlive.instance={service.instance}", "pushlive.pipeline=crew"]
+        found: list[Any] = service.engine.containers(all=True, filters={"label": label})
+        assert all(one["Labels"]["pushlive.process"] == "hand" for one in found)
+        return {one["Labels"]["pushlive.release"]: one["State"] for one in found}
+
+    said = service.push(release("one"), "One", "crew")
+    assert "no web process" in said, said
+    assert hands() == {"1": "running"}
+    service.push(release("two"), "Two", "crew")
+    assert hands() == {"1": "exited", "2": "running"}
+    said = service.push(release("three", "echo lost its queue; exit 4"), "Three", "crew")
+    assert "hand-1: it exited with code 4" in said
+    assert hands()["2"] == "running"
+    service.pushlive("revert", "crew", "--env", "live", "--to", "r1")
+    until(lambda: service.releases("crew")["live"] == 1 and hands().get("1") == "running", seconds=30)
+    assert hands()["2"] == "exited"
+    assert "no web process" in service.pushlive("status", "crew").out
+    assert "has no web process" in service.pushlive("open", "crew", "live", code=None).err
+    until(lambda: not service.environments("crew")["live"]["problem"])

@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.fake import FakePost
 from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.secret import Secret
 from pipeline.notify.delivery import Delivery
 
@@ -257,3 +257,88 @@ def test_a_process_that_a_release_has_no_more_is_no_longer_reported(world):
         "hello/live: worker is no longer reported, with r2",
     ]
     assert world.environment("live").processes == {}
+
+
+# ── without a web process ────────────────────────────────────────────────────
+
+ALONE = """\
+pipelines:
+  hello:
+    service:
+      web: false
+      processes: {worker: {command: [./work]}}
+    environments: {live: }
+"""
+
+
+def live(world) -> dict:
+    [found] = world.commands.status("hello")["pipelines"][0]["environments"]
+    return found
+
+
+def test_a_release_without_a_web_process_switches_without_the_proxy(make_world):
+    world = make_world(ALONE)
+    run = world.push("one")
+    assert run.outcome == Outcome.LIVE
+    assert [step.step for step in run.steps if step.stage == "live"] == [
+        "start",
+        "switch",
+        "processes",
+        "verify",
+    ]
+    assert not {"switch", "expose", "public", "preview"} & set(world.engine.names())
+    assert running(world) == {("blue", "worker", 1)}
+    assert world.reconcile() == []
+    assert world.jobs.health.run() == []
+    shown_live = live(world)
+    assert (shown_live["web"], shown_live["url"], shown_live["address"]) == (False, "", "no web process")
+    assert shown_live["health"] is None
+    assert world.push("two").outcome == Outcome.LIVE
+    assert running(world) == {("green", "worker", 2)}
+    world.revert()
+    assert running(world) == {("blue", "worker", 1)}
+    assert world.serving() == {"live": 1}
+    assert world.reconcile() == []
+
+
+def test_without_a_web_process_a_worker_that_exits_brings_the_old_one_back(make_world):
+    world = make_world(ALONE)
+    world.push("one")
+    world.engine.fragile.add("worker")
+    run = world.push("two")
+    assert (run.outcome, run.failure.step) == (Outcome.FAILED, "processes")
+    assert world.serving() == {"live": 1}
+    world.engine.fragile.clear()
+    world.reconcile()
+    assert running(world) == {("blue", "worker", 1)}
+
+
+def test_a_web_process_goes_and_comes_back(make_world):
+    world = make_world("pipelines: {hello: {environments: {live: }}}")
+    world.push("one")
+    assert world.engine.active[("hello", "live")] == "blue"
+    world.configure(ALONE)
+    assert world.push("two").outcome == Outcome.LIVE
+    assert world.engine.active[("hello", "live")] is None
+    assert world.reconcile() == []
+    world.revert()
+    assert world.engine.active[("hello", "live")] == "blue"
+    assert running(world) == set()
+    assert world.reconcile() == []
+
+
+def test_a_proxy_that_still_serves_beside_no_web_process_is_brought_in_line(make_world):
+    world = make_world(ALONE)
+    world.push("one")
+    world.engine.active[("hello", "live")] = "green"
+    assert world.reconcile() == [
+        "hello/live: the proxy served green, and blue (r1) has no web process; it answers 503 now"
+    ]
+    assert world.engine.active[("hello", "live")] is None
+
+
+def test_what_has_no_web_process_is_not_restarted(make_world):
+    world = make_world(ALONE)
+    world.push("one")
+    with pytest.raises(RequestError, match="has no web process"):
+        world.tools.restart("hello", "ann", environment="live")

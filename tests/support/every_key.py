@@ -59,7 +59,7 @@ CHECKS = {"get.get": "/x", "get.host": "www.example.com", "get.scheme": "https",
           "get.status": 204, "get.headers": {"X-A": "b"}, "get.contains": "x", "get.json": {"a": 1},
           "get.within": "9s", "get.retry": "9s", "tcp.tcp": 81, "tcp.within": "9s", "tcp.retry": "9s",
           "run.run": ["true"], "run.within": "9s"}  # fmt: skip
-SERVICE = {"port": 81, "health.path": "/", "health.host": "www.example.com", "health.scheme": "https",
+SERVICE = {"web": False, "port": 81, "health.path": "/", "health.host": "www.example.com", "health.scheme": "https",
            "health.send": {"X-Key": "a"}, "ready": "9s", "replicas": 3, "cpu": 2, "memory": "1GiB", "env": {"X": "y"},
            "secrets": ["OTHERS"], "command": ["sh"], "release.command": ["true"], "release.timeout": "9m",
            "ignore": ["/x"],

@@ -44,7 +44,7 @@ class EngineBase:
 
     def _bodies(self, spec: SlotSpec) -> dict[str, Body]:
         """The slot's containers as they should be, by name."""
-        numbers = range(1, spec.config.service.replicas + 1)
+        numbers = range(1, spec.config.service.web_replicas + 1)
         return {
             containers.container_name(self._settings, spec, n): containers.slot_body(self._settings, spec, n)
             for n in numbers
@@ -53,7 +53,7 @@ class EngineBase:
     def _servers(self, spec: SlotSpec) -> list[tuple[str, int]]:
         """The slot's containers as the proxy should know them."""
         service = spec.config.service
-        numbers = range(1, service.replicas + 1)
+        numbers = range(1, service.web_replicas + 1)
         return [
             (containers.address(self._settings, spec.ref, spec.release, n), service.port) for n in numbers
         ]

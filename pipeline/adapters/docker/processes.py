@@ -184,7 +184,7 @@ class DockerProcesses(DockerVolumes):
 
 def process_bodies(settings: Settings, spec: SlotSpec) -> dict[str, Body]:
     """The containers of the spec's processes as they should be, by name, still without secrets."""
-    places = enumerate(_named(settings, spec).items(), spec.config.service.replicas + 1)
+    places = enumerate(_named(settings, spec).items(), spec.config.service.web_replicas + 1)
     return {name: _body(settings, spec, *process, place) for place, (name, process) in places}
 
 

@@ -62,6 +62,8 @@ class Readiness:
             _Replica(name, address(self._settings, self._spec.ref, self._spec.release, number))
             for number, name in enumerate(names, 1)
         ]
+        if not replicas:
+            return
         pool = ThreadPoolExecutor(len(replicas), thread_name_prefix="ready")
         try:
             waits = {pool.submit(self._poll, one): one for one in replicas}

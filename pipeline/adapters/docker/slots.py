@@ -38,21 +38,23 @@ _STATES = {"created": "created", "running": "running", "restarting": "starting",
 class DockerSlots(DockerAccessories):
     """See ``ports.Slots``."""
 
-    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...], *, routes: bool = True) -> None:
         name = name_of_environment(ref)
-        self._proxy.add_environment(ref.index, name, (f"{name}.localhost", *hosts))
+        if routes:
+            self._proxy.add_environment(ref.index, name, (f"{name}.localhost", *hosts))
         self._ensure_network(ref)
-        self._proxy.join(ref.index)
+        if routes:
+            self._proxy.join(ref.index)
 
     def fits(self, spec: SlotSpec) -> None:
         service, name = spec.config.service, name_of_environment(spec.ref)
         # The processes of what serves end before those of the spec start.
         ending = self._memory_of_processes(spec.ref)
         processes = sum(one.replicas for one in service.processes_in_use.values())
-        wanted = service.memory * service.replicas + max(service.memory * processes, ending)
+        wanted = service.memory * service.web_replicas + max(service.memory * processes, ending)
         self._insist_on_room(
             wanted,
-            f"{name}: {service.replicas + processes} × {show_size(service.memory)} for {spec.ref.slot}",
+            f"{name}: {service.web_replicas + processes} × {show_size(service.memory)} for {spec.ref.slot}",
             "Lower `memory` or `replicas`, or use a larger machine.",
             apart=lambda one: in_slot(one, spec.ref),
             ending=ending,
@@ -70,7 +72,8 @@ class DockerSlots(DockerAccessories):
         unfit = [one for one in found if name_of(one) not in kept]
         # Before anything ends: if the image or a secret is not available, the slot stays as it is.
         secrets: dict[str, Secret] = {}
-        if wanted.keys() - kept.keys():
+        # Without a web process nothing is started here; the image is there before the old processes end.
+        if wanted.keys() - kept.keys() or not spec.web:
             deadline = watch or Deadline(self._clock, PULL_LIMIT, "Pulling the image from its registry")
             images.provide(self._api, self._settings, self._clock, spec, deadline)
             secrets = spec.reveal()
@@ -204,7 +207,9 @@ class DockerSlots(DockerAccessories):
         return ""
 
     def slots(self) -> Iterable[SlotRef]:
-        found = self._api.containers(self._own, labels.REPLICA)
+        found = [
+            one for key in (labels.REPLICA, labels.PROCESS) for one in self._api.containers(self._own, key)
+        ]
         return sorted({ref_of(one, self._key) for one in found}, key=str)
 
     def environments(self) -> Iterable[SlotRef]:

@@ -35,7 +35,7 @@ class FakeAdoption(EngineState):
             run=spec.run,
             commit=spec.commit,
             spec=_hash(spec),
-            replicas=spec.config.service.replicas,
+            replicas=spec.config.service.web_replicas,
             well=content.alive and content.ready,
             created=1000.0,
             image=spec.image,

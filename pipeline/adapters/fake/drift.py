@@ -16,7 +16,7 @@ class FakeDrift(EngineState):
                 return ("its containers are missing",)
             found = [
                 (current.alive, "its containers have exited"),
-                (current.exposed, "the proxy does not know it"),
+                (current.exposed or not spec.web, "the proxy does not know it"),
             ]
             return tuple(text for well, text in found if not well)
 

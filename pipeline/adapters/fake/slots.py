@@ -28,9 +28,13 @@ class FakeSlots(EngineState):
     """Refuses to start in an environment that was not prepared or into the serving slot, to wait for a slot that was
     not started, and to stop the serving slot."""
 
-    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...], *, routes: bool = True) -> None:
         with self.call("prepare", ref, hosts):
             key = environment_key(ref)
+            if not routes:
+                self.networks[key] = ref
+                self.active.setdefault(key, None)
+                return
             others = {other: names for other, names in self.hosts.items() if other != key}
             served = {host for other, names in others.items() if self.active.get(other) for host in names}
             self.hosts[key] = tuple(host for host in hosts if host not in served)
@@ -61,7 +65,7 @@ class FakeSlots(EngineState):
             if not current.alive:
                 code = current.exit_code
                 raise AppFailed(f"it exited with code {code}.", facts=(f"exit code {code}",))
-            status = self.answers(spec, spec.config.service.health.path).status
+            status = self.answers(spec, spec.config.service.health.path).status if spec.web else 200
             if not 200 <= status < 400:
                 raise AppFailed(f"it is not ready: its health path answered {status}.")
             current.ready = True

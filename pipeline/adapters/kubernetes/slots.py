@@ -43,7 +43,8 @@ KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "Conf
 class KubeSlots(EngineBase):
     """See ``ports.Slots`` for what each method promises."""
 
-    def prepare(self, ref: SlotRef, hosts: tuple[str, ...]) -> None:  # `switch` routes the hosts here
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...], *, routes: bool = True) -> None:  # noqa: ARG002
+        # `switch` routes the hosts here.
         if self._owned.get("Service", base(ref), ref):
             return
         # Any object in the way is reported before anything is created.

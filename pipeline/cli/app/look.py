@@ -65,6 +65,11 @@ def open(context: Context) -> int:
         raise NotFound(f"{name} has no environment {wanted!r}.", advice=f"It has: {', '.join(environments)}.")
     chosen = environments[wanted or next(reversed(environments))]
     url = str(chosen.get("url") or "")
+    if not chosen.get("web", True):
+        raise RequestError(
+            f"{name}/{chosen['name']} has no web process, so there is nothing to open.",
+            advice=f"`pushlive logs {name} {chosen['name']}` prints what its processes say.",
+        )
     if not url.startswith(("http://", "https://")):
         raise RequestError(
             f"{name}/{chosen['name']} has no address that a browser reaches.",

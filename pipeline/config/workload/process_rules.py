@@ -34,7 +34,7 @@ def _wrong(service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
                 "is more than 1, and `one: true` allows a single one; remove one of the two",
             )
         yield from (((name, key), message) for key, message in _cron(one))
-    count = service.replicas + sum(one.replicas for one in service.processes_in_use.values())
+    count = service.web_replicas + sum(one.replicas for one in service.processes_in_use.values())
     if service.processes and count > PLACES:
         text = (
             f"{count} containers with the web replicas, and a release has at most {PLACES}; lower `replicas`"

@@ -94,7 +94,7 @@ class SlotStart:
     def _carried(self, spec: SlotSpec) -> SlotSpec:
         """The spec with at least as many replicas as what serves has beyond its configuration."""
         environment = self._record.read()
-        if environment.active is None or environment.active == spec.ref.slot:
+        if not spec.web or environment.active is None or environment.active == spec.ref.slot:
             return spec
         serving = slots.slot_ref(environment, environment.active)
         now = self._scaled(replace(spec, ref=serving))
@@ -102,7 +102,7 @@ class SlotStart:
             return spec
         record = environment.slots[environment.active]
         release = self._context.store.release(environment.pipeline, record.release)
-        configured = release.environments[environment.name].service.replicas
+        configured = release.environments[environment.name].service.web_replicas
         return replace(spec, at_least=slots.carried(configured, now, self._context.run.kind))
 
     def _scaled(self, spec: SlotSpec) -> int:

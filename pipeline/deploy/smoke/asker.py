@@ -67,7 +67,7 @@ class SlotAsker:
 
     def _must_be_there(self, problem: str) -> None:
         """Raises EngineAway if a container is missing or was stopped, as while a Docker daemon restarts."""
-        wanted = self.spec.config.service.replicas
+        wanted = self.spec.config.service.web_replicas
         there = sum(one.release == self.spec.release and not one.stopped for one in self._there())
         if there < wanted:
             raise EngineAway(
@@ -77,7 +77,7 @@ class SlotAsker:
     def command(self, words: tuple[str, ...], within: float) -> CommandResult | None:
         """Removes the command's container before and after. Raises what the step's own watch does."""
         commands, name = self.engine.commands, self.command_name
-        env = {"PUSHLIVE_URL": inside_url(self._running(), self._route())}
+        env = {"PUSHLIVE_URL": inside_url(self._running(), self._route())} if self.spec.web else {}
         commands.forget_command(self.spec, name)
         try:
             limit = Within(self.watch, self.clock, within, "The command")

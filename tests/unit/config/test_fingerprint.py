@@ -86,7 +86,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
     Service: {
         "port": 1, "health": "/x", "ready": 1.0, "replicas": 2, "cpu": 0.5, "memory": 2**24, "env": {"A": "b"},
         "secrets": ("A",), "command": ("a",), "release": ("a",), "drain": 1.0, "stop": 1.0, "keep_warm": 1.0,
-        "timeout": 5.0, "security": "strict", "pids": 99, "init": False, "one": True, "ignore": ("/a",),
+        "timeout": 5.0, "security": "strict", "web": False, "pids": 99, "init": False, "one": True, "ignore": ("/a",),
         "shm": 2**28, "working_dir": "/srv", "tmpfs": {"/run": 2**20}, "user": "1", "ulimits": {"core": "0"},
         "extra_hosts": {"a": "10.0.0.1"}, "devices": ("/dev/a",), "labels": {"a": "b"}, "annotations": {"a": "b"},
         "requests": {"cpu": 0.5}, "kubernetes": {"service": {"type": "NodePort"}},

@@ -90,3 +90,56 @@ def test_a_change_of_a_process_is_one_line_for_each_key() -> None:
 def test_only_the_keys_that_are_set_are_in_the_fingerprint() -> None:
     """So that a key that is added to processes later changes no release."""
     assert hashed(Service(processes={"w": Process(command=("a",))}))["processes"] == {"w": {"command": ["a"]}}
+
+
+# ── without a web process ────────────────────────────────────────────────────
+
+ALONE = """\
+pipelines:
+  shop:
+    service:
+      web: false
+      processes: {worker: {command: [./worker]}}
+    smoke: [{run: [./check]}]
+    environments:
+      dev:
+      live:
+"""
+
+
+def test_a_pipeline_without_a_web_process_has_no_replicas_of_it_and_no_other_fingerprint_changes() -> None:
+    service = load(ALONE).pipelines["shop"].render("live").service
+    assert (service.web, service.web_replicas, Service().web_replicas) == (False, 0, 1)
+    assert "web" not in hashed(Service())
+    assert hashed(service)["web"] is False
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ("web: false", "web: false\n      health: /healthz", "service.health", "nothing answers requests"),
+        ("web: false", "web: false\n      replicas: 2", "service.replicas", "those of the web process"),
+        ("live:", "live: {host: shop.example.com}", "environments.live.host", "nothing takes requests"),
+        ("{run: [./check]}", "{get: /}", "smoke[0]", "write a `run` check"),
+        ("live:", "live: {smoke: [{tcp: 80}]}", "environments.live.smoke[0]", "write a `run` check"),
+        ("live:", "live: {processes: {worker: {replicas: 0}}}", "environments.live", "nothing would run"),
+    ],
+)
+def test_what_makes_no_sense_without_a_web_process_is_refused_with_the_reason(
+    old: str, new: str, path: str, message: str
+) -> None:
+    found = problems(edited(ALONE, old, new))
+    assert [one.path for one in found] == [f"pipelines.shop.{path}"]
+    assert message in found[0].message
+
+
+def test_one_environment_alone_may_have_no_web_process() -> None:
+    text = edited(ALONE, "      web: false\n", "      health: /healthz\n")
+    assert not problems(edited(text, "live:", "live: {web: false}"))
+    asks = edited(edited(text, "{run: [./check]}", "{get: /}"), "live:", "live: {web: false}")
+    assert "`smoke: []`" in next(one.message for one in problems(asks))
+
+
+def test_a_web_process_that_goes_is_planned() -> None:
+    before = load(edited(ALONE, "      web: false\n", ""))
+    assert "web: true → false" in " ".join(plan(before, load(ALONE))["shop"]["live"])
