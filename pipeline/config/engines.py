@@ -161,9 +161,7 @@ KUBERNETES = EngineKind(
     proxied=False,
     keeps_stopped=False,
     cannot={
-        "processes": "they run only on Docker so far",
         "one": "releases take turns only on Docker so far",
-        "web": "processes run only on Docker so far",
         "pids": "Kubernetes limits processes by node (the kubelet's `podPidsLimit`)",
         "ulimits": "Kubernetes has no such key, and the nodes' container runtime sets them",
         "devices": "Kubernetes gives devices by device plugins",

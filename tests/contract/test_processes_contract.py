@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.errors import RequestError
+from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.scheduled import Job
 from tests.contract.test_engine_contract import Kit, kit  # noqa: F401 - a fixture
+from tests.support.waiting import until
 
 WORKER = {
     "command": ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"), "stop": 5.0, "settle": 0.1,
 }  # fmt: skip
-on_docker = pytest.mark.parametrize("kit", ["fake", "docker", "remote"], indirect=True)
 
 
-@on_docker
 def test_processes_run_in_one_slot_and_a_job_outlives_it(kit: Kit) -> None:  # noqa: F811
     engine = kit.engine
     blue, green = (
@@ -39,7 +38,7 @@ def test_processes_run_in_one_slot_and_a_job_outlives_it(kit: Kit) -> None:  # n
     with pytest.raises(RequestError, match="still run"):
         engine.start_processes(green, kit.watch())
     engine.restore_processes(green)  # ends the other slot's first
-    assert working() == {("green", "worker", 2)}
+    until(lambda: working() == {("green", "worker", 2)})
     engine.stop(blue.ref)
     assert {one.slot for one in engine.processes(blue.ref)} == {"green"}
     [found] = engine.jobs(replace(blue.ref, slot="green"))
@@ -53,3 +52,60 @@ def test_processes_run_in_one_slot_and_a_job_outlives_it(kit: Kit) -> None:  # n
     assert engine.jobs(blue.ref) == ()
     engine.stop_processes(green.ref)
     assert working() == set()
+
+
+really = pytest.mark.parametrize("kit", ["docker", "cluster"], indirect=True)
+
+
+@really
+def test_what_exits_is_said_with_its_last_lines_and_a_ready_command_is_waited_for(kit: Kit) -> None:  # noqa: F811
+    late = {**WORKER, "command": ("sh", "-c", "sleep 0.5; touch /tmp/there; sleep 60"), "stop": 1.0}
+    spec = kit.spec(
+        replicas=1, processes={"worker": {**late, "ready": {"run": ("test", "-e", "/tmp/there")}}}
+    )
+    kit.deploy(spec)
+    kit.engine.start_processes(spec, kit.watch())
+    kit.engine.processes_ready(spec, kit.events.append, kit.watch())
+    assert [one.state for one in kit.engine.processes(spec.ref)] == ["running"]
+    [source] = [one for one in kit.engine.sources(spec.ref) if one.process]
+    assert (source.label, source.process) == ("worker.1", "worker")
+    dies = {**WORKER, "command": ("sh", "-c", "echo no queue; exit 3"), "settle": 30.0}
+    broken = kit.spec(replicas=1, processes={"worker": dies})
+    kit.engine.start_processes(broken, kit.watch())
+    with pytest.raises(AppFailed, match="exited with code 3") as failed:
+        kit.engine.processes_ready(broken, kit.events.append, kit.watch())
+    assert failed.value.evidence[-1] == "no queue"
+
+
+@really
+def test_a_release_without_a_web_process_starts_and_ends(kit: Kit) -> None:  # noqa: F811
+    engine, spec = kit.engine, kit.spec(web=False, processes={"worker": {**WORKER, "replicas": 2}})
+    engine.prepare(spec.ref, (), routes=False)
+    engine.start(spec, kit.watch())
+    assert engine.ready(spec, kit.events.append, kit.watch()) == ()
+    engine.unroute(spec.ref)
+    engine.start_processes(spec, kit.watch())
+    engine.processes_ready(spec, kit.events.append, kit.watch())
+    assert engine.serving(spec.ref) is None
+    assert engine.missing(spec) == engine.missing_processes(spec) == ()
+    assert [one.process for one in engine.processes(spec.ref)] == ["worker", "worker"]
+    assert spec.ref in engine.slots()
+    engine.stop(spec.ref)
+    until(lambda: not [one for one in engine.processes(spec.ref) if one.works])
+
+
+@really
+def test_a_job_runs_once_and_its_output_and_exit_code_are_found(kit: Kit) -> None:  # noqa: F811
+    spec = kit.spec(replicas=1, env={"WORD": "mail"})
+    kit.engine.prepare(spec.ref, ())
+    job, argv = Job("mail", 1_800_000_000), ("sh", "-c", "echo $WORD sent; exit 3")
+    for _ in range(2):  # the second one finds it
+        kit.engine.start_job(spec, job, argv, kit.watch())
+    until(lambda: all(one.exit_code is not None for one in kit.engine.jobs(spec.ref)), seconds=30)
+    [found] = kit.engine.jobs(spec.ref)
+    assert (found.job, found.release, found.exit_code) == (job, 1, 3)
+    assert found.started <= found.ended
+    assert kit.engine.job_output(spec.ref, job, 9) == ("mail sent",)
+    assert kit.engine.processes(spec.ref) == ()
+    kit.engine.forget_job(spec.ref, job)
+    assert kit.engine.jobs(spec.ref) == ()

@@ -15,6 +15,7 @@ from pipeline.adapters.kubernetes.names import (
     INSTANCE,
     MADE,
     PIPELINE,
+    PROCESS,
     RELEASE,
     ROUTE,
     RUN,
@@ -30,7 +31,11 @@ class KubeAdoption(EngineBase):
 
     def survey(self) -> Iterator[FoundEnvironment]:
         deployments = self._api.find("Deployment", {INSTANCE: self._instance})
-        slots = [self._slot(one) for one in deployments if one["spec"].get("replicas")]
+        slots = [
+            self._slot(one)
+            for one in deployments
+            if one["spec"].get("replicas") and PROCESS not in one["metadata"]["labels"]
+        ]
         for service in self._api.find("Service", {INSTANCE: self._instance, ROUTE: "public"}):
             labels = service["metadata"]["labels"]
             pipeline, name = labels[PIPELINE], labels[ENVIRONMENT]

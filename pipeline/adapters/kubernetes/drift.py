@@ -24,6 +24,8 @@ class KubeDrift(KubeSlots, KubeTraffic):
             return (f"the Deployment {name} is missing",)
         if self._spec_of(found) != self._manifests.spec_hash(spec):
             return (f"the Deployment {name} has another release or configuration",)
+        if not spec.web:
+            return ()
         if not found["spec"].get("replicas"):
             return (f"the Deployment {name} was scaled to 0",)
         texts = []
@@ -52,6 +54,8 @@ class KubeDrift(KubeSlots, KubeTraffic):
 
     def restore(self, spec: SlotSpec) -> bool:
         acted = self._fill(spec, exactly=False)
+        if not spec.web:
+            return acted
         if not self._is_exposed(spec):
             self.expose(spec)
             acted = True

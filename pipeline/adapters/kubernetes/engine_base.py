@@ -9,7 +9,7 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.env_sources import EnvSources
 from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
-from pipeline.adapters.kubernetes.names import COMMAND, RESULT, SPEC, base, slot_labels
+from pipeline.adapters.kubernetes.names import COMMAND, CRON, RESULT, SPEC, base, slot_labels
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.adapters.kubernetes.workload.claims import Claims
@@ -80,6 +80,11 @@ class EngineBase:
         """The pods of the environment's commands, except those whose result nothing keeps any more."""
         found = self._owned.all("Pod", ref)
         return [pod for pod in found if COMMAND in pod["metadata"]["labels"] and not _is_released(pod)]
+
+    def _job_pods(self, ref: SlotRef) -> list[KubeObject]:
+        """The pods of the environment's runs by a schedule, with the same exception."""
+        found = self._owned.all("Pod", ref)
+        return [pod for pod in found if CRON in pod["metadata"]["labels"] and not _is_released(pod)]
 
     def _spec_of(self, deployment: KubeObject) -> str:
         """The hash of the pods that a Deployment creates."""

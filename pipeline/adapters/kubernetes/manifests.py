@@ -192,7 +192,7 @@ class Manifests:
         container = self._container(spec, more)
         for key in ("args", "ports", "readinessProbe", "lifecycle"):
             container.pop(key, None)
-        container["args" if entrypoint else "command"] = [_literal(word) for word in argv]
+        container["args" if entrypoint else "command"] = [literal(word) for word in argv]
         pod = self._pod(spec, container) | {"restartPolicy": "Never"}
         labels = {
             **spec.config.service.labels,
@@ -290,7 +290,7 @@ class Manifests:
             },
         }
         if service.command:
-            container["args"] = [_literal(word) for word in service.command]
+            container["args"] = [literal(word) for word in service.command]
         if strict:
             container["securityContext"] |= {"runAsNonRoot": True, "readOnlyRootFilesystem": True}
             container["volumeMounts"] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in the container
@@ -301,7 +301,7 @@ class Manifests:
         told = port(spec)
         own = dict(entry.split("=", 1) for entry in environment(spec, more))
         wanted = [key for key in own if key in more or key in told or key.startswith("PUSHLIVE_")]
-        return [{"name": key, "value": _literal(own[key])} for key in wanted]
+        return [{"name": key, "value": literal(own[key])} for key in wanted]
 
     def _env_from(self, spec: SlotSpec) -> list[Manifest]:
         """The last one wins: configuration over secrets, as on Docker."""
@@ -348,7 +348,7 @@ def _probe_headers(spec: SlotSpec) -> dict[str, str]:
     }
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
     """Kubernetes expands $(NAME) in a value, and $$ to $; Docker does not. Escaped, the value stays as written."""
     return value.replace("$", "$$")
 

@@ -13,6 +13,7 @@ from pipeline.adapters.kubernetes.names import (
     ENVIRONMENT,
     INSTANCE,
     NOWHERE,
+    PROCESS,
     RELEASE,
     SLOT,
     base,
@@ -30,6 +31,7 @@ from pipeline.adapters.kubernetes.pods.state import (
     restarts,
 )
 from pipeline.adapters.kubernetes.readiness import ReadinessWait
+from pipeline.adapters.kubernetes.workload.process_objects import scale_down
 from pipeline.adapters.tar_stream import END
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
@@ -43,9 +45,9 @@ KINDS = ("Ingress", "Service", "Deployment", "PodDisruptionBudget", "Pod", "Conf
 class KubeSlots(EngineBase):
     """See ``ports.Slots`` for what each method promises."""
 
-    def prepare(self, ref: SlotRef, hosts: tuple[str, ...], *, routes: bool = True) -> None:  # noqa: ARG002
+    def prepare(self, ref: SlotRef, hosts: tuple[str, ...], *, routes: bool = True) -> None:
         # `switch` routes the hosts here.
-        if self._owned.get("Service", base(ref), ref):
+        if not routes or self._owned.get("Service", base(ref), ref):
             return
         # Any object in the way is reported before anything is created.
         for slot in SLOTS:
@@ -62,7 +64,7 @@ class KubeSlots(EngineBase):
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()
         service = self._owned.get("Service", base(spec.ref), spec.ref)
-        if service is None:
+        if service is None and spec.web:
             raise EngineFailed(
                 f"The environment {base(spec.ref)} was not prepared: it has no Service.",
                 advice="Deploy again.",
@@ -104,7 +106,7 @@ class KubeSlots(EngineBase):
         if other:  # the old pods end at once: they take no traffic, and this makes room
             self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
         self._api.apply(self._permitted.deployment(spec))
-        self._sources.sweep(spec, self._command_pods(spec.ref))
+        self._sources.sweep(spec, [*self._command_pods(spec.ref), *self._job_pods(spec.ref)])
         return True
 
     def _as_made(self, spec: SlotSpec, found: KubeObject | None) -> Manifest:
@@ -121,7 +123,7 @@ class KubeSlots(EngineBase):
 
     def _matches(self, deployment: KubeObject, spec: SlotSpec, exactly: bool) -> bool:
         count = _count(deployment)
-        enough = count == spec.replicas if exactly else count > 0
+        enough = count == spec.replicas if exactly or not spec.web else count > 0
         return enough and self._spec_of(deployment) == self._manifests.spec_hash(spec)
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:
@@ -173,6 +175,7 @@ class KubeSlots(EngineBase):
 
     def stop(self, ref: SlotRef) -> None:
         self._refuse_serving(ref, "stopped")
+        scale_down(self._api, self._instance, ref)
         # It stays with 0 replicas: it costs nothing, and a revert finds what it needs.
         if self._owned.get_if_owned("Deployment", slot_name(ref), ref):
             self._api.merge("Deployment", slot_name(ref), {"spec": {"replicas": 0}})
@@ -198,7 +201,8 @@ class KubeSlots(EngineBase):
         return ""
 
     def _remove_commands(self, ref: SlotRef) -> None:
-        names = [pod["metadata"]["name"] for pod in self._command_pods(ref)]
+        pods = [*self._command_pods(ref), *self._job_pods(ref)]
+        names = [pod["metadata"]["name"] for pod in pods]
         command_pod.remove(self._api, self._clock, names)
 
     def _remove_kind(self, kind: str, ref: SlotRef) -> None:
@@ -207,14 +211,15 @@ class KubeSlots(EngineBase):
 
     def slots(self) -> Iterable[SlotRef]:
         found = self._api.find("Deployment", {INSTANCE: self._instance})
-        return sorted({slot_ref(one["metadata"]["labels"], self._key) for one in found}, key=str)
+        labels = (one["metadata"]["labels"] for one in found)
+        return sorted({slot_ref(one, self._key) for one in labels if PROCESS not in one}, key=str)
 
     def environments(self) -> Iterable[SlotRef]:
         found = (one for kind in KINDS for one in self._api.find(kind, {INSTANCE: self._instance}))
         labels = (
             one["metadata"]["labels"] for one in found if one["kind"] != "Pod" or not is_terminating(one)
         )
-        refs = (slot_ref({SLOT: SLOTS[0], **one}, self._key) for one in labels if ENVIRONMENT in one)
+        refs = (slot_ref({**one, SLOT: SLOTS[0]}, self._key) for one in labels if ENVIRONMENT in one)
         return tuple({(ref.pipeline, ref.environment): ref for ref in sorted(refs, key=str)}.values())
 
 

@@ -63,7 +63,7 @@ def test_an_environment_changes_single_keys_and_adds_processes() -> None:
         (
             "      live:\n",
             "      live:\n        engine: kubernetes\n",
-            "is not possible for live, on a cluster",
+            "15: pipelines.shop.environments.live.processes.beat.one: is not possible for live, on a cluster",
         ),
     ],
 )

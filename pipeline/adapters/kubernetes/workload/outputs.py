@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
+from itertools import groupby
 
 from urllib3 import BaseHTTPResponse
 
@@ -13,7 +14,8 @@ from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.watch import STREAM_ERRORS, shut_down
 from pipeline.adapters.kubernetes.capacity import parse_quantity
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import CONTAINER, selector, slot_labels
+from pipeline.adapters.kubernetes.names import CONTAINER, PROCESS, selector, slot_labels
+from pipeline.adapters.kubernetes.workload.process_objects import pods_of
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import EngineFailed, RequestError
 from pipeline.ports.outputs import Source, Usage
@@ -29,7 +31,16 @@ class KubeOutputs(EngineBase):
 
     def sources(self, ref: SlotRef) -> tuple[Source, ...]:
         names = [str(pod["metadata"]["name"]) for pod in self._pods(ref)]
-        return tuple(Source(name, str(number)) for number, name in enumerate(names, 1))
+        found = [Source(name, str(number)) for number, name in enumerate(names, 1)]
+        return (*found, *self._beside_sources(ref))
+
+    def _beside_sources(self, ref: SlotRef) -> Iterator[Source]:
+        """Of the processes beside the web one."""
+        pods = pods_of(self._api, self._instance, ref)
+        named = sorted((pod["metadata"]["labels"][PROCESS], str(pod["metadata"]["name"])) for pod in pods)
+        for process, own in groupby(named, key=lambda pair: pair[0]):
+            for number, (_, name) in enumerate(own, 1):
+                yield Source(name, f"{process}.{number}", process)
 
     def output_of(self, name: str, *, lines: int, since: float, follow: bool) -> KubeOutput:
         query = {"container": CONTAINER, "tailLines": str(lines), "follow": str(follow).lower()}
