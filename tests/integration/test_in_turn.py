@@ -113,7 +113,7 @@ def test_a_proxy_without_lua_starts_as_well(
 CONFIG = """
 pipelines:
   hello:
-    service: {memory: 128MiB, stop: 1s, drain: 2s, ready: 6s, one: true}
+    service: {memory: 128MiB, stop: 1s, drain: 2s, one: true}
     environments: {live: }
 """
 
