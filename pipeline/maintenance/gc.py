@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.config.engines import kind_of
 from pipeline.deploy import engine_addresses, hosts
+from pipeline.deploy.data.engines import remember
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotRef
@@ -139,9 +140,23 @@ class Gc:
                 return Said(
                     f"{why}; its containers and routes were removed, but {rest}, then `pushlive gc`", True
                 )
+            left = self._keep_data_in_mind(environment)
             held.insist()
             self._store.forget_environment(environment.pipeline, environment.name)
-        return Said(f"{why} and was removed{note}")
+        return Said(f"{why} and was removed{note}{left}")
+
+    def _keep_data_in_mind(self, environment: Environment) -> str:
+        """Its volumes stay, on an engine that nothing may name from now on. A note about them, "" if it has none."""
+        try:
+            found = [one.ref for one in self._adapters.engines.of(environment.engine).volumes.volumes()]
+        except PushliveError:
+            found = []
+        if not any(
+            ref.owner == environment.pipeline and ref.environment == environment.name for ref in found
+        ):
+            return ""
+        remember(self._store, environment.engine)
+        return "; its volumes stay, see `pushlive volume list`"
 
     def _leave_engine(self, environment: Environment, lease: HeldLease) -> tuple[str, str]:
         """Removes it from its engine: what had to stay there, and a note. If nothing ever ran there, an engine that

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.adapters.kubernetes.pods import claims
 from pipeline.adapters.kubernetes.workload.claims import KIND
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.volumes import VolumeRef
@@ -30,10 +31,11 @@ def data(bench: ClusterBench) -> VolumeRef:
 
 @pytest.mark.skipif("PUSHLIVE_TEST_KUBECONFIG" in os.environ, reason="needs a cluster without a StorageClass")
 def test_a_claim_that_gets_no_volume_is_named_and_can_be_corrected(
-    cluster_bench: ClusterBench, tmp_path: Path
+    cluster_bench: ClusterBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench, engine, api = cluster_bench, cluster_bench.engine, cluster_bench.api
     claim = engine.volume_name(data(bench))
+    monkeypatch.setattr(claims, "GRACE", 1.0)
     wrong = keeping(bench, **{"class": "fast"})
     engine.prepare(wrong.ref, ())
     error = fails(bench, wrong)

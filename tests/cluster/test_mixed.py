@@ -3,7 +3,9 @@ commands, and nothing left behind. The tests of this module depend on each other
 
 from __future__ import annotations
 
+import io
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import docker
 from pipeline.adapters.kubernetes.api.client import connect
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.probe import proxy_path
-from tests.support.clusterbench import end_namespace, kubectl, make_namespace
+from tests.support.clusterbench import end_namespace, kubectl, local_volume, make_namespace
 from tests.support.developer import web
 from tests.support.service import PUSHLIVE, Service, running
 from tests.support.waiting import until
@@ -32,7 +34,7 @@ pipelines:
     smoke: [{get: /, contains: version}, {tcp: 8080}]
     environments:
       dev: {env: {GREETING: dev}}
-      qa: {engine: {namespace: <qa>}, env: {GREETING: qa}}
+      qa: {engine: {namespace: <qa>}, env: {GREETING: qa}, volumes: {data: /www/kept}}
       live: {engine: {namespace: <live>}, env: {GREETING: live}, host: www.example.com, replicas: 2, keep_warm: 8s}
 """
 # /given shows the variables that it was given.
@@ -69,16 +71,24 @@ class Mixed:
 
 @pytest.fixture(scope="module")
 def mixed(
-    docker_client: docker.DockerClient, base_images: None, kubeconfig: Path, registry: str, instance: str
+    docker_client: docker.DockerClient,
+    base_images: None,
+    kubeconfig: Path,
+    registry: str,
+    pushed_app: str,
+    instance: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mixed]:
     administrator = KubeApi(lambda: connect("", "default"))
     qa, live = (f"{instance}-{name}" for name in ("qa", "live"))
     for one in (qa, live):
         make_namespace(administrator, one)
     config = CONFIG.replace("REGISTRY", registry).replace("INSTANCE", instance)
-    with running(docker_client, config.replace("<qa>", qa).replace("<live>", live)) as service:
+    config = config.replace("<qa>", qa).replace("<live>", live)
+    with running(docker_client, config, PUSHLIVE_VOLUME_IMAGE=pushed_app) as service:
         secret(service, "the-first-password")
-        yield Mixed(service, qa, live)
+        with local_volume(qa, f"{service.instance}-hello-qa-data", tmp_path_factory.mktemp("disk")):
+            yield Mixed(service, qa, live)
     for one in (qa, live):
         end_namespace(administrator, one)
 
@@ -160,6 +170,22 @@ def test_a_slot_that_is_no_longer_warm_has_0_replicas_and_can_be_reverted_to(mix
     until(lambda: mixed.replicas() == {"hello-live-blue": 0, "hello-live-green": 2}, 40)
 
 
+def test_files_of_a_volume_are_restored_and_backed_up_as_on_docker(mixed: Mixed) -> None:
+    service, archive = mixed.service, mixed.service.folder / "kept.tar"
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo("./one")
+        member.size = 5
+        tar.addfile(member, io.BytesIO(b"kept\n"))
+    refused = service.pushlive("volume", "restore", "hello/qa/data", "--from", str(archive), code=None).text
+    assert "r2 serves in hello/qa and has the volume data" in refused
+    service.pushlive("volume", "restore", "hello/qa/data", "--from", str(archive), "--stop")
+    assert mixed.page("qa", "/kept/one") == "kept\n"
+    copy = service.folder / "copy.tar"
+    service.pushlive("volume", "backup", "hello/qa/data", "--to", str(copy))
+    with tarfile.open(copy) as tar:
+        assert "./one" in tar.getnames()
+
+
 def test_the_command_pods_of_ended_runs_are_deleted(mixed: Mixed) -> None:
     def commands() -> list[str]:
         pods = [*mixed.ours("qa", "Pod"), *mixed.ours("live", "Pod")]
@@ -181,4 +207,10 @@ def test_a_removed_pipeline_leaves_only_objects_that_pushlive_does_not_manage(mi
         assert [mixed.names(environment, kind) for kind in kinds] == [set()] * len(kinds)
         until(lambda e=environment: mixed.names(e, "Pod") == set(), 30)
     assert api.get("ConfigMap", "theirs") is not None
+    assert mixed.names("qa", "PersistentVolumeClaim") == {f"{service.instance}-hello-qa-data"}
+    left = service.pushlive("volume", "list", "--no-sizes").text
+    assert "hello/qa/data" in left
+    assert "there is no pipeline hello in pipelines.yaml" in left
+    service.pushlive("volume", "rm", "hello/qa/data", "--yes", "hello/qa/data")
+    assert mixed.names("qa", "PersistentVolumeClaim") == set()
     assert "404" not in said

@@ -10,6 +10,7 @@ import pytest
 from pipeline.adapters.fake.engine_state import EMPTY
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.deploy.data.access import VolumeAccess
+from pipeline.deploy.data.engines import with_data_left
 from pipeline.deploy.tools.sessions import OpenSession
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
@@ -220,3 +221,19 @@ def test_no_deploy_and_no_revert_waits_for_a_command_of_a_backup(keeping: World)
     with closing(world.commands.volume_files("hello", "live", "data", "ada")) as pieces:
         assert b"".join(pieces) == TAR
     assert seen == [frozenset({1}), "live"]
+
+
+def test_volumes_stay_within_reach_once_nothing_else_is_on_their_engine(keeping: World) -> None:
+    """A cluster, or a machine, that only a removed pipeline was on."""
+    world, gone = keeping, KEEPING.replace("dev: , live: ", "live: ")
+    place = world.environment("live").engine
+    world.configure("pipelines: {}\n")
+    said = "\n".join(str(one) for one in world.commands.gc("ada"))
+    assert "its volumes stay, see `pushlive volume list`" in said
+    world.configure(f"{gone.replace('hello:', 'other:')}".replace("live: ", "live: {engine: kubernetes}"))
+    assert with_data_left(world.store) == {place}
+    assert ("hello", "live") in {(one["owner"], one["environment"]) for one in world.commands.volumes()}
+    for environment in ("dev", "live"):
+        world.engine.stored.setdefault(VolumeRef("hello", environment, "data"), TAR)
+        world.commands.remove_volume("hello", environment, "data", "ada")
+    assert with_data_left(world.store) == frozenset()

@@ -102,9 +102,10 @@ def wait_for(
     clock: Clock,
     watch: Watch,
     api: KubeApi,
+    explain: Callable[[Problem], Problem] = lambda problem: problem,
 ) -> KubeObject:
-    """The pod once ``done`` is true of it. Raises the problem that keeps its container from starting; OutcomeUnknown if
-    the pod is gone."""
+    """The pod once ``done`` is true of it. Raises the problem that keeps its container from starting, as ``explain``
+    returns it; OutcomeUnknown if the pod is gone."""
     since: dict[Cause, float] = {}
     problems = ClaimProblems(api, clock)
     while True:
@@ -117,7 +118,7 @@ def wait_for(
             now = clock.monotonic()
             since = {problem.cause: since.get(problem.cause, now)} if problem else {}
             if problem and (is_finished(pod) or now - since[problem.cause] >= problem.grace):
-                raise _never_started(watched, problem, api, clock)
+                raise _never_started(watched, explain(problem), api, clock)
         watch.check()
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from pipeline.config.models import Rendered
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.deploy.data.access import VolumeAccess
+from pipeline.deploy.data.engines import forget, with_data_left
 from pipeline.deploy.heartbeat import HeldLease, fenced, holding
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
@@ -44,9 +45,17 @@ class VolumeWork:
         self._access = VolumeAccess(services.store, adapters.clock)
 
     def all(self, *, sizes: bool = False) -> Iterator[tuple[str, StoredVolume]]:
-        """The engine's key and the volume, for every engine in use. Raises what the engine raises."""
-        for key in sorted(self._adapters.engines.in_use()):
-            for one in self._adapters.engines.of(key).volumes.volumes(sizes=sizes):
+        """The engine's key and the volume, for every engine in use, and for those that have data of removed
+        environments. Raises what an engine in use raises; of the others, one that does not answer has none to show."""
+        in_use = frozenset(self._adapters.engines.in_use())
+        for key in sorted(in_use | with_data_left(self._store)):
+            try:
+                found = tuple(self._adapters.engines.of(key).volumes.volumes(sizes=sizes))
+            except PushliveError:
+                if key in in_use:
+                    raise
+                continue
+            for one in found:
                 yield key, one
 
     def find(self, ref: VolumeRef) -> str:
@@ -60,7 +69,11 @@ class VolumeWork:
         return environment.engine if environment and environment.engine in keys else keys[0]
 
     def remove(self, ref: VolumeRef) -> None:
-        self._adapters.engines.of(self.find(ref)).volumes.remove_volume(ref)
+        key = self.find(ref)
+        volumes = self._adapters.engines.of(key).volumes
+        volumes.remove_volume(ref)
+        if key in with_data_left(self._store) and not tuple(volumes.volumes()):
+            forget(self._store, key)
 
     def back_up(self, ref: VolumeRef) -> Generator[bytes]:
         """Its files as a tar stream, between the commands that the release which serves names for it. Close it. Raises

@@ -193,6 +193,15 @@ def test_keys_of_a_cluster_are_read() -> None:
             "requests: {memory: 1GiB}",
             "requests.memory: is more than the limit `memory` of live; lower it, or raise",
         ),
+        (
+            "volumes: {data: /data}, kubernetes: {volumes: {dat: {size: 1GiB}}}",
+            "kubernetes.volumes.dat: is not a volume of live; name one of those under `volumes`, or remove it",
+        ),
+        (
+            "kubernetes: {volumes: {data: {class: F_x}}}, volumes: {data: /x}",
+            "write the name of a StorageClass",
+        ),
+        ("kubernetes: {volumes: {data: {size: 1kB}}}, volumes: {data: /x}", "kubernetes.volumes.data.size"),
         ("requests: {cpu: 2}", "requests.cpu: is more than the limit `cpu` of live"),
         ("requests: {cpu: 0}", "is not a CPU share; write cores or thousandths"),
         (
@@ -280,3 +289,11 @@ def test_what_one_at_a_time_means_is_said_before() -> None:
     lines = plan(load(TEXT % "port: 8080"), load(TEXT % "port: 8080, one: true"))["a"]["live"]
     assert "one: false → true" in lines
     assert "one: from now on what serves is stopped first; requests wait up to 1m (`timeout`)" in lines
+
+
+def test_a_cluster_has_volumes_with_what_its_claims_ask_for() -> None:
+    keys = "volumes: {data: /data, cache: /cache}, kubernetes: {volumes: {data: {size: 5GiB, class: fast}}}"
+    asked = load(CLUSTER % keys).pipelines["a"].render("live").service.kubernetes
+    assert (asked.claim("data").size, asked.claim("data").storage_class) == (5 << 30, "fast")
+    assert (asked.claim("cache").size, asked.claim("cache").access) == (1 << 30, "ReadWriteOnce")
+    assert problems(ON % ("volumes: {data: /data}", "")) == ()  # on Docker and on the cluster alike

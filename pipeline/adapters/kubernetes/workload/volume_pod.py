@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from pipeline.adapters.kubernetes import command_pod
 from pipeline.adapters.kubernetes.api.client import Refused
@@ -17,6 +18,7 @@ from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.cpu_rules import CpuRules
 from pipeline.adapters.kubernetes.names import CONTAINER, HELPER, INSTANCE
+from pipeline.adapters.kubernetes.pods.problems import Cause, Problem
 from pipeline.adapters.kubernetes.pods.state import has_started, is_finished
 from pipeline.adapters.tar_stream import whole
 from pipeline.adapters.volume_scripts import FOLDER
@@ -125,12 +127,23 @@ class VolumePod:
         self.create()
         watch = Deadline(self._clock, STARTED_WITHIN, f"Starting {self._name}")
         with WatchedObjects(self._api, ("Pod",), {"fieldSelector": f"metadata.name={self._name}"}) as watched:
-            pod = command_pod.wait_for(watched, self._name, has_started, self._clock, watch, self._api)
+            pod = command_pod.wait_for(
+                watched, self._name, has_started, self._clock, watch, self._api, self._explained
+            )
         if is_finished(pod):
             raise EngineFailed(
                 f"{self._name} ended before anything was done in it.",
                 advice="PUSHLIVE_VOLUME_IMAGE has to name an image with sh, tar and du.",
             )
+
+    def _explained(self, problem: Problem) -> Problem:
+        if problem.cause is not Cause.IMAGE:
+            return problem
+        image = self._wanted["spec"]["containers"][0]["image"]
+        advice = (
+            f"PUSHLIVE_VOLUME_IMAGE is {image}: name an image with sh, tar and du that the nodes can pull."
+        )
+        return replace(problem, advice=advice)
 
     def run(self, script: str, watch: Watch) -> None:
         """Raises EngineFailed if it fails."""
