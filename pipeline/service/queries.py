@@ -223,13 +223,15 @@ class Queries:
         return tuple(said)
 
     def cron(self, pipeline: str, *, environment: str = "") -> list[dict[str, Any]]:
-        """The processes with a schedule in that environment (default: the last one), with their last runs."""
-        name = self._recorded_name(pipeline, environment)
-        found = self._store.environment(pipeline, name)
-        release = (
-            self._store.release(pipeline, found.serving) if found and found.serving is not None else None
-        )
-        return scheduled(self._store, found, release, self._clock.now())
+        """The processes with a schedule in that environment (default: in each), with their last runs."""
+        self._recorded_name(pipeline, environment)  # raises NotFound
+        records, rows = self._store.environments(pipeline), list[dict[str, Any]]()
+        for name in [environment] if environment else sorted(records, key=lambda one: records[one].index):
+            found = records.get(name)
+            served = found.serving if found else None
+            release = self._store.release(pipeline, served) if served is not None else None
+            rows += scheduled(self._store, found, release, self._clock.now())
+        return rows
 
     # ── secrets, tokens, counts, health ──────────────────────────────────────
 

@@ -182,6 +182,9 @@ def test_files_come_out_as_they_are(service: Service, tmp_path: Path) -> None:
     )
     done = service.pushlive("cp", "hello", "dev:/no/such/file", "./other", code=4, cwd=tmp_path)
     assert "there is no /no/such/file in " in done.err
+    done = service.pushlive("cp", "hello", "dev:/tmp/out", "./nosuchdir/x", code=3, cwd=tmp_path)
+    assert "nosuchdir is not a folder here" in done.err
+    assert not (tmp_path / "nosuchdir").exists()
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
 
 

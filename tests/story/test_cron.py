@@ -231,3 +231,10 @@ def test_a_run_waits_for_room_and_says_so_if_there_is_none(world):
     assert outcomes(world)[0] == "missed"
     assert any("do not fit" in text for text in said)
     assert any("do not fit" in text for text in told(world))
+
+
+def test_every_environment_is_shown_unless_one_is_named(make_world):
+    world = live(make_world(configured().replace("{live: }", "{dev: , live: }")))
+    rows = world.commands.cron("hello")
+    assert [one["environment"] for one in rows] == ["dev", "live"]
+    assert [one["environment"] for one in world.commands.cron("hello", environment="dev")] == ["dev"]

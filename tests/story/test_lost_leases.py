@@ -11,6 +11,7 @@ from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import TryAgain
 from pipeline.ports.clock import Deadline
+from pipeline.ports.terminal import SessionRecord
 from tests.story.test_stale import given_back, lose
 
 CONFIG = """\
@@ -62,7 +63,7 @@ def test_a_restart_ends_between_two_replicas(world):
     world.engine.restart_slot = one_after_the_other
     names_after(world, act)
     assert [line.partition(" ")[2] for line in told] == ["was restarted"]
-    assert [one.pipeline for one in world.store.sessions.all()] == [
+    assert [one.pipeline for one in world.store.sessions.all()[0]] == [
         "hello"
     ]  # what is left is the keeper's to end
 
@@ -149,3 +150,12 @@ def test_a_watch_of_a_call_looks_at_the_leases(world):
     environment = world.environment("live")
     engine.traffic.drain(slot_ref(environment, "green"), 0.0, Deadline(world.clock, 5.0))
     assert len(asked) >= 2  # before the call, and by its watch
+
+
+def test_what_is_left_of_a_command_on_an_engine_that_is_gone_is_forgotten_and_said(world):
+    record = SessionRecord("a1", "hello", "live", 0, "blue", "docker:ssh://gone", by="bo")
+    world.store.sessions.put(record)
+    [said] = world.jobs.left_sessions.run()
+    assert "nothing uses the engine docker:ssh://gone any more" in said
+    assert not list(world.store.sessions.all()[0])
+    assert world.jobs.left_sessions.run() == []

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from webhooks.server.messages import Sender
+from pipeline.config.settings import Secret, Settings
+from webhooks.security import intake
+from webhooks.security.intake import POOLS, Intake
+from webhooks.server.messages import Head, Sender
 from webhooks.server.pools import Busy, Pool, PoolSize
 
 ANN, BOB = Sender("192.0.2.1", "ann"), Sender("192.0.2.2", "bob")
@@ -122,3 +125,24 @@ def test_an_exception_reaches_the_request_and_frees_the_thread():
         assert await pool.run(ANN, lambda: "served", 10) == "served"
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "pool"),
+    [
+        ("GET", "/api/pipelines/hello/output/follow", intake.FOLLOWED),
+        ("POST", "/api/pipelines/hello/exec", intake.SESSIONS),
+        ("GET", "/api/volumes/hello/live/data/files", intake.TRANSFERS),
+        ("PUT", "/api/volumes/hello/live/data/files", intake.TRANSFERS),
+        ("POST", "/api/accessories/shop-db/live/apply", intake.ACCESSORIES),
+        ("GET", "/api/pipelines/hello/output", intake.DOWNLOADS),
+    ],
+)
+def test_what_takes_long_takes_no_threads_from_what_does_not(
+    settings: Settings, method: str, path: str, pool: str
+) -> None:
+    head = Head(method, path, "1.1", (("authorization", "Bearer x"),), ("192.0.2.1", 9))
+    assert Intake(settings, Secret("x")).admit(head).pool == pool
+    size = POOLS[pool]
+    assert 0 < size.by_token <= size.by_address <= size.threads <= 24
+    assert pool not in (intake.OTHERS, intake.URGENT)

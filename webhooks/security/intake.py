@@ -27,9 +27,9 @@ STREAMS_BY_TOKEN = 24
 
 URGENT, OTHERS, STREAMS = "urgent requests", "requests", "followed runs"
 DOWNLOADS, LISTS = "downloads", "lists"
-SESSIONS, INPUT = "commands and output of containers", "input of commands"
+SESSIONS, INPUT, FOLLOWED = "commands in containers", "input of commands", "followed outputs"
 WEBHOOKS, PUSHES, FETCHES, REPORTS = "webhooks", "pushes", "fetches", "reports of pushes"
-UPLOADS = "uploads"
+TRANSFERS, ACCESSORIES = "transfers of files", "acts on accessories"
 
 # What a person needs in trouble has threads of its own, and so has everything that can take long.
 POOLS: Mapping[str, PoolSize] = {
@@ -38,11 +38,14 @@ POOLS: Mapping[str, PoolSize] = {
     STREAMS: PoolSize(threads=MAX_STREAMS, waiting=0, by_address=36, by_token=STREAMS_BY_TOKEN),
     # A thread as long as the command runs; there is none to spare for one that waits.
     SESSIONS: PoolSize(threads=20, waiting=0, by_address=16, by_token=12),
+    FOLLOWED: PoolSize(threads=16, waiting=0, by_address=12, by_token=8),
     INPUT: PoolSize(threads=8, waiting=64, by_address=6, by_token=4),
     # What is large: as many at once as fit into memory.
     LISTS: PoolSize(threads=6, waiting=256, by_address=5, by_token=4),
     DOWNLOADS: PoolSize(threads=8, waiting=64, by_address=6, by_token=4),
-    UPLOADS: PoolSize(threads=4, waiting=8, by_address=4, by_token=3),  # the files of volumes
+    # What may take minutes or hours: the files of volumes, and databases that start.
+    TRANSFERS: PoolSize(threads=6, waiting=8, by_address=5, by_token=4),
+    ACCESSORIES: PoolSize(threads=4, waiting=8, by_address=4, by_token=3),
     WEBHOOKS: PoolSize(threads=16, waiting=512, by_address=16, by_token=16),  # providers have few addresses
     PUSHES: PoolSize(threads=MAX_PUSHES, waiting=16, by_address=20, by_token=16),
     FETCHES: PoolSize(threads=16, waiting=64, by_address=12, by_token=8),
@@ -56,13 +59,13 @@ _ROUTES = tuple(
         ("POST", r"/login|/logout|/environments/.*|/api/runs/[^/]+/[^/]+/(cancel|abandon)", URGENT),
         ("POST", r"/api/pipelines/[^/]+/(revert|hold|resume)", URGENT),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/events", STREAMS),
-        ("GET HEAD", r"/api/pipelines/[^/]+/output/follow", SESSIONS),
+        ("GET HEAD", r"/api/pipelines/[^/]+/output/follow", FOLLOWED),
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
         ("POST", r"/api/pipelines/[^/]+/(run|exec|copy|restart)", SESSIONS),
         ("POST DELETE", r"/api/sessions/.*", INPUT),
-        ("GET HEAD", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", DOWNLOADS),
-        ("PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", UPLOADS),
+        ("GET HEAD PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", TRANSFERS),
+        ("POST", r"/api/accessories/.*", ACCESSORIES),
         ("POST", r"/hooks/.*", WEBHOOKS),
         ("POST", r"/git/[^/]+/git-receive-pack", PUSHES),
         ("GET HEAD POST", r"/git/.*", FETCHES),
@@ -99,7 +102,7 @@ class Intake:
     def _body(self, head: Head) -> tuple[BodyMode, int, float]:
         if head.method not in ("POST", "PUT") or not head.has_body:
             return BodyMode.UNREAD, 0, 0.0
-        if self._pool(head) == UPLOADS:
+        if self._pool(head) == TRANSFERS:
             return (BodyMode.STREAMED if _credential(head) else BodyMode.UNREAD), 0, 0.0
         if limit := self._buffer_limit(head):
             return BodyMode.BUFFERED, limit, NEGOTIATION_SECONDS if limit == NEGOTIATION_LIMIT else 0.0

@@ -35,13 +35,33 @@ def cp(context: Context) -> int:
     name = path.rstrip("/").rpartition("/")[2]
     if target.is_dir():
         target = target / name
+    if not target.parent.is_dir():
+        raise RequestError(
+            f"{target.parent} is not a folder here.", advice="Make it first, or name another one."
+        )
     if target.exists():
         raise RequestError(f"{target} exists.", advice="Give another name, or remove it first.")
     body = {"environment": environment, "path": path}
-    pieces = session.output(context.client, f"/api/pipelines/{context.args.pipeline}/copy", body)
+    pieces = _told(
+        session.output(context.client, f"/api/pipelines/{context.args.pipeline}/copy", body),
+        environment,
+        path,
+    )
     _unpack(pieces, name, target)
     context.terminal.say(f"{one_line(str(target))}")
     return DONE
+
+
+def _told(pieces: Iterator[bytes], environment: str, path: str) -> Iterator[bytes]:
+    """The same; what fails is told of the path and not as the program that reads it puts it."""
+    try:
+        yield from pieces
+    except session.CommandFailed as error:
+        raise RequestError(
+            f"{one_line(path)} was not copied from {environment}: it may not exist there, or the container's user may "
+            "not read it.",
+            advice=f"There it was said: {error.message}",
+        ) from error
 
 
 def _unpack(pieces: Iterator[bytes], name: str, target: Path) -> None:

@@ -53,8 +53,12 @@ def messages(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     raise Unreachable("the connection broke off.", advice="`pushlive status` shows what serves.")
 
 
+class CommandFailed(RequestError):
+    """It ended with another exit code than 0. The message is what it said."""
+
+
 def output(client: Client, path: str, body: Mapping[str, Any]) -> Iterator[bytes]:
-    """The output of a command that needs no input. Raises RequestError, with what it said, if it fails."""
+    """The output of a command that needs no input. Raises CommandFailed if it fails."""
     said = b""
     for line in client.lines(path, "POST", body):
         message = _decoded(line) if line.strip() else {}
@@ -63,7 +67,9 @@ def output(client: Client, path: str, body: Mapping[str, Any]) -> Iterator[bytes
             yield base64.b64decode(message["out"])
         if "end" in message:
             if message["end"]["code"]:
-                raise RequestError(" ".join(printable(said.decode(errors="replace")).split()) or "it failed.")
+                raise CommandFailed(
+                    " ".join(printable(said.decode(errors="replace")).split()) or "it failed."
+                )
             return
     raise _broken()
 

@@ -25,7 +25,17 @@ class LeftSessions:
         for error in damaged.values():
             self._damaged(error)
         left = [one for one in every if self._store.leases.free(one.lease)]
-        return [text for one in left if (text := self._end(one))]
+        known = set(self._engines.in_use()) if left else set()
+        ends = (self._end(one) if one.engine in known else self._give_up(one) for one in left)
+        return [text for text in ends if text]
+
+    def _give_up(self, one: SessionRecord) -> str:
+        """Of an engine that is no longer in the configuration, and that has no environment any more."""
+        self._store.sessions.forget(one.id)
+        return (
+            f"{one.pipeline}/{one.environment}: a command of {one.by} was not ended: nothing uses the engine "
+            f"{one.engine} any more. If it still runs there, end it by hand: its container's name ends with {one.id}"
+        )
 
     def _end(self, one: SessionRecord) -> str:
         where = f"{one.pipeline}/{one.environment}"

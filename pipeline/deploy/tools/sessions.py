@@ -51,7 +51,7 @@ class OpenSession:
         self._input: queue.Queue[bytes | None] = queue.Queue(PIECES)
         self._taken = 0  # bytes of input
         self._began = self._used = clock.monotonic()
-        self._closing = threading.Lock()
+        self._closing, self._writing = threading.Lock(), threading.Lock()
         self._closed = False
         for name, work in (("output", self._read), ("input", self._feed)):
             threading.Thread(target=work, name=f"session-{name}", daemon=True).start()
@@ -96,18 +96,24 @@ class OpenSession:
 
     def write(self, data: bytes, at: int | None = None) -> None:
         """``at``: how many bytes were sent before; what has come already is skipped. Raises TryAgain while the command
-        takes nothing."""
-        fresh = data if at is None else data[max(0, self._taken - at) :]
-        if not fresh:
-            return
-        try:
-            self._input.put_nowait(fresh)
-        except queue.Full:
-            raise TryAgain(
-                "the command does not read its input.", advice="Send it again in a moment."
-            ) from None
-        self._taken += len(fresh)
-        self._used = self._clock.monotonic()
+        takes nothing, and RequestError if what was sent before has not come."""
+        with self._writing:  # a repeated request may come while the first one is still at work
+            if at is not None and at > self._taken:
+                raise RequestError(
+                    f"{self._taken} bytes of the input have come, and this begins after {at}.",
+                    advice=f"Send what is missing first, with `at` {self._taken}.",
+                )
+            fresh = data if at is None else data[self._taken - at :]
+            if not fresh:
+                return
+            try:
+                self._input.put_nowait(fresh)
+            except queue.Full:
+                raise TryAgain(
+                    "the command does not read its input.", advice="Send it again in a moment."
+                ) from None
+            self._taken += len(fresh)
+            self._used = self._clock.monotonic()
 
     def end_input(self) -> None:
         """Raises TryAgain while the command takes nothing."""
