@@ -8,7 +8,6 @@ keeper, first brings that one back: the engine serves nothing, which is not what
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy.environment_record import EnvironmentRecord
@@ -17,7 +16,7 @@ from pipeline.deploy.slot import failed_slot
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment, Slot, SlotState, other
 from pipeline.domain.slots import slot_ref
-from pipeline.errors import NotFound
+from pipeline.errors import DamagedRecord, NotFound
 from pipeline.lib.units import write_duration
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
@@ -25,11 +24,17 @@ from pipeline.store import Store
 
 
 def alone(store: Store, environment: Environment, slot: Slot) -> bool:
-    """True if the release in that slot must never run beside another one."""
-    with suppress(NotFound):
+    """True if the release in that slot must never run beside another one. Raises DamagedRecord if what serves cannot be
+    read: one that does not serve is never left running if it must be alone."""
+    try:
         release = store.release(environment.pipeline, environment.slots[slot].release)
-        return release.environments[environment.name].service.one
-    return False
+    except NotFound:
+        return False
+    except DamagedRecord:
+        if slot == environment.active:
+            raise
+        return False
+    return release.environments[environment.name].service.one
 
 
 def exchanging(store: Store, environment: Environment) -> bool:
