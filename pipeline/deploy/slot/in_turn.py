@@ -8,6 +8,7 @@ keeper, first brings that one back: the engine serves nothing, which is not what
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from pipeline.deploy.environment_record import EnvironmentRecord
@@ -24,17 +25,12 @@ from pipeline.store import Store
 
 
 def alone(store: Store, environment: Environment, slot: Slot) -> bool:
-    """True if the release in that slot must never run beside another one. Raises DamagedRecord if what serves cannot be
-    read: one that does not serve is never left running if it must be alone."""
-    try:
+    """True if the release in that slot must never run beside another one. One whose record is damaged holds up no push:
+    the next release's own key counts then."""
+    with suppress(NotFound, DamagedRecord):
         release = store.release(environment.pipeline, environment.slots[slot].release)
-    except NotFound:
-        return False
-    except DamagedRecord:
-        if slot == environment.active:
-            raise
-        return False
-    return release.environments[environment.name].service.one
+        return release.environments[environment.name].service.one
+    return False
 
 
 def exchanging(store: Store, environment: Environment) -> bool:
