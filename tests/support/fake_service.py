@@ -134,7 +134,7 @@ class FakeService:
     def promote(self, pipeline: str, by: Who, *, run: int | None = None, environment: str = "",
                 release: int | None = None, force: bool = False, reason: str = "") -> Run:  # fmt: skip
         self._act("promote", pipeline, by, run, environment, release, *([reason] if force else []))
-        return self.made[f"{pipeline}#{run}"] if run else next(iter(self.made.values()))
+        return self.run(pipeline, run) if run else next(iter(self.made.values()))
 
     def hold(self, pipeline: str, by: Who, *, environment: str = "", reason: str = "",
              held_by: str = "") -> tuple[str, ...]:  # fmt: skip
