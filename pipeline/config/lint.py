@@ -115,11 +115,11 @@ def _pipeline(path: str, pipeline: Pipeline, whole: float) -> Iterator[Warned]:
         )
     yield from _promotion(path, pipeline)
     if not pipeline.smoke and all(not pipeline.render(name).smoke for name in pipeline.environments):
-        yield Warned(
-            f"{path}.smoke",
-            "there are no smoke checks; a release goes live once `health` answers, "
-            "even if everything else is broken",
+        ready = "`health` answers" if pipeline.service.web else "its processes stay up"
+        text = (
+            f"there are no smoke checks; a release goes live once {ready}, even if everything else is broken"
         )
+        yield Warned(f"{path}.smoke", text)
     for name in pipeline.environments:
         yield from _environment(f"{path}.environments.{name}", pipeline, name, name == live)
     yield from _unlike(path, pipeline, live)

@@ -40,6 +40,14 @@ def test_the_status_says_how_large_the_volumes_are(keeping: World) -> None:
     keeping.jobs.volume_sizes.count()
     counted = (len(TAR), keeping.clock.now(), "volume data 1.5 KiB")
     assert shown() == counted
+    keeping.jobs.volume_sizes.count_new()
+    keeping.engine.stored[DATA] = TAR * 2
+    keeping.jobs.volume_sizes.count_new()  # it is not new
+    assert shown() == counted
+    keeping.engine.stored[VolumeRef("hello", "dev", "more")] = TAR
+    keeping.jobs.volume_sizes.count_new()
+    counted = (2 * len(TAR), keeping.clock.now(), "volume data 3 KiB")
+    assert shown() == counted
     keeping.engine.fail("volumes", EngineAway("it does not answer"), times=9)
     keeping.jobs.volume_sizes.count()
     assert shown() == counted

@@ -8,12 +8,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
+from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import PushliveError
 from pipeline.maintenance.job import Job
 from pipeline.ports.engine import Engines
 from pipeline.store import Store
 
 EVERY = 1800.0  # seconds
+NEW = 30.0  # the same for a volume that was not there before
 
 
 class VolumeSizes(Job):
@@ -22,33 +24,45 @@ class VolumeSizes(Job):
     def __init__(self, store: Store, engines: Engines, now: Callable[[], float]) -> None:
         self._store, self._engines, self._now = store, engines, now
         self._thread: threading.Thread | None = None
-        self._started = float("-inf")
+        self._all = self._looked = float("-inf")  # when that was done last
+        self._seen: set[VolumeRef] = set()
 
     def run(self) -> list[str]:
+        now = time.monotonic()
         at_work = self._thread is not None and self._thread.is_alive()
-        if not at_work and time.monotonic() - self._started >= EVERY:
-            self._started = time.monotonic()
-            self._thread = threading.Thread(target=self.count, name="volume sizes", daemon=True)
+        if not at_work and now - self._looked >= NEW:
+            act = self.count_new
+            if now - self._all >= EVERY:
+                self._all, act = now, self.count
+            self._looked = now
+            self._thread = threading.Thread(target=act, name="volume sizes", daemon=True)
             self._thread.start()
         return []
 
     def count(self) -> None:
         """What an engine does not tell, or not in time, stays as it was known."""
-        found: dict[str, dict[str, int]] = defaultdict(dict)
+        self._seen.clear()
+        self.count_new()
+
+    def count_new(self) -> None:
+        """On engines with a volume that was not there before."""
+        counted: dict[str, dict[str, int]] = defaultdict(dict)
         for key in self._engines.in_use():
             try:
                 ports = self._engines.of(key).volumes
-                if not any(one.ref.kind == "pipeline" for one in ports.volumes()):
+                there = {one.ref for one in ports.volumes() if one.ref.kind == "pipeline"}
+                if there <= self._seen:
                     continue
                 for one in ports.volumes(sizes=True):
                     if one.ref.kind == "pipeline" and one.size is not None:
-                        found[one.ref.owner][f"{one.ref.environment}/{one.ref.name}"] = one.size
+                        counted[one.ref.owner][f"{one.ref.environment}/{one.ref.name}"] = one.size
+                self._seen |= there
             except PushliveError:  # reconciliation reports an engine that does not answer
                 continue
         try:
-            for owner, sizes in found.items():
-                self._store.facts.set(
-                    f"volume-sizes:{owner}", json.dumps({"at": self._now(), "sizes": sizes})
-                )
+            for owner, sizes in counted.items():
+                name = f"volume-sizes:{owner}"
+                known = json.loads(self._store.facts.get(name) or "{}").get("sizes", {})
+                self._store.facts.set(name, json.dumps({"at": self._now(), "sizes": {**known, **sizes}}))
         except PushliveError:  # the store does not answer: every other job reports that
             return
