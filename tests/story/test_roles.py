@@ -17,11 +17,11 @@ from webhooks.app import create_app
 
 
 def _possible(config: dict[str, Any]) -> dict[str, Any]:
-    """Without what a cluster does not take: every key at once is more than one environment can have."""
+    """Without what one kind of engine alone takes: every key at once is more than one environment can have."""
     config = copy.deepcopy(config)
     hello = config["pipelines"]["hello"]
     for place in (hello, hello["service"], *filter(None, hello["environments"].values())):
-        for key in ("volumes", "processes", "uses"):
+        for key in ("volumes", "processes", "uses", "kubernetes"):
             place.pop(key, None)
     return config
 
