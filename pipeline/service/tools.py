@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from pipeline.deploy.data.access import VolumeAccess
@@ -202,32 +203,18 @@ class Tools(Audited):
         detail = mask.text(as_typed(asked.argv))
         what = {"pipeline": ref.pipeline, "environment": ref.environment, "release": spec.release}
         self.record(by, act, **what, detail=f"{replica}: {detail}" if replica else detail)
+        begin = partial(self._sessions.open, record, terminals)
         if copied:
-            return self._sessions.open(
-                record,
-                terminals,
-                lambda: terminals.copy_session(ref, replica, copied, wanted.session),
-                Mask(),
-                terminal=False,
-            )
+            start = partial(terminals.copy_session, ref, replica, copied, wanted.session)
+            return begin(start, Mask(), terminal=False)
         if replica:
-            return self._sessions.open(
-                record,
-                terminals,
-                lambda: terminals.exec_session(ref, replica, wanted),
-                mask,
-                terminal=asked.terminal,
-            )
+            start = partial(terminals.exec_session, ref, replica, wanted)
+            return begin(start, mask, terminal=asked.terminal)
         watch = Deadline(self._clock, START, "Starting the command")
         access = VolumeAccess(self._store, self._clock)
         with access.starting(f"{ref.pipeline}/{ref.environment}", uses=bool(volumes_of(spec))):
-            return self._sessions.open(
-                record,
-                terminals,
-                lambda: terminals.run_session(spec, wanted, watch),
-                mask,
-                terminal=asked.terminal,
-            )
+            start = partial(terminals.run_session, spec, wanted, watch)
+            return begin(start, mask, terminal=asked.terminal)
 
 
 def _refuse_words(argv: tuple[str, ...]) -> None:

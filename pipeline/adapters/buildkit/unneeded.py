@@ -27,9 +27,8 @@ def remove_replaced(api: DockerApi, instance: str) -> int:
     listed = [str(image["Id"]) for image in api.images(repository=repository)]
     removed = 0
     for id_ in dict.fromkeys(listed):
-        tags = tuple(
-            (api.image(id_) or {}).get("RepoTags") or ()
-        )  # of a listed one only those that were asked for
+        found = api.image(id_) or {}  # a listed one has only those tags that were asked for
+        tags = tuple(found.get("RepoTags") or ())
         if tags and all(tag.startswith(f"{repository}:") for tag in tags):
             removed += _remove_base(api, instance, id_, tags)
     return removed

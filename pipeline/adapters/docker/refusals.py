@@ -45,7 +45,7 @@ _CAUSES = (
         "{0} is to be a volume, and is a file in the image",
         "Name a folder in pipelines.yaml.",
     ),
-)  # fmt: skip
+)
 _NO_COMMAND = (
     "its command cannot be executed",
     "Check ENTRYPOINT and CMD in the Dockerfile, and `command` in pipelines.yaml.",

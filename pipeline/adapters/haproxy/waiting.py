@@ -7,9 +7,7 @@ built without Lua answers 503 at once.
 
 from __future__ import annotations
 
-LONGEST = (
-    1000  # requests of one environment that wait at once; the proxy has 8192 connections for all of them
-)
+LONGEST = 1000  # requests of one environment that wait at once, of 8192 connections for all environments
 BACKEND = "waiting"
 FILE = "wait.lua"
 _CAN = "can-wait"  # a backend that is there only if requests can wait
