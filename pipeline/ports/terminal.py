@@ -82,7 +82,8 @@ class Terminals(Protocol):
         it cannot be executed, DoesNotFit, EngineFailed."""
 
     def exec_session(self, ref: SlotRef, replica: str, wanted: Wanted) -> Session:
-        """Starts the command in that container of the slot. Raises AppFailed if it cannot be executed."""
+        """Starts the command in that container of the slot, or of an accessory (``AccessoryState.container``). Raises
+        AppFailed if it cannot be executed."""
 
     def copy_session(self, ref: SlotRef, replica: str, path: str, session: str) -> Session:
         """Its output is a tar archive of that file or folder in that container of the slot, volumes included; paths in

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from pipeline.deploy.data.access import VolumeAccess
+from pipeline.deploy.data.accessory_users import users
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.deploy.tools.output import FollowedOutput, Wish
@@ -17,6 +18,7 @@ from pipeline.deploy.tools.sessions import OpenSession, Sessions
 from pipeline.domain import audit_chain
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.environment import SLOTS
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import NotFound, RequestError
@@ -24,7 +26,7 @@ from pipeline.lib.shell import as_typed
 from pipeline.ports.clock import Clock, Deadline
 from pipeline.ports.engine import Engines
 from pipeline.ports.queue import Queue
-from pipeline.ports.terminal import SessionRecord, Wanted
+from pipeline.ports.terminal import SessionRecord, Terminals, Wanted
 from pipeline.secrets.redaction import Mask
 from pipeline.service import permissions
 from pipeline.service.audited import Audited
@@ -42,6 +44,17 @@ class Asked:
     terminal: bool = False
     columns: int = 80
     rows: int = 24
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A command that is about to start. ``detail``: how the audit log says it, without secrets."""
+
+    wanted: Wanted
+    record: SessionRecord
+    terminals: Terminals
+    mask: Mask
+    detail: str
 
 
 class Tools(Audited):
@@ -82,6 +95,30 @@ class Tools(Audited):
                 advice=f"`pushlive status {pipeline}` shows what runs.",
             )
         return self._open("exec", spec, by, asked, names[replica - 1])
+
+    def exec_accessory(self, name: str, by: Who, asked: Asked, *, environment: str) -> OpenSession:
+        """The same in the container of an accessory. Raises NotFound and RequestError if there is none that runs."""
+        self.insist_on_store()
+        record = self._store.accessories.get(name, environment)
+        if record is None:
+            raise NotFound(
+                f"there is no accessory {name[:60]}/{environment[:60]}.",
+                advice="`pushlive accessory status` lists them.",
+            )
+        config = self._config()
+        for pipeline in sorted(users(self._store, config, record.ref, record.attached)):
+            permissions.refuse_hands(config, pipeline, environment, audit_chain.actor(by), "run commands")
+        state = self._engines.of(record.engine).accessories.accessory_state(record.ref)
+        if state.state != "running":
+            raise RequestError(
+                f"the accessory {record.id} does not run.",
+                advice=f"`pushlive accessory start {name} {environment}` starts it.",
+            )
+        ref = SlotRef(name, environment, 0, SLOTS[0], record.engine)
+        one = self._wanted(ref, by, asked, state.container)
+        self.record(by, "accessory exec", environment=environment, detail=f"{name}: {one.detail}")
+        start = partial(one.terminals.exec_session, ref, state.container, one.wanted)
+        return self._sessions.open(one.record, one.terminals, start, one.mask, terminal=asked.terminal)
 
     def _running(self, spec: SlotSpec, process: str) -> list[str]:
         """The names of the containers of that process that run. Raises NotFound if the release has no such process."""
@@ -184,8 +221,25 @@ class Tools(Audited):
         self, act: str, spec: SlotSpec, by: Who, asked: Asked, replica: str, copied: str = ""
     ) -> OpenSession:
         """``copied``: a path whose archive is the output, as it is, instead of that of a command."""
+        ref, one = spec.ref, self._wanted(spec.ref, by, asked, replica)
+        what = {"pipeline": ref.pipeline, "environment": ref.environment, "release": spec.release}
+        self.record(by, act, **what, detail=f"{replica}: {one.detail}" if replica else one.detail)
+        begin = partial(self._sessions.open, one.record, one.terminals)
+        if copied:
+            start = partial(one.terminals.copy_session, ref, replica, copied, one.wanted.session)
+            return begin(start, Mask(), terminal=False)
+        if replica:
+            start = partial(one.terminals.exec_session, ref, replica, one.wanted)
+            return begin(start, one.mask, terminal=asked.terminal)
+        watch = Deadline(self._clock, START, "Starting the command")
+        access = VolumeAccess(self._store, self._clock)
+        with access.starting(f"{ref.pipeline}/{ref.environment}", uses=bool(volumes_of(spec))):
+            start = partial(one.terminals.run_session, spec, one.wanted, watch)
+            return begin(start, one.mask, terminal=asked.terminal)
+
+    def _wanted(self, ref: SlotRef, by: Who, asked: Asked, replica: str) -> _Wish:
+        """Raises RequestError for a command that no engine takes."""
         _refuse_words(asked.argv)
-        who, ref = audit_chain.actor(by), spec.ref
         mask, _ = self._vault.mask(ref.pipeline)
         wanted = Wanted(secrets.token_hex(6), asked.argv, asked.terminal, asked.columns, asked.rows)
         record = SessionRecord(
@@ -196,25 +250,11 @@ class Tools(Audited):
             ref.slot,
             ref.engine,
             replica,
-            who.name,
+            audit_chain.actor(by).name,
             self._clock.now(),
         )
         terminals = self._engines.of(ref.engine).terminals
-        detail = mask.text(as_typed(asked.argv))
-        what = {"pipeline": ref.pipeline, "environment": ref.environment, "release": spec.release}
-        self.record(by, act, **what, detail=f"{replica}: {detail}" if replica else detail)
-        begin = partial(self._sessions.open, record, terminals)
-        if copied:
-            start = partial(terminals.copy_session, ref, replica, copied, wanted.session)
-            return begin(start, Mask(), terminal=False)
-        if replica:
-            start = partial(terminals.exec_session, ref, replica, wanted)
-            return begin(start, mask, terminal=asked.terminal)
-        watch = Deadline(self._clock, START, "Starting the command")
-        access = VolumeAccess(self._store, self._clock)
-        with access.starting(f"{ref.pipeline}/{ref.environment}", uses=bool(volumes_of(spec))):
-            start = partial(terminals.run_session, spec, wanted, watch)
-            return begin(start, mask, terminal=asked.terminal)
+        return _Wish(wanted, record, terminals, mask, mask.text(as_typed(asked.argv)))
 
 
 def _refuse_words(argv: tuple[str, ...]) -> None:

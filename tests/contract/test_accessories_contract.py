@@ -83,6 +83,19 @@ def test_one_that_was_halted_stays_so_until_it_is_kept(kit: Kit, spec: Accessory
     ready(kit, spec)
 
 
+@EVERYWHERE
+def test_a_persons_command_runs_in_it(kit: Kit, spec: AccessorySpec) -> None:
+    kit.engine.keep_accessory(spec, kit.watch())
+    container = kit.engine.accessory_state(spec.ref).container
+    session = kit.engine.exec_session(kit.ref(), container, Wanted("5e55", ("cat",)))
+    session.write(b"as it was sent")
+    session.end_input()
+    assert b"".join(data for _, data in session.output()) == b"as it was sent"
+    assert session.exit_code() == 0
+    session.close()
+    kit.engine.end_session(kit.ref(), "5e55", container)
+
+
 def test_only_replacing_takes_another_definition(kit: Kit, spec: AccessorySpec) -> None:
     engine = kit.engine
     other = replace(spec, config=spec.config.model_copy(update={"env": {"GREETING": "hi"}}))

@@ -12,6 +12,7 @@ import pytest
 import docker
 from tests.support.paths import ROOT
 from tests.support.service import Service, running
+from tests.support.terminal import Terminal
 
 CONFIG = """
 accessories:
@@ -132,6 +133,35 @@ def test_its_data_come_back_from_a_backup(service: Service) -> None:
     assert refused.code != 0  # it runs
     guide(service, "Backups", 1)
     assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "3"
+
+
+def test_a_command_runs_in_it_with_and_without_a_terminal(service: Service) -> None:
+    exec_ = ("accessory", "exec", "shop-db", "live")
+    ask = ("psql", "-U", "postgres", "-tAc", "select 40 + 2; select 1 / 0")
+    failed = service.pushlive(*exec_, "--", *ask, code=1)
+    assert failed.out == "42\n"
+    assert "division by zero" in failed.err
+    value = password(service)
+    with Terminal(service, *exec_) as terminal:
+        terminal.reads("# ")
+        terminal.type("echo $POSTGRES_PASSWORD; stty size; psql -U postgres\n")
+        terminal.reads("•••", "30 100", "postgres=# ")
+        terminal.reads_after("select 40 + 2 as sum;\n", " 42")
+        terminal.reads_after("\\q\n", "# ")
+        terminal.type("exit 3\n")
+        assert terminal.ends() == 3
+    assert value not in terminal.text
+    entries = service.ask("GET", "/api/audit?limit=2")["entries"]
+    container = f"{service.instance}-shop-db-live"
+    assert [(one["act"], one["environment"], one["detail"]) for one in reversed(entries)] == [
+        ("accessory exec", "live", f"shop-db: {shlex.join(ask)}"),
+        ("accessory exec", "live", "shop-db: sh"),
+    ]
+    developer = service.ask("POST", "/api/tokens", {"name": "dev", "role": "developer"})["token"]
+    body, headers = json.dumps({"command": ["id"]}).encode(), {"Authorization": f"Bearer {developer}"}
+    status, _ = service.http("POST", "/api/accessories/shop-db/live/exec", body, headers)
+    assert status == 403
+    assert container not in str(service.engine.top(container)["Processes"])
 
 
 def test_the_guides_commands_for_every_day_work_as_they_are_written(service: Service) -> None:

@@ -8,10 +8,12 @@ import tarfile
 import pytest
 
 from pipeline.domain.accessories import AccessoryRef
+from pipeline.domain.audit_chain import Actor
 from pipeline.domain.engine_types import CommandResult
 from pipeline.domain.run import Outcome
-from pipeline.errors import NotFound, RequestError
+from pipeline.errors import Forbidden, NotFound, RequestError
 from pipeline.maintenance.doctor.accessories import examine
+from pipeline.service.tools import Asked
 from tests.story.test_secrets import everything
 
 CONFIG = """\
@@ -405,3 +407,33 @@ def test_a_damaged_record_is_reported_once_and_the_others_go_on(world):
     value = password(world, "dev")
     assert world.services.vault.mask("hello")[0].lines((value,)) == ("•••",)
     assert world.push("three", "other").outcome == Outcome.LIVE
+
+
+def test_a_persons_command_in_one_is_recorded_and_a_maintainers_in_the_last_environment(world):
+    world.push("one")
+    who, secret = Actor("ann", "developer"), password(world, "dev")
+    session = world.tools.exec_accessory("shop-db", who, Asked(("cat",)), environment="dev")
+    session.write(f"it is {secret}".encode())
+    session.end_input()
+    assert b"".join(data for _, data in list(session.events())[:-1]) == "it is •••".encode()
+    with pytest.raises(Forbidden, match="run commands in hello/live, the last environment"):
+        world.tools.exec_accessory("shop-db", who, Asked(("cat",)), environment="live")
+    world.tools.exec_accessory(
+        "shop-db", Actor("bo", "maintainer"), Asked(("id",)), environment="live"
+    ).close()
+    entries = [one for one in world.commands.audit_log() if one["act"] == "accessory exec"]
+    assert [(one["who"], one["environment"], one["detail"]) for one in entries] == [
+        ("bo", "live", "shop-db: id"),
+        ("ann", "dev", "shop-db: cat"),
+    ]
+    assert world.store.sessions.all()[0] == ()
+
+
+def test_a_command_in_one_that_does_not_run_says_how_to_start_it(world):
+    world.push("one")
+    world.accessories.stop("shop-db", "ada", environment="dev")
+    with pytest.raises(RequestError, match="the accessory shop-db/dev does not run") as raised:
+        world.tools.exec_accessory("shop-db", "ada", Asked(("sh",)), environment="dev")
+    assert raised.value.advice == "`pushlive accessory start shop-db dev` starts it."
+    with pytest.raises(NotFound):
+        world.tools.exec_accessory("other", "ada", Asked(("sh",)), environment="dev")

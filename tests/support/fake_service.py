@@ -423,6 +423,9 @@ class FakeTools:
     ) -> FakeSession:
         return self._started("exec", pipeline, by, asked, environment, replica)
 
+    def exec_accessory(self, name: str, by: Who, asked: Asked, *, environment: str) -> FakeSession:
+        return self._started("accessory exec", name, by, asked, environment)
+
     def _started(self, act: str, pipeline: str, by: Who, asked: Asked, *more: Any) -> FakeSession:
         self._service._act(act, pipeline, by, asked.argv, *more)
         session = FakeSession(actor(by).name, " ".join(asked.argv))

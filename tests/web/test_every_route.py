@@ -51,6 +51,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/pipelines/<pipeline>/hold",
         "POST /api/pipelines/<pipeline>/run",  # in the last environment a maintainer's: test_story_tools.py
         "POST /api/pipelines/<pipeline>/exec",
+        "POST /api/accessories/<name>/<environment>/exec",
         "POST /api/pipelines/<pipeline>/copy",
         "POST /api/pipelines/<pipeline>/restart",
         "GET /api/accessories/<name>/<environment>/output",

@@ -132,6 +132,7 @@ def test_an_exception_reaches_the_request_and_frees_the_thread():
     [
         ("GET", "/api/pipelines/hello/output/follow", intake.FOLLOWED),
         ("POST", "/api/pipelines/hello/exec", intake.SESSIONS),
+        ("POST", "/api/accessories/shop-db/live/exec", intake.SESSIONS),
         ("GET", "/api/volumes/hello/live/data/files", intake.TRANSFERS),
         ("PUT", "/api/volumes/hello/live/data/files", intake.TRANSFERS),
         ("POST", "/api/accessories/shop-db/live/apply", intake.ACCESSORIES),

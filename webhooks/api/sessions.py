@@ -46,6 +46,13 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
             web.service.tools.exec_command(pipeline, by, _command(wanted), **more), still_valid(web)
         )
 
+    @api.post("/api/accessories/<name>/<environment>/exec")
+    def exec_accessory(name: str, environment: str) -> ResponseReturnValue:
+        by = bearer(web, "developer")
+        command = _command(fields(_COMMAND, required=("command",)))
+        session = web.service.tools.exec_accessory(name, by, command, environment=environment)
+        return _followed(session, still_valid(web))
+
     @api.post("/api/pipelines/<pipeline>/copy")
     def copy(pipeline: str) -> ResponseReturnValue:
         by = bearer(web, "developer")
@@ -100,7 +107,8 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         return {}
 
 
-_KINDS = {"environment": str, "command": list, "terminal": bool, "columns": int, "rows": int}
+_COMMAND = {"command": list, "terminal": bool, "columns": int, "rows": int}
+_KINDS = {"environment": str, **_COMMAND}
 
 
 def _command(given: dict[str, Any]) -> Command:

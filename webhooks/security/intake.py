@@ -63,6 +63,7 @@ _ROUTES = tuple(
         ("GET HEAD", r"(/api)?/runs/[^/]+/[^/]+/log|/api/pipelines/[^/]+/output", DOWNLOADS),
         ("GET HEAD", r"(/api)?/runs(/[^/]+){0,2}|/api/audit(/verify)?", LISTS),
         ("POST", r"/api/pipelines/[^/]+/(run|exec|copy|restart)", SESSIONS),
+        ("POST", r"/api/accessories/[^/]+/[^/]+/exec", SESSIONS),
         ("POST DELETE", r"/api/sessions/.*", INPUT),
         ("GET HEAD PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", TRANSFERS),
         ("POST", r"/api/accessories/.*", ACCESSORIES),

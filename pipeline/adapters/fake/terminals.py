@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pipeline.adapters.fake.engine_state import EngineState
 from pipeline.adapters.fake.script import require
 from pipeline.adapters.workload import tar_of
-from pipeline.domain.engine_types import SlotRef, SlotSpec
+from pipeline.domain.accessories import AccessorySpec
+from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
 from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed
 from pipeline.ports.clock import Watch
@@ -32,6 +33,9 @@ class FakeTerminals(EngineState):
 
     def exec_session(self, ref: SlotRef, replica: str, wanted: Wanted) -> FakeSession:
         with self.call("exec_session", ref, replica, wanted):
+            for accessory, found in self.running.items():
+                if accessory.id == replica and found.alive:
+                    return self._started(found.spec, wanted)
             require(replica in {one.name for one in self._replicas(ref)}, f"a command in {replica}")
             return self._started(self.contents[ref].spec, wanted)
 
@@ -40,10 +44,14 @@ class FakeTerminals(EngineState):
             require(path.startswith("/"), f"a copy of {path}")
             return self._started(self.contents[ref].spec, Wanted(session, tar_of(path)))
 
-    def _started(self, spec: SlotSpec, wanted: Wanted) -> FakeSession:
+    def _started(self, spec: SlotSpec | AccessorySpec, wanted: Wanted) -> FakeSession:
+        """In an accessory any command but ``cat`` prints nothing."""
         if wanted.argv[0] == MISSING:
             raise AppFailed(f"{MISSING} cannot be executed.")
-        result = None if wanted.argv[0] == "cat" else self.commands(spec, wanted.argv)
+        result = None
+        if wanted.argv[0] != "cat":
+            quiet = CommandResult(0, "", 0.0)
+            result = self.commands(spec, wanted.argv) if isinstance(spec, SlotSpec) else quiet
         session = FakeSession(result.output.encode() if result else None, result.exit_code if result else 0)
         self.people[wanted.session] = session
         return session

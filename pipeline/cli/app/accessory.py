@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pipeline.cli.app import session
+from pipeline.cli.app.run import words
 from pipeline.cli.command import JSON, argument, command, group, whole_number
 from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import cleaned, table
@@ -113,13 +115,24 @@ def _logs(context: Context) -> int:
     return DONE
 
 
+@command(
+    "run a command in the container of one; without a command, a shell",
+    *_NAMED,
+    words(" (default: sh)"),
+    words="NAME ENV -- COMMAND…",
+)
+def _exec(context: Context) -> int:
+    return session.follow(context, _path(context, "exec"), {"command": context.args.words or ["sh"]})
+
+
 accessory = group(
-    "manage databases, caches and brokers: status, start, stop, restart, apply, rm, logs",
+    "manage databases, caches and brokers: status, start, stop, restart, apply, exec, rm, logs",
     status=_status,
     start=_start,
     stop=_stop,
     restart=_restart,
     apply=_apply,
+    exec=_exec,
     rm=_remove,
     logs=_logs,
 )

@@ -10,7 +10,7 @@ PIPELINE = argument("pipeline", metavar="PIPELINE")
 ENVIRONMENT = argument("environment", metavar="ENV")
 
 
-def _words(default: str) -> Argument:
+def words(default: str) -> Argument:
     return argument("words", nargs="*", default=[], metavar="COMMAND", help=f"after `--`{default}")
 
 
@@ -18,7 +18,7 @@ def _words(default: str) -> Argument:
     "run a command in a fresh container of the release that serves",
     PIPELINE,
     ENVIRONMENT,
-    _words(""),
+    words(""),
     words="PIPELINE ENV -- COMMAND…",
 )
 def run(context: Context) -> int:
@@ -31,7 +31,7 @@ def run(context: Context) -> int:
     "run a command in a container that serves; without one, a shell",
     PIPELINE,
     ENVIRONMENT,
-    _words(" (default: sh)"),
+    words(" (default: sh)"),
     argument("--replica", type=whole_number, default=1, metavar="N", help="which of them (default: 1)"),
     argument("--process", default="", metavar="NAME", help="of that process instead of the web one"),
     words="PIPELINE ENV -- COMMAND…",
