@@ -158,6 +158,19 @@ def test_an_engine_that_does_not_meet_a_demand_is_reported(
     assert one["advice"]
 
 
+@pytest.mark.parametrize(
+    ("version", "may"),
+    [("20.10.24+dfsg1", True), ("20.10.27", False), ("23.0", False), ("29.1.3", False)],
+)
+def test_a_docker_that_may_lock_up_works_and_is_named(
+    store: Store, tmp_path: Path, version: str, may: bool
+) -> None:
+    one = examined(store, tmp_path, Found(docker=version), "docker")["engine"]
+    assert one["ok"]
+    assert ("may lock up" in str(one["text"])) == may
+    assert ("systemctl restart docker" in str(one["advice"])) == may
+
+
 def test_versions_that_are_no_numbers_and_optional_permissions_are_no_fault(
     store: Store, tmp_path: Path
 ) -> None:

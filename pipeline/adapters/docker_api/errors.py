@@ -13,6 +13,10 @@ from docker.errors import APIError, DockerException
 from pipeline.errors import EngineFailed, PushliveError, TryAgain
 
 _ADVICE = "Check that the Docker daemon runs (`docker info`) and that DOCKER_HOST names its socket."
+_SILENT = (
+    "If `docker network ls` does not end either, restart Docker on that machine: `systemctl restart docker`."
+    " Docker before 20.10.27 can lock up when many containers end at once."
+)
 _BROKEN = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
@@ -65,6 +69,8 @@ def as_error(doing: str, error: Exception) -> PushliveError:
     """Our error for an exception of the SDK or of the libraries below it. ``doing`` begins the message."""
     if isinstance(error, APIError):
         return DockerRefused(doing, error.status_code or 0, explanation(error))
+    if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
+        return TryAgain(f"{doing}: Docker accepted the request, but did not answer in time.", advice=_SILENT)
     broken = isinstance(error, _BROKEN) or isinstance(error.__cause__, _BROKEN)
     if broken or _NO_VERSION in str(error):
         return TryAgain(f"{doing}: Docker does not answer ({explanation(error)}).", advice=_ADVICE)

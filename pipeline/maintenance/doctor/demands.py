@@ -22,9 +22,14 @@ from pipeline.ports.inspection import ClusterInfo, DockerInfo, Inspection
 from pipeline.store import Store
 
 OLDEST_DOCKER = (20, 10)
+# Earlier ones can lock up for good when containers end at the same time: moby issue 46661, fixed in 20.10.27.
+LOCKS_UP_BEFORE = (20, 10, 27)
 OLDEST_KUBERNETES = (1, 30)
 EVERY = 600.0  # seconds between two looks of the keeper
 _STORE = "See 'What it needs' in docs/operations.md. What is live keeps serving meanwhile."
+_LOCKS_UP = (
+    "If it accepts requests and answers none: `systemctl restart docker`. A newer Docker does not lock up."
+)
 _LIVE_RESTORE = 'Set `"live-restore": true` in /etc/docker/daemon.json, then run `systemctl reload docker`.'
 
 
@@ -108,6 +113,9 @@ def _docker(name: str, info: DockerInfo) -> Check:
         return check(
             name, False, f"{text}: 20.10 is the oldest that works", "Upgrade Docker on that machine."
         )
+    if _older(info.version, LOCKS_UP_BEFORE):
+        text += "; before 20.10.27 it may lock up when many containers end at once"
+        return {**check(name, True, text), "advice": _LOCKS_UP}
     return check(name, True, text)
 
 
@@ -163,10 +171,10 @@ def _cluster_problem(found: ClusterInfo) -> tuple[str, str] | None:
     return None
 
 
-def _older(version: str, oldest: tuple[int, int]) -> bool:
+def _older(version: str, oldest: tuple[int, ...]) -> bool:
     """False for a version without numbers."""
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return found is not None and (int(found[1]), int(found[2])) < oldest
+    found = re.match(r"v?(\d+(?:\.\d+)+)", version)
+    return found is not None and tuple(map(int, found[1].split("."))) < oldest
 
 
 _REMOTE = {REMOTE_DOCKER: _remote_docker, KUBERNETES: _cluster}  # this machine's own comes first

@@ -43,7 +43,6 @@ def test_what_the_engine_says_is_read_in_one_place(said: str, port: bool, connec
     "error",
     [
         requests.exceptions.ConnectionError("refused"),
-        requests.exceptions.ReadTimeout("late"),
         ConnectionResetError("reset"),
         DockerException("Error while fetching server API version: ('Connection aborted.', …)"),
     ],
@@ -54,6 +53,16 @@ def test_a_broken_connection_is_worth_a_retry(error: Exception) -> None:
         translate("Listing containers"),
     ):
         raise error
+
+
+def test_a_docker_that_accepts_a_request_and_does_not_answer_it_may_have_locked_up() -> None:
+    with (
+        pytest.raises(TryAgain, match=r"Listing containers: .* did not answer in time") as raised,
+        translate("Listing containers"),
+    ):
+        raise requests.exceptions.ReadTimeout("_UnixPool(host='localhost'): Read timed out.")
+    assert "systemctl restart docker" in raised.value.advice
+    assert "_UnixPool" not in raised.value.message
 
 
 def test_any_other_error_of_the_sdk_is_an_engine_failure() -> None:
