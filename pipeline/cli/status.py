@@ -103,8 +103,10 @@ def _revert(revert: dict[str, Any]) -> Cell:
 
 
 def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
-    """``worker 2 of 2, restarted 3 times · mail ok 5m ago · volume data 12 MiB``"""
+    """``3 replicas, … · worker 2 of 2, restarted 3 times · mail ok 5m ago · volume data 12 MiB``"""
     known = []
+    if environment.get("autoscaled") and (health := environment.get("health")):
+        known.append(f"{health['replicas']} replicas, which an autoscaler sets")
     for one in environment.get("processes") or ():
         running = "–" if one["running"] is None else one["running"]
         often = f", restarted {_times(one['restarts'])}" if one["restarts"] else ""

@@ -83,7 +83,7 @@ class Hint:
         if get_origin(self.base) is Literal:
             return " or ".join(get_args(self.base))
         if self.shape == "any":
-            return "text, a number, true, false or null"
+            return named or "text, a number, true, false or null"
         plain = {str: "text", int: "a whole number", bool: "true or false"}.get(self.base, "a number")
         return (named or plain) + self._range()
 

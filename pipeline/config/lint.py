@@ -292,7 +292,7 @@ def _beyond_docker(path: str, service: Service, where: Where, cores: float, memo
         why = f"{engine} has {cores:g}, and starts no container that may use more"
         yield Warned(f"{path}.cpu", f"{service.cpu:g} cores; {why}")
     if service.memory * service.web_replicas > memory:
-        why = f"{service.replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
+        why = f"{service.web_replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
         yield Warned(f"{path}.memory", f"{why} of {'this machine' if where.kind.local else engine}")
 
 

@@ -41,7 +41,7 @@ from pipeline.config.fields import (
 )
 from pipeline.config.workload.accessory import Accessory, Uses
 from pipeline.config.workload.container import ContainerOptions
-from pipeline.config.workload.kubernetes import ClusterOptions
+from pipeline.config.workload.kubernetes import AUTO, ClusterOptions, Replicas
 from pipeline.config.workload.processes import Process, Processes, merged
 from pipeline.config.workload.release import ReleaseCommand
 from pipeline.config.workload.volumes import Volume, meeting
@@ -154,8 +154,9 @@ class Service(ContainerOptions, ClusterOptions):
     health: HealthCheck = HealthCheck()
     ready: Limit = 60.0
     """How long the application may take to become ready."""
-    replicas: int = Field(default=1, ge=1, le=12)
-    """The number of containers that share the traffic."""
+    replicas: Replicas = 1
+    """The number of containers that share the traffic. `auto`, only on Kubernetes: a HorizontalPodAutoscaler of your
+    own sets it, and a release starts with as many as what serves has then."""
     cpu: CpuLimit = 1.0
     """The CPU limit of each replica."""
     memory: MemoryLimit = 256 * 2**20
@@ -207,8 +208,13 @@ class Service(ContainerOptions, ClusterOptions):
 
     @property
     def web_replicas(self) -> int:
-        """0 without a web process."""
-        return self.replicas if self.web else 0
+        """0 without a web process; 1 for `auto`, which every environment begins with."""
+        return 0 if not self.web else 1 if isinstance(self.replicas, str) else self.replicas
+
+    @property
+    def autoscaled(self) -> bool:
+        """Others set the number of its replicas."""
+        return self.web and self.replicas == AUTO
 
     @property
     def processes_in_use(self) -> dict[str, Process]:

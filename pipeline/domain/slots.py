@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.config.models import Service
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.environment import Environment, Slot, SlotRecord, SlotState, other
 from pipeline.domain.release import Release
@@ -71,10 +72,11 @@ def is_warm(
     return same and (secrets is None or (record is not None and record.secrets == secrets))
 
 
-def carried(configured: int, now: int, kind: Kind) -> int:
-    """How many replicas the next release starts with at least. ``configured``: those of what serves; ``now``: what it
-    is set to. A deploy may have been made to reduce the number, unless others raised it; a revert never reduces it."""
-    return now if now > configured or kind == Kind.REVERT else 0
+def carried(serving: Service, now: int, kind: Kind, wanted: Service) -> int:
+    """How many replicas the next release, ``wanted``, starts with at least. ``now``: what the one that serves is set
+    to. A deploy may have been made to reduce the number, unless others raised it; a revert never reduces it, and what
+    is scaled by others starts with as many as they have set."""
+    return now if wanted.autoscaled or now > serving.web_replicas or kind == Kind.REVERT else 0
 
 
 def starting(environment: Environment, slot: Slot, run: Run, spec: SlotSpec, now: float) -> Environment:

@@ -106,7 +106,7 @@ class Queries:
         changed = replace(release, environments={**release.environments, record.name: wanted})
         spec, now = slots.spec_of(ref, changed, slot.run, slot.secrets), release.environments[record.name]
         try:
-            kept = slots.carried(now.service.web_replicas, self._operations.scaled(ref), Kind.DEPLOY)
+            kept = slots.carried(now.service, self._operations.scaled(ref), Kind.DEPLOY, wanted.service)
             spec = replace(spec, at_least=kept)
             return (*_carried(spec), *self._operations.compare(spec))
         except PushliveError as error:
@@ -310,7 +310,7 @@ class Queries:
 def _carried(spec: SlotSpec) -> tuple[str, ...]:
     """Where others have set more replicas than are configured: how many the next release starts with."""
     wanted = spec.config.service.web_replicas
-    if spec.replicas == wanted:
+    if spec.replicas == wanted or spec.config.service.autoscaled:
         return ()
     return (
         f"replicas: {spec.replicas} were set there, and the next release starts with as many; {wanted} are configured",

@@ -272,6 +272,7 @@ class Views:
             "health": health.shown(record),
             "engine": record.engine if record else "",
             "web": web,
+            "autoscaled": self._is_autoscaled(name, release),
             "url": engine_addresses.url(self._settings, record, hosts) if record and web else "",
             "address": self._address(record, hosts) if web else engine_addresses.NO_WEB,
             "host_url": f"http://{pipeline}-{name}.localhost:{proxy}" if local and web else "",
@@ -319,6 +320,11 @@ class Views:
         if release and name in release.environments:
             return release.environments[name].service.web
         return pipeline.render(name).service.web if pipeline else True
+
+    def _is_autoscaled(self, name: str, release: Release | None) -> bool:
+        return bool(
+            release and name in release.environments and release.environments[name].service.autoscaled
+        )
 
     def _release(self, pipeline: str, record: Environment | None) -> Release | None:
         if record is None or record.serving is None:

@@ -8,6 +8,7 @@ from pipeline.adapters.kubernetes.names import base, slot_name
 from pipeline.domain.release import FORM
 from tests.cluster.test_kube_failures import shell
 from tests.support.clusterbench import ClusterBench, kubectl
+from tests.support.waiting import until
 
 LOOK = """exec 2>&1
 pwd; echo PORT=$PORT; id -u; id -g
@@ -102,3 +103,47 @@ def test_what_the_configuration_says_of_a_cluster_is_kept_beside_what_others_say
     service = bench.api.get("Service", public)
     assert service
     assert (service["spec"]["type"], engine.serving(spec.ref)) == ("NodePort", None)
+
+
+def scale(bench: ClusterBench, slot: str, count: int) -> None:
+    """As an autoscaler does: through the subresource, under its controller's name."""
+    path = f"{bench.api.path('Deployment', slot_name(bench.ref(slot)))}/scale"
+    query, kind = {"fieldManager": "kube-controller-manager"}, "application/merge-patch+json"
+    body = {"spec": {"replicas": count}}
+    bench.api.request_json("PATCH", path, "scaling", query=query, body=body, content_type=kind)
+
+
+def count(bench: ClusterBench, slot: str) -> int:
+    return bench.engine.scaled(bench.ref(slot))
+
+
+def test_a_number_of_replicas_that_an_autoscaler_sets_is_never_written(cluster_bench: ClusterBench) -> None:
+    bench, engine = cluster_bench, cluster_bench.engine
+    blue, green = bench.spec(replicas="auto"), bench.spec("green", 2, replicas="auto")
+    bench.deploy(blue)
+    assert count(bench, "blue") == 1
+    scale(bench, "blue", 2)
+    until(lambda: len(engine.replicas(blue.ref)) == 2)
+
+    name = slot_name(blue.ref)
+    kubectl(bench.api.namespace, "set", "env", f"deployment/{name}", "X=1")
+    assert all("replicas" not in line for line in engine.drift(blue))
+    engine.revert_drift(blue)
+    assert (engine.drift(blue), engine.missing(blue), engine.restore(blue)) == ((), (), False)
+    assert count(bench, "blue") == 2
+
+    bench.deploy(replace(green, at_least=count(bench, "blue")))
+    assert (count(bench, "green"), engine.drift(green)) == (2, ())
+    engine.revert_drift(green)  # no one but us has set it here
+    assert count(bench, "green") == 2
+    scale(bench, "green", 1)
+
+    bench.deploy(replace(blue, at_least=2))  # a revert, whose slot has as many already
+    assert count(bench, "blue") == 2
+    engine.stop(green.ref)
+    bench.deploy(green)
+    assert (count(bench, "blue"), count(bench, "green")) == (2, 1)
+    scale(bench, "green", 0)
+    assert engine.missing(green) == (f"the Deployment {slot_name(green.ref)} was scaled to 0",)
+    assert engine.restore(green)
+    assert count(bench, "green") == 1

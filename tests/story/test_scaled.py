@@ -7,6 +7,7 @@ import pytest
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.run import Outcome
 from pipeline.errors import AppFailed, DoesNotFit
+from tests.story.test_audit import ANN
 from tests.story.test_engines import MIXED, ref
 
 CONFIG = MIXED.replace("host:", "replicas: 2, host:")
@@ -127,3 +128,57 @@ def test_on_docker_the_configuration_alone_decides(make_world):
     world.revert()
     assert counts(world) == {"blue": 3, "green": 2}
     assert "scaled" not in world.engine.names()
+
+
+AUTO = CONFIG.replace("replicas: 2", "replicas: auto")
+
+
+def test_an_autoscaler_decides_how_many_replicas_a_deploy_and_a_revert_start_with(world):
+    world.configure(AUTO)
+    world.push("one")
+    assert counts(world) == {"blue": 1}
+    world.engine.scale(live(world, "blue"), 5)
+    run = world.push("two")
+    assert counts(world) == {"blue": 5, "green": 5}
+    assert "starts with 5 replicas, as many as what serves has" in notes(world, run)
+    assert "configured" not in notes(world, run)
+    world.engine.scale(live(world, "green"), 3)
+    world.engine.scale(live(world, "blue"), 1)  # it does nothing while it is warm
+    assert "live" not in world.commands.plan(AUTO)["pipelines"].get("hello", {})
+    world.revert()
+    assert counts(world) == {"blue": 3, "green": 3}
+
+
+def test_the_number_of_replicas_is_handed_to_an_autoscaler_as_it_is(world):
+    world.push("one")
+    world.configure(AUTO)
+    world.push("two")
+    assert counts(world) == {"blue": 2, "green": 2}
+
+
+def test_what_an_autoscaler_takes_away_before_the_switch_is_given_back(world):
+    world.configure(AUTO)
+    world.push("one")
+    world.engine.scale(live(world, "blue"), 5)
+
+    def reduce() -> None:
+        if live(world, "green") in world.engine.contents:
+            world.engine.scale(live(world, "green"), 2)
+
+    world.engine.before("preview", reduce, times=2)
+    world.push("two")
+    assert (world.serving()["live"], counts(world)) == (2, {"blue": 5, "green": 5})
+
+
+def test_a_deploy_with_fewer_replicas_than_an_autoscaler_has_set_fails_and_a_revert_goes_on(world):
+    world.configure(AUTO)
+    world.push("one")
+    world.push("two")
+    world.engine.scale(live(world, "green"), 5)
+    world.engine.memory = 9 * world.engine.contents[live(world, "green")].spec.config.service.memory
+    run = world.revert()
+    assert (run.outcome, counts(world)["blue"]) == (Outcome.LIVE, 1)
+    world.engine.scale(live(world, "blue"), 5)
+    world.commands.resume("hello", ANN)
+    run = world.push("three")
+    assert (run.outcome, world.serving()["live"]) == (Outcome.FAILED, 1)

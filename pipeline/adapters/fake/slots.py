@@ -51,7 +51,8 @@ class FakeSlots(EngineState):
             self._require_prepared(spec.ref)
             current = self.contents.get(spec.ref)
             if current and same_containers(current.spec, spec) and current.alive:
-                current.spec = replace(current.spec, at_least=spec.at_least)
+                fewer = spec.config.service.autoscaled and spec.at_least < current.spec.at_least
+                current.spec = current.spec if fewer else replace(current.spec, at_least=spec.at_least)
                 return
             replaces_live = current and self._serves(spec.ref) and current.alive
             require(not replaces_live, "start into the serving slot")

@@ -60,6 +60,8 @@ def restored(live: KubeObject, manifest: KubeObject, *, whole: bool = False) -> 
     ]
     rest = without(live, paths)
     rest["spec"] = _merged(("f:spec",), rest.get("spec") or {}, manifest["spec"], whole)
+    if live["kind"] == "Deployment" and "replicas" not in manifest["spec"]:  # left to those who scale it
+        rest["spec"]["replicas"] = live["spec"].get("replicas")
     if annotations := _own_words(manifest.get("metadata", {}).get("annotations")):
         rest["metadata"]["annotations"] = {**(rest["metadata"].get("annotations") or {}), **annotations}
     return rest

@@ -92,6 +92,6 @@ class KubeDrift(KubeSlots, KubeTraffic):
                 manifests.append(
                     self._manifests.ingress(spec.ref, spec.hosts, where.ingress, options.ingress)
                 )
-        if spec.config.service.replicas > 1:
+        if self._has_budget(spec):
             manifests.append(self._manifests.disruption(spec))
         return manifests

@@ -52,6 +52,10 @@ class EngineBase:
     def _claims(self) -> Claims:
         return Claims(self._api, self._instance, self._clock)
 
+    def _has_budget(self, spec: SlotSpec) -> bool:
+        """True if a drained node is to leave some of the slot's pods: it has several, or may be given them."""
+        return spec.replicas > 1 or spec.config.service.autoscaled
+
     def _provide(self, spec: SlotSpec) -> None:
         """Creates what the release's pods need before they can be created. Idempotent."""
         self._sources.create(spec)

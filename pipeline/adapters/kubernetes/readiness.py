@@ -73,6 +73,7 @@ class ReadinessWait:
 
     def _check(self, watched: WatchedObjects, emit: Emit) -> bool:
         """True once the slot is ready. Raises the first problem that will not pass."""
+        self._follow_autoscaler(watched)
         running = self._running(watched)
         for pod in running:
             name = pod["metadata"]["name"]
@@ -89,6 +90,12 @@ class ReadinessWait:
             raise EngineFailed(f"The Deployment {name} was removed while it started.", advice="Deploy again.")
         # A user or an autoscaler may have set more replicas than the spec has.
         return len(running) >= self._wanted and all(map(is_ready, running)) and _is_settled(deployments[0])
+
+    def _follow_autoscaler(self, watched: WatchedObjects) -> None:
+        """It may set fewer replicas than the slot was started with."""
+        if self._spec.config.service.autoscaled:
+            numbers = (int(one["spec"].get("replicas") or 0) for one in watched.objects("Deployment"))
+            self._wanted = max(1, *numbers)
 
     def _running(self, watched: WatchedObjects) -> list[KubeObject]:
         return [pod for pod in self._pods(watched) if not is_finished(pod)]

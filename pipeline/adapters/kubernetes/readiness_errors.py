@@ -139,7 +139,7 @@ class ReadinessErrors:
 
     def progress(self, pods: list[KubeObject]) -> str:
         """What the slot is waiting for."""
-        wanted = self._spec.config.service.replicas
+        wanted = self._spec.replicas
         unready = [pod for pod in pods if not is_ready(pod)]
         if len(pods) < wanted:
             return f"the cluster has created {len(pods)} of {wanted} pods"

@@ -105,14 +105,25 @@ class KubeSlots(EngineBase):
         self._provide(spec)
         if other:  # the old pods end at once: they take no traffic, and this makes room
             self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": 0}})
-        self._api.apply(self._permitted.deployment(spec))
+        applied = self._api.apply(self._left_to_others(spec, self._permitted.deployment(spec)))
+        if (
+            _count(applied) < spec.replicas
+        ):  # the number is left to others, who set none on what is new or stopped
+            self._api.merge("Deployment", slot_name(spec.ref), {"spec": {"replicas": spec.replicas}})
         self._sources.sweep(spec, [*self._command_pods(spec.ref), *self._job_pods(spec.ref)])
         return True
+
+    def _left_to_others(self, spec: SlotSpec, wanted: Manifest) -> Manifest:
+        """The Deployment without the number of replicas, if others set it: what is not applied is not ours, so that
+        nothing resets it."""
+        if spec.config.service.autoscaled:
+            del wanted["spec"]["replicas"]
+        return wanted
 
     def _as_made(self, spec: SlotSpec, found: KubeObject | None) -> Manifest:
         """The Deployment as it should be. ``found``: the one that is there. If an earlier version made it, its pods are
         asked for their health without headers, and stay so: others would replace them."""
-        wanted = self._permitted.deployment(spec)
+        wanted = self._left_to_others(spec, self._permitted.deployment(spec))
         if found and self._spec_of(found) == self._manifests.spec_hash(spec):
             there, ours = (one["spec"]["template"]["spec"]["containers"] for one in (found, wanted))
             if not any(
@@ -124,6 +135,8 @@ class KubeSlots(EngineBase):
     def _matches(self, deployment: KubeObject, spec: SlotSpec, exactly: bool) -> bool:
         count = _count(deployment)
         enough = count == spec.replicas if exactly or not spec.web else count > 0
+        if spec.config.service.autoscaled:
+            enough = count >= spec.replicas
         return enough and self._spec_of(deployment) == self._manifests.spec_hash(spec)
 
     def ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> tuple[Replica, ...]:

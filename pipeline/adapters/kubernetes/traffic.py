@@ -34,7 +34,7 @@ class KubeTraffic(EngineBase):
     def expose(self, spec: SlotSpec) -> None:
         ref = spec.ref
         self._owned.apply(self._manifests.preview(spec), ref)
-        if spec.replicas > 1:
+        if self._has_budget(spec):
             self._owned.apply(self._manifests.disruption(spec), ref)
         else:
             self._owned.delete("PodDisruptionBudget", slot_name(ref), ref)

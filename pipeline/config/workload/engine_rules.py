@@ -37,7 +37,13 @@ def _environment(pipeline: Pipeline, environment: str) -> Found:
             f"{service.user} may be root, which `security: strict` does not allow in {environment}; write a number "
             "that is not 0, such as 10001",
         )
-    if service.one and service.replicas > 1:
+    if service.autoscaled and not kind.scaled_by_others:
+        yield (
+            ("replicas",),
+            f"auto is not possible for {environment}, on Docker: nothing there scales containers, and one machine has "
+            "to have the memory for all of them; write a number, and `auto` only under environments on Kubernetes",
+        )
+    if service.one and service.web_replicas > 1:
         yield (
             ("replicas",),
             f"{service.replicas} in {environment}, and `one: true` is for what bears a single copy; remove "

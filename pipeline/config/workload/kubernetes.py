@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from pipeline.config.fields import CpuLimit, MemoryLimit, Model, Name, Size, Words
 from pipeline.config.workload.labels import Annotations, is_label_value, is_qualified
@@ -68,6 +75,24 @@ SecretName = Annotated[
 ]
 
 
+AUTO = "auto"
+MOST = 12  # replicas; the proxy declares as many servers for each slot
+
+
+def _replicas(value: object) -> object:
+    number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if value == AUTO or (number is not None and 1 <= number <= MOST):
+        return value
+    wrong = "not allowed" if number is None else "too large" if number > MOST else "too small"
+    raise ValueError(f"{str(value)[:60]!r} is {wrong}; write a whole number from 1 to {MOST}, or {AUTO}")
+
+
+Replicas = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_replicas),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST}, {"const": AUTO}]}),
+    Words(f"a whole number from 1 to {MOST}, or {AUTO}"),
+]
 USUAL_REQUEST = 0.1  # of the CPU limit, unless `requests` or a LimitRange of the namespace says otherwise
 
 

@@ -12,6 +12,7 @@ from pipeline.deploy.run_context import RunContext
 from pipeline.domain import slots
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SlotState
+from pipeline.domain.run import Kind
 from pipeline.errors import AppFailed, DoesNotFit, EngineFailed, TimedOut
 from pipeline.ports.clock import Watch
 from pipeline.ports.engine import Engine
@@ -35,6 +36,7 @@ class SlotStart:
         self._context, self._record, self._fit = context, record, fit
         self._engine, self._acting = engine, acting
         self._tried = 0  # replicas that the slot was to have already, whether or not it got them
+        self._refused = False  # it did not get them
 
     def go(self, spec: SlotSpec, watch: Watch) -> tuple[SlotSpec, bool]:
         """Returns the spec with the replicas that are ready, and whether the slot was warm. Raises what the engine
@@ -46,14 +48,13 @@ class SlotStart:
             grown = self._grown(runs, wanted, watch)
             return grown or self._filled(runs, watch), True
         if wanted.replicas > spec.replicas:
-            self._note(
-                f"starts with {wanted.replicas} replicas, as many as what serves has; {spec.replicas} are configured"
-            )
+            more = "" if self._others(spec) else f"; {spec.replicas} are configured"
+            self._note(f"starts with {wanted.replicas} replicas, as many as what serves has{more}")
         try:
             self._fit(wanted, watch)
             return self._filled(wanted, watch), False
         except DoesNotFit as error:
-            if wanted.replicas == spec.replicas:
+            if wanted.replicas == spec.replicas or self._must_have_all(spec):
                 raise
             self._note(f"{error.message} It starts with {spec.replicas} replicas", "warning")
         self._fit(spec, watch)
@@ -63,6 +64,8 @@ class SlotStart:
         """What serves may have been scaled since the slot was started. Returns the spec with the replicas that are
         ready now."""
         wanted = self._carried(spec)
+        if self._others(spec) and not self._refused:  # an autoscaler may have reduced it meanwhile
+            return self._grown(replace(spec, at_least=self._scaled(spec)), wanted, watch) or spec
         return spec if wanted.replicas <= self._tried else self._grown(spec, wanted, watch) or spec
 
     def _grown(self, runs: SlotSpec, wanted: SlotSpec, watch: Watch) -> SlotSpec | None:
@@ -77,6 +80,7 @@ class SlotStart:
             )
         except (AppFailed, EngineFailed, TimedOut) as error:
             watch.check()
+            self._refused = True
             self._note(f"{error.message} It goes on with {runs.replicas} replicas", "warning")
         return self._filled(runs, watch)
 
@@ -102,8 +106,16 @@ class SlotStart:
             return spec
         record = environment.slots[environment.active]
         release = self._context.store.release(environment.pipeline, record.release)
-        configured = release.environments[environment.name].service.web_replicas
-        return replace(spec, at_least=slots.carried(configured, now, self._context.run.kind))
+        before = release.environments[environment.name].service
+        at_least = slots.carried(before, now, self._context.run.kind, spec.config.service)
+        return replace(spec, at_least=at_least)
+
+    def _others(self, spec: SlotSpec) -> bool:
+        return spec.config.service.autoscaled
+
+    def _must_have_all(self, spec: SlotSpec) -> bool:
+        """True if fewer replicas than serve now are no configuration's wish. A revert takes what it gets."""
+        return self._others(spec) and self._context.run.kind != Kind.REVERT
 
     def _scaled(self, spec: SlotSpec) -> int:
         return self._engine.slots.scaled(spec.ref) if kind_of(spec.ref.engine).scaled_by_others else 0

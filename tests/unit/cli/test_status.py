@@ -164,3 +164,10 @@ def test_processes_are_shown_with_what_runs_and_their_last_run() -> None:
     assert "· live: worker 1 of 2, restarted 4 times · beat – of 1 · mail ok 5m ago" in text
     assert "✗ live: worker: restarted 4 times  → `pushlive logs hello live --process worker`" in text
     assert "· dev" not in text
+
+
+def test_replicas_that_an_autoscaler_sets_are_shown() -> None:
+    health = {"state": "up", "text": "", "serving": 3, "replicas": 3, "restarts": 0}
+    shown = "\n".join(pipeline_lines(_entry(health=health, autoscaled=True), NOW, plain, 0))
+    assert "· live: 3 replicas, which an autoscaler sets" in shown
+    assert "autoscaler" not in "\n".join(pipeline_lines(_entry(health=health), NOW, plain, 0))

@@ -247,6 +247,32 @@ def test_a_plan_names_each_key_of_a_cluster() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("0", "'0' is too small; write a whole number from 1 to 12, or auto"),
+        ("13", "'13' is too large; write a whole number from 1 to 12, or auto"),
+        ("many", "'many' is not allowed; write a whole number from 1 to 12, or auto"),
+        ("1.5", "'1.5' is not allowed"),
+        ("true", "'True' is not allowed"),
+        ("[2]", "a list is not a single value; write a whole number from 1 to 12, or auto"),
+        ("", "is empty; write a whole number from 1 to 12, or auto"),
+        ("auto", "auto is not possible for live, on Docker: nothing there scales containers"),
+    ],
+)
+def test_a_number_of_replicas_that_is_none_is_refused(written: str, says: str) -> None:
+    assert says in refused(f"replicas: {written}")
+
+
+def test_the_number_of_replicas_may_be_left_to_an_autoscaler_on_a_cluster() -> None:
+    before, after = load(CLUSTER % "replicas: 3"), load(CLUSTER % "replicas: auto")
+    service = after.pipelines["a"].render("live").service
+    assert (service.autoscaled, service.web_replicas) == (True, 1)
+    assert Service.model_validate(service.model_dump(mode="json")) == service
+    assert plan(before, after)["a"]["live"] == ("replicas: 3 → auto",)
+    assert not any(".replicas" in line for line in warnings(after))
+
+
 def test_a_folder_in_memory_that_is_a_volume_is_refused() -> None:
     says = "is the folder of the volume data in live as well; remove one of the two"
     assert says in refused("tmpfs: {/data: 1MiB}, volumes: {data: /data}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.models import Service
 from pipeline.domain import slots
 from pipeline.domain.environment import Environment, Quarantined, SlotState, other
 from pipeline.domain.run import Kind, StepResult
@@ -276,16 +277,20 @@ def test_warm_and_failed_slots_expire_and_no_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("configured", "now", "kind", "carried"),
+    ("before", "now", "kind", "wanted", "carried"),
     [
-        (2, 5, Kind.DEPLOY, 5),  # scaled by hand
-        (2, 2, Kind.DEPLOY, 0),  # the next configuration may have fewer
-        (5, 3, Kind.DEPLOY, 0),
-        (5, 5, Kind.REVERT, 5),
-        (2, 1, Kind.REVERT, 1),
+        (2, 5, Kind.DEPLOY, 2, 5),  # scaled by hand
+        (2, 2, Kind.DEPLOY, 1, 0),  # the next configuration may have fewer
+        (5, 3, Kind.DEPLOY, 5, 0),
+        (5, 5, Kind.REVERT, 2, 5),
+        (2, 1, Kind.REVERT, 2, 1),
+        (5, 5, Kind.DEPLOY, "auto", 5),
+        ("auto", 4, Kind.DEPLOY, "auto", 4),
+        ("auto", 4, Kind.DEPLOY, 2, 4),
     ],
 )
 def test_a_revert_carries_every_replica_over_and_a_deploy_those_that_others_added(
-    configured: int, now: int, kind: Kind, carried: int
+    before: int | str, now: int, kind: Kind, wanted: int | str, carried: int
 ) -> None:
-    assert slots.carried(configured, now, kind) == carried
+    serving, new = (Service.model_validate({"replicas": one}) for one in (before, wanted))
+    assert slots.carried(serving, now, kind, new) == carried

@@ -177,3 +177,11 @@ def test_values_of_variables_and_arguments_are_not_shown() -> None:
     found = "\n".join(changes(live, wanted))
     assert "env[DB_PASSWORD]: ••• → nothing" in found
     assert "hunter2" not in found
+
+
+def test_a_number_of_replicas_that_the_manifest_leaves_out_stays_whoever_set_it() -> None:
+    for live in (deployment(OURS), deployment(managed("scaler", {"f:replicas": {}}, subresource="scale"))):
+        wanted = deployment()
+        del wanted["spec"]["replicas"]
+        for whole in (False, True):
+            assert restored(live, wanted, whole=whole)["spec"]["replicas"] == 3
