@@ -28,8 +28,8 @@ class NodeSize:
 class ClusterInfo:
     """One namespace of one cluster. ``missing``: permissions that this account does not have; ``nodes``: whether it may
     list the nodes; ``exists``: False if the API says that there is no such namespace; ``going``: it is being
-    deleted; ``limits``: whether this account may list the namespace's LimitRanges; ``volumes``:
-    whether it may manage claims, and execute in pods."""
+    deleted; ``limits``: whether this account may list the namespace's LimitRanges; ``volumes``: whether it may manage
+    claims, and execute in pods; ``for_accessories``: permissions for accessories that it does not have."""
 
     host: str
     version: str
@@ -40,6 +40,7 @@ class ClusterInfo:
     going: bool = False
     limits: bool = True
     volumes: bool = True
+    for_accessories: tuple[str, ...] = ()
 
 
 class Inspection(Protocol):

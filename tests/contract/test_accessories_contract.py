@@ -1,24 +1,29 @@
-"""What every engine that runs accessories promises: the strict fake, a local and a remote Docker Engine."""
+"""What every engine promises of accessories: the strict fake, a local and a remote Docker Engine, and a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipeline.adapters.fake import FakeEngine, FakeProbe
 from pipeline.adapters.http.probe import HttpProbe
+from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.accessories import AccessoryMade, AccessoryRef, AccessorySpec, Attachment
 from pipeline.errors import DoesNotFit, RequestError
 from pipeline.lib.secret import Secret
 from pipeline.ports.scheduled import Job
 from pipeline.ports.terminal import Wanted
-from tests.contract.test_engine_contract import Kit, on_a_remote_engine
+from tests.contract.test_engine_contract import Kit, on_a_cluster, on_a_remote_engine
+from tests.support.clusterbench import local_volume
 from tests.support.waiting import until
 
-EVERYWHERE = pytest.mark.parametrize("kit", ["fake", "docker", "remote"], indirect=True)
+EVERYWHERE = pytest.mark.parametrize("kit", ["fake", "docker", "remote", "cluster"], indirect=True)
+ON_A_CLUSTER_TOO = pytest.mark.parametrize("kit", ["fake", "docker", "cluster"], indirect=True)
 
 
 @pytest.fixture(params=["fake", "docker"])
@@ -31,13 +36,15 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Kit]:
         yield Kit(fake, FakeProbe(fake), "app", 3, "sha256:1", unused)
     elif request.param == "remote":
         yield from on_a_remote_engine(request.getfixturevalue("there"))
+    elif request.param == "cluster":
+        yield from on_a_cluster(request.getfixturevalue("cluster_bench"))
     else:
         bench = request.getfixturevalue("bench")
         yield Kit(bench.engine, HttpProbe(), bench.name, bench.index, bench.image, unused)
 
 
 @pytest.fixture
-def spec(kit: Kit) -> Iterator[AccessorySpec]:
+def spec(kit: Kit, tmp_path: Path) -> Iterator[AccessorySpec]:
     """The sample application as an accessory of the kit's environment."""
     image = kit.remote or kit.image
     config = Accessory(image=image, volume="/kept", port=8080, memory=32 << 20, stop=1.0)
@@ -45,10 +52,29 @@ def spec(kit: Kit) -> Iterator[AccessorySpec]:
     attached = (Attachment(kit.name, kit.index, ("db",), 29),)
     one = AccessorySpec(ref, config, attached, {"PASSWORD": 1}, lambda: {"PASSWORD": Secret("a password")})
     kit.engine.prepare(kit.ref(), ())
-    yield one
-    if not isinstance(kit.engine, FakeEngine):
-        kit.engine._api.remove(kit.engine.accessory_state(ref).container)
-        kit.engine.remove_volume(ref.volume)
+    with room_for_data(kit, ref, tmp_path):
+        yield one
+        if not isinstance(kit.engine, FakeEngine):
+            end_at_once(kit, ref)
+            kit.engine.remove_accessory(ref)
+            kit.engine.remove_volume(ref.volume)
+
+
+def end_at_once(kit: Kit, ref: AccessoryRef) -> None:
+    """Without the time that it may take to end."""
+    name = kit.engine.accessory_state(ref).container
+    if kit.key == "kubernetes":
+        kit.engine._api.delete("StatefulSet", accessory_name(kit.engine._instance, ref))
+        kit.engine._api.delete("Pod", name, grace=0)
+    else:
+        kit.engine._api.remove(name)
+
+
+def room_for_data(kit: Kit, ref: AccessoryRef, folder: Path) -> AbstractContextManager[None]:
+    """The test cluster has nothing that makes volumes."""
+    if kit.key != "kubernetes":
+        return nullcontext()
+    return local_volume(kit.engine._api.namespace, kit.engine.volume_name(ref.volume), folder)
 
 
 def ready(kit: Kit, spec: AccessorySpec) -> None:
@@ -70,6 +96,7 @@ def test_one_is_made_once_and_keeps_running(kit: Kit, spec: AccessorySpec) -> No
     assert spec.ref.volume in [one.ref for one in engine.volumes()]
 
 
+@ON_A_CLUSTER_TOO
 def test_one_that_was_halted_stays_so_until_it_is_kept(kit: Kit, spec: AccessorySpec) -> None:
     engine = kit.engine
     engine.keep_accessory(spec, kit.watch())
@@ -86,6 +113,7 @@ def test_one_that_was_halted_stays_so_until_it_is_kept(kit: Kit, spec: Accessory
 @EVERYWHERE
 def test_a_persons_command_runs_in_it(kit: Kit, spec: AccessorySpec) -> None:
     kit.engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)
     container = kit.engine.accessory_state(spec.ref).container
     session = kit.engine.exec_session(kit.ref(), container, Wanted("5e55", ("cat",)))
     session.write(b"as it was sent")
@@ -96,6 +124,7 @@ def test_a_persons_command_runs_in_it(kit: Kit, spec: AccessorySpec) -> None:
     kit.engine.end_session(kit.ref(), "5e55", container)
 
 
+@ON_A_CLUSTER_TOO
 def test_only_replacing_takes_another_definition(kit: Kit, spec: AccessorySpec) -> None:
     engine = kit.engine
     other = replace(spec, config=spec.config.model_copy(update={"env": {"GREETING": "hi"}}))
@@ -110,9 +139,11 @@ def test_only_replacing_takes_another_definition(kit: Kit, spec: AccessorySpec) 
     assert spec.ref.volume in [one.ref for one in engine.volumes()]
 
 
+@ON_A_CLUSTER_TOO
 def test_removing_the_environment_leaves_it(kit: Kit, spec: AccessorySpec) -> None:
     engine = kit.engine
     engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)
     assert engine.remove(kit.ref()) == ""
     assert engine.accessory_state(spec.ref).state == "running"
     assert kit.name not in [one.pipeline for one in engine.environments()]
@@ -151,6 +182,7 @@ def test_what_one_may_use_counts_for_everything_else(kit: Kit, spec: AccessorySp
     engine.replace_accessory(replace(big, secrets={"PASSWORD": 2}), kit.watch())  # in its own place
 
 
+@ON_A_CLUSTER_TOO
 def test_removing_it_leaves_its_volume(kit: Kit, spec: AccessorySpec) -> None:
     engine = kit.engine
     engine.keep_accessory(spec, kit.watch())
@@ -164,9 +196,11 @@ def test_removing_it_leaves_its_volume(kit: Kit, spec: AccessorySpec) -> None:
     assert spec.ref.volume not in [one.ref for one in engine.volumes()]
 
 
+@ON_A_CLUSTER_TOO
 def test_the_address_of_one_that_was_detached_is_free(kit: Kit, spec: AccessorySpec) -> None:
     engine = kit.engine
     engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)
     for _ in range(2):
         engine.detach_accessory(spec.ref, spec.attached[0])
     [found] = [one for one in engine.accessories_found() if one.ref == spec.ref]

@@ -11,9 +11,7 @@ from typing import Any
 from pipeline.adapters.kubernetes.api.client import status_of
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
-from pipeline.adapters.kubernetes.names import base
 from pipeline.adapters.kubernetes.pods.state import app_spec
-from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import DoesNotFit, EngineFailed
 from pipeline.lib.units import show_size
 from pipeline.ports.inspection import NodeSize
@@ -34,21 +32,21 @@ class Demand:
         return self.amounts.get(name, Decimal(0))
 
 
-def check_fits(api: KubeApi, ref: SlotRef, wanted: Manifest, current: KubeObject | None) -> None:
-    """Raises DoesNotFit, with the figures. ``wanted``: the new Deployment; ``current``: the slot's present one, whose
-    pods it replaces."""
+def check_fits(api: KubeApi, name: str, part: str, wanted: Manifest, current: KubeObject | None) -> None:
+    """Raises DoesNotFit, with the figures. ``name``: of an environment or an accessory, ``part``: what of it;
+    ``wanted``: the new Deployment or StatefulSet; ``current``: the present one, whose pods it replaces."""
     demand, freed = demand_of(wanted), demand_of(current)
     for quota in api.find("ResourceQuota", {}):
         for excess in exceeded(quota, demand, freed):
             raise DoesNotFit(
-                f"{base(ref)}: {ref.slot} needs {excess}.",
+                f"{name}: {part} needs {excess}.",
                 advice="Raise the quota, or lower `memory`, `cpu` or `replicas`.",
             )
     per_replica = parse_quantity(_resources(wanted)["requests"]["memory"])
     largest = largest_node(api)
     if largest is not None and per_replica > largest.memory:
         raise DoesNotFit(
-            f"{base(ref)}: one replica needs {show_size(int(per_replica))} of memory; "
+            f"{name}: one replica needs {show_size(int(per_replica))} of memory; "
             f"the largest node has {show_size(largest.memory)}.",
             advice="Lower `memory`, or add a larger node.",
         )

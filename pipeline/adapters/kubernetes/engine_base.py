@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
-from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.env_sources import EnvSources
 from pipeline.adapters.kubernetes.manifests import Manifests, selected_slot
 from pipeline.adapters.kubernetes.names import COMMAND, CRON, RESULT, SPEC, base, slot_labels
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
+from pipeline.adapters.kubernetes.workload import accessory_objects
 from pipeline.adapters.kubernetes.workload.claims import Claims
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -41,8 +42,11 @@ class EngineBase:
 
     @property
     def _permitted(self) -> Manifests:
-        """Manifests of pods that the namespace's LimitRanges permit. Reads them."""
-        return Manifests(self._instance, self._api.namespace, read_rules(self._api))
+        """Manifests of pods that the namespace's LimitRanges permit, and that reach their accessories. Reads both."""
+        return Manifests(self._instance, self._api.namespace, read_rules(self._api), self._aliases)
+
+    def _aliases(self, spec: SlotSpec) -> list[Manifest]:
+        return accessory_objects.host_aliases(self._api, self._instance, spec)
 
     @property
     def _sources(self) -> EnvSources:
@@ -58,6 +62,7 @@ class EngineBase:
 
     def _provide(self, spec: SlotSpec) -> None:
         """Creates what the release's pods need before they can be created. Idempotent."""
+        accessory_objects.insist_on_services(self._api, self._instance, spec)
         self._sources.create(spec)
         self._claims.ensure_all(spec)
 

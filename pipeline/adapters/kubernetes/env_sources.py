@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
-from pipeline.adapters.kubernetes.manifests import Manifests
+from pipeline.adapters.kubernetes.manifests import Manifests, has_secrets, plain_env
 from pipeline.adapters.kubernetes.names import base
 from pipeline.adapters.kubernetes.ownership import OwnedObjects
 from pipeline.domain.engine_types import SlotSpec
@@ -23,16 +23,16 @@ class EnvSources:
 
     def create(self, spec: SlotSpec) -> None:
         """Creates the missing ones. Raises what ``spec.reveal`` and ``spec.login`` raise. Idempotent."""
-        if spec.config.service.env:
+        if plain_env(spec):
             self._owned.create(self._manifests.config_map(spec), spec.ref)
-        if spec.secrets:
+        if has_secrets(spec):
             self._create_secret(spec)
         if login := spec.login():
             self._owned.apply(self._manifests.pull_secret(spec, login.username, login.password), spec.ref)
 
     def _create_secret(self, spec: SlotSpec) -> None:
         """Its name is made of the secrets' versions. After a restore of the store, or with another store, a version may
-        have another value: then the Secret is replaced."""
+        have another value, and a reference may since it was filled in last: then the Secret is replaced."""
         wanted = self._manifests.secret(spec, spec.reveal())
         name = wanted["metadata"]["name"]
         current = self._owned.get("Secret", name, spec.ref)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pipeline.adapters.kubernetes.api.objects import Manifest
@@ -42,6 +43,7 @@ from pipeline.domain.adoption import remembered
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.lib.secret import Secret
 
+Hosts = Callable[[SlotSpec], list[Manifest]]
 PRE_STOP = 3  # whole seconds: until every node knows that a pod takes no new connections
 INT32 = 2**31 - 1
 # Settings of a service that change no pod.
@@ -55,10 +57,12 @@ PORT = "http"  # the name of the container's port, so that a Service does not ne
 
 class Manifests:
     """The manifests of one installation (``instance``) in one ``namespace``. ``cpu``: what the namespace demands of
-    containers."""
+    containers; ``hosts``: a pod's ``hostAliases`` for the accessories that a release uses."""
 
-    def __init__(self, instance: str, namespace: str, cpu: CpuRules = NO_RULES) -> None:
-        self._instance, self._namespace, self._cpu = instance, namespace, cpu
+    def __init__(
+        self, instance: str, namespace: str, cpu: CpuRules = NO_RULES, hosts: Hosts = lambda _: []
+    ) -> None:
+        self._instance, self._namespace, self._cpu, self._hosts = instance, namespace, cpu, hosts
 
     # ── the environment ──────────────────────────────────────────────────────
 
@@ -138,7 +142,7 @@ class Manifests:
 
     def config_map(self, spec: SlotSpec) -> Manifest:
         """The configuration's variables, under a name that contains their hash."""
-        data = dict(spec.config.service.env)
+        data = plain_env(spec)
         name = hashed_name(spec.ref, "env", fingerprint(data))
         return self._manifest("v1", "ConfigMap", name, self._labels(spec.ref), data=data, immutable=True)
 
@@ -251,7 +255,10 @@ class Manifests:
             pod["securityContext"]["runAsNonRoot"] = True
             # Like Docker: it counts as the container's memory, within its limit.
             pod["volumes"] = [{"name": "tmp", "emptyDir": {"medium": "Memory"}}]
-        return with_volumes(with_options(pod, spec.config.service), spec, self._instance)
+        pod = with_options(pod, spec.config.service)
+        if hosts := self._hosts(spec):
+            pod["hostAliases"] = [*pod.get("hostAliases", ()), *hosts]
+        return with_volumes(pod, spec, self._instance)
 
     def _container(self, spec: SlotSpec, more: dict[str, str]) -> Manifest:
         service = spec.config.service
@@ -306,14 +313,17 @@ class Manifests:
     def _env_from(self, spec: SlotSpec) -> list[Manifest]:
         """The last one wins: configuration over secrets, as on Docker."""
         sources: list[Manifest] = []
-        if spec.secrets:
+        if has_secrets(spec):
             sources.append({"secretRef": {"name": self._secret_name(spec)}})
-        if spec.config.service.env:
+        if plain_env(spec):
             sources.append({"configMapRef": {"name": self.config_map(spec)["metadata"]["name"]}})
         return sources
 
     def _secret_name(self, spec: SlotSpec) -> str:
-        return hashed_name(spec.ref, "secrets", fingerprint(dict(spec.secrets)))
+        what: dict[str, Any] = dict(spec.secrets)
+        if spec.filled:  # as they were written: releases may write them in other ways
+            what = {"versions": what, "filled": {name: spec.config.service.env[name] for name in spec.filled}}
+        return hashed_name(spec.ref, "secrets", fingerprint(what))
 
     def _service(self, name: str, ref: SlotRef, route: str, selected: dict[str, str]) -> Manifest:
         labels = {**self._labels(ref), ROUTE: route}
@@ -333,6 +343,16 @@ class Manifests:
     def _manifest(self, version: str, kind: str, name: str, labels: dict[str, str], **rest: Any) -> Manifest:
         metadata = {"name": name, "namespace": self._namespace, "labels": labels}
         return {"apiVersion": version, "kind": kind, "metadata": metadata, **rest}
+
+
+def plain_env(spec: SlotSpec) -> dict[str, str]:
+    """The configuration's variables, except those with references: their values are secret."""
+    return {name: text for name, text in spec.config.service.env.items() if name not in spec.filled}
+
+
+def has_secrets(spec: SlotSpec) -> bool:
+    """True if its pods have a Secret with variables."""
+    return bool(spec.secrets or spec.filled)
 
 
 def selected_slot(service: Manifest | None) -> str | None:

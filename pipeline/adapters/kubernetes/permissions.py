@@ -52,6 +52,8 @@ TERMINALS = Permission("", "pods/exec", ("get", "create"))
 # Optional, as an earlier version's Role does not grant it: for `volumes` alone. Their files are read and written
 # through `pods/exec`.
 CLAIMS = Permission("", "persistentvolumeclaims", ("get", "list", "create", "patch", "delete"))
+# Optional for the same reason: for `accessories` alone, beside services, secrets and what volumes need.
+ACCESSORIES = Permission("apps", "statefulsets", ("get", "list", "create", "patch", "delete"))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
 
@@ -67,8 +69,11 @@ def inspect_cluster(api: KubeApi) -> ClusterInfo:
     nodes = not any(_missing(api, (NODES,), ""))
     limits = not any(_missing(api, (LIMITS,), api.namespace))
     volumes = not any(_missing(api, (CLAIMS, TERMINALS), api.namespace))
+    accessories = tuple(_missing(api, (ACCESSORIES, CLAIMS), api.namespace))
     exists, going = _namespace(api)
-    return ClusterInfo(api.host, version, api.namespace, missing, nodes, exists, going, limits, volumes)
+    return ClusterInfo(
+        api.host, version, api.namespace, missing, nodes, exists, going, limits, volumes, accessories
+    )
 
 
 def _missing(api: KubeApi, permissions: tuple[Permission, ...], namespace: str) -> Iterator[str]:

@@ -59,7 +59,8 @@ class KubeSlots(EngineBase):
 
     def fits(self, spec: SlotSpec) -> None:
         current = self._owned.get_if_owned("Deployment", slot_name(spec.ref), spec.ref)
-        capacity.check_fits(self._api, spec.ref, self._permitted.deployment(spec), current)
+        wanted = self._permitted.deployment(spec)
+        capacity.check_fits(self._api, base(spec.ref), spec.ref.slot, wanted, current)
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()

@@ -21,7 +21,7 @@ def problems(config: Config, line: Line) -> Iterator[Problem]:
             yield from _uses(config, name, pipeline, environment, rendered, line)
             yield from _env(config, name, pipeline, environment, rendered, line)
     yield from _engines(config, line)
-    yield from _not_on_a_cluster(config, line)
+    yield from _ports_on_a_cluster(config, line)
 
 
 def _names(config: Config, line: Line) -> Iterator[Problem]:
@@ -106,16 +106,22 @@ def _engines(config: Config, line: Line) -> Iterator[Problem]:
                     yield Problem(line(*path), show_path(path), text)
 
 
-def _not_on_a_cluster(config: Config, line: Line) -> Iterator[Problem]:
+def _ports_on_a_cluster(config: Config, line: Line) -> Iterator[Problem]:
+    """A Service passes on only the ports that it names."""
+    told: set[str] = set()
     for name, pipeline in config.pipelines.items():
         for environment in pipeline.environments:
             rendered = pipeline.render(environment)
             if rendered.engine.kind.proxied:
                 continue
-            for host, use in rendered.uses.items():
-                path = ("pipelines", name, "environments", environment)
+            for use in rendered.uses.values():
+                one = config.accessories.get(use.accessory)
+                if one is None or one.port or use.accessory in told:
+                    continue
+                told.add(use.accessory)
+                path = ("accessories", use.accessory)
                 text = (
-                    f"uses {use}: accessories run on Docker only; write {host}: {{address: host:port}} for it"
+                    f"has no `port`, and runs on a cluster for {name}/{environment}, where it is reached only by ports "
+                    "that are named; write the one on which it listens, such as `port: 5432`"
                 )
-                if use.accessory:
-                    yield Problem(line(*path), show_path(path), text)
+                yield Problem(line(*path), show_path(path), text)

@@ -39,12 +39,14 @@ _PLURALS = {
     "ResourceQuota": "resourcequotas",
     "LimitRange": "limitranges",
     "Deployment": "deployments",
+    "StatefulSet": "statefulsets",
     "Ingress": "ingresses",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "EndpointSlice": "endpointslices",
 }
 _GROUPS = {
     "Deployment": "apis/apps/v1",
+    "StatefulSet": "apis/apps/v1",
     "Ingress": "apis/networking.k8s.io/v1",
     "PodDisruptionBudget": "apis/policy/v1",
     "EndpointSlice": "apis/discovery.k8s.io/v1",

@@ -1,60 +1,299 @@
-"""Accessories on a cluster."""
+"""Accessories on a cluster: a StatefulSet each, with a Service, a Secret and a claim."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 
+from pipeline.adapters.kubernetes import capacity
+from pipeline.adapters.kubernetes.api.client import status_of
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
+from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.engine_base import EngineBase
+from pipeline.adapters.kubernetes.names import ACCESSORY, ADDRESS, ATTACHED, INSTANCE, MADE, SPEC
+from pipeline.adapters.kubernetes.pods.state import app_containers, app_spec, last_termination, restarts
+from pipeline.adapters.kubernetes.workload.accessory_objects import (
+    AccessoryManifests,
+    accessory_labels,
+    accessory_name,
+    accessory_ref,
+    addresses_of,
+    is_accessory,
+    written,
+)
+from pipeline.adapters.kubernetes.workload.accessory_pod import insist_on_image, why_unready
 from pipeline.domain.accessories import (
     AccessoryRef,
     AccessorySpec,
     AccessoryState,
     Attachment,
     FoundAccessory,
+    made_of,
 )
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, EngineFailed, TryAgain
+from pipeline.lib import codec
+from pipeline.lib.retry import poll
+from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Watch
+from pipeline.ports.volumes import ASKED
+
+SET = "StatefulSet"
+ENDING = 60.0  # seconds beyond its own limit until its pod is gone
+TAKEN = 422  # the API's answer to an address that something else has
 
 
 class KubeAccessories(EngineBase):
-    """See ``ports.Accessories``. `pushlive check` refuses them on a cluster."""
+    """See ``ports.Accessories``."""
 
-    def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:  # noqa: ARG002
-        raise _refused(spec.ref)
+    def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
+        found = self._set(spec.ref)
+        address, acted = self._keep_service(spec, found)
+        if found is None:
+            self._create(spec, address, watch)
+            return True
+        notes = found["metadata"].get("annotations") or {}
+        wanted = {ATTACHED: written(spec.attached), ADDRESS: address}
+        change: KubeObject = {}
+        if any(notes.get(name) != text for name, text in wanted.items()):
+            change["metadata"] = {"annotations": wanted}
+        if not found["spec"].get("replicas"):
+            change["spec"] = {"replicas": 1}
+        acted |= self._keep_secret(spec, found)
+        if change:
+            watch.check()
+            self._api.merge(SET, accessory_name(self._instance, spec.ref), change)
+        return acted or bool(change)
 
-    def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:  # noqa: ARG002
-        raise _refused(spec.ref)
+    def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        found = self._set(spec.ref)
+        if found and found["metadata"]["labels"].get(SPEC) != self.accessory_hash(spec):
+            # What is in the way is noticed while it still runs.
+            spec.reveal()
+            self._insist_on_room(spec, found)
+            if app_spec(found["spec"]["template"]["spec"])["image"] != spec.config.image:
+                insist_on_image(self._api, self._clock, self._instance, spec, watch)
+            watch.check()
+            self.halt_accessory(spec.ref)
+            address, _ = self._keep_service(spec, found)
+            self._create(spec, address, watch)
+            self._forget_secrets(spec.ref, self._accessory_manifests.secret_name(spec))
+        self.keep_accessory(spec, watch)
 
     def halt_accessory(self, ref: AccessoryRef) -> None:
-        raise _refused(ref)
+        found, name = self._set(ref), accessory_name(self._instance, ref)
+        if found is None:
+            return
+        if found["spec"].get("replicas"):
+            self._api.merge(SET, name, {"spec": {"replicas": 0}})
+        limit = int(found["spec"]["template"]["spec"].get("terminationGracePeriodSeconds") or 30)
+        if not poll(lambda: self._accessory_pod(ref) is None, 0.1, self._clock, timeout=limit + ENDING):
+            pod = f"{name}-0"
+            raise TryAgain(
+                f"{pod} was told to end {limit + ENDING:.0f} s ago and is still there.",
+                advice=f"`kubectl -n {self._api.namespace} describe pod {pod}` says where it is. If its node is gone "
+                f"for good: `kubectl -n {self._api.namespace} delete pod --force {pod}`.",
+            )
 
     def remove_accessory(self, ref: AccessoryRef) -> None:
-        """There is none."""
+        self.halt_accessory(ref)
+        name = accessory_name(self._instance, ref)
+        if self._set(ref):
+            self._api.delete(SET, name)
+        if self._own("Service", name, ref):
+            self._api.delete("Service", name)
+        self._forget_secrets(ref, "")
 
     def detach_accessory(self, ref: AccessoryRef, attachment: Attachment) -> None:
-        """There is none."""
+        found = self._set(ref)
+        if found is None:
+            return
+        left = tuple(one for one in _attached(found) if one.pipeline != attachment.pipeline)
+        change = {"metadata": {"annotations": {ATTACHED: written(left)}}}
+        self._api.merge(SET, accessory_name(self._instance, ref), change)
 
-    def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:  # noqa: ARG002
-        raise _refused(spec.ref)
+    def restart_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        watch.check()
+        self.halt_accessory(spec.ref)
+        self.keep_accessory(spec, watch)
 
     def accessory_state(self, ref: AccessoryRef) -> AccessoryState:
-        return AccessoryState(ref.id, "missing")
+        found, name = self._set(ref), f"{accessory_name(self._instance, ref)}-0"
+        if found is None:
+            return AccessoryState(name, "missing")
+        pod, made = self._accessory_pod(ref), found["metadata"]["labels"].get(SPEC, "")
+        if pod is None:
+            return AccessoryState(name, "starting" if found["spec"].get("replicas") else "exited", made)
+        running = any("running" in (one.get("state") or {}) for one in app_containers(pod))
+        end = last_termination(pod)
+        return AccessoryState(
+            name,
+            "running" if running else "starting",
+            made,
+            int(end["exitCode"]) if end else None,
+            bool(end and end.get("reason") == "OOMKilled"),
+            restarts(pod),
+        )
 
     def accessory_unready(self, spec: AccessorySpec) -> str:
-        return f"{spec.ref.id} does not exist"
+        name = accessory_name(self._instance, spec.ref)
+        found = self._set(spec.ref)
+        if found is None:
+            return f"the StatefulSet {name} does not exist"
+        if not found["spec"].get("replicas"):
+            return f"the StatefulSet {name} is stopped"
+        return why_unready(self._api, self._clock, found, self._accessory_pod(spec.ref))
 
-    def accessory_output(self, ref: AccessoryRef, lines: int) -> tuple[str, ...]:  # noqa: ARG002
-        return ()
+    def accessory_output(self, ref: AccessoryRef, lines: int) -> tuple[str, ...]:
+        pod = self._accessory_pod(ref)
+        if pod is None:
+            return ()
+        name = pod["metadata"]["name"]
+        return self._api.output(name, lines) or (
+            self._api.output(name, lines, previous=True) if restarts(pod) else ()
+        )
 
-    def accessory_hash(self, spec: AccessorySpec) -> str:  # noqa: ARG002
-        return ""
+    def accessory_hash(self, spec: AccessorySpec) -> str:
+        return self._accessory_manifests.spec_hash(spec)
 
     def accessories(self) -> Iterable[AccessoryRef]:
-        return ()
+        return sorted((accessory_ref(one, self._key) for one in self._sets()), key=lambda ref: ref.id)
 
     def accessories_found(self) -> Iterable[FoundAccessory]:
-        return ()
+        for one in self._sets():
+            labels, notes = one["metadata"]["labels"], one["metadata"].get("annotations") or {}
+            container = app_spec(one["spec"]["template"]["spec"])
+            env = {each["name"]: Secret(_plain(each.get("value"))) for each in container.get("env") or ()}
+            for source in container.get("envFrom") or ():
+                secret = self._api.get("Secret", source["secretRef"]["name"]) or {}
+                for name, text in (secret.get("data") or {}).items():
+                    env[name] = Secret(base64.b64decode(text).decode())
+            yield FoundAccessory(
+                accessory_ref(one, self._key),
+                labels.get(SPEC, ""),
+                _attached(one),
+                env,
+                made_of(notes.get(MADE)),
+            )
+
+    # ── its objects ──────────────────────────────────────────────────────────
+
+    @property
+    def _accessory_manifests(self) -> AccessoryManifests:
+        return AccessoryManifests(self._instance, self._api.namespace)
+
+    def _create(self, spec: AccessorySpec, address: str, watch: Watch) -> None:
+        """Its claim, its Secret, then what runs it. Idempotent."""
+        wanted = self._permitted_set(spec, address)
+        self._insist_on_room(spec, self._set(spec.ref))
+        if spec.config.volume:
+            self._claims.ensure(spec.ref.volume, ASKED)
+        if spec.secrets:
+            self._put_secret(spec)
+        watch.check()
+        self._api.apply(wanted)
+
+    def _permitted_set(self, spec: AccessorySpec, address: str) -> Manifest:
+        rules = read_rules(self._api)
+        return AccessoryManifests(self._instance, self._api.namespace, rules).stateful_set(spec, address)
+
+    def _insist_on_room(self, spec: AccessorySpec, current: KubeObject | None) -> None:
+        wanted = self._permitted_set(spec, "")
+        capacity.check_fits(self._api, f"the accessory {spec.ref.id}", "it", wanted, current)
+
+    def _keep_service(self, spec: AccessorySpec, found: KubeObject | None) -> tuple[str, bool]:
+        """Its address, and whether it had to be made. One that is made again has the address that pods know, unless
+        something else has it by now."""
+        name, manifests = accessory_name(self._instance, spec.ref), self._accessory_manifests
+        service, acted = self._own("Service", name, spec.ref), False
+        wanted = manifests.service(spec)
+        if service is None:
+            before = ((found or {}).get("metadata", {}).get("annotations") or {}).get(ADDRESS, "")
+            self._create_service(manifests.service(spec, before), wanted)
+            service, acted = self._own("Service", name, spec.ref), True
+        elif _ports(service) != _ports(wanted) and (
+            found is None or found["metadata"]["labels"].get(SPEC) == self.accessory_hash(spec)
+        ):
+            self._api.apply(wanted)
+            acted = True
+        address = next(iter(addresses_of(service)), "")
+        if not address:
+            raise EngineFailed(
+                f"the Service {name} has no address.",
+                advice=f"Delete it (`kubectl -n {self._api.namespace} delete service {name}`): it is made again.",
+            )
+        return address, acted
+
+    def _create_service(self, with_address: KubeObject, wanted: KubeObject) -> None:
+        try:
+            self._api.create(with_address)
+        except EngineFailed as error:
+            if status_of(error) != TAKEN or with_address == wanted:
+                raise
+            self._api.create(wanted)
+
+    def _keep_secret(self, spec: AccessorySpec, found: KubeObject) -> bool:
+        """Without it its pod could not start again. One that was made from another definition has another."""
+        if not spec.secrets or found["metadata"]["labels"].get(SPEC) != self.accessory_hash(spec):
+            return False
+        if self._own("Secret", self._accessory_manifests.secret_name(spec), spec.ref):
+            return False
+        self._put_secret(spec)
+        return True
+
+    def _put_secret(self, spec: AccessorySpec) -> None:
+        """After a restore of the store a version may have another value: then it is replaced."""
+        wanted = self._accessory_manifests.secret(spec, spec.reveal())
+        name = wanted["metadata"]["name"]
+        found = self._own("Secret", name, spec.ref)
+        if found and found.get("data") != wanted["data"]:
+            self._api.delete("Secret", name)
+        self._api.create(wanted)
+
+    def _forget_secrets(self, ref: AccessoryRef, but: str) -> None:
+        for one in self._api.find("Secret", accessory_labels(self._instance, ref)):
+            if one["metadata"]["name"] != but:
+                self._api.delete("Secret", one["metadata"]["name"])
+
+    def _set(self, ref: AccessoryRef) -> KubeObject | None:
+        return self._own(SET, accessory_name(self._instance, ref), ref)
+
+    def _accessory_pod(self, ref: AccessoryRef) -> KubeObject | None:
+        """Also one that is ending."""
+        return self._own("Pod", f"{accessory_name(self._instance, ref)}-0", ref)
+
+    def _own(self, kind: str, name: str, ref: AccessoryRef) -> KubeObject | None:
+        """Raises ConfigError if another object has its name."""
+        found = self._api.get(kind, name)
+        if found and not is_accessory(found, self._instance, ref):
+            namespace = self._api.namespace
+            raise ConfigError(
+                f"{kind} {name} exists in the namespace {namespace}, and it is not that of the accessory {ref.id}; it "
+                "was left alone.",
+                advice=f"Look at it (`kubectl -n {namespace} describe {kind.lower()} {name}`), and rename it, or the "
+                "accessory in pipelines.yaml.",
+            )
+        return found
+
+    def _sets(self) -> list[KubeObject]:
+        """None if this account may not list them: then it never made one."""
+        try:
+            found = self._api.find(SET, {INSTANCE: self._instance})
+        except EngineFailed as error:
+            if status_of(error) == capacity.FORBIDDEN:
+                return []
+            raise
+        return [one for one in found if ACCESSORY in one["metadata"]["labels"]]
 
 
-def _refused(ref: AccessoryRef) -> ConfigError:
-    return ConfigError(f"the accessory {ref.id} would be on a cluster, where none can run.")
+def _attached(found: KubeObject) -> tuple[Attachment, ...]:
+    text = (found["metadata"].get("annotations") or {}).get(ATTACHED)
+    return codec.load(tuple[Attachment, ...], text) if text else ()
+
+
+def _ports(service: KubeObject) -> set[int]:
+    return {int(one["port"]) for one in service["spec"].get("ports") or ()}
+
+
+def _plain(text: str | None) -> str:
+    """What ``manifests.literal`` was given."""
+    return (text or "").replace("$$", "$")

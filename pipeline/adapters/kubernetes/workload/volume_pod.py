@@ -37,9 +37,17 @@ CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]
 
 
 def manifest(
-    instance: str, namespace: str, claim: str, image: str, script: str, node: str, cpu: CpuRules
+    instance: str,
+    namespace: str,
+    claim: str,
+    image: str,
+    script: str,
+    node: str,
+    cpu: CpuRules,
+    folder: str = "",
 ) -> Manifest:
-    """``script``: what it does; ``node``: where it has to run, because a pod there has the claim, "" for anywhere."""
+    """``script``: what it does; ``node``: where it has to run, because a pod there has the claim, "" for anywhere;
+    ``folder``: of the claim, "" for all of it."""
     resources = {
         "limits": {"cpu": f"{CPU}m", "memory": MEMORY},
         "requests": {"cpu": f"{cpu.requested(CPU)}m", "memory": MEMORY},
@@ -50,7 +58,7 @@ def manifest(
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", "-c", script],
         "resources": resources,
-        "volumeMounts": [{"name": "volume", "mountPath": FOLDER}],
+        "volumeMounts": [{"name": "volume", "mountPath": FOLDER, **({"subPath": folder} if folder else {})}],
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,

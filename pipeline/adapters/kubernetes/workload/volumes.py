@@ -10,13 +10,15 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import COMMAND, HELPER, INSTANCE, SESSION
+from pipeline.adapters.kubernetes.names import ACCESSORY, COMMAND, HELPER, INSTANCE, SESSION
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.adapters.kubernetes.workload import volume_pod
+from pipeline.adapters.kubernetes.workload.accessory_objects import SUBFOLDER, accessory_name
 from pipeline.adapters.kubernetes.workload.claims import KIND, claim_name, ref_of
 from pipeline.adapters.kubernetes.workload.volume_pod import WAITING, VolumePod
 from pipeline.adapters.volume_scripts import BEGIN, FOLDER, GIVE_UP, RESTORED, SWAP, SWAP_WITHIN
 from pipeline.config.workload.kubernetes import ClaimOptions
+from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
 from pipeline.lib.retry import poll
@@ -57,6 +59,7 @@ class KubeVolumes(EngineBase):
         if self._claims.get(ref) is None:
             return
         self._forget_helpers(name)
+        self._refuse_for_accessory(ref)
         if users := self._users().get(name):
             shown = ", ".join(map(_name, users))
             raise RequestError(
@@ -134,6 +137,18 @@ class KubeVolumes(EngineBase):
                 found.setdefault(name, []).append(pod)
         return found
 
+    def _refuse_for_accessory(self, ref: VolumeRef) -> None:
+        """Also of one that is stopped: it would start without its data."""
+        owner = AccessoryRef(ref.owner, ref.environment)
+        if ref.kind == "accessory" and self._api.get(
+            "StatefulSet", name := accessory_name(self._instance, owner)
+        ):
+            raise RequestError(
+                f"The volume {ref} is in use by {name}.",
+                advice=f"`pushlive accessory rm {ref.owner} {ref.environment}` removes the accessory once nothing uses "
+                "it, and leaves its data.",
+            )
+
     def _refuse_running(self, ref: VolumeRef) -> None:
         """Waits for pods that are ending."""
         name = self.volume_name(ref)
@@ -159,18 +174,26 @@ class KubeVolumes(EngineBase):
         for one in self._api.find("Pod", {INSTANCE: self._instance, HELPER: "volume"}):
             if is_finished(one):  # its time was over before anyone removed it
                 self._api.delete("Pod", _name(one), grace=0)
-        return self._helper(self.volume_name(ref), WAITING, self._users(ending=True))
+        return self._helper(ref, WAITING, self._users(ending=True))
 
-    def _helper(self, claim: str, script: str, users: dict[str, list[KubeObject]]) -> VolumePod:
+    def _helper(self, ref: VolumeRef, script: str, users: dict[str, list[KubeObject]]) -> VolumePod:
+        claim = self.volume_name(ref)
         nodes = [str(pod["spec"].get("nodeName") or "") for pod in users.get(claim, ())]
         node = next(filter(None, nodes), "")
         namespace, rules = self._api.namespace, read_rules(self._api)
         wanted = volume_pod.manifest(
-            self._instance, namespace, claim, self._volume_image, script, node, rules
+            self._instance,
+            namespace,
+            claim,
+            self._volume_image,
+            script,
+            node,
+            rules,
+            SUBFOLDER if ref.kind == "accessory" else "",
         )
         return VolumePod(self._api, self._clock, wanted)
 
-    def _counted(self, claims: Iterable[str]) -> dict[str, int]:
+    def _counted(self, claims: dict[str, VolumeRef]) -> dict[str, int]:
         """The bytes in each claim, of those that a pod could count in time."""
         users = self._users(ending=True)
         bound = [
@@ -178,7 +201,7 @@ class KubeVolumes(EngineBase):
             for name in claims
             if (self._api.get(KIND, name) or {}).get("status", {}).get("phase") == "Bound"
         ]
-        pods = {name: self._helper(name, COUNT, users) for name in bound}
+        pods = {name: self._helper(claims[name], COUNT, users) for name in bound}
         found: dict[str, int] = {}
         try:
             for pod in pods.values():
@@ -206,7 +229,7 @@ def _name(pod: KubeObject) -> str:
 
 def _is_beside(pod: KubeObject) -> bool:
     labels = pod["metadata"].get("labels") or {}
-    return INSTANCE not in labels or any(one in labels for one in (SESSION, COMMAND))
+    return INSTANCE not in labels or any(one in labels for one in (SESSION, COMMAND, ACCESSORY))
 
 
 def _is_helper(pod: KubeObject) -> bool:

@@ -19,6 +19,7 @@ from pipeline.adapters.kubernetes import permissions
 from pipeline.adapters.kubernetes.api.kube_api import _GROUPS, _PLURALS, KubeApi
 from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.permissions import (
+    ACCESSORIES,
     CLAIMS,
     INSIDE,
     LIMITS,
@@ -30,6 +31,8 @@ from pipeline.adapters.kubernetes.permissions import (
 from pipeline.adapters.kubernetes.probe import KubeProbe
 from pipeline.adapters.tar_stream import END
 from pipeline.config.engines import Registry
+from pipeline.config.workload.accessory import Accessory
+from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
 from pipeline.domain.engine_types import Login, SlotRef, SlotSpec
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed
@@ -69,7 +72,7 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
-    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS)
+    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
@@ -146,6 +149,8 @@ class FakeApi(KubeApi):
         }
         one["spec"] = {**old.get("spec", {}), **body.get("spec", {})}
         self._kept[kind, name] = one
+        if kind == "services":
+            one["spec"].setdefault("clusterIP", "10.96.0.7")
         if kind == "pods":
             one["status"] = {
                 "phase": "Succeeded",
@@ -327,6 +332,48 @@ def test_an_account_that_may_not_list_claims_has_no_volumes() -> None:
         engine.ensure_volume(VolumeRef("hello", "live", "data"))
 
 
+def an_accessory() -> AccessorySpec:
+    config = Accessory(image="postgres:15", volume="/data", port=5432, env={"PRICE": "$5"})
+    ref = AccessoryRef("shop-db", "live", "kubernetes")
+    attached = (Attachment("hello", 0, ("db",), 29),)
+    return AccessorySpec(ref, config, attached, {"PASSWORD": 1}, lambda: {"PASSWORD": Secret("x")})
+
+
+def test_accessories_use_their_permission_those_for_claims_and_those_of_every_environment() -> None:
+    api, one, watch = FakeApi(inside=True), an_accessory(), Deadline(SystemClock(), 30)
+    engine = KubeEngine(api, "pushlive", "kubernetes", SystemClock())
+    assert engine.accessory_unready(one)
+    assert engine.keep_accessory(one, watch)
+    assert not engine.keep_accessory(one, watch)
+    [found] = engine.accessories_found()
+    assert {name: value.reveal() for name, value in found.env.items()} == {"PRICE": "$5", "PASSWORD": "x"}
+    engine.detach_accessory(one.ref, one.attached[0])
+    engine.replace_accessory(replace(one, secrets={"PASSWORD": 2}), watch)
+    engine.restart_accessory(one, watch)
+    engine.accessory_output(one.ref, 5)
+    engine.remove_accessory(one.ref)
+    assert not list(engine.accessories())
+    mine = {one for one in api.used if one[1] == "statefulsets"}
+    assert mine == flat(ACCESSORIES)
+    assert api.used <= flat(*INSIDE, CLAIMS, ACCESSORIES, LIMITS, NODES)
+
+
+def test_an_account_that_may_not_list_accessories_has_none() -> None:
+    """One with the Role of an earlier version: everything else goes on."""
+
+    class Earlier(FakeApi):
+        def raw(self, method: str, path: str, doing: str, **more: Any) -> Any:
+            if "statefulsets" in path:
+                return answer(403, '{"message": "statefulsets is forbidden"}')
+            return super().raw(method, path, doing, **more)
+
+    engine = KubeEngine(Earlier(inside=True), "pushlive", "kubernetes", SystemClock())
+    assert not list(engine.accessories())
+    assert not list(engine.accessories_found())
+    with pytest.raises(EngineFailed, match="statefulsets is forbidden"):
+        engine.keep_accessory(an_accessory(), Deadline(SystemClock(), 30))
+
+
 METHODS = {
     "get": "get", "find": "list", "snapshot": "list", "events": "list", "merge": "patch", "delete": "delete",
 }  # fmt: skip
@@ -334,7 +381,7 @@ METHODS = {
 
 def test_every_kind_named_in_the_code_is_permitted() -> None:
     """Also in code that the test above does not reach."""
-    allowed, seen = flat(*INSIDE, LIMITS, NODES, CLAIMS), 0
+    allowed, seen = flat(*INSIDE, LIMITS, NODES, CLAIMS, ACCESSORIES), 0
     for path in ADAPTERS:
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
@@ -361,9 +408,14 @@ def test_missing_permissions_are_listed() -> None:
             if path.endswith("/namespaces/hello"):
                 return answer(403, '{"message": "forbidden"}')
             asked = json.loads(more["body"])["spec"]["resourceAttributes"]
-            missing = (asked["resource"], asked["verb"]) in (("deployments", "patch"), ("nodes", "list"))
+            missing = (asked["resource"], asked["verb"]) in (
+                ("deployments", "patch"),
+                ("nodes", "list"),
+                ("statefulsets", "create"),
+            )
             return answer(201, json.dumps({"status": {"allowed": not missing}}))
 
     found = permissions.inspect_cluster(WithoutSome(inside=True))
     assert found.missing == ("patch deployments.apps",)
+    assert found.for_accessories == ("create statefulsets.apps",)
     assert (found.version, found.namespace, found.nodes, found.exists) == ("v1.36.3", "hello", False, True)

@@ -1,0 +1,98 @@
+"""The pod of an accessory: why it is not ready, and whether a node can pull another image for it."""
+
+from __future__ import annotations
+
+import secrets
+
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
+from pipeline.adapters.kubernetes.names import CONTAINER, HELPER, INSTANCE
+from pipeline.adapters.kubernetes.pods.events import last_probe_failure
+from pipeline.adapters.kubernetes.pods.problems import Cause, creation_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.state import (
+    app_containers,
+    is_ready,
+    is_terminating,
+    waiting_reason,
+)
+from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name
+from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
+from pipeline.domain.accessories import AccessorySpec
+from pipeline.ports.clock import Clock, Watch
+
+LOOK = 0.3  # seconds between two looks
+CPU, MEMORY = "10m", "32Mi"  # of a pod that only makes a node pull an image
+PULL_LIMIT = 900  # seconds that it lives at most
+# The container was made from the image, or could not be for another reason: the image is there.
+_PULLED = (Cause.COMMAND, Cause.CONTAINER, Cause.USER, Cause.MEMORY, Cause.EXIT)
+
+
+def why_unready(api: KubeApi, clock: Clock, found: KubeObject, pod: KubeObject | None) -> str:
+    """In words, "" if it is ready. ``found``: its StatefulSet, which should run it; ``pod``: None if there is none."""
+    if pod is None:
+        name = found["metadata"]["name"]
+        refused = [one for one in api.events("StatefulSet", name) if one.get("reason") == "FailedCreate"]
+        if refused:
+            return f"{name}: {creation_problem(name, str(refused[-1].get('message'))).text}"
+        return f"{name}-0 is starting"
+    name = pod["metadata"]["name"]
+    if is_terminating(pod):
+        return f"{name} is ending"
+    if problem := ClaimProblems(api, clock).of(pod):
+        return f"{name}: {problem.text}"
+    if is_ready(pod):
+        return ""
+    if any("running" in (one.get("state") or {}) for one in app_containers(pod)):
+        failure = last_probe_failure(api.events("Pod", name))
+        return f"{name}: {failure.message}" if failure else f"{name} runs, and is not ready yet"
+    return f"{name} is starting" + (f" ({reason})" if (reason := waiting_reason(pod)) else "")
+
+
+def insist_on_image(api: KubeApi, clock: Clock, instance: str, spec: AccessorySpec, watch: Watch) -> None:
+    """Raises EngineFailed if a node cannot pull it, and what the watch raises. Only a pod shows it."""
+    wanted = _pulling(api, instance, spec)
+    name = wanted["metadata"]["name"]
+    api.create(wanted)
+    since: float | None = None
+    try:
+        while True:
+            pod = api.get("Pod", name)
+            problem = pod_problem(pod) if pod else None
+            if pod is None or _has_image(pod) or (problem and problem.cause in _PULLED):
+                return
+            since = (since or clock.monotonic()) if problem else None
+            if problem and since is not None and clock.monotonic() - since >= problem.grace:
+                raise problem.error(())
+            watch.wait(LOOK)
+    finally:
+        api.delete("Pod", name, grace=0)
+
+
+def _has_image(pod: KubeObject) -> bool:
+    states = [one.get("state") or {} for one in app_containers(pod)]
+    return any("running" in state or "terminated" in state for state in states)
+
+
+def _pulling(api: KubeApi, instance: str, spec: AccessorySpec) -> Manifest:
+    """On any node: the accessory may move."""
+    name = accessory_name(instance, spec.ref)
+    container = {
+        "name": CONTAINER,
+        "image": spec.config.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["true"],
+        "resources": {key: {"cpu": CPU, "memory": MEMORY} for key in ("limits", "requests")},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod = {
+        "containers": [container],
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": PULL_LIMIT,
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    labels = {INSTANCE: instance, HELPER: "image", "app.kubernetes.io/managed-by": "pushlive"}
+    metadata = {"name": f"{name}-{secrets.token_hex(4)}", "namespace": api.namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}
