@@ -52,7 +52,7 @@ def test_a_release_reaches_its_accessory_by_name_and_nothing_takes_it_away(
         engine.start(spec, bench.watch())
     with local_volume(api.namespace, engine.volume_name(one.ref.volume), tmp_path):
         engine.keep_accessory(one, bench.watch())
-        until(lambda: not engine.accessory_unready(one))
+        until(lambda: not engine.accessory_unready(one), 40)  # its volume may be seen after 15 s
         result = engine.command(spec, "ask", shell('wget -qO- "$URL"'), {}, print, bench.watch())
         engine.forget_command(spec, "ask")
         assert result.output == "a word with $(HOME)\n"

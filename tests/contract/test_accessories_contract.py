@@ -78,7 +78,8 @@ def room_for_data(kit: Kit, ref: AccessoryRef, folder: Path) -> AbstractContextM
 
 
 def ready(kit: Kit, spec: AccessorySpec) -> None:
-    until(lambda: not kit.engine.accessory_unready(spec))
+    # A cluster looks every 15 s for a volume that it has not seen at once.
+    until(lambda: not kit.engine.accessory_unready(spec), 40 if kit.key == "kubernetes" else 10)
 
 
 @EVERYWHERE
