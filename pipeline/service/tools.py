@@ -190,10 +190,12 @@ class Tools(Audited):
         self.insist_on_store()
         _, name = self._environment_name(pipeline, environment)
         # Nothing is taken from a run for an environment where nothing serves, or nothing that could be restarted.
-        if not self._serving_spec(pipeline, name).web:
+        found = self._serving_spec(pipeline, name)
+        if not found.web and not found.config.service.processes_in_use:
             raise RequestError(
-                f"{pipeline}/{name} has no web process, and others start again only with another release.",
-                advice=f"Build one of the same commit: `pushlive deploy {pipeline} --rebuild`.",
+                f"nothing in {pipeline}/{name} runs all the time: it has no web process, and its processes run by a "
+                "schedule.",
+                advice=f"`pushlive cron {pipeline} --env {name}` shows when the next run is due.",
             )
         lease = take(self._store, self._clock, f"{pipeline}/{name}")
         # Only now: a run that had the lease until a moment ago may have switched.

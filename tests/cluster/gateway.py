@@ -112,6 +112,12 @@ class Gateway:
     def upstream(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(*self._address, context=self._tls)
 
+    def tunnel(self) -> socket.socket:
+        """A connection to the API server of its own."""
+        plain = socket.create_connection(self._address, timeout=20)
+        plain.settimeout(None)
+        return self._tls.wrap_socket(plain, server_hostname=self._address[0])
+
     def _end_all(self) -> None:
         with self._lock:
             for client in self._clients:
@@ -145,6 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def _pass(self) -> None:
+        if "upgrade" in self.headers.get("Connection", "").lower():
+            self._tunnel()
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if not self.proxy.passes():
             self.close_connection = True
@@ -154,6 +163,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in OWN}
         self._pass_back(self._answer(body, headers))
+
+    def _tunnel(self) -> None:
+        """A command in a pod: after the head, bytes of another protocol go both ways until either side ends."""
+        self.close_connection = True
+        if not self.proxy.passes():
+            return
+        lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items()), "", ""]
+        with self.proxy.tunnel() as above:
+            above.sendall("\r\n".join(lines).encode("latin-1"))
+            back = threading.Thread(target=_copy, args=(above, self.connection), daemon=True)
+            back.start()
+            _copy(self.connection, above)
+            back.join(5)
 
     def _answer(self, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
         kept = self.above.sock is not None
@@ -189,6 +211,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
 
 
 def _status(code: int) -> bytes:

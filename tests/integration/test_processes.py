@@ -323,6 +323,9 @@ def test_a_pipeline_without_a_web_process_goes_live_is_replaced_and_taken_back(s
     service.pushlive("revert", "crew", "--env", "live", "--to", "r1")
     until(lambda: service.releases("crew")["live"] == 1 and hands().get("1") == "running", seconds=30)
     assert hands()["2"] == "exited"
+    again = service.pushlive("restart", "crew", "live").out
+    assert "hand-1 was restarted" in again
+    assert hands()["1"] == "running"
     assert "no web process" in service.pushlive("status", "crew").out
     assert "has no web process" in service.pushlive("open", "crew", "live", code=None).err
     until(lambda: not service.environments("crew")["live"]["problem"])

@@ -337,8 +337,19 @@ def test_a_proxy_that_still_serves_beside_no_web_process_is_brought_in_line(make
     assert world.engine.active[("hello", "live")] is None
 
 
-def test_what_has_no_web_process_is_not_restarted(make_world):
+def test_a_restart_starts_the_processes_again_also_without_a_web_process(make_world):
     world = make_world(ALONE)
     world.push("one")
-    with pytest.raises(RequestError, match="has no web process"):
+    told = [line for lines in world.tools.restart("hello", "ann", environment="live") for line in lines]
+    assert told
+    assert all("worker" in line and line.endswith("was restarted") for line in told)
+
+
+def test_what_only_runs_by_a_schedule_is_not_restarted(make_world):
+    world = make_world(
+        "pipelines: {hello: {service: {web: false, processes: {mail: {cron: '0 * * * *', command: [./mail]}}}, "
+        "environments: {live: }}}"
+    )
+    world.push("one")
+    with pytest.raises(RequestError, match="nothing in hello/live runs all the time"):
         world.tools.restart("hello", "ann", environment="live")

@@ -68,9 +68,14 @@ class DockerProcesses(DockerVolumes):
             )
 
     def processes_ready(self, spec: SlotSpec, emit: Emit, watch: Watch) -> None:
-        began = self._clock.monotonic()
-        before = {name: self._restarts(name) for name in _named(self._settings, spec)}
-        left = _named(self._settings, spec)
+        self._until_ready(spec, processes_by_container(self._settings, spec), emit, watch)
+
+    def _until_ready(
+        self, spec: SlotSpec, which: dict[str, tuple[str, Process]], emit: Emit, watch: Watch
+    ) -> None:
+        """``which``: as ``processes_by_container`` returns them. Raises as ``processes_ready`` does."""
+        began, left = self._clock.monotonic(), dict(which)
+        before = {name: self._restarts(name) for name in which}
         while left:
             for name, (_, process) in tuple(left.items()):
                 waited = self._clock.monotonic() - began
@@ -81,7 +86,7 @@ class DockerProcesses(DockerVolumes):
                     del left[name]
             if left:
                 watch.wait(LOOK)
-        for name in _named(self._settings, spec):
+        for name in which:
             self._refuse_ended(name, before[name])  # the first may have ended while others settled
 
     def _is_ready(self, name: str, process: Process, spec: SlotSpec, waited: float) -> bool:
@@ -184,12 +189,12 @@ class DockerProcesses(DockerVolumes):
 
 def process_bodies(settings: Settings, spec: SlotSpec) -> dict[str, Body]:
     """The containers of the spec's processes as they should be, by name, still without secrets."""
-    places = enumerate(_named(settings, spec).items(), spec.config.service.web_replicas + 1)
+    places = enumerate(processes_by_container(settings, spec).items(), spec.config.service.web_replicas + 1)
     return {name: _body(settings, spec, *process, place) for place, (name, process) in places}
 
 
-def _named(settings: Settings, spec: SlotSpec) -> dict[str, tuple[str, Process]]:
-    """The process of each container, with its own name."""
+def processes_by_container(settings: Settings, spec: SlotSpec) -> dict[str, tuple[str, Process]]:
+    """The process of each container, with its own name, by the container's name."""
     base = f"{containers.network_name(settings, spec.ref)}-{spec.ref.slot}-r{spec.release}"
     return {
         f"{base}-{name}-{number}": (name, process)

@@ -47,9 +47,10 @@ class FakeRestarts(EngineState):
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
         with self.call("restart_slot", spec, mark, watch=watch):
             self._require_content(spec, "restart before start")
-            for one in self._replicas(spec.ref):
+            replicas = (one.name for one in self._replicas(spec.ref))
+            for name in (*replicas, *self.beside.get(spec.ref, {})):
                 watch.check()
-                emit(Event("line", 0.0, f"{one.name} was restarted"))
+                emit(Event("line", 0.0, f"{name} was restarted"))
 
     def forget_restart(self, ref: SlotRef, mark: str) -> None:
         with self.call("forget_restart", ref, mark):

@@ -54,6 +54,9 @@ TERMINALS = Permission("", "pods/exec", ("get", "create"))
 CLAIMS = Permission("", "persistentvolumeclaims", ("get", "list", "create", "patch", "delete"))
 # Optional for the same reason: for `accessories` alone, beside services, secrets and what volumes need.
 ACCESSORIES = Permission("apps", "statefulsets", ("get", "list", "create", "patch", "delete"))
+# Optional, as an earlier version's Role does not grant it: for `pushlive stats` alone, if the cluster has the metrics
+# API.
+METRICS = Permission("metrics.k8s.io", "pods", ("list",))
 # Cluster-wide and optional: without it only quotas decide whether a slot fits.
 NODES = Permission("", "nodes", ("list",))
 

@@ -88,7 +88,10 @@ class Restart:
         self._store.sessions.put(self._record)
         service = self._spec.config.service
         each = ONE + service.drain + service.stop + service.ready
-        watch = Deadline(self._clock, each * (service.web_replicas + 1), "The restart")
+        limit = each * (service.web_replicas + 1)
+        for one in service.processes_in_use.values():
+            limit += one.replicas * (ONE + one.stop + (service.ready if one.ready else one.settle))
+        watch = Deadline(self._clock, limit, "The restart")
         engine = held.fenced(self._engine)
         try:
             engine.restarts.restart_slot(self._spec, self._record.id, self._tell, watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.adapters.docker import containers
+from pipeline.adapters.docker.processes import DockerProcesses, processes_by_container
 from pipeline.adapters.docker.readiness import LINES, exited
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker.tools.one_off import at, with_free_address
@@ -22,19 +23,25 @@ from pipeline.ports.clock import Deadline, Watch
 LOOK = 0.1  # seconds between two looks
 
 
-class DockerRestarts(DockerTerminals):
+class DockerRestarts(DockerTerminals, DockerProcesses):
     """See ``ports.outputs.Restarts``."""
 
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:
         if spec.config.service.one:
             self._restart_alone(spec, emit, watch)
-        else:
+        elif spec.config.service.web:
             self._restart_beside(spec, mark, emit, watch)
-        for one in self._whole_slot(spec.ref):
-            if labels.PROCESS in one["Labels"]:
+        self._restart_processes(spec, emit, watch)
+
+    def _restart_processes(self, spec: SlotSpec, emit: Emit, watch: Watch) -> None:
+        """One container after another, so that a queue keeps a worker. The keeper creates what is missing."""
+        there = {name_of(one): one for one in self._of_slot(spec.ref)}
+        for name, process in processes_by_container(self._settings, spec).items():
+            if one := there.get(name):
                 watch.check()
-                self._api.restart(name_of(one), int(one["Labels"].get(labels.STOP) or 10))
-                emit(Event("line", self._clock.now(), f"{name_of(one)} was restarted"))
+                self._api.restart(name, int(one["Labels"].get(labels.STOP) or 10))
+                self._until_ready(spec, {name: process}, lambda _: None, watch)
+                emit(Event("line", self._clock.now(), f"{name} was restarted"))
 
     def _restart_alone(self, spec: SlotSpec, emit: Emit, watch: Watch) -> None:
         """Of what must never run twice: requests wait in the proxy. If it does not become well, they get its answer."""

@@ -11,10 +11,11 @@ from itertools import groupby
 from urllib3 import BaseHTTPResponse
 
 from pipeline.adapters.kubernetes.api.client import status_of
+from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.api.watch import STREAM_ERRORS, shut_down
 from pipeline.adapters.kubernetes.capacity import parse_quantity
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import CONTAINER, PROCESS, selector, slot_labels
+from pipeline.adapters.kubernetes.names import CONTAINER, PROCESS, environment_labels, selector
 from pipeline.adapters.kubernetes.workload.process_objects import pods_of
 from pipeline.domain.engine_types import SlotRef
 from pipeline.errors import EngineFailed, RequestError
@@ -53,7 +54,9 @@ class KubeOutputs(EngineBase):
 
     def usage(self, ref: SlotRef) -> tuple[Usage, ...]:
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._api.namespace}/pods"
-        labels = {"labelSelector": selector(slot_labels(self._instance, ref))}
+        labels = {"labelSelector": selector(environment_labels(self._instance, ref))}
+        pods = [*self._pods(ref), *pods_of(self._api, self._instance, ref)]
+        limits = {str(pod["metadata"]["name"]): _memory_limit(pod) for pod in pods}
         try:
             answer = self._api.request_json("GET", path, "reading what pods use", query=labels)
         except EngineFailed as error:
@@ -61,17 +64,25 @@ class KubeOutputs(EngineBase):
                 raise
             raise RequestError(
                 f"the cluster does not say what the pods of {ref.pipeline}/{ref.environment} use.",
-                advice="It needs the metrics API (metrics-server), and this account `get` and `list` on "
-                "`pods.metrics.k8s.io`.",
+                advice="It needs the metrics API (metrics-server), and this account `list` on `pods.metrics.k8s.io` "
+                "(docker/kubernetes/namespace has it).",
             ) from error
         return tuple(
             Usage(
                 str(one["metadata"]["name"]),
                 sum(float(parse_quantity(container["usage"]["cpu"])) for container in one["containers"]),
                 sum(int(parse_quantity(container["usage"]["memory"])) for container in one["containers"]),
+                limits[str(one["metadata"]["name"])],
             )
-            for one in answer.get("items", ())
+            for one in sorted(answer.get("items", ()), key=lambda one: str(one["metadata"]["name"]))
+            if one["metadata"]["name"] in limits
         )
+
+
+def _memory_limit(pod: KubeObject) -> int:
+    """Of all its containers, bytes; 0 if one of them has none."""
+    found = [one.get("resources", {}).get("limits", {}).get("memory") for one in pod["spec"]["containers"]]
+    return sum(int(parse_quantity(one)) for one in found) if all(found) else 0
 
 
 class KubeOutput:

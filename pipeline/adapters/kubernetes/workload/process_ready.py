@@ -32,11 +32,20 @@ LINES = 20  # of output
 
 
 class ProcessWait:
-    """One wait for one slot."""
+    """One wait for one slot, or for a single process of it (``only``)."""
 
     def __init__(
-        self, api: KubeApi, clock: Clock, spec: SlotSpec, manifests: ProcessManifests, instance: str
+        self,
+        api: KubeApi,
+        clock: Clock,
+        spec: SlotSpec,
+        manifests: ProcessManifests,
+        instance: str,
+        only: str = "",
     ) -> None:
+        self._wanted = {
+            name: one for name, one in spec.config.service.processes_in_use.items() if only in ("", name)
+        }
         self._api, self._clock, self._spec, self._instance = api, clock, spec, instance
         self._hashes = manifests.spec_hashes(spec)
         self._restarts: dict[str, int] = {}  # of each pod, when it was first seen
@@ -46,11 +55,10 @@ class ProcessWait:
 
     def until_ready(self, emit: Emit, watch: Watch) -> None:
         """Raises AppFailed or EngineFailed as soon as it is known that one will not be, and what the watch raises."""
-        wanted = self._spec.config.service.processes_in_use
         began = self._clock.monotonic()
-        while wanted:
+        while self._wanted:
             pods = pods_of(self._api, self._instance, self._spec.ref)
-            ready = [self._is_ready(name, one, pods, began, emit) for name, one in wanted.items()]
+            ready = [self._is_ready(name, one, pods, began, emit) for name, one in self._wanted.items()]
             if all(ready):
                 return
             self._refuse_not_created()

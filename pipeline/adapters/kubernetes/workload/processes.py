@@ -5,6 +5,7 @@ A slot that does not serve has them with 0 replicas. The cluster starts again wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.adapters.kubernetes.api.objects import KubeObject
@@ -80,14 +81,14 @@ class KubeProcesses(EngineBase):
 
     def stop_processes(self, ref: SlotRef) -> None:
         scale_down(self._api, self._instance, ref)
-        self._await_ended(ref)
+        self._await_ended(lambda: self._working(ref))
 
-    def _await_ended(self, ref: SlotRef) -> None:
+    def _await_ended(self, working: Callable[[], list[KubeObject]]) -> None:
         """Raises EngineFailed if they do not: what the cluster does not say has ended may still work."""
-        pods = self._working(ref)
+        pods = working()
         grace = max((int(pod["spec"].get("terminationGracePeriodSeconds") or 0) for pod in pods), default=0)
-        poll(lambda: not self._working(ref), LOOK, self._clock, timeout=grace + KUBELET_WITHIN)
-        if left := self._working(ref):
+        poll(lambda: not working(), LOOK, self._clock, timeout=grace + KUBELET_WITHIN)
+        if left := working():
             name = left[0]["metadata"]["name"]
             raise EngineFailed(
                 f"{name} has not ended {grace + KUBELET_WITHIN:.0f} s after it was told to.",

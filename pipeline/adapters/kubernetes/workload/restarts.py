@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import slot_name
+from pipeline.adapters.kubernetes.api.objects import KubeObject
+from pipeline.adapters.kubernetes.names import PROCESS, slot_name
+from pipeline.adapters.kubernetes.workload.process_objects import process_name
+from pipeline.adapters.kubernetes.workload.process_ready import ProcessWait
+from pipeline.adapters.kubernetes.workload.processes import KubeProcesses
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Event
 from pipeline.errors import AppFailed, EngineFailed, TimedOut
@@ -17,12 +20,34 @@ MANAGER = "pushlive-restart"  # of its own: what our manifests do not say is not
 LOOK = 0.3  # seconds between two looks
 
 
-class KubeRestarts(EngineBase):
+class KubeRestarts(KubeProcesses):
     """See ``ports.outputs.Restarts``."""
 
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:  # noqa: ARG002
-        name = slot_name(spec.ref)
-        before = {pod["metadata"]["name"] for pod in self._pods(spec.ref)}
+        if spec.config.service.web:
+            self._restart_web(spec, emit, watch)
+        for name in spec.config.service.processes_in_use:
+            self._restart_process(spec, name, emit, watch)
+
+    def _restart_process(self, spec: SlotSpec, process: str, emit: Emit, watch: Watch) -> None:
+        """All its pods at once: the cluster starts new ones only once the old ones have ended."""
+        old = {pod["metadata"]["name"] for pod in self._working_of(spec, process)}
+        watch.check()
+        self._mark_restarted(spec, process_name(spec.ref, process))
+
+        def left() -> list[KubeObject]:
+            return [pod for pod in self._working_of(spec, process) if pod["metadata"]["name"] in old]
+
+        self._await_ended(left)
+        wait = ProcessWait(self._api, self._clock, spec, self._beside, self._instance, process)
+        wait.until_ready(emit, watch)
+
+    def _working_of(self, spec: SlotSpec, process: str) -> list[KubeObject]:
+        found = self._working(spec.ref)
+        return [pod for pod in found if pod["metadata"]["labels"].get(PROCESS) == process]
+
+    def _mark_restarted(self, spec: SlotSpec, name: str) -> KubeObject:
+        """The Deployment after it was told to replace its pods."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: now}}}}}
         changed = self._owned.get("Deployment", name, spec.ref) and self._api.merge(
@@ -32,7 +57,12 @@ class KubeRestarts(EngineBase):
             raise EngineFailed(
                 f"The Deployment {name} does not exist.", advice="`pushlive doctor --fix` creates it."
             )
-        wanted = int(changed["metadata"]["generation"])
+        return changed
+
+    def _restart_web(self, spec: SlotSpec, emit: Emit, watch: Watch) -> None:
+        name = slot_name(spec.ref)
+        before = {pod["metadata"]["name"] for pod in self._pods(spec.ref)}
+        wanted = int(self._mark_restarted(spec, name)["metadata"]["generation"])
         told: set[str] = set()
         try:
             while not self._is_done(spec, wanted):

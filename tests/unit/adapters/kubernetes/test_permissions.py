@@ -23,6 +23,7 @@ from pipeline.adapters.kubernetes.permissions import (
     CLAIMS,
     INSIDE,
     LIMITS,
+    METRICS,
     NODES,
     OUTSIDE,
     TERMINALS,
@@ -72,7 +73,7 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
-    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES)
+    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES, METRICS)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]

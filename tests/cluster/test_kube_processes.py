@@ -1,0 +1,227 @@
+"""Processes on a cluster with the whole service and exactly the permissions that docker/kubernetes grants: they follow
+a switch and a revert, runs by a schedule happen once, and people's commands reach them. The tests depend on each
+other's order."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docker
+from pipeline.adapters.kubernetes.api.client import connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.names import CRON, CRON_AT, PIPELINE, PROCESS, RELEASE
+from pipeline.adapters.kubernetes.pods.state import is_finished
+from pipeline.lib import schedule
+from pipeline.runtime import embedded_store
+from pipeline.store import Store
+from tests.cluster.gateway import Gateway
+from tests.cluster.scene import create_account, kubeconfig_for
+from tests.support.clusterbench import end_namespace, make_namespace
+from tests.support.developer import web
+from tests.support.service import Service, running
+from tests.support.waiting import until
+
+CONFIG = """
+pipelines:
+  hello:
+    registry: REGISTRY/SPACE-hello
+    service:
+      memory: 128MiB
+      cpu: 100m
+      stop: 1s
+      drain: 1s
+      processes:
+        worker: {command: [sh, /work], stop: 5s, settle: 300ms}
+        mail: {cron: "CRON", missed: run, command: [sh, -c, 'echo "mail of $PUSHLIVE_RELEASE"']}
+    environments: {live: {engine: {namespace: SPACE}}}
+  crew:
+    registry: REGISTRY/SPACE-crew
+    service:
+      web: false
+      memory: 128MiB
+      cpu: 100m
+      processes: {hand: {command: [sh, /work], replicas: 2, stop: 5s, settle: 300ms}}
+    environments: {live: {engine: {namespace: SPACE}}}
+"""
+CRON_TEXT = "0 0 29 2 *"  # its last time is years ago, and no test meets the next one
+NINE_YEARS = 9 * 366 * 86400.0
+WORK = """trap 'sleep 0.5; exit 0' TERM
+echo "at work for $PUSHLIVE_RELEASE"
+while :; do sleep 0.1; done
+"""
+
+
+class OnCluster:
+    """The service, and its namespace as the administrator sees it."""
+
+    def __init__(self, service: Service, api: KubeApi, gateway: Gateway) -> None:
+        self.service, self.api, self.gateway = service, api, gateway
+        self.store = Store(embedded_store.url(service.data), service.instance, timeout=5.0)
+
+    def pods(self, pipeline: str, process: str) -> dict[str, str]:
+        """The release of each pod of the process that runs or is about to, also while it ends, by name."""
+        found = self.api.find("Pod", {PIPELINE: pipeline, PROCESS: process})
+        working = (one for one in found if not is_finished(one))
+        return {one["metadata"]["name"]: one["metadata"]["labels"][RELEASE] for one in working}
+
+    def working(self, pipeline: str, process: str) -> list[str]:
+        return sorted(self.pods(pipeline, process).values())
+
+    def jobs(self) -> dict[int, Any]:
+        """The pods of `mail`, by their time in the schedule."""
+        found = self.api.find("Pod", {CRON: "mail"})
+        return {int(one["metadata"]["labels"][CRON_AT]): one for one in found}
+
+    @contextmanager
+    def never_beside(self, pipeline: str, process: str) -> Iterator[None]:
+        """Pods of two releases are never seen at the same time meanwhile."""
+        over, seen = threading.Event(), set[frozenset[str]]()
+
+        def look() -> None:
+            while not over.wait(0.03):
+                seen.add(frozenset(self.pods(pipeline, process).values()))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        assert {one for one in seen if len(one) > 1} == set()
+        assert len(seen) > 1
+
+    def due(self) -> int:
+        """Makes the last time of the schedule one at which `mail` has not run yet; returns it."""
+        now = time.time()
+        at = schedule.between(CRON_TEXT, "UTC", now - NINE_YEARS, now)[-1]
+
+        def act(transaction: Any) -> None:
+            found = transaction.environment("live")
+            state = replace(found.cron["mail"], since=at - 1.0)
+            transaction.put_environment(replace(found, cron={"mail": state}))
+
+        self.store.transact("hello", act)
+        return int(at)
+
+    def results(self) -> list[tuple[str, list[str]]]:
+        """What is known of each run of `mail`: outcome and output, newest first."""
+        found = json.loads(self.service.pushlive("cron", "hello", "--env", "live", "--json").out)
+        return [(one["outcome"], one["output"]) for one in found["processes"][0]["runs"]]
+
+
+@pytest.fixture(scope="module")
+def on_cluster(
+    docker_client: docker.DockerClient,
+    base_images: None,
+    kubeconfig: Path,
+    registry: str,
+    pushed_app: str,
+    instance: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[OnCluster]:
+    space = f"{instance}-beside"
+    api = KubeApi(lambda: connect("", space))
+    make_namespace(api, space)
+    try:
+        token = create_account(api)
+        with Gateway(kubeconfig) as gateway:
+            own = tmp_path_factory.mktemp("kube") / "config"
+            own.write_text(kubeconfig_for(gateway.url, token))
+            config = CONFIG.replace("REGISTRY", registry).replace("SPACE", space).replace("CRON", CRON_TEXT)
+            environ = {"KUBECONFIG": str(own), "PUSHLIVE_VOLUME_IMAGE": pushed_app}
+            with running(docker_client, config, down=False, **environ) as service:
+                one = OnCluster(service, api, gateway)
+                yield one
+                one.store.client.close()
+    finally:
+        end_namespace(api, space)
+
+
+def release(version: str) -> dict[str, str | None]:
+    files = web(version)
+    dockerfile = str(files["Dockerfile"]).replace("CMD", "COPY work /work\nCMD")
+    return {**files, "Dockerfile": dockerfile, "work": WORK}
+
+
+def test_a_worker_follows_a_switch_and_a_revert(on_cluster: OnCluster) -> None:
+    service = on_cluster.service
+    pushing = []
+    for name in ("hello", "crew"):
+        service.repository(name).commit(release("one"), "One")
+        pushing.append(service.repository(name).started("push", "pushlive", "main"))
+    for one in pushing:
+        said, _ = one.communicate(timeout=120)
+        assert "is live: r1" in said
+    assert on_cluster.working("hello", "worker") == ["1"]
+    with on_cluster.never_beside("hello", "worker"):
+        service.push(release("two"), "Two")
+        assert on_cluster.working("hello", "worker") == ["2"]
+        service.pushlive("revert", "hello", "--reason", "to see it")
+        assert service.releases() == {"live": 1}
+        assert on_cluster.working("hello", "worker") == ["1"]
+
+
+def test_people_s_commands_reach_the_processes(on_cluster: OnCluster) -> None:
+    service = on_cluster.service
+    [worker] = on_cluster.pods("hello", "worker")
+    assert "worker.1 | at work for r1" in service.pushlive("logs", "hello", "live").out
+    logs = service.pushlive("logs", "hello", "live", "--process", "worker", "--since", "1h").out
+    assert logs.splitlines() == ["at work for r1"]
+    words = ("exec", "hello", "live", "--process", "worker", "--", "hostname")
+    assert service.pushlive(*words).out.strip() == worker
+    fresh = service.pushlive(
+        "run", "hello", "live", "--", "sh", "-c", "echo $PUSHLIVE_RELEASE; exit 3", code=3
+    )
+    assert fresh.out == "r1\n"
+    stats = service.pushlive("stats", "hello", "live", code=3)
+    assert "metrics-server" in stats.err
+    said = service.pushlive("restart", "hello", "live").out
+    assert "is ready" in said, said
+    assert worker not in on_cluster.pods("hello", "worker")
+    assert on_cluster.working("hello", "worker") == ["1"]
+    until(lambda: "worker 1 of 1" in service.pushlive("status", "hello").out, 20)
+    assert "drift" not in service.pushlive("doctor", code=None).text
+
+
+def test_a_pipeline_without_a_web_process_is_restarted(on_cluster: OnCluster) -> None:
+    service = on_cluster.service
+    before = on_cluster.pods("crew", "hand")
+    service.pushlive("restart", "crew", "live")
+    assert on_cluster.working("crew", "hand") == ["1", "1"]
+    assert not before.keys() & on_cluster.pods("crew", "hand").keys()
+
+
+def test_a_run_by_a_schedule_happens_once_though_the_keeper_dies_in_its_start(on_cluster: OnCluster) -> None:
+    service, made = on_cluster.service, list[str]()
+    until(lambda: on_cluster.store.environment("hello", "live").cron, 20)
+
+    def die(method: str, path: str) -> int:
+        """The cluster makes the pod, but whoever asked for it does not hear of that."""
+        if method == "POST" and path.partition("?")[0].endswith("/pods"):
+            made.append(path)
+            if len(made) == 1:
+                service.kill()
+        return 0
+
+    on_cluster.gateway.answer(die)
+    at = on_cluster.due()
+    until(lambda: made and service.process.poll() is not None, 30)
+    until(lambda: at in on_cluster.jobs(), 20)
+    service.up()
+    until(lambda: ("ok", ["mail of r1"]) in on_cluster.results(), 40)
+    on_cluster.gateway.forward_all()
+    assert [outcome for outcome, _ in on_cluster.results()] == ["ok", "missed"]
+    name = on_cluster.jobs()[at]["metadata"]["name"]
+    started = [one for one in on_cluster.api.events("Pod", name) if one["reason"] == "Started"]
+    assert sum(int(one.get("count") or 1) for one in started) == 1
+    assert on_cluster.working("hello", "worker") == ["1"]
