@@ -186,6 +186,13 @@ def _report(terminal: Terminal, command: str, error: PushliveError) -> int:
     return context_module.exit_code(error)
 
 
+def _refused_here(error: OSError) -> PushliveError:
+    where = f"{error.filename}: " if error.filename else ""
+    return PushliveError(
+        f"{where}{error.strerror or error}.", advice="Check this file, its folder and the free space here."
+    )
+
+
 def _interrupted(terminal: Terminal, interrupt: KeyboardInterrupt) -> int:
     if isinstance(interrupt, context_module.Detached):
         terminal.complain(
@@ -219,5 +226,9 @@ def _run(words: list[str], environ: Mapping[str, str]) -> int:
         return code
     except PushliveError as error:
         return _report(terminal, chosen, error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a file or the disk here; what a service does not answer has errors of its own
+        return _report(terminal, chosen, _refused_here(error))
     except KeyboardInterrupt as interrupt:
         return _interrupted(terminal, interrupt)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import posixpath
 import re
 import tarfile
 from collections.abc import Iterator
@@ -30,9 +32,9 @@ def cp(context: Context) -> int:
             f"{context.args.source!r} is not ENV:PATH.",
             advice="For example: `pushlive cp hello live:/data/file ./file`.",
         )
-    environment, path = found.groups()
+    environment, path = found[1], posixpath.normpath(found[2])
     target = Path(context.args.target)
-    name = path.rstrip("/").rpartition("/")[2]
+    name = path.rpartition("/")[2]
     if target.is_dir():
         target = target / name
     if not target.parent.is_dir():
@@ -73,11 +75,13 @@ def _unpack(pieces: Iterator[bytes], name: str, target: Path) -> None:
             archive.extractall(partial, filter="data")
         for _ in pieces:  # so that a failure after the archive's end is heard
             pass
+        if not os.path.lexists(partial / name):
+            raise RequestError(f"{one_line(name)} was not copied: the archive that came does not have it.")
         (partial / name).rename(target)
     except tarfile.TarError as error:
         for _ in pieces:  # the command's own words are better
             pass
-        raise RequestError(f"{name} was not copied: {error}.") from error
+        raise RequestError(f"{one_line(name)} was not copied: {one_line(str(error)).rstrip('.')}.") from error
     finally:
         _remove(partial)
 

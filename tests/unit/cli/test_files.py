@@ -1,0 +1,73 @@
+"""``pushlive cp``: what an application sends as an archive is not trusted."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.app.files import _unpack
+from pipeline.cli.main import main
+from pipeline.errors import RequestError
+
+FILE, LINK, HARD, FOLDER = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
+
+
+def archive(*entries: tuple[str, bytes, str]) -> bytes:
+    """Of names, types, and contents or what a link leads to."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, kind, text in entries:
+            entry = tarfile.TarInfo(name)
+            entry.type = kind
+            if kind in (LINK, HARD):
+                entry.linkname = text
+            entry.size = len(text) if kind == FILE else 0
+            made.addfile(entry, io.BytesIO(text.encode()) if kind == FILE else None)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        archive(("../beside", FILE, "x")),
+        archive(("/etc/beside", FILE, "x")),
+        archive(("data", LINK, "/etc/passwd")),
+        archive(("data", HARD, "/etc/passwd")),
+        archive(("data", FOLDER, ""), ("data/up", LINK, "../.."), ("data/up/beside", FILE, "x")),
+        archive(("data", FOLDER, ""), ("data/hard", HARD, "../../beside")),
+        archive(("data", tarfile.CHRTYPE, "")),
+        archive(("data", tarfile.FIFOTYPE, "")),
+        archive(("other", FILE, "x")),
+        archive(("data", FILE, "x" * 5000))[:2000],
+        archive(),
+        b"",
+        b"no archive" * 300,
+    ],
+)
+def test_nothing_gets_beside_the_target_and_nothing_half_is_left(sent: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    with pytest.raises(RequestError, match=r"data was not copied: .+"):
+        _unpack(iter([sent]), "data", folder / "target")
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
+def test_the_one_file_becomes_the_target(tmp_path: Path) -> None:
+    _unpack(iter([archive(("data", FILE, "kept"))]), "data", tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "kept"
+
+
+def test_what_this_machine_refuses_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/data/file")
+
+    monkeypatch.setattr("pipeline.cli.app.files.Path.is_dir", full)
+    assert main(["cp", "hello", "live:/data/file", "file"]) != 0
+    said = capsys.readouterr().err
+    assert "pushlive cp: /data/file: No space left on device." in said
+    assert "free space" in said
