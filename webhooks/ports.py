@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.deploy.tools.sessions import Ended
@@ -111,6 +112,24 @@ class AccessoriesPort(Protocol):
     def remove(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
 
 
+class BackupsPort(Protocol):
+    """Backups of volumes and accessories. Raises as ``ServicePort``."""
+
+    def overview(self) -> list[dict[str, Any]]:
+        """owner, kind, environment, name, every, keep, to, good, kept, failed, problem"""
+
+    def make(self, owner: str, environment: str, name: str, by: Actor) -> dict[str, Any]:
+        """file, at, size, messages"""
+
+    def path(self, owner: str, environment: str, name: str, file: str, by: Actor) -> Path:
+        """The file of one that is kept."""
+
+    def restore_accessory(
+        self, name: str, environment: str, by: Actor, pieces: Iterable[bytes], kept: str = ""
+    ) -> tuple[str, ...]:
+        """From the pieces, or from one that is ``kept``."""
+
+
 class ServicePort(Protocol):
     """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""
 
@@ -119,6 +138,9 @@ class ServicePort(Protocol):
 
     @property
     def accessories(self) -> AccessoriesPort: ...
+
+    @property
+    def backups(self) -> BackupsPort: ...
 
     def accept(self, push: Push, by: Actor) -> AcceptedPort:
         """Returns once the run is on disk. Idempotent for one delivery id and pipeline."""

@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "secret": "secret",
         "accessory": "app.accessory",
         "volume": "app.volume",
+        "backups": "app.backups",
         "gc": "doctor",
         "backup": "backup",
         "restore": "backup",

@@ -58,7 +58,8 @@ def differences(a: Rendered, b: Rendered) -> Lines:
 
 
 def accessory_differences(before: Accessory, after: Accessory) -> Lines:
-    """What `pushlive accessory apply` would change, or what it has changed."""
+    """What `pushlive accessory apply` would change, or what it has changed. `backup` holds without it."""
+    before = before.model_copy(update={"backup": after.backup})
     return (*_fields(before, after), *_env(before.env, after.env))
 
 

@@ -28,6 +28,7 @@ from pipeline.config.models import (
 from pipeline.config.ownership import owner
 from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
+from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
 from pipeline.config.workload.kubernetes import (
     ClaimOptions,
     IngressOptions,
@@ -47,6 +48,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The whole file", Config),
     ("`accessories.<name>`", Accessory),
     ("`accessories.<name>.health`", AccessoryHealth),
+    ("`accessories.<name>.backup`", AccessoryBackup),
     ("`pipelines.<name>`", Pipeline),
     ("`budget`", keys_of(Config)["budget"].base),
     ("`notify`", Notify),
@@ -62,6 +64,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`kubernetes.ingress`", IngressOptions),
     ("`kubernetes.volumes`: each", ClaimOptions),
     ("`volumes`: each", Volume),
+    ("`volumes`: each: `backup`", Backup),
+    ("`backup.to`", Destination),
     ("`processes.<name>`", Process),
     ("`processes.<name>.ready`", ProcessReady),
     *((f"`smoke`: `{key}`", kind) for key, kind in KINDS.items()),
@@ -109,6 +113,8 @@ def _as_written(definition: dict[str, Any], model: type[BaseModel]) -> None:
         if hint.short:
             texts = {"type": "array", "items": {"type": "string"}}
             entry["anyOf"].insert(0, texts if hint.listed else {"type": "string"})
+            if hint.has_text:
+                entry["anyOf"].insert(0, {"type": "string"})
 
 
 def _closed(entry: dict[str, Any], hint: Hint) -> None:

@@ -28,6 +28,8 @@ class Model(BaseModel):
     """What the model may be written as instead of a mapping, in words; "" if nothing."""
     LISTED: ClassVar[str] = ""
     """The field that a list instead of a mapping stands for; "" if none."""
+    TEXT: ClassVar[str] = ""
+    """The field that a text stands for if a list stands for another; "" if none."""
     ALWAYS_HASHED: ClassVar[frozenset[str]] = frozenset()
     """Fields that ``hashed`` keeps at their default too: those that were there before a default was left out. Never
     add one: every other field is left out at its default, so that a new key does not change old fingerprints."""

@@ -58,6 +58,11 @@ class Hint:
         return str(getattr(self.base, "SHORT", "")) if self.shape == "model" else ""
 
     @property
+    def has_text(self) -> bool:
+        """True if the model may be written as a text, although it has a list as well."""
+        return self.shape == "model" and bool(getattr(self.base, "TEXT", ""))
+
+    @property
     def listed(self) -> str:
         """The field of a model that a list stands for; "" if none."""
         return str(getattr(self.base, "LISTED", "")) if self.shape == "model" else ""

@@ -68,6 +68,7 @@ Occasion = Literal[
     "down",
     "degraded",
     "cron",
+    "backup",
     "up",
 ]
 
@@ -80,12 +81,24 @@ class Notify(Model):
     ] = Field(repr=False)
     """The receiver's URL. `http://` is only for receivers on this machine."""
     when: tuple[Occasion, ...] = Field(
-        default=("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up", "cron"),
+        default=(
+            "failed",
+            "waiting",
+            "reverted",
+            "held",
+            "serious",
+            "down",
+            "degraded",
+            "up",
+            "cron",
+            "backup",
+        ),
         min_length=1,
     )
     """The events to send: how a run ended, that it waits for a person, that an environment is held; `serious`: a run
     took longer than `budget.whole`; `down`, `degraded`, `up`: the release that serves stopped working, or works
-    with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed."""
+    with only some of its replicas or processes, and works again; `cron`: a run by a schedule failed or was missed;
+    `backup`: a backup failed, or the last good one is old."""
 
 
 Receivers = Annotated[tuple[Notify, ...], Field(max_length=20)]

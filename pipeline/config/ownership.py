@@ -34,6 +34,7 @@ from pipeline.config.models import (
     Source,
 )
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
+from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
 from pipeline.config.workload.kubernetes import (
     ClaimOptions,
     IngressOptions,
@@ -93,8 +94,11 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Config: {"budget": _M, "notify": _M, "accessories": _M, "pipelines": _M},
     Accessory: {
         "image": _M, "volume": _M, "port": _M, "health": _M, "ready": _M, "env": _M, "secrets": _M, "command": _M,
-        "memory": _M, "cpu": _M, "stop": _M,
+        "memory": _M, "cpu": _M, "stop": _M, "backup": _M,
     },
+    AccessoryBackup: {"run": _M, "restore": _M, "every": _M, "keep": _M, "to": _M},
+    Backup: {"every": _M, "keep": _M, "to": _M},
+    Destination: {"command": _M, "url": _M},
     AccessoryHealth: {"run": _M, "tcp": _M},
     Use: {"accessory": _M, "address": _M},
     Pipeline: {
@@ -131,7 +135,7 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
         "cancel": _D,
         "entrypoint": _D,
     },
-    Volume: {"path": _M, "before_backup": _M, "after_backup": _M},
+    Volume: {"path": _M, "before_backup": _M, "after_backup": _M, "backup": _M},
     Process: {
         "command": _D, "replicas": _D, "one": _D, "stop": _M, "cron": _D, "zone": _D, "overlap": _D, "missed": _D,
         "timeout": _M,

@@ -57,7 +57,7 @@ class Reader:
             return WRONG
         if hint.optional and _is_null(node):
             return hint.empty
-        if hint.listed and not isinstance(node, MappingNode):
+        if hint.listed and not isinstance(node, MappingNode | ScalarNode if hint.has_text else MappingNode):
             items = self._list(node, keys_of(hint.base)[hint.listed], path)
             return items if items is WRONG else hint.base(**{hint.listed: items})
         if hint.short and isinstance(node, ScalarNode):

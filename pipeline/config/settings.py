@@ -185,7 +185,7 @@ class Settings(BaseSettings):
 
 # Variables for the command line, the git server's hooks, applications and tests: not settings of the service.
 _FOREIGN = re.compile(
-    r"PUSHLIVE_(TOKEN|TOKEN_FILE|URL|COMMIT|RELEASE|ENVIRONMENT"
+    r"PUSHLIVE_(TOKEN|TOKEN_FILE|URL|COMMIT|RELEASE|ENVIRONMENT|BACKUP"
     r"|INTERNAL|PYTHON|REPOSITORY|HOOK(_\w*)?|TEST_\w*)"
 )
 

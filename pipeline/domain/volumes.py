@@ -1,13 +1,20 @@
-"""Data that outlives releases: who has it, and what an engine knows of it."""
+"""Data that outlives releases: who has it, what an engine knows of it, and what is known of its backups."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import ValidationError
+
+from pipeline.config.workload.backup import Backup
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.lib import codec
+from pipeline.lib.units import show_age
 
 OwnerKind = Literal["pipeline", "accessory"]
+SHORTEST, LONGEST = 60.0, 3600.0  # seconds until a failed one is tried again
+LATE = 2.0  # times `every`: from then on the last good one is old
 DATA = "data"  # the name of the volume of an accessory
 
 
@@ -40,3 +47,67 @@ def volumes_of(spec: SlotSpec) -> tuple[VolumeRef, ...]:
     return tuple(
         VolumeRef(spec.ref.pipeline, spec.ref.environment, name) for name in spec.config.service.volumes
     )
+
+
+@dataclass(frozen=True)
+class KeptBackup:
+    """A complete backup in the data folder. ``at``: when it was started; ``size``: bytes."""
+
+    file: str
+    at: float
+    size: int
+
+
+@dataclass(frozen=True)
+class BackupState:
+    """What is remembered of the backups of one volume or accessory.
+
+    ``since``: when a schedule was first seen for it; ``tried``: when the last attempt began; ``made``: the newest one;
+    ``good``: the newest one that is in every place where it should be; ``failed``: why the last attempt failed, "" if
+    it did not; ``told``: that it is late was reported.
+    """
+
+    since: float = 0.0
+    tried: float = 0.0
+    made: KeptBackup | None = None
+    good: KeptBackup | None = None
+    failed: str = ""
+    told: bool = False
+
+    def is_due(self, said: Backup, now: float) -> bool:
+        """Whether one is to be made now by the schedule."""
+        if not said.every or (self.good and 0 <= now - self.good.at < said.every):
+            return False
+        wait = min(max(said.every / 4, SHORTEST), LONGEST) if self.failed else said.every
+        return not 0 <= now - self.tried < wait
+
+    def unsent(self, said: Backup, now: float) -> KeptBackup | None:
+        """One that only has to be sent: it is younger than the schedule asks for."""
+        if self.made is None or self.made == self.good or not self.failed:
+            return None
+        return self.made if 0 <= now - self.made.at < said.every else None
+
+    def is_late(self, said: Backup, now: float) -> bool:
+        begin = self.good.at if self.good else self.since
+        return bool(said.every and begin) and now - begin > LATE * said.every
+
+    def problem(self, said: Backup, now: float) -> str:
+        """What is wrong, as the rest of a sentence; "" if nothing is."""
+        found = []
+        if self.is_late(said, now):
+            found.append(
+                f"the last good backup is {show_age(now - self.good.at)} old"
+                if self.good
+                else "there is no backup yet"
+            )
+        if self.failed:
+            found.append(f"the last attempt failed: {self.failed}")
+        return "; ".join(found)
+
+
+def backup_state(text: str) -> BackupState:
+    """From the store. A newer version's, or none, is as if nothing was known: the files are there all the same."""
+    try:
+        return codec.load(BackupState, text) if text else BackupState()
+    except ValidationError:
+        return BackupState()

@@ -28,6 +28,7 @@ from pipeline.maintenance.reconcile import Reconcile
 from pipeline.maintenance.requeue import Requeue
 from pipeline.maintenance.unrecorded_heads import UnrecordedHeads
 from pipeline.maintenance.workload.accessories import KeepAccessories
+from pipeline.maintenance.workload.backups import MakeBackups
 from pipeline.maintenance.workload.processes import WatchProcesses
 from pipeline.maintenance.workload.volumes import VolumeSizes
 from pipeline.ports.adapters import Adapters
@@ -76,6 +77,7 @@ class Jobs:
         self.accessories = KeepAccessories(services, adapters, self.damage)
         self.health = WatchHealth(services, adapters, self.damage)
         self.processes = WatchProcesses(services, adapters, self.damage)
+        self.backups = MakeBackups(services, adapters)
         self.volume_sizes = VolumeSizes(store, adapters.engines, clock.now)
         self.missing_images = MissingImages(store, builder, clock, settings.instance, self.damage)
         self.left_sessions = LeftSessions(store, adapters.engines, self.damage.add)
@@ -96,6 +98,7 @@ class Jobs:
                     self.health,
                     self.processes,
                     self.missing_images,
+                    self.backups,
                     self.demands,
                 ),
             ),

@@ -7,6 +7,7 @@ then they are those of the current pipelines.yaml.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pipeline.config.models import Config
@@ -15,6 +16,7 @@ from pipeline.domain.cron.records import CronEntry
 from pipeline.domain.environment import Down, Environment
 from pipeline.domain.outages import what_next
 from pipeline.domain.run import Kind, Outcome, Run
+from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import ConfigError, single_stops
 from pipeline.lib import codec
 from pipeline.lib.text import one_line
@@ -142,6 +144,18 @@ def cron(tx: Transaction, environment: Environment, process: str, entry: CronEnt
     notice = Notice(name, "cron", entry.ended, "", environment.pipeline, release=entry.release or None)
     whole = _with(notice, text=f"{text}. Its output: {see}", environment=environment.name, reason=entry.said)
     _queue(tx, _parsed(tx.config(tx.fact(CURRENT))), whole)
+
+
+def backup(tx: Transaction, ref: VolumeRef, pipelines: Iterable[str], at: float, text: str) -> None:
+    """Queues the notification that a backup failed, is late, or is good again, for the receivers of those pipelines."""
+    see = "`pushlive backups` shows the last good one."
+    what = f"{ref.owner}/{ref.environment}" if ref.kind == "accessory" else str(ref)
+    config = _parsed(tx.config(tx.fact(CURRENT)))
+    for pipeline in pipelines:
+        name = f"{ref}/backup/{pipeline}/{_stamp(at)}"
+        notice = Notice(name, "backup", at, "", pipeline)
+        whole = _with(notice, text=f"{what}: {text}. {see}", environment=ref.environment, reason=text)
+        _queue(tx, config, whole)
 
 
 def _of_health(

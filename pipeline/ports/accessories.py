@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, AccessoryState, Attachment
@@ -42,6 +42,17 @@ class Accessories(Protocol):
 
     def accessory_output(self, ref: AccessoryRef, lines: int) -> tuple[str, ...]:
         """Its last lines of output, oldest first."""
+
+    def dump_accessory(self, ref: AccessoryRef, argv: tuple[str, ...], watch: Watch) -> Generator[bytes]:
+        """What that command prints in its container, which needs a shell. Close it. Raises EngineFailed if it does not
+        run, and at the end unless the command has exited with 0 and all of its output has come."""
+
+    def load_accessory(
+        self, ref: AccessoryRef, argv: tuple[str, ...], pieces: Iterable[bytes], size: int, watch: Watch
+    ) -> None:
+        """Runs that command in its container, which needs a shell and room for them, with the pieces as its input,
+        ``size`` bytes. Raises EngineFailed unless the command has exited with 0, and what the pieces raise: the command
+        has not been started then."""
 
     def accessory_hash(self, spec: AccessorySpec) -> str:
         """``AccessoryState.spec`` of one that was made from this definition."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.ports.builder import Builder
 from pipeline.ports.clock import Clock
 from pipeline.ports.engine import Engines
 from pipeline.ports.queue import Queue
 from pipeline.ports.source import Source
+from pipeline.ports.volumes import Copies, NoCopies
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,4 @@ class Adapters:
     engines: Engines
     clock: Clock
     queue: Queue
+    copies: Copies = field(default_factory=NoCopies)

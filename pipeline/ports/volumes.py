@@ -1,12 +1,15 @@
-"""Data that outlives releases."""
+"""Data that outlives releases, and copies of their backups in another place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import Protocol
 
+from pipeline.config.workload.backup import Destination
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.volumes import StoredVolume, VolumeRef
+from pipeline.errors import EngineFailed
 from pipeline.ports.clock import Watch
 
 ASKED = ClaimOptions()
@@ -43,3 +46,18 @@ class Volumes(Protocol):
         present ones and take their place at once, so a stream that breaks off, or that does not fit, changes nothing.
         ``end`` is called in between; from then on nothing may run that uses the volume. Raises RequestError if
         something does, and for a tar that is not one."""
+
+
+class Copies(Protocol):
+    """Sends backups away."""
+
+    def send(self, to: Destination, file: Path, watch: Watch) -> None:
+        """Leaves a copy of the file there, under its name: a whole one, or none that has that name. Idempotent. Raises
+        EngineFailed."""
+
+
+class NoCopies:
+    """Where nothing can be sent away."""
+
+    def send(self, to: Destination, file: Path, watch: Watch) -> None:  # noqa: ARG002
+        raise EngineFailed(f"{file.name} cannot be copied to {to} from here.")

@@ -56,6 +56,7 @@ from pipeline.ports.inspection import Inspection
 from pipeline.runtime import embedded_store, lock, traces
 from pipeline.runtime.first_token import first_token
 from pipeline.service.accessories import Accessories
+from pipeline.service.app.backups import Backups
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
@@ -111,6 +112,7 @@ def proxy(settings: Settings) -> Any:
 @cache
 def adapters(settings: Settings) -> Adapters:
     """The real ones: git, the machine's Docker Engine with HAProxy, Kubernetes clusters."""
+    from pipeline.adapters.copies import CommandCopies
     from pipeline.adapters.git.source import GitSource
 
     clock = SystemClock()
@@ -118,7 +120,8 @@ def adapters(settings: Settings) -> Adapters:
         repositories(settings), settings.data / "mirrors", clock, settings.git_allow, settings.push_limit,
         settings.git_fsck_ignore,
     )  # fmt: skip
-    return Adapters(source, builder(settings), _engines(settings), clock, _queue(settings))
+    copies = CommandCopies()
+    return Adapters(source, builder(settings), _engines(settings), clock, _queue(settings), copies)
 
 
 @cache
@@ -378,6 +381,7 @@ def commands(settings: Settings) -> Commands:
     found = Commands(*parts)
     found.tools = Tools(*parts, _engines(settings))
     found.accessories = Accessories(*parts, _engines(settings))
+    found.backups = Backups(*parts, lambda: adapters(settings))
     return found
 
 

@@ -18,6 +18,7 @@ from pipeline.lib import skipping
 from pipeline.lib.text import summary
 from pipeline.service import permissions, reverting, transactions
 from pipeline.service.accessories import Accessories
+from pipeline.service.app.backups import Backups
 from pipeline.service.app.volumes import VolumeCommands
 from pipeline.service.refusals import Refusals
 from pipeline.service.tools import Tools
@@ -37,6 +38,7 @@ class Commands(Refusals, VolumeCommands):
 
     tools: Tools  # made together with it in ``pipeline.runtime.bootstrap``
     accessories: Accessories
+    backups: Backups
 
     # ── pushes ───────────────────────────────────────────────────────────────
 

@@ -160,6 +160,10 @@ class Transaction:
         key = self._key("heads")
         self._write(lambda p: p.hset(key, ref, commit))
 
+    def put_fact(self, name: str, value: str) -> None:
+        key = self._records.key("fact", name)
+        self._write(lambda p: p.set(key, value))
+
     def due(self, number: int) -> None:
         """A worker must take this run."""
         due, pipelines = self._key("due"), self._records.key("pipelines")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pipeline.adapters.http.probe import HttpProbe
 from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.accessories import AccessoryMade, AccessoryRef, AccessorySpec, Attachment
-from pipeline.errors import DoesNotFit, RequestError
+from pipeline.errors import DoesNotFit, EngineFailed, RequestError
 from pipeline.lib.secret import Secret
 from pipeline.ports.scheduled import Job
 from pipeline.ports.terminal import Wanted
@@ -209,3 +209,33 @@ def test_the_address_of_one_that_was_detached_is_free(kit: Kit, spec: AccessoryS
     assert engine.accessory_unready(replace(spec, attached=())) == ""
     assert engine.keep_accessory(spec, kit.watch())
     ready(kit, spec)
+
+
+@EVERYWHERE
+def test_its_data_come_out_and_in_whole_or_not_at_all(kit: Kit, spec: AccessorySpec) -> None:
+    engine, data = kit.engine, bytes(range(256)) * 2000
+    load = ("sh", "-c", "cat >/tmp/new && mv /tmp/new /tmp/data")
+    with pytest.raises(EngineFailed, match="does not run"):
+        b"".join(engine.dump_accessory(spec.ref, ("cat", "/tmp/data"), kit.watch()))
+    engine.keep_accessory(spec, kit.watch())
+    ready(kit, spec)
+    engine.load_accessory(spec.ref, load, iter([data[:1000], data[1000:]]), len(data), kit.watch())
+
+    def contents() -> bytes:
+        return b"".join(engine.dump_accessory(spec.ref, ("cat", "/tmp/data"), kit.watch()))
+
+    assert contents() == data
+    with pytest.raises(EngineFailed, match="false exited with 1"):
+        b"".join(engine.dump_accessory(spec.ref, ("false",), kit.watch()))
+    with pytest.raises(EngineFailed, match="false exited with 1"):
+        engine.load_accessory(spec.ref, ("false",), [b"other"], 5, kit.watch())
+
+    def breaks_off() -> Iterator[bytes]:
+        yield b"half"
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        engine.load_accessory(spec.ref, load, breaks_off(), 8, kit.watch())
+    with closing(engine.dump_accessory(spec.ref, ("cat", "/tmp/data"), kit.watch())) as pieces:
+        assert next(pieces)
+    assert contents() == data

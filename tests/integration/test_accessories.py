@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ accessories:
     secrets: {POSTGRES_PASSWORD: generate}
     memory: 256MiB
     stop: 5s
+    backup:
+      run: [pg_dump, -U, postgres, --clean, --if-exists, -d, postgres]
+      restore: [psql, -U, postgres, -v, ON_ERROR_STOP=1, --single-transaction, -d, postgres]
 pipelines:
   hello:
     uses: {db: shop-db}
@@ -52,7 +56,8 @@ def application(version: str) -> dict[str, str | None]:
 def guide(service: Service, heading: str, block: int = 0) -> None:
     """Runs the commands under that heading of the guide as they are written."""
     part = (ROOT / "docs" / "guides" / "databases.md").read_text().partition(f"## {heading}\n")[2]
-    commands = part.partition("\n## ")[0].split("```\n")[1::2][block].splitlines()
+    part = re.sub(r"^```yaml\n.*?^```$", "", part.partition("\n## ")[0], flags=re.MULTILINE | re.DOTALL)
+    commands = part.split("```\n")[1::2][block].splitlines()
     assert commands
     for one in commands:
         service.pushlive(*shlex.split(one)[1:])
@@ -120,7 +125,7 @@ def test_a_database_that_is_away_fails_a_run_by_name_and_serves_on(service: Serv
     assert run["failure"]["message"].startswith("the accessory shop-db/live was stopped by ")
     assert service.page("live").strip() == "3"
     assert "accessory shop-db: it was stopped by" in service.pushlive("status", "hello").out
-    guide(service, "Backups")
+    guide(service, "Its files instead of a dump")
     assert "ready" in service.pushlive("accessory", "status").out
     service.pushlive("retry", run["id"])
     assert service.run()["outcome"] == "live"
@@ -131,7 +136,7 @@ def test_its_data_come_back_from_a_backup(service: Service) -> None:
     count = 'psql -tA "$DATABASE_URL" -c "select count(*) from visits"'
     refused = service.pushlive("volume", "restore", "shop-db/live/data", "--from", "shop-db.tar", code=None)
     assert refused.code != 0  # it runs
-    guide(service, "Backups", 1)
+    guide(service, "Its files instead of a dump", 1)
     assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "3"
 
 
@@ -162,6 +167,27 @@ def test_a_command_runs_in_it_with_and_without_a_terminal(service: Service) -> N
     status, _ = service.http("POST", "/api/accessories/shop-db/live/exec", body, headers)
     assert status == 403
     assert container not in str(service.engine.top(container)["Processes"])
+
+
+def test_a_dump_is_made_kept_and_loaded(service: Service) -> None:
+    count = ("exec", "hello", "live", "--", "sh", "-c", 'psql -tA "$DATABASE_URL" -c "%s"')
+
+    def psql(text: str) -> str:
+        return service.pushlive(*count[:-1], count[-1] % text).out.strip()
+
+    before = psql("select count(*) from visits")
+    guide(service, "Backups")
+    psql("insert into visits values ('another')")
+    service.pushlive("accessory", "restore", "shop-db", "live", "--kept", "latest")
+    assert psql("select count(*) from visits") == before
+    [one] = json.loads(service.pushlive("backups", "--json").out)["backups"]
+    [kept] = one["kept"]
+    assert (one["good"], one["problem"]) == (kept, "")
+    file = service.folder / "cut.dump"
+    file.write_bytes((service.folder / "shop-db.dump").read_bytes() + b"select * from nothing;\n")
+    failed = service.pushlive("accessory", "restore", "shop-db", "live", "--from", str(file), code=None)
+    assert "psql exited with 3" in failed.err
+    assert psql("select count(*) from visits") == before
 
 
 def test_the_guides_commands_for_every_day_work_as_they_are_written(service: Service) -> None:

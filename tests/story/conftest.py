@@ -39,6 +39,7 @@ from pipeline.maintenance.jobs import Jobs
 from pipeline.maintenance.loop import Keeper
 from pipeline.ports.adapters import Adapters
 from pipeline.service.accessories import Accessories
+from pipeline.service.app.backups import Backups
 from pipeline.service.commands import Commands
 from pipeline.service.tools import Tools
 from pipeline.store import Store
@@ -128,6 +129,7 @@ class World:
         self.commands = Commands(*parts)
         self.tools = self.commands.tools = Tools(*parts, self.engines)
         self.accessories = self.commands.accessories = Accessories(*parts, self.engines)
+        self.backups = self.commands.backups = Backups(*parts, lambda: self.adapters)
         self.runner = Runner(self.services, self.adapters, self.commands.accept, go_on)
         self.jobs = self.another_process()
         self.keeper = self.keeper_of(self.jobs)

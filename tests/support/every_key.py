@@ -15,7 +15,10 @@ from pipeline.config.models import Config
 IN_FORCE: dict[str, Any] = {
     "budget": {"deploy": "4m"},
     "notify": [{"url": "https://chat.example.com/all"}],
-    "accessories": {"db": {"image": "postgres:15"}, "cache": {"image": "redis:7"}},
+    "accessories": {
+        "db": {"image": "postgres:15", "backup": {"run": ["dump"]}},
+        "cache": {"image": "redis:7"},
+    },
     "pipelines": {
         "hello": {
             "source": {"repository": "hello", "branch": "main"},
@@ -73,10 +76,14 @@ SERVICE = {"web": False, "port": 81, "health.path": "/", "health.host": "www.exa
            "kubernetes.service.annotations": {"a": "b"}, "kubernetes.ingress.annotations": {"a": "b"},
            "kubernetes.ingress.tls": "a", "kubernetes.volumes.*.size": "2GiB", "kubernetes.volumes.*.class": "a",
            "kubernetes.volumes.*.access": "ReadWriteMany",
-           "volumes.*.path": "/other", "volumes.*.before_backup": ["a"], "volumes.*.after_backup": ["b"]}  # fmt: skip
+           "volumes.*.path": "/other", "volumes.*.before_backup": ["a"], "volumes.*.after_backup": ["b"],
+           "volumes.*.backup.every": "1d", "volumes.*.backup.keep": 3, "volumes.*.backup.to.command": ["cat"],
+           "volumes.*.backup.to.url": "ssh://evil@example.com/x"}  # fmt: skip
 ACCESSORY = {"image": "evil.example/db:1", "volume": "/data", "port": 5433, "health.run": ["true"], "health.tcp": 81,
              "ready": "9s", "env": {"X": "y"}, "secrets": {"OTHERS": "set"}, "command": ["sh"], "memory": "1GiB",
-             "cpu": 2, "stop": "9s"}  # fmt: skip
+             "cpu": 2, "stop": "9s", "backup.run": ["true"], "backup.restore": ["true"], "backup.every": "1d",
+             "backup.keep": 3, "backup.to.command": ["cat"],
+             "backup.to.url": "ssh://evil@example.com/x"}  # fmt: skip
 SERVICE |= {
     f"processes.*.{key}": value
     for key, value in {

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.deploy.tools.sessions import Ended
@@ -64,6 +65,7 @@ class FakeService:
         self._lock = threading.Lock()
         self.tools = FakeTools(self)
         self.accessories = FakeAccessories(self)
+        self.backups = FakeBackups(self)
 
     # Pushes
 
@@ -486,3 +488,37 @@ class FakeAccessories:
     def _acted(self, act: str, name: str, by: Who, environment: str) -> tuple[str, ...]:
         self._service._act(act, name, by, environment)
         return (f"{name}/{environment}: {act}",)
+
+
+class FakeBackups:
+    """One database that was backed up."""
+
+    def __init__(self, service: FakeService) -> None:
+        self._service = service
+
+    def overview(self) -> list[dict[str, Any]]:
+        good = {"file": "shop-db-live-data-20270115T080000Z.dump", "at": 1_800_000_000.0, "size": 20 << 20}
+        one = {
+            "owner": "shop-db",
+            "kind": "accessory",
+            "environment": "live",
+            "name": "data",
+            "every": 86400.0,
+        }
+        return [
+            {**one, "keep": 7, "to": "", "good": good, "kept": [good], "failed": "", "problem": ""},
+        ]
+
+    def make(self, owner: str, environment: str, name: str, by: Who) -> dict[str, Any]:
+        self._service._act("backup", owner, by, environment, name)
+        return {**self.overview()[0]["good"], "messages": [f"{owner}/{environment}: backup"]}
+
+    def path(self, owner: str, environment: str, name: str, file: str, by: Who) -> Path:
+        self._service._act("backup read", owner, by, environment, name, file)
+        return Path(__file__)
+
+    def restore_accessory(
+        self, name: str, environment: str, by: Who, pieces: Iterable[bytes], kept: str = ""
+    ) -> tuple[str, ...]:
+        self._service._act("accessory restore", name, by, environment, kept, b"".join(pieces))
+        return (f"{name}/{environment}: restored",)

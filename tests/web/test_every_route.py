@@ -41,6 +41,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/volumes",
         "GET /api/doctor",
         "GET /api/accessories",
+        "GET /api/backups",
         "GET /metrics",  # or with PUSHLIVE_METRICS_TOKEN: test_metrics.py
         "POST /api/plan",
     ),
@@ -72,6 +73,9 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/doctor",
         "POST /api/accessories/<name>/<environment>/<act>",
         "DELETE /api/accessories/<name>/<environment>",
+        "PUT /api/accessories/<name>/<environment>/data",
+        "POST /api/backups/<owner>/<environment>/<name>",
+        "GET /api/backups/<owner>/<environment>/<name>/<file>",
         "POST /api/gc",
         "POST /api/adopt",
         "GET /api/audit",
@@ -113,6 +117,7 @@ VALUES = {
     "path": "objects/batch",
     "session": "5e5510",
     "environment": "live",
+    "file": "shop-db-live-data-20270115T080000Z.dump",
 }
 CHOICE = re.compile(r"<any\(([^)]*)\):(\w+)>")
 

@@ -136,6 +136,8 @@ def test_an_exception_reaches_the_request_and_frees_the_thread():
         ("GET", "/api/volumes/hello/live/data/files", intake.TRANSFERS),
         ("PUT", "/api/volumes/hello/live/data/files", intake.TRANSFERS),
         ("POST", "/api/accessories/shop-db/live/apply", intake.ACCESSORIES),
+        ("PUT", "/api/accessories/shop-db/live/data", intake.TRANSFERS),
+        ("POST", "/api/backups/shop-db/live/data", intake.TRANSFERS),
         ("GET", "/api/pipelines/hello/output", intake.DOWNLOADS),
     ],
 )

@@ -7,6 +7,7 @@ from flask import Blueprint
 from webhooks.api import (
     accessories,
     audit,
+    backups,
     metrics,
     operations,
     pipelines,
@@ -32,6 +33,7 @@ def blueprint(web: WebContext) -> Blueprint:
         audit,
         metrics,
         volumes,
+        backups,
     ):
         group.add_routes(api, web)
     return api

@@ -66,6 +66,8 @@ _ROUTES = tuple(
         ("POST", r"/api/accessories/[^/]+/[^/]+/exec", SESSIONS),
         ("POST DELETE", r"/api/sessions/.*", INPUT),
         ("GET HEAD PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", TRANSFERS),
+        ("GET HEAD POST", r"/api/backups/.+", TRANSFERS),
+        ("PUT", r"/api/accessories/[^/]+/[^/]+/data", TRANSFERS),
         ("POST", r"/api/accessories/.*", ACCESSORIES),
         ("POST", r"/hooks/.*", WEBHOOKS),
         ("POST", r"/git/[^/]+/git-receive-pack", PUSHES),

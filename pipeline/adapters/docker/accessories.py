@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from functools import partial
 
 from pipeline.adapters.docker import containers
+from pipeline.adapters.docker.tools.terminals import DockerTerminals
 from pipeline.adapters.docker.volumes.bodies import volume_name
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
 from pipeline.adapters.docker_api import labels, registry
@@ -13,6 +15,7 @@ from pipeline.adapters.docker_api.api import Found
 from pipeline.adapters.docker_api.container_calls import UNLESS_STOPPED
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
+from pipeline.adapters.whole_streams import SESSION, Begin, End, whole_input, whole_output
 from pipeline.adapters.workload import CAP_DROP, fingerprint
 from pipeline.config.settings import Settings
 from pipeline.domain.accessories import (
@@ -86,7 +89,7 @@ def accessory_body(settings: Settings, spec: AccessorySpec) -> Body:
     return body
 
 
-class DockerAccessories(DockerVolumes):
+class DockerAccessories(DockerTerminals, DockerVolumes):
     """See ``ports.Accessories``."""
 
     def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
@@ -165,6 +168,26 @@ class DockerAccessories(DockerVolumes):
 
     def accessory_output(self, ref: AccessoryRef, lines: int) -> tuple[str, ...]:
         return self._api.output(accessory_name(self._settings, ref), lines)
+
+    def dump_accessory(self, ref: AccessoryRef, argv: tuple[str, ...], watch: Watch) -> Generator[bytes]:
+        yield from whole_output(*self._inside(ref), argv, watch)
+
+    def load_accessory(
+        self, ref: AccessoryRef, argv: tuple[str, ...], pieces: Iterable[bytes], size: int, watch: Watch
+    ) -> None:
+        whole_input(*self._inside(ref), argv, pieces, size, watch)
+
+    def _inside(self, ref: AccessoryRef) -> tuple[Begin, End]:
+        state, slot = self.accessory_state(ref), SlotRef("", ref.environment, 0, SLOTS[0], ref.engine)
+        if state.state != "running":
+            raise EngineFailed(
+                f"the accessory {ref.id} does not run: {described(state)}.",
+                advice=f"`pushlive accessory start {ref.name} {ref.environment}` starts it.",
+            )
+        return (
+            partial(self.exec_session, slot, state.container),
+            partial(self.end_session, slot, SESSION, state.container),
+        )
 
     def accessory_hash(self, spec: AccessorySpec) -> str:
         return str(accessory_body(self._settings, spec)["Labels"][labels.SPEC])

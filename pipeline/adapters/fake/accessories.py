@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 from pipeline.adapters.fake.engine_state import EMPTY, EngineState
@@ -17,6 +17,7 @@ from pipeline.domain.accessories import (
     made_of,
     remembered,
 )
+from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Watch
 
@@ -31,6 +32,7 @@ class FakeAccessory:
     secrets: dict[str, Secret] = field(default_factory=dict)
     alive: bool = True
     sick: str = ""  # why it is not ready
+    content: bytes = b"all that it has"  # what `dump_accessory` returns, and `load_accessory` replaces
     made: int = 1  # how often its container was made
 
 
@@ -102,6 +104,32 @@ class FakeAccessories(EngineState):
     def accessory_output(self, ref: AccessoryRef, lines: int) -> tuple[str, ...]:
         with self.call("accessory_output", ref, lines):
             return self.printed[-lines:] if ref in self.running else ()
+
+    def dump_accessory(self, ref: AccessoryRef, argv: tuple[str, ...], watch: Watch) -> Generator[bytes]:
+        with self.call("dump_accessory", ref, argv, watch=watch):
+            content = self._insist_on_accessory(ref).content
+            yield content[:3]
+            self._insist_on_success(argv)
+            yield content[3:]
+
+    def load_accessory(
+        self, ref: AccessoryRef, argv: tuple[str, ...], pieces: Iterable[bytes], size: int, watch: Watch
+    ) -> None:
+        with self.call("load_accessory", ref, argv, watch=watch):
+            found, content = self._insist_on_accessory(ref), b"".join(pieces)
+            require(len(content) == size, f"{len(content)} bytes of {size}")
+            self._insist_on_success(argv)
+            found.content = content
+
+    def _insist_on_accessory(self, ref: AccessoryRef) -> FakeAccessory:
+        found: FakeAccessory | None = self.running.get(ref)
+        if found is None or not found.alive:
+            raise EngineFailed(f"the accessory {ref.id} does not run.")
+        return found
+
+    def _insist_on_success(self, argv: tuple[str, ...]) -> None:
+        if argv[0] == "false":
+            raise EngineFailed("false exited with 1: it said nothing.")
 
     def accessory_hash(self, spec: AccessorySpec) -> str:
         with self.call("accessory_hash", spec):

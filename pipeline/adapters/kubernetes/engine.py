@@ -9,12 +9,11 @@ from __future__ import annotations
 from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.drift import KubeDrift
-from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
+from pipeline.adapters.kubernetes.workload.dumps import KubeDumps
 from pipeline.adapters.kubernetes.workload.outputs import KubeOutputs
 from pipeline.adapters.kubernetes.workload.processes import KubeProcesses
 from pipeline.adapters.kubernetes.workload.restarts import KubeRestarts
 from pipeline.adapters.kubernetes.workload.scheduled import KubeScheduled
-from pipeline.adapters.kubernetes.workload.terminals import KubeTerminals
 from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
 
 
@@ -22,12 +21,11 @@ class KubeEngine(
     KubeDrift,
     KubeCommands,
     KubeAdoption,
-    KubeTerminals,
+    KubeDumps,
     KubeOutputs,
     KubeRestarts,
     KubeProcesses,
     KubeScheduled,
     KubeVolumes,
-    KubeAccessories,
 ):
     """All ports (``ports.WholeEngine``)."""

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from pipeline.cli.app import session
+from pipeline.cli.app.backups import OF_ACCESSORIES
 from pipeline.cli.app.run import words
 from pipeline.cli.command import JSON, argument, command, group, whole_number
 from pipeline.cli.context import DONE, Context, UsageError
@@ -126,13 +127,14 @@ def _exec(context: Context) -> int:
 
 
 accessory = group(
-    "manage databases, caches and brokers: status, start, stop, restart, apply, exec, rm, logs",
+    "manage databases, caches and brokers: status, start, stop, restart, apply, exec, backup, restore, rm, logs",
     status=_status,
     start=_start,
     stop=_stop,
     restart=_restart,
     apply=_apply,
     exec=_exec,
+    **OF_ACCESSORIES,
     rm=_remove,
     logs=_logs,
 )

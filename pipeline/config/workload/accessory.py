@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config import validators
 from pipeline.config.fields import Argv, CpuLimit, Duration, EnvName, Limit, MemoryLimit, Model, Text, Words
+from pipeline.config.workload.backup import AccessoryBackup
 
 MOST = 5  # accessories of one environment: Docker's networks have addresses for so many
 
@@ -72,6 +73,7 @@ class Accessory(Model):
     """The CPU limit of its container."""
     stop: Duration = 30.0
     """How long it may take to exit after its stop signal; then it gets SIGKILL."""
+    backup: AccessoryBackup = AccessoryBackup()
 
     @model_validator(mode="after")
     def _once(self) -> Accessory:

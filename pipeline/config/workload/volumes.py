@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipeline.config.fields import Argv, Model, Words
+from pipeline.config.workload.backup import Backup
 
 _MOST = 255  # bytes of a path
 _SYSTEM = ("/proc", "/sys", "/dev")
@@ -49,6 +50,7 @@ class Volume(Model):
     files into a state that can be restored."""
     after_backup: Argv = ()
     """A command that runs there after it, also if the backup failed."""
+    backup: Backup = Backup()
 
     @model_validator(mode="before")
     @classmethod
@@ -67,7 +69,8 @@ class Volume(Model):
         return self.path if said.keys() == {"path"} else said
 
     def __str__(self) -> str:
-        more = [key for key in type(self).model_fields if key != "path" and getattr(self, key)]
+        more = [key for key in ("before_backup", "after_backup") if getattr(self, key)]
+        more += [f"backup: {self.backup}"] if self.backup != Backup() else []
         return f"{self.path} ({', '.join(more)})" if more else self.path
 
 

@@ -32,7 +32,7 @@ def test_valid_receiver_urls_are_accepted(url: str) -> None:
     [one] = config.notify_of("hello")
     assert (one.url, one.when) == (
         url,
-        ("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up", "cron"),
+        ("failed", "waiting", "reverted", "held", "serious", "down", "degraded", "up", "cron", "backup"),
     )
     assert "s3cr3t" not in repr(config)
 

@@ -1,0 +1,170 @@
+"""What people do with backups. Reading one is as good as reading a database: a maintainer's act."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.workload.accessory_rules import pairs
+from pipeline.config.workload.backup import Backup
+from pipeline.deploy.data.accessory_restore import AccessoryRestore
+from pipeline.deploy.data.backups import BackupWork
+from pipeline.deploy.data.kept import chunks
+from pipeline.deploy.services import Services
+from pipeline.domain.audit_chain import Who
+from pipeline.domain.volumes import DATA, BackupState, KeptBackup, OwnerKind, VolumeRef
+from pipeline.errors import NotFound, RequestError
+from pipeline.lib.units import show_size
+from pipeline.ports.adapters import Adapters
+from pipeline.ports.clock import Clock
+from pipeline.ports.queue import Queue
+from pipeline.service.audited import Audited
+from pipeline.service.operations import Operations
+
+_WORD = re.compile(r"[a-z][a-z0-9-]*")
+LATEST = "latest"
+
+
+class Backups(Audited):
+    """``adapters``: made when first needed."""
+
+    def __init__(
+        self,
+        services: Services,
+        queue: Queue,
+        clock: Clock,
+        operations: Operations,
+        adapters: Callable[[], Adapters],
+    ) -> None:
+        super().__init__(services, queue, clock, operations)
+        self._services, self._make_adapters = services, adapters
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Of everything with a `backup` key: ``owner``, ``kind`` (pipeline or accessory), ``environment``, ``name``,
+        ``every`` in seconds (0: only when asked), ``keep``, ``to``, ``good`` and each of ``kept``, newest first:
+        ``{"file", "at", "size"}``, ``failed`` and ``problem``: what is wrong, "" if nothing is."""
+        work, now = self._work(), self._clock.now()
+        rows = sorted(work.configured().items())
+        return [self._row(ref, said, work.state(ref), work.kept.of(ref), now) for ref, said in rows]
+
+    def _row(
+        self, ref: VolumeRef, said: Backup, state: BackupState, kept: tuple[KeptBackup, ...], now: float
+    ) -> dict[str, Any]:
+        return {
+            "owner": ref.owner,
+            "kind": ref.kind,
+            "environment": ref.environment,
+            "name": ref.name,
+            "every": said.every,
+            "keep": said.keep,
+            "to": str(said.to) if said.to else "",
+            "good": _plain(state.good) if state.good else None,
+            "kept": [_plain(one) for one in kept],
+            "failed": state.failed,
+            "problem": state.problem(said, now),
+        }
+
+    def make(self, owner: str, environment: str, name: str, by: Who) -> dict[str, Any]:
+        """One now: ``{"file", "at", "size", "messages"}``. Raises NotFound, and what went wrong."""
+        self.insist_on_store()
+        ref = self._ref(owner, environment, name)
+        self._insist(ref)
+        self._note("backup", ref, by)
+        made = self._work().make(ref)
+        return {**_plain(made), "messages": [f"{_shown(ref)}: {show_size(made.size)} in {made.file}"]}
+
+    def path(self, owner: str, environment: str, name: str, file: str, by: Who) -> Path:
+        """The file of one that is kept; `latest` is the newest. Raises NotFound."""
+        ref = self._ref(owner, environment, name)
+        found = self._path(ref, file)
+        self._note("backup read", ref, by, found.name)
+        return found
+
+    def restore_accessory(
+        self, name: str, environment: str, by: Who, pieces: Iterable[bytes], kept: str = ""
+    ) -> tuple[str, ...]:
+        """``kept``: the name of one that is kept, `latest` for the newest, "" for the pieces. Raises NotFound,
+        RequestError, EngineFailed."""
+        self.insist_on_store()
+        ref, work = self._ref(name, environment, DATA), self._work()
+        path = self._path(ref, kept) if kept else None
+        what = f"{name} {path.name if path else ''}".strip()
+        restore = AccessoryRestore(self._services, self._make_adapters(), work.kept)
+        with closing(_read(path) if path else _given(pieces)) as data:
+            done = restore.restore(
+                ref,
+                data,
+                path.stat().st_size if path else None,
+                lambda: self._entry(by, "accessory restore", environment=environment, detail=what),
+            )
+        self._move_entries()
+        return done
+
+    def _path(self, ref: VolumeRef, file: str) -> Path:
+        kept = self._work().kept
+        if file == LATEST:
+            newest = kept.of(ref)[:1]
+            if not newest:
+                raise NotFound(
+                    f"There is no backup of {_shown(ref)}.", advice="`pushlive backups` lists them."
+                )
+            file = newest[0].file
+        return kept.path(ref, file)
+
+    def _ref(self, owner: str, environment: str, name: str) -> VolumeRef:
+        """Raises NotFound for what has no name that a path could have."""
+        if not all(_WORD.fullmatch(word) for word in (owner, environment, name)):
+            raise NotFound("There is no such backup.", advice="`pushlive backups` lists them.")
+        kind: OwnerKind = "accessory" if owner in self._config().accessories else "pipeline"
+        return VolumeRef(owner, environment, name, kind)
+
+    def _insist(self, ref: VolumeRef) -> None:
+        """Raises NotFound unless the configuration has it."""
+        config = self._config()
+        if ref.kind == "accessory":
+            found = (ref.owner, ref.environment) in pairs(config)
+        else:
+            pipeline = config.pipelines.get(ref.owner)
+            found = bool(
+                pipeline
+                and ref.environment in pipeline.environments
+                and ref.name in pipeline.render(ref.environment).service.volumes
+            )
+        if not found:
+            raise NotFound(
+                f"pipelines.yaml has no {_shown(ref)[:120]}.", advice="`pushlive backups` lists them."
+            )
+
+    def _note(self, act: str, ref: VolumeRef, by: Who, more: str = "") -> None:
+        of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
+        detail = f"{ref} {more}".strip()
+        kind = "volume" if ref.kind == "pipeline" else "accessory"
+        self.record(by, f"{kind} {act}", environment=ref.environment, detail=detail, **of_pipeline)
+
+    def _work(self) -> BackupWork:
+        return BackupWork(self._services, self._make_adapters())
+
+
+def _shown(ref: VolumeRef) -> str:
+    return f"{ref.owner}/{ref.environment}" if ref.kind == "accessory" else str(ref)
+
+
+def _plain(one: KeptBackup) -> dict[str, Any]:
+    return {"file": one.file, "at": one.at, "size": one.size}
+
+
+def _read(path: Path) -> Generator[bytes]:
+    with path.open("rb") as file:
+        yield from chunks(file)
+
+
+def _given(pieces: Iterable[bytes]) -> Generator[bytes]:
+    first = True
+    for piece in pieces:
+        first = False
+        yield piece
+    if first:
+        raise RequestError("The backup is empty.", advice="Give the file with `--from`.")
