@@ -38,10 +38,10 @@ def whole(piece: dict[str, object]) -> dict[str, object]:
     keys = set(piece)
     if "pipelines" in keys:
         return piece
-    if not keys <= set(Pipeline.model_fields):
-        piece = {"service": piece if keys <= set(Service.model_fields) else {"processes": piece}}
     if keys <= set(Config.model_fields):
         return {**piece, "pipelines": {"hello": ANY}}
+    if not keys <= set(Pipeline.model_fields):
+        piece = {"service": piece if keys <= set(Service.model_fields) else {"processes": piece}}
     return {"pipelines": {"hello": {**ANY, **piece}}}
 
 
