@@ -5,10 +5,12 @@ other's order."""
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from tests.cluster.gateway import Gateway
 from tests.cluster.scene import create_account, kubeconfig_for
 from tests.support.clusterbench import end_namespace, make_namespace
 from tests.support.developer import web
-from tests.support.service import Service, running
+from tests.support.service import Service, descendants, running
 from tests.support.waiting import until
 
 CONFIG = """
@@ -40,7 +42,7 @@ pipelines:
       stop: 1s
       drain: 1s
       processes:
-        worker: {command: [sh, /work], stop: 5s, settle: 300ms}
+        worker: {command: [sh, /work], stop: 5s, settle: 300ms, one: true}
         mail: {cron: "CRON", missed: run, command: [sh, -c, 'echo "mail of $PUSHLIVE_RELEASE"']}
     environments: {live: {engine: {namespace: SPACE}}}
   crew:
@@ -82,13 +84,13 @@ class OnCluster:
         return {int(one["metadata"]["labels"][CRON_AT]): one for one in found}
 
     @contextmanager
-    def never_beside(self, pipeline: str, process: str) -> Iterator[None]:
-        """Pods of two releases are never seen at the same time meanwhile."""
-        over, seen = threading.Event(), set[frozenset[str]]()
+    def never_two(self, pipeline: str, process: str) -> Iterator[None]:
+        """No two of its pods are seen at the same time meanwhile."""
+        over, seen = threading.Event(), set[tuple[str, ...]]()
 
         def look() -> None:
             while not over.wait(0.03):
-                seen.add(frozenset(self.pods(pipeline, process).values()))
+                seen.add(tuple(self.pods(pipeline, process)))
 
         thread = threading.Thread(target=look)
         thread.start()
@@ -163,7 +165,7 @@ def test_a_worker_follows_a_switch_and_a_revert(on_cluster: OnCluster) -> None:
         said, _ = one.communicate(timeout=120)
         assert "is live: r1" in said
     assert on_cluster.working("hello", "worker") == ["1"]
-    with on_cluster.never_beside("hello", "worker"):
+    with on_cluster.never_two("hello", "worker"):
         service.push(release("two"), "Two")
         assert on_cluster.working("hello", "worker") == ["2"]
         service.pushlive("revert", "hello", "--reason", "to see it")
@@ -187,7 +189,6 @@ def test_people_s_commands_reach_the_processes(on_cluster: OnCluster) -> None:
     assert "metrics-server" in stats.err
     said = service.pushlive("restart", "hello", "live").out
     assert "is ready" in said, said
-    assert worker not in on_cluster.pods("hello", "worker")
     assert on_cluster.working("hello", "worker") == ["1"]
     until(lambda: "worker 1 of 1" in service.pushlive("status", "hello").out, 20)
     assert "drift" not in service.pushlive("doctor", code=None).text
@@ -202,7 +203,7 @@ def test_a_pipeline_without_a_web_process_is_restarted(on_cluster: OnCluster) ->
 
 
 def test_a_run_by_a_schedule_happens_once_though_the_keeper_dies_in_its_start(on_cluster: OnCluster) -> None:
-    service, made = on_cluster.service, list[str]()
+    made, keeper = list[str](), keeper_of(on_cluster.service)
     until(lambda: on_cluster.store.environment("hello", "live").cron, 20)
 
     def die(method: str, path: str) -> int:
@@ -210,18 +211,35 @@ def test_a_run_by_a_schedule_happens_once_though_the_keeper_dies_in_its_start(on
         if method == "POST" and path.partition("?")[0].endswith("/pods"):
             made.append(path)
             if len(made) == 1:
-                service.kill()
+                os.kill(keeper, signal.SIGKILL)
         return 0
 
     on_cluster.gateway.answer(die)
     at = on_cluster.due()
-    until(lambda: made and service.process.poll() is not None, 30)
-    until(lambda: at in on_cluster.jobs(), 20)
-    service.up()
+    until(lambda: at in on_cluster.jobs(), 30)
     until(lambda: ("ok", ["mail of r1"]) in on_cluster.results(), 40)
     on_cluster.gateway.forward_all()
     assert [outcome for outcome, _ in on_cluster.results()] == ["ok", "missed"]
     name = on_cluster.jobs()[at]["metadata"]["name"]
     started = [one for one in on_cluster.api.events("Pod", name) if one["reason"] == "Started"]
     assert sum(int(one.get("count") or 1) for one in started) == 1
-    assert on_cluster.working("hello", "worker") == ["1"]
+    assert keeper_of(on_cluster.service) != keeper
+
+
+def keeper_of(service: Service) -> int:
+    """The process that was forked first of the workers'."""
+    assert service.process
+    found = [pid for pid in descendants(service.process.pid) if b"workers" in command_of(pid)]
+    children = [pid for pid in found if int(stat_of(pid)[1]) in found]
+    return min(children, key=lambda pid: int(stat_of(pid)[19]))
+
+
+def command_of(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def stat_of(pid: int) -> list[str]:
+    """Its state, its parent and what follows: see proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

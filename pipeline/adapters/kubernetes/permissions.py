@@ -52,7 +52,7 @@ TERMINALS = Permission("", "pods/exec", ("get", "create"))
 # Optional, as an earlier version's Role does not grant it: for `volumes` alone. Their files are read and written
 # through `pods/exec`.
 CLAIMS = Permission("", "persistentvolumeclaims", ("get", "list", "create", "patch", "delete"))
-# Optional for the same reason: for `accessories` alone, beside services, secrets and what volumes need.
+# Optional for the same reason: for processes with `one`, and for `accessories`, beside services, secrets and claims.
 ACCESSORIES = Permission("apps", "statefulsets", ("get", "list", "create", "patch", "delete"))
 # Optional, as an earlier version's Role does not grant it: for `pushlive stats` alone, if the cluster has the metrics
 # API.

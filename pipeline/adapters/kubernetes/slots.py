@@ -17,6 +17,7 @@ from pipeline.adapters.kubernetes.names import (
     RELEASE,
     SLOT,
     base,
+    environment_labels,
     slot_labels,
     slot_name,
     slot_ref,
@@ -31,7 +32,7 @@ from pipeline.adapters.kubernetes.pods.state import (
     restarts,
 )
 from pipeline.adapters.kubernetes.readiness import ReadinessWait
-from pipeline.adapters.kubernetes.workload.process_objects import scale_down
+from pipeline.adapters.kubernetes.workload.process_objects import find_sets, scale_down
 from pipeline.adapters.tar_stream import END
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
@@ -203,6 +204,7 @@ class KubeSlots(EngineBase):
         refused: list[EngineFailed] = []
         parts = [
             partial(self._remove_commands, ref),
+            partial(self._remove_sets, ref),
             *(partial(self._remove_kind, kind, ref) for kind in KINDS),
         ]
         for remove in parts:
@@ -222,6 +224,10 @@ class KubeSlots(EngineBase):
     def _remove_kind(self, kind: str, ref: SlotRef) -> None:
         for one in self._owned.all(kind, ref):
             self._api.delete(kind, one["metadata"]["name"])
+
+    def _remove_sets(self, ref: SlotRef) -> None:
+        for one in find_sets(self._api, environment_labels(self._instance, ref)):
+            self._api.delete(one["kind"], one["metadata"]["name"])
 
     def slots(self) -> Iterable[SlotRef]:
         found = self._api.find("Deployment", {INSTANCE: self._instance})

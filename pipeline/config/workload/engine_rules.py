@@ -85,13 +85,6 @@ def _on_a_cluster(environment: str, service: Service) -> Found:
                 ("requests", key),
                 f"is more than the limit `{key}` of {environment}; lower it, or raise `{key}`",
             )
-    for name, process in service.processes_in_use.items():
-        if process.one:
-            yield (
-                ("processes", name, "one"),
-                f"is not possible for {environment}, on a cluster, which replaces a pod that is evicted while it still "
-                "ends: two may run meanwhile; run it on Docker, or remove `one` if that does no harm",
-            )
     if not all(part.isdecimal() for part in service.user.split(":") if part):
         yield (
             ("user",),

@@ -149,7 +149,7 @@ def _cluster(key: str, inspection: Inspection) -> Iterator[Check]:
     if not found.volumes:
         less += "; it may not manage claims and execute in pods, which `volumes` need"
     if found.for_accessories:
-        less += f"; it may not {'; '.join(found.for_accessories)}, which `accessories` need"
+        less += f"; it may not {'; '.join(found.for_accessories)}, which `accessories` and processes with `one` need"
     yield check(name, True, f"{where}: this account has every permission it needs{less}")
 
 

@@ -60,11 +60,6 @@ def test_an_environment_changes_single_keys_and_adds_processes() -> None:
             "web:",
             "8: pipelines.shop.service.processes.web: 'web' is the name of the process that takes",
         ),
-        (
-            "      live:\n",
-            "      live:\n        engine: kubernetes\n",
-            "15: pipelines.shop.environments.live.processes.beat.one: is not possible for live, on a cluster",
-        ),
     ],
 )
 def test_what_cannot_run_is_refused_with_its_line(old: str, new: str, line: str) -> None:

@@ -6,7 +6,12 @@ from __future__ import annotations
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import SPEC
-from pipeline.adapters.kubernetes.pods.problems import Problem, deployment_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.problems import (
+    Problem,
+    creation_problem,
+    deployment_problem,
+    pod_problem,
+)
 from pipeline.adapters.kubernetes.pods.state import (
     app_containers,
     is_finished,
@@ -15,10 +20,11 @@ from pipeline.adapters.kubernetes.pods.state import (
     restarts,
 )
 from pipeline.adapters.kubernetes.workload.process_objects import (
+    SET,
     ProcessManifests,
-    deployments_of,
     pods_of,
     process_name,
+    workloads_of,
 )
 from pipeline.config.workload.processes import Process
 from pipeline.domain.engine_types import SlotSpec
@@ -127,9 +133,17 @@ class ProcessWait:
         self._refuse_problem(pod_problem(pod))
 
     def _refuse_not_created(self) -> None:
-        for one in deployments_of(self._api, self._instance, self._spec.ref):
+        for one in workloads_of(self._api, self._instance, self._spec.ref):
             if one["metadata"]["name"] in self._hashes:
-                self._refuse_problem(deployment_problem(one))
+                self._refuse_problem(deployment_problem(one) if one["kind"] != SET else self._of_set(one))
+
+    def _of_set(self, found: KubeObject) -> Problem | None:
+        """What keeps the cluster from making a StatefulSet's pod: only events say it."""
+        if found.get("status", {}).get("replicas"):
+            return None
+        name = str(found["metadata"]["name"])
+        refused = [one for one in self._api.events(SET, name) if one.get("reason") == "FailedCreate"]
+        return creation_problem(name, str(refused[-1].get("message"))) if refused else None
 
     def _refuse_problem(self, problem: Problem | None) -> None:
         if problem is None:

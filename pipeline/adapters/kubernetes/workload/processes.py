@@ -1,4 +1,5 @@
-"""Processes beside the web one on a cluster: a Deployment for each process and slot.
+"""Processes beside the web one on a cluster: a Deployment for each process and slot, a StatefulSet for what must never
+run twice.
 
 A slot that does not serve has them with 0 replicas. The cluster starts again what exits, with longer and longer pauses.
 """
@@ -19,10 +20,11 @@ from pipeline.adapters.kubernetes.pods.state import (
 )
 from pipeline.adapters.kubernetes.workload.process_objects import (
     ProcessManifests,
-    deployments_of,
     pods_of,
     scale_down,
     slot_of,
+    title_of,
+    workloads_of,
 )
 from pipeline.adapters.kubernetes.workload.process_ready import ProcessWait
 from pipeline.domain.engine_types import ProcessReplica, SlotRef, SlotSpec
@@ -51,7 +53,7 @@ class KubeProcesses(EngineBase):
     def _refuse_others(self, ref: SlotRef) -> None:
         theirs = replace(ref, slot=other(ref.slot))
         wanted = [
-            one for one in deployments_of(self._api, self._instance, theirs) if one["spec"].get("replicas")
+            one for one in workloads_of(self._api, self._instance, theirs) if one["spec"].get("replicas")
         ]
         running = [one for one in pods_of(self._api, self._instance, theirs) if not is_finished(one)]
         if found := [*running, *wanted]:
@@ -61,15 +63,16 @@ class KubeProcesses(EngineBase):
             )
 
     def _fill_processes(self, spec: SlotSpec) -> None:
-        wanted = ProcessManifests(self._permitted, self._instance).deployments(spec)
+        wanted = ProcessManifests(self._permitted, self._instance).workloads(spec)
         hashes = self._beside.spec_hashes(spec)
         if wanted:
             self._provide(spec)
-        for one in deployments_of(self._api, self._instance, spec.ref):
-            if one["metadata"]["name"] not in wanted:
-                self._api.delete("Deployment", one["metadata"]["name"])
-        for name, manifest in wanted.items():
-            found = self._owned.get("Deployment", name, spec.ref)
+        for one in workloads_of(self._api, self._instance, spec.ref):
+            if title_of(one) not in wanted:
+                self._api.delete(one["kind"], one["metadata"]["name"])
+        for manifest in wanted.values():
+            name = manifest["metadata"]["name"]
+            found = self._owned.get(manifest["kind"], name, spec.ref)
             if not found or not self._is_as_wanted(found, hashes[name], manifest["spec"]["replicas"]):
                 self._owned.apply(manifest, spec.ref)
 
@@ -121,23 +124,21 @@ class KubeProcesses(EngineBase):
         return tuple(text for _, text in merged[-lines:])
 
     def missing_processes(self, spec: SlotSpec) -> tuple[str, ...]:
-        wanted, hashes = self._beside.deployments(spec), self._beside.spec_hashes(spec)
-        there = {
-            str(one["metadata"]["name"]): one for one in deployments_of(self._api, self._instance, spec.ref)
-        }
+        wanted, hashes = self._beside.workloads(spec), self._beside.spec_hashes(spec)
+        there = {title_of(one): one for one in workloads_of(self._api, self._instance, spec.ref)}
         texts = [
-            f"the Deployment {name} does not belong there"
-            for name, one in there.items()
-            if name not in wanted and one["spec"].get("replicas")
+            f"the {title} does not belong there"
+            for title, one in there.items()
+            if title not in wanted and one["spec"].get("replicas")
         ]
-        for name, manifest in wanted.items():
-            found, replicas = there.get(name), manifest["spec"]["replicas"]
+        for title, manifest in wanted.items():
+            found, replicas = there.get(title), manifest["spec"]["replicas"]
             if found is None:
-                texts.append(f"the Deployment {name} is missing")
-            elif self._spec_of(found) != hashes[name]:
-                texts.append(f"the Deployment {name} has another release or configuration")
+                texts.append(f"the {title} is missing")
+            elif self._spec_of(found) != hashes[manifest["metadata"]["name"]]:
+                texts.append(f"the {title} has another release or configuration")
             elif (now := found["spec"].get("replicas") or 0) != replicas:
-                texts.append(f"the Deployment {name} was scaled to {now}")
+                texts.append(f"the {title} was scaled to {now}")
         return tuple(texts)
 
     def restore_processes(self, spec: SlotSpec) -> None:

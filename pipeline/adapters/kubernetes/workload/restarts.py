@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.names import PROCESS, slot_name
-from pipeline.adapters.kubernetes.workload.process_objects import process_name
+from pipeline.adapters.kubernetes.workload.process_objects import kind_of, process_name
 from pipeline.adapters.kubernetes.workload.process_ready import ProcessWait
 from pipeline.adapters.kubernetes.workload.processes import KubeProcesses
 from pipeline.domain.engine_types import SlotRef, SlotSpec
@@ -26,17 +26,17 @@ class KubeRestarts(KubeProcesses):
     def restart_slot(self, spec: SlotSpec, mark: str, emit: Emit, watch: Watch) -> None:  # noqa: ARG002
         if spec.config.service.web:
             self._restart_web(spec, emit, watch)
-        for name in spec.config.service.processes_in_use:
-            self._restart_process(spec, name, emit, watch)
+        for name, process in spec.config.service.processes_in_use.items():
+            self._restart_process(spec, name, kind_of(process), emit, watch)
 
-    def _restart_process(self, spec: SlotSpec, process: str, emit: Emit, watch: Watch) -> None:
+    def _restart_process(self, spec: SlotSpec, process: str, kind: str, emit: Emit, watch: Watch) -> None:
         """All its pods at once: the cluster starts new ones only once the old ones have ended."""
-        old = {pod["metadata"]["name"] for pod in self._working_of(spec, process)}
+        old = {pod["metadata"]["uid"] for pod in self._working_of(spec, process)}
         watch.check()
-        self._mark_restarted(spec, process_name(spec.ref, process))
+        self._mark_restarted(spec, process_name(spec.ref, process), kind)
 
         def left() -> list[KubeObject]:
-            return [pod for pod in self._working_of(spec, process) if pod["metadata"]["name"] in old]
+            return [pod for pod in self._working_of(spec, process) if pod["metadata"]["uid"] in old]
 
         self._await_ended(left)
         wait = ProcessWait(self._api, self._clock, spec, self._beside, self._instance, process)
@@ -46,16 +46,14 @@ class KubeRestarts(KubeProcesses):
         found = self._working(spec.ref)
         return [pod for pod in found if pod["metadata"]["labels"].get(PROCESS) == process]
 
-    def _mark_restarted(self, spec: SlotSpec, name: str) -> KubeObject:
-        """The Deployment after it was told to replace its pods."""
+    def _mark_restarted(self, spec: SlotSpec, name: str, kind: str = "Deployment") -> KubeObject:
+        """What runs the pods, after it was told to replace them."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         change = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: now}}}}}
-        changed = self._owned.get("Deployment", name, spec.ref) and self._api.merge(
-            "Deployment", name, change, MANAGER
-        )
+        changed = self._owned.get(kind, name, spec.ref) and self._api.merge(kind, name, change, MANAGER)
         if not changed:
             raise EngineFailed(
-                f"The Deployment {name} does not exist.", advice="`pushlive doctor --fix` creates it."
+                f"The {kind} {name} does not exist.", advice="`pushlive doctor --fix` creates it."
             )
         return changed
 

@@ -303,7 +303,8 @@ def test_the_engine_uses_every_permission_and_no_other(inside: bool) -> None:
     api = FakeApi(inside)
     use_every_method(api)
     forwarded = {("", "pods/portforward", "get"), ("", "pods/portforward", "create")}  # over a WebSocket
-    assert api.used == flat(*INSIDE, LIMITS, NODES) | (set() if inside else flat(*OUTSIDE) - forwarded)
+    sets = {("apps", "statefulsets", "list")}  # a slot that is stopped may have processes with `one`
+    assert api.used == flat(*INSIDE, LIMITS, NODES) | sets | (set() if inside else flat(*OUTSIDE) - forwarded)
 
 
 def test_volumes_use_the_permission_for_claims_and_those_of_every_environment() -> None:
@@ -373,6 +374,11 @@ def test_an_account_that_may_not_list_accessories_has_none() -> None:
     assert not list(engine.accessories_found())
     with pytest.raises(EngineFailed, match="statefulsets is forbidden"):
         engine.keep_accessory(an_accessory(), Deadline(SystemClock(), 30))
+    one, watch = spec("blue", 1, ()), Deadline(SystemClock(), 30)
+    engine.start_processes(one, watch)
+    assert engine.missing_processes(one) == ()
+    engine.stop(one.ref)
+    engine.remove(one.ref)
 
 
 METHODS = {

@@ -21,7 +21,8 @@ def spec(**process: Any) -> SlotSpec:
 
 def made(**process: Any) -> dict[str, Any]:
     manifests = ProcessManifests(Manifests("pushlive", "shop"), "pushlive")
-    return manifests.deployments(spec(**process))["shop-live-blue-p-worker"]
+    [found] = manifests.workloads(spec(**process)).values()
+    return found
 
 
 def test_it_is_a_deployment_that_nothing_of_the_slot_selects() -> None:
@@ -46,6 +47,14 @@ def test_its_pods_are_the_web_ones_without_what_takes_requests() -> None:
 def test_a_ready_command_is_a_startup_probe() -> None:
     [container] = made(ready={"run": ("./worker", "--ping")})["spec"]["template"]["spec"]["containers"]
     assert container["startupProbe"]["exec"]["command"] == ["./worker", "--ping"]
+
+
+def test_what_must_never_run_twice_is_a_stateful_set() -> None:
+    one = made(one=True, replicas=1)
+    assert (one["kind"], one["metadata"]["name"]) == ("StatefulSet", "shop-live-blue-p-worker")
+    assert one["spec"]["replicas"] == 1
+    assert not {"strategy", "paused", "progressDeadlineSeconds"} & set(one["spec"])
+    assert one["spec"]["template"]["spec"] == made(replicas=1)["spec"]["template"]["spec"]
 
 
 def test_another_command_makes_other_pods() -> None:
