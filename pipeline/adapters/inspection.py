@@ -38,6 +38,13 @@ class EngineInspection:
         live_restore = bool(info.get("LiveRestoreEnabled"))
         return DockerInfo(info["ServerVersion"], info["NCPU"], info["MemTotal"], live_restore)
 
+    def networks(self, names: tuple[str, ...], host: str = "") -> dict[str, str]:
+        from pipeline.adapters.docker.networks import unfit
+        from pipeline.adapters.docker_api.api import DockerApi
+        from pipeline.adapters.docker_api.client import client
+
+        return unfit(DockerApi(partial(client, host=host)), names)
+
     def proxy(self, key: str) -> str:
         return self._proxy_of(key).examine()
 

@@ -164,6 +164,7 @@ KUBERNETES = EngineKind(
         "one": "releases take turns only on Docker so far",
         "pids": "Kubernetes limits processes by node (the kubelet's `podPidsLimit`)",
         "ulimits": "Kubernetes has no such key, and the nodes' container runtime sets them",
+        "networks": "pods have the cluster's own network, and NetworkPolicies say who reaches whom there",
         "devices": "Kubernetes gives devices by device plugins",
     },
     scaled_by_others=True,

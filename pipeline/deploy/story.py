@@ -315,7 +315,9 @@ class Story:
         self._context.still_ours()
         try:
             before = self._adapters.engines.of(environment.engine)
-            before.slots.remove(slots.slot_ref(environment, SLOTS[0]))
+            if rest := before.slots.remove(slots.slot_ref(environment, SLOTS[0])):
+                text = f"{environment.engine} keeps a part of it: {rest}, then remove it there"
+                self._context.note(text, environment.name, "warning")
         except StoreUnavailable:
             raise
         except PushliveError as error:

@@ -50,6 +50,10 @@ class Inspection(Protocol):
         """The Docker Engine at ``host`` (``ssh://…``, ``tcp://…``), or this machine's. Raises TryAgain if it does not
         answer."""
 
+    def networks(self, names: tuple[str, ...], host: str = "") -> dict[str, str]:
+        """Those of the Docker networks that no container can join there, with the reason. Raises what ``docker``
+        raises."""
+
     def proxy(self, key: str) -> str:
         """That the proxy of the Docker Engine that ``Where.key`` names answers. Raises EngineAway if it does not,
         another TryAgain if its Engine does not."""

@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline.config.engines import where_of
 from pipeline.config.lint import Warned
 from pipeline.config.models import Config
 from pipeline.config.settings import Settings
+from pipeline.config.workload import machine_lint
 from pipeline.errors import PushliveError
 from pipeline.lib.bounded import Late, TooManyLeft, bounded
 from pipeline.lib.text import one_line
@@ -34,11 +36,13 @@ def unfit(
         return found, []
     left = list[str]()
     with ThreadPoolExecutor(len(keys)) as pool:
-        for key, answer in zip(keys, pool.map(partial(_asked, inspection, limit), keys), strict=True):
+        answers = pool.map(partial(_asked, inspection, config, limit), keys)
+        for key, answer in zip(keys, answers, strict=True):
             if isinstance(answer, str):
                 left.append(f"not asked what it has: {key}: {one_line(answer)}")
             else:
-                found += lint.beyond_engine(config, key, answer.cores, answer.memory)
+                found += lint.beyond_engine(config, key, answer.size.cores, answer.size.memory)
+                found += machine_lint.networks(config, key, answer.networks)
     return found, left
 
 
@@ -57,22 +61,32 @@ def _most_processes() -> int:
         return 0
 
 
-def _asked(inspection: Inspection, limit: float, key: str) -> NodeSize | str:
-    """The size, or why it is not known."""
+@dataclass(frozen=True)
+class _Has:
+    """``networks``: those that are to be joined there and cannot be, with the reason."""
+
+    size: NodeSize
+    networks: dict[str, str]
+
+
+def _asked(inspection: Inspection, config: Config, limit: float, key: str) -> _Has | str:
+    """What it has, or why that is not known."""
     try:
-        size = bounded(lambda: _size(inspection, key), limit, name=f"the size of {key}")
+        has = bounded(lambda: _look(inspection, config, key), limit, name=f"the size of {key}")
     except Late:
         return f"it has not answered within {limit:g} s"
     except TooManyLeft:
         return "too many engines have not answered"
     except PushliveError as error:
         return error.message
-    return size or "this account may not list the nodes"
+    return has or "this account may not list the nodes"
 
 
-def _size(inspection: Inspection, key: str) -> NodeSize | None:
+def _look(inspection: Inspection, config: Config, key: str) -> _Has | None:
     where = where_of(key)
     if where.kind.machines:
-        return inspection.largest_node(key)
-    info = inspection.docker(where.docker or "")
-    return NodeSize(info.cores, info.memory)
+        size = inspection.largest_node(key)
+        return _Has(size, {}) if size else None
+    info, names = inspection.docker(where.docker or ""), machine_lint.networks_on(config, key)
+    unfit = inspection.networks(names, where.docker or "") if names else {}
+    return _Has(NodeSize(info.cores, info.memory), unfit)

@@ -23,6 +23,7 @@ from pipeline.adapters.docker_api.labels import (
     LOGS,
     MADE,
     MEMORY,
+    NETWORKS,
     PIPELINE,
     PORT,
     RELEASE,
@@ -86,8 +87,9 @@ def command_name(settings: Settings, spec: SlotSpec, name: str) -> str:
 
 def labels(settings: Settings, spec: SlotSpec) -> dict[str, str]:
     """The labels of every container of the spec."""
-    ref = spec.ref
+    ref, joined = spec.ref, spec.config.service.networks
     return {
+        **({NETWORKS: " ".join(joined)} if joined else {}),
         INSTANCE: settings.instance,
         PIPELINE: ref.pipeline,
         ENVIRONMENT: ref.environment,

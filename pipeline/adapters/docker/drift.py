@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.adapters.docker.base import is_as_wanted
+from pipeline.adapters.docker.networks import join_all, left_by
 from pipeline.adapters.docker.slots import DockerSlots
 from pipeline.adapters.docker.traffic import DockerTraffic
 from pipeline.adapters.docker_api import labels
@@ -32,7 +33,7 @@ class DockerDrift(DockerSlots, DockerTraffic):
             return [f"{name} is {one['State']}"]
         if not is_as_wanted(one, body):
             return [f"{name} has other settings"]
-        return self._wrong_address(name, body)
+        return [*self._wrong_address(name, body), *self._left_networks(name)]
 
     def obstacles(self, spec: SlotSpec) -> tuple[str, ...]:  # noqa: ARG002
         return ()  # Docker starts a container or says at once why not
@@ -41,6 +42,8 @@ class DockerDrift(DockerSlots, DockerTraffic):
         self._proxy.ensure()
         acted = self._fill(spec, None)
         for name, body in self._bodies(spec).items():
+            if self._left_networks(name) and (found := self._api.container(name)):
+                acted |= join_all(self._api, found)
             for problem in self._wrong_address(name, body):
                 advice = f"Run `docker rm -f {name}`; reconciliation creates it again."
                 raise EngineFailed(f"{problem}.", advice=advice)
@@ -56,6 +59,11 @@ class DockerDrift(DockerSlots, DockerTraffic):
 
     def revert_drift(self, spec: SlotSpec) -> None:
         self.restore(spec)
+
+    def _left_networks(self, name: str) -> list[str]:
+        found = self._api.container(name)
+        left = left_by(found) if found and found["State"]["Running"] else []
+        return [f"{name} is not in the network {one}" for one in left]
 
     def _wrong_address(self, name: str, body: Body) -> list[str]:
         """What is wrong if the container has another address than the one that the proxy knows."""

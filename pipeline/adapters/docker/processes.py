@@ -8,6 +8,7 @@ from functools import partial
 
 from pipeline.adapters.docker import containers, images
 from pipeline.adapters.docker.base import is_as_wanted, name_of_environment, ref_of
+from pipeline.adapters.docker.networks import NOTHING, join_all, left_by
 from pipeline.adapters.docker.readiness import LINES, exited
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
@@ -58,6 +59,8 @@ class DockerProcesses(DockerVolumes):
                 start(self._api, name)
             if repair:
                 self._api.restart_always(name)
+                if found_now := self._api.container(name):
+                    join_all(self._api, found_now)
 
     def _refuse_others(self, ref: SlotRef) -> None:
         running = [one for one in self.processes(ref) if one.slot != ref.slot and one.works]
@@ -169,6 +172,8 @@ class DockerProcesses(DockerVolumes):
             "Name"
         ) != UNLESS_STOPPED["Name"]:
             yield f"{name} would not be started again after it exits"
+        elif left := left_by(self._api.container(name) or NOTHING):
+            yield f"{name} is not in the network {left[0]}"
 
     def restore_processes(self, spec: SlotSpec) -> None:
         self.stop_processes(replace(spec.ref, slot=other(spec.ref.slot)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.adapters.docker import refusals
+from pipeline.adapters.docker.networks import join_all
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.errors import DockerRefused
@@ -32,7 +33,11 @@ def _deploy(body: Body) -> str:
 
 
 def start(api: DockerApi, name: str) -> None:
-    """Raises AppFailed if what the image and the configuration say cannot be started."""
+    """Raises AppFailed if what the image and the configuration say cannot be started, ConfigError if a network that it
+    joins does not exist."""
+    # The Engine makes a container in one network alone, and it has to be in the others before its command runs.
+    if found := api.container(name):
+        join_all(api, found)
     try:
         api.start(name)
     except DockerRefused as error:

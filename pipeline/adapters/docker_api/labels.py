@@ -27,6 +27,7 @@ OWNER_KIND = "pushlive.owner-kind"
 VOLUME = "pushlive.volume"
 ACCESSORY = "pushlive.accessory"  # with ACCESSORY_IN in place of PIPELINE, ENVIRONMENT and SLOT
 ACCESSORY_IN = "pushlive.accessory-environment"
+NETWORKS = "pushlive.networks"  # of others that it joins, separated by spaces
 ADDRESS = "pushlive.address"
 PORT = "pushlive.port"
 MEMORY = "pushlive.memory"  # bytes

@@ -66,6 +66,15 @@ class NetworkCalls(Connection):
             if not error.already_connected:
                 raise
 
+    def join(self, container: str, network: Found) -> None:
+        """Connects a container to a network of others, which gives it an address and no name but its own."""
+        try:
+            with translate(f"Connecting {container[:80]} to {network['Name']}"):
+                self.sdk.connect_container_to_network(container, network["Id"])
+        except DockerRefused as error:
+            if not error.already_connected:
+                raise
+
     def disconnect(self, container: str, network: Found) -> None:
         """Disconnects a container from a network, so that the network can be removed."""
         try:

@@ -91,6 +91,18 @@ def _device(text: str) -> str:
     return text
 
 
+_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_DOCKERS_OWN = ("bridge", "default", "host", "none")
+
+
+def _network(text: str) -> str:
+    if text in _DOCKERS_OWN:
+        raise ValueError(f"{text} is Docker's own; make another one with `docker network create NAME`")
+    if not _NETWORK.fullmatch(text):
+        raise ValueError(f"{text[:80]!r} is not the name of a network; `docker network ls` shows them")
+    return text
+
+
 def refused_devices(wanted: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
     """The devices that no path or pattern of ``allowed`` (PUSHLIVE_DEVICES) names."""
     return tuple(path for path in wanted if not any(fnmatchcase(path, one) for one in allowed))
@@ -125,6 +137,7 @@ User = Annotated[
 ]
 Address = Annotated[str, AfterValidator(_address), Words(f"an IP address or {GATEWAY}")]
 Device = Annotated[str, AfterValidator(_device), Words("a device such as /dev/dri/renderD128")]
+NetworkName = Annotated[str, AfterValidator(_network), Words("the name of a Docker network, such as backend")]
 
 
 class ContainerOptions(Model):
@@ -148,6 +161,8 @@ class ContainerOptions(Model):
     has the name `host.docker.internal` without this."""
     devices: Annotated[tuple[Device, ...], Field(max_length=16)] = ()
     """Devices of the machine, those that `PUSHLIVE_DEVICES` allows. Only on Docker."""
+    networks: Annotated[tuple[NetworkName, ...], Field(max_length=8)] = ()
+    """Docker networks that exist already: all its containers join them beside the environment's own. Only on Docker."""
     labels: Labels = {}
     """Labels of the containers; on Kubernetes of the pods and their Deployment."""
     annotations: Annotations = {}

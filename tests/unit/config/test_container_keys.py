@@ -86,6 +86,9 @@ def test_good_values_are_read() -> None:
         ("devices: [/etc/passwd]", "'/etc/passwd' is not a device; write a path such as /dev/dri/renderD128"),
         ("devices: [/dev/../etc/passwd]", "is not a folder in the container"),
         ("devices: [/dev/dri/]", "is not a device"),
+        ("networks: [host]", "host is Docker's own; make another one with `docker network create NAME`"),
+        ("networks: ['a b']", "'a b' is not the name of a network; `docker network ls` shows them"),
+        ("networks: backend", "'backend' is not a list: write [backend]"),
         (
             "labels: {pushlive.instance: a}",
             "'pushlive.instance' has a prefix that is reserved; write one of your own",
@@ -132,6 +135,10 @@ ON = "pipelines: {a: {registry: r.example/a, service: {%s}, environments: {dev: 
     ("keys", "says"),
     [
         ("ulimits: {core: 0}", "ulimits: is not possible for live, on a cluster: Kubernetes has no such key"),
+        (
+            "networks: [backend]",
+            "networks: is not possible for live, on a cluster: pods have the cluster's own network",
+        ),
         (
             "devices: [/dev/fuse]",
             "devices: is not possible for live, on a cluster: Kubernetes gives devices by device",

@@ -5,6 +5,7 @@ import time
 
 from pipeline.config.loading import load
 from pipeline.config.settings import load as settings
+from pipeline.config.workload.machine_lint import MISSING
 from pipeline.errors import EngineAway
 from pipeline.ports.inspection import DockerInfo, NodeSize
 from pipeline.runtime import machines
@@ -20,6 +21,15 @@ pipelines:
       qa: {engine: {docker: 'ssh://h'}, cpu: 3}
       cl: {engine: {kubernetes: hidden}, memory: 4GiB}
       live: {engine: kubernetes, memory: 4GiB}
+"""
+JOINING = """
+pipelines:
+  a:
+    registry: r.io/a
+    service: {networks: [theirs, gone]}
+    environments:
+      dev:
+      qa: {engine: {docker: 'ssh://h'}, networks: [far]}
 """
 
 
@@ -59,4 +69,25 @@ def test_every_engine_is_asked_at_the_same_time_and_one_that_is_away_is_named() 
         "not asked what it has: docker:ssh://slow: it has not answered within 1 s",
         "not asked what it has: docker:ssh://slow2: it has not answered within 1 s",
         "not asked what it has: kubernetes:hidden/: this account may not list the nodes",
+    ]
+
+
+class Networks:
+    """An ``Inspection`` of Engines that have one network."""
+
+    def docker(self, host: str = "") -> DockerInfo:
+        return DockerInfo("29.1.3", 2, 8 << 30, live_restore=True)
+
+    def networks(self, names: tuple[str, ...], host: str = "") -> dict[str, str]:
+        return {name: MISSING for name in names if name != "theirs"}
+
+
+def test_a_network_that_is_missing_is_named_with_the_command_that_makes_it() -> None:
+    found, left = machines.unfit(load(JOINING), settings({}), Networks())  # type: ignore[arg-type]
+    assert left == []
+    assert [str(one) for one in found] == [
+        "pipelines.a.environments.dev.networks: gone does not exist, so nothing starts there: "
+        "`docker network create gone`",
+        "pipelines.a.environments.qa.networks: far does not exist, so nothing starts there: "
+        "`docker -H ssh://h network create far`",
     ]

@@ -1,0 +1,39 @@
+"""What the machine behind an environment does not have, and its configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pipeline.config.engines import Where, where_of
+from pipeline.config.lint import Warned
+from pipeline.config.models import Config
+
+MISSING = "does not exist"  # of a network that is to be joined
+OURS = "belongs to an environment of Pushlive, which only its own containers join"
+
+
+def networks_on(config: Config, key: str) -> tuple[str, ...]:
+    """The networks that environments on the engine with that ``Where.key`` join."""
+    named = (name for _, names in _joining(config, key) for name in names)
+    return tuple(dict.fromkeys(named))
+
+
+def networks(config: Config, key: str, reasons: Mapping[str, str]) -> Iterator[Warned]:
+    """``reasons``: why some of them cannot be joined."""
+    for path, names in _joining(config, key):
+        for name in names:
+            if why := reasons.get(name):
+                make = f": `{_docker(where_of(key))} network create {name}`" if why == MISSING else ""
+                yield Warned(f"{path}.networks", f"{name} {why}, so nothing starts there{make}")
+
+
+def _joining(config: Config, key: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for name, pipeline in config.pipelines.items():
+        for stage in pipeline.environments:
+            if pipeline.environment(stage).engine.key == key:
+                path = f"pipelines.{name}.environments.{stage}"
+                yield path, pipeline.render(stage).service.networks
+
+
+def _docker(where: Where) -> str:
+    return f"docker -H {where.docker}" if where.docker else "docker"
