@@ -14,7 +14,7 @@ from pipeline.deploy.data.access import backup_lease
 from pipeline.deploy.heartbeat import fenced
 from pipeline.deploy.services import Services
 from pipeline.deploy.slot import failed_slot, processes
-from pipeline.deploy.slot.in_turn import end_other
+from pipeline.deploy.slot.in_turn import alone, end_other
 from pipeline.deploy.slot.serving import spec_in
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, Slot, SlotState, other
@@ -139,7 +139,7 @@ class Reconciler:
             )
 
     def _restore(self, spec: SlotSpec) -> bool:
-        end_other(self._engine, spec, self._beside(spec))
+        end_other(self._engine, spec, self._must_be_alone(other(spec.ref.slot)))
         try:
             acted = self._engine.drift.restore(spec)
         except PushliveError:
@@ -171,9 +171,8 @@ class Reconciler:
                     lambda spec=spec: self._restore_or_clear(spec),  # type: ignore[misc]
                 )
 
-    def _beside(self, spec: SlotSpec) -> SlotSpec | None:
-        slot = other(spec.ref.slot)
-        return self._spec(slot) if slot in self._environment.slots else None
+    def _must_be_alone(self, slot: Slot) -> bool:
+        return slot in self._environment.slots and alone(self._store, self._environment, slot, self._engine)
 
     def _restore_or_clear(self, spec: SlotSpec) -> bool:
         try:

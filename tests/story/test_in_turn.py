@@ -10,6 +10,7 @@ from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome
 from pipeline.errors import AppFailed, EngineFailed
 from tests.story.conftest import World
+from tests.story.test_damaged import spoil
 
 ONE = """\
 pipelines:
@@ -121,3 +122,27 @@ def test_a_revert_says_beforehand_that_requests_wait(alone: World) -> None:
     alone.reconcile()
     found = alone.commands.status()["pipelines"][0]["environments"][0]["revert"]
     assert found["text"] == "revert ready: r1, cold; requests wait until it has started (`one`)"
+
+
+def test_what_serves_is_stopped_first_even_if_its_record_is_damaged(alone: World) -> None:
+    alone.configure(ONE.replace(", one: true", ""))  # the next release would run beside another one
+    spoil(alone, "releases", "1", "cut")
+    run = alone.push()
+    assert works(alone) == {2: True}
+    said = " ".join(event.text for event in alone.events(run, "warning"))
+    assert "the record of r1 cannot be read: it does not start again if r2 fails" in said
+
+
+def test_what_a_dead_worker_started_is_stopped_first_even_if_its_record_is_damaged(alone: World) -> None:
+    plain = ONE.replace(", one: true", "")
+    alone.configure(plain)
+    alone.push()
+    alone.reconcile()
+    alone.configure(ONE)
+    alone.accept(alone.commit("three"))
+    alone.engine.kill("start", after=True)  # r3 runs, and r2 was stopped
+    with pytest.raises(Killed):
+        alone.work()
+    spoil(alone, "releases", "3", "cut")
+    alone.reconcile()
+    assert works(alone) == {2: True}

@@ -24,12 +24,26 @@ from pipeline.ports.engine import Engine
 from pipeline.store import Store
 
 
-def alone(store: Store, environment: Environment, slot: Slot) -> bool:
-    """True if the release in that slot must never run beside another one. One whose record is damaged holds up no push:
-    the next release's own key counts then."""
+def alone(store: Store, environment: Environment, slot: Slot, engine: Engine | None = None) -> bool:
+    """True if the release in that slot must never run beside another one. If its record is damaged, its containers
+    tell, which remember what they were made from; without ``engine`` it is not known then, and False."""
+    number = environment.slots[slot].release
+    try:
+        return store.release(environment.pipeline, number).environments[environment.name].service.one
+    except (NotFound, DamagedRecord):
+        return engine is not None and _remembered(engine, slot_ref(environment, slot), number)
+
+
+def _remembered(engine: Engine, ref: SlotRef, release: int) -> bool:
+    """Containers that remember nothing are of a version without this key."""
+    found = (one for environment in engine.adoption.survey() for one in environment.slots)
+    made = next((one.made for one in found if one.ref == ref and one.release == release), None)
+    return made is not None and made.config.service.one
+
+
+def _is_readable(store: Store, environment: Environment, release: int) -> bool:
     with suppress(NotFound, DamagedRecord):
-        release = store.release(environment.pipeline, environment.slots[slot].release)
-        return release.environments[environment.name].service.one
+        return bool(store.release(environment.pipeline, release))
     return False
 
 
@@ -54,7 +68,7 @@ class InTurn:
         """Stops what serves, if the release must not start beside it. Idempotent."""
         environment = self._record.read()
         active = environment.active
-        serving = bool(active) and alone(self._context.store, environment, active or "")
+        serving = bool(active) and alone(self._context.store, environment, active or "", self._acting())
         self.applies = spec.config.service.one or serving
         if not self.applies or active is None or active == spec.ref.slot:
             return
@@ -67,6 +81,11 @@ class InTurn:
             f"`one`: r{release} is stopped before r{spec.release} starts; {self._meanwhile(spec)}",
             environment.name,
         )
+        if not _is_readable(self._context.store, environment, release):
+            text = (
+                f"the record of r{release} cannot be read: it does not start again if r{spec.release} fails"
+            )
+            self._context.note(text, environment.name, "warning")
         self._acting().traffic.drain(ref, spec.config.service.drain, watch)
         self._acting().slots.stop_and_keep(ref)
 
@@ -99,12 +118,11 @@ def limit(spec: SlotSpec) -> float:
     return spec.config.service.timeout
 
 
-def end_other(engine: Engine, spec: SlotSpec, beside: SlotSpec | None) -> None:
+def end_other(engine: Engine, spec: SlotSpec, beside: bool) -> None:
     """Before what should serve is started again: stops what a worker that died has started beside it. ``beside``: what
-    is in the other slot. Idempotent."""
+    is in the other slot must never run beside another release. Idempotent."""
     ref = replace(spec.ref, slot=other(spec.ref.slot))
-    one = spec.config.service.one or (beside is not None and beside.config.service.one)
-    if not one or not failed_slot.works(engine, ref):
+    if not (spec.config.service.one or beside) or not failed_slot.works(engine, ref):
         return
     if engine.traffic.serving(ref) == ref.slot:
         engine.traffic.pause(ref, limit(spec))
