@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from pipeline.config.engines import kind_of
+from pipeline.config.engines import DOCKER, kind_of
 from pipeline.deploy import engine_addresses, hosts
 from pipeline.deploy.data.engines import remember
 from pipeline.deploy.heartbeat import HeldLease, holding
@@ -32,14 +32,14 @@ class Gc:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs, self._services, self._adapters = jobs, jobs.services, jobs.adapters
         self._store = jobs.services.store
+        self._away: set[str] = set()  # engines that do not answer, once that was said
 
     def run(self) -> tuple[Said, ...]:
         """Raises StoreUnavailable. Anything else that goes wrong is said, and stops only the part it is in."""
         _, config = self._services.configurations.current()
         environments, unread = self._environments()
         said = [Said(text, left=True) for text in unread.values()]
-        said += self._part(self._jobs.image_gc.run, "old images were not removed")
-        said += self._part(self._jobs.build_cache.run, "the build cache was left as it is")
+        said += self._what_builds_left()
         said += self._strangers(environments, frozenset(unread))
         for environment in environments:
             pipeline = config.pipelines.get(environment.pipeline)
@@ -58,10 +58,25 @@ class Gc:
                 unread[pipeline] = f"{pipeline} was left as it is: {error}"
         return found, unread
 
+    def _what_builds_left(self) -> list[Said]:
+        """If Docker does not answer, that is said once for everything there."""
+        try:
+            images = self._part(self._jobs.image_gc.remove, "old images were not removed")
+            return images + self._part(self._jobs.build_cache.trim, "the build cache was left as it is")
+        except StoreUnavailable:
+            raise
+        except TryAgain as error:
+            self._away.add(DOCKER)
+            used = DOCKER in self._adapters.engines.in_use()
+            what = "old images, the build cache and containers without a record"
+            what = what if used else "old images and the build cache"
+            return [Said(f"{what} were left as they are: {error}", left=used)]
+
     def _part(self, work: Callable[[], Iterable[str]], otherwise: str) -> list[Said]:
+        """Raises TryAgain."""
         try:
             return [Said(text) for text in work()]
-        except StoreUnavailable:
+        except TryAgain:
             raise
         except PushliveError as error:
             return [Said(f"{otherwise}: {error}", left=True)]
@@ -79,7 +94,7 @@ class Gc:
         of a store, what still serves must not be taken down. ``unread``: pipelines whose records may well name them."""
         known = {(e.pipeline, e.name) for e in environments}
         said: list[Said] = []
-        for key in self._adapters.engines.in_use():
+        for key in sorted(set(self._adapters.engines.in_use()) - self._away):
             try:
                 for ref in tuple(self._adapters.engines.of(key).slots.environments()):
                     if ref.pipeline not in unread and (ref.pipeline, ref.environment) not in known:

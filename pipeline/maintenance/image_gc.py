@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.deploy.build_stage import repository
 from pipeline.domain.release import Release
 from pipeline.domain.retention import needed
-from pipeline.errors import TryAgain
+from pipeline.errors import StoreUnavailable, TryAgain
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.builder import Builder
@@ -22,10 +22,16 @@ class ImageGc(Job):
 
     def run(self) -> list[str]:
         try:
-            said = [*self._damage.each(self._remove_old), *self._damage.each(self._remove_untagged)]
-            bases = self._builder.remove_replaced_bases()
-        except TryAgain as error:
-            return [f"old images were not removed: {error}"]
+            return self.remove()
+        except StoreUnavailable:
+            raise
+        except TryAgain:  # a run that needs the builder says so, and `gc`
+            return []
+
+    def remove(self) -> list[str]:
+        """What was removed. Raises TryAgain if the builder does not answer."""
+        said = [*self._damage.each(self._remove_old), *self._damage.each(self._remove_untagged)]
+        bases = self._builder.remove_replaced_bases()
         if bases:
             said.append(f"{_count(bases, 'base image')} that a rebuild has replaced {_were(bases)} removed")
         return said

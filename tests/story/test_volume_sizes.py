@@ -53,6 +53,17 @@ def test_the_status_says_how_large_the_volumes_are(keeping: World) -> None:
     assert shown() == counted
 
 
+def test_an_engine_is_asked_once_for_all_sizes(keeping: World) -> None:
+    def asked() -> int:
+        return keeping.engine.names().count("volumes")
+
+    before = asked()
+    keeping.jobs.volume_sizes.count()
+    assert asked() == before + 1
+    keeping.jobs.volume_sizes.count_new()  # a list without sizes shows that nothing is new
+    assert asked() == before + 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "where", "left"),
     [

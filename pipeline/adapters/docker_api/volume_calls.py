@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
@@ -14,7 +15,7 @@ from pipeline.adapters.docker_api.container_calls import Found
 from pipeline.adapters.docker_api.errors import as_error, translate
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.errors import TryAgain
-from pipeline.lib.sockets import Interruptible
+from pipeline.lib.sockets import Interruptible, within
 from pipeline.lib.streams import Silence, pump
 from pipeline.ports.clock import Watch
 
@@ -38,12 +39,23 @@ class VolumeCalls(Connection):
             found: list[Found] | None = self.sdk.volumes(filters={"label": label})["Volumes"]
         return found or []
 
-    def volume_sizes(self) -> dict[str, int]:
-        """The bytes in each volume of the Engine, which counts the files of all: that takes long if there are many."""
-        with translate("Asking for the sizes of volumes"):
-            found = self.sdk.df()["Volumes"] or ()
-        sizes = {one["Name"]: int((one.get("UsageData") or {}).get("Size", -1)) for one in found}
-        return {name: size for name, size in sizes.items() if size >= 0}
+    def counted_volumes(self) -> list[Found]:
+        """Every volume of the Engine, with its size in ``UsageData``: it counts the files of all, which takes long if
+        there are many. Engines before 23.0 count their images as well; they know no ``type``."""
+        with translate("Asking for the sizes of volumes"), within(self.sdk.timeout):
+            seconds: float = self.sdk.timeout
+            with closing(self.get("/system/df", params={"type": "volume"}, timeout=seconds)) as answer:
+                return answer.json()["Volumes"] or []
+
+    def users_of_volumes(self) -> dict[str, list[Found]]:
+        """The containers that have each volume, running or not, by its name."""
+        with translate("Asking which containers have volumes"):
+            found: list[Found] = self.sdk.containers(all=True)
+        users: dict[str, list[Found]] = defaultdict(list)
+        for one in found:
+            for name in {mount["Name"] for mount in one.get("Mounts") or () if mount.get("Type") == "volume"}:
+                users[name].append(one)
+        return users
 
     def create_volume(self, body: Body) -> None:
         """Creates a volume. Idempotent: one of that name stays as it is, also if its labels differ."""

@@ -42,21 +42,23 @@ class VolumeSizes(Job):
     def count(self) -> None:
         """What an engine does not tell, or not in time, stays as it was known."""
         self._seen.clear()
-        self.count_new()
+        self._count(everywhere=True)
 
     def count_new(self) -> None:
         """On engines with a volume that was not there before."""
+        self._count(everywhere=False)
+
+    def _count(self, *, everywhere: bool) -> None:
         counted: dict[str, dict[str, int]] = defaultdict(dict)
         for key in self._engines.in_use():
             try:
                 ports = self._engines.of(key).volumes
-                there = {one.ref for one in ports.volumes() if one.ref.kind == "pipeline"}
-                if there <= self._seen:
+                if not everywhere and {one.ref for one in ports.volumes()} <= self._seen:
                     continue
                 for one in ports.volumes(sizes=True):
+                    self._seen.add(one.ref)
                     if one.ref.kind == "pipeline" and one.size is not None:
                         counted[one.ref.owner][f"{one.ref.environment}/{one.ref.name}"] = one.size
-                self._seen |= there
             except PushliveError:  # reconciliation reports an engine that does not answer
                 continue
         try:

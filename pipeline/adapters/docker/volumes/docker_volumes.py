@@ -51,14 +51,20 @@ class DockerVolumes(EngineBase):
             )
 
     def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
-        counted: dict[str, int] = {}
+        found = {one["Name"]: (ref, one) for one in self._found_volumes(sizes) if (ref := _ref_of(one))}
+        everyone = self._api.users_of_volumes() if found else {}
+        for name, (ref, one) in found.items():
+            users = tuple(sorted(map(name_of, filter(_is_no_helper, everyone.get(name, ())))))
+            size = int((one.get("UsageData") or {}).get("Size", -1))
+            yield StoredVolume(ref, name, size if size >= 0 else None, users)
+
+    def _found_volumes(self, sizes: bool) -> list[Found]:
         if sizes:
             with suppress(TryAgain):  # one that takes too long: without sizes, then
-                counted = self._api.volume_sizes()
-        for one in self._api.volumes(self._own):
-            if ref := _ref_of(one):
-                users = tuple(sorted(name_of(user) for user in self._users(one["Name"])))
-                yield StoredVolume(ref, one["Name"], counted.get(one["Name"]), users)
+                every = self._api.counted_volumes()
+                instance = self._settings.instance
+                return [one for one in every if (one["Labels"] or {}).get(labels.INSTANCE) == instance]
+        return self._api.volumes(self._own)
 
     def running_beside(self, ref: VolumeRef) -> tuple[str, ...]:
         users = self._users(self.volume_name(ref))
@@ -122,7 +128,7 @@ class DockerVolumes(EngineBase):
             raise NotFound(f"There is no volume {ref}.")
 
     def _users(self, name: str) -> list[Found]:
-        return [one for one in self._api.containers_with(name) if one["Labels"].get(labels.ROLE) != HELPER]
+        return [one for one in self._api.containers_with(name) if _is_no_helper(one)]
 
     def _forget_helpers(self, name: str) -> None:
         """Those that a killed process has left."""
@@ -167,6 +173,10 @@ class DockerVolumes(EngineBase):
         if code != 0:
             said = " ".join(self._api.output(helper, 5)) if found else "it was removed"
             raise EngineFailed(f"{helper[:12]}: the files of the volume could not be replaced: {said}.")
+
+
+def _is_no_helper(one: Found) -> bool:
+    return (one["Labels"] or {}).get(labels.ROLE) != HELPER
 
 
 def _ref_of(one: Found) -> VolumeRef | None:
