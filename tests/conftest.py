@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from docker.errors import APIError, NotFound
+from hypothesis import settings as hypothesis_settings
 
 import docker
 from pipeline.adapters.docker.engine import DockerEngine
@@ -34,6 +35,10 @@ from tests.support.installation import own_settings
 from tests.support.paths import ROOT
 from tests.support.ports import free_subnet
 from tests.support.specs import SAMPLE, slot_spec
+
+# How long one example takes says how busy the machine is.
+hypothesis_settings.register_profile("any machine", deadline=None)
+hypothesis_settings.load_profile("any machine")
 
 # A shell starts what it puts into the background with Ctrl-C ignored, which every process of a session would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
