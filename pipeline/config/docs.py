@@ -30,6 +30,7 @@ from pipeline.config.settings import Secret, Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
 from pipeline.config.workload.kubernetes import (
+    AccessoryOptions,
     ClaimOptions,
     IngressOptions,
     KubernetesOptions,
@@ -49,6 +50,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`accessories.<name>`", Accessory),
     ("`accessories.<name>.health`", AccessoryHealth),
     ("`accessories.<name>.backup`", AccessoryBackup),
+    ("`accessories.<name>.kubernetes`", AccessoryOptions),
     ("`pipelines.<name>`", Pipeline),
     ("`budget`", keys_of(Config)["budget"].base),
     ("`notify`", Notify),

@@ -36,6 +36,7 @@ from pipeline.config.models import (
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
 from pipeline.config.workload.kubernetes import (
+    AccessoryOptions,
     ClaimOptions,
     IngressOptions,
     KubernetesOptions,
@@ -95,8 +96,9 @@ OWNERS: Mapping[type[BaseModel], Mapping[str, Owner]] = {
     Config: {"budget": _M, "notify": _M, "accessories": _M, "pipelines": _M},
     Accessory: {
         "image": _M, "volume": _M, "port": _M, "health": _M, "ready": _M, "env": _M, "secrets": _M, "command": _M,
-        "memory": _M, "cpu": _M, "stop": _M, "backup": _M,
+        "memory": _M, "cpu": _M, "stop": _M, "backup": _M, "kubernetes": _M,
     },
+    AccessoryOptions: {"volume": _M, "node_selector": _M, "tolerations": _M},
     AccessoryBackup: {"run": _M, "restore": _M, "every": _M, "keep": _M, "to": _M},
     Backup: {"every": _M, "keep": _M, "to": _M},
     Destination: {"command": _M, "url": _M},

@@ -78,6 +78,9 @@ class AccessoryCare:
                     evidence=engine.accessory_output(spec.ref, LINES),
                 )
             watch.wait(ASK_EVERY)
+        problem = f"accessory-problem:{record.id}"  # the keeper may have looked while it started
+        if self._store.facts.get(problem):
+            self._store.facts.set(problem, "")
 
     def away(self, ref: SlotRef, config: Rendered) -> tuple[str, ...]:
         """Why accessories that this environment uses are not ready now, one sentence each."""

@@ -84,7 +84,9 @@ ACCESSORY = {"image": "evil.example/db:1", "volume": "/data", "port": 5433, "hea
              "ready": "9s", "env": {"X": "y"}, "secrets": {"OTHERS": "set"}, "command": ["sh"], "memory": "1GiB",
              "cpu": 2, "stop": "9s", "backup.run": ["true"], "backup.restore": ["true"], "backup.every": "1d",
              "backup.keep": 3, "backup.to.command": ["cat"],
-             "backup.to.url": "ssh://evil@example.com/x"}  # fmt: skip
+             "backup.to.url": "ssh://evil@example.com/x", "kubernetes.volume.size": "2GiB",
+             "kubernetes.volume.class": "a", "kubernetes.volume.access": "ReadWriteMany",
+             "kubernetes.node_selector": {"a": "b"}, "kubernetes.tolerations": ["a"]}  # fmt: skip
 SERVICE |= {
     f"processes.*.{key}": value
     for key, value in {

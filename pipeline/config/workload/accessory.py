@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config import validators
 from pipeline.config.fields import Argv, CpuLimit, Duration, EnvName, Limit, MemoryLimit, Model, Text, Words
 from pipeline.config.workload.backup import AccessoryBackup
+from pipeline.config.workload.kubernetes import AccessoryOptions
 
 MOST = 5  # accessories of one environment: Docker's networks have addresses for so many
 
@@ -74,6 +75,8 @@ class Accessory(Model):
     stop: Duration = 30.0
     """How long it may take to exit after its stop signal; then it gets SIGKILL."""
     backup: AccessoryBackup = AccessoryBackup()
+    kubernetes: AccessoryOptions = AccessoryOptions()
+    """What only a cluster has."""
 
     @model_validator(mode="after")
     def _once(self) -> Accessory:

@@ -155,6 +155,17 @@ class KubernetesOptions(Model):
         return self.volumes.get(volume, ClaimOptions())
 
 
+class AccessoryOptions(Model):
+    """What only a cluster has, of an accessory. Docker leaves it out of account."""
+
+    volume: ClaimOptions = ClaimOptions()
+    """The claim of its `volume`."""
+    node_selector: Annotated[dict[NodeLabel, NodeValue], Field(max_length=32)] = {}
+    """Labels that a node must have to run its pod: `{disktype: ssd}`."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    """Taints of nodes that do not matter, as `kubectl taint` writes them: `[dedicated=databases:NoSchedule]`."""
+
+
 class ClusterOptions(Model):
     """The groups of keys of a service that only a cluster has."""
 

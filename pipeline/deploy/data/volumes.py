@@ -242,6 +242,9 @@ class VolumeWork:
 
     def _asked(self, ref: VolumeRef) -> ClaimOptions:
         """What a cluster is asked for if the volume has to be made."""
+        if ref.kind == "accessory":
+            one = self._configurations.current()[1].accessories.get(ref.owner)
+            return one.kubernetes.volume if one else ASKED
         rendered = self._configured(ref)
         return rendered.service.kubernetes.claim(ref.name) if rendered else ASKED
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import parse_quantity
-from pipeline.adapters.kubernetes.names import VOLUME
+from pipeline.adapters.kubernetes.names import ACCESSORY, VOLUME
 from pipeline.adapters.kubernetes.pods.messages import one_line
 from pipeline.adapters.kubernetes.pods.problems import GRACE, VOLUME_GRACE, Cause, Problem
 from pipeline.errors import EngineFailed
@@ -64,8 +64,10 @@ def claim_problem(
         )
     )
     text = f"it waits for its volume: the claim {name} in the namespace {namespace} ({asked}) is not bound"
-    volume = (claim["metadata"].get("labels") or {}).get(VOLUME, "NAME")
-    where = f"`kubernetes: {{volumes: {{{volume}: {{class: …}}}}}}`"
+    labels = claim["metadata"].get("labels") or {}
+    where = f"`kubernetes: {{volumes: {{{labels.get(VOLUME, 'NAME')}: {{class: …}}}}}}`"
+    if ACCESSORY in labels:
+        where = f"`kubernetes: {{volume: {{class: …}}}}` of the accessory {labels[ACCESSORY]}"
     advice = f"See `kubectl -n {namespace} describe pvc {name}` and what makes volumes for its class."
     grace = VOLUME_GRACE
     if known and known.grace < grace:  # no volume that exists is one for this claim

@@ -35,7 +35,6 @@ from pipeline.lib import codec
 from pipeline.lib.retry import poll
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Watch
-from pipeline.ports.volumes import ASKED
 
 SET = "StatefulSet"
 ENDING = 60.0  # seconds beyond its own limit until its pod is gone
@@ -66,6 +65,8 @@ class KubeAccessories(EngineBase):
 
     def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         found = self._set(spec.ref)
+        if found and spec.config.volume:
+            self._claims.ensure(spec.ref.volume, spec.config.kubernetes.volume)
         if found and found["metadata"]["labels"].get(SPEC) != self.accessory_hash(spec):
             # What is in the way is noticed while it still runs.
             spec.reveal()
@@ -186,7 +187,7 @@ class KubeAccessories(EngineBase):
         wanted = self._permitted_set(spec, address)
         self._insist_on_room(spec, self._set(spec.ref))
         if spec.config.volume:
-            self._claims.ensure(spec.ref.volume, ASKED)
+            self._claims.ensure(spec.ref.volume, spec.config.kubernetes.volume)
         if spec.secrets:
             self._put_secret(spec)
         watch.check()

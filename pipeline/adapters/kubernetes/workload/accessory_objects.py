@@ -24,6 +24,7 @@ from pipeline.adapters.kubernetes.names import (
 from pipeline.adapters.kubernetes.workload.claims import GROUP, claim_name
 from pipeline.adapters.workload import CAP_DROP, fingerprint
 from pipeline.config.workload.accessory import Accessory
+from pipeline.config.workload.kubernetes import toleration_of
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment, remembered
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.naming import LONGEST
@@ -94,6 +95,8 @@ class AccessoryManifests:
             "cpu": config.cpu,
             "stop": config.stop,
         }
+        if placed := _placed(config):
+            what["placed"] = placed
         return fingerprint({"accessory": accessory_labels(self._instance, spec.ref), "what": what})
 
     def stateful_set(self, spec: AccessorySpec, address: str) -> Manifest:
@@ -147,6 +150,7 @@ class AccessoryManifests:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            **_placed(config),
         }
         if config.volume:
             claim = claim_name(self._instance, spec.ref.volume)
@@ -192,6 +196,16 @@ class AccessoryManifests:
         name = accessory_name(self._instance, ref)
         metadata: dict[str, Any] = {"name": name, "namespace": self._namespace, "labels": labels}
         return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+def _placed(config: Accessory) -> Manifest:
+    """On which nodes it runs, {} for any."""
+    options, placed = config.kubernetes, dict[str, Any]()
+    if options.node_selector:
+        placed["nodeSelector"] = options.node_selector
+    if options.tolerations:
+        placed["tolerations"] = [toleration_of(one) for one in options.tolerations]
+    return placed
 
 
 def _probe(config: Accessory) -> Manifest:

@@ -6,7 +6,7 @@ import secrets
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
-from pipeline.adapters.kubernetes.names import CONTAINER, HELPER, INSTANCE
+from pipeline.adapters.kubernetes.names import ACCESSORY, ACCESSORY_IN, CONTAINER, HELPER, INSTANCE
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
 from pipeline.adapters.kubernetes.pods.problems import Cause, creation_problem, pod_problem
 from pipeline.adapters.kubernetes.pods.state import (
@@ -23,6 +23,7 @@ from pipeline.ports.clock import Clock, Watch
 LOOK = 0.3  # seconds between two looks
 CPU, MEMORY = "10m", "32Mi"  # of a pod that only makes a node pull an image
 PULL_LIMIT = 900  # seconds that it lives at most
+STARTING = "Startup probe failed: "  # the kubelet's words, before what the probe said
 # The container was made from the image, or could not be for another reason: the image is there.
 _PULLED = (Cause.COMMAND, Cause.CONTAINER, Cause.USER, Cause.MEMORY, Cause.EXIT)
 
@@ -39,13 +40,27 @@ def why_unready(api: KubeApi, clock: Clock, found: KubeObject, pod: KubeObject |
     if is_terminating(pod):
         return f"{name} is ending"
     if problem := ClaimProblems(api, clock).of(pod):
-        return f"{name}: {problem.text}"
+        return f"{name}: {problem.text}{_how(found) if problem.cause is Cause.VOLUME else ''}"
     if is_ready(pod):
         return ""
     if any("running" in (one.get("state") or {}) for one in app_containers(pod)):
         failure = last_probe_failure(api.events("Pod", name))
-        return f"{name}: {failure.message}" if failure else f"{name} runs, and is not ready yet"
+        return (
+            f"{name}: {failure.message.removeprefix(STARTING)}"
+            if failure
+            else f"{name} runs, and is not ready yet"
+        )
     return f"{name} is starting" + (f" ({reason})" if (reason := waiting_reason(pod)) else "")
+
+
+def _how(found: KubeObject) -> str:
+    """What helps one that waits for its volume."""
+    labels = found["metadata"]["labels"]
+    name = labels[ACCESSORY]
+    return (
+        f"; write `kubernetes: {{volume: {{class: …}}}}` under accessories.{name} and call `pushlive accessory apply "
+        f"{name} {labels[ACCESSORY_IN]}`, or make a PersistentVolume for it"
+    )
 
 
 def insist_on_image(api: KubeApi, clock: Clock, instance: str, spec: AccessorySpec, watch: Watch) -> None:

@@ -17,7 +17,9 @@ from pipeline.adapters.kubernetes.workload.accessory_objects import (
     addresses_of,
 )
 from pipeline.adapters.kubernetes.workload.accessory_pod import why_unready
+from pipeline.config.diff import accessory_differences
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
+from pipeline.config.workload.kubernetes import AccessoryOptions, ClaimOptions
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import EngineFailed
@@ -95,6 +97,19 @@ def test_another_definition_is_known_by_its_hash_and_how_long_it_may_take_is_not
     assert len(set(hashes)) == len(hashes)
     assert MAKE.spec_hash(spec(ready=5.0)) == hashes[0]
     assert MAKE.spec_hash(replace(spec(), attached=())) == hashes[0]
+
+
+def test_where_it_runs_is_part_of_its_pod_and_how_large_its_claim_is_is_not() -> None:
+    placed = AccessoryOptions(node_selector={"disk": "ssd"}, tolerations=("db:NoSchedule",))
+    pod = MAKE.stateful_set(spec(kubernetes=placed), "")["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"disk": "ssd"}
+    assert pod["tolerations"] == [{"key": "db", "operator": "Exists", "effect": "NoSchedule"}]
+    assert MAKE.spec_hash(spec(kubernetes=placed)) != MAKE.spec_hash(spec())
+    larger = AccessoryOptions(volume=ClaimOptions(size=5 << 30))
+    assert MAKE.spec_hash(spec(kubernetes=larger)) == MAKE.spec_hash(spec())
+    changes = accessory_differences(CONFIG, CONFIG.model_copy(update={"kubernetes": larger}))
+    assert [line for line in changes if "5 GiB" in line] == list(changes)
+    assert len(changes) == 1
 
 
 def test_a_long_name_leaves_room_for_what_the_cluster_adds() -> None:
