@@ -148,6 +148,8 @@ class FakeApi(KubeApi):
             **body,
             "metadata": {"generation": 1, **old.get("metadata", {}), **body.get("metadata", {})},
         }
+        notes = [each.get("metadata", {}).get("annotations", {}) for each in (old, body)]
+        one["metadata"]["annotations"] = {**notes[0], **notes[1]}
         one["spec"] = {**old.get("spec", {}), **body.get("spec", {})}
         self._kept[kind, name] = one
         if kind == "services":
