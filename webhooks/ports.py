@@ -111,6 +111,11 @@ class AccessoriesPort(Protocol):
 
     def remove(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
 
+    def move(
+        self, name: str, by: Actor, *, environment: str, to: str, to_environment: str = ""
+    ) -> Iterator[tuple[str, ...]]:
+        """Gives it another name; what is done, as it comes."""
+
 
 class BackupsPort(Protocol):
     """Backups of volumes and accessories. Raises as ``ServicePort``."""
@@ -290,6 +295,11 @@ class ServicePort(Protocol):
         """Replaces its files. ``stop``: what serves is stopped meanwhile."""
 
     def remove_volume(self, owner: str, environment: str, name: str, by: Actor) -> tuple[str, ...]: ...
+
+    def move_volume(
+        self, owner: str, environment: str, name: str, by: Actor, *, to: str
+    ) -> Iterator[tuple[str, ...]]:
+        """Gives it another name; what is done, as it comes."""
 
     def doctor(self) -> list[dict[str, Any]]: ...
 

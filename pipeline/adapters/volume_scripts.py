@@ -7,6 +7,8 @@ settles what it finds: back, while some of the present files are still in their 
 from __future__ import annotations
 
 FOLDER = "/volume"  # where a helper has it
+SOURCE = "/source"  # where it has the volume that is copied
+OTHER_FILES, WHOLE, DIFFERS = 41, 42, 43  # exit codes of COPY; PLACE has the first as well
 SWAP_WITHIN = 600.0  # seconds for renaming what is in the volume, and removing what was
 RESTORED = ".pushlive-restored"  # being unpacked
 
@@ -37,3 +39,33 @@ settle
 BEGIN = f"{_BASICS}rm -rf $new; mkdir $new\n"
 GIVE_UP = f"{_BASICS}rm -rf $new\n"
 SWAP = f"{_BASICS}mkdir $old; each . $old; mv $new $ready; settle\n"
+
+_NOTHING_ELSE = """
+nothing_else() { # true if the volume has no files but those of a copy
+  [ -z "$(find . -mindepth 1 -maxdepth 1 ! -name lost+found ! -name $new | head -n 1)" ]
+}
+"""
+# Names, kinds, modes, owners, sizes, times and contents of all that is in a folder, in one line.
+_LISTING = """
+listing() {
+  ( cd "$1"
+    find . -path ./lost+found -prune -o -exec stat -c '%N %f %u %g %t %T' {} + | LC_ALL=C sort
+    find . -path ./lost+found -prune -o -type f -exec stat -c '%n %s %Y' {} + | LC_ALL=C sort
+    find . -path ./lost+found -prune -o -type f -exec sha256sum {} + | LC_ALL=C sort
+  ) | sha256sum
+}
+"""
+COPY = f"""{_BASICS}{_NOTHING_ELSE}{_LISTING}
+rm -rf $new
+if ! nothing_else; then
+  if [ "$(listing .)" = "$(listing {SOURCE})" ]; then exit {WHOLE}; fi
+  exit {OTHER_FILES}
+fi
+mkdir $new
+cp -a {SOURCE}/. $new/
+rm -rf $new/lost+found
+chown "$(stat -c %u:%g {SOURCE})" $new
+chmod "$(stat -c %a {SOURCE})" $new
+if [ "$(listing $new)" != "$(listing {SOURCE})" ]; then exit {DIFFERS}; fi
+"""
+PLACE = f"{_BASICS}{_NOTHING_ELSE}if ! nothing_else; then exit {OTHER_FILES}; fi\nmv $new $ready; settle\n"

@@ -103,6 +103,8 @@ class EngineKind:
     """The keys of a service that it cannot follow, with the reason."""
     scaled_by_others: bool = False
     """People and autoscalers may change the number of replicas of what runs."""
+    copies_volumes: bool = True
+    """It copies the files of one volume to another by itself."""
     machines: bool = False
     """It places each replica on one of several machines."""
     start_margin: float = 300.0
@@ -168,6 +170,7 @@ KUBERNETES = EngineKind(
         "devices": "Kubernetes gives devices by device plugins",
     },
     scaled_by_others=True,
+    copies_volumes=False,
     machines=True,
     cleanup_command="kubectl delete deployment,service,ingress,pdb,configmap,secret "
     "-l pushlive/pipeline={pipeline},pushlive/environment={environment}",

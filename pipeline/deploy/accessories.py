@@ -11,7 +11,7 @@ from pipeline.config.diff import accessory_differences
 from pipeline.config.models import Config, Rendered
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.references import HOST, PORT, Reference, fill, referring
-from pipeline.deploy.data.accessory_users import used_by, users
+from pipeline.deploy.data.accessory_users import FILE, used_by, users
 from pipeline.deploy.heartbeat import HeldLease, holding
 from pipeline.deploy.services import Services
 from pipeline.domain import accessories
@@ -227,11 +227,14 @@ class AccessoryCare:
             found = self._store.ensure_environment(pipeline, environment, self._places, rendered.engine.key)
             record = self._attached(name, slot_ref(found, SLOTS[0]), names, record)
         if record is None:
-            raise NotFound(
-                f"no pipeline uses an accessory {name[:60]} in {environment[:60]}.",
-                advice="Name it under `uses` of a pipeline in pipelines.yaml.",
-            )
+            raise _unused(name, environment)
         return record
+
+    def insist_on_use(self, name: str, environment: str) -> None:
+        """Raises NotFound unless a pipeline uses it there by the configuration in force."""
+        _, config = self._configurations.current()
+        if FILE not in users(self._store, config, AccessoryRef(name, environment)).values():
+            raise _unused(name, environment)
 
     def renewed(self, record: AccessoryRecord) -> AccessoryRecord:
         """The record with the definition in force and the newest secrets. Raises ConfigError if it is not in the
@@ -270,12 +273,17 @@ def planned(store: Store, config: Config) -> Iterator[tuple[str, str, str]]:
     push makes it so."""
     for record in store.accessories.all():
         after = config.accessories.get(record.name)
-        lines = accessory_differences(record.config, after) if after else ()
-        how = f"only `pushlive accessory apply {record.name} {record.environment}` does it"
+        name, where = record.name, record.environment
+        if after:
+            lines = accessory_differences(record.config, after)
+            texts = [f"{line}; only `pushlive accessory apply {name} {where}` does it" for line in lines]
+        else:
+            texts = [
+                f"it is not in the file any more, and stays as it is; `pushlive accessory mv {name} {where} NEW` gives "
+                "it the name that the file has now, with its data"
+            ]
         for pipeline in record.attached:
-            yield from (
-                (pipeline, record.environment, f"accessory {record.name}: {line}; {how}") for line in lines
-            )
+            yield from ((pipeline, where, f"accessory {name}: {text}") for text in texts)
 
 
 def used(config: Rendered) -> tuple[str, ...]:
@@ -324,6 +332,13 @@ def _value(store: Store, vault: Vault, ref: SlotRef, config: Rendered, one: Refe
             again=True,
         )
     return plain[one.name]
+
+
+def _unused(name: str, environment: str) -> NotFound:
+    return NotFound(
+        f"no pipeline uses an accessory {name[:60]} in {environment[:60]}.",
+        advice="Name it under `uses` of a pipeline in pipelines.yaml.",
+    )
 
 
 def _stopped(record: AccessoryRecord) -> EngineFailed:

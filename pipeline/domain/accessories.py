@@ -61,6 +61,7 @@ class AccessoryRecord:
     attached: dict[str, Attachment] = field(default_factory=dict)  # by pipeline
     secrets: dict[str, int] = field(default_factory=dict)  # versions that its container is given
     stopped: str = ""  # who stopped it: it stays so until a person starts it
+    moved_from: str = ""  # the id of the one whose data it has got, while that is still to be removed
 
     @property
     def ref(self) -> AccessoryRef:

@@ -47,6 +47,15 @@ class Volumes(Protocol):
         ``end`` is called in between; from then on nothing may run that uses the volume. Raises RequestError if
         something does, and for a tar that is not one."""
 
+    def copy_volume(
+        self, source: VolumeRef, target: VolumeRef, watch: Watch, end: Callable[[], None] = lambda: None
+    ) -> None:
+        """Gives ``target``, which is made if there is none, the files of ``source``, and compares both before the first
+        of them is in its place. Idempotent. ``end`` as in ``import_volume``: from then on nothing may run that uses
+        either. Raises NotFound if there is no source; RequestError if something does, if the target has files of its
+        own, or if the engine cannot; EngineFailed if the copy did not become whole: then the target has nothing of
+        it."""
+
 
 class Copies(Protocol):
     """Sends backups away."""

@@ -25,7 +25,7 @@ from pipeline.config.engines import (
 )
 from pipeline.config.settings import Settings
 from pipeline.deploy import engine_addresses
-from pipeline.deploy.data.volumes import VolumeWork
+from pipeline.deploy.data.moves import VolumeMoves
 from pipeline.deploy.longest_drain import longest_drain
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import Services, services_on
@@ -368,8 +368,8 @@ class _Operations:
         known = kind_of(ref.engine).scaled_by_others
         return _engines(self._settings).of(ref.engine).slots.scaled(ref) if known else 0
 
-    def volumes(self) -> VolumeWork:
-        return VolumeWork(services(self._settings), adapters(self._settings))
+    def volumes(self) -> VolumeMoves:
+        return VolumeMoves(services(self._settings), adapters(self._settings))
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return _engines(self._settings).of(spec.ref.engine).drift.drift(spec)

@@ -8,33 +8,18 @@ from typing import Any
 from pipeline.config.diff import accessory_differences
 from pipeline.config.workload.accessory import Accessory
 from pipeline.config.workload.accessory_rules import pairs
-from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.data.accessory_users import FILE
-from pipeline.deploy.heartbeat import HeldLease
-from pipeline.deploy.services import Services
 from pipeline.domain import audit_chain
 from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.audit_chain import Who
-from pipeline.errors import NotFound, PushliveError, RequestError, StoreUnavailable
-from pipeline.ports.accessories import Accessories as AccessoryPort
-from pipeline.ports.clock import Clock, Deadline
-from pipeline.ports.engine import Engines
-from pipeline.ports.queue import Queue
-from pipeline.service.audited import Audited
-from pipeline.service.operations import Operations
-
-LIMIT = 900.0  # seconds for one act: an image is pulled, a database starts
+from pipeline.errors import PushliveError, RequestError, StoreUnavailable
+from pipeline.ports.clock import Deadline
+from pipeline.service.app.accessory_acts import LIMIT
+from pipeline.service.app.accessory_moves import AccessoryMoves
 
 
-class Accessories(Audited):
-    """Acts take effect before they return."""
-
-    def __init__(
-        self, services: Services, queue: Queue, clock: Clock, operations: Operations, engines: Engines
-    ) -> None:
-        super().__init__(services, queue, clock, operations)
-        self._engines = engines
-        self._care = AccessoryCare(services, engines, clock)
+class Accessories(AccessoryMoves):
+    """Acts take effect before they return, or tell what they do."""
 
     def overview(self) -> list[dict[str, Any]]:
         """Every accessory of every environment that is configured or there: ``{"name", "environment", "state", "why",
@@ -173,27 +158,6 @@ class Accessories(Audited):
         found = self._of(record).accessory_output(record.ref, lines)
         mask, _ = self._vault.mask(name)
         return mask.lines(found)
-
-    # ── small helpers ────────────────────────────────────────────────────────
-
-    def _of(self, record: AccessoryRecord, lease: HeldLease | None = None) -> AccessoryPort:
-        """``lease``: for what changes it."""
-        engine = self._engines.of(record.engine)
-        return (lease.fenced(engine) if lease else engine).accessories
-
-    def _known_record(self, name: str, environment: str) -> AccessoryRecord:
-        found = self._store.accessories.get(name, environment)
-        if found is None:
-            known = ", ".join(one.id for one in self._store.accessories.all()) or "none"
-            raise NotFound(
-                f"there is no accessory {name[:60]}/{environment[:60]}; there is {known}.",
-                advice="`pushlive accessory status` lists them; `pushlive accessory start NAME ENV` makes one.",
-            )
-        return found
-
-    def _entry_of(self, by: Who, act: str, record: AccessoryRecord, detail: str = "") -> Any:
-        text = f"{record.name} {detail}".strip()
-        return self._entry(by, f"accessory {act}", environment=record.environment, detail=text)
 
 
 def _in_use(record: AccessoryRecord, users: dict[str, str]) -> RequestError:

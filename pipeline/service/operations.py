@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from pipeline.deploy.data.volumes import VolumeWork
+from pipeline.deploy.data.moves import VolumeMoves
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.domain.events import Said
@@ -41,5 +41,5 @@ class Operations(Protocol):
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         """What on the engine differs from that specification."""
 
-    def volumes(self) -> VolumeWork:
+    def volumes(self) -> VolumeMoves:
         """What may be done with volumes."""

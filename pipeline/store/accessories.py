@@ -60,12 +60,26 @@ class Accessories:
         """Removes the record. The rest as ``put``. Idempotent."""
         self._write(lambda pipe: pipe.hdel(self._key, ref.id), fence, entry)
 
-    def _write(self, act: Callable[[Any], object], fence: Lease, entry: Entry | None) -> None:
+    def move(
+        self, ref: AccessoryRef, record: AccessoryRecord, fences: tuple[Lease, ...], entry: Entry
+    ) -> None:
+        """Removes the one and writes the other, in one transaction. ``fences``: the leases of both."""
+
+        def act(pipe: Any) -> None:
+            pipe.hdel(self._key, ref.id)
+            pipe.hset(self._key, record.id, codec.dump(record))
+
+        self._write(act, fences, entry)
+
+    def _write(
+        self, act: Callable[[Any], object], fence: Lease | tuple[Lease, ...], entry: Entry | None
+    ) -> None:
+        fences = fence if isinstance(fence, tuple) else (fence,)
         while True:
             with translate(), self._client.pipeline() as pipe:
                 try:
-                    pipe.watch(fence.key)  # type: ignore[no-untyped-call]
-                    insist(pipe, (fence,))
+                    pipe.watch(*(one.key for one in fences))  # type: ignore[no-untyped-call]
+                    insist(pipe, fences)
                     pipe.multi()
                     act(pipe)
                     if entry:

@@ -170,3 +170,29 @@ def test_files_stay_if_the_watch_says_so_after_the_stop(kit: Kit) -> None:
     with pytest.raises(LeaseLost):
         engine.import_volume(data(kit), [packed(new="2")], watch, lambda: ended.append("stopped"))
     assert contents(kit) == kept
+
+
+@pytest.mark.parametrize("kit", ["fake", "docker", "remote"], indirect=True)
+def test_a_copy_is_whole_or_nothing_and_may_be_repeated(kit: Kit) -> None:
+    engine, moved = kit.engine, VolumeRef(kit.name, "prod", "data")
+    with pytest.raises(NotFound):
+        engine.copy_volume(data(kit), moved, kit.watch())
+    engine.import_volume(data(kit), [packed(one="1", **{".hidden": "2", "a name": "3"})], kit.watch())
+    before = contents(kit)
+
+    def refused() -> None:
+        raise LeaseLost("another process has taken over.")
+
+    with pytest.raises(LeaseLost):
+        engine.copy_volume(data(kit), moved, kit.watch(), refused)
+    with closing(engine.export_volume(moved, kit.watch())) as pieces:
+        assert unpacked(pieces) == {}
+    for _ in range(2):  # the second time as after a kill before the removal of the first
+        engine.copy_volume(data(kit), moved, kit.watch())
+    with closing(engine.export_volume(moved, kit.watch())) as pieces:
+        assert unpacked(pieces) == before == contents(kit)
+    engine.import_volume(data(kit), [packed(one="another")], kit.watch())
+    with pytest.raises(RequestError, match="has files of its own"):
+        engine.copy_volume(data(kit), moved, kit.watch())
+    with closing(engine.export_volume(moved, kit.watch())) as pieces:
+        assert unpacked(pieces) == before

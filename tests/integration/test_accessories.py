@@ -71,14 +71,14 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
         yield one
 
 
-def password(service: Service) -> str:
-    found = service.engine.inspect_container(f"{service.instance}-shop-db-live")
+def password(service: Service, name: str = "shop-db") -> str:
+    found = service.engine.inspect_container(f"{service.instance}-{name}-live")
     [value] = [one for one in found["Config"]["Env"] if one.startswith("POSTGRES_PASSWORD=")]
     return value.partition("=")[2]
 
 
-def made(service: Service) -> str:
-    return service.engine.inspect_container(f"{service.instance}-shop-db-live")["Id"]
+def made(service: Service, name: str = "shop-db") -> str:
+    return service.engine.inspect_container(f"{service.instance}-{name}-live")["Id"]
 
 
 def test_it_is_made_migrated_kept_and_renewed_with_its_data(service: Service) -> None:
@@ -223,12 +223,23 @@ def test_a_lost_store_takes_it_up_with_its_password(service: Service) -> None:
     assert (made(service), password(service)) == (before, value)
 
 
+def test_it_keeps_its_data_and_serves_on_under_another_name(service: Service) -> None:
+    value = password(service)
+    service.config.write_text(service.config.read_text().replace("shop-db", "store-db"))
+    guide(service, "When it is renamed")
+    assert password(service, "store-db") == value
+    count = 'psql -tA "$DATABASE_URL" -c "select count(*) from visits"'
+    assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "4"
+    names = [one["Name"] for one in service.engine.volumes(filters={"name": service.instance})["Volumes"]]
+    assert names == [f"{service.instance}-store-db-live-data"]
+
+
 def test_down_stops_it_and_leaves_its_container_and_its_data(service: Service) -> None:
-    before = made(service)
+    before = made(service, "store-db")
     service.end()
     said = service.pushlive("down", "--all").text
-    assert "stopped the accessory shop-db/live; its data stay" in said
+    assert "stopped the accessory store-db/live; its data stay" in said
     assert "is in it" not in said  # its network could be removed
-    assert made(service) == before
+    assert made(service, "store-db") == before
     assert not service.engine.inspect_container(before)["State"]["Running"]
-    assert service.engine.inspect_volume(f"{service.instance}-shop-db-live-data")
+    assert service.engine.inspect_volume(f"{service.instance}-store-db-live-data")

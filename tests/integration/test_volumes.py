@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import tarfile
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 
 import docker
 from tests.support.developer import web
+from tests.support.paths import ROOT
 from tests.support.service import Service, running
 
 CONFIG = """\
@@ -80,8 +82,17 @@ def test_data_stays_through_releases_backups_and_removals(service: Service) -> N
         "in use"
         in service.pushlive("volume", "rm", "hello/live/data", "--yes", "hello/live/data", code=3).err
     )
+    service.config.write_text(CONFIG.replace("hello:", "shop:"))
+    page = (ROOT / "docs" / "guides" / "data.md").read_text().partition("is renamed\n")[2]
+    for one in page.split("```\n")[1].splitlines():
+        moved = service.pushlive(*shlex.split(one)[1:]).out
+    assert "shop/live/data has all files of hello/live/data" in moved
+    service.pushlive("volume", "backup", "shop/live/data", "--to", str(backup))
+    with tarfile.open(backup) as archive:
+        assert archive.extractfile("./releases").read() == restored.encode()  # type: ignore[union-attr]
     service.config.write_text("pipelines: {}\n")
     service.end()
     service.pushlive("down", "--all")
-    kept = f"{service.instance}-hello-live-data"
-    assert [one["Name"] for one in service.engine.volumes(filters={"name": kept})["Volumes"]] == [kept]
+    kept = f"{service.instance}-shop-live-data"
+    names = [one["Name"] for one in service.engine.volumes(filters={"name": service.instance})["Volumes"]]
+    assert names == [kept]

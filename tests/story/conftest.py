@@ -22,7 +22,7 @@ from pipeline.adapters.fake import (
     OneEngine,
 )
 from pipeline.config.settings import Settings
-from pipeline.deploy.data.volumes import VolumeWork
+from pipeline.deploy.data.moves import VolumeMoves
 from pipeline.deploy.runner import Runner
 from pipeline.deploy.services import services_on
 from pipeline.domain.audit_chain import Who
@@ -100,8 +100,8 @@ class Operations:
     def scaled(self, ref: SlotRef) -> int:
         return self._world.engine.scaled(ref)
 
-    def volumes(self) -> VolumeWork:
-        return VolumeWork(self._world.services, self._world.adapters)
+    def volumes(self) -> VolumeMoves:
+        return VolumeMoves(self._world.services, self._world.adapters)
 
     def compare(self, spec: SlotSpec) -> tuple[str, ...]:
         return self._world.engine.drift(spec)

@@ -325,6 +325,12 @@ class FakeService:
         self.volume_tar = b""
         return (f"removed the volume {owner}/{environment}/{name} and its files",)
 
+    def move_volume(
+        self, owner: str, environment: str, name: str, by: Who, *, to: str
+    ) -> Generator[tuple[str, ...]]:
+        self._act("volume mv", owner, by, environment, name, to)
+        return (one for one in ((f"{to} has all files of {owner}/{environment}/{name}.",), ()))
+
     def doctor(self) -> list[dict[str, Any]]:
         return [{"name": "store", "ok": True, "text": "answers", "advice": ""}]
 
@@ -484,6 +490,12 @@ class FakeAccessories:
 
     def remove(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
         return self._acted("accessory rm", name, by, environment)
+
+    def move(
+        self, name: str, by: Who, *, environment: str, to: str, to_environment: str = ""
+    ) -> Generator[tuple[str, ...]]:
+        lines = self._acted(f"accessory mv {to} {to_environment}", name, by, environment)
+        return (one for one in (lines, ()))
 
     def _acted(self, act: str, name: str, by: Who, environment: str) -> tuple[str, ...]:
         self._service._act(act, name, by, environment)

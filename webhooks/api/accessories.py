@@ -6,7 +6,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from webhooks.api.parameters import fields, number_between
-from webhooks.api.replies import messages, text
+from webhooks.api.replies import messages, text, told
 from webhooks.context import WebContext
 from webhooks.security.auth import bearer
 
@@ -31,6 +31,13 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         if request.data:
             fields({})
         return messages(getattr(web.service.accessories, act)(name, by, environment=environment))
+
+    @api.post("/api/accessories/<name>/<environment>/move")
+    def move_accessory(name: str, environment: str) -> ResponseReturnValue:
+        by = bearer(web, "maintainer")
+        given = fields({"to": str, "environment": str}, required=("to",))
+        more = {"to": given["to"], "to_environment": given.get("environment", "")}
+        return told(web.service.accessories.move(name, by, environment=environment, **more))
 
     @api.delete("/api/accessories/<name>/<environment>")
     def remove_accessory(name: str, environment: str) -> ResponseReturnValue:

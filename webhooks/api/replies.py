@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from flask import Response
 from flask.typing import ResponseReturnValue
 
 from pipeline.domain.run import Run
+from pipeline.errors import PushliveError
 
 PIECE = 64 << 10  # characters
 
@@ -36,3 +39,25 @@ def _pieces(lines: Iterable[str]) -> Iterator[str]:
 
 def messages(texts: tuple[str, ...]) -> ResponseReturnValue:
     return {"messages": list(texts)}
+
+
+UNBUFFERED = {"X-Accel-Buffering": "no"}  # nginx would wait for more
+
+
+def told(lines: Iterator[tuple[str, ...]]) -> Response:
+    """Newline-delimited JSON, as it comes: each of the lines, blank ones while there is none, and how it ended."""
+    return Response(_told(lines), mimetype="application/x-ndjson", headers=UNBUFFERED)
+
+
+def line(value: dict[str, Any]) -> str:
+    return json.dumps(value) + "\n"
+
+
+def _told(lines: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    yield "\n"
+    try:
+        for some in lines:
+            yield "".join(line({"line": one}) for one in some) or "\n"
+        yield line({"end": {"code": 0}})
+    except PushliveError as error:
+        yield line({"error": error.message, "advice": error.advice})

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -15,6 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from pipeline.errors import PushliveError
 from webhooks.api.parameters import fields, number_between
+from webhooks.api.replies import UNBUFFERED, line, told
 from webhooks.context import WebContext
 from webhooks.error_responses import Refused
 from webhooks.ports import Command, Ended, SessionPort
@@ -24,7 +24,6 @@ from webhooks.security.ongoing import while_allowed
 STREAMS = {1: "out", 2: "err"}
 SIZE = 1000  # columns or rows
 MONTH = 31 * 86_400  # seconds
-UNBUFFERED = {"X-Accel-Buffering": "no"}  # nginx would wait for more
 
 
 def add_routes(api: Blueprint, web: WebContext) -> None:
@@ -65,7 +64,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         by = bearer(web, "developer")
         environment = fields({"environment": str}).get("environment", "")
         lines = web.service.tools.restart(pipeline, by, environment=environment)
-        return Response(_told(lines), mimetype="application/x-ndjson", headers=UNBUFFERED)
+        return told(lines)
 
     @api.get("/api/pipelines/<pipeline>/output/follow")
     def follow(pipeline: str) -> ResponseReturnValue:
@@ -144,23 +143,19 @@ def _followed(session: SessionPort, allowed: Callable[[], bool]) -> Response:
 
 
 def _lines(session: SessionPort, allowed: Callable[[], bool]) -> Iterator[str]:
-    yield _line({"session": session.record.id, "container": session.record.replica})
+    yield line({"session": session.record.id, "container": session.record.replica})
     try:
         with closing(session.events()) as events:
             for event in while_allowed(events, allowed):
                 if event is None:
                     yield "\n"
                 elif isinstance(event, Ended):
-                    yield _line({"end": {"code": event.code}})
+                    yield line({"end": {"code": event.code}})
                 else:
                     kind, data = event
-                    yield _line({STREAMS[kind]: base64.b64encode(data).decode()})
+                    yield line({STREAMS[kind]: base64.b64encode(data).decode()})
     except PushliveError as error:  # the status line is already sent
-        yield _line({"error": error.message, "advice": error.advice})
-
-
-def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value) + "\n"
+        yield line({"error": error.message, "advice": error.advice})
 
 
 def _texts(lines: Iterator[tuple[str, ...]], allowed: Callable[[], bool]) -> Iterator[str]:
@@ -171,13 +166,3 @@ def _texts(lines: Iterator[tuple[str, ...]], allowed: Callable[[], bool]) -> Ite
             yield "\n".join(some) + "\n"
     except PushliveError as error:
         yield f"! {error}\n"
-
-
-def _told(lines: Iterator[tuple[str, ...]]) -> Iterator[str]:
-    yield "\n"
-    try:
-        for some in lines:
-            yield "".join(_line({"line": one}) for one in some) or "\n"
-        yield _line({"end": {"code": 0}})
-    except PushliveError as error:
-        yield _line({"error": error.message, "advice": error.advice})

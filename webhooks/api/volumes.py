@@ -7,7 +7,8 @@ from collections.abc import Generator
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from webhooks.api.replies import messages
+from webhooks.api.parameters import fields
+from webhooks.api.replies import messages, told
 from webhooks.context import WebContext
 from webhooks.security.auth import bearer
 from webhooks.security.limits import streamed
@@ -34,6 +35,12 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         by = bearer(web, "maintainer")
         stop = "stop" in request.args
         return messages(service.restore_volume(owner, environment, name, by, streamed(request), stop=stop))
+
+    @api.post("/api/volumes/<owner>/<environment>/<name>/move")
+    def move(owner: str, environment: str, name: str) -> ResponseReturnValue:
+        by = bearer(web, "maintainer")
+        to = fields({"to": str}, required=("to",))["to"]
+        return told(service.move_volume(owner, environment, name, by, to=to))
 
     @api.delete("/api/volumes/<owner>/<environment>/<name>")
     def remove(owner: str, environment: str, name: str) -> ResponseReturnValue:

@@ -68,6 +68,7 @@ _ROUTES = tuple(
         ("GET HEAD PUT", r"/api/volumes/[^/]+/[^/]+/[^/]+/files", TRANSFERS),
         ("GET HEAD POST", r"/api/backups/.+", TRANSFERS),
         ("PUT", r"/api/accessories/[^/]+/[^/]+/data", TRANSFERS),
+        ("POST", r"/api/volumes/[^/]+/[^/]+/[^/]+/move", ACCESSORIES),
         ("POST", r"/api/accessories/.*", ACCESSORIES),
         ("POST", r"/hooks/.*", WEBHOOKS),
         ("POST", r"/git/[^/]+/git-receive-pack", PUSHES),

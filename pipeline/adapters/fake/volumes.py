@@ -51,10 +51,29 @@ class FakeVolumes(EngineState):
             given = b"".join(whole(tar))
             end()
             watch.check()
-            slots = any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values())
-            if slots or any(ref in refs for refs in self.mounting.values()):
-                raise RequestError(f"The volume {ref} is in use by {', '.join(self._users(ref))}.")
+            self._refuse_running(ref)
             self.stored[ref] = given
+
+    def copy_volume(
+        self, source: VolumeRef, target: VolumeRef, watch: Watch, end: Callable[[], None] = lambda: None
+    ) -> None:
+        with self.call("copy_volume", source, target, watch=watch):
+            if source not in self.stored:
+                raise NotFound(f"There is no volume {source}.")
+            there = self.stored.setdefault(target, EMPTY)
+            if there not in (EMPTY, self.stored[source]):
+                raise RequestError(f"The volume {target} has files of its own.")
+            end()
+            watch.check()
+            for ref in (source, target):
+                self._refuse_running(ref)
+            self.stored[target] = self.stored[source]
+
+    def _refuse_running(self, ref: VolumeRef) -> None:
+        slots = any(one.alive and ref in volumes_of(one.spec) for one in self.contents.values())
+        accessories = any(one.alive and name.volume == ref for name, one in self.running.items())
+        if slots or accessories or any(ref in refs for refs in self.mounting.values()):
+            raise RequestError(f"The volume {ref} is in use by {', '.join(self._users(ref))}.")
 
     def _users(self, ref: VolumeRef) -> tuple[str, ...]:
         beside = (

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.cli.app import session
 from pipeline.cli.app.backups import OF_ACCESSORIES
 from pipeline.cli.app.run import words
+from pipeline.cli.app.volume import YES, insist
 from pipeline.cli.command import JSON, argument, command, group, whole_number
 from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import cleaned, table
@@ -106,6 +107,28 @@ def _remove(context: Context) -> int:
 
 
 @command(
+    "give one another name, with its data and its secrets",
+    *_NAMED,
+    argument("new", metavar="NEW", help="its name in pipelines.yaml now"),
+    argument("new_environment", nargs="?", default="", metavar="NEWENV", help="default: the same"),
+    YES,
+)
+def _move(context: Context) -> int:
+    args, path = context.args, _path(context, "move")
+    name = f"{args.name}/{args.environment}"
+    more = f" {args.new_environment}" if args.new_environment else ""
+    insist(
+        context,
+        name,
+        f"This stops {name}, copies its data, and removes it under its old name once the copy is whole.",
+        "move it",
+        f"pushlive accessory mv {args.name} {args.environment} {args.new}{more} --yes {name}",
+    )
+    body = {"to": args.new} | ({"environment": args.new_environment} if args.new_environment else {})
+    return session.tell(context, path, body)
+
+
+@command(
     "print the last lines that one has written",
     *_NAMED,
     argument("--lines", type=whole_number, default=200, metavar="N", help="how many (default: 200)"),
@@ -127,7 +150,7 @@ def _exec(context: Context) -> int:
 
 
 accessory = group(
-    "manage databases, caches and brokers: status, start, stop, restart, apply, exec, backup, restore, rm, logs",
+    "manage databases, caches and brokers: status, start, stop, restart, apply, exec, backup, restore, mv, rm, logs",
     status=_status,
     start=_start,
     stop=_stop,
@@ -135,6 +158,7 @@ accessory = group(
     apply=_apply,
     exec=_exec,
     **OF_ACCESSORIES,
+    mv=_move,
     rm=_remove,
     logs=_logs,
 )

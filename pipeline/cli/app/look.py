@@ -9,7 +9,6 @@ from pipeline.cli.command import JSON, PIPELINE, argument, command
 from pipeline.cli.context import DONE, Context, pipeline_name
 from pipeline.cli.terminal import Cell, cleaned, table
 from pipeline.errors import NotFound, RequestError
-from pipeline.lib.text import one_line
 from pipeline.lib.units import show_size
 
 ENVIRONMENT = argument(
@@ -40,14 +39,10 @@ def stats(context: Context) -> int:
     argument("environment", metavar="ENV"),
 )
 def restart(context: Context) -> int:
-    from pipeline.cli.app.session import messages
+    from pipeline.cli.app.session import tell
 
     name = pipeline_name(context.args.pipeline)
-    body = {"environment": context.args.environment}
-    for message in messages(context.client.lines(f"/api/pipelines/{name}/restart", "POST", body)):
-        if "line" in message:
-            context.terminal.say(one_line(str(message["line"])))
-    return DONE
+    return tell(context, f"/api/pipelines/{name}/restart", {"environment": context.args.environment})
 
 
 def _limit(one: dict[str, Any]) -> str:

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipeline.cli.context import Context, Unreachable
+from pipeline.cli.context import DONE, Context, Unreachable
 from pipeline.errors import PushliveError, RequestError
-from pipeline.lib.text import printable
+from pipeline.lib.text import one_line, printable
 
 if TYPE_CHECKING:
     from pipeline.cli.client import Client
@@ -51,6 +51,14 @@ def messages(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
             return
         yield message
     raise Unreachable("the connection broke off.", advice="`pushlive status` shows what serves.")
+
+
+def tell(context: Context, path: str, body: Mapping[str, Any]) -> int:
+    """Says what the service does at that path of the API, as it comes. Returns DONE."""
+    for message in messages(context.client.lines(path, "POST", body)):
+        if "line" in message:
+            context.terminal.say(one_line(str(message["line"])))
+    return DONE
 
 
 class CommandFailed(RequestError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from pipeline.cli.app.session import tell
 from pipeline.cli.command import JSON, Given, argument, command, group
 from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import cleaned, table
@@ -19,6 +20,10 @@ from pipeline.lib.units import show_size
 _PIECE = 64 << 10
 _END = b"\0" * 1024  # of every whole tar archive
 _NAME = argument("volume", metavar="VOLUME", help="as `pushlive volume list` names it: hello/live/data")
+
+YES = argument(
+    "--yes", action=Given, default="", metavar="NAME", help="its name once more, instead of being asked"
+)
 
 
 def _path(context: Context) -> str:
@@ -140,29 +145,58 @@ def _read(file: IO[bytes]) -> Iterator[bytes]:
 @command(
     "remove a volume and its files for ever",
     _NAME,
-    argument(
-        "--yes", action=Given, default="", metavar="VOLUME", help="its name once more, instead of being asked"
-    ),
+    YES,
     JSON,
 )
 def _remove(context: Context) -> int:
     path, name = _path(context), context.args.volume
-    typed = context.args.yes
-    if not typed and sys.stdin.isatty():
-        context.terminal.note(f"This removes {name} and all its files. There is no way back but a backup.")
-        typed = input("Type its name to remove it: ").strip()
-    if typed != name:
-        raise UsageError(
-            f"{name} was not removed: its name was not given once more.",
-            advice=f"`pushlive volume rm {name} --yes {name}` removes it without asking.",
-        )
+    insist(
+        context,
+        name,
+        f"This removes {name} and all its files. There is no way back but a backup.",
+        "remove it",
+        f"pushlive volume rm {name} --yes {name}",
+    )
     return context.tell(context.ask("DELETE", path))
 
 
+@command(
+    "give a volume another name, after its pipeline or environment was renamed",
+    _NAME,
+    argument("new", metavar="NEW", help="its new name: shop/live/data"),
+    YES,
+)
+def _move(context: Context) -> int:
+    name, new = context.args.volume, context.args.new
+    path = f"{_path(context)}/move"
+    insist(
+        context,
+        name,
+        f"This copies {name} to {new}, and removes it under its old name once the copy is whole.",
+        "move it",
+        f"pushlive volume mv {name} {new} --yes {name}",
+    )
+    return tell(context, path, {"to": new})
+
+
+def insist(context: Context, name: str, what: str, to: str, command: str) -> None:
+    """Asks for the name once more. Raises UsageError unless it is given, there or by `--yes`."""
+    typed = context.args.yes
+    if not typed and sys.stdin.isatty():
+        context.terminal.note(what)
+        typed = input(f"Type its name to {to}: ").strip()
+    if typed != name:
+        raise UsageError(
+            f"nothing was done: the name {name} was not given once more.",
+            advice=f"`{command}` does it without asking.",
+        )
+
+
 volume = group(
-    "keep data across releases: list, backup, restore, rm",
+    "keep data across releases: list, backup, restore, mv, rm",
     list=_list,
     backup=_backup,
     restore=_restore,
+    mv=_move,
     rm=_remove,
 )

@@ -116,7 +116,7 @@ class VolumeWork:
 
             def end() -> None:
                 if environment and environment.slots:
-                    held.append(stack.enter_context(self._lease(environment)))
+                    held.append(stack.enter_context(self._lease(environment.id)))
                     stack.enter_context(self._access.alone(environment.id))
                     self._refuse_beside(fence, ref)  # again, while everything still serves
                     stack.callback(lambda: said.extend(self._brought_back(environment, held[0])))
@@ -181,14 +181,14 @@ class VolumeWork:
             return (f"! {environment.id} does not run again yet; the service goes on trying: {error}",)
 
     @contextmanager
-    def _lease(self, environment: Environment) -> Iterator[HeldLease]:
-        """No run and no keeper acts there meanwhile. Raises TryAgain if one does now, or if this process loses the
-        lease."""
-        take = partial(self._store.leases.take, f"env:{environment.id}", "volume")
+    def _lease(self, environment: str) -> Iterator[HeldLease]:
+        """No run and no keeper acts there meanwhile. ``environment``: its id. Raises TryAgain if one does now, or if
+        this process loses the lease."""
+        take = partial(self._store.leases.take, f"env:{environment}", "volume")
         lease = poll(take, 0.05, self._adapters.clock, timeout=LEASE)
         if lease is None:
             raise TryAgain(
-                f"A run, or the keeper, is at work in {environment.id}.",
+                f"A run, or the keeper, is at work in {environment}.",
                 advice="Try again once it has ended.",
             )
         with holding(self._store, lease) as held:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import queue
 import secrets
-import threading
 from collections.abc import Generator
 from contextlib import suppress
 
 from pipeline.deploy.heartbeat import HeldLease, holding
+from pipeline.deploy.tools.telling import Tell, told
 from pipeline.domain.engine_types import SlotSpec
-from pipeline.domain.events import Event
 from pipeline.errors import LeaseLost, PushliveError, RequestError, StoreUnavailable
 from pipeline.ports.clock import Clock, Deadline
 from pipeline.ports.engine import Engine
 from pipeline.ports.terminal import SessionRecord
 from pipeline.store import Lease, Store
 
-QUIET = 2.0  # seconds without news, after which the client hears that it goes on
 WAITS = 6.0  # seconds for the keeper to leave the environment
 ONE = 120.0  # seconds for one replica, beside what the service's own limits allow
 
@@ -53,34 +50,17 @@ class Restart:
             by=by,
             began=clock.now(),
         )
-        self._news: queue.SimpleQueue[str | PushliveError | None] = queue.SimpleQueue()
         self._lease = lease
 
     def lines(self) -> Generator[tuple[str, ...]]:
         """What was done, as it comes; () while it goes on. Raises what the engine raises."""
-        threading.Thread(target=self._work, name="restart", daemon=True).start()
-        while True:
-            try:
-                news = self._news.get(timeout=QUIET)
-            except queue.Empty:
-                yield ()
-                continue
-            if news is None:
-                return
-            if isinstance(news, PushliveError):
-                raise news
-            yield (news,)
+        yield from told("restart", self._work)
 
-    def _work(self) -> None:
-        end: PushliveError | None = None
-        try:
-            with holding(self._store, self._lease) as held:
-                self._restart(held)
-        except PushliveError as error:
-            end = error
-        self._news.put(end)
+    def _work(self, tell: Tell) -> None:
+        with holding(self._store, self._lease) as held:
+            self._restart(held, tell)
 
-    def _restart(self, held: HeldLease) -> None:
+    def _restart(self, held: HeldLease, tell: Tell) -> None:
         """If this process dies, or loses the lease, the keeper ends what it has left, and brings the proxy to what the
         store says."""
         if own := self._store.leases.take(self._record.lease, "restart"):
@@ -94,7 +74,7 @@ class Restart:
         watch = Deadline(self._clock, limit, "The restart")
         engine = held.fenced(self._engine)
         try:
-            engine.restarts.restart_slot(self._spec, self._record.id, self._tell, watch)
+            engine.restarts.restart_slot(self._spec, self._record.id, lambda event: tell(event.text), watch)
         except LeaseLost:
             raise  # what it has left is still in the store, for the keeper
         except PushliveError:
@@ -105,6 +85,3 @@ class Restart:
     def _forget(self) -> None:
         with suppress(StoreUnavailable):
             self._store.sessions.forget(self._record.id)
-
-    def _tell(self, event: Event) -> None:
-        self._news.put(event.text)

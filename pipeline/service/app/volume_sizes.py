@@ -38,8 +38,13 @@ def data_left(record: Environment, serving: Release | None, wanted: Rendered | N
     if not gone:
         return ()
     what = "the files of the volume" if len(gone) == 1 else "the files of the volumes"
+    how = (
+        f"copy each out (`pushlive volume backup {gone[0]}`) and restore it under its new name"
+        if wanted
+        else f"take up this file, end what serves with `pushlive gc`, and give each its new name: "
+        f"`pushlive volume mv {gone[0]} NEW`"
+    )
     text = (
-        f"volumes: {what} {', '.join(gone)} stay, and no release has them any more; to take them along, copy each out "
-        f"(`pushlive volume backup {gone[0]}`) and restore it under its new name"
+        f"volumes: {what} {', '.join(gone)} stay, and no release has them any more; to take them along, {how}"
     )
     return (text,)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from functools import partial
 from typing import Any
 
 from pipeline.config.workload.accessory_rules import pairs
+from pipeline.deploy.tools.telling import told
 from pipeline.domain.audit_chain import Who
 from pipeline.domain.volumes import DATA, OwnerKind, StoredVolume, VolumeRef
-from pipeline.errors import ConfigError, NotFound
+from pipeline.errors import ConfigError, NotFound, RequestError
 from pipeline.service.audited import Audited
 
 
@@ -83,6 +85,28 @@ class VolumeCommands(Audited):
         self._operations.volumes().remove(ref)
         return (f"removed the volume {ref} and its files",)
 
+    def move_volume(
+        self, owner: str, environment: str, name: str, by: Who, *, to: str
+    ) -> Generator[tuple[str, ...]]:
+        """Gives a pipeline's volume the name ``to``, such as ``shop/live/data``: what is done, as it comes; () while it
+        goes on, also without the caller. Raises NotFound, and RequestError unless it can be moved."""
+        self.insist_on_store()
+        ref, work = self._existing(owner, environment, name), self._operations.volumes()
+        if ref.kind == "accessory":
+            raise RequestError(
+                f"{ref} is the volume of an accessory, and is moved with it.",
+                advice=f"`pushlive accessory mv {owner} {environment} NEW` gives the accessory another name.",
+            )
+        target = _named(to, ref)
+        if left := self._left(target):
+            raise RequestError(
+                f"{ref} was not moved to {target}: {left}, so nothing would use it there.",
+                advice="Write the new name into pipelines.yaml first; `pushlive check` says whether the file is valid.",
+            )
+        work.movable(ref, target)
+        self._record_volume("volume mv", ref, by, f"{ref} to {target}")
+        return told("volume-mv", partial(work.move, ref, target))
+
     def _existing(self, owner: str, environment: str, name: str) -> VolumeRef:
         wanted = (owner, environment, name)
         for _, one in self._operations.volumes().all():
@@ -93,6 +117,18 @@ class VolumeCommands(Audited):
             advice="`pushlive volume list` shows those that exist.",
         )
 
-    def _record_volume(self, act: str, ref: VolumeRef, by: Who) -> None:
+    def _record_volume(self, act: str, ref: VolumeRef, by: Who, detail: str = "") -> None:
         of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}
-        self.record(by, act, environment=ref.environment, detail=str(ref), **of_pipeline)
+        self.record(by, act, environment=ref.environment, detail=detail or str(ref), **of_pipeline)
+
+
+def _named(text: str, like: VolumeRef) -> VolumeRef:
+    """Raises ConfigError unless the text names another volume."""
+    owner, environment, name, *more = [*text.split("/"), "", ""]
+    ref = VolumeRef(owner, environment, name, like.kind)
+    if any(more) or not (owner and environment and name) or ref == like:
+        raise ConfigError(
+            f"{text[:120]!r} is not the new name of a volume.",
+            advice="Write PIPELINE/ENVIRONMENT/NAME, such as shop/live/data.",
+        )
+    return ref

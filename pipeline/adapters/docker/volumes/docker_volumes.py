@@ -11,8 +11,22 @@ from pipeline.adapters.docker.volumes.bodies import volume_body, volume_name
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
 from pipeline.adapters.docker_api.errors import DockerRefused
+from pipeline.adapters.docker_api.labels import Body
 from pipeline.adapters.tar_stream import whole
-from pipeline.adapters.volume_scripts import BEGIN, FOLDER, GIVE_UP, RESTORED, SWAP, SWAP_WITHIN
+from pipeline.adapters.volume_scripts import (
+    BEGIN,
+    COPY,
+    DIFFERS,
+    FOLDER,
+    GIVE_UP,
+    OTHER_FILES,
+    PLACE,
+    RESTORED,
+    SOURCE,
+    SWAP,
+    SWAP_WITHIN,
+    WHOLE,
+)
 from pipeline.config.workload.kubernetes import ClaimOptions
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
@@ -20,6 +34,7 @@ from pipeline.ports.clock import Deadline, Watch
 from pipeline.ports.volumes import ASKED
 
 _OF_SLOTS = {labels.REPLICA, labels.PROCESS}
+SOON, LATE = 0.02, 0.5  # seconds between two looks at a helper, the first and the longest
 HELPER = "helper"  # `labels.ROLE` of a container that only gives access to a volume
 
 _FREE = (
@@ -110,6 +125,31 @@ class DockerVolumes(EngineBase):
         with self._helper(ref, SWAP) as helper:  # from here on to its end, whatever the watch says
             self._run(helper, Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}"))
 
+    def copy_volume(
+        self, source: VolumeRef, target: VolumeRef, watch: Watch, end: Callable[[], None] = lambda: None
+    ) -> None:
+        self._require(source)
+        self.ensure_volume(target)
+        for ref in (source, target):
+            self._refuse_running(ref)
+            self._forget_helpers(self.volume_name(ref))
+        try:
+            with self._helper(target, COPY, source) as helper:
+                code, said = self._script_end(helper, watch)
+            if code == WHOLE:
+                return
+            _refuse_copy(source, target, code, said)
+            end()
+            for ref in (source, target):
+                self._refuse_running(ref)
+            watch.check()
+        except BaseException:
+            self._give_up(target, watch)
+            raise
+        with self._helper(target, PLACE) as helper:
+            limit = Deadline(self._clock, SWAP_WITHIN, f"Giving the volume {target} its files")
+            _refuse_copy(source, target, *self._script_end(helper, limit))
+
     def _refuse_running(self, ref: VolumeRef) -> None:
         users = self._users(self.volume_name(ref))
         if running := [name_of(one) for one in users if one["State"] == "running"]:
@@ -140,9 +180,12 @@ class DockerVolumes(EngineBase):
                 self._api.remove(one["Id"])
 
     @contextmanager
-    def _helper(self, ref: VolumeRef, script: str = "") -> Iterator[str]:
-        """The id of a container that has the volume; it is removed in the end."""
+    def _helper(self, ref: VolumeRef, script: str = "", source: VolumeRef | None = None) -> Iterator[str]:
+        """The id of a container that has the volume; it is removed in the end. ``source``: another that it reads."""
         name = self.volume_name(ref)
+        mounts = [_mount(name, FOLDER)]
+        if source:
+            mounts.append(_mount(self.volume_name(source), SOURCE) | {"ReadOnly": True})
         body = {
             "Image": self._settings.proxy_image,
             "Entrypoint": ["sh", "-c"],
@@ -151,9 +194,7 @@ class DockerVolumes(EngineBase):
             "Labels": {labels.INSTANCE: self._settings.instance, labels.ROLE: HELPER},
             "HostConfig": {
                 "NetworkMode": "none",
-                "Mounts": [
-                    {"Type": "volume", "Source": name, "Target": FOLDER, "VolumeOptions": {"NoCopy": True}}
-                ],
+                "Mounts": mounts,
                 "LogConfig": labels.LOGS,
                 "SecurityOpt": ["no-new-privileges"],
             },
@@ -166,13 +207,45 @@ class DockerVolumes(EngineBase):
 
     def _run(self, helper: str, watch: Watch) -> None:
         """Raises EngineFailed if its script fails."""
-        self._api.start(helper)
-        while (found := self._api.container(helper)) and found["State"]["Running"]:
-            watch.wait(0.02)
-        code = found["State"]["ExitCode"] if found else None
+        code, said = self._script_end(helper, watch)
         if code != 0:
-            said = " ".join(self._api.output(helper, 5)) if found else "it was removed"
             raise EngineFailed(f"{helper[:12]}: the files of the volume could not be replaced: {said}.")
+
+    def _script_end(self, helper: str, watch: Watch) -> tuple[int | None, str]:
+        """The exit code of its script, None if it was removed, and what it said last."""
+        self._api.start(helper)
+        pause = SOON
+        while (found := self._api.container(helper)) and found["State"]["Running"]:
+            watch.wait(pause)
+            pause = min(2 * pause, LATE)
+        if found is None:
+            return None, "it was removed"
+        code = int(found["State"]["ExitCode"])
+        return code, " ".join(self._api.output(helper, 5)) or f"it exited with {code}"
+
+
+def _mount(volume: str, target: str) -> Body:
+    return {"Type": "volume", "Source": volume, "Target": target, "VolumeOptions": {"NoCopy": True}}
+
+
+def _refuse_copy(source: VolumeRef, target: VolumeRef, code: int | None, said: str) -> None:
+    """Raises RequestError or EngineFailed unless the script succeeded."""
+    if code == OTHER_FILES:
+        raise RequestError(
+            f"The volume {target} has files of its own, so {source} was not copied to it; nothing was changed.",
+            advice=f"To replace them: `pushlive volume backup {source} --to FILE`, then `pushlive volume restore "
+            f"{target} --from FILE --stop`.",
+        )
+    if code == DIFFERS:
+        raise EngineFailed(
+            f"The copy of the volume {source} differs from it, so it was removed again; {source} has all its files.",
+            advice="Something writes to the volume, or its disk is damaged. Try again.",
+        )
+    if code != 0:
+        raise EngineFailed(
+            f"The volume {source} was not copied to {target}, and has all its files: {said}.",
+            advice="If there is no space left on its device, make room there and try again.",
+        )
 
 
 def _is_no_helper(one: Found) -> bool:

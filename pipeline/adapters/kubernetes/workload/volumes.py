@@ -107,6 +107,19 @@ class KubeVolumes(EngineBase):
             # From here on to its end, whatever the watch says.
             pod.run(SWAP, Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}"))
 
+    def copy_volume(
+        self,
+        source: VolumeRef,
+        target: VolumeRef,
+        watch: Watch,  # noqa: ARG002
+        end: Callable[[], None] = lambda: None,  # noqa: ARG002
+    ) -> None:
+        raise RequestError(
+            f"Volumes on a cluster are not copied from claim to claim, so {source} stays as it is.",
+            advice=f"`pushlive volume backup {source} --to FILE`, then `pushlive volume restore {target} --from FILE`, "
+            f"and `pushlive volume rm {source}` once that is done.",
+        )
+
     # ── parts ────────────────────────────────────────────────────────────────
 
     def _all_claims(self) -> list[KubeObject]:

@@ -1,0 +1,85 @@
+"""Data under another name, for a pipeline or an environment that was renamed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from pipeline.config.engines import kind_of
+from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
+from pipeline.deploy.heartbeat import HeldLease, fenced
+from pipeline.deploy.tools.telling import Tell
+from pipeline.domain.volumes import VolumeRef
+from pipeline.errors import RequestError
+from pipeline.ports.clock import Deadline
+from pipeline.ports.engine import Engine
+
+
+class VolumeMoves(VolumeWork):
+    """No engine renames a volume: its files are copied and compared, and only then the old one is removed. Killed
+    anywhere, the files are whole under one of the names, or under both, and the same move goes on from there."""
+
+    def move(self, source: VolumeRef, target: VolumeRef, tell: Tell) -> None:
+        """Gives a pipeline's volume the name ``target``. Raises as ``movable``, RequestError if the other has files of
+        its own, and TryAgain."""
+        engine = self.movable(source, target)
+        with ExitStack() as stack:
+            held: list[HeldLease] = []
+            for owner, environment in sorted({(one.owner, one.environment) for one in (source, target)}):
+                name, record = f"{owner}/{environment}", self._store.environment(owner, environment)
+                held.append(stack.enter_context(self._access.alone(name)))
+                if (
+                    record is None or not record.slots
+                ):  # where something serves, no revert has to wait for this
+                    held.append(stack.enter_context(self._lease(name)))
+
+            def insist() -> None:
+                for one in held:
+                    one.insist()
+
+            self.carry(fenced(engine, insist), source, target, tell)
+            insist()
+            self.remove(source)
+        tell(f"Removed the volume {source}.")
+
+    def movable(self, source: VolumeRef, target: VolumeRef) -> Engine:
+        """The engine of both. Raises NotFound, and RequestError if something has the volume."""
+        key = self.find(source)
+        self.refuse_elsewhere(source, target, key)
+        engine = self._adapters.engines.of(key)
+        self._refuse_used(engine, source)
+        return engine
+
+    def carry(self, engine: Engine, source: VolumeRef, target: VolumeRef, tell: Tell) -> None:
+        """Copies the files, under the caller's leases."""
+        tell(f"Copying the files of {source} to {target}, and comparing them.")
+        watch = Deadline(self._adapters.clock, TRANSFER, f"Copying the volume {source}")
+        engine.volumes.copy_volume(source, target, watch)
+        tell(f"{target} has all files of {source}.")
+
+    def refuse_elsewhere(self, source: VolumeRef, target: VolumeRef, key: str) -> None:
+        """``key``: the engine that has the source. Raises RequestError if that cannot copy volumes, or if the target
+        would be on another one."""
+        environment = self._environment(target)
+        there = environment.engine if environment else self._place_of(target)
+        if there == key and kind_of(key).copies_volumes:
+            return
+        why = (
+            "a cluster copies no volume to another"
+            if there == key
+            else f"{target} would be on another engine, {there}"
+        )
+        raise RequestError(
+            f"The volume {source} on {key} was not moved: {why}.",
+            advice=f"`pushlive volume backup {source} --to FILE`, then `pushlive volume restore {target} --from FILE`, "
+            f"and `pushlive volume rm {source}` once that is done.",
+        )
+
+    def _refuse_used(self, engine: Engine, ref: VolumeRef) -> None:
+        users = [name for one in engine.volumes.volumes() if one.ref == ref for name in one.users]
+        if users:
+            raise RequestError(
+                f"The volume {ref} is in use by {', '.join(users)}, so it was not moved.",
+                advice="`pushlive gc` ends what serves in an environment that is no longer in pipelines.yaml; its data "
+                f"stay. From one that is still there, copy the files: `pushlive volume backup {ref} --to FILE`, and "
+                "restore them under the new name.",
+            )

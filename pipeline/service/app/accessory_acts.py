@@ -1,0 +1,48 @@
+"""What all acts on accessories have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.deploy.accessories import AccessoryCare
+from pipeline.deploy.heartbeat import HeldLease
+from pipeline.deploy.services import Services
+from pipeline.domain.accessories import AccessoryRecord
+from pipeline.domain.audit_chain import Who
+from pipeline.errors import NotFound
+from pipeline.ports.accessories import Accessories as AccessoryPort
+from pipeline.ports.clock import Clock
+from pipeline.ports.engine import Engines
+from pipeline.ports.queue import Queue
+from pipeline.service.audited import Audited
+from pipeline.service.operations import Operations
+
+LIMIT = 900.0  # seconds for one act: an image is pulled, a database starts
+
+
+class AccessoryActs(Audited):
+    def __init__(
+        self, services: Services, queue: Queue, clock: Clock, operations: Operations, engines: Engines
+    ) -> None:
+        super().__init__(services, queue, clock, operations)
+        self._engines = engines
+        self._care = AccessoryCare(services, engines, clock)
+
+    def _of(self, record: AccessoryRecord, lease: HeldLease | None = None) -> AccessoryPort:
+        """``lease``: for what changes it."""
+        engine = self._engines.of(record.engine)
+        return (lease.fenced(engine) if lease else engine).accessories
+
+    def _known_record(self, name: str, environment: str) -> AccessoryRecord:
+        found = self._store.accessories.get(name, environment)
+        if found is None:
+            known = ", ".join(one.id for one in self._store.accessories.all()) or "none"
+            raise NotFound(
+                f"there is no accessory {name[:60]}/{environment[:60]}; there is {known}.",
+                advice="`pushlive accessory status` lists them; `pushlive accessory start NAME ENV` makes one.",
+            )
+        return found
+
+    def _entry_of(self, by: Who, act: str, record: AccessoryRecord, detail: str = "") -> Any:
+        text = f"{record.name} {detail}".strip()
+        return self._entry(by, f"accessory {act}", environment=record.environment, detail=text)

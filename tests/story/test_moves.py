@@ -1,0 +1,186 @@
+"""Data under another name: whole under one of the names, or under both, wherever the process dies."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.adapters.fake.engine_state import EMPTY
+from pipeline.adapters.fake.script import Killed
+from pipeline.domain.accessories import AccessoryRef
+from pipeline.domain.run import Outcome
+from pipeline.domain.volumes import VolumeRef
+from pipeline.errors import ConfigError, EngineFailed, NotFound, RequestError
+from tests.story.conftest import World
+
+KEEPING = """\
+accessories:
+  shop-db: {image: "postgres:15", volume: /data, port: 5432, secrets: {PASSWORD: generate}}
+pipelines:
+  hello:
+    uses: {db: shop-db}
+    service: {health: /healthz, volumes: {data: /app/data}, env: {URL: "db://${db.PASSWORD}"}}
+    environments: {live: }
+"""
+RENAMED = KEEPING.replace("hello:", "shop:")
+OTHER_DB = KEEPING.replace("shop-db", "store-db")
+DATA, MOVED = VolumeRef("hello", "live", "data"), VolumeRef("shop", "live", "data")
+OLD, NEW = AccessoryRef("shop-db", "live"), AccessoryRef("store-db", "live")
+TAR = b"x" * 257 + b"ustar" + b"y" * 250 + EMPTY
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    one = make_world(KEEPING)
+    assert one.push("one").outcome == Outcome.LIVE
+    one.engine.stored |= {DATA: TAR, OLD.volume: TAR}
+    return one
+
+
+def move(world: World, to: str = "shop/live/data") -> list[str]:
+    lines = world.commands.move_volume("hello", "live", "data", "ada", to=to)
+    return [line for some in lines for line in some]
+
+
+def move_db(world: World, to: str = "store-db") -> list[str]:
+    lines = world.accessories.move("shop-db", "ada", environment="live", to=to)
+    return [line for some in lines for line in some]
+
+
+def password(world: World, ref: AccessoryRef) -> str:
+    return world.engine.running[ref].secrets["PASSWORD"].reveal()
+
+
+# ── volumes ──────────────────────────────────────────────────────────────────
+
+
+def test_the_data_of_a_renamed_pipeline_follow_it(world: World) -> None:
+    [line] = [one for one in world.commands.plan(RENAMED)["pipelines"]["hello"]["live"] if "volumes:" in one]
+    assert "`pushlive gc`" in line
+    assert "`pushlive volume mv hello/live/data NEW`" in line
+    world.configure(RENAMED)
+    with pytest.raises(RequestError, match=r"is in use by .*, so it was not moved") as raised:
+        move(world)
+    assert "`pushlive gc`" in raised.value.advice
+    world.gc()
+    assert move(world)[-1] == "Removed the volume hello/live/data."
+    assert (world.engine.stored.get(DATA), world.engine.stored[MOVED]) == (None, TAR)
+    assert world.push("two", "shop").outcome == Outcome.LIVE
+    assert world.engine.stored[MOVED] == TAR
+    entries = [one for one in world.commands.audit_log() if one["act"] == "volume mv"]
+    assert entries[0]["detail"] == "hello/live/data to shop/live/data"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", ["copy_volume", "remove_volume"])
+def test_killed_in_a_move_nothing_is_lost_and_it_can_be_given_again(
+    world: World, call: str, after: bool
+) -> None:
+    world.configure(RENAMED)
+    world.gc()
+    world.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.commands._operations.volumes().move(DATA, MOVED, [].append)
+    found = [world.engine.stored.get(ref) for ref in (DATA, MOVED)]
+    assert TAR in found
+    if world.engine.stored.get(DATA):
+        move(world)
+    assert (world.engine.stored.get(DATA), world.engine.stored[MOVED]) == (None, TAR)
+
+
+def test_files_that_are_there_are_never_replaced_by_a_move(world: World) -> None:
+    world.configure(RENAMED)
+    world.gc()
+    world.engine.stored[MOVED] = other = TAR.replace(b"x", b"z")
+    with pytest.raises(RequestError, match="has files of its own"):
+        move(world)
+    assert (world.engine.stored[DATA], world.engine.stored[MOVED]) == (TAR, other)
+
+
+@pytest.mark.parametrize(
+    ("to", "error"),
+    [
+        ("nothing/live/data", RequestError),
+        ("shop/live/other", RequestError),
+        ("shop/live", ConfigError),
+        ("shop/live/data/x", ConfigError),
+        ("hello/live/data", ConfigError),
+    ],
+)
+def test_a_name_that_nothing_would_use_is_refused(world: World, to: str, error: type[Exception]) -> None:
+    world.configure(RENAMED)
+    world.gc()
+    with pytest.raises(error):
+        move(world, to)
+    assert world.engine.stored[DATA] == TAR
+
+
+# ── accessories ──────────────────────────────────────────────────────────────
+
+
+def test_an_accessory_keeps_its_data_and_its_password_under_its_new_name(world: World) -> None:
+    value = password(world, OLD)
+    [line] = [
+        one
+        for one in world.commands.plan(OTHER_DB)["pipelines"]["hello"]["live"]
+        if "accessory shop-db" in one
+    ]
+    assert "`pushlive accessory mv shop-db live NEW`" in line
+    with pytest.raises(RequestError, match="hello uses it by this name"):
+        move_db(world)
+    world.configure(OTHER_DB)
+    with pytest.raises(NotFound, match="no pipeline uses an accessory nothing in live"):
+        move_db(world, "nothing")
+    assert (
+        move_db(world)[-1] == "shop-db/live is store-db/live now, with its data and its secrets, and ready."
+    )
+    assert OLD not in world.engine.running
+    assert OLD.volume not in world.engine.stored
+    assert world.engine.stored[NEW.volume] == TAR
+    assert password(world, NEW) == value
+    assert world.store.accessories.get("shop-db", "live") is None
+    assert world.push("two").outcome == Outcome.LIVE
+    assert (password(world, NEW), world.engine.running[NEW].made) == (value, 1)
+
+
+MOVES = ["halt_accessory", "copy_volume", "keep_accessory", "remove_accessory", "remove_volume"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", MOVES)
+def test_killed_in_the_move_of_an_accessory_it_goes_on_from_there(
+    world: World, call: str, after: bool
+) -> None:
+    value = password(world, OLD)
+    world.configure(OTHER_DB)
+    world.engine.kill(call, after=after)
+    with pytest.raises(Killed):
+        world.accessories._move(OLD, NEW, "ada", [].append)
+    assert TAR in [world.engine.stored.get(ref.volume) for ref in (OLD, NEW)]
+    if new := world.engine.running.get(NEW):
+        world.engine.stored[NEW.volume] = TAR + EMPTY  # it has run, and written
+        assert new.secrets["PASSWORD"].reveal() == value
+    kept = world.engine.stored.get(NEW.volume, TAR)
+    move_db(world)
+    assert OLD not in world.engine.running
+    assert OLD.volume not in world.engine.stored
+    assert world.engine.stored[NEW.volume] in (kept, TAR)
+    assert password(world, NEW) == value
+    assert world.store.accessories.get("store-db", "live").moved_from == ""
+
+
+def test_an_accessory_that_cannot_be_copied_goes_on_under_its_old_name(world: World) -> None:
+    world.configure(OTHER_DB)
+    world.engine.fail("copy_volume", EngineFailed("no space left on device."))
+    with pytest.raises(EngineFailed, match="no space left"):
+        move_db(world)
+    assert world.engine.running[OLD].alive
+    assert world.store.accessories.get("shop-db", "live").stopped == ""
+    assert world.store.accessories.get("store-db", "live") is None
+
+
+def test_one_that_a_push_has_made_already_is_not_replaced(world: World) -> None:
+    world.configure(OTHER_DB)
+    assert world.push("two").outcome == Outcome.LIVE
+    with pytest.raises(RequestError, match="there is an accessory store-db/live, with data of its own"):
+        move_db(world)
+    assert world.engine.running[OLD].alive
