@@ -80,10 +80,13 @@ class Callers:
     def _go(self, name: str, path: str, keep: bool) -> None:
         connection = http.client.HTTPConnection(self._address, 80, timeout=20)
         while not self._over.wait(PAUSE):
+            asked = time.monotonic()
             try:
                 self._ask(connection, name, path)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                self.lost.append(f"{name} at {time.monotonic():.2f}: {type(error).__name__} {error}")
+                where = "its answer" if connection.sock else "a connection"
+                said = f"{type(error).__name__} {error}, waiting for {where}"
+                self.lost.append(f"{name}, from {asked:.2f} to {time.monotonic():.2f}: {said}")
                 return
             if not keep:
                 connection.close()
