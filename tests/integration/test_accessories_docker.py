@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pytest
+from docker.errors import NotFound
 
 import docker
 from pipeline.adapters.docker.accessories import accessory_name
 from pipeline.adapters.docker.volumes.bodies import volume_name
+from pipeline.adapters.docker_api import registry
 from pipeline.config.settings import Settings
 from pipeline.config.workload.accessory import Accessory, AccessoryHealth, Use
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
 from pipeline.domain.engine_types import SlotSpec
+from pipeline.errors import EngineFailed
 from pipeline.lib.secret import Secret
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.conftest import Bench
@@ -84,9 +88,9 @@ def elsewhere(
 def scene(bench: Bench, docker_client: docker.DockerClient, settings: Settings) -> Iterator[Scene]:
     one = Scene(bench, docker_client, settings)
     yield one
-    for name in (one.name,):
-        docker_client.api.remove_container(name, force=True)
-    docker_client.api.remove_volume(volume_name(settings, one.ref.volume))
+    with suppress(NotFound):  # one that could not be made
+        docker_client.api.remove_container(one.name, force=True)
+        docker_client.api.remove_volume(volume_name(settings, one.ref.volume))
 
 
 def test_it_is_reached_by_its_name_at_a_fixed_address(scene: Scene) -> None:
@@ -152,3 +156,14 @@ def test_an_engine_that_restarts_brings_it_back_at_its_address(
     [old], [new] = (one["NetworkSettings"]["Networks"].values() for one in (before, after))
     assert (old["IPAddress"], "db" in new["Aliases"]) == (new["IPAddress"], True)
     assert not engine.keep_accessory(spec, Deadline(SystemClock(), 60))
+
+
+@pytest.mark.parametrize("image", ["127.0.0.1:1/nobody/db:1", "nothing.invalid/db:1"])
+def test_an_image_that_cannot_be_had_is_named_with_its_key(
+    image: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "RETRY_FOR", 1.0)
+    with pytest.raises(EngineFailed, match=f"{scene.ref.id} has no image: Pulling {image}") as refused:
+        scene.keep(scene.spec(image=image))
+    assert f"accessories.{scene.ref.name}" in refused.value.advice
+    assert f"`docker pull {image}`" in refused.value.advice

@@ -11,7 +11,7 @@ from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.audit_chain import Actor
 from pipeline.domain.engine_types import CommandResult
 from pipeline.domain.run import Outcome
-from pipeline.errors import Forbidden, NotFound, RequestError
+from pipeline.errors import EngineFailed, Forbidden, NotFound, RequestError
 from pipeline.maintenance.doctor.accessories import examine
 from pipeline.service.tools import Asked
 from tests.story.test_secrets import everything
@@ -210,6 +210,24 @@ def test_the_keeper_brings_back_what_was_removed_by_hand_as_it_was_made(world):
     assert world.engine.running[LIVE].spec.config.image == "postgres:15"
     assert (password(world, "live"), world.engine.running[DEV].alive) == (before, True)
     assert world.jobs.accessories.run() == []
+
+
+def test_one_that_cannot_be_made_is_tried_again_later_and_leaves_its_lease_free(world):
+    world.push("one")
+    del world.engine.running[LIVE]
+    world.engine.fail(
+        "keep_accessory", EngineFailed("there is no such image"), times=4
+    )  # twice in dev and twice in live
+    # The next round comes at once; what a run or a person does about it must find the lease free.
+    assert [world.jobs.accessories.run() for _ in range(2)] == [[], []]
+    assert world.store.facts.get("accessory-problem:shop-db/live") == "there is no such image"
+    for seconds in (20, 20):
+        world.clock.sleep(seconds)
+        assert world.jobs.accessories.run() == []
+    world.clock.sleep(20)
+    assert world.jobs.accessories.run() == [
+        "the accessory shop-db/live was not running as it should, and was started"
+    ]
 
 
 def test_the_clean_up_leaves_one_that_nothing_uses_any_more(world):

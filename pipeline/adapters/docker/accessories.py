@@ -29,7 +29,7 @@ from pipeline.domain.accessories import (
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.events import Event
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import ConfigError, EngineFailed, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.ports.clock import Watch
 
@@ -222,7 +222,23 @@ class DockerAccessories(DockerTerminals, DockerVolumes):
             ),
         )
         if self._api.image(config.image) is None:
-            registry.pull(self._api, self._clock, config.image, None, _ignore, watch)
+            self._pull(spec, watch)
+
+    def _pull(self, spec: AccessorySpec, watch: Watch) -> None:
+        """Raises EngineFailed if the image cannot be had, which was tried for long enough, and TryAgain if the Engine
+        does not answer."""
+        image = spec.config.image
+        try:
+            registry.pull(self._api, self._clock, image, None, _ignore, watch)
+        except (ConfigError, EngineFailed, TryAgain) as error:
+            if isinstance(error, TryAgain):
+                self._api.image(image)  # does the Engine answer?
+            raise EngineFailed(
+                f"the accessory {spec.ref.id} has no image: {error.message}",
+                advice=f"`image` under accessories.{spec.ref.name} in pipelines.yaml names it; `docker pull {image}` "
+                "on the Engine's machine tries the same.",
+                again=True,
+            ) from error
 
     def _create(self, spec: AccessorySpec) -> Found:
         """Idempotent: another process may have created it at the same moment."""

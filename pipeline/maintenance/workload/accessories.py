@@ -6,7 +6,8 @@ from pipeline.deploy.accessories import AccessoryCare
 from pipeline.deploy.heartbeat import LeaseHeartbeat
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
-from pipeline.errors import DamagedRecord, EngineAway, LeaseLost, PushliveError, StoreUnavailable
+from pipeline.errors import DamagedRecord, EngineAway, LeaseLost, PushliveError, StoreUnavailable, TryAgain
+from pipeline.lib.retry import Backoff, Retry
 from pipeline.maintenance.damage import Damage
 from pipeline.maintenance.job import Job
 from pipeline.ports.adapters import Adapters
@@ -14,6 +15,8 @@ from pipeline.ports.clock import Deadline
 
 ASK_EVERY = 30.0  # seconds between two looks at whether one that runs is ready: each runs its `health`
 LIMIT = 60.0  # seconds for one: others wait meanwhile
+# After a failure. Its lease is free between, for a run or a person whose act is about to make it.
+AGAIN = Backoff(15.0, ceiling=300.0)
 
 
 class KeepAccessories(Job):
@@ -22,6 +25,8 @@ class KeepAccessories(Job):
     def __init__(self, services: Services, adapters: Adapters, damage: Damage) -> None:
         self._store, self._clock, self._damage = services.store, adapters.clock, damage
         self._asked: dict[str, float] = {}
+        self._failed: dict[str, Retry] = {}
+        self._due: dict[str, float] = {}  # of those that failed: when the next attempt is
         self._care = AccessoryCare(services, adapters.engines, adapters.clock)
 
     def run(self) -> list[str]:
@@ -30,18 +35,25 @@ class KeepAccessories(Job):
         for error in self._store.accessories.damaged().values():
             self._damage.add(error)
         for record in self._store.accessories.all():
-            if record.engine in away:
+            if record.engine in away or self._clock.monotonic() < self._due.get(record.id, 0.0):
                 continue
             try:
                 said += self._one(record)
+                self._failed.pop(record.id, None)
             except StoreUnavailable:
                 raise
             except DamagedRecord as error:
                 self._damage.add(error)
             except PushliveError as error:
                 self._problem(record, str(error))
+                if not isinstance(error, TryAgain):
+                    self._later(record.id)
                 away |= {record.engine} if isinstance(error, EngineAway) else set()
         return said
+
+    def _later(self, accessory: str) -> None:
+        retry = self._failed.setdefault(accessory, Retry(AGAIN, self._clock))
+        self._due[accessory] = self._clock.monotonic() + (retry.pause() or 0.0)
 
     def _one(self, record: AccessoryRecord) -> list[str]:
         lease = self._store.leases.take(f"accessory:{record.id}", "keeper")
