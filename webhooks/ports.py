@@ -283,8 +283,9 @@ class ServicePort(Protocol):
     def measurements(self) -> Measurements:
         """What one scrape of ``/metrics`` shows. Answers, or raises StoreUnavailable, within a few seconds."""
 
-    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> list[dict[str, Any]]:
-        """Every volume on the engines in use. ``sizes``: in bytes, which may take long."""
+    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> dict[str, list[dict[str, Any]]]:
+        """Every volume on the engines in use, and the engines that did not answer. ``sizes``: in bytes, which may take
+        long."""
 
     def volume_files(self, owner: str, environment: str, name: str, by: Actor) -> Generator[bytes]:
         """Its files as a tar stream. Close it."""

@@ -291,8 +291,9 @@ def _beyond_docker(path: str, service: Service, where: Where, cores: float, memo
     if service.cpu > cores:
         why = f"{engine} has {cores:g}, and starts no container that may use more"
         yield Warned(f"{path}.cpu", f"{service.cpu:g} cores; {why}")
-    if service.memory * service.web_replicas > memory:
-        why = f"{service.web_replicas} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
+    count = service.web_replicas + sum(one.replicas for one in service.processes_in_use.values())
+    if service.memory * count > memory:
+        why = f"{count} × {show_size(service.memory)} do not fit into the {show_size(memory)}"
         yield Warned(f"{path}.memory", f"{why} of {'this machine' if where.kind.local else engine}")
 
 

@@ -51,6 +51,16 @@ class Histogram:
     sum: float = 0.0
 
 
+@dataclass(frozen=True)
+class ProcessMeasurements:
+    """A process beside the web one, as the keeper last saw it. ``failing``: it restarts again and again, or has fewer
+    replicas than wanted; ``missing``: how many of them do not run."""
+
+    failing: bool
+    missing: int
+    restarts: int
+
+
 @dataclass
 class PipelineMeasurements:
     runs: dict[tuple[str, str], int] = field(default_factory=dict)  # by kind and outcome
@@ -62,6 +72,9 @@ class PipelineMeasurements:
     held: dict[str, bool] = field(default_factory=dict)  # by environment
     down: dict[str, bool] = field(default_factory=dict)  # by environment, as the keeper last saw it
     restarts: dict[str, int] = field(default_factory=dict)  # of the release that serves, by environment
+    processes: dict[tuple[str, str], ProcessMeasurements] = field(
+        default_factory=dict
+    )  # by environment and process
 
 
 @dataclass

@@ -19,10 +19,11 @@ from pipeline.domain.measurements import (
     Histogram,
     Measurements,
     PipelineMeasurements,
+    ProcessMeasurements,
     bucket,
     durations,
 )
-from pipeline.domain.outages import serving_health
+from pipeline.domain.outages import process_known, serving_health
 from pipeline.domain.run import Run, State
 from pipeline.errors import DamagedRecord, StoreUnavailable
 from pipeline.store.connection import Client, read, translate
@@ -146,6 +147,11 @@ class Metrics:
                 one.held[str(environment)] = found.hold is not None
                 one.down[str(environment)] = health is not None and health.down
                 one.restarts[str(environment)] = health.restarts if health else 0
+                for process in found.processes:
+                    if known := process_known(found, process):
+                        missing = known.replicas - known.serving
+                        measured = ProcessMeasurements(known.poor, missing, known.restarts)
+                        one.processes[str(environment), process] = measured
 
         return parse
 

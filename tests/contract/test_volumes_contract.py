@@ -14,6 +14,7 @@ from pipeline.adapters.fake import FakeEngine
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.volumes import StoredVolume, VolumeRef
 from pipeline.errors import LeaseLost, NotFound, RequestError, TryAgain
+from pipeline.ports.scheduled import Job
 from pipeline.ports.terminal import Wanted
 from tests.contract.test_engine_contract import Kit, kit_for
 from tests.support.clusterbench import local_volume
@@ -150,6 +151,13 @@ def test_what_runs_beside_the_slots_is_named(kit: Kit) -> None:
     session.close()
     engine.end_session(spec.ref, "a1")
     until(lambda: engine.running_beside(data(kit)) == ())
+    job = Job("mail", 1_800_000_000)
+    engine.start_job(spec, job, ("sleep", "60"), kit.watch())
+    [name] = engine.running_beside(data(kit))
+    assert str(job.at) in name
+    engine.end_job(spec.ref, job)
+    until(lambda: engine.running_beside(data(kit)) == ())
+    engine.forget_job(spec.ref, job)
 
 
 def test_files_are_not_replaced_under_what_runs(kit: Kit) -> None:

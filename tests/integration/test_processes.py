@@ -297,6 +297,9 @@ def test_a_worker_that_restarts_again_and_again_is_said(
     until(lambda: worker()["state"] == "down", seconds=30)
     assert "live: worker: " in (text := service.pushlive("status", "hello").out)
     assert "restarted 3 times  → `pushlive logs hello live --process worker`" in text
+    checked = service.pushlive("doctor", code=1).out
+    assert "worker of r" in checked
+    assert "restarted 3 times." in checked
 
 
 def restarted(docker_client: docker.DockerClient, name: str) -> int:

@@ -343,7 +343,7 @@ def test_one_that_nothing_uses_is_removed_and_comes_back_with_its_secrets(world)
     assert set(world.engine.running) == {DEV}
     assert [one["environment"] for one in world.accessories.overview()] == ["dev"]
     assert world.jobs.accessories.run() == []
-    [volume] = [one for one in world.commands.volumes("shop-db") if one["environment"] == "live"]
+    [volume] = [one for one in world.commands.volumes("shop-db")["volumes"] if one["environment"] == "live"]
     assert volume["left"] == "no pipeline uses an accessory shop-db in live"
     assert [one["act"] for one in world.commands.audit_log()][:1] == ["accessory rm"]
     world.configure(CONFIG)

@@ -12,7 +12,9 @@ from pipeline.adapters.fake.script import Killed
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineFailed, RequestError, TryAgain
 from pipeline.lib.secret import Secret
+from pipeline.maintenance.doctor.examine import _environment
 from pipeline.notify.delivery import Delivery
+from webhooks.api.exposition import exposition
 
 CONFIG = """\
 pipelines:
@@ -208,6 +210,13 @@ def test_fault_58_a_process_that_crash_loops_is_told_once_and_so_is_its_end(worl
     ]
     beat = shown(world)["beat"]
     assert (beat["state"], beat["running"], beat["restarts"]) == ("down", 1, 4)
+    text = "beat of r1: live-blue-r1-beat-1 exited with code 3; restarted 4 times."
+    assert [(one["text"], one["advice"]) for one in doctor(world)] == [
+        (text, "`pushlive logs hello live --process beat` prints its output.")
+    ]
+    assert measured(world, "failing", "beat") == 1
+    assert measured(world, "restarts", "beat") == 4
+    assert measured(world, "failing", "worker") == measured(world, "replicas_missing", "worker") == 0
     assert shown(world)["worker"]["text"] == ""
     [message] = told(world)
     assert (message["event"], message["environment"], message["release"]) == ("degraded", "live", 1)
@@ -221,6 +230,21 @@ def test_fault_58_a_process_that_crash_loops_is_told_once_and_so_is_its_end(worl
     assert shown(world)["beat"]["text"] == ""
 
 
+def doctor(world) -> list[dict[str, str]]:
+    """What it finds wrong with the environment."""
+    return [
+        one
+        for one in _environment(world.environment("live"), world.services, world.adapters)
+        if not one["ok"]
+    ]
+
+
+def measured(world, what: str, process: str) -> float:
+    text = exposition(world.store.metrics.read()).decode()
+    labels = f'{{environment="live",pipeline="hello",process="{process}"}} '
+    return float(text.partition(f"pushlive_process_{what}{labels}")[2].partition("\n")[0])
+
+
 def test_a_process_that_lacks_a_replica_for_a_minute_is_told_and_another_release_ends_it(world):
     world.configure(f"notify: [{{url: {CHAT}}}]\n{CONFIG}")
     world.push("one")
@@ -229,6 +253,8 @@ def test_a_process_that_lacks_a_replica_for_a_minute_is_told_and_another_release
         "hello/live is degraded: worker of r1: only 1 of 2 replicas run; it is missing"
     ]
     assert (shown(world)["worker"]["state"], shown(world)["worker"]["running"]) == ("degraded", 1)
+    assert "worker of r1: only 1 of 2 replicas run; it is missing." in [one["text"] for one in doctor(world)]
+    assert measured(world, "failing", "worker") == measured(world, "replicas_missing", "worker") == 1
     world.push("two")
     assert look(world) == ["hello/live: worker is no longer reported, with r2"]
     assert [one["event"] for one in told(world)] == ["degraded", "up"]

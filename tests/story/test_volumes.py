@@ -66,7 +66,7 @@ def test_nothing_but_its_removal_takes_a_volume_away(keeping: World) -> None:
     for ref in tuple(world.engine.environments()):
         world.engine.remove(ref)
     assert world.engine.stored[DATA] == TAR
-    left = {one["environment"]: one["left"] for one in world.commands.volumes()}
+    left = {one["environment"]: one["left"] for one in world.commands.volumes()["volumes"]}
     assert left["live"] == "there is no pipeline hello in pipelines.yaml"
     world.commands.remove_volume("hello", "live", "data", "ada")
     assert DATA not in world.engine.stored
@@ -232,7 +232,14 @@ def test_volumes_stay_within_reach_once_nothing_else_is_on_their_engine(keeping:
     assert "its volumes stay, see `pushlive volume list`" in said
     world.configure(f"{gone.replace('hello:', 'other:')}".replace("live: ", "live: {engine: kubernetes}"))
     assert with_data_left(world.store) == {place}
-    assert ("hello", "live") in {(one["owner"], one["environment"]) for one in world.commands.volumes()}
+    assert ("hello", "live") in {
+        (one["owner"], one["environment"]) for one in world.commands.volumes()["volumes"]
+    }
+    world.engine.fail("volumes", TryAgain("it does not answer."))
+    assert {one["engine"] for one in world.commands.volumes()["unanswered"]} == {place}
+    world.engine.fail("volumes", TryAgain("it does not answer."))
+    with pytest.raises(TryAgain, match="does not answer"):  # not that there is no such volume
+        world.commands.remove_volume("hello", "live", "data", "ada")
     for environment in ("dev", "live"):
         world.engine.stored.setdefault(VolumeRef("hello", environment, "data"), TAR)
         world.commands.remove_volume("hello", environment, "data", "ada")

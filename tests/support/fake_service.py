@@ -301,13 +301,13 @@ class FakeService:
     def fix(self, by: Who) -> tuple[str, ...]:
         return ("hello/live: the proxy was brought back to blue (r1)",)
 
-    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> list[dict[str, Any]]:
+    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> dict[str, list[dict[str, Any]]]:
         self._up()
         one = {
             "owner": "hello", "kind": "pipeline", "environment": "live", "name": "data", "engine": "docker",
             "stored_as": "pushlive-hello-live-data", "size": 4096 if sizes else None, "users": ["web"], "left": "",
         }  # fmt: skip
-        return [one] if self.volume_tar else []
+        return {"volumes": [one] if self.volume_tar else [], "unanswered": []}
 
     def volume_files(self, owner: str, environment: str, name: str, by: Who) -> Iterator[bytes]:
         self._act("volume backup", owner, by, environment, name)

@@ -34,6 +34,7 @@ class _Collector(Collector):
         yield from _runs(self._found)
         yield from _durations(self._found)
         yield from _environments(self._found)
+        yield from _processes(self._found)
 
 
 def _service(found: Measurements) -> Iterator[Metric]:
@@ -159,6 +160,31 @@ def _environments(found: Measurements) -> Iterator[Metric]:
             for name, one in found.pipelines.items()
             for environment, count in one.restarts.items()
         ),
+    )
+
+
+def _processes(found: Measurements) -> Iterator[Metric]:
+    labels = ["pipeline", "environment", "process"]
+    known = [
+        ([name, *key], one) for name, each in found.pipelines.items() for key, one in each.processes.items()
+    ]
+    yield _gauge(
+        "pushlive_process_failing",
+        "1 if the process restarts again and again, or has fewer replicas than wanted.",
+        labels,
+        ((key, int(one.failing)) for key, one in known),
+    )
+    yield _gauge(
+        "pushlive_process_replicas_missing",
+        "Replicas of the process that are wanted and do not run.",
+        labels,
+        ((key, one.missing) for key, one in known),
+    )
+    yield _gauge(
+        "pushlive_process_restarts",
+        "Restarts of the process's containers, since they last ran for five minutes without one.",
+        labels,
+        ((key, one.restarts) for key, one in known),
     )
 
 

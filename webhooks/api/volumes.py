@@ -23,7 +23,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     def volumes() -> ResponseReturnValue:
         bearer(web, "viewer")
         sizes = "sizes" in request.args
-        return {"volumes": service.volumes(request.args.get("pipeline", ""), sizes=sizes)}
+        return service.volumes(request.args.get("pipeline", ""), sizes=sizes)
 
     @api.get("/api/volumes/<owner>/<environment>/<name>/files")
     def files(owner: str, environment: str, name: str) -> ResponseReturnValue:

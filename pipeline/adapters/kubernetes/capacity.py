@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -35,13 +35,7 @@ class Demand:
 def check_fits(api: KubeApi, name: str, part: str, wanted: Manifest, current: KubeObject | None) -> None:
     """Raises DoesNotFit, with the figures. ``name``: of an environment or an accessory, ``part``: what of it;
     ``wanted``: the new Deployment or StatefulSet; ``current``: the present one, whose pods it replaces."""
-    demand, freed = demand_of(wanted), demand_of(current)
-    for quota in api.find("ResourceQuota", {}):
-        for excess in exceeded(quota, demand, freed):
-            raise DoesNotFit(
-                f"{name}: {part} needs {excess}.",
-                advice="Raise the quota, or lower `memory`, `cpu` or `replicas`.",
-            )
+    check_quotas(api, name, part, [wanted], [current])
     per_replica = parse_quantity(_resources(wanted)["requests"]["memory"])
     largest = largest_node(api)
     if largest is not None and per_replica > largest.memory:
@@ -50,6 +44,28 @@ def check_fits(api: KubeApi, name: str, part: str, wanted: Manifest, current: Ku
             f"the largest node has {show_size(largest.memory)}.",
             advice="Lower `memory`, or add a larger node.",
         )
+
+
+def check_quotas(
+    api: KubeApi, name: str, part: str, wanted: Iterable[KubeObject], current: Iterable[KubeObject | None]
+) -> None:
+    """As ``check_fits``, without nodes. ``current``: everything whose pods end before those of ``wanted`` run."""
+    demand, freed = together(map(demand_of, wanted)), together(map(demand_of, current))
+    for quota in api.find("ResourceQuota", {}):
+        for excess in exceeded(quota, demand, freed):
+            raise DoesNotFit(
+                f"{name}: {part} needs {excess}.",
+                advice="Raise the quota, or lower `memory`, `cpu` or `replicas`.",
+            )
+
+
+def together(demands: Iterable[Demand]) -> Demand:
+    """Their sum."""
+    found: dict[str, Decimal] = {}
+    for one in demands:
+        for name, amount in one.amounts.items():
+            found[name] = found.get(name, Decimal(0)) + amount
+    return Demand(found)
 
 
 def demand_of(deployment: KubeObject | None) -> Demand:

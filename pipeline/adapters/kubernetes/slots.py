@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from pipeline.adapters.kubernetes import capacity, command_pod, diff
@@ -32,7 +33,12 @@ from pipeline.adapters.kubernetes.pods.state import (
     restarts,
 )
 from pipeline.adapters.kubernetes.readiness import ReadinessWait
-from pipeline.adapters.kubernetes.workload.process_objects import find_sets, scale_down
+from pipeline.adapters.kubernetes.workload.process_objects import (
+    ProcessManifests,
+    find_sets,
+    scale_down,
+    workloads_of,
+)
 from pipeline.adapters.tar_stream import END
 from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
@@ -60,8 +66,15 @@ class KubeSlots(EngineBase):
 
     def fits(self, spec: SlotSpec) -> None:
         current = self._owned.get_if_owned("Deployment", slot_name(spec.ref), spec.ref)
-        wanted = self._permitted.deployment(spec)
-        capacity.check_fits(self._api, base(spec.ref), spec.ref.slot, wanted, current)
+        manifests, name = self._permitted, base(spec.ref)
+        wanted = manifests.deployment(spec)
+        capacity.check_fits(self._api, name, spec.ref.slot, wanted, current)
+        beside = ProcessManifests(manifests, self._instance).workloads(spec).values()
+        if beside:  # those of the release before end first
+            refs = (replace(spec.ref, slot=slot) for slot in SLOTS)
+            ends = [one for ref in refs for one in workloads_of(self._api, self._instance, ref)]
+            part = f"{spec.ref.slot} with its processes"
+            capacity.check_quotas(self._api, name, part, [wanted, *beside], [current, *ends])
 
     def start(self, spec: SlotSpec, watch: Watch) -> None:
         watch.check()

@@ -54,11 +54,14 @@ def _list(context: Context) -> int:
         context.print_json(answer)
         return DONE
     rows = [_row(one) for one in cleaned(answer["volumes"])]
-    if not rows:
+    away = cleaned(answer.get("unanswered") or [])
+    if rows:
+        head = ("volume", "size", "in use by", "")
+        context.terminal.data(*table(head, rows, context.terminal.paint, indent=""))
+    elif not away:
         context.terminal.say("There are no volumes.")
-        return DONE
-    head = ("volume", "size", "in use by", "")
-    context.terminal.data(*table(head, rows, context.terminal.paint, indent=""))
+    for one in away:
+        context.terminal.note(f"{one['engine']} does not say which volumes it has: {one['text']}")
     return DONE
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pipeline.config.models import Rendered
@@ -22,7 +22,7 @@ from pipeline.domain.engine_types import SlotSpec
 from pipeline.domain.environment import SLOTS, Environment, SlotState
 from pipeline.domain.slots import slot_ref
 from pipeline.domain.volumes import StoredVolume, VolumeRef, volumes_of
-from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, TryAgain
+from pipeline.errors import EngineFailed, NotFound, PushliveError, RequestError, StoreUnavailable, TryAgain
 from pipeline.lib.retry import poll
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
@@ -36,6 +36,23 @@ LEASE = 10.0  # seconds: the keeper has an environment for moments
 EVIDENCE = 20  # lines of a failed command
 
 
+@dataclass
+class StoredVolumes:
+    """``volumes``: each with the key of its engine; ``unanswered``: why an engine did not say what it has, by its
+    key."""
+
+    volumes: list[tuple[str, StoredVolume]] = field(default_factory=list)
+    unanswered: dict[str, PushliveError] = field(default_factory=dict)
+
+    def not_found(self, name: str) -> PushliveError:
+        """The error for a volume that is not among them."""
+        for error in self.unanswered.values():
+            return error
+        return NotFound(
+            f"There is no volume {name}.", advice="`pushlive volume list` shows those that exist."
+        )
+
+
 class VolumeWork:
     """Everything acts on the engine at once; nothing is recorded but in the audit log, by the caller."""
 
@@ -44,28 +61,35 @@ class VolumeWork:
         self._store, self._configurations = services.store, services.configurations
         self._access = VolumeAccess(services.store, adapters.clock)
 
-    def all(self, *, sizes: bool = False) -> Iterator[tuple[str, StoredVolume]]:
-        """The engine's key and the volume, for every engine in use, and for those that have data of removed
-        environments. Raises what an engine in use raises; of the others, one that does not answer has none to show."""
-        in_use = frozenset(self._adapters.engines.in_use())
-        for key in sorted(in_use | with_data_left(self._store)):
+    def look(self, *, sizes: bool = False) -> StoredVolumes:
+        """What every engine in use has, and those that have data of removed environments."""
+        found = StoredVolumes()
+        for key in sorted({*self._adapters.engines.in_use(), *with_data_left(self._store)}):
             try:
-                found = tuple(self._adapters.engines.of(key).volumes.volumes(sizes=sizes))
-            except PushliveError:
-                if key in in_use:
-                    raise
-                continue
-            for one in found:
-                yield key, one
+                volumes = self._adapters.engines.of(key).volumes.volumes(sizes=sizes)
+                found.volumes += [(key, one) for one in volumes]
+            except StoreUnavailable:
+                raise
+            except PushliveError as error:
+                found.unanswered[key] = error
+        return found
+
+    def existing(self, owner: str, environment: str, name: str) -> VolumeRef:
+        """The volume of that name. Raises NotFound; if an engine did not answer that may have it, what that raised."""
+        found = self.look()
+        for _, one in found.volumes:
+            if (one.ref.owner, one.ref.environment, one.ref.name) == (owner, environment, name):
+                return one.ref
+        raise found.not_found(f"{owner}/{environment}/{name}"[:120])
 
     def find(self, ref: VolumeRef) -> str:
-        """The key of the engine that has it. Raises NotFound."""
-        keys = [key for key, one in self.all() if one.ref == ref]
+        """The key of the engine that has it. Raises as ``existing`` does."""
+        found, environment = self.look(), self._environment(ref)
+        keys = [key for key, one in found.volumes if one.ref == ref]
+        if environment and environment.engine in found.unanswered:
+            raise found.unanswered[environment.engine]
         if not keys:
-            raise NotFound(
-                f"There is no volume {ref}.", advice="`pushlive volume list` shows those that exist."
-            )
-        environment = self._environment(ref)
+            raise found.not_found(str(ref))
         return environment.engine if environment and environment.engine in keys else keys[0]
 
     def remove(self, ref: VolumeRef) -> None:

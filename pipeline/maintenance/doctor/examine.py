@@ -10,7 +10,7 @@ from pipeline.config.settings import Settings
 from pipeline.deploy.reconciler import Reconciler
 from pipeline.deploy.services import Services
 from pipeline.domain.environment import Environment
-from pipeline.domain.outages import serving_health, what_next
+from pipeline.domain.outages import process_known, process_reason, serving_health, what_next
 from pipeline.errors import PushliveError, TryAgain
 from pipeline.lib.units import show_size
 from pipeline.maintenance.doctor import accessories, demands
@@ -180,7 +180,7 @@ def _environment(environment: Environment, services: Services, adapters: Adapter
         found = found or [check(environment.id, False, one.found + ".", _LEFT) for one in reconciler.drift()]
     except PushliveError as error:
         found = [check(environment.id, False, error.message, error.advice)]
-    poor = _health(environment)
+    poor = [*_health(environment), *_processes(environment)]
     yield from [*poor, *found] or [check(environment.id, True, _well(environment))]
 
 
@@ -188,6 +188,16 @@ def _health(environment: Environment) -> list[Check]:
     """What the keeper saw of the release that serves. Starting it again is no repair: the engine does that already."""
     found = serving_health(environment)
     return [check(environment.id, False, found.text, what_next(environment))] if found and found.poor else []
+
+
+def _processes(environment: Environment) -> Iterator[Check]:
+    """Those beside the web one that do not run as they should, as the keeper saw them."""
+    for name in environment.processes:
+        known = process_known(environment, name)
+        if known and known.poor:
+            see = f"`pushlive logs {environment.pipeline} {environment.name} --process {name}` prints its output."
+            text = f"{name} of r{known.release}: {process_reason(known)}."
+            yield check(environment.id, False, text, see)
 
 
 def _well(environment: Environment) -> str:

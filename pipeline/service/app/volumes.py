@@ -17,13 +17,17 @@ from pipeline.service.audited import Audited
 class VolumeCommands(Audited):
     """``by`` says who acts, and where the request came from."""
 
-    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> list[dict[str, Any]]:
-        """Every volume on the engines in use: ``owner``, ``kind`` (pipeline or accessory), ``environment``, ``name``,
-        ``engine``, ``stored_as``, ``size`` in bytes or null, ``users`` (names of containers or pods), and ``left``: why
-        nothing will use it, "" if the configuration has it."""
-        work = self._operations.volumes()
-        found = [(key, one) for key, one in work.all(sizes=sizes) if pipeline in ("", one.ref.owner)]
-        return [self._shown(key, one) for key, one in sorted(found, key=lambda pair: pair[1].ref)]
+    def volumes(self, pipeline: str = "", *, sizes: bool = False) -> dict[str, list[dict[str, Any]]]:
+        """``volumes``: every one on the engines in use: ``owner``, ``kind`` (pipeline or accessory), ``environment``,
+        ``name``, ``engine``, ``stored_as``, ``size`` in bytes or null, ``users`` (names of containers or pods), and
+        ``left``: why nothing will use it, "" if the configuration has it. ``unanswered``: each ``engine`` that did not
+        say what it has, and why (``text``)."""
+        work = self._operations.volumes().look(sizes=sizes)
+        found = [(key, one) for key, one in work.volumes if pipeline in ("", one.ref.owner)]
+        return {
+            "volumes": [self._shown(key, one) for key, one in sorted(found, key=lambda pair: pair[1].ref)],
+            "unanswered": [{"engine": key, "text": error.message} for key, error in work.unanswered.items()],
+        }
 
     def _shown(self, engine: str, one: StoredVolume) -> dict[str, Any]:
         ref = one.ref
@@ -108,14 +112,7 @@ class VolumeCommands(Audited):
         return told("volume-mv", partial(work.move, ref, target))
 
     def _existing(self, owner: str, environment: str, name: str) -> VolumeRef:
-        wanted = (owner, environment, name)
-        for _, one in self._operations.volumes().all():
-            if (one.ref.owner, one.ref.environment, one.ref.name) == wanted:
-                return one.ref
-        raise NotFound(
-            f"There is no volume {'/'.join(wanted)[:120]}.",
-            advice="`pushlive volume list` shows those that exist.",
-        )
+        return self._operations.volumes().existing(owner, environment, name)
 
     def _record_volume(self, act: str, ref: VolumeRef, by: Who, detail: str = "") -> None:
         of_pipeline = {"pipeline": ref.owner} if ref.kind == "pipeline" else {}

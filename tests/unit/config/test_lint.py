@@ -177,6 +177,8 @@ def test_what_the_machine_cannot_run_is_named_with_its_key() -> None:
         "pipelines.hello.environments.live.memory: 2 × 2 GiB do not fit into the 3 GiB of this machine",
     ]
     assert beyond(HUNGRY, "docker", 3, 4 << 30) == []
+    beside = HUNGRY.replace("replicas: 2", "replicas: 2, processes: {worker: {command: [./work]}}")
+    assert "3 × 2 GiB do not fit into the 4 GiB" in beyond(beside, "docker", 3, 4 << 30)[0]
     many = load(HUNGRY.replace("replicas: 2", "replicas: 2, pids: 20000"))
     assert [str(one) for one in beyond_machine(many, 1, 10_000)] == [
         *(

@@ -10,7 +10,7 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject
 from pipeline.adapters.kubernetes.capacity import FORBIDDEN
 from pipeline.adapters.kubernetes.cpu_rules import read_rules
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import ACCESSORY, COMMAND, HELPER, INSTANCE, SESSION
+from pipeline.adapters.kubernetes.names import ACCESSORY, COMMAND, CRON, HELPER, INSTANCE, SESSION
 from pipeline.adapters.kubernetes.pods.state import is_finished, is_terminating
 from pipeline.adapters.kubernetes.workload import volume_pod
 from pipeline.adapters.kubernetes.workload.accessory_objects import SUBFOLDER, accessory_name
@@ -242,7 +242,7 @@ def _name(pod: KubeObject) -> str:
 
 def _is_beside(pod: KubeObject) -> bool:
     labels = pod["metadata"].get("labels") or {}
-    return INSTANCE not in labels or any(one in labels for one in (SESSION, COMMAND, ACCESSORY))
+    return INSTANCE not in labels or any(one in labels for one in (SESSION, COMMAND, CRON, ACCESSORY))
 
 
 def _is_helper(pod: KubeObject) -> bool:

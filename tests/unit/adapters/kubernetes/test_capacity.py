@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.adapters.fake import FakeClock
 from pipeline.adapters.kubernetes.capacity import demand_of, exceeded, parse_quantity
+from pipeline.adapters.kubernetes.engine import KubeEngine
 from pipeline.adapters.kubernetes.manifests import Manifests
 from pipeline.domain.engine_types import SlotRef
+from pipeline.errors import DoesNotFit
 from tests.support.specs import slot_spec
 
 
@@ -54,6 +57,52 @@ WANTED = deployment(replicas=2, memory=64 << 20, cpu=0.5)
 
 def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": "small"}, "spec": spec, "status": {"hard": hard, "used": used or {}}}
+
+
+class Api:
+    """As much of a cluster as a look for room needs: a quota, and a release with a worker that runs."""
+
+    namespace = "shop"
+
+    def __init__(self, limit: str, used: str, running: list[dict[str, Any]]) -> None:
+        self._quota, self._running = quota({"limits.memory": limit}, {"limits.memory": used}), running
+
+    def find(self, kind: str, labels: dict[str, str]) -> list[dict[str, Any]]:
+        if kind == "ResourceQuota":
+            return [self._quota]
+        return (
+            self._running if kind == "Deployment" and labels.get("pushlive/slot") == "green-process" else []
+        )
+
+    def get(self, kind: str, name: str) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "old", "fits"),
+    [
+        ("192Mi", "0", 0, True),
+        ("191Mi", "0", 0, False),
+        ("256Mi", "128Mi", 2, True),  # its workers end before the new ones start
+        ("255Mi", "192Mi", 2, False),  # but not before the new web process starts
+    ],
+)
+def test_processes_need_room_but_not_beside_those_that_end_first(
+    limit: str, used: str, old: int, fits: bool
+) -> None:
+    running = deployment(replicas=old or 1, memory=64 << 20)
+    api: Any = Api(limit, used, [running | {"kind": "Deployment"}] if old else [])
+    engine = KubeEngine(api, "pl", "kubernetes", FakeClock())
+    worker = {"worker": {"command": ("./work",), "replicas": 2}}
+    spec = slot_spec(
+        SlotRef("hello", "live", 0, "blue", "kubernetes"),
+        remote="r/x@sha256:1", memory=64 << 20, replicas=1, processes=worker,
+    )  # fmt: skip
+    if fits:
+        engine.fits(spec)
+    else:
+        with pytest.raises(DoesNotFit, match=r"of limits\.memory; the quota small has"):
+            engine.fits(spec)
 
 
 def test_demand_is_counted_by_the_names_that_quotas_use() -> None:
