@@ -134,6 +134,11 @@ class BackupsPort(Protocol):
     ) -> tuple[str, ...]:
         """From the pieces, or from one that is ``kept``."""
 
+    def restore_volume(
+        self, owner: str, environment: str, name: str, by: Actor, kept: str, *, stop: bool = False
+    ) -> tuple[str, ...]:
+        """Replaces its files by those of one that is ``kept``."""
+
 
 class ServicePort(Protocol):
     """Every method may raise StoreUnavailable (503); those that act raise RequestError (409) or NotFound (404)."""

@@ -10,7 +10,7 @@ from pipeline.cli.context import DONE, Context, pipeline_name
 from pipeline.cli.terminal import Cell, Paint, age, cleaned, table
 from pipeline.errors import NotFound
 from pipeline.lib.text import printable_lines
-from pipeline.lib.units import show_duration
+from pipeline.lib.units import show_duration, show_size
 
 _OUTCOMES = {"live": "green", "failed": "red", "superseded": "dim", "cancelled": "dim", "ignored": "dim"}
 
@@ -116,6 +116,10 @@ def _beside(environment: dict[str, Any], now: float, paint: Paint) -> list[str]:
         state = "at work" if one.get("running") else next(iter(last), "has not run yet")
         known.append(f"{one['process']} {state}")
     known += [str(one["text"]) for one in environment.get("volumes") or ()]
+    for one in environment.get("backups") or ():
+        if good := one["good"]:
+            ago = age(now - float(good["at"]))
+            known.append(f"backup of {one['of']} {ago} ago, {show_size(int(good['size']))}")
     return [paint(f"  · {environment['name']}: {' · '.join(known)}", "dim")] if known else []
 
 
@@ -164,6 +168,10 @@ def _below(entry: dict[str, Any], paint: Paint) -> list[str]:
             if one.get("problem"):
                 text = f"  ✗ {where}: accessory {one['name']}: {one['problem']}"
                 lines.append(paint(text, "red") + "  → " + paint("`pushlive accessory status`", "bold"))
+        for one in environment.get("backups") or ():
+            if one["problem"]:
+                text = f"  ! {where}: backup of {one['of']}: {one['problem']}"
+                lines.append(paint(text, "yellow") + "  → " + paint("`pushlive backups`", "bold"))
         lines += _failing(name, environment, paint) + _scheduled(name, environment, paint)
         if hold := environment.get("hold"):
             by = f" ({hold['by']})" if hold.get("by") else ""

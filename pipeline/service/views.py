@@ -23,7 +23,7 @@ from pipeline.domain.run import Run, State
 from pipeline.errors import ConfigError, DamagedRecord, NotFound
 from pipeline.lib import codec
 from pipeline.service import health
-from pipeline.service.app import volume_sizes
+from pipeline.service.app import backed_up, volume_sizes
 from pipeline.service.health import beside
 from pipeline.service.scheduled import scheduled
 from pipeline.store import Store
@@ -284,6 +284,7 @@ class Views:
             "processes": beside(record, release),
             "cron": scheduled(self._store, record, release, self._now, entries=1),
             "volumes": volume_sizes.shown(self._store, pipeline, name, release),
+            "backups": backed_up.shown(self._store, self._config, pipeline, name, self._now),
             "problem": self._store.facts.get(f"problem:{pipeline}/{name}"),
             "accessories": [
                 {"name": one.name, "problem": self._accessory_problem(one)}

@@ -12,6 +12,7 @@ from pipeline.config.workload.backup import Destination
 from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.volumes import VolumeRef
 from pipeline.errors import EngineFailed, NotFound, RequestError, TryAgain
+from pipeline.maintenance.doctor.backups import examine
 from pipeline.ports.clock import Watch
 from tests.story.conftest import World
 
@@ -213,3 +214,41 @@ def test_an_old_one_is_told_once(world: World) -> None:
     late = [one for one in told(world) if "old" in one]
     assert len(late) == 1
     assert late[0].startswith("shop-db/live: the last good backup is ")
+
+
+def test_status_and_doctor_show_the_last_good_one_and_what_is_wrong(world: World) -> None:
+    def shown() -> dict[str, dict]:
+        [live] = world.commands.status("hello")["pipelines"][0]["environments"]
+        return {one["of"]: one for one in live["backups"]}
+
+    def checks() -> dict[str, dict]:
+        found = examine(world.services, world.clock.now())
+        return {one["name"]: one for one in found}
+
+    assert (shown()["shop-db/live"]["good"], checks()) == (None, {})
+    scheduled(world)
+    assert shown()["shop-db/live"] == {
+        "of": "shop-db/live",
+        "good": row(world, "shop-db")["good"],
+        "problem": "",
+    }
+    assert "the last good one is 0 s old, 15 B" in checks()["backup shop-db/live"]["text"]
+    assert checks()["backup hello/live/data"]["ok"]
+    world.engine.fail("dump_accessory", EngineFailed("pg_dump exited with 1."), times=9)
+    scheduled(world, 2.5 * DAY)
+    wrong = checks()["backup shop-db/live"]
+    assert not wrong["ok"]
+    assert wrong["text"].startswith(
+        "the last good backup is 2 d old; the last attempt failed: pg_dump exited"
+    )
+    assert "`pushlive accessory backup shop-db live`" in wrong["advice"]
+    assert shown()["shop-db/live"]["problem"] in wrong["text"]
+
+
+def test_a_volume_comes_back_from_one_that_is_kept(world: World) -> None:
+    made = world.backups.make("hello", "live", "data", "ada")
+    world.engine.stored[DATA] = TAR.replace(b"x", b"z")
+    with pytest.raises(RequestError, match="r1 serves"):
+        world.backups.restore_volume("hello", "live", "data", "ada", made["file"])
+    world.backups.restore_volume("hello", "live", "data", "ada", "latest", stop=True)
+    assert world.engine.stored[DATA] == TAR

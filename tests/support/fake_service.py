@@ -534,3 +534,9 @@ class FakeBackups:
     ) -> tuple[str, ...]:
         self._service._act("accessory restore", name, by, environment, kept, b"".join(pieces))
         return (f"{name}/{environment}: restored",)
+
+    def restore_volume(
+        self, owner: str, environment: str, name: str, by: Who, kept: str, *, stop: bool = False
+    ) -> tuple[str, ...]:
+        self._service._act("volume restore", owner, by, environment, name, kept, stop)
+        return (f"{owner}/{environment}/{name}: restored",)

@@ -33,7 +33,9 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
     @api.put("/api/volumes/<owner>/<environment>/<name>/files")
     def restore(owner: str, environment: str, name: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")
-        stop = "stop" in request.args
+        stop, kept = "stop" in request.args, request.args.get("kept", "")
+        if kept:
+            return messages(service.backups.restore_volume(owner, environment, name, by, kept, stop=stop))
         return messages(service.restore_volume(owner, environment, name, by, streamed(request), stop=stop))
 
     @api.post("/api/volumes/<owner>/<environment>/<name>/move")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from pipeline.cli.app.backups import make, restore
 from pipeline.cli.app.session import tell
 from pipeline.cli.command import JSON, Given, argument, command, group
 from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
@@ -17,7 +18,6 @@ from pipeline.cli.terminal import cleaned, table
 from pipeline.errors import PushliveError, RequestError
 from pipeline.lib.units import show_size
 
-_PIECE = 64 << 10
 _END = b"\0" * 1024  # of every whole tar archive
 _NAME = argument("volume", metavar="VOLUME", help="as `pushlive volume list` names it: hello/live/data")
 
@@ -76,8 +76,11 @@ def _row(one: dict[str, Any]) -> list[Any]:
     "write the files of a volume to a tar archive",
     _NAME,
     argument("--to", action=Given, default="", metavar="FILE", help="the archive (default: standard output)"),
+    argument("--keep", action="store_true", help="let the service keep it, as it does by `backup.every`"),
 )
 def _backup(context: Context) -> int:
+    if context.args.keep:
+        return make(context, _path(context).replace("/volumes/", "/backups/", 1))
     path = f"{_path(context)}/files"
     if not context.args.to:
         if sys.stdout.isatty():
@@ -123,26 +126,20 @@ def _copy(pieces: Iterator[bytes], file: IO[bytes]) -> int:
         "--from", dest="source", action=Given, default="", metavar="FILE", help="default: standard input"
     ),
     argument(
+        "--kept",
+        action=Given,
+        default="",
+        metavar="FILE",
+        help="one that the service keeps; latest: the newest",
+    ),
+    argument(
         "--stop", action="store_true", help="stop what serves with this volume until its files are replaced"
     ),
     JSON,
 )
 def _restore(context: Context) -> int:
     path = f"{_path(context)}/files{'?stop=1' if context.args.stop else ''}"
-    if not context.args.source:
-        if sys.stdin.isatty():
-            raise UsageError("no archive was given.", advice="Give `--from FILE`, or redirect the input.")
-        return context.tell(context.client.send("PUT", path, _read(sys.stdin.buffer)))
-    try:
-        with open(context.args.source, "rb") as file:
-            return context.tell(context.client.send("PUT", path, _read(file)))
-    except OSError as error:
-        raise PushliveError(f"cannot read {context.args.source}: {error.strerror or error}.") from error
-
-
-def _read(file: IO[bytes]) -> Iterator[bytes]:
-    while piece := file.read(_PIECE):
-        yield piece
+    return restore(context, path)
 
 
 @command(

@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.config.models import Config
-from pipeline.config.workload.accessory_rules import pairs
 from pipeline.config.workload.backup import AccessoryBackup, Backup, Destination
 from pipeline.deploy.data.kept import KeptBackups
 from pipeline.deploy.data.volumes import TRANSFER, VolumeWork
@@ -26,7 +25,7 @@ from pipeline.lib.retry import poll
 from pipeline.notify import messages
 from pipeline.ports.adapters import Adapters
 from pipeline.ports.clock import Deadline
-from pipeline.store import Transaction
+from pipeline.store import Store, Transaction
 
 LEASE = 10.0  # seconds that a person waits for a backup at work, which takes longer
 
@@ -46,14 +45,14 @@ class BackupWork:
     def configured(self) -> dict[VolumeRef, Backup]:
         """Everything with a `backup` key."""
         _, config = self._configurations.current()
-        return {**_of_accessories(config), **_of_volumes(config)}
+        return configured(config)
 
     def said(self, ref: VolumeRef) -> Backup:
         """What is configured for it; the defaults if nothing is."""
         return self.configured().get(ref, Backup())
 
     def state(self, ref: VolumeRef) -> BackupState:
-        return backup_state(self._store.facts.get(_fact(ref)))
+        return state_of(self._store, ref)
 
     # ── made ─────────────────────────────────────────────────────────────────
 
@@ -220,19 +219,37 @@ def _lease(ref: VolumeRef) -> str:
     return f"backup-of:{ref}"
 
 
-def _of_accessories(config: Config) -> dict[VolumeRef, Backup]:
-    return {
-        VolumeRef(name, environment, DATA, "accessory"): config.accessories[name].backup
-        for name, environment in sorted(set(pairs(config)))
-        if config.accessories[name].backup.run
-    }
+def state_of(store: Store, ref: VolumeRef) -> BackupState:
+    return backup_state(store.facts.get(_fact(ref)))
 
 
-def _of_volumes(config: Config) -> dict[VolumeRef, Backup]:
-    return {
-        VolumeRef(name, environment, volume): one.backup
-        for name, pipeline in config.pipelines.items()
-        for environment in pipeline.environments
-        for volume, one in pipeline.render(environment).service.volumes.items()
+def named(ref: VolumeRef) -> str:
+    """As its commands name it: an accessory, or a volume."""
+    return f"{ref.owner}/{ref.environment}" if ref.kind == "accessory" else str(ref)
+
+
+def configured(config: Config) -> dict[VolumeRef, Backup]:
+    """Everything with a `backup` key."""
+    found: dict[VolumeRef, Backup] = {}
+    for name, pipeline in config.pipelines.items():
+        for environment in pipeline.environments:
+            found |= of_environment(config, name, environment)
+    return found
+
+
+def of_environment(config: Config, pipeline: str, environment: str) -> dict[VolumeRef, Backup]:
+    """The same of its volumes, and of the accessories that it uses."""
+    found = config.pipelines.get(pipeline)
+    if found is None or environment not in found.environments:
+        return {}
+    rendered = found.render(environment)
+    backups: dict[VolumeRef, Backup] = {
+        VolumeRef(pipeline, environment, name): one.backup
+        for name, one in rendered.service.volumes.items()
         if one.backup != Backup()
     }
+    for use in rendered.uses.values():
+        one = config.accessories.get(use.accessory)
+        if one and one.backup.run:
+            backups[VolumeRef(use.accessory, environment, DATA, "accessory")] = one.backup
+    return backups

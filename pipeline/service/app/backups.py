@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.config.workload.backup import Backup
 from pipeline.deploy.data.accessory_restore import AccessoryRestore
-from pipeline.deploy.data.backups import BackupWork
+from pipeline.deploy.data.backups import BackupWork, named
 from pipeline.deploy.data.kept import chunks
 from pipeline.deploy.services import Services
 from pipeline.domain.audit_chain import Who
@@ -74,7 +74,7 @@ class Backups(Audited):
         self._insist(ref)
         self._note("backup", ref, by)
         made = self._work().make(ref)
-        return {**_plain(made), "messages": [f"{_shown(ref)}: {show_size(made.size)} in {made.file}"]}
+        return {**_plain(made), "messages": [f"{named(ref)}: {show_size(made.size)} in {made.file}"]}
 
     def path(self, owner: str, environment: str, name: str, file: str, by: Who) -> Path:
         """The file of one that is kept; `latest` is the newest. Raises NotFound."""
@@ -103,13 +103,24 @@ class Backups(Audited):
         self._move_entries()
         return done
 
+    def restore_volume(
+        self, owner: str, environment: str, name: str, by: Who, kept: str, *, stop: bool = False
+    ) -> tuple[str, ...]:
+        """From one that is kept. Raises as ``VolumeCommands.restore_volume``."""
+        self.insist_on_store()
+        ref = self._ref(owner, environment, name)
+        path = self._path(ref, kept)
+        self._note("restore", ref, by, path.name)
+        with closing(_read(path)) as tar:
+            return self._operations.volumes().restore(ref, tar, stop=stop)
+
     def _path(self, ref: VolumeRef, file: str) -> Path:
         kept = self._work().kept
         if file == LATEST:
             newest = kept.of(ref)[:1]
             if not newest:
                 raise NotFound(
-                    f"There is no backup of {_shown(ref)}.", advice="`pushlive backups` lists them."
+                    f"There is no backup of {named(ref)}.", advice="`pushlive backups` lists them."
                 )
             file = newest[0].file
         return kept.path(ref, file)
@@ -135,7 +146,7 @@ class Backups(Audited):
             )
         if not found:
             raise NotFound(
-                f"pipelines.yaml has no {_shown(ref)[:120]}.", advice="`pushlive backups` lists them."
+                f"pipelines.yaml has no {named(ref)[:120]}.", advice="`pushlive backups` lists them."
             )
 
     def _note(self, act: str, ref: VolumeRef, by: Who, more: str = "") -> None:
@@ -146,10 +157,6 @@ class Backups(Audited):
 
     def _work(self) -> BackupWork:
         return BackupWork(self._services, self._make_adapters())
-
-
-def _shown(ref: VolumeRef) -> str:
-    return f"{ref.owner}/{ref.environment}" if ref.kind == "accessory" else str(ref)
 
 
 def _plain(one: KeptBackup) -> dict[str, Any]:
