@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 import tarfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ pipelines:
     service:
       memory: 128MiB
       stop: 1s
-      volumes: {data: {path: /data, before_backup: [sh, -c, "echo frozen >/data/frozen"]}}
+      volumes: {data: {path: /data, before_backup: [sh, -c, "echo frozen >/data/frozen"], backup: {keep: 2}}}
     environments: {live: }
 """
 # Each release adds its name to a file, and shows it.
@@ -39,6 +40,14 @@ def service(docker_client: docker.DockerClient, base_images: None) -> Iterator[S
 def keeping(note: str) -> dict[str, str | bytes]:
     dockerfile = str(web(command=KEEPS)["Dockerfile"])
     return web(note, Dockerfile=dockerfile.replace("CMD", "RUN mkdir /data\nVOLUME /data\nCMD"))
+
+
+def guide() -> list[list[str]]:
+    """The commands of the guide about backups, without the last one, which removes a volume."""
+    page = (ROOT / "docs" / "guides" / "data.md").read_text().partition("## Backups\n")[2]
+    commands = page.rpartition("```\n")[0].rpartition("```\n")[2].splitlines()
+    assert commands[-1].startswith("pushlive volume rm")
+    return [shlex.split(one)[1:] for one in commands[:-1]]
 
 
 def test_data_stays_through_releases_backups_and_removals(service: Service) -> None:
@@ -76,6 +85,13 @@ def test_data_stays_through_releases_backups_and_removals(service: Service) -> N
     )
     assert "not complete" in cut.err
     assert service.page(path="/releases") == restored
+
+    for command in guide():
+        service.pushlive(*command)
+    assert service.page(path="/releases") == f"{restored}r2\nr2\n"  # of the backup, and the start after it
+    [one] = json.loads(service.pushlive("backups", "--json").out)["backups"]
+    assert (one["good"], one["problem"]) == (one["kept"][0], "")
+    assert "backup of hello/live/data" in service.pushlive("status", "hello").out
 
     assert service.pushlive("volume", "rm", "hello/live/data", "--yes", "hello", code=2).err
     assert (

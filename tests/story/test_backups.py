@@ -140,7 +140,7 @@ def test_nothing_is_due_before_there_is_anything(make_world, copies: FakeCopies)
     assert told(world) == []
 
 
-def test_a_process_that_dies_in_the_middle_leaves_none_that_counts(world: World) -> None:
+def test_fault_61_a_process_that_dies_in_the_middle_leaves_none_that_counts(world: World) -> None:
     world.engine.kill("dump_accessory", after=True)
     with pytest.raises(Killed):
         scheduled(world)
@@ -152,7 +152,7 @@ def test_a_process_that_dies_in_the_middle_leaves_none_that_counts(world: World)
     assert not part.exists()
 
 
-def test_two_keepers_make_one(world: World) -> None:
+def test_fault_61_two_keepers_make_one(world: World) -> None:
     first, second = world.another_process().backups, world.another_process().backups
     due = first._work.due()
     assert second._work.due() == due
@@ -164,7 +164,7 @@ def test_two_keepers_make_one(world: World) -> None:
     assert (first._said, second._said) == ([], [])
 
 
-def test_one_that_lost_its_lease_does_not_count(world: World) -> None:
+def test_fault_61_one_that_lost_its_lease_does_not_count(world: World) -> None:
     def lose() -> None:
         world.store.client.set(f"{world.settings.instance}:lease:backup-of:{DATABASE}", "another")
 

@@ -103,6 +103,8 @@ class DockerAccessories(DockerTerminals, DockerVolumes):
             found, acted = self._create(spec), True
         acted |= self._connect_all(spec, found)
         if found["State"]["Status"] not in ("running", "restarting"):
+            if spec.config.volume:
+                self.settle_volume(spec.ref.volume)
             watch.check()
             self._api.start(found["Id"])
             acted = True

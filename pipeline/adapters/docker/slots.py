@@ -90,6 +90,8 @@ class DockerSlots(DockerAccessories):
             # A repair leaves one that Docker is about to start again to Docker, which waits longer and longer.
             if name not in kept or kept[name]["State"] not in ("running", "" if watch else "restarting")
         ]
+        for volume in volumes_of(spec) if starts else ():
+            self.settle_volume(volume)
         check = watch.check if watch else None
         if _collide(unfit, wanted):
             together(ends, check)

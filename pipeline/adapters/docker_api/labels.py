@@ -22,6 +22,7 @@ CRON = "pushlive.cron"  # of a run by a schedule: the process
 CRON_AT = "pushlive.cron-at"  # and the time of the schedule, seconds since the epoch
 PROCESS = "pushlive.process"  # its name in the configuration
 ROLE = "pushlive.role"
+SWAP = "pushlive.swap"  # of a helper that lets the files of a volume change places
 OWNER = "pushlive.owner"  # of a volume: the pipeline or the accessory that has it
 OWNER_KIND = "pushlive.owner-kind"
 VOLUME = "pushlive.volume"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 
 from pipeline.adapters.docker.base import EngineBase
 from pipeline.adapters.docker.volumes.bodies import volume_body, volume_name
@@ -64,6 +65,22 @@ class DockerVolumes(EngineBase):
                 advice=f"Look at it with `docker volume inspect {body['Name']}`; if it has data of this application, "
                 "copy them aside and remove it.",
             )
+        self.settle_volume(ref)
+
+    def settle_volume(self, ref: VolumeRef) -> None:
+        """Before anything starts with the volume, or reads it: if a process died while a restore let files change
+        places, all of them are the restored ones then, or all are those from before. Idempotent."""
+        left = [one for one in self._helpers(self.volume_name(ref)) if labels.SWAP in one["Labels"]]
+        begun = [one["Id"] for one in left if one["State"] != "created"]  # else nothing has moved yet
+        if not begun:
+            return
+        watch = Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}")
+        codes = [self._awaited(one, watch)[0] for one in begun]
+        if any(codes):
+            with self._helper(ref, GIVE_UP) as helper:
+                self._run(helper, watch)
+        for one in begun:
+            self._api.remove(one)
 
     def volumes(self, *, sizes: bool = False) -> Iterable[StoredVolume]:
         found = {one["Name"]: (ref, one) for one in self._found_volumes(sizes) if (ref := _ref_of(one))}
@@ -99,6 +116,7 @@ class DockerVolumes(EngineBase):
 
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
         self._require(ref)
+        self.settle_volume(ref)
         with self._helper(ref) as helper:
             yield from self._api.download(helper, f"{FOLDER}/.", watch)
 
@@ -122,7 +140,7 @@ class DockerVolumes(EngineBase):
                     advice="If there is no space left on its device, make room there and restore again.",
                 ) from error
             raise
-        with self._helper(ref, SWAP) as helper:  # from here on to its end, whatever the watch says
+        with self._swapping(ref, SWAP) as helper:  # from here on to its end, whatever the watch says
             self._run(helper, Deadline(self._clock, SWAP_WITHIN, f"Replacing the files of the volume {ref}"))
 
     def copy_volume(
@@ -146,9 +164,12 @@ class DockerVolumes(EngineBase):
         except BaseException:
             self._give_up(target, watch)
             raise
-        with self._helper(target, PLACE) as helper:
+        with self._swapping(target, PLACE) as helper:
             limit = Deadline(self._clock, SWAP_WITHIN, f"Giving the volume {target} its files")
-            _refuse_copy(source, target, *self._script_end(helper, limit))
+            ended = self._script_end(helper, limit)
+            if ended[0] != OTHER_FILES:  # else nothing has moved
+                _refuse_copy(source, target, *ended)
+        _refuse_copy(source, target, *ended)
 
     def _refuse_running(self, ref: VolumeRef) -> None:
         users = self._users(self.volume_name(ref))
@@ -172,16 +193,39 @@ class DockerVolumes(EngineBase):
 
     def _forget_helpers(self, name: str) -> None:
         """Those that a killed process has left."""
-        for one in self._api.containers_with(name):
-            if (
-                one["Labels"].get(labels.ROLE) == HELPER
-                and one["Labels"].get(labels.INSTANCE) == self._settings.instance
-            ):
-                self._api.remove(one["Id"])
+        for one in self._helpers(name):
+            self._api.remove(one["Id"])
+
+    def _helpers(self, name: str) -> list[Found]:
+        own = {labels.ROLE: HELPER, labels.INSTANCE: self._settings.instance}
+        return [
+            one for one in self._api.containers_with(name) if own.items() <= (one["Labels"] or {}).items()
+        ]
 
     @contextmanager
     def _helper(self, ref: VolumeRef, script: str = "", source: VolumeRef | None = None) -> Iterator[str]:
         """The id of a container that has the volume; it is removed in the end. ``source``: another that it reads."""
+        helper = self._create_helper(ref, script, source)
+        try:
+            yield helper
+        finally:
+            self._api.remove(helper)
+
+    @contextmanager
+    def _swapping(self, ref: VolumeRef, script: str) -> Iterator[str]:
+        """The same for one that lets files change places: what dies before that has ended leaves it to
+        ``settle_volume``."""
+        helper = self._create_helper(ref, script, more={labels.SWAP: "1"})
+        yield helper
+        self._api.remove(helper)
+
+    def _create_helper(
+        self,
+        ref: VolumeRef,
+        script: str,
+        source: VolumeRef | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
         name = self.volume_name(ref)
         mounts = [_mount(name, FOLDER)]
         if source:
@@ -191,7 +235,7 @@ class DockerVolumes(EngineBase):
             "Entrypoint": ["sh", "-c"],
             "Cmd": [script],
             "User": "0:0",
-            "Labels": {labels.INSTANCE: self._settings.instance, labels.ROLE: HELPER},
+            "Labels": {labels.INSTANCE: self._settings.instance, labels.ROLE: HELPER, **more},
             "HostConfig": {
                 "NetworkMode": "none",
                 "Mounts": mounts,
@@ -199,11 +243,7 @@ class DockerVolumes(EngineBase):
                 "SecurityOpt": ["no-new-privileges"],
             },
         }
-        helper = self._api.create(f"{name}-{secrets.token_hex(4)}", body)
-        try:
-            yield helper
-        finally:
-            self._api.remove(helper)
+        return self._api.create(f"{name}-{secrets.token_hex(4)}", body)
 
     def _run(self, helper: str, watch: Watch) -> None:
         """Raises EngineFailed if its script fails."""
@@ -214,6 +254,10 @@ class DockerVolumes(EngineBase):
     def _script_end(self, helper: str, watch: Watch) -> tuple[int | None, str]:
         """The exit code of its script, None if it was removed, and what it said last."""
         self._api.start(helper)
+        return self._awaited(helper, watch)
+
+    def _awaited(self, helper: str, watch: Watch) -> tuple[int | None, str]:
+        """The same of one that was started."""
         pause = SOON
         while (found := self._api.container(helper)) and found["State"]["Running"]:
             watch.wait(pause)
