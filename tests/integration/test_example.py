@@ -36,6 +36,11 @@ FORM = (
 
 @pytest.fixture(scope="module")
 def images() -> None:
+    provide_images()
+
+
+def provide_images() -> None:
+    """What the example is built from, and its database."""
     for name in ("python", "databases"):
         # The same lock as scripts/image: two at once would both unpack a Debian.
         command = ["flock", str(LOCK), str(ROOT / "scripts" / "images"), name]
@@ -51,8 +56,11 @@ def service(docker_client: docker.DockerClient, base_images: None, images: None)
 
 @pytest.fixture(scope="module")
 def repository(service: Service) -> Repository:
-    """The example in a repository, with its packages: a build here has no network."""
-    one = service.repository("notes")
+    return with_example(service.repository("notes"))
+
+
+def with_example(one: Repository) -> Repository:
+    """The example as its first commit, with its packages: a build here has no network."""
     shutil.copytree(EXAMPLE, one.folder, dirs_exist_ok=True)
     fetch = ["download", "-q", "--dest", "wheels", "--requirement", "requirements.txt"]
     subprocess.run([sys.executable, "-m", "pip", *fetch], cwd=one.folder, check=True, timeout=120)

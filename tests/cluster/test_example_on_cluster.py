@@ -1,0 +1,105 @@
+"""The example with a database, a worker, a job and uploads on a cluster: pushed, migrated, reverted with its data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import docker
+from pipeline.adapters.kubernetes.api.client import connect
+from pipeline.adapters.kubernetes.api.kube_api import KubeApi
+from pipeline.adapters.kubernetes.names import ACCESSORY
+from pipeline.adapters.kubernetes.probe import proxy_path
+from tests.conftest import push
+from tests.integration.test_example import EXAMPLE, SECOND, provide_images, with_example
+from tests.support.clusterbench import end_namespace, local_volume, make_namespace
+from tests.support.service import Service, running
+from tests.support.waiting import until
+
+DATABASE = "postgres:15"
+UPLOAD = "what was uploaded"
+# Inside a container of the release: the API server's proxy passes on what is asked, and no form.
+NOTE = f"""
+import app
+client = app.app.test_client()
+from io import BytesIO
+data = {{"text": "three short words", "file": (BytesIO(b"{UPLOAD}"), "file.txt")}}
+print(client.post("/notes", data=data, content_type="multipart/form-data").status_code)
+"""
+
+
+class Notes:
+    """The service, with the example in one environment on the cluster."""
+
+    def __init__(self, service: Service, api: KubeApi) -> None:
+        self.service, self.api = service, api
+
+    def page(self, path: str) -> str:
+        where = proxy_path(self.api, "notes-live") + path
+        answer = self.api.raw("GET", where, "asking", headers={"Accept": "*/*"})
+        assert answer.status == 200, answer.data
+        return str(answer.data.decode())
+
+    def figures(self) -> dict[str, Any]:
+        return dict(json.loads(self.page("/figures")))
+
+    def database(self) -> dict[str, Any]:
+        [found] = self.api.find("Pod", {ACCESSORY: "notes-db"})
+        return found
+
+
+def config(registry: str, space: str, image: str) -> str:
+    """One environment of the example, on the cluster."""
+    text = (EXAMPLE / "pipelines.yaml").read_text().replace(DATABASE, image)
+    text = text.replace("  notes:\n", f"  notes:\n    registry: {registry}/{space}-notes\n", 1)
+    text = text.replace("command: [python, worker.py]", "command: [python, worker.py], settle: 500ms")
+    before, _, _ = text.partition("    environments:\n")
+    return f"{before}    environments:\n      live: {{engine: {{namespace: {space}}}, keep_warm: 1s}}\n"
+
+
+@pytest.fixture(scope="module")
+def notes(
+    docker_client: docker.DockerClient,
+    base_images: None,
+    namespace: str,
+    registry: str,
+    pushed_app: str,
+    instance: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Notes]:
+    provide_images()
+    image, space = push(docker_client, DATABASE, f"{registry}/{instance}-postgres"), f"{instance}-notes"
+    administrator = KubeApi(lambda: connect("", "default"))
+    make_namespace(administrator, space)
+    text, folder = config(registry, space, image), tmp_path_factory.mktemp("disks")
+    try:
+        with running(docker_client, text, PUSHLIVE_VOLUME_IMAGE=pushed_app, down=False) as service:
+            data, uploads = (f"{service.instance}-notes-{name}" for name in ("db-live-data", "live-uploads"))
+            with local_volume(space, data, folder / "data"), local_volume(space, uploads, folder / "uploads"):
+                yield Notes(service, KubeApi(lambda: connect("", space)))
+    finally:
+        end_namespace(administrator, space)
+
+
+def test_it_goes_live_with_its_database_and_keeps_its_data_through_a_migration_and_back(
+    notes: Notes,
+) -> None:
+    service = notes.service
+    repository = with_example(service.repository("notes"))
+    repository.git("push", "pushlive", "main")
+    assert service.run("notes#1")["outcome"] == "live", service.log("notes#1")
+    assert service.pushlive("exec", "notes", "live", "--", "python", "-c", NOTE).out == "303\n"
+    until(lambda: notes.figures()["counted"] == 1, 30)
+    pod = notes.database()["metadata"]["uid"]
+
+    repository.commit({"migrations/002-starred.sql": SECOND}, "Notes have stars")
+    repository.git("push", "pushlive", "main")
+    assert service.run("notes#2")["outcome"] == "live", service.log("notes#2")
+    service.pushlive("revert", "notes", "--env", "live", "--to", "r1", "--back", "--reason", "no stars")
+    assert service.environments("notes")["live"]["release"] == 1
+    assert notes.figures() == {"notes": 1, "counted": 1, "digests": 0}
+    assert notes.page("/notes/1/file") == UPLOAD
+    assert notes.database()["metadata"]["uid"] == pod
