@@ -111,6 +111,11 @@ class AccessoriesPort(Protocol):
 
     def remove(self, name: str, by: Actor, *, environment: str) -> tuple[str, ...]: ...
 
+    def upgrade(
+        self, name: str, by: Actor, *, environment: str, back: bool = False
+    ) -> Iterator[tuple[str, ...]]:
+        """Makes it as pipelines.yaml says after a copy of its data, or as it was before; what is done, as it comes."""
+
     def move(
         self, name: str, by: Actor, *, environment: str, to: str, to_environment: str = ""
     ) -> Iterator[tuple[str, ...]]:

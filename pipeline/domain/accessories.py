@@ -11,7 +11,7 @@ from pipeline.config.engines import DOCKER
 from pipeline.config.workload.accessory import Accessory
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SLOTS
-from pipeline.domain.volumes import DATA, VolumeRef
+from pipeline.domain.volumes import BEFORE_UPGRADE, DATA, VolumeRef
 from pipeline.errors import EngineFailed
 from pipeline.lib import codec
 from pipeline.lib.secret import Secret
@@ -36,6 +36,11 @@ class AccessoryRef:
         """The volume of its `volume` key."""
         return VolumeRef(self.name, self.environment, DATA, "accessory")
 
+    @property
+    def before_upgrade(self) -> VolumeRef:
+        """The volume with its data from before its last upgrade."""
+        return VolumeRef(self.name, self.environment, BEFORE_UPGRADE, "accessory")
+
 
 @dataclass(frozen=True)
 class Attachment:
@@ -46,6 +51,17 @@ class Attachment:
     index: int
     names: tuple[str, ...]
     place: int
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What an accessory was before its upgrade, for as long as that can be taken back; its data of then are in
+    ``AccessoryRef.before_upgrade``. ``done``: its container was replaced; before, only the data were copied."""
+
+    config: Accessory
+    secrets: dict[str, int]
+    at: float
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class AccessoryRecord:
     attached: dict[str, Attachment] = field(default_factory=dict)  # by pipeline
     secrets: dict[str, int] = field(default_factory=dict)  # versions that its container is given
     stopped: str = ""  # who stopped it: it stays so until a person starts it
+    upgrade: Upgrade | None = None
     moved_from: str = ""  # the id of the one whose data it has got, while that is still to be removed
 
     @property

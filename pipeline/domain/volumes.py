@@ -16,6 +16,7 @@ OwnerKind = Literal["pipeline", "accessory"]
 SHORTEST, LONGEST = 60.0, 3600.0  # seconds until a failed one is tried again
 LATE = 2.0  # times `every`: from then on the last good one is old
 DATA = "data"  # the name of the volume of an accessory
+BEFORE_UPGRADE = "before-upgrade"  # of the copy that its last upgrade has made
 
 
 @dataclass(frozen=True, order=True)

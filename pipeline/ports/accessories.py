@@ -18,6 +18,10 @@ class Accessories(Protocol):
         (image, volume, networks, container), connects and starts it. It may not be ready yet. One that was made from
         another definition stays as it is. Idempotent. True if it changed anything."""
 
+    def provide_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        """What ``replace_accessory`` would need is there then: the image, on an engine that has images. Nothing is
+        ended. Raises EngineFailed, DoesNotFit."""
+
     def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         """Makes it new from this definition, with the same volume. One that is as the spec says stays. Raises
         EngineFailed before anything has ended if the image is not available."""

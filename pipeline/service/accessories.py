@@ -14,11 +14,11 @@ from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.audit_chain import Who
 from pipeline.errors import PushliveError, RequestError, StoreUnavailable
 from pipeline.ports.clock import Deadline
-from pipeline.service.app.accessory_acts import LIMIT
-from pipeline.service.app.accessory_moves import AccessoryMoves
+from pipeline.service.app.accessory_acts import LIMIT, insist_on_volume, refuse_half_upgraded
+from pipeline.service.app.accessory_upgrades import AccessoryUpgrades
 
 
-class Accessories(AccessoryMoves):
+class Accessories(AccessoryUpgrades):
     """Acts take effect before they return, or tell what they do."""
 
     def overview(self) -> list[dict[str, Any]]:
@@ -116,14 +116,10 @@ class Accessories(AccessoryMoves):
         watch = Deadline(self._clock, LIMIT, "applying the accessory")
         with self._care.lease(f"{name}/{environment}", watch) as lease:
             before = self._known_record(name, environment)
+            refuse_half_upgraded(before)
             record = self._care.renewed(before)
             changes = accessory_differences(before.config, record.config)
-            if before.config.volume != record.config.volume:
-                raise RequestError(
-                    f"{record.id} keeps its data in {before.config.volume or 'its container'}, and pipelines.yaml says "
-                    f"{record.config.volume or 'nothing'} under `volume`: it would not find them there.",
-                    advice="Keep `volume`, or give the new one another name and copy the data.",
-                )
+            insist_on_volume(before, record)
             detail = "; ".join(changes)
             self._store.accessories.put(record, lease, self._entry_of(by, "apply", record, detail))
             self._of(record, lease).replace_accessory(self._care.spec(record), watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -53,14 +54,15 @@ def application(version: str) -> dict[str, str | None]:
     return {"Dockerfile": dockerfile, "www/version": version, "migrate.sql": MIGRATION}
 
 
-def guide(service: Service, heading: str, block: int = 0) -> None:
-    """Runs the commands under that heading of the guide as they are written."""
+def guide(service: Service, heading: str, block: int = 0) -> str:
+    """Runs the commands under that heading of the guide as they are written; what the last one said."""
     part = (ROOT / "docs" / "guides" / "databases.md").read_text().partition(f"## {heading}\n")[2]
     part = re.sub(r"^```yaml\n.*?^```$", "", part.partition("\n## ")[0], flags=re.MULTILINE | re.DOTALL)
     commands = part.split("```\n")[1::2][block].splitlines()
     assert commands
     for one in commands:
-        service.pushlive(*shlex.split(one)[1:])
+        said = service.pushlive(*shlex.split(one)[1:]).out
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,30 @@ def test_its_data_come_back_from_a_backup(service: Service) -> None:
     assert refused.code != 0  # it runs
     guide(service, "Its files instead of a dump", 1)
     assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "3"
+
+
+def test_another_image_keeps_the_data_and_is_taken_back(service: Service) -> None:
+    newer, text = f"{service.instance}-postgres:15-next", service.config.read_text()
+    dockerfile = io.BytesIO(b"FROM postgres:15\nLABEL next=1\n")
+    list(service.engine.build(fileobj=dockerfile, tag=newer, rm=True))
+    ask = ("accessory", "exec", "shop-db", "live", "--", "psql", "-U", "postgres", "-tAc")
+    count = "select count(*) from visits"
+    try:
+        before = service.pushlive(*ask, count).out
+        service.config.write_text(text.replace("image: postgres:15", f"image: {newer}"))
+        said = guide(service, "Another image")
+        assert f"shop-db/live: image: postgres:15 → {newer}\n" in said
+        found = service.engine.inspect_container(f"{service.instance}-shop-db-live")
+        assert found["Config"]["Labels"]["next"] == "1"
+        service.pushlive(*ask, "insert into visits values ('since')")
+        guide(service, "Another image", 1)
+        found = service.engine.inspect_container(f"{service.instance}-shop-db-live")
+        assert found["Config"]["Image"] == "postgres:15"
+        assert service.pushlive(*ask, count).out == before
+        assert "before-upgrade" not in service.pushlive("volume", "list").out
+    finally:
+        service.config.write_text(text)
+        service.engine.remove_image(newer, force=True)
 
 
 def test_a_command_runs_in_it_with_and_without_a_terminal(service: Service) -> None:

@@ -491,6 +491,12 @@ class FakeAccessories:
     def remove(self, name: str, by: Who, *, environment: str) -> tuple[str, ...]:
         return self._acted("accessory rm", name, by, environment)
 
+    def upgrade(
+        self, name: str, by: Who, *, environment: str, back: bool = False
+    ) -> Generator[tuple[str, ...]]:
+        lines = self._acted(f"accessory upgrade {back}", name, by, environment)
+        return (one for one in (lines, ()))
+
     def move(
         self, name: str, by: Who, *, environment: str, to: str, to_environment: str = ""
     ) -> Generator[tuple[str, ...]]:

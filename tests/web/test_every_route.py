@@ -74,6 +74,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "POST /api/doctor",
         "POST /api/accessories/<name>/<environment>/<act>",
         "POST /api/accessories/<name>/<environment>/move",
+        "POST /api/accessories/<name>/<environment>/upgrade",
         "DELETE /api/accessories/<name>/<environment>",
         "PUT /api/accessories/<name>/<environment>/data",
         "POST /api/backups/<owner>/<environment>/<name>",

@@ -39,6 +39,12 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         more = {"to": given["to"], "to_environment": given.get("environment", "")}
         return told(web.service.accessories.move(name, by, environment=environment, **more))
 
+    @api.post("/api/accessories/<name>/<environment>/upgrade")
+    def upgrade_accessory(name: str, environment: str) -> ResponseReturnValue:
+        by = bearer(web, "maintainer")
+        back = fields({"back": bool}).get("back", False)
+        return told(web.service.accessories.upgrade(name, by, environment=environment, back=back))
+
     @api.delete("/api/accessories/<name>/<environment>")
     def remove_accessory(name: str, environment: str) -> ResponseReturnValue:
         by = bearer(web, "maintainer")

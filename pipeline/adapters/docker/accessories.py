@@ -110,6 +110,9 @@ class DockerAccessories(DockerTerminals, DockerVolumes):
             acted = True
         return acted
 
+    def provide_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        self._provide(spec, watch)
+
     def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         found = self._container(spec.ref)
         if found and found["Config"]["Labels"].get(labels.SPEC) != self.accessory_hash(spec):

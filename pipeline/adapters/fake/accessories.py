@@ -57,6 +57,10 @@ class FakeAccessories(EngineState):
             found.alive, found.attached, found.places = True, names, spec.attached
             return acted
 
+    def provide_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        with self.call("provide_accessory", spec, watch=watch):
+            self._insist_on_room(spec.config.memory, spec.ref.id, spec.ref)
+
     def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         with self.call("replace_accessory", spec, watch=watch):
             found = self.running.get(spec.ref)

@@ -107,6 +107,26 @@ def _remove(context: Context) -> int:
 
 
 @command(
+    "make one as pipelines.yaml says now, after a copy of its data",
+    *_NAMED,
+    argument("--back", action="store_true", help="make it as it was before, with the data of before"),
+    YES,
+)
+def _upgrade(context: Context) -> int:
+    args, path = context.args, _path(context, "upgrade")
+    name = f"{args.name}/{args.environment}"
+    if args.back:
+        insist(
+            context,
+            name,
+            f"This makes {name} as it was before its upgrade. What was written to it since then is lost.",
+            "take it back",
+            f"pushlive accessory upgrade {args.name} {args.environment} --back --yes {name}",
+        )
+    return session.tell(context, path, {"back": args.back})
+
+
+@command(
     "give one another name, with its data and its secrets",
     *_NAMED,
     argument("new", metavar="NEW", help="its name in pipelines.yaml now"),
@@ -150,12 +170,14 @@ def _exec(context: Context) -> int:
 
 
 accessory = group(
-    "manage databases, caches and brokers: status, start, stop, restart, apply, exec, backup, restore, mv, rm, logs",
+    "manage databases, caches and brokers: status, start, stop, restart, apply, upgrade, exec, backup, restore, mv, "
+    "rm, logs",
     status=_status,
     start=_start,
     stop=_stop,
     restart=_restart,
     apply=_apply,
+    upgrade=_upgrade,
     exec=_exec,
     **OF_ACCESSORIES,
     mv=_move,

@@ -9,7 +9,7 @@ from pipeline.deploy.heartbeat import HeldLease
 from pipeline.deploy.services import Services
 from pipeline.domain.accessories import AccessoryRecord
 from pipeline.domain.audit_chain import Who
-from pipeline.errors import NotFound
+from pipeline.errors import NotFound, RequestError
 from pipeline.ports.accessories import Accessories as AccessoryPort
 from pipeline.ports.clock import Clock
 from pipeline.ports.engine import Engines
@@ -46,3 +46,23 @@ class AccessoryActs(Audited):
     def _entry_of(self, by: Who, act: str, record: AccessoryRecord, detail: str = "") -> Any:
         text = f"{record.name} {detail}".strip()
         return self._entry(by, f"accessory {act}", environment=record.environment, detail=text)
+
+
+def insist_on_volume(before: AccessoryRecord, wanted: AccessoryRecord) -> None:
+    """Raises RequestError if its data would be looked for elsewhere."""
+    if before.config.volume != wanted.config.volume:
+        raise RequestError(
+            f"{before.id} keeps its data in {before.config.volume or 'its container'}, and pipelines.yaml says "
+            f"{wanted.config.volume or 'nothing'} under `volume`: it would not find them there.",
+            advice="Keep `volume`, or give the new one another name and copy the data.",
+        )
+
+
+def refuse_half_upgraded(record: AccessoryRecord) -> None:
+    """Raises RequestError if the service died in its upgrade."""
+    if record.upgrade and not record.upgrade.done:
+        raise RequestError(
+            f"the upgrade of {record.id} was broken off.",
+            advice=f"`pushlive accessory upgrade {record.name} {record.environment}` goes on with it; with `--back` "
+            "it is taken back.",
+        )

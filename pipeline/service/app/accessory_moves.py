@@ -16,7 +16,7 @@ from pipeline.domain.audit_chain import Who
 from pipeline.errors import PushliveError, RequestError
 from pipeline.ports.clock import Deadline
 from pipeline.ports.engine import Engine
-from pipeline.service.app.accessory_acts import LIMIT, AccessoryActs
+from pipeline.service.app.accessory_acts import LIMIT, AccessoryActs, refuse_half_upgraded
 
 
 class AccessoryMoves(AccessoryActs):
@@ -36,6 +36,7 @@ class AccessoryMoves(AccessoryActs):
         return told("accessory-mv", partial(self._move, old.ref, new, by))
 
     def _refuse_move(self, old: AccessoryRecord, new: AccessoryRef) -> None:
+        refuse_half_upgraded(old)
         users = [name for name, why in self._care.users(old).items() if why == FILE]
         if users:
             raise RequestError(

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config.workload.accessory_rules import pairs
 from pipeline.deploy.tools.telling import told
 from pipeline.domain.audit_chain import Who
-from pipeline.domain.volumes import DATA, OwnerKind, StoredVolume, VolumeRef
+from pipeline.domain.volumes import BEFORE_UPGRADE, DATA, OwnerKind, StoredVolume, VolumeRef
 from pipeline.errors import ConfigError, NotFound, RequestError
 from pipeline.service.audited import Audited
 
@@ -49,6 +49,11 @@ class VolumeCommands(Audited):
         except ConfigError:
             return ""
         if ref.kind == "accessory":
+            if ref.name == BEFORE_UPGRADE:
+                record = self._store.accessories.get(ref.owner, ref.environment)
+                return (
+                    "" if record and record.upgrade else f"no upgrade of {ref.owner} can be taken back to it"
+                )
             used = (ref.owner, ref.environment) in pairs(config) and ref.name == DATA
             return "" if used else f"no pipeline uses an accessory {ref.owner} in {ref.environment}"
         pipeline = config.pipelines.get(ref.owner)

@@ -63,6 +63,9 @@ class KubeAccessories(EngineBase):
             self._api.merge(SET, accessory_name(self._instance, spec.ref), change)
         return acted or bool(change)
 
+    def provide_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
+        """Nodes pull images; ``replace_accessory`` tries that first."""
+
     def replace_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
         found = self._set(spec.ref)
         if found and spec.config.volume:
