@@ -5,20 +5,25 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 import docker
-from pipeline.adapters.haproxy import config
+from pipeline.adapters.haproxy import config, waiting
+from pipeline.adapters.haproxy.control import Control
 from pipeline.adapters.http.probe import HttpProbe
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import Route
 from tests.conftest import Bench
+from tests.integration.test_proxy_restarts import pid_of, send
 from tests.support.developer import web
 from tests.support.load import Load, release_of
 from tests.support.service import Service, get, running
@@ -89,6 +94,69 @@ def test_an_upload_that_waited_arrives_whole(bench: Bench, settings: Settings) -
     engine.switch(spec)
     one.join(20)
     assert answers == [200]
+
+
+def at(settings: Settings, bench: Bench) -> socket.socket:
+    """A client that has sent a request."""
+    one = socket.create_connection(("127.0.0.1", settings.port_range[bench.index]), timeout=30)
+    one.sendall(b"GET /?text HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    return one
+
+
+def test_a_client_that_goes_away_gives_its_place_back(bench: Bench, settings: Settings) -> None:
+    engine, spec, control = bench.engine, bench.spec(), Control(settings.data / "proxy")
+
+    def wait_now() -> int:
+        found = re.search(r"conn_cur=(\d+)", control.ask(waiting.asked_count(bench.index)))
+        return int(found[1]) if found else 0
+
+    bench.deploy(spec)
+    engine.pause(spec.ref, 60)
+    with ExitStack() as gone, at(settings, bench) as stays:
+        for _ in range(5):
+            gone.enter_context(at(settings, bench))
+        until(lambda: wait_now() == 6, 20)
+        gone.close()
+        until(lambda: wait_now() == 1, 20)
+        engine.switch(spec)
+        assert b"release=r1" in answered(stays)
+
+
+def test_a_proxy_that_is_killed_while_requests_wait_lets_them_wait_again(
+    bench: Bench, settings: Settings, docker_client: docker.DockerClient
+) -> None:
+    engine, blue, green = bench.engine, bench.spec("blue", 1), bench.spec("green", 2)
+    bench.deploy(blue)
+    engine.pause(blue.ref, 60)
+    before, waited = pid_of(docker_client, settings), engine.waited(blue.ref)
+    with at(settings, bench) as lost:
+        until(lambda: engine.waited(blue.ref) > waited, 20)
+        send(docker_client, settings, signal.SIGKILL)
+        with suppress(ConnectionResetError):
+            assert lost.recv(99) == b""
+    until(lambda: pid_of(docker_client, settings) not in (0, before), 30)
+    until(lambda: answers(settings, bench), 30)
+    engine.drain(blue.ref, 0.1, bench.watch())
+    engine.stop_and_keep(blue.ref)
+    with at(settings, bench) as stays:
+        until(lambda: engine.waited(blue.ref) > 0, 20)
+        assert engine.serving(blue.ref) is None
+        bench.stand(green)
+        engine.switch(green)
+        assert b"release=r2" in answered(stays)
+
+
+def answered(client: socket.socket) -> bytes:
+    with http.client.HTTPResponse(client) as answer:
+        answer.begin()
+        return answer.read()
+
+
+def answers(settings: Settings, bench: Bench) -> bool:
+    """True once the proxy takes connections again."""
+    with suppress(OSError), at(settings, bench):
+        return True
+    return False
 
 
 def test_a_proxy_without_lua_starts_as_well(

@@ -165,11 +165,16 @@ def _head(drop: tuple[int, int] | None, control: str, structure: str) -> str:
         identity=identity,
         owner=_owner(drop),
         more=more,
-        checks=CHECKS,
         buffer=sizes.BUFFER,
         wait=waiting.LOAD,
+        defaults=_defaults(),
+        gone=waiting.GONE,
         **TEXTS,
     )
+
+
+def _defaults() -> str:
+    return _DEFAULTS.format(checks=CHECKS, **TEXTS)
 
 
 def _frontends(settings: Settings, token: str) -> str:
@@ -189,6 +194,7 @@ def _frontends(settings: Settings, token: str) -> str:
         forwarded=told,
         sizes=sizes.RULES,
         slot=_SLOT,
+        defaults=_defaults(),
     )
 
 
@@ -215,19 +221,7 @@ def _backend(index: int, slot: Slot, servers: tuple[Server, ...]) -> str:
 
 _STRUCTURE = "    description structure-"
 
-_HEAD = """\
-# Written by Pushlive with every change. Do not edit: it is read only when the proxy starts.
-global
-{identity}    maxconn 8192
-    nbthread 2
-    no strict-limits
-    log stdout format raw daemon notice
-    stats socket /proxy/admin.sock mode 600{owner} level admin
-{more}    stats timeout 30s
-    tune.bufsize {buffer}
-    tune.ssl.default-dh-param 2048
-    ssl-default-bind-options ssl-min-ver TLSv1.2
-{wait}
+_DEFAULTS = """\
 defaults
     mode http
     log global
@@ -252,6 +246,22 @@ defaults
     http-error status 502 {text} {later} string "{broken}\\n"
     http-error status 503 {text} {later} string "{silent}\\n"
     http-error status 504 {text} lf-string "{slow}\\n"
+"""
+
+_HEAD = """\
+# Written by Pushlive with every change. Do not edit: it is read only when the proxy starts.
+global
+{identity}    maxconn 8192
+    nbthread 2
+    no strict-limits
+    log stdout format raw daemon notice
+    stats socket /proxy/admin.sock mode 600{owner} level admin
+{more}    stats timeout 30s
+    tune.bufsize {buffer}
+    tune.ssl.default-dh-param 2048
+    ssl-default-bind-options ssl-min-ver TLSv1.2
+{wait}
+{defaults}    {gone}
 """
 
 # What all public frontends share. Our own headers never get in from outside, nor out from an application.
@@ -287,6 +297,7 @@ frontend ports
     http-request set-var(txn.env) dst_port,map(/proxy/ports.map)
     {inside}
 
+{defaults}
 frontend preview
     bind {preview}
     http-request set-var(txn.slot) req.hdr(X-Pushlive-Slot)

@@ -34,6 +34,11 @@ LOAD = f"""\
 .endif
 """
 
+# Among the defaults of the public frontends: their rules then see that a client is gone, and it gives its place back.
+# HAProxy 2.6 takes it nowhere else. The rest has defaults of its own, where it would do more. They are written out
+# twice: with one section that takes over another's (`defaults … from …`), HAProxy 2.6.12 crashed in our tests.
+GONE = "option abortonclose"
+
 # In the public frontends, after the slot was read from the map. How many wait is counted, and ends with the client.
 RULES = f"""
     http-request track-sc1 var(txn.env) table {BACKEND} if {{ var(txn.slot) -m beg wait- }}

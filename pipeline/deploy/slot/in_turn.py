@@ -98,7 +98,8 @@ class InTurn:
         if self._since is None:
             return
         took = f"{self._context.clock.monotonic() - self._since:.1f} s"
-        count = self._acting().traffic.waited(ref) - self._before
+        now = self._acting().traffic.waited(ref)
+        count = now - self._before if now >= self._before else now  # a proxy that was restarted counts from 0
         what = "request waited" if count == 1 else "requests waited"
         text = (
             f"nothing served for {took}; {count} {what} in the proxy"
