@@ -26,6 +26,9 @@ pipelines:
   easy:
     service: {memory: 128MiB, stop: 1s, release: {command: [sleep, "600"], cancel: true}}
     environments: {live: }
+  slow:
+    service: {memory: 128MiB, stop: 1s, release: {command: [sleep, "600"], timeout: 2s}}
+    environments: {live: }
 """
 ENTRY = '#!/bin/sh\necho "entry: $@"\nexec "$@"\n'
 MIGRATE = """#!/bin/sh
@@ -113,6 +116,14 @@ def test_a_release_command_that_hangs_is_abandoned(service: Service) -> None:
     live = service.environments()["live"]
     assert live["hold"]["by"] == f"hello#{number}"
     assert service.page() == "version 2\n"
+
+
+def test_a_command_that_takes_too_long_is_stopped(service: Service) -> None:
+    said = service.push(web("version 1"), "One", "slow").replace("\nremote: ", " ")
+    assert "did not finish within 2s and was stopped" in said
+    assert service.run("slow")["outcome"] == "failed"
+    assert commands(service) == [], "it does not meet the next one in the same database"
+    assert service.environments("slow")["live"]["hold"]["by"] == "slow#1"
 
 
 def test_a_cancellation_ends_a_command_that_says_that_this_is_harmless(service: Service) -> None:

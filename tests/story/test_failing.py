@@ -269,12 +269,13 @@ def test_a_failing_release_command_starts_nothing(make_world):
     assert "start" not in world.engine.names()
 
 
-def test_a_release_command_that_does_not_finish_is_reported_as_still_running(make_world):
+def test_a_release_command_that_does_not_finish_is_stopped(make_world):
     world = make_world("pipelines: {hello: {service: {release: [migrate]}, environments: {live: }}}")
     world.engine.hang("command")
     run = world.push("one")
     assert run.outcome == Outcome.FAILED
-    assert "did not finish within 30m. It is still running" in run.failure.message
+    assert "did not finish within 30m and was stopped; its result is unknown." in run.failure.message
+    assert world.engine.ended == ["release-1"]
     assert "pushlive resume hello --env live" in run.failure.advice
     assert world.environment("live").hold is not None
     assert run.failure.whose == "application"
@@ -298,6 +299,15 @@ def test_the_limit_of_a_release_command_is_configured(make_world):
     began = world.clock.monotonic()
     assert "did not finish within 90s" in world.push("one").failure.message
     assert world.clock.monotonic() - began < 100
+
+
+def test_a_release_command_that_cannot_be_stopped_may_still_run(make_world):
+    world = make_world(LIMITED)
+    world.engine.hang("command")
+    world.engine.fail("end_command", EngineFailed("no answer"))
+    said = world.push("one").failure.message
+    assert "and may still run, because it could not be stopped (no answer); its result is unknown." in said
+    assert world.environment("live").hold is not None
 
 
 def test_a_cancellation_during_a_release_command_says_when_it_takes_effect(make_world):

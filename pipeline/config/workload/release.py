@@ -22,7 +22,8 @@ class ReleaseCommand(Model):
     """The command and its arguments. The image's `ENTRYPOINT` is given them, as at a start. The release goes on only if
     it exits with 0."""
     timeout: Limit = 1800.0
-    """How long it may take, and how long `back` may. Then its outcome is unknown, and the environment is held."""
+    """How long it may take, and how long `back` may. Then it is stopped (SIGTERM, SIGKILL after `stop`), its outcome is
+    unknown, and the environment is held."""
     back: Argv = ()
     """The command that undoes it. A revert runs it when it is asked to (`pushlive revert hello --back`), in a container
     of the release that is left, before the release before it starts."""

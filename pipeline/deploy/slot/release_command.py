@@ -133,9 +133,12 @@ class CommandSteps:
                 one.spec, one.name, argv, {}, emit, step.watch, entrypoint=through
             )
         except TimedOut as error:
+            # Left running, it would meet the next release command in the same database.
+            what = (
+                f"{one.what[0].upper()}{one.what[1:]} did not finish within {write_duration(one.own.timeout)}"
+            )
             raise Overtime(
-                f"{one.what[0].upper()}{one.what[1:]} did not finish within {write_duration(one.own.timeout)}. "
-                f"{self._left_running()}",
+                f"{what} and {self._ended(one)}; its result is unknown.",
                 advice="See what it did, then "
                 f"`pushlive resume {one.spec.ref.pipeline} --env {self._name}`; `release.timeout` in pipelines.yaml "
                 "limits it.",
