@@ -67,6 +67,8 @@ def test_a_release_reaches_its_accessory_by_name_and_nothing_takes_it_away(
         assert engine.drift(spec) == ()
 
         pod = api.get("Pod", f"{name}-0")["metadata"]["uid"]
+        engine.revert_drift(spec)
+        engine.restore(spec)
         with pytest.raises(EngineFailed, match="its image cannot be pulled"):
             engine.replace_accessory(
                 accessory(bench, image=f"{bench.remote.partition('@')[0]}:none"), bench.watch()

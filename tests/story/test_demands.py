@@ -181,6 +181,11 @@ def test_versions_that_are_no_numbers_and_optional_permissions_are_no_fault(
     assert found[CLUSTER]["ok"]
     assert "may not list nodes" in str(found[CLUSTER]["text"])
     assert "may not list LimitRanges" in str(found[CLUSTER]["text"])
+    assert "accessories" not in str(found[CLUSTER]["text"])
+    less = Found(for_accessories=("create statefulsets.apps",))
+    found = examined(store, tmp_path, less, CLUSTER)
+    assert found[CLUSTER]["ok"]
+    assert "may not create statefulsets.apps, which `accessories`" in str(found[CLUSTER]["text"])
 
 
 def test_a_data_folder_that_cannot_be_written_or_whose_locks_do_not_hold_is_reported(

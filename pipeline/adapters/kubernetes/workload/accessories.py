@@ -22,6 +22,7 @@ from pipeline.adapters.kubernetes.workload.accessory_objects import (
     written,
 )
 from pipeline.adapters.kubernetes.workload.accessory_pod import insist_on_image, why_unready
+from pipeline.adapters.kubernetes.workload.process_objects import find_sets
 from pipeline.domain.accessories import (
     AccessoryRef,
     AccessorySpec,
@@ -279,13 +280,7 @@ class KubeAccessories(EngineBase):
         return found
 
     def _sets(self) -> list[KubeObject]:
-        """None if this account may not list them: then it never made one."""
-        try:
-            found = self._api.find(SET, {INSTANCE: self._instance})
-        except EngineFailed as error:
-            if status_of(error) == capacity.FORBIDDEN:
-                return []
-            raise
+        found = find_sets(self._api, {INSTANCE: self._instance})
         return [one for one in found if ACCESSORY in one["metadata"]["labels"]]
 
 

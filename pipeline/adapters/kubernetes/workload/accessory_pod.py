@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
 from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.names import ACCESSORY, ACCESSORY_IN, CONTAINER, HELPER, INSTANCE
+from pipeline.adapters.kubernetes.pods.claims import claims_of
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
 from pipeline.adapters.kubernetes.pods.problems import Cause, creation_problem, pod_problem
 from pipeline.adapters.kubernetes.pods.state import (
@@ -17,9 +19,12 @@ from pipeline.adapters.kubernetes.pods.state import (
 )
 from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_name
 from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
+from pipeline.adapters.kubernetes.workload.claims import KIND
 from pipeline.domain.accessories import AccessorySpec
+from pipeline.lib.units import show_time
 from pipeline.ports.clock import Clock, Watch
 
+LATE = 30.0  # seconds after which a pod that should have ended is said to be late
 LOOK = 0.3  # seconds between two looks
 CPU, MEMORY = "10m", "32Mi"  # of a pod that only makes a node pull an image
 PULL_LIMIT = 900  # seconds that it lives at most
@@ -38,9 +43,9 @@ def why_unready(api: KubeApi, clock: Clock, found: KubeObject, pod: KubeObject |
         return f"{name}-0 is starting"
     name = pod["metadata"]["name"]
     if is_terminating(pod):
-        return f"{name} is ending"
+        return f"{name} is ending{_for_long(api, clock, pod)}"
     if problem := ClaimProblems(api, clock).of(pod):
-        return f"{name}: {problem.text}{_how(found) if problem.cause is Cause.VOLUME else ''}"
+        return f"{name}: {problem.text}{_how(api, found, pod) if problem.cause is Cause.VOLUME else ''}"
     if is_ready(pod):
         return ""
     if any("running" in (one.get("state") or {}) for one in app_containers(pod)):
@@ -53,13 +58,28 @@ def why_unready(api: KubeApi, clock: Clock, found: KubeObject, pod: KubeObject |
     return f"{name} is starting" + (f" ({reason})" if (reason := waiting_reason(pod)) else "")
 
 
-def _how(found: KubeObject) -> str:
+def _for_long(api: KubeApi, clock: Clock, pod: KubeObject) -> str:
+    """What helps if its node does not answer: the cluster starts no other pod before it knows that this one is gone."""
+    meta = pod["metadata"]
+    ended = datetime.fromisoformat(meta["deletionTimestamp"]).timestamp()  # with the time that it may take
+    if clock.now() - ended < LATE:
+        return ""
+    return (
+        f" and should have ended at {show_time(ended)}; if its node is gone for good, "
+        f"`kubectl -n {api.namespace} delete pod --force {meta['name']}` lets another one start"
+    )
+
+
+def _how(api: KubeApi, found: KubeObject, pod: KubeObject) -> str:
     """What helps one that waits for its volume."""
     labels = found["metadata"]["labels"]
     name = labels[ACCESSORY]
+    apply = f"`pushlive accessory apply {name} {labels[ACCESSORY_IN]}`"
+    if not all(api.get(KIND, claim) for claim in claims_of(pod)):
+        return f"; {apply} makes a new, empty one, and a backup can be restored into it"
     return (
-        f"; write `kubernetes: {{volume: {{class: …}}}}` under accessories.{name} and call `pushlive accessory apply "
-        f"{name} {labels[ACCESSORY_IN]}`, or make a PersistentVolume for it"
+        f"; write `kubernetes: {{volume: {{class: …}}}}` under accessories.{name} and call {apply}, or make a "
+        "PersistentVolume for it"
     )
 
 

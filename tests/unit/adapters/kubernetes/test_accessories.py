@@ -157,8 +157,14 @@ class Events(KubeApi):
     def __init__(self, *found: dict[str, Any]) -> None:
         self.found = list(found)
 
+    namespace = "shop"
+
     def events(self, kind: str, name: str) -> list[dict[str, Any]]:
         return self.found
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        assert (kind, name) == ("PersistentVolumeClaim", "pl-shop-db-live-data")
+        return None
 
 
 def pod(ready: bool, state: dict[str, Any], **metadata: Any) -> dict[str, Any]:
@@ -176,6 +182,13 @@ RUNNING, UNHEALTHY = (
     {"running": {}},
     {"reason": "Unhealthy", "message": "Readiness probe failed: no response"},
 )
+PENDING = {"volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": "pl-shop-db-live-data"}}]}
+UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": '0/1 nodes are available: persistentvolumeclaim "pl-shop-db-live-data" not found.',
+}
 QUOTA = {
     "reason": "FailedCreate",
     "message": "create Pod pl-shop-db-live-0 failed: exceeded quota: small, used",
@@ -188,7 +201,19 @@ QUOTA = {
         (None, pod(True, RUNNING), ""),
         (UNHEALTHY, pod(False, RUNNING), "pl-shop-db-live-0: no response"),
         (None, pod(False, RUNNING), "pl-shop-db-live-0 runs, and is not ready yet"),
-        (None, pod(True, RUNNING, deletionTimestamp="now"), "pl-shop-db-live-0 is ending"),
+        (None, pod(True, RUNNING, deletionTimestamp="2999-01-01T00:00:00Z"), "pl-shop-db-live-0 is ending"),
+        (
+            None,
+            pod(True, RUNNING, deletionTimestamp="2020-01-01T00:00:00Z"),
+            "pl-shop-db-live-0 is ending and should have ended at 2020-01-01 00:00:00 UTC; if its node is gone for "
+            "good, `kubectl -n shop delete pod --force pl-shop-db-live-0`",
+        ),
+        (
+            None,
+            {**pod(False, {}), "spec": PENDING, "status": {"conditions": [UNSCHEDULABLE]}},
+            "pl-shop-db-live-0: its volume is gone: the claim pl-shop-db-live-data in the namespace shop was deleted; "
+            "`pushlive accessory apply shop-db live` makes a new, empty one",
+        ),
         (None, pod(False, {"terminated": {"exitCode": 3}}), "pl-shop-db-live-0: it exited with code 3"),
         (
             None,
@@ -201,6 +226,6 @@ QUOTA = {
 )
 def test_why_one_is_not_ready_is_said(event: Any, found: Any, says: str) -> None:
     api = Events(*([event] if event else []))
-    text = why_unready(api, SystemClock(), {"metadata": {"name": "pl-shop-db-live"}}, found)
+    text = why_unready(api, SystemClock(), MAKE.stateful_set(spec(), ""), found)
     assert text.startswith(says)
     assert bool(text) == bool(says)
