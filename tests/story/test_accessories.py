@@ -433,7 +433,10 @@ def test_a_persons_command_in_one_is_recorded_and_a_maintainers_in_the_last_envi
     session = world.tools.exec_accessory("shop-db", who, Asked(("cat",)), environment="dev")
     session.write(f"it is {secret}".encode())
     session.end_input()
-    assert b"".join(data for _, data in list(session.events())[:-1]) == "it is •••".encode()
+    *pieces, _ = [one for one in session.events() if one]
+    shown = b"".join(data for _, data in pieces).decode()
+    # Twice, if the value ends as it begins: its last part is held back for a moment.
+    assert shown in ("it is •••", "it is ••••••")
     with pytest.raises(Forbidden, match="run commands in hello/live, the last environment"):
         world.tools.exec_accessory("shop-db", who, Asked(("cat",)), environment="live")
     world.tools.exec_accessory(
