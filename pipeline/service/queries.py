@@ -156,7 +156,10 @@ class Queries:
         return "" if origin.known() else str(origin.beside().error())
 
     def runs(self, pipeline: str = "", limit: int = 50) -> list[dict[str, Any]]:
-        """The newest ``limit``, then the older ones that have not ended."""
+        """The newest ``limit``, then the older ones that have not ended. Raises NotFound for a pipeline of which
+        nothing is known."""
+        if pipeline and pipeline not in self._store.pipelines():
+            self._known(self._config(), pipeline)
         names = [pipeline] if pipeline else self._store.pipelines()
         found = {run.id: run for name in names for run in self._store.recent(name, limit)}
         for name in names:

@@ -107,6 +107,13 @@ def test_gc_names_the_run_that_keeps_an_environment(world) -> None:
     assert world.run(waiting.number).outcome == Outcome.CANCELLED
 
 
+def test_the_runs_of_a_pipeline_that_does_not_exist_are_not_none_yet(world) -> None:
+    with pytest.raises(NotFound, match="there is no pipeline 'nobody'") as refused:
+        world.commands.runs("nobody")
+    assert "hello" in refused.value.advice
+    assert world.commands.runs("hello") == []
+
+
 def test_a_promotion_in_a_pipeline_that_does_not_exist_says_so(world) -> None:
     with pytest.raises(NotFound, match="there is no pipeline 'shop'"):
         world.commands.promote("shop", "ann")
