@@ -48,7 +48,8 @@ def made_of(text: str | None) -> Made | None:
 @dataclass(frozen=True)
 class FoundSlot:
     """A slot with containers. ``spec``: the hash that the engine made from their specification (on Docker that of the
-    ``replica`` of this number); ``well``: they run and have been ready."""
+    ``replica`` of this number); ``well``: they run and have been ready. Without a web process, its other processes are
+    meant, and ``replicas`` is 1."""
 
     ref: SlotRef
     release: int

@@ -18,7 +18,8 @@ class Adoption(Protocol):
         the proxy's routes cannot be read."""
 
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:
-        """The hash with which the engine would label containers of that spec (on Docker, that replica): equal to
+        """The hash with which the engine would label containers of that spec (on Docker, that replica; without a web
+        process, what is in its place): equal to
         ``FoundSlot.spec`` if it would keep those that are there."""
 
     def accessories_found(self) -> Iterable[FoundAccessory]:

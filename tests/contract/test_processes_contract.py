@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.domain.adoption import made_of, remembered
 from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.scheduled import Job
 from tests.contract.test_engine_contract import Kit, kit  # noqa: F401 - a fixture
@@ -92,6 +93,13 @@ def test_a_release_without_a_web_process_starts_and_ends(kit: Kit) -> None:  # n
     assert engine.missing(spec) == engine.missing_processes(spec) == ()
     assert [one.process for one in engine.processes(spec.ref)] == ["worker", "worker"]
     assert spec.ref in engine.slots()
+    (found,) = (one for one in engine.survey() if one.pipeline == kit.name)  # for a store that was lost
+    assert (found.name, found.index, found.routed, found.active) == ("live", spec.ref.index, False, "blue")
+    (one,) = found.slots
+    assert (one.ref, one.release, one.run, one.commit) == (spec.ref, spec.release, spec.run, spec.commit)
+    assert one.made == made_of(remembered(spec))
+    assert engine.spec_hash(spec, one.replica) == one.spec
+    assert engine.spec_hash(replace(spec, commit="f" * 40), one.replica) != one.spec
     engine.stop(spec.ref)
     until(lambda: not [one for one in engine.processes(spec.ref) if one.works])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ pipelines:
     service: {memory: 128MiB, stop: 1s, drain: 1s}
     environments: {dev: , live: {replicas: 2}}
   other: {service: {memory: 128MiB, stop: 1s, drain: 1s}, environments: {live: }}
+  jobs:
+    service: {memory: 128MiB, stop: 1s, web: false, processes: {worker: {command: [sleep, "9999"], settle: 0.1s}}}
+    environments: {live: }
 """
 
 
@@ -44,6 +48,8 @@ def test_fault_51_a_lost_store_is_noticed_and_what_runs_is_adopted_without_an_ou
     service: Service,
 ) -> None:
     service.push(sample("1"), "One", "other")
+    service.push(sample("1"), "One", "jobs")
+    service.push(sample("2"), "Two", "jobs")
     service.push(sample("1"), "One")
     service.push(sample("2"), "Two")
     until(lambda: len(service.environments()["dev"]["slots"]) == 1, 60)  # only live keeps the old one warm
@@ -62,6 +68,7 @@ def test_fault_51_a_lost_store_is_noticed_and_what_runs_is_adopted_without_an_ou
 
         said = service.pushlive("adopt").out
         assert "hello/live: r1 (blue) is warm, r2 (green) serves" in said
+        assert re.search(r"jobs/live: (r1 \(blue\) is kept for a while, )?r2 \(green\) serves", said)
         assert "All tokens are lost" in said
         assert service.api("GET", "/healthz")[0] == 200
         until(lambda: keeper_rounds(service) > 0, 60)  # it finds nothing to repair
@@ -69,6 +76,7 @@ def test_fault_51_a_lost_store_is_noticed_and_what_runs_is_adopted_without_an_ou
         assert checks["hello/live"] == "green serves, as recorded"
         assert service.releases() == {"dev": 2, "live": 2}
         assert service.releases("other") == {"live": 1}
+        assert service.releases("jobs") == {"live": 2}
         assert service.environments()["live"]["revert"]["text"] == "revert ready: r1, warm"
         assert started(service) == before
 

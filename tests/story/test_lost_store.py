@@ -10,6 +10,7 @@ from pipeline.errors import RequestError, StoreUnknown, TryAgain
 from pipeline.lib.secret import Secret
 from pipeline.store import Store, snapshot
 from pipeline.store.origin import Beside
+from tests.story.test_processes import ALONE
 
 
 def lose(world) -> None:
@@ -297,3 +298,19 @@ def test_the_audit_log_begins_again_and_says_where_the_old_one_ended(world):
     assert report.problems == []
     details = [str(entry.get("detail")) for entry in world.commands.audit_log()]
     assert any("the log before was lost; it ended with entry" in detail for detail in details)
+
+
+def test_fault_51_an_environment_without_web_is_adopted_by_its_other_processes(make_world):
+    world = make_world(ALONE)
+    world.push("one")
+    world.push("two")
+    before = world.environment("live")
+    lose(world)
+    world.another_keeper().tick()
+    said = world.commands.adopt("ann")
+    assert any("r2 (green) serves" in line for line in said)
+    found = world.environment("live")
+    assert (found.active, found.serving, found.index) == ("green", 2, before.index)
+    assert found.pairs[2] == before.pairs[2]
+    assert not [line for line in world.another_keeper().tick() if "started" in line]
+    assert world.push("three").outcome == Outcome.LIVE

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker.accessories import accessory_ref
 from pipeline.adapters.docker.base import EngineBase, ref_of
+from pipeline.adapters.docker.processes import process_bodies
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.api import Found
@@ -27,11 +28,14 @@ class DockerAdoption(EngineBase):
 
     def survey(self) -> Iterator[FoundEnvironment]:
         replicas = self._api.containers(self._own, labels.REPLICA)
-        everything = [*replicas, *self._api.networks(self._own)]
+        processes = self._api.containers(self._own, labels.PROCESS)
+        everything = [*replicas, *processes, *self._api.networks(self._own)]
         keys = {key for one in everything if (key := _key(one["Labels"]))}
         for key in sorted(keys):
             routes = self._proxy.routes(key[2])
+            # Without a web process the others tell which release is in a slot.
             found = [one for one in replicas if _key(one["Labels"]) == key]
+            found = found or [one for one in processes if _key(one["Labels"]) == key]
             yield FoundEnvironment(
                 *key,
                 self._key,
@@ -45,28 +49,37 @@ class DockerAdoption(EngineBase):
             yield self._slot(ref, [one for one in found if ref_of(one, self._key) == ref])
 
     def _slot(self, ref: SlotRef, found: list[Found]) -> FoundSlot:
-        found = sorted(found, key=lambda one: int(one["Labels"][labels.REPLICA]))
+        found = sorted(found, key=lambda one: self._place(ref, one))
         first = found[0]["Labels"]
+        web = labels.REPLICA in first
         return FoundSlot(
             ref=ref,
             release=int(first[labels.RELEASE]),
             run=int(first.get(labels.RUN) or 0),
             commit=first.get(labels.COMMIT, ""),
             spec=first.get(labels.SPEC, ""),
-            replicas=len(found),
-            well=all(self._well(one) for one in found),
+            replicas=len(found) if web else 1,
+            # Processes run in the slot that serves alone, and one that fails is started again and again.
+            well=(all if web else any)(self._well(one) for one in found),
             created=float(found[0]["Created"]),
             image=found[0]["ImageID"] if kind_of(self._key).local else "",
             remote="" if kind_of(self._key).local else found[0]["Image"],
-            replica=int(first[labels.REPLICA]),
+            replica=self._place(ref, found[0]),
             made=made_of(first.get(labels.MADE)),
         )
+
+    def _place(self, ref: SlotRef, one: Found) -> int:
+        has = one["Labels"]
+        if labels.REPLICA in has:
+            return int(has[labels.REPLICA])
+        return containers.place_of(self._settings, ref, int(has[labels.RELEASE]), has[labels.ADDRESS])
 
     def _well(self, one: Found) -> bool:
         """True if it runs, and was ready: only then Docker is told to start it again always."""
         inspected = self._api.container(one["Id"])
         policy = inspected["HostConfig"]["RestartPolicy"] if inspected else {}
-        return bool(one["State"] == "running" and policy.get("Name") == UNLESS_STOPPED["Name"])
+        runs = ("running",) if labels.REPLICA in one["Labels"] else ("running", "restarting")
+        return bool(one["State"] in runs and policy.get("Name") == UNLESS_STOPPED["Name"])
 
     def accessories_found(self) -> Iterator[FoundAccessory]:
         networks = {one["Name"]: one for one in self._api.networks(self._own)}
@@ -102,7 +115,10 @@ class DockerAdoption(EngineBase):
         return Attachment(key[0], key[2], names, place) if place in accessories.PLACES else None
 
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:
-        return str(containers.slot_body(self._settings, spec, replica)["Labels"][labels.SPEC])
+        if spec.web:
+            return str(containers.slot_body(self._settings, spec, replica)["Labels"][labels.SPEC])
+        bodies = list(process_bodies(self._settings, spec).values())
+        return str(bodies[replica - 1]["Labels"][labels.SPEC]) if 0 < replica <= len(bodies) else ""
 
 
 def _key(found: dict[str, str]) -> _Key | None:

@@ -9,6 +9,7 @@ between the halves, so that a new one can start while the one before it ends.
 from __future__ import annotations
 
 from collections.abc import Collection
+from ipaddress import ip_address
 
 from pipeline.adapters.docker.options import TMP, with_options
 from pipeline.adapters.docker.volumes.bodies import mounts
@@ -49,6 +50,11 @@ def address(settings: Settings, ref: SlotRef, release: int, replica: int) -> str
     half = 32 * (release // 2 % 2)
     first = 1 if ref.slot == "blue" else 16
     return str(subnet(settings, ref.index).network_address + half + first + replica)
+
+
+def place_of(settings: Settings, ref: SlotRef, release: int, fixed: str) -> int:
+    """The number of the replica, or of what comes after the replicas, that has that address."""
+    return int(ip_address(fixed)) - int(ip_address(address(settings, ref, release, 0)))
 
 
 def network_name(settings: Settings, ref: SlotRef) -> str:
@@ -118,7 +124,7 @@ def with_secrets(body: Body, secrets: dict[str, Secret], filled: Collection[str]
 
 
 def with_memory(body: Body, spec: SlotSpec) -> Body:
-    """The body of a replica that remembers what it was made from, in case that the store is lost."""
+    """The body of a replica or process that remembers what it was made from, in case that the store is lost."""
     return {**body, "Labels": {**body["Labels"], MADE: remembered(spec)}}
 
 

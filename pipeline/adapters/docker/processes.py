@@ -54,7 +54,8 @@ class DockerProcesses(DockerVolumes):
         for name, body in wanted.items():
             watch.check()
             if name not in kept:
-                create(self._api, name, containers.with_secrets(body, secrets, spec.filled))
+                whole = containers.with_secrets(body, secrets, spec.filled)
+                create(self._api, name, containers.with_memory(whole, spec))
             if name not in kept or kept[name]["State"] == "created":
                 start(self._api, name)
             if repair:

@@ -22,7 +22,7 @@ class FakeAdoption(EngineState):
             for key in sorted({environment_key(ref) for ref in self.contents}):
                 slots = [self._found(ref) for ref in self.contents if environment_key(ref) == key]
                 first, serving = slots[0].ref, self.active.get(key)
-                routed = key in self.active
+                routed = key in self.active and key in self.hosts  # without a web process there are no routes
                 found.append(FoundEnvironment(*key, first.index, first.engine, routed, serving, tuple(slots)))
             return found
 
@@ -35,13 +35,16 @@ class FakeAdoption(EngineState):
             run=spec.run,
             commit=spec.commit,
             spec=_hash(spec),
-            replicas=spec.config.service.web_replicas,
-            well=content.alive and content.ready,
+            replicas=spec.config.service.web_replicas or 1,
+            well=content.alive and content.ready if spec.web else self._works_beside(ref),
             created=1000.0,
             image=spec.image,
             remote=spec.remote,
             made=None if self.forgetful else made_of(remembered(spec)),
         )
+
+    def _works_beside(self, ref: SlotRef) -> bool:
+        return any(one.works for one in self.beside.get(ref, {}).values())
 
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:  # noqa: ARG002
         with self.call("spec_hash", spec):

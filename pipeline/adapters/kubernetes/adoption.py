@@ -22,6 +22,7 @@ from pipeline.adapters.kubernetes.names import (
     slot_ref,
 )
 from pipeline.adapters.kubernetes.pods.state import app_spec
+from pipeline.adapters.kubernetes.workload.process_objects import workloads_of
 from pipeline.domain.adoption import FoundEnvironment, FoundSlot, made_of
 from pipeline.domain.engine_types import SlotSpec
 
@@ -31,11 +32,9 @@ class KubeAdoption(EngineBase):
 
     def survey(self) -> Iterator[FoundEnvironment]:
         deployments = self._api.find("Deployment", {INSTANCE: self._instance})
-        slots = [
-            self._slot(one)
-            for one in deployments
-            if one["spec"].get("replicas") and PROCESS not in one["metadata"]["labels"]
-        ]
+        web = [one for one in deployments if PROCESS not in one["metadata"]["labels"]]
+        slots = [self._slot(one, [one]) for one in web if one["spec"].get("replicas")]
+        yield from self._without_web(web)
         for service in self._api.find("Service", {INSTANCE: self._instance, ROUTE: "public"}):
             labels = service["metadata"]["labels"]
             pipeline, name = labels[PIPELINE], labels[ENVIRONMENT]
@@ -44,8 +43,24 @@ class KubeAdoption(EngineBase):
             serving = selected_slot(service)
             yield FoundEnvironment(pipeline, name, index, self._key, True, serving, tuple(own))
 
-    def _slot(self, found: KubeObject) -> FoundSlot:
-        meta, wanted = found["metadata"], int(found["spec"]["replicas"])
+    def _without_web(self, web: list[KubeObject]) -> Iterator[FoundEnvironment]:
+        """Environments whose processes alone run: their Deployment of the web process has no replicas, and remembers
+        what the slot was made from."""
+        routed = self._api.find("Service", {INSTANCE: self._instance, ROUTE: "public"})
+        known = {_environment(one) for one in routed}
+        for key in sorted({_environment(one) for one in web} - known):
+            slots = list[FoundSlot]()
+            for one in (one for one in web if _environment(one) == key):
+                ref = slot_ref(one["metadata"]["labels"], self._key)
+                beside = workloads_of(self._api, self._instance, ref)
+                if mine := [each for each in beside if each["spec"].get("replicas")]:
+                    slots.append(self._slot(one, mine))
+            if slots:
+                yield FoundEnvironment(*key, slots[0].ref.index, self._key, False, None, tuple(slots))
+
+    def _slot(self, found: KubeObject, runs: list[KubeObject]) -> FoundSlot:
+        """``runs``: the Deployments that show whether it works."""
+        meta, wanted = found["metadata"], int(found["spec"].get("replicas") or 1)
         labels, notes = meta["labels"], meta.get("annotations") or {}
         return FoundSlot(
             ref=slot_ref(labels, self._key),
@@ -54,7 +69,7 @@ class KubeAdoption(EngineBase):
             commit=notes.get(COMMIT, ""),
             spec=self._spec_of(found),
             replicas=wanted,
-            well=int((found.get("status") or {}).get("readyReplicas") or 0) >= wanted,
+            well=all(map(_is_ready, runs)),
             created=_seconds(meta["creationTimestamp"]),
             remote=app_spec(found["spec"]["template"]["spec"])["image"],
             made=made_of(notes.get(MADE)),
@@ -62,6 +77,16 @@ class KubeAdoption(EngineBase):
 
     def spec_hash(self, spec: SlotSpec, replica: int) -> str:  # noqa: ARG002 - pods of a slot are alike
         return self._manifests.spec_hash(spec)
+
+
+def _environment(found: KubeObject) -> tuple[str, str]:
+    labels = found["metadata"]["labels"]
+    return labels[PIPELINE], labels[ENVIRONMENT]
+
+
+def _is_ready(deployment: KubeObject) -> bool:
+    ready = int((deployment.get("status") or {}).get("readyReplicas") or 0)
+    return ready >= int(deployment["spec"]["replicas"])
 
 
 def _seconds(stamp: object) -> float:
