@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.adapters.kubernetes.pods import claims
 from pipeline.config.workload.accessory import Accessory, Use
 from pipeline.domain.accessories import AccessoryRef, AccessorySpec, Attachment
 from pipeline.domain.engine_types import SlotSpec
@@ -42,16 +43,22 @@ def using(bench: ClusterBench, one: AccessorySpec) -> SlotSpec:
 
 
 def test_a_release_reaches_its_accessory_by_name_and_nothing_takes_it_away(
-    cluster_bench: ClusterBench, tmp_path: Path
+    cluster_bench: ClusterBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(claims, "GRACE", 1.0)
     bench, engine, api = cluster_bench, cluster_bench.engine, cluster_bench.api
     one = accessory(bench)
     spec, name = using(bench, one), f"{bench.engine._instance}-{one.ref.name}-live"
     engine.prepare(spec.ref, ())
     with pytest.raises(EngineFailed, match="has no Service"):
         engine.start(spec, bench.watch())
-    with local_volume(api.namespace, engine.volume_name(one.ref.volume), tmp_path):
+    with pytest.raises(
+        EngineFailed, match=f"the accessory {one.ref.id} does not start: it waits for its volume"
+    ) as raised:
         engine.keep_accessory(one, bench.watch())
+    assert f"call `pushlive accessory apply {one.ref.name} live`" in raised.value.message
+    with local_volume(api.namespace, engine.volume_name(one.ref.volume), tmp_path):
+        engine.replace_accessory(one, bench.watch())
         until(lambda: not engine.accessory_unready(one), 40)  # its volume may be seen after 15 s
         result = engine.command(spec, "ask", shell('wget -qO- "$URL"'), {}, print, bench.watch())
         engine.forget_command(spec, "ask")

@@ -21,7 +21,7 @@ from pipeline.adapters.kubernetes.workload.accessory_objects import (
     is_accessory,
     written,
 )
-from pipeline.adapters.kubernetes.workload.accessory_pod import insist_on_image, why_unready
+from pipeline.adapters.kubernetes.workload.accessory_pod import await_started, insist_on_image, why_unready
 from pipeline.adapters.kubernetes.workload.process_objects import find_sets
 from pipeline.domain.accessories import (
     AccessoryRef,
@@ -62,6 +62,8 @@ class KubeAccessories(EngineBase):
         if change:
             watch.check()
             self._api.merge(SET, accessory_name(self._instance, spec.ref), change)
+        if "spec" in change:
+            self._await_started(spec.ref, found, watch)
         return acted or bool(change)
 
     def provide_accessory(self, spec: AccessorySpec, watch: Watch) -> None:
@@ -195,7 +197,10 @@ class KubeAccessories(EngineBase):
         if spec.secrets:
             self._put_secret(spec)
         watch.check()
-        self._api.apply(wanted)
+        self._await_started(spec.ref, self._api.apply(wanted), watch)
+
+    def _await_started(self, ref: AccessoryRef, found: KubeObject, watch: Watch) -> None:
+        await_started(self._api, self._clock, found, lambda: self._accessory_pod(ref), watch)
 
     def _permitted_set(self, spec: AccessorySpec, address: str) -> Manifest:
         rules = read_rules(self._api)

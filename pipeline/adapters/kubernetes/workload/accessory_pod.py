@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 
 from pipeline.adapters.kubernetes.api.kube_api import KubeApi
@@ -10,9 +11,10 @@ from pipeline.adapters.kubernetes.api.objects import KubeObject, Manifest
 from pipeline.adapters.kubernetes.names import ACCESSORY, ACCESSORY_IN, CONTAINER, HELPER, INSTANCE
 from pipeline.adapters.kubernetes.pods.claims import claims_of
 from pipeline.adapters.kubernetes.pods.events import last_probe_failure
-from pipeline.adapters.kubernetes.pods.problems import Cause, creation_problem, pod_problem
+from pipeline.adapters.kubernetes.pods.problems import Cause, Problem, creation_problem, pod_problem
 from pipeline.adapters.kubernetes.pods.state import (
     app_containers,
+    has_started,
     is_ready,
     is_terminating,
     waiting_reason,
@@ -21,6 +23,7 @@ from pipeline.adapters.kubernetes.workload.accessory_objects import accessory_na
 from pipeline.adapters.kubernetes.workload.claim_problems import ClaimProblems
 from pipeline.adapters.kubernetes.workload.claims import KIND
 from pipeline.domain.accessories import AccessorySpec
+from pipeline.errors import EngineFailed
 from pipeline.lib.units import show_time
 from pipeline.ports.clock import Clock, Watch
 
@@ -36,11 +39,9 @@ _PULLED = (Cause.COMMAND, Cause.CONTAINER, Cause.USER, Cause.MEMORY, Cause.EXIT)
 def why_unready(api: KubeApi, clock: Clock, found: KubeObject, pod: KubeObject | None) -> str:
     """In words, "" if it is ready. ``found``: its StatefulSet, which should run it; ``pod``: None if there is none."""
     if pod is None:
+        problem = _not_created(api, found)
         name = found["metadata"]["name"]
-        refused = [one for one in api.events("StatefulSet", name) if one.get("reason") == "FailedCreate"]
-        if refused:
-            return f"{name}: {creation_problem(name, str(refused[-1].get('message'))).text}"
-        return f"{name}-0 is starting"
+        return f"{name}: {problem.text}" if problem else f"{name}-0 is starting"
     name = pod["metadata"]["name"]
     if is_terminating(pod):
         return f"{name} is ending{_for_long(api, clock, pod)}"
@@ -56,6 +57,42 @@ def why_unready(api: KubeApi, clock: Clock, found: KubeObject, pod: KubeObject |
             else f"{name} runs, and is not ready yet"
         )
     return f"{name} is starting" + (f" ({reason})" if (reason := waiting_reason(pod)) else "")
+
+
+def await_started(
+    api: KubeApi, clock: Clock, found: KubeObject, pod_of: Callable[[], KubeObject | None], watch: Watch
+) -> None:
+    """Returns once its container has run: a pull takes nothing from `ready`. Raises EngineFailed as soon as it is known
+    that it will not, and what the watch raises. ``pod_of`` reads its pod."""
+    problems, since = ClaimProblems(api, clock), dict[Cause, float]()
+    while True:
+        pod = pod_of()
+        if pod and not is_terminating(pod) and has_started(pod):
+            return
+        problem = problems.of(pod) if pod else _not_created(api, found)
+        now = clock.monotonic()
+        since = {problem.cause: since.get(problem.cause, now)} if problem else {}
+        if problem and now - since[problem.cause] >= problem.grace:
+            labels, advice = found["metadata"]["labels"], problem.advice
+            if problem.cause is Cause.IMAGE:
+                advice = (
+                    f"`image` under accessories.{labels[ACCESSORY]} in pipelines.yaml names it, and the cluster's "
+                    "nodes have to be able to pull it."
+                )
+            how = _how(api, found, pod) if pod and problem.cause is Cause.VOLUME else ""
+            raise EngineFailed(
+                f"the accessory {labels[ACCESSORY]}/{labels[ACCESSORY_IN]} does not start: {problem.text}{how}.",
+                advice=advice,
+                again=True,
+            )
+        watch.wait(LOOK)
+
+
+def _not_created(api: KubeApi, found: KubeObject) -> Problem | None:
+    """Why the cluster makes no pod; only events say it."""
+    name = found["metadata"]["name"]
+    refused = [one for one in api.events("StatefulSet", name) if one.get("reason") == "FailedCreate"]
+    return creation_problem(name, str(refused[-1].get("message"))) if refused else None
 
 
 def _for_long(api: KubeApi, clock: Clock, pod: KubeObject) -> str:

@@ -159,6 +159,12 @@ class FakeApi(KubeApi):
                 "phase": "Succeeded",
                 "containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}],
             }
+        if kind == "statefulsets":
+            self._kept.pop(("pods", f"{name}-0"), None)
+            if one["spec"]["replicas"]:
+                self._pod(f"{name}-0", one["spec"]["template"])
+                status = self._kept["pods", f"{name}-0"]["status"]
+                status["containerStatuses"] = [{"name": "app", "state": {"running": {}}}]
         if kind == "deployments":
             count = one["spec"]["replicas"]
             one["status"] = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), count)
