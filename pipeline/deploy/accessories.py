@@ -119,7 +119,11 @@ class AccessoryCare:
     def _attached(
         self, name: str, ref: SlotRef, names: Iterable[str], record: AccessoryRecord | None
     ) -> AccessoryRecord:
-        """The record, new from the configuration in force if there is none, attached to that environment."""
+        """The record, new from the configuration in force if there is none, attached to that environment. What was
+        never made, such as after a mistake in the name of its image, is made from the configuration in force as
+        well."""
+        if record and self._is_outdated(record) and not self._from_before(record.ref):
+            record = self.renewed(record)
         if record is None:
             config = self._definition(name, ref)
             self._refuse_new_values(AccessoryRef(name, ref.environment, ref.engine), config)
@@ -137,6 +141,11 @@ class AccessoryCare:
             one for one in self._store.accessories.of(ref.pipeline) if one.environment == ref.environment
         ]
         return accessories.attached(record, ref.pipeline, ref.index, names, others)
+
+    def _is_outdated(self, record: AccessoryRecord) -> bool:
+        """The configuration in force has another definition, and may replace the one that was stored."""
+        now = self._configurations.current()[1].accessories.get(record.name)
+        return now not in (None, record.config) and not (record.upgrade or record.moved_from)
 
     def _refuse_new_values(self, ref: AccessoryRef, config: Accessory) -> None:
         """Data from before the store was lost knows other values than those that would be generated now."""

@@ -99,6 +99,23 @@ def test_a_changed_definition_changes_nothing_by_a_push(world):
     assert "replace_accessory" not in world.engine.names()
 
 
+def test_one_that_was_never_made_is_made_as_the_file_says_by_the_next_run(world):
+    world.engine.fail("keep_accessory", EngineFailed("there is no such image"))
+    assert world.push("one").outcome == Outcome.FAILED
+    world.configure(CONFIG.replace("postgres:15", "postgres:16"))
+    assert world.push("two").outcome == Outcome.LIVE
+    assert world.engine.running[DEV].spec.config.image == "postgres:16"
+    assert [one["changes"] for one in world.accessories.overview()] == [[], []]
+
+
+def test_one_that_lost_its_container_keeps_the_definition_that_its_data_know(world):
+    world.push("one")
+    del world.engine.running[DEV]
+    world.configure(CONFIG.replace("postgres:15", "postgres:16"))
+    assert world.push("two").outcome == Outcome.LIVE
+    assert world.engine.running[DEV].spec.config.image == "postgres:15"
+
+
 def test_one_that_is_not_ready_fails_the_run_before_anything_starts(world):
     world.push("one")
     world.engine.running[DEV].sick = "pg_isready exited with 2: no response"
