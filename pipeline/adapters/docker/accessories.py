@@ -8,7 +8,7 @@ from functools import partial
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker.tools.terminals import DockerTerminals
 from pipeline.adapters.docker.volumes.bodies import volume_name
-from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
+from pipeline.adapters.docker.volumes.owners import OwnedVolumes
 from pipeline.adapters.docker_api import labels, registry
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.api import Found
@@ -89,7 +89,7 @@ def accessory_body(settings: Settings, spec: AccessorySpec) -> Body:
     return body
 
 
-class DockerAccessories(DockerTerminals, DockerVolumes):
+class DockerAccessories(DockerTerminals, OwnedVolumes):
     """See ``ports.Accessories``."""
 
     def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
@@ -99,7 +99,7 @@ class DockerAccessories(DockerTerminals, DockerVolumes):
             self._provide(spec, watch)
             watch.check()
             if spec.config.volume:
-                self.ensure_volume(spec.ref.volume)
+                self._provide_volume(spec.ref.volume, spec.config.image)
             found, acted = self._create(spec), True
         acted |= self._connect_all(spec, found)
         if found["State"]["Status"] not in ("running", "restarting"):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pipeline.adapters import output_lines
 from pipeline.adapters.docker import containers, images
 from pipeline.adapters.docker.start import create, start
-from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
+from pipeline.adapters.docker.volumes.owners import OwnedVolumes
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import NEVER, Found, name_of
 from pipeline.domain.engine_types import CommandResult, SlotRef, SlotSpec
-from pipeline.domain.volumes import volumes_of
 from pipeline.errors import OutcomeUnknown
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Watch
@@ -17,7 +16,7 @@ from pipeline.ports.clock import Watch
 LOST = 255  # the exit code that dockerd writes for a container that ended while dockerd did not run
 
 
-class DockerCommands(DockerVolumes):
+class DockerCommands(OwnedVolumes):
     """See ``ports.Commands``."""
 
     def command(
@@ -36,8 +35,7 @@ class DockerCommands(DockerVolumes):
         began = self._clock.monotonic()
         earlier = self._api.container(container)
         if earlier is None:
-            for volume in volumes_of(spec):
-                self.ensure_volume(volume)
+            self._provide_volumes(spec)
             body = containers.command_body(self._settings, spec, name, argv, env, entrypoint)
             create(self._api, container, containers.with_secrets(body, spec.reveal(), spec.filled))
         if earlier is None or earlier["State"]["StartedAt"] == NEVER:

@@ -11,7 +11,7 @@ from pipeline.adapters.docker.base import is_as_wanted, name_of_environment, ref
 from pipeline.adapters.docker.networks import NOTHING, join_all, left_by
 from pipeline.adapters.docker.readiness import LINES, exited
 from pipeline.adapters.docker.start import create, start
-from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
+from pipeline.adapters.docker.volumes.owners import OwnedVolumes
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import Found, name_of
 from pipeline.adapters.docker_api.container_calls import UNLESS_STOPPED
@@ -22,7 +22,6 @@ from pipeline.config.workload.processes import Process
 from pipeline.domain.engine_types import ProcessReplica, SlotRef, SlotSpec
 from pipeline.domain.environment import other
 from pipeline.domain.events import Event
-from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed, RequestError, TimedOut
 from pipeline.lib.parallel import together
 from pipeline.ports.builder import Emit
@@ -33,7 +32,7 @@ RESTORED_WITHIN = 60.0  # seconds, when processes are repaired: other environmen
 STATES = {"created": "created", "running": "running", "restarting": "starting", "paused": "starting"}
 
 
-class DockerProcesses(DockerVolumes):
+class DockerProcesses(OwnedVolumes):
     """See ``ports.Processes``."""
 
     def start_processes(self, spec: SlotSpec, watch: Watch) -> None:
@@ -47,8 +46,7 @@ class DockerProcesses(DockerVolumes):
         if wanted.keys() - kept.keys():
             images.provide(self._api, self._settings, self._clock, spec, watch)
             secrets = spec.reveal()
-            for volume in volumes_of(spec):
-                self.ensure_volume(volume)
+            self._provide_volumes(spec)
         ends = [partial(self._api.end, one) for one in found if name_of(one) not in kept]
         together(ends, watch.check)
         for name, body in wanted.items():

@@ -7,13 +7,12 @@ from datetime import datetime
 from pipeline.adapters.docker import containers, images
 from pipeline.adapters.docker.start import create, start
 from pipeline.adapters.docker.tools.one_off import at, with_free_address
-from pipeline.adapters.docker.volumes.docker_volumes import DockerVolumes
+from pipeline.adapters.docker.volumes.owners import OwnedVolumes
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import NEVER, Found
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.domain.engine_types import SlotRef, SlotSpec
-from pipeline.domain.volumes import volumes_of
 from pipeline.errors import AppFailed
 from pipeline.ports.clock import Watch
 from pipeline.ports.scheduled import Job, JobState
@@ -21,15 +20,14 @@ from pipeline.ports.scheduled import Job, JobState
 NAME_TAKEN = 409
 
 
-class DockerScheduled(DockerVolumes):
+class DockerScheduled(OwnedVolumes):
     """See ``ports.Scheduled``."""
 
     def start_job(self, spec: SlotSpec, job: Job, argv: tuple[str, ...], watch: Watch) -> None:
         name = self._job_name(spec.ref, job)
         if self._api.container(name) is None:
             images.provide(self._api, self._settings, self._clock, spec, watch)
-            for volume in volumes_of(spec):
-                self.ensure_volume(volume)
+            self._provide_volumes(spec)
             self._fits_one_more(
                 spec,
                 f"cron {job.process}",

@@ -77,8 +77,7 @@ class DockerSlots(DockerAccessories):
             deadline = watch or Deadline(self._clock, PULL_LIMIT, "Pulling the image from its registry")
             images.provide(self._api, self._settings, self._clock, spec, deadline)
             secrets = spec.reveal()
-            for volume in volumes_of(spec):
-                self.ensure_volume(volume)
+            self._provide_volumes(spec)
         # A serving slot may lose a container that has died, never one that works.
         if any(one["State"] == "running" for one in unfit):
             self._refuse_serving(spec.ref, "started again")

@@ -203,6 +203,22 @@ class DockerVolumes(EngineBase):
         ]
 
     @contextmanager
+    def _unstarted(self, ref: VolumeRef, image: str) -> Iterator[str]:
+        """The id of a container that never runs, for a look at the image's files; it is removed in the end. It has the
+        volume, so that it is found if this process dies."""
+        body = {
+            "Image": image,
+            "Entrypoint": ["none"],
+            "Labels": {labels.INSTANCE: self._settings.instance, labels.ROLE: HELPER},
+            "HostConfig": {"NetworkMode": "none", "Mounts": [_mount(self.volume_name(ref), FOLDER)]},
+        }
+        found = self._api.create(f"{self.volume_name(ref)}-{secrets.token_hex(4)}", body)
+        try:
+            yield found
+        finally:
+            self._api.remove(found)
+
+    @contextmanager
     def _helper(self, ref: VolumeRef, script: str = "", source: VolumeRef | None = None) -> Iterator[str]:
         """The id of a container that has the volume; it is removed in the end. ``source``: another that it reads."""
         helper = self._create_helper(ref, script, source)
