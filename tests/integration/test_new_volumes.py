@@ -62,13 +62,11 @@ def seen(bench: Bench, spec: SlotSpec, name: str = "look") -> str:
 @pytest.mark.parametrize(
     ("lines", "service", "owner"),
     [
-        (("USER 10001",), {}, "10001:0"),
-        (("USER 10001:10002",), {}, "10001:10002"),
         (("COPY passwd /etc/passwd", "USER web"), {}, "10003:10004"),
         ((f"VOLUME {KEPT}", "USER 10001"), {}, "10001:0"),
         ((), {"user": "10005"}, "10005:0"),
     ],
-    ids=["number", "group", "name", "VOLUME", "user"],
+    ids=["name", "VOLUME", "user"],
 )
 def test_a_new_volume_is_the_users_where_the_image_has_no_folder(
     bench: Bench, built: Callable[..., SlotSpec], lines: tuple[str, ...], service: dict[str, str], owner: str

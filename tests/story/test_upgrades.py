@@ -59,7 +59,9 @@ def test_it_says_what_it_does_and_is_taken_back_with_the_data_of_before(world: W
     assert "`pushlive accessory upgrade shop-db live --back`" in said[-1]
     assert (image(world), password(world)) == ("postgres:15.2", value)
     assert world.engine.stored[DB.before_upgrade] == BEFORE
-    assert [one["left"] for one in world.commands.volumes() if one["name"] == "before-upgrade"] == [""]
+    assert [
+        one["left"] for one in world.commands.volumes()["volumes"] if one["name"] == "before-upgrade"
+    ] == [""]
     world.engine.stored[DB.volume] = AFTER
     assert upgrade(world, back=True)[0] == "shop-db/live: image: postgres:15.2 → postgres:15.1"
     assert (image(world), password(world)) == ("postgres:15.1", value)
