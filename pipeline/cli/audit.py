@@ -37,7 +37,7 @@ def audit(context: Context) -> int:
         return DONE
     rows = [row(entry) for entry in reversed(cleaned(answer["entries"]))]
     if not rows:
-        context.terminal.say("The audit log is empty.")
+        context.terminal.say(f"The audit log has no entry of {name}." if name else "The audit log is empty.")
         return DONE
     head = ("", "time", "who", "act", "on", "release", "from", "why")
     terminal = context.terminal

@@ -33,6 +33,7 @@ from pipeline.service.audited import Audited
 from pipeline.service.operations import Operations
 
 START = 60.0  # seconds for a container to start, its image pulled
+LONGEST_PATH = 4095  # bytes, Linux's own limit
 WORDS, WORD = 1000, 128 << 10  # of a command; bytes of one word, as the kernel takes them
 
 
@@ -141,7 +142,7 @@ class Tools(Audited):
         as ``exec_command``."""
         spec = self._serving(pipeline, environment, by, "copy files")
         wanted = path.rstrip("/")
-        if not path.startswith("/") or not wanted or "\x00" in path:
+        if not path.startswith("/") or not wanted or "\x00" in path or len(path.encode()) > LONGEST_PATH:
             raise RequestError(
                 f"{path[:100]!r} is not the path of a file or folder in a container.",
                 advice="It begins with a slash: `pushlive cp hello qa:/data/file ./file`.",

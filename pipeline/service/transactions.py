@@ -174,7 +174,12 @@ def _latest(tx: Transaction) -> int:
             f"{len(found)} runs of {tx.pipeline} have not ended. Nothing was done.",
             advice=f"Name one: {commands}.",
         )
-    return found[0] if found else 0
+    if not found:
+        raise NotFound(
+            f"there is no run of {tx.pipeline}.",
+            advice="`pushlive status` lists the pipelines and their runs.",
+        )
+    return found[0]
 
 
 def cancel(tx: Transaction, number: int | None, *, by: str, now: float) -> Run:

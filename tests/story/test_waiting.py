@@ -112,6 +112,8 @@ def test_the_runs_of_a_pipeline_that_does_not_exist_are_not_none_yet(world) -> N
         world.commands.runs("nobody")
     assert "hello" in refused.value.advice
     assert world.commands.runs("hello") == []
+    with pytest.raises(NotFound, match="there is no run of nobody"):
+        world.commands.cancel("nobody", None, "ann")
 
 
 def test_a_promotion_in_a_pipeline_that_does_not_exist_says_so(world) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import pytest
 from flask.testing import FlaskClient
@@ -160,6 +161,31 @@ def test_status_shows_every_environment(inside, service):
         assert said in page
     assert page.count('<span class="slot blue"') == 3
     assert "Resume…" in page
+
+
+class Attributes(HTMLParser):
+    """Those of all elements that have markup in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.broken += [f"{tag} {name}={value}" for name, value in attrs if "<" in f"{name}{value}"]
+
+
+def test_no_attribute_contains_an_element(inside, service):
+    data = {"path": "/data", "counted": time.time() - 100, "text": "volume data 4 KiB"}
+    past = {"outcome": "failed", "exit_code": 3, "ended": time.time() - 60}
+    cron = {"process": "mail", "cron": "0 * * * *", "running": False, "runs": [past]}
+    more = {"volumes": [data], "cron": [cron], "hold": {"reason": "slow", "by": "ada", "since": 1.0}}
+    service.environments[2] = environment("live", **more)
+    page = inside.get("/").text
+    assert "volume data 4 KiB" in page
+    assert "counted 1 minute ago" in page or "counted 100 seconds ago" in page
+    read = Attributes()
+    read.feed(page)
+    assert read.broken == []
 
 
 def test_viewers_have_no_buttons(client, service):

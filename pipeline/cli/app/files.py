@@ -49,8 +49,12 @@ def cp(context: Context) -> int:
         environment,
         path,
     )
-    _unpack(pieces, name, target)
+    left = _unpack(pieces, name, target)
     context.terminal.say(f"{one_line(str(target))}")
+    if left:
+        shown = ", ".join(one_line(one) for one in left[:5]) + (", …" if len(left) > 5 else "")
+        what = "1 link, which leads" if len(left) == 1 else f"{len(left)} links, which lead"
+        context.terminal.complain(f"Without {what} out of what was copied: {shown}")
     return DONE
 
 
@@ -66,18 +70,30 @@ def _told(pieces: Iterator[bytes], environment: str, path: str) -> Iterator[byte
         ) from error
 
 
-def _unpack(pieces: Iterator[bytes], name: str, target: Path) -> None:
+def _unpack(pieces: Iterator[bytes], name: str, target: Path) -> list[str]:
     """The archive's one file or folder as ``target``. Nothing in it can be outside of that: an application's archive is
-    not trusted."""
+    not trusted. Returns the links in a folder that lead out of it, and are left out."""
+    left: list[str] = []
+
+    def inside(entry: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+        try:
+            return tarfile.data_filter(entry, folder)
+        except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
+            if entry.name.rstrip("/") == name:
+                raise
+            left.append(entry.name)
+            return None
+
     partial = target.with_name(f".{target.name}.partial")
     try:
         with tarfile.open(fileobj=io.BufferedReader(_Pieces(pieces)), mode="r|") as archive:
-            archive.extractall(partial, filter="data")
+            archive.extractall(partial, filter=inside)  # noqa: S202 - every entry passes the filter `data`
         for _ in pieces:  # so that a failure after the archive's end is heard
             pass
         if not os.path.lexists(partial / name):
             raise RequestError(f"{one_line(name)} was not copied: the archive that came does not have it.")
         (partial / name).rename(target)
+        return left
     except tarfile.TarError as error:
         for _ in pieces:  # the command's own words are better
             pass
