@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from pipeline.config.dockerfile import builder_settings
 from pipeline.config.engines import Where
-from pipeline.config.models import Config, Pipeline, Service
+from pipeline.config.models import Config, Pipeline, Rendered, Service
 from pipeline.config.workload.container import USUAL_SHM, refused_devices
 from pipeline.config.workload.kubernetes import USUAL_REQUEST
+from pipeline.config.workload.references import unread
 from pipeline.lib.units import show_size
 from pipeline.lib.units import write_duration as time
 
@@ -159,10 +160,21 @@ def _environment(path: str, pipeline: Pipeline, name: str, live: bool) -> Iterat
             "`/` often answers before the application is ready; use a path for health checks",
         )
     yield from _service(path, service)
+    yield from _references(path, rendered)
     yield from _timeout(path, service, rendered.engine)
     for number, check in enumerate(rendered.smoke):
         for text in check.unwise(service.port, alone=len(rendered.smoke) == 1):
             yield Warned(f"{path}.smoke[{number}]", text)
+
+
+def _references(path: str, rendered: Rendered) -> Iterator[Warned]:
+    known = ", ".join(rendered.uses) or "nothing"
+    for name, value in rendered.service.env.items():
+        for text in unread(value, rendered.uses):
+            yield Warned(
+                f"{path}.env.{name}",
+                f"{text} stays as it is written, because its name is not under `uses`, which has {known}",
+            )
 
 
 def _alone(path: str, service: Service, *, live: bool, warm: bool) -> Iterator[Warned]:

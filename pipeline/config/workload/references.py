@@ -36,6 +36,12 @@ def references(text: str, uses: Iterable[str]) -> Iterator[Reference]:
             yield Reference(match[0], match["use"], match["name"], match["form"] or "")
 
 
+def unread(text: str, uses: Iterable[str]) -> Iterator[str]:
+    """What looks like a reference and is none, since its name is not under ``uses``."""
+    known = set(uses)
+    yield from (match[0] for match in _REFERENCE.finditer(text) if match["use"] not in known)
+
+
 def referring(env: Mapping[str, str], uses: Iterable[str]) -> tuple[str, ...]:
     """The variables that have a reference in their value."""
     known = tuple(uses)

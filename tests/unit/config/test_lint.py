@@ -35,6 +35,12 @@ def test_a_complete_configuration_has_no_warnings() -> None:
     [
         ("smoke: [{get: /healthz}]", "", "pipelines.hello.smoke: there are no smoke checks"),
         ("live: {}", "live: {smoke: []}", "environments.live.smoke: is empty"),
+        (
+            "live: {}",
+            'live: {env: {URL: "x://${bd.PASSWORD|url}@db"}}',
+            "live.env.URL: ${bd.PASSWORD|url} stays as it is written, because its name is not under `uses`, which has "
+            "nothing",
+        ),
         ("health: /healthz, ", "", "environments.live.health: `/` often answers before"),
         (
             "live: {}",
