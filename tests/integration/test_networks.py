@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import docker
+from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import ConfigError
@@ -104,3 +105,30 @@ def test_a_network_that_is_missing_or_of_an_environment_starts_nothing_and_ends_
             bench.engine.command(wanted, "x", ("true",), {}, bench.events.append, bench.watch())
         assert ("`docker network create gone-for-good`" in refused.value.advice) == (name == "gone-for-good")
     assert bench.engine.replicas(spec.ref) == before
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_network_that_docker_counts_a_container_in_that_is_gone_is_tried_again_and_named(
+    bench: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    spec, api, refused = bench.spec(), bench.engine._api, list[str]()
+    bench.deploy(spec)
+    remove = api.remove_network
+
+    def refusing(name: str) -> None:
+        refused.append(name)
+        if len(refused) <= times:
+            raise DockerRefused(f"Removing the network {name}", 403, "it has active endpoints")
+        remove(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(api, "remove_network", refusing)
+        patched.setattr("pipeline.adapters.docker.slots.COUNTED_WITHIN", 0.5)
+        rest = bench.engine.remove(spec.ref)
+    own = f"{settings.instance}-{bench.name}-live"
+    stays = (
+        f"the network {own} stays, because Docker counts a container in it that is gone. To free it, restart"
+    )
+    assert rest == "" if times == 1 else rest.startswith(stays)
+    assert bench.engine.replicas(spec.ref) == ()
+    assert (api.network(own) is None) == (times == 1)

@@ -26,11 +26,14 @@ from pipeline.domain.engine_types import Replica, SlotRef, SlotSpec, Written
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.volumes import volumes_of
 from pipeline.lib.parallel import together
+from pipeline.lib.retry import poll
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import show_size
 from pipeline.ports.builder import Emit
 from pipeline.ports.clock import Deadline, Watch
 
+IN_USE = 403  # the status for a network that something is in
+COUNTED_WITHIN = 3.0  # seconds in which the Engine notices that a container has left its network
 PULL_LIMIT = 60.0  # seconds, when a slot is repaired: other slots wait meanwhile
 _STATES = {"created": "created", "running": "running", "restarting": "starting", "paused": "starting"}
 
@@ -192,20 +195,25 @@ class DockerSlots(DockerAccessories):
         return self._remove_network(containers.network_name(self._settings, ref))
 
     def _remove_network(self, name: str) -> str:
-        """ "", or which containers of others keep it."""
-        try:
-            self._api.remove_network(name)
-        except DockerRefused:
-            inside = (self._api.network(name) or {}).get("Containers") or {}
-            others = sorted(str(one["Name"]) for one in inside.values())
-            if not others:
-                raise
-            commands = ", ".join(f"`docker network disconnect {name} {other}`" for other in others)
-            return (
-                f"the network {name} stays, because {', '.join(others)} is in it, which is not managed by Pushlive. To "
-                f"free it: {commands}"
-            )
-        return ""
+        """ "", or what keeps it: containers of others, or a mistake of the Engine."""
+
+        def tried() -> tuple[str, ...]:
+            try:
+                self._api.remove_network(name)
+            except DockerRefused as error:
+                if error.status != IN_USE:
+                    raise
+                inside = (self._api.network(name) or {}).get("Containers") or {}
+                others = sorted(str(one["Name"]) for one in inside.values())
+                return (_in_it(name, others),) if others else ()
+            return ("",)
+
+        # Docker 20.10 may count a container that has ended at the same moment as others, for a while or for good.
+        (kept,) = poll(tried, 0.1, self._clock, timeout=COUNTED_WITHIN) or (
+            f"the network {name} stays, because Docker counts a container in it that is gone. To free it, restart the "
+            "Docker daemon",
+        )
+        return kept
 
     def slots(self) -> Iterable[SlotRef]:
         found = [
@@ -217,6 +225,14 @@ class DockerSlots(DockerAccessories):
         found = [*self._api.containers(self._own, labels.ENVIRONMENT), *self._api.networks(self._own)]
         refs = (place_of(one, self._key) for one in found if labels.ENVIRONMENT in (one["Labels"] or {}))
         return tuple({(ref.pipeline, ref.environment): ref for ref in sorted(refs, key=str)}.values())
+
+
+def _in_it(network: str, others: list[str]) -> str:
+    commands = ", ".join(f"`docker network disconnect {network} {other}`" for other in others)
+    return (
+        f"the network {network} stays, because {', '.join(others)} is in it, which is not managed by Pushlive. To "
+        f"free it: {commands}"
+    )
 
 
 def _is_restarted(inspected: Found) -> bool:
