@@ -17,7 +17,8 @@ PORT = "PORT"
 MARK = "PUSHLIVE_SESSION"  # the variable by which the processes of a person's command are found
 # Run in their container, as its user: ends each that has the mark ("$1"), and so all that they have started.
 END_MARKED = (
-    'for p in /proc/[0-9]*; do grep -q "$1" "$p/environ" 2>/dev/null && kill -9 "${p#/proc/}"; done; true'
+    'for p in /proc/[0-9]*; do [ "$p" = "/proc/$$" ] && continue; '
+    'grep -q "$1" "$p/environ" 2>/dev/null && kill -9 "${p#/proc/}"; done; true'
 )
 
 

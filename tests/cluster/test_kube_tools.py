@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import threading
 from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 
+from pipeline.adapters.kubernetes.workload import reader
+from pipeline.adapters.kubernetes.workload.terminals import KubeTerminals
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import AppFailed, RequestError
 from pipeline.ports.terminal import STDERR, STDOUT, Wanted
@@ -73,6 +77,39 @@ def test_commands_on_a_cluster(cluster_bench: ClusterBench, spec: SlotSpec) -> N
     with pytest.raises(AppFailed, match="could not be started"):
         read(engine.run_session(spec, missing, cluster_bench.watch()))
     engine.end_session(spec.ref, "a4")
+
+
+# All of the pod's processes are seen, or the application's alone; by its own user, or by one who first finds out which
+# that is.
+@pytest.mark.parametrize(("init", "user"), [(False, "0"), (True, "")])
+def test_files_are_copied_out_of_an_image_without_tar(
+    cluster_bench: ClusterBench, monkeypatch: pytest.MonkeyPatch, init: bool, user: str
+) -> None:
+    if not user:  # nor may the image's own user, whom no one knows, remove the program
+        monkeypatch.setattr(KubeTerminals, "_has_tar", lambda *_: False)
+        monkeypatch.setattr(reader, "ANYONE", 12345)
+    made = "mkdir /tmp/out; echo one >/tmp/out/file; rm /bin/tar; exec httpd -f -p 8080 -h /www"
+    spec = cluster_bench.spec(init=init, user=user, command=("sh", "-c", made))
+    engine = cluster_bench.engine
+    engine.prepare(spec.ref, ())
+    engine.start(spec, cluster_bench.watch())
+    until(lambda: [one.state for one in engine.replicas(spec.ref)] == ["running"], 30)
+    replica = engine.replicas(spec.ref)[0].name
+    archive, said, code = read(engine.copy_session(spec.ref, replica, "/tmp/out", "c1"))
+    assert (said, code) == (b"", 0)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert tar.getnames() == ["out", "out/file"]
+        found = tar.extractfile("out/file")
+        assert found
+        assert found.read() == b"one\n"
+    engine.end_session(spec.ref, "c1", replica)
+
+    def ends() -> bool:
+        status = (cluster_bench.api.get("Pod", replica) or {})["status"]
+        return all("terminated" in one["state"] for one in status["ephemeralContainerStatuses"])
+
+    until(ends, 20)
+    assert [one.state for one in engine.replicas(spec.ref)] == ["running"]
 
 
 def test_a_restart_replaces_every_pod_and_is_no_drift(cluster_bench: ClusterBench, spec: SlotSpec) -> None:

@@ -49,6 +49,8 @@ OUTSIDE = (
 LIMITS = Permission("", "limitranges", ("list",))
 # Optional, as an earlier version's Role does not grant it: for `pushlive run`, `exec`, `cp` and `volume` alone.
 TERMINALS = Permission("", "pods/exec", ("get", "create"))
+# Optional for the same reason: for `pushlive cp` alone, out of an image without `tar`.
+READERS = Permission("", "pods/ephemeralcontainers", ("patch",))
 # Optional, as an earlier version's Role does not grant it: for `volumes` alone. Their files are read and written
 # through `pods/exec`.
 CLAIMS = Permission("", "persistentvolumeclaims", ("get", "list", "create", "patch", "delete"))

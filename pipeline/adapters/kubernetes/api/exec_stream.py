@@ -32,12 +32,16 @@ CHUNK = 32 << 10  # bytes of input in one message
 ERRORS = (WebSocketException, OSError, ValueError)
 
 
-def execute(api: KubeApi, pod: str, argv: Sequence[str], *, terminal: bool) -> ExecStream:
+def execute(
+    api: KubeApi, pod: str, argv: Sequence[str], *, terminal: bool, container: str = CONTAINER
+) -> ExecStream:
     """Starts the command. Raises EngineFailed if this account may not, TryAgain if the API server does not answer."""
     what = f"A command in {pod}"
     try:
         return bounded(
-            lambda: ExecStream(_connect(api, pod, argv, terminal), what, terminal), CONNECT + 1, name=what
+            lambda: ExecStream(_connect(api, pod, argv, terminal, container), what, terminal),
+            CONNECT + 1,
+            name=what,
         )
     except (Late, TooManyLeft):
         raise EngineAway(f"{what}: the Kubernetes API at {api.host} did not answer in time.") from None
@@ -53,12 +57,12 @@ def execute(api: KubeApi, pod: str, argv: Sequence[str], *, terminal: bool) -> E
         ) from error
 
 
-def _connect(api: KubeApi, pod: str, argv: Sequence[str], terminal: bool) -> Any:
+def _connect(api: KubeApi, pod: str, argv: Sequence[str], terminal: bool, container: str) -> Any:
     headers: dict[str, str] = {}
     path = f"{api.path('Pod', pod)}/exec"
     client = api.cluster.client
     client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
-    query = {"container": CONTAINER, "stdin": "true", "stdout": "true", "tty": str(terminal).lower()}
+    query = {"container": container, "stdin": "true", "stdout": "true", "tty": str(terminal).lower()}
     query["stderr"] = str(not terminal).lower()
     words = urlencode([*query.items(), *(("command", word) for word in argv)])
     return websocket.create_connection(

@@ -6,14 +6,16 @@ Both go through ``pods/exec``. A fresh pod only waits for that, so that no outpu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 
 from pipeline.adapters.kubernetes import command_pod
 from pipeline.adapters.kubernetes.api.exec_stream import ExecStream, execute
 from pipeline.adapters.kubernetes.api.objects import Manifest
 from pipeline.adapters.kubernetes.api.watch import WatchedObjects
 from pipeline.adapters.kubernetes.engine_base import EngineBase
-from pipeline.adapters.kubernetes.names import COMMAND, SESSION, base
+from pipeline.adapters.kubernetes.names import COMMAND, CONTAINER, SESSION, base
 from pipeline.adapters.kubernetes.pods.state import has_started, is_finished
+from pipeline.adapters.kubernetes.workload import reader
 from pipeline.adapters.workload import END_MARKED, MARK, tar_of
 from pipeline.domain.engine_types import SlotRef, SlotSpec
 from pipeline.errors import AppFailed
@@ -22,6 +24,7 @@ from pipeline.ports.terminal import Wanted
 
 LONGEST = 86_400  # seconds that the pod of a command lives at most
 WAITING = f"trap 'exit 0' TERM; sleep {LONGEST} & wait"
+NOT_THERE = (126, 127)  # of a program that a runtime could not start
 ENDED_WITHIN = 10.0  # seconds for ending what a person has left
 
 
@@ -46,7 +49,20 @@ class KubeTerminals(EngineBase):
         return self._execute(replica, ("env", f"{MARK}={wanted.session}", *wanted.argv), wanted)
 
     def copy_session(self, ref: SlotRef, replica: str, path: str, session: str) -> ExecStream:
-        return self.exec_session(ref, replica, Wanted(session, tar_of(path)))
+        if self._has_tar(replica) or (pod := self._api.get("Pod", replica)) is None:
+            return self.exec_session(ref, replica, Wanted(session, tar_of(path)))
+        return reader.read_files(self._api, self._clock, pod, session, self._volume_image, path)
+
+    def _has_tar(self, replica: str) -> bool:
+        """Whether the image of that pod has the program, however it exits."""
+        stream = execute(self._api, replica, ("tar", "--help"), terminal=False)
+        with closing(stream):
+            for _ in stream.output():
+                pass
+            try:
+                return stream.exit_code() not in NOT_THERE
+            except AppFailed:
+                return False
 
     def _execute(self, pod: str, argv: Iterable[str], wanted: Wanted) -> ExecStream:
         stream = execute(self._api, pod, tuple(argv), terminal=wanted.terminal)
@@ -58,12 +74,10 @@ class KubeTerminals(EngineBase):
             self._api.delete("Pod", _pod_name(ref, session), grace=0)
         elif (pod := self._api.get("Pod", replica)) and not is_finished(pod):
             command = ("sh", "-c", END_MARKED, "end", f"{MARK}={session}")
-            ending = execute(self._api, replica, command, terminal=False)
-            try:
-                for _ in ending.output():
-                    pass
-            finally:
-                ending.close()
+            for where in reader.readers(pod, session) or (CONTAINER,):
+                with closing(execute(self._api, replica, command, terminal=False, container=where)) as ending:
+                    for _ in ending.output():
+                        pass
 
     def _waiting_pod(self, spec: SlotSpec, name: str, session: str) -> Manifest:
         manifest = self._permitted.command(spec, session, ("sh", "-c", WAITING), {})

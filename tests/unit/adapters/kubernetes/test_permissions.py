@@ -26,6 +26,7 @@ from pipeline.adapters.kubernetes.permissions import (
     METRICS,
     NODES,
     OUTSIDE,
+    READERS,
     TERMINALS,
     Permission,
 )
@@ -73,7 +74,7 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 def test_the_role_grants_what_the_table_lists() -> None:
     role, binding = documents("namespace/role.yaml")
-    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES, METRICS)
+    assert granted(role["rules"]) == flat(*INSIDE, LIMITS, TERMINALS, CLAIMS, ACCESSORIES, METRICS, READERS)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (account,) = documents("base/account.yaml")
     assert binding["subjects"][0]["name"] == account["metadata"]["name"]
