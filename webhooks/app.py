@@ -15,6 +15,7 @@ from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from werkzeug.exceptions import BadHost, BadRequest, HTTPException
+from werkzeug.routing import BaseConverter
 
 from pipeline.config.settings import Secret, Settings
 from pipeline.errors import PushliveError, StoreUnavailable, StoreUnknown
@@ -48,6 +49,13 @@ FOR_MACHINES = ("/api/", "/hooks/", "/internal/", "/healthz", "/metrics")
 log = logging.getLogger("pushlive.web")
 
 
+class AnyText(BaseConverter):
+    """The rest of a path, whatever it is: a name may have slashes, at its ends as well."""
+
+    regex = ".+"
+    part_isolating = False
+
+
 def create_app(
     service: ServicePort,
     settings: Settings,
@@ -74,6 +82,7 @@ def create_app(
     internal = Secret(secrets.token_urlsafe(32))
     web = WebContext(service, settings, ensure_repository, internal, hooks, failures=Failures(clock))
     app.extensions["pushlive"] = web
+    app.url_map.converters["text"] = AnyText
     for part in (endpoint, server, post_receive, api, pages):
         app.register_blueprint(part.blueprint(web))
     _add_guards(app, web)

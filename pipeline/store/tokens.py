@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -64,7 +65,15 @@ class Tokens:
         if role not in ROLES:
             raise RequestError(f"there is no role {role!r}.", advice=f"The roles are {', '.join(ROLES)}.")
         if not name or len(name) > 64 or not name.isprintable():
-            raise RequestError("a token needs a name of 1 to 64 printable characters.")
+            raise RequestError(
+                "a token needs a name of 1 to 64 printable characters.",
+                advice="Name who or what it is for: `pushlive token create ann`.",
+            )
+        if name != name.strip() or name.startswith("-"):
+            raise RequestError(
+                f"{name!r} cannot be the name of a token: no command could name it as it is.",
+                advice="A name does not begin with `-`, and does not begin or end with a space.",
+            )
         text = "pl_" + secrets.token_urlsafe(20)
         token = Token(name, role, time.time(), expires)
 
@@ -75,7 +84,7 @@ class Tokens:
             if old and not replace:
                 raise RequestError(
                     f"a token named {name!r} already exists.",
-                    advice=f"Revoke it first: `pushlive token revoke {name}`.",
+                    advice=f"Revoke it first: `pushlive token revoke {shlex.quote(name)}`.",
                 )
             return lambda: self._put(pipe, text, token, str(old or ""), by)
 

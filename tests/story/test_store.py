@@ -135,6 +135,22 @@ def test_a_token_is_shown_once_kept_as_a_hash_and_revocable(store):
         store.tokens.create("bo", "god")
 
 
+@pytest.mark.parametrize("name", ["", "-x", "--json", " ann", "ann ", "a\nb", "a\u202eb", "x" * 65])
+def test_a_token_has_a_name_that_can_be_typed(store, name):
+    with pytest.raises(RequestError, match="name"):
+        store.tokens.create(name, "viewer")
+    assert store.tokens.all() == []
+
+
+def test_a_token_whose_name_has_spaces_or_slashes_is_named_as_a_shell_takes_it(store):
+    store.tokens.create("ci of a/b", "viewer")
+    with pytest.raises(RequestError) as raised:
+        store.tokens.create("ci of a/b", "viewer")
+    assert raised.value.advice == "Revoke it first: `pushlive token revoke 'ci of a/b'`."
+    store.tokens.revoke("ci of a/b")
+    assert store.tokens.all() == []
+
+
 def test_fault_43_acknowledged_writes_survive_a_sigkill(tmp_path: Path):
     embedded = EmbeddedStore(tmp_path)
     embedded.start()

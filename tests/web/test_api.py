@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -247,6 +248,14 @@ def test_tokens_are_made_with_a_role_and_an_expiry_and_revoked(client, service):
         assert call(client, "POST", "/api/tokens", body=body).status_code == 400
     assert call(client, "POST", "/api/tokens", body={"name": "x", "role": "king"}).status_code == 400
     call(client, "DELETE", "/api/tokens/ci")
+    assert service.token("fresh") is None
+
+
+@pytest.mark.parametrize("name", ["x/y", "/x", "x/", "a//b", "a b", "..", "a/../b", "a%2Fb", "grüße"])
+def test_a_token_is_revoked_whatever_its_name(client, service, name):
+    assert call(client, "POST", "/api/tokens", body={"name": name, "role": "viewer"}).status_code == 201
+    said = call(client, "DELETE", f"/api/tokens/{quote(name, safe='')}")
+    assert (said.status_code, said.json["messages"]) == (200, [f"token {name!r} is revoked"])
     assert service.token("fresh") is None
 
 

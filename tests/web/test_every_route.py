@@ -85,7 +85,7 @@ OF: dict[tuple[str, str], tuple[str, ...]] = {
         "GET /api/audit/verify",
         "GET /api/tokens",
         "POST /api/tokens",
-        "DELETE /api/tokens/<name>",
+        "DELETE /api/tokens/<text:name>",
     ),
     ("git", "viewer"): (
         "GET /git/<name>/info/refs",

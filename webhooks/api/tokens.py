@@ -32,7 +32,7 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
         text = web.service.create_token(**wanted, by=by, lasts=lasts)
         return {**wanted, "token": text, "lasts": lasts}, 201
 
-    @api.delete("/api/tokens/<name>")
+    @api.delete("/api/tokens/<text:name>", merge_slashes=False)
     def revoke_token(name: str) -> ResponseReturnValue:
         web.service.revoke_token(name, bearer(web, "maintainer"))
         return messages((f"token {name!r} is revoked",))
