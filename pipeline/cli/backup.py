@@ -9,15 +9,22 @@ from pipeline.cli.command import JSON, argument, command
 from pipeline.cli.context import DONE, Context
 
 
-@command("save everything that Pushlive keeps in one file", argument("file", metavar="FILE"))
+@command(
+    "save everything that Pushlive keeps in one file",
+    argument("file", metavar="FILE"),
+    argument(
+        "--volumes", action="store_true", help="with the data of volumes, and of accessories with a `backup`"
+    ),
+)
 def backup(context: Context) -> int:
     from pipeline.lib.units import show_size
     from pipeline.runtime.backup import backup as save
     from pipeline.runtime.service import load_settings
 
-    saved = save(load_settings(), Path(context.args.file).resolve())
+    saved = save(load_settings(), Path(context.args.file).resolve(), volumes=context.args.volumes)
     context.terminal.data(
         f"Wrote {saved.file}: {saved.files} files, {show_size(saved.size)}.",
+        *(f"{note}." for note in saved.notes),
         "It contains tokens, keys and secrets: anyone who can read it can do what this service can. Store it safely.",
     )
     return DONE

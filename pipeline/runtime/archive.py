@@ -89,12 +89,18 @@ def _expected(name: str) -> bool:
         return (
             len(parts) == 2 and parts[1].endswith(".bundle") and stem.strip(".") != "" and stem[0] not in "-."
         )
-    return parts[0] == "data" and is_kept(PurePosixPath(*parts[1:]))
+    inside = PurePosixPath(*parts[1:])
+    return parts[0] == "data" and (is_kept(inside) or is_of_a_volume(inside))
 
 
 def is_kept(path: PurePath) -> bool:
     """Whether that path in the data folder goes into a backup as it is."""
     return path.parts[0] not in LEFT_OUT or path.as_posix() == ROUTES
+
+
+def is_of_a_volume(path: PurePath) -> bool:
+    """Whether that path in the data folder is a backup of a volume or an accessory."""
+    return len(path.parts) == 5 and path.parts[0] == "backups" and not path.name.startswith(".")
 
 
 def _manifest(file: Path, text: bytes) -> dict[str, Any]:

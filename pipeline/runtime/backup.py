@@ -18,15 +18,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from pipeline.adapters.git.bundle import load_bundle, save_bundle
 from pipeline.config.settings import Settings
+from pipeline.deploy.data.kept import FOLDER
 from pipeline.errors import EngineFailed, RequestError, StoreUnavailable
 from pipeline.lib.processes import RESTORING
-from pipeline.runtime import bootstrap, lock
+from pipeline.runtime import bootstrap, lock, volume_backups
 from pipeline.runtime.archive import (
     CONFIG,
     FORMAT,
@@ -60,20 +62,25 @@ class Summary:
 # ── backup ───────────────────────────────────────────────────────────────
 
 
-def backup(settings: Settings, file: Path) -> Summary:
-    """Writes ``file`` completely or not at all; the service may run. Raises RequestError (the file exists, or there
-    is nothing to back up), EngineFailed (cannot be written) or StoreUnavailable."""
+def backup(settings: Settings, file: Path, *, volumes: bool = False) -> Summary:
+    """Writes ``file`` completely or not at all; the service may run. ``volumes``: with the data of volumes and
+    accessories. Raises RequestError (the file exists, or there is nothing to back up), EngineFailed (cannot be written)
+    or StoreUnavailable."""
     if file.exists():
         raise RequestError(f"{file} already exists and was not changed.", advice="Choose another name.")
     if not (settings.data / "store").is_dir() and not settings.redis_url:
         raise RequestError(f"there is nothing to back up in {settings.data}.", advice="Check PUSHLIVE_DATA.")
     part = file.with_name(file.name + ".part")
+    data, notes = list[tuple[str, Path]](), tuple[str, ...]()
+    if volumes:
+        with _store(settings):
+            data, notes = volume_backups.make_all(settings)
     try:
         with TemporaryDirectory(dir=file.parent, prefix=".pushlive-") as name:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as opened:
                 os.fchmod(opened.fileno(), 0o600)
-                count = _write(settings, opened, Path(name))
+                count = _write(settings, opened, Path(name), data)
                 opened.flush()
                 os.fsync(opened.fileno())
         part.rename(file)
@@ -83,13 +90,13 @@ def backup(settings: Settings, file: Path) -> Summary:
         ) from error
     finally:
         part.unlink(missing_ok=True)
-    return Summary(file, count, file.stat().st_size, time.time())
+    return Summary(file, count, file.stat().st_size, time.time(), notes)
 
 
-def _write(settings: Settings, opened: IO[bytes], folder: Path) -> int:
+def _write(settings: Settings, opened: IO[bytes], folder: Path, data: list[tuple[str, Path]]) -> int:
     files: dict[str, dict[str, Any]] = {}
     with tarfile.open(fileobj=opened, mode="w:gz", compresslevel=3) as archive:
-        for name, source in _sources(settings, folder):
+        for name, source in chain(_sources(settings, folder), data):
             with suppress(FileNotFoundError):  # removed meanwhile
                 files[name] = add(archive, name, source)
         about = {
@@ -179,6 +186,9 @@ def restore(settings: Settings, file: Path) -> Summary:
         _empty(settings, before)
         raise
     mark.unlink()
+    if (settings.data / FOLDER).is_dir():
+        with _store(settings):
+            notes += volume_backups.restore_all(settings)
     size = sum(entry["size"] for entry in manifest["files"].values())
     return Summary(file, len(manifest["files"]), size, float(manifest["made"]), notes)
 

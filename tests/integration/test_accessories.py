@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -230,6 +231,12 @@ def test_the_guides_commands_for_every_day_work_as_they_are_written(service: Ser
     )
 
 
+def push_with_the_token_of_now(service: Service, version: str) -> None:
+    one = service.repository()
+    one.commit(application(version), version)
+    one.git("push", f"http://ann:{service.token}@{service.listen}/git/hello.git", "main")
+
+
 def test_a_lost_store_takes_it_up_with_its_password(service: Service) -> None:
     before, value = made(service), password(service)
     service.kill()
@@ -241,9 +248,7 @@ def test_a_lost_store_takes_it_up_with_its_password(service: Service) -> None:
         in said
     )
     assert value not in said
-    one = service.repository()
-    one.commit(application("five"), "Five")
-    one.git("push", f"http://ann:{service.token}@{service.listen}/git/hello.git", "main")
+    push_with_the_token_of_now(service, "five")
     assert service.run()["outcome"] == "live", service.run()["failure"]
     assert service.page("live").strip() == "4"  # the visits that the restored backup had, and one
     assert (made(service), password(service)) == (before, value)
@@ -258,6 +263,38 @@ def test_it_keeps_its_data_and_serves_on_under_another_name(service: Service) ->
     assert service.pushlive("exec", "hello", "live", "--", "sh", "-c", count).out.strip() == "4"
     names = [one["Name"] for one in service.engine.volumes(filters={"name": service.instance})["Volumes"]]
     assert names == [f"{service.instance}-store-db-live-data"]
+
+
+def test_database_and_service_come_back_on_an_empty_machine(service: Service) -> None:
+    value, file = password(service, "store-db"), service.folder / "kept.tgz"
+    ask = (
+        "exec",
+        "hello",
+        "live",
+        "--",
+        "sh",
+        "-c",
+        'psql -tA "$DATABASE_URL" -c "select count(*) from visits"',
+    )
+    before = service.pushlive(*ask).out.strip()
+    service.pushlive("backup", str(file), "--volumes")
+    service.end()
+    service.pushlive("down", "--all")
+    shutil.rmtree(service.data)
+    database = f"{service.instance}-store-db-live"
+    service.engine.remove_container(database, force=True)
+    service.engine.remove_volume(f"{database}-data")
+    for image in service.engine.images(filters={"label": f"pushlive.instance={service.instance}"}):
+        service.engine.remove_image(image["Id"], force=True)
+    restored = service.pushlive("restore", str(file)).out
+    assert "store-db/live has its data again, from store-db-live-data-" in restored
+    service.up()
+    assert password(service, "store-db") == value
+    push_with_the_token_of_now(service, "six")
+    assert service.run()["outcome"] == "live", service.run()["failure"]
+    assert service.page("live").strip() == str(int(before) + 1)
+    count = service.pushlive("backups", "--json").out
+    assert len(json.loads(count)["backups"][0]["kept"]) == 1  # the one that was in the file
 
 
 def test_down_stops_it_and_leaves_its_container_and_its_data(service: Service) -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.copies import CommandCopies
 from pipeline.adapters.docker.remote import pair, proxy
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.client import client
 from pipeline.adapters.docker_api.ssh_forward import close_all, forward_to
 from pipeline.config.models import Where
+from pipeline.config.workload.backup import Destination
 from pipeline.domain.engine_types import SlotRef
-from pipeline.errors import EngineFailed, TryAgain
+from pipeline.errors import EngineFailed, TimedOut, TryAgain
 from pipeline.ports.clock import Deadline, SystemClock
 from tests.support.installation import own_settings
 from tests.support.paths import ROOT
@@ -99,6 +101,29 @@ def test_a_broken_forward_is_started_again(server: Server) -> None:
     assert forward._process is not first
     close_all()
     assert not forward.socket.exists()
+
+
+def test_a_copy_of_a_backup_arrives_whole_or_not_at_all(server: Server, tmp_path: Path) -> None:
+    file, there = tmp_path / "hello-live-data-20260131T020000Z.tar", tmp_path / "there" / "hello"
+    file.write_bytes(os.urandom(300_000))
+    to, watch = Destination.model_validate(f"{server.host}{there}"), Deadline(SystemClock(), 30, "the copy")
+    copies = CommandCopies()
+    for _ in range(2):
+        copies.send(to, file, watch)
+    assert [one.name for one in there.iterdir()] == [file.name]
+    assert (there / file.name).read_bytes() == file.read_bytes()
+    assert (there / file.name).stat().st_mode & 0o077 == 0
+    (there / "taken").touch()
+    with pytest.raises(EngineFailed, match="was not copied to ssh://"):
+        copies.send(Destination.model_validate(f"{server.host}{there}/taken"), file, watch)
+    by_command = Destination.model_validate(["sh", "-c", f'cat >"{there}/$PUSHLIVE_BACKUP.2"'])
+    copies.send(by_command, file, watch)
+    assert (there / f"{file.name}.2").read_bytes() == file.read_bytes()
+    with pytest.raises(EngineFailed, match="exited with 3: no room"):
+        copies.send(Destination.model_validate(["sh", "-c", "echo no room; exit 3"]), file, watch)
+    hanging = Deadline(SystemClock(), 0.3, "the copy")
+    with pytest.raises(TimedOut):
+        copies.send(Destination.model_validate(["sleep", "100"]), file, hanging)
 
 
 def works(api: DockerApi) -> bool:

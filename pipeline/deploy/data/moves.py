@@ -59,8 +59,7 @@ class VolumeMoves(VolumeWork):
     def refuse_elsewhere(self, source: VolumeRef, target: VolumeRef, key: str) -> None:
         """``key``: the engine that has the source. Raises RequestError if that cannot copy volumes, or if the target
         would be on another one."""
-        environment = self._environment(target)
-        there = environment.engine if environment else self._place_of(target)
+        there = self.place_of(target)
         if there == key and kind_of(key).copies_volumes:
             return
         why = (

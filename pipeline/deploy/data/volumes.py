@@ -120,7 +120,7 @@ class VolumeWork:
         started again when the files are in their place; without it, raises RequestError if a release serves there
         that has the volume."""
         environment = self._environment(ref)
-        engine = self._adapters.engines.of(environment.engine if environment else self._place_of(ref))
+        engine = self._adapters.engines.of(self.place_of(ref))
         self._refuse_beside(engine, ref)
         serving = self._serving_with(ref)
         if serving and not stop:
@@ -250,8 +250,10 @@ class VolumeWork:
         spec = Reconciler(self._services, self._adapters, environment, None).active_spec()
         return spec if spec and ref in volumes_of(spec) else None
 
-    def _place_of(self, ref: VolumeRef) -> str:
-        """The engine of an environment that was never reached."""
+    def place_of(self, ref: VolumeRef) -> str:
+        """The key of the engine on which it is, or would be. Raises NotFound."""
+        if environment := self._environment(ref):
+            return environment.engine
         rendered = self._using(ref) if ref.kind == "accessory" else self._configured(ref)
         return rendered.engine.key if rendered else self.find(ref)
 
