@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import docker
+from pipeline.adapters.docker_api import labels
+from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.config.settings import Settings
 from pipeline.domain.engine_types import SlotSpec
@@ -22,18 +24,28 @@ ASK = ("sh", "-c", "wget -qO- http://store:8080/ 2>&1")
 @pytest.fixture
 def theirs(docker_client: docker.DockerClient, settings: Settings) -> Iterator[str]:
     """A network of others, with a container that is found as "store" there and answers."""
-    name, api = f"{settings.instance}-theirs", docker_client.api
+    name, api = f"a-{settings.instance}-theirs", docker_client.api  # before our own in the order of names
     network = api.create_network(name, driver="bridge")["Id"]
-    inside = api.create_networking_config({name: api.create_endpoint_config(aliases=["store"])})
-    command = ["sh", "-c", "echo of others > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
-    made = api.create_container("busybox:1.36", command, name=f"{name}-store", networking_config=inside)["Id"]
+    made = store(docker_client, name, "of others")
     try:
-        api.start(made)
         yield name
         assert docker_client.containers.get(made).status == "running"
     finally:
         api.remove_container(made, force=True)
         api.remove_network(network)
+
+
+def store(client: docker.DockerClient, network: str, says: str, address: str = "", **labels: str) -> str:
+    """A container that is found as "store" in that network; its id."""
+    api = client.api
+    endpoint = api.create_endpoint_config(aliases=["store"], ipv4_address=address or None)
+    command = ["sh", "-c", f"echo {says} > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
+    made: str = api.create_container(
+        "busybox:1.36", command, name=f"{network}-store", labels=labels,
+        networking_config=api.create_networking_config({network: endpoint}),
+    )["Id"]  # fmt: skip
+    api.start(made)
+    return made
 
 
 def inside(client: docker.DockerClient, network: str) -> set[str]:
@@ -105,6 +117,22 @@ def test_a_network_that_is_missing_or_of_an_environment_starts_nothing_and_ends_
             bench.engine.command(wanted, "x", ("true",), {}, bench.events.append, bench.watch())
         assert ("`docker network create gone-for-good`" in refused.value.advice) == (name == "gone-for-good")
     assert bench.engine.replicas(spec.ref) == before
+
+
+def test_a_name_under_uses_leads_to_the_accessory_whatever_others_have_that_name(
+    theirs: str, bench: Bench, docker_client: docker.DockerClient, settings: Settings
+) -> None:
+    own, spec = f"{settings.instance}-{bench.name}-live", bench.spec(networks=(theirs,))
+    bench.engine.prepare(spec.ref, ())
+    address = str(subnet(settings, bench.index).network_address + 29)
+    mine = {labels.INSTANCE: settings.instance, labels.ACCESSORY: "store", labels.ACCESSORY_IN: "live"}
+    made = store(docker_client, own, "our own", address, **mine)
+    try:
+        result = bench.engine.command(spec, "look", ASK, {}, bench.events.append, bench.watch())
+        bench.engine.forget_command(spec, "look")
+        assert result.output == "our own\n"
+    finally:
+        docker_client.api.remove_container(made, force=True)
 
 
 @pytest.mark.parametrize("times", [1, 1000])

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi, Found, name_of
+from pipeline.adapters.docker_api.labels import Body
 from pipeline.config.engines import kind_of, where_of
 from pipeline.config.workload.machine_lint import MISSING, OURS
 from pipeline.domain.engine_types import SlotSpec
@@ -69,6 +70,23 @@ def join_all(api: DockerApi, found: Found) -> bool:
         api.join(found["Id"], network)
         acted = True
     return acted
+
+
+def with_own_names(api: DockerApi, body: Body) -> Body:
+    """The body of a container with the names of its environment's accessories in `/etc/hosts`, if it joins networks of
+    others: Docker looks for a name in the networks in the order of their own names, so that a container of others might
+    answer for the database. Their addresses are fixed."""
+    own = body.get("Labels") or {}
+    if not wanted_by(own):
+        return body
+    network, hosts = body["HostConfig"]["NetworkMode"], list(body["HostConfig"].get("ExtraHosts") or ())
+    for listed in api.containers(f"{labels.INSTANCE}={own[labels.INSTANCE]}", labels.ACCESSORY):
+        found = api.container(listed["Id"]) or NOTHING
+        endpoint = found["NetworkSettings"]["Networks"].get(network) or {}
+        fixed = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
+        names = set(endpoint.get("Aliases") or ()) - {str(listed["Id"])[:12]}
+        hosts += [f"{name}:{fixed}" for name in sorted(names) if fixed]
+    return {**body, "HostConfig": {**body["HostConfig"], "ExtraHosts": hosts}}
 
 
 def left_by(found: Found) -> list[str]:

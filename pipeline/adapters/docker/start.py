@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.adapters.docker import refusals
-from pipeline.adapters.docker.networks import join_all
+from pipeline.adapters.docker.networks import join_all, with_own_names
 from pipeline.adapters.docker_api import labels
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.adapters.docker_api.errors import DockerRefused
@@ -15,7 +15,7 @@ def create(api: DockerApi, name: str, body: Body) -> None:
     """Raises EngineFailed if the image is gone or the name is in use, AppFailed if the configuration and the image do
     not fit together."""
     try:
-        api.create(name, body)
+        api.create(name, with_own_names(api, body))
     except DockerRefused as error:
         if error.status == 404:
             raise EngineFailed(
