@@ -11,6 +11,7 @@
     │   ├── WrongRelease     an answer to a check came from elsewhere than the tested release
     │   └── BackFailed       the release that is left could not undo its release command
     ├── EngineFailed         our side failed (Docker, Git remote, disk): the operator fixes it, then `retry`
+    │   ├── AccessoryFailed  a database, cache or broker is not ready: its definition, or what it says, shows why
     │   ├── DoesNotFit       blue and green do not fit into memory together
     │   ├── OutcomeUnknown   a release command may or may not have run: the environment is held
     │   │   └── Overtime     it took longer than it may, or than a person waits: the application's
@@ -118,6 +119,10 @@ class BackFailed(AppFailed):
 
 
 class EngineFailed(_WithEvidence):
+    pass
+
+
+class AccessoryFailed(EngineFailed):
     pass
 
 

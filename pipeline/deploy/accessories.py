@@ -19,7 +19,15 @@ from pipeline.domain.accessories import AccessoryRecord, AccessoryRef, Accessory
 from pipeline.domain.engine_types import SlotRef
 from pipeline.domain.environment import SLOTS
 from pipeline.domain.slots import slot_ref
-from pipeline.errors import ConfigError, EngineFailed, NotFound, PushliveError, StoreUnavailable, TryAgain
+from pipeline.errors import (
+    AccessoryFailed,
+    ConfigError,
+    EngineFailed,
+    NotFound,
+    PushliveError,
+    StoreUnavailable,
+    TryAgain,
+)
 from pipeline.lib.retry import poll
 from pipeline.lib.secret import Secret
 from pipeline.lib.units import write_duration
@@ -70,10 +78,11 @@ class AccessoryCare:
             over = self._clock.monotonic() >= until
             if over or engine.accessory_state(spec.ref).restarts >= GIVEN_UP:
                 waited = f" within {write_duration(record.config.ready)}" if over else ""
-                raise EngineFailed(
+                raise AccessoryFailed(
                     f"the accessory {record.id} did not become ready{waited}: {why}.",
-                    advice=f"`pushlive accessory logs {record.name} {record.environment}` shows its output; `health` "
-                    f"and `ready` are under accessories.{record.name} in pipelines.yaml.",
+                    advice=f"`pushlive accessory logs {record.name} {record.environment}` shows its output. If "
+                    f"accessories.{record.name} in pipelines.yaml is wrong, such as its `port`, `health` or `ready`, "
+                    f"correct it; `pushlive accessory apply {record.name} {record.environment}` takes that over.",
                     again=True,
                     evidence=engine.accessory_output(spec.ref, LINES),
                 )
@@ -350,8 +359,8 @@ def _unused(name: str, environment: str) -> NotFound:
     )
 
 
-def _stopped(record: AccessoryRecord) -> EngineFailed:
-    return EngineFailed(
+def _stopped(record: AccessoryRecord) -> AccessoryFailed:
+    return AccessoryFailed(
         f"the accessory {record.id} was stopped by {record.stopped}.",
         advice=f"`pushlive accessory start {record.name} {record.environment}` starts it.",
         again=True,

@@ -11,6 +11,7 @@ from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Failure, Kind, Run
 from pipeline.errors import (
+    AccessoryFailed,
     AppFailed,
     ConfigError,
     DamagedRecord,
@@ -31,6 +32,7 @@ _NEXT = {
     "engine": "Fix the cause (see `pushlive doctor`), then `pushlive retry '{run}'`.",
     "repository": "Correct the repository and push, or `pushlive retry '{run}'`.",
     "configuration": "Correct pipelines.yaml (`pushlive check`), then `pushlive retry '{run}'`.",
+    "accessory": "`pushlive accessory status` shows what is wrong; correct that, then `pushlive retry '{run}'`.",
 }
 _HELD = (
     "Find out what it has done. Then `pushlive resume {pipeline} --env {stage}`, and `pushlive retry '{run}'` or a "
@@ -39,11 +41,13 @@ _HELD = (
 
 
 def whose(error: PushliveError, stage: str = "") -> str:
-    """Who can fix it: "application", "repository", "configuration" or "engine"."""
+    """Who can fix it: "application", "repository", "configuration", "accessory" or "engine"."""
     if isinstance(error, WrongRelease):
         return "engine"  # routing is Pushlive's task
     if isinstance(error, AppFailed | TimedOut | Overtime):
         return "application"
+    if isinstance(error, AccessoryFailed):
+        return "accessory"
     if isinstance(error, RepositoryFailed) or (isinstance(error, NotFound) and stage == "build"):
         return "repository"  # a build looks for nothing else: a commit, a repository
     if isinstance(error, ConfigError | RequestError):

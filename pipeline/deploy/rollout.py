@@ -32,6 +32,7 @@ from pipeline.domain.going_back import release_commands
 from pipeline.domain.release import Release
 from pipeline.domain.run import Check, Ending, Kind, Run
 from pipeline.errors import (
+    AccessoryFailed,
     AppFailed,
     BackFailed,
     CommandLeft,
@@ -157,7 +158,7 @@ class Rollout:
         away = self._accessories.away(self._spec.ref, self._config)
         if not away:
             return error
-        return EngineFailed(
+        return AccessoryFailed(
             f"{error.message} {'; '.join(away)}.",
             advice="`pushlive accessory status` shows them, `pushlive accessory logs NAME ENV` what one says.",
             again=True,

@@ -81,7 +81,7 @@ class Failure:
 
     stage: str
     step: str
-    whose: str  # "application", "repository", "engine", "configuration"
+    whose: str  # "application", "repository", "engine", "configuration", "accessory"
     message: str
     advice: str = ""
     evidence: tuple[str, ...] = ()

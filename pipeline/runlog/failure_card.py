@@ -12,6 +12,7 @@ _WHOSE = {
     "engine": "Pushlive's side",
     "repository": "the repository",
     "configuration": "the configuration",
+    "accessory": "the accessory",
 }
 
 

@@ -124,7 +124,11 @@ def test_a_database_that_is_away_fails_a_run_by_name_and_serves_on(service: Serv
     service.pushlive("accessory", "stop", "shop-db", "live")
     service.push(application("four"), "Four")
     run = service.run()
-    assert (run["outcome"], run["failure"]["whose"], run["failure"]["stage"]) == ("failed", "engine", "live")
+    assert (run["outcome"], run["failure"]["whose"], run["failure"]["stage"]) == (
+        "failed",
+        "accessory",
+        "live",
+    )
     assert run["failure"]["message"].startswith("the accessory shop-db/live was stopped by ")
     assert service.page("live").strip() == "3"
     assert "accessory shop-db: it was stopped by" in service.pushlive("status", "hello").out

@@ -12,7 +12,9 @@ from pipeline.domain.audit_chain import Actor
 from pipeline.domain.engine_types import CommandResult
 from pipeline.domain.run import Outcome
 from pipeline.errors import EngineFailed, Forbidden, NotFound, RequestError
+from pipeline.lib import codec
 from pipeline.maintenance.doctor.accessories import examine
+from pipeline.runlog.failure_card import whose
 from pipeline.service.tools import Asked
 from tests.story.test_secrets import everything
 
@@ -121,12 +123,28 @@ def test_one_that_is_not_ready_fails_the_run_before_anything_starts(world):
     world.engine.running[DEV].sick = "pg_isready exited with 2: no response"
     run = world.push("two")
     assert run.outcome == Outcome.FAILED
-    assert (run.failure.step, run.failure.whose) == ("accessories", "engine")
+    assert (run.failure.step, run.failure.whose) == ("accessories", "accessory")
     assert run.failure.message == (
         "the accessory shop-db/dev did not become ready within 2s: pg_isready exited with 2: no response."
     )
     assert world.environment("dev").quarantine == ()
     assert world.serving() == {"dev": 1, "live": 1}
+
+
+def test_the_card_of_one_with_a_wrong_definition_leads_to_one_that_works(world):
+    world.accessories.start("shop-db", "ann", environment="dev")
+    world.engine.running[DEV].sick = "TCP 10.0.0.29:5433: connection refused"
+    failure = world.push("one").failure
+    assert (whose(codec.plain(failure)), failure.whose) == ("the accessory", "accessory")
+    assert (
+        "`pushlive accessory apply shop-db dev` takes that over. Then `pushlive retry 'hello#1'`."
+        in failure.advice
+    )
+    world.configure(CONFIG.replace("port: 5432", "port: 5433"))
+    world.accessories.apply("shop-db", "ann", environment="dev")
+    world.commands.retry("hello", 1, "ann")
+    world.work()
+    assert world.run(2).outcome == Outcome.LIVE
 
 
 def test_an_application_that_fails_while_its_database_is_away_is_not_to_blame(world):
@@ -139,7 +157,7 @@ def test_an_application_that_fails_while_its_database_is_away_is_not_to_blame(wo
 
     world.engine.commands = migrate
     run = world.push("two")
-    assert run.failure.whose == "engine"
+    assert run.failure.whose == "accessory"
     assert "the accessory shop-db/live is away: no response" in run.failure.message
     assert "cannot connect" in run.failure.evidence
     assert world.environment("live").quarantine == ()
