@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from pipeline.deploy.services import Services
-from pipeline.deploy.slot.in_turn import exchanging
+from pipeline.deploy.slot.in_turn import exchanging, instead
 from pipeline.domain import outages
 from pipeline.domain.engine_types import ProcessReplica, Replica, ReplicaHealth
 from pipeline.domain.environment import Environment, Slot
@@ -88,6 +88,8 @@ class WatchHealth(Watches):
         for slot, record in environment.slots.items():
             if record.state not in outages.WATCHED:
                 continue
+            if slot != environment.active and instead(self._store, environment, record.release):
+                continue  # it was stopped on purpose, too
             ref = slot_ref(environment, slot)
             release = self._store.release(environment.pipeline, record.release)
             spec = spec_of(ref, release, record.run, record.secrets)

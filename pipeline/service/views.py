@@ -141,14 +141,15 @@ def _revert_readiness(
         return {"ready": False, "release": None, "how": "", "text": text}
     if why := _not_ready(store, environment, target, missing):
         return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
+    if in_turn.instead(store, environment, target):  # what is warm has been stopped
+        text = f"revert ready: r{target}, cold; requests wait until it has started (`one`)"
+        return {"ready": True, "release": target, "how": "cold", "text": text}
     slot = other(environment.active) if environment.active else ""
     warm = bool(slot) and slots.is_warm(environment, slot, target)
     if why := going_back_warm.failing(environment, target):
         return {"ready": False, "release": target, "how": "", "text": f"not ready: {why}"}
     how = "warm" if warm else "cold"
     text = f"revert ready: r{target}, {'warm' if warm else 'cold, about 1 s'}"
-    if not warm and any(in_turn.alone(store, environment, slot) for slot in environment.slots):
-        text = f"revert ready: r{target}, cold; requests wait until it has started (`one`)"
     return {"ready": True, "release": target, "how": how, "text": text}
 
 

@@ -124,6 +124,22 @@ def test_a_revert_says_beforehand_that_requests_wait(alone: World) -> None:
     assert found["text"] == "revert ready: r1, cold; requests wait until it has started (`one`)"
 
 
+@pytest.mark.parametrize("comes", [True, False], ids=["comes", "goes"])
+def test_a_revert_says_so_where_one_comes_or_goes(world: World, comes: bool) -> None:
+    without = ONE.replace(", one: true", "")
+    for config in (without, ONE) if comes else (ONE, without):
+        world.configure(config)
+        world.push()
+    for _ in range(2):  # right after the switch, and once the slot of r1 is empty
+        world.jobs.health.run()
+        found = world.commands.status()["pipelines"][0]["environments"][0]["revert"]
+        assert found["text"] == "revert ready: r1, cold; requests wait until it has started (`one`)"
+        world.reconcile()
+    world.revert()
+    world.work()
+    assert works(world) == {1: True}
+
+
 def test_what_serves_is_stopped_first_even_if_its_record_is_damaged(alone: World) -> None:
     alone.configure(ONE.replace(", one: true", ""))  # the next release would run beside another one
     spoil(alone, "releases", "1", "cut")

@@ -29,9 +29,25 @@ def alone(store: Store, environment: Environment, slot: Slot, engine: Engine | N
     tell, which remember what they were made from; without ``engine`` it is not known then, and False."""
     number = environment.slots[slot].release
     try:
-        return store.release(environment.pipeline, number).environments[environment.name].service.one
+        return _is_alone(store, environment, number)
     except (NotFound, DamagedRecord):
         return engine is not None and _remembered(engine, slot_ref(environment, slot), number)
+
+
+def instead(store: Store, environment: Environment, release: int) -> bool:
+    """True if what serves is stopped before that release starts, and the other way round: one of the two must never run
+    beside another one."""
+    if environment.active is None:
+        return False
+    with suppress(NotFound, DamagedRecord):
+        if _is_alone(store, environment, release):
+            return True
+    return alone(store, environment, environment.active)
+
+
+def _is_alone(store: Store, environment: Environment, release: int) -> bool:
+    found = store.release(environment.pipeline, release).environments.get(environment.name)
+    return found is not None and found.service.one
 
 
 def _remembered(engine: Engine, ref: SlotRef, release: int) -> bool:
