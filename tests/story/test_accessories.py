@@ -353,6 +353,12 @@ def test_one_that_is_in_use_is_not_removed(world):
     assert row(world)["left"] == (
         "no pipeline in pipelines.yaml uses it there; still in use by hello (r1, which is serving there)"
     )
+    world.configure(CONFIG)
+    world.push("two")
+    world.configure(WITHOUT)
+    assert row(world)["left"].endswith(
+        "still in use by hello (r1, which is warm there, and r2, which is serving there)"
+    )
     assert world.engine.running[LIVE].alive
 
 

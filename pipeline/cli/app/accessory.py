@@ -64,7 +64,9 @@ def _status(context: Context) -> int:
             context.terminal.data(paint(f"  {name}: {line}", "yellow"))
         if one.get("left"):
             context.terminal.data(paint(f"  {name}: {one['left']}", "yellow"))
-            context.terminal.data(f"  → `pushlive accessory rm {one['name']} {one['environment']}`")
+            remove = f"`pushlive accessory rm {one['name']} {one['environment']}`"
+            used = "once no release in a slot there uses it: " if one["used_by"] else ""
+            context.terminal.data(f"  → {used}{remove}")
         elif one["changes"]:
             context.terminal.data(f"  → `pushlive accessory apply {one['name']} {one['environment']}`")
     return DONE

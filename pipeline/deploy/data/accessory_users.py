@@ -26,7 +26,7 @@ def used_by(store: Store, config: Config, ref: AccessoryRef, pipeline: str) -> s
     if _in_file(config, ref, pipeline):
         return FILE
     try:
-        return next((why for why, rendered in _releases(store, ref, pipeline) if _uses(rendered, ref)), "")
+        return ", and ".join(why for why, rendered in _releases(store, ref, pipeline) if _uses(rendered, ref))
     except DamagedRecord:  # the keeper reports it
         return "a record of it is damaged, so this is not certain"
 

@@ -116,6 +116,10 @@ def test_an_accessory_that_nothing_needs_is_removed_not_applied(
     assert "no pipeline uses it there" in out
     assert "→ `pushlive accessory rm shop-db live`" in out
     assert "apply" not in out
+    row["used_by"] = ["hello"]
+    assert "→ once no release in a slot there uses it: `pushlive accessory rm shop-db live`" in "".join(
+        pushlive("accessory", "status")[1]
+    )
 
 
 def test_starting_imports_nothing_heavy() -> None:
