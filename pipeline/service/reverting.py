@@ -186,7 +186,10 @@ def _reverting(tx: Transaction, environment: Environment, run: Run, release: Rel
     why = run.reason or f"{run.id} reverts to {release.name}"
     if environment.serving not in (None, release.number):
         serving = tx.release(environment.serving)
-        environment = gates.with_quarantine(environment, serving, why, run.accepted)
+        # What serves may have an entry only of a revert that did not take it out: this one counts.
+        before = gates.quarantined(environment, serving)
+        left = tuple(entry for entry in environment.quarantine if entry != before)
+        environment = gates.with_quarantine(replace(environment, quarantine=left), serving, why, run.accepted)
         environment = taken_back.with_taken_back(environment, serving, run)
     target = gates.quarantined(environment, release)
     others = tuple(entry for entry in environment.quarantine if entry != target)

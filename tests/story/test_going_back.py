@@ -257,6 +257,17 @@ def test_a_hold_set_after_the_promotion_still_holds(make_world):
     assert world.environment("live").serving is None
 
 
+def test_the_quarantine_names_the_revert_that_took_the_release_out_and_not_one_that_was_cancelled(world):
+    for text in ("one", "two", "three"):
+        world.push(text)
+    world.commands.revert("hello", "ann", to=1)  # the next one takes precedence
+    world.commands.revert("hello", "bo", to=2)
+    world.work()
+    assert (world.run(4).outcome, world.run(5).outcome) == (Outcome.CANCELLED, Outcome.LIVE)
+    [entry] = world.environment("live").quarantine
+    assert (entry.release, entry.reason) == (3, "hello#5 reverts to r2")
+
+
 def test_revert_to_a_release_by_name_lifts_its_own_quarantine(world):
     world.push("one")
     world.push("two")
