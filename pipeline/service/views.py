@@ -115,19 +115,24 @@ def revert_readiness(
 ) -> dict[str, Any]:
     """What `pushlive revert` would do now: ``{"ready", "release", "how", "text", "across", "asks", "backs"}``.
     ``across``: the newest release whose command it goes across and that is not reversible; ``asks``: what a person has
-    to know of it; ``backs``: the commands that ``--back`` would run first: ``{"release", "command"}``."""
+    to know of all such; ``backs``: the commands that ``--back`` would run first: ``{"release", "command"}``."""
     found = _revert_readiness(store, environment, missing)
     crossed: tuple[release_commands.Crossed, ...] = ()
     if environment and found["release"] is not None:
         crossed = release_commands.crossed(
             environment, found["release"], lambda number: store.release(environment.pipeline, number)
         )
-    newest = release_commands.irreversible(crossed)
-    found["across"], found["asks"] = (newest.release if newest else None), ""
+    asked = release_commands.irreversible(crossed)
+    found["across"], found["asks"] = (asked[0].release if asked else None), ""
     found["backs"] = [{"release": one.release, "command": one.commands[1]} for one in crossed if one.back]
-    if newest and environment:
-        found["asks"] = going_back.why(environment.name, found["release"], newest)
-        found["text"] += f", across the release command of {newest.name}, which is not reversible"
+    if asked and environment:
+        found["asks"] = going_back.why(environment.name, found["release"], asked)
+        names = [one.name for one in asked]
+        found["text"] += (
+            f", across the release command of {names[0]}, which is not reversible"
+            if len(names) == 1
+            else f", across the release commands of {', '.join(names[:-1])} and {names[-1]}, which are not reversible"
+        )
     return found
 
 

@@ -132,8 +132,14 @@ def test_a_revert_across_what_is_not_reversible_is_asked_about(back):
 
 def test_what_was_confirmed_for_one_release_is_not_for_the_next(back):
     back.push("three")
-    with pytest.raises(RequestError, match="r3 has run its release command"):
+    with pytest.raises(RequestError) as caught:
         back.commands.revert("hello", "ann", to=1, across=2)
+    assert str(caught.value) == (
+        "r3 and r2 have run their release commands in live (`./migrate up`) and say `reversible: false`, so r1 may not "
+        "work with what they have changed. Nothing was done. To undo r3 and r2 first with `./migrate down`: `pushlive "
+        "revert hello --env live --to r1 --back`. To go back all the same: `pushlive revert hello --env live --to r1 "
+        "--across r3`."
+    )
     back.revert(to=1, back=True)
     assert ran(back)[3:] == ["r3 down", "r2 down"]
 

@@ -97,9 +97,9 @@ def crossed(
     return tuple(found)
 
 
-def irreversible(found: Iterable[Crossed]) -> Crossed | None:
-    """The newest one that a revert is asked about; None if there is none."""
-    return next((one for one in found if not one.reversible), None)
+def irreversible(found: Iterable[Crossed]) -> tuple[Crossed, ...]:
+    """Those that a revert is asked about, newest first."""
+    return tuple(one for one in found if not one.reversible)
 
 
 def _entry(environment: Environment, release: int) -> CommandRun | None:
