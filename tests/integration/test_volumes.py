@@ -7,10 +7,12 @@ import json
 import shlex
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import docker
+from pipeline.adapters.docker_api.api import DockerApi
 from tests.support.developer import web
 from tests.support.paths import ROOT
 from tests.support.service import Service, running
@@ -112,3 +114,11 @@ def test_data_stays_through_releases_backups_and_removals(service: Service) -> N
     kept = f"{service.instance}-shop-live-data"
     names = [one["Name"] for one in service.engine.volumes(filters={"name": service.instance})["Volumes"]]
     assert names == [kept]
+
+
+def test_several_may_ask_for_sizes_at_once(docker_client: docker.DockerClient) -> None:
+    """The Engine itself counts for one at a time, and refuses the others."""
+    api = DockerApi(lambda: docker_client)
+    with ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(api.counted_volumes) for _ in range(3)]
+        assert all(isinstance(one.result(60), list) for one in found)

@@ -178,10 +178,17 @@ def test_no_attribute_contains_an_element(inside, service):
     data = {"path": "/data", "counted": time.time() - 100, "text": "volume data 4 KiB"}
     past = {"outcome": "failed", "exit_code": 3, "ended": time.time() - 60}
     cron = {"process": "mail", "cron": "0 * * * *", "running": False, "runs": [past]}
-    more = {"volumes": [data], "cron": [cron], "hold": {"reason": "slow", "by": "ada", "since": 1.0}}
+    away = {"name": "shop-db", "problem": "it was stopped by <ann>"}
+    more = {
+        "accessories": [away],
+        "volumes": [data],
+        "cron": [cron],
+        "hold": {"reason": "slow", "by": "ada", "since": 1.0},
+    }
     service.environments[2] = environment("live", **more)
     page = inside.get("/").text
     assert "volume data 4 KiB" in page
+    assert "accessory shop-db: it was stopped by &lt;ann&gt;" in page
     assert "counted 1 minute ago" in page or "counted 100 seconds ago" in page
     read = Attributes()
     read.feed(page)

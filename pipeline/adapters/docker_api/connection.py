@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import requests
@@ -12,7 +14,10 @@ from docker.errors import create_api_error_from_http_exception
 
 import docker
 from pipeline.adapters.docker_api.errors import DockerRefused, translate
+from pipeline.lib.retry import Backoff, Retry
+from pipeline.lib.sockets import within
 
+COUNTING = Backoff(0.2, ceiling=1.0, jitter=0.5)
 ClientFactory = Callable[[], docker.DockerClient]
 Record = dict[str, Any]
 
@@ -72,6 +77,26 @@ class Connection:
         api: Any = self.sdk
         url = f"{api.base_url}/v{api.api_version}{path}"
         return _checked(api.get(url, params=params, stream=True, timeout=timeout))
+
+    def disk_usage(self, kind: str, doing: str) -> Record:
+        """The Engine's count of ``volume`` or ``build-cache``; one before 23.0 counts everything. It counts once at a
+        time and refuses others, who ask again here until the client's timeout."""
+        seconds: float = self.sdk.timeout
+        retry = Retry(COUNTING, timeout=seconds)
+        while True:
+            try:
+                with (
+                    translate(doing),
+                    within(seconds),
+                    closing(self.get("/system/df", params={"type": kind}, timeout=seconds)) as answer,
+                ):
+                    found: Record = answer.json()
+                    return found
+            except DockerRefused as error:
+                pause = retry.pause() if error.counting else None
+                if pause is None:
+                    raise
+                time.sleep(pause)
 
     def unless_gone(self, doing: str, act: Callable[[], Any]) -> Any:
         """The result of ``act``; None if what it acts on does not exist, or is in that state (304)."""

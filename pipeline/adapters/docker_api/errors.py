@@ -31,6 +31,8 @@ _NO_VERSION = "fetching server API version"
 _PORT_IN_USE = ("already allocated", "address already in use")
 # "failed to set up container networking: Address already in use"
 _ADDRESS_IN_USE = "Address already in use"
+# "a disk usage operation is already running"
+_COUNTING = "disk usage operation is already running"
 # "endpoint with name i-proxy already exists in network i-hello-live"
 _CONNECTED = "already exists in network"
 
@@ -52,6 +54,11 @@ class DockerRefused(EngineFailed):
     def address_in_use(self) -> bool:
         """True if a container could not start because another one has its address."""
         return _ADDRESS_IN_USE in self.said
+
+    @property
+    def counting(self) -> bool:
+        """True if the Engine counts what its disk has for another request."""
+        return _COUNTING in self.said
 
     @property
     def already_connected(self) -> bool:

@@ -71,8 +71,7 @@ class ImageCalls(Connection):
 
     def cache_size(self) -> int:
         """The bytes of build cache that no image shares."""
-        with translate("Asking for the size of the build cache"):
-            found: dict[str, Any] = self.sdk.df()
+        found = self.disk_usage("build-cache", "Asking for the size of the build cache")
         return sum(
             int(one.get("Size") or 0) for one in found.get("BuildCache") or () if not one.get("Shared")
         )

@@ -15,7 +15,7 @@ from pipeline.adapters.docker_api.container_calls import Found
 from pipeline.adapters.docker_api.errors import as_error, translate
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.errors import TryAgain
-from pipeline.lib.sockets import Interruptible, within
+from pipeline.lib.sockets import Interruptible
 from pipeline.lib.streams import Silence, pump
 from pipeline.ports.clock import Watch
 
@@ -42,10 +42,7 @@ class VolumeCalls(Connection):
     def counted_volumes(self) -> list[Found]:
         """Every volume of the Engine, with its size in ``UsageData``: it counts the files of all, which takes long if
         there are many. Engines before 23.0 count their images as well; they know no ``type``."""
-        with translate("Asking for the sizes of volumes"), within(self.sdk.timeout):
-            seconds: float = self.sdk.timeout
-            with closing(self.get("/system/df", params={"type": "volume"}, timeout=seconds)) as answer:
-                return answer.json()["Volumes"] or []
+        return self.disk_usage("volume", "Asking for the sizes of volumes")["Volumes"] or []
 
     def users_of_volumes(self) -> dict[str, list[Found]]:
         """The containers that have each volume, running or not, by its name."""
