@@ -107,7 +107,8 @@ def test_data_stays_through_releases_backups_and_removals(service: Service) -> N
     assert "shop/live/data has all files of hello/live/data" in moved
     service.pushlive("volume", "backup", "shop/live/data", "--to", str(backup))
     with tarfile.open(backup) as archive:
-        assert archive.extractfile("./releases").read() == restored.encode()  # type: ignore[union-attr]
+        found = archive.extractfile("./releases").read().decode()  # type: ignore[union-attr]
+    assert found.startswith(restored)  # a container that was started again meanwhile has added its name
     service.config.write_text("pipelines: {}\n")
     service.end()
     service.pushlive("down", "--all")
