@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from pipeline.cli.command import JSON, argument, command
@@ -55,8 +56,26 @@ def check_lines(checks: list[dict[str, Any]], paint: Paint) -> list[str]:
     return lines
 
 
-@command("remove images and environments that are no longer needed", JSON)
+@command(
+    "remove images and environments that are no longer needed",
+    argument("--yes", action="store_true", help="also environments that still serve, without being asked"),
+    JSON,
+)
 def gc(context: Context) -> int:
-    answer = context.ask("POST", "/api/gc")
+    """What still serves is left at first; then a person at a terminal is asked."""
+    if context.args.yes:
+        answer = context.ask("POST", "/api/gc")
+        context.tell(answer, "Nothing to remove.")
+        return FAILED if answer.get("left") else DONE
+    answer = context.ask("POST", "/api/gc", {"serving": []})
     context.tell(answer, "Nothing to remove.")
+    serving = answer.get("serving") or []
+    if serving and not context.json and sys.stdin.isatty() and _agrees(context, cleaned(serving)):
+        answer = context.ask("POST", "/api/gc", {"serving": serving})
+        context.tell(answer)
     return FAILED if answer.get("left") else DONE
+
+
+def _agrees(context: Context, serving: list[str]) -> bool:
+    context.terminal.complain("Still serving: " + ", ".join(serving) + ".")
+    return input("Stop and remove what serves there? [y/N] ").strip().lower() in ("y", "yes")

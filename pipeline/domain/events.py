@@ -23,7 +23,9 @@ class Event:
 
 @dataclass(frozen=True)
 class Said:
-    """One line of a clean-up. ``left``: it could not be done, or not yet; the same clean-up tries it again."""
+    """One line of a clean-up. ``left``: it could not be done, or not yet; the same clean-up tries it again.
+    ``serving``: the environment that was left because it still serves, ``hello/live``."""
 
     text: str
     left: bool = False
+    serving: str = ""

@@ -22,14 +22,16 @@ from pipeline.store import Lease, Transaction
 LEASE_TIMEOUT = 5.0  # seconds
 
 
-def gc(jobs: Jobs) -> tuple[Said, ...]:
+def gc(jobs: Jobs, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
     """Old images, containers without a record, and environments that are no longer in pipelines.yaml: what was done,
-    and what could not be done."""
-    return Gc(jobs).run()
+    and what could not be done. ``serving``: which environments it may remove although they still serve, such as
+    ``hello/live``; None: all."""
+    return Gc(jobs, serving).run()
 
 
 class Gc:
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, serving: frozenset[str] | None = None) -> None:
+        self._may_end = serving
         self._jobs, self._services, self._adapters = jobs, jobs.services, jobs.adapters
         self._store = jobs.services.store
         self._away: set[str] = set()  # engines that do not answer, once that was said
@@ -116,8 +118,11 @@ class Gc:
             return Said(
                 f"{name} on {ref.engine} has no record here and was left. If no other installation uses it: `{command}`"
             )
+        engine = self._adapters.engines.of(ref.engine)
         try:
-            rest = self._adapters.engines.of(ref.engine).slots.remove(ref)
+            if self._asks(name) and engine.traffic.serving(ref) is not None:
+                return _still_serves(name, f"{name} has no record here")
+            rest = engine.slots.remove(ref)
         except TryAgain:
             raise
         except PushliveError as error:
@@ -127,6 +132,10 @@ class Gc:
                 f"{name} has no record; its containers were removed, but {rest}, then `pushlive gc`", True
             )
         return Said(f"{name} has no record; its containers were removed")
+
+    def _asks(self, name: str) -> bool:
+        """True if a person has to say first that this environment may be removed while it serves."""
+        return self._may_end is not None and name not in self._may_end
 
     # ── environments that are not configured any more ────────────────────────
 
@@ -145,6 +154,8 @@ class Gc:
             return Said(f"{why}, but {_on_its_way(run)}", left=True)
         if waiting := self._hosts_left(environment):
             return Said(f"{why}, but {waiting}", left=True)
+        if self._asks(environment.id) and (environment.active or environment.switching):
+            return _still_serves(environment.id, why)
         lease = self._lease_of(environment)
         if lease is None:
             return Said(f"{why}, but a run is at work there", left=True)
@@ -230,6 +241,11 @@ class Gc:
             self._adapters.clock,
             timeout=LEASE_TIMEOUT,
         )
+
+
+def _still_serves(name: str, why: str) -> Said:
+    text = f"{why}, but it still serves and was left; `pushlive gc --yes` removes it"
+    return Said(text, left=True, serving=name)
 
 
 def _on_its_way(run: Run) -> str:

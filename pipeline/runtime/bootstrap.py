@@ -336,8 +336,8 @@ class _Operations:
         settings = self._settings
         return examine(services(settings), adapters(settings), _in_use(settings), inspection(settings))
 
-    def gc(self) -> tuple[Said, ...]:
-        return gc(_jobs(self._settings))
+    def gc(self, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
+        return gc(_jobs(self._settings), serving)
 
     def fix(self) -> tuple[str, ...]:
         return fix(_jobs(self._settings, by_hand=True))

@@ -310,11 +310,12 @@ class Commands(Refusals, VolumeCommands):
         """Every check with its result: ``{"name", "ok", "text", "advice"}``."""
         return self._operations.doctor()
 
-    def gc(self, by: Who) -> tuple[Said, ...]:
-        """Removes what nothing needs any more; what it did, and what it could not do."""
+    def gc(self, by: Who, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
+        """Removes what nothing needs any more; what it did, and what it could not do. ``serving``: which environments
+        it may remove although they still serve, such as ``hello/live``; None: all."""
         self.insist_on_store()
         self.record(by, "gc")
-        return self._operations.gc()
+        return self._operations.gc(serving)
 
     def adopt(self, by: Who) -> tuple[str, ...]:
         """Takes up what runs into a store that was lost; what it did, and what is lost."""

@@ -16,8 +16,9 @@ class Operations(Protocol):
     def doctor(self) -> list[dict[str, Any]]:
         """The checks of ``maintenance.doctor``."""
 
-    def gc(self) -> tuple[Said, ...]:
-        """Removes what nothing needs any more; what it did, and what it could not do."""
+    def gc(self, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
+        """Removes what nothing needs any more; what it did, and what it could not do. ``serving``: which environments
+        it may remove although they still serve; None: all."""
 
     def fix(self) -> tuple[str, ...]:
         """Brings engines and proxy to what the store says; what it did."""

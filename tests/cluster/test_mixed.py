@@ -200,7 +200,7 @@ def test_a_removed_pipeline_leaves_only_objects_that_pushlive_does_not_manage(mi
     assert api.create(theirs)
     service.config.write_text("pipelines: {}\n")
     until(lambda: all(one["removed"] for one in service.environments().values()), 20)
-    said = service.pushlive("gc").text
+    said = service.pushlive("gc", "--yes").text
     assert "hello/live is no longer in pipelines.yaml and was removed" in said
     kinds = ("Deployment", "Service", "Ingress", "PodDisruptionBudget", "ConfigMap", "Secret")
     for environment in ("qa", "live"):

@@ -215,7 +215,9 @@ def test_an_invalid_file_is_reported_everywhere_and_the_last_good_one_stays(serv
 def test_gc_removes_what_is_no_longer_configured(service: Service) -> None:
     assert service.containers(environment="dev")
     service.config.write_text(CONFIG.format(greeting="mended").replace("dev: , ", ""))
-    said = service.pushlive("gc").out
+    assert "still serves and was left; `pushlive gc --yes` removes it" in service.pushlive("gc", code=1).out
+    assert service.containers(environment="dev"), "nothing asked whether what serves may end"
+    said = service.pushlive("gc", "--yes").out
     assert "hello/dev is no longer in pipelines.yaml and was removed" in said
     assert service.containers(environment="dev") == []
     assert service.page() == "version 5\n"

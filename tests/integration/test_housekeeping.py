@@ -145,7 +145,9 @@ def test_a_renamed_environment_takes_its_host_name_over_without_an_outage(servic
         assert by_name(service) == (200, "version 2\n")
         service.pushlive("doctor", "--fix", code=None)
         until(load.reached(20), 30)
-        assert "shop/live is no longer in pipelines.yaml and was removed" in service.pushlive("gc").out
+        assert (
+            "shop/live is no longer in pipelines.yaml and was removed" in service.pushlive("gc", "--yes").out
+        )
         until(load.reached(20), 30)
     assert load.failures == []
     assert set(load.answers) == {"version 1", "version 2"}
@@ -176,7 +178,7 @@ def test_gc_removes_all_but_a_network_that_others_are_in(service: Service) -> No
     with visitor(service, "gated-dev") as network:
         service.config.write_text(yaml.safe_dump(file))
         until(lambda: "gated is no longer in pipelines.yaml" in service.pushlive("status").out, 30)
-        said = service.pushlive("gc", code=1).out
+        said = service.pushlive("gc", "--yes", code=1).out
         assert f"but the network {network} stays, because {network}-visitor is in it" in said
         assert "gated/live is no longer in pipelines.yaml and was removed" in said
         assert service.containers("gated", "dev") == service.containers("gated", "live") == []

@@ -202,6 +202,32 @@ def test_a_cluster_that_refuses_keeps_gc_from_nothing_else(world, tmp_path, monk
     assert len(left) == 2, "each can be repeated, and says again what it could not do"
 
 
+# ── what still serves ────────────────────────────────────────────────────────
+
+
+def test_what_serves_is_removed_only_if_it_is_named(world) -> None:
+    world.push("one")
+    world.store.forget_environment("hello", "qa")  # one without a record
+    world.configure("pipelines: {hello: {environments: {dev: }}}")
+    said = gc(world.jobs, frozenset())
+    assert {one.serving for one in said if one.left} == {"hello/qa", "hello/live"}
+    assert all("`pushlive gc --yes` removes it" in one.text for one in said if one.left)
+    assert {ref.environment for ref in world.engine.contents} == {"dev", "qa", "live"}
+    assert [one.serving for one in gc(world.jobs, frozenset({"hello/qa"})) if one.left] == ["hello/live"]
+    assert {ref.environment for ref in world.engine.contents} == {"dev", "live"}
+    assert Said("hello/live is no longer in pipelines.yaml and was removed") in gc(world.jobs)
+    assert {ref.environment for ref in world.engine.contents} == {"dev"}
+
+
+def test_what_serves_no_longer_is_removed_without_a_question(world) -> None:
+    world.push("one")
+    world.configure("pipelines: {hello: {environments: {dev: , qa: }}}")
+    world.engine.visitors["hello", "live"] = "a debugger"
+    assert [one.left for one in gc(world.jobs)] == [True]
+    world.engine.visitors.clear()
+    assert Said("hello/live is no longer in pipelines.yaml and was removed") in gc(world.jobs, frozenset())
+
+
 # ── what others have in the way ──────────────────────────────────────────────
 
 

@@ -334,7 +334,9 @@ class FakeService:
     def doctor(self) -> list[dict[str, Any]]:
         return [{"name": "store", "ok": True, "text": "answers", "advice": ""}]
 
-    def gc(self, by: Who) -> tuple[Said, ...]:
+    def gc(self, by: Who, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
+        if serving is not None and "hello/old" not in serving:
+            return Said("hello/old still serves", left=True, serving="hello/old"), Said("one image")
         return (Said("nothing to remove"),)
 
     def adopt(self, by: Who) -> tuple[str, ...]:

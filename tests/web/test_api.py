@@ -251,6 +251,18 @@ def test_tokens_are_made_with_a_role_and_an_expiry_and_revoked(client, service):
     assert service.token("fresh") is None
 
 
+def test_gc_is_told_what_it_may_remove_although_it_serves(client):
+    everything = call(client, "POST", "/api/gc")
+    assert everything.json == {"messages": ["nothing to remove"], "left": [], "serving": []}
+    some = call(client, "POST", "/api/gc", body={"serving": []})
+    assert some.json["serving"] == ["hello/old"]
+    assert some.json["left"] == ["hello/old still serves"]
+    named = call(client, "POST", "/api/gc", body={"serving": ["hello/old"]})
+    assert named.json["left"] == []
+    for wrong in ("hello/old", [1], [["hello/old"]]):
+        assert call(client, "POST", "/api/gc", body={"serving": wrong}).status_code == 400
+
+
 @pytest.mark.parametrize("name", ["x/y", "/x", "x/", "a//b", "a b", "..", "a/../b", "a%2Fb", "grüße"])
 def test_a_token_is_revoked_whatever_its_name(client, service, name):
     assert call(client, "POST", "/api/tokens", body={"name": name, "role": "viewer"}).status_code == 201

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from webhooks.api.parameters import fields
 from webhooks.api.replies import messages
 from webhooks.context import WebContext
+from webhooks.error_responses import Refused
 from webhooks.security.auth import bearer
 
 # Without names: this answer needs no token.
@@ -50,9 +51,16 @@ def add_routes(api: Blueprint, web: WebContext) -> None:
 
     @api.post("/api/gc")
     def gc() -> ResponseReturnValue:
-        said = web.service.gc(bearer(web, "maintainer"))
+        by = bearer(web, "maintainer")
+        named = fields({"serving": list}).get("serving")
+        if named is not None and not all(isinstance(one, str) for one in named):
+            raise Refused(
+                400, "'serving' is not a list of environments", advice='For example ["hello/live"].'
+            )
+        said = web.service.gc(by, None if named is None else frozenset(named))
         left = [one.text for one in said if one.left]
-        return {"messages": [one.text for one in said], "left": left}
+        serving = [one.serving for one in said if one.serving]
+        return {"messages": [one.text for one in said], "left": left, "serving": serving}
 
     @api.post("/api/adopt")
     def adopt() -> ResponseReturnValue:

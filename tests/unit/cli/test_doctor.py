@@ -1,5 +1,6 @@
 """doctor and gc."""
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,34 @@ def test_gc_lists_what_was_removed(stub: Stub, pushlive: Callable[..., Told]) ->
     assert pushlive("gc").out == "Nothing to remove.\n"
     stub.answers["POST", "/api/gc"] = (200, {"messages": ["done", "not done"], "left": ["not done"]})
     assert pushlive("gc") == (1, "done\nnot done\n", "")
+
+
+def test_gc_leaves_what_serves_unless_it_is_told_otherwise(
+    stub: Stub, pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pushlive("gc", "--yes").code == 0
+    assert stub.asked[-1] == ("POST", "/api/gc", None)
+    left = {"messages": ["hello/live still serves"], "left": ["x"], "serving": ["hello/live"]}
+    stub.answers["POST", "/api/gc"] = (200, left)
+    assert pushlive("gc") == (1, "hello/live still serves\n", "")
+    asked = len(stub.asked)
+    monkeypatch.setattr("sys.stdin", Typed("n\n"))
+    assert pushlive("gc").code == 1
+    assert [body for _, _, body in stub.asked[asked:]] == [{"serving": []}]
+    for typed in ("y\n", "Yes\n"):
+        asked = len(stub.asked)
+        monkeypatch.setattr("sys.stdin", Typed(typed))
+        assert "Still serving: hello/live." in pushlive("gc").err
+        assert [body for _, _, body in stub.asked[asked:]] == [{"serving": []}, {"serving": ["hello/live"]}]
+    monkeypatch.setattr("sys.stdin", Typed(""))
+    assert pushlive("gc", "--json").json == left, "nobody is asked in the middle of JSON"
+
+
+class Typed(io.StringIO):
+    """What a person types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_doctor_fix_shows_what_was_repaired_and_the_result(stub: Stub, pushlive: Callable[..., Told]) -> None:
