@@ -89,6 +89,15 @@ def revoked(
         and number in (None, one.number)
     ]
     if not gone:
+        there = sorted({one.environment for one in record.versions if one.good})
+        if number is None and there:
+            name = f"`pushlive secret rm {pipeline} {record.name}"
+            ways = [f"{name} --env {one}`" if one else f"{name}`" for one in there]
+            raise NotFound(
+                f"{record.name} has no version to revoke for {environment or 'every environment'}; it is set for "
+                f"{' and '.join(one or 'every environment' for one in there)}.",
+                advice=f"{' and '.join(ways)} {'revokes' if len(ways) == 1 else 'revoke'} that.",
+            )
         raise NotFound(
             f"{record.name} has no {f'version {number}' if number else 'version'} to revoke"
             f"{f' for {environment}' if environment else ''}.",

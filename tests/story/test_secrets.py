@@ -272,6 +272,13 @@ def test_names_and_versions_are_listed_without_values(world):
         world.commands.secret("hello", "NOBODY")
     with pytest.raises(NotFound, match="no version to revoke"):
         world.commands.remove_secret("hello", "bob", "TOKEN")
+    with pytest.raises(NotFound, match="for every environment; it is set for live") as raised:
+        world.commands.remove_secret("hello", "bob", "DATABASE_URL")
+    assert raised.value.advice == "`pushlive secret rm hello DATABASE_URL --env live` revokes that."
+    put(world, "WIDE", "some value", "")
+    with pytest.raises(NotFound, match="for live; it is set for every environment") as raised:
+        world.commands.remove_secret("hello", "bob", "WIDE", environment="live")
+    assert raised.value.advice == "`pushlive secret rm hello WIDE` revokes that."
     with pytest.raises(NotFound):
         put(world, "TOKEN", "some value", "nowhere")
     with pytest.raises(RequestError):
