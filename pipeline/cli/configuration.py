@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,12 +208,25 @@ def plan_lines(answer: dict[str, Any], paint: Paint) -> list[str]:
 
 def read_config(path: str) -> str:
     """The text of a pipelines.yaml. Raises ConfigError that names the file."""
+    meant = ", not the name of a pipeline" if re.fullmatch("[a-z][a-z0-9-]*", path) else ""
     try:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(
             f"there is no file {one_line(path)!r}.",
-            advice="`pushlive init` writes a pipelines.yaml to start from.",
+            advice=f"This is the path of a pipelines.yaml{meant}; `pushlive init` writes one to start from.",
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {one_line(path)}: {one_line(str(error))}.") from error
+    except IsADirectoryError as error:
+        raise ConfigError(
+            f"{one_line(path)} is a folder.", advice="Name the file in it, such as pipelines.yaml."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{one_line(path)} is not text: byte {error.start + 1} is not UTF-8.",
+            advice="Name a pipelines.yaml, and save it as UTF-8.",
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {one_line(path)}: {one_line(error.strerror or str(error))}.",
+            advice="Check who owns it and who may read it.",
+        ) from error

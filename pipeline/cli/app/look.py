@@ -65,6 +65,8 @@ def open(context: Context) -> int:
             f"{name}/{chosen['name']} has no web process, so there is nothing to open.",
             advice=f"`pushlive logs {name} {chosen['name']}` prints what its processes say.",
         )
+    if chosen.get("release") is None:
+        raise RequestError(f"nothing serves in {name}/{chosen['name']}.", advice="Push first.")
     if not url.startswith(("http://", "https://")):
         raise RequestError(
             f"{name}/{chosen['name']} has no address that a browser reaches.",

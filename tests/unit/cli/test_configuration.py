@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from pipeline.cli.configuration import plan_lines
 from pipeline.cli.terminal import plain
 from tests.support.cli_stub import Stub, Told
@@ -64,6 +66,21 @@ def test_check_without_a_file_says_how_to_make_one(pushlive: Callable[..., Told]
     told = pushlive("check")
     assert told.code == 2
     assert "pushlive init" in told.err
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_what_is_no_file_to_read_is_said(pushlive: Callable[..., Told], command: str) -> None:
+    Path("binary").write_bytes(b"ab\xe4\x00")
+    Path("folder").mkdir()
+    for path, says in (
+        ("binary", "binary is not text: byte 3 is not UTF-8."),
+        ("folder", "folder is a folder.\n  Name the file in it, such as pipelines.yaml."),
+        ("hello", "This is the path of a pipelines.yaml, not the name of a pipeline; `pushlive init`"),
+        ("other.yaml", "This is the path of a pipelines.yaml; `pushlive init`"),
+    ):
+        told = pushlive(command, path)
+        assert told.code == 2
+        assert says in told.err
 
 
 def test_plan_checks_the_file_before_it_asks_the_service(stub: Stub, pushlive: Callable[..., Told]) -> None:

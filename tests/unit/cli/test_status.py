@@ -171,3 +171,16 @@ def test_replicas_that_an_autoscaler_sets_are_shown() -> None:
     shown = "\n".join(pipeline_lines(_entry(health=health, autoscaled=True), NOW, plain, 0))
     assert "· live: 3 replicas, which an autoscaler sets" in shown
     assert "autoscaler" not in "\n".join(pipeline_lines(_entry(health=health), NOW, plain, 0))
+
+
+def test_open_says_that_nothing_serves_where_nothing_was_deployed(
+    stub: Stub, pushlive: Callable[..., Told]
+) -> None:
+    empty = {"name": "live", "release": None, "url": ""}
+    stub.answers["GET", "/api/status"] = (
+        200,
+        {"pipelines": [{"name": "hello", "environments": [empty]}]},
+    )
+    told = pushlive("open", "hello", "live")
+    assert told.code == 3
+    assert "nothing serves in hello/live.\n  Push first." in told.err
