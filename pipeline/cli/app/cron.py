@@ -25,7 +25,8 @@ def cron(context: Context) -> int:
     for one in cleaned(answer)["processes"]:
         terminal.data(*process_lines(one, terminal.paint, terminal.width))
     if not answer["processes"]:
-        terminal.data(f"{name} has no process with a schedule there; `cron` in pipelines.yaml sets one.")
+        where = f" in {context.args.env}" if context.args.env else ""
+        terminal.data(f"{name} has no process with a schedule{where}; `cron` in pipelines.yaml sets one.")
     return DONE
 
 
@@ -40,11 +41,11 @@ def process_lines(one: dict[str, Any], paint: Paint, width: int) -> list[str]:
     if one["waiting"]:
         lines.append(f"  the run of {show_time(one['waiting'])} waits for it")
     rows = [_row(run) for run in one["runs"]]
-    lines += table(("  due", "", "exit", "took", "release", ""), rows, paint, width=width, flexible=5)
-    for run in one["runs"][:1]:
-        if run["outcome"] not in _STYLES:
-            lines += [paint(f"    {line}", "dim") for line in run["output"][-SHOWN:]]
-    return lines
+    shown = table(("  due", "", "exit", "took", "release", ""), rows, paint, width=width, flexible=5)
+    newest = len(shown) - len(rows) + 1  # its output belongs below its own line
+    output = one["runs"][0]["output"] if one["runs"] and one["runs"][0]["outcome"] not in _STYLES else []
+    said = [paint(f"    {line}", "dim") for line in output[-SHOWN:]]
+    return [*lines, *shown[:newest], *said, *shown[newest:]]
 
 
 def _row(run: dict[str, Any]) -> tuple[Cell, ...]:

@@ -41,7 +41,9 @@ def test_runs_are_shown_with_their_result_and_the_last_one_s_output() -> None:
     ]
     [missed] = [line for line in lines if "missed" in line]
     assert "6 times · the service did not run at that time" in missed
-    assert lines[-1].strip() == "no route to host"
+    at = lines.index(failed)
+    assert lines[at + 1 : at + 3] == ["    connecting", "    no route to host"], "below the run that said it"
+    assert lines[-1] == missed
 
 
 def test_a_process_that_is_no_longer_scheduled_is_said() -> None:
