@@ -15,7 +15,8 @@ def problems(config: Config, line: Line) -> Iterator[Problem]:
     """Each with its line, where it is written."""
     for name, pipeline in config.pipelines.items():
         for environment in pipeline.environments:
-            for below, message in _wrong(pipeline.render(environment).service):
+            common = tuple(pipeline.service.processes)
+            for below, message in _wrong(pipeline.render(environment).service, common):
                 own = pipeline.environment(environment).processes
                 inherited = not own or (below and below[0] not in own)
                 place = ("service",) if inherited else ("environments", environment)
@@ -23,11 +24,14 @@ def problems(config: Config, line: Line) -> Iterator[Problem]:
                 yield Problem(line(*path), show_path(path), message)
 
 
-def _wrong(service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The keys below ``processes``, and what to do."""
+def _wrong(service: Service, common: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The keys below ``processes``, and what to do. ``common``: the processes that every environment has."""
     for name, one in service.processes.items():
         if not one.command:
-            yield (name,), "`command` is missing: for example `command: [./worker]`"
+            text = "`command` is missing: for example `command: [./worker]`"
+            if common and name not in common:
+                text += f". The processes under service are {', '.join(common)}"
+            yield (name,), text
         if one.one and one.replicas > 1:
             yield (
                 (name, "replicas"),

@@ -43,7 +43,8 @@ def test_an_environment_changes_single_keys_and_adds_processes() -> None:
         (
             "{command: [./debug]}",
             "{}",
-            "11: pipelines.shop.environments.dev.processes.debug: `command` is missing",
+            "11: pipelines.shop.environments.dev.processes.debug: `command` is missing: for example "
+            "`command: [./worker]`. The processes under service are worker, beat",
         ),
         (
             "one: true",
