@@ -13,6 +13,7 @@ _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"  # bounded, so that nothing becomes i
 _DURATION = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_SIZE |= {"TB": 10**12, "TiB": 2**40, "Ti": 2**40}
 
 
 def is_number(text: str, digits: int = 9) -> bool:
@@ -36,7 +37,10 @@ def parse_duration(value: object) -> float:
 def parse_size(value: object) -> int:
     """Bytes from ``128MiB`` or ``1GB``."""
     match = re.fullmatch(rf"({_NUMBER})\s*([A-Za-z]*)", str(value).strip())
-    if isinstance(value, bool) or not match or match[2] not in _SIZE:
+    if match and match[2] not in _SIZE:
+        units = ", ".join(unit for unit in _SIZE if unit)
+        raise ValueError(f"{str(value)[:40]!r} has an unknown unit; write one of {units}")
+    if isinstance(value, bool) or not match:
         raise ValueError(f"{str(value)[:40]!r} is not a size; write a number with a unit: 64MiB, 1GiB, 500MB")
     return int(float(match[1]) * _SIZE[match[2]])
 

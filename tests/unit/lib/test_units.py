@@ -44,16 +44,30 @@ def test_what_is_no_duration_is_refused_with_an_example(text: object) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("128MiB", 2**27), ("128Mi", 2**27), ("1GB", 10**9), ("1.5KiB", 1536), ("12", 12), ("3 kB", 3000)],
+    [
+        ("128MiB", 2**27),
+        ("128Mi", 2**27),
+        ("1GB", 10**9),
+        ("1.5KiB", 1536),
+        ("12", 12),
+        ("3 kB", 3000),
+        ("2TiB", 2**41),
+        ("1TB", 10**12),
+    ],
 )
 def test_sizes_are_read_in_bytes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "MiB", "1TB", "-1MiB", True, "9" * 400])
+@pytest.mark.parametrize("text", ["", "MiB", "-1MiB", True, "9" * 400])
 def test_what_is_no_size_is_refused_with_an_example(text: object) -> None:
     with pytest.raises(ValueError, match="64MiB, 1GiB"):
         parse_size(text)
+
+
+def test_a_unit_that_there_is_not_is_named_as_that() -> None:
+    with pytest.raises(ValueError, match="'8mib' has an unknown unit; write one of B, kB"):
+        parse_size("8mib")
 
 
 def test_cpu_shares_are_read_in_cores() -> None:
