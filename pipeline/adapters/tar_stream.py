@@ -15,6 +15,12 @@ Change = Callable[[tarfile.TarInfo], tarfile.TarInfo | None]
 END = b"\0" * (2 * tarfile.BLOCKSIZE)  # of an archive
 _CHUNK = 1 << 18
 _MAGIC = slice(257, 262)  # of the first header
+_COMPRESSED = (
+    (b"\x1f\x8b\x08", "gzip", "gunzip FILE"),
+    (b"BZh", "bzip2", "bunzip2 FILE"),
+    (b"\xfd7zXZ\x00", "xz", "unxz FILE"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd FILE"),
+)
 
 
 def chunks(stream: IO[bytes]) -> Iterator[bytes]:
@@ -64,16 +70,29 @@ def whole(pieces: Iterable[bytes]) -> Iterator[bytes]:
         first = (first + piece[: _MAGIC.stop])[: _MAGIC.stop] if len(first) < _MAGIC.stop else first
         last = (last + piece)[-2 * tarfile.BLOCKSIZE :]
         if len(first) == _MAGIC.stop and first[_MAGIC] != b"ustar":
+            _refuse_compressed(first)
             raise RequestError(
                 "This is not a tar archive.",
                 advice="Give a tar archive that is not compressed.",
             )
         yield piece
     if last != b"\0" * (2 * tarfile.BLOCKSIZE):
+        if len(first) < _MAGIC.stop:
+            _refuse_compressed(first)
         raise RequestError(
             "The tar archive is not complete: its end is missing.",
             advice="Give the whole file, or another backup.",
         )
+
+
+def _refuse_compressed(first: bytes) -> None:
+    """Only for what is no header of tar: the name of a file may begin with these bytes."""
+    for magic, name, command in _COMPRESSED:
+        if first.startswith(magic):
+            raise RequestError(
+                f"This is compressed with {name}.",
+                advice=f"Unpack it first: `{command}`, then give the tar archive.",
+            )
 
 
 class Reader(io.RawIOBase):

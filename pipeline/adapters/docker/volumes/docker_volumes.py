@@ -137,7 +137,8 @@ class DockerVolumes(EngineBase):
             if isinstance(error, DockerRefused):
                 raise EngineFailed(
                     f"The volume {ref} was not restored, and has what it had before: {error.said}.",
-                    advice="If there is no space left on its device, make room there and restore again.",
+                    advice="The files of the archive must be inside the volume (`tar tf FILE` lists them). If there is "
+                    "no space left on its device, make room there, and restore again.",
                 ) from error
             raise
         with self._swapping(ref, SWAP) as helper:  # from here on to its end, whatever the watch says

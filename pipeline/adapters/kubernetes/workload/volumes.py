@@ -94,8 +94,8 @@ class KubeVolumes(EngineBase):
                 except EngineFailed as error:
                     raise EngineFailed(
                         f"The volume {ref} was not restored, and has what it had before: {error.message}",
-                        advice="If there is no space left on it, make room there, or raise its `size`, and restore "
-                        "again.",
+                        advice="The files of the archive must be inside the volume (`tar tf FILE` lists them). If "
+                        "there is no space left on it, make room there, or raise its `size`, and restore again.",
                     ) from error
                 end()
                 self._refuse_running(ref)
