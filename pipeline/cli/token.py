@@ -36,9 +36,10 @@ def _create(context: Context) -> int:
     # The token alone on standard output: TOKEN=$(pushlive token create ci)
     context.terminal.data(one_line(str(answer["token"])))
     said = cleaned(answer)
+    git = "git fetch" if said["role"] == "viewer" else "git push"  # a viewer may not push
     context.terminal.note(
         f"{said['name']} is a {said['role']}, {_validity(float(said.get('lasts') or 0))}. "
-        "The token is not shown again. It is the password for `git push`; `pushlive` reads it from "
+        f"The token is not shown again. It is the password for `{git}`; `pushlive` reads it from "
         "PUSHLIVE_TOKEN or ~/.config/pushlive/token."
     )
     return DONE

@@ -14,6 +14,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+NO_DAY = "has no time at all: that month has no such day"
+_FIELDS = (
+    ("a minute", "0 to 59"),
+    ("an hour", "0 to 23"),
+    ("a day of the month", "1 to 31"),
+    ("a month", "1 to 12, or JAN to DEC"),
+    ("a day of the week", "0 to 7, or SUN to SAT"),
+)
 MOST = 10_000  # times in one answer: a week of minutes
 
 
@@ -23,11 +31,24 @@ def problem(expression: str) -> str:
         return "write five fields (minute, hour, day, month, weekday), such as `0 3 * * *`"
     try:
         next(CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)))
-    except CronSimError as error:
-        return f"{error}; write five fields (minute, hour, day, month, weekday), such as `0 3 * * *`"
+    except CronSimError:
+        return _wrong_field(expression.split())
     except StopIteration:
-        return "has no time at all: that month has no such day"
+        return NO_DAY
     return ""
+
+
+def _wrong_field(fields: list[str]) -> str:
+    """What is wrong in five fields of which something is."""
+    for number, (name, allowed) in enumerate(_FIELDS):
+        try:
+            CronSim(
+                " ".join(["*"] * number + [fields[number]] + ["*"] * (4 - number)),
+                datetime(2024, 1, 1, tzinfo=UTC),
+            )
+        except CronSimError:
+            return f"{fields[number][:40]!r} is not {name}; write {allowed}, `*`, a range or a list"
+    return NO_DAY
 
 
 def is_zone(name: str) -> bool:

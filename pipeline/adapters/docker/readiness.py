@@ -93,9 +93,8 @@ class Readiness:
             if now - began >= note:
                 note *= 2
                 rest = max(0.0, self._service.ready - (now - began))
-                text = (
-                    f"{left[0].name} is not ready yet: {left[0].asked.said}; {rest:.0f} s of `ready` are left"
-                )
+                said = left[0].asked.said.rstrip(".")
+                text = f"{left[0].name} is not ready yet: {said}; {rest:.0f} s of `ready` are left"
                 emit(Event("note", self._clock.now(), text))
             self._pause(left[0], now - began, watch)
 
@@ -106,7 +105,8 @@ class Readiness:
                 self._told.add(one.name)
                 if one.refused:
                     raise one.refused.error(one.name, self._api.output(one.name, LINES))
-                text = f"{one.name}: {one.asked.said} for {SAME:.0f} s; `health` in pipelines.yaml says what is asked"
+                said = one.asked.said.rstrip(".")
+                text = f"{one.name}: {said} for {SAME:.0f} s; `health` in pipelines.yaml says what is asked"
                 emit(Event("note", self._clock.now(), text))
 
     def _pause(self, one: _Replica, waited: float, watch: Watch) -> None:

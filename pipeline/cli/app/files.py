@@ -27,6 +27,12 @@ _SOURCE = re.compile(r"([a-z][a-z0-9-]*):(/.*)", re.DOTALL)
 )
 def cp(context: Context) -> int:
     found = _SOURCE.fullmatch(context.args.source)
+    if not found and _SOURCE.fullmatch(context.args.target):
+        raise UsageError(
+            "nothing is copied into a container: a file there ends with its release.",
+            advice="Put the file into the image, or into a volume: `pushlive volume restore VOLUME --from FILE`. "
+            f"Out of a container: `pushlive cp {context.args.pipeline} {context.args.target} ./FILE`.",
+        )
     if not found:
         raise UsageError(
             f"{context.args.source!r} is not ENV:PATH.",

@@ -84,3 +84,12 @@ def test_what_this_machine_refuses_is_said_in_words(
     said = capsys.readouterr().err
     assert "pushlive cp: /data/file: No space left on device." in said
     assert "free space" in said
+
+
+def test_a_copy_into_a_container_is_refused_as_that(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cp", "hello", "./a", "dev:/b"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing is copied into a container" in said
+    assert "`pushlive cp hello dev:/b ./FILE`" in said
+    assert main(["cp", "hello", "./a", "./b"]) == 2
+    assert "'./a' is not ENV:PATH" in capsys.readouterr().err

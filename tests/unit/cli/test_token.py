@@ -14,6 +14,9 @@ def test_only_the_new_token_is_on_standard_output(stub: Stub, pushlive: Callable
     assert stub.asked[-1][2] == {"name": "ci", "role": "developer", "expires": "365d"}
     pushlive("token", "create", "ci", "--role", "viewer", "--expires", "never")
     assert stub.asked[-1][2] == {"name": "ci", "role": "viewer", "expires": "never"}
+    for role, git in (("viewer", "git fetch"), ("developer", "git push")):
+        stub.answers["POST", "/api/tokens"] = (201, {"name": "bo", "role": role, "token": "pl_new"})
+        assert f"the password for `{git}`" in pushlive("token", "create", "bo", "--role", role).err
     assert pushlive("token", "create", "ci", "--role", "king").code == 2
 
 

@@ -43,6 +43,22 @@ def test_what_is_no_expression_is_said(text: str) -> None:
     assert schedule.problem(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("61 * * * *", "'61' is not a minute; write 0 to 59, `*`, a range or a list"),
+        ("0 5-3 * * *", "'5-3' is not a hour; write 0 to 23, `*`, a range or a list"),
+        ("0 0 32 * *", "'32' is not a day of the month; write 1 to 31, `*`, a range or a list"),
+        ("0 0 1 FOO *", "'FOO' is not a month; write 1 to 12, or JAN to DEC, `*`, a range or a list"),
+        ("0 0 * * 9", "'9' is not a day of the week; write 0 to 7, or SUN to SAT, `*`, a range or a list"),
+        ("0 0 31 2 *", "has no time at all: that month has no such day"),
+        ("@daily", "write five fields (minute, hour, day, month, weekday), such as `0 3 * * *`"),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(text: str, says: str) -> None:
+    assert schedule.problem(text) == says.replace("a hour", "an hour")
+
+
 def test_an_expression_and_a_zone_are_recognised() -> None:
     assert schedule.problem("*/5 9-17 * * MON-FRI") == ""
     assert schedule.is_zone("Europe/Dublin")
