@@ -77,7 +77,8 @@ def await_started(
             if problem.cause is Cause.IMAGE:
                 advice = (
                     f"`image` under accessories.{labels[ACCESSORY]} in pipelines.yaml names it, and the cluster's "
-                    "nodes have to be able to pull it."
+                    "nodes have to be able to pull it. Once it is corrected there, `pushlive accessory apply "
+                    f"{labels[ACCESSORY]} {labels[ACCESSORY_IN]}` takes it."
                 )
             how = _how(api, found, pod) if pod and problem.cause is Cause.VOLUME else ""
             raise EngineFailed(
