@@ -272,7 +272,9 @@ def _halted(engine: Engine, ref: AccessoryRef) -> Said:
         raise
     except PushliveError as error:
         return Said(f"! the accessory {ref.id} was not stopped: {error}", left=True)
-    return Said(f"stopped the accessory {ref.id}; its data stay, and the next `pushlive up` starts it again")
+    # The store that knows who uses it has ended with the service.
+    text = f"stopped the accessory {ref.id}; its data stay, and the next `pushlive up` starts it again if it is in use"
+    return Said(text)
 
 
 def _removed(engine: Engine, ref: SlotRef) -> Said:

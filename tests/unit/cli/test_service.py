@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pipeline.domain.accessories import AccessoryRef
 from pipeline.domain.events import Said
 from pipeline.runtime import bootstrap, lock, service
 from tests.support.cli_stub import Told
@@ -76,3 +78,20 @@ def test_down_says_what_it_could_not_remove_and_ends_with_a_code_that_says_so(
     assert "hello/live was not removed: Docker says no." in told.out
     assert "removed hello/dev" in told.out
     assert "`pushlive down --all` goes on where it had to stop." in told.err
+
+
+def test_down_promises_a_start_only_of_accessories_that_are_in_use(
+    pushlive: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halted: list[AccessoryRef] = []
+    of_accessories = SimpleNamespace(
+        accessories=lambda: [AccessoryRef("shop-db", "live")], halt_accessory=halted.append
+    )
+    nothing = SimpleNamespace(environments=tuple, volumes=tuple)
+    engine = SimpleNamespace(accessories=of_accessories, slots=nothing, volumes=nothing)
+    monkeypatch.setattr(bootstrap, "_in_use", lambda settings: frozenset({"docker"}))
+    monkeypatch.setattr(bootstrap, "_engines", lambda settings: SimpleNamespace(of=lambda key: engine))
+    monkeypatch.setattr(bootstrap, "_proxy_of", lambda settings, key: None)
+    out = pushlive("down", "--all").out
+    assert halted == [AccessoryRef("shop-db", "live")]
+    assert "its data stay, and the next `pushlive up` starts it again if it is in use\n" in out
