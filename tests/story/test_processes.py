@@ -89,6 +89,8 @@ def test_a_process_that_exits_takes_the_traffic_back(world):
     assert world.environment("live").quarantine
     world.engine.fragile.clear()
     assert running(world) == of("blue", 1)
+    said = [event.text for event in world.events(run, "note")]
+    assert "the processes of r1 run again: 2 × worker, beat" in said
     assert world.reconcile() == []
 
 

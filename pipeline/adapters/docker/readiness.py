@@ -180,5 +180,5 @@ def exited(found: Found, name: str, output: tuple[str, ...]) -> AppFailed:
         advice = "If no person did that, its memory limit did: raise `memory` in pipelines.yaml."
     else:
         why = f"it exited with code {code}"
-        advice = "Its last lines of output say why." if output else "It wrote no output."
+        advice = f"{'Its last lines of output say why.' if output else 'It wrote no output.'} Push a fix."
     return AppFailed(f"{name}: {why}.", advice=advice, facts=(f"exit code {code}",), evidence=output)

@@ -62,6 +62,11 @@ class ProcessHandover:
         try:
             if any(one.works for one in ports.processes(spec.ref)) or spec.config.service.processes_in_use:
                 ports.restore_processes(spec)
+                if wanted := spec.config.service.processes_in_use:
+                    names = ", ".join(_counted(key, one.replicas) for key, one in wanted.items())
+                    self._context.note(
+                        f"the processes of r{spec.release} run again: {names}", environment.name
+                    )
         except StoreUnavailable:
             raise
         except PushliveError as error:

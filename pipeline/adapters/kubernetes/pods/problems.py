@@ -225,7 +225,7 @@ def _exit_problem(pod: str, terminated: KubeObject, previous: bool, runs_again: 
     if reason == "OOMKilled":
         text = f"it was killed because it ran out of memory (exit code {code})"
         return Problem(pod, Cause.EXIT, text, "Raise `memory` in pipelines.yaml.", AppFailed, grace, previous)
-    advice = "Its last lines of output say why."
+    advice = "Its last lines of output say why. Push a fix."
     if code == 0:
         advice = "A service must keep running in the foreground."
     return Problem(pod, Cause.EXIT, f"it exited with code {code}", advice, AppFailed, grace, previous)

@@ -181,7 +181,7 @@ def test_an_application_that_listens_on_its_port_has_nothing_wrong() -> None:
             "it was killed (exit code 137)",
             "If no person did that, its memory limit did: raise `memory`",
         ),
-        (2, False, "code 2", "last lines of output say why"),
+        (2, False, "code 2", "last lines of output say why. Push a fix."),
     ],
 )
 def test_fault_26_an_exit_is_explained(code: int, oom: bool, said: str, advice: str) -> None:
