@@ -117,6 +117,18 @@ def test_both_slots_and_commands_share_a_volume_that_outlives_them(kit: Kit) -> 
     assert mine(kit) == []
 
 
+def test_a_run_by_a_schedule_that_is_over_does_not_use_its_volume(kit: Kit) -> None:
+    spec, job = keeping(kit, "blue", 1), Job("mail", 1_800_000_000)
+    kit.stand(spec)
+    kit.engine.start_job(spec, job, ("true",), kit.watch())
+    kit.engine.stop(spec.ref)
+    until(lambda: [volume.users for volume in mine(kit)] == [()])
+    if kit.key == "kubernetes":  # a cluster keeps a claim as long as a pod has it, also one that is over
+        kit.engine.forget_job(spec.ref, job)
+    kit.engine.remove_volume(data(kit))
+    assert mine(kit) == []
+
+
 def test_files_come_back_with_their_owners_and_replace_what_was_there(kit: Kit) -> None:
     engine = kit.engine
     engine.import_volume(data(kit), [packed(old="1", both="1")], kit.watch())

@@ -93,7 +93,14 @@ class VolumeWork:
         return environment.engine if environment and environment.engine in keys else keys[0]
 
     def remove(self, ref: VolumeRef) -> None:
+        """Raises NotFound, and RequestError if it is in use, also if nothing runs with it now, as between two runs by a
+        schedule."""
         key = self.find(ref)
+        if serving := self._serving_with(ref):
+            raise RequestError(
+                f"The volume {ref} is in use by r{serving.release}, which serves in {ref.owner}/{ref.environment}.",
+                advice="Remove it from `volumes` in pipelines.yaml and deploy that.",
+            )
         volumes = self._adapters.engines.of(key).volumes
         volumes.remove_volume(ref)
         if key in with_data_left(self._store) and not tuple(volumes.volumes()):

@@ -86,7 +86,7 @@ class DockerVolumes(EngineBase):
         found = {one["Name"]: (ref, one) for one in self._found_volumes(sizes) if (ref := _ref_of(one))}
         everyone = self._api.users_of_volumes() if found else {}
         for name, (ref, one) in found.items():
-            users = tuple(sorted(map(name_of, filter(_is_no_helper, everyone.get(name, ())))))
+            users = tuple(sorted(map(name_of, filter(_is_user, everyone.get(name, ())))))
             size = int((one.get("UsageData") or {}).get("Size", -1))
             yield StoredVolume(ref, name, size if size >= 0 else None, users)
 
@@ -112,6 +112,8 @@ class DockerVolumes(EngineBase):
                 f"The volume {ref} is in use by {shown}.",
                 advice=_FREE_ACCESSORY.format(ref=ref) if ref.kind == "accessory" else _FREE,
             )
+        for one in filter(_is_ended_job, self._api.containers_with(name)):
+            self._api.remove(one["Id"])
         self._api.remove_volume(name)
 
     def export_volume(self, ref: VolumeRef, watch: Watch) -> Generator[bytes]:
@@ -190,7 +192,7 @@ class DockerVolumes(EngineBase):
             raise NotFound(f"There is no volume {ref}.")
 
     def _users(self, name: str) -> list[Found]:
-        return [one for one in self._api.containers_with(name) if _is_no_helper(one)]
+        return [one for one in self._api.containers_with(name) if _is_user(one)]
 
     def _forget_helpers(self, name: str) -> None:
         """Those that a killed process has left."""
@@ -309,8 +311,13 @@ def _refuse_copy(source: VolumeRef, target: VolumeRef, code: int | None, said: s
         )
 
 
-def _is_no_helper(one: Found) -> bool:
-    return (one["Labels"] or {}).get(labels.ROLE) != HELPER
+def _is_user(one: Found) -> bool:
+    return (one["Labels"] or {}).get(labels.ROLE) != HELPER and not _is_ended_job(one)
+
+
+def _is_ended_job(one: Found) -> bool:
+    """A run by a schedule that is over: kept for its result, it never starts again."""
+    return labels.CRON in (one["Labels"] or {}) and one["State"] in ("exited", "dead")
 
 
 def _ref_of(one: Found) -> VolumeRef | None:
