@@ -168,6 +168,7 @@ KUBERNETES = EngineKind(
         "ulimits": "Kubernetes has no such key, and the nodes' container runtime sets them",
         "networks": "pods have the cluster's own network, and NetworkPolicies say who reaches whom there",
         "devices": "Kubernetes gives devices by device plugins",
+        "binds": "a pod may run on any node, which has folders of its own; `volumes` are there on each",
     },
     scaled_by_others=True,
     copies_volumes=False,

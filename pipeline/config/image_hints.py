@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from posixpath import basename
 
 from pipeline.config.dockerfile import Instruction, instructions
-from pipeline.config.models import Pipeline
+from pipeline.config.models import Pipeline, Service
 from pipeline.config.shell_words import split
 from pipeline.config.workload.volumes import covers, line_for
 
@@ -54,11 +54,16 @@ def _list(one: Instruction) -> list[str] | None:
     return None
 
 
+def _kept(service: Service) -> list[str]:
+    """The folders whose files outlive a release."""
+    return [*(one.path for one in service.volumes.values()), *service.binds]
+
+
 def unwise(image: Declared, pipeline: Pipeline) -> Iterator[str]:
     """A clause for each, beginning with what the image declares."""
     services = [pipeline.render(name).service for name in pipeline.environments]
     for volume in image.volumes:
-        if not all(covers(service.volumes.values(), volume) for service in services):
+        if not all(covers(_kept(service), volume) for service in services):
             ends = "what is written there ends with the release. To keep it, write under `service`"
             yield f"declares VOLUME {volume}; {ends} {line_for(volume)}"
     if not image.entrypoint:

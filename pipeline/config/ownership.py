@@ -85,6 +85,7 @@ _SERVICE = {
     "ulimits": _D,
     "extra_hosts": _M,  # where its connections go
     "devices": _M,
+    "binds": _M,
     "networks": _M,  # whom it reaches, and who reaches it
     "labels": _M,  # others on the engine act by them: who may connect, what is restarted
     "annotations": _M,

@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     """findings of `git fsck` that do not refuse a push or fetch, e.g. treeNotSorted; those on authors never do"""
     devices: Texts = ()
     """devices of the machine that pipelines.yaml may give to containers, as paths or patterns, e.g. /dev/dri/*"""
+    binds: Texts = ()
+    """folders of the machine that pipelines.yaml may give to containers; * stands for a part between two slashes"""
     hosts: Texts = ()
     """additional host names of the web page"""
     trusted_proxies: Texts = ()

@@ -29,7 +29,8 @@ def unfit(
 ) -> tuple[list[Warned], list[str]]:
     """What the settings, this machine and the engines do not let start; and which engines were not asked, with the
     reason."""
-    found = [*lint.devices(config, settings.devices), *_here(config, settings)]
+    allowed = (*lint.devices(config, settings.devices), *machine_lint.folders(config, settings.binds))
+    found = [*allowed, *_here(config, settings)]
     engines = (p.environment(name).engine.key for p in config.pipelines.values() for name in p.environments)
     keys = sorted(set(engines))
     if not keys:

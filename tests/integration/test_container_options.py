@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -103,6 +104,57 @@ def test_a_device_that_the_settings_do_not_allow_starts_nothing(bench: Bench) ->
     with pytest.raises(ConfigError, match="/dev/fuse is not among the devices"):
         bench.engine.command(spec, "x", ("true",), {}, bench.events.append, bench.watch())
     assert bench.engine.replicas(spec.ref) == ()
+
+
+@pytest.fixture
+def shared(
+    bench: Bench, settings: Settings, proxy: Proxy, docker_client: docker.DockerClient, tmp_path: Path
+) -> tuple[Bench, Path]:
+    """With a setting that allows the folders in that one."""
+    tmp_path.chmod(0o755)
+    own = settings.model_copy(update={"binds": (f"{tmp_path}/*",)})
+    engine = DockerEngine(lambda: docker_client, proxy, own, HttpProbe(), SystemClock())
+    return replace(bench, engine=engine), tmp_path
+
+
+def test_folders_of_the_machine_are_written_or_read(shared: tuple[Bench, Path]) -> None:
+    bench, folder = shared
+    for name in ("photos", "import"):
+        (folder / name).mkdir()
+        (folder / name).chmod(0o777)
+    (folder / "import" / "new").write_text("a file\n")
+    spec = newest(bench, binds={"/photos": f"{folder}/photos", "/import": f"{folder}/import:ro"})
+    bench.deploy(spec)
+    words = "cat /import/new; touch /import/x 2>&1; echo kept >/photos/one"
+    result = bench.engine.command(spec, "x", ("sh", "-c", words), {}, bench.events.append, bench.watch())
+    assert result.output.splitlines()[0] == "a file"
+    assert "Read-only file system" in result.output
+    assert (folder / "photos" / "one").read_text() == "kept\n"
+    # Docker made /photos in the container, which is no file that ends with the release.
+    assert bench.engine.written(spec.ref) == ()
+
+
+def test_no_folder_of_the_machine_is_given_that_is_not_allowed(shared: tuple[Bench, Path]) -> None:
+    bench, folder = shared
+    inside = folder / "photos" / "link"
+    inside.parent.mkdir()
+    inside.symlink_to("/etc")  # as what runs in the outer folder could leave it
+    for source in (str(inside), "/etc", str(folder)):
+        spec = newest(bench, binds={"/b": source})
+        bench.engine.prepare(spec.ref, ())
+        with pytest.raises(ConfigError, match=f"are not given {source} of the machine: PUSHLIVE_BINDS"):
+            bench.engine.start(spec, bench.watch())
+        with pytest.raises(ConfigError, match="PUSHLIVE_BINDS"):
+            bench.engine.command(spec, "x", ("true",), {}, bench.events.append, bench.watch())
+        assert bench.engine.replicas(spec.ref) == ()
+
+
+def test_a_folder_that_the_machine_does_not_have_is_named(shared: tuple[Bench, Path]) -> None:
+    bench, folder = shared
+    with pytest.raises(AppFailed, match=f"the machine has no folder {folder}/none") as caught:
+        bench.deploy(newest(bench, binds={"/b": f"{folder}/none"}))
+    assert "`binds`" in caught.value.advice
+    assert not (folder / "none").exists()
 
 
 def test_strict_goes_with_a_user_that_the_service_names(bench: Bench) -> None:

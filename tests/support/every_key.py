@@ -70,7 +70,7 @@ SERVICE = {"web": False, "port": 81, "health.path": "/", "health.host": "www.exa
            "drain": "9s", "stop": "9s", "keep_warm": "9s", "timeout": "9s", "security": "strict",
            "pids": 99, "init": False, "one": True, "shm": "1GiB", "working_dir": "/srv", "tmpfs": {"/run": "1MiB"},
            "user": "1", "ulimits": {"core": "0"}, "extra_hosts": {"a": "10.0.0.1"}, "devices": ["/dev/a"],
-           "networks": ["theirs"],
+           "networks": ["theirs"], "binds": {"/b": "/srv/b"},
            "labels": {"a": "b"}, "annotations": {"a": "b"},
            "requests.cpu": 0.5, "requests.memory": "64MiB", "kubernetes.node_selector": {"a": "b"},
            "kubernetes.tolerations": ["a"], "kubernetes.service_account": "a", "kubernetes.service.type": "NodePort",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.adapters.docker.containers import image_of, refuse_root
 from pipeline.adapters.docker.networks import refuse_unfit
-from pipeline.adapters.docker.options import refuse_devices
+from pipeline.adapters.docker.options import refuse_binds, refuse_devices
 from pipeline.adapters.docker_api import registry
 from pipeline.adapters.docker_api.api import DockerApi
 from pipeline.config.engines import kind_of
@@ -18,10 +18,11 @@ KEPT = 5  # images of one repository on a remote Engine
 
 
 def provide(api: DockerApi, settings: Settings, clock: Clock, spec: SlotSpec, watch: Watch) -> None:
-    """Before each container of that spec: refuses devices and networks that it cannot be given, pulls the image to a
-    remote Engine, and refuses one that may not run. Idempotent. Whether the local Engine still has the image shows when
-    a container is created."""
+    """Before each container of that spec: refuses devices, folders and networks that it cannot be given, pulls the
+    image to a remote Engine, and refuses one that may not run. Idempotent. Whether the local Engine still has the image
+    shows when a container is created."""
     refuse_devices(settings, spec)
+    refuse_binds(settings, spec)
     refuse_unfit(api, spec)
     if not kind_of(spec.ref.engine).local:
         _pull(api, clock, spec, watch)

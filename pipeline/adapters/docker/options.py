@@ -8,6 +8,7 @@ from __future__ import annotations
 from pipeline.adapters.docker_api.addresses import subnet
 from pipeline.adapters.docker_api.labels import Body
 from pipeline.config.settings import Settings
+from pipeline.config.workload import binds
 from pipeline.config.workload.container import GATEWAY, USUAL_SHM, limits_of, refused_devices
 from pipeline.domain.engine_types import SlotSpec
 from pipeline.errors import ConfigError
@@ -44,7 +45,15 @@ def _host(settings: Settings, there: Body, spec: SlotSpec) -> Body:
             {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rw"}
             for path in service.devices
         ]
+    if service.binds:
+        host["Mounts"] = [*there.get("Mounts", ()), *(_mount(*one) for one in sorted(service.binds.items()))]
     return host
+
+
+def _mount(path: str, source: str) -> Body:
+    """Docker refuses a folder that is not there, where the older ``Binds`` would make one."""
+    alone = source.endswith(binds.READ_ONLY)
+    return {"Type": "bind", "Source": binds.folder_of(source), "Target": path, "ReadOnly": alone}
 
 
 def _ulimit(name: str, text: str) -> Body:
@@ -59,6 +68,15 @@ def _hosts(settings: Settings, spec: SlotSpec) -> dict[str, str]:
     given = spec.config.service.extra_hosts
     own = {MACHINE: GATEWAY} if spec.form else {}
     return {name: machine if to == GATEWAY else to for name, to in {**own, **given}.items()}
+
+
+def refuse_binds(settings: Settings, spec: SlotSpec) -> None:
+    """Raises ConfigError for a folder that the settings do not allow."""
+    for folder, why in binds.refused(spec.config.service.binds.values(), settings.binds):
+        raise ConfigError(
+            f"{spec.ref.pipeline}-{spec.ref.environment}: containers are not given {folder} of the machine: {why}.",
+            advice="Add the folder to PUSHLIVE_BINDS and restart the service, or remove it from `binds`.",
+        )
 
 
 def refuse_devices(settings: Settings, spec: SlotSpec) -> None:

@@ -22,6 +22,12 @@ _CAUSES = (
         "Give the machine that device, or take it out of `devices` in pipelines.yaml.",
     ),
     (
+        # invalid mount config for type "bind": bind source path does not exist: /srv/photos
+        re.compile(r"bind source path does not exist: (.+)$"),
+        "the machine has no folder {0}",
+        "Make it on the Engine's machine, or take it out of `binds` in pipelines.yaml.",
+    ),
+    (
         # error setting rlimits for ready process: error setting rlimit type 7: operation not permitted
         re.compile(r"error setting rlimits?\b"),
         "`ulimits` asks for more than the Docker daemon may give",

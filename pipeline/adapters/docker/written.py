@@ -35,8 +35,9 @@ def written(api: DockerApi, container: Found) -> tuple[Written, ...]:
     mounts = [one for one in container.get("Mounts") or () if one.get("Type") == "volume"]
     kept = {one["Target"] for one in (container.get("HostConfig") or {}).get("Mounts") or ()}
     volumes = [one["Destination"] for one in mounts]
-    # The Engine itself makes the folder of a tmpfs, and the one that the command begins in.
+    # The Engine itself makes the folder of a tmpfs or a bind, and the one that the command begins in.
     made = (
+        *(one["Destination"] for one in container.get("Mounts") or () if one.get("Type") == "bind"),
         *((container.get("HostConfig") or {}).get("Tmpfs") or ()),
         (container.get("Config") or {}).get("WorkingDir") or "/",
     )

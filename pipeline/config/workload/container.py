@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 
 from pipeline.config.fields import Host, Model, Size, Words
+from pipeline.config.workload.binds import BindSource
 from pipeline.config.workload.labels import Annotations, Labels
 
 USUAL_SHM = 64 * 2**20  # bytes: what Docker and containerd give a container
@@ -161,6 +162,9 @@ class ContainerOptions(Model):
     has the name `host.docker.internal` without this."""
     devices: Annotated[tuple[Device, ...], Field(max_length=16)] = ()
     """Devices of the machine, those that `PUSHLIVE_DEVICES` allows. Only on Docker."""
+    binds: Annotated[dict[MountPath, BindSource], Field(max_length=16)] = {}
+    """Folders of the machine, those that `PUSHLIVE_BINDS` allows: `{/photos: /srv/photos}`, or `/srv/photos:ro` to let
+    it be read alone. Nothing makes, backs up or removes such a folder. Only on Docker."""
     networks: Annotated[tuple[NetworkName, ...], Field(max_length=8)] = ()
     """Docker networks that exist already: all its containers join them beside the environment's own. Only on Docker."""
     labels: Labels = {}

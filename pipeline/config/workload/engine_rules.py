@@ -50,9 +50,14 @@ def _environment(pipeline: Pipeline, environment: str) -> Found:
             "one of the two",
         )
     for volume, one in service.volumes.items():
-        if one.path in service.tmpfs:
-            message = f"is the folder of the volume {volume} in {environment} as well; remove one of the two"
-            yield ("tmpfs", one.path), message
+        for key, others in (("tmpfs", service.tmpfs), ("binds", service.binds)):
+            if one.path in others:
+                message = (
+                    f"is the folder of the volume {volume} in {environment} as well; remove one of the two"
+                )
+                yield (key, one.path), message
+    for path in service.binds.keys() & service.tmpfs.keys():
+        yield ("binds", path), f"is a `tmpfs` in {environment} as well; remove one of the two"
     if not kind.proxied:
         yield from _on_a_cluster(environment, service)
 

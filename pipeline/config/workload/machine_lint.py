@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.config.engines import Where, where_of
 from pipeline.config.lint import Warned
 from pipeline.config.models import Config
+from pipeline.config.workload import binds
 
 MISSING = "does not exist"  # of a network that is to be joined
 OURS = "belongs to an environment of Pushlive, which only its own containers join"
@@ -25,6 +26,17 @@ def networks(config: Config, key: str, reasons: Mapping[str, str]) -> Iterator[W
             if why := reasons.get(name):
                 make = f": `{_docker(where_of(key))} network create {name}`" if why == MISSING else ""
                 yield Warned(f"{path}.networks", f"{name} {why}, so nothing starts there{make}")
+
+
+def folders(config: Config, allowed: tuple[str, ...]) -> Iterator[Warned]:
+    """Folders of the machine that the service's setting PUSHLIVE_BINDS does not allow."""
+    for name, pipeline in config.pipelines.items():
+        for stage in pipeline.environments:
+            for folder, why in binds.refused(pipeline.render(stage).service.binds.values(), allowed):
+                yield Warned(
+                    f"pipelines.{name}.environments.{stage}.binds",
+                    f"{folder}: {why}, so nothing starts there",
+                )
 
 
 def _joining(config: Config, key: str) -> Iterator[tuple[str, tuple[str, ...]]]:

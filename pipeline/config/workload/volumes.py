@@ -83,10 +83,10 @@ def meeting(volumes: dict[str, Volume]) -> tuple[str, str] | None:
     return None
 
 
-def covers(volumes: Iterable[Volume], path: str) -> bool:
-    """True if what is written at that path in a container is in one of the volumes."""
+def covers(folders: Iterable[str], path: str) -> bool:
+    """True if what is written at that path in a container is in one of the folders."""
     whole = posixpath.normpath("/" + path.strip("/"))
-    return any(whole == one.path or whole.startswith(f"{one.path}/") for one in volumes)
+    return any(whole == one or whole.startswith(f"{one}/") for one in folders)
 
 
 def line_for(path: str) -> str:

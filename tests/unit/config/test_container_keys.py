@@ -10,6 +10,7 @@ from pipeline.config.loading import load, problems
 from pipeline.config.models import Service
 from pipeline.config.workload.container import limits_of
 from pipeline.config.workload.kubernetes import toleration_of
+from pipeline.config.workload.machine_lint import folders
 
 TEXT = "pipelines: {a: {service: {%s}, environments: {live: }}}"
 
@@ -86,6 +87,20 @@ def test_good_values_are_read() -> None:
         ("devices: [/etc/passwd]", "'/etc/passwd' is not a device; write a path such as /dev/dri/renderD128"),
         ("devices: [/dev/../etc/passwd]", "is not a folder in the container"),
         ("devices: [/dev/dri/]", "is not a device"),
+        (
+            "binds: {/a: photos}",
+            "'photos' is not a folder of the machine; write an absolute path without `..`",
+        ),
+        ("binds: {/a: /srv/../etc}", "is not a folder of the machine"),
+        ("binds: {/a: /srv/./b}", "is not a folder of the machine"),
+        ("binds: {/a: //srv}", "is not a folder of the machine"),
+        ("binds: {/a: /srv/}", "is not a folder of the machine"),
+        ("binds: {/a: /}", "is not a folder of the machine"),
+        ("binds: {/a: '/srv:rw'}", "is not a folder of the machine"),
+        ("binds: {/a: ':ro'}", "is not a folder of the machine"),
+        ("binds: {/proc/1: /srv}", "belongs to the system"),
+        ("binds: {/a: /srv}, tmpfs: {/a: 1MiB}", "is a `tmpfs` in live as well; remove one of the two"),
+        ("binds: {/a: /srv}, volumes: {a: /a}", "is the folder of the volume a in live as well"),
         ("networks: [host]", "host is Docker's own; make another one with `docker network create NAME`"),
         ("networks: ['a b']", "'a b' is not the name of a network; `docker network ls` shows them"),
         ("networks: backend", "'backend' is not a list: write [backend]"),
@@ -138,6 +153,10 @@ ON = "pipelines: {a: {registry: r.example/a, service: {%s}, environments: {dev: 
         (
             "networks: [backend]",
             "networks: is not possible for live, on a cluster: pods have the cluster's own network",
+        ),
+        (
+            "binds: {/photos: /srv/photos}",
+            "binds: is not possible for live, on a cluster: a pod may run on any node, which has folders of its own",
         ),
         (
             "devices: [/dev/fuse]",
@@ -283,6 +302,37 @@ def test_the_number_of_replicas_may_be_left_to_an_autoscaler_on_a_cluster() -> N
 def test_a_folder_in_memory_that_is_a_volume_is_refused() -> None:
     says = "is the folder of the volume data in live as well; remove one of the two"
     assert says in refused("tmpfs: {/data: 1MiB}, volumes: {data: /data}")
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed", "why"),
+    [
+        ("/srv/photos", ("/srv/photos",), ""),
+        ("/srv/photos:ro", ("/srv/photos/",), ""),
+        ("/srv/shops/one", ("/srv/shops/*",), ""),
+        ("/srv/photos", (), "PUSHLIVE_BINDS does not allow it"),
+        ("/srv/photos2", ("/srv/photos",), "PUSHLIVE_BINDS does not allow it"),
+        ("/srv/photos/2026", ("/srv/photos",), "PUSHLIVE_BINDS does not allow it"),
+        ("/srv/shops/one/data", ("/srv/shops/*",), "PUSHLIVE_BINDS does not allow it"),
+        ("/srv", ("/srv/shops/*",), "PUSHLIVE_BINDS does not allow it"),
+        ("/etc", ("/",), "PUSHLIVE_BINDS does not allow it"),
+        ("/srv/shops/one/data", ("/srv/shops/*", "/srv/shops/one/data"), "it is inside of /srv/shops/one"),
+        (
+            "/srv/a/b/c",
+            ("/srv/a", "/srv/*/b/c"),
+            "it is inside of /srv/a, which PUSHLIVE_BINDS allows as well",
+        ),
+    ],
+)
+def test_folders_of_the_machine_are_those_that_the_setting_names(
+    folder: str, allowed: tuple[str, ...], why: str
+) -> None:
+    config = load(TEXT % f"binds: {{/data: '{folder}'}}")
+    found = [str(one) for one in folders(config, allowed)]
+    plain = folder.removesuffix(":ro")
+    begins = f"pipelines.a.environments.live.binds: {plain}: {why}"
+    assert len(found) == bool(why)
+    assert all(one.startswith(begins) and one.endswith(", so nothing starts there") for one in found)
 
 
 def test_a_device_that_no_setting_allows_has_a_warning() -> None:

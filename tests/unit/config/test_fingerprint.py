@@ -89,7 +89,7 @@ OTHER: dict[type[Model], dict[str, Any]] = {
         "timeout": 5.0, "security": "strict", "web": False, "pids": 99, "init": False, "one": True, "ignore": ("/a",),
         "shm": 2**28, "working_dir": "/srv", "tmpfs": {"/run": 2**20}, "user": "1", "ulimits": {"core": "0"},
         "extra_hosts": {"a": "10.0.0.1"}, "devices": ("/dev/a",),
-        "networks": ("theirs",), "labels": {"a": "b"}, "annotations": {"a": "b"},
+        "networks": ("theirs",), "binds": {"/b": "/srv/b"}, "labels": {"a": "b"}, "annotations": {"a": "b"},
         "requests": {"cpu": 0.5}, "kubernetes": {"service": {"type": "NodePort"}},
         "volumes": {"a": "/a"},
         "processes": {"worker": Process(command=("a",))},
