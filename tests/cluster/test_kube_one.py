@@ -37,7 +37,7 @@ def test_there_are_never_two_of_them(cluster_bench: ClusterBench) -> None:
     thread.start()
     try:
         api.delete("Pod", engine.processes(spec.ref)[0].name, grace=5)
-        until(lambda: working() and first not in working(), 30)
+        until(lambda: working() - {first}, 30)
         (second,) = working()
         engine.restart_slot(spec, "a1", cluster_bench.events.append, cluster_bench.watch())
     finally:
