@@ -76,8 +76,8 @@ class Operations:
     def doctor(self) -> list[dict[str, Any]]:
         return []
 
-    def gc(self) -> tuple[Said, ...]:
-        return gc(self._world.jobs)
+    def gc(self, serving: frozenset[str] | None = None) -> tuple[Said, ...]:
+        return gc(self._world.jobs, serving)
 
     def fix(self) -> tuple[str, ...]:
         return self._world.fix()
