@@ -15,6 +15,7 @@ from pipeline.cli.command import JSON, Given, argument, command
 from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import cleaned, table
 from pipeline.errors import PushliveError, RequestError
+from pipeline.lib.text import one_line
 from pipeline.lib.units import show_age, show_size, write_duration
 
 _PIECE = 64 << 10
@@ -37,7 +38,8 @@ def backups(context: Context) -> int:
         return DONE
     found = cleaned(rows)
     if not found:
-        context.terminal.say("Nothing has a `backup` key in pipelines.yaml.")
+        of = f" of {one_line(wanted)}" if wanted else ""
+        context.terminal.say(f"Nothing{of} has a `backup` key in pipelines.yaml.")
         return DONE
     now, paint = context.client.now(), context.terminal.paint
     head = ("of", "last good one", "size", "every", "kept", "")
