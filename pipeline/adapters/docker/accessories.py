@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 
 from pipeline.adapters.docker import containers
 from pipeline.adapters.docker.tools.terminals import DockerTerminals
@@ -15,7 +14,7 @@ from pipeline.adapters.docker_api.api import Found
 from pipeline.adapters.docker_api.container_calls import UNLESS_STOPPED
 from pipeline.adapters.docker_api.errors import DockerRefused
 from pipeline.adapters.docker_api.labels import Body
-from pipeline.adapters.whole_streams import SESSION, Begin, End, whole_input, whole_output
+from pipeline.adapters.dumps import Dumps, described
 from pipeline.adapters.workload import CAP_DROP, fingerprint
 from pipeline.config.settings import Settings
 from pipeline.domain.accessories import (
@@ -89,7 +88,7 @@ def accessory_body(settings: Settings, spec: AccessorySpec) -> Body:
     return body
 
 
-class DockerAccessories(DockerTerminals, OwnedVolumes):
+class DockerAccessories(Dumps, DockerTerminals, OwnedVolumes):
     """See ``ports.Accessories``."""
 
     def keep_accessory(self, spec: AccessorySpec, watch: Watch) -> bool:
@@ -173,26 +172,6 @@ class DockerAccessories(DockerTerminals, OwnedVolumes):
 
     def accessory_output(self, ref: AccessoryRef, lines: int) -> tuple[str, ...]:
         return self._api.output(accessory_name(self._settings, ref), lines)
-
-    def dump_accessory(self, ref: AccessoryRef, argv: tuple[str, ...], watch: Watch) -> Generator[bytes]:
-        yield from whole_output(*self._inside(ref), argv, watch)
-
-    def load_accessory(
-        self, ref: AccessoryRef, argv: tuple[str, ...], pieces: Iterable[bytes], size: int, watch: Watch
-    ) -> None:
-        whole_input(*self._inside(ref), argv, pieces, size, watch)
-
-    def _inside(self, ref: AccessoryRef) -> tuple[Begin, End]:
-        state, slot = self.accessory_state(ref), SlotRef("", ref.environment, 0, SLOTS[0], ref.engine)
-        if state.state != "running":
-            raise EngineFailed(
-                f"the accessory {ref.id} does not run: {described(state)}.",
-                advice=f"`pushlive accessory start {ref.name} {ref.environment}` starts it.",
-            )
-        return (
-            partial(self.exec_session, slot, state.container),
-            partial(self.end_session, slot, SESSION, state.container),
-        )
 
     def accessory_hash(self, spec: AccessorySpec) -> str:
         return str(accessory_body(self._settings, spec)["Labels"][labels.SPEC])
@@ -306,17 +285,6 @@ class DockerAccessories(DockerTerminals, OwnedVolumes):
         for one in self._api.containers(self._own, labels.ACCESSORY):
             if name in ((one.get("NetworkSettings") or {}).get("Networks") or {}):
                 self._api.disconnect_by_name(one["Id"], name)
-
-
-def described(state: AccessoryState) -> str:
-    """Why one that does not run does not."""
-    if state.state == "missing":
-        return f"{state.container} does not exist"
-    if state.out_of_memory:
-        return f"{state.container} ran out of memory"
-    if state.exit_code is not None:
-        return f"{state.container} exited with {state.exit_code}"
-    return f"{state.container} is {state.state}"
 
 
 def _ignore(_event: Event) -> None:

@@ -6,14 +6,16 @@ This engine only declares what should run, and which slot takes the traffic.
 
 from __future__ import annotations
 
+from pipeline.adapters.dumps import Dumps
 from pipeline.adapters.kubernetes.adoption import KubeAdoption
 from pipeline.adapters.kubernetes.commands import KubeCommands
 from pipeline.adapters.kubernetes.drift import KubeDrift
-from pipeline.adapters.kubernetes.workload.dumps import KubeDumps
+from pipeline.adapters.kubernetes.workload.accessories import KubeAccessories
 from pipeline.adapters.kubernetes.workload.outputs import KubeOutputs
 from pipeline.adapters.kubernetes.workload.processes import KubeProcesses
 from pipeline.adapters.kubernetes.workload.restarts import KubeRestarts
 from pipeline.adapters.kubernetes.workload.scheduled import KubeScheduled
+from pipeline.adapters.kubernetes.workload.terminals import KubeTerminals
 from pipeline.adapters.kubernetes.workload.volumes import KubeVolumes
 
 
@@ -21,7 +23,9 @@ class KubeEngine(
     KubeDrift,
     KubeCommands,
     KubeAdoption,
-    KubeDumps,
+    Dumps,
+    KubeAccessories,
+    KubeTerminals,
     KubeOutputs,
     KubeRestarts,
     KubeProcesses,
