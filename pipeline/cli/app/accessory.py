@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from pipeline.cli.app import session
-from pipeline.cli.app.backups import OF_ACCESSORIES
+from pipeline.cli.app.backups import NAMED, OF_ACCESSORIES
 from pipeline.cli.app.run import words
 from pipeline.cli.app.volume import YES, insist
 from pipeline.cli.command import JSON, argument, command, group, whole_number
@@ -14,10 +14,6 @@ from pipeline.cli.context import DONE, Context, UsageError
 from pipeline.cli.terminal import cleaned, table
 from pipeline.errors import NotFound
 
-_NAMED = (
-    argument("name", metavar="NAME", help="as under `accessories` in pipelines.yaml"),
-    argument("environment", metavar="ENV", help="e.g. live"),
-)
 _STYLES = {"ready": "green", "stopped": "yellow", "missing": "dim"}
 
 
@@ -83,34 +79,34 @@ def _row(one: dict[str, Any]) -> list[Any]:
     ]
 
 
-@command("start one and wait until it is ready; makes it if there is none", *_NAMED, JSON)
+@command("start one and wait until it is ready; makes it if there is none", *NAMED, JSON)
 def _start(context: Context) -> int:
     return context.tell(context.ask("POST", _path(context, "start")))
 
 
-@command("stop one until it is started again; its data stay", *_NAMED, JSON)
+@command("stop one until it is started again; its data stay", *NAMED, JSON)
 def _stop(context: Context) -> int:
     return context.tell(context.ask("POST", _path(context, "stop")))
 
 
-@command("restart one and wait until it is ready", *_NAMED, JSON)
+@command("restart one and wait until it is ready", *NAMED, JSON)
 def _restart(context: Context) -> int:
     return context.tell(context.ask("POST", _path(context, "restart")))
 
 
-@command("make one as pipelines.yaml says now, with the data that it has", *_NAMED, JSON)
+@command("make one as pipelines.yaml says now, with the data that it has", *NAMED, JSON)
 def _apply(context: Context) -> int:
     return context.tell(context.ask("POST", _path(context, "apply")))
 
 
-@command("remove one that nothing uses any more; its data and its secrets stay", *_NAMED, JSON)
+@command("remove one that nothing uses any more; its data and its secrets stay", *NAMED, JSON)
 def _remove(context: Context) -> int:
     return context.tell(context.ask("DELETE", _path(context).rstrip("/")))
 
 
 @command(
     "make one as pipelines.yaml says now, after a copy of its data",
-    *_NAMED,
+    *NAMED,
     argument("--back", action="store_true", help="make it as it was before, with the data of before"),
     YES,
 )
@@ -130,7 +126,7 @@ def _upgrade(context: Context) -> int:
 
 @command(
     "give one another name, with its data and its secrets",
-    *_NAMED,
+    *NAMED,
     argument("new", metavar="NEW", help="its name in pipelines.yaml now"),
     argument("new_environment", nargs="?", default="", metavar="NEWENV", help="default: the same"),
     YES,
@@ -152,7 +148,7 @@ def _move(context: Context) -> int:
 
 @command(
     "print the last lines that one has written",
-    *_NAMED,
+    *NAMED,
     argument("--lines", type=whole_number, default=200, metavar="N", help="how many (default: 200)"),
 )
 def _logs(context: Context) -> int:
@@ -163,7 +159,7 @@ def _logs(context: Context) -> int:
 
 @command(
     "run a command in the container of one; without a command, a shell",
-    *_NAMED,
+    *NAMED,
     words(" (default: sh)"),
     words="NAME ENV -- COMMAND…",
 )

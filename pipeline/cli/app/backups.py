@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -19,9 +19,21 @@ from pipeline.lib.text import one_line
 from pipeline.lib.units import show_age, show_size, write_duration
 
 _PIECE = 64 << 10
-_NAMED = (
+NAMED = (
     argument("name", metavar="NAME", help="as under `accessories` in pipelines.yaml"),
     argument("environment", metavar="ENV", help="e.g. live"),
+)
+SOURCE = (
+    argument(
+        "--from", dest="source", action=Given, default="", metavar="FILE", help="default: standard input"
+    ),
+    argument(
+        "--kept",
+        action=Given,
+        default="",
+        metavar="FILE",
+        help="one that the service keeps; latest: the newest",
+    ),
 )
 
 
@@ -71,7 +83,7 @@ def named(one: dict[str, Any]) -> str:
 
 @command(
     "back one up by its `backup.run`; the backup is kept by the service",
-    *_NAMED,
+    *NAMED,
     argument("--to", action=Given, default="", metavar="FILE", help="write it to this file as well"),
     JSON,
 )
@@ -89,17 +101,24 @@ def make(context: Context, path: str) -> int:
 
 
 def _download(context: Context, path: str, target: Path, size: int) -> None:
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            for piece in context.client.pieces(path):
-                file.write(piece)
-            came = file.tell()
-        if came != size:
+    with whole_file(target) as file:
+        for piece in context.client.pieces(path):
+            file.write(piece)
+        if file.tell() != size:
             raise RequestError(
                 "the backup is not complete: the service stopped sending it.",
                 advice="The service keeps it: `pushlive backups` lists it.",
             )
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[IO[bytes]]:
+    """A file that has this name once all of it is written, readable for its owner alone. Raises PushliveError if it
+    cannot be."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            yield file
         part.replace(target)
     except OSError as error:
         raise PushliveError(f"cannot write {target}: {error.strerror or error}.") from error
@@ -110,17 +129,8 @@ def _download(context: Context, path: str, target: Path, size: int) -> None:
 
 @command(
     "restore the data of one from a backup, by its `backup.restore` or by replacing its files",
-    *_NAMED,
-    argument(
-        "--from", dest="source", action=Given, default="", metavar="FILE", help="default: standard input"
-    ),
-    argument(
-        "--kept",
-        action=Given,
-        default="",
-        metavar="FILE",
-        help="one that the service keeps; latest: the newest",
-    ),
+    *NAMED,
+    *SOURCE,
     JSON,
 )
 def _restore_accessory(context: Context) -> int:

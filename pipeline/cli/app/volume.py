@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from pipeline.cli.app.backups import make, restore
+from pipeline.cli.app.backups import SOURCE, make, restore, whole_file
 from pipeline.cli.app.session import tell
 from pipeline.cli.command import JSON, Given, argument, command, group
 from pipeline.cli.context import DONE, Context, UsageError, pipeline_name
 from pipeline.cli.terminal import cleaned, table
-from pipeline.errors import PushliveError, RequestError
+from pipeline.errors import RequestError
 from pipeline.lib.units import show_size
 
 _END = b"\0" * 1024  # of every whole tar archive
@@ -90,16 +88,8 @@ def _backup(context: Context) -> int:
         _copy(context.client.pieces(path), sys.stdout.buffer)
         return DONE
     target = Path(context.args.to)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            size = _copy(context.client.pieces(path), file)
-        part.replace(target)
-    except OSError as error:
-        raise PushliveError(f"cannot write {target}: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    with whole_file(target) as file:
+        size = _copy(context.client.pieces(path), file)
     context.terminal.say(f"{context.args.volume}: {show_size(size)} in {target}")
     return DONE
 
@@ -122,16 +112,7 @@ def _copy(pieces: Iterator[bytes], file: IO[bytes]) -> int:
 @command(
     "replace the files of a volume by those of a tar archive",
     _NAME,
-    argument(
-        "--from", dest="source", action=Given, default="", metavar="FILE", help="default: standard input"
-    ),
-    argument(
-        "--kept",
-        action=Given,
-        default="",
-        metavar="FILE",
-        help="one that the service keeps; latest: the newest",
-    ),
+    *SOURCE,
     argument(
         "--stop", action="store_true", help="stop what serves with this volume until its files are replaced"
     ),
