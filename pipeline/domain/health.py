@@ -28,13 +28,14 @@ NEW = 60.0  # seconds for which the engine's counters of a slot are its own: it 
 class Seen:
     """One replica at one look. ``serves``: it runs, and the proxy sends it requests; ``said``: why it does not, or how
     it ended last; ``restarts``: how often the engine has started it again, since it was created; ``tried``: it runs,
-    and gets requests if no replica serves."""
+    and gets requests if no replica serves; ``out_of_memory``: it ended last because it was out of memory."""
 
     name: str
     serves: bool
     said: str = ""
     restarts: int = 0
     tried: bool = False
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Health:
     ``down_since``: 0 while it is up; ``bad_since`` and ``good_since``: since when every look has found it so, 0 if the
     last one did not; ``whole_since``: since when every replica has served; ``downs``: how often it went down in short
     succession; ``said``: what is wrong, without times; ``out``: the replicas that do not serve, with since when;
-    ``tried``: they get requests all the same.
+    ``tried``: they get requests all the same; ``out_of_memory``: so many replicas were killed for memory last, as long
+    as ``said`` has something to say.
     """
 
     release: int
@@ -71,6 +73,7 @@ class Health:
     series: dict[str, Restarts] = field(default_factory=dict)
     out: dict[str, float] = field(default_factory=dict)
     tried: bool = False
+    out_of_memory: int = 0
 
     @property
     def down(self) -> bool:
@@ -141,7 +144,8 @@ def looked(
     out = {one.name: old.out.get(one.name, now) for one in found if not one.serves}
     tried = not serving and any(one.tried for one in found)
     health = replace(old, serving=serving, replicas=max(len(found), 1), said=_said(found, old), out=out)
-    return _judged(replace(health, series=series, tried=tried), now)
+    memory = sum(one.out_of_memory for one in found)
+    return _judged(replace(health, series=series, tried=tried, out_of_memory=memory), now)
 
 
 def _series(old: Health, one: Seen, unknown: bool, now: float) -> Restarts:
@@ -177,11 +181,10 @@ def _judged(health: Health, now: float) -> Health:
     if not health.down:
         if (bad and now - health.bad_since >= DOWN_AFTER) or (loops and now - last < SERIES):
             return _went_down(health, now)
-        return (
-            health if bad or health.restarts or health.serving < health.replicas else replace(health, said="")
-        )
+        poor = bad or health.restarts or health.serving < health.replicas
+        return health if poor else replace(health, said="", out_of_memory=0)
     if not bad and now - health.good_since >= pause(health):
-        return replace(health, down_since=0.0, up_since=now, said="", series=_ended(health))
+        return replace(health, down_since=0.0, up_since=now, said="", out_of_memory=0, series=_ended(health))
     return health
 
 

@@ -54,11 +54,12 @@ class Histogram:
 @dataclass(frozen=True)
 class ProcessMeasurements:
     """A process beside the web one, as the keeper last saw it. ``failing``: it restarts again and again, or has fewer
-    replicas than wanted; ``missing``: how many of them do not run."""
+    replicas than wanted; ``missing``: how many of them do not run; ``out_of_memory``: how many were killed for it."""
 
     failing: bool
     missing: int
     restarts: int
+    out_of_memory: int
 
 
 @dataclass
@@ -72,6 +73,9 @@ class PipelineMeasurements:
     held: dict[str, bool] = field(default_factory=dict)  # by environment
     down: dict[str, bool] = field(default_factory=dict)  # by environment, as the keeper last saw it
     restarts: dict[str, int] = field(default_factory=dict)  # of the release that serves, by environment
+    out_of_memory: dict[str, int] = field(
+        default_factory=dict
+    )  # its replicas that were killed for memory last
     processes: dict[tuple[str, str], ProcessMeasurements] = field(
         default_factory=dict
     )  # by environment and process

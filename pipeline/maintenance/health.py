@@ -140,7 +140,8 @@ def _seen(replica: Replica, checked: ReplicaHealth | None, mask: Mask) -> Seen:
     """``checked``: what the proxy's checks found, None if they know nothing of it."""
     serves = replica.state == "running" and (checked is None or checked.healthy)
     tried = bool(checked and checked.tried and replica.state == "running")
-    return Seen(replica.name, serves, _why(replica, checked, serves, mask), replica.restarts, tried)
+    why = _why(replica, checked, serves, mask)
+    return Seen(replica.name, serves, why, replica.restarts, tried, replica.out_of_memory)
 
 
 def how_it_ended(one: Replica | ProcessReplica) -> str:

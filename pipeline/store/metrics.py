@@ -147,11 +147,13 @@ class Metrics:
                 one.held[str(environment)] = found.hold is not None
                 one.down[str(environment)] = health is not None and health.down
                 one.restarts[str(environment)] = health.restarts if health else 0
+                one.out_of_memory[str(environment)] = health.out_of_memory if health else 0
                 for process in found.processes:
                     if known := process_known(found, process):
                         missing = known.replicas - known.serving
-                        measured = ProcessMeasurements(known.poor, missing, known.restarts)
-                        one.processes[str(environment), process] = measured
+                        one.processes[str(environment), process] = ProcessMeasurements(
+                            known.poor, missing, known.restarts, known.out_of_memory
+                        )
 
         return parse
 

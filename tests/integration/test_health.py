@@ -12,7 +12,7 @@ import docker
 from tests.support.developer import web
 from tests.support.ports import free_ports
 from tests.support.receiver import OK, PATH, Receiver, receiver, says
-from tests.support.service import Service, running
+from tests.support.service import Service, get, running
 from tests.support.waiting import until
 
 PORT = free_ports(1)
@@ -25,12 +25,18 @@ pipelines:
   pair:
     service: {{memory: 128MiB, stop: 1s, health: /healthz, replicas: 2}}
     environments: {{live: }}
+  hungry:
+    service: {{memory: 128MiB, stop: 1s}}
+    environments: {{live: }}
 """
 # It serves until a file appears; then it exits a second after each start, or fills its memory.
 LOOPS = (
     "httpd -p 0.0.0.0:8080 -h /www; while [ ! -e /crash ]; do sleep 0.1; done; sleep 1; echo lost it; "
     "[ -e /fill ] && exec tail /dev/zero; exit 3"
 )
+
+# The Engine may not hear of the reason on a busy machine.
+MEMORY = r"ran out of memory and was killed|was killed \(exit code 137\), by .* memory limit"
 
 # Once the queue of connections that a hung application does not accept is full, that is what the checks meet.
 SILENT = r"(GET \S+ got no answer within 5 s|it accepts no connections)"
@@ -95,12 +101,41 @@ def test_a_warm_release_that_runs_out_of_memory_is_not_ready_for_a_revert(
     until(lambda: not service.environments()["live"]["revert"]["ready"], 60)
     status = service.pushlive("status").out
     assert "not ready: r1 is warm, but does not work (" in status
-    # The Engine may not hear of the reason on a busy machine.
-    assert re.search(
-        r"ran out of memory and was killed|was killed \(exit code 137\), by .* memory limit", status
-    ), status
+    assert re.search(MEMORY, status), status
     assert health(service)["state"] == "up"
     assert "✓ hello/live" in service.pushlive("doctor").out
+
+
+def test_a_release_that_runs_out_of_memory_while_it_serves_is_said_to_be_down_for_that(
+    service: Service, docker_client: docker.DockerClient
+) -> None:
+    with receiver(says(OK), PORT) as told:
+        service.push(web("version 1", command=LOOPS), "It leaks", name="hungry")
+        until(lambda: (health(service, "hungry") or {}).get("state") == "up", 30)
+        let_it_crash(docker_client, service.containers("hungry"), how="/fill")
+        until(lambda: health(service, "hungry")["state"] == "down", 60)
+        for said in (service.pushlive("status").out, service.pushlive("doctor", code=1).out):
+            [line] = [line for line in said.splitlines() if "r1 is down since " in line]
+            assert re.search(MEMORY, line), line
+        key = 'environment="live",pipeline="hungry"'
+        assert scraped(service)[f"pushlive_environment_down{{{key}}}"] == 1
+        memory = f"pushlive_environment_out_of_memory{{{key}}}"
+        until(lambda: scraped(service)[memory] == ("ran out" in health(service, "hungry")["text"]), 30)
+        until(lambda: "down" in events(told), 30)
+        [down] = [body for body in told.bodies() if body["event"] == "down"]
+        assert re.search(MEMORY, str(down["text"])), down
+        service.push(web("version 2"), "It leaks no more", name="hungry")
+        until(lambda: "up" in events(told), 30)
+        assert health(service, "hungry")["text"] == ""
+        assert scraped(service)[memory] == 0
+
+
+def scraped(service: Service) -> dict[str, float]:
+    """Each sample of ``/metrics`` by its name and labels."""
+    status, text = get(f"http://{service.listen}/metrics", Authorization=f"Bearer {service.token}")
+    assert status == 200, text
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
 
 
 def test_fault_57_a_replica_that_never_answers_is_shown_and_so_is_an_application_that_hangs(

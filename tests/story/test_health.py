@@ -201,3 +201,16 @@ def test_metrics_say_which_environment_is_down(world):
     text = exposition(world.store.metrics.read()).decode()
     assert 'pushlive_environment_down{environment="live",pipeline="hello"} 1.0' in text
     assert 'pushlive_environment_restarts{environment="live",pipeline="hello"} 8.0' in text
+    assert 'pushlive_environment_out_of_memory{environment="live",pipeline="hello"} 0.0' in text
+
+
+def test_metrics_say_which_replicas_ran_out_of_memory_until_they_have_served_for_a_while(world):
+    def measured() -> int:
+        return world.store.metrics.read().pipelines["hello"].out_of_memory["live"]
+
+    world.engine.crash(slot(world), 137)
+    watch(world)
+    assert "ran out of memory and was killed" in live(world)["health"]["text"]
+    assert measured() == 2
+    watch(world, 400)
+    assert (live(world)["health"]["text"], measured()) == ("", 0)

@@ -161,6 +161,16 @@ def _environments(found: Measurements) -> Iterator[Metric]:
             for environment, count in one.restarts.items()
         ),
     )
+    yield _gauge(
+        "pushlive_environment_out_of_memory",
+        "Replicas of the release that serves which ran out of memory and were killed, as long as that is reported.",
+        ["pipeline", "environment"],
+        (
+            ([name, environment], count)
+            for name, one in found.pipelines.items()
+            for environment, count in one.out_of_memory.items()
+        ),
+    )
 
 
 def _processes(found: Measurements) -> Iterator[Metric]:
@@ -185,6 +195,12 @@ def _processes(found: Measurements) -> Iterator[Metric]:
         "Restarts of the process's containers, since they last ran for five minutes without one.",
         labels,
         ((key, one.restarts) for key, one in known),
+    )
+    yield _gauge(
+        "pushlive_process_out_of_memory",
+        "Replicas of the process which ran out of memory and were killed, as long as that is reported.",
+        labels,
+        ((key, one.out_of_memory) for key, one in known),
     )
 
 

@@ -63,7 +63,8 @@ class WatchProcesses(Watches):
 def _seen(process: str, wanted: int, found: list[ProcessReplica]) -> Iterator[Seen]:
     own = [one for one in found if one.process == process]
     for one in own:
-        yield Seen(one.name, one.state == "running", how_it_ended(one), one.restarts)
+        runs, ended = one.state == "running", how_it_ended(one)
+        yield Seen(one.name, runs, ended, one.restarts, out_of_memory=one.out_of_memory)
     for number in range(len(own), wanted):
         yield Seen(f"{process}-{number + 1}", False, "it is missing")
 
